@@ -1,0 +1,65 @@
+# Everything a newcomer needs; `make` alone prints the list.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+RELEASE ?= releases/complete-journey
+BIN := .venv/bin
+CONTRACT := $(shell find protos -name '*.proto')
+PACKAGE := pyproject.toml constraints.txt hatch_build.py $(CONTRACT)
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test test-slow lint format contract-baseline clean
+
+help: ## Print this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+demo: .venv/demo ## Build a release from real purchases, serve it, and show what it recommends
+	$(BIN)/python -m pipeline demo
+
+serve: .venv/demo ## Keep retrieval, ranking and gateway running on RELEASE=…
+	$(BIN)/python -m services --release $(RELEASE)
+
+test: .venv/dev .venv/node ## Run every test but the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/dev ## Run the tests that need minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/dev ## Check style, types, import rules and the contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+	$(BIN)/buf breaking --against protos/baseline.binpb
+
+format: .venv/dev ## Format code and contract
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
+	$(BIN)/buf format --write
+
+contract-baseline: .venv/dev ## Take today's contract as the one that must not be broken
+	$(BIN)/buf build --output protos/baseline.binpb
+
+clean: ## Remove what was built; releases and datasets stay
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; say make PYTHON=/path/to/it"; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/demo: .venv/python $(PACKAGE)
+	@echo "Installing what the demo needs (about two minutes the first time) …"
+	$(INSTALL) '.[demo]'
+	@touch $@
+
+.venv/dev: .venv/demo
+	@echo "Installing what tests and checks need …"
+	$(INSTALL) '.[dev]'
+	@touch $@
+
+# The Node client's test skips, with the reason, where there is no Node.
+.venv/node: .venv/python tests/node/package.json
+	@if command -v npm >/dev/null; then npm install --prefix tests/node --no-audit --no-fund --silent; fi
+	@touch $@

@@ -1,0 +1,1 @@
+"""Measurements: one module a question; each prints a table and writes JSON."""

@@ -1,0 +1,76 @@
+"""Item-to-item tables: for each item the items that people go on to, with a weight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from common.layout import graph_file
+
+if TYPE_CHECKING:
+    from common.release import Release
+
+Rows = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+_PARTS = ("indptr", "indices", "weights")
+
+
+@dataclass(frozen=True)
+class ItemGraph:
+    """A sparse item-to-item table in CSR form, memory-mapped from a release.
+
+    Attributes:
+        indptr: Where each item's neighbours begin; shape [items + 1].
+        indices: Catalogue rows of the neighbours; shape [entries].
+        weights: Their weights; shape [entries].
+    """
+
+    indptr: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.int32]
+    weights: Floats
+
+    @classmethod
+    def load(cls, release: Release, name: str) -> ItemGraph:
+        """Map the graph called ``name`` from a release; raises BadRelease where the release has none."""
+        return cls(*(np.load(release.file(graph_file(name, part)), mmap_mode="r") for part in _PARTS))
+
+    def save(self, folder: Path, name: str) -> None:
+        """Write the graph into a release's folder."""
+        for part in _PARTS:
+            file = folder / graph_file(name, part)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            np.save(file, getattr(self, part))
+
+    @property
+    def items(self) -> int:
+        """How many items the table has."""
+        return len(self.indptr) - 1
+
+    def spread(self, rows: Rows, weights: Floats) -> Floats:
+        """Sum the neighbours of ``rows``, each row's scaled by its weight.
+
+        Args:
+            rows: Catalogue rows, repeats allowed; rows past the table (items added since) and negative ones (unknown
+                items, as `Catalogue.rows_of` gives them) have no neighbours.
+            weights: One weight for each of ``rows``.
+
+        Returns:
+            One score for each item of the table; shape [items].
+        """
+        known = (rows >= 0) & (rows < self.items)
+        rows, weights = rows[known], weights[known]
+        starts, stops = self.indptr[rows], self.indptr[rows + 1]
+        lengths = stops - starts
+        total = int(lengths.sum())
+        if total == 0:
+            return np.zeros(self.items, dtype=np.float32)
+        # Entry numbers of all neighbours, row after row, without a loop over rows.
+        ends = np.cumsum(lengths)
+        entries = np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
+        values = self.weights[entries] * np.repeat(weights, lengths)
+        return np.bincount(self.indices[entries], weights=values, minlength=self.items).astype(np.float32)

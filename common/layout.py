@@ -1,0 +1,30 @@
+"""The names of a release's files: what the pipeline writes and the services read."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CATALOGUE: Final = "catalogue.arrow"
+
+ENCODER: Final = "encoder/model.onnx"
+ENCODER_TOKENIZER: Final = "encoder/tokenizer.json"
+CROSS_ENCODER: Final = "ranker/model.onnx"
+CROSS_ENCODER_TOKENIZER: Final = "ranker/tokenizer.json"
+RANKER_SETTINGS: Final = "ranker/ranker.json"
+FUSION: Final = "fusion/model.onnx"
+FUSION_SETTINGS: Final = "fusion/fusion.json"
+
+# One vector for each distinct text, and for each item of the catalogue the row of its vector: products that share
+# a text would otherwise be islands of equal points in the graph.
+INDEX: Final = "index/hnsw.bin"
+VECTORS: Final = "index/vectors.npy"
+VECTOR_OF_ITEM: Final = "index/vector_of_item.npy"
+
+POPULARITY: Final = "behaviour/popularity.npy"
+RETRIEVAL_SETTINGS: Final = "retrieval.json"
+EVALUATION: Final = "evaluation.json"
+
+
+def graph_file(name: str, part: str) -> str:
+    """Return the name of one array (`indptr`, `indices` or `weights`) of an item graph."""
+    return f"behaviour/{name}/{part}.npy"

@@ -1,0 +1,61 @@
+"""The `grpc.health.v1` service: whether the server serves, asked for once or watched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from common.errors import NotFound
+
+_Response = health_pb2.HealthCheckResponse
+
+
+class Probes(health_pb2_grpc.HealthServicer):
+    """Health of every service of a server and of the server as a whole (the empty name); all serve or none does.
+
+    grpcio's own servicer keeps watches open at shutdown, so that one watcher holds up the drain until its timeout.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = frozenset((health.OVERALL_HEALTH, *names))
+        self._serving = False
+        self._draining = False
+        self._changed = asyncio.Condition()
+
+    async def serve(self) -> None:
+        """Say SERVING from now on."""
+        async with self._changed:
+            self._serving = True
+            self._changed.notify_all()
+
+    async def drain(self) -> None:
+        """Say NOT_SERVING from now on, and end the watches with it."""
+        async with self._changed:
+            self._serving, self._draining = False, True
+            self._changed.notify_all()
+
+    async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> _Response:  # noqa: N802 - the protocol's name
+        """Answer one probe; raises NotFound for a service that the server does not have."""
+        del context
+        if request.service not in self._names:
+            raise NotFound(f"service: this server has no {request.service!r}")
+        return _Response(status=self._status(request.service))
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> AsyncIterator[_Response]:  # noqa: N802
+        """Tell the health now and whenever it changes, until the server drains."""
+        del context
+        told = self._status(request.service)
+        yield _Response(status=told)
+        while not self._draining:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._draining or self._status(request.service) != told)  # noqa: B023 - called at once
+            told = self._status(request.service)
+            yield _Response(status=told)
+
+    def _status(self, name: str) -> int:
+        if name not in self._names:
+            return _Response.SERVICE_UNKNOWN
+        return _Response.SERVING if self._serving else _Response.NOT_SERVING

@@ -1,0 +1,40 @@
+"""How items and people are put into words, the same offline and online.
+
+The encoder and the cross-encoder see nothing but these texts, so a change here needs a new release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+MAX_QUERY_CHARACTERS: Final = 1_000
+MAX_TEXT_CHARACTERS: Final = 20_000
+_DESCRIPTION_CHARACTERS: Final = 300
+
+
+def item_text(title: str, brand: str = "", category: str = "", description: str = "") -> str:
+    """Return the text of an item: brand and category only where the title does not say them already.
+
+    The description is cut to its first 300 characters: both models read at most a few dozen tokens of an item.
+    """
+    said = title.casefold()
+    parts = [title.strip()]
+    parts += [part.strip() for part in (brand, category) if part.strip() and part.strip().casefold() not in said]
+    if description.strip():
+        parts.append(description.strip()[:_DESCRIPTION_CHARACTERS])
+    return ". ".join(part for part in parts if part)
+
+
+def recent_distinct(history: Sequence[int], count: int) -> list[int]:
+    """Return the last ``count`` distinct entries of a history given oldest first, the most recent first."""
+    return list(dict.fromkeys(reversed(history)))[:count]
+
+
+def context_text(query: str, history_titles: Iterable[str]) -> str:
+    """Return the person context that the models read: the query, then titles of the history, most recent first.
+
+    The most recent comes first since the tokenizer cuts at the end.
+    """
+    parts = [query.strip(), "; ".join(title.strip() for title in history_titles if title.strip())]
+    return " | ".join(part for part in parts if part)

@@ -1,0 +1,53 @@
+"""Build hook: generates the Python stubs of the contract beside its protos.
+
+The proto root is the Python root, so the generated imports hold as they are and nothing is rewritten.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+
+class StubsBuildHook(BuildHookInterface):
+    """Runs protoc for messages, services and their types before a wheel (or an editable install) is made."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Generate ``*_pb2.py``, ``*_pb2.pyi``, ``*_pb2_grpc.py`` and ``*_pb2_grpc.pyi``."""
+        generate(Path(self.root) / "protos")
+
+
+def generate(root: Path) -> None:
+    """Generate the stubs of every proto below ``root``; raises RuntimeError where protoc fails."""
+    from importlib.resources import files
+
+    from grpc_tools import protoc
+
+    protos = sorted(str(path.relative_to(root)) for path in root.rglob("*.proto"))
+    bin_folder = Path(sys.executable).parent
+    arguments = [
+        "protoc",
+        f"-I{root}",
+        f"-I{files('grpc_tools') / '_proto'}",
+        f"--python_out={root}",
+        f"--grpc_python_out={root}",
+        f"--mypy_out=quiet:{root}",
+        f"--mypy_grpc_out=quiet:{root}",
+        *_plugins(bin_folder),
+        *protos,
+    ]
+    if protoc.main(arguments) != 0:
+        raise RuntimeError("protoc failed on the contract; its message stands above")
+
+
+def _plugins(bin_folder: Path) -> list[str]:
+    """Name mypy-protobuf's plugins by path: pip's isolated build environment need not have them on PATH."""
+    import shutil
+
+    found = {name: shutil.which(name) or str(bin_folder / name) for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")}
+    return [f"--plugin={name}={path}" for name, path in found.items()]

@@ -1,0 +1,78 @@
+"""What makes a release, apart from its data."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pipeline.train.cross_encoder import CrossEncoderTraining
+
+# Nothing here tells which item it is: what identifies items memorises what sold in the weeks of training.
+FEATURES: Final = (
+    *("history_events", "history_items", "has_query"),
+    *("repeat_count", "repeat_share", "last_age", "first_age", "mean_gap", "due", "decayed_long", "decayed_short"),
+    *("category_affinity", "category_count", "category_last_age", "category_loyalty", "category_due"),
+    *("similarity_max", "similarity_mean"),
+    *("relative_repeat", "relative_follow", "relative_popular", "relative_semantic", "relative_similar"),
+    *("source_semantic", "fused", "fused_rank"),
+    *("logit", "logit_rank", "logit_deviation"),
+)
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """How a release is built.
+
+    Attributes:
+        base_model: What encoder and cross-encoder grow from; see `pipeline.base_model`.
+        query_prefix: Goes before queries, where the base model was trained with one, such as "query: ".
+        item_prefix: Goes before items' texts, such as "passage: ".
+        window_days: How far ahead requests are judged, and how long each window is.
+        min_buyers: Items with fewer buyers before the windows are left out of the catalogue; purchases of them count
+            as missed.
+        half_life: After how many events a history event counts half, in the first stage.
+        candidates: How many candidates the second stage is given.
+        read: How many of them the cross-encoder reads.
+        training_requests: Requests that the fusion learns from at most.
+        read_requests: How many of those it learns from with logits.
+        valid_people: People for weights and calibration at most.
+        test_people: People held out for the evaluation at most.
+        query_share: Share of the requests that are made searches.
+        list_size: Candidates in a list that the cross-encoder learns from.
+        lists: Lists that it learns from.
+        context_items: History items in the person context.
+        context_tokens: Tokens of the person context.
+        item_tokens: Tokens of an item.
+        cross_encoder: How it is fine-tuned.
+        hnsw_m: Links of a vector in the graph.
+        ef_construction: Length of the candidate list while the graph is built.
+        seed: Of everything drawn.
+    """
+
+    base_model: str = "all-MiniLM-L6-v2"
+    query_prefix: str = ""
+    item_prefix: str = ""
+    window_days: float = 14.0
+    min_buyers: int = 5
+    half_life: float = 150.0
+    candidates: int = 50
+    read: int = 15
+    training_requests: int = 2_400
+    read_requests: int = 200
+    valid_people: int = 160
+    test_people: int = 250
+    query_share: float = 0.4
+    list_size: int = 12
+    lists: int = 360
+    context_items: int = 8
+    context_tokens: int = 40
+    item_tokens: int = 16
+    cross_encoder: CrossEncoderTraining = field(default_factory=CrossEncoderTraining)
+    hnsw_m: int = 16
+    ef_construction: int = 200
+    seed: int = 7
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the settings as the manifest holds them."""
+        return dataclasses.asdict(self)

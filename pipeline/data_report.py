@@ -1,0 +1,81 @@
+"""The data report: what came in, what went out, and every row that was dropped, under a named reason."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from rich.table import Table
+
+
+class Dropped(BaseModel):
+    """How many rows were dropped for one reason, and the reason in a sentence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: int = Field(ge=0)
+    why: str
+
+
+class TableReport(BaseModel):
+    """One table's rows. ``rows_in`` is always ``rows_out`` plus every dropped row; anything else is refused.
+
+    Attributes:
+        rows_in: Rows of the raw data.
+        rows_out: Rows of the dataset.
+        dropped: Rows dropped, by the reason's name, in the order in which the reasons were tried.
+        missing: Cells left empty in the dataset, by column; columns without an empty cell are not listed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows_in: int = Field(ge=0)
+    rows_out: int = Field(ge=0)
+    dropped: dict[str, Dropped] = {}
+    missing: dict[str, int] = {}
+
+    @model_validator(mode="after")
+    def _sums_agree(self) -> Self:
+        dropped = sum(reason.rows for reason in self.dropped.values())
+        if self.rows_in != self.rows_out + dropped:
+            raise ValueError(f"{self.rows_in} rows in, but {self.rows_out} out and {dropped} dropped")
+        return self
+
+
+class DataReport(BaseModel):
+    """What ``prepare`` did to one source.
+
+    Attributes:
+        source: The source's name.
+        licence: The terms under which the data may be used, as text.
+        tables: A report for each of ``items``, ``events`` and, where there are any, ``judgements``.
+        notes: What a reader should know besides, one sentence each.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    licence: str
+    tables: dict[str, TableReport]
+    notes: list[str] = []
+
+
+def render(report: DataReport) -> Table:
+    """Return the report as a rich table, one section for each table of the dataset."""
+    table = Table(title=f"Data report: {report.source}", caption="\n".join([*report.notes, report.licence]))
+    table.add_column("table")
+    table.add_column("rows", justify="right")
+    table.add_column("what", overflow="fold")
+    for name, part in report.tables.items():
+        _add_section(table, name, part)
+    return table
+
+
+def _add_section(table: Table, name: str, part: TableReport) -> None:
+    table.add_row(name, f"{part.rows_in:,}", "read")
+    for reason, dropped in part.dropped.items():
+        table.add_row("", f"-{dropped.rows:,}", f"{reason}: {dropped.why}")
+    table.add_row("", f"{part.rows_out:,}", "kept", style="bold")
+    for column, rows in part.missing.items():
+        table.add_row("", f"{rows:,}", f"of these without {column}", style="dim")
+    table.add_section()

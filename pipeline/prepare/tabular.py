@@ -1,0 +1,104 @@
+"""Reading tables in Parquet, CSV or JSON Lines, with the columns one wants by the names one wants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from pipeline.tables import TIMESTAMP, BadDataset, as_utc, check_columns
+
+SUFFIXES: Final = (".parquet", ".csv", ".jsonl", ".ndjson")
+_TIME_FORMATS: Final = (
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%d %H:%M:%S%.f%:z",
+    "%Y-%m-%dT%H:%M:%S%.f%:z",
+    "%Y-%m-%d %H:%M",
+    "%m/%d/%Y %H:%M",
+    "%d/%m/%Y %H:%M",
+    "%d.%m.%Y %H:%M",
+)
+_EPOCH_MS_FROM: Final = 100_000_000_000  # as seconds, this would be the year 5138
+
+
+def read_table(file: Path, columns: Mapping[str, str], *, infer: bool = True) -> pl.DataFrame:
+    """Read the columns of a table.
+
+    Args:
+        file: A file whose suffix, one of SUFFIXES, says what it is.
+        columns: For each column wanted its name in the file.
+        infer: Whether a CSV file's numbers and dates are recognised; without, its cells stay text.
+
+    Raises:
+        BadDataset: No such file, an unknown suffix, unreadable content, or a column is missing.
+    """
+    frame = _read(file, infer=infer)
+    check_columns(frame, set(columns.values()), str(file))
+    return frame.select(pl.col(theirs).alias(ours) for ours, theirs in columns.items())
+
+
+def read_columns(file: Path) -> list[str]:
+    """Return the names of a table's columns; raises BadDataset as :func:`read_table` does."""
+    return _read(file, infer=False).columns
+
+
+def only_table(path: Path) -> Path:
+    """Return ``path``, or the one table in that folder; raises BadDataset where there is none or more than one."""
+    if not path.is_dir():
+        return path
+    found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
+    if len(found) != 1:
+        names = ", ".join(file.name for file in found) or "none"
+        raise BadDataset(f"{path} should hold one table ({', '.join(SUFFIXES)}); found {names}; name the file itself")
+    return found[0]
+
+
+def _read(file: Path, *, infer: bool) -> pl.DataFrame:
+    if not file.is_file():
+        raise BadDataset(f"{file} does not exist or is no file; name the file that holds the table")
+    try:
+        match file.suffix:
+            case ".parquet":
+                return pl.read_parquet(file)
+            case ".csv":
+                return _read_csv(file, infer=infer)
+            case ".jsonl" | ".ndjson":
+                return pl.read_ndjson(file, infer_schema_length=None)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise BadDataset(f"{file} cannot be read as {file.suffix[1:]}: {error}") from error
+    raise BadDataset(f"{file} is of an unknown kind; its suffix must be one of {', '.join(SUFFIXES)}")
+
+
+def _read_csv(file: Path, *, infer: bool) -> pl.DataFrame:
+    # Old exports are in Latin-1: what is not UTF-8 becomes a replacement character rather than an error.
+    if infer:
+        return pl.read_csv(file, infer_schema_length=None, try_parse_dates=True, encoding="utf8-lossy")
+    return pl.read_csv(file, infer_schema=False, encoding="utf8-lossy")
+
+
+def times_of(column: pl.Series) -> pl.Series:
+    """Return a column of times as microseconds without zone, null where a cell is no time.
+
+    Text is read in the one format that fits most cells (a day before a month is told apart by days past the 12th;
+    where there are none, the month comes first); whole numbers are seconds or milliseconds since 1970. Times with a
+    zone become UTC.
+    """
+    if column.dtype == pl.String:
+        trimmed = column.str.strip_chars().str.strip_suffix("Z")
+        return max((_parsed(trimmed, form) for form in _TIME_FORMATS), key=lambda times: times.count())
+    if column.dtype == pl.Date:
+        return column.cast(TIMESTAMP)
+    if column.dtype.is_integer():
+        milliseconds = column.max() is not None and int(column.max()) >= _EPOCH_MS_FROM  # type: ignore[arg-type]  # of an integer column
+        return (column.cast(pl.Int64) * (1_000 if milliseconds else 1_000_000)).cast(TIMESTAMP)
+    if isinstance(column.dtype, pl.Datetime):
+        return as_utc(column)
+    raise BadDataset(f"the column {column.name!r} is of type {column.dtype}, which is no time")
+
+
+def _parsed(column: pl.Series, form: str) -> pl.Series:
+    times = column.str.to_datetime(form, time_unit="us", strict=False)
+    return times.dt.replace_time_zone(None) if form.endswith("z") else times

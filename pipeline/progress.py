@@ -1,0 +1,65 @@
+"""Progress of long work: a bar on a terminal, a line a step in a log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class Step:
+    """One long step; told how far it is."""
+
+    def __init__(self, bar: Progress | None, title: str, total: float | None) -> None:
+        self._bar = bar
+        self._task = bar.add_task(title, total=total) if bar else None
+
+    def advance(self, amount: float = 1) -> None:
+        """Say that so much more is done."""
+        if self._bar is not None and self._task is not None:
+            self._bar.advance(self._task, amount)
+
+    def at(self, done: float, total: float | None = None) -> None:
+        """Say how much is done, and of how much."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, total=total)
+
+
+class ProgressReport:
+    """Where long work says what it does.
+
+    Args:
+        console: Where to; a bar is drawn only on a terminal.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, title: str, total: float | None = None) -> Iterator[Step]:
+        """Show a step while the body runs, and how long it took afterwards."""
+        started = time.monotonic()
+        if self.console.is_terminal:
+            with _bar(self.console) as bar:
+                yield Step(bar, title, total)
+        else:
+            self.console.print(f"{title} …")
+            yield Step(None, title, total)
+        took = self.seconds[title] = time.monotonic() - started
+        self.console.print(f"[green]✓[/] {title} [dim]{took:.1f} s[/]")
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )

@@ -1,0 +1,1 @@
+"""Training: behaviour tables, cross-encoder, fusion."""

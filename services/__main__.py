@@ -1,0 +1,104 @@
+"""``python -m services``: retrieval, ranking and gateway together on one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from common.config import load_settings
+from services.supervisor import Child, supervise
+
+
+class LocalSettings(BaseSettings):
+    """Runs retrieval, ranking and gateway as three processes, restarts those that die, and drains them on SIGTERM.
+
+    Every other setting of a server is read from its own environment variables; `python -m services.<name> --help`
+    lists them.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True, env_prefix="SHORTLIST_LOCAL_")
+
+    release: str = Field(description="Path or URL of a release, or of a release store whose current release is meant.")
+    host: str = Field(default="127.0.0.1", description="IPv4 address that all three listen on.")
+    gateway_port: int = Field(default=50_051, ge=0, le=65_535, description="Port of the gateway; 0 takes a free one.")
+    retrieval_port: int = Field(default=50_052, ge=0, le=65_535, description="Port of retrieval; 0 takes a free one.")
+    ranking_port: int = Field(default=50_053, ge=0, le=65_535, description="Port of ranking; 0 takes a free one.")
+    gateway_metrics_port: int = Field(
+        default=9_091, ge=0, le=65_535, description="Port of the gateway's Prometheus metrics."
+    )
+    retrieval_metrics_port: int = Field(
+        default=9_092, ge=0, le=65_535, description="Port of retrieval's Prometheus metrics."
+    )
+    ranking_metrics_port: int = Field(
+        default=9_093, ge=0, le=65_535, description="Port of ranking's Prometheus metrics."
+    )
+    profiles: Path | None = Field(
+        default=None, description="SQLite file of the gateway's profiles; its own default if unset."
+    )
+    data_dir: Path | None = Field(
+        default=None, description="Folder of retrieval's live changes; its own default if unset."
+    )
+
+
+def main() -> int:
+    """Run the three servers; returns the exit code."""
+    settings = load_settings(LocalSettings, "python -m services", sys.argv[1:])
+    try:
+        return asyncio.run(supervise(children(settings)))
+    except OSError as error:
+        sys.stderr.write(f"python -m services: {error}\n")
+        return 1
+
+
+def children(settings: LocalSettings) -> list[Child]:
+    """Return the three servers' commands, the gateway last; raises OSError where a port is taken.
+
+    Ports are tried here first: a stranger that answers on a child's port would otherwise pass for the child.
+    """
+    with ExitStack() as trials:  # held together, else two servers might be given the same free port
+        retrieval = trials.enter_context(_address(settings.host, settings.retrieval_port, "--retrieval-port"))
+        ranking = trials.enter_context(_address(settings.host, settings.ranking_port, "--ranking-port"))
+        gateway = trials.enter_context(_address(settings.host, settings.gateway_port, "--gateway-port"))
+    release = ("--release", settings.release)
+    targets = ("--retrieval-target", retrieval, "--ranking-target", ranking)
+    data_dir, profiles = _path("--data-dir", settings.data_dir), _path("--profiles", settings.profiles)
+    return [
+        _child("retrieval", retrieval, settings.retrieval_metrics_port, *release, *data_dir),
+        _child("ranking", ranking, settings.ranking_metrics_port, *release),
+        _child("gateway", gateway, settings.gateway_metrics_port, *targets, *profiles),
+    ]
+
+
+def _child(name: str, address: str, metrics_port: int, *arguments: str) -> Child:
+    host, _, port = address.rpartition(":")
+    where = ("--host", host, "--port", port, "--metrics-port", str(metrics_port))
+    return Child(name, (sys.executable, "-m", f"services.{name}", *where, *arguments), address)
+
+
+def _path(flag: str, path: Path | None) -> tuple[str, ...]:
+    return () if path is None else (flag, str(path))
+
+
+@contextmanager
+def _address(host: str, port: int, flag: str) -> Iterator[str]:
+    """Hold a free port and give it as ``host:port``."""
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host, port))
+        except OSError as error:
+            raise OSError(
+                f"{host}:{port} is taken or not this machine's; choose another by {flag} or --host"
+            ) from error
+        yield f"{host}:{trial.getsockname()[1]}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

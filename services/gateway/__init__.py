@@ -1,0 +1,1 @@
+"""The front door: profile, retrieval, ranking and policy in one call."""

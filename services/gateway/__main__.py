@@ -1,0 +1,23 @@
+"""``python -m services.gateway``: wires the gateway and runs it."""
+
+from __future__ import annotations
+
+import sys
+
+from common.config import load_settings
+from common.server import run
+from common.telemetry import Metrics, configure_logging
+from services.gateway.service import GatewayServer
+from services.gateway.settings import Settings
+
+
+def main() -> int:
+    """Run the gateway; returns the exit code."""
+    settings = load_settings(Settings, "python -m services.gateway", sys.argv[1:])
+    configure_logging("gateway", settings.log_level)
+    metrics = Metrics("gateway")
+    return run(GatewayServer(settings, metrics), settings, metrics)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

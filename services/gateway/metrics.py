@@ -1,0 +1,47 @@
+"""What the gateway counts, beside what every server does."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from prometheus_client import Counter, Histogram
+
+from common.telemetry import Metrics
+from services.gateway.answer import Answer, DegradationKind, Stages
+
+_COUNTS: Final = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
+
+
+class GatewayMetrics:
+    """Recommendations by stages wanted, degradations by kind, and how many items came and went on the way."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        names: dict[str, Any] = {"namespace": metrics.namespace, "registry": metrics.registry}
+        self._metrics = metrics
+        self._release_id = ""
+        self._answers = Counter(
+            "recommendations", "Answers given, by the stages that were asked for.", ["stages"], **names
+        )
+        self._degradations = Counter("degradations", "What went wrong in answers given.", ["kind"], **names)
+        self._candidates = Histogram("candidates", "Candidates of an answer.", buckets=_COUNTS, **names)
+        self._items = Histogram("items", "Items of an answer.", buckets=_COUNTS, **names)
+        self._below = Counter("below_threshold", "Candidates that the probability threshold left out.", **names)
+        for kind in DegradationKind:  # so that a rate over them has a zero to start from
+            self._degradations.labels(kind=kind)
+
+    def observe(self, answer: Answer, stages: Stages) -> None:
+        """Count one answer."""
+        self._answers.labels(stages=stages).inc()
+        for degradation in answer.degradations:
+            self._degradations.labels(kind=degradation.kind).inc()
+        for stage, ms in answer.timings_ms.items():
+            self._metrics.stage_seconds.labels(stage=stage).observe(ms / 1e3)
+        self._candidates.observe(len(answer.candidates))
+        self._items.observe(len(answer.items))
+        self._below.inc(answer.below_threshold)
+        self._tell_release(answer.release_id)
+
+    def _tell_release(self, release_id: str) -> None:
+        if release_id and release_id != self._release_id:
+            self._release_id = release_id
+            self._metrics.set_release(release_id)

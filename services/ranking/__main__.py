@@ -1,0 +1,23 @@
+"""``python -m services.ranking``: wires the ranking service and runs it."""
+
+from __future__ import annotations
+
+import sys
+
+from common.config import load_settings
+from common.server import run
+from common.telemetry import Metrics, configure_logging
+from services.ranking.service import RankingServer
+from services.ranking.settings import Settings
+
+
+def main() -> int:
+    """Run the ranking service; returns the exit code."""
+    settings = load_settings(Settings, "python -m services.ranking", sys.argv[1:])
+    configure_logging("ranking", settings.log_level)
+    metrics = Metrics("ranking")
+    return run(RankingServer(settings, metrics), settings, metrics)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,271 @@
+"""The order of work: which pairs wait, which come next, and which are refused because they would come too late.
+
+A `Job` is one caller's pairs, sorted by length and cut into runs of alike length (buckets). Nothing here is done for
+each pair in Python: a job costs a few numpy calls, a batch a walk over the jobs that wait, of which there are a few
+hundred at most. Times are seconds of one monotonic clock, given by the caller, so that all of this is deterministic;
+costs are milliseconds of one worker as the cost model's fit counts them, before its correction.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.errors import DeadlineTooShort, Overloaded
+from services.ranking.cost_model import CostModel, Floats
+from services.ranking.jobs import Batch, Job, Part, Priority, runs_of
+from services.ranking.line import Line
+from services.ranking.pair_scores import PairScores
+from services.ranking.pairs import Ints, Pairs
+
+# A batch is filled with other callers' pairs until its overhead is below this share of it: beyond, they would only
+# make the first caller wait.
+_OVERHEAD_SHARE = 0.03
+# A short queue is shared between the workers as long as a batch still takes so many times its overhead.
+_LEAST_OVERHEADS = 4.0
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """The bounds of the queue.
+
+    Attributes:
+        padded_tokens: A batch's rows times its longest row stay within this; one row alone may exceed it.
+        queued_pairs: So many pairs may wait.
+        workers: So many batches run at a time.
+    """
+
+    padded_tokens: int = 1_024
+    queued_pairs: int = 20_000
+    workers: int = 1
+
+
+class BatchQueue:
+    """Jobs that wait, in two orders.
+
+    While every job can be finished in time in any order, callers take turns: a job's turn comes when it would be done
+    if its caller had the workers alone (the finish tag of fair queueing), so that small jobs pass large ones and a
+    caller's flood waits behind other callers. Where time is short, the earliest deadline comes first, which meets
+    every deadline if any order does (Liu and Layland, 1973). Not safe to share between threads without a lock.
+    """
+
+    def __init__(self, cost: CostModel, limits: BatchLimits) -> None:
+        self.cost = cost
+        self.limits = limits
+        self.pairs = 0
+        self._deadlines = Line(lambda job: (job.priority, job.deadline, job.serial))
+        self._turns = Line(lambda job: (job.priority, job.turn, job.serial))
+        self._in_flight: set[Batch] = set()
+        self._last_turn: dict[str, float] = {}
+        self._serials = itertools.count()
+        self._longest = 1  # of the pairs seen, in tokens
+
+    def __iter__(self) -> Iterator[Job]:
+        """The jobs that wait, by priority and deadline."""
+        return iter(self._deadlines)
+
+    def job(
+        self,
+        pairs: Pairs,
+        deadline: float,
+        priority: Priority,
+        owner: str,
+        *,
+        now: float,
+        settle: Callable[[Exception | None], None],
+    ) -> Job:
+        """Make a job of pairs, not yet admitted; touches nothing that is shared."""
+        order = np.argsort(-pairs.lengths, kind="stable")
+        lengths = pairs.lengths[order]
+        spent_ms = np.concatenate(([0.0], np.cumsum(self.pair_ms(lengths))))
+        scores = PairScores.unread(len(pairs))
+        return Job(pairs, deadline, priority, owner, now, order, lengths, spent_ms, runs_of(lengths), scores, settle)
+
+    def pair_ms(self, lengths: Ints) -> Floats:
+        """Return what pairs of so many tokens cost, with their share of a full batch's overhead."""
+        share = np.minimum(lengths / self.limits.padded_tokens, 1.0)
+        return self.cost.rows_ms(lengths) + self.cost.batch_ms * share
+
+    def admit(self, job: Job, now: float) -> None:
+        """Queue a job.
+
+        Raises:
+            Overloaded: Too many pairs wait already.
+            DeadlineTooShort: It could not be done in time, or would make another job late.
+        """
+        if self.pairs + len(job.pairs) > self.limits.queued_pairs:
+            message = f"{self.pairs} of {self.limits.queued_pairs} pairs wait already; try again later"
+            raise Overloaded(message, retry_after_s=max(self.drain_s(), 0.01))
+        if job.waiting_ms > self.spare_ms(job.deadline, job.priority, now):
+            raise DeadlineTooShort(
+                f"{len(job.pairs)} pairs cannot be read within {max(job.deadline - now, 0.0):.3f} s beside the "
+                f"{self.pairs} that wait; allow more time or rank fewer candidates"
+            )
+        job.serial = next(self._serials)
+        job.turn = self._turn_of(job, now)
+        self._longest = max(self._longest, int(job.lengths[0]))
+        self._deadlines.join(job)
+        self._turns.join(job)
+        self.pairs += job.waiting
+
+    def spare_ms(self, deadline: float, priority: Priority, now: float) -> float:
+        """Return how much work due at ``deadline`` can be taken on without a job of its priority or above being late.
+
+        Work done by each deadline must fit the workers' time until then (the processor demand test of earliest
+        deadline first); lower priorities are not asked.
+        """
+        spare = math.inf
+        ahead = demand = self._in_flight_ms(now)
+        for job in self._deadlines:
+            if job.priority > priority:
+                break
+            demand += job.waiting_ms
+            if (job.priority, job.deadline) <= (priority, deadline):
+                ahead = demand
+            else:
+                spare = min(spare, self._capacity_ms(job.deadline, now) - demand)
+        return self._less_tail(min(spare, self._capacity_ms(deadline, now) - ahead))
+
+    def drain_s(self) -> float:
+        """Return how long the waiting work takes."""
+        return self._seconds(sum(job.waiting_ms for job in self._deadlines))
+
+    def expire(self, now: float) -> list[Job]:
+        """Take out and return the jobs that can no longer be done in time, before they cost more."""
+        late = [job for job in self._deadlines if now + self._seconds(job.waiting_ms) > job.deadline]
+        for job in late:
+            self.discard(job)
+        return late
+
+    def discard(self, job: Job) -> None:
+        """Take a job out, if it waits: its caller is gone, or it failed."""
+        if not job.waiting:
+            return
+        self._deadlines.leave(job)
+        self._turns.leave(job)
+        self.pairs -= job.waiting
+        job.waiting, job.waiting_ms = 0, 0.0
+        job.runs.clear()
+
+    def take(self, now: float) -> Batch | None:
+        """Form the next batch; None where nothing waits."""
+        line = self._deadlines if self._short_of_time(now) else self._turns
+        lead = line.first()
+        if lead is None:
+            return None
+        batch = Batch(now)
+        share_ms = sum(job.waiting_ms for job in line) / self.limits.workers
+        self._fill(batch, line, lead, max(share_ms, _LEAST_OVERHEADS * self.cost.batch_ms))
+        self._in_flight.add(batch)
+        return batch
+
+    def finished(self, batch: Batch, now: float) -> None:
+        """Take note that a batch has run; once is enough."""
+        if batch not in self._in_flight:
+            return
+        self._in_flight.remove(batch)
+        self.cost.observe(batch.cost_ms, (now - batch.started) * 1e3)
+
+    def _fill(self, batch: Batch, line: Line, lead: Job, share_ms: float) -> None:
+        """Take the lead's longest run, then what shares a batch with it for little."""
+        bucket = max(lead.runs)
+        self._take_run(batch, lead, bucket, self._room(batch, lead, bucket, share_ms))
+        full_ms = min(share_ms, self.cost.batch_ms / _OVERHEAD_SHARE)
+        while (job := line.first(bucket)) is not None and job.priority == lead.priority:
+            count = self._room(batch, job, bucket, full_ms)
+            if count <= 0:
+                return
+            self._take_run(batch, job, bucket, count)
+        for shorter in range(bucket - 1, -1, -1):
+            self._absorb(batch, line, lead, shorter, share_ms)
+
+    def _absorb(self, batch: Batch, line: Line, lead: Job, bucket: int, share_ms: float) -> None:
+        """Take whole runs of a shorter bucket while padding them costs less than a batch of their own."""
+        budget_ms = self.cost.batch_ms
+        while (job := line.first(bucket)) is not None and job.priority == lead.priority:
+            start, stop = job.runs[bucket]
+            padded_ms = (stop - start) * float(self.cost.rows_ms(batch.tokens))
+            budget_ms -= padded_ms - float(self.cost.rows_ms(job.lengths[start:stop]).sum())
+            if budget_ms < 0 or self._room(batch, job, bucket, share_ms) < stop - start:
+                return
+            self._take_run(batch, job, bucket, stop - start)
+
+    def _room(self, batch: Batch, job: Job, bucket: int, bound_ms: float) -> int:
+        """Return how many rows of a run the batch still takes: within its token budget and ``bound_ms``."""
+        tokens = max(batch.tokens, int(job.lengths[job.runs[bucket][0]]))
+        rows = self.limits.padded_tokens // max(tokens, 1)
+        row_ms = float(self.cost.rows_ms(tokens))
+        if row_ms > 0:
+            rows = min(rows, int(bound_ms / row_ms))
+        return rows - batch.rows if batch.rows else max(rows, 1)
+
+    def _take_run(self, batch: Batch, job: Job, bucket: int, count: int) -> None:
+        """Move the first ``count`` rows of a job's run into the batch."""
+        start, stop = job.runs[bucket]
+        taken = min(start + count, stop)
+        cost_ms = float(job.spent_ms[taken] - job.spent_ms[start])
+        batch.parts.append(Part(job, job.order[start:taken]))
+        batch.rows += taken - start
+        batch.tokens = max(batch.tokens, int(job.lengths[start]))
+        batch.cost_ms += cost_ms
+        self._shrink(job, bucket, (taken, stop), cost_ms)
+
+    def _shrink(self, job: Job, bucket: int, left: tuple[int, int], cost_ms: float) -> None:
+        start, stop = left
+        taken = start - job.runs[bucket][0]
+        self.pairs -= taken
+        if taken == job.waiting:
+            self._deadlines.leave(job)
+            self._turns.leave(job)
+        elif start == stop:
+            self._deadlines.leave_bucket(job, bucket)
+            self._turns.leave_bucket(job, bucket)
+        job.waiting -= taken
+        job.waiting_ms -= cost_ms
+        if start == stop:
+            del job.runs[bucket]
+        else:
+            job.runs[bucket] = left
+
+    def _turn_of(self, job: Job, now: float) -> float:
+        turn = max(now, self._last_turn.get(job.owner, now)) + self._seconds(job.waiting_ms)
+        self._last_turn = {owner: last for owner, last in self._last_turn.items() if last > now}
+        self._last_turn[job.owner] = turn
+        return turn
+
+    def _short_of_time(self, now: float) -> bool:
+        """Tell whether one batch out of order could make a job of the first priority late."""
+        demand = self._in_flight_ms(now)
+        spare = math.inf
+        first = self._deadlines.first()
+        for job in itertools.takewhile(lambda job: first and job.priority == first.priority, self._deadlines):
+            demand += job.waiting_ms
+            spare = min(spare, self._capacity_ms(job.deadline, now) - demand)
+        return self._less_tail(spare) < self.limits.workers * self._largest_batch_ms()
+
+    def _less_tail(self, spare_ms: float) -> float:
+        """Return what of the workers' time is surely usable: at the end one may work while the others idle.
+
+        Any schedule that leaves no worker idle ends within work / workers + (1 - 1 / workers) * the longest batch
+        (Graham, 1969); work smaller than a batch may run on one worker alone.
+        """
+        workers = self.limits.workers
+        return max(spare_ms / workers, spare_ms - (workers - 1) * self._largest_batch_ms())
+
+    def _largest_batch_ms(self) -> float:
+        rows = max(self.limits.padded_tokens / self._longest, 1.0)
+        return self.cost.batch_ms + rows * float(self.cost.rows_ms(self._longest))
+
+    def _capacity_ms(self, deadline: float, now: float) -> float:
+        return (deadline - now) * 1e3 * self.limits.workers / self.cost.correction
+
+    def _in_flight_ms(self, now: float) -> float:
+        elapsed_ms = 1e3 / self.cost.correction
+        return sum(max(batch.cost_ms - (now - batch.started) * elapsed_ms, 0.0) for batch in self._in_flight)
+
+    def _seconds(self, work_ms: float) -> float:
+        return work_ms * self.cost.correction / self.limits.workers / 1e3

@@ -1,0 +1,99 @@
+"""What waits and what runs: a caller's pairs as a job, and batches of rows of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+
+from services.ranking.cost_model import Floats
+from services.ranking.pair_scores import PairScores
+from services.ranking.pairs import Ints, Pairs
+
+# Upper ends of the length buckets, in tokens; the last bucket is open. Steps of a quarter at most bound the padding.
+_EDGES = np.array([8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512])
+BUCKETS = len(_EDGES) + 1
+
+
+class Priority(IntEnum):
+    """Who waits for the answer; the lower is always served first."""
+
+    INTERACTIVE = 0
+    BATCH = 1
+
+
+@dataclass(eq=False)
+class Job:
+    """One caller's pairs.
+
+    Attributes:
+        order: The pairs' rows, longest first; shape [pairs].
+        spent_ms: What the first rows of ``order`` cost together; shape [pairs + 1].
+        runs: For each length bucket the part of ``order`` that still waits, as start and stop.
+        scores: The answer as it grows.
+        settle: Called once, under the batcher's lock, with the error or None when every row is done.
+        turn: When the job's turn comes among the callers, set when it is admitted.
+    """
+
+    pairs: Pairs
+    deadline: float
+    priority: Priority
+    owner: str
+    submitted: float
+    order: Ints
+    lengths: Ints
+    spent_ms: Floats
+    runs: dict[int, tuple[int, int]]
+    scores: PairScores
+    settle: Callable[[Exception | None], None]
+    turn: float = 0.0
+    serial: int = 0
+    waiting: int = field(init=False)
+    waiting_ms: float = field(init=False)
+    unfinished: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.waiting = self.unfinished = len(self.pairs)
+        self.waiting_ms = float(self.spent_ms[-1])
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a job."""
+
+    job: Job
+    rows: Ints
+
+
+@dataclass(eq=False)
+class Batch:
+    """Rows of one or more jobs that run together.
+
+    Attributes:
+        parts: Whose rows, in the order of the batch.
+        rows: How many.
+        tokens: The longest of them.
+        cost_ms: What they were expected to cost, uncorrected.
+        started: When the batch was formed.
+    """
+
+    started: float
+    parts: list[Part] = field(default_factory=list)
+    rows: int = 0
+    tokens: int = 0
+    cost_ms: float = 0.0
+
+    @property
+    def padded_tokens(self) -> int:
+        """The batch's size, padding included."""
+        return self.rows * self.tokens
+
+
+def runs_of(lengths: Ints) -> dict[int, tuple[int, int]]:
+    """Cut lengths, longest first, into runs of one bucket each."""
+    buckets = np.searchsorted(_EDGES, lengths)
+    starts = np.flatnonzero(np.diff(buckets, prepend=-1))
+    stops = np.append(starts[1:], len(lengths))
+    return {int(buckets[start]): (int(start), int(stop)) for start, stop in zip(starts, stops, strict=True)}

@@ -1,0 +1,45 @@
+"""Jobs in one order."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Iterator
+
+from services.ranking.jobs import BUCKETS, Job
+
+Key = tuple[int, float, int]
+
+
+class Line:
+    """Jobs in one order, all of them and by length bucket; finding one is O(log jobs)."""
+
+    def __init__(self, key: Callable[[Job], Key]) -> None:
+        self._key = key
+        self._all: list[Job] = []
+        self._buckets: list[list[Job]] = [[] for _ in range(BUCKETS)]
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self._all)
+
+    def join(self, job: Job) -> None:
+        """Put a job into its place."""
+        for jobs in (self._all, *(self._buckets[bucket] for bucket in job.runs)):
+            bisect.insort(jobs, job, key=self._key)
+
+    def leave(self, job: Job) -> None:
+        """Take a job out."""
+        self._remove(self._all, job)
+        for bucket in job.runs:
+            self._remove(self._buckets[bucket], job)
+
+    def leave_bucket(self, job: Job, bucket: int) -> None:
+        """Take a job out of one bucket."""
+        self._remove(self._buckets[bucket], job)
+
+    def first(self, bucket: int | None = None) -> Job | None:
+        """Return the job that comes first, of all or of a bucket."""
+        jobs = self._all if bucket is None else self._buckets[bucket]
+        return jobs[0] if jobs else None
+
+    def _remove(self, jobs: list[Job], job: Job) -> None:
+        del jobs[bisect.bisect_left(jobs, self._key(job), key=self._key)]

@@ -1,0 +1,197 @@
+"""Requests off the wire and answers onto it: held to the contract's limits, with messages that name the field."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from shortlist.ranking.v1 import ranking_pb2
+
+from common.catalogue import Catalogue
+from common.errors import InvalidRequest, NotFound
+from common.text import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS
+from services.ranking.explain import Contribution, Explanation
+from services.ranking.jobs import Priority
+from services.ranking.request_rows import CandidateRows, PersonRows
+from services.ranking.second_stage import Explained, Ranking
+
+MAX_CANDIDATES: Final = 2_000
+MAX_HISTORY: Final = 10_000
+_NAMED_UNKNOWN: Final = 5
+
+_PRIORITIES: Final = {
+    ranking_pb2.PRIORITY_UNSPECIFIED: Priority.INTERACTIVE,
+    ranking_pb2.PRIORITY_INTERACTIVE: Priority.INTERACTIVE,
+    ranking_pb2.PRIORITY_BATCH: Priority.BATCH,
+}
+
+
+@dataclass(frozen=True)
+class Person:
+    """What a request says of the person, and how many history items the release does not know."""
+
+    rows: PersonRows
+    ignored: int
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a request says of its candidates, and the texts of those without a catalogue row by place."""
+
+    rows: CandidateRows
+    texts: dict[int, str]
+
+
+def read_person(message: ranking_pb2.PersonContext, catalogue: Catalogue) -> Person:
+    """Return what is known of the person; raises InvalidRequest."""
+    if len(message.query) > MAX_QUERY_CHARACTERS:
+        raise InvalidRequest(f"person.query: at most {MAX_QUERY_CHARACTERS:,} characters, has {len(message.query):,}")
+    count = len(message.history_item_ids)
+    if count > MAX_HISTORY:
+        raise InvalidRequest(f"person.history_item_ids: at most {MAX_HISTORY:,}, has {count:,}; give the latest")
+    rows = catalogue.rows_of(message.history_item_ids)
+    known = rows[rows >= 0]
+    return Person(PersonRows(known, message.query), count - len(known))
+
+
+def read_candidates(
+    messages: Sequence[ranking_pb2.RankCandidate], catalogue: Catalogue, sources: Collection[str]
+) -> Candidates:
+    """Return the candidates.
+
+    Args:
+        messages: The candidates.
+        catalogue: The release's items.
+        sources: The sources whose scores are read; others are passed over.
+
+    Raises:
+        InvalidRequest: Naming the candidate by its position.
+        NotFound: Naming the first items that the release does not have.
+    """
+    if not 1 <= len(messages) <= MAX_CANDIDATES:
+        raise InvalidRequest(f"candidates: 1 to {MAX_CANDIDATES:,}, has {len(messages):,}")
+    texts = {place: _text(one, f"candidates[{place}]") for place, one in enumerate(messages) if not one.item_id}
+    return _candidates(messages, texts, catalogue, sources)
+
+
+def read_candidate(message: ranking_pb2.ExplainRequest, catalogue: Catalogue, sources: Collection[str]) -> Candidates:
+    """Return the one candidate to explain; see `read_candidates`."""
+    if not message.HasField("candidate"):
+        raise InvalidRequest("candidate: required")
+    one = message.candidate
+    return _candidates([one], {} if one.item_id else {0: _text(one, "candidate")}, catalogue, sources)
+
+
+def read_priority(message: ranking_pb2.RankRequest) -> Priority:
+    """Return who waits; raises InvalidRequest."""
+    if message.priority not in _PRIORITIES:
+        raise InvalidRequest(f"priority: {message.priority} is none of the contract's")
+    return _PRIORITIES[message.priority]
+
+
+def write_ranking(
+    ranking: Ranking, request: ranking_pb2.RankRequest, release_id: str, ignored: int
+) -> ranking_pb2.RankResponse:
+    """Return the answer to a RankRequest."""
+    places = range(len(request.candidates))
+    order = np.argsort(-ranking.probability, kind="stable").tolist() if request.sort else places
+    scores, logits = ranking.probability.tolist(), ranking.logit.tolist()
+    return ranking_pb2.RankResponse(
+        items=[
+            ranking_pb2.RankedItem(
+                index=place,
+                item_id=request.candidates[place].item_id,
+                probability=scores[place],
+                cross_encoder_logit=_present(logits[place]),
+            )
+            for place in order
+        ],
+        release_id=release_id,
+        timings=_timings(ranking),
+        ignored_history_items=ignored,
+    )
+
+
+def write_explanation(explained: Explained, catalogue: Catalogue, release_id: str) -> ranking_pb2.ExplainResponse:
+    """Return the answer to an ExplainRequest."""
+    parts: Explanation = explained.explanation
+    history = [Contribution(catalogue.item_ids[int(one.part)], one.logit) for one in parts.history_items]
+    return ranking_pb2.ExplainResponse(
+        probability=explained.probability,
+        cross_encoder_logit=parts.logit,
+        item_words=_contributions(parts.item_words),
+        query_words=_contributions(parts.query_words),
+        history_items=_contributions(history),
+        features=[ranking_pb2.Feature(name=name, value=value) for name, value in explained.features.items()],
+        release_id=release_id,
+    )
+
+
+def _text(message: ranking_pb2.RankCandidate, field: str) -> str:
+    kind = message.WhichOneof("item")
+    if kind == "text" and len(message.text) > MAX_TEXT_CHARACTERS:
+        raise InvalidRequest(f"{field}.text: at most {MAX_TEXT_CHARACTERS:,} characters, has {len(message.text):,}")
+    if kind == "text" and not message.text.strip():
+        raise InvalidRequest(f"{field}.text: must not be blank")
+    if kind is None:
+        raise InvalidRequest(f"{field}: needs an item_id or a text")
+    return message.text if kind == "text" else ""
+
+
+def _candidates(
+    messages: Sequence[ranking_pb2.RankCandidate], texts: dict[int, str], catalogue: Catalogue, sources: Collection[str]
+) -> Candidates:
+    rows = catalogue.rows_of([message.item_id for message in messages])
+    unknown = [messages[place].item_id for place in np.flatnonzero(rows < 0).tolist() if not texts.get(place)]
+    if unknown:
+        _refuse(unknown)
+    scores = [message.first_stage_score if message.HasField("first_stage_score") else np.nan for message in messages]
+    return Candidates(CandidateRows(rows, _finite(scores), _sources(messages, sources)), texts)
+
+
+def _sources(
+    messages: Sequence[ranking_pb2.RankCandidate], sources: Collection[str]
+) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float32]]]:
+    columns = {source: [np.nan] * len(messages) for source in sources}
+    for place, message in enumerate(messages):
+        for score in message.sources:
+            if (column := columns.get(score.source)) is not None:
+                column[place] = score.score
+    return {source: _finite(column) for source, column in columns.items()}
+
+
+def _finite(values: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """Return float32 values; what is no number is missing."""
+    with np.errstate(over="ignore"):
+        array = np.array(values, dtype=np.float32)
+    array[~np.isfinite(array)] = np.nan
+    return array
+
+
+def _refuse(unknown: list[str]) -> None:
+    names = ", ".join(repr(item_id) for item_id in unknown[:_NAMED_UNKNOWN])
+    more = f" and {len(unknown) - _NAMED_UNKNOWN:,} more" if len(unknown) > _NAMED_UNKNOWN else ""
+    raise NotFound(f"candidates: the release does not have {names}{more}; leave them out or give their text")
+
+
+def _timings(ranking: Ranking) -> ranking_pb2.RankTimings:
+    scores = ranking.reading.scores
+    return ranking_pb2.RankTimings(
+        queue_wait_ms=scores.queue_wait_ms,
+        tokenise_ms=ranking.tokenise_ms,
+        infer_ms=scores.infer_ms,
+        fuse_ms=ranking.fuse_ms,
+        total_ms=ranking.total_ms,
+        pairs=ranking.reading.read,
+        padded_tokens=scores.padded_tokens,
+    )
+
+
+def _present(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def _contributions(parts: Sequence[Contribution]) -> list[ranking_pb2.Contribution]:
+    return [ranking_pb2.Contribution(part=str(one.part), contribution=one.logit) for one in parts]

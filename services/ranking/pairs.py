@@ -1,0 +1,170 @@
+"""Pairs of person context and item in tokens: joined without tokenising items again, padded into batches.
+
+Rows of different lengths lie in one array with offsets, so that a request of 2,000 pairs costs a few numpy calls
+rather than 2,000 Python objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from common.errors import BadRelease
+
+Tokens = npt.NDArray[np.int32]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TokenRows:
+    """Rows of token ids.
+
+    Attributes:
+        tokens: The rows one after the other; shape [tokens].
+        offsets: Where each row begins and the last one ends; shape [rows + 1].
+    """
+
+    tokens: Tokens
+    offsets: Ints
+
+    @classmethod
+    def of(cls, rows: Sequence[npt.ArrayLike]) -> TokenRows:
+        """Lay rows of token ids one after the other."""
+        arrays = [np.asarray(row, dtype=np.int32) for row in rows]
+        tokens = np.concatenate(arrays) if arrays else np.empty(0, np.int32)
+        return cls(tokens, offsets_of(np.fromiter((len(row) for row in arrays), np.int64, len(arrays))))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Ints:
+        """How many tokens each row has; shape [rows]."""
+        return np.diff(self.offsets)
+
+    def row(self, index: int) -> Tokens:
+        """Return one row; a view, shape [tokens of the row]."""
+        return self.tokens[self.offsets[index] : self.offsets[index + 1]]
+
+    def take(self, rows: Ints, longest: int | None = None) -> TokenRows:
+        """Return some rows, each cut to its first ``longest`` tokens."""
+        lengths = self.lengths[rows]
+        if longest is not None:
+            lengths = np.minimum(lengths, longest)
+        return TokenRows(self.tokens[positions(self.offsets[rows], lengths)], offsets_of(lengths))
+
+    def cut(self, longest: int) -> TokenRows:
+        """Return every row cut to its first ``longest`` tokens."""
+        return self if not len(self) or self.lengths.max() <= longest else self.take(np.arange(len(self)), longest)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs ready for the model but for padding.
+
+    Attributes:
+        rows: ``[CLS] context [SEP] item [SEP]`` of each pair.
+        seconds: Where in its row each pair's second segment begins; shape [pairs].
+    """
+
+    rows: TokenRows
+    seconds: Ints
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def lengths(self) -> Ints:
+        """How many tokens each pair has, special tokens included; shape [pairs]."""
+        return self.rows.lengths
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """What the cross-encoder reads, each int64[rows, tokens]."""
+
+    input_ids: Ints
+    attention_mask: Ints
+    token_type_ids: Ints
+
+    @classmethod
+    def empty(cls, rows: int, tokens: int) -> ModelInputs:
+        """Return room for a batch, all padding."""
+        ids, mask, types = np.zeros((3, rows, tokens), dtype=np.int64)
+        return cls(ids, mask, types)
+
+    def fill(self, first: int, pairs: Pairs, chosen: Ints) -> None:
+        """Write the ``chosen`` pairs into the rows from ``first`` on."""
+        lengths = pairs.lengths[chosen]
+        columns = np.arange(self.input_ids.shape[1])
+        inside = columns < lengths[:, None]
+        rows = slice(first, first + len(chosen))
+        self.input_ids[rows][inside] = pairs.rows.tokens[positions(pairs.rows.offsets[chosen], lengths)]
+        self.attention_mask[rows] = inside
+        self.token_type_ids[rows] = inside & (columns >= pairs.seconds[chosen][:, None])
+
+    def part(self, start: int, stop: int) -> ModelInputs:
+        """Return some of the rows; views."""
+        return ModelInputs(*(array[start:stop] for array in (self.input_ids, self.attention_mask, self.token_type_ids)))
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+@dataclass(frozen=True)
+class PairTemplate:
+    """The special tokens of a pair: ``cls`` before the context, ``sep`` after it and after the item."""
+
+    cls_id: int
+    sep_id: int
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> PairTemplate:
+        """Read the special tokens off the tokenizer; raises BadRelease where it joins pairs otherwise."""
+        empty = tokenizer.encode("", "")
+        ids, types = empty.ids, empty.type_ids
+        if len(ids) != len(("cls", "sep", "sep")) or ids[1] != ids[2] or types != [0, 0, 1]:
+            raise BadRelease(
+                "the cross-encoder's tokenizer does not join pairs as [CLS] a [SEP] b [SEP] with token types 0 and 1; "
+                "build the release from a BERT model"
+            )
+        return cls(ids[0], ids[1])
+
+    def join(self, contexts: TokenRows, context_of: Ints, items: TokenRows) -> Pairs:
+        """Join each item with its context.
+
+        Args:
+            contexts: Person contexts without special tokens.
+            context_of: The context of each item, as a row of ``contexts``; shape [items].
+            items: Items without special tokens.
+        """
+        context_lengths, item_lengths = contexts.lengths[context_of], items.lengths
+        offsets = offsets_of(context_lengths + item_lengths + 3)
+        starts = offsets[:-1]
+        seconds = context_lengths + 2
+        tokens = np.empty(offsets[-1], dtype=np.int32)
+        tokens[starts] = self.cls_id
+        tokens[starts + seconds - 1] = self.sep_id
+        tokens[offsets[1:] - 1] = self.sep_id
+        tokens[positions(starts + 1, context_lengths)] = contexts.take(context_of).tokens
+        tokens[positions(starts + seconds, item_lengths)] = items.tokens[: items.offsets[-1]]
+        return Pairs(TokenRows(tokens, offsets), seconds)
+
+
+def offsets_of(lengths: Ints) -> Ints:
+    """Return where rows of such lengths begin when laid one after the other, and where the last ends."""
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def positions(starts: Ints, lengths: Ints) -> Ints:
+    """Return ``starts[i], starts[i] + 1, …`` for ``lengths[i]`` steps, one row after the other, without a loop."""
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    steps: Ints = np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
+    return steps

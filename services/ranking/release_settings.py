@@ -1,0 +1,65 @@
+"""What a release says of its second stage: `ranker/ranker.json` and `fusion/fusion.json`."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from common.errors import BadRelease
+from common.layout import FUSION_SETTINGS, RANKER_SETTINGS
+from common.release import Release
+
+
+class _ReleaseFile(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @classmethod
+    def read(cls, release: Release, name: str) -> Self:
+        try:
+            return cls.model_validate_json(release.file(name).read_bytes())
+        except ValidationError as error:
+            raise BadRelease(f"release {release.id}: {name} can't be used: {error}") from error
+
+
+class RankerSettings(_ReleaseFile):
+    """What the cross-encoder was trained to read.
+
+    Attributes:
+        context_items: How many of the last distinct history items stand in the person context.
+        context_tokens: How many tokens of the person context it reads.
+        item_tokens: How many tokens of an item it reads.
+    """
+
+    context_items: int = Field(ge=0, le=1_000)
+    context_tokens: int = Field(ge=1, le=4_096)
+    item_tokens: int = Field(ge=1, le=4_096)
+
+    @classmethod
+    def load(cls, release: Release) -> Self:
+        """Read a release's settings; raises BadRelease where they can't be used."""
+        return cls.read(release, RANKER_SETTINGS)
+
+    @property
+    def pair_tokens(self) -> int:
+        """The longest pair, in tokens."""
+        return self.context_tokens + self.item_tokens + 3
+
+
+class FusionSettings(_ReleaseFile):
+    """What the fusion reads.
+
+    Attributes:
+        features: The names of its features, in its order.
+        half_life_long: After how many events an event counts half, for habits.
+        half_life_short: The same for what the person is about now.
+    """
+
+    features: tuple[str, ...] = Field(min_length=1)
+    half_life_long: float = Field(150.0, gt=0, allow_inf_nan=False)
+    half_life_short: float = Field(25.0, gt=0, allow_inf_nan=False)
+
+    @classmethod
+    def load(cls, release: Release) -> Self:
+        """Read a release's settings; raises BadRelease where they can't be used."""
+        return cls.read(release, FUSION_SETTINGS)

@@ -1,0 +1,139 @@
+"""The ranking service: protobuf in, protobuf out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import grpc
+import structlog
+from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
+from shortlist.release.v1 import release_pb2, release_pb2_grpc
+
+from common.channel import remaining_s
+from common.live_release import LiveRelease
+from common.release import Release
+from common.release_service import NAME as RELEASE_NAME
+from common.release_service import ReleaseService, release_info
+from common.telemetry import Metrics
+from services.ranking.explain import MAX_WORDS
+from services.ranking.jobs import Priority
+from services.ranking.messages import (
+    MAX_CANDIDATES,
+    MAX_HISTORY,
+    read_candidate,
+    read_candidates,
+    read_person,
+    read_priority,
+    write_explanation,
+    write_ranking,
+)
+from services.ranking.metrics import RankingMetrics
+from services.ranking.pair_reader import Terms
+from services.ranking.second_stage import SecondStage
+from services.ranking.settings import Settings
+
+NAME: Final = ranking_pb2.DESCRIPTOR.services_by_name["RankingService"].full_name
+# Kept back of a call's time for writing the answer.
+_ANSWER_S: Final = 0.002
+
+_log = structlog.get_logger()
+
+
+class RankingService(ranking_pb2_grpc.RankingServiceServicer):
+    """The servicer: reads messages, has the second stage rank, writes messages."""
+
+    def __init__(self, live: LiveRelease[SecondStage], settings: Settings, metrics: RankingMetrics) -> None:
+        self._live = live
+        self._settings = settings
+        self._metrics = metrics
+
+    async def Rank(  # noqa: N802 - the contract's name
+        self, request: ranking_pb2.RankRequest, context: Any
+    ) -> ranking_pb2.RankResponse:
+        """Give each candidate its probability."""
+        async with asyncio.timeout(self._remaining_s(context)):
+            with self._stage(request.release_id) as stage:
+                terms = self._terms(context, read_priority(request))
+                person = read_person(request.person, stage.catalogue)
+                candidates = read_candidates(request.candidates, stage.catalogue, stage.sources)
+                ranking = await stage.rank(person.rows, candidates.rows, candidates.texts, self._depth(request), terms)
+                self._metrics.observe(ranking, person.ignored)
+                return write_ranking(ranking, request, stage.release.id, person.ignored)
+
+    async def Explain(  # noqa: N802
+        self, request: ranking_pb2.ExplainRequest, context: Any
+    ) -> ranking_pb2.ExplainResponse:
+        """Tell what moved an item's score."""
+        async with asyncio.timeout(self._remaining_s(context)):
+            with self._stage(request.release_id) as stage:
+                person = read_person(request.person, stage.catalogue)
+                candidate = read_candidate(request, stage.catalogue, stage.sources)
+                text = candidate.texts.get(0, "")
+                terms = self._terms(context, Priority.INTERACTIVE)
+                explained = await stage.explain(person.rows, candidate.rows, text, terms)
+                return write_explanation(explained, stage.catalogue, stage.release.id)
+
+    @contextmanager
+    def _stage(self, release_id: str) -> Iterator[SecondStage]:
+        with self._metrics.refusals(), self._live.lease(release_id) as stage:
+            yield stage
+
+    def _remaining_s(self, context: Any) -> float:
+        return remaining_s(context, self._settings.request_timeout_s)
+
+    def _terms(self, context: Any, priority: Priority) -> Terms:
+        return Terms(time.monotonic() + self._remaining_s(context) - _ANSWER_S, priority, context.peer())
+
+    def _depth(self, request: ranking_pb2.RankRequest) -> int:
+        if request.HasField("cross_encoder_depth"):
+            return request.cross_encoder_depth
+        return self._settings.cross_encoder_depth
+
+
+class RankingServer:
+    """The ranking service as `common.server` runs it."""
+
+    names: Sequence[str] = (NAME, RELEASE_NAME)
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._settings = settings
+        self._metrics = RankingMetrics(metrics)
+        self._live: LiveRelease[SecondStage] = LiveRelease(self._load, metrics)
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add both services to a server."""
+        service = RankingService(self._live, self._settings, self._metrics)
+        ranking_pb2_grpc.add_RankingServiceServicer_to_server(service, server)
+        release_pb2_grpc.add_ReleaseServiceServicer_to_server(ReleaseService(self._live, self._describe), server)
+
+    async def start(self) -> None:
+        """Load the release; raises BadRelease where it can't be served."""
+        await self._live.activate(self._settings.release)
+
+    async def stop(self) -> None:
+        """Let go of the releases."""
+        await self._live.close()
+
+    def _load(self, release: Release) -> SecondStage:
+        stage = SecondStage.load(release, self._settings.options(), self._metrics.observe_batch)
+        self._metrics.loaded(stage)
+        _log.info("second stage loaded", release_id=release.id, providers=stage.providers)
+        return stage
+
+    def _describe(self, stage: SecondStage) -> release_pb2.ReleaseInfo:
+        info = release_info("ranking", stage.release, stage.providers)
+        limits = self._settings.limits()
+        info.limits.update(
+            candidates=MAX_CANDIDATES,
+            history_items=MAX_HISTORY,
+            explained_words=MAX_WORDS,
+            cross_encoder_depth=self._settings.cross_encoder_depth,
+            queued_pairs=limits.queued_pairs,
+            batch_tokens=limits.padded_tokens,
+            batches_at_a_time=limits.workers,
+        )
+        return info

@@ -1,0 +1,61 @@
+"""What the ranking service may be told."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from common.config import ServerSettings
+from common.onnx_session import MissingProvider, Provider, SessionOptions, usable_cores
+from services.ranking.batch_queue import BatchLimits
+from services.ranking.messages import MAX_CANDIDATES
+from services.ranking.second_stage import Options
+
+
+class Settings(ServerSettings):
+    """The ranking service: reads candidates beside what is known of the person and gives probabilities."""
+
+    model_config = SettingsConfigDict(env_prefix="SHORTLIST_RANKING_")
+
+    port: int = Field(50_053, ge=0, le=65_535, description="Port of the gRPC server; 0 takes a free one.")
+    metrics_port: int = Field(9_093, ge=0, le=65_535, description="Port of the Prometheus metrics; 0 takes a free one.")
+    release: str = Field(
+        "releases", min_length=1, description="Path or URL of a release, or of a store whose current one is meant."
+    )
+    cross_encoder_depth: int = Field(
+        100,
+        ge=0,
+        le=MAX_CANDIDATES,
+        description="How many candidates the cross-encoder reads where the request does not say; 0 reads none.",
+    )
+    batch_tokens: int = Field(
+        1_024, ge=1, le=1 << 20, description="Tokens of a batch, padding included; 16384 or so fill a GPU."
+    )
+    workers: int = Field(0, ge=0, le=1_024, description="Batches at a time; 0 for as many as there are cores.")
+    worker_threads: int = Field(
+        1, ge=0, le=1_024, description="Threads inside one operator; 0 for as many as there are cores."
+    )
+    queued_pairs: int = Field(
+        20_000, ge=MAX_CANDIDATES, description="Pairs that may wait; more are told to come back later."
+    )
+    cached_scores: int = Field(
+        100_000, ge=0, description="Logits kept of pairs read before, about 200 bytes each; 0 for none."
+    )
+    feature_threads: int = Field(
+        0, ge=0, le=1_024, description="Threads for features and tokenising; 0 for as many as there are cores."
+    )
+    provider: Provider = Field("cpu", description="ONNX Runtime's execution provider of the cross-encoder.")
+    missing_provider: MissingProvider = Field(
+        "refuse", description="Where the provider can't be had: refuse to serve, or degrade to the CPU."
+    )
+    gpu_memory_mb: int = Field(4_096, ge=64, description="Bound on the GPU memory of the cross-encoder's session.")
+
+    def limits(self) -> BatchLimits:
+        """Return the bounds of batches and queue."""
+        return BatchLimits(self.batch_tokens, self.queued_pairs, self.workers or usable_cores())
+
+    def options(self) -> Options:
+        """Return how second stages run."""
+        memory = self.gpu_memory_mb << 20
+        session = SessionOptions(self.provider, self.missing_provider, self.worker_threads, memory)
+        return Options(session, self.limits(), self.cached_scores, self.feature_threads or usable_cores())

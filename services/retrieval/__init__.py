@@ -1,0 +1,1 @@
+"""The first stage: candidates from several sources, fused, over a live catalogue."""

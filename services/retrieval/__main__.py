@@ -1,0 +1,23 @@
+"""``python -m services.retrieval``: wires the retrieval service and runs it."""
+
+from __future__ import annotations
+
+import sys
+
+from common.config import load_settings
+from common.server import run
+from common.telemetry import Metrics, configure_logging
+from services.retrieval.service import RetrievalServer
+from services.retrieval.settings import Settings
+
+
+def main() -> int:
+    """Run the retrieval service; returns the exit code."""
+    settings = load_settings(Settings, "python -m services.retrieval", sys.argv[1:])
+    configure_logging("retrieval", settings.log_level)
+    metrics = Metrics("retrieval")
+    return run(RetrievalServer(settings, metrics), settings, metrics)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""One stable state of the live catalogue: what a search sees from beginning to end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from common.catalogue import Catalogue
+from services.retrieval.added_items import AddedItems
+from services.retrieval.items import Item
+from services.retrieval.vector_index import Mask, Rows
+
+_READ: Final = ("item_id", "title", "brand", "category", "description", "price", "available")
+
+
+@dataclass(frozen=True, eq=False)
+class CatalogueView:
+    """The release's items and those added since. Nothing in it ever changes.
+
+    A row counts through the release's catalogue first and the added items behind it. An item of the release that was
+    replaced has a new row; its old one, the origin, still leads to its behaviour and popularity.
+
+    Attributes:
+        version: Grows with every change.
+        base: The release's catalogue.
+        added: The items added since.
+        alive: Which rows are there, neither replaced nor deleted; shape [rows].
+    """
+
+    version: int
+    base: Catalogue
+    added: AddedItems
+    alive: Mask
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are, replaced and deleted ones included."""
+        return len(self.alive)
+
+    @cached_property
+    def items(self) -> int:
+        """How many items there are."""
+        return int(np.count_nonzero(self.alive))
+
+    @cached_property
+    def current_row(self) -> Rows | None:
+        """Where each item of the release is now, -1 where it was deleted; None while all are where they were."""
+        if bool(self.alive[: len(self.base)].all()):
+            return None
+        rows = np.where(self.alive[: len(self.base)], np.arange(len(self.base)), -1)
+        numbers = np.array(list(self.added.number_of.values()), dtype=np.int64)
+        replacing = numbers[self.added.origin[numbers] >= 0]
+        rows[self.added.origin[replacing]] = replacing + len(self.base)
+        return rows
+
+    def row_of(self, item_id: str) -> int | None:
+        """Return the row of an item, None where it is not in the catalogue (any more)."""
+        number = self.added.number_of.get(item_id)
+        if number is not None:
+            return len(self.base) + number
+        row = self.base.row_of(item_id)
+        return row if row is not None and self.alive[row] else None
+
+    def rows_of(self, item_ids: Sequence[str]) -> Rows:
+        """Return the rows of items, -1 where unknown; shape [ids]."""
+        rows = (self.row_of(item_id) for item_id in item_ids)
+        return np.array([-1 if row is None else row for row in rows], dtype=np.int64)
+
+    def history_rows(self, item_ids: Sequence[str]) -> Rows:
+        """Return the rows of items that a person knew, -1 where unknown; shape [ids].
+
+        An item of the release that was deleted since still says what the person likes.
+        """
+        rows = self.base.rows_of(item_ids)
+        if self.added.number_of:
+            numbers = np.fromiter((self.added.number_of.get(item, -1) for item in item_ids), np.int64, len(item_ids))
+            rows = np.where(numbers >= 0, numbers + len(self.base), rows)
+        return rows
+
+    def origin_of(self, rows: Rows) -> Rows:
+        """Return rows of the release's catalogue, -1 for items that it does not have; shape [rows]."""
+        if not len(self.added):
+            return rows
+        added = rows >= len(self.base)
+        return np.where(added, self.added.origin[np.where(added, rows - len(self.base), 0)], rows)
+
+    def item_ids(self, rows: Rows) -> list[str]:
+        """Return the ids of rows."""
+        base = len(self.base)
+        return [self.base.item_ids[row] if row < base else self.added.item_id(row - base) for row in rows.tolist()]
+
+    def read(self, rows: Rows) -> list[Item]:
+        """Read items whole, in the order of ``rows``."""
+        items: dict[int, Item] = {}
+        added = rows >= len(self.base)
+        for table, part, first in (
+            (self.base.table, rows[~added], 0),
+            (self.added.table, rows[added] - len(self.base), len(self.base)),
+        ):
+            columns = [table[name].take(pa.array(part)).to_pylist() for name in _READ]
+            for row, values in zip(part.tolist(), zip(*columns, strict=True), strict=True):
+                items[first + row] = _item(values)
+        return [items[row] for row in rows.tolist()]
+
+
+def _item(values: Sequence[Any]) -> Item:
+    """Make an item of the columns read; missing texts are empty, a missing price stays None."""
+    item_id, title, brand, category, description, price, available = values
+    return Item(item_id, title, brand or "", category or "", description or "", price, available)

@@ -1,0 +1,290 @@
+"""The first stage: finds candidates for people in a catalogue that changes while it is searched."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from common.onnx_session import SessionOptions, usable_cores
+from common.release import Release
+from services.retrieval.allowed_items import AllowedItems, ItemFilter
+from services.retrieval.catalogue_view import CatalogueView
+from services.retrieval.change import Change
+from services.retrieval.change_feed import ChangeFeed
+from services.retrieval.fusion import LinearFusion
+from services.retrieval.item_vectors import ItemVectors
+from services.retrieval.items import Item, check_ids, check_items
+from services.retrieval.live_catalogue import Applied, LiveCatalogue
+from services.retrieval.nearest_items import NearestItems
+from services.retrieval.parts import Parts
+from services.retrieval.person import Person
+from services.retrieval.query_encoder import QueryEncoder, QueryEncoderOptions
+from services.retrieval.release_settings import FirstStageSettings
+from services.retrieval.request import Candidates, Request, check_request
+from services.retrieval.sources import Behaviour, Drawn, Popular, Semantic, Similar, Source
+from services.retrieval.union import union
+from services.retrieval.vector_index import Floats, Rows, unit
+
+
+@dataclass(frozen=True)
+class FirstStageOptions:
+    """How a server runs a first stage, whatever the release.
+
+    Attributes:
+        session: How the encoder's ONNX session is made.
+        ef_search: Length of HNSW's candidate list.
+        depth: How many items each source draws at least, so that a small limit finds the beginning of what a larger
+            one does.
+        neighbours_cached: How many history items' neighbours are remembered.
+        queries: Bounds of the query encoder; its prefix comes from the release.
+        threads: Threads that search, 0 for every core.
+        on_batch: Told how many queries each encoder pass took.
+    """
+
+    session: SessionOptions = field(default_factory=SessionOptions)
+    ef_search: int = 200
+    depth: int = 100
+    neighbours_cached: int = 20_000
+    queries: QueryEncoderOptions = field(default_factory=QueryEncoderOptions)
+    threads: int = 0
+    on_batch: Callable[[int], None] | None = None
+
+
+class FirstStage:
+    """One release's first stage. Safe for threads.
+
+    Args:
+        parts: What the release gives.
+        options: How to run it.
+        feed: Where changes of the catalogue come from and go to; None for a first stage that never changes.
+
+    Attributes:
+        threads: How many threads search.
+        pool: Those threads: searching releases the GIL, and must not run on an event loop.
+        queries: Embeds queries.
+        replayed: How many changes made before were put on top of the release.
+    """
+
+    def __init__(self, parts: Parts, options: FirstStageOptions | None = None, feed: ChangeFeed | None = None) -> None:
+        self._options = options or FirstStageOptions()
+        self._parts = parts
+        self._settings = parts.settings
+        self._feed = feed or ChangeFeed(None)
+        vectors = ItemVectors(parts.vector_of_item, len(parts.vectors), parts.popularity)
+        self._nearest = NearestItems(parts.index, parts.vectors, vectors, self._options.neighbours_cached)
+        self._vectors = vectors
+        self._popular = Popular(parts.popularity)
+        self._sources = _sources(parts, self._nearest, self._popular)
+        self._fusion = LinearFusion(parts.settings.weights)
+        self._catalogue = LiveCatalogue(parts.catalogue, parts.index.dimension)
+        self._filter = ItemFilter(parts.catalogue.table.select(parts.catalogue.attributes()), vectors)
+        self.replayed = self._feed.attach(self)
+        self.threads = self._options.threads or usable_cores()
+        self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="search")
+        queries = dataclasses.replace(self._options.queries, prefix=parts.settings.query_prefix)
+        self.queries = QueryEncoder(parts.encoder, queries, self._options.on_batch)
+
+    @classmethod
+    def load(
+        cls, release: Release, options: FirstStageOptions | None = None, feed: ChangeFeed | None = None
+    ) -> FirstStage:
+        """Load a release's first stage, with every change of the catalogue on top, and warm it up.
+
+        Raises:
+            BadRelease: A part is missing or the parts do not fit together.
+        """
+        options = options or FirstStageOptions()
+        stage = cls(Parts.load(release, options.session, options.ef_search), options, feed)
+        stage.retrieve([Request(query="warm up", history_item_ids=stage.view.base.item_ids[:1])])
+        return stage
+
+    @property
+    def sources(self) -> list[str]:
+        """The names of the sources, in alphabetical order."""
+        return sorted(self._sources)
+
+    @property
+    def dimension(self) -> int:
+        """How many numbers an embedding has."""
+        return self._parts.index.dimension
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that runs the encoder."""
+        return self._parts.encoder.provider
+
+    @property
+    def settings(self) -> FirstStageSettings:
+        """What the release says of its first stage."""
+        return self._settings
+
+    @property
+    def view(self) -> CatalogueView:
+        """The catalogue as it is now."""
+        return self._catalogue.view
+
+    def check(self, request: Request) -> None:
+        """Raise InvalidRequest, naming the field, where a request can't be answered."""
+        check_request(request, self.dimension, self.sources)
+        if request.filter is not None:
+            self._filter.check(request.filter)
+
+    def retrieve(self, requests: Sequence[Request]) -> list[Candidates]:
+        """Check requests, embed their queries and search; one answer a request.
+
+        Raises:
+            InvalidRequest: A request can't be answered; nothing was searched.
+        """
+        for request in requests:
+            self.check(request)
+        vectors = iter(self.queries.encode([request.text for request in requests if request.has_text]))
+        ready = [embedded(request, next(vectors)) if request.has_text else request for request in requests]
+        return list(self.search(ready, self.view))
+
+    def search(self, requests: Sequence[Request], view: CatalogueView) -> Iterator[Candidates]:
+        """Answer requests that `check` passed and whose queries have their vectors, in one state of the catalogue."""
+        return (self._search(request, view) for request in requests)
+
+    def upsert(self, items: Sequence[Item]) -> Applied:
+        """Add items or replace them whole; durable and visible when this returns.
+
+        Raises:
+            InvalidRequest: An item breaks a limit; nothing was changed.
+            NotReady: The change can't be stored; nothing was changed.
+        """
+        check_items(items, self.dimension)
+        return self._feed.commit(Change(tuple(items), self._embed(items), self._parts.encoder_id), self)
+
+    def delete(self, item_ids: Sequence[str]) -> Applied:
+        """Remove items; durable and visible when this returns. An id that is given twice counts once.
+
+        Raises:
+            InvalidRequest: No id, too many, or an id that can't be one; nothing was changed.
+            NotReady: The change can't be stored; nothing was changed.
+        """
+        check_ids("item_ids", item_ids)
+        distinct = tuple(dict.fromkeys(item_ids))
+        return self._feed.commit(Change((), self._embed([]), self._parts.encoder_id, distinct), self)
+
+    def read(self, item_ids: Sequence[str]) -> list[Item | None]:
+        """Read items, None for those that the catalogue does not have; raises InvalidRequest as `delete` does."""
+        check_ids("item_ids", item_ids)
+        view = self.view
+        rows = view.rows_of(item_ids)
+        found = iter(view.read(rows[rows >= 0]))
+        return [None if row < 0 else next(found) for row in rows.tolist()]
+
+    def apply(self, change: Change) -> Applied:
+        """Show a change to every search from now on; the feed calls this.
+
+        Vectors of another encoder can't be compared with this release's: such items are embedded again from their
+        text, also where their vector was given.
+        """
+        same = change.encoder == self._parts.encoder_id or not change.items
+        vectors = change.vectors if same else self._encode([item.text for item in change.items])
+        return self._catalogue.apply(change.items, vectors, change.deleted)
+
+    def close(self) -> None:
+        """Finish what the pool works on, and let go of threads and of the feed."""
+        self.pool.shutdown()  # changes whose callers went away are finished first
+        self._feed.detach(self)
+        self.queries.close()
+
+    def _search(self, request: Request, view: CatalogueView) -> Candidates:
+        began = time.perf_counter()
+        history = view.history_rows(request.history_item_ids)
+        person = self._person(request, history[history >= 0])
+        allowed = self._allowed(request, view)
+        drawing = time.perf_counter()
+        names = tuple(sorted(set(request.sources) or self._sources))
+        depth = max(request.limit, self._options.depth)
+        drawn = {name: self._sources[name].draw(person, depth, allowed) for name in names}
+        fusing = time.perf_counter()
+        candidates = self._fuse(request.limit, person, allowed, drawn)
+        return dataclasses.replace(
+            candidates,
+            ignored_history=int((history < 0).sum()),
+            search_s=fusing - drawing,
+            fuse_s=time.perf_counter() - fusing + drawing - began,
+        )
+
+    def _person(self, request: Request, history: Rows) -> Person:
+        query = None if request.vector is None else unit(request.vector)
+        return Person(query, history[-self._settings.history_items :], self._settings.decay)
+
+    def _allowed(self, request: Request, view: CatalogueView) -> AllowedItems:
+        allowed = self._filter.allowed(view, request.filter)
+        excluded = view.rows_of(request.exclude_item_ids)
+        return allowed.without(excluded[excluded >= 0], self._vectors)
+
+    def _fuse(self, limit: int, person: Person, allowed: AllowedItems, drawn: Mapping[str, Drawn]) -> Candidates:
+        names = tuple(drawn)
+        rows, source_scores = union([draw.found for draw in drawn.values()])
+        scores = self._fusion.fuse(source_scores, person.situation, names)
+        best = np.lexsort((np.array(allowed.view.item_ids(rows), dtype=np.str_), -scores))[:limit]
+        filling = self._filling(rows[best], min(limit, allowed.count) - len(best), allowed)
+        return Candidates(
+            view=allowed.view,
+            rows=np.concatenate([rows[best], filling]),
+            scores=np.concatenate([scores[best], -1.0 - np.arange(len(filling))]),
+            sources=names,
+            source_scores=np.pad(source_scores[best], ((0, len(filling)), (0, 0)), constant_values=np.nan),
+            ignored_history=0,
+            paths={name: draw.path for name, draw in drawn.items() if draw.path is not None},
+        )
+
+    def _filling(self, found: Rows, missing: int, allowed: AllowedItems) -> Rows:
+        """Return ``missing`` allowed items that no source found, the popular first."""
+        if missing <= 0:
+            return found[:0]
+        rows = self._popular.fill(len(found) + missing, allowed)
+        return rows[~np.isin(rows, found)][:missing]
+
+    def _embed(self, items: Sequence[Item]) -> Floats:
+        """Return the unit vectors of items: the one given, the release's where the text is the same, or a new one."""
+        vectors = np.empty((len(items), self.dimension), dtype=np.float32)
+        unknown = []
+        for number, item in enumerate(items):
+            vector = item.vector if item.vector is not None else self._known_vector(item)
+            if vector is None:
+                unknown.append(number)
+            else:
+                vectors[number] = unit(vector)
+        vectors[unknown] = self._encode([items[number].text for number in unknown])
+        return vectors
+
+    def _known_vector(self, item: Item) -> Floats | None:
+        row = self._parts.catalogue.row_of(item.item_id)
+        if row is None or self._parts.catalogue.text(row) != item.text:
+            return None
+        vector: Floats = self._parts.vectors[self._parts.vector_of_item[row]]
+        return vector
+
+    def _encode(self, texts: Sequence[str]) -> Floats:
+        return self._parts.encoder.encode([self._settings.item_prefix + text for text in texts])
+
+
+def embedded(request: Request, vector: Floats) -> Request:
+    """Return a request with its query's embedding in place."""
+    return dataclasses.replace(request, vector=vector)
+
+
+def _sources(parts: Parts, nearest: NearestItems, popular: Popular) -> dict[str, Source]:
+    return {name: _source(name, parts, nearest, popular) for name in parts.settings.sources}
+
+
+def _source(name: str, parts: Parts, nearest: NearestItems, popular: Popular) -> Source:
+    match parts.settings.kind_of(name):
+        case "semantic":
+            return Semantic(nearest)
+        case "similar":
+            return Similar(nearest, parts.settings.sources[name].recent)
+        case "graph":
+            return Behaviour(parts.graphs[name])
+        case "popular":
+            return popular

@@ -1,0 +1,140 @@
+"""The contract's messages to the engine's values and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+from shortlist.retrieval.v1 import retrieval_pb2
+
+from common.errors import InvalidRequest
+from services.retrieval.filters import MAX_DEPTH, AllOf, AnyOf, Filter, Match, NoneOf, Range
+from services.retrieval.items import Item
+from services.retrieval.request import DEFAULT_LIMIT, Candidates, Request
+from services.retrieval.vector_index import Floats
+
+_LISTS: Final[dict[str, Callable[[tuple[Filter, ...]], Filter]]] = {"all_of": AllOf, "any_of": AnyOf, "none_of": NoneOf}
+
+
+def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
+    """Read a request; raises InvalidRequest where its filter has not exactly one kind at each place."""
+    return Request(
+        query=message.query,
+        vector=_read_vector(message.vector),
+        history_item_ids=message.history_item_ids,
+        filter=_read_filter(message.filter, "filter", 1) if message.HasField("filter") else None,
+        exclude_item_ids=message.exclude_item_ids,
+        limit=message.limit if message.HasField("limit") else DEFAULT_LIMIT,
+        sources=message.sources,
+    )
+
+
+def read_item(message: retrieval_pb2.Item) -> Item:
+    """Read an item to upsert."""
+    return Item(
+        item_id=message.item_id,
+        title=message.title,
+        brand=message.brand,
+        category=message.category,
+        description=message.description,
+        price=message.price if message.HasField("price") else None,
+        available=message.available if message.HasField("available") else True,
+        vector=_read_vector(message.vector),
+    )
+
+
+def write_item(item: Item) -> retrieval_pb2.Item:
+    """Write an item of the catalogue."""
+    return retrieval_pb2.Item(
+        item_id=item.item_id,
+        title=item.title,
+        brand=item.brand,
+        category=item.category,
+        description=item.description,
+        price=item.price,
+        available=item.available,
+    )
+
+
+def write_response(
+    candidates: Candidates, release_id: str, encode_s: float, total_s: float
+) -> retrieval_pb2.RetrieveResponse:
+    """Write an answer.
+
+    Args:
+        candidates: What was found.
+        release_id: The release that answered.
+        encode_s: How long the query's embedding took, in seconds.
+        total_s: How long the answer took, in seconds.
+    """
+    return retrieval_pb2.RetrieveResponse(
+        candidates=_write_candidates(candidates),
+        release_id=release_id,
+        timings=retrieval_pb2.RetrieveTimings(
+            encode_ms=encode_s * 1e3,
+            search_ms=candidates.search_s * 1e3,
+            fuse_ms=candidates.fuse_s * 1e3,
+            total_ms=total_s * 1e3,
+        ),
+        ignored_history_items=candidates.ignored_history,
+    )
+
+
+def _write_candidates(candidates: Candidates) -> list[retrieval_pb2.Candidate]:
+    view, rows = candidates.view, candidates.rows
+    new = view.origin_of(rows) < 0
+    return [
+        retrieval_pb2.Candidate(
+            item_id=item.item_id,
+            score=score,
+            sources=_write_sources(candidates.sources, source_scores),
+            title=item.title,
+            brand=item.brand,
+            category=item.category,
+            price=item.price,
+            available=item.available,
+            text=item.text if is_new else "",
+        )
+        for item, score, source_scores, is_new in zip(
+            view.read(rows), candidates.scores.tolist(), candidates.source_scores.tolist(), new.tolist(), strict=True
+        )
+    ]
+
+
+def _write_sources(names: Sequence[str], scores: Sequence[float]) -> list[retrieval_pb2.SourceScore]:
+    return [
+        retrieval_pb2.SourceScore(source=name, score=score)
+        for name, score in zip(names, scores, strict=True)
+        if not math.isnan(score)
+    ]
+
+
+def _read_vector(numbers: Sequence[float]) -> Floats | None:
+    return np.array(numbers, dtype=np.float32) if numbers else None
+
+
+def _read_filter(message: retrieval_pb2.Filter, path: str, depth: int) -> Filter:
+    if depth > MAX_DEPTH:
+        raise InvalidRequest(f"{path}: deeper than {MAX_DEPTH} levels; flatten the filter")
+    match message.WhichOneof("kind"):
+        case "match":
+            return Match(message.match.attribute, tuple(message.match.values))
+        case "range":
+            return _read_range(message.range)
+        case "all_of" | "any_of" | "none_of" as kind:
+            parts = enumerate(getattr(message, kind).filters)
+            return _LISTS[kind](
+                tuple(_read_filter(part, f"{path}.{kind}.filters[{number}]", depth + 1) for number, part in parts)
+            )
+        case _:
+            raise InvalidRequest(f"{path}: has no kind; set one of match, range, all_of, any_of, none_of")
+
+
+def _read_range(message: retrieval_pb2.Range) -> Range:
+    return Range(
+        message.attribute,
+        message.min if message.HasField("min") else None,
+        message.max if message.HasField("max") else None,
+    )

@@ -1,0 +1,102 @@
+"""What a release gives to the first stage, read and checked against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.catalogue import Catalogue
+from common.errors import BadRelease
+from common.item_graph import ItemGraph
+from common.layout import CATALOGUE, ENCODER, INDEX, POPULARITY, VECTOR_OF_ITEM, VECTORS
+from common.onnx_session import SessionOptions
+from common.release import Release
+from services.retrieval.encoder import Encoder, TextEncoder
+from services.retrieval.hnsw_index import HnswIndex
+from services.retrieval.release_settings import FirstStageSettings
+from services.retrieval.vector_index import Floats, Rows, VectorIndex
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The parts of a first stage.
+
+    Attributes:
+        catalogue: The items.
+        vectors: Unit vectors of the distinct texts; shape [vectors, dimension].
+        vector_of_item: The row of each item's vector; shape [items].
+        index: Over `vectors`, labels being their rows.
+        popularity: How much each item is wanted, 0 for never; shape [items].
+        graphs: The item graph of each source that walks one, by the source's name.
+        settings: Sources and fusion.
+        encoder: Embeds queries and added items.
+        encoder_id: SHA-256 of the encoder's model; tells whose vectors can be compared.
+    """
+
+    catalogue: Catalogue
+    vectors: Floats
+    vector_of_item: Rows
+    index: VectorIndex
+    popularity: Floats
+    graphs: Mapping[str, ItemGraph]
+    settings: FirstStageSettings
+    encoder: TextEncoder
+    encoder_id: str
+
+    @classmethod
+    def load(cls, release: Release, session: SessionOptions, ef_search: int) -> Parts:
+        """Read a release's parts; raises BadRelease where one is missing or they do not fit together."""
+        settings = FirstStageSettings.load(release)
+        release.file(INDEX)
+        parts = cls(
+            catalogue=Catalogue.open(release.file(CATALOGUE)),
+            vectors=_array(release, VECTORS),
+            vector_of_item=_array(release, VECTOR_OF_ITEM).astype(np.int64),
+            index=HnswIndex.load(release.path, ef_search),
+            popularity=_array(release, POPULARITY).astype(np.float32),
+            graphs=_graphs(release, settings),
+            settings=settings,
+            encoder=Encoder.load(release, session),
+            encoder_id=release.manifest.files[ENCODER].sha256,
+        )
+        parts.check(release.id)
+        return parts
+
+    def check(self, release_id: str) -> None:
+        """Raise BadRelease where the parts do not fit together."""
+        items, vectors = len(self.catalogue), len(self.vectors)
+        sound = {
+            f"{VECTOR_OF_ITEM} has not one entry for each of {items} items": self.vector_of_item.shape == (items,),
+            f"{VECTOR_OF_ITEM} names vectors that {VECTORS} lacks": _within(self.vector_of_item, vectors),
+            f"{INDEX} and {VECTORS} differ in size": len(self.index) == vectors,
+            f"{POPULARITY} has not one entry for each of {items} items": self.popularity.shape == (items,),
+            f"encoder and {VECTORS} differ in dimension": self.encoder.dimension == self.index.dimension,
+        } | {
+            f"the graph of the source {name} has not one row for each of {items} items": graph.items == items
+            for name, graph in self.graphs.items()
+        }
+        faults = [what for what, holds in sound.items() if not holds]
+        if faults:
+            raise BadRelease(f"release {release_id} does not fit together: {'; '.join(faults)}; build it again")
+
+
+def _array(release: Release, name: str) -> np.ndarray:
+    """Map an array; as a plain array, since numpy's memmap type slows every slice down."""
+    return np.asarray(np.load(release.file(name), mmap_mode="r"))
+
+
+def _graphs(release: Release, settings: FirstStageSettings) -> dict[str, ItemGraph]:
+    names = {
+        name: source.graph or name for name, source in settings.sources.items() if settings.kind_of(name) == "graph"
+    }
+    graphs = {name: ItemGraph.load(release, graph) for name, graph in names.items()}
+    return {
+        name: ItemGraph(np.asarray(graph.indptr), np.asarray(graph.indices), np.asarray(graph.weights))
+        for name, graph in graphs.items()
+    }
+
+
+def _within(rows: Rows, count: int) -> bool:
+    return not len(rows) or bool(rows.min() >= 0 and rows.max() < count)

@@ -1,0 +1,83 @@
+"""The file `retrieval.json` of a release: which sources there are and how they are fused."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from common.errors import BadRelease
+from common.layout import RETRIEVAL_SETTINGS
+from common.release import Release
+from services.retrieval.person import Situation
+
+Kind = Literal["semantic", "similar", "graph", "popular"]
+
+_KINDS: dict[str, Kind] = {
+    "semantic": "semantic",
+    "similar": "similar",
+    "behaviour": "graph",
+    "popular": "popular",
+}
+
+
+class SourceSettings(BaseModel):
+    """One source.
+
+    Attributes:
+        kind: What it does; may be left out for sources called `semantic`, `similar`, `behaviour` and `popular`.
+        graph: For the kind `graph`, which item graph of the release it walks; default the source's own name.
+        recent: For the kind `similar`, how many of the most recent distinct items it searches around.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind | None = None
+    graph: str | None = None
+    recent: int = Field(10, ge=1, le=100)
+
+
+class FirstStageSettings(BaseModel):
+    """What a release says of its first stage.
+
+    Attributes:
+        sources: The sources by name.
+        weights: For each situation, what each source weighs; sources left out weigh nothing there, situations left
+            out weigh all sources alike.
+        decay: What one step back in a history weighs less, above 0 to 1.
+        history_items: How many of the last steps of a history are read.
+        query_prefix: Goes before queries, where the encoder was trained with one, such as "query: ".
+        item_prefix: Goes before items' texts, such as "passage: ".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sources: dict[str, SourceSettings] = Field(min_length=1)
+    weights: dict[Situation, dict[str, float]] = {}
+    decay: float = Field(0.98, gt=0, le=1)
+    history_items: int = Field(1_000, ge=1, le=10_000)
+    query_prefix: str = ""
+    item_prefix: str = ""
+
+    @model_validator(mode="after")
+    def _known_names(self) -> FirstStageSettings:
+        for name, source in self.sources.items():
+            if source.kind is None and name not in _KINDS:
+                raise ValueError(f"sources.{name}: has no kind")
+        for situation, weights in self.weights.items():
+            for name, weight in weights.items():
+                if name not in self.sources or not 0 <= weight < float("inf"):
+                    raise ValueError(f"weights.{situation}.{name}: {weight} for no known source, negative or infinite")
+        return self
+
+    def kind_of(self, name: str) -> Kind:
+        """Return what the source ``name`` does."""
+        return self.sources[name].kind or _KINDS[name]
+
+    @classmethod
+    def load(cls, release: Release) -> FirstStageSettings:
+        """Read a release's settings; raises BadRelease where they can't be used."""
+        try:
+            return cls.model_validate_json(release.file(RETRIEVAL_SETTINGS).read_bytes())
+        except ValidationError as error:
+            raise BadRelease(f"release {release.id}: {RETRIEVAL_SETTINGS} can't be used: {error}") from error

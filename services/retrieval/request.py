@@ -1,0 +1,122 @@
+"""What is asked of the first stage, the limits it must keep, and what is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from common.errors import InvalidRequest
+from common.text import MAX_QUERY_CHARACTERS
+from services.retrieval.catalogue_view import CatalogueView
+from services.retrieval.filters import Filter
+from services.retrieval.items import MAX_ID_BYTES, check_vector
+from services.retrieval.nearest_items import Path
+from services.retrieval.vector_index import Floats, Rows
+
+MAX_LIMIT: Final = 1_000
+DEFAULT_LIMIT: Final = 100
+MAX_HISTORY: Final = 10_000
+MAX_EXCLUDED: Final = 10_000
+MAX_REQUESTS: Final = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A person and what may be found.
+
+    Attributes:
+        query: Free text that the person searches for.
+        vector: An embedding in place of the query's; shape [dimension].
+        history_item_ids: What the person bought or looked at, oldest first, repeats kept.
+        filter: Which items may be found, None for every one.
+        exclude_item_ids: Items that must not be found.
+        limit: How many candidates to find.
+        sources: Names of the sources to draw from; empty for all.
+    """
+
+    query: str = ""
+    vector: Floats | None = None
+    history_item_ids: Sequence[str] = ()
+    filter: Filter | None = None
+    exclude_item_ids: Sequence[str] = ()
+    limit: int = DEFAULT_LIMIT
+    sources: Sequence[str] = ()
+
+    @property
+    def text(self) -> str:
+        """The query without spaces around it."""
+        return self.query.strip()
+
+    @property
+    def has_text(self) -> bool:
+        """Whether the query's text has to be embedded."""
+        return self.vector is None and bool(self.text)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """What the first stage found, best first: by falling score, ties by item id.
+
+    Attributes:
+        view: The state of the catalogue that was searched.
+        rows: The candidates' rows in that view; shape [n].
+        scores: Their fused scores; what only fills up has negative ones. Shape [n].
+        sources: Names of the sources drawn from, in alphabetical order.
+        source_scores: What each source said, NaN where it did not find the item; shape [n, sources].
+        ignored_history: How many steps of the history are unknown to the catalogue.
+        paths: How each source that searches vectors did so.
+        search_s: How long the sources took, in seconds.
+        fuse_s: How long filtering, fusing and sorting took, in seconds.
+    """
+
+    view: CatalogueView
+    rows: Rows
+    scores: npt.NDArray[np.float64]
+    sources: tuple[str, ...]
+    source_scores: Floats
+    ignored_history: int
+    paths: dict[str, Path] = field(default_factory=dict)
+    search_s: float = 0.0
+    fuse_s: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def item_ids(self) -> list[str]:
+        """The candidates' ids."""
+        return self.view.item_ids(self.rows)
+
+
+def check_request(request: Request, dimension: int, sources: Sequence[str]) -> None:
+    """Raise InvalidRequest, naming the field, where a request breaks a limit.
+
+    Args:
+        request: The request; its filter is checked by `ItemFilter.check`.
+        dimension: The encoder's.
+        sources: The names that there are.
+    """
+    if len(request.query) > MAX_QUERY_CHARACTERS:
+        raise InvalidRequest(f"query: {len(request.query):,} characters; at most {MAX_QUERY_CHARACTERS:,}")
+    if request.vector is not None:
+        check_vector("vector", request.vector, dimension)
+    _check_ids("history_item_ids", request.history_item_ids, MAX_HISTORY)
+    _check_ids("exclude_item_ids", request.exclude_item_ids, MAX_EXCLUDED)
+    if not 1 <= request.limit <= MAX_LIMIT:
+        raise InvalidRequest(f"limit: {request.limit} is not 1 to {MAX_LIMIT}; leave it unset for {DEFAULT_LIMIT}")
+    for number, name in enumerate(request.sources):
+        if name not in sources:
+            raise InvalidRequest(f"sources[{number}]: no source {name[:100]!r}; there are {', '.join(sources)}")
+
+
+def _check_ids(name: str, item_ids: Sequence[str], limit: int) -> None:
+    if len(item_ids) > limit:
+        raise InvalidRequest(f"{name}: {len(item_ids):,} given; at most {limit:,}")
+    for number, item_id in enumerate(item_ids):
+        # A character has at most four bytes, so only long ids have to be encoded to be measured.
+        if len(item_id) * 4 > MAX_ID_BYTES and len(item_id.encode()) > MAX_ID_BYTES:
+            raise InvalidRequest(f"{name}[{number}]: longer than the {MAX_ID_BYTES} bytes of an item's id")

@@ -1,0 +1,55 @@
+"""What the retrieval service may be told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from common.config import ServerSettings
+from common.onnx_session import MissingProvider, Provider, SessionOptions
+from services.retrieval.first_stage import FirstStageOptions
+from services.retrieval.query_encoder import QueryEncoderOptions
+
+
+class Settings(ServerSettings):
+    """The retrieval service: finds a few hundred candidates for a person, and keeps the live catalogue."""
+
+    model_config = SettingsConfigDict(env_prefix="SHORTLIST_RETRIEVAL_")
+
+    port: int = Field(50_052, ge=0, le=65_535, description="Port of the gRPC server; 0 takes a free one.")
+    metrics_port: int = Field(9_092, ge=0, le=65_535, description="Port of the Prometheus metrics; 0 takes a free one.")
+    release: str = Field(
+        "releases", min_length=1, description="Path or URL of a release, or of a store whose current one is meant."
+    )
+    data_dir: Path | None = Field(
+        None, description="Folder that keeps changes of the catalogue; without one, changes are refused."
+    )
+    ef_search: int = Field(200, ge=1, le=10_000, description="Length of HNSW's candidate list: recall against time.")
+    source_depth: int = Field(100, ge=1, le=1_000, description="How many items each source draws at least.")
+    search_threads: int = Field(0, ge=0, le=1_024, description="Threads that search; 0 for as many as there are cores.")
+    max_calls: int = Field(
+        256, ge=1, le=100_000, description="Calls that may be under way; more are told to come back later."
+    )
+    neighbour_cache: int = Field(20_000, ge=0, description="How many items' neighbours are kept; 1.5 kB each.")
+    query_cache: int = Field(10_000, ge=0, description="How many query embeddings are kept.")
+    query_batch: int = Field(32, ge=1, le=1_024, description="How many queries one encoder pass embeds at most.")
+    provider: Provider = Field("cpu", description="ONNX Runtime's execution provider of the encoder.")
+    missing_provider: MissingProvider = Field(
+        "refuse", description="Where the provider can't be had: refuse to serve, or degrade to the CPU."
+    )
+    encoder_threads: int = Field(
+        0, ge=0, le=1_024, description="Threads inside one operator of the encoder; 0 for as many as there are cores."
+    )
+
+    def first_stage_options(self) -> FirstStageOptions:
+        """Return how first stages are run."""
+        return FirstStageOptions(
+            session=SessionOptions(self.provider, self.missing_provider, self.encoder_threads),
+            ef_search=self.ef_search,
+            depth=self.source_depth,
+            neighbours_cached=self.neighbour_cache,
+            queries=QueryEncoderOptions(cached=self.query_cache, batch=self.query_batch),
+            threads=self.search_threads,
+        )

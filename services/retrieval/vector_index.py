@@ -1,0 +1,90 @@
+"""The port of vector search: what the first stage asks of an index, whichever library or server answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from common.errors import InvalidRequest
+
+Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+Method = Literal["exact", "approximate"]
+
+
+class Hits(NamedTuple):
+    """What a search found, best first.
+
+    Attributes:
+        labels: Labels of the vectors found; shape [queries, k'].
+        scores: Their inner products with the query, falling along each row; shape [queries, k'].
+        method: Whether every allowed vector was compared, or a graph was walked.
+    """
+
+    labels: Rows
+    scores: Floats
+    method: Method
+
+
+class VectorIndex(Protocol):
+    """Nearest neighbours by the inner product of unit vectors.
+
+    Labels are rows of one table of vectors: small integers from 0. Searches may run in any number of threads while
+    one thread adds and removes; each search sees a whole state, the one before a change or the one after it.
+    """
+
+    @property
+    def dimension(self) -> int:
+        """Return how many numbers a vector has."""
+        ...
+
+    def __len__(self) -> int:
+        """Return how many vectors can be found."""
+        ...
+
+    def search(self, vectors: Floats, k: int, allowed: Mask | None = None) -> Hits:
+        """Find the ``k`` vectors most like each query.
+
+        Args:
+            vectors: The queries, of unit length; shape [n, dimension].
+            k: How many to find, at least 1.
+            allowed: Which labels may be found, None for every one; labels past its end are not allowed.
+
+        Returns:
+            As many as there are up to ``k``: exactly min(k, allowed vectors in the index) a query.
+
+        Raises:
+            InvalidRequest: Another dimension than the index's, or ``k`` below 1.
+        """
+        ...
+
+    def add(self, labels: Rows, vectors: Floats) -> None:
+        """Add vectors, replacing those of labels that are there; shapes [n] and [n, dimension]."""
+        ...
+
+    def remove(self, labels: Rows) -> None:
+        """Remove vectors; labels that are not there are ignored."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write the index into a release's folder."""
+        ...
+
+
+def check_search(dimension: int, vectors: Floats, k: int) -> None:
+    """Raise InvalidRequest where a search can't be asked for like this."""
+    if vectors.ndim != 2 or vectors.shape[1] != dimension:  # noqa: PLR2004 - a table has two axes
+        raise InvalidRequest(f"vectors: shape {vectors.shape} is not [queries, {dimension}]")
+    if k < 1:
+        raise InvalidRequest(f"k: {k} is below 1")
+
+
+def unit(vectors: Floats) -> Floats:
+    """Scale vectors to unit length; shape [n, dimension]. None of them may be all zero."""
+    wide = vectors.astype(np.float64)  # squares of large numbers would overflow in float32
+    scaled: Floats = (wide / np.linalg.norm(wide, axis=-1, keepdims=True)).astype(np.float32)
+    return scaled

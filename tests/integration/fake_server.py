@@ -1,0 +1,65 @@
+"""A server without an engine, run as a process by the tests: its calls last until the caller's file appears."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import grpc
+from pydantic_settings import SettingsConfigDict
+from shortlist.release.v1 import release_pb2, release_pb2_grpc
+
+from common.config import ServerSettings, load_settings
+from common.errors import BadRelease
+from common.server import run
+from common.telemetry import Metrics, configure_logging
+
+
+class FakeSettings(ServerSettings):
+    """A server for tests."""
+
+    model_config = SettingsConfigDict(env_prefix="SHORTLIST_FAKE_")
+
+    release: str = "good"
+
+
+class FakeService(release_pb2_grpc.ReleaseServiceServicer):
+    """Loads `good` at once, `endless` never, and refuses `bad`."""
+
+    names = ("shortlist.release.v1.ReleaseService",)
+
+    def __init__(self, release: str) -> None:
+        self.release = release
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Serve the release service."""
+        release_pb2_grpc.add_ReleaseServiceServicer_to_server(self, server)
+
+    async def start(self) -> None:
+        """Load the release."""
+        if self.release == "bad":
+            raise BadRelease("release r1 is damaged: encoder/model.onnx was altered")
+        if self.release == "endless":
+            await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        """Let go of nothing."""
+
+    async def ActivateRelease(  # noqa: N802 - the contract's name
+        self, request: release_pb2.ActivateReleaseRequest, context: Any
+    ) -> release_pb2.ActivateReleaseResponse:
+        """Say by the file `begun` that the call is here, and answer when the file `finish` is there."""
+        del context
+        folder = Path(request.location)
+        (folder / "begun").touch()
+        while not (folder / "finish").exists():  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(0.01)
+        return release_pb2.ActivateReleaseResponse(previous_release_id="late")
+
+
+if __name__ == "__main__":
+    settings = load_settings(FakeSettings, "fake", sys.argv[1:])
+    configure_logging("fake", settings.log_level)
+    sys.exit(run(FakeService(settings.release), settings, Metrics("fake")))

@@ -1,0 +1,302 @@
+"""The ranking service over the wire, on a small real release."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+import urllib.request
+
+import grpc
+import numpy as np
+import pytest
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
+from shortlist.release.v1 import release_pb2, release_pb2_grpc
+from shortlist.retrieval.v1 import retrieval_pb2
+
+from common.channel import open_channel
+from common.errors import BadRelease
+from common.release import describe_files, open_release, publish, release_id
+from common.server import running
+from common.telemetry import Metrics
+from services.ranking.service import NAME, RankingServer
+from services.ranking.settings import Settings
+
+TIMEOUT_S = 20.0
+
+
+class Running:
+    """A server and a channel to it."""
+
+    def __init__(self, server, ports, channel):
+        self.server = server
+        self.metrics_port = ports.metrics_port
+        self.channel = channel
+        self.ranking = ranking_pb2_grpc.RankingServiceStub(channel)
+        self.release = release_pb2_grpc.ReleaseServiceStub(channel)
+
+    async def rank(self, candidates, timeout=TIMEOUT_S, **request):
+        """Rank items by id, or candidates as they are."""
+        messages = [_candidate(one) if isinstance(one, str) else one for one in candidates]
+        return await self.ranking.Rank(ranking_pb2.RankRequest(candidates=messages, **request), timeout=timeout)
+
+    def stage(self):
+        """Return the second stage being served."""
+        with self.server._live.current() as stage:
+            return stage
+
+
+@pytest.fixture
+async def service(tiny_release):
+    """A running ranking service."""
+    settings, metrics = (
+        Settings(release=str(tiny_release), port=0, metrics_port=0, request_timeout_s=60.0),
+        Metrics("ranking"),
+    )
+    server = RankingServer(settings, metrics)
+    async with running(server, settings, metrics) as ports, open_channel(f"127.0.0.1:{ports.port}") as channel:
+        yield Running(server, ports, channel)
+
+
+@pytest.fixture
+def ids(tiny_items):
+    """Ids of the catalogue's items."""
+    return tiny_items["item_id"].to_list()
+
+
+def _candidate(item_id, **fields):
+    return ranking_pb2.RankCandidate(item_id=item_id, **fields)
+
+
+def _person(history=(), query=""):
+    return ranking_pb2.PersonContext(query=query, history_item_ids=history)
+
+
+def _refused(raised, code, message):
+    assert raised.value.code() is code
+    assert message in raised.value.details()
+
+
+async def test_answers_come_in_the_order_of_the_request(service, ids):
+    """Each candidate has its place, id, probability and logit; the timings say what was done."""
+    asked = ids[30:10:-1]
+    response = await service.rank(asked, person=_person(ids[:3]))
+    assert [item.item_id for item in response.items] == asked
+    assert [item.index for item in response.items] == list(range(20))
+    assert all(0 < item.probability < 1 for item in response.items)
+    assert all(item.HasField("cross_encoder_logit") for item in response.items)
+    assert response.release_id == service.server._live.current_id
+    assert response.timings.pairs == 20
+    assert response.timings.padded_tokens > 0
+    assert response.timings.total_ms >= response.timings.fuse_ms > 0
+
+
+async def test_best_first_on_demand(service, ids):
+    """With `sort`, the same items come by falling probability and keep their index."""
+    plain = await service.rank(ids[:30], person=_person(ids[:3], "milk"))
+    best = await service.rank(ids[:30], person=_person(ids[:3], "milk"), sort=True)
+    probabilities = [item.probability for item in best.items]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert {item.index: item.item_id for item in best.items} == {item.index: item.item_id for item in plain.items}
+
+
+async def test_depth_bounds_what_the_cross_encoder_reads(service, ids):
+    """The request's depth counts, 0 too; what was not read has no logit."""
+    response = await service.rank(ids[:30], cross_encoder_depth=5)
+    assert sum(item.HasField("cross_encoder_logit") for item in response.items) == 5
+    response = await service.rank(ids[:30], cross_encoder_depth=0)
+    assert not any(item.HasField("cross_encoder_logit") for item in response.items)
+    assert response.timings.pairs == 0
+
+
+async def test_texts_are_ranked_beside_items(service, ids):
+    """A candidate given by its text has no id and a probability."""
+    response = await service.rank([ids[0], ranking_pb2.RankCandidate(text="fresh butter. acme")])
+    assert response.items[1].item_id == ""
+    assert response.items[1].HasField("cross_encoder_logit")
+
+
+async def test_the_first_stages_scores_are_taken(service, ids):
+    """Scores of known and unknown sources, infinite ones and none at all are all fine."""
+    sources = [
+        retrieval_pb2.SourceScore(source="semantic", score=0.7),
+        retrieval_pb2.SourceScore(source="unheard_of", score=1.0),
+        retrieval_pb2.SourceScore(source="popular", score=float("inf")),
+    ]
+    response = await service.rank([_candidate(ids[0], sources=sources, first_stage_score=1e300), ids[1]])
+    assert all(np.isfinite(item.probability) for item in response.items)
+
+
+async def test_unknown_history_items_are_counted(service, ids):
+    """Items that the release does not know change nothing but the count."""
+    with_unknown = await service.rank(ids[:5], person=_person(["gone", *ids[:3], "gone too"]))
+    without = await service.rank(ids[:5], person=_person(ids[:3]))
+    assert with_unknown.ignored_history_items == 2
+    assert [item.probability for item in with_unknown.items] == [item.probability for item in without.items]
+
+
+async def test_unknown_candidates_are_named(service, ids):
+    """The call fails and names the first items that the release does not have."""
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await service.rank([ids[0], *(f"gone-{number}" for number in range(8))])
+    _refused(raised, grpc.StatusCode.NOT_FOUND, "'gone-0', 'gone-1', 'gone-2', 'gone-3', 'gone-4' and 3 more")
+
+
+@pytest.mark.parametrize(
+    ("request_of", "message"),
+    [
+        (lambda _: {"candidates": []}, "candidates: 1 to 2,000, has 0"),
+        (lambda ids: {"candidates": [ids[0]] * 2_001}, "candidates: 1 to 2,000, has 2,001"),
+        (
+            lambda ids: {"candidates": [ids[0], ranking_pb2.RankCandidate()]},
+            "candidates[1]: needs an item_id or a text",
+        ),
+        (lambda _: {"candidates": [ranking_pb2.RankCandidate(text=" \n")]}, "candidates[0].text: must not be blank"),
+        (
+            lambda _: {"candidates": [ranking_pb2.RankCandidate(text="x" * 20_001)]},
+            "candidates[0].text: at most 20,000",
+        ),
+        (lambda ids: {"candidates": ids[:1], "person": _person(query="x" * 1_001)}, "person.query: at most 1,000"),
+        (
+            lambda ids: {"candidates": ids[:1], "person": _person(ids[:1] * 10_001)},
+            "person.history_item_ids: at most 10,000",
+        ),
+        (lambda ids: {"candidates": ids[:1], "priority": 9}, "priority: 9"),
+    ],
+)
+async def test_limits_are_held(service, ids, request_of, message):
+    """What the contract forbids is INVALID_ARGUMENT with the field's name, and the server serves on."""
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await service.rank(**request_of(ids))
+    _refused(raised, grpc.StatusCode.INVALID_ARGUMENT, message)
+    assert len((await service.rank(ids[:1])).items) == 1
+
+
+async def test_the_largest_request_is_answered(service, ids):
+    """2,000 candidates with repeats and 10,000 history items are within the limits."""
+    response = await service.rank(ids * 8 + ids[:80], person=_person(ids * 41 + ids[:160], "milk"), priority=2)
+    assert len(response.items) == 2_000
+
+
+async def test_a_call_without_time_is_refused(service, ids):
+    """A deadline that can't be met is DEADLINE_EXCEEDED, whether the server or the clock says so."""
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await service.rank(ids, timeout=0.001)
+    assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_a_full_queue_says_when_to_come_back(service, ids, monkeypatch):
+    """RESOURCE_EXHAUSTED comes with RetryInfo, and calls in the queue are answered nonetheless."""
+    batcher, gate, began = service.stage()._batcher, threading.Event(), threading.Semaphore(0)
+    model = batcher._model
+
+    def gated(*inputs):
+        began.release()
+        assert gate.wait(TIMEOUT_S)
+        return model(*inputs)
+
+    monkeypatch.setattr(batcher, "_model", gated)
+    object.__setattr__(batcher._queue.limits, "queued_pairs", 100)
+    waiting = asyncio.create_task(service.rank(ids[:100]))
+    assert await asyncio.to_thread(began.acquire, timeout=TIMEOUT_S)
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await service.rank(ids[100:201], cross_encoder_depth=200)
+    _refused(raised, grpc.StatusCode.RESOURCE_EXHAUSTED, "try again later")
+    retry = error_details_pb2.RetryInfo()
+    assert rpc_status.from_call(raised.value).details[0].Unpack(retry)
+    assert retry.retry_delay.ToNanoseconds() > 0
+    gate.set()
+    assert len((await waiting).items) == 100
+
+
+async def test_explanations_name_the_parts(service, ids):
+    """Words of item and query, history items and features come with the probability that Rank gives."""
+    request = ranking_pb2.ExplainRequest(
+        person=_person([ids[5], ids[7], ids[5]], "fresh milk"), candidate=_candidate(ids[0])
+    )
+    response = await service.ranking.Explain(request, timeout=TIMEOUT_S)
+    ranked = await service.rank([ids[0]], person=request.person)
+    assert response.probability == pytest.approx(ranked.items[0].probability, abs=1e-5)
+    assert response.cross_encoder_logit == pytest.approx(ranked.items[0].cross_encoder_logit, abs=1e-5)
+    assert [one.part for one in response.query_words] == ["fresh", "milk"]
+    assert [one.part for one in response.history_items] == [ids[5], ids[7]]
+    assert len(response.item_words) >= 2
+    assert [one.name for one in response.features] == sorted(one.name for one in response.features)
+
+
+async def test_explaining_nothing_is_refused(service):
+    """A candidate is required."""
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await service.ranking.Explain(ranking_pb2.ExplainRequest(), timeout=TIMEOUT_S)
+    _refused(raised, grpc.StatusCode.INVALID_ARGUMENT, "candidate: required")
+
+
+async def test_what_is_served_is_told(service):
+    """GetRelease names models, precision, provider and limits; health says SERVING."""
+    info = (await service.release.GetRelease(release_pb2.GetReleaseRequest(), timeout=TIMEOUT_S)).release
+    assert info.service == "ranking"
+    assert {(model.name, model.precision, model.execution_provider) for model in info.models} == {
+        ("cross_encoder", "fp32", "CPUExecutionProvider"),
+        ("fusion", "fp32", "CPUExecutionProvider"),
+    }
+    assert info.limits["candidates"] == 2_000
+    health = health_pb2_grpc.HealthStub(service.channel)
+    answer = await health.Check(health_pb2.HealthCheckRequest(service=NAME), timeout=TIMEOUT_S)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_a_swap_keeps_the_previous_release(service, ids, tiny_release, tmp_path):
+    """After a swap calls are answered by the new release, and by the old one where they name it."""
+    old = open_release(str(tiny_release))
+    new = _republished(old, tmp_path)
+    await service.release.ActivateRelease(release_pb2.ActivateReleaseRequest(location=str(new)), timeout=TIMEOUT_S)
+    current = await service.rank(ids[:3])
+    previous = await service.rank(ids[:3], release_id=old.id)
+    assert current.release_id != previous.release_id == old.id
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await service.rank(ids[:3], release_id="another")
+    _refused(raised, grpc.StatusCode.NOT_FOUND, "another")
+
+
+def _republished(release, tmp_path):
+    """Publish the same files as a release with another id."""
+    shutil.copytree(release.path, tmp_path / "staging")
+    (tmp_path / "staging" / "manifest.json").unlink()
+    files = describe_files(tmp_path / "staging")
+    settings = {**release.manifest.settings, "again": True}
+    update = {"release_id": release_id(files, release.manifest.data, settings), "files": files, "settings": settings}
+    publish(tmp_path / "staging", tmp_path / "store", release.manifest.model_copy(update=update))
+    return tmp_path / "store"
+
+
+async def test_a_bad_release_does_not_start(tmp_path):
+    """Without a release the server says what to do, and does not serve."""
+    settings, metrics = Settings(release=str(tmp_path), port=0, metrics_port=0), Metrics("ranking")
+    with pytest.raises(BadRelease, match="holds no release"):
+        async with running(RankingServer(settings, metrics), settings, metrics):
+            pass
+
+
+async def test_metrics_tell_of_batches_and_refusals(service, ids):
+    """Queue, batches, padding, outcomes, refusals, stages and models are exported."""
+    await service.rank(ids[:50], person=_person(["gone"]))
+    await service.rank(ids[:50], person=_person(["gone"]))
+    with pytest.raises(grpc.aio.AioRpcError):
+        await service.rank(ids[:1], timeout=0.0019)
+    url = f"http://127.0.0.1:{service.metrics_port}/metrics"
+    text = (await asyncio.to_thread(urllib.request.urlopen, url)).read().decode()
+    for line in (
+        "shortlist_ranking_queued_pairs 0.0",
+        'shortlist_ranking_pairs_total{outcome="read"} 50.0',
+        'shortlist_ranking_pairs_total{outcome="reused"} 50.0',
+        "shortlist_ranking_ignored_history_items_total 2.0",
+        'shortlist_ranking_refused_total{reason="queue_full"} 0.0',
+        'cross_encoder_provider="CPUExecutionProvider"',
+        'shortlist_ranking_stage_seconds_count{stage="tokenise"}',
+        "shortlist_ranking_batch_tokens_count",
+        "shortlist_ranking_padding_tokens_total",
+    ):
+        assert line in text

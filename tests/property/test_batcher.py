@@ -1,0 +1,150 @@
+"""Whatever callers do, the batcher keeps its promises."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.errors import ShortlistError
+from services.ranking.batch_queue import BatchLimits, BatchQueue
+from services.ranking.batcher import Batcher
+from services.ranking.cost_model import CostModel
+from services.ranking.jobs import Priority
+from services.ranking.pairs import PairTemplate, TokenRows
+
+LENGTHS = st.lists(st.integers(4, 150), min_size=1, max_size=30)
+COSTS = st.builds(
+    CostModel, st.sampled_from([0.0, 0.5, 50.0]), st.sampled_from([0.0, 0.01, 1.0]), st.sampled_from([0.0, 1e-3])
+)
+LIMITS = st.builds(
+    BatchLimits, padded_tokens=st.integers(1, 600), queued_pairs=st.just(1_000), workers=st.integers(1, 3)
+)
+POISON = 13
+
+
+def _pairs(lengths, token):
+    items = TokenRows.of([np.full(length - 3, token) for length in lengths])
+    return PairTemplate(101, 102).join(TokenRows.of([[]]), np.zeros(len(lengths), np.int64), items)
+
+
+JOBS = st.tuples(
+    LENGTHS,
+    st.floats(0.0, 5.0),  # deadline
+    st.sampled_from(Priority),
+    st.sampled_from(["a", "b", "c"]),
+    st.floats(0.0, 0.5),  # since the one before
+)
+
+
+@given(COSTS, LIMITS, st.lists(JOBS, max_size=12), st.data())
+def test_every_admitted_row_is_taken_once_or_expires(cost, limits, jobs, data):
+    """Batches hold each waiting row exactly once, keep to the budget, and the counters end at zero."""
+    queue, now, admitted, taken = BatchQueue(cost, limits), 0.0, [], {}
+    for lengths, time_left, priority, owner, pause in jobs:
+        now += pause
+        job = queue.job(_pairs(lengths, 1), now + time_left, priority, owner, now=now, settle=lambda _error: None)
+        try:
+            queue.admit(job, now)
+        except ShortlistError:
+            continue
+        admitted.append(job)
+        taken[job] = []
+        if data.draw(st.booleans()):
+            _take(queue, now, taken)
+    gone = {job for job in admitted if job.waiting and data.draw(st.integers(0, 5)) == 0}
+    for job in gone:
+        queue.discard(job)
+    gone |= set(queue.expire(now))
+    while _take(queue, now, taken):
+        pass
+    for job in set(admitted) - gone:
+        assert sorted(taken[job]) == list(range(len(job.pairs)))
+    assert queue.pairs == 0
+    assert list(queue) == []
+
+
+def _take(queue, now, taken):
+    batch = queue.take(now)
+    if batch is None:
+        return False
+    lengths = [part.job.pairs.lengths[row] for part in batch.parts for row in part.rows]
+    assert (batch.rows, batch.tokens) == (len(lengths), max(lengths))
+    assert batch.rows == 1 or batch.padded_tokens <= queue.limits.padded_tokens
+    assert len({part.job.priority for part in batch.parts}) == 1
+    for part in batch.parts:
+        taken[part.job] += part.rows.tolist()
+    queue.finished(batch, now)
+    return True
+
+
+@given(
+    st.lists(st.tuples(LENGTHS, st.floats(0.01, 3.0), st.floats(0.0, 0.3), st.sampled_from("abc")), max_size=15), LIMITS
+)
+def test_admitted_work_is_done_in_time_where_costs_are_as_expected(jobs, limits):
+    """With a true cost model, one worker and any arrivals, no admitted job is late, whatever order fairness asks for."""
+    limits = BatchLimits(limits.padded_tokens, limits.queued_pairs, workers=1)
+    queue, now, late = BatchQueue(CostModel(0.0, 1.0), limits), 0.0, []
+    arrivals = list(np.cumsum([pause for _, _, pause, _ in jobs]))
+    while arrivals or queue.pairs:
+        while arrivals and arrivals[0] <= now:
+            arrived = arrivals.pop(0)
+            lengths, time_left, _, owner = jobs[-1 - len(arrivals)]
+            _try_to_admit(queue, _pairs(lengths, 1), arrived + time_left, owner, now)
+        late += queue.expire(now)
+        batch = queue.take(now)
+        if batch is None:
+            now = arrivals[0] if arrivals else now
+            continue
+        padding = sum(batch.tokens - part.job.pairs.lengths[row] for part in batch.parts for row in part.rows)
+        now += (batch.padded_tokens - padding) / 1e3
+        queue.finished(batch, now)
+        late += [part.job for part in batch.parts if now > part.job.deadline + 1e-9]
+    assert not late
+
+
+def _try_to_admit(queue, pairs, deadline, owner, now):
+    try:
+        queue.admit(queue.job(pairs, deadline, Priority.INTERACTIVE, owner, now=now, settle=lambda _error: None), now)
+    except ShortlistError:
+        return
+
+
+def _model(input_ids, attention_mask, _token_type_ids):
+    if (input_ids == POISON).any():
+        raise ValueError("poison")
+    return np.asarray((input_ids * attention_mask).sum(1), dtype=np.float32)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(LENGTHS, st.integers(10, 16), st.booleans()), min_size=1, max_size=8), COSTS, LIMITS)
+def test_every_caller_gets_its_own_rows_back(calls, cost, limits):
+    """Under real threads, with callers that vanish and pairs that poison, everyone else's scores are right."""
+    asyncio.run(_call_all(calls, Batcher(_model, CostModel(cost.batch_ms, cost.token_ms), limits)))
+
+
+async def _call_all(calls, batcher):
+    try:
+        tasks = [
+            asyncio.create_task(batcher.score(_pairs(lengths, token), time.monotonic() + 1e6))
+            for lengths, token, _ in calls
+        ]
+        await asyncio.sleep(0)
+        for task, (_, _, vanishes) in zip(tasks, calls, strict=True):
+            if vanishes:
+                task.cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    finally:
+        await asyncio.to_thread(batcher.close)
+    for outcome, (lengths, token, vanishes) in zip(outcomes, calls, strict=True):
+        if vanishes:
+            assert isinstance(outcome, asyncio.CancelledError)
+        elif token == POISON and min(lengths) > 3:
+            assert isinstance(outcome, RuntimeError)
+        else:
+            expected = [101 + 102 + 102 + token * (length - 3) for length in lengths]
+            assert outcome.logits.tolist() == expected
+    assert batcher.queued_pairs == 0

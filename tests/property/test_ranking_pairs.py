@@ -1,0 +1,51 @@
+"""Joining token ids is the tokenizer's own pair encoding."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from services.ranking.pairs import ModelInputs, PairTemplate, TokenRows
+
+WORDS = ["milk", "bread", "##s", "a", "b", "##a", "##b", "gal", "2", "%", ";", "|", "."]
+VOCABULARY = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
+
+
+def _bert() -> Tokenizer:
+    tokenizer = Tokenizer(models.WordPiece(VOCABULARY, unk_token="[UNK]"))  # noqa: S106 - a token of text
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return tokenizer
+
+
+TOKENIZER = _bert()
+TEXTS = st.one_of(st.text(max_size=40), st.lists(st.sampled_from(["milk", "breads", "ab", "2%", "gal;"])).map(" ".join))
+
+
+def _encode(text, longest):
+    encoding = TOKENIZER.encode(text, add_special_tokens=False)
+    encoding.truncate(longest)
+    return encoding
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=3), st.lists(TEXTS, max_size=8), st.data())
+def test_joined_pairs_are_what_the_tokenizer_makes(contexts, items, data):
+    """Ids, token types and attention equal those of the tokenizer's post-processor, each side cut to its budget."""
+    context_tokens, item_tokens = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
+    context_of = np.array([data.draw(st.integers(0, len(contexts) - 1)) for _ in items], dtype=np.int64)
+    ids = [
+        TokenRows.of([TOKENIZER.encode(text, add_special_tokens=False).ids for text in texts])
+        for texts in (contexts, items)
+    ]
+    pairs = PairTemplate.of(TOKENIZER).join(ids[0].cut(context_tokens), context_of, ids[1].cut(item_tokens))
+    inputs = ModelInputs.empty(len(items), int(pairs.lengths.max(initial=0)))
+    inputs.fill(0, pairs, np.arange(len(items)))
+    for row, (item, context) in enumerate(zip(items, context_of, strict=True)):
+        expected = TOKENIZER.post_process(_encode(contexts[context], context_tokens), _encode(item, item_tokens))
+        padding = inputs.input_ids.shape[1] - len(expected.ids)
+        assert inputs.input_ids[row].tolist() == expected.ids + [0] * padding
+        assert inputs.token_type_ids[row].tolist() == expected.type_ids + [0] * padding
+        assert inputs.attention_mask[row].tolist() == expected.attention_mask + [0] * padding

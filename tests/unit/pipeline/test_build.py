@@ -1,0 +1,90 @@
+"""Building a release."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from common.catalogue import Catalogue
+from common.errors import InvalidRequest
+from common.layout import CATALOGUE, FUSION_SETTINGS, RETRIEVAL_SETTINGS
+from common.release import open_release
+from pipeline.build import build
+from pipeline.build_settings import FEATURES, BuildSettings
+from pipeline.dataset import Dataset
+from pipeline.progress import ProgressReport
+
+
+@pytest.fixture
+def report() -> ProgressReport:
+    return ProgressReport(Console(quiet=True))
+
+
+def test_release_tells_where_its_models_come_from(tiny_release: Path):
+    """The manifest names base model, origin, hash, training data, precision and parity of each model."""
+    manifest = open_release(str(tiny_release)).manifest
+    assert set(manifest.models) == {"encoder", "cross_encoder", "fusion"}
+    assert "local folder" in manifest.models["encoder"].base_model_origin
+    assert "sha256" in manifest.models["cross_encoder"].base_model_origin
+    assert all(card.parity_max_abs_error is not None for card in manifest.models.values())
+    assert manifest.data.source == "tiny shop"
+    assert manifest.metrics["validation"]["fusion"]
+
+
+def test_release_holds_learned_weights_and_the_features_read(tiny_release: Path):
+    """The first stage's weights are learned, not equal, and the fusion lists its features in order."""
+    release = open_release(str(tiny_release))
+    weights = json.loads(release.file(RETRIEVAL_SETTINGS).read_text())["weights"]["history"]
+    assert max(weights.values()) == pytest.approx(1.0)
+    assert len(set(weights.values())) > 1
+    assert json.loads(release.file(FUSION_SETTINGS).read_text())["features"] == list(FEATURES)
+
+
+def test_same_data_and_settings_give_the_same_release(
+    tiny_dataset: Dataset, tiny_settings: BuildSettings, tiny_release: Path, tmp_path: Path, report: ProgressReport
+):
+    """A second build in another place has the same id, hence the same content to the last byte."""
+    again = build(tiny_dataset, tmp_path / "again", tiny_settings, report)
+    assert again.id == open_release(str(tiny_release)).id
+
+
+def test_build_that_was_done_before_is_reused(
+    tiny_dataset: Dataset, tiny_settings: BuildSettings, tiny_release: Path, report: ProgressReport
+):
+    """With the same data and settings nothing is built, and other settings are not mistaken for the same."""
+    before = {path.name for path in tiny_release.iterdir()}
+    assert build(tiny_dataset, tiny_release, tiny_settings, report).id in before
+    assert report.seconds == {}
+    assert {path.name for path in tiny_release.iterdir()} == before
+
+
+def test_failed_build_leaves_the_store_as_it_was(
+    tiny_dataset: Dataset, tiny_settings: BuildSettings, tmp_path: Path, report: ProgressReport
+):
+    """A build that cannot be finished publishes nothing and leaves no folder behind."""
+    impossible = dataclasses.replace(tiny_settings, min_buyers=1_000)
+    with pytest.raises(InvalidRequest, match="lower min_buyers"):
+        build(tiny_dataset, tmp_path, impossible, report)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_windows_longer_than_the_data_are_refused(
+    tiny_dataset: Dataset, tiny_settings: BuildSettings, tmp_path: Path, report: ProgressReport
+):
+    """Where the windows reach back before the first event, the message says so and asks for shorter ones."""
+    with pytest.raises(InvalidRequest, match="choose shorter windows"):
+        build(tiny_dataset, tmp_path, dataclasses.replace(tiny_settings, window_days=60), report)
+
+
+def test_vectors_are_one_a_text(tiny_release: Path):
+    """Products that share a text share a vector, and every text has one."""
+    release = open_release(str(tiny_release))
+    vectors, of_item = (np.load(release.file(f"index/{name}.npy")) for name in ("vectors", "vector_of_item"))
+    texts = Catalogue.open(release.file(CATALOGUE)).table["text"].to_pylist()
+    assert len(vectors) == len(set(texts)) < len(texts)
+    assert len({(text, row) for text, row in zip(texts, of_item.tolist(), strict=True)}) == len(vectors)

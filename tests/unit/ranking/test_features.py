@@ -1,0 +1,47 @@
+"""Features on a release."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from common.catalogue import Catalogue
+from common.errors import BadRelease
+from common.layout import CATALOGUE
+from services.ranking.features import Features
+from services.ranking.item_facts import ItemFacts
+from services.ranking.request_rows import CandidateRows, PersonRows
+from services.ranking.situation import HISTORY_EVENTS
+
+
+@pytest.fixture
+def facts(ranking_release):
+    """What the small release knows of its items."""
+    return ItemFacts(ranking_release, Catalogue.open(ranking_release.file(CATALOGUE)))
+
+
+def test_similarity_to_the_most_recent_text(facts):
+    """The last text counts, where it is not the candidate's own."""
+    features = Features(["similarity_last"], facts)
+    vectors = facts.vectors()
+    person = PersonRows(np.array([3, 200, 100]))
+    similarity = features.matrix(person, CandidateRows.of(np.array([7, 101, -1])))[:, 0]
+    expected = vectors.vectors[vectors.of_item[7]] @ vectors.vectors[vectors.of_item[100]]
+    np.testing.assert_allclose(similarity, [expected, np.nan, np.nan], rtol=1e-5)
+
+
+def test_any_text_column_of_the_catalogue_makes_features(facts):
+    """Columns beyond the schema's, such as departments, count like categories; numbers do not."""
+    features = Features(["department_count", "brand_loyalty"], facts)
+    matrix = features.matrix(PersonRows(np.arange(4)), CandidateRows.of(np.array([0])))
+    assert matrix.tolist() == [[4.0, 0.5]]
+    with pytest.raises(BadRelease, match="price_count"):
+        Features(["price_count"], facts)
+
+
+def test_long_histories_are_read_from_the_end(facts):
+    """Past the bound, the oldest events do not count: the cost of a request is bounded."""
+    features = Features(["history_events", "repeat_count"], facts)
+    person = PersonRows(np.concatenate([np.full(50, 7), np.full(HISTORY_EVENTS, 8)]))
+    matrix = features.matrix(person, CandidateRows.of(np.array([7, 8])))
+    assert matrix.tolist() == [[HISTORY_EVENTS, 0], [HISTORY_EVENTS, HISTORY_EVENTS]]

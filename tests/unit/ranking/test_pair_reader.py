@@ -1,0 +1,119 @@
+"""Reading pairs at most once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from services.ranking.jobs import Priority
+from services.ranking.pair_reader import PairReader, Terms
+from services.ranking.pairs import PairTemplate, TokenRows
+from services.ranking.score_cache import ScoreCache
+
+CONTEXT = np.array([7, 7], dtype=np.int32)
+FAR = Terms(1e6)
+
+
+@pytest.fixture
+def reader_of(batcher_of):
+    """Make readers with caches of so many entries."""
+    return lambda entries=100: PairReader(batcher_of(), PairTemplate(101, 102), ScoreCache(entries))
+
+
+async def _read(reader, keys, terms=FAR):
+    items = TokenRows.of([[key] * 3 for key in keys])
+    return await reader.read(CONTEXT, items, keys, terms)
+
+
+def _sums(keys):
+    return [101 + 7 + 7 + 102 + 3 * key + 102 for key in keys]
+
+
+async def _begun(model):
+    assert await asyncio.to_thread(model.began.acquire, timeout=30)
+
+
+async def test_pairs_are_read_and_reused(reader_of, model):
+    """What was read before comes from the cache, in the order asked for."""
+    reader = reader_of()
+    assert (await _read(reader, [1, 2, 3])).scores.logits.tolist() == _sums([1, 2, 3])
+    reading = await _read(reader, [3, 4, 1])
+    assert reading.scores.logits.tolist() == _sums([3, 4, 1])
+    assert (reading.read, reading.reused, reading.unread) == (1, 2, 0)
+    assert sum(len(batch) for batch in model.batches) == 4
+
+
+async def test_pairs_under_way_are_shared(reader_of, model):
+    """A caller who asks for what another is having read waits for that."""
+    reader = reader_of()
+    model.gate.clear()
+    first = asyncio.create_task(_read(reader, [1, 2]))
+    await _begun(model)
+    second = asyncio.create_task(_read(reader, [2, 3]))
+    await asyncio.sleep(0)
+    model.gate.set()
+    assert (await first).scores.logits.tolist() == _sums([1, 2])
+    reading = await second
+    assert reading.scores.logits.tolist() == _sums([2, 3])
+    assert (reading.read, reading.reused) == (1, 1)
+
+
+@pytest.mark.parametrize("entries", [0, 100])
+async def test_a_caller_that_vanishes_harms_none_that_waits_for_its_pairs(reader_of, model, entries):
+    """Where the caller whose pairs are shared is cancelled, the others have them read themselves."""
+    reader = reader_of(entries)
+    model.gate.clear()
+    blocking = asyncio.create_task(_read(reader, [9]))
+    await _begun(model)
+    gone = asyncio.create_task(_read(reader, [1, 2]))
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(_read(reader, [1, 2]))
+    await asyncio.sleep(0)
+    gone.cancel()
+    model.gate.set()
+    assert (await waiting).scores.logits.tolist() == _sums([1, 2])
+    await blocking
+    assert gone.cancelled()
+    assert reader._flights == {}
+
+
+async def test_urgent_callers_do_not_wait_for_patient_ones(reader_of, model):
+    """Pairs that are read for batch work are read again for a person who waits."""
+    reader = reader_of()
+    model.gate.clear()
+    blocking = asyncio.create_task(_read(reader, [9]))
+    await _begun(model)
+    patient = asyncio.create_task(_read(reader, [1], Terms(1e6, Priority.BATCH)))
+    await asyncio.sleep(0)
+    urgent = asyncio.create_task(_read(reader, [1], Terms(1e5)))
+    await asyncio.sleep(0)
+    model.gate.set()
+    readings = await asyncio.gather(blocking, patient, urgent)
+    assert [reading.read for reading in readings] == [1, 1, 1]
+
+
+async def test_what_there_is_no_time_for_stays_unread(reader_of, clock):
+    """The first pairs are read, the others are told to be unread, and later asked for again."""
+    reader = reader_of()
+    reading = await _read(reader, [1, 2, 3], Terms(clock.now + 0.017))  # a pair of 8 tokens takes 8 ms
+    np.testing.assert_array_equal(reading.scores.logits, [*_sums([1, 2]), np.nan])
+    assert (reading.read, reading.unread) == (2, 1)
+    assert (await _read(reader, [1, 2, 3])).read == 1
+
+
+async def test_the_same_item_twice_is_read_once(reader_of, model):
+    """Duplicates get the same logit from one reading, with and without a cache."""
+    reading = await _read(reader_of(0), [1, 2, 1, 1])
+    assert reading.scores.logits.tolist() == _sums([1, 2, 1, 1])
+    assert sum(len(batch) for batch in model.batches) == 2
+
+
+async def test_a_poisonous_pair_is_told_to_be_unread(reader_of, model):
+    """A pair on which the model fails is NaN and not remembered."""
+    reader, model.poison = reader_of(), 2
+    reading = await _read(reader, [1, 2, 3])
+    assert (reading.read, reading.unread) == (2, 1)
+    model.poison = -1
+    assert (await _read(reader, [1, 2, 3])).scores.logits.tolist() == _sums([1, 2, 3])

@@ -1,0 +1,29 @@
+"""The ranking service's settings."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.config import load_settings
+from common.onnx_session import usable_cores
+from services.ranking.settings import Settings
+
+
+def _load(*argv):
+    return load_settings(Settings, "ranking", argv)
+
+
+def test_defaults_fit_the_machine():
+    """Without any setting there is a worker of one thread for each core."""
+    settings = _load()
+    assert settings.limits().workers == usable_cores()
+    assert settings.options().session.threads == 1
+    assert (settings.port, settings.metrics_port) == (50_053, 9_093)
+
+
+def test_the_queue_holds_the_largest_request(capsys):
+    """A queue shorter than one request could never take it."""
+    with pytest.raises(SystemExit) as exit_info:
+        _load("--queued-pairs", "100")
+    assert exit_info.value.code == 2
+    assert "--queued-pairs" in capsys.readouterr().err

@@ -1,0 +1,54 @@
+"""When the graph is walked and when exact search answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from services.retrieval.hnsw_index import HnswIndex, HnswOptions
+from services.retrieval.vector_index import Floats, unit
+
+VECTORS = 2_000
+
+
+@pytest.fixture(scope="module")
+def vectors() -> Floats:
+    """Return random unit vectors."""
+    return unit(np.random.default_rng(2).standard_normal((VECTORS, 8)).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def index(vectors: Floats) -> Iterator[HnswIndex]:
+    """Return a graph with a short candidate list."""
+    return HnswIndex.build(vectors, HnswOptions(ef_construction=60, ef_search=50))
+
+
+@pytest.mark.parametrize(
+    ("share", "method"), [(1.0, "approximate"), (0.6, "approximate"), (0.2, "exact"), (0.005, "exact")]
+)
+def test_selective_filters_are_answered_exactly(index: HnswIndex, vectors: Floats, share: float, method: str):
+    """The graph is walked where many vectors pass, exact search answers where few do."""
+    allowed = np.random.default_rng(3).random(VECTORS) < share
+    assert index.search(vectors[:4], 20, allowed).method == method
+
+
+def test_a_walk_that_comes_up_short_is_done_exactly(index: HnswIndex, vectors: Floats):
+    """Where what the graph finds does not pass a filter that most vectors pass, exact search answers."""
+    allowed = vectors @ vectors[0] < np.quantile(vectors @ vectors[0], 0.7)
+    hits = index.search(vectors[:1], 20, allowed)
+    assert hits.method == "exact"
+    assert hits.labels.shape == (1, 20)
+
+
+def test_unreachable_vectors_are_found_exactly():
+    """Where the graph cannot reach as many vectors as asked for, exact search finds them instead of an error."""
+    same = np.tile(unit(np.ones((1, 8), dtype=np.float32)), (1_500, 1))
+    index = HnswIndex.build(same, HnswOptions(m=2, ef_construction=2, ef_search=10))
+    assert index.search(same[:1], 130).labels.shape == (1, 130)
+
+
+def test_a_small_table_is_searched_exactly(vectors: Floats):
+    """Where comparing every vector is cheaper than a walk, that is done."""
+    assert HnswIndex.build(vectors[:300]).search(vectors[:1], 10).method == "exact"
