@@ -47,12 +47,14 @@ class Probes(health_pb2_grpc.HealthServicer):
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> AsyncIterator[_Response]:  # noqa: N802
         """Tell the health now and whenever it changes, until the server drains."""
         del context
-        told = self._status(request.service)
-        yield _Response(status=told)
-        while not self._draining:
+        told: int | None = None
+        while True:
             async with self._changed:
                 await self._changed.wait_for(lambda: self._draining or self._status(request.service) != told)  # noqa: B023 - called at once
-            told = self._status(request.service)
+            status = self._status(request.service)
+            if status == told:  # the server drains, and this watch knows
+                return
+            told = status
             yield _Response(status=told)
 
     def _status(self, name: str) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -88,6 +86,18 @@ def build_command(
     release = build(dataset, out, settings, report)
     console.print(f"Release {release.id} in {release.path}")
     console.print(f"Serve it with: make serve RELEASE={out}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Release store to build in and to serve from.")] = Path(
+        "releases/complete-journey"
+    ),
+) -> None:
+    """Build a release from real purchases, serve it, and show and measure what it recommends."""
+    from pipeline.demo import run_demo  # noqa: PLC0415 - torch takes seconds to import, and --help should not
+
+    run_demo(out, console)
 
 
 def _dataset(source: str, data: Path | None, report: ProgressReport) -> Dataset:

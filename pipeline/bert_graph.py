@@ -7,7 +7,7 @@ Model: Devlin et al., arXiv 1810.04805.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,9 @@ class BertTower(nn.Module):
 
     def __init__(self, bert: BertModel, *, first_token_only: bool) -> None:
         super().__init__()
-        self.embeddings = bert.embeddings
-        self.layers = bert.encoder.layer
+        # Typed loosely: the library's modules name their parts by attributes alone.
+        self.embeddings: Any = bert.embeddings
+        self.layers: Any = bert.encoder.layer
         self.heads = int(bert.config.num_attention_heads)
         self.first_token_only = first_token_only
 
@@ -32,7 +33,7 @@ class BertTower(nn.Module):
         """Return the last layer's states: float [n, L, width], or [n, 1, width] for the first token only."""
         table = self.embeddings
         positions = table.position_embeddings.weight[: input_ids.shape[1]]
-        states = table.word_embeddings(input_ids) + table.token_type_embeddings(token_type_ids) + positions
+        states: Tensor = table.word_embeddings(input_ids) + table.token_type_embeddings(token_type_ids) + positions
         states = table.LayerNorm(states)
         bias = (1.0 - attention_mask[:, None, None, :].to(states.dtype)) * _MASKED
         for number, layer in enumerate(self.layers):
@@ -41,7 +42,7 @@ class BertTower(nn.Module):
             states = self._layer(layer, asking, states, bias)
         return states
 
-    def _layer(self, layer: nn.Module, asking: Tensor, states: Tensor, bias: Tensor) -> Tensor:
+    def _layer(self, layer: Any, asking: Tensor, states: Tensor, bias: Tensor) -> Tensor:
         attention = layer.attention
         heard = self._attend(attention.self, asking, states, bias)
         asking = attention.output.LayerNorm(attention.output.dense(heard) + asking)
@@ -49,11 +50,11 @@ class BertTower(nn.Module):
         out: Tensor = layer.output.LayerNorm(layer.output.dense(wide) + asking)
         return out
 
-    def _attend(self, attention: nn.Module, asking: Tensor, states: Tensor, bias: Tensor) -> Tensor:
+    def _attend(self, attention: Any, asking: Tensor, states: Tensor, bias: Tensor) -> Tensor:
         query = self._split(attention.query(asking))
         key, value = self._split(attention.key(states)), self._split(attention.value(states))
         scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5) + bias
-        heard = torch.softmax(scores, dim=-1) @ value
+        heard: Tensor = torch.softmax(scores, dim=-1) @ value
         return heard.transpose(1, 2).flatten(2)
 
     def _split(self, states: Tensor) -> Tensor:
@@ -82,7 +83,7 @@ class CrossEncoderGraph(nn.Module):
     def __init__(self, model: BertForSequenceClassification) -> None:
         super().__init__()
         self.tower = BertTower(model.bert, first_token_only=True)
-        self.pooler = model.bert.pooler
+        self.pooler: Any = model.bert.pooler
         self.classifier = model.classifier
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:

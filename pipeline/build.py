@@ -170,7 +170,7 @@ class _Build:
             self._first_stage() as first_stage,
             self.report.step("Learning the sources' weights", len(requests)) as step,
         ):
-            drawn = draw_candidates(first_stage, requests, self.settings.candidates * 4, step)
+            drawn = draw_candidates(first_stage, requests, self.settings.candidates * 3, step)
             self._write_retrieval(learn_source_weights(drawn, first_stage.sources))
 
     def _draw_candidates(self, people: People) -> tuple[list[Labelled], list[Labelled]]:
@@ -187,6 +187,7 @@ class _Build:
                 "context_items": settings.context_items,
                 "context_tokens": settings.context_tokens,
                 "item_tokens": settings.item_tokens,
+                "depth": settings.read,
             },
         )
         texts = PairTexts.load(self.staging.release(), catalogue)

@@ -56,7 +56,7 @@ class BuildSettings:
     window_days: float = 14.0
     min_buyers: int = 5
     half_life: float = 150.0
-    candidates: int = 50
+    candidates: int = 100
     read: int = 15
     training_requests: int = 2_400
     read_requests: int = 200

@@ -6,14 +6,17 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from common.channel import open_channel
 from pipeline.metrics import Interval, Scores, bootstrap_interval, coverage, evaluate, paired_bootstrap
 from pipeline.progress import Step
 from pipeline.split import Example
 from shortlist.gateway.v1.gateway_pb2 import Policy, RecommendRequest, RecommendResponse, Stages
-from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceAsyncStub, RecommendationServiceStub
+from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceStub
+
+if TYPE_CHECKING:
+    from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceAsyncStub
 
 # What is compared, in the order of the claim: each must beat the one before it.
 MODES: Final[Mapping[str, Stages.ValueType]] = {

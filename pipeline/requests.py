@@ -87,6 +87,14 @@ class People:
     test: list[Example]
 
 
+def draw_test(events: pl.DataFrame, windows: Windows, people: int, seed: int) -> list[Example]:
+    """Draw the people held out for the evaluation: at most ``people``, and at most half of those active."""
+    asked = examples(events, windows.test, windows.length, min_history=_MIN_HISTORY)
+    count = min(people, len(asked) // 2)
+    chosen = np.random.default_rng(seed).choice(len(asked), count, replace=False)
+    return [asked[place] for place in np.sort(chosen)]
+
+
 def draw_people(events: pl.DataFrame, windows: Windows, *, train: int, valid: int, test: int, seed: int) -> People:
     """Draw people for training, validation and test, and ask each at their part's moments.
 
@@ -95,13 +103,11 @@ def draw_people(events: pl.DataFrame, windows: Windows, *, train: int, valid: in
         windows: The moments.
         train: Requests for training at most, over all moments.
         valid: People for validation at most.
-        test: People for the test at most; at least half of the active people are left to the other parts.
+        test: People for the test at most.
         seed: Of the drawing.
     """
-    asked = examples(events, windows.test, windows.length, min_history=_MIN_HISTORY)
+    chosen = draw_test(events, windows, test, seed)
     generator = np.random.default_rng(seed)
-    test = min(test, len(asked) // 2)
-    chosen = [asked[place] for place in np.sort(generator.choice(len(asked), test, replace=False))]
     taken = {example.user_id for example in chosen}
     checked = _others(events, windows.valid, windows, taken)
     checked = [checked[place] for place in generator.permutation(len(checked))[: min(valid, len(checked) // 3)]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import lightgbm as lgb
 import numpy as np
@@ -92,7 +92,7 @@ def quality(
     without = served.features.copy()
     without[:, of_logits] = np.nan
     probability = fusion.probability(served.features)
-    orders = {
+    orders: dict[str, list[npt.NDArray[np.floating[Any]]]] = {
         "first stage": [-np.arange(len(example.labels), dtype=np.float64) for example in drawn],
         "cross-encoder alone": np.split(np.nan_to_num(served.features[:, of_logits[0]], nan=-np.inf), starts),
         "fusion without the logit": np.split(fusion.probability(without), starts),
@@ -111,7 +111,7 @@ def calibration_error(probability: npt.NDArray[np.float64], labels: Floats) -> f
     return float(sum(gaps) / max(len(order), 1))
 
 
-def _ndcg(drawn: Sequence[Labelled], scores: Sequence[npt.NDArray[np.floating]]) -> dict[str, float]:
+def _ndcg(drawn: Sequence[Labelled], scores: Sequence[npt.NDArray[np.floating[Any]]]) -> dict[str, float]:
     rankings, relevance = {}, {}
     for number, (example, values) in enumerate(zip(drawn, scores, strict=True)):
         name = f"{'query' if example.request.query else 'history'}-{number}"

@@ -28,7 +28,7 @@ def training_lists(
     """
     generator = np.random.default_rng(seed)
     chosen = (_choose(example, texts, size, generator) for example in drawn if example.labels.any())
-    made = []
+    made: list[RankingExample] = []
     for example, places in chosen:
         if len(made) == lists:
             break

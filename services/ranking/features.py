@@ -72,8 +72,9 @@ class Features:
         """
         situation = Situation(person, candidates, logits, self._facts, self._lives)
         matrix = np.empty((len(candidates), len(self._columns)), dtype=np.float32)
-        for place, column in enumerate(self._columns):
-            matrix[:, place] = column(situation)
+        with np.errstate(over="ignore"):  # a caller's scores may be absurd
+            for place, column in enumerate(self._columns):
+                matrix[:, place] = column(situation)
         return matrix
 
     def with_logits(self, matrix: Floats, logits: Floats) -> Floats:
@@ -84,6 +85,7 @@ class Features:
         return filled
 
 
+_NEXT_TO_NOTHING: Final = 1e-9
 _NOBODY = PersonRows(np.zeros(1, np.int64))
 
 
@@ -119,9 +121,9 @@ def _deviation(values: Floats) -> Floats:
 
 
 def _relative(values: Floats) -> Floats:
-    """Return values as shares of the best; NaN where the best isn't above zero."""
+    """Return values as shares of the best; NaN where the best is next to nothing."""
     best = float(np.fmax.reduce(values, initial=-np.inf))
-    return values / best if best > 0 else np.full_like(values, np.nan)
+    return values / best if best > _NEXT_TO_NOTHING else np.full_like(values, np.nan)
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:

@@ -29,11 +29,13 @@ class RankerSettings(_ReleaseFile):
         context_items: How many of the last distinct history items stand in the person context.
         context_tokens: How many tokens of the person context it reads.
         item_tokens: How many tokens of an item it reads.
+        depth: How many candidates of a request it reads where neither caller nor server says.
     """
 
     context_items: int = Field(ge=0, le=1_000)
     context_tokens: int = Field(ge=1, le=4_096)
     item_tokens: int = Field(ge=1, le=4_096)
+    depth: int = Field(100, ge=0, le=2_000)
 
     @classmethod
     def load(cls, release: Release) -> Self:

@@ -160,6 +160,11 @@ class SecondStage:
         return self._features.sources
 
     @property
+    def depth(self) -> int:
+        """How many candidates of a request the release wants read."""
+        return self._texts.settings.depth
+
+    @property
     def queued_pairs(self) -> int:
         """How many pairs wait for the cross-encoder."""
         return self._batcher.queued_pairs

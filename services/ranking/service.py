@@ -60,7 +60,7 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
                 terms = self._terms(context, read_priority(request))
                 person = read_person(request.person, stage.catalogue)
                 candidates = read_candidates(request.candidates, stage.catalogue, stage.sources)
-                ranking = await stage.rank(person.rows, candidates.rows, candidates.texts, self._depth(request), terms)
+                ranking = await stage.rank(person.rows, candidates.rows, candidates.texts, self._depth(request, stage), terms)
                 self._metrics.observe(ranking, person.ignored)
                 return write_ranking(ranking, request, stage.release.id, person.ignored)
 
@@ -88,10 +88,10 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
     def _terms(self, context: Any, priority: Priority) -> Terms:
         return Terms(time.monotonic() + self._remaining_s(context) - _ANSWER_S, priority, context.peer())
 
-    def _depth(self, request: ranking_pb2.RankRequest) -> int:
+    def _depth(self, request: ranking_pb2.RankRequest, stage: SecondStage) -> int:
         if request.HasField("cross_encoder_depth"):
             return request.cross_encoder_depth
-        return self._settings.cross_encoder_depth
+        return _depth(self._settings, stage)
 
 
 class RankingServer:
@@ -131,9 +131,14 @@ class RankingServer:
             candidates=MAX_CANDIDATES,
             history_items=MAX_HISTORY,
             explained_words=MAX_WORDS,
-            cross_encoder_depth=self._settings.cross_encoder_depth,
+            cross_encoder_depth=_depth(self._settings, stage),
             queued_pairs=limits.queued_pairs,
             batch_tokens=limits.padded_tokens,
             batches_at_a_time=limits.workers,
         )
         return info
+
+
+def _depth(settings: Settings, stage: SecondStage) -> int:
+    """Return how many candidates are read where the request does not say."""
+    return stage.depth if settings.cross_encoder_depth is None else settings.cross_encoder_depth

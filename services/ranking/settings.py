@@ -22,11 +22,12 @@ class Settings(ServerSettings):
     release: str = Field(
         "releases", min_length=1, description="Path or URL of a release, or of a store whose current one is meant."
     )
-    cross_encoder_depth: int = Field(
-        100,
+    cross_encoder_depth: int | None = Field(
+        None,
         ge=0,
         le=MAX_CANDIDATES,
-        description="How many candidates the cross-encoder reads where the request does not say; 0 reads none.",
+        description="How many candidates the cross-encoder reads where the request does not say; 0 reads none, unset "
+        "as many as the release says.",
     )
     batch_tokens: int = Field(
         1_024, ge=1, le=1 << 20, description="Tokens of a batch, padding included; 16384 or so fill a GPU."

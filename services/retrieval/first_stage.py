@@ -66,6 +66,7 @@ class FirstStage:
     Attributes:
         threads: How many threads search.
         pool: Those threads: searching releases the GIL, and must not run on an event loop.
+        writer: The thread that changes the catalogue, apart, so that embedding many items holds up no search.
         queries: Embeds queries.
         replayed: How many changes made before were put on top of the release.
     """
@@ -86,6 +87,7 @@ class FirstStage:
         self.replayed = self._feed.attach(self)
         self.threads = self._options.threads or usable_cores()
         self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="search")
+        self.writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
         queries = dataclasses.replace(self._options.queries, prefix=parts.settings.query_prefix)
         self.queries = QueryEncoder(parts.encoder, queries, self._options.on_batch)
 
@@ -190,8 +192,9 @@ class FirstStage:
         return self._catalogue.apply(change.items, vectors, change.deleted)
 
     def close(self) -> None:
-        """Finish what the pool works on, and let go of threads and of the feed."""
-        self.pool.shutdown()  # changes whose callers went away are finished first
+        """Finish what was begun, and let go of threads and of the feed."""
+        self.writer.shutdown()  # changes whose callers went away are finished first
+        self.pool.shutdown()
         self._feed.detach(self)
         self.queries.close()
 

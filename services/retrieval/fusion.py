@@ -45,11 +45,13 @@ class LinearFusion:
 def normalised(scores: Floats) -> Doubles:
     """Scale each source's scores to 0 to 1 by its highest score in this request; what it did not find has 0.
 
-    Negative scores (cosines of unlike texts) shift a source's scores up until none is. Shape [candidates, sources].
+    The square root keeps a source's many small scores above another's few large ones: counts of what people buy again
+    fall off steeply. Negative scores (cosines of unlike texts) shift a source's scores up until none is. Shape
+    [candidates, sources].
     """
     wide = scores.astype(np.float64)
     lowest = np.fmin.reduce(wide, axis=0, initial=0.0)
     found = np.nan_to_num(wide - lowest, nan=0.0)
     highest = found.max(axis=0, initial=0.0)
-    scaled: Doubles = np.divide(found, highest, out=np.zeros_like(found), where=highest > 0)
-    return scaled
+    scaled = np.divide(found, highest, out=np.zeros_like(found), where=highest > 0)
+    return np.asarray(np.sqrt(scaled))

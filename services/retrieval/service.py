@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -113,7 +114,7 @@ class RetrievalService(retrieval_pb2_grpc.RetrievalServiceServicer):
         """Read items."""
         del context
         with self._call() as served:
-            found = await _on(served.stage, lambda: served.stage.read(request.item_ids))
+            found = await _on(served.stage.pool, lambda: served.stage.read(request.item_ids))
             return retrieval_pb2.GetItemsResponse(
                 items=[write_item(item) for item in found if item is not None],
                 missing_item_ids=[
@@ -168,7 +169,7 @@ class RetrievalService(retrieval_pb2_grpc.RetrievalServiceServicer):
 
     async def _change(self, stage: FirstStage, change: Callable[[], Applied]) -> Applied:
         """Make a change; once begun it is finished, whether or not its caller still waits."""
-        applied = await _on(stage, change)
+        applied = await _on(stage.writer, change)
         self._metrics.observe_change(applied, stage.view.items)
         return applied
 
@@ -240,9 +241,9 @@ def _read_one(message: retrieval_pb2.RetrieveRequest, number: int, stage: FirstS
 
 async def _in_turn(turns: asyncio.Semaphore, stage: FirstStage, work: Callable[[], T]) -> T:
     async with turns:
-        return await _on(stage, work)
+        return await _on(stage.pool, work)
 
 
-async def _on(stage: FirstStage, work: Callable[[], T]) -> T:
-    """Run work on the first stage's threads."""
-    return await asyncio.get_running_loop().run_in_executor(stage.pool, work)
+async def _on(pool: Executor, work: Callable[[], T]) -> T:
+    """Run work on other threads."""
+    return await asyncio.get_running_loop().run_in_executor(pool, work)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import ShortlistError
@@ -14,8 +15,10 @@ from services.ranking.batch_queue import BatchLimits, BatchQueue
 from services.ranking.batcher import Batcher
 from services.ranking.cost_model import CostModel
 from services.ranking.jobs import Priority
-from services.ranking.pairs import PairTemplate, TokenRows
+from services.ranking.pairs import Pairs, PairTemplate, TokenRows
 
+# A busy machine is no fault.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 LENGTHS = st.lists(st.integers(4, 150), min_size=1, max_size=30)
 COSTS = st.builds(
     CostModel, st.sampled_from([0.0, 0.5, 50.0]), st.sampled_from([0.0, 0.01, 1.0]), st.sampled_from([0.0, 1e-3])
@@ -26,7 +29,7 @@ LIMITS = st.builds(
 POISON = 13
 
 
-def _pairs(lengths, token):
+def _pairs(lengths: list[int], token: int) -> Any:
     items = TokenRows.of([np.full(length - 3, token) for length in lengths])
     return PairTemplate(101, 102).join(TokenRows.of([[]]), np.zeros(len(lengths), np.int64), items)
 
@@ -40,8 +43,11 @@ JOBS = st.tuples(
 )
 
 
+@UNHURRIED
 @given(COSTS, LIMITS, st.lists(JOBS, max_size=12), st.data())
-def test_every_admitted_row_is_taken_once_or_expires(cost, limits, jobs, data):
+def test_every_admitted_row_is_taken_once_or_expires(
+    cost: CostModel, limits: BatchLimits, jobs: list[Any], data: st.DataObject
+):
     """Batches hold each waiting row exactly once, keep to the budget, and the counters end at zero."""
     queue, now, admitted, taken = BatchQueue(cost, limits), 0.0, [], {}
     for lengths, time_left, priority, owner, pause in jobs:
@@ -67,7 +73,7 @@ def test_every_admitted_row_is_taken_once_or_expires(cost, limits, jobs, data):
     assert list(queue) == []
 
 
-def _take(queue, now, taken):
+def _take(queue: BatchQueue, now: float, taken: dict[Any, list[int]]) -> Any:
     batch = queue.take(now)
     if batch is None:
         return False
@@ -81,11 +87,12 @@ def _take(queue, now, taken):
     return True
 
 
+@UNHURRIED
 @given(
     st.lists(st.tuples(LENGTHS, st.floats(0.01, 3.0), st.floats(0.0, 0.3), st.sampled_from("abc")), max_size=15), LIMITS
 )
-def test_admitted_work_is_done_in_time_where_costs_are_as_expected(jobs, limits):
-    """With a true cost model, one worker and any arrivals, no admitted job is late, whatever order fairness asks for."""
+def test_admitted_work_is_done_in_time_where_costs_are_as_expected(jobs: list[Any], limits: BatchLimits):
+    """With a true cost model and one worker, no admitted job is late, whatever order fairness asks for."""
     limits = BatchLimits(limits.padded_tokens, limits.queued_pairs, workers=1)
     queue, now, late = BatchQueue(CostModel(0.0, 1.0), limits), 0.0, []
     arrivals = list(np.cumsum([pause for _, _, pause, _ in jobs]))
@@ -106,27 +113,27 @@ def test_admitted_work_is_done_in_time_where_costs_are_as_expected(jobs, limits)
     assert not late
 
 
-def _try_to_admit(queue, pairs, deadline, owner, now):
+def _try_to_admit(queue: BatchQueue, pairs: Pairs, deadline: float, owner: str, now: float) -> None:
     try:
         queue.admit(queue.job(pairs, deadline, Priority.INTERACTIVE, owner, now=now, settle=lambda _error: None), now)
     except ShortlistError:
         return
 
 
-def _model(input_ids, attention_mask, _token_type_ids):
+def _model(input_ids: Any, attention_mask: Any, _token_type_ids: Any) -> Any:
     if (input_ids == POISON).any():
         raise ValueError("poison")
     return np.asarray((input_ids * attention_mask).sum(1), dtype=np.float32)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(UNHURRIED, max_examples=30)
 @given(st.lists(st.tuples(LENGTHS, st.integers(10, 16), st.booleans()), min_size=1, max_size=8), COSTS, LIMITS)
-def test_every_caller_gets_its_own_rows_back(calls, cost, limits):
+def test_every_caller_gets_its_own_rows_back(calls: list[Any], cost: CostModel, limits: BatchLimits):
     """Under real threads, with callers that vanish and pairs that poison, everyone else's scores are right."""
     asyncio.run(_call_all(calls, Batcher(_model, CostModel(cost.batch_ms, cost.token_ms), limits)))
 
 
-async def _call_all(calls, batcher):
+async def _call_all(calls: list[Any], batcher: Batcher) -> None:
     try:
         tasks = [
             asyncio.create_task(batcher.score(_pairs(lengths, token), time.monotonic() + 1e6))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import BadRelease
@@ -16,6 +17,8 @@ from services.ranking.item_facts import ItemVectors
 from services.ranking.request_rows import CandidateRows, PersonRows
 from services.ranking.situation import HalfLives
 
+# A busy machine is no fault.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 ITEMS = 12
 LIVES = HalfLives(long=6.0, short=2.0)
 NAN = math.nan
@@ -31,22 +34,28 @@ class FakeFacts:
         self.wanted = np.arange(ITEMS, dtype=np.float32)
 
     def has_column(self, column: str) -> bool:
+        """There is one column."""
         return column == "category"
 
-    def codes(self, column: str):  # noqa: ANN201 - a fake
+    def codes(self, column: str):
+        """Categories, -1 where missing."""
         assert column == "category"
         return self.category
 
-    def popularity(self):  # noqa: ANN201
+    def popularity(self):
+        """The later the row, the more wanted."""
         return self.wanted
 
-    def popularity_rank(self):  # noqa: ANN201
+    def popularity_rank(self):
+        """Share of the items that are more wanted."""
         return (ITEMS - 1 - self.wanted) / ITEMS
 
     def vectors(self) -> ItemVectors:
+        """Three texts."""
         return ItemVectors(self.texts, self.text_of)
 
     def graph(self, name: str) -> ItemGraph:
+        """A ring."""
         if name != "ring":
             raise BadRelease("no such graph")
         after = (np.arange(ITEMS, dtype=np.int32) + 1) % ITEMS
@@ -58,14 +67,14 @@ ROWS = st.integers(0, ITEMS - 1)
 SCORES = st.one_of(st.just(NAN), st.floats(-5, 5, width=32))
 
 
-def _seen(history, same):
+def _seen(history: list[int], same: Any) -> Any:
     """Return count, long and short weight, last and first age of the events that are the same."""
     ages = [len(history) - 1 - place for place, row in enumerate(history) if same(row)]
     long, short = sum(0.5 ** (age / 6) for age in ages), sum(0.5 ** (age / 2) for age in ages)
     return (len(ages), long, short, min(ages, default=NAN), max(ages, default=NAN))
 
 
-def _expected(history, row, query):
+def _expected(history: list[int], row: Any, query: str) -> Any:
     """Return a candidate's features by their definitions, one at a time."""
     events = len(history)
     base = {"history_events": events, "history_items": len(set(history)), "has_query": float(bool(query.strip()))}
@@ -111,12 +120,13 @@ def _expected(history, row, query):
 NAMES = sorted(_expected([1, 0, 1], 1, ""))
 
 
+@UNHURRIED
 @given(
     st.lists(ROWS, max_size=20),
     st.lists(st.integers(-1, ITEMS - 1), min_size=1, max_size=10),
     st.sampled_from(["", " ", "milk"]),
 )
-def test_features_are_what_their_definitions_say(history, rows, query):
+def test_features_are_what_their_definitions_say(history: list[int], rows: Any, query: str):
     """Each feature equals its one-at-a-time definition; missing is NaN, duplicates and unknown items included."""
     features = Features(NAMES, FACTS, LIVES)
     matrix = features.matrix(PersonRows(np.array(history, np.int64), query), CandidateRows.of(np.array(rows)))
@@ -127,8 +137,9 @@ def test_features_are_what_their_definitions_say(history, rows, query):
         )
 
 
+@UNHURRIED
 @given(st.lists(st.tuples(ROWS, SCORES, SCORES, SCORES), min_size=1, max_size=10))
-def test_scores_pass_through_with_rank_and_share(candidates):
+def test_scores_pass_through_with_rank_and_share(candidates: CandidateRows):
     """Source scores, their share of the best, fused scores and logits; what is missing stays NaN."""
     rows, fused, semantic, logits = (np.array(column) for column in zip(*candidates, strict=True))
     names = [
@@ -146,7 +157,7 @@ def test_scores_pass_through_with_rank_and_share(candidates):
     asked = CandidateRows(rows, fused, {"semantic": semantic})
     matrix = features.matrix(PersonRows(np.empty(0, np.int64)), asked, logits)
     best = np.nanmax(semantic, initial=-np.inf)
-    relative = semantic / best if best > 0 else np.full(len(rows), NAN)
+    relative = semantic / best if best > 1e-9 else np.full(len(rows), NAN)
     mean = np.mean(logits[~np.isnan(logits)]) if (~np.isnan(logits)).any() else NAN
     expected = [
         fused,
@@ -164,15 +175,16 @@ def test_scores_pass_through_with_rank_and_share(candidates):
     np.testing.assert_array_equal(features.with_logits(blind, logits), matrix)
 
 
-def _ranks(values):
+def _ranks(values: Any) -> Any:
     order = sorted(
         (place for place in range(len(values)) if not math.isnan(values[place])), key=lambda p: (-values[p], p)
     )
     return [order.index(place) if place in order else NAN for place in range(len(values))]
 
 
+@UNHURRIED
 @given(st.lists(ROWS, max_size=20), st.lists(ROWS, min_size=2, max_size=10, unique=True))
-def test_order_of_candidates_does_not_matter(history, rows):
+def test_order_of_candidates_does_not_matter(history: list[int], rows: Any):
     """Turning the candidates round turns the rows of the matrix round."""
     features, person = Features(NAMES, FACTS, LIVES), PersonRows(np.array(history, np.int64))
     matrix = features.matrix(person, CandidateRows.of(np.array(rows)))
@@ -183,7 +195,7 @@ def test_order_of_candidates_does_not_matter(history, rows):
 @pytest.mark.parametrize(
     "name", ["phase_of_the_moon", "shelf_affinity", "graph_square_long", "graph_ring_often", "source_"]
 )
-def test_unknown_features_are_refused(name):
+def test_unknown_features_are_refused(name: str):
     """A feature that can't be computed from the release is named when the release is loaded."""
     with pytest.raises(BadRelease):
         Features(["repeat_count", name], FACTS, LIVES)

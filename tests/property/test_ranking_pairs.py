@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from services.ranking.pairs import ModelInputs, PairTemplate, TokenRows
 
+# A busy machine is no fault.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WORDS = ["milk", "bread", "##s", "a", "b", "##a", "##b", "gal", "2", "%", ";", "|", "."]
 VOCABULARY = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
 
@@ -25,14 +29,15 @@ TOKENIZER = _bert()
 TEXTS = st.one_of(st.text(max_size=40), st.lists(st.sampled_from(["milk", "breads", "ab", "2%", "gal;"])).map(" ".join))
 
 
-def _encode(text, longest):
+def _encode(text: str, longest: int) -> Any:
     encoding = TOKENIZER.encode(text, add_special_tokens=False)
     encoding.truncate(longest)
     return encoding
 
 
+@UNHURRIED
 @given(st.lists(TEXTS, min_size=1, max_size=3), st.lists(TEXTS, max_size=8), st.data())
-def test_joined_pairs_are_what_the_tokenizer_makes(contexts, items, data):
+def test_joined_pairs_are_what_the_tokenizer_makes(contexts: list[str], items: list[str], data: st.DataObject):
     """Ids, token types and attention equal those of the tokenizer's post-processor, each side cut to its budget."""
     context_tokens, item_tokens = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
     context_of = np.array([data.draw(st.integers(0, len(contexts) - 1)) for _ in items], dtype=np.int64)

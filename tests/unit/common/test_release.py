@@ -120,8 +120,9 @@ def test_nothing_there_says_what_to_do(tmp_path: Path):
 @pytest.mark.parametrize("content", [b"", b"gone", b"../escape", b".hidden", b"\xff\xfe"])
 def test_current_that_points_nowhere_is_refused(make_release: MakeRelease, tmp_path: Path, content: bytes):
     """A store whose CURRENT names no release of it is BadRelease and quotes CURRENT."""
-    make_release()
-    (tmp_path / "escape").mkdir()
+    release = make_release()
+    for elsewhere in (tmp_path / "escape", tmp_path / "store/.hidden"):
+        shutil.copytree(release.path, elsewhere)
     (tmp_path / "store" / CURRENT).write_bytes(content)
     with pytest.raises(BadRelease, match="CURRENT names"):
         open_release(str(tmp_path / "store"))

@@ -25,7 +25,7 @@ from pipeline.export import export_cross_encoder
 from services.ranking.batch_queue import BatchLimits
 from services.ranking.batcher import Batcher, BatchReport
 from services.ranking.cost_model import CostModel
-from services.ranking.pairs import PairTemplate, Pairs, TokenRows
+from services.ranking.pairs import Pairs, PairTemplate, TokenRows
 
 Ints = npt.NDArray[np.int64]
 
@@ -37,6 +37,7 @@ class Clock:
         self.now = 100.0
 
     def __call__(self) -> float:
+        """Return the time."""
         return self.now
 
 
@@ -51,6 +52,7 @@ class GatedModel:
         self.poison = -1
 
     def __call__(self, input_ids: Ints, attention_mask: Ints, token_type_ids: Ints) -> npt.NDArray[np.float32]:
+        """Return the sum of each row."""
         del token_type_ids
         self.batches.append(input_ids)
         self.began.release()

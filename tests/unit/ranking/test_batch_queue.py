@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from common.errors import DeadlineTooShort
 from services.ranking.batch_queue import BatchLimits, BatchQueue
 from services.ranking.cost_model import CostModel
-from services.ranking.jobs import Priority
+from services.ranking.jobs import Job, Priority
+from services.ranking.pairs import Pairs
 
 FAR = 1e6
 
 
-def _queue(batch_ms=0.0, token_ms=1.0, **limits):
+def _queue(batch_ms: float = 0.0, token_ms: float = 1.0, **limits: Any) -> Any:
     return BatchQueue(CostModel(batch_ms, token_ms), BatchLimits(**limits))
 
 
 @pytest.fixture
-def put(pairs_of):
+def put(pairs_of: Callable[..., Pairs]):
     """Queue pairs of given lengths for an owner."""
 
-    def queue_up(queue, lengths, *, deadline=FAR, owner="", now=0.0, priority=Priority.INTERACTIVE):  # noqa: PLR0913 - a test's terms
+    def queue_up(
+        queue: BatchQueue,
+        lengths: list[int],
+        *,
+        deadline: float = FAR,
+        owner: str = "",
+        now: float = 0.0,
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> Job:
         job = queue.job(pairs_of(lengths), deadline, priority, owner, now=now, settle=lambda _error: None)
         queue.admit(job, now)
         return job
@@ -28,7 +40,7 @@ def put(pairs_of):
     return queue_up
 
 
-def _drain(queue, now=0.0):
+def _drain(queue: BatchQueue, now: float = 0.0) -> None:
     """Take every batch, each run for as long as it costs."""
     while (batch := queue.take(now)) is not None:
         now += batch.cost_ms / 1e3
@@ -36,46 +48,46 @@ def _drain(queue, now=0.0):
         yield batch
 
 
-def _owners(queue, now=0.0):
+def _owners(queue: BatchQueue, now: float = 0.0) -> Any:
     return [part.job.owner for batch in _drain(queue, now) for part in batch.parts]
 
 
-def test_a_batch_holds_rows_of_alike_length(put):
+def test_a_batch_holds_rows_of_alike_length(put: Any):
     """Where overhead is nothing, short rows are not padded to the length of long ones."""
     queue = _queue(padded_tokens=256)
     put(queue, [60, 10, 58, 9, 11])
     assert [(batch.rows, batch.tokens) for batch in _drain(queue)] == [(2, 60), (2, 11), (1, 9)]
 
 
-def test_short_rows_join_where_padding_costs_less_than_a_batch(put):
+def test_short_rows_join_where_padding_costs_less_than_a_batch(put: Any):
     """Where overhead dominates, one batch is better than three."""
     queue = _queue(batch_ms=1_000.0)
     put(queue, [60, 10, 58, 9, 11])
     assert [(batch.rows, batch.tokens) for batch in _drain(queue)] == [(5, 60)]
 
 
-def test_a_batch_keeps_to_its_budget(put):
+def test_a_batch_keeps_to_its_budget(put: Any):
     """Rows times the longest row is at most the budget."""
     queue = _queue(padded_tokens=100)
     put(queue, [30] * 10)
     assert [batch.padded_tokens for batch in _drain(queue)] == [90, 90, 90, 30]
 
 
-def test_a_row_beyond_the_budget_runs_alone(put):
+def test_a_row_beyond_the_budget_runs_alone(put: Any):
     """The longest pair is served too."""
     queue = _queue(padded_tokens=100)
     put(queue, [200, 30])
     assert [(batch.rows, batch.tokens) for batch in _drain(queue)] == [(1, 200), (1, 30)]
 
 
-def test_a_short_queue_is_shared_between_the_workers(put):
+def test_a_short_queue_is_shared_between_the_workers(put: Any):
     """One caller's pairs are cut for two workers rather than read by one while the other idles."""
     queue = _queue(workers=2)
     put(queue, [10] * 8)
     assert queue.take(0.0).rows == 4
 
 
-def test_small_jobs_pass_large_ones(put):
+def test_small_jobs_pass_large_ones(put: Any):
     """10 pairs do not wait for another caller's 2,000."""
     queue = _queue(token_ms=0.01)
     put(queue, [20] * 2_000, owner="large")
@@ -83,7 +95,7 @@ def test_small_jobs_pass_large_ones(put):
     assert _owners(queue, 0.01)[0] == "small"
 
 
-def test_large_jobs_are_not_starved(put):
+def test_large_jobs_are_not_starved(put: Any):
     """A large job's turn comes though small ones keep coming."""
     queue = _queue()
     put(queue, [20] * 50, owner="large")  # a second of work
@@ -93,7 +105,7 @@ def test_large_jobs_are_not_starved(put):
     assert owners.index("large") == 5
 
 
-def test_a_flood_waits_behind_other_callers(put):
+def test_a_flood_waits_behind_other_callers(put: Any):
     """The caller with 20 requests queued gets one turn before the newcomer, not twenty."""
     queue = _queue()
     for _ in range(20):
@@ -102,7 +114,7 @@ def test_a_flood_waits_behind_other_callers(put):
     assert "newcomer" in _owners(queue, 0.01)[:2]
 
 
-def test_alike_jobs_are_served_in_the_order_they_came(put):
+def test_alike_jobs_are_served_in_the_order_they_came(put: Any):
     """Callers of the same size are finished one after the other rather than all at the end."""
     queue = _queue(padded_tokens=100)
     for number in range(3):
@@ -111,7 +123,7 @@ def test_alike_jobs_are_served_in_the_order_they_came(put):
     assert owners == sorted(owners)
 
 
-def test_where_time_is_short_the_earliest_deadline_comes_first(put):
+def test_where_time_is_short_the_earliest_deadline_comes_first(put: Any):
     """An urgent job passes one that came before it when taking turns would make it late."""
     queue = _queue(padded_tokens=20)
     put(queue, [20] * 2, owner="patient", deadline=10.0)
@@ -119,7 +131,7 @@ def test_where_time_is_short_the_earliest_deadline_comes_first(put):
     assert _owners(queue) == ["urgent"] * 3 + ["patient"] * 2
 
 
-def test_a_job_that_would_make_another_late_is_refused(put):
+def test_a_job_that_would_make_another_late_is_refused(put: Any):
     """An urgent newcomer is not admitted at the cost of a promise made before."""
     queue = _queue()
     put(queue, [10] * 10, deadline=0.105)
@@ -128,7 +140,7 @@ def test_a_job_that_would_make_another_late_is_refused(put):
     put(queue, [10], deadline=0.2)
 
 
-def test_batch_work_does_not_keep_interactive_work_out(put):
+def test_batch_work_does_not_keep_interactive_work_out(put: Any):
     """However much batch work is promised, interactive work is admitted by its own queue."""
     queue = _queue()
     put(queue, [10] * 10, deadline=0.105, priority=Priority.BATCH)
@@ -137,7 +149,7 @@ def test_batch_work_does_not_keep_interactive_work_out(put):
         put(queue, [10], deadline=0.155, priority=Priority.BATCH)
 
 
-def test_work_under_way_counts(put):
+def test_work_under_way_counts(put: Any):
     """What the workers are busy with is not available to a newcomer."""
     queue = _queue()
     put(queue, [100])
@@ -147,7 +159,7 @@ def test_work_under_way_counts(put):
     put(queue, [10], deadline=0.115, now=0.09)
 
 
-def test_the_door_follows_the_correction(put):
+def test_the_door_follows_the_correction(put: Any):
     """Where work takes twice as long as expected, half as much is admitted."""
     queue = _queue()
     for _ in range(500):
@@ -157,7 +169,7 @@ def test_the_door_follows_the_correction(put):
     put(queue, [10] * 4, deadline=0.1)
 
 
-def test_the_queue_forgets_owners(put):
+def test_the_queue_forgets_owners(put: Any):
     """A caller whose turn has passed is not remembered: memory stays flat over many callers."""
     queue = _queue()
     for number in range(100):

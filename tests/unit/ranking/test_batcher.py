@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from common.errors import DeadlineTooShort, NotReady, Overloaded
+from services.ranking.batcher import Batcher, BatchReport
 from services.ranking.cost_model import CostModel
 from services.ranking.jobs import Priority
-from services.ranking.pairs import ModelInputs
+from services.ranking.pairs import ModelInputs, Pairs
 
 FAR = 1e6
 
 
-async def _begun(model, batches=1):
+async def _begun(model: Any, batches: int = 1) -> None:
     for _ in range(batches):
         assert await asyncio.to_thread(model.began.acquire, timeout=30)
 
 
-async def _queued(batcher, pairs):
-    while batcher.queued_pairs != pairs:
+async def _queued(batcher: Batcher, pairs: int) -> None:
+    """Let the tasks run until so many pairs wait."""
+    while batcher.queued_pairs != pairs:  # noqa: ASYNC110 - the batcher tells nobody
         await asyncio.sleep(0)
 
 
-def _sums(pairs):
+def _sums(pairs: Pairs) -> Any:
     return [float(pairs.rows.row(row).sum()) for row in range(len(pairs))]
 
 
-async def test_scores_come_back_in_the_callers_order(batcher_of, pairs_of):
+async def test_scores_come_back_in_the_callers_order(
+    batcher_of: Callable[..., Batcher], pairs_of: Callable[..., Pairs]
+):
     """Sorting by length and cutting into batches does not show in the answer."""
     pairs = pairs_of([30, 5, 60, 5, 31, 8, 200, 9])
     scores = await batcher_of(padded_tokens=64).score(pairs, FAR)
@@ -37,14 +43,16 @@ async def test_scores_come_back_in_the_callers_order(batcher_of, pairs_of):
     assert scores.padded_tokens >= pairs.lengths.sum()
 
 
-async def test_no_pairs_is_no_work(batcher_of, model, pairs_of):
+async def test_no_pairs_is_no_work(batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., Pairs]):
     """Asking for nothing answers nothing and runs nothing."""
     scores = await batcher_of().score(pairs_of([]), deadline=0.0)
     assert scores.logits.shape == (0,)
     assert model.batches == []
 
 
-async def test_callers_share_a_batch_where_overhead_dominates(batcher_of, model, pairs_of):
+async def test_callers_share_a_batch_where_overhead_dominates(
+    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., Pairs]
+):
     """Pairs of several callers run together, and each gets its own."""
     batcher = batcher_of(CostModel(100.0, 0.001))
     model.gate.clear()
@@ -59,7 +67,9 @@ async def test_callers_share_a_batch_where_overhead_dominates(batcher_of, model,
     assert [len(batch) for batch in model.batches] == [1, 6]
 
 
-async def test_a_poisonous_pair_fails_alone(batcher_of, model, pairs_of, reports):
+async def test_a_poisonous_pair_fails_alone(
+    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., Pairs], reports: list[BatchReport]
+):
     """The pair on which the model raises gets NaN; its batch-mates get their scores."""
     model.poison = 5
     pairs = pairs_of([8] * 9)
@@ -71,7 +81,9 @@ async def test_a_poisonous_pair_fails_alone(batcher_of, model, pairs_of, reports
     assert reports[-1].failed == 1
 
 
-async def test_a_model_that_always_fails_is_an_error(batcher_of, model, pairs_of):
+async def test_a_model_that_always_fails_is_an_error(
+    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., Pairs]
+):
     """Where no pair could be read, the caller gets an error, and the next caller is served again."""
     model.poison = 101
     batcher = batcher_of()
@@ -81,7 +93,9 @@ async def test_a_model_that_always_fails_is_an_error(batcher_of, model, pairs_of
     assert (await batcher.score(pairs_of([8]), FAR)).failed == 0
 
 
-async def test_an_answer_of_the_wrong_shape_is_a_failure(batcher_of, pairs_of, monkeypatch):
+async def test_an_answer_of_the_wrong_shape_is_a_failure(
+    batcher_of: Callable[..., Batcher], pairs_of: Callable[..., Pairs], monkeypatch: pytest.MonkeyPatch
+):
     """Logits that cannot be told apart are given to nobody."""
     batcher = batcher_of()
     monkeypatch.setattr(batcher, "_model", lambda ids, _mask, _types: np.zeros(len(ids) + 1, np.float32))
@@ -89,20 +103,25 @@ async def test_an_answer_of_the_wrong_shape_is_a_failure(batcher_of, pairs_of, m
         await batcher.score(pairs_of([8, 8]), FAR)
 
 
-async def test_a_fault_outside_the_model_does_not_stop_the_threads(batcher_of, pairs_of, monkeypatch):
+async def test_a_fault_outside_the_model_does_not_stop_the_threads(
+    batcher_of: Callable[..., Batcher], pairs_of: Callable[..., Pairs], monkeypatch: pytest.MonkeyPatch
+):
     """Where a batch cannot even be put together its callers get the error, and the next ones are served."""
     batcher = batcher_of()
-    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+    with monkeypatch.context() as patch:
         patch.setattr(ModelInputs, "empty", _no_memory)
-        await batcher.score(pairs_of([8, 8]), FAR)
+        with pytest.raises(MemoryError):
+            await batcher.score(pairs_of([8, 8]), FAR)
     assert (await batcher.score(pairs_of([8]), FAR)).failed == 0
 
 
-def _no_memory(_rows, _tokens):
+def _no_memory(_rows: Any, _tokens: Any) -> None:
     raise MemoryError
 
 
-async def test_a_cancelled_caller_takes_its_pairs_along(batcher_of, model, pairs_of):
+async def test_a_cancelled_caller_takes_its_pairs_along(
+    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., Pairs]
+):
     """Pairs of a caller that went away are not read, and the other callers are answered."""
     batcher = batcher_of()
     model.gate.clear()
@@ -121,7 +140,9 @@ async def test_a_cancelled_caller_takes_its_pairs_along(batcher_of, model, pairs
     assert not any((batch == 66).any() for batch in model.batches)
 
 
-async def test_a_caller_cancelled_while_its_pairs_run_harms_nobody(batcher_of, model, pairs_of):
+async def test_a_caller_cancelled_while_its_pairs_run_harms_nobody(
+    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., Pairs]
+):
     """A result without a caller is dropped."""
     batcher = batcher_of()
     model.gate.clear()
@@ -133,7 +154,9 @@ async def test_a_caller_cancelled_while_its_pairs_run_harms_nobody(batcher_of, m
     assert gone.cancelled()
 
 
-async def test_work_that_cannot_be_done_in_time_is_refused_at_the_door(batcher_of, model, clock, pairs_of):
+async def test_work_that_cannot_be_done_in_time_is_refused_at_the_door(
+    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., Pairs]
+):
     """A token costs a millisecond: 8 tokens cannot be read in 7 milliseconds, in 9 they can."""
     batcher = batcher_of()
     with pytest.raises(DeadlineTooShort, match="1 pairs cannot be read"):
@@ -142,7 +165,9 @@ async def test_work_that_cannot_be_done_in_time_is_refused_at_the_door(batcher_o
     assert (await batcher.score(pairs_of([8]), clock.now + 0.009)).failed == 0
 
 
-async def test_work_that_expired_in_the_queue_is_dropped(batcher_of, model, clock, pairs_of):
+async def test_work_that_expired_in_the_queue_is_dropped(
+    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., Pairs]
+):
     """A batch that took longer than expected costs the callers behind it no compute where they are late already."""
     batcher = batcher_of()
     model.gate.clear()
@@ -158,7 +183,9 @@ async def test_work_that_expired_in_the_queue_is_dropped(batcher_of, model, cloc
     assert len(model.batches) == 1
 
 
-async def test_a_full_queue_says_when_to_try_again(batcher_of, model, pairs_of):
+async def test_a_full_queue_says_when_to_try_again(
+    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., Pairs]
+):
     """Past the bound the caller is told to wait as long as the queued work takes."""
     batcher = batcher_of(queued_pairs=10)
     model.gate.clear()
@@ -173,7 +200,9 @@ async def test_a_full_queue_says_when_to_try_again(batcher_of, model, pairs_of):
     await asyncio.gather(first, waiting)
 
 
-async def test_timings_are_those_of_the_callers_batches(batcher_of, model, clock, pairs_of):
+async def test_timings_are_those_of_the_callers_batches(
+    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., Pairs]
+):
     """Waiting and reading are told apart."""
     batcher = batcher_of()
     model.gate.clear()
@@ -188,7 +217,9 @@ async def test_timings_are_those_of_the_callers_batches(batcher_of, model, clock
     assert (await second).queue_wait_ms == pytest.approx(250)
 
 
-async def test_affordable_is_what_score_accepts(batcher_of, model, clock, pairs_of):
+async def test_affordable_is_what_score_accepts(
+    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., Pairs]
+):
     """As many pairs as are called affordable are admitted, and one more is not."""
     batcher = batcher_of()
     model.gate.clear()
@@ -206,7 +237,9 @@ async def test_affordable_is_what_score_accepts(batcher_of, model, clock, pairs_
     await asyncio.gather(first, admitted)
 
 
-async def test_batch_work_waits_for_interactive_work(batcher_of, model, pairs_of):
+async def test_batch_work_waits_for_interactive_work(
+    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., Pairs]
+):
     """However early its deadline, batch work is read when nobody waits."""
     batcher = batcher_of()
     model.gate.clear()
@@ -221,7 +254,9 @@ async def test_batch_work_waits_for_interactive_work(batcher_of, model, pairs_of
     assert [int(rows[0, 4 - 1]) for rows in model.batches] == [1, 77, 66]
 
 
-async def test_closing_fails_what_waits_and_refuses_what_comes(batcher_of, model, pairs_of):
+async def test_closing_fails_what_waits_and_refuses_what_comes(
+    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., Pairs]
+):
     """A closed batcher leaves no caller waiting."""
     batcher = batcher_of()
     model.gate.clear()
@@ -239,7 +274,9 @@ async def test_closing_fails_what_waits_and_refuses_what_comes(batcher_of, model
         await batcher.score(pairs_of([8]), FAR)
 
 
-async def test_batches_are_reported(batcher_of, pairs_of, reports):
+async def test_batches_are_reported(
+    batcher_of: Callable[..., Batcher], pairs_of: Callable[..., Pairs], reports: list[BatchReport]
+):
     """The observer learns rows, tokens and padding of each batch."""
     batcher = batcher_of()
     await batcher.score(pairs_of([6, 8]), FAR)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from services.ranking.cost_model import CostModel, Measurement
 GRID = [(1, 16), (8, 16), (32, 16), (1, 64), (8, 64), (4, 128), (1, 256)]
 
 
-def _measured(batch_ms, token_ms, square_ms):
+def _measured(batch_ms: float, token_ms: float, square_ms: float) -> Any:
     return [
         Measurement(rows, tokens, batch_ms + rows * (token_ms * tokens + square_ms * tokens**2))
         for rows, tokens in GRID

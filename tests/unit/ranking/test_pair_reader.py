@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
+from services.ranking.batcher import Batcher
 from services.ranking.jobs import Priority
 from services.ranking.pair_reader import PairReader, Terms
 from services.ranking.pairs import PairTemplate, TokenRows
@@ -17,25 +20,25 @@ FAR = Terms(1e6)
 
 
 @pytest.fixture
-def reader_of(batcher_of):
+def reader_of(batcher_of: Callable[..., Batcher]):
     """Make readers with caches of so many entries."""
     return lambda entries=100: PairReader(batcher_of(), PairTemplate(101, 102), ScoreCache(entries))
 
 
-async def _read(reader, keys, terms=FAR):
+async def _read(reader: PairReader, keys: list[int], terms: Terms = FAR) -> Any:
     items = TokenRows.of([[key] * 3 for key in keys])
     return await reader.read(CONTEXT, items, keys, terms)
 
 
-def _sums(keys):
+def _sums(keys: list[int]) -> Any:
     return [101 + 7 + 7 + 102 + 3 * key + 102 for key in keys]
 
 
-async def _begun(model):
+async def _begun(model: Any) -> None:
     assert await asyncio.to_thread(model.began.acquire, timeout=30)
 
 
-async def test_pairs_are_read_and_reused(reader_of, model):
+async def test_pairs_are_read_and_reused(reader_of: Any, model: Any):
     """What was read before comes from the cache, in the order asked for."""
     reader = reader_of()
     assert (await _read(reader, [1, 2, 3])).scores.logits.tolist() == _sums([1, 2, 3])
@@ -45,7 +48,7 @@ async def test_pairs_are_read_and_reused(reader_of, model):
     assert sum(len(batch) for batch in model.batches) == 4
 
 
-async def test_pairs_under_way_are_shared(reader_of, model):
+async def test_pairs_under_way_are_shared(reader_of: Any, model: Any):
     """A caller who asks for what another is having read waits for that."""
     reader = reader_of()
     model.gate.clear()
@@ -61,7 +64,7 @@ async def test_pairs_under_way_are_shared(reader_of, model):
 
 
 @pytest.mark.parametrize("entries", [0, 100])
-async def test_a_caller_that_vanishes_harms_none_that_waits_for_its_pairs(reader_of, model, entries):
+async def test_a_caller_that_vanishes_harms_none_that_waits_for_its_pairs(reader_of: Any, model: Any, entries: int):
     """Where the caller whose pairs are shared is cancelled, the others have them read themselves."""
     reader = reader_of(entries)
     model.gate.clear()
@@ -79,7 +82,7 @@ async def test_a_caller_that_vanishes_harms_none_that_waits_for_its_pairs(reader
     assert reader._flights == {}
 
 
-async def test_urgent_callers_do_not_wait_for_patient_ones(reader_of, model):
+async def test_urgent_callers_do_not_wait_for_patient_ones(reader_of: Any, model: Any):
     """Pairs that are read for batch work are read again for a person who waits."""
     reader = reader_of()
     model.gate.clear()
@@ -94,7 +97,7 @@ async def test_urgent_callers_do_not_wait_for_patient_ones(reader_of, model):
     assert [reading.read for reading in readings] == [1, 1, 1]
 
 
-async def test_what_there_is_no_time_for_stays_unread(reader_of, clock):
+async def test_what_there_is_no_time_for_stays_unread(reader_of: Any, clock: Any):
     """The first pairs are read, the others are told to be unread, and later asked for again."""
     reader = reader_of()
     reading = await _read(reader, [1, 2, 3], Terms(clock.now + 0.017))  # a pair of 8 tokens takes 8 ms
@@ -103,14 +106,14 @@ async def test_what_there_is_no_time_for_stays_unread(reader_of, clock):
     assert (await _read(reader, [1, 2, 3])).read == 1
 
 
-async def test_the_same_item_twice_is_read_once(reader_of, model):
+async def test_the_same_item_twice_is_read_once(reader_of: Any, model: Any):
     """Duplicates get the same logit from one reading, with and without a cache."""
     reading = await _read(reader_of(0), [1, 2, 1, 1])
     assert reading.scores.logits.tolist() == _sums([1, 2, 1, 1])
     assert sum(len(batch) for batch in model.batches) == 2
 
 
-async def test_a_poisonous_pair_is_told_to_be_unread(reader_of, model):
+async def test_a_poisonous_pair_is_told_to_be_unread(reader_of: Any, model: Any):
     """A pair on which the model fails is NaN and not remembered."""
     reader, model.poison = reader_of(), 2
     reading = await _read(reader, [1, 2, 3])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from services.ranking.score_cache import ScoreCache
 
 
-def _logits(*values):
+def _logits(*values: Any) -> Any:
     return np.array(values, dtype=np.float32)
 
 

@@ -6,28 +6,32 @@ import asyncio
 import json
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from common import layout
 from common.errors import BadRelease, DeadlineTooShort
+from common.release import Release
 from services.ranking.batch_queue import BatchLimits
 from services.ranking.jobs import Priority
 from services.ranking.pair_reader import Terms
 from services.ranking.request_rows import CandidateRows, PersonRows
-from services.ranking.second_stage import Options, SecondStage
+from services.ranking.second_stage import Options, Ranking, SecondStage
 
 HISTORY = PersonRows(np.array([3, 9, 3, 50, 120, 3]), "fresh milk")
 
 
 @pytest.fixture
-def stage_of(ranking_release):
+def stage_of(ranking_release: Release):
     """Load second stages that are closed at the end."""
     made = []
 
-    def load(release=ranking_release, **options):
+    def load(release: Release = ranking_release, **options: Any) -> SecondStage:
         made.append(SecondStage.load(release, Options(**options)))
         return made[-1]
 
@@ -37,26 +41,34 @@ def stage_of(ranking_release):
 
 
 @pytest.fixture
-def stage(stage_of):
+def stage(stage_of: Callable[..., SecondStage]):
     """A second stage without a cache."""
     return stage_of(cached_scores=0)
 
 
-def _candidates(rows):
+def _candidates(rows: Any) -> Any:
     generator = np.random.default_rng(4)
     scores = generator.random((3, len(rows))).astype(np.float32)
     return CandidateRows(np.array(rows), scores[0], {"semantic": scores[1], "behaviour": scores[2]})
 
 
-def _terms(seconds=30.0):
+def _terms(seconds: float = 30.0) -> Any:
     return Terms(time.monotonic() + seconds)
 
 
-async def _rank(stage, candidates, depth=1_000, texts=None, person=HISTORY, seconds=30.0):
+async def _rank(
+    stage: SecondStage,
+    candidates: CandidateRows,
+    *,
+    depth: int = 1_000,
+    texts: dict[int, str] | None = None,
+    person: PersonRows = HISTORY,
+    seconds: float = 30.0,
+) -> Ranking:
     return await stage.rank(person, candidates, texts or {}, depth, _terms(seconds))
 
 
-async def test_every_candidate_gets_a_probability(stage):
+async def test_every_candidate_gets_a_probability(stage: SecondStage):
     """With enough depth the cross-encoder reads all, and each probability lies between 0 and 1."""
     ranking = await _rank(stage, _candidates(range(40)))
     assert ((ranking.probability > 0) & (ranking.probability < 1)).all()
@@ -66,7 +78,7 @@ async def test_every_candidate_gets_a_probability(stage):
     assert ranking.reading.scores.padded_tokens > 40
 
 
-async def test_only_the_most_promising_are_read(stage):
+async def test_only_the_most_promising_are_read(stage: SecondStage):
     """The cross-encoder reads the candidates that the other features like best; the others keep their probability."""
     blind = await _rank(stage, _candidates(range(40)), depth=0)
     ranking = await _rank(stage, _candidates(range(40)), depth=7)
@@ -77,7 +89,7 @@ async def test_only_the_most_promising_are_read(stage):
     np.testing.assert_array_equal(ranking.probability[unread], blind.probability[unread])
 
 
-async def test_the_probability_is_the_fusion_of_all_features(stage):
+async def test_the_probability_is_the_fusion_of_all_features(stage: SecondStage):
     """Filling the logits in afterwards gives what computing all features at once gives."""
     candidates = _candidates(range(30))
     ranking = await _rank(stage, candidates, depth=12)
@@ -85,7 +97,7 @@ async def test_the_probability_is_the_fusion_of_all_features(stage):
     np.testing.assert_allclose(ranking.probability, stage._fusion.probability(matrix), atol=1e-6)
 
 
-async def test_scores_do_not_depend_on_company(stage_of):
+async def test_scores_do_not_depend_on_company(stage_of: Callable[..., SecondStage]):
     """A pair's logit is the same alone, among others, in any order and padding, to 1e-5."""
     stage = stage_of(cached_scores=0, limits=BatchLimits(padded_tokens=300, workers=2))
     rows = np.random.default_rng(2).permutation(240)[:60]
@@ -97,7 +109,7 @@ async def test_scores_do_not_depend_on_company(stage_of):
     assert np.ptp(together.logit) > 0.01
 
 
-async def test_a_text_is_read_like_the_item_that_has_it(stage):
+async def test_a_text_is_read_like_the_item_that_has_it(stage: SecondStage):
     """A candidate given by an item's text gets that item's logit; what it has no row for is missing."""
     text = stage.catalogue.text(17)
     ranking = await _rank(stage, _candidates([17, -1, 20]), texts={1: text})
@@ -105,14 +117,14 @@ async def test_a_text_is_read_like_the_item_that_has_it(stage):
     assert ranking.logit[2] != pytest.approx(ranking.logit[0], abs=1e-5)
 
 
-async def test_the_same_item_twice_is_read_once(stage_of):
+async def test_the_same_item_twice_is_read_once(stage_of: Callable[..., SecondStage]):
     """Duplicates are answered each, and cost nothing."""
     ranking = await _rank(stage_of(), _candidates([5, 6, 5, 5]))
     assert ranking.reading.read == 2
     assert ranking.logit[0] == ranking.logit[2] == ranking.logit[3]
 
 
-async def test_a_second_reading_comes_from_the_cache(stage_of):
+async def test_a_second_reading_comes_from_the_cache(stage_of: Callable[..., SecondStage]):
     """The same person and items again cost no inference and give the same answer; another query does not share it."""
     stage = stage_of()
     first = await _rank(stage, _candidates(range(20)))
@@ -123,13 +135,15 @@ async def test_a_second_reading_comes_from_the_cache(stage_of):
     assert other.reading.read == 20
 
 
-async def test_a_person_of_whom_nothing_is_known_is_ranked_too(stage):
+async def test_a_person_of_whom_nothing_is_known_is_ranked_too(stage: SecondStage):
     """Without query and history the features are missing, and there is an answer."""
     ranking = await _rank(stage, CandidateRows.of(np.arange(5)), person=PersonRows(np.empty(0, np.int64)))
     assert np.isfinite(ranking.probability).all()
 
 
-async def test_where_time_is_short_fewer_are_read(stage_of, monkeypatch):
+async def test_where_time_is_short_fewer_are_read(
+    stage_of: Callable[..., SecondStage], monkeypatch: pytest.MonkeyPatch
+):
     """The depth falls to what there is time for, down to nothing, and every candidate has a probability."""
     stage = stage_of(cached_scores=0, limits=BatchLimits(workers=1))
     monkeypatch.setattr(stage._batcher._queue.cost, "token_ms", 100.0)
@@ -141,13 +155,13 @@ async def test_where_time_is_short_fewer_are_read(stage_of, monkeypatch):
     assert (await _rank(stage, _candidates(range(40)))).reading.read == 0
 
 
-async def test_no_time_at_all_is_refused(stage):
+async def test_no_time_at_all_is_refused(stage: SecondStage):
     """Where not even the features fit, the caller is told at once."""
     with pytest.raises(DeadlineTooShort, match="even without the cross-encoder"):
         await _rank(stage, _candidates(range(5)), seconds=0.0)
 
 
-async def test_requests_side_by_side_get_their_own_answers(stage_of):
+async def test_requests_side_by_side_get_their_own_answers(stage_of: Callable[..., SecondStage]):
     """Many requests at a time are answered as one after the other."""
     stage = stage_of(cached_scores=0, limits=BatchLimits(padded_tokens=256, workers=2))
     asks = [_candidates(range(start, start + 30)) for start in range(0, 200, 20)]
@@ -156,7 +170,7 @@ async def test_requests_side_by_side_get_their_own_answers(stage_of):
         np.testing.assert_allclose(ranking.logit, (await _rank(stage, ask)).logit, atol=1e-5)
 
 
-async def test_identical_pairs_under_way_are_read_once(stage_of):
+async def test_identical_pairs_under_way_are_read_once(stage_of: Callable[..., SecondStage]):
     """Callers who ask the same at the same time share one reading."""
     stage = stage_of()
     rankings = await asyncio.gather(*(_rank(stage, _candidates(range(30))) for _ in range(6)))
@@ -165,7 +179,7 @@ async def test_identical_pairs_under_way_are_read_once(stage_of):
         np.testing.assert_array_equal(ranking.probability, rankings[0].probability)
 
 
-async def test_an_explanation_adds_up(stage):
+async def test_an_explanation_adds_up(stage: SecondStage):
     """Contributions are differences to the logit in place; a part that is not read contributes nothing."""
     terms = Terms(time.monotonic() + 30.0, Priority.INTERACTIVE)
     explained = await stage.explain(HISTORY, _candidates([17]), "", terms)
@@ -183,8 +197,8 @@ async def test_an_explanation_adds_up(stage):
     assert "logit" in explained.features
 
 
-def _edit(name, change):
-    def edit(folder):
+def _edit(name: str, change: Callable[[Any], object]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
         settings = json.loads((folder / name).read_text())
         change(settings)
         (folder / name).write_text(json.dumps(settings))
@@ -207,7 +221,9 @@ def _edit(name, change):
         (lambda folder: shutil.copy(folder / layout.FUSION, folder / layout.CROSS_ENCODER), "has the inputs features"),
     ],
 )
-def test_a_release_that_cannot_be_served_is_refused(release_of, change, message):
+def test_a_release_that_cannot_be_served_is_refused(
+    release_of: Callable[..., Release], change: Callable[[Path], object], message: str
+):
     """The refusal names the file or the feature at fault."""
     with pytest.raises(BadRelease, match=message):
         SecondStage.load(release_of(change))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from common.config import load_settings
@@ -9,7 +11,7 @@ from common.onnx_session import usable_cores
 from services.ranking.settings import Settings
 
 
-def _load(*argv):
+def _load(*argv: Any) -> Any:
     return load_settings(Settings, "ranking", argv)
 
 
@@ -21,7 +23,7 @@ def test_defaults_fit_the_machine():
     assert (settings.port, settings.metrics_port) == (50_053, 9_093)
 
 
-def test_the_queue_holds_the_largest_request(capsys):
+def test_the_queue_holds_the_largest_request(capsys: pytest.CaptureFixture[str]):
     """A queue shorter than one request could never take it."""
     with pytest.raises(SystemExit) as exit_info:
         _load("--queued-pairs", "100")

@@ -243,6 +243,6 @@ def test_depth_bounds_what_sources_draw(open_shop: OpenShop):
 def test_closing_finishes_what_runs(open_shop: OpenShop, feed: ChangeFeed):
     """A change under way when the first stage is closed is finished."""
     shop = open_shop(feed)
-    change = shop.pool.submit(shop.upsert, [Item("oats", "oats")])
+    change = shop.writer.submit(shop.upsert, [Item("oats", "oats")])
     shop.close()
     assert change.result().inserted == 1

@@ -8,11 +8,11 @@ import pytest
 from services.retrieval.fusion import LinearFusion, normalised
 
 NAN = np.nan
-SCORES = np.array([[4, NAN], [2, 0.5], [NAN, 0.25]], dtype=np.float32)
+SCORES = np.array([[4, NAN], [1, 0.5], [NAN, 0.125]], dtype=np.float32)
 
 
 def test_scores_are_scaled_by_each_sources_highest():
-    """The best of each source has 1, what it did not find has 0."""
+    """The best of each source has 1, a quarter of it has a half, what it did not find has 0."""
     assert normalised(SCORES).tolist() == [[1, 0], [0.5, 1], [0, 0.5]]
 
 

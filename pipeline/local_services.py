@@ -1,0 +1,108 @@
+"""The three services on this machine, for as long as something is measured or shown."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from common.errors import NotReady
+
+SERVICES: Final = ("retrieval", "ranking", "gateway")
+_START_S: Final = 120.0
+_STOP_S: Final = 30.0
+_LAST_LINES: Final = 10
+
+
+@dataclass(frozen=True)
+class LocalServices:
+    """Three services that run.
+
+    Attributes:
+        targets: gRPC addresses by name.
+        metrics: Addresses of the Prometheus metrics by name.
+        process: The process that runs and restarts them.
+        log: What they log.
+    """
+
+    targets: Mapping[str, str]
+    metrics: Mapping[str, str]
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+@contextmanager
+def local_services(
+    release: Path, folder: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[LocalServices]:
+    """Run the services on free ports while the body runs.
+
+    Args:
+        release: The release or store to serve.
+        folder: For profiles, live changes and the log `services.log`.
+        environment: Settings of the services, as environment variables.
+
+    Raises:
+        NotReady: A service did not come up; the message ends with the log's last lines.
+    """
+    ports = dict(zip((*SERVICES, *(f"{name}-metrics" for name in SERVICES)), _free_ports(), strict=True))
+    targets = {name: f"127.0.0.1:{ports[name]}" for name in SERVICES}
+    folder.mkdir(parents=True, exist_ok=True)
+    flags = [flag for name, port in ports.items() for flag in (f"--{name}-port", str(port))]
+    places = ["--profiles", str(folder / "profiles.sqlite3"), "--data-dir", str(folder / "changes")]
+    command = [sys.executable, "-m", "services", "--release", str(release), *flags, *places]
+    log = folder / "services.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            command, stdout=output, stderr=output, env={**os.environ, **(environment or {})}
+        )
+        try:
+            _await_serving(process, targets, log)
+            metrics = {name: f"127.0.0.1:{ports[f'{name}-metrics']}" for name in SERVICES}
+            yield LocalServices(targets, metrics, process, log)
+        finally:
+            process.terminate()
+            process.wait(_STOP_S)
+
+
+def _free_ports() -> list[int]:
+    """Find six free ports; held together, else one might be found twice."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(2 * len(SERVICES))]
+        for trial in sockets:
+            trial.bind(("127.0.0.1", 0))
+        return [int(trial.getsockname()[1]) for trial in sockets]
+
+
+def _await_serving(process: subprocess.Popen[bytes], targets: Mapping[str, str], log: Path) -> None:
+    ends = time.monotonic() + _START_S
+    waiting = dict(targets)
+    while waiting:
+        if process.poll() is not None or time.monotonic() > ends:
+            tail = "\n".join(log.read_text().splitlines()[-_LAST_LINES:])
+            raise NotReady(f"{', '.join(waiting)} did not come up; the end of {log}:\n{tail}")
+        waiting = {name: target for name, target in waiting.items() if not _is_serving(target)}
+
+
+def _is_serving(target: str) -> bool:
+    """Ask for the server's health; waits up to a second for an answer."""
+    with grpc.insecure_channel(target) as channel:
+        try:
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=1.0, wait_for_ready=True)
+        except grpc.RpcError:
+            return False
+    if answer.status != health_pb2.HealthCheckResponse.SERVING:
+        time.sleep(0.2)  # it is up and loads; asking again at once would take the core it loads with
+        return False
+    return True
