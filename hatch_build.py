@@ -5,10 +5,13 @@ The proto root is the Python root, so the generated imports hold as they are and
 
 from __future__ import annotations
 
+import shutil
 import sys
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from grpc_tools import protoc
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
@@ -17,17 +20,13 @@ class StubsBuildHook(BuildHookInterface):
 
     PLUGIN_NAME = "custom"
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
         """Generate ``*_pb2.py``, ``*_pb2.pyi``, ``*_pb2_grpc.py`` and ``*_pb2_grpc.pyi``."""
         generate(Path(self.root) / "protos")
 
 
 def generate(root: Path) -> None:
     """Generate the stubs of every proto below ``root``; raises RuntimeError where protoc fails."""
-    from importlib.resources import files
-
-    from grpc_tools import protoc
-
     protos = sorted(str(path.relative_to(root)) for path in root.rglob("*.proto"))
     bin_folder = Path(sys.executable).parent
     arguments = [
@@ -47,7 +46,5 @@ def generate(root: Path) -> None:
 
 def _plugins(bin_folder: Path) -> list[str]:
     """Name mypy-protobuf's plugins by path: pip's isolated build environment need not have them on PATH."""
-    import shutil
-
     found = {name: shutil.which(name) or str(bin_folder / name) for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")}
     return [f"--plugin={name}={path}" for name, path in found.items()]

@@ -59,7 +59,8 @@ class BertTower(nn.Module):
 
     def _split(self, states: Tensor) -> Tensor:
         """Split [n, L, width] into heads: [n, heads, L, width / heads]."""
-        return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        split: Tensor = states.unflatten(-1, (self.heads, -1))
+        return split.transpose(1, 2)
 
 
 class EncoderGraph(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,8 @@ from rich.columns import Columns
 from rich.console import Console, Group
 from rich.panel import Panel
 from rich.table import Table
+from shortlist.gateway.v1.gateway_pb2 import Policy, RecommendRequest, RecommendResponse, Stages
+from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceStub
 
 from common.catalogue import Catalogue
 from common.layout import CATALOGUE
@@ -27,8 +30,6 @@ from pipeline.prepare import prepare
 from pipeline.progress import ProgressReport
 from pipeline.requests import Windows, draw_test
 from pipeline.split import Example
-from shortlist.gateway.v1.gateway_pb2 import Policy, RecommendRequest, RecommendResponse, Stages
-from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceStub
 
 _SOURCE: Final = "complete-journey"
 _HOUSEHOLDS: Final = 3
@@ -163,7 +164,7 @@ def latency_table(measured: Mapping[str, Measured]) -> Table:
 def _print_claims(measured: Mapping[str, Measured], release: Release, console: Console) -> None:
     """Say of each step whether it beats the one before, and what the text ranker adds on validation."""
     modes = list(measured)
-    for before, after in zip(modes, modes[1:], strict=False):
+    for before, after in pairwise(modes):
         gain = measured[after].gain
         if gain is not None:
             mean, low, high = gain["ndcg@10"]

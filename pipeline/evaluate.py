@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
+from shortlist.gateway.v1.gateway_pb2 import Policy, RecommendRequest, RecommendResponse, Stages
+from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceStub
+
 from common.channel import open_channel
 from pipeline.metrics import Interval, Scores, bootstrap_interval, coverage, evaluate, paired_bootstrap
 from pipeline.progress import Step
 from pipeline.split import Example
-from shortlist.gateway.v1.gateway_pb2 import Policy, RecommendRequest, RecommendResponse, Stages
-from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceStub
 
 if TYPE_CHECKING:
     from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceAsyncStub

@@ -69,7 +69,7 @@ class Staging:
 
 @contextmanager
 def aside(store: Path) -> Iterator[Path]:
-    """Give a folder to build in, inside the store so that publishing is a rename; removed where nothing was published."""
+    """Give a folder to build in, inside the store so that publishing is a rename; removed where nothing was."""
     store.mkdir(parents=True, exist_ok=True)
     folder = store / f".building-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)

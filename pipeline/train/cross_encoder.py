@@ -115,7 +115,7 @@ def load_base(base_model: Path, layers: int) -> BertForSequenceClassification:
 
 
 class _ListLoss(nn.Module):
-    """The loss of a batch of lists; computes the exported graph itself, so that nothing is trained that is not served."""
+    """The loss of a batch of lists; computes the exported graph itself: what is trained is what is served."""
 
     def __init__(self, model: BertForSequenceClassification) -> None:
         super().__init__()
@@ -171,7 +171,7 @@ def _arguments(settings: CrossEncoderTraining, work: Path) -> TrainingArguments:
 
 
 def _optimizer(model: BertForSequenceClassification, settings: CrossEncoderTraining) -> torch.optim.Optimizer:
-    """Train layers and head at their own rates; the embeddings stay as they are, most words are too rare to move them."""
+    """Train layers and head at their own rates; the embeddings stay: most words are too rare to move them."""
     model.bert.embeddings.requires_grad_(requires_grad=False)
     groups = [
         {"params": list(model.bert.encoder.parameters()), "lr": settings.learning_rate},

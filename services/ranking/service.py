@@ -60,7 +60,9 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
                 terms = self._terms(context, read_priority(request))
                 person = read_person(request.person, stage.catalogue)
                 candidates = read_candidates(request.candidates, stage.catalogue, stage.sources)
-                ranking = await stage.rank(person.rows, candidates.rows, candidates.texts, self._depth(request, stage), terms)
+                ranking = await stage.rank(
+                    person.rows, candidates.rows, candidates.texts, self._depth(request, stage), terms
+                )
                 self._metrics.observe(ranking, person.ignored)
                 return write_ranking(ranking, request, stage.release.id, person.ignored)
 

@@ -18,6 +18,12 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from rich.console import Console
+from shortlist.gateway.v1 import gateway_pb2 as gateway
+from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceStub
+from shortlist.ranking.v1 import ranking_pb2 as ranking
+from shortlist.ranking.v1.ranking_pb2_grpc import RankingServiceStub
+from shortlist.release.v1 import release_pb2
+from shortlist.release.v1.release_pb2_grpc import ReleaseServiceStub
 
 from common.channel import open_channel
 from common.release import open_release
@@ -26,12 +32,6 @@ from pipeline.build_settings import BuildSettings
 from pipeline.dataset import Dataset
 from pipeline.local_services import LocalServices, local_services
 from pipeline.progress import ProgressReport
-from shortlist.gateway.v1 import gateway_pb2 as gateway
-from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceStub
-from shortlist.ranking.v1 import ranking_pb2 as ranking
-from shortlist.ranking.v1.ranking_pb2_grpc import RankingServiceStub
-from shortlist.release.v1 import release_pb2
-from shortlist.release.v1.release_pb2_grpc import ReleaseServiceStub
 
 TOP = Path(__file__).parents[2]
 HISTORY = ["dairy-milk-red-0", "dairy-milk-white-0", "dairy-cheese-red-0"]
@@ -113,14 +113,13 @@ async def test_every_server_has_health_reflection_release_and_metrics(services: 
         release = await ReleaseServiceStub(channel).GetRelease(release_pb2.GetReleaseRequest(), timeout=TIMEOUT_S)
         assert release.release.items > 0
         assert {model.execution_provider for model in release.release.models} == {"CPUExecutionProvider"}
-    with urllib.request.urlopen(f"http://{services.metrics[name]}/metrics", timeout=TIMEOUT_S) as page:  # noqa: S310
-        text = page.read().decode()
+    text = await asyncio.to_thread(_page, f"http://{services.metrics[name]}/metrics")
     assert f"shortlist_{name}_requests_total" in text
     assert f"shortlist_{name}_stage_seconds_bucket" in text
 
 
 async def test_killed_ranking_costs_no_call_and_is_healed(services: LocalServices, stub: RecommendationServiceStub):
-    """While ranking is killed every call is answered, degraded by name; the process comes back, and so do probabilities."""
+    """While ranking is killed every call is answered, degraded by name; it comes back, and so do probabilities."""
     request = gateway.RecommendRequest(history_item_ids=HISTORY, limit=5)
     os.kill(_pid_of(services, "ranking"), signal.SIGKILL)
     kinds: set[int] = set()
@@ -219,6 +218,11 @@ def other_release(
     settings = dataclasses.replace(tiny_settings, context_items=4)
     build(tiny_dataset, store, settings, ProgressReport(Console(quiet=True)))
     return store
+
+
+def _page(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as page:
+        return str(page.read().decode())
 
 
 def _pid_of(services: LocalServices, name: str) -> int:
