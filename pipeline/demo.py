@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,7 @@ from pipeline.build import build
 from pipeline.build_settings import BuildSettings
 from pipeline.data_report import render
 from pipeline.evaluate import MODES, Measured, ask, compare
-from pipeline.local_services import local_services
+from pipeline.local_services import LocalServices, local_services
 from pipeline.prepare import prepare
 from pipeline.progress import ProgressReport
 from pipeline.requests import Windows, draw_test
@@ -40,31 +41,65 @@ _TIMEOUT_S: Final = 20.0
 _PATIENT: Final = {"SHORTLIST_GATEWAY_REQUEST_TIMEOUT_S": "30", "SHORTLIST_RANKING_REQUEST_TIMEOUT_S": "30"}
 
 
-def run_demo(store: Path, console: Console) -> None:
-    """Build, serve, show and measure; a release that was built before is used again."""
-    report = ProgressReport(console)
-    settings = BuildSettings()
-    console.rule("1. A release from real purchases")
+@dataclass(frozen=True)
+class Built:
+    """A release of the demo's data, and whom to measure it on.
+
+    Attributes:
+        release: The release.
+        catalogue: Its items.
+        people: Households that nothing was learned from after the moment they are asked at.
+        windows: The moments.
+    """
+
+    release: Release
+    catalogue: Catalogue
+    people: list[Example]
+    windows: Windows
+
+
+def build_release(store: Path, settings: BuildSettings, report: ProgressReport) -> Built:
+    """Prepare the demo's data and build a release of it; one that was built before is used again."""
     with report.step("Preparing Complete Journey"):
         dataset = prepare(_SOURCE)
-    console.print(render(dataset.report))
+    report.console.print(render(dataset.report))
     release = build(dataset, store, settings, report)
     catalogue = Catalogue.open(release.file(CATALOGUE))
-    console.print(f"Release [bold]{release.id}[/]: {len(catalogue):,} items, in {release.path}")
+    report.console.print(f"Release [bold]{release.id}[/]: {len(catalogue):,} items, in {release.path}")
     windows = Windows.of(dataset.events, settings.window_days)
     people = draw_test(dataset.events, windows, settings.test_people, settings.seed)
+    return Built(release, catalogue, people, windows)
 
+
+def serve(built: Built, report: ProgressReport) -> AbstractContextManager[LocalServices]:
+    """Run the three services on a release, patient enough to measure quality on a busy machine."""
+    report.console.print("Starting retrieval, ranking and gateway …")
+    return local_services(built.release.path, built.release.path.parent / ".demo", _PATIENT)
+
+
+def measure(target: str, built: Built, seed: int, report: ProgressReport) -> dict[str, Measured]:
+    """Ask the gateway for every held-out household in each mode, and compare."""
+    runs = {}
+    for mode, stages in MODES.items():
+        people = built.people
+        with report.step(f"Asking for {len(people)} households: {mode}", len(people)) as step:
+            runs[mode] = asyncio.run(ask(target, people, stages, step))
+    return compare(built.people, runs, len(built.catalogue), seed)
+
+
+def run_demo(store: Path, console: Console) -> None:
+    """Build, serve, show and measure."""
+    report, settings = ProgressReport(console), BuildSettings()
+    console.rule("1. A release from real purchases")
+    built = build_release(store, settings, report)
     console.rule("2. Three services, asked over gRPC")
-    with ExitStack() as stack:
-        with report.step("Starting retrieval, ranking and gateway"):
-            services = stack.enter_context(local_services(store, store / ".demo", _PATIENT))
-        target = services.targets["gateway"]
-        _show(target, people, catalogue, console)
+    with serve(built, report) as services:
+        _show(services.targets["gateway"], built.people, built.catalogue, console)
         console.rule("3. Measured through the gateway on purchases held out")
-        measured = _measure(target, people, catalogue, settings.seed, report)
-    console.print(quality_table(measured, people, windows))
+        measured = measure(services.targets["gateway"], built, settings.seed, report)
+    console.print(quality_table(measured, built.people, built.windows))
     console.print(latency_table(measured))
-    _print_claims(measured, release, console)
+    _print_claims(measured, built.release, console)
     console.print(f"Keep it running with [bold]make serve RELEASE={store}[/], and call 127.0.0.1:50051.")
 
 
@@ -75,16 +110,6 @@ def _show(target: str, people: Sequence[Example], catalogue: Catalogue, console:
             console.print(_household(stub, example, catalogue))
         for query in _QUERIES:
             console.print(_search(stub, query))
-
-
-def _measure(
-    target: str, people: Sequence[Example], catalogue: Catalogue, seed: int, report: ProgressReport
-) -> dict[str, Measured]:
-    runs = {}
-    for mode, stages in MODES.items():
-        with report.step(f"Asking for {len(people)} households: {mode}", len(people)) as step:
-            runs[mode] = asyncio.run(ask(target, people, stages, step))
-    return compare(people, runs, len(catalogue), seed)
 
 
 def _household(stub: RecommendationServiceStub, example: Example, catalogue: Catalogue) -> Panel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -77,20 +78,31 @@ def transitions(purchases: Purchases, items: int) -> dict[str, ItemGraph]:
     counts = (bought.T.tocsr() @ _next_sessions(bought, owner)).tocsr()
     seen = np.asarray(bought.sum(axis=0)).ravel()
     scale = 1.0 / (seen * sum(DECAY**step for step in range(STEPS)) + SHRINK)
-    table = (sp.diags(scale.astype(np.float32)) @ counts).tocsr()
-    diagonal = sp.diags(table.diagonal(), format="csr", dtype=np.float32)
-    table.setdiag(0)
-    table.eliminate_zeros()
-    return {"repeat": as_graph(diagonal), "follow": as_graph(keep_largest(table, NEIGHBOURS))}
+    counts.data *= np.repeat(scale.astype(np.float32), np.diff(counts.indptr))
+    diagonal = sp.diags(counts.diagonal(), format="csr", dtype=np.float32)
+    counts.setdiag(0)
+    counts.eliminate_zeros()
+    return {"repeat": as_graph(diagonal), "follow": as_graph(keep_largest(counts, NEIGHBOURS))}
 
 
 def keep_largest(table: sp.csr_matrix, count: int) -> sp.csr_matrix:
-    """Keep the ``count`` largest entries of each row; ties by column."""
-    rows = np.repeat(np.arange(table.shape[0]), np.diff(table.indptr))
-    order = np.lexsort((table.indices, -table.data, rows))
-    rank = np.arange(table.nnz) - np.repeat(table.indptr[:-1], np.diff(table.indptr))
-    kept = order[rank < count]
-    return sp.csr_matrix((table.data[kept], (rows[kept], table.indices[kept])), shape=table.shape)
+    """Keep the ``count`` largest entries of each row; among equal ones the lowest columns."""
+    table.sort_indices()
+    kept = [_largest(table.data, start, stop, count) for start, stop in pairwise(table.indptr.tolist())]
+    entries = np.concatenate([*kept, np.empty(0, np.int64)])
+    indptr = np.concatenate([[0], np.cumsum([len(part) for part in kept])])
+    return sp.csr_matrix((table.data[entries], table.indices[entries], indptr), shape=table.shape)
+
+
+def _largest(data: npt.NDArray[np.float32], start: int, stop: int, count: int) -> Rows:
+    """Return the entry numbers of the largest of one row, rising; by a partition, since sorting rows takes longer."""
+    if stop - start <= count:
+        return np.arange(start, stop)
+    values = data[start:stop]
+    last = np.partition(values, len(values) - count)[len(values) - count]
+    above = np.flatnonzero(values > last)
+    equal = np.flatnonzero(values == last)[: count - len(above)]
+    return start + np.sort(np.concatenate([above, equal]))
 
 
 def as_graph(table: sp.csr_matrix) -> ItemGraph:

@@ -62,7 +62,8 @@ class NearestItems:
             return self.search(queries, k, allowed)
         near = self._neighbours.of(self._items.vector_of_item[rows], int(_SPARE * k))
         of_base = [self._items.fan_out(*found, k, allowed.base_rows) for found in near]
-        if any(len(found.rows) < min(k, allowed.count) for found in of_base):
+        there = allowed.count - int(np.count_nonzero(allowed.rows[base:]))
+        if any(len(found.rows) < min(k, there) for found in of_base):
             return self.search(queries, k, allowed)
         return self._with_added(of_base, queries, k, allowed), "remembered"
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.train.behaviour import DECAY, SHRINK, STEPS, Purchases, popularity, transitions
+from pipeline.train.behaviour import DECAY, SHRINK, STEPS, Purchases, keep_largest, popularity, transitions
 
 ITEMS = 6
 BASKET = st.sets(st.integers(0, ITEMS - 1), min_size=1, max_size=3)
@@ -59,3 +60,15 @@ def test_popularity_counts_people_once():
     assert counts.buyers[:3].tolist() == [2, 1, 0]
     assert counts.events[:3].tolist() == [4, 1, 0]
     assert counts.repeat_rate[:3].tolist() == [0.5, 0.0, 0.0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 4), min_size=7, max_size=7), min_size=1, max_size=5), st.integers(1, 7))
+def test_largest_entries_of_each_row_are_kept(rows: list[list[int]], count: int):
+    """Each row keeps its largest entries, equal ones by the lowest column, as a plain sort would."""
+    table = sp.csr_matrix(np.array(rows, np.float32))
+    kept = keep_largest(table, count).toarray()
+    for row, values in enumerate(rows):
+        best = sorted((column for column in range(7) if values[column]), key=lambda column: (-values[column], column))
+        expected = [value if column in best[:count] else 0 for column, value in enumerate(values)]
+        assert kept[row].tolist() == expected

@@ -62,6 +62,23 @@ def test_who_comes_later_gets_what_was_before(feed: ChangeFeed):
     assert late.prices == {"a": 3.0, "b": 4.0}
 
 
+def test_changes_made_while_a_release_loads_reach_it(feed: ChangeFeed):
+    """What is changed while a release catches up with the log is carried to it too, once."""
+    early = Shelf()
+
+    class Loading(Shelf):
+        def apply(self, change: Change) -> Applied:
+            if not self.changes:
+                feed.commit(priced({"b": 2.0}), early)
+            return super().apply(change)
+
+    feed.attach(early)
+    feed.commit(priced({"a": 1.0}), early)
+    late = Loading()
+    assert feed.attach(late) == 2
+    assert late.prices == early.prices == {"a": 1.0, "b": 2.0}
+
+
 def test_who_is_detached_gets_nothing_more(feed: ChangeFeed):
     """A release that is closed is left alone, also when it is detached again."""
     shelf, other = Shelf(), Shelf()

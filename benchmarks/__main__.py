@@ -1,0 +1,56 @@
+"""``python -m benchmarks NAME``: runs one benchmark, prints its tables and bars, and records them."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from typing import Final
+
+from rich.console import Console
+
+from benchmarks.record import Finding, bars_table, recorded, show, write
+from common.errors import ShortlistError
+
+# The module of each benchmark has `run(quick: bool, console: Console) -> Finding`.
+BENCHMARKS: Final = {
+    "complete-journey": "popular, first stage and two stages on held-out purchases, through the gateway",
+}
+
+
+def main() -> int:
+    """Run what was asked for; returns the exit code, 1 where a recorded bar does not hold or data is missing."""
+    arguments = _parser().parse_args()
+    console = Console()
+    if arguments.check:
+        bars = recorded()
+        console.print(bars_table(bars))
+        return 0 if all(bar.holds for found in bars.values() for bar in found) else 1
+    module = importlib.import_module(f"benchmarks.{arguments.name.replace('-', '_')}")
+    try:
+        finding: Finding = module.run(arguments.quick, console)
+    except ShortlistError as error:
+        console.print(f"[red]error:[/] {error}", highlight=False)
+        return 1
+    show(finding, console)
+    file = write(arguments.name, finding, quick=arguments.quick)
+    console.print(f"Written to {file}" if file else "A quick run: nothing is recorded")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    listed = "\n".join(f"  {name:24} {what}" for name, what in sorted(BENCHMARKS.items()))
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measurements, one a question:\n" + listed,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("name", nargs="?", choices=sorted(BENCHMARKS), metavar="NAME", help="which benchmark to run")
+    what.add_argument("--check", action="store_true", help="list every recorded bar instead")
+    parser.add_argument("--quick", action="store_true", help="a smaller run, under a minute, that is not recorded")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Neighbours of history items are searched once and looked through again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from services.retrieval import nearest_items
+from services.retrieval.filters import NoneOf, Range
+from services.retrieval.first_stage import FirstStage, FirstStageOptions
+from services.retrieval.items import Item
+from services.retrieval.request import Candidates, Request
+
+OpenShop = Callable[..., FirstStage]
+
+
+def similar(stage: FirstStage, *history: str, **request: object) -> Candidates:
+    """Return what is similar to a history."""
+    return stage.retrieve([Request(history_item_ids=history, sources=["similar"], **request)])[0]  # type: ignore[arg-type]
+
+
+def test_neighbours_are_searched_once(shop: FirstStage, monkeypatch: pytest.MonkeyPatch):
+    """Around an item, and around others of its text, the index is searched once."""
+    first = similar(shop, "milk-1")
+    monkeypatch.setattr(shop._parts.index, "search", None)
+    again = similar(shop, "milk-1")
+    assert again.item_ids == first.item_ids
+    assert again.paths == {"similar": "remembered"}
+    assert similar(shop, "milk-2").paths == {"similar": "remembered"}
+
+
+def test_remembered_neighbours_keep_to_what_is_allowed(shop: FirstStage):
+    """Where little is excluded the remembered neighbours are looked through, and none of the excluded is found."""
+    similar(shop, "milk-1")
+    one = similar(shop, "milk-1", exclude_item_ids=["bread"])
+    assert one.paths == {"similar": "exact"}  # one of eight items is too large a share
+    assert "bread" not in one.item_ids
+
+
+@pytest.mark.parametrize("excluded", [["milk-1"], ["milk-1", "milk-2", "item-7"]])
+def test_few_exclusions_among_many(live_shop: FirstStage, excluded: list[str]):
+    """Excluding few of many items still uses what is remembered, and the others stay in their order."""
+    live_shop.upsert([Item(f"item-{number}", f"thing number {number}") for number in range(30)])
+    everything = similar(live_shop, "cheese").item_ids
+    answer = similar(live_shop, "cheese", exclude_item_ids=excluded)
+    assert answer.paths == {"similar": "remembered"}
+    assert answer.item_ids == [item_id for item_id in everything if item_id not in excluded]
+
+
+def test_remembered_neighbours_that_are_too_few_are_searched_again(
+    open_shop: OpenShop, monkeypatch: pytest.MonkeyPatch
+):
+    """Where the remembered neighbours are not allowed, a search finds those that are."""
+    monkeypatch.setattr(nearest_items, "_MOST", 0.5)
+    shop = open_shop(options=FirstStageOptions(depth=1))
+    answer = similar(shop, "sponge", limit=1, filter=NoneOf((Range("price", 3, 3),)))
+    assert answer.paths == {"similar": "exact"}
+    assert answer.source_scores[0, 0] > 0
+
+
+def test_a_history_of_added_items_is_searched_around(live_shop: FirstStage):
+    """Added items have no remembered neighbours, and find what the release and others added."""
+    live_shop.upsert([Item("oats", "rye oats", category="bakery"), Item("bran", "rye bran", category="bakery")])
+    answer = similar(live_shop, "oats", "cheese")
+    assert answer.paths == {"similar": "exact"}
+    assert {"oats", "bran", "bread"} <= set(answer.item_ids[:5])
+
+
+def test_nothing_of_the_release_is_left(live_shop: FirstStage):
+    """Where every item of the release is gone, those added are found without the index."""
+    live_shop.upsert([Item("oats", "rolled oats")])
+    live_shop.delete(live_shop.view.base.item_ids)
+    answer = similar(live_shop, "bread", "oats")
+    assert (answer.item_ids, answer.paths) == (["oats"], {})
