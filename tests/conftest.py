@@ -31,6 +31,8 @@ BRANDS = ("acme", "acme", "orchard")  # two of three products share a text
 USERS = 60
 DAYS = 120
 
+torch.set_num_threads(1)  # tiny models lose more by waiting for a second core than they gain
+
 
 @pytest.fixture(scope="session")
 def tiny_items() -> pl.DataFrame:

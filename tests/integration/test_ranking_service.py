@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import threading
 import urllib.request
@@ -22,10 +23,11 @@ from shortlist.retrieval.v1 import retrieval_pb2
 from common.catalogue import Catalogue
 from common.channel import open_channel
 from common.errors import BadRelease
-from common.layout import CATALOGUE
+from common.layout import CATALOGUE, RANKER_SETTINGS
 from common.release import describe_files, open_release, publish, release_id
 from common.server import running
 from common.telemetry import Metrics
+from services.ranking.messages import MAX_CANDIDATES
 from services.ranking.service import NAME, RankingServer
 from services.ranking.settings import Settings
 
@@ -57,7 +59,13 @@ class Running:
 async def service(tiny_release: Path):
     """A running ranking service."""
     settings, metrics = (
-        Settings(release=str(tiny_release), port=0, metrics_port=0, request_timeout_s=60.0),
+        Settings(
+            release=str(tiny_release),
+            port=0,
+            metrics_port=0,
+            request_timeout_s=60.0,
+            cross_encoder_depth=MAX_CANDIDATES,
+        ),
         Metrics("ranking"),
     )
     server = RankingServer(settings, metrics)
@@ -96,6 +104,16 @@ async def test_answers_come_in_the_order_of_the_request(service: Running, ids: l
     assert response.timings.pairs == 20
     assert response.timings.padded_tokens > 0
     assert response.timings.total_ms >= response.timings.fuse_ms > 0
+
+
+async def test_release_says_how_many_are_read(tiny_release: Path, ids: list[str]):
+    """Where neither caller nor server sets a depth, the release's own counts."""
+    settings, metrics = Settings(release=str(tiny_release), port=0, metrics_port=0), Metrics("ranking")
+    server = RankingServer(settings, metrics)
+    async with running(server, settings, metrics) as ports, open_channel(f"127.0.0.1:{ports.port}") as channel:
+        response = await Running(server, ports, channel).rank(ids[:30])
+    depth = json.loads(open_release(str(tiny_release)).file(RANKER_SETTINGS).read_text())["depth"]
+    assert sum(item.HasField("cross_encoder_logit") for item in response.items) == depth < 30
 
 
 async def test_best_first_on_demand(service: Running, ids: list[str]):
