@@ -17,13 +17,15 @@ from pipeline.dataset import Dataset
 from pipeline.prepare import SOURCES, prepare
 from pipeline.progress import ProgressReport
 
+_LOG_COLUMNS = 132  # a log has no width of its own, and tables need one
+
 app = typer.Typer(
     help="Turns raw shop data into releases, and measures them.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else _LOG_COLUMNS)
 
 Source = Annotated[str, typer.Option(help="Which kind of data it is; `sources` lists them.")]
 Data = Annotated[Path | None, typer.Option(help="Where the raw data lies; by default where the source finds it.")]

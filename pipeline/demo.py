@@ -11,11 +11,17 @@ from pathlib import Path
 from typing import Final
 
 import grpc
-from rich.columns import Columns
+from rich.box import SIMPLE
 from rich.console import Console, Group
 from rich.panel import Panel
 from rich.table import Table
-from shortlist.gateway.v1.gateway_pb2 import Policy, RecommendRequest, RecommendResponse, Stages
+from shortlist.gateway.v1.gateway_pb2 import (
+    Policy,
+    RecommendedItem,
+    RecommendRequest,
+    RecommendResponse,
+    Stages,
+)
 from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceStub
 
 from common.catalogue import Catalogue
@@ -126,30 +132,30 @@ def _household(stub: RecommendationServiceStub, example: Example, catalogue: Cat
     rows = catalogue.rows_of(example.history)
     titles = [catalogue.title(row) for row in recent_distinct(rows[rows >= 0].tolist(), _SHOWN)]
     history = f"[bold]Bought lately[/] (of {len(example.history)}): " + "; ".join(titles)
-    tables = Columns(
-        [_answer_table("First stage", first, example.held_out), _answer_table("Both stages", second, example.held_out)]
-    )
     note = "[green]●[/] bought in the fortnight that follows, which nothing learned from"
-    return Panel(Group(history, tables, note), title=f"Household {example.user_id}")
+    table = _answer_table(second, example.held_out, [_marked(item, example.held_out) for item in first.items])
+    return Panel(Group(history, table, note), title=f"Household {example.user_id}")
 
 
 def _search(stub: RecommendationServiceStub, query: str) -> Panel:
     request = RecommendRequest(query=query, limit=_SHOWN, explain=True)
-    return Panel(_answer_table("Both stages", stub.Recommend(request, timeout=_TIMEOUT_S), set()), title=f"“{query}”")
+    return Panel(_answer_table(stub.Recommend(request, timeout=_TIMEOUT_S), set()), title=f"“{query}”")
 
 
-def _answer_table(title: str, answer: RecommendResponse, bought: set[str]) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
-    table.add_column("item", max_width=44)
+def _answer_table(answer: RecommendResponse, bought: set[str], beside: Sequence[str] = ()) -> Table:
+    """Show an answer of both stages, the first stage's order beside it where it is given."""
+    table = Table(box=SIMPLE)
+    if beside:
+        table.add_column("first stage alone", ratio=3)
+    table.add_column("both stages", ratio=3)
     table.add_column("probability", justify="right")
-    table.add_column("1st", justify="right")
-    table.add_column("found by", max_width=24)
-    table.add_column("because", max_width=36)
-    for item in answer.items:
+    table.add_column("was", justify="right")
+    table.add_column("found by", ratio=2)
+    table.add_column("because", ratio=3)
+    for place, item in enumerate(answer.items):
         table.add_row(
-            "[green]●[/]" if item.item_id in bought else "",
-            item.title,
+            *beside[place : place + 1],
+            _marked(item, bought),
             f"{item.probability:.3f}" if item.HasField("probability") else "–",
             str(item.first_stage_rank),
             ", ".join(score.source for score in item.sources),
@@ -158,6 +164,10 @@ def _answer_table(title: str, answer: RecommendResponse, bought: set[str]) -> Ta
     for degradation in answer.degradations:
         table.caption = f"degraded: {degradation.detail}"
     return table
+
+
+def _marked(item: RecommendedItem, bought: set[str]) -> str:
+    return ("[green]●[/] " if item.item_id in bought else "  ") + item.title
 
 
 def quality_table(measured: Mapping[str, Measured], people: Sequence[Example], windows: Windows) -> Table:
