@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from common.filters import Filter
 from services.gateway.deadline import Deadline
-from services.gateway.filters import Filter
 from services.gateway.items import Candidate, Item
 from services.gateway.policy import Policy
 

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
 
 from shortlist.retrieval.v1 import retrieval_pb2
 
 from common.errors import InvalidRequest
-from services.gateway.filters import AllOf, AnyOf, Filter, Match, NoneOf, Range
-
-_MAX_DEPTH: Final = 8
-_MAX_CONDITIONS: Final = 100
-_MAX_VALUES: Final = 1_000
+from common.filters import MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, AllOf, AnyOf, Filter, Match, NoneOf, Range
 
 
 def read(message: retrieval_pb2.Filter, field: str = "filter") -> Filter:
     """Return a filter as a value; raises InvalidRequest, naming the field, where the contract forbids it."""
     conditions = _count(message)
-    if conditions > _MAX_CONDITIONS:
-        raise InvalidRequest(f"{field}: at most {_MAX_CONDITIONS} conditions, has {conditions}")
-    return _read(message, field, _MAX_DEPTH)
+    if conditions > MAX_CONDITIONS:
+        raise InvalidRequest(f"{field}: at most {MAX_CONDITIONS} conditions, has {conditions}")
+    return _read(message, field, MAX_DEPTH)
 
 
 def write(condition: Filter) -> retrieval_pb2.Filter:
     """Return a filter as a message."""
     match condition:
         case Match(attribute, values):
-            return retrieval_pb2.Filter(match=retrieval_pb2.Match(attribute=attribute, values=sorted(values)))
+            return retrieval_pb2.Filter(match=retrieval_pb2.Match(attribute=attribute, values=values))
         case Range(attribute, minimum, maximum):
             return retrieval_pb2.Filter(range=retrieval_pb2.Range(attribute=attribute, min=minimum, max=maximum))
         case AllOf(filters):
@@ -50,7 +45,7 @@ def _count(message: retrieval_pb2.Filter) -> int:
 
 def _read(message: retrieval_pb2.Filter, field: str, levels: int) -> Filter:
     if levels == 0:
-        raise InvalidRequest(f"{field}: at most {_MAX_DEPTH} levels deep")
+        raise InvalidRequest(f"{field}: at most {MAX_DEPTH} levels deep")
     match message.WhichOneof("kind"):
         case "match":
             return _match(message.match, f"{field}.match")
@@ -72,9 +67,9 @@ def _read_list(message: retrieval_pb2.FilterList, field: str, levels: int) -> tu
 
 def _match(message: retrieval_pb2.Match, field: str) -> Match:
     _require_attribute(message.attribute, field)
-    if not 1 <= len(message.values) <= _MAX_VALUES:
-        raise InvalidRequest(f"{field}.values: 1 to {_MAX_VALUES:,} values, has {len(message.values):,}")
-    return Match(message.attribute, frozenset(message.values))
+    if not 1 <= len(message.values) <= MAX_VALUES:
+        raise InvalidRequest(f"{field}.values: 1 to {MAX_VALUES:,} values, has {len(message.values):,}")
+    return Match(message.attribute, tuple(dict.fromkeys(message.values)))
 
 
 def _range(message: retrieval_pb2.Range, field: str) -> Range:

@@ -1,4 +1,4 @@
-"""Conditions on items, and what can be said of them from the few attributes that the gateway knows.
+"""What can be said of conditions from the few attributes that the gateway knows.
 
 Retrieval decides over the whole catalogue. The gateway decides only over popular items while retrieval is away, in
 three values: an item of which nobody knows whether it passes is never recommended.
@@ -7,50 +7,9 @@ three values: an item of which nobody knows whether it passes is never recommend
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from common.filters import AllOf, AnyOf, Filter, Match, NoneOf, Range
 from services.gateway.items import Candidate
-
-
-@dataclass(frozen=True)
-class Match:
-    """The attribute has one of the values, compared as text and case-sensitively."""
-
-    attribute: str
-    values: frozenset[str]
-
-
-@dataclass(frozen=True)
-class Range:
-    """The numeric attribute lies within bounds, both included; None leaves a side open."""
-
-    attribute: str
-    minimum: float | None = None
-    maximum: float | None = None
-
-
-@dataclass(frozen=True)
-class AllOf:
-    """Every condition holds; none given holds for every item."""
-
-    filters: tuple[Filter, ...]
-
-
-@dataclass(frozen=True)
-class AnyOf:
-    """At least one condition holds; none given holds for no item."""
-
-    filters: tuple[Filter, ...]
-
-
-@dataclass(frozen=True)
-class NoneOf:
-    """No condition holds; none given holds for every item."""
-
-    filters: tuple[Filter, ...]
-
-
-Filter = Match | Range | AllOf | AnyOf | NoneOf
 
 
 def passes(condition: Filter, item: Candidate) -> bool | None:
@@ -72,9 +31,9 @@ def _matches(condition: Match, item: Candidate) -> bool | None:
     """Decide on texts alone: how the catalogue writes a price as text is its own affair."""
     match condition.attribute:
         case "brand":
-            return item.brand in condition.values - {""}
+            return bool(item.brand) and item.brand in condition.values
         case "category":
-            return item.category in condition.values - {""}
+            return bool(item.category) and item.category in condition.values
         case "available":
             return str(item.available).lower() in condition.values
     return None

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from services.gateway.filters import Filter
+from common.filters import Filter
 from services.gateway.items import Candidate
 
 

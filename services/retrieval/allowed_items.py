@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from common.filters import Filter
 from services.retrieval.catalogue_view import CatalogueView
-from services.retrieval.filters import Filter, check_filter, evaluate
+from services.retrieval.filters import check_filter, evaluate
 from services.retrieval.item_vectors import ItemVectors
 from services.retrieval.lru_cache import LruCache
 from services.retrieval.vector_index import Mask, Rows

@@ -1,10 +1,9 @@
-"""Conditions on items' attributes, and the masks they make of catalogue columns."""
+"""The masks that conditions make of catalogue columns."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import reduce
 from typing import Final
 
@@ -13,52 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from common.errors import InvalidRequest
+from common.filters import MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, AllOf, AnyOf, Filter, Match, NoneOf, Range
 from services.retrieval.vector_index import Mask
-
-MAX_DEPTH: Final = 8
-MAX_CONDITIONS: Final = 100
-MAX_VALUES: Final = 1_000
-
-
-@dataclass(frozen=True)
-class Match:
-    """The attribute has one of the values, compared as text; an item without the attribute does not match."""
-
-    attribute: str
-    values: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Range:
-    """The numeric attribute lies within bounds, both included; None leaves a side open."""
-
-    attribute: str
-    minimum: float | None = None
-    maximum: float | None = None
-
-
-@dataclass(frozen=True)
-class AllOf:
-    """Every condition holds; none given holds for every item."""
-
-    filters: tuple[Filter, ...]
-
-
-@dataclass(frozen=True)
-class AnyOf:
-    """At least one condition holds; none given holds for no item."""
-
-    filters: tuple[Filter, ...]
-
-
-@dataclass(frozen=True)
-class NoneOf:
-    """No condition holds; none given holds for every item."""
-
-    filters: tuple[Filter, ...]
-
-
-Filter = Match | Range | AllOf | AnyOf | NoneOf
 
 _LIST_NAMES: Final = {AllOf: "all_of", AnyOf: "any_of", NoneOf: "none_of"}
 

@@ -10,7 +10,7 @@ import numpy as np
 from shortlist.retrieval.v1 import retrieval_pb2
 
 from common.errors import InvalidRequest
-from services.retrieval.filters import MAX_DEPTH, AllOf, AnyOf, Filter, Match, NoneOf, Range
+from common.filters import MAX_DEPTH, AllOf, AnyOf, Filter, Match, NoneOf, Range
 from services.retrieval.items import Item
 from services.retrieval.request import DEFAULT_LIMIT, Candidates, Request
 from services.retrieval.vector_index import Floats

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from common.errors import InvalidRequest
+from common.filters import Filter
 from common.text import MAX_QUERY_CHARACTERS
 from services.retrieval.catalogue_view import CatalogueView
-from services.retrieval.filters import Filter
 from services.retrieval.items import MAX_ID_BYTES, check_vector
 from services.retrieval.nearest_items import Path
 from services.retrieval.vector_index import Floats, Rows

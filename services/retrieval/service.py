@@ -18,12 +18,13 @@ from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 
 from common.channel import remaining_s
 from common.errors import InvalidRequest, Overloaded
+from common.filters import MAX_CONDITIONS
 from common.live_release import LiveRelease
 from common.release import Release
 from common.release_service import NAME as RELEASE_NAME
 from common.release_service import ReleaseService, release_info
 from common.telemetry import Metrics
-from services.retrieval import filters, items, request
+from services.retrieval import items, request
 from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.change_feed import ChangeFeed
 from services.retrieval.first_stage import FirstStage, embedded
@@ -40,7 +41,7 @@ _LIMITS: Final = {
     "excluded_items": request.MAX_EXCLUDED,
     "requests": MAX_REQUESTS,
     "items_a_call": items.MAX_ITEMS,
-    "filter_conditions": filters.MAX_CONDITIONS,
+    "filter_conditions": MAX_CONDITIONS,
 }
 # Requests of a batch that one thread answers in a row.
 _PART: Final = 8

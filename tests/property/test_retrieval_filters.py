@@ -8,7 +8,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.retrieval.filters import AllOf, AnyOf, Filter, Match, NoneOf, Range, check_filter, evaluate
+from common.filters import AllOf, AnyOf, Filter, Match, NoneOf, Range
+from services.retrieval.filters import check_filter, evaluate
 
 SCHEMA = pa.schema({"brand": pa.string(), "price": pa.float64(), "size": pa.int64(), "available": pa.bool_()})
 bounds = st.none() | st.integers(-3, 3).map(float)

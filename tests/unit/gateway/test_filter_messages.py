@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from shortlist.retrieval.v1 import retrieval_pb2
 
 from common.errors import InvalidRequest
+from common.filters import AllOf, AnyOf, Filter, Match, NoneOf, Range
 from services.gateway import filter_messages
-from services.gateway.filters import AllOf, AnyOf, Filter, Match, NoneOf, Range
 
 _TEXT = st.text(min_size=1, max_size=5).filter(lambda text: text.isprintable())
 _BOUND = st.none() | st.floats(-10, 0)
-_LEAVES: st.SearchStrategy[Filter] = st.builds(Match, _TEXT, st.frozensets(_TEXT, min_size=1, max_size=3)) | st.builds(
-    Range, _TEXT, _BOUND, st.none() | st.floats(0, 10)
-)
+_LEAVES: st.SearchStrategy[Filter] = st.builds(
+    Match, _TEXT, st.sets(_TEXT, min_size=1, max_size=3).map(tuple)
+) | st.builds(Range, _TEXT, _BOUND, st.none() | st.floats(0, 10))
 _FILTERS = st.recursive(
     _LEAVES,
     lambda parts: st.builds(

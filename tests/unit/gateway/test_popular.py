@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from common.errors import NotReady
-from services.gateway.filters import Match, Range
+from common.filters import Match, Range
 from services.gateway.items import Candidate
 from services.gateway.popular import PopularItems
 from services.gateway.stages import Found, StageUnavailable, Wish
@@ -53,7 +53,7 @@ async def test_items_come_as_last_seen():
 
 async def test_what_is_known_of_the_filter_is_applied():
     """Items that fail the filter or are excluded are left out before the limit counts."""
-    wish = Wish(limit=2, filter=Match("brand", frozenset({"acme"})), exclude=("i1",))
+    wish = Wish(limit=2, filter=Match("brand", ("acme",)), exclude=("i1",))
     assert _ids((await _seen()).in_place_of(wish).found) == ["i3", "i5"]
 
 

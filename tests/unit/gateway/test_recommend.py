@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import pytest
 
 from common.errors import NotReady
+from common.filters import Match
 from services.gateway.answer import Answer, Ask, DegradationKind, Stages
 from services.gateway.deadline import Shares
-from services.gateway.filters import Match
 from services.gateway.items import Candidate
 from services.gateway.policy import Policy
 from services.gateway.popular import PopularItems
@@ -186,7 +186,7 @@ async def test_without_retrieval_popular_items_are_ranked(gateway: _Gateway):
     """Popular items as last seen stand in for candidates, filtered, and ranking orders them for the person."""
     await gateway.popular.refresh()
     gateway.retrieval.error = StageUnavailable("gone")
-    ask = Ask(policy=Policy(limit=2), filter=Match("brand", frozenset({"b1"})), history=("h",))
+    ask = Ask(policy=Policy(limit=2), filter=Match("brand", ("b1",)), history=("h",))
     answer = await gateway.ask(ask)
     assert _ids(answer) == ["i19", "i16"]
     assert _kinds(answer) == [DegradationKind.RETRIEVAL_UNAVAILABLE]

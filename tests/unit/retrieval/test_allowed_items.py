@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from common.catalogue import Catalogue
+from common.filters import Match, Range
 from services.retrieval.allowed_items import AllowedItems, ItemFilter
-from services.retrieval.filters import Match, Range
 from services.retrieval.item_vectors import ItemVectors
 from services.retrieval.items import Item
 from services.retrieval.live_catalogue import LiveCatalogue

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from common.errors import InvalidRequest
-from services.retrieval.filters import AllOf, AnyOf, Filter, Match, NoneOf, Range, check_filter, evaluate
+from common.filters import AllOf, AnyOf, Filter, Match, NoneOf, Range
+from services.retrieval.filters import check_filter, evaluate
 
 TABLE = pa.table(
     {

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from common.errors import InvalidRequest, NotReady
+from common.filters import Match, Range
 from services.retrieval.change_feed import ChangeFeed
 from services.retrieval.encoder import TextEncoder
-from services.retrieval.filters import Match, Range
 from services.retrieval.first_stage import FirstStage, FirstStageOptions
 from services.retrieval.items import Item
 from services.retrieval.request import Candidates, Request

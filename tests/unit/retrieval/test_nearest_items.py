@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from common.filters import NoneOf, Range
 from services.retrieval import nearest_items
-from services.retrieval.filters import NoneOf, Range
 from services.retrieval.first_stage import FirstStage, FirstStageOptions
 from services.retrieval.items import Item
 from services.retrieval.request import Candidates, Request
