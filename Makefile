@@ -1,13 +1,15 @@
 # Everything a newcomer needs; `make` alone prints the list.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RELEASE ?= releases/complete-journey
+# What people did and what changed in the catalogue: a shop's own, like its releases.
+LIVE ?= $(RELEASE)/.live
 BIN := .venv/bin
 CONTRACT := $(shell find protos -name '*.proto')
 PACKAGE := pyproject.toml constraints.txt hatch_build.py $(CONTRACT)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-slow lint format contract-baseline clean
+.PHONY: help demo serve test lint format contract-baseline clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -16,13 +18,10 @@ demo: .venv/demo ## Build a release from real purchases, serve it, and show what
 	$(BIN)/python -m pipeline demo
 
 serve: .venv/demo ## Keep retrieval, ranking and gateway running on RELEASE=…
-	$(BIN)/python -m services --release $(RELEASE)
+	$(BIN)/python -m services --release $(RELEASE) --profiles $(LIVE)/profiles.sqlite3 --data-dir $(LIVE)/changes
 
-test: .venv/dev .venv/node ## Run every test but the slow ones
-	$(BIN)/python -m pytest -m "not slow"
-
-test-slow: .venv/dev ## Run the tests that need minutes
-	$(BIN)/python -m pytest -m slow
+test: .venv/dev .venv/node ## Run every test
+	$(BIN)/python -m pytest
 
 lint: .venv/dev ## Check style, types, import rules and the contract
 	$(BIN)/ruff check .

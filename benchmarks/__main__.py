@@ -8,6 +8,7 @@ import sys
 from typing import Final
 
 from rich.console import Console
+from rich.markup import escape
 
 from benchmarks.record import Finding, bars_table, recorded, show, write
 from common.errors import ShortlistError
@@ -30,7 +31,7 @@ def main() -> int:
     try:
         finding: Finding = module.run(arguments.quick, console)
     except ShortlistError as error:
-        console.print(f"[red]error:[/] {error}", highlight=False)
+        console.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
         return 1
     show(finding, console)
     file = write(arguments.name, finding, quick=arguments.quick)

@@ -22,7 +22,6 @@ VECTOR_OF_ITEM: Final = "index/vector_of_item.npy"
 
 POPULARITY: Final = "behaviour/popularity.npy"
 RETRIEVAL_SETTINGS: Final = "retrieval.json"
-EVALUATION: Final = "evaluation.json"
 
 
 def graph_file(name: str, part: str) -> str:

@@ -253,8 +253,9 @@ def _download(root: str, cache: Path) -> Path:
     filesystem, path = fsspec.url_to_fs(root)
     manifest = _parse_manifest(filesystem.cat_file(f"{path}/{MANIFEST}"), root)
     final = cache / manifest.release_id
-    if final.exists():
+    if _is_sound(final):
         return final
+    shutil.rmtree(final, ignore_errors=True)  # a copy that was damaged since is fetched again
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix=".") as folder:
         aside = Path(folder) / manifest.release_id

@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from common.errors import ShortlistError
+from common.release import MANIFEST, open_release, read_manifest, set_current
 from pipeline.build_settings import BuildSettings
 from pipeline.data_report import render
 from pipeline.dataset import Dataset
@@ -91,6 +93,26 @@ def build_command(
 
 
 @app.command()
+def releases(
+    store: Annotated[Path, typer.Argument(help="Release store.")],
+    use: Annotated[
+        str, typer.Option(help="Make this release the current one, for servers that start from now on.")
+    ] = "",
+) -> None:
+    """List the releases of a store, the newest first, and mark the current one."""
+    if use:
+        set_current(store, use)
+    current = open_release(str(store)).id
+    table = Table("", "release", "built", "data", "models")
+    found = [read_manifest(path.parent) for path in store.glob(f"*/{MANIFEST}")]
+    for manifest in sorted(found, key=lambda manifest: manifest.created_at, reverse=True):
+        mark = "[green]current[/]" if manifest.release_id == current else ""
+        models = ", ".join(f"{name} {card.precision}" for name, card in sorted(manifest.models.items()))
+        table.add_row(mark, manifest.release_id, manifest.created_at, manifest.data.source, models)
+    console.print(table)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Release store to build in and to serve from.")] = Path(
         "releases/complete-journey"
@@ -112,7 +134,7 @@ def main() -> int:
     try:
         app(standalone_mode=True)
     except ShortlistError as error:
-        console.print(f"[red]error:[/] {error}", highlight=False)
+        console.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
         return 1
     return 0
 

@@ -43,7 +43,7 @@ from services.retrieval.hnsw_index import HnswOptions
 # The first stage without learned weights is only asked for so many requests: enough to learn them.
 _WEIGHT_REQUESTS: Final = 400
 _ENCODER_TOKENS: Final = 128
-_FORMAT: Final = 1
+_FORMAT: Final = 2  # raise it whenever the same data and settings make another release than before
 
 
 def build(dataset: Dataset, store: Path, settings: BuildSettings, report: ProgressReport) -> Release:
@@ -197,8 +197,8 @@ class _Build:
         if not lists:
             raise InvalidRequest("the first stage found nothing that was bought: there is nothing to learn from")
         with self.report.step("Fine-tuning the cross-encoder") as step:
-            work = self.staging.path.with_name(f"{self.staging.path.name}-training")
-            shutil.rmtree(work, ignore_errors=True)
+            # Named by the build, not by the process: after a kill, the same build goes on from its last checkpoint.
+            work = self.staging.path.with_name(f".training-{self.staging.build_key[:12]}")
             model = train_cross_encoder(
                 self.base.path, lists, settings.cross_encoder, work, lambda done, total, _: step.at(done, total)
             )

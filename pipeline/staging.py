@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from common.release import DataCard, Manifest, ModelCard, Release, describe_files, publish, release_id
+
+_ASIDE: Final = ".building-"
 
 
 @dataclass
@@ -69,9 +71,15 @@ class Staging:
 
 @contextmanager
 def aside(store: Path) -> Iterator[Path]:
-    """Give a folder to build in, inside the store so that publishing is a rename; removed where nothing was."""
+    """Give a folder to build in, inside the store so that publishing is a rename; removed where nothing was.
+
+    What builds that were killed left behind is removed too.
+    """
     store.mkdir(parents=True, exist_ok=True)
-    folder = store / f".building-{os.getpid()}"
+    for left in store.glob(f"{_ASIDE}*"):
+        if not Path(f"/proc/{left.name.removeprefix(_ASIDE)}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    folder = store / f"{_ASIDE}{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Final
 
@@ -11,16 +12,17 @@ import polars as pl
 from pipeline.tables import TIMESTAMP, BadDataset, as_utc, check_columns
 
 SUFFIXES: Final = (".parquet", ".csv", ".jsonl", ".ndjson")
-_TIME_FORMATS: Final = (
+# These mean one thing wherever they stand, so that one column may mix them …
+_ISO_FORMATS: Final = (
     "%Y-%m-%d %H:%M:%S%.f",
     "%Y-%m-%dT%H:%M:%S%.f",
     "%Y-%m-%d %H:%M:%S%.f%:z",
     "%Y-%m-%dT%H:%M:%S%.f%:z",
     "%Y-%m-%d %H:%M",
-    "%m/%d/%Y %H:%M",
-    "%d/%m/%Y %H:%M",
-    "%d.%m.%Y %H:%M",
+    "%Y-%m-%d",
 )
+# … while of these a column keeps to one: the one that most of its cells fit.
+_LOCAL_FORMATS: Final = ("%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M", "%d.%m.%Y %H:%M")
 _EPOCH_MS_FROM: Final = 100_000_000_000  # as seconds, this would be the year 5138
 
 
@@ -82,13 +84,14 @@ def _read_csv(file: Path, *, infer: bool) -> pl.DataFrame:
 def times_of(column: pl.Series) -> pl.Series:
     """Return a column of times as microseconds without zone, null where a cell is no time.
 
-    Text is read in the one format that fits most cells (a day before a month is told apart by days past the 12th;
-    where there are none, the month comes first); whole numbers are seconds or milliseconds since 1970. Times with a
-    zone become UTC.
+    Text in ISO 8601 is read cell by cell, anything else in the one format that fits most cells (a day before a month
+    is told apart by days past the 12th; where there are none, the month comes first); whole numbers are seconds or
+    milliseconds since 1970. Times with a zone become UTC.
     """
     if column.dtype == pl.String:
         trimmed = column.str.strip_chars().str.strip_suffix("Z")
-        return max((_parsed(trimmed, form) for form in _TIME_FORMATS), key=lambda times: times.count())
+        local = max((_parsed(trimmed, form) for form in _LOCAL_FORMATS), key=lambda times: times.count())
+        return reduce(pl.Series.fill_null, [*(_parsed(trimmed, form) for form in _ISO_FORMATS), local])
     if column.dtype == pl.Date:
         return column.cast(TIMESTAMP)
     if column.dtype.is_integer():

@@ -53,7 +53,7 @@ class CrossEncoderTraining:
 
     Attributes:
         layers: How many of the base model's layers it keeps, the lowest; fewer are faster.
-        learning_rate: Of the layers; falls linearly to 0 after a warm-up of 5 % of the steps.
+        learning_rate: Of the layers; falls linearly to 0 after a warm-up of ten steps.
         head_learning_rate: Of the pooler and the classifier, which are new or never trained.
         requests_per_step: Examples a step.
         epochs: Passes over the examples.

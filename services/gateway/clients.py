@@ -144,15 +144,12 @@ def _candidate(message: retrieval_pb2.Candidate) -> Candidate:
 
 
 def _rank_candidate(candidate: Candidate) -> ranking_pb2.RankCandidate:
-    message = ranking_pb2.RankCandidate(
+    return ranking_pb2.RankCandidate(
+        item_id=candidate.item_id,
+        text=candidate.text or None,
         sources=[retrieval_pb2.SourceScore(source=name, score=score) for name, score in candidate.sources],
         first_stage_score=candidate.score,
     )
-    if candidate.text:
-        message.text = candidate.text
-    else:
-        message.item_id = candidate.item_id
-    return message
 
 
 def _ranked(response: ranking_pb2.RankResponse, count: int) -> Ranked:

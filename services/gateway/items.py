@@ -18,7 +18,7 @@ class Candidate:
         category: The category; empty where unknown.
         price: The price in the shop's currency; None where unknown.
         available: Whether it can be bought now.
-        text: What the models read of it, set only where the release does not have the item.
+        text: What the models read of it, set only where the release does not have the item or another text of it.
     """
 
     item_id: str

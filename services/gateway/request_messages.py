@@ -46,7 +46,7 @@ def read_ask(request: gateway_pb2.RecommendRequest) -> Ask:
     """Return what a RecommendRequest asks for; raises InvalidRequest."""
     _check_id("user_id", request.user_id, required=False)
     _check_query("query", request.query)
-    _check_count("history_item_ids", request.history_item_ids, MAX_HISTORY)
+    _check_ids("history_item_ids", request.history_item_ids, MAX_HISTORY)
     return Ask(
         user_id=request.user_id,
         query=request.query.strip(),
@@ -77,7 +77,7 @@ def read_user_id(request: gateway_pb2.ForgetUserRequest) -> str:
 
 def _policy(request: gateway_pb2.RecommendRequest) -> Policy:
     policy = request.policy
-    _check_count("policy.blocked_item_ids", policy.blocked_item_ids, MAX_BLOCKED)
+    _check_ids("policy.blocked_item_ids", policy.blocked_item_ids, MAX_BLOCKED)
     return Policy(
         limit=_limit(request),
         min_probability=_min_probability(policy),
@@ -173,6 +173,8 @@ def _check_query(field: str, query: str) -> None:
         raise InvalidRequest(f"{field}: at most {MAX_QUERY_CHARACTERS:,} characters, has {len(query):,}")
 
 
-def _check_count(field: str, values: Sequence[str], most: int) -> None:
+def _check_ids(field: str, values: Sequence[str], most: int) -> None:
     if len(values) > most:
         raise InvalidRequest(f"{field}: at most {most:,} ids, has {len(values):,}")
+    for at, value in enumerate(values):
+        _check_id(f"{field}[{at}]", value, required=False)

@@ -38,7 +38,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Candidates:
-    """What a request says of its candidates, and the texts of those without a catalogue row by place."""
+    """What a request says of its candidates, and by place the texts of those that the catalogue's are not good for."""
 
     rows: CandidateRows
     texts: dict[int, str]
@@ -72,8 +72,8 @@ def read_candidates(
     """
     if not 1 <= len(messages) <= MAX_CANDIDATES:
         raise InvalidRequest(f"candidates: 1 to {MAX_CANDIDATES:,}, has {len(messages):,}")
-    texts = {place: _text(one, f"candidates[{place}]") for place, one in enumerate(messages) if not one.item_id}
-    return _candidates(messages, texts, catalogue, sources)
+    given = ((place, _text(one, f"candidates[{place}]")) for place, one in enumerate(messages))
+    return _candidates(messages, {place: text for place, text in given if text}, catalogue, sources)
 
 
 def read_candidate(message: ranking_pb2.ExplainRequest, catalogue: Catalogue, sources: Collection[str]) -> Candidates:
@@ -81,7 +81,8 @@ def read_candidate(message: ranking_pb2.ExplainRequest, catalogue: Catalogue, so
     if not message.HasField("candidate"):
         raise InvalidRequest("candidate: required")
     one = message.candidate
-    return _candidates([one], {} if one.item_id else {0: _text(one, "candidate")}, catalogue, sources)
+    text = _text(one, "candidate")
+    return _candidates([one], {0: text} if text else {}, catalogue, sources)
 
 
 def read_priority(message: ranking_pb2.RankRequest) -> Priority:
@@ -130,21 +131,21 @@ def write_explanation(explained: Explained, catalogue: Catalogue, release_id: st
 
 
 def _text(message: ranking_pb2.RankCandidate, field: str) -> str:
-    kind = message.WhichOneof("item")
-    if kind == "text" and len(message.text) > MAX_TEXT_CHARACTERS:
+    """Return the text given, empty for none."""
+    if len(message.text) > MAX_TEXT_CHARACTERS:
         raise InvalidRequest(f"{field}.text: at most {MAX_TEXT_CHARACTERS:,} characters, has {len(message.text):,}")
-    if kind == "text" and not message.text.strip():
+    if message.HasField("text") and not message.text.strip():
         raise InvalidRequest(f"{field}.text: must not be blank")
-    if kind is None:
+    if not (message.item_id or message.text):
         raise InvalidRequest(f"{field}: needs an item_id or a text")
-    return message.text if kind == "text" else ""
+    return message.text
 
 
 def _candidates(
     messages: Sequence[ranking_pb2.RankCandidate], texts: dict[int, str], catalogue: Catalogue, sources: Collection[str]
 ) -> Candidates:
     rows = catalogue.rows_of([message.item_id for message in messages])
-    unknown = [messages[place].item_id for place in np.flatnonzero(rows < 0).tolist() if not texts.get(place)]
+    unknown = [messages[place].item_id for place in np.flatnonzero(rows < 0).tolist() if place not in texts]
     if unknown:
         _refuse(unknown)
     scores = [message.first_stage_score if message.HasField("first_stage_score") else np.nan for message in messages]

@@ -53,8 +53,8 @@ class PairTexts:
         """Return candidates' tokens, and what tells their texts apart.
 
         Args:
-            rows: Catalogue rows, -1 for an item given by its text; shape [candidates].
-            texts: The texts of those items, by their place in ``rows``.
+            rows: Catalogue rows, -1 for an item given by its text alone; shape [candidates].
+            texts: Texts to read in place of the catalogue's, by their place in ``rows``.
         """
         keys: list[ItemKey] = rows.tolist()
         tokens = self._catalogue_tokens.take(np.maximum(rows, 0), self.settings.item_tokens)

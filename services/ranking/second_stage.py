@@ -180,7 +180,7 @@ class SecondStage:
         Args:
             person: Whom the candidates are for.
             candidates: The candidates; at least one.
-            texts: Texts of the candidates without a catalogue row, by place.
+            texts: Texts of candidates without a catalogue row or with another text than the catalogue's, by place.
             depth: How many candidates the cross-encoder reads at most.
             terms: By when and for whom; the deadline is that of the whole ranking.
 
@@ -208,14 +208,14 @@ class SecondStage:
         Args:
             person: Whom the candidate is for.
             candidate: The one candidate.
-            text: Its text where it has no catalogue row.
+            text: Its text where it has no catalogue row or another text; else empty.
             terms: By when and for whom.
 
         Raises:
             DeadlineTooShort, Overloaded: As the batcher does.
         """
         row = int(candidate.rows[0])
-        text = text if row < 0 else self._texts.item_text(row)
+        text = text or self._texts.item_text(row)
         explanation = await explain(person, text, self._texts, self._batcher, terms)
         logit = np.array([explanation.logit], dtype=np.float32)
         matrix = await self._in_thread(lambda: self._features.matrix(person, candidate, logit))

@@ -128,6 +128,7 @@ class RankingServer:
 
     def _describe(self, stage: SecondStage) -> release_pb2.ReleaseInfo:
         info = release_info("ranking", stage.release, stage.providers)
+        info.items = len(stage.catalogue)
         limits = self._settings.limits()
         info.limits.update(
             candidates=MAX_CANDIDATES,

@@ -16,6 +16,7 @@ from common.filters import MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, AllOf, AnyOf, 
 from services.retrieval.vector_index import Mask
 
 _LIST_NAMES: Final = {AllOf: "all_of", AnyOf: "any_of", NoneOf: "none_of"}
+_AVAILABLE: Final = Match("available", ("true",))
 
 
 def check_filter(condition: Filter, schema: pa.Schema) -> None:
@@ -29,6 +30,16 @@ def check_filter(condition: Filter, schema: pa.Schema) -> None:
             _check_match(part, f"{path}.match", schema)
         elif isinstance(part, Range):
             _check_range(part, f"{path}.range", schema)
+
+
+def for_sale(condition: Filter | None) -> Filter:
+    """Return the condition with items left out that can't be bought now, unless it speaks of `available` itself."""
+    if condition is None:
+        return _AVAILABLE
+    parts = (part for _, _, part in _walk(condition, 1, "filter"))
+    if any(isinstance(part, Match) and part.attribute == _AVAILABLE.attribute for part in parts):
+        return condition
+    return AllOf((_AVAILABLE, condition))
 
 
 def evaluate(condition: Filter, table: pa.Table) -> Mask:

@@ -16,6 +16,7 @@ from services.retrieval.allowed_items import AllowedItems, ItemFilter
 from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.change import Change
 from services.retrieval.change_feed import ChangeFeed
+from services.retrieval.filters import for_sale
 from services.retrieval.fusion import LinearFusion
 from services.retrieval.item_vectors import ItemVectors
 from services.retrieval.items import Item, check_ids, check_items
@@ -102,7 +103,11 @@ class FirstStage:
         """
         options = options or FirstStageOptions()
         stage = cls(Parts.load(release, options.session, options.ef_search), options, feed)
-        stage.retrieve([Request(query="warm up", history_item_ids=stage.view.base.item_ids[:1])])
+        try:
+            stage.retrieve([Request(query="warm up", history_item_ids=stage.view.base.item_ids[:1])])
+        except Exception:
+            stage.close()  # its threads and its place at the feed would outlive the failure
+            raise
         return stage
 
     @property
@@ -221,7 +226,7 @@ class FirstStage:
         return Person(query, history[-self._settings.history_items :], self._settings.decay)
 
     def _allowed(self, request: Request, view: CatalogueView) -> AllowedItems:
-        allowed = self._filter.allowed(view, request.filter)
+        allowed = self._filter.allowed(view, for_sale(request.filter))
         excluded = view.rows_of(request.exclude_item_ids)
         return allowed.without(excluded[excluded >= 0], self._vectors)
 

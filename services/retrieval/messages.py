@@ -84,7 +84,7 @@ def write_response(
 
 def _write_candidates(candidates: Candidates) -> list[retrieval_pb2.Candidate]:
     view, rows = candidates.view, candidates.rows
-    new = view.origin_of(rows) < 0
+    live = rows >= len(view.base)
     return [
         retrieval_pb2.Candidate(
             item_id=item.item_id,
@@ -95,10 +95,10 @@ def _write_candidates(candidates: Candidates) -> list[retrieval_pb2.Candidate]:
             category=item.category,
             price=item.price,
             available=item.available,
-            text=item.text if is_new else "",
+            text=item.text if is_live else "",
         )
-        for item, score, source_scores, is_new in zip(
-            view.read(rows), candidates.scores.tolist(), candidates.source_scores.tolist(), new.tolist(), strict=True
+        for item, score, source_scores, is_live in zip(
+            view.read(rows), candidates.scores.tolist(), candidates.source_scores.tolist(), live.tolist(), strict=True
         )
     ]
 

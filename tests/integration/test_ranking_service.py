@@ -116,6 +116,20 @@ async def test_release_says_how_many_are_read(tiny_release: Path, ids: list[str]
     assert sum(item.HasField("cross_encoder_logit") for item in response.items) == depth < 30
 
 
+async def test_another_text_of_an_item_is_read_beside_its_id(service: Running, ids: list[str]):
+    """An item of the release given with another text keeps its behaviour, and the cross-encoder reads that text."""
+    person = _person([ids[0], ids[0]], "bread")
+    plain, other = (await service.rank([_candidate(ids[0], **text)], person=person) for text in ({}, {"text": "soap"}))
+    explained = [
+        await service.ranking.Explain(ranking_pb2.ExplainRequest(person=person, candidate=_candidate(ids[0], **text)))
+        for text in ({}, {"text": "soap"})
+    ]
+    assert plain.items[0].item_id == other.items[0].item_id == ids[0]
+    assert plain.items[0].cross_encoder_logit != other.items[0].cross_encoder_logit
+    counts = [{one.name: one.value for one in answer.features}["repeat_count"] for answer in explained]
+    assert counts == [2.0, 2.0]
+
+
 async def test_best_first_on_demand(service: Running, ids: list[str]):
     """With `sort`, the same items come by falling probability and keep their index."""
     plain = await service.rank(ids[:30], person=_person(ids[:3], "milk"))

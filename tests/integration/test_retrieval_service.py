@@ -270,7 +270,7 @@ async def test_batches_of_a_wrong_size(service: Running, count: int):
 
 async def test_changes_are_seen_by_the_next_search(service: Running):
     """Upserted items are found and read, new ones with the text that ranking needs; deleted ones are gone."""
-    new = Item(item_id="new", title="large yogurt", brand="zenith", category="dairy", price=2.5, available=False)
+    new = Item(item_id="new", title="large yogurt", brand="zenith", category="dairy", price=2.5, available=True)
     changed = Item(item_id="dairy-milk-red-0", title="red milk", category="drinks")
     answer = await service.upsert(new, changed)
     assert (answer.inserted, answer.replaced) == (1, 1)
@@ -286,9 +286,10 @@ async def test_changes_are_seen_by_the_next_search(service: Running):
     assert (by_id["new"].text, by_id["new"].price, by_id["new"].available) == (
         "large yogurt. zenith. dairy",
         2.5,
-        False,
+        True,
     )
-    assert (by_id["dairy-milk-red-0"].text, by_id["dairy-milk-red-0"].category) == ("", "drinks")
+    assert by_id["dairy-milk-red-0"].text == "red milk. drinks"
+    assert by_id["dairy-milk-white-1"].text == ""
     gone = await service.delete("new", "dairy-milk-white-0", "nothing", "nothing")
     assert (gone.deleted, gone.missing) == (2, 1)
     assert not {"new", "dairy-milk-white-0"} & set(ids(await service.retrieve(limit=1_000)))

@@ -26,7 +26,7 @@ DIMENSION = 24
 SHELVES: tuple[tuple[str, str, str | None, str, float | None, bool, float], ...] = (
     ("milk-1", "fresh milk", "acme", "dairy", 1.0, True, 9.0),
     ("milk-2", "fresh milk", "acme", "dairy", 1.2, True, 5.0),
-    ("milk-3", "fresh milk", "acme", "dairy", 1.4, False, 7.0),
+    ("milk-3", "fresh milk", "acme", "dairy", 1.4, True, 7.0),
     ("cheese", "hard cheese", "zenith", "dairy", 4.0, True, 6.0),
     ("bread", "rye bread", "zenith", "bakery", 2.0, True, 8.0),
     ("roll", "rye roll", None, "bakery", 0.5, True, 0.0),

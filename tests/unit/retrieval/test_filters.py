@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import InvalidRequest
 from common.filters import AllOf, AnyOf, Filter, Match, NoneOf, Range
-from services.retrieval.filters import check_filter, evaluate
+from services.retrieval.filters import check_filter, evaluate, for_sale
 
 TABLE = pa.table(
     {
@@ -102,3 +102,11 @@ def test_the_largest_that_is_taken():
     """Eight levels, a hundred conditions and a thousand values are taken."""
     check_filter(nested(8), TABLE.schema)
     check_filter(AllOf((Match("brand", ("x",) * 1_000),) * 99), TABLE.schema)
+
+
+def test_items_that_cannot_be_bought_are_left_out_unless_asked_for():
+    """Without word of `available`, only available items pass; a filter that speaks of it decides alone."""
+    brand, sold_out = Match("brand", ("acme",)), NoneOf((Match("available", ("true",)),))
+    assert for_sale(None) == Match("available", ("true",))
+    assert for_sale(brand) == AllOf((Match("available", ("true",)), brand))
+    assert for_sale(sold_out) is sold_out

@@ -59,3 +59,16 @@ def test_a_folder_with_more_than_one_table_is_ambiguous(tmp_path: Path):
     (tmp_path / "b.csv").touch()
     with pytest.raises(BadDataset, match=r"should hold one table.*found a\.csv, b\.csv"):
         only_table(tmp_path)
+
+
+def test_iso_times_of_several_kinds_may_share_a_column():
+    """Days without a time, times with an offset and times in UTC are all read, the offset taken off."""
+    cells = ["2026-01-02", "2026-01-02T03:04:05Z", "2026-01-02T03:04:05+01:00", "2026-01-02 03:04", "soon"]
+    times = times_of(pl.Series("at", cells))
+    assert [time and time.isoformat() for time in times] == [
+        "2026-01-02T00:00:00",
+        "2026-01-02T03:04:05",
+        "2026-01-02T02:04:05",
+        "2026-01-02T03:04:00",
+        None,
+    ]
