@@ -119,7 +119,7 @@ async def test_release_says_how_many_are_read(tiny_release: Path, ids: list[str]
 async def test_another_text_of_an_item_is_read_beside_its_id(service: Running, ids: list[str]):
     """An item of the release given with another text keeps its behaviour, and the cross-encoder reads that text."""
     person = _person([ids[0], ids[0]], "bread")
-    plain, other = (await service.rank([_candidate(ids[0], **text)], person=person) for text in ({}, {"text": "soap"}))
+    plain, other = [await service.rank([_candidate(ids[0], **text)], person=person) for text in ({}, {"text": "soap"})]
     explained = [
         await service.ranking.Explain(ranking_pb2.ExplainRequest(person=person, candidate=_candidate(ids[0], **text)))
         for text in ({}, {"text": "soap"})
