@@ -29,7 +29,12 @@ _ITEM: Final[dict[str, type[pl.DataType]]] = {
     **dict.fromkeys(("item_id", "title", "brand", "category", "description"), pl.String),
     "price": pl.Float64,
 }
-_EVENT: Final = {"user_id": pl.String, "item_id": pl.String, "value": pl.Float64, "timestamp": TIMESTAMP}
+_EVENT: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
+    "user_id": pl.String,
+    "item_id": pl.String,
+    "value": pl.Float64,
+    "timestamp": TIMESTAMP,
+}
 # Deeper levels of 2018 hold features and mark-up as often as shelves.
 _SHELF_LEVEL: Final = 2
 _LOWEST: Final = 1

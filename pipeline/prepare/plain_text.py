@@ -11,6 +11,8 @@ import polars as pl
 
 _UNSEEN: Final = re.compile(r"(?is)<(script|style)\b.*?</\1>")
 _TAG: Final = re.compile(r"</?[A-Za-z!][^<>]*>")
+# What a written list has around and between its texts.
+_LIST_MARKS: Final = re.compile(r"""^\[(?:['"]{2}, )*\s*['"]|['"],\s+['"]|['"]?\]$""")
 _SPACES: Final = re.compile(r"\s+")
 
 
@@ -33,13 +35,13 @@ def plain_list(parts: object) -> str | None:
 
 
 def plain_literal(text: str | None) -> str | None:
-    """Return the plain text of a list that was written as Python writes it, such as ``['A', "B"]``."""
-    if text and text.startswith("["):
-        try:
-            return plain_list(ast.literal_eval(text))
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return plain(text)
-    return plain(text)
+    """Return the plain text of a list that was written as Python writes it, such as ``['A', "B"]``, also cut off."""
+    if not text or not text.startswith("["):
+        return plain(text)
+    try:
+        return plain_list(ast.literal_eval(text))
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return plain(_LIST_MARKS.sub(" ", text))
 
 
 def plain_column(column: str) -> pl.Expr:
