@@ -92,6 +92,37 @@ def build_command(
     console.print(f"Serve it with: make serve RELEASE={out}")
 
 
+@app.command("evaluate")
+def evaluate_command(
+    release: Annotated[str, typer.Option(help="Release or store, path or URL.")],
+    source: Annotated[str, typer.Option(help="Kind of raw data; without it, --data is a prepared dataset.")] = "",
+    data: Annotated[Path | None, typer.Option(help="Raw data, or a dataset that `prepare` wrote.")] = None,
+    protocol: Annotated[str, typer.Option(help="temporal, leave-last-out, or judged (queries).")] = "temporal",
+    examples: Annotated[
+        Path | None, typer.Option(help="Table of user_id, history and target to ask, in place of a protocol.")
+    ] = None,
+    people: Annotated[int | None, typer.Option(help="People or queries to ask for at most.", min=1)] = None,
+    folds: Annotated[int, typer.Option(help="Cross-validate source weights and trees in so many folds.", min=0)] = 0,
+    gateway: Annotated[str, typer.Option(help="HOST:PORT of a running gateway to ask, in place of the engines.")] = "",
+    limit: Annotated[int, typer.Option(help="Items of each answer.", min=1, max=500)] = 100,
+    threshold: Annotated[float, typer.Option(help="Probability from which an item is said to be wanted.")] = 0.5,
+    out: Annotated[Path | None, typer.Option(help="HTML report to write.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Figures to write as JSON.")] = None,
+    seed: Annotated[int, typer.Option(help="Of intervals, tests, folds and drawing.")] = 7,
+) -> None:
+    """Measure a release: through the engines that serve it, or through a running gateway."""
+    from pipeline.evaluation.command import Where, run_evaluation, show  # noqa: PLC0415 - as with build
+    from pipeline.evaluation.evaluation import How  # noqa: PLC0415
+
+    where = Where(source, data, protocol, examples, people)
+    how = How(limit=limit, threshold=threshold, folds=folds, gateway=gateway, seed=seed)
+    found = run_evaluation(release, where, how, out, json, ProgressReport(console))
+    show(found, console)
+    for file in (out, json):
+        if file is not None:
+            console.print(f"Written: {file}")
+
+
 @app.command()
 def releases(
     store: Annotated[Path, typer.Argument(help="Release store.")],

@@ -7,11 +7,35 @@ from typing import Final
 
 from common.errors import NotFound
 from pipeline.dataset import BadDataset, Dataset
-from pipeline.prepare import complete_journey, online_retail, table
+from pipeline.prepare import (
+    amazon_office,
+    amazon_reviews,
+    complete_journey,
+    esci,
+    home_depot,
+    movielens,
+    online_retail,
+    retailrocket,
+    table,
+    wands,
+)
 from pipeline.prepare.source import Progress, Source
 
 SOURCES: Final[dict[str, Source]] = {
-    source.name: source for source in (complete_journey.SOURCE, online_retail.SOURCE, table.SOURCE)
+    source.name: source
+    for source in (
+        amazon_office.SOURCE,
+        amazon_reviews.SOURCE_2018,
+        amazon_reviews.SOURCE_2023,
+        complete_journey.SOURCE,
+        esci.SOURCE,
+        home_depot.SOURCE,
+        movielens.SOURCE,
+        online_retail.SOURCE,
+        retailrocket.SOURCE,
+        table.SOURCE,
+        wands.SOURCE,
+    )
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from pipeline.data_report import Dropped, TableReport
-from pipeline.tables import BadDataset
+from pipeline.tables import EVENTS, BadDataset
 
 
 class Cleaning:
@@ -42,3 +42,27 @@ def refuse_empty(cleaning: Cleaning, what: str) -> None:
         return
     reason = max(report.dropped.values(), key=lambda dropped: dropped.rows)
     raise BadDataset(f"{what}: all {report.rows_in:,} rows were left out, {reason.rows:,} of them since: {reason.why}")
+
+
+def clean_judgements(frame: pl.DataFrame, items: pl.DataFrame) -> Cleaning:
+    """Leave out judgements that are incomplete, below zero, of unknown items, or that stand there already."""
+    judgements = Cleaning(frame)
+    missing = pl.any_horizontal(pl.col("query", "item_id", "relevance").is_null())
+    judgements.drop("incomplete", "Query, item or relevance is missing.", missing)
+    judgements.drop("impossible_relevance", "The relevance is below zero.", pl.col("relevance") < 0)
+    judgements.drop(
+        "unknown_item", "The item is not among the items.", ~pl.col("item_id").is_in(items["item_id"].implode())
+    )
+    again = ~pl.struct("query", "item_id").is_first_distinct()
+    judgements.drop("repeated", "This item was judged for this query before; the first judgement stays.", again)
+    return judgements
+
+
+def no_events() -> pl.DataFrame:
+    """Return the events of a source that has none."""
+    return pl.DataFrame(schema={**EVENTS.needed, "timestamp": EVENTS.optional["timestamp"]})
+
+
+def no_events_report() -> TableReport:
+    """Return the report of :func:`no_events`."""
+    return TableReport(rows_in=0, rows_out=0)

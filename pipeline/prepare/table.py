@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.data_report import DataReport
 from pipeline.dataset import Dataset
-from pipeline.prepare.cleaning import Cleaning, refuse_empty
+from pipeline.prepare.cleaning import Cleaning, clean_judgements, no_events, refuse_empty
 from pipeline.prepare.source import Progress, Source
 from pipeline.prepare.tabular import SUFFIXES, read_columns, read_table, times_of
 from pipeline.tables import EVENTS, ITEMS, JUDGEMENTS, BadDataset, TableSpec, check_columns
@@ -71,11 +71,11 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     items = _clean_items(_read(root, description.items, ITEMS))
     tables = {"items": items}
     progress("reading events")
-    events = _no_events() if description.events is None else _read(root, description.events, EVENTS)
+    events = no_events() if description.events is None else _read(root, description.events, EVENTS)
     tables["events"] = _clean_events(events, items.frame)
     if description.judgements is not None:
         progress("reading judgements")
-        tables["judgements"] = _clean_judgements(_read(root, description.judgements, JUDGEMENTS), items.frame)
+        tables["judgements"] = clean_judgements(_read(root, description.judgements, JUDGEMENTS), items.frame)
     for name, table in tables.items():
         refuse_empty(table, f"{data}: {name}")
     report = DataReport(
@@ -180,21 +180,6 @@ def _clean_events(frame: pl.DataFrame, items: pl.DataFrame) -> Cleaning:
         "repeated_row", "An event equal in every column came before.", ~pl.struct(frame.columns).is_first_distinct()
     )
     return events
-
-
-def _clean_judgements(frame: pl.DataFrame, items: pl.DataFrame) -> Cleaning:
-    judgements = Cleaning(frame)
-    missing = pl.any_horizontal(pl.col("query", "item_id", "relevance").is_null())
-    judgements.drop("incomplete", "Query, item or relevance is missing.", missing)
-    judgements.drop("impossible_relevance", "The relevance is below zero.", pl.col("relevance") < 0)
-    judgements.drop(
-        "unknown_item", "The item is not among the items.", ~pl.col("item_id").is_in(items["item_id"].implode())
-    )
-    return judgements
-
-
-def _no_events() -> pl.DataFrame:
-    return pl.DataFrame(schema={**EVENTS.needed, "timestamp": EVENTS.optional["timestamp"]})
 
 
 SOURCE: Final = Source(

@@ -26,18 +26,19 @@ _LOCAL_FORMATS: Final = ("%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M", "%d.%m.%Y %H:%M")
 _EPOCH_MS_FROM: Final = 100_000_000_000  # as seconds, this would be the year 5138
 
 
-def read_table(file: Path, columns: Mapping[str, str], *, infer: bool = True) -> pl.DataFrame:
+def read_table(file: Path, columns: Mapping[str, str], *, infer: bool = True, separator: str = ",") -> pl.DataFrame:
     """Read the columns of a table.
 
     Args:
         file: A file whose suffix, one of SUFFIXES, says what it is.
         columns: For each column wanted its name in the file.
         infer: Whether a CSV file's numbers and dates are recognised; without, its cells stay text.
+        separator: What parts a CSV file's cells.
 
     Raises:
         BadDataset: No such file, an unknown suffix, unreadable content, or a column is missing.
     """
-    frame = _read(file, infer=infer)
+    frame = _read(file, infer=infer, separator=separator)
     check_columns(frame, set(columns.values()), str(file))
     return frame.select(pl.col(theirs).alias(ours) for ours, theirs in columns.items())
 
@@ -58,7 +59,7 @@ def only_table(path: Path) -> Path:
     return found[0]
 
 
-def _read(file: Path, *, infer: bool) -> pl.DataFrame:
+def _read(file: Path, *, infer: bool, separator: str = ",") -> pl.DataFrame:
     if not file.is_file():
         raise BadDataset(f"{file} does not exist or is no file; name the file that holds the table")
     try:
@@ -66,7 +67,7 @@ def _read(file: Path, *, infer: bool) -> pl.DataFrame:
             case ".parquet":
                 return pl.read_parquet(file)
             case ".csv":
-                return _read_csv(file, infer=infer)
+                return _read_csv(file, infer=infer, separator=separator)
             case ".jsonl" | ".ndjson":
                 return pl.read_ndjson(file, infer_schema_length=None)
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -74,11 +75,13 @@ def _read(file: Path, *, infer: bool) -> pl.DataFrame:
     raise BadDataset(f"{file} is of an unknown kind; its suffix must be one of {', '.join(SUFFIXES)}")
 
 
-def _read_csv(file: Path, *, infer: bool) -> pl.DataFrame:
+def _read_csv(file: Path, *, infer: bool, separator: str) -> pl.DataFrame:
     # Old exports are in Latin-1: what is not UTF-8 becomes a replacement character rather than an error.
     if infer:
-        return pl.read_csv(file, infer_schema_length=None, try_parse_dates=True, encoding="utf8-lossy")
-    return pl.read_csv(file, infer_schema=False, encoding="utf8-lossy")
+        return pl.read_csv(
+            file, infer_schema_length=None, try_parse_dates=True, encoding="utf8-lossy", separator=separator
+        )
+    return pl.read_csv(file, infer_schema=False, encoding="utf8-lossy", separator=separator)
 
 
 def times_of(column: pl.Series) -> pl.Series:

@@ -53,16 +53,16 @@ def learn_source_weights(drawn: Iterable[Labelled], sources: Sequence[str]) -> d
     """Fit the first stage's weights for each situation that occurs, by the sources' names."""
     by_situation: dict[str, list[Labelled]] = defaultdict(list)
     for example in drawn:
-        by_situation[_situation(example.person)].append(example)
+        by_situation[situation(example.person)].append(example)
     weights = {}
-    for situation, examples in by_situation.items():
+    for known, examples in by_situation.items():
         scores = [_source_scores(example.candidates, sources) for example in examples]
         fitted = fit_source_weights(
             np.concatenate([normalised(part).astype(np.float32) for part in scores]),
             np.concatenate([example.labels for example in examples]),
             np.array([len(example.labels) for example in examples]),
         )
-        weights[situation] = {name: round(float(weight), 4) for name, weight in zip(sources, fitted, strict=True)}
+        weights[known] = {name: round(float(weight), 4) for name, weight in zip(sources, fitted, strict=True)}
     return weights
 
 
@@ -81,7 +81,8 @@ def _labelled(first_stage: FirstStage, request: ShopRequest, answer: Candidates)
     )
 
 
-def _situation(person: PersonRows) -> str:
+def situation(person: PersonRows) -> str:
+    """Return what is known of a person, in the first stage's words."""
     if person.query:
         return "both" if len(person.history) else "query"
     return "history" if len(person.history) else "none"

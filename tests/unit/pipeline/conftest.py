@@ -49,13 +49,23 @@ def make_dataset(items: pl.DataFrame, events: pl.DataFrame) -> Callable[..., Dat
 
 
 @pytest.fixture(scope="session")
-def real_online_retail() -> Path:
-    """Return the raw UCI file; skips where this machine does not have it."""
+def real_data() -> Callable[[str], Path]:
+    """Return a finder of real data by its path below the shared folder, which skips where this machine lacks it."""
     shared = os.environ.get("SHORTLIST_DATA") or Path(__file__).resolve().parents[4] / "shared/data"
-    file = Path(shared) / "online-retail/online_retail.parquet"
-    if not file.is_file():
-        pytest.skip(f"{file} is not on this machine; SHORTLIST_DATA may name another folder")
-    return file
+
+    def find(name: str) -> Path:
+        found = Path(shared) / name
+        if not found.exists():
+            pytest.skip(f"{found} is not on this machine; SHORTLIST_DATA may name another folder")
+        return found
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def real_online_retail(real_data: Callable[[str], Path]) -> Path:
+    """Return the raw UCI file; skips where this machine does not have it."""
+    return real_data("online-retail/online_retail.parquet")
 
 
 @pytest.fixture(scope="session")

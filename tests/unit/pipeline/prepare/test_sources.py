@@ -14,7 +14,7 @@ from pipeline.prepare import SOURCES, prepare
 def test_an_unknown_source_is_answered_with_the_known_ones():
     """The message lists the names one may use."""
     with pytest.raises(
-        NotFound, match=r"no source 'netflix'; the known ones are complete-journey, online-retail, table"
+        NotFound, match=r"no source 'netflix'; the known ones are amazon-2018, .*complete-journey, .*table, wands"
     ):
         prepare("netflix")
 

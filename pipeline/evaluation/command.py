@@ -1,0 +1,111 @@
+"""The command `evaluate`: finds release and data, asks, measures, and writes report and figures."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from common.errors import InvalidRequest
+from common.release import Release, open_release
+from pipeline.dataset import Dataset
+from pipeline.evaluation.evaluation import How, evaluate_release
+from pipeline.evaluation.questions import Questions, given_questions, make_questions
+from pipeline.evaluation.report import render_report
+from pipeline.evaluation.result import Estimate, Evaluation
+from pipeline.prepare import prepare
+from pipeline.progress import ProgressReport
+
+_SHOWN = ("ndcg@10", "hr@10", "recall@100", "tail share@10")
+
+
+@dataclass(frozen=True)
+class Where:
+    """What the questions are made of.
+
+    Attributes:
+        source: Kind of raw data; empty for a prepared dataset.
+        data: Raw data, or the dataset's folder.
+        protocol: How the questions are made.
+        examples: A file of questions, in place of data and protocol.
+        people: How many people or queries to ask for at most.
+    """
+
+    source: str = ""
+    data: Path | None = None
+    protocol: str = "temporal"
+    examples: Path | None = None
+    people: int | None = None
+
+
+def run_evaluation(
+    store: str, where: Where, how: How, out: Path | None, json: Path | None, report: ProgressReport
+) -> Evaluation:
+    """Evaluate the release in ``store`` and write what was asked for.
+
+    Args:
+        store: A release or a store.
+        where: What the questions are made of.
+        how: How to evaluate.
+        out: The HTML report's file, None for none.
+        json: The figures' file, None for none.
+        report: Told of each step.
+
+    Raises:
+        BadRelease, BadDataset, InvalidRequest, NotReady: As their parts do.
+    """
+    release = open_release(store)
+    questions = _questions(release, where, how.seed, report)
+    found = evaluate_release(release, questions, how, report)
+    if json is not None:
+        json.parent.mkdir(parents=True, exist_ok=True)
+        json.write_text(found.model_dump_json(indent=1) + "\n")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(render_report(found))
+    return found
+
+
+def show(found: Evaluation, console: Console) -> None:
+    """Print the main figures."""
+    table = Table(
+        title=f"Release {found.release_id}: {found.description}",
+        caption="mean [95 % bootstrap interval]; differences are paired, p by sign flips",
+    )
+    for column in ("", *_SHOWN, "coverage@10", "median ms"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, mode in found.modes.items():
+        figures = [_text(mode.measures[measure]) for measure in _SHOWN]
+        table.add_row(name, *figures, f"{mode.coverage:.3f}", f"{mode.latency['total'].p50:.1f}")
+    console.print(table)
+    for note in found.notes:
+        console.print(f"[dim]{note}[/]")
+
+
+def _questions(release: Release, where: Where, seed: int, report: ProgressReport) -> Questions:
+    if where.examples is not None:
+        return given_questions(where.examples, where.people, seed)
+    dataset = _dataset(where, report)
+    settings = release.manifest.settings
+    questions = make_questions(dataset, settings, where.protocol, people=where.people, seed=seed)
+    if dataset.fingerprint() == release.manifest.data.fingerprint:
+        return questions
+    note = "The release was built from other data: whether it has seen the answers can't be told."
+    return dataclasses.replace(questions, notes=[*questions.notes, note])
+
+
+def _dataset(where: Where, report: ProgressReport) -> Dataset:
+    if where.source:
+        with report.step(f"Preparing {where.source}"):
+            return prepare(where.source, where.data)
+    if where.data is None:
+        raise InvalidRequest("name what to measure on: --source and --data, --data with a dataset, or --examples")
+    with report.step("Reading the dataset"):
+        return Dataset.load(where.data)
+
+
+def _text(estimate: Estimate) -> str:
+    return f"{estimate.mean:.4f} [{estimate.low:.3f}, {estimate.high:.3f}]"

@@ -1,0 +1,187 @@
+"""From a release and questions to an evaluation."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from common.release import Release
+from pipeline.evaluation.answers import MODES, Answer
+from pipeline.evaluation.engines import Engines, engines
+from pipeline.evaluation.facts import BANDS, CatalogueFacts
+from pipeline.evaluation.folds import cross_validate
+from pipeline.evaluation.gateway import Gateway
+from pipeline.evaluation.measures import K, concentration, exposure, gini, measure
+from pipeline.evaluation.probabilities import assess, outcomes
+from pipeline.evaluation.questions import Questions
+from pipeline.evaluation.result import Cost, Difference, Estimate, Evaluation, Folds, Latency, Mode, SourceShare
+from pipeline.evaluation.slices import slices_of
+from pipeline.evaluation.sources import source_shares
+from pipeline.metrics import Scores
+from pipeline.progress import ProgressReport
+
+_MB: Final = 1_000_000
+
+
+@dataclass(frozen=True)
+class How:
+    """How a release is evaluated.
+
+    Attributes:
+        limit: How many items each answer has.
+        threshold: From which probability on a candidate is said to be wanted.
+        folds: Folds of the cross-validation; 0 for none.
+        gateway: Address of a gateway to ask; empty for the engines in this process.
+        seed: Of intervals, tests and folds.
+    """
+
+    limit: int = 100
+    threshold: float = 0.5
+    folds: int = 0
+    gateway: str = ""
+    seed: int = 7
+
+
+def evaluate_release(release: Release, questions: Questions, how: How, report: ProgressReport) -> Evaluation:
+    """Ask a release every question in every mode, and measure.
+
+    Args:
+        release: The release; with a gateway, the one that it serves.
+        questions: The questions.
+        how: The settings.
+        report: Told of each step.
+
+    Raises:
+        InvalidRequest: The gateway serves another release, or the folds can't be made.
+        NotReady: The gateway does not answer.
+        BadRelease: The engines can't serve the release.
+    """
+    if how.gateway:
+        answering = Gateway(how.gateway, release.id)
+        return _Measuring(release, questions, how, report).result(_asked(answering, questions, how, report), None, None)
+    with engines(release) as local:
+        answers = _asked(local, questions, how, report)
+        shares = _shares(local, questions, answers[MODES[1]], how, report)
+        folds = _folds(local, questions, how, report)
+        return _Measuring(release, questions, how, report).result(answers, shares, folds)
+
+
+def _asked(
+    answering: Engines | Gateway, questions: Questions, how: How, report: ProgressReport
+) -> dict[str, dict[str, Answer]]:
+    everyone = [*questions.asked, *questions.new_people]
+    answers = {}
+    for mode in MODES:
+        with report.step(f"Asking for {len(everyone):,}: {mode}", len(everyone)) as step:
+            answers[mode] = answering.ask(everyone, mode, how.limit, step)
+    return answers
+
+
+def _shares(
+    local: Engines, questions: Questions, first: Mapping[str, Answer], how: How, report: ProgressReport
+) -> dict[str, SourceShare]:
+    total = 2 * len(local.first.sources) * len(questions.asked)
+    with report.step("Asking with each source alone, and without it", total) as step:
+        return source_shares(local, questions.asked, first, how.limit, how.seed, step)
+
+
+def _folds(local: Engines, questions: Questions, how: How, report: ProgressReport) -> Folds | None:
+    if not how.folds:
+        return None
+    with report.step(f"Cross-validating in {how.folds} folds", len(questions.asked)) as step:
+        return cross_validate(local, questions.asked, how.folds, how.seed, step)
+
+
+class _Measuring:
+    """Turns answers into figures."""
+
+    def __init__(self, release: Release, questions: Questions, how: How, report: ProgressReport) -> None:
+        self._release = release
+        self._questions = questions
+        self._how = how
+        self._report = report
+        self._facts = CatalogueFacts.load(release)
+
+    def result(
+        self,
+        answers: Mapping[str, Mapping[str, Answer]],
+        shares: dict[str, SourceShare] | None,
+        folds: Folds | None,
+    ) -> Evaluation:
+        """Measure answers by mode and question."""
+        questions, manifest = self._questions, self._release.manifest
+        with self._report.step("Measuring"):
+            modes = self._modes(answers)
+            slices = slices_of(questions, answers, self._facts, self._how.seed)
+        return Evaluation(
+            release_id=manifest.release_id,
+            source=manifest.data.source,
+            licence=manifest.data.licence,
+            protocol=questions.protocol,
+            description=questions.description,
+            asked=f"the gateway at {self._how.gateway}" if self._how.gateway else "the serving engines in process",
+            questions=len(questions.asked),
+            items=len(self._facts),
+            limit=self._how.limit,
+            seed=self._how.seed,
+            notes=list(questions.notes),
+            modes=modes,
+            sales=concentration(self._facts.popularity.astype(np.int64), self._facts.popularity),
+            slices=slices,
+            sources=shares,
+            folds=folds,
+            cost=self._cost(),
+        )
+
+    def _modes(self, answers: Mapping[str, Mapping[str, Answer]]) -> dict[str, Mode]:
+        modes: dict[str, Mode] = {}
+        scores: dict[str, dict[str, Scores]] = {}
+        for name, given in answers.items():
+            own = {question.key: given[question.key] for question in self._questions.asked}
+            scores[name] = measure(self._questions.asked, own, self._facts, judged=self._questions.judged)
+            modes[name] = self._mode(name, own, scores)
+        return modes
+
+    def _mode(self, name: str, answers: Mapping[str, Answer], scores: Mapping[str, dict[str, Scores]]) -> Mode:
+        seed = self._how.seed
+        own = scores[name]
+        shown = exposure(answers, self._facts, K)
+        total = max(int(shown.sum()), 1)
+        probability, wanted = outcomes(self._questions.asked, answers, judged=self._questions.judged)
+        return Mode(
+            measures={kind: Estimate.of(values, seed) for kind, values in own.items()},
+            over={
+                other: {kind: Difference.between(own[kind], values[kind], seed) for kind in own}
+                for other, values in scores.items()
+                if other != name
+            },
+            coverage=float((shown > 0).mean()),
+            gini=gini(shown),
+            shares={band: float(shown[self._facts.band == n].sum() / total) for n, band in enumerate(BANDS)},
+            concentration=concentration(shown, self._facts.popularity),
+            latency=_latency(answers),
+            degraded=sum(answer.degraded for answer in answers.values()),
+            probabilities=assess(probability, wanted, self._how.threshold),
+        )
+
+    def _cost(self) -> Cost:
+        manifest = self._release.manifest
+        peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes on Linux
+        return Cost(
+            release_mb=sum(entry.bytes for entry in manifest.files.values()) / _MB,
+            memory_mb=None if self._how.gateway else peak_kb / 1_000,
+            build_s=manifest.metrics.get("build_seconds", {}),
+        )
+
+
+def _latency(answers: Mapping[str, Answer]) -> dict[str, Latency]:
+    stages = dict.fromkeys(stage for answer in answers.values() for stage in answer.ms)
+    found = {}
+    for stage in stages:
+        values = [answer.ms[stage] for answer in answers.values() if stage in answer.ms]
+        found[stage] = Latency(p50=float(np.median(values)), p95=float(np.quantile(values, 0.95)))
+    return found

@@ -1,0 +1,302 @@
+"""The evaluation as one HTML page that needs nothing else: no network, no script, drawings inline."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Final
+
+from pipeline.evaluation import charts
+from pipeline.evaluation.answers import BOTH, FIRST
+from pipeline.evaluation.charts import Row
+from pipeline.evaluation.measures import MEASURES
+from pipeline.evaluation.page import KIND, card, compared, estimated, key, p_value, panel, panels, section, table
+from pipeline.evaluation.result import Evaluation, Mode, Slice
+
+_STYLE: Final = Path(__file__).with_name("report.css")
+_PLOTTED: Final = ("ndcg@10", "hr@10", "recall@100", "map@100")
+_TERMS: Final = {
+    "NDCG, HR, recall, precision, MAP, MRR": "as trec_eval defines them; what the catalogue lacks counts as missed",
+    "F1": "harmonic mean of precision and recall in the first ten, mean over questions",
+    "AUC": "share of pairs (wanted, other item) in the right order, over the catalogue; what is not shown ties last",
+    "novelty": "mean self-information of the first ten, in bits: -log2 of an item's share of purchases",
+    "diversity": "one minus the mean cosine between the texts of the first ten",
+    "coverage, Gini": "share of the catalogue shown in some first ten; concentration of that exposure, 0 to 1",
+    "interval, p": "95 % percentile bootstrap over questions; paired sign-flip randomisation test, two-sided",
+}
+_BAND_KINDS: Final = ("head", "middle", "tail")
+
+
+def render_report(found: Evaluation) -> str:
+    """Return the page of an evaluation."""
+    parts = [
+        _top(found),
+        _quality(found),
+        _cost(found),
+        _probabilities(found),
+        _tail(found),
+        _sources(found),
+        _slices(found),
+        _folds(found),
+        _terms(found),
+    ]
+    title = escape(f"Release {found.release_id}: evaluation")
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{_STYLE.read_text()}</style></head><body><main>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def _top(found: Evaluation) -> str:
+    lead = (
+        f"Asked: {found.asked}, {found.questions:,} questions over {found.items:,} items of {found.source}: "
+        f"{found.description}."
+    )
+    mode = found.modes[BOTH]
+    cards = [_headline(mode, "ndcg@10"), _headline(mode, "hr@10"), _headline(mode, "recall@100")]
+    cards.append(card(f"{mode.coverage:.1%}", "of the catalogue", "in somebody's first ten"))
+    if mode.probabilities is not None:
+        error = f"{mode.probabilities.expected_calibration_error:.4f}"
+        cards.append(card(error, "calibration error", f"base rate {mode.probabilities.base_rate:.4f}"))
+    cards.append(card(f"{mode.latency['total'].p50:.0f} ms", "median", f"95 %: {mode.latency['total'].p95:.0f} ms"))
+    return (
+        f"<h1>Release {escape(found.release_id)}</h1>"
+        f'<p class="verdict">{escape(_verdict(found))}</p><p class="lead">{escape(lead)}</p>'
+        f'<div class="cards">{"".join(cards)}</div>'
+    )
+
+
+def _headline(mode: Mode, measure: str) -> str:
+    value = mode.measures[measure]
+    return card(f"{value.mean:.3f}", _name(measure), f"{value.low:.3f} to {value.high:.3f}")
+
+
+def _verdict(found: Evaluation) -> str:
+    gain = found.modes[BOTH].over[FIRST]["ndcg@10"]
+    both, first = (found.modes[name].measures["ndcg@10"].mean for name in (BOTH, FIRST))
+    if gain.low > 0:
+        said = "Two stages beat the first stage alone"
+    elif gain.high < 0:
+        said = "Two stages do worse than the first stage alone"
+    else:
+        said = "Two stages and the first stage alone can't be told apart"
+    return f"{said}: NDCG@10 {both:.3f} against {first:.3f} ({gain.mean:+.3f}, {p_value(gain.p)})."
+
+
+def _quality(found: Evaluation) -> str:
+    plots = []
+    for measure in _PLOTTED:
+        rows = [
+            Row(name, KIND[name], mode.measures[measure], f"{name}, {_name(measure)}")
+            for name, mode in found.modes.items()
+        ]
+        plots.append(panel(_name(measure), charts.intervals(rows, "mean and 95 % interval", width=500)))
+    measures = [*MEASURES, *(name for name in found.modes[BOTH].measures if name not in MEASURES)]
+    figures = [
+        [escape(_name(measure)), *(estimated(mode.measures[measure]) for mode in found.modes.values())]
+        for measure in measures
+    ]
+    counted = [
+        [escape(label), *(f"{getattr(mode, field):.4f}" for mode in found.modes.values())]
+        for label, field in (("coverage@10", "coverage"), ("Gini@10", "gini"))
+    ]
+    gains = [
+        [
+            escape(_name(measure)),
+            *(compared(found.modes[BOTH].over[other][measure]) for other in found.modes if other != BOTH),
+        ]
+        for measure in measures
+    ]
+    return section(
+        "Quality",
+        "Each system answers the same questions. Intervals are bootstrapped over questions; overlapping ones may still "
+        "hide a clear difference, which the paired comparison shows.",
+        panels(*plots),
+        "<h3>Every measure</h3>",
+        table(["", *found.modes], [*figures, *counted]),
+        "<h3>Two stages against the others, paired</h3>",
+        table(["", *(f"over {name}" for name in found.modes if name != BOTH)], gains),
+    )
+
+
+def _cost(found: Evaluation) -> str:
+    points = [
+        (name, KIND[name], mode.latency["total"].p50, mode.measures["ndcg@10"]) for name, mode in found.modes.items()
+    ]
+    stages = list(dict.fromkeys(stage for mode in found.modes.values() for stage in mode.latency))
+    rows = []
+    for name, mode in found.modes.items():
+        cells = [_milliseconds(mode, stage) for stage in stages]
+        rows.append([escape(name), *cells, str(mode.degraded)])
+    memory = "not known: a gateway answered" if found.cost.memory_mb is None else f"{found.cost.memory_mb:,.0f} MB"
+    size = f"Release: {found.cost.release_mb:,.0f} MB. Peak memory of engines and measuring: {memory}."
+    built = sum(found.cost.build_s.values())
+    if built:
+        slowest = sorted(found.cost.build_s.items(), key=lambda step: -step[1])[:3]
+        size += f" Built in {built:,.0f} s, most of it: " + ", ".join(f"{name} {s:,.0f} s" for name, s in slowest) + "."
+    return section(
+        "What it costs",
+        "Median milliseconds of an answer against its quality: up and to the left is better.",
+        panels(
+            panel("NDCG@10 against latency", charts.against(points, "median milliseconds", "NDCG@10")),
+            panel("Milliseconds by stage, median", table(["", *stages, "degraded"], rows), f"<p>{escape(size)}</p>"),
+        ),
+    )
+
+
+def _milliseconds(mode: Mode, stage: str) -> str:
+    if stage not in mode.latency:
+        return "–"
+    return f"{mode.latency[stage].p50:.1f}<small>95 %: {mode.latency[stage].p95:.1f}</small>"
+
+
+def _probabilities(found: Evaluation) -> str:
+    known = found.modes[BOTH].probabilities
+    if known is None:
+        return ""
+    rows = [
+        ["expected calibration error", f"{known.expected_calibration_error:.4f}"],
+        ["Brier score", f"{known.brier:.4f}"],
+        ["AUC over all candidates", f"{known.auc:.4f}"],
+        ["wanted among candidates", f"{known.base_rate:.4f}"],
+        [
+            f"accuracy at {known.threshold:g}",
+            f"{known.accuracy:.4f}<small>always no: {1 - known.base_rate:.4f}</small>",
+        ],
+        [f"precision at {known.threshold:g}", f"{known.precision:.4f}"],
+        [f"recall at {known.threshold:g}", f"{known.recall:.4f}"],
+        [f"F1 at {known.threshold:g}", f"{known.f1:.4f}"],
+    ]
+    return section(
+        "Can the probabilities be trusted?",
+        f"{known.candidates:,} candidates whose outcome is known, in 15 bins of equal numbers. On the dashed line, "
+        "what was promised was kept.",
+        panels(panel("Promised and kept", charts.calibration(known.bins)), table(["", "two stages"], rows)),
+    )
+
+
+def _tail(found: Evaluation) -> str:
+    series = {name: (KIND[name], mode.concentration) for name, mode in found.modes.items()}
+    series["what people buy"] = ("sales", found.sales)
+    bars = {name: mode.shares for name, mode in found.modes.items()}
+    return section(
+        "Reach into the tail",
+        "Head: the tenth of the items that sold most. Tail: items under the median of sales. A curve on the diagonal "
+        "would show every item alike.",
+        panels(
+            panel(
+                "Share of recommendations, by share of items",
+                key({name: kind for name, (kind, _) in series.items()}),
+                charts.curves(series, "items, least popular first", "share of the first ten"),
+            ),
+            panel(
+                "First ten by band",
+                key(dict(zip(_BAND_KINDS, _BAND_KINDS, strict=True))),
+                charts.shares(bars, _BAND_KINDS, width=520),
+            ),
+        ),
+    )
+
+
+def _sources(found: Evaluation) -> str:
+    if found.sources is None:
+        return ""
+    ordered = sorted(found.sources.items(), key=lambda item: -item[1].loss["recall@100"].mean)
+    plots = []
+    for measure in ("recall@100", "ndcg@10"):
+        loss = [Row(name, "both", share.loss[measure], f"lost without {name}") for name, share in ordered]
+        plots.append(
+            panel(
+                f"{_name(measure)} lost without it", charts.intervals(loss, "paired difference", width=500, zero=True)
+            )
+        )
+    rows = [
+        [
+            escape(name),
+            f"{share.hits:.1%}",
+            f"{share.only:.1%}",
+            estimated(share.alone["recall@100"]),
+            estimated(share.alone["ndcg@10"]),
+            compared(share.loss["recall@100"]),
+            compared(share.loss["ndcg@10"]),
+        ]
+        for name, share in ordered
+    ]
+    head = ["", "hits found", "found by it alone", "alone: recall@100", "alone: NDCG@10", "without: recall@100 lost"]
+    return section(
+        "What each source brings",
+        "The first stage with one source taken away, and with one source alone; the weights stay those of the release.",
+        panels(*plots),
+        table([*head, "without: NDCG@10 lost"], rows),
+    )
+
+
+def _slices(found: Evaluation) -> str:
+    if not found.slices:
+        return ""
+    parts = []
+    for kind in dict.fromkeys(part.kind for part in found.slices):
+        members = [part for part in found.slices if part.kind == kind]
+        for measure in ("ndcg@10", "recall@100"):
+            plot = charts.intervals(_sliced(members, measure), "mean and 95 % interval", width=500)
+            parts.append(panel(f"{_name(measure)} by {kind}", plot))
+    return section(
+        "For whom, and for what",
+        "By items and language, only the wanted items of that slice count. Slices with fewer than five questions are "
+        "left out.",
+        key(KIND),
+        panels(*parts),
+    )
+
+
+def _sliced(members: list[Slice], measure: str) -> list[Row]:
+    return [
+        Row(
+            f"{part.name} ({part.questions:,})" if not number else "",
+            KIND[mode],
+            values[measure],
+            f"{part.name}, {mode}",
+        )
+        for part in members
+        for number, (mode, values) in enumerate(part.modes.items())
+    ]
+
+
+def _folds(found: Evaluation) -> str:
+    if found.folds is None:
+        return ""
+    folds = found.folds
+    kinds = dict(zip(folds.what, ("popular", "first", "both"), strict=True))
+    rows = [
+        [
+            f"{escape(name)}<small>learned in each fold: {escape(folds.what[name])}</small>",
+            estimated(folds.overall[name]),
+            compared(folds.over_served[name]) if name in folds.over_served else "–",
+            *(f"{value:.4f}" for value in values),
+        ]
+        for name, values in folds.folds.items()
+    ]
+    count = len(next(iter(folds.folds.values())))
+    head = ["", _name(folds.measure), "over as served", *(f"fold {number + 1}" for number in range(count))]
+    plot = [Row(name, kinds[name], estimate, name) for name, estimate in folds.overall.items()]
+    return section(
+        f"Cross-validation: {count} folds by {folds.by}",
+        "Learned anew in each fold is only what the table says. Encoder, index, behaviour tables and cross-encoder are "
+        "the release's in every fold.",
+        panel(_name(folds.measure), charts.intervals(plot, "mean and 95 % interval")),
+        table(head, rows),
+    )
+
+
+def _terms(found: Evaluation) -> str:
+    listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(meaning)}</dd>" for name, meaning in _TERMS.items())
+    notes = "".join(f"<li>{escape(note)}</li>" for note in found.notes)
+    noted = f"<h3>Notes</h3><ul>{notes}</ul>" if notes else ""
+    footer = f"Protocol {found.protocol}, {found.limit} items an answer, seed {found.seed}. Data: {found.licence}."
+    return f"<section><h2>How to read this</h2>{noted}<dl>{listed}</dl></section><footer>{escape(footer)}</footer>"
+
+
+def _name(measure: str) -> str:
+    kind, _, rest = measure.partition("@")
+    return (kind.upper() if kind in ("ndcg", "hr", "map", "mrr", "auc", "f1") else kind) + ("@" + rest if rest else "")
