@@ -37,7 +37,15 @@ def test_lists_are_joined(parts: object, expected: str | None):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("['A', \"B's\"]", "A B's"), ("[broken", "[broken"), ("['', 'cut', \"o", "cut o"), ("['5' x', 'b']", "5' x b"), ("plain", "plain"), (None, None), ("[]", None)],
+    [
+        ("['A', \"B's\"]", "A B's"),
+        ("[broken", "[broken"),
+        ("['', 'cut', \"o", "cut o"),
+        ("['5' x', 'b']", "5' x b"),
+        ("plain", "plain"),
+        (None, None),
+        ("[]", None),
+    ],
 )
 def test_a_list_as_python_writes_it_is_read(text: str | None, expected: str | None):
     """A written list is joined, and what only looks like one stays as it is."""
