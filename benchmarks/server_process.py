@@ -1,0 +1,91 @@
+"""A server as a process of its own, that a benchmark starts, calls and kills."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from common.channel import open_channel
+from common.errors import NotReady
+
+_SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+
+
+class ServerProcess:
+    """A server on a port of this machine; its log is appended to a file.
+
+    Args:
+        service: Its module below `services`.
+        flags: Its settings, by flag.
+        log: Where its standard error goes.
+        wrapper: A command that runs it, as `nice`.
+    """
+
+    def __init__(self, service: str, flags: dict[str, Any], log: Path, wrapper: tuple[str, ...] = ()) -> None:
+        self.port = free_port()
+        self.channel = open_channel(f"127.0.0.1:{self.port}")
+        given = {"port": self.port, "metrics-port": 0} | flags
+        arguments = [part for name, value in given.items() for part in (f"--{name}", str(value))]
+        self._command = [*wrapper, sys.executable, "-m", f"services.{service}", *arguments]
+        self._log = log
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start the process, without waiting until it serves."""
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"}
+            )
+
+    async def serving(self, timeout_s: float = 120) -> None:
+        """Wait until it serves.
+
+        Raises:
+            NotReady: It ended, or does not serve within ``timeout_s``.
+        """
+        if self._process is None:
+            raise NotReady("the server was not started")
+        ended = asyncio.create_task(self._process.wait())
+        watched = asyncio.create_task(self._watch(timeout_s))
+        await asyncio.wait([ended, watched], return_when=asyncio.FIRST_COMPLETED)
+        if not watched.done():
+            watched.cancel()
+            raise NotReady(f"the server ended with {ended.result()}; {self._log} says why")
+        ended.cancel()
+        if (error := watched.exception()) is not None:
+            raise NotReady(f"the server does not serve after {timeout_s} s; {self._log} says why") from error
+
+    async def kill(self) -> None:
+        """End the process as a power cut would: nothing in it gets a word in."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    async def close(self) -> None:
+        """Kill the process, and close the channel."""
+        await self.kill()
+        await self.channel.close()
+
+    async def _watch(self, timeout_s: float) -> None:
+        health: Any = health_pb2_grpc.HealthStub(self.channel)  # its types know nothing of Watch
+        asked: grpc.aio.UnaryStreamCall[Any, Any] = health.Watch(
+            health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=timeout_s
+        )
+        async for answer in asked:
+            if answer.status == _SERVING:
+                asked.cancel()
+                return
+
+
+def free_port() -> int:
+    """Return a port of this machine that is free now."""
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])
