@@ -7,7 +7,6 @@ import random
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -111,13 +110,22 @@ class _Crash:
             await asyncio.sleep(self.random.uniform(0, np.median(self.course.start_s)))
             await self.server.kill()
             self.course.kills_while_starting += 1
+        if not await self._restart() and not await self._restart():
+            raise NotReady(f"the server can't be started any more: {self.server.last_line()}")
+
+    async def _restart(self) -> bool:
         began = time.monotonic()
         self.course.starts += 1
         await self.server.start()
-        with suppress(NotReady):
+        try:
             await self.server.serving()
-            self.course.serving += 1
+        except NotReady as error:
+            self.console.print(f"[red]after {self.course.kills} kills:[/] {error}", highlight=False)
+            await self.server.kill()
+            return False
+        self.course.serving += 1
         self.course.start_s.append(time.monotonic() - began)
+        return True
 
     async def _hire(self) -> list[ChangeWriter]:
         prices = await prices_of(self.stub, self.items)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +17,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from common.channel import open_channel
 from common.errors import NotReady
 
+# Below what Linux gives to connections (net.ipv4.ip_local_port_range).
+_PORTS: Final = (15_000, 32_000)
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 
 
@@ -57,10 +61,14 @@ class ServerProcess:
         await asyncio.wait([ended, watched], return_when=asyncio.FIRST_COMPLETED)
         if not watched.done():
             watched.cancel()
-            raise NotReady(f"the server ended with {ended.result()}; {self._log} says why")
+            raise NotReady(f"the server ended with {ended.result()}: {self.last_line()}")
         ended.cancel()
         if (error := watched.exception()) is not None:
-            raise NotReady(f"the server does not serve after {timeout_s} s; {self._log} says why") from error
+            raise NotReady(f"the server does not serve after {timeout_s} s: {self.last_line()}") from error
+
+    def last_line(self) -> str:
+        """Return the last line of its log."""
+        return self._log.read_text().rstrip().rpartition("\n")[2]
 
     async def kill(self) -> None:
         """End the process as a power cut would: nothing in it gets a word in."""
@@ -85,7 +93,13 @@ class ServerProcess:
 
 
 def free_port() -> int:
-    """Return a port of this machine that is free now."""
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
+    """Return a port of this machine that is free now, and that no connection is given.
+
+    Trap: a free port of the range that connections are given may connect to itself while its server is down, and is
+    taken when the server comes back.
+    """
+    while True:
+        port = random.randint(*_PORTS)
+        with socket.socket() as trial, suppress(OSError):
+            trial.bind(("127.0.0.1", port))
+            return port
