@@ -19,7 +19,7 @@ from common.errors import NotReady
 
 # Below what Linux gives to connections (net.ipv4.ip_local_port_range).
 _PORTS: Final = (15_000, 32_000)
-_SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+_LOOK_S: Final = 0.02
 
 
 class ServerProcess:
@@ -82,14 +82,19 @@ class ServerProcess:
         await self.channel.close()
 
     async def _watch(self, timeout_s: float) -> None:
-        health: Any = health_pb2_grpc.HealthStub(self.channel)  # its types know nothing of Watch
-        asked: grpc.aio.UnaryStreamCall[Any, Any] = health.Watch(
-            health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=timeout_s
-        )
-        async for answer in asked:
-            if answer.status == _SERVING:
-                asked.cancel()
-                return
+        """Return when the server serves; raises TimeoutError."""
+        async with asyncio.timeout(timeout_s):
+            while not await self._is_serving():  # noqa: ASYNC110 - another process tells nobody
+                await asyncio.sleep(_LOOK_S)
+
+    async def _is_serving(self) -> bool:
+        """Ask once; the channel may still lead to the process that was killed, which counts as not serving."""
+        health: Any = health_pb2_grpc.HealthStub(self.channel)  # whose types are missing
+        try:
+            answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=1)
+        except grpc.aio.AioRpcError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 def free_port() -> int:
