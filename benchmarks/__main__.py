@@ -16,6 +16,7 @@ from common.errors import ShortlistError
 # The module of each benchmark has `run(quick: bool, console: Console) -> Finding`.
 BENCHMARKS: Final = {
     "complete-journey": "popular, first stage and two stages on held-out purchases, through the gateway",
+    "retrieval-crash": "kill -9 of a retrieval server while items are changed: what is lost, what comes back",
 }
 
 

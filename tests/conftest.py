@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 import torch
 from rich.console import Console
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel
 
+from benchmarks import tiny_shop
 from pipeline.build import build
 from pipeline.build_settings import BuildSettings
-from pipeline.data_report import DataReport, TableReport
 from pipeline.dataset import Dataset
 from pipeline.progress import ProgressReport
-from pipeline.train.cross_encoder import CrossEncoderTraining
-
-SHELVES = {
-    "dairy": ("milk", "cheese", "butter", "yogurt"),
-    "bakery": ("bread", "bagel", "muffin", "roll"),
-    "fruit": ("apple", "banana", "grape", "pear"),
-    "household": ("soap", "towel", "candle", "sponge"),
-}
-KINDS = ("red", "white", "fresh", "large", "small")
-BRANDS = ("acme", "acme", "orchard")  # two of three products share a text
-USERS = 60
-DAYS = 120
 
 torch.set_num_threads(1)  # tiny models lose more by waiting for a second core than they gain
 
@@ -37,97 +21,31 @@ torch.set_num_threads(1)  # tiny models lose more by waiting for a second core t
 @pytest.fixture(scope="session")
 def tiny_items() -> pl.DataFrame:
     """Return 240 items: three products of each kind, two of which share a text."""
-    rows = [
-        {
-            "item_id": f"{shelf}-{word}-{kind}-{number}",
-            "title": f"{kind} {word}",
-            "category": shelf,
-            "brand": BRANDS[number],
-            "price": None if number == 2 and kind == "red" else 1.0 + number + len(word),
-            "department": "food" if shelf != "household" else "home",
-        }
-        for shelf, words in SHELVES.items()
-        for word in words
-        for kind in KINDS
-        for number in range(len(BRANDS))
-    ]
-    return pl.DataFrame(rows)
+    return tiny_shop.tiny_items()
 
 
 @pytest.fixture(scope="session")
 def tiny_events(tiny_items: pl.DataFrame) -> pl.DataFrame:
     """Return purchases of 60 people, each of whom keeps to one shelf and buys a few things again and again."""
-    generator = np.random.default_rng(7)
-    start = datetime(2026, 1, 1)  # noqa: DTZ001 - shops' files carry no zone
-    shelves = {name: tiny_items.filter(pl.col("category") == name)["item_id"].to_list() for name in SHELVES}
-    rows = []
-    for user in range(USERS):
-        shelf = shelves[list(SHELVES)[user % len(SHELVES)]]
-        favourites = generator.choice(shelf, 6, replace=False)
-        for day in sorted(generator.choice(DAYS, 24, replace=False)):
-            basket = f"b{user}-{day}"
-            chosen = set(generator.choice(favourites, 2)) | {generator.choice(shelf)}
-            rows += [
-                {
-                    "event_id": f"{basket}-{item_id}",
-                    "user_id": f"u{user}",
-                    "item_id": str(item_id),
-                    "event": "purchase",
-                    "timestamp": start + timedelta(days=int(day), minutes=user),
-                    "session_id": basket,
-                    "quantity": 1.0,
-                }
-                for item_id in sorted(chosen)
-            ]
-    return pl.DataFrame(rows)
+    return tiny_shop.tiny_events(tiny_items)
 
 
 @pytest.fixture(scope="session")
 def tiny_base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a BERT of two layers, 32 wide, with seeded random weights, and its tokenizer."""
-    folder = tmp_path_factory.mktemp("base-model")
-    tokenizer = _tokenizer()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    torch.manual_seed(5)
-    config = BertConfig(
-        vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=128,
-    )
-    BertModel(config).save_pretrained(folder)
-    return folder
+    return tiny_shop.tiny_base_model(tmp_path_factory.mktemp("base-model"))
 
 
 @pytest.fixture(scope="session")
 def tiny_settings(tiny_base_model: Path) -> BuildSettings:
     """Return settings that build a release of the tiny shop in a few seconds."""
-    return BuildSettings(
-        base_model=str(tiny_base_model),
-        window_days=10,
-        min_buyers=1,
-        candidates=30,
-        read=10,
-        training_requests=60,
-        read_requests=20,
-        valid_people=12,
-        test_people=12,
-        list_size=6,
-        lists=16,
-        cross_encoder=CrossEncoderTraining(layers=2),
-    )
+    return tiny_shop.tiny_settings(tiny_base_model)
 
 
 @pytest.fixture(scope="session")
 def tiny_dataset(tiny_items: pl.DataFrame, tiny_events: pl.DataFrame) -> Dataset:
     """Return the tiny shop as a dataset."""
-    tables = {
-        name: TableReport(rows_in=frame.height, rows_out=frame.height)
-        for name, frame in (("items", tiny_items), ("events", tiny_events))
-    }
-    return Dataset(tiny_items, tiny_events, None, DataReport(source="tiny shop", licence="none", tables=tables))
+    return tiny_shop.tiny_dataset(tiny_items, tiny_events)
 
 
 @pytest.fixture(scope="session")
@@ -136,21 +54,3 @@ def tiny_release(tiny_dataset: Dataset, tiny_settings: BuildSettings, tmp_path_f
     store = tmp_path_factory.mktemp("releases") / "tiny"
     build(tiny_dataset, store, tiny_settings, ProgressReport(Console(quiet=True)))
     return store
-
-
-def _tokenizer() -> Tokenizer:
-    words = [word for shelf, names in SHELVES.items() for word in (shelf, *names)]
-    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
-    pieces = [*letters, *(f"##{letter}" for letter in letters), *"0123456789.,;|-'"]
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *KINDS, *BRANDS, *pieces]
-    ids = {word: number for number, word in enumerate(dict.fromkeys(vocabulary))}
-    tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100))  # noqa: S106
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", ids["[CLS]"]), ("[SEP]", ids["[SEP]"])],
-    )
-    return tokenizer
