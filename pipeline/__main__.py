@@ -13,7 +13,7 @@ from rich.table import Table
 
 from common.errors import ShortlistError
 from common.release import MANIFEST, open_release, read_manifest, set_current
-from pipeline.build_settings import BuildSettings
+from pipeline.build_settings import BuildSettings, Precision
 from pipeline.data_report import render
 from pipeline.dataset import Dataset
 from pipeline.prepare import SOURCES, prepare
@@ -71,6 +71,12 @@ def build_command(
     ] = BuildSettings.min_buyers,
     query_prefix: Annotated[str, typer.Option(help="What the base model wants before queries.")] = "",
     item_prefix: Annotated[str, typer.Option(help="What the base model wants before items.")] = "",
+    precision: Annotated[
+        Precision, typer.Option(help="Of the cross-encoder: int8 is faster, and refused where it ranks worse.")
+    ] = BuildSettings.precision,
+    max_ndcg_loss: Annotated[
+        float, typer.Option(help="The share of NDCG@10 on validation that int8 may cost.")
+    ] = BuildSettings.max_ndcg_loss,
     seed: Annotated[int, typer.Option(help="Of everything drawn.")] = BuildSettings.seed,
 ) -> None:
     """Build a release from raw shop data and publish it."""
@@ -82,6 +88,8 @@ def build_command(
         min_buyers=min_buyers,
         query_prefix=query_prefix,
         item_prefix=item_prefix,
+        precision=precision,
+        max_ndcg_loss=max_ndcg_loss,
         seed=seed,
     )
     report = ProgressReport(console)

@@ -23,6 +23,7 @@ from common.release import CURRENT, DataCard, ModelCard, Release, open_release
 from pipeline.base_model import BaseModel, resolve_base_model
 from pipeline.build_settings import FEATURES, BuildSettings
 from pipeline.catalogue import build_catalogue, plain_tokenizer
+from pipeline.compress import compress
 from pipeline.dataset import Dataset
 from pipeline.export import export_cross_encoder, export_encoder
 from pipeline.index import build_index
@@ -53,6 +54,7 @@ def build(dataset: Dataset, store: Path, settings: BuildSettings, report: Progre
         InvalidRequest: The events leave no room for the windows, or nobody to learn from.
         BadBaseModel: The base model cannot be found.
         ParityError: An exported model computes something else than the trained one.
+        CompressionRefused: The int8 cross-encoder loses more than the settings allow.
     """
     base = resolve_base_model(settings.base_model)
     card = DataCard(
@@ -107,6 +109,8 @@ class _Build:
         self._learn_weights(people)
         train, valid = self._draw_candidates(people)
         self._train_cross_encoder(catalogue, train)
+        if self.settings.precision == "int8":
+            compress(self.staging, catalogue, train, valid, self.settings.max_ndcg_loss, self.report)
         self._fuse(catalogue, train, valid)
 
     def _write_catalogue(self) -> Catalogue:

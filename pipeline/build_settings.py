@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pipeline.train.cross_encoder import CrossEncoderTraining
+
+Precision = Literal["fp32", "int8"]
 
 # Nothing here tells which item it is: what identifies items memorises what sold in the weeks of training.
 FEATURES: Final = (
@@ -45,6 +47,8 @@ class BuildSettings:
         context_tokens: Tokens of the person context.
         item_tokens: Tokens of an item.
         cross_encoder: How it is fine-tuned.
+        precision: Of the cross-encoder as it is served; see `pipeline.compress`.
+        max_ndcg_loss: The share of NDCG@10 on validation that int8 may cost.
         hnsw_m: Links of a vector in the graph.
         ef_construction: Length of the candidate list while the graph is built.
         seed: Of everything drawn.
@@ -69,6 +73,8 @@ class BuildSettings:
     context_tokens: int = 40
     item_tokens: int = 16
     cross_encoder: CrossEncoderTraining = field(default_factory=CrossEncoderTraining)
+    precision: Precision = "fp32"
+    max_ndcg_loss: float = 0.01
     hnsw_m: int = 16
     ef_construction: int = 200
     seed: int = 7

@@ -1,0 +1,105 @@
+"""Judged queries of Home Depot as pairs: 54,667 titles, relevance 0 to 2 by the mean of at least three raters."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from tokenizers import Tokenizer
+
+from common.errors import NotFound
+from common.release import sha256_of
+from pipeline.catalogue import plain_tokenizer
+from services.ranking.pairs import Pairs, PairTemplate, TokenRows
+
+CONTEXT_TOKENS: Final = 32
+ITEM_TOKENS: Final = 48
+_HIGHEST: Final = 2.0
+_TOP: Final = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One query and its judged items.
+
+    Attributes:
+        query: What was searched for.
+        item_ids: The judged items.
+        relevance: From 0 to 1, the judgements' 2; float32[items].
+    """
+
+    query: str
+    item_ids: Sequence[str]
+    relevance: npt.NDArray[np.float32]
+
+
+class HomeDepot:
+    """The data set.
+
+    Args:
+        folder: Where `items.parquet`, `judgements_train.parquet` and `judgements_test.parquet` lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def find(cls) -> HomeDepot:
+        """Find the data below ``SHORTLIST_DATA`` or beside the repository; raises NotFound."""
+        shared = os.environ.get("SHORTLIST_DATA") or _TOP.parent / "shared/data"
+        folder = Path(shared) / "home-depot"
+        if not (folder / "items.parquet").is_file():
+            raise NotFound(f"{folder} holds no items.parquet; let SHORTLIST_DATA name the folder above `home-depot`")
+        return cls(folder)
+
+    @cached_property
+    def items(self) -> pl.DataFrame:
+        """`item_id` and `title`."""
+        return pl.read_parquet(self.folder / "items.parquet")
+
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """Titles by item id."""
+        return dict(self.items.iter_rows())
+
+    def judged(self, part: str) -> list[Judged]:
+        """Return the queries of `train` or `test`, in the order of their names."""
+        frame = pl.read_parquet(self._judgements(part)).sort("query", "item_id")
+        grouped = frame.group_by("query", maintain_order=True).agg("item_id", "relevance")
+        return [
+            Judged(query, item_ids, np.array(relevance, np.float32) / _HIGHEST)
+            for query, item_ids, relevance in grouped.iter_rows()
+        ]
+
+    def fingerprint(self) -> str:
+        """Return a hash over titles and training judgements."""
+        return "-".join(sha256_of(file)[:16] for file in (self.folder / "items.parquet", self._judgements("train")))
+
+    def _judgements(self, part: str) -> Path:
+        return self.folder / f"judgements_{part}.parquet"
+
+
+class PairMaker:
+    """Joins queries and titles in tokens as the ranking service does."""
+
+    def __init__(self, data: HomeDepot, tokenizer: Path) -> None:
+        self._data = data
+        self._tokenizer: Tokenizer = plain_tokenizer(str(tokenizer))
+        self._template = PairTemplate.of(self._tokenizer)
+
+    def pairs(self, query: str, item_ids: Sequence[str]) -> Pairs:
+        """Return a query beside each of the items."""
+        titles = [self._data.titles[item_id] for item_id in item_ids]
+        items = self._rows(titles, ITEM_TOKENS)
+        return self._template.join(self._rows([query], CONTEXT_TOKENS), np.zeros(len(titles), np.int64), items)
+
+    def _rows(self, texts: Sequence[str], longest: int) -> TokenRows:
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return TokenRows.of([encoding.ids[:longest] for encoding in encodings])
