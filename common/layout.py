@@ -22,6 +22,7 @@ VECTOR_OF_ITEM: Final = "index/vector_of_item.npy"
 
 POPULARITY: Final = "behaviour/popularity.npy"
 RETRIEVAL_SETTINGS: Final = "retrieval.json"
+MODEL_CARD: Final = "model_card.md"
 
 
 def graph_file(name: str, part: str) -> str:

@@ -27,6 +27,7 @@ from pipeline.compress import compress
 from pipeline.dataset import Dataset
 from pipeline.export import export_cross_encoder, export_encoder
 from pipeline.index import build_index
+from pipeline.model_card import write_model_card
 from pipeline.progress import ProgressReport
 from pipeline.requests import People, ShopRequest, Windows, draw_people, with_queries
 from pipeline.staging import Staging, aside
@@ -72,6 +73,7 @@ def build(dataset: Dataset, store: Path, settings: BuildSettings, report: Progre
     with aside(store) as folder:
         staging = Staging(folder, card, key, settings.as_json())
         _Build(dataset, base, settings, staging, report).run()
+        staging.metrics["build_seconds"] = {step: round(seconds, 1) for step, seconds in report.seconds.items()}
         return staging.publish(store)
 
 
@@ -234,6 +236,7 @@ class _Build:
                 trained_on=trained,
                 parity_max_abs_error=worst,
             )
+            write_model_card(self.staging, catalogue, valid, fusion.probability(checked.features))
 
     def _write_retrieval(self, weights: dict[str, dict[str, float]]) -> None:
         self.staging.write_json(

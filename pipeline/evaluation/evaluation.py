@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from common.errors import InvalidRequest
 from common.release import Release
 from pipeline.evaluation.answers import MODES, Answer
 from pipeline.evaluation.engines import Engines, engines
@@ -60,6 +61,8 @@ def evaluate_release(release: Release, questions: Questions, how: How, report: P
         NotReady: The gateway does not answer.
         BadRelease: The engines can't serve the release.
     """
+    if how.gateway and how.folds:
+        raise InvalidRequest("folds need the engines, since something is learned in each: leave out --gateway")
     if how.gateway:
         answering = Gateway(how.gateway, release.id)
         return _Measuring(release, questions, how, report).result(_asked(answering, questions, how, report), None, None)

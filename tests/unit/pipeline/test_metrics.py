@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common.errors import InvalidRequest
-from pipeline.metrics import bootstrap_interval, coverage, evaluate, paired_bootstrap
+from pipeline.metrics import bootstrap_interval, coverage, evaluate, paired_bootstrap, paired_p_value
 
 # The relevant items stand at ranks 2 and 4; a third is not found.
 RANKING = {"u": ["x", "a", "y", "b", "z"]}
@@ -125,3 +125,16 @@ def test_unpaired_or_missing_scores_are_refused():
         paired_bootstrap(np.zeros(2), np.zeros(3), seed=1)
     with pytest.raises(InvalidRequest, match="no scores"):
         bootstrap_interval(np.zeros(0), seed=1)
+
+
+def test_p_value_counts_all_flips_of_few_differences():
+    """Of three equal differences, two of the eight ways to flip are as extreme; equal pairs say nothing."""
+    a, b = np.array([1.0, 1.0, 1.0, 0.5]), np.array([0.0, 0.0, 0.0, 0.5])
+    assert paired_p_value(a, b, seed=1) == pytest.approx(2 / 8, abs=0.02)
+    assert paired_p_value(a, a, seed=1) == 1.0
+
+
+def test_p_value_is_small_for_a_steady_gain_and_the_same_for_a_loss():
+    """A gain of everybody is beyond chance, in either direction."""
+    a = np.linspace(0, 1, 40)
+    assert paired_p_value(a + 0.1, a, seed=1) == paired_p_value(a, a + 0.1, seed=1) == pytest.approx(1 / 5_001)
