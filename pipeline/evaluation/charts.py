@@ -12,8 +12,8 @@ from pipeline.evaluation.result import Estimate
 from pipeline.evaluation.svg import Scale, axis_below, axis_left, box, dot, line, path, picture, short, text
 
 _ROW: Final = 24
-_SQUARE: Final = 380
-_ROOT_TICKS: Final = (0.0, 0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+_SQUARE: Final = 420
+_ROOT_TICKS: Final = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 _LABEL: Final = 190
 
 

@@ -31,8 +31,8 @@ from services.retrieval.fusion import normalised
 
 MEASURE: Final = "ndcg@10"
 SERVED: Final = "first stage as served"
-WEIGHTS: Final = "source weights learned anew"
-TREES: Final = "fusion of behaviour learned anew"
+WEIGHTS: Final = "weights learned anew"
+TREES: Final = "trees learned anew"
 _WHAT: Final = {
     SERVED: "nothing: the release's own weights",
     WEIGHTS: "how much each source counts in each situation",

@@ -41,10 +41,15 @@ def key(kinds: Mapping[str, str]) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a framed table; cells are HTML already, the head is text."""
+    """Return a table; cells are HTML already, the head is text."""
     top = "".join(f"<th>{escape(name)}</th>" for name in head)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="panel wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def framed(*parts: str) -> str:
+    """Return parts in a frame of their own."""
+    return f'<div class="panel below">{"".join(parts)}</div>'
 
 
 def estimated(found: Estimate) -> str:

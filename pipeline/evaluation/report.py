@@ -10,7 +10,19 @@ from pipeline.evaluation import charts
 from pipeline.evaluation.answers import BOTH, FIRST
 from pipeline.evaluation.charts import Row
 from pipeline.evaluation.measures import MEASURES
-from pipeline.evaluation.page import KIND, card, compared, estimated, key, p_value, panel, panels, section, table
+from pipeline.evaluation.page import (
+    KIND,
+    card,
+    compared,
+    estimated,
+    framed,
+    key,
+    p_value,
+    panel,
+    panels,
+    section,
+    table,
+)
 from pipeline.evaluation.result import Evaluation, Mode, Slice
 
 _STYLE: Final = Path(__file__).with_name("report.css")
@@ -59,7 +71,8 @@ def _top(found: Evaluation) -> str:
     if mode.probabilities is not None:
         error = f"{mode.probabilities.expected_calibration_error:.4f}"
         cards.append(card(error, "calibration error", f"base rate {mode.probabilities.base_rate:.4f}"))
-    cards.append(card(f"{mode.latency['total'].p50:.0f} ms", "median", f"95 %: {mode.latency['total'].p95:.0f} ms"))
+    latency = mode.latency["total"]
+    cards.append(card(_time(latency.p50), "median answer", f"95 %: {_time(latency.p95)}"))
     return (
         f"<h1>Release {escape(found.release_id)}</h1>"
         f'<p class="verdict">{escape(_verdict(found))}</p><p class="lead">{escape(lead)}</p>'
@@ -70,6 +83,10 @@ def _top(found: Evaluation) -> str:
 def _headline(mode: Mode, measure: str) -> str:
     value = mode.measures[measure]
     return card(f"{value.mean:.3f}", _name(measure), f"{value.low:.3f} to {value.high:.3f}")
+
+
+def _time(ms: float) -> str:
+    return f"{ms:.0f} ms" if ms < 1_000 else f"{ms / 1_000:.1f} s"  # noqa: PLR2004 - a second
 
 
 def _verdict(found: Evaluation) -> str:
@@ -93,30 +110,21 @@ def _quality(found: Evaluation) -> str:
         ]
         plots.append(panel(_name(measure), charts.intervals(rows, "mean and 95 % interval", width=500)))
     measures = [*MEASURES, *(name for name in found.modes[BOTH].measures if name not in MEASURES)]
-    figures = [
-        [escape(_name(measure)), *(estimated(mode.measures[measure]) for mode in found.modes.values())]
-        for measure in measures
-    ]
-    counted = [
-        [escape(label), *(f"{getattr(mode, field):.4f}" for mode in found.modes.values())]
-        for label, field in (("coverage@10", "coverage"), ("Gini@10", "gini"))
-    ]
-    gains = [
+    others = [name for name in found.modes if name != BOTH]
+    rows = [
         [
             escape(_name(measure)),
-            *(compared(found.modes[BOTH].over[other][measure]) for other in found.modes if other != BOTH),
+            *(estimated(mode.measures[measure]) for mode in found.modes.values()),
+            *(compared(found.modes[BOTH].over[other][measure]) for other in others),
         ]
         for measure in measures
     ]
     return section(
         "Quality",
         "Each system answers the same questions. Intervals are bootstrapped over questions; overlapping ones may still "
-        "hide a clear difference, which the paired comparison shows.",
+        "hide a clear difference, which the paired comparison of two stages with the others shows.",
         panels(*plots),
-        "<h3>Every measure</h3>",
-        table(["", *found.modes], [*figures, *counted]),
-        "<h3>Two stages against the others, paired</h3>",
-        table(["", *(f"over {name}" for name in found.modes if name != BOTH)], gains),
+        framed(table(["", *found.modes, *(f"two stages over {name}" for name in others)], rows)),
     )
 
 
@@ -124,7 +132,8 @@ def _cost(found: Evaluation) -> str:
     points = [
         (name, KIND[name], mode.latency["total"].p50, mode.measures["ndcg@10"]) for name, mode in found.modes.items()
     ]
-    stages = list(dict.fromkeys(stage for mode in found.modes.values() for stage in mode.latency))
+    known = {stage for mode in found.modes.values() for stage in mode.latency}
+    stages = [stage for stage in ("retrieval", "ranking", "total") if stage in known]
     rows = []
     for name, mode in found.modes.items():
         cells = [_milliseconds(mode, stage) for stage in stages]
@@ -172,7 +181,10 @@ def _probabilities(found: Evaluation) -> str:
         "Can the probabilities be trusted?",
         f"{known.candidates:,} candidates whose outcome is known, in 15 bins of equal numbers. On the dashed line, "
         "what was promised was kept.",
-        panels(panel("Promised and kept", charts.calibration(known.bins)), table(["", "two stages"], rows)),
+        panels(
+            panel("Promised and kept", charts.calibration(known.bins)),
+            panel("As figures", table(["", "two stages"], rows)),
+        ),
     )
 
 
@@ -194,9 +206,20 @@ def _tail(found: Evaluation) -> str:
                 "First ten by band",
                 key(dict(zip(_BAND_KINDS, _BAND_KINDS, strict=True))),
                 charts.shares(bars, _BAND_KINDS, width=520),
+                table(["", *found.modes], _reach(found)),
             ),
         ),
     )
+
+
+def _reach(found: Evaluation) -> list[list[str]]:
+    modes = found.modes.values()
+    return [
+        ["coverage@10", *(f"{mode.coverage:.2%}" for mode in modes)],
+        ["Gini@10", *(f"{mode.gini:.4f}" for mode in modes)],
+        ["tail share@10", *(f"{mode.shares['tail']:.1%}" for mode in modes)],
+        ["novelty@10, bits", *(f"{mode.measures['novelty@10'].mean:.2f}" for mode in modes)],
+    ]
 
 
 def _sources(found: Evaluation) -> str:
@@ -228,7 +251,7 @@ def _sources(found: Evaluation) -> str:
         "What each source brings",
         "The first stage with one source taken away, and with one source alone; the weights stay those of the release.",
         panels(*plots),
-        table([*head, "without: NDCG@10 lost"], rows),
+        framed(table([*head, "without: NDCG@10 lost"], rows)),
     )
 
 
@@ -285,7 +308,7 @@ def _folds(found: Evaluation) -> str:
         "Learned anew in each fold is only what the table says. Encoder, index, behaviour tables and cross-encoder are "
         "the release's in every fold.",
         panel(_name(folds.measure), charts.intervals(plot, "mean and 95 % interval")),
-        table(head, rows),
+        framed(table(head, rows)),
     )
 
 

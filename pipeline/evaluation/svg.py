@@ -111,4 +111,6 @@ def axis_left(scale: Scale, x: float, right: float, label: str, ticks: Sequence[
 
 def short(value: float) -> str:
     """Return a number as short as it is exact enough to read off a plot."""
-    return f"{value:.3g}" if abs(value) >= 1e-9 else "0"  # noqa: PLR2004 - sums of steps are not quite 0
+    if abs(value) < 1e-9:  # noqa: PLR2004 - sums of steps are not quite 0
+        return "0"
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"  # noqa: PLR2004 - else 1e+03

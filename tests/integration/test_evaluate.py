@@ -75,5 +75,5 @@ def test_folds_cannot_be_made_through_a_gateway(services: LocalServices, release
 
 def test_a_gateway_with_another_release_is_refused(services: LocalServices, questions: Questions):
     """Answers of another release are no figures of this one."""
-    with pytest.raises(InvalidRequest, match="serves release .*, not 000000000000"):
+    with pytest.raises(InvalidRequest, match=r"serves release \w+, not 000000000000"):
         Gateway(services.targets["gateway"], "0" * 12).ask(questions.asked[:1], BOTH, 5, STEP)
