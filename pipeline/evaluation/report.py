@@ -111,7 +111,7 @@ def _quality(found: Evaluation) -> str:
         plots.append(panel(_name(measure), charts.intervals(rows, "mean and 95 % interval", width=500)))
     measures = [*MEASURES, *(name for name in found.modes[BOTH].measures if name not in MEASURES)]
     others = [name for name in found.modes if name != BOTH]
-    rows = [
+    figures = [
         [
             escape(_name(measure)),
             *(estimated(mode.measures[measure]) for mode in found.modes.values()),
@@ -124,7 +124,7 @@ def _quality(found: Evaluation) -> str:
         "Each system answers the same questions. Intervals are bootstrapped over questions; overlapping ones may still "
         "hide a clear difference, which the paired comparison of two stages with the others shows.",
         panels(*plots),
-        framed(table(["", *found.modes, *(f"two stages over {name}" for name in others)], rows)),
+        framed(table(["", *found.modes, *(f"two stages over {name}" for name in others)], figures)),
     )
 
 
