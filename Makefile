@@ -20,7 +20,7 @@ demo: .venv/demo ## Build a release from real purchases, serve it, and show what
 serve: .venv/demo ## Keep retrieval, ranking and gateway running on RELEASE=…
 	$(BIN)/python -m services --release $(RELEASE) --profiles $(LIVE)/profiles.sqlite3 --data-dir $(LIVE)/changes
 
-test: .venv/dev .venv/node ## Run every test
+test: .venv/dev .venv/node .venv/redis ## Run every test
 	$(BIN)/python -m pytest
 
 lint: .venv/dev ## Check style, types, import rules and the contract
@@ -61,4 +61,12 @@ clean: ## Remove what was built; releases and datasets stay
 # The Node client's test skips, with the reason, where there is no Node.
 .venv/node: .venv/python tests/node/package.json
 	@if command -v npm >/dev/null; then npm install --prefix tests/node --no-audit --no-fund --silent; fi
+	@touch $@
+
+# So do the tests with a real Redis where there is none; installing it takes root and apt.
+.venv/redis: .venv/python
+	@if ! command -v redis-server >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server) \
+			>/dev/null 2>&1 || echo "redis-server could not be installed: the tests with Redis will skip"; \
+	fi
 	@touch $@

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +12,7 @@ import torch
 from rich.console import Console
 
 from benchmarks import tiny_shop
+from benchmarks.redis_server import RedisServer, is_installed
 from pipeline.build import build
 from pipeline.build_settings import BuildSettings
 from pipeline.dataset import Dataset
@@ -54,3 +57,21 @@ def tiny_release(tiny_dataset: Dataset, tiny_settings: BuildSettings, tmp_path_f
     store = tmp_path_factory.mktemp("releases") / "tiny"
     build(tiny_dataset, store, tiny_settings, ProgressReport(Console(quiet=True)))
     return store
+
+
+@pytest.fixture(scope="session")
+def _redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    if not is_installed():
+        pytest.skip("redis-server is not installed; make test installs it as root through apt-get")
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def redis(_redis: RedisServer) -> Iterator[RedisServer]:
+    """Return a Redis server with nothing in it; a test that kills it starts it again."""
+    _redis.client.flushall()
+    yield _redis
+    _redis.signal(signal.SIGCONT)

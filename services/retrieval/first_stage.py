@@ -21,6 +21,7 @@ from services.retrieval.fusion import LinearFusion
 from services.retrieval.item_vectors import ItemVectors
 from services.retrieval.items import Item, check_ids, check_items
 from services.retrieval.live_catalogue import Applied, LiveCatalogue
+from services.retrieval.log_feed import LogFeed
 from services.retrieval.nearest_items import NearestItems
 from services.retrieval.parts import Parts
 from services.retrieval.person import Person
@@ -76,7 +77,7 @@ class FirstStage:
         self._options = options or FirstStageOptions()
         self._parts = parts
         self._settings = parts.settings
-        self._feed = feed or ChangeFeed(None)
+        self._feed = feed or LogFeed(None)
         vectors = ItemVectors(parts.vector_of_item, len(parts.vectors), parts.popularity)
         self._nearest = NearestItems(parts.index, parts.vectors, vectors, self._options.neighbours_cached)
         self._vectors = vectors

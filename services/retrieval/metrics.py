@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
@@ -34,9 +35,12 @@ class RetrievalMetrics:
             "ignored_history_items", "Items of histories that the catalogue does not know.", **names
         )
         self._changes = Counter(
-            "changes", "Items changed in the live catalogue, by what became of them.", ["kind"], **names
+            "changes", "Items changed by calls to this server, by what became of them.", ["kind"], **names
         )
         self._items = Gauge("items", "Items of the live catalogue.", **names)
+        self._connected = Gauge(
+            "changes_connected", "Whether the stream of changes can be followed; 0 also without one.", **names
+        )
         self._batches = Histogram(
             "encode_batch_queries", "Queries that one encoder pass embedded.", buckets=_BATCHES, **names
         )
@@ -61,12 +65,15 @@ class RetrievalMetrics:
         """Record one pass of the encoder."""
         self._batches.observe(queries)
 
-    def observe_change(self, applied: Applied, items: int) -> None:
-        """Count a change, after which the catalogue has ``items``."""
+    def observe_change(self, applied: Applied) -> None:
+        """Count a change that this server was asked for."""
         for kind in ("inserted", "replaced", "deleted"):
             self._changes.labels(kind=kind).inc(getattr(applied, kind))
-        self.set_items(items)
 
-    def set_items(self, items: int) -> None:
-        """Tell how many items the live catalogue has."""
-        self._items.set(items)
+    def watch_items(self, items: Callable[[], int]) -> None:
+        """Tell how the items of the live catalogue are counted, whoever changes it."""
+        self._items.set_function(items)
+
+    def set_connected(self, connected: bool) -> None:
+        """Tell whether the stream of changes can be followed."""
+        self._connected.set(connected)

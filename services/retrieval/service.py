@@ -16,6 +16,7 @@ import structlog
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 
+from common.change_stream import StreamAddress
 from common.channel import remaining_s
 from common.errors import InvalidRequest, Overloaded
 from common.filters import MAX_CONDITIONS
@@ -29,8 +30,10 @@ from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.change_feed import ChangeFeed
 from services.retrieval.first_stage import FirstStage, embedded
 from services.retrieval.live_catalogue import Applied
+from services.retrieval.log_feed import LogFeed
 from services.retrieval.messages import read_item, read_request, write_item, write_response
 from services.retrieval.metrics import RetrievalMetrics
+from services.retrieval.redis_feed import RedisFeed
 from services.retrieval.request import MAX_REQUESTS, Request
 from services.retrieval.settings import Settings
 
@@ -171,7 +174,7 @@ class RetrievalService(retrieval_pb2_grpc.RetrievalServiceServicer):
     async def _change(self, stage: FirstStage, change: Callable[[], Applied]) -> Applied:
         """Make a change; once begun it is finished, whether or not its caller still waits."""
         applied = await _on(stage.writer, change)
-        self._metrics.observe_change(applied, stage.view.items)
+        self._metrics.observe_change(applied)
         return applied
 
 
@@ -199,19 +202,24 @@ class RetrievalServer:
             NotReady: The changes can't be read or written.
             BadRelease: The release can't be served.
         """
-        self._feed = await asyncio.to_thread(ChangeFeed, self._settings.data_dir)
+        self._feed = await asyncio.to_thread(self._open_feed)
         await self._live.activate(self._settings.release)
 
     async def stop(self) -> None:
-        """Let go of releases and of the log of changes."""
+        """Let go of releases and of the changes."""
         await self._live.close()
         if self._feed is not None:
             self._feed.close()
 
+    def _open_feed(self) -> ChangeFeed:
+        if self._settings.changes is None:
+            return LogFeed(self._settings.data_dir)
+        return RedisFeed(StreamAddress.parse(self._settings.changes), self._metrics.set_connected)
+
     def _load(self, release: Release) -> Served:
         options = dataclasses.replace(self._settings.first_stage_options(), on_batch=self._metrics.observe_batch)
         stage = FirstStage.load(release, options, self._feed)
-        self._metrics.set_items(stage.view.items)
+        self._metrics.watch_items(lambda: stage.view.items)
         _log.info("first stage loaded", release_id=release.id, provider=stage.provider, changes=stage.replayed)
         return Served(release, stage)
 

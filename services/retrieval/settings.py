@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from common.change_stream import StreamAddress
 from common.config import ServerSettings
 from common.onnx_session import MissingProvider, Provider, SessionOptions
 from services.retrieval.first_stage import FirstStageOptions
@@ -24,7 +25,13 @@ class Settings(ServerSettings):
         "releases", min_length=1, description="Path or URL of a release, or of a store whose current one is meant."
     )
     data_dir: Path | None = Field(
-        None, description="Folder that keeps changes of the catalogue; without one, changes are refused."
+        None, description="Folder that keeps changes of the catalogue, for one server that has no other beside it."
+    )
+    changes: str | None = Field(
+        None,
+        description="Redis stream that carries changes of the catalogue between servers, in place of data_dir: "
+        "redis://host:port/0?stream=NAME, with &wait=N for Redis' replicas that must have a change. "
+        "Without either, changes are refused.",
     )
     ef_search: int = Field(200, ge=1, le=10_000, description="Length of HNSW's candidate list: recall against time.")
     source_depth: int = Field(100, ge=1, le=1_000, description="How many items each source draws at least.")
@@ -42,6 +49,19 @@ class Settings(ServerSettings):
     encoder_threads: int = Field(
         0, ge=0, le=1_024, description="Threads inside one operator of the encoder; 0 for as many as there are cores."
     )
+
+    @field_validator("changes")
+    @classmethod
+    def _check_changes(cls, changes: str | None) -> str | None:
+        if changes is not None:
+            StreamAddress.parse(changes)
+        return changes
+
+    @model_validator(mode="after")
+    def _check_one_feed(self) -> Settings:
+        if self.data_dir is not None and self.changes is not None:
+            raise ValueError("data_dir and changes both keep changes of the catalogue; give one of them")
+        return self
 
     def first_stage_options(self) -> FirstStageOptions:
         """Return how first stages are run."""

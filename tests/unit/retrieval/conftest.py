@@ -17,6 +17,7 @@ from common.text import item_text
 from services.retrieval.change_feed import ChangeFeed
 from services.retrieval.first_stage import FirstStage, FirstStageOptions
 from services.retrieval.hnsw_index import HnswIndex
+from services.retrieval.log_feed import LogFeed
 from services.retrieval.parts import Parts
 from services.retrieval.release_settings import FirstStageSettings
 from services.retrieval.vector_index import Floats
@@ -143,7 +144,7 @@ def live_shop(open_shop: OpenShop, feed: ChangeFeed) -> FirstStage:
 @pytest.fixture
 def feed(tmp_path: Path) -> Iterator[ChangeFeed]:
     """Return a feed of changes with a log of its own."""
-    feed = ChangeFeed(tmp_path / "changes")
+    feed = LogFeed(tmp_path / "changes")
     yield feed
     feed.close()
 

@@ -15,6 +15,7 @@ from services.retrieval.change_feed import ChangeFeed
 from services.retrieval.encoder import TextEncoder
 from services.retrieval.first_stage import FirstStage, FirstStageOptions
 from services.retrieval.items import Item
+from services.retrieval.log_feed import LogFeed
 from services.retrieval.request import Candidates, Request
 
 OpenShop = Callable[..., FirstStage]
@@ -155,7 +156,7 @@ def test_requests_at_the_limits_are_answered(shop: FirstStage):
 
 def test_changes_are_visible_at_once_and_durable(open_shop: OpenShop, tmp_path: Path):
     """A change is seen by the next search, and by a first stage that starts later."""
-    feed = ChangeFeed(tmp_path)
+    feed = LogFeed(tmp_path)
     shop = open_shop(feed)
     assert shop.upsert([Item("oats", "rolled oats"), Item("cheese", "soft cheese", price=8.0)]).inserted == 1
     assert shop.delete(["milk-1", "milk-1", "nothing"]).missing == 1
