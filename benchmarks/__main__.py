@@ -17,6 +17,7 @@ from common.errors import ShortlistError
 BENCHMARKS: Final = {
     "complete-journey": "popular, first stage and two stages on held-out purchases, through the gateway",
     "retrieval-crash": "kill -9 of a retrieval server while items are changed: what is lost, what comes back",
+    "retrieval-replicas": "two retrieval servers and Redis: how soon a change is found on both, and catching up",
 }
 
 

@@ -41,7 +41,9 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0?stream={stream}{options}"
 
     def start(self) -> None:
-        """Start it, with what it kept, and wait until it answers; raises NotReady."""
+        """Start it where it does not run, with what it kept, and wait until it answers; raises NotReady."""
+        if self._process is not None and self._process.poll() is None:
+            return
         if not is_installed():
             raise NotReady(f"{PROGRAM} is not installed; apt-get install redis-server")
         options = {"port": self.port, "bind": "127.0.0.1", "dir": self._folder, "save": ""}

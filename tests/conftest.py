@@ -71,7 +71,8 @@ def _redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def redis(_redis: RedisServer) -> Iterator[RedisServer]:
-    """Return a Redis server with nothing in it; a test that kills it starts it again."""
+    """Return a Redis server with nothing in it; a test may kill it or have it hang."""
     _redis.client.flushall()
     yield _redis
     _redis.signal(signal.SIGCONT)
+    _redis.start()

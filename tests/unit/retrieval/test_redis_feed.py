@@ -160,12 +160,13 @@ def test_without_redis_changes_are_refused(redis: RedisServer, replicas: list[tu
     """While Redis is away changes are refused; once it is back they are made, and both servers have them."""
     (one, here), (_, there) = replicas
     one.commit(priced({"a": 1.0}), here)
+    there.until({"a": 1.0})
     redis.signal(signal.SIGKILL)
     with pytest.raises(NotReady, match=r"feed at 127\.0\.0\.1"):
         one.commit(priced({"b": 2.0}), here)
     with pytest.raises(NotReady, match=r"feed at 127\.0\.0\.1"):
         one.commit(priced({"b": 3.0}), here)
-    there.until({"a": 1.0})
+    assert there.prices == {"a": 1.0}
     redis.start()
     _made(one, here, priced({"c": 4.0}))
     there.until({"a": 1.0, "c": 4.0})
