@@ -49,6 +49,11 @@ class ExactIndex:
             if self._count < rows:
                 np.save(folder / REMOVED, np.flatnonzero(~self._present[:rows]))
 
+    def table(self) -> tuple[Floats, Rows]:
+        """Return every vector, those that can't be found too, shape [rows, dimension], and the labels of these."""
+        with self._lock.read():
+            return self._vectors, np.flatnonzero(~self._present)
+
     @property
     def dimension(self) -> int:
         """How many numbers a vector has."""

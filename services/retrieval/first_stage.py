@@ -40,6 +40,7 @@ class FirstStageOptions:
     Attributes:
         session: How the encoder's ONNX session is made.
         ef_search: Length of HNSW's candidate list.
+        milvus: Where Milvus searches the release's vectors; None searches them here.
         depth: How many items each source draws at least, so that a small limit finds the beginning of what a larger
             one does.
         neighbours_cached: How many history items' neighbours are remembered.
@@ -50,6 +51,7 @@ class FirstStageOptions:
 
     session: SessionOptions = field(default_factory=SessionOptions)
     ef_search: int = 200
+    milvus: str | None = None
     depth: int = 100
     neighbours_cached: int = 20_000
     queries: QueryEncoderOptions = field(default_factory=QueryEncoderOptions)
@@ -103,7 +105,7 @@ class FirstStage:
             BadRelease: A part is missing or the parts do not fit together.
         """
         options = options or FirstStageOptions()
-        stage = cls(Parts.load(release, options.session, options.ef_search), options, feed)
+        stage = cls(Parts.load(release, options.session, options.ef_search, options.milvus), options, feed)
         try:
             stage.retrieve([Request(query="warm up", history_item_ids=stage.view.base.item_ids[:1])])
         except Exception:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.catalogue import Catalogue
-from common.errors import BadRelease
+from common.errors import BadRelease, NotReady
 from common.item_graph import ItemGraph
 from common.layout import CATALOGUE, ENCODER, INDEX, POPULARITY, VECTOR_OF_ITEM, VECTORS
 from common.onnx_session import SessionOptions
@@ -46,15 +46,20 @@ class Parts:
     encoder_id: str
 
     @classmethod
-    def load(cls, release: Release, session: SessionOptions, ef_search: int) -> Parts:
-        """Read a release's parts; raises BadRelease where one is missing or they do not fit together."""
+    def load(cls, release: Release, session: SessionOptions, ef_search: int, milvus: str | None = None) -> Parts:
+        """Read a release's parts, and search its vectors by Milvus where that has an address.
+
+        Raises:
+            BadRelease: A part is missing, or they do not fit together.
+            NotReady: Milvus does not answer.
+        """
         settings = FirstStageSettings.load(release)
         release.file(INDEX)
         parts = cls(
             catalogue=Catalogue.open(release.file(CATALOGUE)),
             vectors=_array(release, VECTORS),
             vector_of_item=_array(release, VECTOR_OF_ITEM).astype(np.int64),
-            index=HnswIndex.load(release.path, ef_search),
+            index=HnswIndex.load(release.path, ef_search) if milvus is None else _milvus(release, ef_search, milvus),
             popularity=_array(release, POPULARITY).astype(np.float32),
             graphs=_graphs(release, settings),
             settings=settings,
@@ -80,6 +85,15 @@ class Parts:
         faults = [what for what, holds in sound.items() if not holds]
         if faults:
             raise BadRelease(f"release {release_id} does not fit together: {'; '.join(faults)}; build it again")
+
+
+def _milvus(release: Release, ef_search: int, address: str) -> VectorIndex:
+    try:
+        from services.retrieval.milvus_index import MilvusIndex, MilvusOptions  # noqa: PLC0415 - an extra of its own
+    except ImportError as error:
+        raise NotReady(f"Milvus needs pymilvus: pip install 'shortlist[milvus]' ({error})") from error
+    options = MilvusOptions(address, f"shortlist_{release.id}", ef_search=ef_search)
+    return MilvusIndex.load(release.path, options)
 
 
 def _array(release: Release, name: str) -> np.ndarray:

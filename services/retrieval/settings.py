@@ -34,6 +34,12 @@ class Settings(ServerSettings):
         "Without either, changes are refused.",
     )
     ef_search: int = Field(200, ge=1, le=10_000, description="Length of HNSW's candidate list: recall against time.")
+    milvus: str | None = Field(
+        None,
+        min_length=1,
+        description="Milvus that searches the release's vectors, http://host:port or a file of the embedded one; "
+        "without one, they are searched in this process.",
+    )
     source_depth: int = Field(100, ge=1, le=1_000, description="How many items each source draws at least.")
     search_threads: int = Field(0, ge=0, le=1_024, description="Threads that search; 0 for as many as there are cores.")
     max_calls: int = Field(
@@ -68,6 +74,7 @@ class Settings(ServerSettings):
         return FirstStageOptions(
             session=SessionOptions(self.provider, self.missing_provider, self.encoder_threads),
             ef_search=self.ef_search,
+            milvus=self.milvus,
             depth=self.source_depth,
             neighbours_cached=self.neighbour_cache,
             queries=QueryEncoderOptions(cached=self.query_cache, batch=self.query_batch),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,42 @@ IMPLEMENTATIONS = {
 }
 
 
-@pytest.fixture(params=sorted(IMPLEMENTATIONS))
-def implementation(request: pytest.FixtureRequest) -> tuple[Make, Load]:
+@pytest.fixture(scope="session")
+def milvus_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the file of the embedded Milvus, which runs as long as one client is open."""
+    pymilvus = pytest.importorskip("pymilvus", reason="pymilvus is not installed; pip install '.[milvus]'")
+    pytest.importorskip("milvus_lite", reason="the embedded Milvus is not installed; pip install milvus-lite")
+    file = str(tmp_path_factory.mktemp("milvus") / "vectors.db")
+    client = pymilvus.MilvusClient(file)
+    yield file
+    client.close()
+
+
+@pytest.fixture(params=[*sorted(IMPLEMENTATIONS), "milvus"])
+def implementation(request: pytest.FixtureRequest) -> Iterator[tuple[Make, Load]]:
     """Return how one implementation is made and loaded."""
-    return IMPLEMENTATIONS[request.param]
+    if request.param != "milvus":
+        yield IMPLEMENTATIONS[request.param]
+        return
+    file = request.getfixturevalue("milvus_file")
+    from services.retrieval.milvus_index import MilvusIndex, MilvusOptions  # noqa: PLC0415 - optional
+
+    opened: list[MilvusIndex] = []
+
+    def options() -> MilvusOptions:
+        return MilvusOptions(file, f"c{uuid.uuid4().hex}", ef_construction=100, ef_search=100)
+
+    def make(vectors: Floats) -> VectorIndex:
+        opened.append(MilvusIndex.build(vectors, options()))
+        return opened[-1]
+
+    def load(folder: Path) -> VectorIndex:
+        opened.append(MilvusIndex.load(folder, options()))
+        return opened[-1]
+
+    yield make, load
+    for index in opened:
+        index.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,101 @@
+"""Milvus' own ways; what every index holds to stands in tests/contract/test_vector_index.py."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.errors import InvalidRequest, NotReady
+from common.onnx_session import SessionOptions
+from common.release import open_release
+from services.retrieval.first_stage import FirstStage, FirstStageOptions
+from services.retrieval.parts import Parts
+from services.retrieval.request import Request
+from services.retrieval.vector_index import Floats, unit
+
+pytest.importorskip("pymilvus", reason="pymilvus is not installed; pip install '.[milvus]'")
+pytest.importorskip("milvus_lite", reason="the embedded Milvus is not installed; pip install milvus-lite")
+
+from services.retrieval import milvus_index
+from services.retrieval.milvus_index import MilvusIndex, MilvusOptions
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> MilvusOptions:
+    """Return a collection of an embedded Milvus."""
+    return MilvusOptions(str(tmp_path / "vectors.db"), "things")
+
+
+@pytest.fixture
+def vectors() -> Floats:
+    """Return 400 unit vectors."""
+    return unit(np.random.default_rng(3).standard_normal((400, 8)).astype(np.float32))
+
+
+@pytest.fixture
+def index(options: MilvusOptions, vectors: Floats) -> Iterator[MilvusIndex]:
+    """Return an index over the vectors."""
+    index = MilvusIndex.build(vectors, options)
+    yield index
+    index.close()
+
+
+@pytest.mark.parametrize("listed", [0, 50, 1_000])
+@pytest.mark.parametrize("count", [30, 200, 380])
+def test_filters_go_to_milvus_in_several_ways(
+    index: MilvusIndex, vectors: Floats, count: int, listed: int, monkeypatch: pytest.MonkeyPatch
+):
+    """As a list of what is allowed, of what is not, or by asking for more: the nearest allowed are found."""
+    monkeypatch.setattr(milvus_index, "_LISTED", listed)
+    allowed = np.zeros(len(vectors), dtype=np.bool_)
+    allowed[np.random.default_rng(count).choice(len(vectors), count, replace=False)] = True
+    hits = index.search(vectors[:5], 20, allowed)
+    wanted = np.argsort(-np.where(allowed, vectors[:5] @ vectors.T, -np.inf), axis=1)[:, :20]
+    assert np.array_equal(hits.labels, wanted)
+
+
+def test_an_unfinished_collection_is_finished(options: MilvusOptions, vectors: Floats):
+    """What a crash left half filled is filled; a collection that is whole is taken as it is."""
+    half = MilvusIndex.build(vectors[:100], options)
+    index = MilvusIndex.build(vectors, options)
+    assert index.search(vectors[399:], 1).labels.tolist() == [[399]]
+    for each in (half, index):
+        each.close()
+
+
+def test_too_many_at_a_time(index: MilvusIndex, vectors: Floats, monkeypatch: pytest.MonkeyPatch):
+    """More than Milvus finds at a time is refused, and says how many it finds."""
+    monkeypatch.setattr(milvus_index, "MAX_K", 100)
+    with pytest.raises(InvalidRequest, match="k: 101; Milvus finds at most 100 at a time"):
+        index.search(vectors[:1], 101)
+
+
+def test_without_milvus(vectors: Floats, monkeypatch: pytest.MonkeyPatch):
+    """Where Milvus is not there, the index can't be had, and the message names the address."""
+    monkeypatch.setattr(milvus_index, "_TIMEOUT_S", 0.5)
+    with pytest.raises(NotReady, match=r"Milvus at http://127\.0\.0\.1:1 does not answer for things"):
+        MilvusIndex.build(vectors, MilvusOptions("http://127.0.0.1:1", "things"))
+
+
+def test_a_first_stage_over_milvus(tiny_release: Path, tmp_path: Path):
+    """A release that Milvus searches is answered with the same candidates."""
+    release = open_release(str(tiny_release))
+    asked = [Request(query="fresh milk", sources=("semantic",), limit=30)]
+    found = []
+    for milvus in (None, str(tmp_path / "vectors.db")):
+        stage = FirstStage.load(release, FirstStageOptions(milvus=milvus))
+        candidates = stage.retrieve(asked)[0]
+        found.append(candidates.view.item_ids(candidates.rows))
+        stage.close()
+    assert found[0] == found[1]
+
+
+def test_pymilvus_is_an_extra(tiny_release: Path, monkeypatch: pytest.MonkeyPatch):
+    """Without pymilvus the message says what to install."""
+    monkeypatch.setitem(sys.modules, "services.retrieval.milvus_index", None)
+    with pytest.raises(NotReady, match="pip install 'shortlist"):
+        Parts.load(open_release(str(tiny_release)), SessionOptions(), 100, "vectors.db")
