@@ -113,7 +113,9 @@ def evaluate_command(
     folds: Annotated[int, typer.Option(help="Cross-validate source weights and trees in so many folds.", min=0)] = 0,
     gateway: Annotated[str, typer.Option(help="HOST:PORT of a running gateway to ask, in place of the engines.")] = "",
     limit: Annotated[int, typer.Option(help="Items of each answer.", min=1, max=500)] = 100,
-    threshold: Annotated[float, typer.Option(help="Probability from which an item is said to be wanted.")] = 0.5,
+    threshold: Annotated[
+        float, typer.Option(help="Probability from which on an item is said to be wanted.", min=0, max=1)
+    ] = 0.5,
     out: Annotated[Path | None, typer.Option(help="HTML report to write.")] = None,
     json: Annotated[Path | None, typer.Option(help="Figures to write as JSON.")] = None,
     seed: Annotated[int, typer.Option(help="Of intervals, tests, folds and drawing.")] = 7,

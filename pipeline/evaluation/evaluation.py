@@ -26,6 +26,7 @@ from pipeline.metrics import Scores
 from pipeline.progress import ProgressReport
 
 _MB: Final = 1_000_000
+_DEEPEST: Final = 100  # of the measures
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class _Measuring:
             items=len(self._facts),
             limit=self._how.limit,
             seed=self._how.seed,
-            notes=list(questions.notes),
+            notes=[*questions.notes, *_short(self._how.limit)],
             modes=modes,
             sales=concentration(self._facts.popularity.astype(np.int64), self._facts.popularity),
             slices=slices,
@@ -179,6 +180,10 @@ class _Measuring:
             memory_mb=None if self._how.gateway else peak_kb / 1_000,
             build_s=manifest.metrics.get("build_seconds", {}),
         )
+
+
+def _short(limit: int) -> list[str]:
+    return [f"Answers have {limit} items at most, so measures at 100 are of {limit}."] if limit < _DEEPEST else []
 
 
 def _latency(answers: Mapping[str, Answer]) -> dict[str, Latency]:

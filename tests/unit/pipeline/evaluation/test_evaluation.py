@@ -61,6 +61,7 @@ def test_figures_are_complete_and_within_bounds(evaluation: Evaluation, temporal
     assert evaluation.modes[FIRST].probabilities is None
     assert evaluation.cost.release_mb > 0
     assert "Fine-tuning the cross-encoder" in evaluation.cost.build_s
+    assert evaluation.notes == ["Answers have 20 items at most, so measures at 100 are of 20."]
 
 
 def test_differences_are_those_of_the_means(evaluation: Evaluation):
