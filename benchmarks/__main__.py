@@ -14,7 +14,13 @@ from common.errors import ShortlistError
 
 # The module of each benchmark has `run(quick: bool, console: Console) -> Finding`.
 BENCHMARKS: Final = {
+    "compression": "size, pairs/s and quality of the int8 cross-encoder against float32",
     "complete-journey": "popular, first stage and two stages on held-out purchases, through the gateway",
+    "ranking-growth": "pairs/s as candidates, tokens and callers grow; memory",
+    "ranking-overload": "goodput, lateness and refusals at four times what the ranking service can do",
+    "ranking-parity": "served logits against torch's, alone against in a batch, int8 against float32",
+    "ranking-peers": "the ranking service against Infinity and sentence-transformers",
+    "ranking-served": "the ranking service against ONNX Runtime in a bare loop",
 }
 
 

@@ -83,8 +83,9 @@ class Answers:
         latencies_ms: Of the calls answered.
         pairs: How many pairs the cross-encoder read for them.
         tokens: Those pairs' tokens, padding included.
-        refused_ms: How long refusals took.
+        refused_ms: How long it took to be turned away: refused, or answered without a pair read.
         late_ms: By how much answers came after their deadlines; below 0 where they were in time.
+        expired: Calls that had no answer of any kind by their deadline.
     """
 
     seconds: float = 0.0
@@ -93,6 +94,7 @@ class Answers:
     tokens: int = 0
     refused_ms: list[float] = field(default_factory=list)
     late_ms: list[float] = field(default_factory=list)
+    expired: int = 0
 
     @property
     def pairs_per_s(self) -> float:
@@ -154,9 +156,16 @@ async def _call(stub: Any, message: ranking_pb2.RankRequest, deadline_s: float, 
     except grpc.aio.AioRpcError as error:
         if error.code() not in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED):
             raise
-        answers.refused_ms.append((time.perf_counter() - began) * 1e3)
+        took_s = time.perf_counter() - began
+        if took_s >= deadline_s:  # nobody answered: the channel gave up
+            answers.expired += 1
+        else:
+            answers.refused_ms.append(took_s * 1e3)
         return
     took_s = time.perf_counter() - began
+    if message.cross_encoder_depth and not answer.timings.pairs:
+        answers.refused_ms.append(took_s * 1e3)
+        return
     answers.latencies_ms.append(took_s * 1e3)
     answers.late_ms.append((took_s - deadline_s) * 1e3)
     answers.pairs += answer.timings.pairs
