@@ -73,7 +73,7 @@ def _turn(
     seconds: float,
 ) -> dict[str, Answers]:
     """Load each server for a while."""
-    answers = {
+    answers: dict[str, Answers] = {
         precision: asyncio.run(closed_loop(one.target, requests, callers, seconds)) for precision, one in served.items()
     }
     return {**answers, "infinity": peer.load(bodies, CANDIDATES, callers, seconds)}

@@ -26,8 +26,8 @@ def environment(name: str, requirements: Sequence[str], console: Console) -> Pat
     wanted = "\n".join(requirements) + "\n"
     if not done.exists() or done.read_text() != wanted:
         console.print(f"Installing {', '.join(requirements)} …")
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)  # noqa: S603 - our own interpreter
-        pip = [folder / "bin/python", "-m", "pip", "install", "--quiet", *requirements]
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)  # noqa: S603 - our own interpreter
+        pip = [str(folder / "bin/python"), "-m", "pip", "install", "--quiet", *requirements]
         installed = subprocess.run(pip, capture_output=True, text=True, check=False)  # noqa: S603 - pinned names
         if installed.returncode:
             raise NotReady(f"{name} cannot be installed: {installed.stderr.strip()[-500:]}")

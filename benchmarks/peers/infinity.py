@@ -83,7 +83,7 @@ def infinity(model: Path, log: Path, console: Console) -> Iterator[Infinity]:
         port = held.getsockname()[1]
     where = ["--host", "127.0.0.1", "--port", str(port)]
     what = ["--model-id", str(model.absolute()), "--engine", "torch", "--device", "cpu"]
-    command = [binaries / "infinity_emb", "v2", *what, *where]
+    command = [str(binaries / "infinity_emb"), "v2", *what, *where]
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603 - installed above
         try:
