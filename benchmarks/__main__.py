@@ -15,9 +15,15 @@ from common.errors import ShortlistError
 
 # The module of each benchmark has `run(quick: bool, console: Console) -> Finding`.
 BENCHMARKS: Final = {
+    "compression": "size, pairs/s and quality of the int8 cross-encoder against float32",
     "complete-journey": "popular, first stage and two stages on held-out purchases, through the gateway",
     "retrieval-crash": "kill -9 of a retrieval server while items are changed: what is lost, what comes back",
     "retrieval-replicas": "two retrieval servers and Redis: how soon a change is found on both, and catching up",
+    "ranking-growth": "pairs/s as candidates, tokens and callers grow; memory",
+    "ranking-overload": "goodput, lateness and refusals at four times what the ranking service can do",
+    "ranking-parity": "served logits against torch's, alone against in a batch, int8 against float32",
+    "ranking-peers": "the ranking service against Infinity and sentence-transformers",
+    "ranking-served": "the ranking service against ONNX Runtime in a bare loop",
 }
 
 

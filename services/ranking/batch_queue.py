@@ -39,7 +39,7 @@ class BatchLimits:
         workers: So many batches run at a time.
     """
 
-    padded_tokens: int = 1_024
+    padded_tokens: int = 512
     queued_pairs: int = 20_000
     workers: int = 1
 
