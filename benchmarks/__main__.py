@@ -15,6 +15,9 @@ from common.errors import ShortlistError
 # The module of each benchmark has `run(quick: bool, console: Console) -> Finding`.
 BENCHMARKS: Final = {
     "complete-journey": "popular, first stage and two stages on held-out purchases, through the gateway",
+    "retrieval-recall": "what the first stage finds of what exact search finds, filtered and while items change",
+    "retrieval-served": "the service, client included, beside hnswlib in one process",
+    "retrieval-churn": "searching while items are upserted",
 }
 
 

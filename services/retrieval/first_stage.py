@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -12,23 +11,22 @@ import numpy as np
 
 from common.onnx_session import SessionOptions, usable_cores
 from common.release import Release
-from services.retrieval.allowed_items import AllowedItems, ItemFilter
+from services.retrieval.allowed_items import ItemFilter
 from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.change import Change
 from services.retrieval.change_feed import ChangeFeed
-from services.retrieval.fusion import LinearFusion
 from services.retrieval.item_vectors import ItemVectors
 from services.retrieval.items import Item, check_ids, check_items
 from services.retrieval.live_catalogue import Applied, LiveCatalogue
 from services.retrieval.nearest_items import NearestItems
 from services.retrieval.parts import Parts
-from services.retrieval.person import Person
 from services.retrieval.query_encoder import QueryEncoder, QueryEncoderOptions
 from services.retrieval.release_settings import FirstStageSettings
 from services.retrieval.request import Candidates, Request, check_request
-from services.retrieval.sources import Behaviour, Drawn, Popular, Semantic, Similar, Source
-from services.retrieval.union import union
-from services.retrieval.vector_index import Floats, Rows, unit
+from services.retrieval.search import Search
+from services.retrieval.sources import Behaviour, Popular, Semantic, Similar, Source
+from services.retrieval.upkeep import Upkeep
+from services.retrieval.vector_index import Floats, unit
 
 
 @dataclass(frozen=True)
@@ -78,13 +76,14 @@ class FirstStage:
         self._feed = feed or ChangeFeed(None)
         vectors = ItemVectors(parts.vector_of_item, len(parts.vectors), parts.popularity)
         self._nearest = NearestItems(parts.index, parts.vectors, vectors, self._options.neighbours_cached)
-        self._vectors = vectors
-        self._popular = Popular(parts.popularity)
-        self._sources = _sources(parts, self._nearest, self._popular)
-        self._fusion = LinearFusion(parts.settings.weights)
+        popular = Popular(parts.popularity)
+        self._sources = _sources(parts, self._nearest, popular)
         self._catalogue = LiveCatalogue(parts.catalogue, parts.index.dimension)
         self._filter = ItemFilter(parts.catalogue.table.select(parts.catalogue.attributes()), vectors)
+        self._search = Search(parts.settings, self._sources, popular, vectors, self._filter, self._options.depth)
+        self._upkeep = Upkeep(self._tend)
         self.replayed = self._feed.attach(self)
+        self._upkeep.start()
         self.threads = self._options.threads or usable_cores()
         self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="search")
         self.writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
@@ -146,11 +145,11 @@ class FirstStage:
             self.check(request)
         vectors = iter(self.queries.encode([request.text for request in requests if request.has_text]))
         ready = [embedded(request, next(vectors)) if request.has_text else request for request in requests]
-        return list(self.search(ready, self.view))
+        return self.search(ready, self.view)
 
-    def search(self, requests: Sequence[Request], view: CatalogueView) -> Iterator[Candidates]:
+    def search(self, requests: Sequence[Request], view: CatalogueView) -> list[Candidates]:
         """Answer requests that `check` passed and whose queries have their vectors, in one state of the catalogue."""
-        return (self._search(request, view) for request in requests)
+        return self._search.answer(requests, view)
 
     def upsert(self, items: Sequence[Item]) -> Applied:
         """Add items or replace them whole; durable and visible when this returns.
@@ -189,64 +188,21 @@ class FirstStage:
         """
         same = change.encoder == self._parts.encoder_id or not change.items
         vectors = change.vectors if same else self._encode([item.text for item in change.items])
-        return self._catalogue.apply(change.items, vectors, change.deleted)
+        applied = self._catalogue.apply(change.items, vectors, change.deleted)
+        self._upkeep.look()
+        return applied
 
     def close(self) -> None:
         """Finish what was begun, and let go of threads and of the feed."""
         self.writer.shutdown()  # changes whose callers went away are finished first
         self.pool.shutdown()
         self._feed.detach(self)
+        self._upkeep.close()
         self.queries.close()
 
-    def _search(self, request: Request, view: CatalogueView) -> Candidates:
-        began = time.perf_counter()
-        history = view.history_rows(request.history_item_ids)
-        person = self._person(request, history[history >= 0])
-        allowed = self._allowed(request, view)
-        drawing = time.perf_counter()
-        names = tuple(sorted(set(request.sources) or self._sources))
-        depth = max(request.limit, self._options.depth)
-        drawn = {name: self._sources[name].draw(person, depth, allowed) for name in names}
-        fusing = time.perf_counter()
-        candidates = self._fuse(request.limit, person, allowed, drawn)
-        return dataclasses.replace(
-            candidates,
-            ignored_history=int((history < 0).sum()),
-            search_s=fusing - drawing,
-            fuse_s=time.perf_counter() - fusing + drawing - began,
-        )
-
-    def _person(self, request: Request, history: Rows) -> Person:
-        query = None if request.vector is None else unit(request.vector)
-        return Person(query, history[-self._settings.history_items :], self._settings.decay)
-
-    def _allowed(self, request: Request, view: CatalogueView) -> AllowedItems:
-        allowed = self._filter.allowed(view, request.filter)
-        excluded = view.rows_of(request.exclude_item_ids)
-        return allowed.without(excluded[excluded >= 0], self._vectors)
-
-    def _fuse(self, limit: int, person: Person, allowed: AllowedItems, drawn: Mapping[str, Drawn]) -> Candidates:
-        names = tuple(drawn)
-        rows, source_scores = union([draw.found for draw in drawn.values()])
-        scores = self._fusion.fuse(source_scores, person.situation, names)
-        best = np.lexsort((np.array(allowed.view.item_ids(rows), dtype=np.str_), -scores))[:limit]
-        filling = self._filling(rows[best], min(limit, allowed.count) - len(best), allowed)
-        return Candidates(
-            view=allowed.view,
-            rows=np.concatenate([rows[best], filling]),
-            scores=np.concatenate([scores[best], -1.0 - np.arange(len(filling))]),
-            sources=names,
-            source_scores=np.pad(source_scores[best], ((0, len(filling)), (0, 0)), constant_values=np.nan),
-            ignored_history=0,
-            paths={name: draw.path for name, draw in drawn.items() if draw.path is not None},
-        )
-
-    def _filling(self, found: Rows, missing: int, allowed: AllowedItems) -> Rows:
-        """Return ``missing`` allowed items that no source found, the popular first."""
-        if missing <= 0:
-            return found[:0]
-        rows = self._popular.fill(len(found) + missing, allowed)
-        return rows[~np.isin(rows, found)][:missing]
+    def _tend(self) -> bool:
+        """Do one thing that is due in the background; returns whether there was one."""
+        return self._catalogue.tend() or self._nearest.tend(self.view)
 
     def _embed(self, items: Sequence[Item]) -> Floats:
         """Return the unit vectors of items: the one given, the release's where the text is the same, or a new one."""

@@ -1,4 +1,4 @@
-"""The items nearest to vectors: the index over the release's texts, and exact search over the items added since."""
+"""The items nearest to vectors: the index over the release's texts, and the graph of the items added since."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 
 from services.retrieval.allowed_items import AllowedItems
 from services.retrieval.catalogue_view import CatalogueView
-from services.retrieval.exact_index import nearest
 from services.retrieval.item_vectors import NOTHING, Found, ItemVectors, best_of
 from services.retrieval.neighbours import Neighbours
 from services.retrieval.vector_index import Floats, Method, Rows, VectorIndex
@@ -19,13 +18,16 @@ Path = Method | Literal["remembered"]
 # remembered than are asked for, so that enough of them are left.
 _MOST: Final = 0.9
 _SPARE: Final = 1.25
+# Vectors without items are walked through for nothing; building a graph anew costs half a millisecond for each that
+# is left.
+_GONE_SHARE: Final = 0.3
+_FEW_GONE: Final = 1_000
 
 
 class NearestItems:
     """Searches one catalogue view.
 
-    Added items are compared one by one: at 384 dimensions some 0.05 ms a thousand, so that a few ten thousand may be
-    added before a new release is due.
+    Items added since the release have a graph of their own.
 
     Args:
         index: Over the release's vectors; labels are their rows.
@@ -35,10 +37,27 @@ class NearestItems:
     """
 
     def __init__(self, index: VectorIndex, vectors: Floats, items: ItemVectors, cached: int) -> None:
-        self._index = index
         self._vectors = vectors
         self._items = items
+        self._cached = cached
         self._neighbours = Neighbours(index, vectors, cached)
+
+    @property
+    def index(self) -> VectorIndex:
+        """The index over the release's vectors, or over those of them that still have items."""
+        return self._neighbours.index
+
+    def tend(self, view: CatalogueView) -> bool:
+        """Build the index anew without the vectors that lost their items, where these are a share worth it.
+
+        For one thread at a time; searches go on with the index there was. Returns whether it was due.
+        """
+        there = np.unique(self._items.vector_of_item[view.alive[: len(view.base)]])
+        gone = len(self.index) - len(there)
+        if gone <= max(_FEW_GONE, _GONE_SHARE * len(self.index)):
+            return False
+        self._neighbours = Neighbours(self.index.without_removed(there, self._vectors), self._vectors, self._cached)
+        return True
 
     def search(self, queries: Floats, k: int, allowed: AllowedItems) -> tuple[list[Found], Path | None]:
         """Find the ``k`` allowed items nearest to each query.
@@ -61,7 +80,7 @@ class NearestItems:
         if allowed.count < _MOST * allowed.view.items or (rows >= base).any():
             return self.search(queries, k, allowed)
         near = self._neighbours.of(self._items.vector_of_item[rows], int(_SPARE * k))
-        of_base = [self._items.fan_out(*found, k, allowed.base_rows) for found in near]
+        of_base = [self._items.fan_out(found.rows[None], found.scores[None], k, allowed.base_rows)[0] for found in near]
         there = allowed.count - int(np.count_nonzero(allowed.rows[base:]))
         if any(len(found.rows) < min(k, there) for found in of_base):
             return self.search(queries, k, allowed)
@@ -70,7 +89,7 @@ class NearestItems:
     def of(self, view: CatalogueView, rows: Rows) -> Floats:
         """Return the vectors of items; shape [rows, dimension]."""
         base = rows < len(view.base)
-        vectors = np.empty((len(rows), self._index.dimension), dtype=np.float32)
+        vectors = np.empty((len(rows), self.index.dimension), dtype=np.float32)
         vectors[base] = self._vectors[self._items.vector_of_item[rows[base]]]
         vectors[~base] = view.added.vectors[rows[~base] - len(view.base)]
         return vectors
@@ -78,12 +97,8 @@ class NearestItems:
     def _search_base(self, queries: Floats, k: int, allowed: AllowedItems) -> tuple[list[Found], Path | None]:
         if allowed.vectors is not None and not allowed.vectors.any():
             return [NOTHING] * len(queries), None
-        hits = self._index.search(queries, k, allowed.vectors)
-        founds = [
-            self._items.fan_out(labels, scores, k, allowed.base_rows)
-            for labels, scores in zip(hits.labels, hits.scores, strict=True)
-        ]
-        return founds, hits.method
+        hits = self.index.search(queries, k, allowed.vectors)
+        return self._items.fan_out(hits.labels, hits.scores, k, allowed.base_rows), hits.method
 
     def _with_added(self, of_base: list[Found], queries: Floats, k: int, allowed: AllowedItems) -> list[Found]:
         """Join what was found among the release's items with the nearest of those added since."""
@@ -91,6 +106,7 @@ class NearestItems:
         passing = allowed.rows[base:]
         if not passing.any():
             return of_base
-        numbers, scores = nearest(allowed.view.added.vectors, queries, k, passing)
-        of_added = (Found(base + row, values) for row, values in zip(numbers, scores, strict=True))
+        added = allowed.view.added
+        founds = added.graph.search(added.vectors, queries, k, passing)
+        of_added = (Found(base + found.rows, found.scores) for found in founds)
         return [best_of([old, new], k) for old, new in zip(of_base, of_added, strict=True)]

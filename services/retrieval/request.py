@@ -57,7 +57,7 @@ class Request:
         return self.vector is None and bool(self.text)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Candidates:
     """What the first stage found, best first: by falling score, ties by item id.
 

@@ -35,6 +35,9 @@ class Settings(ServerSettings):
     neighbour_cache: int = Field(20_000, ge=0, description="How many items' neighbours are kept; 1.5 kB each.")
     query_cache: int = Field(10_000, ge=0, description="How many query embeddings are kept.")
     query_batch: int = Field(32, ge=1, le=1_024, description="How many queries one encoder pass embeds at most.")
+    candidate_cache: int = Field(
+        200_000, ge=0, description="How many items are kept as they are written into answers; some 150 bytes each."
+    )
     provider: Provider = Field("cpu", description="ONNX Runtime's execution provider of the encoder.")
     missing_provider: MissingProvider = Field(
         "refuse", description="Where the provider can't be had: refuse to serve, or degrade to the CPU."
