@@ -80,7 +80,9 @@ class FirstStage:
         self._sources = _sources(parts, self._nearest, popular)
         self._catalogue = LiveCatalogue(parts.catalogue, parts.index.dimension)
         self._filter = ItemFilter(parts.catalogue.table.select(parts.catalogue.attributes()), vectors)
-        self._search = Search(parts.settings, self._sources, popular, vectors, self._filter, self._options.depth)
+        self._search = Search(
+            parts.settings, self._sources, popular, vectors, self._filter, self._options.depth, parts.catalogue
+        )
         self._upkeep = Upkeep(self._tend)
         self.replayed = self._feed.attach(self)
         self._upkeep.start()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counts
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
+import numpy as np
 from prometheus_client import Counter, Gauge, Histogram
 
 from common.telemetry import Metrics
@@ -41,17 +44,21 @@ class RetrievalMetrics:
             "encode_batch_queries", "Queries that one encoder pass embedded.", buckets=_BATCHES, **names
         )
 
-    def observe(self, candidates: Candidates) -> None:
-        """Count one answer."""
-        found = candidates.source_scores == candidates.source_scores
-        for source, count in zip(candidates.sources, found.sum(axis=0).tolist(), strict=True):
-            self._candidates.labels(source=source).inc(count)
-        self._filled.inc(int((~found.any(axis=1)).sum()))
-        for source, path in candidates.paths.items():
-            self._searches.labels(source=source, path=path).inc()
-        self._ignored.inc(candidates.ignored_history)
-        self._stages.labels(stage="search").observe(candidates.search_s)
-        self._stages.labels(stage="fuse").observe(candidates.fuse_s)
+    def observe(self, answers: Sequence[Candidates]) -> None:
+        """Count answers that were searched in one turn."""
+        counted: Counts[tuple[Counter, tuple[str, ...]]] = Counts()
+        for candidates in answers:
+            found = candidates.source_scores == candidates.source_scores
+            for source, count in zip(candidates.sources, np.count_nonzero(found, axis=0).tolist(), strict=True):
+                counted[self._candidates, (source,)] += count
+            for path in candidates.paths.items():
+                counted[self._searches, path] += 1
+            counted[self._filled, ()] += candidates.filled
+            counted[self._ignored, ()] += candidates.ignored_history
+        for (counter, labels), count in counted.items():
+            (counter.labels(*labels) if labels else counter).inc(count)
+        self._stages.labels(stage="search").observe(max(candidates.search_s for candidates in answers))
+        self._stages.labels(stage="fuse").observe(sum(candidates.fuse_s for candidates in answers))
 
     def encoding(self) -> AbstractContextManager[Any]:
         """Return a context manager that observes how long a call waits for the embeddings of its queries."""

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
+import pyarrow.compute as pc
 
+from common.catalogue import Catalogue
 from services.retrieval.allowed_items import AllowedItems, ItemFilter
 from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.fusion import Doubles, LinearFusion
@@ -42,6 +44,7 @@ class Search:
         vectors: Which item has which vector.
         item_filter: Answers filters.
         depth: How many items each source draws at least.
+        base: The release's catalogue.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Search:
         vectors: ItemVectors,
         item_filter: ItemFilter,
         depth: int,
+        base: Catalogue,
     ) -> None:
         self._settings = settings
         self._sources = sources
@@ -60,6 +64,7 @@ class Search:
         self._vectors = vectors
         self._filter = item_filter
         self._depth = depth
+        self._place_of = _places(base)
         self._fusion = LinearFusion(settings.weights)
 
     def answer(self, requests: Sequence[Request], view: CatalogueView) -> list[Candidates]:
@@ -114,10 +119,10 @@ class Search:
         names = tuple(drawn)
         rows, source_scores = union([draw.found for draw in drawn.values()])
         scores = self._fusion.fuse(source_scores, asked.person.situation, names)
-        best = _best(scores, rows, asked.limit, allowed.view)
+        best = self._best(scores, rows, asked.limit, allowed.view)
         rows, scores, source_scores = rows[best], scores[best], source_scores[best]
-        missing = min(asked.limit, allowed.count) - len(rows)
-        if missing > 0:
+        missing = max(0, min(asked.limit, allowed.count) - len(rows))
+        if missing:
             filling = self._filling(rows, missing, allowed)
             rows = np.concatenate([rows, filling])
             scores = np.concatenate([scores, -1.0 - np.arange(len(filling))])
@@ -129,6 +134,7 @@ class Search:
             sources=names,
             source_scores=source_scores,
             ignored_history=asked.ignored_history,
+            filled=missing,
             paths={name: draw.path for name, draw in drawn.items() if draw.path is not None},
             search_s=search_s,
         )
@@ -138,15 +144,16 @@ class Search:
         rows = self._popular.fill(len(found) + missing, allowed)
         return rows[~np.isin(rows, found)][:missing]
 
+    def _best(self, scores: Doubles, rows: Rows, limit: int, view: CatalogueView) -> Rows:
+        """Return the places of the ``limit`` highest scores, falling, ties by item id."""
+        known = rows < len(self._place_of)
+        if known.all():
+            return np.lexsort((self._place_of[rows], -scores))[:limit]
+        return np.lexsort((np.array(view.item_ids(rows), dtype=np.str_), -scores))[:limit]
 
-def _best(scores: Doubles, rows: Rows, limit: int, view: CatalogueView) -> Rows:
-    """Return the places of the ``limit`` highest scores, falling, ties by item id; ids are read of ties alone."""
-    order = np.argsort(-scores, kind="stable")
-    ordered = scores[order]
-    equal = ordered[1:] == ordered[:-1]
-    if equal.any():
-        tied = order[np.append(equal, False) | np.append(False, equal)]
-        names = np.zeros(len(rows), dtype=np.int64)
-        names[tied] = np.argsort(np.argsort(np.array(view.item_ids(rows[tied]), dtype=np.str_)))
-        order = np.lexsort((names, -scores))
-    return order[:limit]
+
+def _places(base: Catalogue) -> Rows:
+    """Return where each item stands among the ids in order: sorting ids for every answer anew takes far longer."""
+    places = np.empty(len(base), dtype=np.int64)
+    places[pc.sort_indices(base.table["item_id"]).to_numpy()] = np.arange(len(base))
+    return places

@@ -163,8 +163,9 @@ class RetrievalService:
     ) -> list[bytes]:
         """Search and write the answers; in a thread, since a batch's answers take long to write too."""
         responses = []
-        for candidates in served.stage.search(asked, view):
-            self._metrics.observe(candidates)
+        answers = served.stage.search(asked, view)
+        self._metrics.observe(answers)
+        for candidates in answers:
             total_s = time.perf_counter() - began
             responses.append(write_response(candidates, served.fragments, served.release.id, encode_s, total_s))
         return responses

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from shortlist.retrieval.v1 import retrieval_pb2
@@ -18,7 +18,7 @@ from shortlist.retrieval.v1 import retrieval_pb2
 from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.items import Item
 from services.retrieval.request import Candidates
-from services.retrieval.vector_index import Floats, Mask, Rows
+from services.retrieval.vector_index import Rows
 
 _LENGTH_DELIMITED: Final = 2
 _DOUBLE: Final = 1
@@ -75,12 +75,13 @@ class Fragments:
 
 def write_candidates(candidates: Candidates, fragments: Fragments) -> bytes:
     """Write the field `candidates` of a `RetrieveResponse`."""
+    if not len(candidates):
+        return b""
     said, ends = _scores(candidates)
+    starts = [0, *ends[:-1]]
     pieces: list[bytes] = []
-    start = 0
-    for fragment, end in zip(fragments.of(candidates.view, candidates.rows), ends, strict=True):
+    for fragment, start, end in zip(fragments.of(candidates.view, candidates.rows), starts, ends, strict=True):
         pieces += (_begin(_CANDIDATES, len(fragment) + end - start), fragment, said[start:end])
-        start = end
     return b"".join(pieces)
 
 
@@ -107,26 +108,32 @@ def _scores(candidates: Candidates) -> tuple[bytes, list[int]]:
 
     Laid out as a table with room for every source in each row, of which the places of silent sources are left out.
     """
-    count, source_scores = len(candidates), candidates.source_scores
-    columns = [np.tile(_bytes_of(_SCORE), (count, 1)), _table(candidates.scores, "<f8")]
-    kept: list[Mask] = [np.ones((count, _SCORE_BYTES), dtype=np.bool_)]
-    found = ~np.isnan(source_scores)
-    for place, name in enumerate(candidates.sources):
-        before = _bytes_of(_before_value(name))
-        columns += [np.tile(before, (count, 1)), _table(source_scores[:, place], "<f4")]
-        kept.append(np.repeat(found[:, place : place + 1], len(before) + 4, axis=1))
-    mask = np.concatenate(kept, axis=1)
-    ends: list[int] = np.cumsum(mask.sum(axis=1)).tolist()
-    return np.concatenate(columns, axis=1)[mask].tobytes(), ends
+    template = _row(candidates.sources)
+    table = np.repeat(template, len(candidates))
+    table["score"] = candidates.scores
+    for place in range(len(candidates.sources)):
+        table[f"value{place}"] = candidates.source_scores[:, place]
+    found = candidates.source_scores == candidates.source_scores  # NaN where a source is silent
+    if found.all():
+        return table.tobytes(), list(range(table.itemsize, table.nbytes + 1, table.itemsize))
+    widths = [len(_before_value(name)) + 4 for name in candidates.sources]
+    kept = np.concatenate([np.ones((len(found), _SCORE_BYTES), np.bool_), np.repeat(found, widths, axis=1)], axis=1)
+    ends: list[int] = np.cumsum(kept.sum(axis=1)).tolist()
+    return table.view(np.uint8).reshape(kept.shape)[kept].tobytes(), ends
 
 
-def _table(values: Floats | np.ndarray, kind: str) -> np.ndarray:
-    """Return numbers as their bytes; shape [values, bytes]."""
-    return np.ascontiguousarray(values, dtype=kind).view(np.uint8).reshape(len(values), np.dtype(kind).itemsize)
-
-
-def _bytes_of(data: bytes) -> np.ndarray:
-    return np.frombuffer(data, dtype=np.uint8)
+@cache
+def _row(sources: tuple[str, ...]) -> np.ndarray[Any, Any]:
+    """Return one row of the table of scores, with everything in place but the scores."""
+    before = [_before_value(name) for name in sources]
+    columns: list[tuple[str, str]] = [("tag", f"S{len(_SCORE)}"), ("score", "<f8")]
+    for place, data in enumerate(before):
+        columns += [(f"before{place}", f"V{len(data)}"), (f"value{place}", "<f4")]
+    row = np.zeros(1, dtype=columns)
+    row["tag"] = _SCORE
+    for place, data in enumerate(before):
+        row[f"before{place}"] = np.void(data)
+    return row
 
 
 @cache
