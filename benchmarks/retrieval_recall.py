@@ -112,8 +112,7 @@ def _after_changes(stage: FirstStage, data: HomeDepot, queries: Floats) -> dict[
         stage.upsert(items[start : start + _CALL_ITEMS])
     done.set()
     searcher.join()
-    while stage._tend():  # noqa: SLF001 - what is due in the background
-        pass
+    stage.tend()
     after = _measure(stage, queries, None) | {"deleted": deleted, "failed": len(failed), "items": stage.view.items}
     half = _measure(stage, queries, Range("price", maximum=0.5))
     return {"after 20 % were deleted and inserted again": after, "and a price that half of those have": half}

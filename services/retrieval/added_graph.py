@@ -8,7 +8,7 @@ import hnswlib
 import numpy as np
 
 from services.retrieval.exact_index import ExactIndex, nearest
-from services.retrieval.hnsw_index import HnswIndex
+from services.retrieval.hnsw_index import HnswIndex, HnswOptions
 from services.retrieval.item_vectors import Found, best_of
 from services.retrieval.vector_index import Floats, Mask
 
@@ -31,11 +31,22 @@ class AddedGraph:
 
     def __init__(self, dimension: int) -> None:
         self._dimension = dimension
+        self._ef_search = HnswOptions.ef_search
         self._searched = self._empty()
         self._growing = self._empty()
 
     def __len__(self) -> int:
         return len(self._searched)
+
+    @property
+    def ef_search(self) -> int:
+        """Length of the candidate list while searching."""
+        return self._ef_search
+
+    @ef_search.setter
+    def ef_search(self, ef_search: int) -> None:
+        self._ef_search = ef_search
+        self._searched.ef_search = ef_search
 
     def is_behind(self, count: int) -> bool:
         """Tell whether so many of ``count`` rows are not in the graph that growing is due."""
@@ -47,6 +58,7 @@ class AddedGraph:
         The caller's searches go on meanwhile, and see all of it or nothing.
         """
         grown = self._growing.grown(vectors)
+        grown.ef_search = self._ef_search
         self._searched, self._growing = grown, self._searched
 
     def search(self, vectors: Floats, queries: Floats, k: int, passing: Mask) -> list[Found]:
@@ -71,4 +83,4 @@ class AddedGraph:
     def _empty(self) -> HnswIndex:
         graph = hnswlib.Index(space="ip", dim=self._dimension)
         graph.init_index(TAIL, _EF_CONSTRUCTION, _M, random_seed=1)
-        return HnswIndex(graph, ExactIndex(np.empty((0, self._dimension), dtype=np.float32)), 200)
+        return HnswIndex(graph, ExactIndex(np.empty((0, self._dimension), dtype=np.float32)), self._ef_search)

@@ -101,10 +101,6 @@ class ExactIndex:
             self._present[labels[self.contains(labels)]] = False
             self._count = int(np.count_nonzero(self._present))
 
-    def without_removed(self, labels: Rows, vectors: Floats) -> ExactIndex:
-        """Return an index over ``labels`` alone; see `VectorIndex.without_removed`."""
-        return ExactIndex(vectors, np.setdiff1d(np.arange(len(vectors)), labels))
-
     def _reserve(self, rows: int) -> None:
         """Make the table our own and at least ``rows`` long; grows by half at least, so that adding is linear."""
         further = max(rows - self.rows, self.rows // 2) if rows > self.rows else 0

@@ -18,6 +18,7 @@ from services.retrieval.change_feed import ChangeFeed
 from services.retrieval.item_vectors import ItemVectors
 from services.retrieval.items import Item, check_ids, check_items
 from services.retrieval.live_catalogue import Applied, LiveCatalogue
+from services.retrieval.live_recall import LiveRecall, Sample
 from services.retrieval.nearest_items import NearestItems
 from services.retrieval.parts import Parts
 from services.retrieval.query_encoder import QueryEncoder, QueryEncoderOptions
@@ -41,15 +42,19 @@ class FirstStageOptions:
         neighbours_cached: How many history items' neighbours are remembered.
         queries: Bounds of the query encoder; its prefix comes from the release.
         threads: Threads that search, 0 for every core.
+        recall_share: The share of searches through the graph that are answered exactly as well, in the background.
+        on_recall: Told the recall of each of them.
         on_batch: Told how many queries each encoder pass took.
     """
 
     session: SessionOptions = field(default_factory=SessionOptions)
-    ef_search: int = 200
+    ef_search: int = 250
     depth: int = 100
     neighbours_cached: int = 20_000
     queries: QueryEncoderOptions = field(default_factory=QueryEncoderOptions)
     threads: int = 0
+    recall_share: float = 0.0
+    on_recall: Callable[[float], None] | None = None
     on_batch: Callable[[int], None] | None = None
 
 
@@ -86,6 +91,7 @@ class FirstStage:
         self._upkeep = Upkeep(self._tend)
         self.replayed = self._feed.attach(self)
         self._upkeep.start()
+        self._recall = self._watched()
         self.threads = self._options.threads or usable_cores()
         self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="search")
         self.writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
@@ -194,13 +200,32 @@ class FirstStage:
         self._upkeep.look()
         return applied
 
+    def tend(self) -> None:
+        """Wait until everything is done that is due in the background after the changes so far."""
+        self._upkeep.finish()
+
     def close(self) -> None:
         """Finish what was begun, and let go of threads and of the feed."""
         self.writer.shutdown()  # changes whose callers went away are finished first
         self.pool.shutdown()
         self._feed.detach(self)
         self._upkeep.close()
+        if self._recall is not None:
+            self._recall.close()
         self.queries.close()
+
+    def search_with(self, ef_search: int) -> None:
+        """Change the length of HNSW's candidate list for searches from now on."""
+        self._nearest.set_ef_search(ef_search, self.view)
+
+    def _watched(self) -> LiveRecall | None:
+        """Begin to sample the recall of searches, where that is wished for."""
+        share, tell = self._options.recall_share, self._options.on_recall
+        if not share or tell is None:
+            return None
+        watching = LiveRecall(share, self._nearest.exact, tell)
+        self._nearest.watch = lambda *search: watching.offer(Sample(*search))
+        return watching
 
     def _tend(self) -> bool:
         """Do one thing that is due in the background; returns whether there was one."""

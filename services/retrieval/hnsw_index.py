@@ -41,7 +41,7 @@ class HnswOptions:
 
     m: int = 16
     ef_construction: int = 200
-    ef_search: int = 200
+    ef_search: int = 250
     threads: int = 0
     seed: int = 1
 
@@ -156,7 +156,8 @@ class HnswIndex:
         """Return how many neighbours to ask the graph for so that ``k`` of them can be expected to pass."""
         if count == len(self):
             return min(k, count)
-        return min(len(self), math.ceil(_OVERSAMPLING * k * len(self) / max(1, count)))
+        wanted = max(_OVERSAMPLING * k, self._ef_search)  # of those that pass, as a search without a filter looks at
+        return min(len(self), math.ceil(wanted * len(self) / max(1, count)))
 
     def _walk(self, vectors: Floats, k: int, passing: Mask | None, count: int) -> Hits | None:
         """Search the graph; None where it does not yield enough."""

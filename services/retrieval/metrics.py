@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Counts
+from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final
@@ -14,6 +15,8 @@ from common.telemetry import Metrics
 from services.retrieval.live_catalogue import Applied
 from services.retrieval.request import Candidates
 
+# Samples that the recall is the mean of.
+_RECENT: Final = 200
 _BATCHES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -40,6 +43,15 @@ class RetrievalMetrics:
             "changes", "Items changed in the live catalogue, by what became of them.", ["kind"], **names
         )
         self._items = Gauge("items", "Items of the live catalogue.", **names)
+        self._recall = Gauge(
+            "recall",
+            "Share of the nearest items that searches through the graph found: the mean of the last samples.",
+            **names,
+        )
+        self._recall.set(float("nan"))
+        self._samples = Counter("recall_samples", "Searches that were answered exactly as well.", **names)
+        self._recent: deque[float] = deque(maxlen=_RECENT)
+        self._ef_search = Gauge("ef_search", "Length of HNSW's candidate list in force.", **names)
         self._batches = Histogram(
             "encode_batch_queries", "Queries that one encoder pass embedded.", buckets=_BATCHES, **names
         )
@@ -63,6 +75,16 @@ class RetrievalMetrics:
     def encoding(self) -> AbstractContextManager[Any]:
         """Return a context manager that observes how long a call waits for the embeddings of its queries."""
         return self._stages.labels(stage="encode").time()
+
+    def observe_recall(self, recall: float) -> None:
+        """Take note of one search that was answered exactly as well."""
+        self._recent.append(recall)
+        self._recall.set(sum(self._recent) / len(self._recent))
+        self._samples.inc()
+
+    def set_ef_search(self, ef_search: int) -> None:
+        """Tell the length of HNSW's candidate list."""
+        self._ef_search.set(ef_search)
 
     def observe_batch(self, queries: int) -> None:
         """Record one pass of the encoder."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Literal
 
 import numpy as np
 
 from services.retrieval.allowed_items import AllowedItems
 from services.retrieval.catalogue_view import CatalogueView
+from services.retrieval.exact_index import nearest
+from services.retrieval.hnsw_index import HnswIndex
 from services.retrieval.item_vectors import NOTHING, Found, ItemVectors, best_of
 from services.retrieval.neighbours import Neighbours
 from services.retrieval.vector_index import Floats, Method, Rows, VectorIndex
 
+Watch = Callable[[Floats, int, AllowedItems, Found], None]
 # How vectors were searched; `remembered` neighbours were searched for an earlier request.
 Path = Method | Literal["remembered"]
 # Remembered neighbours know no filter, so they are looked through only where most items are allowed; a few more are
@@ -34,12 +38,17 @@ class NearestItems:
         vectors: Those vectors, read for items of a history; shape [vectors, dimension].
         items: Which item has which vector.
         cached: How many vectors' neighbours are remembered.
+
+    Attributes:
+        watch: Told of each search in which the graph was walked: the query, how many were asked for, what was allowed,
+            and what was found. None for nobody.
     """
 
     def __init__(self, index: VectorIndex, vectors: Floats, items: ItemVectors, cached: int) -> None:
         self._vectors = vectors
         self._items = items
         self._cached = cached
+        self.watch: Watch | None = None
         self._neighbours = Neighbours(index, vectors, cached)
 
     @property
@@ -50,13 +59,16 @@ class NearestItems:
     def tend(self, view: CatalogueView) -> bool:
         """Build the index anew without the vectors that lost their items, where these are a share worth it.
 
-        For one thread at a time; searches go on with the index there was. Returns whether it was due.
+        For one thread at a time; searches go on with the index there was. Returns whether it was due. An index of
+        another kind than hnswlib's looks after itself.
         """
-        there = np.unique(self._items.vector_of_item[view.alive[: len(view.base)]])
-        gone = len(self.index) - len(there)
-        if gone <= max(_FEW_GONE, _GONE_SHARE * len(self.index)):
+        index = self.index
+        if not isinstance(index, HnswIndex):
             return False
-        self._neighbours = Neighbours(self.index.without_removed(there, self._vectors), self._vectors, self._cached)
+        there = np.unique(self._items.vector_of_item[view.alive[: len(view.base)]])
+        if len(index) - len(there) <= max(_FEW_GONE, _GONE_SHARE * len(index)):
+            return False
+        self._neighbours = Neighbours(index.without_removed(there, self._vectors), self._vectors, self._cached)
         return True
 
     def search(self, queries: Floats, k: int, allowed: AllowedItems) -> tuple[list[Found], Path | None]:
@@ -71,7 +83,25 @@ class NearestItems:
             One result a query, and how the index searched; None where it did not have to.
         """
         of_base, path = self._search_base(queries, k, allowed)
-        return self._with_added(of_base, queries, k, allowed), path
+        founds = self._with_added(of_base, queries, k, allowed)
+        if path == "approximate" and self.watch is not None:
+            for query, found in zip(queries, founds, strict=True):
+                self.watch(query, k, allowed, found)
+        return founds, path
+
+    def exact(self, query: Floats, k: int, allowed: AllowedItems) -> Found:
+        """Find the ``k`` allowed items nearest to a query by comparing every one; shape [dimension]."""
+        base = len(allowed.view.base)
+        labels, scores = nearest(self._vectors, query[np.newaxis], k, allowed.vectors)
+        released = self._items.fan_out(labels, scores, k, allowed.base_rows)[0]
+        numbers, scores = nearest(allowed.view.added.vectors, query[np.newaxis], k, allowed.rows[base:])
+        return best_of([released, Found(base + numbers[0], scores[0])], k)
+
+    def set_ef_search(self, ef_search: int, view: CatalogueView) -> None:
+        """Change the length of the candidate list of hnswlib's graphs."""
+        if isinstance(self.index, HnswIndex):
+            self.index.ef_search = ef_search
+        view.added.graph.ef_search = ef_search
 
     def around(self, rows: Rows, k: int, allowed: AllowedItems) -> tuple[list[Found], Path | None]:
         """Find the ``k`` allowed items nearest to each of the items ``rows``, itself included; see `search`."""

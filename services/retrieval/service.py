@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -28,6 +29,7 @@ from common.telemetry import Metrics
 from services.retrieval import filters, items, request
 from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.change_feed import ChangeFeed
+from services.retrieval.effort import Effort
 from services.retrieval.first_stage import FirstStage, embedded
 from services.retrieval.live_catalogue import Applied
 from services.retrieval.messages import read_item, read_request, write_item, write_response
@@ -55,11 +57,12 @@ _log = structlog.get_logger()
 
 @dataclasses.dataclass(frozen=True)
 class Served:
-    """A release, the first stage made of it, and its items as they are written."""
+    """A release, the first stage made of it, and its items as they are written, and how hard it searches."""
 
     release: Release
     stage: FirstStage
     fragments: Fragments
+    effort: Effort
 
     def close(self) -> None:
         """Let go of the first stage."""
@@ -167,6 +170,7 @@ class RetrievalService:
         self._metrics.observe(answers)
         for candidates in answers:
             total_s = time.perf_counter() - began
+            served.effort.observe(total_s - encode_s)
             responses.append(write_response(candidates, served.fragments, served.release.id, encode_s, total_s))
         return responses
 
@@ -211,11 +215,25 @@ class RetrievalServer:
             self._feed.close()
 
     def _load(self, release: Release) -> Served:
-        options = dataclasses.replace(self._settings.first_stage_options(), on_batch=self._metrics.observe_batch)
+        options = dataclasses.replace(
+            self._settings.first_stage_options(),
+            on_batch=self._metrics.observe_batch,
+            on_recall=self._metrics.observe_recall,
+        )
         stage = FirstStage.load(release, options, self._feed)
         self._metrics.set_items(stage.view.items)
         _log.info("first stage loaded", release_id=release.id, provider=stage.provider, changes=stage.replayed)
-        return Served(release, stage, Fragments(self._settings.candidate_cache))
+        return Served(release, stage, Fragments(self._settings.candidate_cache), self._effort(stage))
+
+    def _effort(self, stage: FirstStage) -> Effort:
+        def apply(ef_search: int) -> None:
+            stage.search_with(ef_search)
+            self._metrics.set_ef_search(ef_search)
+
+        settings = self._settings
+        self._metrics.set_ef_search(settings.ef_search)
+        target_s = settings.latency_target_ms / 1e3 or math.inf
+        return Effort(settings.ef_search, settings.least_ef_search, target_s, apply)
 
 
 def describe(served: Served) -> release_pb2.ReleaseInfo:

@@ -26,7 +26,16 @@ class Settings(ServerSettings):
     data_dir: Path | None = Field(
         None, description="Folder that keeps changes of the catalogue; without one, changes are refused."
     )
-    ef_search: int = Field(200, ge=1, le=10_000, description="Length of HNSW's candidate list: recall against time.")
+    ef_search: int = Field(250, ge=1, le=10_000, description="Length of HNSW's candidate list: recall against time.")
+    least_ef_search: int = Field(
+        50, ge=1, le=10_000, description="How far ef_search is lowered at most while answers come late."
+    )
+    latency_target_ms: float = Field(
+        0, ge=0, description="What 95 % of answers should take; ef_search is lowered while they don't. 0: never."
+    )
+    recall_share: float = Field(
+        0.01, ge=0, le=1, description="Share of searches answered exactly as well, for the metric of recall."
+    )
     source_depth: int = Field(100, ge=1, le=1_000, description="How many items each source draws at least.")
     search_threads: int = Field(0, ge=0, le=1_024, description="Threads that search; 0 for as many as there are cores.")
     max_calls: int = Field(
@@ -52,6 +61,7 @@ class Settings(ServerSettings):
             session=SessionOptions(self.provider, self.missing_provider, self.encoder_threads),
             ef_search=self.ef_search,
             depth=self.source_depth,
+            recall_share=self.recall_share,
             neighbours_cached=self.neighbour_cache,
             queries=QueryEncoderOptions(cached=self.query_cache, batch=self.query_batch),
             threads=self.search_threads,

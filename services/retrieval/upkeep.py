@@ -21,13 +21,19 @@ class Upkeep:
     def __init__(self, tend: Callable[[], bool]) -> None:
         self._tend = tend
         self._due = threading.Event()
+        self._one_at_a_time = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="upkeep", daemon=True)
 
     def start(self) -> None:
         """Do what is due already, and begin to look for more in the background."""
-        self._do_all()
+        self.finish()
         self._thread.start()
+
+    def finish(self) -> None:
+        """Return once nothing is due any more."""
+        with self._one_at_a_time:
+            self._do_all()
 
     def look(self) -> None:
         """Have a look whether something is due; returns at once."""
@@ -45,7 +51,7 @@ class Upkeep:
             self._due.clear()
             if self._closed:
                 return
-            self._do_all()
+            self.finish()
 
     def _do_all(self) -> None:
         try:

@@ -70,10 +70,6 @@ class VectorIndex(Protocol):
         """Remove vectors; labels that are not there are ignored."""
         ...
 
-    def without_removed(self, labels: Rows, vectors: Floats) -> VectorIndex:
-        """Return a fresh index over ``labels`` alone, whose vectors are rows of ``vectors``; this one stays."""
-        ...
-
     def save(self, folder: Path) -> None:
         """Write the index into a release's folder."""
         ...
