@@ -92,7 +92,8 @@ def _folder() -> Path:
 
 def _key(items: Path, base: BaseModel, options: HnswOptions) -> str:
     made_of = [_FORMAT, sha256_of(items), sha256_of(items.with_name("judgements_test.parquet")), base.sha256]
-    return hashlib.sha256(json.dumps([*made_of, repr(options)]).encode()).hexdigest()[:16]
+    built = [options.m, options.ef_construction, options.seed]
+    return hashlib.sha256(json.dumps([*made_of, *built]).encode()).hexdigest()[:16]
 
 
 def _queries(folder: Path) -> list[str]:
