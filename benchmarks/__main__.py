@@ -24,6 +24,9 @@ BENCHMARKS: Final = {
     "ranking-parity": "served logits against torch's, alone against in a batch, int8 against float32",
     "ranking-peers": "the ranking service against Infinity and sentence-transformers",
     "ranking-served": "the ranking service against ONNX Runtime in a bare loop",
+    "retrieval-recall": "what the first stage finds of what exact search finds, filtered and while items change",
+    "retrieval-served": "the service, client included, beside hnswlib in one process",
+    "retrieval-churn": "searching while items are upserted",
 }
 
 

@@ -52,18 +52,17 @@ class CatalogueView:
         """Where each item of the release is now, -1 where it was deleted; None while all are where they were."""
         if bool(self.alive[: len(self.base)].all()):
             return None
-        rows = np.where(self.alive[: len(self.base)], np.arange(len(self.base)), -1)
-        numbers = np.array(list(self.added.number_of.values()), dtype=np.int64)
+        base = len(self.base)
+        rows = np.where(self.alive[:base], np.arange(base), -1)
+        numbers = np.flatnonzero(self.alive[base:])
         replacing = numbers[self.added.origin[numbers] >= 0]
-        rows[self.added.origin[replacing]] = replacing + len(self.base)
+        rows[self.added.origin[replacing]] = replacing + base
         return rows
 
     def row_of(self, item_id: str) -> int | None:
         """Return the row of an item, None where it is not in the catalogue (any more)."""
-        number = self.added.number_of.get(item_id)
-        if number is not None:
-            return len(self.base) + number
-        row = self.base.row_of(item_id)
+        number = self.added.number_of(item_id)
+        row = self.base.row_of(item_id) if number is None else len(self.base) + number
         return row if row is not None and self.alive[row] else None
 
     def rows_of(self, item_ids: Sequence[str]) -> Rows:
@@ -77,9 +76,9 @@ class CatalogueView:
         An item of the release that was deleted since still says what the person likes.
         """
         rows = self.base.rows_of(item_ids)
-        if self.added.number_of:
-            numbers = np.fromiter((self.added.number_of.get(item, -1) for item in item_ids), np.int64, len(item_ids))
-            rows = np.where(numbers >= 0, numbers + len(self.base), rows)
+        if len(self.added):
+            now = self.rows_of(item_ids)
+            rows = np.where(now >= 0, now, rows)
         return rows
 
     def origin_of(self, rows: Rows) -> Rows:
@@ -96,16 +95,11 @@ class CatalogueView:
 
     def read(self, rows: Rows) -> list[Item]:
         """Read items whole, in the order of ``rows``."""
-        items: dict[int, Item] = {}
-        added = rows >= len(self.base)
-        for table, part, first in (
-            (self.base.table, rows[~added], 0),
-            (self.added.table, rows[added] - len(self.base), len(self.base)),
-        ):
-            columns = [table[name].take(pa.array(part)).to_pylist() for name in _READ]
-            for row, values in zip(part.tolist(), zip(*columns, strict=True), strict=True):
-                items[first + row] = _item(values)
-        return [items[row] for row in rows.tolist()]
+        base = len(self.base)
+        of_base = rows[rows < base]
+        columns = [self.base.table[name].take(pa.array(of_base)).to_pylist() for name in _READ] if len(of_base) else []
+        released = map(_item, zip(*columns, strict=True))
+        return [next(released) if row < base else self.added.items[row - base] for row in rows.tolist()]
 
 
 def _item(values: Sequence[Any]) -> Item:

@@ -119,6 +119,9 @@ class ExactIndex:
 def nearest(table: Floats, queries: Floats, k: int, passing: Mask | None = None) -> tuple[Rows, Floats]:
     """Return rows and inner products of the ``k`` rows of ``table`` most like each query, best first.
 
+    Each query is multiplied alone: in one product with others its last digits, and with them the order of near equals,
+    would depend on the others.
+
     Args:
         table: Vectors; shape [rows, dimension].
         queries: Shape [n, dimension].
@@ -126,7 +129,9 @@ def nearest(table: Floats, queries: Floats, k: int, passing: Mask | None = None)
         passing: Which rows count, shape [rows]; None for all.
     """
     rows = None if passing is None else np.flatnonzero(passing)
-    scores = queries @ table.T if rows is None else _products(table, queries, rows)
+    scores = np.empty((len(queries), len(table) if rows is None else len(rows)), dtype=np.float32)
+    for number, query in enumerate(queries):
+        scores[number] = table @ query if rows is None else _products(table, query, rows)
     best = top_k(scores, k)
     labels = best if rows is None else rows[best]
     return labels.astype(np.int64, copy=False), np.take_along_axis(scores, best, axis=1)
@@ -146,12 +151,12 @@ def top_k(scores: Floats, k: int) -> Rows:
     return np.take_along_axis(best, order, axis=1)
 
 
-def _products(table: Floats, queries: Floats, rows: Rows) -> Floats:
+def _products(table: Floats, query: Floats, rows: Rows) -> Floats:
     if len(rows) * _DENSE_SHARE >= len(table):
-        everything: Floats = (queries @ table.T)[:, rows]
+        everything: Floats = (table @ query)[rows]
         return everything
-    products = np.empty((len(queries), len(rows)), dtype=np.float32)
+    products = np.empty(len(rows), dtype=np.float32)
     for start in range(0, len(rows), _CHUNK_ROWS):
         chunk = rows[start : start + _CHUNK_ROWS]
-        products[:, start : start + len(chunk)] = queries @ table[chunk].T
+        products[start : start + len(chunk)] = table[chunk] @ query
     return products

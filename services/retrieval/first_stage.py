@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -12,25 +11,24 @@ import numpy as np
 
 from common.onnx_session import SessionOptions, usable_cores
 from common.release import Release
-from services.retrieval.allowed_items import AllowedItems, ItemFilter
+from services.retrieval.allowed_items import ItemFilter
 from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.change import Change
 from services.retrieval.change_feed import ChangeFeed
-from services.retrieval.filters import for_sale
-from services.retrieval.fusion import LinearFusion
 from services.retrieval.item_vectors import ItemVectors
 from services.retrieval.items import Item, check_ids, check_items
 from services.retrieval.live_catalogue import Applied, LiveCatalogue
+from services.retrieval.live_recall import LiveRecall, Sample
 from services.retrieval.log_feed import LogFeed
 from services.retrieval.nearest_items import NearestItems
 from services.retrieval.parts import Parts
-from services.retrieval.person import Person
 from services.retrieval.query_encoder import QueryEncoder, QueryEncoderOptions
 from services.retrieval.release_settings import FirstStageSettings
 from services.retrieval.request import Candidates, Request, check_request
-from services.retrieval.sources import Behaviour, Drawn, Popular, Semantic, Similar, Source
-from services.retrieval.union import union
-from services.retrieval.vector_index import Floats, Rows, unit
+from services.retrieval.search import Search
+from services.retrieval.sources import Behaviour, Popular, Semantic, Similar, Source
+from services.retrieval.upkeep import Upkeep
+from services.retrieval.vector_index import Floats, unit
 
 
 @dataclass(frozen=True)
@@ -46,16 +44,20 @@ class FirstStageOptions:
         neighbours_cached: How many history items' neighbours are remembered.
         queries: Bounds of the query encoder; its prefix comes from the release.
         threads: Threads that search, 0 for every core.
+        recall_share: The share of searches through the graph that are answered exactly as well, in the background.
+        on_recall: Told the recall of each of them.
         on_batch: Told how many queries each encoder pass took.
     """
 
     session: SessionOptions = field(default_factory=SessionOptions)
-    ef_search: int = 200
+    ef_search: int = 250
     milvus: str | None = None
     depth: int = 100
     neighbours_cached: int = 20_000
     queries: QueryEncoderOptions = field(default_factory=QueryEncoderOptions)
     threads: int = 0
+    recall_share: float = 0.0
+    on_recall: Callable[[float], None] | None = None
     on_batch: Callable[[int], None] | None = None
 
 
@@ -82,13 +84,17 @@ class FirstStage:
         self._feed = feed or LogFeed(None)
         vectors = ItemVectors(parts.vector_of_item, len(parts.vectors), parts.popularity)
         self._nearest = NearestItems(parts.index, parts.vectors, vectors, self._options.neighbours_cached)
-        self._vectors = vectors
-        self._popular = Popular(parts.popularity)
-        self._sources = _sources(parts, self._nearest, self._popular)
-        self._fusion = LinearFusion(parts.settings.weights)
+        popular = Popular(parts.popularity)
+        self._sources = _sources(parts, self._nearest, popular)
         self._catalogue = LiveCatalogue(parts.catalogue, parts.index.dimension)
         self._filter = ItemFilter(parts.catalogue.table.select(parts.catalogue.attributes()), vectors)
+        self._search = Search(
+            parts.settings, self._sources, popular, vectors, self._filter, self._options.depth, parts.catalogue
+        )
+        self._upkeep = Upkeep(self._tend)
         self.replayed = self._feed.attach(self)
+        self._upkeep.start()
+        self._recall = self._watched()
         self.threads = self._options.threads or usable_cores()
         self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="search")
         self.writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
@@ -154,11 +160,11 @@ class FirstStage:
             self.check(request)
         vectors = iter(self.queries.encode([request.text for request in requests if request.has_text]))
         ready = [embedded(request, next(vectors)) if request.has_text else request for request in requests]
-        return list(self.search(ready, self.view))
+        return self.search(ready, self.view)
 
-    def search(self, requests: Sequence[Request], view: CatalogueView) -> Iterator[Candidates]:
+    def search(self, requests: Sequence[Request], view: CatalogueView) -> list[Candidates]:
         """Answer requests that `check` passed and whose queries have their vectors, in one state of the catalogue."""
-        return (self._search(request, view) for request in requests)
+        return self._search.answer(requests, view)
 
     def upsert(self, items: Sequence[Item]) -> Applied:
         """Add items or replace them whole; durable and visible when this returns.
@@ -197,64 +203,40 @@ class FirstStage:
         """
         same = change.encoder == self._parts.encoder_id or not change.items
         vectors = change.vectors if same else self._encode([item.text for item in change.items])
-        return self._catalogue.apply(change.items, vectors, change.deleted)
+        applied = self._catalogue.apply(change.items, vectors, change.deleted)
+        self._upkeep.look()
+        return applied
+
+    def tend(self) -> None:
+        """Wait until everything is done that is due in the background after the changes so far."""
+        self._upkeep.finish()
 
     def close(self) -> None:
         """Finish what was begun, and let go of threads and of the feed."""
         self.writer.shutdown()  # changes whose callers went away are finished first
         self.pool.shutdown()
         self._feed.detach(self)
+        self._upkeep.close()
+        if self._recall is not None:
+            self._recall.close()
         self.queries.close()
 
-    def _search(self, request: Request, view: CatalogueView) -> Candidates:
-        began = time.perf_counter()
-        history = view.history_rows(request.history_item_ids)
-        person = self._person(request, history[history >= 0])
-        allowed = self._allowed(request, view)
-        drawing = time.perf_counter()
-        names = tuple(sorted(set(request.sources) or self._sources))
-        depth = max(request.limit, self._options.depth)
-        drawn = {name: self._sources[name].draw(person, depth, allowed) for name in names}
-        fusing = time.perf_counter()
-        candidates = self._fuse(request.limit, person, allowed, drawn)
-        return dataclasses.replace(
-            candidates,
-            ignored_history=int((history < 0).sum()),
-            search_s=fusing - drawing,
-            fuse_s=time.perf_counter() - fusing + drawing - began,
-        )
+    def search_with(self, ef_search: int) -> None:
+        """Change the length of HNSW's candidate list for searches from now on."""
+        self._nearest.set_ef_search(ef_search, self.view)
 
-    def _person(self, request: Request, history: Rows) -> Person:
-        query = None if request.vector is None else unit(request.vector)
-        return Person(query, history[-self._settings.history_items :], self._settings.decay)
+    def _watched(self) -> LiveRecall | None:
+        """Begin to sample the recall of searches, where that is wished for."""
+        share, tell = self._options.recall_share, self._options.on_recall
+        if not share or tell is None:
+            return None
+        watching = LiveRecall(share, self._nearest.exact, tell)
+        self._nearest.watch = lambda *search: watching.offer(Sample(*search))
+        return watching
 
-    def _allowed(self, request: Request, view: CatalogueView) -> AllowedItems:
-        allowed = self._filter.allowed(view, for_sale(request.filter))
-        excluded = view.rows_of(request.exclude_item_ids)
-        return allowed.without(excluded[excluded >= 0], self._vectors)
-
-    def _fuse(self, limit: int, person: Person, allowed: AllowedItems, drawn: Mapping[str, Drawn]) -> Candidates:
-        names = tuple(drawn)
-        rows, source_scores = union([draw.found for draw in drawn.values()])
-        scores = self._fusion.fuse(source_scores, person.situation, names)
-        best = np.lexsort((np.array(allowed.view.item_ids(rows), dtype=np.str_), -scores))[:limit]
-        filling = self._filling(rows[best], min(limit, allowed.count) - len(best), allowed)
-        return Candidates(
-            view=allowed.view,
-            rows=np.concatenate([rows[best], filling]),
-            scores=np.concatenate([scores[best], -1.0 - np.arange(len(filling))]),
-            sources=names,
-            source_scores=np.pad(source_scores[best], ((0, len(filling)), (0, 0)), constant_values=np.nan),
-            ignored_history=0,
-            paths={name: draw.path for name, draw in drawn.items() if draw.path is not None},
-        )
-
-    def _filling(self, found: Rows, missing: int, allowed: AllowedItems) -> Rows:
-        """Return ``missing`` allowed items that no source found, the popular first."""
-        if missing <= 0:
-            return found[:0]
-        rows = self._popular.fill(len(found) + missing, allowed)
-        return rows[~np.isin(rows, found)][:missing]
+    def _tend(self) -> bool:
+        """Do one thing that is due in the background; returns whether there was one."""
+        return self._catalogue.tend() or self._nearest.tend(self.view)
 
     def _embed(self, items: Sequence[Item]) -> Floats:
         """Return the unit vectors of items: the one given, the release's where the text is the same, or a new one."""

@@ -50,8 +50,12 @@ def normalised(scores: Floats) -> Doubles:
     [candidates, sources].
     """
     wide = scores.astype(np.float64)
-    lowest = np.fmin.reduce(wide, axis=0, initial=0.0)
-    found = np.nan_to_num(wide - lowest, nan=0.0)
-    highest = found.max(axis=0, initial=0.0)
-    scaled = np.divide(found, highest, out=np.zeros_like(found), where=highest > 0)
-    return np.asarray(np.sqrt(scaled))
+    silent = np.isnan(wide)
+    if silent.any():
+        wide -= np.fmin.reduce(wide, axis=0, initial=0.0)
+        wide[silent] = 0.0
+    else:
+        wide -= wide.min(axis=0, initial=0.0)
+    highest = wide.max(axis=0, initial=0.0)
+    wide /= np.where(highest > 0, highest, 1.0)
+    return np.sqrt(wide, out=wide)

@@ -24,6 +24,7 @@ from services.retrieval.vector_index import Floats, Hits, Mask, Rows, check_sear
 _ROWS_PER_ENTRY = 10
 # Filtered searches ask for so much more than the filter's share calls for, since allowed items come in clusters.
 _OVERSAMPLING = 1.5
+_BUILD_ROWS = 1_000
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class HnswOptions:
 
     m: int = 16
     ef_construction: int = 200
-    ef_search: int = 200
+    ef_search: int = 250
     threads: int = 0
     seed: int = 1
 
@@ -52,8 +53,8 @@ class HnswIndex:
         self._lock = ReadWriteLock()
         self._graph = graph
         self._exact = exact
-        self._ef_search = ef_search
-        graph.set_ef(ef_search)  # upstream raises it to k for searches that ask for more
+        self._moved = False
+        self.ef_search = ef_search
 
     @classmethod
     def build(cls, vectors: Floats, options: HnswOptions | None = None) -> HnswIndex:
@@ -72,6 +73,42 @@ class HnswIndex:
         graph = hnswlib.Index(space="ip", dim=exact.dimension)
         graph.load_index(str(folder / INDEX))
         return cls(graph, exact, ef_search)
+
+    @property
+    def ef_search(self) -> int:
+        """Length of the candidate list while searching; may be changed at any time."""
+        return self._ef_search
+
+    @ef_search.setter
+    def ef_search(self, ef_search: int) -> None:
+        self._ef_search = ef_search
+        self._graph.set_ef(ef_search)  # upstream raises it to k for searches that ask for more
+
+    def grown(self, vectors: Floats) -> HnswIndex:
+        """Return an index of ``vectors`` whose first rows are this one's, with this one's graph grown by the others.
+
+        Waits for searches under way; from then on this index, whose graph has moved, answers by exact search.
+        """
+        with self._lock.write():
+            self._moved = True
+            begin = len(self)
+            self._reserve(len(vectors) - begin)
+            if begin < len(vectors):
+                self._graph.add_items(vectors[begin:], np.arange(begin, len(vectors)), num_threads=1)
+        return HnswIndex(self._graph, ExactIndex(vectors), self._ef_search)
+
+    def without_removed(self, labels: Rows, vectors: Floats) -> HnswIndex:
+        """Build a fresh graph of ``labels`` alone, built as this one was; their vectors are rows of ``vectors``.
+
+        In parts, since hnswlib gives nobody else a turn inside of one call.
+        """
+        graph = hnswlib.Index(space="ip", dim=self.dimension)
+        graph.init_index(max(1, len(labels)), self._graph.ef_construction, self._graph.M)
+        for start in range(0, len(labels), _BUILD_ROWS):
+            part = labels[start : start + _BUILD_ROWS]
+            graph.add_items(vectors[part], part, num_threads=1)
+        removed = np.setdiff1d(np.arange(len(vectors)), labels)
+        return HnswIndex(graph, ExactIndex(vectors, removed), self._ef_search)
 
     def save(self, folder: Path) -> None:
         """Write graph and vectors into a release's folder."""
@@ -94,7 +131,8 @@ class HnswIndex:
             passing = self._exact.passing(allowed)
             count = len(self) if passing is None else int(np.count_nonzero(passing))
             entries = max(self._ef_search, self._entries(k, count))
-            hits = None if count <= _ROWS_PER_ENTRY * entries else self._walk(vectors, k, passing, count)
+            exact = self._moved or count <= _ROWS_PER_ENTRY * entries
+            hits = None if exact else self._walk(vectors, k, passing, count)
             return hits or self._exact.search(vectors, k, allowed)
 
     def add(self, labels: Rows, vectors: Floats) -> None:
@@ -118,7 +156,8 @@ class HnswIndex:
         """Return how many neighbours to ask the graph for so that ``k`` of them can be expected to pass."""
         if count == len(self):
             return min(k, count)
-        return min(len(self), math.ceil(_OVERSAMPLING * k * len(self) / max(1, count)))
+        wanted = max(_OVERSAMPLING * k, self._ef_search)  # of those that pass, as a search without a filter looks at
+        return min(len(self), math.ceil(wanted * len(self) / max(1, count)))
 
     def _walk(self, vectors: Floats, k: int, passing: Mask | None, count: int) -> Hits | None:
         """Search the graph; None where it does not yield enough."""

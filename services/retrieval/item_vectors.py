@@ -43,23 +43,25 @@ class ItemVectors:
         self._sizes = np.bincount(vector_of_item, minlength=vectors)
         self._first = np.cumsum(self._sizes) - self._sizes
 
-    def fan_out(self, labels: Rows, scores: Floats, k: int, allowed: Mask | None) -> Found:
-        """Return the first ``k`` allowed items of vectors.
+    def fan_out(self, labels: Rows, scores: Floats, k: int, allowed: Mask | None) -> list[Found]:
+        """Return the first ``k`` allowed items of each row of vectors.
 
         Args:
-            labels: Rows of vectors, best first; shape [n].
-            scores: Their scores; shape [n].
+            labels: Rows of vectors, best first; shape [n, vectors].
+            scores: Their scores; shape [n, vectors].
             k: How many items at most.
             allowed: Which items may be found, shape [items] or longer; None for all.
         """
-        if allowed is None:  # the vectors that make up the first k items are enough
-            needed = int(np.searchsorted(np.cumsum(self._sizes[labels]), k)) + 1
-            labels, scores = labels[:needed], scores[:needed]
-        rows, values = self._items_of(labels), np.repeat(scores, self._sizes[labels])
+        sizes = self._sizes[labels]
+        rows, values = self._items_of(labels.ravel()), np.repeat(scores.ravel(), sizes.ravel())
+        counts = sizes.sum(axis=1)
         if allowed is not None:
             passes = allowed[rows]
             rows, values = rows[passes], values[passes]
-        return Found(rows[:k], values[:k])
+            counts = np.bincount(np.repeat(np.arange(len(counts)), counts)[passes], minlength=len(counts))
+        ends = np.cumsum(counts)
+        bounds = zip((ends - counts).tolist(), np.minimum(ends, ends - counts + k).tolist(), strict=True)
+        return [Found(rows[start:end], values[start:end]) for start, end in bounds]
 
     def have_items(self, labels: Rows, allowed: Mask) -> Mask:
         """Return which vectors have an allowed item; shape [labels]."""

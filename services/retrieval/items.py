@@ -12,7 +12,7 @@ import numpy as np
 
 from common.errors import InvalidRequest
 from common.text import item_text
-from services.retrieval.vector_index import Floats, unit
+from services.retrieval.vector_index import Floats
 
 MAX_ITEMS: Final = 1_000
 MAX_ID_BYTES: Final = 256
@@ -78,8 +78,8 @@ def check_id(field: str, item_id: str) -> None:
         raise InvalidRequest(f"{field}: {size} bytes; an item's id has 1 to {MAX_ID_BYTES}")
 
 
-def check_vector(field: str, vector: Floats, dimension: int) -> Floats:
-    """Return a vector scaled to unit length.
+def check_vector(field: str, vector: Floats, dimension: int) -> None:
+    """Raise InvalidRequest, naming the field, where a vector can't be searched around or kept.
 
     Args:
         field: What messages call it.
@@ -95,7 +95,6 @@ def check_vector(field: str, vector: Floats, dimension: int) -> Floats:
         raise InvalidRequest(f"{field}: holds NaN or infinity; every number must be finite")
     if not vector.any():
         raise InvalidRequest(f"{field}: is all zero and points nowhere")
-    return unit(vector)
 
 
 def _check_count(field: str, count: int) -> None:

@@ -13,7 +13,7 @@ from common.catalogue import Catalogue
 from services.retrieval.added_items import AddedItems, no_items
 from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.items import Item
-from services.retrieval.vector_index import Floats, Mask, Rows
+from services.retrieval.vector_index import Floats, Rows
 
 # Superseded rows among the added items that are not worth leaving out yet.
 _FEW_ROWS: Final = 1_000
@@ -38,8 +38,7 @@ class LiveCatalogue:
     """
 
     def __init__(self, base: Catalogue, dimension: int) -> None:
-        names = ["item_id", "title", "description", *base.attributes()]
-        added = no_items(base.table.select(names).schema, dimension)
+        added = no_items(base.table.select(base.attributes()).schema, dimension)
         self._view = CatalogueView(0, base, added, np.ones(len(base), dtype=np.bool_))
         self._writer = threading.Lock()
 
@@ -60,7 +59,7 @@ class LiveCatalogue:
             view = self._view
             replaced = view.rows_of([item.item_id for item in items])
             gone = view.rows_of(deleted)
-            self._view = _changed(view, items, vectors, deleted, np.concatenate([replaced, gone]))
+            self._view = _changed(view, items, vectors, np.concatenate([replaced, gone]))
         return Applied(
             inserted=int((replaced < 0).sum()),
             replaced=int((replaced >= 0).sum()),
@@ -68,21 +67,49 @@ class LiveCatalogue:
             missing=int((gone < 0).sum()),
         )
 
+    def tend(self) -> bool:
+        """Do what is due in the background, and return whether something was; for one thread at a time.
 
-def _changed(
-    view: CatalogueView, items: Sequence[Item], vectors: Floats, deleted: Sequence[str], dead: Rows
-) -> CatalogueView:
+        Added items that came since are put into their graph; superseded ones are left out, once they are the larger
+        part, of a fresh numbering and graph. Views taken before stay as they are.
+        """
+        view = self._view
+        if self._superseded(view):
+            self._leave_out(view)
+        elif view.added.graph.is_behind(len(view.added)):
+            view.added.graph.grow(view.added.vectors)
+        else:
+            return False
+        return True
+
+    def _superseded(self, view: CatalogueView) -> bool:
+        there = int(np.count_nonzero(view.alive[len(view.base) :]))
+        return len(view.added) - there > max(_FEW_ROWS, there)
+
+    def _leave_out(self, before: CatalogueView) -> None:
+        """Leave superseded rows out; the bulk without holding up the writer."""
+        kept = before.added.kept(before.alive[len(before.base) :])
+        if kept.graph.is_behind(len(kept)):
+            kept.graph.grow(kept.vectors)
+        with self._writer:
+            self._view = _renumbered(self._view, before, kept)
+
+
+def _changed(view: CatalogueView, items: Sequence[Item], vectors: Floats, dead: Rows) -> CatalogueView:
     origin = view.base.rows_of([item.item_id for item in items])
-    added = view.added.without(deleted) if deleted else view.added
-    added = added.extended(items, vectors, origin) if items else added
+    added = view.added.extended(items, vectors, origin) if items else view.added
     alive = np.concatenate([view.alive, np.ones(len(items), dtype=np.bool_)])
     alive[dead[dead >= 0]] = False
-    return CatalogueView(view.version + 1, view.base, *_compacted(added, alive, len(view.base)))
+    return CatalogueView(view.version + 1, view.base, added, alive)
 
 
-def _compacted(added: AddedItems, alive: Mask, base: int) -> tuple[AddedItems, Mask]:
-    """Leave superseded added rows out once they are the larger part; rows are told by one view alone."""
-    there = len(added.number_of)
-    if len(added) - there <= max(_FEW_ROWS, there):
-        return added, alive
-    return added.kept(), np.concatenate([alive[:base], np.ones(there, dtype=np.bool_)])
+def _renumbered(view: CatalogueView, before: CatalogueView, kept: AddedItems) -> CatalogueView:
+    """Return ``view`` with the added items of ``before`` replaced by those ``kept`` of it, and what came since."""
+    base, first = len(view.base), len(before.added)
+    alive = view.alive[base:]
+    late = first + np.flatnonzero(alive[first:])
+    items = [view.added.items[number] for number in late.tolist()]
+    added = kept.extended(items, view.added.vectors[late], view.added.origin[late]) if items else kept
+    still = alive[:first][before.alive[base:]]
+    rows = np.concatenate([view.alive[:base], still, np.ones(len(late), dtype=np.bool_)])
+    return CatalogueView(view.version + 1, view.base, added, rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -14,6 +13,7 @@ from common.filters import MAX_DEPTH, AllOf, AnyOf, Filter, Match, NoneOf, Range
 from services.retrieval.items import Item
 from services.retrieval.request import DEFAULT_LIMIT, Candidates, Request
 from services.retrieval.vector_index import Floats
+from services.retrieval.wire import Fragments, write_candidates
 
 _LISTS: Final[dict[str, Callable[[tuple[Filter, ...]], Filter]]] = {"all_of": AllOf, "any_of": AnyOf, "none_of": NoneOf}
 
@@ -59,18 +59,18 @@ def write_item(item: Item) -> retrieval_pb2.Item:
 
 
 def write_response(
-    candidates: Candidates, release_id: str, encode_s: float, total_s: float
-) -> retrieval_pb2.RetrieveResponse:
-    """Write an answer.
+    candidates: Candidates, fragments: Fragments, release_id: str, encode_s: float, total_s: float
+) -> bytes:
+    """Write an answer, serialised.
 
     Args:
         candidates: What was found.
+        fragments: Of the release that answered.
         release_id: The release that answered.
         encode_s: How long the query's embedding took, in seconds.
         total_s: How long the answer took, in seconds.
     """
-    return retrieval_pb2.RetrieveResponse(
-        candidates=_write_candidates(candidates),
+    rest = retrieval_pb2.RetrieveResponse(
         release_id=release_id,
         timings=retrieval_pb2.RetrieveTimings(
             encode_ms=encode_s * 1e3,
@@ -80,35 +80,7 @@ def write_response(
         ),
         ignored_history_items=candidates.ignored_history,
     )
-
-
-def _write_candidates(candidates: Candidates) -> list[retrieval_pb2.Candidate]:
-    view, rows = candidates.view, candidates.rows
-    live = rows >= len(view.base)
-    return [
-        retrieval_pb2.Candidate(
-            item_id=item.item_id,
-            score=score,
-            sources=_write_sources(candidates.sources, source_scores),
-            title=item.title,
-            brand=item.brand,
-            category=item.category,
-            price=item.price,
-            available=item.available,
-            text=item.text if is_live else "",
-        )
-        for item, score, source_scores, is_live in zip(
-            view.read(rows), candidates.scores.tolist(), candidates.source_scores.tolist(), live.tolist(), strict=True
-        )
-    ]
-
-
-def _write_sources(names: Sequence[str], scores: Sequence[float]) -> list[retrieval_pb2.SourceScore]:
-    return [
-        retrieval_pb2.SourceScore(source=name, score=score)
-        for name, score in zip(names, scores, strict=True)
-        if not math.isnan(score)
-    ]
+    return write_candidates(candidates, fragments) + rest.SerializeToString()
 
 
 def _read_vector(numbers: Sequence[float]) -> Floats | None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter as Counts
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
+import numpy as np
 from prometheus_client import Counter, Gauge, Histogram
 
 from common.telemetry import Metrics
 from services.retrieval.live_catalogue import Applied
 from services.retrieval.request import Candidates
 
+# Samples that the recall is the mean of.
+_RECENT: Final = 200
 _BATCHES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -41,25 +46,48 @@ class RetrievalMetrics:
         self._connected = Gauge(
             "changes_connected", "Whether the stream of changes can be followed; 0 also without one.", **names
         )
+        self._recall = Gauge(
+            "recall",
+            "Share of the nearest items that searches through the graph found: the mean of the last samples.",
+            **names,
+        )
+        self._recall.set(float("nan"))
+        self._samples = Counter("recall_samples", "Searches that were answered exactly as well.", **names)
+        self._recent: deque[float] = deque(maxlen=_RECENT)
+        self._ef_search = Gauge("ef_search", "Length of HNSW's candidate list in force.", **names)
         self._batches = Histogram(
             "encode_batch_queries", "Queries that one encoder pass embedded.", buckets=_BATCHES, **names
         )
 
-    def observe(self, candidates: Candidates) -> None:
-        """Count one answer."""
-        found = candidates.source_scores == candidates.source_scores
-        for source, count in zip(candidates.sources, found.sum(axis=0).tolist(), strict=True):
-            self._candidates.labels(source=source).inc(count)
-        self._filled.inc(int((~found.any(axis=1)).sum()))
-        for source, path in candidates.paths.items():
-            self._searches.labels(source=source, path=path).inc()
-        self._ignored.inc(candidates.ignored_history)
-        self._stages.labels(stage="search").observe(candidates.search_s)
-        self._stages.labels(stage="fuse").observe(candidates.fuse_s)
+    def observe(self, answers: Sequence[Candidates]) -> None:
+        """Count answers that were searched in one turn."""
+        counted: Counts[tuple[Counter, tuple[str, ...]]] = Counts()
+        for candidates in answers:
+            found = candidates.source_scores == candidates.source_scores
+            for source, count in zip(candidates.sources, np.count_nonzero(found, axis=0).tolist(), strict=True):
+                counted[self._candidates, (source,)] += count
+            for path in candidates.paths.items():
+                counted[self._searches, path] += 1
+            counted[self._filled, ()] += candidates.filled
+            counted[self._ignored, ()] += candidates.ignored_history
+        for (counter, labels), count in counted.items():
+            (counter.labels(*labels) if labels else counter).inc(count)
+        self._stages.labels(stage="search").observe(max(candidates.search_s for candidates in answers))
+        self._stages.labels(stage="fuse").observe(sum(candidates.fuse_s for candidates in answers))
 
     def encoding(self) -> AbstractContextManager[Any]:
         """Return a context manager that observes how long a call waits for the embeddings of its queries."""
         return self._stages.labels(stage="encode").time()
+
+    def observe_recall(self, recall: float) -> None:
+        """Take note of one search that was answered exactly as well."""
+        self._recent.append(recall)
+        self._recall.set(sum(self._recent) / len(self._recent))
+        self._samples.inc()
+
+    def set_ef_search(self, ef_search: int) -> None:
+        """Tell the length of HNSW's candidate list."""
+        self._ef_search.set(ef_search)
 
     def observe_batch(self, queries: int) -> None:
         """Record one pass of the encoder."""

@@ -1,7 +1,8 @@
-"""The items nearest to vectors: the index over the release's texts, and exact search over the items added since."""
+"""The items nearest to vectors: the index over the release's texts, and the graph of the items added since."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Literal
 
 import numpy as np
@@ -9,36 +10,66 @@ import numpy as np
 from services.retrieval.allowed_items import AllowedItems
 from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.exact_index import nearest
+from services.retrieval.hnsw_index import HnswIndex
 from services.retrieval.item_vectors import NOTHING, Found, ItemVectors, best_of
 from services.retrieval.neighbours import Neighbours
 from services.retrieval.vector_index import Floats, Method, Rows, VectorIndex
 
+Watch = Callable[[Floats, int, AllowedItems, Found], None]
 # How vectors were searched; `remembered` neighbours were searched for an earlier request.
 Path = Method | Literal["remembered"]
 # Remembered neighbours know no filter, so they are looked through only where most items are allowed; a few more are
 # remembered than are asked for, so that enough of them are left.
 _MOST: Final = 0.9
 _SPARE: Final = 1.25
+# Vectors without items are walked through for nothing; building a graph anew costs half a millisecond for each that
+# is left.
+_GONE_SHARE: Final = 0.3
+_FEW_GONE: Final = 1_000
 
 
 class NearestItems:
     """Searches one catalogue view.
 
-    Added items are compared one by one: at 384 dimensions some 0.05 ms a thousand, so that a few ten thousand may be
-    added before a new release is due.
+    Items added since the release have a graph of their own.
 
     Args:
         index: Over the release's vectors; labels are their rows.
         vectors: Those vectors, read for items of a history; shape [vectors, dimension].
         items: Which item has which vector.
         cached: How many vectors' neighbours are remembered.
+
+    Attributes:
+        watch: Told of each search in which the graph was walked: the query, how many were asked for, what was allowed,
+            and what was found. None for nobody.
     """
 
     def __init__(self, index: VectorIndex, vectors: Floats, items: ItemVectors, cached: int) -> None:
-        self._index = index
         self._vectors = vectors
         self._items = items
+        self._cached = cached
+        self.watch: Watch | None = None
         self._neighbours = Neighbours(index, vectors, cached)
+
+    @property
+    def index(self) -> VectorIndex:
+        """The index over the release's vectors, or over those of them that still have items."""
+        return self._neighbours.index
+
+    def tend(self, view: CatalogueView) -> bool:
+        """Build the index anew without the vectors that lost their items, where these are a share worth it.
+
+        For one thread at a time; searches go on with the index there was. Returns whether it was due. An index of
+        another kind than hnswlib's looks after itself.
+        """
+        index = self.index
+        if not isinstance(index, HnswIndex):
+            return False
+        there = np.unique(self._items.vector_of_item[view.alive[: len(view.base)]])
+        if len(index) - len(there) <= max(_FEW_GONE, _GONE_SHARE * len(index)):
+            return False
+        self._neighbours = Neighbours(index.without_removed(there, self._vectors), self._vectors, self._cached)
+        return True
 
     def search(self, queries: Floats, k: int, allowed: AllowedItems) -> tuple[list[Found], Path | None]:
         """Find the ``k`` allowed items nearest to each query.
@@ -52,7 +83,25 @@ class NearestItems:
             One result a query, and how the index searched; None where it did not have to.
         """
         of_base, path = self._search_base(queries, k, allowed)
-        return self._with_added(of_base, queries, k, allowed), path
+        founds = self._with_added(of_base, queries, k, allowed)
+        if path == "approximate" and self.watch is not None:
+            for query, found in zip(queries, founds, strict=True):
+                self.watch(query, k, allowed, found)
+        return founds, path
+
+    def exact(self, query: Floats, k: int, allowed: AllowedItems) -> Found:
+        """Find the ``k`` allowed items nearest to a query by comparing every one; shape [dimension]."""
+        base = len(allowed.view.base)
+        labels, scores = nearest(self._vectors, query[np.newaxis], k, allowed.vectors)
+        released = self._items.fan_out(labels, scores, k, allowed.base_rows)[0]
+        numbers, scores = nearest(allowed.view.added.vectors, query[np.newaxis], k, allowed.rows[base:])
+        return best_of([released, Found(base + numbers[0], scores[0])], k)
+
+    def set_ef_search(self, ef_search: int, view: CatalogueView) -> None:
+        """Change the length of the candidate list of hnswlib's graphs."""
+        if isinstance(self.index, HnswIndex):
+            self.index.ef_search = ef_search
+        view.added.graph.ef_search = ef_search
 
     def around(self, rows: Rows, k: int, allowed: AllowedItems) -> tuple[list[Found], Path | None]:
         """Find the ``k`` allowed items nearest to each of the items ``rows``, itself included; see `search`."""
@@ -61,7 +110,7 @@ class NearestItems:
         if allowed.count < _MOST * allowed.view.items or (rows >= base).any():
             return self.search(queries, k, allowed)
         near = self._neighbours.of(self._items.vector_of_item[rows], int(_SPARE * k))
-        of_base = [self._items.fan_out(*found, k, allowed.base_rows) for found in near]
+        of_base = [self._items.fan_out(found.rows[None], found.scores[None], k, allowed.base_rows)[0] for found in near]
         there = allowed.count - int(np.count_nonzero(allowed.rows[base:]))
         if any(len(found.rows) < min(k, there) for found in of_base):
             return self.search(queries, k, allowed)
@@ -70,7 +119,7 @@ class NearestItems:
     def of(self, view: CatalogueView, rows: Rows) -> Floats:
         """Return the vectors of items; shape [rows, dimension]."""
         base = rows < len(view.base)
-        vectors = np.empty((len(rows), self._index.dimension), dtype=np.float32)
+        vectors = np.empty((len(rows), self.index.dimension), dtype=np.float32)
         vectors[base] = self._vectors[self._items.vector_of_item[rows[base]]]
         vectors[~base] = view.added.vectors[rows[~base] - len(view.base)]
         return vectors
@@ -78,12 +127,8 @@ class NearestItems:
     def _search_base(self, queries: Floats, k: int, allowed: AllowedItems) -> tuple[list[Found], Path | None]:
         if allowed.vectors is not None and not allowed.vectors.any():
             return [NOTHING] * len(queries), None
-        hits = self._index.search(queries, k, allowed.vectors)
-        founds = [
-            self._items.fan_out(labels, scores, k, allowed.base_rows)
-            for labels, scores in zip(hits.labels, hits.scores, strict=True)
-        ]
-        return founds, hits.method
+        hits = self.index.search(queries, k, allowed.vectors)
+        return self._items.fan_out(hits.labels, hits.scores, k, allowed.base_rows), hits.method
 
     def _with_added(self, of_base: list[Found], queries: Floats, k: int, allowed: AllowedItems) -> list[Found]:
         """Join what was found among the release's items with the nearest of those added since."""
@@ -91,6 +136,7 @@ class NearestItems:
         passing = allowed.rows[base:]
         if not passing.any():
             return of_base
-        numbers, scores = nearest(allowed.view.added.vectors, queries, k, passing)
-        of_added = (Found(base + row, values) for row, values in zip(numbers, scores, strict=True))
+        added = allowed.view.added
+        founds = added.graph.search(added.vectors, queries, k, passing)
+        of_added = (Found(base + found.rows, found.scores) for found in founds)
         return [best_of([old, new], k) for old, new in zip(of_base, of_added, strict=True)]

@@ -19,7 +19,7 @@ class Neighbours:
     """
 
     def __init__(self, index: VectorIndex, vectors: Floats, cached: int) -> None:
-        self._index = index
+        self.index = index
         self._vectors = vectors
         self._cache: LruCache[tuple[int, int], Found] = LruCache(cached)
 
@@ -29,7 +29,7 @@ class Neighbours:
         known = {key: found for key in keys if (found := self._cache.get(key)) is not None}
         missing = [key for key in dict.fromkeys(keys) if key not in known]
         if missing:
-            hits = self._index.search(self._vectors[np.array([label for label, _ in missing])], k)
+            hits = self.index.search(self._vectors[np.array([label for label, _ in missing])], k)
             for key, near, scores in zip(missing, hits.labels, hits.scores, strict=True):
                 known[key] = Found(near.copy(), scores.copy())  # a view would keep the whole search alive
                 self._cache.put(key, known[key])

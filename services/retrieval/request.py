@@ -57,7 +57,7 @@ class Request:
         return self.vector is None and bool(self.text)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Candidates:
     """What the first stage found, best first: by falling score, ties by item id.
 
@@ -68,6 +68,7 @@ class Candidates:
         sources: Names of the sources drawn from, in alphabetical order.
         source_scores: What each source said, NaN where it did not find the item; shape [n, sources].
         ignored_history: How many steps of the history are unknown to the catalogue.
+        filled: How many at the end no source found.
         paths: How each source that searches vectors did so.
         search_s: How long the sources took, in seconds.
         fuse_s: How long filtering, fusing and sorting took, in seconds.
@@ -79,6 +80,7 @@ class Candidates:
     sources: tuple[str, ...]
     source_scores: Floats
     ignored_history: int
+    filled: int = 0
     paths: dict[str, Path] = field(default_factory=dict)
     search_s: float = 0.0
     fuse_s: float = 0.0

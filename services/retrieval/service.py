@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -13,8 +14,10 @@ from typing import Any, Final, TypeVar
 
 import grpc
 import structlog
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
-from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
+from shortlist.retrieval.v1 import retrieval_pb2
 
 from common.change_stream import StreamAddress
 from common.channel import remaining_s
@@ -28,6 +31,7 @@ from common.telemetry import Metrics
 from services.retrieval import items, request
 from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.change_feed import ChangeFeed
+from services.retrieval.effort import Effort
 from services.retrieval.first_stage import FirstStage, embedded
 from services.retrieval.live_catalogue import Applied
 from services.retrieval.log_feed import LogFeed
@@ -36,6 +40,7 @@ from services.retrieval.metrics import RetrievalMetrics
 from services.retrieval.redis_feed import RedisFeed
 from services.retrieval.request import MAX_REQUESTS, Request
 from services.retrieval.settings import Settings
+from services.retrieval.wire import Fragments, write_batch
 
 NAME: Final = retrieval_pb2.DESCRIPTOR.services_by_name["RetrievalService"].full_name
 _LIMITS: Final = {
@@ -56,18 +61,20 @@ _log = structlog.get_logger()
 
 @dataclasses.dataclass(frozen=True)
 class Served:
-    """A release and the first stage made of it."""
+    """A release, the first stage made of it, and its items as they are written, and how hard it searches."""
 
     release: Release
     stage: FirstStage
+    fragments: Fragments
+    effort: Effort
 
     def close(self) -> None:
         """Let go of the first stage."""
         self.stage.close()
 
 
-class RetrievalService(retrieval_pb2_grpc.RetrievalServiceServicer):
-    """The servicer: reads messages, leaves the event loop to search, writes messages."""
+class RetrievalService:
+    """Reads messages, leaves the event loop to search, and writes messages, candidates as bytes."""
 
     def __init__(self, live: LiveRelease[Served], settings: Settings, metrics: RetrievalMetrics) -> None:
         self._live = live
@@ -77,7 +84,7 @@ class RetrievalService(retrieval_pb2_grpc.RetrievalServiceServicer):
 
     async def Retrieve(  # noqa: N802 - the contract's name
         self, request: retrieval_pb2.RetrieveRequest, context: Any
-    ) -> retrieval_pb2.RetrieveResponse:
+    ) -> bytes:
         """Find candidates for one person."""
         with self._call() as served:
             asked = read_request(request)
@@ -86,11 +93,11 @@ class RetrievalService(retrieval_pb2_grpc.RetrievalServiceServicer):
 
     async def BatchRetrieve(  # noqa: N802
         self, request: retrieval_pb2.BatchRetrieveRequest, context: Any
-    ) -> retrieval_pb2.BatchRetrieveResponse:
+    ) -> bytes:
         """Find candidates for several people."""
         with self._call() as served:
             asked = _read_batch(request, served.stage)
-            return retrieval_pb2.BatchRetrieveResponse(responses=await self._answer(served, asked, context))
+            return write_batch(await self._answer(served, asked, context))
 
     async def UpsertItems(  # noqa: N802
         self, request: retrieval_pb2.UpsertItemsRequest, context: Any
@@ -138,9 +145,7 @@ class RetrievalService(retrieval_pb2_grpc.RetrievalServiceServicer):
         finally:
             self._calls -= 1
 
-    async def _answer(
-        self, served: Served, asked: Sequence[Request], context: Any
-    ) -> list[retrieval_pb2.RetrieveResponse]:
+    async def _answer(self, served: Served, asked: Sequence[Request], context: Any) -> list[bytes]:
         began = time.perf_counter()
         async with asyncio.timeout(remaining_s(context, self._settings.request_timeout_s)):
             ready = await self._embed(served.stage, asked)
@@ -162,13 +167,15 @@ class RetrievalService(retrieval_pb2_grpc.RetrievalServiceServicer):
 
     def _respond(
         self, served: Served, view: CatalogueView, began: float, encode_s: float, asked: Sequence[Request]
-    ) -> list[retrieval_pb2.RetrieveResponse]:
+    ) -> list[bytes]:
         """Search and write the answers; in a thread, since a batch's answers take long to write too."""
         responses = []
-        for candidates in served.stage.search(asked, view):
-            self._metrics.observe(candidates)
+        answers = served.stage.search(asked, view)
+        self._metrics.observe(answers)
+        for candidates in answers:
             total_s = time.perf_counter() - began
-            responses.append(write_response(candidates, served.release.id, encode_s, total_s))
+            served.effort.observe(total_s - encode_s)
+            responses.append(write_response(candidates, served.fragments, served.release.id, encode_s, total_s))
         return responses
 
     async def _change(self, stage: FirstStage, change: Callable[[], Applied]) -> Applied:
@@ -192,7 +199,7 @@ class RetrievalServer:
     def register(self, server: grpc.aio.Server) -> None:
         """Add both services to a server."""
         service = RetrievalService(self._live, self._settings, self._metrics)
-        retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server(service, server)
+        server.add_generic_rpc_handlers((_handlers(service),))
         release_pb2_grpc.add_ReleaseServiceServicer_to_server(ReleaseService(self._live, describe), server)
 
     async def start(self) -> None:
@@ -217,11 +224,25 @@ class RetrievalServer:
         return RedisFeed(StreamAddress.parse(self._settings.changes), self._metrics.set_connected)
 
     def _load(self, release: Release) -> Served:
-        options = dataclasses.replace(self._settings.first_stage_options(), on_batch=self._metrics.observe_batch)
+        options = dataclasses.replace(
+            self._settings.first_stage_options(),
+            on_batch=self._metrics.observe_batch,
+            on_recall=self._metrics.observe_recall,
+        )
         stage = FirstStage.load(release, options, self._feed)
         self._metrics.watch_items(lambda: stage.view.items)
         _log.info("first stage loaded", release_id=release.id, provider=stage.provider, changes=stage.replayed)
-        return Served(release, stage)
+        return Served(release, stage, Fragments(self._settings.candidate_cache), self._effort(stage))
+
+    def _effort(self, stage: FirstStage) -> Effort:
+        def apply(ef_search: int) -> None:
+            stage.search_with(ef_search)
+            self._metrics.set_ef_search(ef_search)
+
+        settings = self._settings
+        self._metrics.set_ef_search(settings.ef_search)
+        target_s = settings.latency_target_ms / 1e3 or math.inf
+        return Effort(settings.ef_search, settings.least_ef_search, target_s, apply)
 
 
 def describe(served: Served) -> release_pb2.ReleaseInfo:
@@ -231,6 +252,26 @@ def describe(served: Served) -> release_pb2.ReleaseInfo:
     info.sources.extend(served.stage.sources)
     info.limits.update(_LIMITS)
     return info
+
+
+def _handlers(service: RetrievalService) -> grpc.GenericRpcHandler:
+    """Return the service's methods; grpc's generated registration would not take answers that are bytes already."""
+    methods = retrieval_pb2.DESCRIPTOR.services_by_name["RetrievalService"].methods
+    return grpc.method_handlers_generic_handler(
+        NAME,
+        {
+            method.name: grpc.unary_unary_rpc_method_handler(
+                getattr(service, method.name),
+                request_deserializer=GetMessageClass(method.input_type).FromString,
+                response_serializer=_serialised,
+            )
+            for method in methods
+        },
+    )
+
+
+def _serialised(response: bytes | Message) -> bytes:
+    return response if isinstance(response, bytes) else response.SerializeToString()
 
 
 def _read_batch(message: retrieval_pb2.BatchRetrieveRequest, stage: FirstStage) -> list[Request]:

@@ -33,7 +33,16 @@ class Settings(ServerSettings):
         "redis://host:port/0?stream=NAME, with &wait=N for Redis' replicas that must have a change. "
         "Without either, changes are refused.",
     )
-    ef_search: int = Field(200, ge=1, le=10_000, description="Length of HNSW's candidate list: recall against time.")
+    ef_search: int = Field(250, ge=1, le=10_000, description="Length of HNSW's candidate list: recall against time.")
+    least_ef_search: int = Field(
+        50, ge=1, le=10_000, description="How far ef_search is lowered at most while answers come late."
+    )
+    latency_target_ms: float = Field(
+        0, ge=0, description="What 95 % of answers should take; ef_search is lowered while they don't. 0: never."
+    )
+    recall_share: float = Field(
+        0.01, ge=0, le=1, description="Share of searches answered exactly as well, for the metric of recall."
+    )
     milvus: str | None = Field(
         None,
         min_length=1,
@@ -48,6 +57,9 @@ class Settings(ServerSettings):
     neighbour_cache: int = Field(20_000, ge=0, description="How many items' neighbours are kept; 1.5 kB each.")
     query_cache: int = Field(10_000, ge=0, description="How many query embeddings are kept.")
     query_batch: int = Field(32, ge=1, le=1_024, description="How many queries one encoder pass embeds at most.")
+    candidate_cache: int = Field(
+        200_000, ge=0, description="How many items are kept as they are written into answers; some 150 bytes each."
+    )
     provider: Provider = Field("cpu", description="ONNX Runtime's execution provider of the encoder.")
     missing_provider: MissingProvider = Field(
         "refuse", description="Where the provider can't be had: refuse to serve, or degrade to the CPU."
@@ -76,6 +88,7 @@ class Settings(ServerSettings):
             ef_search=self.ef_search,
             milvus=self.milvus,
             depth=self.source_depth,
+            recall_share=self.recall_share,
             neighbours_cached=self.neighbour_cache,
             queries=QueryEncoderOptions(cached=self.query_cache, batch=self.query_batch),
             threads=self.search_threads,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -27,8 +28,8 @@ class Drawn(NamedTuple):
 class Source(Protocol):
     """A way to find candidates."""
 
-    def draw(self, person: Person, k: int, allowed: AllowedItems) -> Drawn:
-        """Find at most ``k`` allowed items for a person, best first; nothing where it knows nothing of the person."""
+    def draw(self, people: Sequence[Person], k: int, allowed: AllowedItems) -> list[Drawn]:
+        """Find at most ``k`` allowed items for each person, best first; nothing for a person it knows nothing of."""
         ...
 
 
@@ -41,13 +42,18 @@ class Semantic:
 
     nearest: NearestItems
 
-    def draw(self, person: Person, k: int, allowed: AllowedItems) -> Drawn:
-        """See `Source.draw`."""
-        vector = person.query if person.query is not None else self._interest(person, allowed.view)
-        if vector is None:
-            return Drawn(NOTHING)
-        founds, path = self.nearest.search(vector[np.newaxis], k, allowed)
-        return Drawn(founds[0], path)
+    def draw(self, people: Sequence[Person], k: int, allowed: AllowedItems) -> list[Drawn]:
+        """See `Source.draw`; one search for all people, since each costs some Python around it."""
+        vectors = [self._vector(person, allowed.view) for person in people]
+        known = [vector for vector in vectors if vector is not None]
+        if not known:
+            return [Drawn(NOTHING)] * len(people)
+        founds, path = self.nearest.search(np.stack(known), k, allowed)
+        found = iter(founds)
+        return [Drawn(NOTHING) if vector is None else Drawn(next(found), path) for vector in vectors]
+
+    def _vector(self, person: Person, view: CatalogueView) -> Floats | None:
+        return person.query if person.query is not None else self._interest(person, view)
 
     def _interest(self, person: Person, view: CatalogueView) -> Floats | None:
         rows, weights = person.interests
@@ -66,8 +72,11 @@ class Similar:
     nearest: NearestItems
     recent: int
 
-    def draw(self, person: Person, k: int, allowed: AllowedItems) -> Drawn:
+    def draw(self, people: Sequence[Person], k: int, allowed: AllowedItems) -> list[Drawn]:
         """See `Source.draw`."""
+        return [self._draw(person, k, allowed) for person in people]
+
+    def _draw(self, person: Person, k: int, allowed: AllowedItems) -> Drawn:
         rows, weights = person.recent(self.recent)
         if not len(rows):
             return Drawn(NOTHING)
@@ -82,8 +91,11 @@ class Behaviour:
 
     graph: ItemGraph
 
-    def draw(self, person: Person, k: int, allowed: AllowedItems) -> Drawn:
+    def draw(self, people: Sequence[Person], k: int, allowed: AllowedItems) -> list[Drawn]:
         """See `Source.draw`."""
+        return [self._draw(person, k, allowed) for person in people]
+
+    def _draw(self, person: Person, k: int, allowed: AllowedItems) -> Drawn:
         rows, weights = person.interests
         origin = allowed.view.origin_of(rows)
         known = origin >= 0
@@ -105,10 +117,9 @@ class Popular:
         self._order = np.argsort(-popularity, kind="stable")
         self._wanted = int(np.count_nonzero(popularity > 0))
 
-    def draw(self, person: Person, k: int, allowed: AllowedItems) -> Drawn:
-        """See `Source.draw`; the person does not matter."""
-        del person
-        return Drawn(self._first(self._order[: self._wanted], k, allowed))
+    def draw(self, people: Sequence[Person], k: int, allowed: AllowedItems) -> list[Drawn]:
+        """See `Source.draw`; the same for everybody."""
+        return [Drawn(self._first(self._order[: self._wanted], k, allowed))] * len(people)
 
     def fill(self, k: int, allowed: AllowedItems) -> Rows:
         """Return ``k`` allowed items, or as many as there are: the popular first, those added since last."""

@@ -50,6 +50,8 @@ def test_the_catalogue_is_what_was_said_last(steps: list[tuple[dict[str, int], l
             model |= {item.item_id: item.price or 0.0 for item in items}
             model = {item_id: price for item_id, price in model.items() if item_id not in deleted_only}
             agree(live, model)
+            live.tend()
+            agree(live, model)
 
 
 def agree(live: LiveCatalogue, model: dict[str, float]) -> None:

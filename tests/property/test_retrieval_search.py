@@ -33,7 +33,8 @@ def test_fan_out_agrees_with_a_loop(owners: list[int], labels: list[int], allowe
     popularity = np.array([(7 * item) % 11 for item in range(len(owners))], dtype=np.float32)
     scores = np.linspace(1, 0, 6, dtype=np.float32)
     mask = None if allowed is None else np.array(allowed)
-    found = ItemVectors(np.array(owners), 6, popularity).fan_out(np.array(labels), scores, k, mask)
+    items = ItemVectors(np.array(owners), 6, popularity)
+    found = items.fan_out(np.array([labels]), scores[np.newaxis], k, mask)[0]
     wanted = [
         (item, float(score))
         for label, score in zip(labels, scores, strict=True)

@@ -251,7 +251,7 @@ def test_closing_finishes_what_runs(open_shop: OpenShop, feed: ChangeFeed):
 
 def test_items_that_cannot_be_bought_are_found_only_on_demand(open_shop: OpenShop, tmp_path: Path):
     """An item that is no longer available is left out, unless the filter speaks of `available`."""
-    shop = open_shop(ChangeFeed(tmp_path))
+    shop = open_shop(LogFeed(tmp_path))
     shop.upsert([Item("cheese", "hard cheese", available=False)])
     assert "cheese" not in ask(shop, limit=100).item_ids
     assert ask(shop, limit=100, filter=Match("available", ("false",))).item_ids == ["cheese"]

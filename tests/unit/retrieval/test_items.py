@@ -11,6 +11,7 @@ import pytest
 
 from common.errors import InvalidRequest
 from services.retrieval.items import Item, check_ids, check_items, check_vector
+from services.retrieval.vector_index import unit
 
 MILK = Item("milk", "fresh milk")
 LARGEST = Item(
@@ -68,8 +69,10 @@ def test_an_id_that_can_be_none():
 
 @pytest.mark.parametrize("numbers", [[3, 4], [3e38, 3e38], [1e-44, 0]])
 def test_vectors_are_scaled_to_unit_length(numbers: list[float]):
-    """A vector of any length, huge and tiny ones too, has length 1 after the check."""
-    assert np.linalg.norm(check_vector("vector", np.array(numbers, "f4"), 2)) == pytest.approx(1)
+    """A vector of any length, huge and tiny ones too, passes the check and has length 1 once scaled."""
+    vector = np.array(numbers, "f4")
+    check_vector("vector", vector, 2)
+    assert np.linalg.norm(unit(vector)) == pytest.approx(1)
 
 
 def test_the_text_of_an_item():

@@ -7,8 +7,10 @@ import pytest
 
 from common.catalogue import Catalogue
 from services.retrieval import live_catalogue
+from services.retrieval.added_items import AddedItems
 from services.retrieval.items import Item
 from services.retrieval.live_catalogue import Applied, LiveCatalogue
+from services.retrieval.vector_index import Mask
 
 BASE = 8
 
@@ -85,11 +87,12 @@ def test_items_are_read_in_the_order_asked_for(live: LiveCatalogue):
 
 
 def test_superseded_rows_are_left_out(live: LiveCatalogue, monkeypatch: pytest.MonkeyPatch):
-    """Items changed again and again do not grow the catalogue without end."""
+    """Items changed again and again do not grow the catalogue without end, once it is tended."""
     monkeypatch.setattr(live_catalogue, "_FEW_ROWS", 5)
     upsert(live, Item("oats", "rolled oats"), Item("cheese", "soft cheese"))
     for price in range(100):
         upsert(live, Item("nuts", "nuts", price=float(price)))
+        live.tend()
         assert live.view.rows <= BASE + 3 + 6
     live.apply([], vectors(0), ["oats"])
     assert live.view.read(live.view.rows_of(["nuts"]))[0].price == 99.0
@@ -97,9 +100,33 @@ def test_superseded_rows_are_left_out(live: LiveCatalogue, monkeypatch: pytest.M
     assert live.view.origin_of(live.view.rows_of(["cheese"])).tolist() == [3]
 
 
+def test_leaving_out_waits_for_nobody(live: LiveCatalogue, monkeypatch: pytest.MonkeyPatch):
+    """What changes while superseded rows are being left out is there afterwards, and earlier views stay as they are."""
+    monkeypatch.setattr(live_catalogue, "_FEW_ROWS", 1)
+    upsert(live, *(Item(f"item-{number}", "thing", price=1.0) for number in range(4)))
+    upsert(live, *(Item(f"item-{number}", "thing", price=2.0) for number in range(4)))
+    upsert(live, Item("item-0", "thing", price=3.0))
+    before, kept = live.view, AddedItems.kept
+
+    def kept_meanwhile(added: AddedItems, there: Mask) -> AddedItems:
+        result = kept(added, there)
+        live.apply([Item("item-1", "thing", price=4.0), Item("late", "thing")], vectors(2), ["item-2"])
+        return result
+
+    monkeypatch.setattr(AddedItems, "kept", kept_meanwhile)
+    assert live.tend()
+    view = live.view
+    rows = view.rows_of(["item-0", "item-1", "item-2", "item-3", "late"])
+    assert (rows < 0).tolist() == [False, False, True, False, False]
+    assert [item.price for item in view.read(rows[rows >= 0])] == [3.0, 4.0, 2.0, None]
+    assert len(view.added) == 6
+    assert view.items == BASE + 4
+    assert [item.price for item in before.read(before.rows_of(["item-1", "item-2"]))] == [2.0, 2.0]
+
+
 def test_many_changes_keep_few_chunks(live: LiveCatalogue):
     """Columns of added items are joined now and then, so that filters stay quick."""
     for number in range(150):
         upsert(live, Item(f"item-{number}", "thing"))
-    assert live.view.added.table["item_id"].num_chunks < 64
+    assert live.view.added.table["brand"].num_chunks < 64
     assert live.view.items == BASE + 150

@@ -1,0 +1,155 @@
+"""How much of hnswlib's speed reaches a caller? The service, client included, beside hnswlib in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import hnswlib
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
+
+from benchmarks.home_depot_vectors import HomeDepot, home_depot
+from benchmarks.local_retrieval import LocalRetrieval, local_retrieval
+from benchmarks.record import Finding, at_least
+from common import layout
+from common.channel import open_channel
+from services.retrieval.hnsw_index import HnswOptions
+from services.retrieval.vector_index import Floats
+
+K: Final = 100
+EF_SEARCH: Final = HnswOptions.ef_search  # the service's default
+BATCH: Final = 32
+_ROUNDS: Final = 15
+_QUICK_ROUNDS: Final = 4
+_ROUND_S: Final = 1.0
+_CALLERS: Final = {"Retrieve": 16, "BatchRetrieve of 32": 4}
+_NAMES: Final = ("hnswlib", *_CALLERS)
+
+
+def run(quick: bool, console: Console) -> Finding:
+    """Measure in turns, a second each; quick takes fewer turns."""
+    data = home_depot(console)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        local_retrieval(data.release.path, Path(folder), ["--log-level", "warning"]) as server,
+    ):
+        rounds = asyncio.run(_measure(data, server, _QUICK_ROUNDS if quick else _ROUNDS))
+    figures = {name: _summary(rounds, name) for name in _NAMES}
+    bars = [
+        at_least("Retrieve by vector, share of hnswlib's queries per second", 0.25, figures["Retrieve"]["share"]),
+        at_least(
+            "BatchRetrieve of 32, share of hnswlib's queries per second", 0.8, figures["BatchRetrieve of 32"]["share"]
+        ),
+    ]
+    load = {"load_average": os.getloadavg()[0], "k": K, "ef_search": EF_SEARCH, "rounds": len(rounds)}
+    return Finding(figures | load, bars, [_table(figures)])
+
+
+async def _measure(data: HomeDepot, server: LocalRetrieval, rounds: int) -> list[dict[str, dict[str, float]]]:
+    index = hnswlib.Index(space="ip", dim=data.query_vectors.shape[1])
+    index.load_index(str(data.release.file(layout.INDEX)))
+    index.set_ef(EF_SEARCH)
+    async with open_channel(server.target) as channel:
+        stub = retrieval_pb2_grpc.RetrievalServiceStub(channel)
+        calls = {"Retrieve": _single(stub), "BatchRetrieve of 32": _batch(stub)}
+        vectors = itertools.cycle(np.array_split(data.query_vectors, len(data.query_vectors) // BATCH))
+        for _ in range(len(data.query_vectors) // BATCH):  # every answer once, as in a server that has run for a while
+            await calls["BatchRetrieve of 32"](next(vectors))
+        await calls["Retrieve"](next(vectors))
+        measured = []
+        for _ in range(rounds):
+            found = {"hnswlib": _in_process(index, vectors)}
+            for name, call in calls.items():
+                found[name] = await _served(call, vectors, _CALLERS[name], server)
+            measured.append(found)
+        return measured
+
+
+def _in_process(index: hnswlib.Index, vectors: Any) -> dict[str, float]:
+    """Ask hnswlib at its best: in batches, on every core."""
+    cores = len(os.sched_getaffinity(0))
+    began, cpu_began, asked = time.perf_counter(), time.process_time(), 0
+    while time.perf_counter() - began < _ROUND_S:
+        asked += len(index.knn_query(next(vectors), k=K, num_threads=cores)[0])
+    return _figures(asked, time.perf_counter() - began, time.process_time() - cpu_began)
+
+
+async def _served(
+    call: Callable[[Floats], Awaitable[int]], vectors: Any, callers: int, server: LocalRetrieval
+) -> dict[str, float]:
+    """Call from several callers at a time for a second."""
+    began, cpu_began = time.perf_counter(), time.process_time() + server.cpu_s()
+    asked = 0
+
+    async def caller() -> None:
+        nonlocal asked
+        while time.perf_counter() - began < _ROUND_S:
+            asked += await call(next(vectors))
+
+    await asyncio.gather(*(caller() for _ in range(callers)))
+    took_s = time.perf_counter() - began
+    return _figures(asked, took_s, time.process_time() + server.cpu_s() - cpu_began)
+
+
+def _figures(asked: int, took_s: float, cpu_s: float) -> dict[str, float]:
+    return {"per_s": asked / took_s, "cpu_ms": cpu_s / asked * 1e3}
+
+
+def _single(stub: Any) -> Callable[[Floats], Awaitable[int]]:
+    async def call(vectors: Floats) -> int:
+        for vector in vectors:
+            response = await stub.Retrieve(_request(vector), timeout=30)
+            _check([response])
+        return len(vectors)
+
+    return call
+
+
+def _batch(stub: Any) -> Callable[[Floats], Awaitable[int]]:
+    async def call(vectors: Floats) -> int:
+        message = retrieval_pb2.BatchRetrieveRequest(requests=map(_request, vectors))
+        _check((await stub.BatchRetrieve(message, timeout=30)).responses)
+        return len(vectors)
+
+    return call
+
+
+def _request(vector: Floats) -> retrieval_pb2.RetrieveRequest:
+    return retrieval_pb2.RetrieveRequest(vector=vector.tolist(), limit=K)
+
+
+def _check(responses: Sequence[retrieval_pb2.RetrieveResponse]) -> None:
+    if any(len(response.candidates) != K for response in responses):
+        raise RuntimeError("an answer has fewer candidates than asked for")
+
+
+def _summary(rounds: Sequence[Mapping[str, Mapping[str, float]]], name: str) -> dict[str, float]:
+    return {
+        "queries_per_s": float(np.median([found[name]["per_s"] for found in rounds])),
+        "cpu_ms_per_query": float(np.median([found[name]["cpu_ms"] for found in rounds])),
+        "share": float(np.median([found[name]["per_s"] / found["hnswlib"]["per_s"] for found in rounds])),
+        "share_by_cpu_time": float(np.median([found["hnswlib"]["cpu_ms"] / found[name]["cpu_ms"] for found in rounds])),
+    }
+
+
+def _table(figures: Mapping[str, Mapping[str, float]]) -> Table:
+    table = Table("asked", "queries/s", "CPU ms a query", "share", "share by CPU time", title=f"{K} nearest of 53,474")
+    for name in _NAMES:
+        found = figures[name]
+        table.add_row(
+            name,
+            f"{found['queries_per_s']:.0f}",
+            f"{found['cpu_ms_per_query']:.3f}",
+            f"{found['share']:.1%}",
+            f"{found['share_by_cpu_time']:.1%}",
+        )
+    return table

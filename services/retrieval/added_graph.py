@@ -1,0 +1,86 @@
+"""The graph over added items: two copies, of which one is searched while the other grows."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import hnswlib
+import numpy as np
+
+from services.retrieval.exact_index import ExactIndex, nearest
+from services.retrieval.hnsw_index import HnswIndex, HnswOptions
+from services.retrieval.item_vectors import Found, best_of
+from services.retrieval.vector_index import Floats, Mask
+
+# Rows behind the graph's end are compared one by one, at 384 dimensions some 0.05 ms a thousand.
+TAIL: Final = 1_000
+_M: Final = 16
+_EF_CONSTRUCTION: Final = 100
+
+
+class AddedGraph:
+    """Finds added items among many thousands. A search never waits for what is being inserted.
+
+    hnswlib must not be searched while it inserts, so one copy is searched while the other takes what came since; then
+    they change places (Ramalhete and Correia, "Left-Right", https://hal.science/hal-01207881). Costs two insertions
+    and twice the memory for each item.
+
+    Args:
+        dimension: The encoder's.
+    """
+
+    def __init__(self, dimension: int) -> None:
+        self._dimension = dimension
+        self._ef_search = HnswOptions.ef_search
+        self._searched = self._empty()
+        self._growing = self._empty()
+
+    def __len__(self) -> int:
+        return len(self._searched)
+
+    @property
+    def ef_search(self) -> int:
+        """Length of the candidate list while searching."""
+        return self._ef_search
+
+    @ef_search.setter
+    def ef_search(self, ef_search: int) -> None:
+        self._ef_search = ef_search
+        self._searched.ef_search = ef_search
+
+    def is_behind(self, count: int) -> bool:
+        """Tell whether so many of ``count`` rows are not in the graph that growing is due."""
+        return count - len(self) >= TAIL
+
+    def grow(self, vectors: Floats) -> None:
+        """Take in every row; for one thread at a time. Shape [rows, dimension], of which the graph has the beginning.
+
+        The caller's searches go on meanwhile, and see all of it or nothing.
+        """
+        grown = self._growing.grown(vectors)
+        grown.ef_search = self._ef_search
+        self._searched, self._growing = grown, self._searched
+
+    def search(self, vectors: Floats, queries: Floats, k: int, passing: Mask) -> list[Found]:
+        """Find the ``k`` rows most like each query.
+
+        Args:
+            vectors: The rows of the caller's state; shape [rows, dimension]. The graph may have more or fewer.
+            queries: Unit vectors; shape [n, dimension].
+            k: How many at most.
+            passing: Which rows may be found; shape [rows].
+        """
+        index = self._searched
+        covered = min(len(index), len(vectors))
+        rows, scores = nearest(vectors[covered:], queries, k, passing[covered:])
+        tail = [Found(covered + row, score) for row, score in zip(rows, scores, strict=True)]
+        if not passing[:covered].any():
+            return tail
+        hits = index.search(queries, k, passing[:covered])
+        graph = (Found(row, score) for row, score in zip(hits.labels, hits.scores, strict=True))
+        return [best_of([old, new], k) for old, new in zip(graph, tail, strict=True)]
+
+    def _empty(self) -> HnswIndex:
+        graph = hnswlib.Index(space="ip", dim=self._dimension)
+        graph.init_index(TAIL, _EF_CONSTRUCTION, _M, random_seed=1)
+        return HnswIndex(graph, ExactIndex(np.empty((0, self._dimension), dtype=np.float32)), self._ef_search)

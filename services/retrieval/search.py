@@ -1,0 +1,160 @@
+"""Answers requests: every source draws for them, and what was drawn is fused."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import pyarrow.compute as pc
+
+from common.catalogue import Catalogue
+from services.retrieval.allowed_items import AllowedItems, ItemFilter
+from services.retrieval.catalogue_view import CatalogueView
+from services.retrieval.filters import for_sale
+from services.retrieval.fusion import Doubles, LinearFusion
+from services.retrieval.item_vectors import ItemVectors
+from services.retrieval.person import Person
+from services.retrieval.release_settings import FirstStageSettings
+from services.retrieval.request import Candidates, Request
+from services.retrieval.sources import Drawn, Popular, Source
+from services.retrieval.union import union
+from services.retrieval.vector_index import Rows, unit
+
+_NO_ROWS: Final[Rows] = np.empty(0, dtype=np.int64)
+
+
+class _Asked(NamedTuple):
+    """A request as the sources see it."""
+
+    place: int
+    limit: int
+    person: Person
+    ignored_history: int
+
+
+class Search:
+    """One release's sources and how they are fused. Safe for threads.
+
+    Args:
+        settings: What the release says of its first stage.
+        sources: The sources by name.
+        popular: Fills up what no source found.
+        vectors: Which item has which vector.
+        item_filter: Answers filters.
+        depth: How many items each source draws at least.
+        base: The release's catalogue.
+    """
+
+    def __init__(
+        self,
+        settings: FirstStageSettings,
+        sources: Mapping[str, Source],
+        popular: Popular,
+        vectors: ItemVectors,
+        item_filter: ItemFilter,
+        depth: int,
+        base: Catalogue,
+    ) -> None:
+        self._settings = settings
+        self._sources = sources
+        self._names = tuple(sorted(sources))
+        self._popular = popular
+        self._vectors = vectors
+        self._filter = item_filter
+        self._depth = depth
+        self._place_of = _places(base)
+        self._fusion = LinearFusion(settings.weights)
+
+    def answer(self, requests: Sequence[Request], view: CatalogueView) -> list[Candidates]:
+        """Answer requests whose queries have their vectors, in one state of the catalogue.
+
+        Those that may be answered with the same items from the same sources are searched together: every search costs
+        some Python around it.
+        """
+        began = time.perf_counter()
+        groups: dict[tuple[int, int, tuple[str, ...]], list[_Asked]] = defaultdict(list)
+        allowed_of: dict[int, AllowedItems] = {}
+        for place, request in enumerate(requests):
+            allowed = self._allowed(request, view)
+            allowed_of[id(allowed)] = allowed
+            names = tuple(sorted(set(request.sources))) or self._names
+            groups[id(allowed), max(request.limit, self._depth), names].append(self._asked(place, request, view))
+        prepare_s = time.perf_counter() - began
+        answers: dict[int, Candidates] = {}
+        for (key, depth, names), asked in groups.items():
+            answers |= self._answer(asked, names, depth, allowed_of[key], prepare_s)
+        return [answers[place] for place in range(len(requests))]
+
+    def _asked(self, place: int, request: Request, view: CatalogueView) -> _Asked:
+        history = view.history_rows(request.history_item_ids) if request.history_item_ids else _NO_ROWS
+        query = None if request.vector is None else unit(request.vector)
+        known = history[history >= 0]
+        person = Person(query, known[-self._settings.history_items :], self._settings.decay)
+        return _Asked(place, request.limit, person, len(history) - len(known))
+
+    def _allowed(self, request: Request, view: CatalogueView) -> AllowedItems:
+        allowed = self._filter.allowed(view, for_sale(request.filter))
+        if not request.exclude_item_ids:
+            return allowed
+        excluded = view.rows_of(request.exclude_item_ids)
+        return allowed.without(excluded[excluded >= 0], self._vectors)
+
+    def _answer(
+        self, asked: Sequence[_Asked], names: tuple[str, ...], depth: int, allowed: AllowedItems, prepare_s: float
+    ) -> dict[int, Candidates]:
+        """Answer requests that are searched together, by their places."""
+        began = time.perf_counter()
+        people = [each.person for each in asked]
+        drawn = [self._sources[name].draw(people, depth, allowed) for name in names]
+        search_s, answers = time.perf_counter() - began, {}
+        for each, *draws in zip(asked, *drawn, strict=True):
+            began = time.perf_counter()
+            answers[each.place] = self._fuse(each, allowed, dict(zip(names, draws, strict=True)), search_s)
+            answers[each.place].fuse_s = time.perf_counter() - began + prepare_s
+        return answers
+
+    def _fuse(self, asked: _Asked, allowed: AllowedItems, drawn: Mapping[str, Drawn], search_s: float) -> Candidates:
+        names = tuple(drawn)
+        rows, source_scores = union([draw.found for draw in drawn.values()])
+        scores = self._fusion.fuse(source_scores, asked.person.situation, names)
+        best = self._best(scores, rows, asked.limit, allowed.view)
+        rows, scores, source_scores = rows[best], scores[best], source_scores[best]
+        missing = max(0, min(asked.limit, allowed.count) - len(rows))
+        if missing:
+            filling = self._filling(rows, missing, allowed)
+            rows = np.concatenate([rows, filling])
+            scores = np.concatenate([scores, -1.0 - np.arange(len(filling))])
+            source_scores = np.pad(source_scores, ((0, len(filling)), (0, 0)), constant_values=np.nan)
+        return Candidates(
+            view=allowed.view,
+            rows=rows,
+            scores=scores,
+            sources=names,
+            source_scores=source_scores,
+            ignored_history=asked.ignored_history,
+            filled=missing,
+            paths={name: draw.path for name, draw in drawn.items() if draw.path is not None},
+            search_s=search_s,
+        )
+
+    def _filling(self, found: Rows, missing: int, allowed: AllowedItems) -> Rows:
+        """Return ``missing`` allowed items that no source found, the popular first."""
+        rows = self._popular.fill(len(found) + missing, allowed)
+        return rows[~np.isin(rows, found)][:missing]
+
+    def _best(self, scores: Doubles, rows: Rows, limit: int, view: CatalogueView) -> Rows:
+        """Return the places of the ``limit`` highest scores, falling, ties by item id."""
+        known = rows < len(self._place_of)
+        if known.all():
+            return np.lexsort((self._place_of[rows], -scores))[:limit]
+        return np.lexsort((np.array(view.item_ids(rows), dtype=np.str_), -scores))[:limit]
+
+
+def _places(base: Catalogue) -> Rows:
+    """Return where each item stands among the ids in order: sorting ids for every answer anew takes far longer."""
+    places = np.empty(len(base), dtype=np.int64)
+    places[pc.sort_indices(base.table["item_id"]).to_numpy()] = np.arange(len(base))
+    return places

@@ -1,0 +1,154 @@
+"""Answers as bytes: what a protobuf message of them would be, without making the message.
+
+A hundred candidates are a hundred messages of ten fields, which takes longer to make in Python than the search for
+them. Of each item what does not change is therefore serialised once (`Fragments`), and an answer is those pieces
+joined with the scores: protobuf reads the fields of a message in any order
+(https://protobuf.dev/programming-guides/encoding/#order).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from typing import Any, Final
+
+import numpy as np
+from shortlist.retrieval.v1 import retrieval_pb2
+
+from services.retrieval.catalogue_view import CatalogueView
+from services.retrieval.items import Item
+from services.retrieval.request import Candidates
+from services.retrieval.vector_index import Rows
+
+_LENGTH_DELIMITED: Final = 2
+_DOUBLE: Final = 1
+_FLOAT: Final = 5
+_CANDIDATE: Final = retrieval_pb2.Candidate
+_SCORE_BYTES: Final = 9  # a tag and a double
+
+
+def tag(message: type, field: str, kind: int) -> bytes:
+    """Return what stands before a field's value; for field numbers below 16."""
+    return bytes([message.DESCRIPTOR.fields_by_name[field].number << 3 | kind])  # type: ignore[attr-defined]
+
+
+_CANDIDATES: Final = tag(retrieval_pb2.RetrieveResponse, "candidates", _LENGTH_DELIMITED)
+_RESPONSES: Final = tag(retrieval_pb2.BatchRetrieveResponse, "responses", _LENGTH_DELIMITED)
+_SCORE: Final = tag(_CANDIDATE, "score", _DOUBLE)
+_SOURCES: Final = tag(_CANDIDATE, "sources", _LENGTH_DELIMITED)
+_VALUE: Final = tag(retrieval_pb2.SourceScore, "score", _FLOAT)
+
+
+class Fragments:
+    """Of each item the part of a candidate that no request changes, serialised once.
+
+    Safe for threads: two may make the same fragment, which is the same bytes.
+
+    Args:
+        kept: How many fragments are remembered; some 150 bytes each.
+    """
+
+    def __init__(self, kept: int) -> None:
+        self._kept = kept
+        self._known: dict[int | Item, bytes] = {}
+
+    def of(self, view: CatalogueView, rows: Rows) -> list[bytes]:
+        """Return the fragments of a view's items; the release's are known by row, others as the items they are."""
+        base = len(view.base)
+        keys = [row if row < base else view.added.items[row - base] for row in rows.tolist()]
+        known = self._known
+        missing = [place for place, key in enumerate(keys) if key not in known]
+        if not missing:
+            return [known[key] for key in keys]
+        made = self._make(view, rows[missing], [keys[place] for place in missing])
+        return [made[key] if key in made else known[key] for key in keys]
+
+    def _make(self, view: CatalogueView, rows: Rows, keys: Sequence[int | Item]) -> dict[int | Item, bytes]:
+        """Serialise and remember; a full memory is begun anew, since choosing what to forget costs more."""
+        live = (rows >= len(view.base)).tolist()
+        made = dict(zip(keys, map(_fragment, view.read(rows), live), strict=True))
+        if len(self._known) + len(made) > self._kept:
+            self._known = {}
+        self._known.update(made)
+        return made
+
+
+def write_candidates(candidates: Candidates, fragments: Fragments) -> bytes:
+    """Write the field `candidates` of a `RetrieveResponse`."""
+    if not len(candidates):
+        return b""
+    said, ends = _scores(candidates)
+    starts = [0, *ends[:-1]]
+    pieces: list[bytes] = []
+    for fragment, start, end in zip(fragments.of(candidates.view, candidates.rows), starts, ends, strict=True):
+        pieces += (_begin(_CANDIDATES, len(fragment) + end - start), fragment, said[start:end])
+    return b"".join(pieces)
+
+
+def write_batch(responses: Sequence[bytes]) -> bytes:
+    """Write a `BatchRetrieveResponse` of its serialised answers."""
+    return b"".join(piece for response in responses for piece in (_begin(_RESPONSES, len(response)), response))
+
+
+def _fragment(item: Item, is_live: bool) -> bytes:
+    message = _CANDIDATE(
+        item_id=item.item_id,
+        title=item.title,
+        brand=item.brand,
+        category=item.category,
+        price=item.price,
+        available=item.available,
+        text=item.text if is_live else "",
+    )
+    return message.SerializeToString()
+
+
+def _scores(candidates: Candidates) -> tuple[bytes, list[int]]:
+    """Return each candidate's score and what the sources said of it, one candidate's after the other's, and the ends.
+
+    Laid out as a table with room for every source in each row, of which the places of silent sources are left out.
+    """
+    template = _row(candidates.sources)
+    table = np.repeat(template, len(candidates))
+    table["score"] = candidates.scores
+    for place in range(len(candidates.sources)):
+        table[f"value{place}"] = candidates.source_scores[:, place]
+    found = candidates.source_scores == candidates.source_scores  # NaN where a source is silent
+    if found.all():
+        return table.tobytes(), list(range(table.itemsize, table.nbytes + 1, table.itemsize))
+    widths = [len(_before_value(name)) + 4 for name in candidates.sources]
+    kept = np.concatenate([np.ones((len(found), _SCORE_BYTES), np.bool_), np.repeat(found, widths, axis=1)], axis=1)
+    ends: list[int] = np.cumsum(kept.sum(axis=1)).tolist()
+    return table.view(np.uint8).reshape(kept.shape)[kept].tobytes(), ends
+
+
+@cache
+def _row(sources: tuple[str, ...]) -> np.ndarray[Any, Any]:
+    """Return one row of the table of scores, with everything in place but the scores."""
+    before = [_before_value(name) for name in sources]
+    columns: list[tuple[str, str]] = [("tag", f"S{len(_SCORE)}"), ("score", "<f8")]
+    for place, data in enumerate(before):
+        columns += [(f"before{place}", f"V{len(data)}"), (f"value{place}", "<f4")]
+    row = np.zeros(1, dtype=columns)
+    row["tag"] = _SCORE
+    for place, data in enumerate(before):
+        row[f"before{place}"] = np.void(data)
+    return row
+
+
+@cache
+def _before_value(source: str) -> bytes:
+    """Return a source's entry up to its score."""
+    named = retrieval_pb2.SourceScore(source=source).SerializeToString() + _VALUE
+    return _begin(_SOURCES, len(named) + 4) + named
+
+
+@lru_cache(4_096)
+def _begin(field: bytes, length: int) -> bytes:
+    """Return what stands before a value of ``length`` bytes: the tag, and the length in groups of seven bits."""
+    groups = bytearray(field)
+    while length > 0x7F:  # noqa: PLR2004 - seven bits
+        groups.append(length & 0x7F | 0x80)
+        length >>= 7
+    groups.append(length)
+    return bytes(groups)
