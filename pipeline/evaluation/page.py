@@ -67,3 +67,9 @@ def compared(found: Difference) -> str:
 def p_value(p: float) -> str:
     """Return a p-value as it is written."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"  # noqa: PLR2004 - what three digits can say
+
+
+def measure_name(measure: str) -> str:
+    """Return a measure as people write it."""
+    kind, _, rest = measure.partition("@")
+    return (kind.upper() if kind in ("ndcg", "hr", "map", "mrr", "auc", "f1") else kind) + ("@" + rest if rest else "")

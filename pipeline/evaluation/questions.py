@@ -85,6 +85,8 @@ def make_questions(
     Raises:
         InvalidRequest: An unknown protocol, or the data has nobody to ask for.
     """
+    if dataset.events.is_empty() and protocol in ("temporal", "leave-last-out"):
+        raise InvalidRequest(f"the data has no events; {protocol} needs some, --protocol judged does not")
     match protocol:
         case "temporal":
             made = _temporal(dataset, settings, people, seed)

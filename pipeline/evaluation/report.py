@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.evaluation import charts
+from pipeline.evaluation import report_details as details
 from pipeline.evaluation.answers import BOTH, FIRST
 from pipeline.evaluation.charts import Row
 from pipeline.evaluation.measures import MEASURES
@@ -16,14 +17,14 @@ from pipeline.evaluation.page import (
     compared,
     estimated,
     framed,
-    key,
+    measure_name,
     p_value,
     panel,
     panels,
     section,
     table,
 )
-from pipeline.evaluation.result import Evaluation, Mode, Slice
+from pipeline.evaluation.result import Evaluation, Mode
 
 _STYLE: Final = Path(__file__).with_name("report.css")
 _PLOTTED: Final = ("ndcg@10", "hr@10", "recall@100", "map@100")
@@ -36,7 +37,6 @@ _TERMS: Final = {
     "coverage, Gini": "share of the catalogue shown in some first ten; concentration of that exposure, 0 to 1",
     "interval, p": "95 % percentile bootstrap over questions; paired sign-flip randomisation test, two-sided",
 }
-_BAND_KINDS: Final = ("head", "middle", "tail")
 
 
 def render_report(found: Evaluation) -> str:
@@ -46,10 +46,10 @@ def render_report(found: Evaluation) -> str:
         _quality(found),
         _cost(found),
         _probabilities(found),
-        _tail(found),
-        _sources(found),
-        _slices(found),
-        _folds(found),
+        details.tail(found),
+        details.sources(found),
+        details.slices(found),
+        details.folds(found),
         _terms(found),
     ]
     title = escape(f"Release {found.release_id}: evaluation")
@@ -82,7 +82,7 @@ def _top(found: Evaluation) -> str:
 
 def _headline(mode: Mode, measure: str) -> str:
     value = mode.measures[measure]
-    return card(f"{value.mean:.3f}", _name(measure), f"{value.low:.3f} to {value.high:.3f}")
+    return card(f"{value.mean:.3f}", measure_name(measure), f"{value.low:.3f} to {value.high:.3f}")
 
 
 def _time(ms: float) -> str:
@@ -105,15 +105,15 @@ def _quality(found: Evaluation) -> str:
     plots = []
     for measure in _PLOTTED:
         rows = [
-            Row(name, KIND[name], mode.measures[measure], f"{name}, {_name(measure)}")
+            Row(name, KIND[name], mode.measures[measure], f"{name}, {measure_name(measure)}")
             for name, mode in found.modes.items()
         ]
-        plots.append(panel(_name(measure), charts.intervals(rows, "mean and 95 % interval", width=500)))
+        plots.append(panel(measure_name(measure), charts.intervals(rows, "mean and 95 % interval", width=500)))
     measures = [*MEASURES, *(name for name in found.modes[BOTH].measures if name not in MEASURES)]
     others = [name for name in found.modes if name != BOTH]
     figures = [
         [
-            escape(_name(measure)),
+            escape(measure_name(measure)),
             *(estimated(mode.measures[measure]) for mode in found.modes.values()),
             *(compared(found.modes[BOTH].over[other][measure]) for other in others),
         ]
@@ -188,138 +188,9 @@ def _probabilities(found: Evaluation) -> str:
     )
 
 
-def _tail(found: Evaluation) -> str:
-    series = {name: (KIND[name], mode.concentration) for name, mode in found.modes.items()}
-    series["what people buy"] = ("sales", found.sales)
-    bars = {name: mode.shares for name, mode in found.modes.items()}
-    return section(
-        "Reach into the tail",
-        "Head: the tenth of the items that sold most. Tail: items under the median of sales. A curve on the diagonal "
-        "would show every item alike.",
-        panels(
-            panel(
-                "Share of recommendations, by share of items",
-                key({name: kind for name, (kind, _) in series.items()}),
-                charts.curves(series, "items, least popular first", "share of the first ten"),
-            ),
-            panel(
-                "First ten by band",
-                key(dict(zip(_BAND_KINDS, _BAND_KINDS, strict=True))),
-                charts.shares(bars, _BAND_KINDS, width=520),
-                table(["", *found.modes], _reach(found)),
-            ),
-        ),
-    )
-
-
-def _reach(found: Evaluation) -> list[list[str]]:
-    modes = found.modes.values()
-    return [
-        ["coverage@10", *(f"{mode.coverage:.2%}" for mode in modes)],
-        ["Gini@10", *(f"{mode.gini:.4f}" for mode in modes)],
-        ["tail share@10", *(f"{mode.shares['tail']:.1%}" for mode in modes)],
-        ["novelty@10, bits", *(f"{mode.measures['novelty@10'].mean:.2f}" for mode in modes)],
-    ]
-
-
-def _sources(found: Evaluation) -> str:
-    if found.sources is None:
-        return ""
-    ordered = sorted(found.sources.items(), key=lambda item: -item[1].loss["recall@100"].mean)
-    plots = []
-    for measure in ("recall@100", "ndcg@10"):
-        loss = [Row(name, "both", share.loss[measure], f"lost without {name}") for name, share in ordered]
-        plots.append(
-            panel(
-                f"{_name(measure)} lost without it", charts.intervals(loss, "paired difference", width=500, zero=True)
-            )
-        )
-    rows = [
-        [
-            escape(name),
-            f"{share.hits:.1%}",
-            f"{share.only:.1%}",
-            estimated(share.alone["recall@100"]),
-            estimated(share.alone["ndcg@10"]),
-            compared(share.loss["recall@100"]),
-            compared(share.loss["ndcg@10"]),
-        ]
-        for name, share in ordered
-    ]
-    head = ["", "hits found", "found by it alone", "alone: recall@100", "alone: NDCG@10", "without: recall@100 lost"]
-    return section(
-        "What each source brings",
-        "The first stage with one source taken away, and with one source alone; the weights stay those of the release.",
-        panels(*plots),
-        framed(table([*head, "without: NDCG@10 lost"], rows)),
-    )
-
-
-def _slices(found: Evaluation) -> str:
-    if not found.slices:
-        return ""
-    parts = []
-    for kind in dict.fromkeys(part.kind for part in found.slices):
-        members = [part for part in found.slices if part.kind == kind]
-        for measure in ("ndcg@10", "recall@100"):
-            plot = charts.intervals(_sliced(members, measure), "mean and 95 % interval", width=500)
-            parts.append(panel(f"{_name(measure)} by {kind}", plot))
-    return section(
-        "For whom, and for what",
-        "By items and language, only the wanted items of that slice count. Slices with fewer than five questions are "
-        "left out.",
-        key(KIND),
-        panels(*parts),
-    )
-
-
-def _sliced(members: list[Slice], measure: str) -> list[Row]:
-    return [
-        Row(
-            f"{part.name} ({part.questions:,})" if not number else "",
-            KIND[mode],
-            values[measure],
-            f"{part.name}, {mode}",
-        )
-        for part in members
-        for number, (mode, values) in enumerate(part.modes.items())
-    ]
-
-
-def _folds(found: Evaluation) -> str:
-    if found.folds is None:
-        return ""
-    folds = found.folds
-    kinds = dict(zip(folds.what, ("popular", "first", "both"), strict=True))
-    rows = [
-        [
-            f"{escape(name)}<small>learned in each fold: {escape(folds.what[name])}</small>",
-            estimated(folds.overall[name]),
-            compared(folds.over_served[name]) if name in folds.over_served else "–",
-            *(f"{value:.4f}" for value in values),
-        ]
-        for name, values in folds.folds.items()
-    ]
-    count = len(next(iter(folds.folds.values())))
-    head = ["", _name(folds.measure), "over as served", *(f"fold {number + 1}" for number in range(count))]
-    plot = [Row(name, kinds[name], estimate, name) for name, estimate in folds.overall.items()]
-    return section(
-        f"Cross-validation: {count} folds by {folds.by}",
-        "Learned anew in each fold is only what the table says. Encoder, index, behaviour tables and cross-encoder are "
-        "the release's in every fold.",
-        panel(_name(folds.measure), charts.intervals(plot, "mean and 95 % interval")),
-        framed(table(head, rows)),
-    )
-
-
 def _terms(found: Evaluation) -> str:
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(meaning)}</dd>" for name, meaning in _TERMS.items())
     notes = "".join(f"<li>{escape(note)}</li>" for note in found.notes)
     noted = f"<h3>Notes</h3><ul>{notes}</ul>" if notes else ""
     footer = f"Protocol {found.protocol}, {found.limit} items an answer, seed {found.seed}. Data: {found.licence}."
     return f"<section><h2>How to read this</h2>{noted}<dl>{listed}</dl></section><footer>{escape(footer)}</footer>"
-
-
-def _name(measure: str) -> str:
-    kind, _, rest = measure.partition("@")
-    return (kind.upper() if kind in ("ndcg", "hr", "map", "mrr", "auc", "f1") else kind) + ("@" + rest if rest else "")

@@ -13,6 +13,7 @@ from common.errors import InvalidRequest
 from common.release import Release
 from pipeline.dataset import BadDataset, Dataset
 from pipeline.evaluation.questions import Questions, given_questions, make_questions
+from pipeline.prepare.cleaning import no_events
 from pipeline.requests import Windows, draw_test
 
 START = datetime(2026, 1, 1)  # noqa: DTZ001 - datasets have no zone
@@ -140,3 +141,11 @@ def test_a_drawing_is_the_same_for_the_same_seed(make_dataset: Callable[..., Dat
     drawn = [make_questions(dataset, {}, "leave-last-out", people=4, seed=seed).asked for seed in (3, 3, 4)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert len(drawn[0]) == 4
+
+
+@pytest.mark.parametrize("protocol", ["temporal", "leave-last-out"])
+def test_data_without_events_is_pointed_to_judgements(make_dataset: Callable[..., Dataset], protocol: str):
+    """Search data has no people to ask for."""
+    dataset = make_dataset(events=no_events())
+    with pytest.raises(InvalidRequest, match="--protocol judged does not"):
+        make_questions(dataset, {"window_days": 1}, protocol, people=None, seed=1)
