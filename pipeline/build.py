@@ -29,7 +29,7 @@ from pipeline.export import export_cross_encoder, export_encoder
 from pipeline.index import build_index
 from pipeline.model_card import write_model_card
 from pipeline.progress import ProgressReport
-from pipeline.requests import People, ShopRequest, Windows, draw_people, with_queries
+from pipeline.requests import People, ShopRequest, Windows, as_met, draw_people
 from pipeline.staging import Staging, aside
 from pipeline.train.behaviour import Purchases, popularity, transitions
 from pipeline.train.candidates import Labelled, draw_candidates, learn_source_weights
@@ -45,7 +45,7 @@ from services.retrieval.hnsw_index import HnswOptions
 # The first stage without learned weights is only asked for so many requests: enough to learn them.
 _WEIGHT_REQUESTS: Final = 400
 _ENCODER_TOKENS: Final = 128
-_FORMAT: Final = 2  # raise it whenever the same data and settings make another release than before
+_FORMAT: Final = 3  # raise it whenever the same data and settings make another release than before
 
 
 def build(dataset: Dataset, store: Path, settings: BuildSettings, report: ProgressReport) -> Release:
@@ -163,11 +163,11 @@ class _Build:
             if not people.train or not people.valid or not people.test:
                 raise InvalidRequest("the events leave nobody to learn from; choose other windows")
             titles = dict(zip(catalogue.item_ids, catalogue.table["title"].to_pylist(), strict=True))
-            share, seed = settings.query_share, settings.seed
+            searches, newcomers, seed = settings.query_share, settings.newcomer_share, settings.seed
             return dataclasses.replace(
                 people,
-                train=with_queries(people.train, titles, share=share, seed=seed),
-                valid=with_queries(people.valid, titles, share=share, seed=seed + 1),
+                train=as_met(people.train, titles, searches=searches, newcomers=newcomers, seed=seed),
+                valid=as_met(people.valid, titles, searches=searches, newcomers=newcomers, seed=seed + 1),
             )
 
     def _learn_weights(self, people: People) -> None:
@@ -223,6 +223,10 @@ class _Build:
             first = fit_behaviour(behaviour, FEATURES, settings.seed)
             read = examples.read(train[-settings.read_requests :], first, step)
             checked = examples.served(valid, first, step)
+        if not checked.labels.any():
+            raise InvalidRequest(
+                "no validation person bought a candidate, so nothing can be calibrated; widen the windows"
+            )
         with self.report.step("Fitting and calibrating the fusion"):
             fusion = calibrate(fit_logits(first, read, FEATURES, settings.seed), checked)
             worst = export_fusion(fusion, self.staging.file(layout.FUSION), checked.features)

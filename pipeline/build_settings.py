@@ -6,7 +6,10 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from common.errors import InvalidRequest
 from pipeline.train.cross_encoder import CrossEncoderTraining
+
+_LONGEST_WINDOW_DAYS: Final = 3_650
 
 Precision = Literal["fp32", "int8"]
 
@@ -41,6 +44,7 @@ class BuildSettings:
         valid_people: People for weights and calibration at most.
         test_people: People held out for the evaluation at most.
         query_share: Share of the requests that are made searches.
+        newcomer_share: Share of the requests that are made to know nothing of the person.
         list_size: Candidates in a list that the cross-encoder learns from.
         lists: Lists that it learns from.
         context_items: History items in the person context.
@@ -67,6 +71,7 @@ class BuildSettings:
     valid_people: int = 160
     test_people: int = 250
     query_share: float = 0.4
+    newcomer_share: float = 0.05
     list_size: int = 12
     lists: int = 360
     context_items: int = 8
@@ -78,6 +83,16 @@ class BuildSettings:
     hnsw_m: int = 16
     ef_construction: int = 200
     seed: int = 7
+
+    def __post_init__(self) -> None:
+        sound = {
+            "window_days must be a number of days above 0, at most 3,650": 0 < self.window_days <= _LONGEST_WINDOW_DAYS,
+            "min_buyers must be at least 1": self.min_buyers >= 1,
+            "seed must be 0 or above": self.seed >= 0,
+        }
+        faults = [what for what, holds in sound.items() if not holds]
+        if faults:
+            raise InvalidRequest("; ".join(faults))
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings as the manifest holds them."""

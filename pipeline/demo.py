@@ -200,12 +200,12 @@ def _print_claims(measured: Mapping[str, Measured], release: Release, console: C
     """Say of each step whether it beats the one before, and what the text ranker adds on validation."""
     modes = list(measured)
     for before, after in pairwise(modes):
-        gain = measured[after].gain
-        if gain is not None:
-            mean, low, high = gain["ndcg@10"]
-            verdict = "[green]beats[/]" if low > 0 else "[red]does not beat[/]"
-            console.print(f"{after} {verdict} {before}: NDCG@10 {mean:+.4f} [{low:+.4f}, {high:+.4f}], paired")
+        for measure, (mean, low, high) in (measured[after].gain or {}).items():
+            verdict = "[green]beats[/]" if low > 0 else "is not told apart from" if high > 0 else "[red]loses to[/]"
+            console.print(f"{after} {verdict} {before}: {measure} {mean:+.4f} [{low:+.4f}, {high:+.4f}], paired")
     validation = release.manifest.metrics["validation"]
-    console.print("On validation people, NDCG@10 (purchases by history | searches made of purchases):")
-    for name in ("first stage", "cross-encoder alone", "fusion without the logit", "fusion"):
-        console.print(f"  {name}: " + " | ".join(f"{value:.4f}" for value in validation[name].values()))
+    console.print(
+        "What the cross-encoder adds, on validation people (searches are made of purchases, newcomers unknown):"
+    )
+    for name in ("first stage", "cross-encoder's order", "fusion without the logit", "fusion"):
+        console.print(f"  {name}: " + ", ".join(f"{what} {value:.4f}" for what, value in validation[name].items()))

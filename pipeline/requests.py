@@ -117,16 +117,23 @@ def draw_people(events: pl.DataFrame, windows: Windows, *, train: int, valid: in
     return People([_asked(example) for example in learnt], [_asked(example) for example in checked], chosen)
 
 
-def with_queries(
-    requests: Sequence[ShopRequest], titles: Mapping[str, str], *, share: float, seed: int
+def as_met(
+    requests: Sequence[ShopRequest], titles: Mapping[str, str], *, searches: float, newcomers: float, seed: int
 ) -> list[ShopRequest]:
-    """Turn a share of requests into searches: the query is taken from the title of something that was bought.
+    """Turn a share of requests into searches and another into people of whom nothing is known, as a shop meets them.
 
     Purchase records seldom say what was searched for. One to three words of a bought item's title stand in, and what
     was bought counts where its title has them all; half of the searches come without a history, as from a new person.
     """
     generator = np.random.default_rng(seed)
-    return [_search(request, titles, generator) if generator.random() < share else request for request in requests]
+    met = []
+    for request in requests:
+        lot = generator.random()
+        if lot < searches:
+            met.append(_search(request, titles, generator))
+        else:
+            met.append(ShopRequest((), "", request.bought) if lot < searches + newcomers else request)
+    return met
 
 
 def _search(request: ShopRequest, titles: Mapping[str, str], generator: np.random.Generator) -> ShopRequest:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from common.errors import InvalidRequest
 from common.release import DataCard, Manifest, ModelCard, Release, describe_files, publish, release_id
 
 _ASIDE: Final = ".building-"
@@ -75,6 +76,8 @@ def aside(store: Path) -> Iterator[Path]:
 
     What builds that were killed left behind is removed too.
     """
+    if store.exists() and not store.is_dir():
+        raise InvalidRequest(f"{store} is a file; a release store is a folder")
     store.mkdir(parents=True, exist_ok=True)
     for left in store.glob(f"{_ASIDE}*"):
         if not Path(f"/proc/{left.name.removeprefix(_ASIDE)}").exists():

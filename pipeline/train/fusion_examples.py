@@ -14,6 +14,7 @@ from common.onnx_session import SessionOptions
 from common.release import Release
 from pipeline.metrics import evaluate
 from pipeline.progress import Step
+from pipeline.requests import ShopRequest
 from pipeline.train.candidates import Labelled
 from pipeline.train.fusion import Examples, Fusion
 from pipeline.train.pair_examples import pairs_of, score_pairs
@@ -84,7 +85,8 @@ def quality(
 ) -> dict[str, dict[str, float]]:
     """Measure the validation people: what the first stage, behaviour alone, the logit alone and all of it reach.
 
-    NDCG@10 counts what the first stage did not find as missed, apart for requests with and without a query. The
+    NDCG@10 counts what the first stage did not find as missed, apart for histories, searches and newcomers; the
+    cross-encoder's order is that of the candidates it read, which behaviour chose. The
     expected calibration error is over 15 bins of equal numbers; these people also calibrated the fusion.
     """
     starts = np.cumsum([len(example.labels) for example in drawn])[:-1]
@@ -94,7 +96,7 @@ def quality(
     probability = fusion.probability(served.features)
     orders: dict[str, list[npt.NDArray[np.floating[Any]]]] = {
         "first stage": [-np.arange(len(example.labels), dtype=np.float64) for example in drawn],
-        "cross-encoder alone": np.split(np.nan_to_num(served.features[:, of_logits[0]], nan=-np.inf), starts),
+        "cross-encoder's order": np.split(np.nan_to_num(served.features[:, of_logits[0]], nan=-np.inf), starts),
         "fusion without the logit": np.split(fusion.probability(without), starts),
         "fusion": np.split(probability, starts),
     }
@@ -111,10 +113,16 @@ def calibration_error(probability: npt.NDArray[np.float64], labels: Floats) -> f
     return float(sum(gaps) / max(len(order), 1))
 
 
+def _kind(request: ShopRequest) -> str:
+    if request.query:
+        return "searches"
+    return "histories" if request.history else "newcomers"
+
+
 def _ndcg(drawn: Sequence[Labelled], scores: Sequence[npt.NDArray[np.floating[Any]]]) -> dict[str, float]:
     rankings, relevance = {}, {}
     for number, (example, values) in enumerate(zip(drawn, scores, strict=True)):
-        name = f"{'query' if example.request.query else 'history'}-{number}"
+        name = f"{_kind(example.request)}-{number}"
         order = np.argsort(-values, kind="stable")
         rankings[name] = [str(row) for row in example.candidates.rows[order]]
         bought = {str(row) for row in example.candidates.rows[example.labels > 0]}

@@ -88,3 +88,12 @@ def test_vectors_are_one_a_text(tiny_release: Path):
     texts = Catalogue.open(release.file(CATALOGUE)).table["text"].to_pylist()
     assert len(vectors) == len(set(texts)) < len(texts)
     assert len({(text, row) for text, row in zip(texts, of_item.tolist(), strict=True)}) == len(vectors)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"window_days": float("nan")}, {"window_days": 1e9}, {"seed": -1}, {"min_buyers": 0}]
+)
+def test_impossible_settings_are_refused_at_once(wrong: dict[str, float]):
+    """Settings that no build could follow are refused by name before anything is done."""
+    with pytest.raises(InvalidRequest, match=next(iter(wrong))):
+        BuildSettings(**wrong)
