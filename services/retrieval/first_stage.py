@@ -39,8 +39,7 @@ class FirstStageOptions:
         session: How the encoder's ONNX session is made.
         ef_search: Length of HNSW's candidate list.
         milvus: Where Milvus searches the release's vectors; None searches them here.
-        depth: How many items each source draws at least, so that a small limit finds the beginning of what a larger
-            one does.
+        depth: How many items each source draws at least; a small limit finds the beginning of a larger one's.
         neighbours_cached: How many history items' neighbours are remembered.
         queries: Bounds of the query encoder; its prefix comes from the release.
         threads: Threads that search, 0 for every core.
