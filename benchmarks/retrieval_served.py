@@ -93,7 +93,8 @@ async def _served(
     async def caller() -> None:
         nonlocal asked
         while time.perf_counter() - began < _ROUND_S:
-            asked += await call(next(vectors))
+            answered = await call(next(vectors))
+            asked += answered  # not in one line: other callers count while this one waits
 
     await asyncio.gather(*(caller() for _ in range(callers)))
     took_s = time.perf_counter() - began
