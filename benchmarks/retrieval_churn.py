@@ -142,7 +142,8 @@ async def _upsert(change: Callable[[], Awaitable[int]] | None, turn: _Turn, ends
     """Upsert as fast as asked for; texts as fast as they are embedded."""
     began = time.perf_counter()
     while change is not None and time.perf_counter() < ends:
-        turn.upserted += await change()
+        changed = await change()
+        turn.upserted += changed
         ahead_s = turn.upserted / _ITEMS_PER_S - (time.perf_counter() - began)
         await asyncio.sleep(max(0.0, ahead_s))
 

@@ -45,9 +45,9 @@ def run(quick: bool, console: Console) -> Finding:
         rounds = asyncio.run(_measure(data, server, _QUICK_ROUNDS if quick else _ROUNDS))
     figures = {name: _summary(rounds, name) for name in _NAMES}
     bars = [
-        at_least("Retrieve by vector, share of hnswlib's queries per second", 0.25, figures["Retrieve"]["share"]),
+        at_least("Retrieve by vector, share of hnswlib's queries per second", 0.25, _lesser(figures["Retrieve"])),
         at_least(
-            "BatchRetrieve of 32, share of hnswlib's queries per second", 0.8, figures["BatchRetrieve of 32"]["share"]
+            "BatchRetrieve of 32, share of hnswlib's queries per second", 0.8, _lesser(figures["BatchRetrieve of 32"])
         ),
     ]
     load = {"load_average": os.getloadavg()[0], "k": K, "ef_search": EF_SEARCH, "rounds": len(rounds)}
@@ -93,7 +93,8 @@ async def _served(
     async def caller() -> None:
         nonlocal asked
         while time.perf_counter() - began < _ROUND_S:
-            asked += await call(next(vectors))
+            answered = await call(next(vectors))
+            asked += answered  # not in one line: other callers count while this one waits
 
     await asyncio.gather(*(caller() for _ in range(callers)))
     took_s = time.perf_counter() - began
@@ -139,6 +140,11 @@ def _summary(rounds: Sequence[Mapping[str, Mapping[str, float]]], name: str) -> 
         "share": float(np.median([found[name]["per_s"] / found["hnswlib"]["per_s"] for found in rounds])),
         "share_by_cpu_time": float(np.median([found["hnswlib"]["cpu_ms"] / found[name]["cpu_ms"] for found in rounds])),
     }
+
+
+def _lesser(figures: Mapping[str, float]) -> float:
+    """Return the share that counts: beside other work on the machine, more threads get more of the cores."""
+    return min(figures["share"], figures["share_by_cpu_time"])
 
 
 def _table(figures: Mapping[str, Mapping[str, float]]) -> Table:
