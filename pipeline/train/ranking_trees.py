@@ -105,6 +105,6 @@ def _settings(seed: int, rising: Sequence[int]) -> dict[str, object]:
         "seed": seed,
         "num_threads": 1,
         "deterministic": True,
-        "force_row_wise": True,
+        "force_col_wise": True,  # half the time of rows: each tree reads less than half of the features
         "verbose": -1,
     }
