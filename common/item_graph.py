@@ -44,6 +44,9 @@ class ItemGraph:
         for part in _PARTS:
             file = folder / graph_file(name, part)
             file.parent.mkdir(parents=True, exist_ok=True)
+            file.unlink(
+                missing_ok=True
+            )  # who has mapped the file keeps the old one; writing into it would change theirs
             np.save(file, getattr(self, part))
 
     @property
@@ -62,15 +65,23 @@ class ItemGraph:
         Returns:
             One score for each item of the table; shape [items].
         """
+        scores: Floats = self.spread_all(rows, weights[np.newaxis])[0]
+        return scores
+
+    def spread_all(self, rows: Rows, weights: Floats) -> Floats:
+        """Do as `spread` for several weightings of the same rows: shape [weightings, rows] to [weightings, items]."""
         known = (rows >= 0) & (rows < self.items)
-        rows, weights = rows[known], weights[known]
+        rows, weights = rows[known], weights[:, known]
         starts, stops = self.indptr[rows], self.indptr[rows + 1]
         lengths = stops - starts
         total = int(lengths.sum())
         if total == 0:
-            return np.zeros(self.items, dtype=np.float32)
+            return np.zeros((len(weights), self.items), dtype=np.float32)
         # Entry numbers of all neighbours, row after row, without a loop over rows.
         ends = np.cumsum(lengths)
         entries = np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
-        values = self.weights[entries] * np.repeat(weights, lengths)
-        return np.bincount(self.indices[entries], weights=values, minlength=self.items).astype(np.float32)
+        indices, values = self.indices[entries], self.weights[entries]
+        sums = [
+            np.bincount(indices, weights=values * np.repeat(each, lengths), minlength=self.items) for each in weights
+        ]
+        return np.array(sums, dtype=np.float32)

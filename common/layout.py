@@ -25,6 +25,11 @@ RETRIEVAL_SETTINGS: Final = "retrieval.json"
 MODEL_CARD: Final = "model_card.md"
 
 
+def statistic_file(name: str) -> str:
+    """Return the name of an item statistic, float32[items]."""
+    return f"behaviour/statistics/{name}.npy"
+
+
 def graph_file(name: str, part: str) -> str:
     """Return the name of one array (`indptr`, `indices` or `weights`) of an item graph."""
     return f"behaviour/{name}/{part}.npy"

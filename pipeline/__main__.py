@@ -18,6 +18,7 @@ from pipeline.data_report import render
 from pipeline.dataset import Dataset
 from pipeline.prepare import SOURCES, prepare
 from pipeline.progress import ProgressReport
+from pipeline.recipe import RECIPES, Recipe
 
 _LOG_COLUMNS = 132  # a log has no width of its own, and tables need one
 
@@ -28,6 +29,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console(width=None if sys.stdout.isatty() else _LOG_COLUMNS)
+
+
+def _said(recipe: Recipe) -> str:
+    return f"{recipe.name} ({recipe.description})"
+
 
 Source = Annotated[str, typer.Option(help="Which kind of data it is; `sources` lists them.")]
 Data = Annotated[Path | None, typer.Option(help="Where the raw data lies; by default where the source finds it.")]
@@ -60,6 +66,9 @@ def build_command(
     source: Source,
     out: Annotated[Path, typer.Option(help="Release store: the release is added to it and made current.")],
     data: Data = None,
+    recipe: Annotated[
+        str, typer.Option(help="What the release is made of: " + "; ".join(map(_said, RECIPES.values())) + ".")
+    ] = BuildSettings.recipe,
     base_model: Annotated[
         str, typer.Option(help="A folder, all-MiniLM-L6-v2, or a Hugging Face id.")
     ] = BuildSettings.base_model,
@@ -82,7 +91,8 @@ def build_command(
     """Build a release from raw shop data and publish it."""
     from pipeline.build import build  # noqa: PLC0415 - torch takes seconds to import, and --help should not
 
-    settings = BuildSettings(
+    settings = BuildSettings.of(
+        recipe,
         base_model=base_model,
         window_days=window_days,
         min_buyers=min_buyers,

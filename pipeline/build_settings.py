@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 from common.errors import InvalidRequest
+from pipeline.recipe import BASKETS, find_recipe
 from pipeline.train.cross_encoder import CrossEncoderTraining
 
 _LONGEST_WINDOW_DAYS: Final = 3_650
 
 Precision = Literal["fp32", "int8"]
-
-# Nothing here tells which item it is: what identifies items memorises what sold in the weeks of training.
-FEATURES: Final = (
-    *("history_events", "history_items", "has_query"),
-    *("repeat_count", "repeat_share", "last_age", "first_age", "mean_gap", "due", "decayed_long", "decayed_short"),
-    *("category_affinity", "category_count", "category_last_age", "category_loyalty", "category_due"),
-    *("similarity_max", "similarity_mean"),
-    *("relative_repeat", "relative_follow", "relative_popular", "relative_semantic", "relative_similar"),
-    *("source_semantic", "fused", "fused_rank"),
-    *("logit", "logit_rank", "logit_deviation"),
-)
 
 
 @dataclass(frozen=True)
@@ -30,6 +20,7 @@ class BuildSettings:
     """How a release is built.
 
     Attributes:
+        recipe: What the release is made of; a name of `pipeline.recipe.RECIPES`.
         base_model: What encoder and cross-encoder grow from; see `pipeline.base_model`.
         query_prefix: Goes before queries, where the base model was trained with one, such as "query: ".
         item_prefix: Goes before items' texts, such as "passage: ".
@@ -43,6 +34,8 @@ class BuildSettings:
         read_requests: How many of those it learns from with logits.
         valid_people: People for weights and calibration at most.
         test_people: People held out for the evaluation at most.
+        bag: Boosters that are averaged, where a recipe learns the order of candidates.
+        trees: Trees of each of them.
         query_share: Share of the requests that are made searches.
         newcomer_share: Share of the requests that are made to know nothing of the person.
         list_size: Candidates in a list that the cross-encoder learns from.
@@ -58,6 +51,7 @@ class BuildSettings:
         seed: Of everything drawn.
     """
 
+    recipe: str = BASKETS.name
     base_model: str = "all-MiniLM-L6-v2"
     query_prefix: str = ""
     item_prefix: str = ""
@@ -70,6 +64,8 @@ class BuildSettings:
     read_requests: int = 200
     valid_people: int = 160
     test_people: int = 250
+    bag: int = 3
+    trees: int = 250
     query_share: float = 0.4
     newcomer_share: float = 0.05
     list_size: int = 12
@@ -87,12 +83,17 @@ class BuildSettings:
     def __post_init__(self) -> None:
         sound = {
             "window_days must be a number of days above 0, at most 3,650": 0 < self.window_days <= _LONGEST_WINDOW_DAYS,
-            "min_buyers must be at least 1": self.min_buyers >= 1,
+            "min_buyers must be 0 or above": self.min_buyers >= 0,
             "seed must be 0 or above": self.seed >= 0,
         }
         faults = [what for what, holds in sound.items() if not holds]
         if faults:
             raise InvalidRequest("; ".join(faults))
+
+    @classmethod
+    def of(cls, recipe: str, **changes: Any) -> Self:
+        """Return the settings of a recipe, with changes; raises NotFound where there is no such recipe."""
+        return cls(recipe=recipe, **{**find_recipe(recipe).settings, **changes})
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings as the manifest holds them."""

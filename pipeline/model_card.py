@@ -17,6 +17,7 @@ from common.layout import MODEL_CARD, POPULARITY
 from common.release import ModelCard
 from pipeline.evaluation.facts import BANDS, band_of
 from pipeline.evaluation.measures import gini
+from pipeline.recipe import BASKETS, find_recipe
 from pipeline.staging import Staging
 from pipeline.train.candidates import Labelled
 
@@ -69,11 +70,18 @@ def _data(staging: Staging, catalogue: Catalogue) -> str:
 
 - Source: {data.source}, {data.events:,} events of {data.items:,} items (fingerprint `{data.fingerprint[:16]}…`).
 - Licence: {data.licence}
-- The catalogue has {len(catalogue):,} of the items: those with at least {settings.get("min_buyers", 1)} buyers before
+- The catalogue has {len(catalogue):,} of the items{_chosen(settings)}
+"""
+
+
+def _chosen(settings: Mapping[str, Any]) -> str:
+    if not find_recipe(settings.get("recipe", BASKETS.name)).windows:
+        return "; those that nobody took are reached by their text. What people were judged by is the next item.\n"
+    return f"""\
+: those with at least {settings.get("min_buyers", 1)} buyers before
   the windows of {settings.get("window_days", 0):g} days that were foretold. The others are never recommended, until
   they are added while serving.
-- Searches in training and validation were made of titles of what was bought; nobody typed them.
-"""
+- Searches in training and validation were made of titles of what was bought; nobody typed them."""
 
 
 def _models(models: Mapping[str, ModelCard]) -> str:

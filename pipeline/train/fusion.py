@@ -46,16 +46,31 @@ class Examples:
 
 @dataclass(frozen=True)
 class Fusion:
-    """Fitted trees and their calibration: probability = sigmoid(slope * raw + intercept)."""
+    """Fitted trees and their calibration: probability = sigmoid(slope * raw + intercept).
 
-    booster: lgb.Booster
+    Attributes:
+        boosters: The trees; several boosters (a bag) are averaged.
+        slope: Of the calibration.
+        intercept: Of the calibration.
+    """
+
+    boosters: tuple[lgb.Booster, ...]
     slope: float
     intercept: float
 
+    def raw(self, features: Floats) -> npt.NDArray[np.float64]:
+        """Return the boosters' mean raw score of each row; shape [rows]."""
+        return raw_score(self.boosters, features)
+
     def probability(self, features: Floats) -> npt.NDArray[np.float64]:
         """Return the calibrated probability of each row; shape [rows]."""
-        raw = np.asarray(self.booster.predict(features, raw_score=True))
-        return 1.0 / (1.0 + np.exp(-(self.slope * raw + self.intercept)))
+        return 1.0 / (1.0 + np.exp(-(self.slope * self.raw(features) + self.intercept)))
+
+
+def raw_score(boosters: Sequence[lgb.Booster], features: Floats) -> npt.NDArray[np.float64]:
+    """Return the mean raw score of several boosters; shape [rows]."""
+    scores = [np.asarray(booster.predict(features, raw_score=True, num_threads=1)) for booster in boosters]
+    return np.asarray(np.mean(scores, axis=0))
 
 
 def fit_behaviour(examples: Examples, names: Sequence[str], seed: int) -> lgb.Booster:
@@ -78,10 +93,10 @@ def fit_logits(first: lgb.Booster, read: Examples, names: Sequence[str], seed: i
     return lgb.train(_settings(seed), data, _ROUNDS_READ, init_model=first)
 
 
-def calibrate(booster: lgb.Booster, valid: Examples) -> Fusion:
+def calibrate(boosters: Sequence[lgb.Booster], valid: Examples) -> Fusion:
     """Fit the probability on candidates of people that the trees saw nothing of, as they will be served."""
-    slope, intercept = _platt(np.asarray(booster.predict(valid.features, raw_score=True)), valid.labels)
-    return Fusion(booster, slope, intercept)
+    slope, intercept = _platt(raw_score(boosters, valid.features), valid.labels)
+    return Fusion(tuple(boosters), slope, intercept)
 
 
 def _settings(seed: int) -> dict[str, object]:
@@ -128,7 +143,7 @@ def _platt(raw: npt.NDArray[np.float64], labels: Floats) -> tuple[float, float]:
 
 def _graph(fusion: Fusion) -> onnx.ModelProto:
     """Append the calibration to the trees' raw score."""
-    features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", fusion.booster.num_feature()])
+    features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", fusion.boosters[0].num_feature()])
     probability = helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["n"])
     constants = [
         helper.make_tensor("slope", TensorProto.FLOAT, [], [fusion.slope]),
@@ -136,7 +151,7 @@ def _graph(fusion: Fusion) -> onnx.ModelProto:
         helper.make_tensor("flat", TensorProto.INT64, [1], [-1]),
     ]
     nodes = [
-        tree_ensemble(fusion.booster, "features", "raw"),
+        tree_ensemble(fusion.boosters, "features", "raw"),
         helper.make_node("Reshape", ["raw", "flat"], ["row"]),
         helper.make_node("Mul", ["row", "slope"], ["sloped"]),
         helper.make_node("Add", ["sloped", "intercept"], ["calibrated"]),

@@ -7,6 +7,7 @@ invalid graph for raw scores with onnx 1.23, and would bring two more packages.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -58,10 +59,11 @@ class _Nodes:
         return number
 
 
-def tree_ensemble(booster: lgb.Booster, source: str, target: str) -> onnx.NodeProto:
-    """Return the node that computes the booster's raw score of ``source`` float32 [n, features] as [n, 1]."""
+def tree_ensemble(boosters: Sequence[lgb.Booster], source: str, target: str) -> onnx.NodeProto:
+    """Return the node that computes the boosters' mean raw score of ``source`` float32 [n, features] as [n, 1]."""
     nodes = _Nodes()
-    for tree, info in enumerate(booster.dump_model()["tree_info"]):
+    trees = [info for booster in boosters for info in booster.dump_model()["tree_info"]]
+    for tree, info in enumerate(trees):
         nodes.add(tree, info["tree_structure"])
     return helper.make_node(
         "TreeEnsembleRegressor",
@@ -82,7 +84,7 @@ def tree_ensemble(booster: lgb.Booster, source: str, target: str) -> onnx.NodePr
         target_treeids=nodes.leaf_tree,
         target_nodeids=nodes.leaf_node,
         target_ids=[0] * len(nodes.leaf_tree),
-        target_weights=nodes.leaf_value,
+        target_weights=[value / len(boosters) for value in nodes.leaf_value],
     )
 
 

@@ -10,6 +10,7 @@ What is missing is NaN, never zero. Serving and training compute them by this mo
     COLUMN_affinity, COLUMN_count, COLUMN_last_age    the candidate's category, brand or other text column in the
     COLUMN_loyalty, COLUMN_due                        history: weighed share, events, age of the last; the candidate's
                                                       share of them; age of the last / the mean distance between
+    item_NAME                                         an item statistic of the release
     graph_NAME_long, graph_NAME_short, graph_NAME_last  what an item graph says the history goes on to
     similarity_max, similarity_mean, similarity_last  cosines with the history's texts other than its own
     fused, fused_rank                                 the first stage's score, and its rank from 0
@@ -144,6 +145,10 @@ def _graph(_facts: ItemFacts, name: str, weights: str) -> Column:
     return lambda s: s.graph(name, weights)
 
 
+def _statistic(facts: ItemFacts, name: str) -> Column:
+    return lambda s: s.of_item(facts.statistic(name))
+
+
 def _group(facts: ItemFacts, column: str, kind: str) -> Column | None:
     if not facts.has_column(column):
         return None
@@ -200,4 +205,5 @@ _FAMILIES: Final[Sequence[tuple[re.Pattern[str], Callable[..., Column | None]]]]
     (_SOURCE, _source),
     (re.compile("graph_(.+)_(long|short|last)"), _graph),
     (re.compile(f"(.+)_({'|'.join(_GROUP)})"), _group),
+    (re.compile("item_(.+)"), _statistic),
 )

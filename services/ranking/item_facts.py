@@ -13,7 +13,7 @@ import pyarrow as pa
 from common.catalogue import Catalogue
 from common.errors import BadRelease
 from common.item_graph import ItemGraph
-from common.layout import POPULARITY, VECTOR_OF_ITEM, VECTORS
+from common.layout import POPULARITY, VECTOR_OF_ITEM, VECTORS, statistic_file
 from common.release import Release
 from services.ranking.request_rows import Floats, Rows
 
@@ -52,13 +52,17 @@ class ItemFacts:
         """Share of the items that are more popular; shape [items]."""
         return self._keep("popularity rank", lambda: _share_above(self.popularity()))
 
+    def statistic(self, name: str) -> Floats:
+        """An item statistic; shape [items]; raises BadRelease where the release has none of this name."""
+        return self._keep(f"statistic {name}", lambda: self._by_item(statistic_file(name)))
+
     def vectors(self) -> ItemVectors:
         """The items' vectors."""
         return self._keep("vectors", lambda: ItemVectors(self._array(VECTORS), self._by_item(VECTOR_OF_ITEM)))
 
     def graph(self, name: str) -> ItemGraph:
         """An item graph; raises BadRelease where the release has none of this name."""
-        return self._keep(f"graph {name}", lambda: ItemGraph.load(self._release, name))
+        return self._keep(f"graph {name}", lambda: self._graph(name))
 
     def codes(self, column: str) -> Rows:
         """A number for each value of a catalogue column, -1 where missing; shape [items]."""
@@ -68,6 +72,11 @@ class ItemFacts:
         """Tell whether the catalogue has a column of text."""
         table = self._catalogue.table
         return column in table.column_names and pa.types.is_string(table.schema.field(column).type)
+
+    def _graph(self, name: str) -> ItemGraph:
+        """Map a graph as plain arrays: numpy's memmap type slows every slice down."""
+        graph = ItemGraph.load(self._release, name)
+        return ItemGraph(np.asarray(graph.indptr), np.asarray(graph.indices), np.asarray(graph.weights))
 
     def _by_item(self, name: str) -> npt.NDArray[Any]:
         array = self._array(name)

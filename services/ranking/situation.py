@@ -107,8 +107,15 @@ class Situation:
         """What an item graph says the person goes on to; NaN without a history."""
         if not len(self.history):
             return self.everywhere(np.nan)
-        items, shares = self.interest
-        return self.of_item(self.facts.graph(name).spread(items, shares[weights]))
+        if name not in self._spread:
+            items, shares = self.interest
+            sums = self.facts.graph(name).spread_all(items, np.stack(list(shares.values())))
+            self._spread[name] = dict(zip(shares, sums, strict=True))
+        return self.of_item(self._spread[name][weights])
+
+    @cached_property
+    def _spread(self) -> dict[str, dict[str, Floats]]:
+        return {}
 
     @cached_property
     def cosines(self) -> Floats:

@@ -96,3 +96,21 @@ def test_a_graph_that_the_release_lacks_is_named(tmp_path: Path):
     """Loading a graph that is not in the release is BadRelease and names the file."""
     with pytest.raises(BadRelease, match="bought_next/indptr"):
         ItemGraph.load(release_with(tmp_path, []), "bought_next")
+
+
+def test_several_weightings_are_spread_as_each_alone():
+    """Spreading several weightings at once gives what each gives by itself, unknown rows left out."""
+    graph = graph_of([[(1, 0.5)], [(0, 2.0), (1, 1.0)]])
+    rows, weights = np.array([1, -1, 0]), np.array([[1, 1, 1], [0.5, 9, 0]], np.float32)
+    expected = [graph.spread(rows, each) for each in weights]
+    np.testing.assert_array_equal(graph.spread_all(rows, weights), expected)
+    assert graph.spread_all(rows[1:2], weights[:, 1:2]).shape == (2, 2)
+
+
+def test_saving_anew_leaves_what_is_mapped(tmp_path: Path):
+    """Whoever has mapped a graph keeps it when another one is written in its place."""
+    names = [graph_file("it", part) for part in ("indptr", "indices", "weights")]
+    graph_of([[(0, 1.0)]]).save(tmp_path, "it")
+    mapped = ItemGraph.load(release_with(tmp_path, names), "it")
+    graph_of([[(0, 7.0)]]).save(tmp_path, "it")
+    assert mapped.weights.tolist() == [1.0]

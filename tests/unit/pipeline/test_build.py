@@ -15,9 +15,10 @@ from common.errors import InvalidRequest
 from common.layout import CATALOGUE, FUSION_SETTINGS, RETRIEVAL_SETTINGS
 from common.release import open_release
 from pipeline.build import build
-from pipeline.build_settings import FEATURES, BuildSettings
+from pipeline.build_settings import BuildSettings
 from pipeline.dataset import Dataset
 from pipeline.progress import ProgressReport
+from pipeline.recipe import BASKETS
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_release_holds_learned_weights_and_the_features_read(tiny_release: Path)
     weights = json.loads(release.file(RETRIEVAL_SETTINGS).read_text())["weights"]["history"]
     assert max(weights.values()) == pytest.approx(1.0)
     assert len(set(weights.values())) > 1
-    assert json.loads(release.file(FUSION_SETTINGS).read_text())["features"] == list(FEATURES)
+    assert json.loads(release.file(FUSION_SETTINGS).read_text())["features"] == list(BASKETS.features)
 
 
 def test_same_data_and_settings_give_the_same_release(
@@ -91,7 +92,7 @@ def test_vectors_are_one_a_text(tiny_release: Path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"window_days": float("nan")}, {"window_days": 1e9}, {"seed": -1}, {"min_buyers": 0}]
+    "wrong", [{"window_days": float("nan")}, {"window_days": 1e9}, {"seed": -1}, {"min_buyers": -1}]
 )
 def test_impossible_settings_are_refused_at_once(wrong: dict[str, float]):
     """Settings that no build could follow are refused by name before anything is done."""

@@ -29,7 +29,7 @@ def _examples(seed: int) -> Examples:
 @pytest.fixture(scope="module")
 def fusion() -> Fusion:
     first = fit_behaviour(_examples(1), "abcde", seed=1)
-    return calibrate(fit_logits(first, _examples(2), "abcde", seed=1), _examples(5))
+    return calibrate([fit_logits(first, _examples(2), "abcde", seed=1)], _examples(5))
 
 
 def test_onnx_equals_the_trees_with_missing_values_too(fusion: Fusion, tmp_path: Path):
@@ -45,7 +45,11 @@ def test_onnx_equals_the_trees_with_missing_values_too(fusion: Fusion, tmp_path:
 def test_thresholds_split_float32_as_double(fusion: Fusion, tmp_path: Path):
     """A feature right at a split falls on the side that LightGBM puts it on."""
     splits = np.array(
-        [value for tree in fusion.booster.dump_model()["tree_info"] for value in _thresholds(tree["tree_structure"])]
+        [
+            value
+            for tree in fusion.boosters[0].dump_model()["tree_info"]
+            for value in _thresholds(tree["tree_structure"])
+        ]
     )
     features = np.zeros((len(splits), FEATURES), np.float32)
     features[:, 0] = splits.clip(-10, 10).astype(np.float32)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from common.catalogue import Catalogue
 from common.errors import BadRelease
-from common.layout import CATALOGUE
+from common.layout import CATALOGUE, statistic_file
 from common.release import Release
 from services.ranking.features import Features
 from services.ranking.item_facts import ItemFacts
@@ -48,3 +51,20 @@ def test_long_histories_are_read_from_the_end(facts: ItemFacts):
     person = PersonRows(np.concatenate([np.full(50, 7), np.full(HISTORY_EVENTS, 8)]))
     matrix = features.matrix(person, CandidateRows.of(np.array([7, 8])))
     assert matrix.tolist() == [[HISTORY_EVENTS, 0], [HISTORY_EVENTS, HISTORY_EVENTS]]
+
+
+def test_item_statistics_are_read_by_name(release_of: Callable[[Callable[[Path], object]], Release]):
+    """A release's item statistic is a feature, NaN for an unknown item; one that it lacks is refused."""
+
+    def write(folder: Path) -> None:
+        file = folder / statistic_file("repeat_rate")
+        file.parent.mkdir(parents=True)
+        np.save(file, np.arange(240, dtype=np.float32))
+
+    release = release_of(write)
+    facts = ItemFacts(release, Catalogue.open(release.file(CATALOGUE)))
+    features = Features(["item_repeat_rate"], facts)
+    matrix = features.matrix(PersonRows(np.array([3])), CandidateRows.of(np.array([7, -1])))
+    np.testing.assert_array_equal(matrix[:, 0], [7, np.nan])
+    with pytest.raises(BadRelease):
+        Features(["item_charm"], facts)

@@ -1,0 +1,155 @@
+"""The build of the recipe `baskets`: windows of time, and what people buy in them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from common import layout
+from common.catalogue import Catalogue
+from common.errors import InvalidRequest
+from common.release import ModelCard
+from pipeline.build_steps import BuildSteps
+from pipeline.compress import compress
+from pipeline.dataset import Dataset
+from pipeline.model_card import write_model_card
+from pipeline.requests import People, ShopRequest, Windows, as_met, draw_people
+from pipeline.train.behaviour import Purchases, popularity, transitions
+from pipeline.train.candidates import Labelled, draw_candidates, learn_source_weights
+from pipeline.train.fusion import calibrate, export_fusion, fit_behaviour, fit_logits
+from pipeline.train.fusion_examples import FusionExamples, quality
+
+# The first stage without learned weights is only asked for so many requests: enough to learn them.
+_WEIGHT_REQUESTS: Final = 400
+
+
+def catalogue_items(dataset: Dataset, windows: Windows, min_buyers: int) -> pl.DataFrame:
+    """Return the items with enough buyers before anything that is to be foretold; raises InvalidRequest for none."""
+    past = dataset.events.filter(pl.col("timestamp") < windows.tables)
+    buyers = past.group_by("item_id").agg(pl.col("user_id").n_unique().alias("buyers"))
+    bought = buyers.filter(pl.col("buyers") >= min_buyers)
+    items = dataset.items.join(bought.select("item_id"), on="item_id", how="semi")
+    if items.is_empty():
+        raise InvalidRequest(f"no item has {min_buyers} buyers before {windows.tables:%Y-%m-%d}; lower min_buyers")
+    return items
+
+
+class BasketBuild(BuildSteps):
+    """Builds a release from purchases with times."""
+
+    @cached_property
+    def windows(self) -> Windows:
+        """The moments that part the events."""
+        return Windows.of(self.dataset.events, self.settings.window_days)
+
+    @property
+    def learnt_from(self) -> str:
+        """What the models are trained on, for their cards."""
+        return f"what people bought before {self.windows.valid:%Y-%m-%d}"
+
+    def run(self) -> None:
+        """Take every step."""
+        catalogue = self._write_catalogue()
+        self._export_encoder()
+        self._index(catalogue)
+        self._count_behaviour(catalogue)
+        people = self._draw_people(catalogue)
+        self._learn_weights(people)
+        train, valid = self._draw_candidates(people)
+        self._train_cross_encoder(catalogue, train)
+        if self.settings.precision == "int8":
+            compress(self.staging, catalogue, train, valid, self.settings.max_ndcg_loss, self.report)
+        self._fuse(catalogue, train, valid)
+
+    def _items(self) -> pl.DataFrame:
+        return catalogue_items(self.dataset, self.windows, self.settings.min_buyers)
+
+    def _count_behaviour(self, catalogue: Catalogue) -> None:
+        with self.report.step("Counting what follows what"):
+            past = self.dataset.events.filter(pl.col("timestamp") < self.windows.tables)
+            purchases = _purchases(past, catalogue)
+            for name, graph in transitions(purchases, len(catalogue)).items():
+                graph.save(self.staging.path, name)
+            buyers = popularity(purchases, len(catalogue)).buyers
+            np.save(self.staging.file(layout.POPULARITY), buyers)
+        self._write_retrieval({})
+
+    def _draw_people(self, catalogue: Catalogue) -> People:
+        settings = self.settings
+        with self.report.step("Drawing people to learn from"):
+            people = draw_people(
+                self.dataset.events,
+                self.windows,
+                train=settings.training_requests,
+                valid=settings.valid_people,
+                test=settings.test_people,
+                seed=settings.seed,
+            )
+            if not people.train or not people.valid or not people.test:
+                raise InvalidRequest("the events leave nobody to learn from; choose other windows")
+            titles = dict(zip(catalogue.item_ids, catalogue.table["title"].to_pylist(), strict=True))
+            searches, newcomers, seed = settings.query_share, settings.newcomer_share, settings.seed
+            return dataclasses.replace(
+                people,
+                train=as_met(people.train, titles, searches=searches, newcomers=newcomers, seed=seed),
+                valid=as_met(people.valid, titles, searches=searches, newcomers=newcomers, seed=seed + 1),
+            )
+
+    def _learn_weights(self, people: People) -> None:
+        requests = people.train[:_WEIGHT_REQUESTS]
+        with (
+            self._first_stage() as first_stage,
+            self.report.step("Learning the sources' weights", len(requests)) as step,
+        ):
+            drawn = draw_candidates(first_stage, requests, self.settings.candidates * 3, step)
+            self._write_retrieval(learn_source_weights(drawn, first_stage.sources))
+
+    def _draw_candidates(self, people: People) -> tuple[list[Labelled], list[Labelled]]:
+        requests: Sequence[ShopRequest] = [*people.train, *people.valid]
+        with self._first_stage() as first_stage, self.report.step("Finding candidates", len(requests)) as step:
+            drawn = draw_candidates(first_stage, requests, self.settings.candidates, step)
+        return drawn[: len(people.train)], drawn[len(people.train) :]
+
+    def _fuse(self, catalogue: Catalogue, train: Sequence[Labelled], valid: Sequence[Labelled]) -> None:
+        settings, features = self.settings, self.recipe.features
+        self._write_fusion_settings()
+        examples = FusionExamples(self.staging.release(), catalogue, features, settings.read)
+        with self.report.step("Reading pairs for the fusion") as step:
+            behaviour = examples.without_logits(train)
+            first = fit_behaviour(behaviour, features, settings.seed)
+            read = examples.read(train[-settings.read_requests :], first, step)
+            checked = examples.served(valid, first, step)
+        if not checked.labels.any():
+            raise InvalidRequest("no validation person bought a candidate, so nothing can be calibrated")
+        with self.report.step("Fitting and calibrating the fusion"):
+            fusion = calibrate([fit_logits(first, read, features, settings.seed)], checked)
+            worst = export_fusion(fusion, self.staging.file(layout.FUSION), checked.features)
+            self.staging.metrics["validation"] = quality(valid, checked, fusion, features)
+            trained = f"{len(train)} requests before {self.windows.valid:%Y-%m-%d}, calibrated on {len(valid)} others"
+            self.staging.models["fusion"] = ModelCard(
+                file=layout.FUSION,
+                precision="fp32",
+                base_model="LightGBM",
+                base_model_origin="fitted here",
+                trained_on=trained,
+                parity_max_abs_error=worst,
+            )
+            write_model_card(self.staging, catalogue, valid, fusion.probability(checked.features))
+
+
+def _purchases(events: pl.DataFrame, catalogue: Catalogue) -> Purchases:
+    """Number people and sessions of the events, in the order of person and time; other items than ours left out."""
+    rows = catalogue.rows_of(events["item_id"].to_list())
+    session = pl.col("session_id") if "session_id" in events.columns else pl.int_range(pl.len())
+    numbered = events.with_columns(pl.Series("row", rows), session.alias("session")).filter(pl.col("row") >= 0)
+    numbered = numbered.sort("user_id", "timestamp", maintain_order=True)
+    return Purchases(
+        users=numbered["user_id"].rle_id().to_numpy().astype(np.int64),
+        sessions=numbered.select(pl.struct("user_id", "session").rle_id())["user_id"].to_numpy().astype(np.int64),
+        rows=numbered["row"].to_numpy().astype(np.int64),
+    )

@@ -1,0 +1,163 @@
+"""What every build of a release does, whatever the recipe."""
+
+from __future__ import annotations
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+from transformers import BertModel
+
+from common import layout
+from common.catalogue import Catalogue
+from common.errors import InvalidRequest
+from common.onnx_session import SessionOptions
+from common.release import ModelCard
+from pipeline.base_model import BaseModel
+from pipeline.build_settings import BuildSettings
+from pipeline.catalogue import build_catalogue, plain_tokenizer
+from pipeline.dataset import Dataset
+from pipeline.export import export_cross_encoder, export_encoder
+from pipeline.index import build_index
+from pipeline.progress import ProgressReport
+from pipeline.recipe import Recipe, find_recipe
+from pipeline.staging import Staging
+from pipeline.train.candidates import Labelled
+from pipeline.train.cross_encoder import train_cross_encoder
+from pipeline.train.pair_examples import training_lists
+from services.ranking.pair_texts import PairTexts
+from services.retrieval.encoder import Encoder
+from services.retrieval.first_stage import FirstStage
+from services.retrieval.hnsw_index import HnswOptions
+
+_ENCODER_TOKENS: Final = 128
+
+
+class BuildSteps(ABC):
+    """One build: each step writes its part of the release and leaves what the next ones need.
+
+    Attributes:
+        dataset: The shop's data.
+        base: The base model.
+        settings: How to build.
+        staging: The release as far as it is built.
+        report: Told of each step.
+        recipe: What the release is made of.
+        examples_to: Where to write the examples that the fusion learns from, None for nowhere.
+    """
+
+    def __init__(
+        self, dataset: Dataset, base: BaseModel, settings: BuildSettings, staging: Staging, report: ProgressReport
+    ) -> None:
+        self.dataset = dataset
+        self.base = base
+        self.settings = settings
+        self.staging = staging
+        self.report = report
+        self.recipe: Recipe = find_recipe(settings.recipe)
+        self.examples_to: Path | None = None
+
+    @abstractmethod
+    def run(self) -> None:
+        """Take every step."""
+
+    @property
+    @abstractmethod
+    def learnt_from(self) -> str:
+        """What the models are trained on, for their cards."""
+
+    @abstractmethod
+    def _items(self) -> pl.DataFrame:
+        """Return the items of the catalogue."""
+
+    def _write_catalogue(self) -> Catalogue:
+        with self.report.step("Writing the catalogue"):
+            items = self._items()
+            tokenizer = plain_tokenizer(str(self.base.path / "tokenizer.json"))
+            tokenizer.save(str(self.staging.file(layout.CROSS_ENCODER_TOKENIZER)))
+            catalogue = build_catalogue(items, tokenizer, self.settings.item_tokens)
+            catalogue.save(self.staging.file(layout.CATALOGUE))
+            tokenizer.enable_truncation(_ENCODER_TOKENS)
+            tokenizer.save(str(self.staging.file(layout.ENCODER_TOKENIZER)))
+            return catalogue
+
+    def _export_encoder(self) -> None:
+        with self.report.step("Exporting the encoder to ONNX"):
+            worst = export_encoder(BertModel.from_pretrained(self.base.path), self.staging.file(layout.ENCODER))
+            self.staging.models["encoder"] = self._card(layout.ENCODER, "nothing: the base model as it is", worst)
+
+    def _index(self, catalogue: Catalogue) -> None:
+        options = HnswOptions(
+            m=self.settings.hnsw_m, ef_construction=self.settings.ef_construction, threads=1, seed=self.settings.seed
+        )
+        encoder = Encoder.load(self.staging.release(), SessionOptions())
+        with self.report.step("Embedding the catalogue's texts") as step:
+            build_index(catalogue, encoder, self.settings.item_prefix, self.staging.path, options, step)
+
+    def _train_cross_encoder(self, catalogue: Catalogue, train: Sequence[Labelled]) -> None:
+        settings = self.settings
+        self.staging.write_json(
+            layout.RANKER_SETTINGS,
+            {
+                "context_items": settings.context_items,
+                "context_tokens": settings.context_tokens,
+                "item_tokens": settings.item_tokens,
+                "depth": settings.read,
+            },
+        )
+        texts = PairTexts.load(self.staging.release(), catalogue)
+        # The requests at the end are kept for the fusion, whose logits must not come from what was trained on.
+        learnable = train[: max(1, len(train) - settings.read_requests)]
+        lists = training_lists(learnable, texts, lists=settings.lists, size=settings.list_size, seed=settings.seed)
+        if not lists:
+            raise InvalidRequest("the first stage found nothing that was bought: there is nothing to learn from")
+        with self.report.step("Fine-tuning the cross-encoder") as step:
+            # Named by the build, not by the process: after a kill, the same build goes on from its last checkpoint.
+            work = self.staging.path.with_name(f".training-{self.staging.build_key[:12]}")
+            model = train_cross_encoder(
+                self.base.path, lists, settings.cross_encoder, work, lambda done, total, _: step.at(done, total)
+            )
+            shutil.rmtree(work)
+        with self.report.step("Exporting the cross-encoder to ONNX"):
+            worst = export_cross_encoder(model, self.staging.file(layout.CROSS_ENCODER))
+            trained = f"{len(lists)} lists of {self.learnt_from}"
+            self.staging.models["cross_encoder"] = self._card(layout.CROSS_ENCODER, trained, worst)
+
+    def _write_retrieval(self, weights: dict[str, dict[str, float]]) -> None:
+        self.staging.write_json(
+            layout.RETRIEVAL_SETTINGS,
+            {
+                "sources": self.recipe.sources,
+                "weights": weights,
+                "decay": 0.5 ** (1 / self.settings.half_life),
+                "query_prefix": self.settings.query_prefix,
+                "item_prefix": self.settings.item_prefix,
+            },
+        )
+
+    def _write_fusion_settings(self) -> None:
+        self.staging.write_json(
+            layout.FUSION_SETTINGS,
+            {
+                "features": list(self.recipe.features),
+                "half_life_long": self.recipe.half_life_long,
+                "half_life_short": self.recipe.half_life_short,
+            },
+        )
+
+    def _first_stage(self) -> closing[FirstStage]:
+        return closing(FirstStage.load(self.staging.release()))
+
+    def _card(self, file: str, trained_on: str, worst: float) -> ModelCard:
+        return ModelCard(
+            file=file,
+            precision="fp32",
+            base_model=self.base.name,
+            base_model_origin=f"{self.base.origin}, sha256 {self.base.sha256}",
+            trained_on=trained_on,
+            parity_max_abs_error=worst,
+        )

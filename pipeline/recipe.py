@@ -1,0 +1,146 @@
+"""Recipes: what a release is made of, as data. A build reads a recipe and knows no shop by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from common.errors import NotFound
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """One item graph: what computes it, and with which options; see `pipeline.train.graphs.MAKERS`."""
+
+    kind: str
+    options: Mapping[str, float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a release is made of.
+
+    Attributes:
+        name: What `--recipe` calls it.
+        description: One line on which shops it is for.
+        sources: The first stage's sources, as `retrieval.json` lists them.
+        features: What the fusion reads, in its order; see `services.ranking.features`.
+        half_life_long: After how many events an event counts half in the features, for habits.
+        half_life_short: The same for what the person is about now.
+        windows: Whether examples are drawn at moments, and judged by the days after; else by the next item.
+        graphs: Item graphs by name, where the recipe makes its own.
+        neighbours: How many neighbours of each item a graph keeps.
+        falling: Features of which more is not better; where a recipe makes its own graphs, the trees may only rise
+            with all others, since a few thousand examples would else teach them accidents.
+        settings: What the recipe sets in `BuildSettings` unless told otherwise.
+    """
+
+    name: str
+    description: str
+    sources: Mapping[str, Mapping[str, Any]]
+    features: tuple[str, ...]
+    half_life_long: float = 150.0
+    half_life_short: float = 25.0
+    windows: bool = True
+    graphs: Mapping[str, GraphSpec] = field(default_factory=dict)
+    neighbours: int = 256
+    falling: frozenset[str] = frozenset()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the recipe as plain values, the same ones each time."""
+        return {**asdict(self), "falling": sorted(self.falling)}
+
+
+# Nothing here tells which item it is: what identifies items memorises what sold in the weeks of training.
+BASKETS: Final = Recipe(
+    name="baskets",
+    description="people who buy again and again, with times: groceries",
+    sources={
+        "repeat": {"kind": "graph"},
+        "follow": {"kind": "graph"},
+        "popular": {"kind": "popular"},
+        "semantic": {"kind": "semantic"},
+        "similar": {"kind": "similar"},
+    },
+    features=(
+        *("history_events", "history_items", "has_query"),
+        *("repeat_count", "repeat_share", "last_age", "first_age", "mean_gap", "due", "decayed_long", "decayed_short"),
+        *("category_affinity", "category_count", "category_last_age", "category_loyalty", "category_due"),
+        *("similarity_max", "similarity_mean"),
+        *("relative_repeat", "relative_follow", "relative_popular", "relative_semantic", "relative_similar"),
+        *("source_semantic", "fused", "fused_rank"),
+        *("logit", "logit_rank", "logit_deviation"),
+    ),
+)
+
+_BEHAVIOUR_GRAPHS: Final = {
+    "both": GraphSpec("cooccurrence", {"decay": 0.6, "back": 0.5, "power": 0.5}),
+    "step": GraphSpec("cooccurrence", {"decay": 0.0, "prior": 1.0}),
+    "forward": GraphSpec("cooccurrence", {"decay": 0.6, "prior": 1.0}),
+    "backward": GraphSpec("cooccurrence", {"decay": 0.6, "forward": 0.0, "back": 1.0, "prior": 1.0}),
+    "flat": GraphSpec("cooccurrence", {"decay": 1.0, "back": 1.0, "power": 0.0}),
+    "lift": GraphSpec("cooccurrence", {"decay": 1.0, "back": 1.0, "prior": 1.0, "power": 0.5, "damp": 0.5}),
+    "ease": GraphSpec("ease", {"l2": 150.0}),
+    "ease_words": GraphSpec("ease", {"l2": 150.0, "words": 40.0}),
+    "ridge": GraphSpec("ridge", {"l2": 10.0, "decay": 0.6}),
+    "svd": GraphSpec("svd", {"width": 128}),
+    "walk": GraphSpec("walk", {"decay": 0.6, "back": 0.5}),
+    "spread_from": GraphSpec("smoothed", {"kernel": "near50", "sides": "from"}),
+    "spread_to": GraphSpec("smoothed", {"kernel": "near50", "sides": "to"}),
+    "spread": GraphSpec("smoothed", {"kernel": "near50", "sides": "both"}),
+    "spread_near": GraphSpec("smoothed", {"kernel": "near10", "sides": "both"}),
+    "spread_wide": GraphSpec("smoothed", {"kernel": "near100", "sides": "both"}),
+    "spread_words": GraphSpec("smoothed", {"kernel": "words", "sides": "both"}),
+    "clusters60": GraphSpec("groups", {"by": "clusters60"}),
+    "clusters120": GraphSpec("groups", {"by": "clusters120"}),
+    "clusters250": GraphSpec("groups", {"by": "clusters250"}),
+    "clusters500": GraphSpec("groups", {"by": "clusters500"}),
+    "brands": GraphSpec("groups", {"by": "brand"}),
+}
+_TEXT_GRAPHS: Final = {
+    "words": GraphSpec("text", {"of": "words"}),
+    "characters": GraphSpec("text", {"of": "characters"}),
+    "numbers": GraphSpec("text", {"of": "numbers"}),
+    "meaning": GraphSpec("text", {"of": "vectors"}),
+}
+_STATISTICS: Final = ("repeat_rate", "first_share", "last_share", "followers", "followed", "near_popularity")
+_SEQUENCE_SOURCES: Final = (
+    *("both", "ease_words", "svd", "spread", "spread_near", "spread_words", "clusters60", "clusters250"),
+    *("words", "characters", "meaning"),
+)
+_PLAIN: Final = (
+    *("fused_rank", "history_events", "history_items", "popularity", "popularity_rank"),
+    *(f"item_{name}" for name in _STATISTICS),
+    *("repeat_count", "last_age", "brand_affinity", "brand_count", "brand_last_age"),
+)
+
+SEQUENCES: Final = Recipe(
+    name="sequences",
+    description="short sequences of which only the order is known: what comes next",
+    graphs={**_BEHAVIOUR_GRAPHS, **_TEXT_GRAPHS},
+    sources={name: {"kind": "graph"} for name in _SEQUENCE_SOURCES}
+    | {"popular": {"kind": "popular"}, "semantic": {"kind": "semantic"}, "similar": {"kind": "similar"}},
+    features=(
+        *_PLAIN,
+        "fused",
+        *(f"relative_{name}" for name in _SEQUENCE_SOURCES),
+        *(f"graph_{name}_{life}" for name in (*_BEHAVIOUR_GRAPHS, *_TEXT_GRAPHS) for life in ("long", "short", "last")),
+        *("similarity_max", "similarity_mean", "similarity_last"),
+    ),
+    falling=frozenset(_PLAIN),
+    windows=False,
+    half_life_long=5.0,
+    half_life_short=1.36,
+    settings={"half_life": 1.36, "candidates": 300, "read": 0, "query_share": 0.0, "min_buyers": 0, "lists": 120},
+)
+
+RECIPES: Final = {recipe.name: recipe for recipe in (BASKETS, SEQUENCES)}
+
+
+def find_recipe(name: str) -> Recipe:
+    """Return the recipe called ``name``; raises NotFound listing the known ones."""
+    if name not in RECIPES:
+        raise NotFound(f"there is no recipe {name!r}; the known ones are {', '.join(sorted(RECIPES))}")
+    return RECIPES[name]
