@@ -20,8 +20,7 @@ from benchmarks.peers.environment import environment
 from benchmarks.ranking_load import Answers
 from common.errors import NotReady
 
-# The CPU build of torch, and the last versions of its libraries that it works with.
-REQUIREMENTS: Final = ("infinity-emb[server,torch]==0.0.78",)
+REQUIREMENTS: Final = ("infinity-emb[server,torch]==0.0.78", "torch==2.13.0")
 _START_S: Final = 300.0
 _STOP_S: Final = 30.0
 _PATIENCE_S: Final = 300.0

@@ -55,14 +55,14 @@ def _owners(queue: BatchQueue, now: float = 0.0) -> Any:
 def test_a_batch_holds_rows_of_alike_length(put: Any):
     """Where overhead is nothing, short rows are not padded to the length of long ones."""
     queue = _queue(padded_tokens=256)
-    put(queue, [60, 10, 58, 9, 11])
-    assert [(batch.rows, batch.tokens) for batch in _drain(queue)] == [(2, 60), (2, 11), (1, 9)]
+    put(queue, [60, 12, 58, 9, 11])
+    assert [(batch.rows, batch.tokens) for batch in _drain(queue)] == [(2, 60), (2, 12), (1, 9)]
 
 
 def test_short_rows_join_where_padding_costs_less_than_a_batch(put: Any):
     """Where overhead dominates, one batch is better than three."""
     queue = _queue(batch_ms=1_000.0)
-    put(queue, [60, 10, 58, 9, 11])
+    put(queue, [60, 12, 58, 9, 11])
     assert [(batch.rows, batch.tokens) for batch in _drain(queue)] == [(5, 60)]
 
 
