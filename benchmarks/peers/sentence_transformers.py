@@ -46,7 +46,8 @@ def predict_loop(
     binaries = environment("sentence-transformers", REQUIREMENTS, console)
     texts, log = folder / "sentence-transformers.json", folder / "sentence-transformers.log"
     texts.write_text(json.dumps([[query, list(items)] for query, items in calls]))
-    command = [binaries / "python", _LOOP, model, texts]
+    # Isolated: the script's own folder holds a module of the library's name.
+    command = [binaries / "python", "-I", _LOOP, model, texts]
     with log.open("w") as errors:
         process = subprocess.Popen(  # noqa: S603 - installed above
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
