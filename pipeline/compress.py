@@ -2,7 +2,8 @@
 
 Every activation that meets a weight gets its scale once, from calibration pairs. A scale taken while serving would
 come from the whole batch, so that the same pair would score differently beside others. Weights have a scale for each
-output channel, products leave as float32, and attention's products, which have no weights, stay in float32.
+output channel, products leave as float32; attention's products, which have no weights, and the residual stream stay in
+float32.
 Scheme: Jacob et al., arXiv 1712.05877.
 """
 
@@ -139,11 +140,11 @@ def quantise(file: Path, out: Path, calibration: Sequence[Pairs]) -> None:
         calibration: Pairs like those it will read; a few hundred are enough.
     """
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        prepared = Path(folder) / "prepared.onnx"
+        prepared, rounded = Path(folder) / "prepared.onnx", Path(folder) / "rounded.onnx"
         quant_pre_process(file, prepared, skip_symbolic_shape=True)
         quantize_static(
             prepared,
-            out,
+            rounded,
             _Calibration(calibration),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["MatMul"],
@@ -153,6 +154,7 @@ def quantise(file: Path, out: Path, calibration: Sequence[Pairs]) -> None:
             weight_type=QuantType.QInt8,
             extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
         )
+        onnx.save(_unrounded_elsewhere(onnx.load(rounded)), out)
 
 
 def compare(before: Path, after: Path, examples: Sequence[RankingExample], step: Step) -> Compression:
@@ -210,6 +212,25 @@ def _products_with_weights(file: Path) -> list[str]:
     graph = onnx.load(file).graph
     weights = {weight.name for weight in graph.initializer}
     return [node.name for node in graph.node if node.op_type == "MatMul" and node.input[1] in weights]
+
+
+def _unrounded_elsewhere(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Let what is no product with a weight read activations as they were: the residual stream is worth its float32."""
+    graph = model.graph
+    before = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
+    rounded = {
+        node.output[0]: before[node.input[0]]
+        for node in graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in before
+    }
+    for node in graph.node:
+        if node.op_type != "MatMul":
+            node.input[:] = [rounded.get(name, name) for name in node.input]
+    read = {name for node in graph.node for name in node.input}
+    unread = [node for node in graph.node if node.op_type == "DequantizeLinear" and node.output[0] not in read]
+    for node in unread:
+        graph.node.remove(node)
+    return model
 
 
 def _example(labelled: Labelled, texts: PairTexts, candidates: int) -> RankingExample:

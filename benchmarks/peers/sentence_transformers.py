@@ -47,7 +47,7 @@ def predict_loop(
     texts, log = folder / "sentence-transformers.json", folder / "sentence-transformers.log"
     texts.write_text(json.dumps([[query, list(items)] for query, items in calls]))
     # Isolated: the script's own folder holds a module of the library's name.
-    command = [binaries / "python", "-I", _LOOP, model, texts]
+    command = [str(part) for part in (binaries / "python", "-I", _LOOP, model, texts)]
     with log.open("w") as errors:
         process = subprocess.Popen(  # noqa: S603 - installed above
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True

@@ -92,6 +92,13 @@ def test_int8_multiplies_integers(small: Path):
     assert not any(node.op_type == "QuantizeLinear" and node.input[0] in answers for node in graph.node)
 
 
+def test_only_products_with_weights_read_rounded_values(small: Path):
+    """What is added, normalised or attended to is as exact as in float32."""
+    graph = onnx.load(small).graph
+    rounded = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    assert {node.op_type for node in graph.node if rounded & set(node.input)} == {"MatMul"}
+
+
 def test_the_same_model_compresses_to_the_same_bytes(full: Path, small: Path, tmp_path: Path):
     """So that the same data and settings give the same release."""
     generator = np.random.default_rng(1)
