@@ -106,6 +106,29 @@ class Releases:
         task.add_done_callback(self._activations.discard)
         return await asyncio.shield(task)
 
+    async def align(self) -> str:
+        """Have a service that came back on another release serve the one that answers are made of.
+
+        A service that restarts opens its store's current release, which need not be the one that was activated. It is
+        told by having served nothing before; where that is true of both, the newer release is meant. An activation
+        through another gateway is taken further, never back: ranking, which goes first, then has served something.
+
+        Returns:
+            What was done, as a sentence; empty where both serve the same release, or both were activated apart.
+
+        Raises:
+            ShortlistError: A service does not answer, or refuses the release.
+        """
+        async with self._one_at_a_time:
+            retrieval, ranking = await asyncio.gather(self._retrieval.look(), self._ranking.look())
+            strayed = _strayed(retrieval, ranking)
+            if strayed is None:
+                return ""
+            backend, wanted = (self._ranking, retrieval) if strayed is ranking else (self._retrieval, ranking)
+            await backend.activate(wanted.release.location)
+        self._activated()
+        return f"{backend.name} came back on {strayed.release.release_id} and serves {wanted.release.release_id} again"
+
     async def _activate(self, location: str) -> release_pb2.ActivateReleaseResponse:
         async with self._one_at_a_time:
             before = (await self._ranking.look()).release
@@ -165,6 +188,16 @@ class ReleaseService(release_pb2_grpc.ReleaseServiceServicer):
         if not request.location.strip():
             raise InvalidRequest("location: must be the path or URL of a release or of a release store")
         return await self._releases().activate(request.location)
+
+
+def _strayed(
+    retrieval: release_pb2.GetReleaseResponse, ranking: release_pb2.GetReleaseResponse
+) -> release_pb2.GetReleaseResponse | None:
+    """Return the one that came back on another release than the other serves; None where neither did."""
+    came_back = [one for one in (retrieval, ranking) if not one.previous_release_id]
+    if retrieval.release.release_id == ranking.release.release_id or not came_back:
+        return None
+    return min(came_back, key=lambda one: one.release.created_at.ToNanoseconds())
 
 
 def _merged(retrieval: release_pb2.ReleaseInfo, ranking: release_pb2.ReleaseInfo) -> release_pb2.ReleaseInfo:

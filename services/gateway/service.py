@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +18,7 @@ from common.channel import open_channel
 from common.errors import NotReady
 from common.telemetry import Metrics, request_id
 from services.gateway import releases, request_messages
+from services.gateway.alignment import keep_aligned
 from services.gateway.answer_messages import write_answer
 from services.gateway.clients import GrpcRanking, GrpcRetrieval
 from services.gateway.metrics import GatewayMetrics
@@ -117,17 +118,21 @@ class GatewayServer:
         ranking_channel = await self._held.enter_async_context(open_channel(settings.ranking_target))
         retrieval, ranking = GrpcRetrieval(retrieval_channel), GrpcRanking(ranking_channel)
         popular = PopularItems(retrieval, settings.popular_items, settings.popular_refresh_s)
+        served = releases.Releases(
+            releases.Backend("retrieval", retrieval_channel, settings.activation_timeout_s),
+            releases.Backend("ranking", ranking_channel, settings.activation_timeout_s),
+            popular.refresh_soon,
+        )
         self._parts = _Parts(
-            profiles,
-            Recommender(profiles, retrieval, ranking, popular, settings.tuning()),
-            releases.Releases(
-                releases.Backend("retrieval", retrieval_channel, settings.activation_timeout_s),
-                releases.Backend("ranking", ranking_channel, settings.activation_timeout_s),
-                popular.refresh_soon,
-            ),
+            profiles, Recommender(profiles, retrieval, ranking, popular, settings.tuning()), served
         )
         await popular.refresh()
-        self._held.push_async_callback(_cancel, asyncio.create_task(popular.keep_fresh()))
+        self._keep_doing(popular.keep_fresh())
+        if settings.alignment_s:
+            self._keep_doing(keep_aligned(served, settings.alignment_s))
+
+    def _keep_doing(self, work: Coroutine[Any, Any, None]) -> None:
+        self._held.push_async_callback(_cancel, asyncio.create_task(work))
 
     async def stop(self) -> None:
         """Close everything, in the reverse order."""

@@ -62,6 +62,14 @@ class Settings(ServerSettings):
         600.0, gt=0, allow_inf_nan=False, description="Seconds that each service may take to load a release."
     )
 
+    alignment_s: float = Field(
+        5.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds between two looks whether retrieval and ranking serve the same release, after which one "
+        "that came back on another is set right; 0 never, for several replicas behind one address.",
+    )
+
     @field_validator("history_events")
     @classmethod
     def _known_events(cls, value: str) -> str:

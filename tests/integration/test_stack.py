@@ -36,7 +36,11 @@ from pipeline.progress import ProgressReport
 TOP = Path(__file__).parents[2]
 HISTORY = ["dairy-milk-red-0", "dairy-milk-white-0", "dairy-cheese-red-0"]
 TIMEOUT_S = 20.0
-PATIENT = {"SHORTLIST_GATEWAY_REQUEST_TIMEOUT_S": "15", "SHORTLIST_RANKING_REQUEST_TIMEOUT_S": "15"}
+PATIENT = {
+    "SHORTLIST_GATEWAY_REQUEST_TIMEOUT_S": "15",
+    "SHORTLIST_GATEWAY_ALIGNMENT_S": "0.2",
+    "SHORTLIST_RANKING_REQUEST_TIMEOUT_S": "15",
+}
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +172,28 @@ async def test_hot_swap_and_roll_back_lose_no_call(
     assert seen <= {open_release(str(tiny_release)).id, open_release(str(other_release)).id}
 
 
+async def test_a_killed_service_comes_back_to_what_was_activated(
+    services: LocalServices, stub: RecommendationServiceStub, tiny_release: Path, other_release: Path
+):
+    """A service that restarts on the store's current release is brought to the activated one, and answers are whole."""
+    request = gateway.RecommendRequest(history_item_ids=HISTORY, limit=5)
+    async with open_channel(services.targets["gateway"]) as channel:
+        releases = ReleaseServiceStub(channel)
+        activated = await releases.ActivateRelease(
+            release_pb2.ActivateReleaseRequest(location=str(other_release)), timeout=60
+        )
+        for name in ("ranking", "retrieval"):
+            before = _pid_of(services, name)
+            os.kill(before, signal.SIGKILL)
+            async with asyncio.timeout(60):
+                while True:
+                    answer = await stub.Recommend(request, timeout=TIMEOUT_S)
+                    healed = not answer.degradations and answer.release_id == activated.release.release_id
+                    if healed and _pid_of(services, name) != before:
+                        break
+        await releases.ActivateRelease(release_pb2.ActivateReleaseRequest(location=str(tiny_release)), timeout=60)
+
+
 async def test_damaged_release_is_refused_and_the_old_one_stays(
     services: LocalServices, stub: RecommendationServiceStub, other_release: Path, tmp_path: Path
 ):
@@ -227,6 +253,5 @@ def _page(url: str) -> str:
 
 def _pid_of(services: LocalServices, name: str) -> int:
     children = Path(f"/proc/{services.process.pid}/task/{services.process.pid}/children").read_text().split()
-    return next(
-        int(pid) for pid in children if f"services.{name}" in Path(f"/proc/{pid}/cmdline").read_bytes().decode()
-    )
+    named = (int(pid) for pid in children if f"services.{name}" in Path(f"/proc/{pid}/cmdline").read_bytes().decode())
+    return next(named, 0)

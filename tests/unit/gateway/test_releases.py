@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from common.channel import open_channel
 from common.errors import BadRelease, InvalidRequest, NotReady
+from services.gateway.alignment import keep_aligned
 from services.gateway.releases import Backend, Releases
 
 
@@ -130,3 +132,58 @@ async def test_a_location_that_is_refused_is_the_callers_mistake(backends: Any, 
     backends.ranking_releases.status = grpc.StatusCode.INVALID_ARGUMENT
     with pytest.raises(InvalidRequest, match="told to fail"):
         await releases.activate("x")
+
+
+@pytest.mark.parametrize("came_back", ["retrieval", "ranking"])
+async def test_a_service_that_came_back_follows_the_other(
+    backends: Any, releases: Releases, told: _Told, came_back: str
+):
+    """One that served nothing before is brought to what the other serves, newer or older, and the gateway hears."""
+    (other,) = {"retrieval", "ranking"} - {came_back}
+    getattr(backends, f"{other}_releases").release_id = "r2"
+    getattr(backends, f"{other}_releases").previous = "r1"
+    assert await releases.align() == f"{came_back} came back on r1 and serves r2 again"
+    assert _activations(getattr(backends, f"{came_back}_releases")) == ["/releases/r2"]
+    assert (await releases.look()).release.release_id == "r2"
+    assert told.times == 1
+
+
+@pytest.mark.parametrize("newer", ["retrieval", "ranking"])
+async def test_where_both_came_back_the_newer_release_is_meant(backends: Any, releases: Releases, newer: str):
+    """A store whose current release changed between the two starts is taken at its later word."""
+    for service in (backends.retrieval_releases, backends.ranking_releases):
+        service.created_s = {"r1": 1, "r2": 2}
+    getattr(backends, f"{newer}_releases").release_id = "r2"
+    await releases.align()
+    assert (await releases.look()).release.release_id == "r2"
+
+
+async def test_services_activated_apart_are_left_alone(backends: Any, releases: Releases, told: _Told):
+    """Two services that were both activated differently are as somebody wants them."""
+    backends.ranking_releases.release_id = "r2"
+    backends.ranking_releases.previous = backends.retrieval_releases.previous = "r0"
+    assert not await releases.align()
+    assert not _activations(backends.ranking_releases) + _activations(backends.retrieval_releases)
+    assert told.times == 0
+
+
+async def test_one_release_is_left_alone(backends: Any, releases: Releases):
+    """Where both serve the same release nothing is activated."""
+    assert not await releases.align()
+    assert not _activations(backends.ranking_releases) + _activations(backends.retrieval_releases)
+
+
+async def test_alignment_goes_on_after_a_failure(backends: Any, releases: Releases):
+    """A service that does not answer is looked at again, until both serve one release."""
+    backends.ranking_releases.release_id, backends.ranking_releases.previous = "r2", "r1"
+    backends.retrieval_releases.status = grpc.StatusCode.INTERNAL
+    keeping = asyncio.create_task(keep_aligned(releases, 0.01))
+    async with asyncio.timeout(20):
+        while len(backends.retrieval_releases.requests) < 2:
+            await asyncio.sleep(0.01)
+        backends.retrieval_releases.status = None
+        while backends.retrieval_releases.release_id != "r2":
+            await asyncio.sleep(0.01)
+    keeping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await keeping
