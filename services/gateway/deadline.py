@@ -27,10 +27,19 @@ class Deadline:
     reserve_s: float
 
     @classmethod
-    def of_call(cls, now_s: float, remaining_s: float | None, shares: Shares) -> Deadline:
-        """Return the deadline of a call that came in at ``now_s`` with ``remaining_s`` to go, or None."""
-        return cls(now_s + (shares.default_s if remaining_s is None else remaining_s), shares.reserve_s)
+    def of_call(cls, now_s: float, remaining_s: float | None, shares: Shares, late_s: float = 0.0) -> Deadline:
+        """Return the deadline of a call that came in at ``now_s`` with ``remaining_s`` to go, or None.
+
+        The reserve is as much more than that of ``shares`` as answers were late lately, up to half of the time.
+        """
+        total_s = shares.default_s if remaining_s is None else remaining_s
+        return cls(now_s + total_s, shares.reserve_s + min(late_s, total_s / 2))
+
+    @property
+    def planned_s(self) -> float:
+        """When the stages are to be done."""
+        return self.ends_at_s - self.reserve_s
 
     def part_s(self, now_s: float, share: float) -> float:
         """Return how long a stage that begins now may take: a share of what is left less the reserve, at least 0."""
-        return max(0.0, self.ends_at_s - now_s - self.reserve_s) * share
+        return max(0.0, self.planned_s - now_s) * share

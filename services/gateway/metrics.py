@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from common.telemetry import Metrics
 from services.gateway.answer import Answer, DegradationKind, Stages
+from services.gateway.load import Load
 
 _COUNTS: Final = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 
@@ -28,6 +29,14 @@ class GatewayMetrics:
         self._below = Counter("below_threshold", "Candidates that the probability threshold left out.", **names)
         for kind in DegradationKind:  # so that a rate over them has a zero to start from
             self._degradations.labels(kind=kind)
+
+    def tell_load(self, load: Load) -> None:
+        """Show what the gateway learns of its load."""
+        names: dict[str, Any] = {"namespace": self._metrics.namespace, "registry": self._metrics.registry}
+        Gauge("call_limit", "How many calls may be under way.", **names).set_function(lambda: load.limit)
+        Gauge("late_seconds", "How much later than planned answers lately came.", **names).set_function(
+            lambda: load.late_s
+        )
 
     def observe(self, answer: Answer, stages: Stages) -> None:
         """Count one answer."""

@@ -11,6 +11,7 @@ from typing import Final
 from services.gateway.answer import Answer, Ask, Course, DegradationKind, Person, Stages
 from services.gateway.deadline import Deadline, Shares
 from services.gateway.items import Item
+from services.gateway.load import Load
 from services.gateway.policy import Policy, select
 from services.gateway.popular import SOURCE, PopularItems
 from services.gateway.profiles import Profile, Profiles, ProfilesUnavailable, Search
@@ -42,12 +43,14 @@ class Tuning:
         history_items: How many of a person's recorded items to read.
         search_memory_s: How long a recorded search stands in for a query that the request lacks; 0 never.
         shares: How the time is shared out.
+        max_calls: How many calls may be under way at most.
     """
 
     candidates: int = 100
     history_items: int = 1_000
     search_memory_s: float = 1_800.0
     shares: Shares = field(default_factory=Shares)
+    max_calls: int = 256
 
 
 class Recommender:
@@ -59,6 +62,9 @@ class Recommender:
         ranking: The second stage.
         popular: What to recommend while the first stage is away.
         tuning: How to go about it.
+
+    Attributes:
+        load: What it has learnt of its load.
     """
 
     def __init__(
@@ -69,6 +75,7 @@ class Recommender:
         self._ranking = ranking
         self._popular = popular
         self._tuning = tuning
+        self.load = Load(tuning.max_calls)
 
     async def recommend(self, ask: Ask, remaining_s: float | None = None) -> Answer:
         """Recommend within ``remaining_s`` seconds, or the default where it is None.
@@ -76,8 +83,17 @@ class Recommender:
         Raises:
             InvalidRequest: The filter names what the catalogue does not have.
             NotReady: Retrieval does not answer and never has.
+            Overloaded: As many calls are under way as are answered in time.
         """
-        course = Course(Deadline.of_call(time.monotonic(), remaining_s, self._tuning.shares))
+        with self.load.call():
+            deadline = Deadline.of_call(time.monotonic(), remaining_s, self._tuning.shares, self.load.late_s)
+            course = Course(deadline)
+            try:
+                return await self._answer(ask, course)
+            finally:  # also where the caller's deadline came first and the call was cancelled
+                self.load.observe(course.began_s, course.late_s(), starved=course.over() or course.starved)
+
+    async def _answer(self, ask: Ask, course: Course) -> Answer:
         person = await self._person(ask, course)
         found = await self._find(self._wish(ask, person), course)
         ranked = await self._rank(ask, person, found, course)
@@ -130,6 +146,7 @@ class Recommender:
             try:
                 return await self._retrieval.retrieve(wish, course.part_s(self._tuning.shares.retrieval))
             except StageFailed as failure:
+                course.starved = isinstance(failure, StageTooSlow | StageOverloaded)
                 remembered = self._popular.in_place_of(wish)
                 course.degrade(DegradationKind.RETRIEVAL_UNAVAILABLE, f"{failure}; {remembered.note}")
                 return remembered.found

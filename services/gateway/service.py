@@ -123,9 +123,7 @@ class GatewayServer:
             releases.Backend("ranking", ranking_channel, settings.activation_timeout_s),
             popular.refresh_soon,
         )
-        self._parts = _Parts(
-            profiles, Recommender(profiles, retrieval, ranking, popular, settings.tuning()), served
-        )
+        self._parts = _Parts(profiles, Recommender(profiles, retrieval, ranking, popular, settings.tuning()), served)
         await popular.refresh()
         self._keep_doing(popular.keep_fresh())
         if settings.alignment_s:

@@ -42,11 +42,21 @@ class Settings(ServerSettings):
     candidates: int = Field(
         100, ge=1, le=1_000, description="Candidates to retrieve and rank; twice the limit where that is more."
     )
+    max_calls: int = Field(
+        256,
+        ge=8,
+        le=100_000,
+        description="Calls of Recommend that may be under way; fewer while answers come late. More are told to come "
+        "back later.",
+    )
     default_timeout_s: float = Field(
         1.0, gt=0, allow_inf_nan=False, description="Seconds that a call without a deadline may take."
     )
     reserve_s: float = Field(
-        0.02, ge=0, allow_inf_nan=False, description="Seconds kept back from the stages for policy and the answer."
+        0.02,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds kept back from the stages for policy and the answer; more while answers come late.",
     )
     profile_share: float = Field(0.2, gt=0, le=1, description="Share of the time left that reading a profile may take.")
     retrieval_share: float = Field(
@@ -97,4 +107,4 @@ class Settings(ServerSettings):
             profile=self.profile_share,
             retrieval=self.retrieval_share,
         )
-        return Tuning(self.candidates, self.history_items, self.search_memory_s, shares)
+        return Tuning(self.candidates, self.history_items, self.search_memory_s, shares, self.max_calls)

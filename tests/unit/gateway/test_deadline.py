@@ -41,3 +41,11 @@ def test_unspent_time_goes_to_the_stages_after():
 def test_a_call_without_a_deadline_has_the_default():
     """The default stands in for a deadline that the caller did not set."""
     assert Deadline.of_call(5.0, None, Shares(default_s=0.7)).ends_at_s == pytest.approx(5.7)
+
+
+@given(_SECONDS, st.floats(0, 10), st.floats(0, 10))
+def test_lateness_raises_the_reserve_up_to_half_of_the_time(total_s: float, reserve_s: float, late_s: float):
+    """What answers were late by is kept back too, and never more than half of the call's time for it."""
+    deadline = Deadline.of_call(0.0, total_s, Shares(reserve_s=reserve_s), late_s)
+    assert deadline.reserve_s == pytest.approx(reserve_s + min(late_s, total_s / 2))
+    assert deadline.planned_s == pytest.approx(total_s - deadline.reserve_s)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from common.errors import NotReady
+from common.errors import NotReady, Overloaded
 from common.filters import Match
 from services.gateway.answer import Answer, Ask, DegradationKind, Stages
 from services.gateway.deadline import Shares
@@ -294,3 +294,48 @@ async def test_the_deadline_is_split(gateway: _Gateway):
     await gateway.ask(Ask(), remaining_s=1_000.0)
     assert 450 < gateway.retrieval.timeout_s <= 500
     assert 950 < gateway.ranking.timeout_s <= 1_000 - 0.02
+
+
+async def test_a_retrieval_without_time_lowers_the_number_of_calls(gateway: _Gateway):
+    """A first stage that is too slow makes the gateway take fewer calls at a time; one that is gone does not."""
+    await gateway.popular.refresh()
+    most = gateway.recommender.load.limit
+    gateway.retrieval.error = StageUnavailable("gone")
+    await gateway.ask(Ask())
+    assert gateway.recommender.load.limit == most
+    gateway.retrieval.error = StageTooSlow("late")
+    await gateway.ask(Ask())
+    assert gateway.recommender.load.limit < most
+
+
+async def test_a_call_cancelled_at_its_deadline_teaches_the_reserve(gateway: _Gateway, monkeypatch: pytest.MonkeyPatch):
+    """A caller who is gone before the answer leaves the next call with less time for its stages."""
+
+    async def endless(*_: object) -> Ranked:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gateway.ranking, "rank", endless)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(gateway.ask(Ask(), 0.01), 0.05)
+    assert gateway.recommender.load.late_s >= 0.04
+    await gateway.ask(Ask(), 1.0)
+    assert gateway.retrieval.timeout_s < 0.48
+
+
+async def test_calls_beyond_the_limit_are_refused(gateway: _Gateway, monkeypatch: pytest.MonkeyPatch):
+    """A call that there is no room for is refused at once and told when to come back."""
+    held = asyncio.Event()
+
+    async def wait(*_: object) -> Ranked:
+        await held.wait()
+        raise StageUnavailable("gone")
+
+    monkeypatch.setattr(gateway.ranking, "rank", wait)
+    calls = [asyncio.create_task(gateway.ask(Ask(), 60.0)) for _ in range(Tuning().max_calls)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded, match="256 calls are under way"):
+        await gateway.ask(Ask())
+    held.set()
+    await asyncio.gather(*calls)
