@@ -32,6 +32,8 @@ _MAX_EXCLUDED: Final = 10_000
 _MAX_CANDIDATES: Final = 1_000
 # Candidates for each item to return, at least: policy leaves some of them out.
 _CANDIDATES_PER_ITEM: Final = 2
+# The load is learnt from calls whose stages have so many times the reserve.
+_TELLING: Final = 4
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,13 @@ class Recommender:
         with self.load.call():
             deadline = Deadline.of_call(time.monotonic(), remaining_s, self._tuning.shares, self.load.late_s)
             course = Course(deadline)
+            # A caller who leaves next to no time shall not lower the limit for all.
+            telling = course.part_s(1.0) >= _TELLING * self._tuning.shares.reserve_s
             try:
                 return await self._answer(ask, course)
             finally:  # also where the caller's deadline came first and the call was cancelled
-                self.load.observe(course.began_s, course.late_s(), starved=course.over() or course.starved)
+                if telling:
+                    self.load.observe(course.began_s, course.late_s(), starved=course.over() or course.starved)
 
     async def _answer(self, ask: Ask, course: Course) -> Answer:
         person = await self._person(ask, course)

@@ -318,10 +318,19 @@ async def test_a_call_cancelled_at_its_deadline_teaches_the_reserve(gateway: _Ga
     with monkeypatch.context() as patched:
         patched.setattr(gateway.ranking, "rank", endless)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(gateway.ask(Ask(), 0.01), 0.05)
+            await asyncio.wait_for(gateway.ask(Ask(), 0.11), 0.15)
     assert gateway.recommender.load.late_s >= 0.04
     await gateway.ask(Ask(), 1.0)
     assert gateway.retrieval.timeout_s < 0.48
+
+
+async def test_a_caller_who_leaves_no_time_teaches_nothing(gateway: _Gateway):
+    """Calls that could not have been answered in time by anybody lower nothing for the others."""
+    await gateway.popular.refresh()
+    most = gateway.recommender.load.limit
+    gateway.retrieval.error = StageTooSlow("late")
+    await gateway.ask(Ask(), 0.0)
+    assert (gateway.recommender.load.limit, gateway.recommender.load.late_s) == (most, 0)
 
 
 async def test_calls_beyond_the_limit_are_refused(gateway: _Gateway, monkeypatch: pytest.MonkeyPatch):
