@@ -86,6 +86,9 @@ def build_command(
     max_ndcg_loss: Annotated[
         float, typer.Option(help="The share of NDCG@10 on validation that int8 may cost.")
     ] = BuildSettings.max_ndcg_loss,
+    training_processes: Annotated[
+        int, typer.Option(help="Processes that fine-tune the cross-encoder together, one a GPU.", min=1)
+    ] = 1,
     seed: Annotated[int, typer.Option(help="Of everything drawn.")] = BuildSettings.seed,
 ) -> None:
     """Build a release from raw shop data and publish it."""
@@ -101,7 +104,7 @@ def build_command(
         precision=precision,
         max_ndcg_loss=max_ndcg_loss,
         seed=seed,
-    )
+    ).trained_by(training_processes)
     report = ProgressReport(console)
     dataset = _dataset(source, data, report)
     console.print(render(dataset.report))
