@@ -21,7 +21,8 @@ from pipeline.file_lock import locked
 from pipeline.train.learning_curve import LearningCurve
 from pipeline.train.processes import run_in_processes
 from pipeline.train.ranking_lists import RankingExample, write_lists
-from pipeline.train.training_run import CURVE, JOB, MODEL, TRAIN, VALID, Job, OnStep, run_training
+from pipeline.train.trainer import OnStep
+from pipeline.train.training_run import CURVE, JOB, MODEL, TRAIN, VALID, Job, run_training
 
 _CHECKPOINT_STEPS: Final = 50
 

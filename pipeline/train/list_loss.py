@@ -11,7 +11,7 @@ from transformers import BertForSequenceClassification
 
 from pipeline.bert_graph import CrossEncoderGraph
 
-_LISTWISE_SHARE: Final = 0.25
+LISTWISE_SHARE: Final = 0.25
 
 
 class ListLoss(nn.Module):
@@ -33,7 +33,7 @@ class ListLoss(nn.Module):
         logits = self.graph(input_ids, attention_mask, token_type_ids)
         pointwise, listwise = summed(logits, labels, sizes.tolist())
         pairs, lists = _mean_over_processes(torch.tensor([len(labels), len(sizes)], device=logits.device))
-        return {"loss": pointwise / pairs + _LISTWISE_SHARE * listwise / lists, "logits": logits}
+        return {"loss": pointwise / pairs + LISTWISE_SHARE * listwise / lists, "logits": logits}
 
     @torch.no_grad()
     def measure(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -46,15 +46,15 @@ def summed(logits: Tensor, labels: Tensor, sizes: Sequence[int]) -> tuple[Tensor
     """Return the pointwise loss summed over pairs, and the listwise one summed over lists."""
     pointwise = nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
     lists = zip(logits.split(list(sizes)), labels.split(list(sizes)), strict=True)
-    return pointwise, torch.stack([_listwise(*pair) for pair in lists]).sum()
+    return pointwise, torch.stack([listwise_loss(*pair) for pair in lists]).sum()
 
 
 def combined(pointwise: float, pairs: float, listwise: float, lists: float) -> float:
     """Return the loss of sums over so many pairs and lists."""
-    return pointwise / pairs + _LISTWISE_SHARE * listwise / lists
+    return pointwise / pairs + LISTWISE_SHARE * listwise / lists
 
 
-def _listwise(logits: Tensor, labels: Tensor) -> Tensor:
+def listwise_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the cross-entropy between the labels' shares and the logits' softmax."""
     return -(labels / labels.sum().clamp(min=1e-6) * logits.log_softmax(0)).sum()
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from pipeline.train.training_run import OnStep
+from pipeline.train.trainer import OnStep
 
 _LOG: Final = "training.log"
 _LAST_LINES: Final = 40

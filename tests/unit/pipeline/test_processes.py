@@ -28,7 +28,7 @@ def _fake_python(folder: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> No
 
 
 def test_steps_are_told_as_they_are_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """torchrun is started with so many processes, and each step that the first one reports is passed on."""
+    """Torchrun is started with so many processes, and each step that the first one reports is passed on."""
     _fake_python(tmp_path, monkeypatch, code=0)
     told: list[tuple[int, int, float]] = []
     run_in_processes(tmp_path, 3, lambda *step: told.append(step))
