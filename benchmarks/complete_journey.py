@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 
+from benchmarks.evaluated import figures
 from benchmarks.record import Finding, at_least
 from pipeline.build_settings import BuildSettings
 from pipeline.demo import build_release, latency_table, measure, quality_table, serve
-from pipeline.evaluate import Measured
 from pipeline.progress import ProgressReport
 
 _STORE: Final = Path("releases/complete-journey")
@@ -23,18 +24,13 @@ def run(quick: bool, console: Console) -> Finding:
     settings, report = BuildSettings(), ProgressReport(console)
     built = build_release(_STORE, settings, report)
     if quick:
-        built = dataclasses.replace(built, people=built.people[:_QUICK_PEOPLE])
+        fewer = dataclasses.replace(built.questions, asked=built.questions.asked[:_QUICK_PEOPLE])
+        built = dataclasses.replace(built, questions=fewer)
     with serve(built, report) as services:
-        measured = measure(services.targets["gateway"], built, settings.seed, report)
+        found = measure(services.targets["gateway"], built, report)
     bars = [
-        at_least(f"{mode}: gain in NDCG@10 over the mode before, lower end of the paired 95 % interval", 0.0, low)
-        for mode, figures in measured.items()
-        if figures.gain is not None
-        for low in [figures.gain["ndcg@10"].low]
+        at_least(f"{after}: gain in NDCG@10 over {before}, lower end of the paired 95 % interval", 0.0, gain.low)
+        for before, after in pairwise(found.modes)
+        for gain in [found.modes[after].over[before]["ndcg@10"]]
     ]
-    tables = [quality_table(measured, built.people, built.windows), latency_table(measured)]
-    return Finding({mode: _figures(figures) for mode, figures in measured.items()}, bars, tables)
-
-
-def _figures(measured: Measured) -> dict[str, Any]:
-    return dataclasses.asdict(measured)
+    return Finding(figures(found), bars, [quality_table(found), latency_table(found)])

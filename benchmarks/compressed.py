@@ -19,8 +19,8 @@ from pipeline.build_settings import Precision
 from pipeline.compress import batch_dependence, ndcg
 from pipeline.metrics import Interval, paired_bootstrap
 from pipeline.progress import ProgressReport
-from pipeline.train.cross_encoder import RankingExample
 from pipeline.train.pair_examples import score_pairs
+from pipeline.train.ranking_lists import RankingExample
 from services.ranking.cross_encoder import CrossEncoder
 
 PRECISIONS: Final[Sequence[Precision]] = ("fp32", "int8")

@@ -7,10 +7,8 @@ broken by id would leak: items are given other ids.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,16 +17,19 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.ablation import ablation, ablation_table
+from benchmarks.evaluated import figures
 from benchmarks.record import Bar, Finding, at_least, at_most
 from pipeline.build import build
 from pipeline.build_settings import BuildSettings
 from pipeline.dataset import BadDataset, Dataset
-from pipeline.evaluate import MODES, Measured, ask, compare
+from pipeline.evaluation.answers import BOTH
+from pipeline.evaluation.evaluation import How, evaluate_release
+from pipeline.evaluation.questions import Question, Questions
+from pipeline.evaluation.result import Evaluation, Mode
 from pipeline.local_services import local_services
 from pipeline.prepare import prepare
 from pipeline.progress import ProgressReport
 from pipeline.recipe import SEQUENCES
-from pipeline.split import Example
 
 _STORE: Final = Path("releases/amazon-office")
 _QUICK_ROWS: Final = 200
@@ -62,18 +63,19 @@ def run(quick: bool, console: Console) -> Finding:
     release = build(office(data), _STORE, settings, report, examples_to=examples)
     rows = test_rows(data)[: _QUICK_ROWS if quick else None]
     with local_services(release.path, _STORE / ".services", _PATIENT) as services:
-        measured = measure(services.targets["gateway"], rows, release.manifest.data.items, settings.seed, report)
+        how = How(gateway=services.targets["gateway"], seed=settings.seed)
+        found = evaluate_release(release, _questions(rows), how, report)
     without = {} if quick else ablation(examples, settings, report)
     minutes = float(release.manifest.metrics["build_s"]) / 60
-    figures: dict[str, Any] = {
-        "test": {mode: asdict(one) for mode, one in measured.items()},
+    recorded: dict[str, Any] = {
+        "test": figures(found),
         "rows": len(rows),
         "validation": release.manifest.metrics["validation"],
         "ablation": without,
         "build_minutes": minutes,
         "published": {name: {"hr@10": hr, "ndcg@10": ndcg} for name, (hr, ndcg) in PUBLISHED.items()},
     }
-    return Finding(figures, _bars(measured["two stages"], minutes), [_table(measured), ablation_table(without)])
+    return Finding(recorded, _bars(found.modes[BOTH], minutes), [_table(found), ablation_table(without)])
 
 
 def office(data: Path) -> Dataset:
@@ -83,21 +85,19 @@ def office(data: Path) -> Dataset:
     return Dataset(items, events, None, known.report)
 
 
-def test_rows(data: Path) -> list[Example]:
+def test_rows(data: Path) -> list[Question]:
     """Return the official test rows; each is a request of its own."""
     rows = pl.read_parquet(data / "next_item_test.parquet").select(
         pl.col("history").list.eval(_renamed("")), _renamed("target")
     )
-    return [Example(f"row-{number}", history, {target}) for number, (history, target) in enumerate(rows.iter_rows())]
+    return [
+        Question(f"row-{number}", f"row-{number}", history, "", {target: 1.0})
+        for number, (history, target) in enumerate(rows.iter_rows())
+    ]
 
 
-def measure(target: str, rows: list[Example], items: int, seed: int, report: ProgressReport) -> dict[str, Measured]:
-    """Ask the gateway for every row in each mode, and compare."""
-    runs = {}
-    for mode, stages in MODES.items():
-        with report.step(f"Asking for {len(rows):,} rows: {mode}", len(rows)) as step:
-            runs[mode] = asyncio.run(ask(target, rows, stages, step))
-    return compare(rows, runs, items, seed)
+def _questions(rows: list[Question]) -> Questions:
+    return Questions("given", f"{len(rows):,} rows of the official test split, by history", rows)
 
 
 def _renamed(column: str) -> pl.Expr:
@@ -120,21 +120,19 @@ def _data() -> Path:
     return folder
 
 
-def _bars(two_stages: Measured, minutes: float) -> list[Bar]:
+def _bars(two_stages: Mode, minutes: float) -> list[Bar]:
     return [
-        at_least("test NDCG@10, all items ranked", 0.150, two_stages.means["ndcg@10"].mean),
-        at_least("test HR@10, all items ranked", 0.195, two_stages.means["hr@10"].mean),
+        at_least("test NDCG@10, all items ranked", 0.150, two_stages.measures["ndcg@10"].mean),
+        at_least("test HR@10, all items ranked", 0.195, two_stages.measures["hr@10"].mean),
         at_most("minutes from dataset to release", _BUILD_MINUTES, minutes),
     ]
 
 
-def _table(measured: dict[str, Measured]) -> Table:
+def _table(found: Evaluation) -> Table:
     table = Table("", "HR@10", "NDCG@10", "95 %", title="Office Products, official test split, all items ranked")
     for name, (hr, ndcg) in PUBLISHED.items():
         table.add_row(f"{name} (published)", f"{hr:.4f}", f"{ndcg:.4f}", "")
-    for mode, one in measured.items():
-        found = one.means["ndcg@10"]
-        table.add_row(
-            mode, f"{one.means['hr@10'].mean:.4f}", f"{found.mean:.4f}", f"{found.low:.4f} to {found.high:.4f}"
-        )
+    for name, mode in found.modes.items():
+        hit, gain = mode.measures["hr@10"], mode.measures["ndcg@10"]
+        table.add_row(name, f"{hit.mean:.4f}", f"{gain.mean:.4f}", f"{gain.low:.4f} to {gain.high:.4f}")
     return table

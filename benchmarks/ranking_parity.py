@@ -18,7 +18,7 @@ from benchmarks.record import Finding, at_most
 from pipeline.compress import MAX_BATCH_DEPENDENCE
 from pipeline.export import PARITY_TOLERANCE
 from pipeline.progress import ProgressReport
-from pipeline.train.cross_encoder import RankingExample
+from pipeline.train.ranking_lists import RankingExample
 from services.ranking.pairs import ModelInputs
 
 _TORCH_QUERIES: Final = 100

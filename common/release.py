@@ -19,7 +19,6 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from common.errors import BadRelease
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 CURRENT = "CURRENT"
 _CHUNK_BYTES = 1 << 20
@@ -73,7 +72,7 @@ class DataCard(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a release holds. ``release_id`` is a hash over everything but itself, ``created_at`` and ``metrics``."""
+    """What a release holds; see `release_id` for what its id covers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -143,7 +142,7 @@ def open_release(location: str, cache: Path | None = None) -> Release:
     """
     try:
         root = _resolve(location)
-        path = Path(root) if _is_local(root) else _download(root, cache or Path.home() / ".cache/shortlist/releases")
+        path = _download(root, cache or Path.home() / ".cache/shortlist/releases") if "://" in root else Path(root)
         manifest = read_manifest(path)
         verify(path, manifest)
     except (OSError, ImportError, ValueError) as error:  # unreadable, or a protocol that fsspec does not know
@@ -178,10 +177,8 @@ def publish(staging: Path, store: Path, manifest: Manifest) -> Release:
         manifest: What the folder holds.
     """
     (staging / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
-    for file in _files_below(staging):
-        _fsync(file)
-    for folder in [staging, *(path for path in staging.rglob("*") if path.is_dir())]:
-        _fsync(folder)
+    for path in [*staging.rglob("*"), staging]:
+        _fsync(path)
     store.mkdir(parents=True, exist_ok=True)
     final = store / manifest.release_id
     if _is_sound(final):  # the same content was published before: it is the same release
@@ -207,16 +204,23 @@ def set_current(store: Path, release_id: str) -> None:
 
 def describe_files(path: Path) -> dict[str, FileEntry]:
     """Return size and SHA-256 of every file below ``path`` but the manifest, by relative name, sorted."""
-    names = sorted({file.relative_to(path).as_posix() for file in _files_below(path)} - {MANIFEST})
+    found = {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()}
+    names = sorted(found - {MANIFEST})
     return {name: FileEntry(bytes=(path / name).stat().st_size, sha256=sha256_of(path / name)) for name in names}
 
 
-def release_id(files: dict[str, FileEntry], data: DataCard, settings: dict[str, Any]) -> str:
-    """Return the id of a release: the first 12 hex digits of SHA-256 over contents, data and settings."""
+def release_id(
+    files: dict[str, FileEntry], data: DataCard, settings: dict[str, Any], models: dict[str, ModelCard]
+) -> str:
+    """Return the id of a release: the first 12 hex digits of SHA-256 over contents, data, settings and models.
+
+    What was measured takes no part: neither ``metrics`` nor how exact an export is.
+    """
     parts = {
         "files": {name: entry.sha256 for name, entry in files.items()},
         "data": data.model_dump(mode="json"),
         "settings": settings,
+        "models": {name: card.model_dump(exclude={"parity_max_abs_error"}) for name, card in models.items()},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -242,10 +246,6 @@ def _resolve(location: str) -> str:
     if not _RELEASE_ID.fullmatch(current) or not filesystem.exists(f"{path}/{current}/{MANIFEST}"):
         raise BadRelease(f"{location}/{CURRENT} names {current!r}, which is no release there; publish one again")
     return f"{root}/{current}"
-
-
-def _is_local(root: str) -> bool:
-    return "://" not in root
 
 
 def _download(root: str, cache: Path) -> Path:
@@ -275,9 +275,13 @@ def _parse_manifest(content: bytes, origin: str) -> Manifest:
         found = json.loads(content)["format"]
         if found != FORMAT:
             raise BadRelease(f"{origin} has format {found}, this server reads {FORMAT}; build the release again")
-        return Manifest.model_validate_json(content)
+        manifest = Manifest.model_validate_json(content)
     except (ValueError, KeyError, TypeError) as error:
         raise BadRelease(f"{origin}/{MANIFEST} cannot be read: {error}") from error
+    made = release_id(manifest.files, manifest.data, manifest.settings, manifest.models)
+    if manifest.release_id != made:
+        raise BadRelease(f"{origin}/{MANIFEST} was altered: it makes release {made}, not {manifest.release_id}")
+    return manifest
 
 
 def _is_sound(path: Path) -> bool:
@@ -286,10 +290,6 @@ def _is_sound(path: Path) -> bool:
     except BadRelease:
         return False
     return True
-
-
-def _files_below(path: Path) -> Iterator[Path]:
-    return (file for file in path.rglob("*") if file.is_file())
 
 
 def _fsync(path: Path) -> None:

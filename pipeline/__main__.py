@@ -86,6 +86,9 @@ def build_command(
     max_ndcg_loss: Annotated[
         float, typer.Option(help="The share of NDCG@10 on validation that int8 may cost.")
     ] = BuildSettings.max_ndcg_loss,
+    training_processes: Annotated[
+        int, typer.Option(help="Processes that fine-tune the cross-encoder together, one a GPU.", min=1)
+    ] = 1,
     seed: Annotated[int, typer.Option(help="Of everything drawn.")] = BuildSettings.seed,
 ) -> None:
     """Build a release from raw shop data and publish it."""
@@ -101,7 +104,7 @@ def build_command(
         precision=precision,
         max_ndcg_loss=max_ndcg_loss,
         seed=seed,
-    )
+    ).trained_by(training_processes)
     report = ProgressReport(console)
     dataset = _dataset(source, data, report)
     console.print(render(dataset.report))
@@ -127,7 +130,9 @@ def evaluate_command(
         float, typer.Option(help="Probability from which on an item is said to be wanted.", min=0, max=1)
     ] = 0.5,
     out: Annotated[Path | None, typer.Option(help="HTML report to write.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Figures to write as JSON.")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Figures as JSON; they are always kept in evaluations/ of the store too.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of intervals, tests, folds and drawing.")] = 7,
 ) -> None:
     """Measure a release: through the engines that serve it, or through a running gateway."""
@@ -138,9 +143,6 @@ def evaluate_command(
     how = How(limit=limit, threshold=threshold, folds=folds, gateway=gateway, seed=seed)
     found = run_evaluation(release, where, how, out, json, ProgressReport(console))
     show(found, console)
-    for file in (out, json):
-        if file is not None:
-            console.print(f"Written: {file}")
 
 
 @app.command()

@@ -61,7 +61,7 @@ class BasketBuild(BuildSteps):
         people = self._draw_people(catalogue)
         self._learn_weights(people)
         train, valid = self._draw_candidates(people)
-        self._train_cross_encoder(catalogue, train)
+        self._train_cross_encoder(catalogue, train, valid)
         if self.settings.precision == "int8":
             compress(self.staging, catalogue, train, valid, self.settings.max_ndcg_loss, self.report)
         self._fuse(catalogue, train, valid)

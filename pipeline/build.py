@@ -20,7 +20,7 @@ from pipeline.recipe import find_recipe
 from pipeline.sequence_build import SequenceBuild
 from pipeline.staging import Staging, aside
 
-_FORMAT: Final = 3  # raise it whenever the same data and settings make another release than before
+_FORMAT: Final = 4  # raise it whenever the same data and settings make another release than before
 
 
 def build(
@@ -56,18 +56,29 @@ def build(
     )
     key = _build_key(card, base, settings)
     known = _built_before(store, key)
-    if known is not None:
-        report.console.print(f"Release {known.id} was built from the same data with the same settings: reused")
-        return known
-    with aside(store) as folder:
-        staging = Staging(folder, card, key, settings.as_json())
-        began = time.monotonic()
-        steps = _steps(settings)(dataset, base, settings, staging, report)
-        steps.examples_to = examples_to
-        steps.run()
-        staging.metrics["build_s"] = round(time.monotonic() - began, 1)
-        staging.metrics["build_seconds"] = {step: round(seconds, 1) for step, seconds in report.seconds.items()}
-        return staging.publish(store)
+    if known is None:
+        with aside(store, key, lambda: _waiting(store, report)) as folder:
+            known = _built_before(store, key)  # by another process, while this one waited for it
+            if known is None:
+                staging = Staging(folder, card, key, settings.as_json())
+                _take_steps(_steps(settings)(dataset, base, settings, staging, report), examples_to)
+                return staging.publish(store)
+    report.console.print(f"Release {known.id} was built from the same data with the same settings: reused")
+    return known
+
+
+def _take_steps(steps: BuildSteps, examples_to: Path | None) -> None:
+    """Run a build, and write down how long it and its steps took."""
+    began = time.monotonic()
+    steps.examples_to = examples_to
+    steps.run()
+    metrics, seconds = steps.staging.metrics, steps.report.seconds
+    metrics["build_s"] = round(time.monotonic() - began, 1)
+    metrics["build_seconds"] = {step: round(took, 1) for step, took in seconds.items()}
+
+
+def _waiting(store: Path, report: ProgressReport) -> None:
+    report.console.print(f"Another process is building the same release in {store}: waiting for it …")
 
 
 def _steps(settings: BuildSettings) -> type[BuildSteps]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Self
 
 from common.errors import InvalidRequest
@@ -94,6 +94,14 @@ class BuildSettings:
     def of(cls, recipe: str, **changes: Any) -> Self:
         """Return the settings of a recipe, with changes; raises NotFound where there is no such recipe."""
         return cls(recipe=recipe, **{**find_recipe(recipe).settings, **changes})
+
+    def trained_by(self, processes: int) -> Self:
+        """Return the settings with so many processes to fine-tune the cross-encoder.
+
+        Raises:
+            InvalidRequest: They cannot share a step's requests evenly.
+        """
+        return replace(self, cross_encoder=replace(self.cross_encoder, processes=processes))
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings as the manifest holds them."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import closing
@@ -27,7 +26,7 @@ from pipeline.progress import ProgressReport
 from pipeline.recipe import Recipe, find_recipe
 from pipeline.staging import Staging
 from pipeline.train.candidates import Labelled
-from pipeline.train.cross_encoder import train_cross_encoder
+from pipeline.train.cross_encoder import learning_curve, train_cross_encoder
 from pipeline.train.pair_examples import training_lists
 from services.ranking.pair_texts import PairTexts
 from services.retrieval.encoder import Encoder
@@ -35,6 +34,7 @@ from services.retrieval.first_stage import FirstStage
 from services.retrieval.hnsw_index import HnswOptions
 
 _ENCODER_TOKENS: Final = 128
+_WATCHED_LISTS: Final = 48
 
 
 class BuildSteps(ABC):
@@ -98,7 +98,36 @@ class BuildSteps(ABC):
         with self.report.step("Embedding the catalogue's texts") as step:
             build_index(catalogue, encoder, self.settings.item_prefix, self.staging.path, options, step)
 
-    def _train_cross_encoder(self, catalogue: Catalogue, train: Sequence[Labelled]) -> None:
+    def _train_cross_encoder(self, catalogue: Catalogue, train: Sequence[Labelled], valid: Sequence[Labelled]) -> None:
+        """Fine-tune it on the lists of ``train``, watched on those of ``valid``, and export it."""
+        settings, work = self.settings, self.staging.checkpoints
+        self._write_ranker_settings()
+        texts = PairTexts.load(self.staging.release(), catalogue)
+        # The requests at the end are kept for the fusion, whose logits must not come from what was trained on.
+        learnable = train[: max(1, len(train) - settings.read_requests)]
+        learnable = [example for example in learnable if example.labels.any()][: settings.lists]
+        if not learnable:
+            raise InvalidRequest("the first stage found nothing that was bought: there is nothing to learn from")
+        lists, watched = (
+            training_lists(drawn, texts, lists=lists, size=settings.list_size, seed=settings.seed)
+            for drawn, lists in ((learnable, settings.lists), (valid, _WATCHED_LISTS))
+        )
+        with self.report.step("Fine-tuning the cross-encoder") as step:
+            model = train_cross_encoder(
+                self.base.path,
+                lists,
+                settings.cross_encoder,
+                work,
+                lambda done, total, _: step.at(done, total),
+                valid=watched,
+            )
+            self.staging.metrics["training"] = {"cross_encoder": learning_curve(work).model_dump()}
+        with self.report.step("Exporting the cross-encoder to ONNX"):
+            worst = export_cross_encoder(model, self.staging.file(layout.CROSS_ENCODER))
+            trained = f"{len(learnable)} lists of {self.learnt_from}"
+            self.staging.models["cross_encoder"] = self._card(layout.CROSS_ENCODER, trained, worst)
+
+    def _write_ranker_settings(self) -> None:
         settings = self.settings
         self.staging.write_json(
             layout.RANKER_SETTINGS,
@@ -109,23 +138,6 @@ class BuildSteps(ABC):
                 "depth": settings.read,
             },
         )
-        texts = PairTexts.load(self.staging.release(), catalogue)
-        # The requests at the end are kept for the fusion, whose logits must not come from what was trained on.
-        learnable = train[: max(1, len(train) - settings.read_requests)]
-        lists = training_lists(learnable, texts, lists=settings.lists, size=settings.list_size, seed=settings.seed)
-        if not lists:
-            raise InvalidRequest("the first stage found nothing that was bought: there is nothing to learn from")
-        with self.report.step("Fine-tuning the cross-encoder") as step:
-            # Named by the build, not by the process: after a kill, the same build goes on from its last checkpoint.
-            work = self.staging.path.with_name(f".training-{self.staging.build_key[:12]}")
-            model = train_cross_encoder(
-                self.base.path, lists, settings.cross_encoder, work, lambda done, total, _: step.at(done, total)
-            )
-            shutil.rmtree(work)
-        with self.report.step("Exporting the cross-encoder to ONNX"):
-            worst = export_cross_encoder(model, self.staging.file(layout.CROSS_ENCODER))
-            trained = f"{len(lists)} lists of {self.learnt_from}"
-            self.staging.models["cross_encoder"] = self._card(layout.CROSS_ENCODER, trained, worst)
 
     def _write_retrieval(self, weights: dict[str, dict[str, float]]) -> None:
         self.staging.write_json(

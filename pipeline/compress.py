@@ -31,8 +31,8 @@ from pipeline.metrics import evaluate
 from pipeline.progress import ProgressReport, Step
 from pipeline.staging import Staging
 from pipeline.train.candidates import Labelled
-from pipeline.train.cross_encoder import RankingExample
 from pipeline.train.pair_examples import pairs_of, score_pairs
+from pipeline.train.ranking_lists import RankingExample
 from services.ranking.cross_encoder import CrossEncoder
 from services.ranking.pair_texts import PairTexts
 from services.ranking.pairs import ModelInputs, Pairs

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Container, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -31,17 +31,19 @@ from common.text import recent_distinct
 from pipeline.build import build
 from pipeline.build_settings import BuildSettings
 from pipeline.data_report import render
-from pipeline.evaluate import MODES, Measured, ask, compare
+from pipeline.evaluation.evaluation import How, evaluate_release
+from pipeline.evaluation.questions import Question, Questions, make_questions
+from pipeline.evaluation.result import Evaluation
 from pipeline.local_services import LocalServices, local_services
 from pipeline.prepare import prepare
 from pipeline.progress import ProgressReport
-from pipeline.requests import Windows, draw_test
-from pipeline.split import Example
 
 _SOURCE: Final = "complete-journey"
 _HOUSEHOLDS: Final = 3
 _SHOWN: Final = 8
 _QUERIES: Final = ("chocolate milk", "something for a baby")
+_MEASURES: Final = ("ndcg@10", "hr@10", "recall@100")
+_EVEN: Final = "is not told apart from"
 _TIMEOUT_S: Final = 20.0
 # A laptop that also builds things must not cut answers short while quality is measured.
 _PATIENT: Final = {"SHORTLIST_GATEWAY_REQUEST_TIMEOUT_S": "30", "SHORTLIST_RANKING_REQUEST_TIMEOUT_S": "30"}
@@ -49,19 +51,17 @@ _PATIENT: Final = {"SHORTLIST_GATEWAY_REQUEST_TIMEOUT_S": "30", "SHORTLIST_RANKI
 
 @dataclass(frozen=True)
 class Built:
-    """A release of the demo's data, and whom to measure it on.
+    """A release of the demo's data, and what to measure it on.
 
     Attributes:
         release: The release.
         catalogue: Its items.
-        people: Households that nothing was learned from after the moment they are asked at.
-        windows: The moments.
+        questions: Households that nothing was learned from after the moment they are asked at.
     """
 
     release: Release
     catalogue: Catalogue
-    people: list[Example]
-    windows: Windows
+    questions: Questions
 
 
 def build_release(store: Path, settings: BuildSettings, report: ProgressReport) -> Built:
@@ -72,9 +72,8 @@ def build_release(store: Path, settings: BuildSettings, report: ProgressReport) 
     release = build(dataset, store, settings, report)
     catalogue = Catalogue.open(release.file(CATALOGUE))
     report.console.print(f"Release [bold]{release.id}[/]: {len(catalogue):,} items, in {release.path}")
-    windows = Windows.of(dataset.events, settings.window_days)
-    people = draw_test(dataset.events, windows, settings.test_people, settings.seed)
-    return Built(release, catalogue, people, windows)
+    questions = make_questions(dataset, release.manifest.settings, "temporal", people=None, seed=settings.seed)
+    return Built(release, catalogue, dataclasses.replace(questions, new_people=()))
 
 
 def serve(built: Built, report: ProgressReport) -> AbstractContextManager[LocalServices]:
@@ -83,14 +82,9 @@ def serve(built: Built, report: ProgressReport) -> AbstractContextManager[LocalS
     return local_services(built.release.path, built.release.path.parent / ".demo", _PATIENT)
 
 
-def measure(target: str, built: Built, seed: int, report: ProgressReport) -> dict[str, Measured]:
-    """Ask the gateway for every held-out household in each mode, and compare."""
-    runs = {}
-    for mode, stages in MODES.items():
-        people = built.people
-        with report.step(f"Asking for {len(people)} households: {mode}", len(people)) as step:
-            runs[mode] = asyncio.run(ask(target, people, stages, step))
-    return compare(built.people, runs, len(built.catalogue), seed)
+def measure(target: str, built: Built, report: ProgressReport) -> Evaluation:
+    """Ask the gateway for every held-out household in each mode, and measure."""
+    return evaluate_release(built.release, built.questions, How(gateway=target), report)
 
 
 def run_demo(store: Path, console: Console) -> None:
@@ -100,49 +94,48 @@ def run_demo(store: Path, console: Console) -> None:
     built = build_release(store, settings, report)
     console.rule("2. Three services, asked over gRPC")
     with serve(built, report) as services:
-        _show(services.targets["gateway"], built.people, built.catalogue, console)
+        _show(services.targets["gateway"], built, console)
         console.rule("3. Measured through the gateway on purchases held out")
-        measured = measure(services.targets["gateway"], built, settings.seed, report)
-    console.print(quality_table(measured, built.people, built.windows))
-    console.print(latency_table(measured))
-    _print_claims(measured, built.release, console)
+        found = measure(services.targets["gateway"], built, report)
+    console.print(quality_table(found))
+    console.print(latency_table(found))
+    _print_claims(found, built.release, console)
     console.print(f"Keep it running with [bold]make serve RELEASE={store}[/], and call 127.0.0.1:50051.")
 
 
-def _show(target: str, people: Sequence[Example], catalogue: Catalogue, console: Console) -> None:
+def _show(target: str, built: Built, console: Console) -> None:
+    people = built.questions.asked
     with grpc.insecure_channel(target) as channel:
         stub = RecommendationServiceStub(channel)
-        for example in people[:: max(1, len(people) // _HOUSEHOLDS)][:_HOUSEHOLDS]:
-            console.print(_household(stub, example, catalogue))
+        for person in people[:: max(1, len(people) // _HOUSEHOLDS)][:_HOUSEHOLDS]:
+            console.print(_household(stub, person, built.catalogue))
         for query in _QUERIES:
             console.print(_search(stub, query))
 
 
-def _household(stub: RecommendationServiceStub, example: Example, catalogue: Catalogue) -> Panel:
+def _household(stub: RecommendationServiceStub, person: Question, catalogue: Catalogue) -> Panel:
     """Show a household's history, and the first stage's order beside the second's."""
     first, second = (
         stub.Recommend(
-            RecommendRequest(
-                history_item_ids=example.history, limit=_SHOWN, explain=True, policy=Policy(stages=stages)
-            ),
+            RecommendRequest(history_item_ids=person.history, limit=_SHOWN, explain=True, policy=Policy(stages=stages)),
             timeout=_TIMEOUT_S,
         )
         for stages in (Stages.STAGES_FIRST, Stages.STAGES_BOTH)
     )
-    rows = catalogue.rows_of(example.history)
+    rows = catalogue.rows_of(person.history)
     titles = [catalogue.title(row) for row in recent_distinct(rows[rows >= 0].tolist(), _SHOWN)]
-    history = f"[bold]Bought lately[/] (of {len(example.history)}): " + "; ".join(titles)
+    history = f"[bold]Bought lately[/] (of {len(person.history)}): " + "; ".join(titles)
     note = "[green]●[/] bought in the fortnight that follows, which nothing learned from"
-    table = _answer_table(second, example.held_out, [_marked(item, example.held_out) for item in first.items])
-    return Panel(Group(history, table, note), title=f"Household {example.user_id}")
+    table = _answer_table(second, person.relevant, [_marked(item, person.relevant) for item in first.items])
+    return Panel(Group(history, table, note), title=f"Household {person.group}")
 
 
 def _search(stub: RecommendationServiceStub, query: str) -> Panel:
     request = RecommendRequest(query=query, limit=_SHOWN, explain=True)
-    return Panel(_answer_table(stub.Recommend(request, timeout=_TIMEOUT_S), set()), title=f"“{query}”")
+    return Panel(_answer_table(stub.Recommend(request, timeout=_TIMEOUT_S), ()), title=f"“{query}”")
 
 
-def _answer_table(answer: RecommendResponse, bought: set[str], beside: Sequence[str] = ()) -> Table:
+def _answer_table(answer: RecommendResponse, bought: Container[str], beside: Sequence[str] = ()) -> Table:
     """Show an answer of both stages, the first stage's order beside it where it is given."""
     table = Table(box=SIMPLE)
     if beside:
@@ -166,43 +159,44 @@ def _answer_table(answer: RecommendResponse, bought: set[str], beside: Sequence[
     return table
 
 
-def _marked(item: RecommendedItem, bought: set[str]) -> str:
+def _marked(item: RecommendedItem, bought: Container[str]) -> str:
     return ("[green]●[/] " if item.item_id in bought else "  ") + item.title
 
 
-def quality_table(measured: Mapping[str, Measured], people: Sequence[Example], windows: Windows) -> Table:
+def quality_table(found: Evaluation) -> Table:
     """Return each mode's figures with their intervals."""
-    days = windows.length.days
     table = Table(
-        title=f"{len(people)} households, what each bought in the {days} days from {windows.test:%Y-%m-%d}",
+        title=f"{found.questions} households: {found.description}",
         caption="mean [95 % bootstrap interval over households]; purchases outside the catalogue count as missed",
     )
     for column in ("", "NDCG@10", "HR@10", "recall@100", "coverage@10", "degraded"):
         table.add_column(column, justify="left" if not column else "right")
-    for mode, figures in measured.items():
-        means = [f"{mean:.4f} [{low:.3f}, {high:.3f}]" for mean, low, high in figures.means.values()]
-        table.add_row(mode, *means, f"{figures.coverage:.3f}", str(figures.degraded))
+    for name, mode in found.modes.items():
+        estimates = [mode.measures[measure] for measure in _MEASURES]
+        means = [f"{one.mean:.4f} [{one.low:.3f}, {one.high:.3f}]" for one in estimates]
+        table.add_row(name, *means, f"{mode.coverage:.3f}", str(mode.degraded))
     return table
 
 
-def latency_table(measured: Mapping[str, Measured]) -> Table:
+def latency_table(found: Evaluation) -> Table:
     """Return each mode's median stage latencies."""
     table = Table(title="Median latency through the gateway, two callers, milliseconds")
-    stages = list(next(iter(measured.values())).median_ms)
+    stages = list(next(iter(found.modes.values())).latency)
     for column in ("", *stages):
         table.add_column(column, justify="left" if not column else "right")
-    for mode, figures in measured.items():
-        table.add_row(mode, *(f"{figures.median_ms[stage]:.1f}" for stage in stages))
+    for name, mode in found.modes.items():
+        table.add_row(name, *(f"{mode.latency[stage].p50:.1f}" for stage in stages))
     return table
 
 
-def _print_claims(measured: Mapping[str, Measured], release: Release, console: Console) -> None:
+def _print_claims(found: Evaluation, release: Release, console: Console) -> None:
     """Say of each step whether it beats the one before, and what the text ranker adds on validation."""
-    modes = list(measured)
-    for before, after in pairwise(modes):
-        for measure, (mean, low, high) in (measured[after].gain or {}).items():
-            verdict = "[green]beats[/]" if low > 0 else "is not told apart from" if high > 0 else "[red]loses to[/]"
-            console.print(f"{after} {verdict} {before}: {measure} {mean:+.4f} [{low:+.4f}, {high:+.4f}], paired")
+    for before, after in pairwise(found.modes):
+        for measure in _MEASURES:
+            gain = found.modes[after].over[before][measure]
+            verdict = "[green]beats[/]" if gain.low > 0 else "[red]loses to[/]" if gain.high < 0 else _EVEN
+            interval = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
+            console.print(f"{after} {verdict} {before}: {measure} {interval}, paired")
     validation = release.manifest.metrics["validation"]
     console.print(
         "What the cross-encoder adds, on validation people (searches are made of purchases, newcomers unknown):"

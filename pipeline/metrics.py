@@ -65,12 +65,6 @@ def evaluate(
     return scores
 
 
-def coverage(rankings: Rankings, items: int, k: int) -> float:
-    """Return the share of a catalogue of ``items`` items that stands in at least one list's first ``k``."""
-    shown = {item for ranking in rankings.values() for item in ranking[:k]}
-    return len(shown) / items
-
-
 def bootstrap_interval(scores: Scores, *, seed: int, resamples: int = 2_000) -> Interval:
     """Return the mean of ``scores`` with its 95 % percentile bootstrap interval, people resampled."""
     if len(scores) == 0:

@@ -77,7 +77,7 @@ class SequenceBuild(BuildSteps):
         split = parted(self.dataset.events)
         self._write_retrieval({})
         gathered = self._gather(catalogue, split)
-        self._train_cross_encoder(catalogue, gathered.labelled)
+        self._train_cross_encoder(catalogue, gathered.labelled, gathered.judged)
         probability = self._fuse(gathered)
         self._write_graphs(catalogue, list(split.whole.values()))
         write_model_card(self.staging, catalogue, gathered.judged, probability)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from common.errors import InvalidRequest
+from common.errors import InvalidRequest, ShortlistError
 from common.release import DataCard, Manifest, ModelCard, Release, describe_files, publish, release_id
+from pipeline.file_lock import locked, locked_if_free
 
 _ASIDE: Final = ".building-"
+_LOCK: Final = ".lock"
+_KEY_LETTERS: Final = 12
 
 
 @dataclass
@@ -38,6 +40,11 @@ class Staging:
     models: dict[str, ModelCard] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def checkpoints(self) -> Path:
+        """Where training leaves its checkpoints: named by the build, so that the same one goes on after a kill."""
+        return self.path.with_name("checkpoints")
+
     def file(self, name: str) -> Path:
         """Return the path of a file to write, its folder made."""
         path = self.path / name
@@ -59,7 +66,7 @@ class Staging:
     def _manifest(self) -> Manifest:
         files = describe_files(self.path)
         return Manifest(
-            release_id=release_id(files, self.data, dict(self.settings)),
+            release_id=release_id(files, self.data, dict(self.settings), dict(self.models)),
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             build_key=self.build_key,
             data=self.data,
@@ -71,21 +78,49 @@ class Staging:
 
 
 @contextmanager
-def aside(store: Path) -> Iterator[Path]:
-    """Give a folder to build in, inside the store so that publishing is a rename; removed where nothing was.
+def aside(store: Path, key: str = "release", on_wait: Callable[[], None] = lambda: None) -> Iterator[Path]:
+    """Give an empty folder to build in, inside the store so that publishing is a rename; removed where nothing was.
 
-    What builds that were killed left behind is removed too.
+    One build of a key runs at a time in a store. What builds that were killed left behind is removed too, but for
+    their checkpoints (`Staging.checkpoints`), which the same build goes on from.
+
+    Args:
+        store: The store; made where it does not exist.
+        key: What tells one build from others.
+        on_wait: Told where another process is at the same build, before it is waited for.
+
+    Raises:
+        InvalidRequest: The store is a file.
     """
     if store.exists() and not store.is_dir():
         raise InvalidRequest(f"{store} is a file; a release store is a folder")
     store.mkdir(parents=True, exist_ok=True)
-    for left in store.glob(f"{_ASIDE}*"):
-        if not Path(f"/proc/{left.name.removeprefix(_ASIDE)}").exists():
-            shutil.rmtree(left, ignore_errors=True)
-    folder = store / f"{_ASIDE}{os.getpid()}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    _remove_left_behind(store)
+    place = store / f"{_ASIDE}{key[:_KEY_LETTERS]}"
+    with locked(place.with_suffix(_LOCK), on_wait):
+        release = place / "release"
+        shutil.rmtree(release, ignore_errors=True)
+        release.mkdir(parents=True)
+        try:
+            yield release
+        except ShortlistError:  # it would end the same way again: its checkpoints are of no use
+            shutil.rmtree(place, ignore_errors=True)
+            raise
+        except BaseException:
+            _remove_release(place)
+            raise
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _remove_left_behind(store: Path) -> None:
+    for lock in store.glob(f"{_ASIDE}*{_LOCK}"):
+        with locked_if_free(lock) as is_left:
+            if is_left:
+                _remove_release(lock.with_suffix(""))
+
+
+def _remove_release(place: Path) -> None:
+    """Remove what is not a checkpoint, and the folder where nothing else is in it."""
+    shutil.rmtree(place / "release", ignore_errors=True)
+    with suppress(OSError):  # checkpoints are in it
+        place.rmdir()

@@ -18,7 +18,8 @@ from benchmarks.home_depot.data import CONTEXT_TOKENS, ITEM_TOKENS, HomeDepot, J
 from pipeline.base_model import BaseModel, resolve_base_model
 from pipeline.export import export_cross_encoder
 from pipeline.progress import ProgressReport
-from pipeline.train.cross_encoder import CrossEncoderTraining, RankingExample, train_cross_encoder
+from pipeline.train.cross_encoder import CrossEncoderTraining, train_cross_encoder
+from pipeline.train.ranking_lists import RankingExample
 
 CACHE: Final = Path(".cache/benchmarks")
 _TRAINING: Final = CrossEncoderTraining(layers=6, learning_rate=1e-4, requests_per_step=8)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 
 from common.errors import InvalidRequest
-from common.release import Release, open_release
+from common.release import CURRENT, Release, open_release
 from pipeline.dataset import Dataset
 from pipeline.evaluation.evaluation import How, evaluate_release
 from pipeline.evaluation.questions import Questions, given_questions, make_questions
@@ -19,6 +20,7 @@ from pipeline.evaluation.result import Estimate, Evaluation
 from pipeline.prepare import prepare
 from pipeline.progress import ProgressReport
 
+EVALUATIONS: Final = "evaluations"
 _SHOWN = ("ndcg@10", "hr@10", "recall@100", "tail share@10")
 
 
@@ -44,7 +46,10 @@ class Where:
 def run_evaluation(
     store: str, where: Where, how: How, out: Path | None, json: Path | None, report: ProgressReport
 ) -> Evaluation:
-    """Evaluate the release in ``store`` and write what was asked for.
+    """Evaluate the release in ``store``, and write what was asked for.
+
+    The figures are always written beside the release too, where it lies in a store that can be written to: a release
+    itself is never changed.
 
     Args:
         store: A release or a store.
@@ -52,7 +57,7 @@ def run_evaluation(
         how: How to evaluate.
         out: The HTML report's file, None for none.
         json: The figures' file, None for none.
-        report: Told of each step.
+        report: Told of each step, and of the files.
 
     Raises:
         BadRelease, BadDataset, InvalidRequest, NotReady: As their parts do.
@@ -60,13 +65,29 @@ def run_evaluation(
     release = open_release(store)
     questions = _questions(release, where, how.seed, report)
     found = evaluate_release(release, questions, how, report)
-    if json is not None:
-        json.parent.mkdir(parents=True, exist_ok=True)
-        json.write_text(found.model_dump_json(indent=1) + "\n")
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(render_report(found))
+    figures = found.model_dump_json(indent=1) + "\n"
+    for file, content in ((json, figures), (out, render_report(found))):
+        if file is not None:
+            _write(file, content, report)
+    beside = _beside(release, found.protocol)
+    if beside is not None:
+        try:
+            _write(beside, figures, report)
+        except OSError as error:
+            report.console.print(f"The figures cannot be kept with the release: {error}")
     return found
+
+
+def _beside(release: Release, protocol: str) -> Path | None:
+    """Return where the figures of a release lie in its store; None where it lies in none, such as a copy of a URL."""
+    store = release.path.parent
+    return store / EVALUATIONS / release.id / f"{protocol}.json" if (store / CURRENT).exists() else None
+
+
+def _write(file: Path, content: str, report: ProgressReport) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content)
+    report.console.print(f"Written: {file}")
 
 
 def show(found: Evaluation, console: Console) -> None:

@@ -6,17 +6,23 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from common.release import Release
 from pipeline.evaluation.answers import BOTH, CANDIDATES_PER_ITEM, POPULAR, Answer
 from pipeline.evaluation.questions import Question
 from pipeline.progress import Step
+from services.ranking.features import Features
+from services.ranking.item_facts import ItemFacts
 from services.ranking.pair_reader import Terms
+from services.ranking.release_settings import FusionSettings
 from services.ranking.request_rows import CandidateRows, PersonRows
-from services.ranking.second_stage import Options, SecondStage
+from services.ranking.second_stage import Options, Ranking, SecondStage
+from services.ranking.situation import HalfLives
 from services.retrieval.first_stage import FirstStage
 from services.retrieval.request import MAX_HISTORY, MAX_LIMIT, Candidates, Request
 
@@ -24,6 +30,19 @@ from services.retrieval.request import MAX_HISTORY, MAX_LIMIT, Candidates, Reque
 _CANDIDATES: Final = 100
 # Quality is measured, so nothing is cut short.
 _PATIENCE_S: Final = 600.0
+
+
+@dataclass(frozen=True, eq=False)
+class ServedFeatures:
+    """What the fusion reads of one question's candidates.
+
+    Attributes:
+        item_ids: The candidates.
+        matrix: float32 [candidates, features], in the order of the release's features; NaN where one is missing.
+    """
+
+    item_ids: Sequence[str]
+    matrix: npt.NDArray[np.floating[Any]]
 
 
 class Engines:
@@ -48,7 +67,7 @@ class Engines:
             step: Told of each answer.
         """
         if mode == BOTH:
-            return asyncio.run(self._both(questions, limit, step))
+            return asyncio.run(self._both(questions, limit, (None,), step))[0]
         sources = ("popular",) if mode == POPULAR else ()
         return {question.key: self.first_alone(question, limit, sources, step) for question in questions}
 
@@ -64,22 +83,34 @@ class Engines:
             {name: found.source_scores[:limit, place] for place, name in enumerate(found.sources)},
         )
 
-    async def _both(self, questions: Sequence[Question], limit: int, step: Step) -> dict[str, Answer]:
+    def at_depths(
+        self, questions: Sequence[Question], limit: int, depths: Sequence[int], step: Step
+    ) -> dict[int, dict[str, Answer]]:
+        """Answer by both stages, the cross-encoder reading so many candidates of each question; answers by depth."""
+        return dict(zip(depths, asyncio.run(self._both(questions, limit, depths, step)), strict=True))
+
+    def served_features(self, questions: Sequence[Question], limit: int, step: Step) -> list[ServedFeatures]:
+        """Return what the fusion reads of each question's candidates when it is served, logits included."""
+        return asyncio.run(self._features(questions, limit, step))
+
+    async def _both(
+        self, questions: Sequence[Question], limit: int, depths: Sequence[int | None], step: Step
+    ) -> list[dict[str, Answer]]:
+        """Answer at each depth, None for the release's own."""
         # No cache: an item read for one person of a test must cost what it costs when served.
         with closing(SecondStage.load(self.release, Options(cached_scores=0))) as second:
-            answers = {}
-            for question in questions:
-                answers[question.key] = await self._ranked(second, question, limit)
-                step.advance()
+            answers: list[dict[str, Answer]] = [{} for _ in depths]
+            for depth, given in zip(depths, answers, strict=True):
+                for question in questions:
+                    given[question.key] = await self._ranked(second, question, limit, depth)
+                    step.advance()
             return answers
 
-    async def _ranked(self, second: SecondStage, question: Question, limit: int) -> Answer:
+    async def _ranked(self, second: SecondStage, question: Question, limit: int, depth: int | None) -> Answer:
         began = time.perf_counter()
         found, retrieval_ms = self._retrieve(question, question.query, limit, ())
         ranking = time.perf_counter()
-        history = self.first.view.history_rows(question.history[-MAX_HISTORY:])
-        person = PersonRows(history[history >= 0], question.query)
-        ranked = await second.rank(person, _rows(found), {}, second.depth, Terms(time.monotonic() + _PATIENCE_S))
+        ranked = await self._rank(second, self._person(question), found, depth)
         ended = time.perf_counter()
         best = np.argsort(-ranked.probability, kind="stable")[:limit]
         item_ids = found.item_ids
@@ -89,6 +120,31 @@ class Engines:
             {"retrieval": retrieval_ms, "ranking": (ended - ranking) * 1e3, "total": (ended - began) * 1e3},
             {name: found.source_scores[best, place] for place, name in enumerate(found.sources)},
         )
+
+    async def _features(self, questions: Sequence[Question], limit: int, step: Step) -> list[ServedFeatures]:
+        settings = FusionSettings.load(self.release)
+        made = []
+        with closing(SecondStage.load(self.release)) as second:
+            lives = HalfLives(settings.half_life_long, settings.half_life_short)
+            features = Features(settings.features, ItemFacts(self.release, second.catalogue), lives)
+            for question in questions:
+                found, _ = self._retrieve(question, question.query, limit, ())
+                person = self._person(question)
+                ranked = await self._rank(second, person, found, None)
+                matrix = features.matrix(person, _rows(found))
+                read = np.flatnonzero(~np.isnan(ranked.logit))
+                matrix[read] = features.with_logits(matrix[read], ranked.logit[read])
+                made.append(ServedFeatures(found.item_ids, matrix))
+                step.advance()
+        return made
+
+    async def _rank(self, second: SecondStage, person: PersonRows, found: Candidates, depth: int | None) -> Ranking:
+        terms = Terms(time.monotonic() + _PATIENCE_S)
+        return await second.rank(person, _rows(found), {}, second.depth if depth is None else depth, terms)
+
+    def _person(self, question: Question) -> PersonRows:
+        history = self.first.view.history_rows(question.history[-MAX_HISTORY:])
+        return PersonRows(history[history >= 0], question.query)
 
     def _retrieve(self, question: Question, query: str, limit: int, sources: Sequence[str]) -> tuple[Candidates, float]:
         depth = max(_CANDIDATES, min(MAX_LIMIT, CANDIDATES_PER_ITEM * limit))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -19,7 +19,19 @@ from pipeline.evaluation.gateway import Gateway
 from pipeline.evaluation.measures import K, concentration, exposure, gini, measure
 from pipeline.evaluation.probabilities import assess, outcomes
 from pipeline.evaluation.questions import Questions
-from pipeline.evaluation.result import Cost, Difference, Estimate, Evaluation, Folds, Latency, Mode, SourceShare
+from pipeline.evaluation.result import (
+    Cost,
+    Depth,
+    Difference,
+    Estimate,
+    Evaluation,
+    Folds,
+    Hidden,
+    Latency,
+    Mode,
+    SourceShare,
+)
+from pipeline.evaluation.second_stage import DEPTHS, by_depth, by_hidden, reads_logits, some
 from pipeline.evaluation.slices import slices_of
 from pipeline.evaluation.sources import source_shares
 from pipeline.metrics import Scores
@@ -66,12 +78,16 @@ def evaluate_release(release: Release, questions: Questions, how: How, report: P
         raise InvalidRequest("folds need the engines, since something is learned in each: leave out --gateway")
     if how.gateway:
         answering = Gateway(how.gateway, release.id)
-        return _Measuring(release, questions, how, report).result(_asked(answering, questions, how, report), None, None)
+        return _Measuring(release, questions, how, report).result(_asked(answering, questions, how, report), _Inside())
     with engines(release) as local:
         answers = _asked(local, questions, how, report)
-        shares = _shares(local, questions, answers[MODES[1]], how, report)
-        folds = _folds(local, questions, how, report)
-        return _Measuring(release, questions, how, report).result(answers, shares, folds)
+        inside = _Inside(
+            _shares(local, questions, answers[MODES[1]], how, report),
+            _depths(local, questions, how, report),
+            _hidden(local, questions, how, report),
+            _folds(local, questions, how, report),
+        )
+        return _Measuring(release, questions, how, report).result(answers, inside)
 
 
 def _asked(
@@ -100,6 +116,29 @@ def _folds(local: Engines, questions: Questions, how: How, report: ProgressRepor
         return cross_validate(local, questions.asked, how.folds, how.seed, step)
 
 
+def _depths(local: Engines, questions: Questions, how: How, report: ProgressReport) -> list[Depth]:
+    if not reads_logits(local):
+        return []
+    asked = some(questions.asked)
+    with report.step("Asking with the cross-encoder reading more and more", len(DEPTHS) * len(asked)) as step:
+        return by_depth(local, asked, how.limit, how.seed, step)
+
+
+def _hidden(local: Engines, questions: Questions, how: How, report: ProgressReport) -> dict[str, Hidden]:
+    with report.step("Hiding features from the fusion", len(questions.asked)) as step:
+        return by_hidden(local, questions.asked, how.limit, how.seed, step)
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """What only the engines tell, not a gateway; see `Evaluation`."""
+
+    sources: dict[str, SourceShare] | None = None
+    depths: list[Depth] = field(default_factory=list)
+    hidden: dict[str, Hidden] = field(default_factory=dict)
+    folds: Folds | None = None
+
+
 class _Measuring:
     """Turns answers into figures."""
 
@@ -110,12 +149,7 @@ class _Measuring:
         self._report = report
         self._facts = CatalogueFacts.load(release)
 
-    def result(
-        self,
-        answers: Mapping[str, Mapping[str, Answer]],
-        shares: dict[str, SourceShare] | None,
-        folds: Folds | None,
-    ) -> Evaluation:
+    def result(self, answers: Mapping[str, Mapping[str, Answer]], inside: _Inside) -> Evaluation:
         """Measure answers by mode and question."""
         questions, manifest = self._questions, self._release.manifest
         with self._report.step("Measuring"):
@@ -136,8 +170,11 @@ class _Measuring:
             modes=modes,
             sales=concentration(self._facts.popularity.astype(np.int64), self._facts.popularity),
             slices=slices,
-            sources=shares,
-            folds=folds,
+            sources=inside.sources,
+            depths=inside.depths,
+            hidden=inside.hidden,
+            folds=inside.folds,
+            training=manifest.metrics.get("training", {}),
             cost=self._cost(),
         )
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from pipeline.evaluation import charts
 from pipeline.evaluation import report_details as details
+from pipeline.evaluation import report_second_stage as second
 from pipeline.evaluation.answers import BOTH, FIRST
 from pipeline.evaluation.charts import Row
 from pipeline.evaluation.measures import MEASURES
@@ -48,6 +49,9 @@ def render_report(found: Evaluation) -> str:
         _probabilities(found),
         details.tail(found),
         details.sources(found),
+        second.depths(found),
+        second.hidden(found),
+        second.training(found),
         details.slices(found),
         details.folds(found),
         _terms(found),

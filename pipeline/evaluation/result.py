@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline.evaluation.probabilities import Probabilities
 from pipeline.metrics import Interval, Scores, bootstrap_interval, paired_bootstrap, paired_p_value
+from pipeline.train.learning_curve import LearningCurve
 
 
 class _Part(BaseModel):
@@ -104,6 +105,34 @@ class SourceShare(_Part):
     loss: dict[str, Difference]
 
 
+class Depth(_Part):
+    """Both stages with the cross-encoder reading so many candidates.
+
+    Attributes:
+        read: How many candidates of a question it reads at most.
+        measures: Means over questions.
+        over_none: The paired differences to reading none.
+        latency: Of the whole answer.
+    """
+
+    read: int
+    measures: dict[str, Estimate]
+    over_none: dict[str, Difference]
+    latency: Latency
+
+
+class Hidden(_Part):
+    """What is lost where the fusion is not shown a group of its features.
+
+    Attributes:
+        features: How many features the group has.
+        loss: Paired differences, all features to all others.
+    """
+
+    features: int
+    loss: dict[str, Difference]
+
+
 class Folds(_Part):
     """Cross-validation.
 
@@ -157,7 +186,10 @@ class Evaluation(_Part):
         sales: Points as `Mode.concentration`, of what people had bought when the release was built.
         slices: The figures by slice.
         sources: By source; None where a gateway answered.
+        depths: By how many candidates the cross-encoder reads; empty where it takes no part, or a gateway answered.
+        hidden: By group of features; empty where a gateway answered.
         folds: Cross-validation; None where it was not asked for.
+        training: How the models' training went, where the release tells.
         cost: What it cost.
     """
 
@@ -176,7 +208,10 @@ class Evaluation(_Part):
     sales: list[tuple[float, float]]
     slices: list[Slice]
     sources: dict[str, SourceShare] | None
+    depths: list[Depth]
+    hidden: dict[str, Hidden]
     folds: Folds | None
+    training: dict[str, LearningCurve]
     cost: Cost
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from pipeline.progress import Step
 from pipeline.train.candidates import Labelled
-from pipeline.train.cross_encoder import RankingExample
+from pipeline.train.ranking_lists import RankingExample
 from services.ranking.cross_encoder import CrossEncoder
 from services.ranking.pair_texts import PairTexts
 from services.ranking.pairs import ModelInputs, Pairs, TokenRows
@@ -21,19 +22,16 @@ _PADDED_TOKENS: Final = 4_096
 
 def training_lists(
     drawn: Sequence[Labelled], texts: PairTexts, *, lists: int, size: int, seed: int
-) -> list[RankingExample]:
+) -> Iterator[RankingExample]:
     """Choose lists to learn from: up to four bought candidates beside ones of the first stage that were not.
 
-    Candidates whose text is that of a bought one are left out: the cross-encoder could not tell them apart.
+    Candidates whose text is that of a bought one are left out: the cross-encoder could not tell them apart. Lists are
+    made one at a time.
     """
     generator = np.random.default_rng(seed)
-    chosen = (_choose(example, texts, size, generator) for example in drawn if example.labels.any())
-    made: list[RankingExample] = []
-    for example, places in chosen:
-        if len(made) == lists:
-            break
-        made.append(RankingExample(pairs_of(example, places, texts), example.labels[places]))
-    return made
+    for example in islice((one for one in drawn if one.labels.any()), lists):
+        places = _choose(example, texts, size, generator)
+        yield RankingExample(pairs_of(example, places, texts), example.labels[places])
 
 
 def pairs_of(example: Labelled, places: npt.NDArray[np.int64], texts: PairTexts) -> Pairs:
@@ -71,9 +69,7 @@ def _batch_end(lengths: npt.NDArray[np.int64], order: npt.NDArray[np.int64], sta
     return stop
 
 
-def _choose(
-    example: Labelled, texts: PairTexts, size: int, generator: np.random.Generator
-) -> tuple[Labelled, npt.NDArray[np.int64]]:
+def _choose(example: Labelled, texts: PairTexts, size: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
     bought = np.flatnonzero(example.labels)
     bought = generator.permutation(bought)[:_POSITIVES]
     said = {texts.item_text(int(row)) for row in example.candidates.rows[np.flatnonzero(example.labels)]}
@@ -83,4 +79,4 @@ def _choose(
         if texts.item_text(int(example.candidates.rows[place])) not in said
     ]
     negatives = generator.permutation(np.array(others, np.int64))[: size - len(bought)]
-    return example, np.concatenate([bought, negatives]).astype(np.int64)
+    return np.concatenate([bought, negatives]).astype(np.int64)

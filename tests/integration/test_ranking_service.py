@@ -303,7 +303,8 @@ def _republished(release: Any, tmp_path: Path) -> Any:
     (tmp_path / "staging" / "manifest.json").unlink()
     files = describe_files(tmp_path / "staging")
     settings = {**release.manifest.settings, "again": True}
-    update = {"release_id": release_id(files, release.manifest.data, settings), "files": files, "settings": settings}
+    named = release_id(files, release.manifest.data, settings, release.manifest.models)
+    update = {"release_id": named, "files": files, "settings": settings}
     publish(tmp_path / "staging", tmp_path / "store", release.manifest.model_copy(update=update))
     return tmp_path / "store"
 

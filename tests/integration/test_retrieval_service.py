@@ -361,7 +361,8 @@ def other_release(tiny_release: Path, tmp_path: Path) -> Path:
     (staging / "manifest.json").unlink()
     (staging / "retrieval.json").write_text('{"sources": {"popular": {}}}')
     files, settings = describe_files(staging), release.manifest.settings | {"variant": "popular"}
-    changes = {"release_id": release_id(files, release.manifest.data, settings), "files": files, "settings": settings}
+    named = release_id(files, release.manifest.data, settings, release.manifest.models)
+    changes = {"release_id": named, "files": files, "settings": settings}
     publish(staging, store, release.manifest.model_copy(update=changes))
     return store
 

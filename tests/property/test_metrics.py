@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.metrics import bootstrap_interval, coverage, evaluate, paired_bootstrap
+from pipeline.metrics import bootstrap_interval, evaluate, paired_bootstrap
 
 CATALOGUE = [f"i{number}" for number in range(12)]
 MEASURES = ["ndcg@5", "hr@5", "recall@5", "precision@5", "mrr", "map"]
@@ -59,13 +59,6 @@ def test_ndcg_does_not_change_when_every_grade_is_multiplied(
     """Only the grades' proportions matter."""
     scaled = {item: grade * factor for item, grade in judged.items()}
     assert abs(measured(ranking, scaled, ["ndcg@5"])["ndcg@5"] - measured(ranking, judged, ["ndcg@5"])["ndcg@5"]) < 1e-9
-
-
-@given(lists=st.lists(rankings, min_size=1, max_size=5), k=st.integers(1, 12))
-def test_coverage_is_a_share_that_grows_with_the_cutoff(lists: list[list[str]], k: int):
-    """Showing more covers at least as much, and never more than everything."""
-    shown = {str(number): ranking for number, ranking in enumerate(lists)}
-    assert 0 < coverage(shown, len(CATALOGUE), k) <= coverage(shown, len(CATALOGUE), k + 1) <= 1
 
 
 @given(values=scores, seed=st.integers(0, 99))

@@ -48,7 +48,7 @@ def make_release(tmp_path: Path) -> MakeRelease:
             trained_on="test",
         )
         manifest = Manifest(
-            release_id=release_id(files, data, {}),
+            release_id=release_id(files, data, {}, {"encoder": card}),
             created_at="2026-01-02T03:04:05+00:00",
             build_key="key",
             data=data,

@@ -66,7 +66,7 @@ def test_a_truncated_manifest_is_noticed(make_release: MakeRelease, keep: int):
         open_release(str(path))
 
 
-@pytest.mark.parametrize("content", ["[]", '{"format": 1}', "\xff"])
+@pytest.mark.parametrize("content", ["[]", '{"format": 2}', "\xff"])
 def test_a_manifest_of_another_shape_is_refused(make_release: MakeRelease, content: str):
     """JSON that is no manifest, and bytes that are no JSON, are BadRelease."""
     path = make_release().path
@@ -78,8 +78,8 @@ def test_a_manifest_of_another_shape_is_refused(make_release: MakeRelease, conte
 def test_another_format_is_refused_by_its_number(make_release: MakeRelease):
     """A release of a later format is refused by that reason, whatever else its manifest holds."""
     path = make_release().path
-    edit_manifest(path, format=2, novelty="unknown field")
-    with pytest.raises(BadRelease, match="format 2, this server reads 1"):
+    edit_manifest(path, format=3, novelty="unknown field")
+    with pytest.raises(BadRelease, match="format 3, this server reads 2"):
         open_release(str(path))
 
 
@@ -99,6 +99,44 @@ def test_ids_that_are_no_folder_names_are_refused(make_release: MakeRelease, bad
     edit_manifest(path, release_id=bad_id)
     with pytest.raises(BadRelease, match="release_id"):
         open_release(str(path))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("release_id", "0123456789ab"),
+        ("settings", {"seed": 8}),
+        ("models", {}),
+        ("files", {}),
+        ("data", {"source": "other", "fingerprint": "f" * 64, "items": 3, "events": 5, "licence": "CC0-1.0"}),
+    ],
+)
+def test_an_altered_manifest_is_refused(make_release: MakeRelease, field: str, value: Any):
+    """A manifest whose id is not the one that its content makes is BadRelease and says so."""
+    path = make_release().path
+    changes = {field: value} | ({"models": {}} if field == "files" else {})
+    edit_manifest(path, **changes)
+    with pytest.raises(BadRelease, match=r"manifest\.json was altered: it makes release"):
+        open_release(str(path))
+
+
+def test_a_model_s_precision_cannot_be_claimed_otherwise(make_release: MakeRelease):
+    """A manifest that calls a model int8 which was published as fp32 is BadRelease."""
+    path = make_release().path
+    manifest = json.loads((path / MANIFEST).read_bytes())
+    manifest["models"]["encoder"]["precision"] = "int8"
+    edit_manifest(path, models=manifest["models"])
+    with pytest.raises(BadRelease, match="was altered"):
+        open_release(str(path))
+
+
+def test_what_was_measured_does_not_change_the_id(make_release: MakeRelease):
+    """Metrics, the time and how exact an export is may be written anew: the release stays the same."""
+    path = make_release().path
+    manifest = json.loads((path / MANIFEST).read_bytes())
+    manifest["models"]["encoder"]["parity_max_abs_error"] = 1e-6
+    edit_manifest(path, models=manifest["models"], metrics={"build_s": 3}, created_at="2026-02-02")
+    assert open_release(str(path)).id == manifest["release_id"]
 
 
 def test_a_model_without_its_file_is_refused(make_release: MakeRelease):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from rich.console import Console
 from common.catalogue import Catalogue
 from common.errors import InvalidRequest
 from common.layout import CATALOGUE, FUSION_SETTINGS, RETRIEVAL_SETTINGS
-from common.release import open_release
+from common.release import Release, open_release
 from pipeline.build import build
 from pipeline.build_settings import BuildSettings
 from pipeline.dataset import Dataset
@@ -49,9 +50,24 @@ def test_release_holds_learned_weights_and_the_features_read(tiny_release: Path)
 def test_same_data_and_settings_give_the_same_release(
     tiny_dataset: Dataset, tiny_settings: BuildSettings, tiny_release: Path, tmp_path: Path, report: ProgressReport
 ):
-    """A second build in another place has the same id, hence the same content to the last byte."""
+    """A second build in another place has the same id, the same content to the last byte, and the same metrics."""
     again = build(tiny_dataset, tmp_path / "again", tiny_settings, report)
-    assert again.id == open_release(str(tiny_release)).id
+    first = open_release(str(tiny_release))
+    assert again.id == first.id
+    assert again.manifest.files == first.manifest.files
+    assert _untimed(again) == _untimed(first)
+    assert _untimed(again)["training"]["cross_encoder"]["valid_ndcg"]
+
+
+def test_the_id_covers_every_file(tiny_release: Path):
+    """Whatever lies in a release's folder stands in its manifest, by whose files the id is made."""
+    release = open_release(str(tiny_release))
+    there = {file.relative_to(release.path).as_posix() for file in release.path.rglob("*") if file.is_file()}
+    assert there == {*release.manifest.files, "manifest.json"}
+
+
+def _untimed(release: Release) -> dict[str, Any]:
+    return {name: value for name, value in release.manifest.metrics.items() if not name.startswith("build_s")}
 
 
 def test_build_that_was_done_before_is_reused(

@@ -21,7 +21,8 @@ from pipeline.compress import Compression, CompressionRefused, compare, quantise
 from pipeline.dataset import Dataset
 from pipeline.export import export_cross_encoder
 from pipeline.progress import ProgressReport, Step
-from pipeline.train.cross_encoder import RankingExample, load_base
+from pipeline.train.ranking_lists import RankingExample
+from pipeline.train.training_run import load_base
 from services.ranking.cross_encoder import CrossEncoder
 from services.ranking.pairs import Pairs, PairTemplate, TokenRows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from pipeline.train.cross_encoder import CrossEncoderTraining, RankingExample, train_cross_encoder
+from common.errors import InvalidRequest
+from pipeline.train.cross_encoder import CrossEncoderTraining, learning_curve, train_cross_encoder
+from pipeline.train.ranking_lists import RankingExample
 from services.ranking.pairs import PairTemplate, TokenRows
 
 WORDS = ("milk", "cheese", "bread", "soap")
@@ -28,10 +31,10 @@ def examples(tiny_base_model: Path) -> list[RankingExample]:
     return made
 
 
-def _train(base: Path, examples: list[RankingExample], work: Path, seed: int = 1):
+def _train(base: Path, examples: list[RankingExample], work: Path, valid: Sequence[RankingExample] = ()):
     reports: list[tuple[int, int, float]] = []
-    settings = CrossEncoderTraining(layers=2, learning_rate=3e-3, head_learning_rate=1e-2, epochs=4, seed=seed)
-    model = train_cross_encoder(base, examples, settings, work, lambda *report: reports.append(report))
+    settings = CrossEncoderTraining(layers=2, learning_rate=3e-3, head_learning_rate=1e-2, epochs=4, seed=1)
+    model = train_cross_encoder(base, examples, settings, work, lambda *report: reports.append(report), valid=valid)
     return model, reports
 
 
@@ -43,9 +46,49 @@ def test_learns_which_item_is_bought(tiny_base_model: Path, examples: list[Ranki
     assert not model.training
 
 
+def test_learning_curve_tells_loss_and_validation_by_step(
+    tiny_base_model: Path, examples: list[RankingExample], tmp_path: Path
+):
+    """The losses fall, and the order of validation lists gets better, from before the first step to the last."""
+    _train(tiny_base_model, examples, tmp_path, valid=examples[:12])
+    curve = learning_curve(tmp_path)
+    assert [step for step, _ in curve.valid_loss] == [0, *range(8, 65, 8)] == [step for step, _ in curve.valid_ndcg]
+    assert [step for step, _ in curve.loss] == list(range(1, 65))
+    assert curve.valid_loss[-1][1] < 0.5 * curve.valid_loss[0][1]
+    assert curve.valid_ndcg[0][1] < curve.valid_ndcg[-1][1] == 1.0
+
+
+def test_a_training_that_was_done_is_not_done_again(
+    tiny_base_model: Path, examples: list[RankingExample], tmp_path: Path
+):
+    """The same training in the same folder takes no step; one with other lists there starts anew."""
+    first, _ = _train(tiny_base_model, examples, tmp_path)
+    again, reports = _train(tiny_base_model, examples, tmp_path)
+    assert reports == []
+    assert _same(first, again)
+    other, reports = _train(tiny_base_model, examples[:64], tmp_path)
+    assert reports[0][:2] == (1, 32)
+    assert not _same(first, other)
+
+
+def test_a_training_without_lists_is_refused(tiny_base_model: Path, tmp_path: Path):
+    """With nothing to learn from, that is said."""
+    with pytest.raises(InvalidRequest, match="no list"):
+        _train(tiny_base_model, [], tmp_path)
+
+
+def test_processes_must_divide_a_step():
+    """Processes that cannot share a step's requests evenly are refused at once."""
+    with pytest.raises(InvalidRequest, match="requests_per_step"):
+        CrossEncoderTraining(requests_per_step=8, processes=3)
+
+
 def test_same_seed_gives_the_same_weights(tiny_base_model: Path, examples: list[RankingExample], tmp_path: Path):
     """Training is repeatable to the last bit."""
     first, _ = _train(tiny_base_model, examples, tmp_path / "a")
     second, _ = _train(tiny_base_model, examples, tmp_path / "b")
-    for name, value in first.state_dict().items():
-        assert torch.equal(value, second.state_dict()[name]), name
+    assert _same(first, second)
+
+
+def _same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
+    return all(torch.equal(value, second.state_dict()[name]) for name, value in first.state_dict().items())

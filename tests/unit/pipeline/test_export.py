@@ -11,7 +11,7 @@ from transformers import BertModel
 
 from common.onnx_session import OnnxModel, SessionOptions
 from pipeline import export
-from pipeline.train.cross_encoder import load_base
+from pipeline.train.training_run import load_base
 
 ONE_THREAD = SessionOptions(threads=1)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common.errors import InvalidRequest
-from pipeline.metrics import bootstrap_interval, coverage, evaluate, paired_bootstrap, paired_p_value
+from pipeline.metrics import bootstrap_interval, evaluate, paired_bootstrap, paired_p_value
 
 # The relevant items stand at ranks 2 and 4; a third is not found.
 RANKING = {"u": ["x", "a", "y", "b", "z"]}
@@ -93,11 +93,6 @@ def test_a_negative_grade_is_refused():
     """Grades are 0 and up."""
     with pytest.raises(InvalidRequest, match="negative grade"):
         evaluate(RANKING, {"u": {"a": 1.0, "b": -1.0}}, ["hr@1"])
-
-
-def test_coverage_counts_each_shown_item_once():
-    """Three distinct items within the first two places, of ten."""
-    assert coverage({"u": ["a", "b", "c"], "v": ["b", "d"]}, items=10, k=2) == pytest.approx(0.3)
 
 
 def test_the_bootstrap_interval_is_near_the_normal_one():

@@ -169,7 +169,7 @@ def _publish(folder: Path, to: Path, change: Callable[[Path], object]) -> Releas
         for name, file in (("cross_encoder", layout.CROSS_ENCODER), ("fusion", layout.FUSION))
     }
     manifest = Manifest(
-        release_id=release_id(files, data, {}),
+        release_id=release_id(files, data, {}, cards),
         created_at="2026-01-01T00:00:00+00:00",
         build_key="",
         data=data,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from common.errors import InvalidRequest
+from common.release import open_release
 from pipeline.dataset import Dataset
 from pipeline.evaluation.answers import BOTH, FIRST
 from pipeline.evaluation.command import Where, run_evaluation, show
@@ -18,6 +20,7 @@ from pipeline.evaluation.report import render_report
 from pipeline.evaluation.result import Difference, Evaluation
 from pipeline.evaluation.svg import Scale
 from pipeline.progress import ProgressReport
+from pipeline.train.learning_curve import LearningCurve
 
 VOID = {"meta", "br"}
 
@@ -65,8 +68,8 @@ def test_the_page_is_well_nested_and_has_every_part(evaluation: Evaluation):
     nesting.feed(page)
     assert nesting.open == []
     titles = re.findall(r"<h2>(.*?)</h2>", page)
-    assert len(titles) == 8
-    assert page.count("<svg") >= 10
+    assert len(titles) == 11
+    assert page.count("<svg") >= 16
     assert "nan" not in page.lower().replace("nanos", "")
     assert f"{evaluation.modes[BOTH].measures['ndcg@10'].mean:.4f}" in page
 
@@ -82,10 +85,24 @@ def test_the_verdict_follows_the_interval(evaluation: Evaluation, low: float, hi
 
 def test_what_was_not_measured_is_left_out(evaluation: Evaluation):
     """A gateway tells of no sources, and folds are there only where they were asked for."""
-    page = render_report(evaluation.model_copy(update={"sources": None, "folds": None, "slices": []}))
+    nothing = {"sources": None, "folds": None, "slices": [], "depths": [], "hidden": {}, "training": {}}
+    page = render_report(evaluation.model_copy(update=nothing))
     assert "What each source brings" not in page
     assert "Cross-validation" not in page
     assert "For whom" not in page
+    assert "How deep to read" not in page
+    assert "What the second stage needs" not in page
+    assert "How it was trained" not in page
+
+
+def test_a_curve_without_validation_is_drawn_alone(evaluation: Evaluation):
+    """A training that was watched on nothing has a loss, and nothing is said of validation."""
+    curve = LearningCurve(loss=[(1, 0.5), (2, 0.25)], valid_loss=[], valid_ndcg=[])
+    page = render_report(evaluation.model_copy(update={"training": {"cross_encoder": curve}}))
+    part = page.split("How it was trained")[1].split("</section>")[0]
+    assert part.count("<svg") == 1
+    assert "learned from, step 2: 0.2500" in part
+    assert "validation, step" not in part
 
 
 def test_names_are_escaped(evaluation: Evaluation):
@@ -111,11 +128,26 @@ def test_the_command_writes_both_files(
     found = run_evaluation(str(tiny_release), where, How(limit=10), out, json, quiet)
     assert out.read_text() == render_report(found)
     assert Evaluation.model_validate_json(json.read_text()) == found
+    beside = tiny_release / "evaluations" / found.release_id / "temporal.json"
+    assert beside.read_text() == json.read_text()
+    assert open_release(str(tiny_release)).id == found.release_id
     assert not any("built from other data" in note for note in found.notes)
     console = Console(record=True, width=160, quiet=False, file=(tmp_path / "log").open("w"))
     show(found, console)
     assert "two stages" in console.export_text()
     console.file.close()
+
+
+def test_a_release_outside_a_store_gets_no_file_beside_it(
+    tiny_release: Path, tiny_dataset: Dataset, tmp_path: Path, quiet: ProgressReport
+):
+    """A folder that is no store, such as the cache of releases from a URL, is left alone."""
+    tiny_dataset.save(tmp_path / "data")
+    release = open_release(str(tiny_release))
+    shutil.copytree(release.path, tmp_path / "cache" / release.id)
+    where = Where(data=tmp_path / "data", people=1)
+    run_evaluation(str(tmp_path / "cache" / release.id), where, How(limit=5), None, None, quiet)
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [release.id]
 
 
 def test_other_data_than_the_releases_is_noted(

@@ -1,0 +1,134 @@
+"""Training in several processes, and training that is killed: against one process that nothing disturbs."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer
+from transformers import BertForSequenceClassification
+
+from benchmarks.tiny_shop import KINDS, SHELVES
+from pipeline.train.cross_encoder import CrossEncoderTraining, _write_job, learning_curve, train_cross_encoder
+from pipeline.train.learning_curve import LearningCurve
+from pipeline.train.ranking_lists import RankingExample
+from services.ranking.pairs import PairTemplate, TokenRows
+
+SETTINGS = CrossEncoderTraining(layers=2, learning_rate=3e-3, requests_per_step=4, epochs=3, seed=3)
+
+
+@pytest.fixture(scope="module")
+def examples(tiny_base_model: Path) -> list[RankingExample]:
+    """Return lists of two to five words, long and short ones in turn, of which one is bought by rule."""
+    tokenizer = Tokenizer.from_file(str(tiny_base_model / "tokenizer.json"))
+    words = [word for shelf in SHELVES.values() for word in shelf]
+    rows = TokenRows.of([tokenizer.encode(word, add_special_tokens=False).ids for word in (*words, *KINDS)])
+    template, generator, made = PairTemplate.of(tokenizer), np.random.default_rng(2), []
+    for number in range(102):  # no multiple of a step
+        items = generator.permutation(len(words))[: 2 + number % 4]
+        contexts = np.full(len(items), len(words) + number % len(KINDS))
+        labels = (items == items.min()).astype(np.float32)
+        made.append(RankingExample(template.join(rows, contexts, rows.take(items)), labels))
+    return made
+
+
+class Trained:
+    """A training that was done."""
+
+    def __init__(self, base: Path, examples: Sequence[RankingExample], work: Path, **settings: int) -> None:
+        self.steps: list[int] = []
+        self.model: BertForSequenceClassification = train_cross_encoder(
+            base,
+            examples[12:],
+            dataclasses.replace(SETTINGS, **settings),
+            work,
+            lambda done, _total, _loss: self.steps.append(done),
+            valid=examples[:11],
+            checkpoint_steps=5,
+        )
+        self.curve: LearningCurve = learning_curve(work)
+
+    def differs_by(self, other: Trained) -> float:
+        """Return the largest difference between weights."""
+        theirs = other.model.state_dict()
+        return max(float((value - theirs[name]).abs().max()) for name, value in self.model.state_dict().items())
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    tiny_base_model: Path, examples: list[RankingExample], tmp_path_factory: pytest.TempPathFactory
+) -> Trained:
+    return Trained(tiny_base_model, examples, tmp_path_factory.mktemp("undisturbed"))
+
+
+def test_two_processes_train_what_one_does(
+    tiny_base_model: Path, examples: list[RankingExample], undisturbed: Trained, tmp_path: Path
+):
+    """Two gloo processes that share each step reach one process's weights and curves, but for the order of sums."""
+    both = Trained(tiny_base_model, examples, tmp_path, processes=2)
+    assert both.steps == undisturbed.steps == list(range(1, 67))
+    assert both.differs_by(undisturbed) < 1e-3
+    assert undisturbed.curve.valid_loss[-1][1] < 0.9 * undisturbed.curve.valid_loss[0][1]
+    for name in ("loss", "valid_loss", "valid_ndcg"):
+        np.testing.assert_allclose(getattr(both.curve, name), getattr(undisturbed.curve, name), atol=2e-3)
+
+
+@pytest.fixture(scope="module")
+def killed(
+    tiny_base_model: Path, examples: list[RankingExample], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Path], Path]:
+    """Return a maker of copies of a training that was ended by `kill -9` after its first checkpoint."""
+    work = tmp_path_factory.mktemp("killed")
+    _write_job(tiny_base_model, examples[12:], SETTINGS, work, examples[:11], 5)
+    with subprocess.Popen([sys.executable, "-m", "pipeline.train", str(work)]) as process:  # noqa: S603 - our own
+        _await(work / "checkpoint-5/complete")
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not (work / "model").exists()
+    return lambda to: shutil.copytree(work, to, dirs_exist_ok=True)
+
+
+def test_a_killed_training_goes_on_from_its_checkpoint(
+    tiny_base_model: Path,
+    examples: list[RankingExample],
+    undisturbed: Trained,
+    killed: Callable[[Path], Path],
+    tmp_path: Path,
+):
+    """After `kill -9` the same training takes only the steps left, and ends with the same weights and curves."""
+    again = Trained(tiny_base_model, examples, killed(tmp_path))
+    assert 5 < again.steps[0] < again.steps[-1] == 66
+    assert again.differs_by(undisturbed) == 0.0
+    assert again.curve == undisturbed.curve
+
+
+def test_a_checkpoint_cut_short_is_not_gone_on_from(
+    tiny_base_model: Path,
+    examples: list[RankingExample],
+    undisturbed: Trained,
+    killed: Callable[[Path], Path],
+    tmp_path: Path,
+):
+    """A checkpoint that a kill left half-written is passed over for the one before."""
+    torn = killed(tmp_path) / "checkpoint-60"
+    shutil.copytree(tmp_path / "checkpoint-5", torn, dirs_exist_ok=True)
+    (torn / "complete").unlink()
+    (torn / "optimizer.pt").write_bytes(b"half")
+    again = Trained(tiny_base_model, examples, tmp_path)
+    assert 5 < again.steps[0] < 60
+    assert again.differs_by(undisturbed) == 0.0
+
+
+def _await(file: Path) -> None:
+    ends = time.monotonic() + 60
+    while not file.exists():
+        assert time.monotonic() < ends
+        time.sleep(0.002)
