@@ -23,12 +23,16 @@ class LinearFusion:
 
     def __init__(self, weights: Mapping[Situation, Mapping[str, float]]) -> None:
         self._weights = weights
+        self._known: dict[tuple[Situation, tuple[str, ...]], Doubles] = {}
 
     def weights(self, situation: Situation, sources: Sequence[str]) -> Doubles:
         """Return what each of ``sources`` weighs; all alike where the situation gives them no weight at all."""
-        given = self._weights.get(situation, {})
-        weights = np.array([given.get(source, 0.0) for source in sources])
-        return weights if weights.any() else np.ones(len(sources))
+        key = situation, tuple(sources)
+        if key not in self._known:
+            given = self._weights.get(situation, {})
+            weights = np.array([given.get(source, 0.0) for source in sources])
+            self._known[key] = weights if weights.any() else np.ones(len(sources))
+        return self._known[key]
 
     def fuse(self, scores: Floats, situation: Situation, sources: Sequence[str]) -> Doubles:
         """Return the fused score of each candidate.
@@ -50,12 +54,12 @@ def normalised(scores: Floats) -> Doubles:
     [candidates, sources].
     """
     wide = scores.astype(np.float64)
-    silent = np.isnan(wide)
-    if silent.any():
-        wide -= np.fmin.reduce(wide, axis=0, initial=0.0)
-        wide[silent] = 0.0
-    else:
-        wide -= wide.min(axis=0, initial=0.0)
-    highest = wide.max(axis=0, initial=0.0)
+    lowest = np.minimum.reduce(wide, axis=0, initial=0.0)  # NaN where a source did not find everything
+    if np.isnan(lowest).any():
+        lowest = np.fmin.reduce(wide, axis=0, initial=0.0)
+        wide[np.isnan(wide)] = -np.inf
+    wide -= lowest
+    np.maximum(wide, 0.0, out=wide)
+    highest = np.maximum.reduce(wide, axis=0, initial=0.0)
     wide /= np.where(highest > 0, highest, 1.0)
     return np.sqrt(wide, out=wide)

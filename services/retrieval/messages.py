@@ -13,8 +13,8 @@ from common.filters import MAX_DEPTH, AllOf, AnyOf, Filter, Match, NoneOf, Range
 from services.retrieval.items import Item
 from services.retrieval.request import DEFAULT_LIMIT, Candidates, Request
 from services.retrieval.vector_index import Floats
-from services.retrieval.wire import Fragments, write_candidates
 
+_FLOAT_BYTES: Final = 4
 _LISTS: Final[dict[str, Callable[[tuple[Filter, ...]], Filter]]] = {"all_of": AllOf, "any_of": AnyOf, "none_of": NoneOf}
 
 
@@ -22,7 +22,7 @@ def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
     """Read a request; raises InvalidRequest where its filter has not exactly one kind at each place."""
     return Request(
         query=message.query,
-        vector=_read_vector(message.vector),
+        vector=_read_vector(message),
         history_item_ids=message.history_item_ids,
         filter=_read_filter(message.filter, "filter", 1) if message.HasField("filter") else None,
         exclude_item_ids=message.exclude_item_ids,
@@ -31,8 +31,18 @@ def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
     )
 
 
-def read_item(message: retrieval_pb2.Item) -> Item:
-    """Read an item to upsert."""
+def read_items(messages: Sequence[retrieval_pb2.Item]) -> list[Item]:
+    """Read items to upsert; raises InvalidRequest where a vector is given twice or in part."""
+    items = []
+    for number, message in enumerate(messages):
+        try:
+            items.append(_read_item(message))
+        except InvalidRequest as error:
+            raise InvalidRequest(f"items[{number}].{error}") from error
+    return items
+
+
+def _read_item(message: retrieval_pb2.Item) -> Item:
     return Item(
         item_id=message.item_id,
         title=message.title,
@@ -41,7 +51,7 @@ def read_item(message: retrieval_pb2.Item) -> Item:
         description=message.description,
         price=message.price if message.HasField("price") else None,
         available=message.available if message.HasField("available") else True,
-        vector=_read_vector(message.vector),
+        vector=_read_vector(message),
     )
 
 
@@ -58,14 +68,12 @@ def write_item(item: Item) -> retrieval_pb2.Item:
     )
 
 
-def write_response(
-    candidates: Candidates, fragments: Fragments, release_id: str, encode_s: float, total_s: float
-) -> bytes:
+def write_response(candidates: Candidates, written: bytes, release_id: str, encode_s: float, total_s: float) -> bytes:
     """Write an answer, serialised.
 
     Args:
         candidates: What was found.
-        fragments: Of the release that answered.
+        written: The same, written as candidates or columns.
         release_id: The release that answered.
         encode_s: How long the query's embedding took, in seconds.
         total_s: How long the answer took, in seconds.
@@ -80,11 +88,20 @@ def write_response(
         ),
         ignored_history_items=candidates.ignored_history,
     )
-    return write_candidates(candidates, fragments) + rest.SerializeToString()
+    return written + rest.SerializeToString()
 
 
-def _read_vector(numbers: Sequence[float]) -> Floats | None:
-    return np.array(numbers, dtype=np.float32) if numbers else None
+def _read_vector(message: retrieval_pb2.RetrieveRequest | retrieval_pb2.Item) -> Floats | None:
+    """Read a vector given as numbers or as bytes; raises InvalidRequest where it is given as both or in part."""
+    if not message.vector_f32:
+        return np.array(message.vector, dtype=np.float32) if message.vector else None
+    if message.vector:
+        raise InvalidRequest("vector_f32: is given together with vector; give one of them")
+    if len(message.vector_f32) % _FLOAT_BYTES:
+        raise InvalidRequest(
+            f"vector_f32: {len(message.vector_f32)} bytes are no whole numbers of {_FLOAT_BYTES} bytes"
+        )
+    return np.frombuffer(message.vector_f32, dtype="<f4").astype(np.float32, copy=False)
 
 
 def _read_filter(message: retrieval_pb2.Filter, path: str, depth: int) -> Filter:

@@ -63,9 +63,9 @@ class RetrievalMetrics:
         """Count answers that were searched in one turn."""
         counted: Counts[tuple[Counter, tuple[str, ...]]] = Counts()
         for candidates in answers:
-            found = candidates.source_scores == candidates.source_scores
-            for source, count in zip(candidates.sources, np.count_nonzero(found, axis=0).tolist(), strict=True):
-                counted[self._candidates, (source,)] += count
+            silent = np.add.reduce(np.isnan(candidates.source_scores), axis=0).tolist()
+            for source, missed in zip(candidates.sources, silent, strict=True):
+                counted[self._candidates, (source,)] += len(candidates) - missed
             for path in candidates.paths.items():
                 counted[self._searches, path] += 1
             counted[self._filled, ()] += candidates.filled

@@ -22,6 +22,8 @@ DEFAULT_LIMIT: Final = 100
 MAX_HISTORY: Final = 10_000
 MAX_EXCLUDED: Final = 10_000
 MAX_REQUESTS: Final = 256
+# Of all requests of a call together; as candidates they take up to 16 MiB, and half a second.
+MAX_BATCH_CANDIDATES: Final = 65_536
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,8 +77,12 @@ class Search:
         began = time.perf_counter()
         groups: dict[tuple[int, int, tuple[str, ...]], list[_Asked]] = defaultdict(list)
         allowed_of: dict[int, AllowedItems] = {}
+        plain: AllowedItems | None = None  # most requests of a batch have neither filter nor exclusions
         for place, request in enumerate(requests):
-            allowed = self._allowed(request, view)
+            if request.filter is None and not request.exclude_item_ids:
+                plain = allowed = plain or self._allowed(request, view)
+            else:
+                allowed = self._allowed(request, view)
             allowed_of[id(allowed)] = allowed
             names = tuple(sorted(set(request.sources))) or self._names
             groups[id(allowed), max(request.limit, self._depth), names].append(self._asked(place, request, view))

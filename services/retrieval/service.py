@@ -14,8 +14,6 @@ from typing import Any, Final, TypeVar
 
 import grpc
 import structlog
-from google.protobuf.message import Message
-from google.protobuf.message_factory import GetMessageClass
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 from shortlist.retrieval.v1 import retrieval_pb2
 
@@ -33,26 +31,27 @@ from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.change_feed import ChangeFeed
 from services.retrieval.effort import Effort
 from services.retrieval.first_stage import FirstStage, embedded
+from services.retrieval.handlers import NAME, handlers
 from services.retrieval.live_catalogue import Applied
 from services.retrieval.log_feed import LogFeed
-from services.retrieval.messages import read_item, read_request, write_item, write_response
+from services.retrieval.messages import read_items, read_request, write_item, write_response
 from services.retrieval.metrics import RetrievalMetrics
 from services.retrieval.redis_feed import RedisFeed
-from services.retrieval.request import MAX_REQUESTS, Request
+from services.retrieval.request import MAX_BATCH_CANDIDATES, MAX_REQUESTS, Candidates, Request
 from services.retrieval.settings import Settings
-from services.retrieval.wire import Fragments, write_batch
+from services.retrieval.wire import Fragments, id_fragments, write_batch, write_candidates, write_columns
 
-NAME: Final = retrieval_pb2.DESCRIPTOR.services_by_name["RetrievalService"].full_name
 _LIMITS: Final = {
     "candidates": request.MAX_LIMIT,
     "history_items": request.MAX_HISTORY,
     "excluded_items": request.MAX_EXCLUDED,
     "requests": MAX_REQUESTS,
+    "batch_candidates": MAX_BATCH_CANDIDATES,
     "items_a_call": items.MAX_ITEMS,
     "filter_conditions": MAX_CONDITIONS,
 }
 # Requests of a batch that one thread answers in a row.
-_PART: Final = 8
+_PART: Final = 16
 
 T = TypeVar("T")
 
@@ -61,11 +60,12 @@ _log = structlog.get_logger()
 
 @dataclasses.dataclass(frozen=True)
 class Served:
-    """A release, the first stage made of it, and its items as they are written, and how hard it searches."""
+    """A release, the first stage made of it, how its answers are written, and how hard it searches."""
 
     release: Release
     stage: FirstStage
-    fragments: Fragments
+    candidates: Callable[[Candidates], bytes]
+    columns: Callable[[Candidates], bytes]
     effort: Effort
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class RetrievalService:
         with self._call() as served:
             asked = read_request(request)
             served.stage.check(asked)
-            return (await self._answer(served, [asked], context))[0]
+            return (await self._answer(served, [asked], [request.columns], context))[0]
 
     async def BatchRetrieve(  # noqa: N802
         self, request: retrieval_pb2.BatchRetrieveRequest, context: Any
@@ -97,7 +97,8 @@ class RetrievalService:
         """Find candidates for several people."""
         with self._call() as served:
             asked = _read_batch(request, served.stage)
-            return write_batch(await self._answer(served, asked, context))
+            columns = [each.columns for each in request.requests]
+            return write_batch(await self._answer(served, asked, columns, context))
 
     async def UpsertItems(  # noqa: N802
         self, request: retrieval_pb2.UpsertItemsRequest, context: Any
@@ -105,9 +106,7 @@ class RetrievalService:
         """Add items or replace them whole."""
         del context
         with self._call() as served:
-            applied = await self._change(
-                served.stage, lambda: served.stage.upsert([read_item(item) for item in request.items])
-            )
+            applied = await self._change(served.stage, lambda: served.stage.upsert(read_items(request.items)))
             return retrieval_pb2.UpsertItemsResponse(inserted=applied.inserted, replaced=applied.replaced)
 
     async def DeleteItems(  # noqa: N802
@@ -145,15 +144,21 @@ class RetrievalService:
         finally:
             self._calls -= 1
 
-    async def _answer(self, served: Served, asked: Sequence[Request], context: Any) -> list[bytes]:
+    async def _answer(
+        self, served: Served, asked: Sequence[Request], columns: Sequence[bool], context: Any
+    ) -> list[bytes]:
+        """Answer requests, each with columns or with candidates."""
         began = time.perf_counter()
         async with asyncio.timeout(remaining_s(context, self._settings.request_timeout_s)):
             ready = await self._embed(served.stage, asked)
             respond = partial(self._respond, served, served.stage.view, began, time.perf_counter() - began)
-            parts = [ready[start : start + _PART] for start in range(0, len(ready), _PART)]
+            if len(ready) <= _PART:
+                return await _on(served.stage.pool, partial(respond, ready, columns))
+            starts = range(0, len(ready), _PART)
+            parts = [partial(respond, ready[at : at + _PART], columns[at : at + _PART]) for at in starts]
             # As many parts at a time as there are threads, so that other calls get their turn between them.
             turns = asyncio.Semaphore(served.stage.threads)
-            answers = await asyncio.gather(*(_in_turn(turns, served.stage, partial(respond, part)) for part in parts))
+            answers = await asyncio.gather(*(_in_turn(turns, served.stage, part) for part in parts))
         return [response for part in answers for response in part]
 
     async def _embed(self, stage: FirstStage, asked: Sequence[Request]) -> list[Request]:
@@ -166,16 +171,23 @@ class RetrievalService:
         return [embedded(request, next(vectors)) if request.has_text else request for request in asked]
 
     def _respond(
-        self, served: Served, view: CatalogueView, began: float, encode_s: float, asked: Sequence[Request]
+        self,
+        served: Served,
+        view: CatalogueView,
+        began: float,
+        encode_s: float,
+        asked: Sequence[Request],
+        columns: Sequence[bool],
     ) -> list[bytes]:
         """Search and write the answers; in a thread, since a batch's answers take long to write too."""
         responses = []
         answers = served.stage.search(asked, view)
         self._metrics.observe(answers)
-        for candidates in answers:
+        for candidates, in_columns in zip(answers, columns, strict=True):
             total_s = time.perf_counter() - began
             served.effort.observe(total_s - encode_s)
-            responses.append(write_response(candidates, served.fragments, served.release.id, encode_s, total_s))
+            written = served.columns(candidates) if in_columns else served.candidates(candidates)
+            responses.append(write_response(candidates, written, served.release.id, encode_s, total_s))
         return responses
 
     async def _change(self, stage: FirstStage, change: Callable[[], Applied]) -> Applied:
@@ -199,7 +211,7 @@ class RetrievalServer:
     def register(self, server: grpc.aio.Server) -> None:
         """Add both services to a server."""
         service = RetrievalService(self._live, self._settings, self._metrics)
-        server.add_generic_rpc_handlers((_handlers(service),))
+        server.add_generic_rpc_handlers((handlers(service),))
         release_pb2_grpc.add_ReleaseServiceServicer_to_server(ReleaseService(self._live, describe), server)
 
     async def start(self) -> None:
@@ -232,7 +244,14 @@ class RetrievalServer:
         stage = FirstStage.load(release, options, self._feed)
         self._metrics.watch_items(lambda: stage.view.items)
         _log.info("first stage loaded", release_id=release.id, provider=stage.provider, changes=stage.replayed)
-        return Served(release, stage, Fragments(self._settings.candidate_cache), self._effort(stage))
+        kept = self._settings.candidate_cache
+        return Served(
+            release=release,
+            stage=stage,
+            candidates=partial(write_candidates, fragments=Fragments(kept)),
+            columns=partial(write_columns, fragments=id_fragments(kept)),
+            effort=self._effort(stage),
+        )
 
     def _effort(self, stage: FirstStage) -> Effort:
         def apply(ef_search: int) -> None:
@@ -254,30 +273,14 @@ def describe(served: Served) -> release_pb2.ReleaseInfo:
     return info
 
 
-def _handlers(service: RetrievalService) -> grpc.GenericRpcHandler:
-    """Return the service's methods; grpc's generated registration would not take answers that are bytes already."""
-    methods = retrieval_pb2.DESCRIPTOR.services_by_name["RetrievalService"].methods
-    return grpc.method_handlers_generic_handler(
-        NAME,
-        {
-            method.name: grpc.unary_unary_rpc_method_handler(
-                getattr(service, method.name),
-                request_deserializer=GetMessageClass(method.input_type).FromString,
-                response_serializer=_serialised,
-            )
-            for method in methods
-        },
-    )
-
-
-def _serialised(response: bytes | Message) -> bytes:
-    return response if isinstance(response, bytes) else response.SerializeToString()
-
-
 def _read_batch(message: retrieval_pb2.BatchRetrieveRequest, stage: FirstStage) -> list[Request]:
     if not 1 <= len(message.requests) <= MAX_REQUESTS:
         raise InvalidRequest(f"requests: {len(message.requests)} given; give 1 to {MAX_REQUESTS}")
-    return [_read_one(each, number, stage) for number, each in enumerate(message.requests)]
+    asked = [_read_one(each, number, stage) for number, each in enumerate(message.requests)]
+    together = sum(each.limit for each in asked)
+    if together > MAX_BATCH_CANDIDATES:
+        raise InvalidRequest(f"requests: ask for {together:,} candidates; at most {MAX_BATCH_CANDIDATES:,} in one call")
+    return asked
 
 
 def _read_one(message: retrieval_pb2.RetrieveRequest, number: int, stage: FirstStage) -> Request:

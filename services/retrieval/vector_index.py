@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
@@ -84,7 +85,10 @@ def check_search(dimension: int, vectors: Floats, k: int) -> None:
 
 
 def unit(vectors: Floats) -> Floats:
-    """Scale vectors to unit length; shape [n, dimension]. None of them may be all zero."""
+    """Scale vectors to unit length; shape [n, dimension] or [dimension]. None of them may be all zero."""
     wide = vectors.astype(np.float64)  # squares of large numbers would overflow in float32
+    if wide.ndim == 1:  # one query: in fewer steps
+        one: Floats = (wide / math.sqrt(wide.dot(wide))).astype(np.float32)
+        return one
     scaled: Floats = (wide / np.linalg.norm(wide, axis=-1, keepdims=True)).astype(np.float32)
     return scaled

@@ -8,7 +8,7 @@ joined with the scores: protobuf reads the fields of a message in any order
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, lru_cache
 from typing import Any, Final
 
@@ -36,20 +36,26 @@ _CANDIDATES: Final = tag(retrieval_pb2.RetrieveResponse, "candidates", _LENGTH_D
 _RESPONSES: Final = tag(retrieval_pb2.BatchRetrieveResponse, "responses", _LENGTH_DELIMITED)
 _SCORE: Final = tag(_CANDIDATE, "score", _DOUBLE)
 _SOURCES: Final = tag(_CANDIDATE, "sources", _LENGTH_DELIMITED)
+_COLUMNS: Final = tag(retrieval_pb2.RetrieveResponse, "columns", _LENGTH_DELIMITED)
+_COLUMN_SCORES: Final = tag(retrieval_pb2.CandidateColumns, "scores", _LENGTH_DELIMITED)
+_COLUMN_SOURCES: Final = tag(retrieval_pb2.CandidateColumns, "sources", _LENGTH_DELIMITED)
+_SOURCE_COLUMN_SCORES: Final = tag(retrieval_pb2.SourceColumn, "scores", _LENGTH_DELIMITED)
 _VALUE: Final = tag(retrieval_pb2.SourceScore, "score", _FLOAT)
 
 
 class Fragments:
-    """Of each item the part of a candidate that no request changes, serialised once.
+    """Of each item the part of an answer that no request changes, serialised once.
 
     Safe for threads: two may make the same fragment, which is the same bytes.
 
     Args:
-        kept: How many fragments are remembered; some 150 bytes each.
+        kept: How many fragments are remembered; some 150 bytes each of candidates, 80 of ids.
+        make: Serialises items of a view.
     """
 
-    def __init__(self, kept: int) -> None:
+    def __init__(self, kept: int, make: Callable[[CatalogueView, Rows], Iterable[bytes]] | None = None) -> None:
         self._kept = kept
+        self._serialise = make or _candidates
         self._known: dict[int | Item, bytes] = {}
 
     def of(self, view: CatalogueView, rows: Rows) -> list[bytes]:
@@ -65,8 +71,7 @@ class Fragments:
 
     def _make(self, view: CatalogueView, rows: Rows, keys: Sequence[int | Item]) -> dict[int | Item, bytes]:
         """Serialise and remember; a full memory is begun anew, since choosing what to forget costs more."""
-        live = (rows >= len(view.base)).tolist()
-        made = dict(zip(keys, map(_fragment, view.read(rows), live), strict=True))
+        made = dict(zip(keys, self._serialise(view, rows), strict=True))
         if len(self._known) + len(made) > self._kept:
             self._known = {}
         self._known.update(made)
@@ -85,9 +90,37 @@ def write_candidates(candidates: Candidates, fragments: Fragments) -> bytes:
     return b"".join(pieces)
 
 
+def id_fragments(kept: int) -> Fragments:
+    """Return the fragments that `write_columns` joins."""
+    return Fragments(kept, _ids)
+
+
+def write_columns(candidates: Candidates, fragments: Fragments) -> bytes:
+    """Write the field `columns` of a `RetrieveResponse`; ``fragments`` are ids'."""
+    pieces = fragments.of(candidates.view, candidates.rows)
+    pieces += _packed(_COLUMN_SCORES, candidates.scores.astype("<f8", copy=False))
+    said = candidates.source_scores.astype("<f4", copy=False)
+    for place, name in enumerate(candidates.sources):
+        column = b"".join([_named(name), *_packed(_SOURCE_COLUMN_SCORES, said[:, place])])
+        pieces += (_begin(_COLUMN_SOURCES, len(column)), column)
+    return _begin(_COLUMNS, sum(map(len, pieces))) + b"".join(pieces)
+
+
 def write_batch(responses: Sequence[bytes]) -> bytes:
     """Write a `BatchRetrieveResponse` of its serialised answers."""
     return b"".join(piece for response in responses for piece in (_begin(_RESPONSES, len(response)), response))
+
+
+def _packed(field: bytes, numbers: np.ndarray[Any, Any]) -> tuple[bytes, bytes]:
+    return _begin(field, numbers.nbytes), numbers.tobytes()
+
+
+def _ids(view: CatalogueView, rows: Rows) -> Iterable[bytes]:
+    return (retrieval_pb2.CandidateColumns(item_ids=[item_id]).SerializeToString() for item_id in view.item_ids(rows))
+
+
+def _candidates(view: CatalogueView, rows: Rows) -> Iterable[bytes]:
+    return map(_fragment, view.read(rows), (rows >= len(view.base)).tolist())
 
 
 def _fragment(item: Item, is_live: bool) -> bytes:
@@ -134,6 +167,11 @@ def _row(sources: tuple[str, ...]) -> np.ndarray[Any, Any]:
     for place, data in enumerate(before):
         row[f"before{place}"] = np.void(data)
     return row
+
+
+@cache
+def _named(source: str) -> bytes:
+    return retrieval_pb2.SourceColumn(source=source).SerializeToString()
 
 
 @cache

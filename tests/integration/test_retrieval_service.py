@@ -33,7 +33,8 @@ from common.release import describe_files, open_release, publish, release_id
 from common.server import running
 from common.telemetry import Metrics
 from services.retrieval.first_stage import FirstStage
-from services.retrieval.service import NAME, RetrievalServer
+from services.retrieval.handlers import NAME
+from services.retrieval.service import RetrievalServer
 from services.retrieval.settings import Settings
 
 TIMEOUT_S = 30.0

@@ -11,7 +11,7 @@ from shortlist.retrieval.v1 import retrieval_pb2
 from services.retrieval.first_stage import FirstStage
 from services.retrieval.items import Item
 from services.retrieval.request import Candidates, Request
-from services.retrieval.wire import Fragments, write_batch, write_candidates
+from services.retrieval.wire import Fragments, id_fragments, write_batch, write_candidates, write_columns
 
 OpenShop = Callable[..., FirstStage]
 
@@ -63,6 +63,21 @@ def test_a_replaced_item_is_written_anew(live_shop: FirstStage):
         live_shop.upsert([Item("roll", title, category="bakery")])
         written = write_candidates(live_shop.retrieve([request])[0], fragments)
         assert retrieval_pb2.RetrieveResponse.FromString(written).candidates[0].title == title
+
+
+@pytest.mark.parametrize("limit", [1, 8, 100])
+def test_columns_are_the_candidates(live_shop: FirstStage, limit: int):
+    """Columns hold the ids and scores of the candidates, NaN where a source is silent, added items too."""
+    live_shop.upsert([Item("oats", "rolled oats")])
+    candidates = live_shop.retrieve([Request(query="oats", history_item_ids=["bread"], limit=limit)])[0]
+    ids = id_fragments(100)
+    for _ in range(2):
+        columns = retrieval_pb2.RetrieveResponse.FromString(write_columns(candidates, ids)).columns
+        assert list(columns.item_ids) == candidates.item_ids
+        assert list(columns.scores) == candidates.scores.tolist()
+        assert tuple(column.source for column in columns.sources) == candidates.sources
+        said = np.array([column.scores for column in columns.sources], np.float32).T
+        np.testing.assert_array_equal(said, candidates.source_scores)
 
 
 def test_no_candidates_are_no_bytes(shop: FirstStage):
