@@ -24,7 +24,7 @@ def handlers(service: Any) -> grpc.GenericRpcHandler:
     grpc's generated registration would not take answers that are bytes, and answers UNKNOWN where a request can't be
     parsed, since it parses before any interceptor sees the call.
     """
-    methods = {
+    methods: dict[str, Any] = {
         method.name: grpc.unary_unary_rpc_method_handler(
             _reading(getattr(service, method.name), GetMessageClass(method.input_type)),
             response_serializer=_serialised,
