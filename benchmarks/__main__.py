@@ -27,6 +27,7 @@ BENCHMARKS: Final = {
     "ranking-served": "the ranking service against ONNX Runtime in a bare loop",
     "retrieval-recall": "what the first stage finds of what exact search finds, filtered and while items change",
     "retrieval-served": "the service, client included, beside hnswlib in one process",
+    "retrieval-million": "a million vectors: build, memory, load, latency, and how they grow",
     "retrieval-churn": "searching while items are upserted",
 }
 

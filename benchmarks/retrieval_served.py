@@ -31,8 +31,13 @@ BATCH: Final = 32
 _ROUNDS: Final = 15
 _QUICK_ROUNDS: Final = 4
 _ROUND_S: Final = 1.0
-_CALLERS: Final = {"Retrieve": 16, "BatchRetrieve of 32": 4}
+_UNARY: Final = "Retrieve"
+_BATCHED: Final = f"BatchRetrieve of {BATCH}"
+_WITH_ITEMS: Final = ", titles and prices too"
+_CALLERS: Final = {_UNARY: 16, _BATCHED: 4, _UNARY + _WITH_ITEMS: 16, _BATCHED + _WITH_ITEMS: 4}
 _NAMES: Final = ("hnswlib", *_CALLERS)
+# Where other work takes more of the processors, wall clock favours whoever has more threads.
+_QUIET: Final = 0.03
 
 
 def run(quick: bool, console: Console) -> Finding:
@@ -44,14 +49,13 @@ def run(quick: bool, console: Console) -> Finding:
     ):
         rounds = asyncio.run(_measure(data, server, _QUICK_ROUNDS if quick else _ROUNDS))
     figures = {name: _summary(rounds, name) for name in _NAMES}
+    others = float(np.median([found["others"]["share"] for found in rounds]))
     bars = [
-        at_least("Retrieve by vector, share of hnswlib's queries per second", 0.25, _lesser(figures["Retrieve"])),
-        at_least(
-            "BatchRetrieve of 32, share of hnswlib's queries per second", 0.8, _lesser(figures["BatchRetrieve of 32"])
-        ),
+        at_least(f"{name} by vector, share of hnswlib's queries per second", target, _counted(figures[name], others))
+        for name, target in ((_UNARY, 0.25), (_BATCHED, 0.8))
     ]
-    load = {"load_average": os.getloadavg()[0], "k": K, "ef_search": EF_SEARCH, "rounds": len(rounds)}
-    return Finding(figures | load, bars, [_table(figures)])
+    settings = {"others_share_of_processors": others, "k": K, "ef_search": EF_SEARCH, "rounds": len(rounds)}
+    return Finding(figures | settings, bars, [_table(figures, others)])
 
 
 async def _measure(data: HomeDepot, server: LocalRetrieval, rounds: int) -> list[dict[str, dict[str, float]]]:
@@ -60,18 +64,34 @@ async def _measure(data: HomeDepot, server: LocalRetrieval, rounds: int) -> list
     index.set_ef(EF_SEARCH)
     async with open_channel(server.target) as channel:
         stub = retrieval_pb2_grpc.RetrievalServiceStub(channel)
-        calls = {"Retrieve": _single(stub), "BatchRetrieve of 32": _batch(stub)}
+        calls = {
+            _UNARY: _single(stub, columns=True),
+            _BATCHED: _batch(stub, columns=True),
+            _UNARY + _WITH_ITEMS: _single(stub, columns=False),
+            _BATCHED + _WITH_ITEMS: _batch(stub, columns=False),
+        }
         vectors = itertools.cycle(np.array_split(data.query_vectors, len(data.query_vectors) // BATCH))
         for _ in range(len(data.query_vectors) // BATCH):  # every answer once, as in a server that has run for a while
-            await calls["BatchRetrieve of 32"](next(vectors))
-        await calls["Retrieve"](next(vectors))
+            batch = next(vectors)
+            await calls[_BATCHED](batch)
+            await calls[_BATCHED + _WITH_ITEMS](batch)
+        await calls[_UNARY](next(vectors))
         measured = []
         for _ in range(rounds):
+            began, ours = _busy_s(), time.process_time() + server.cpu_s()
             found = {"hnswlib": _in_process(index, vectors)}
             for name, call in calls.items():
                 found[name] = await _served(call, vectors, _CALLERS[name], server)
-            measured.append(found)
+            others_s = _busy_s() - began - (time.process_time() + server.cpu_s() - ours)
+            cores_s = len(found) * _ROUND_S * len(os.sched_getaffinity(0))
+            measured.append(found | {"others": {"share": max(0.0, others_s / cores_s)}})
         return measured
+
+
+def _busy_s() -> float:
+    """Return the processor time that everybody on this machine has used, in seconds."""
+    user, nice, system, _, _, interrupts, soft = map(int, Path("/proc/stat").read_text().split(maxsplit=8)[1:8])
+    return (user + nice + system + interrupts + soft) / os.sysconf("SC_CLK_TCK")
 
 
 def _in_process(index: hnswlib.Index, vectors: Any) -> dict[str, float]:
@@ -105,31 +125,31 @@ def _figures(asked: int, took_s: float, cpu_s: float) -> dict[str, float]:
     return {"per_s": asked / took_s, "cpu_ms": cpu_s / asked * 1e3}
 
 
-def _single(stub: Any) -> Callable[[Floats], Awaitable[int]]:
+def _single(stub: Any, *, columns: bool) -> Callable[[Floats], Awaitable[int]]:
     async def call(vectors: Floats) -> int:
         for vector in vectors:
-            response = await stub.Retrieve(_request(vector), timeout=30)
+            response = await stub.Retrieve(_request(vector, columns), timeout=30)
             _check([response])
         return len(vectors)
 
     return call
 
 
-def _batch(stub: Any) -> Callable[[Floats], Awaitable[int]]:
+def _batch(stub: Any, *, columns: bool) -> Callable[[Floats], Awaitable[int]]:
     async def call(vectors: Floats) -> int:
-        message = retrieval_pb2.BatchRetrieveRequest(requests=map(_request, vectors))
+        message = retrieval_pb2.BatchRetrieveRequest(requests=[_request(vector, columns) for vector in vectors])
         _check((await stub.BatchRetrieve(message, timeout=30)).responses)
         return len(vectors)
 
     return call
 
 
-def _request(vector: Floats) -> retrieval_pb2.RetrieveRequest:
-    return retrieval_pb2.RetrieveRequest(vector=vector.tolist(), limit=K)
+def _request(vector: Floats, columns: bool) -> retrieval_pb2.RetrieveRequest:
+    return retrieval_pb2.RetrieveRequest(vector_f32=vector.tobytes(), limit=K, columns=columns)
 
 
 def _check(responses: Sequence[retrieval_pb2.RetrieveResponse]) -> None:
-    if any(len(response.candidates) != K for response in responses):
+    if any(len(response.candidates) + len(response.columns.item_ids) != K for response in responses):
         raise RuntimeError("an answer has fewer candidates than asked for")
 
 
@@ -142,13 +162,14 @@ def _summary(rounds: Sequence[Mapping[str, Mapping[str, float]]], name: str) -> 
     }
 
 
-def _lesser(figures: Mapping[str, float]) -> float:
-    """Return the share that counts: beside other work on the machine, more threads get more of the cores."""
-    return min(figures["share"], figures["share_by_cpu_time"])
+def _counted(figures: Mapping[str, float], others: float) -> float:
+    """Return the share that counts: of queries per second, or the lesser one where the machine was not ours alone."""
+    return figures["share"] if others < _QUIET else min(figures["share"], figures["share_by_cpu_time"])
 
 
-def _table(figures: Mapping[str, Mapping[str, float]]) -> Table:
-    table = Table("asked", "queries/s", "CPU ms a query", "share", "share by CPU time", title=f"{K} nearest of 53,474")
+def _table(figures: Mapping[str, Mapping[str, float]], others: float) -> Table:
+    title = f"{K} nearest of 53,474; other work took {others:.0%} of the processors"
+    table = Table("asked", "queries/s", "CPU ms a query", "share", "share by CPU time", title=title)
     for name in _NAMES:
         found = figures[name]
         table.add_row(

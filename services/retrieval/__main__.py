@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Final
 
 from common.config import load_settings
 from common.server import run
@@ -10,9 +11,14 @@ from common.telemetry import Metrics, configure_logging
 from services.retrieval.service import RetrievalServer
 from services.retrieval.settings import Settings
 
+# How long a thread may hold the interpreter while others wait, in seconds: reading a large upsert must not make every
+# search wait for Python's five milliseconds.
+_SWITCH_S: Final = 0.0005
+
 
 def main() -> int:
     """Run the retrieval service; returns the exit code."""
+    sys.setswitchinterval(_SWITCH_S)
     settings = load_settings(Settings, "python -m services.retrieval", sys.argv[1:])
     configure_logging("retrieval", settings.log_level)
     metrics = Metrics("retrieval")

@@ -16,6 +16,8 @@ from services.retrieval.vector_index import Floats, Mask
 TAIL: Final = 1_000
 _M: Final = 16
 _EF_CONSTRUCTION: Final = 100
+# What is found here joins what the release's graph finds, so that fewer of it are needed.
+_EF_SHARE: Final = 0.5
 
 
 class AddedGraph:
@@ -31,33 +33,34 @@ class AddedGraph:
 
     def __init__(self, dimension: int) -> None:
         self._dimension = dimension
-        self._ef_search = HnswOptions.ef_search
+        self._ef_search = round(HnswOptions.ef_search * _EF_SHARE)
         self._searched = self._empty()
         self._growing = self._empty()
 
-    def __len__(self) -> int:
-        return len(self._searched)
-
     @property
-    def ef_search(self) -> int:
-        """Length of the candidate list while searching."""
-        return self._ef_search
+    def rows(self) -> int:
+        """How many rows the graph has gone through."""
+        return self._searched.rows
 
-    @ef_search.setter
-    def ef_search(self, ef_search: int) -> None:
-        self._ef_search = ef_search
-        self._searched.ef_search = ef_search
+    def set_ef_search(self, ef_search: int) -> None:
+        """Follow the length of the candidate list of the release's graph."""
+        self._ef_search = max(1, round(ef_search * _EF_SHARE))
+        self._searched.ef_search = self._ef_search
 
     def is_behind(self, count: int) -> bool:
         """Tell whether so many of ``count`` rows are not in the graph that growing is due."""
-        return count - len(self) >= TAIL
+        return count - self.rows >= TAIL
 
-    def grow(self, vectors: Floats) -> None:
-        """Take in every row; for one thread at a time. Shape [rows, dimension], of which the graph has the beginning.
+    def grow(self, vectors: Floats, own: Mask) -> None:
+        """Take in the rows that came since; for one thread at a time.
 
         The caller's searches go on meanwhile, and see all of it or nothing.
+
+        Args:
+            vectors: Of which the graph has the beginning; shape [rows, dimension].
+            own: Which of them can be found here; shape [rows].
         """
-        grown = self._growing.grown(vectors)
+        grown = self._growing.grown(vectors, own)
         grown.ef_search = self._ef_search
         self._searched, self._growing = grown, self._searched
 
@@ -68,10 +71,10 @@ class AddedGraph:
             vectors: The rows of the caller's state; shape [rows, dimension]. The graph may have more or fewer.
             queries: Unit vectors; shape [n, dimension].
             k: How many at most.
-            passing: Which rows may be found; shape [rows].
+            passing: Which rows may be found, of those that are `own`; shape [rows].
         """
         index = self._searched
-        covered = min(len(index), len(vectors))
+        covered = min(index.rows, len(vectors))
         rows, scores = nearest(vectors[covered:], queries, k, passing[covered:])
         tail = [Found(covered + row, score) for row, score in zip(rows, scores, strict=True)]
         if not passing[:covered].any():

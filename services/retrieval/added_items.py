@@ -35,15 +35,17 @@ class Shelf:
         self.numbers_of: dict[str, list[int]] = {}
         self.vectors = GrowingRows(np.float32, dimension)
         self.origin = GrowingRows(np.int64)
+        self.own = GrowingRows(np.bool_)
         self.graph = AddedGraph(dimension)
 
-    def put(self, items: Sequence[Item], vectors: Floats, origin: Rows) -> None:
+    def put(self, items: Sequence[Item], vectors: Floats, origin: Rows, own: Mask) -> None:
         """Put items at the end."""
         for number, item in enumerate(items, len(self.items)):
             self.items.append(dataclasses.replace(item, vector=None))
             self.numbers_of.setdefault(item.item_id, []).append(number)
         self.vectors.append(vectors)
         self.origin.append(origin)
+        self.own.append(own)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +60,14 @@ class AddedItems:
         table: Their attributes, one row an item.
         vectors: Their embeddings; shape [items, dimension].
         origin: Each item's row in the release's catalogue, -1 where it has none; shape [items].
+        own: Which items have a vector of their own; the others have their origin's, and are found by it. Shape [items].
     """
 
     shelf: Shelf
     table: pa.Table
     vectors: Floats
     origin: Rows
+    own: Mask
 
     def __len__(self) -> int:
         return len(self.origin)
@@ -87,12 +91,12 @@ class AddedItems:
         numbers = self.shelf.numbers_of.get(item_id, ())
         return next((number for number in reversed(numbers) if number < len(self)), None)
 
-    def extended(self, items: Sequence[Item], vectors: Floats, origin: Rows) -> AddedItems:
+    def extended(self, items: Sequence[Item], vectors: Floats, origin: Rows, own: Mask) -> AddedItems:
         """Return a state with further items at the end; those of the same id are superseded. For the one writer.
 
         Costs what the further items cost, however many there are.
         """
-        self.shelf.put(items, vectors, origin)
+        self.shelf.put(items, vectors, origin, own)
         table = pa.concat_tables([self.table, _table(items, self.table.schema)])
         chunks = table.column(0).num_chunks if table.num_columns else 0
         return _state(self.shelf, table if chunks < _MAX_CHUNKS else table.combine_chunks())
@@ -101,7 +105,8 @@ class AddedItems:
         """Return a state of the items that are ``there`` (shape [items]) alone, numbered anew in the same order."""
         numbers = np.flatnonzero(there)
         shelf = Shelf(self.vectors.shape[1])
-        shelf.put([self.items[number] for number in numbers.tolist()], self.vectors[numbers], self.origin[numbers])
+        items = [self.items[number] for number in numbers.tolist()]
+        shelf.put(items, self.vectors[numbers], self.origin[numbers], self.own[numbers])
         return _state(shelf, self.table.take(numbers).combine_chunks())
 
 
@@ -111,7 +116,7 @@ def no_items(schema: pa.Schema, dimension: int) -> AddedItems:
 
 
 def _state(shelf: Shelf, table: pa.Table) -> AddedItems:
-    return AddedItems(shelf, table, shelf.vectors.rows, shelf.origin.rows)
+    return AddedItems(shelf, table, shelf.vectors.rows, shelf.origin.rows, shelf.own.rows)
 
 
 def _table(items: Sequence[Item], schema: pa.Schema) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -22,20 +23,22 @@ class AllowedItems:
     Attributes:
         view: The view whose rows are meant.
         rows: Which rows are allowed; shape [rows].
-        vectors: Which of the release's vectors have an allowed item, shape [vectors]; None where every item of the
-            release is allowed.
+        released: Which items of the release stand for an allowed row and are found by the release's vectors; None where
+            every one does. Shape [items of the release].
+        vectors: Which of the release's vectors have such an item, shape [vectors]; None where every one has.
         count: How many items are allowed.
     """
 
     view: CatalogueView
     rows: Mask
+    released: Mask | None
     vectors: Mask | None
     count: int
 
-    @property
-    def base_rows(self) -> Mask | None:
-        """Which of the release's items are allowed; None where all are."""
-        return None if self.vectors is None else self.rows[: len(self.view.base)]
+    @cached_property
+    def added(self) -> Mask:
+        """Which added items are allowed, of those with a vector of their own; shape [added items]."""
+        return self.rows[len(self.view.base) :] & self.view.added.own
 
     def without(self, rows: Rows, vectors: ItemVectors) -> AllowedItems:
         """Return the same without ``rows``."""
@@ -44,13 +47,16 @@ class AllowedItems:
             return self
         mask = self.rows.copy()
         mask[gone] = False
-        base = gone[gone < len(self.view.base)]
-        allowed = self.vectors
-        if len(base):
+        of_release = self.view.released(gone)
+        of_release = of_release[of_release >= 0]
+        released, allowed = self.released, self.vectors
+        if len(of_release):
+            released = np.ones(len(self.view.base), dtype=np.bool_) if released is None else released.copy()
             allowed = np.ones(vectors.count, dtype=np.bool_) if allowed is None else allowed.copy()
-            touched = np.unique(vectors.vector_of_item[base])
-            allowed[touched] = vectors.have_items(touched, mask)
-        return AllowedItems(self.view, mask, allowed, self.count - len(gone))
+            released[of_release] = False
+            touched = np.unique(vectors.vector_of_item[of_release])
+            allowed[touched] = vectors.have_items(touched, released)
+        return AllowedItems(self.view, mask, released, allowed, self.count - len(gone))
 
 
 class ItemFilter:
@@ -94,12 +100,14 @@ class ItemFilter:
 
     def _evaluate(self, view: CatalogueView, condition: Filter | None) -> AllowedItems:
         rows = view.alive if condition is None else view.alive & self._mask(view, condition)
-        base = rows[: len(view.base)]
-        vectors = None
-        if not base.all():
-            vectors = np.zeros(self._vectors.count, dtype=np.bool_)
-            vectors[self._vectors.vector_of_item[base]] = True
-        return AllowedItems(view, rows, vectors, int(np.count_nonzero(rows)))
+        count = int(np.count_nonzero(rows))
+        stand_in = view.stand_in
+        released = rows[: len(view.base)] if stand_in is None else (stand_in >= 0) & rows[stand_in]
+        if released.all():
+            return AllowedItems(view, rows, None, None, count)
+        vectors = np.zeros(self._vectors.count, dtype=np.bool_)
+        vectors[self._vectors.vector_of_item[released]] = True
+        return AllowedItems(view, rows, released, vectors, count)
 
     def _mask(self, view: CatalogueView, condition: Filter) -> Mask:
         base = self._base_masks.get(condition)

@@ -59,6 +59,29 @@ class CatalogueView:
         rows[self.added.origin[replacing]] = replacing + base
         return rows
 
+    @cached_property
+    def stand_in(self) -> Rows | None:
+        """Which row is found by the vector that the release has of each item; None while each is found by its own.
+
+        An item that was replaced with the same vector, by a new price say, is found as its new row; -1 stands for items
+        that were deleted, or have another vector now.
+        """
+        rows = self.current_row
+        if rows is None:
+            return None
+        moved = np.flatnonzero(rows >= len(self.base))
+        elsewhere = moved[self.added.own[rows[moved] - len(self.base)]]
+        stand_in = rows.copy()
+        stand_in[elsewhere] = -1
+        return stand_in
+
+    def released(self, rows: Rows) -> Rows:
+        """Return the items of the release that have the vectors of ``rows``, -1 where these have their own; [rows]."""
+        if not len(self.added):
+            return rows
+        numbers = np.where(rows >= len(self.base), rows - len(self.base), 0)
+        return np.where((rows >= len(self.base)) & self.added.own[numbers], -1, self.origin_of(rows))
+
     def row_of(self, item_id: str) -> int | None:
         """Return the row of an item, None where it is not in the catalogue (any more)."""
         number = self.added.number_of(item_id)

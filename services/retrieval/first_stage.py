@@ -85,7 +85,9 @@ class FirstStage:
         self._nearest = NearestItems(parts.index, parts.vectors, vectors, self._options.neighbours_cached)
         popular = Popular(parts.popularity)
         self._sources = _sources(parts, self._nearest, popular)
-        self._catalogue = LiveCatalogue(parts.catalogue, parts.index.dimension)
+        self._catalogue = LiveCatalogue(
+            parts.catalogue, parts.index.dimension, lambda rows: parts.vectors[parts.vector_of_item[rows]]
+        )
         self._filter = ItemFilter(parts.catalogue.table.select(parts.catalogue.attributes()), vectors)
         self._search = Search(
             parts.settings, self._sources, popular, vectors, self._filter, self._options.depth, parts.catalogue

@@ -84,18 +84,22 @@ class HnswIndex:
         self._ef_search = ef_search
         self._graph.set_ef(ef_search)  # upstream raises it to k for searches that ask for more
 
-    def grown(self, vectors: Floats) -> HnswIndex:
+    def grown(self, vectors: Floats, there: Mask) -> HnswIndex:
         """Return an index of ``vectors`` whose first rows are this one's, with this one's graph grown by the others.
 
         Waits for searches under way; from then on this index, whose graph has moved, answers by exact search.
+
+        Args:
+            vectors: Shape [rows, dimension].
+            there: Which of them are in the index; shape [rows].
         """
         with self._lock.write():
             self._moved = True
-            begin = len(self)
-            self._reserve(len(vectors) - begin)
-            if begin < len(vectors):
-                self._graph.add_items(vectors[begin:], np.arange(begin, len(vectors)), num_threads=1)
-        return HnswIndex(self._graph, ExactIndex(vectors), self._ef_search)
+            labels = self.rows + np.flatnonzero(there[self.rows :])
+            self._reserve(len(labels))
+            if len(labels):
+                self._graph.add_items(vectors[labels], labels, num_threads=1)
+        return HnswIndex(self._graph, ExactIndex(vectors, np.flatnonzero(~there)), self._ef_search)
 
     def without_removed(self, labels: Rows, vectors: Floats) -> HnswIndex:
         """Build a fresh graph of ``labels`` alone, built as this one was; their vectors are rows of ``vectors``.
@@ -120,6 +124,11 @@ class HnswIndex:
     def dimension(self) -> int:
         """How many numbers a vector has."""
         return self._exact.dimension
+
+    @property
+    def rows(self) -> int:
+        """How many rows its table of vectors has, those that are not in the index included."""
+        return self._exact.rows
 
     def __len__(self) -> int:
         return len(self._exact)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,8 +13,10 @@ from common.catalogue import Catalogue
 from services.retrieval.added_items import AddedItems, no_items
 from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.items import Item
-from services.retrieval.vector_index import Floats, Rows
+from services.retrieval.vector_index import Floats, Mask, Rows
 
+# Vectors that differ by no more in any number are the same: scaling one to unit length again moves its last digits.
+_SAME: Final = 1e-6
 # Superseded rows among the added items that are not worth leaving out yet.
 _FEW_ROWS: Final = 1_000
 
@@ -35,9 +37,11 @@ class LiveCatalogue:
     Args:
         base: The release's catalogue.
         dimension: The encoder's.
+        released: Returns the vectors of the release's items, given their rows; None where they are not known.
     """
 
-    def __init__(self, base: Catalogue, dimension: int) -> None:
+    def __init__(self, base: Catalogue, dimension: int, released: Callable[[Rows], Floats] | None = None) -> None:
+        self._released = released
         added = no_items(base.table.select(base.attributes()).schema, dimension)
         self._view = CatalogueView(0, base, added, np.ones(len(base), dtype=np.bool_))
         self._writer = threading.Lock()
@@ -59,7 +63,11 @@ class LiveCatalogue:
             view = self._view
             replaced = view.rows_of([item.item_id for item in items])
             gone = view.rows_of(deleted)
-            self._view = _changed(view, items, vectors, np.concatenate([replaced, gone]))
+            origin = view.base.rows_of([item.item_id for item in items])
+            added = view.added
+            if items:
+                added = added.extended(items, vectors, origin, self._is_own(origin, vectors))
+            self._view = _changed(view, added, np.concatenate([replaced, gone]))
         return Applied(
             inserted=int((replaced < 0).sum()),
             replaced=int((replaced >= 0).sum()),
@@ -77,10 +85,18 @@ class LiveCatalogue:
         if self._superseded(view):
             self._leave_out(view)
         elif view.added.graph.is_behind(len(view.added)):
-            view.added.graph.grow(view.added.vectors)
+            view.added.graph.grow(view.added.vectors, view.added.own)
         else:
             return False
         return True
+
+    def _is_own(self, origin: Rows, vectors: Floats) -> Mask:
+        """Return which items have another vector than their origin: a new price needs no place in a graph."""
+        own = np.ones(len(origin), dtype=np.bool_)
+        known = np.flatnonzero(origin >= 0)
+        if self._released is not None and len(known):
+            own[known] = (np.abs(self._released(origin[known]) - vectors[known]) > _SAME).any(axis=1)
+        return own
 
     def _superseded(self, view: CatalogueView) -> bool:
         there = int(np.count_nonzero(view.alive[len(view.base) :]))
@@ -90,15 +106,13 @@ class LiveCatalogue:
         """Leave superseded rows out; the bulk without holding up the writer."""
         kept = before.added.kept(before.alive[len(before.base) :])
         if kept.graph.is_behind(len(kept)):
-            kept.graph.grow(kept.vectors)
+            kept.graph.grow(kept.vectors, kept.own)
         with self._writer:
             self._view = _renumbered(self._view, before, kept)
 
 
-def _changed(view: CatalogueView, items: Sequence[Item], vectors: Floats, dead: Rows) -> CatalogueView:
-    origin = view.base.rows_of([item.item_id for item in items])
-    added = view.added.extended(items, vectors, origin) if items else view.added
-    alive = np.concatenate([view.alive, np.ones(len(items), dtype=np.bool_)])
+def _changed(view: CatalogueView, added: AddedItems, dead: Rows) -> CatalogueView:
+    alive = np.concatenate([view.alive, np.ones(len(added) - len(view.added), dtype=np.bool_)])
     alive[dead[dead >= 0]] = False
     return CatalogueView(view.version + 1, view.base, added, alive)
 
@@ -109,7 +123,8 @@ def _renumbered(view: CatalogueView, before: CatalogueView, kept: AddedItems) ->
     alive = view.alive[base:]
     late = first + np.flatnonzero(alive[first:])
     items = [view.added.items[number] for number in late.tolist()]
-    added = kept.extended(items, view.added.vectors[late], view.added.origin[late]) if items else kept
+    state = view.added
+    added = kept.extended(items, state.vectors[late], state.origin[late], state.own[late]) if items else kept
     still = alive[:first][before.alive[base:]]
     rows = np.concatenate([view.alive[:base], still, np.ones(len(late), dtype=np.bool_)])
     return CatalogueView(view.version + 1, view.base, added, rows)

@@ -12,6 +12,7 @@ import numpy as np
 import structlog
 
 from services.retrieval.allowed_items import AllowedItems
+from services.retrieval.background import step_back
 from services.retrieval.item_vectors import Found
 from services.retrieval.vector_index import Floats
 
@@ -81,6 +82,7 @@ class LiveRecall:
         self._thread.join()
 
     def _work(self) -> None:
+        step_back()
         while (sample := self._samples.get()) is not None:
             began = time.thread_time()
             try:

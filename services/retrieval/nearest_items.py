@@ -62,10 +62,13 @@ class NearestItems:
         For one thread at a time; searches go on with the index there was. Returns whether it was due. An index of
         another kind than hnswlib's looks after itself.
         """
-        index = self.index
-        if not isinstance(index, HnswIndex):
+        index, stand_in = self.index, view.stand_in
+        if not isinstance(index, HnswIndex) or stand_in is None:
             return False
-        there = np.unique(self._items.vector_of_item[view.alive[: len(view.base)]])
+        found = stand_in >= 0
+        if len(found) - np.count_nonzero(found) <= _FEW_GONE:  # without sorting anything
+            return False
+        there = np.unique(self._items.vector_of_item[found])
         if len(index) - len(there) <= max(_FEW_GONE, _GONE_SHARE * len(index)):
             return False
         self._neighbours = Neighbours(index.without_removed(there, self._vectors), self._vectors, self._cached)
@@ -91,27 +94,26 @@ class NearestItems:
 
     def exact(self, query: Floats, k: int, allowed: AllowedItems) -> Found:
         """Find the ``k`` allowed items nearest to a query by comparing every one; shape [dimension]."""
-        base = len(allowed.view.base)
         labels, scores = nearest(self._vectors, query[np.newaxis], k, allowed.vectors)
-        released = self._items.fan_out(labels, scores, k, allowed.base_rows)[0]
-        numbers, scores = nearest(allowed.view.added.vectors, query[np.newaxis], k, allowed.rows[base:])
-        return best_of([released, Found(base + numbers[0], scores[0])], k)
+        released = self._items_of(labels, scores, k, allowed)[0]
+        numbers, scores = nearest(allowed.view.added.vectors, query[np.newaxis], k, allowed.added)
+        return best_of([released, Found(len(allowed.view.base) + numbers[0], scores[0])], k)
 
     def set_ef_search(self, ef_search: int, view: CatalogueView) -> None:
         """Change the length of the candidate list of hnswlib's graphs."""
         if isinstance(self.index, HnswIndex):
             self.index.ef_search = ef_search
-        view.added.graph.ef_search = ef_search
+        view.added.graph.set_ef_search(ef_search)
 
     def around(self, rows: Rows, k: int, allowed: AllowedItems) -> tuple[list[Found], Path | None]:
         """Find the ``k`` allowed items nearest to each of the items ``rows``, itself included; see `search`."""
         queries = self.of(allowed.view, rows)
-        base = len(allowed.view.base)
-        if allowed.count < _MOST * allowed.view.items or (rows >= base).any():
+        released = allowed.view.released(rows)
+        if allowed.count < _MOST * allowed.view.items or (released < 0).any():
             return self.search(queries, k, allowed)
-        near = self._neighbours.of(self._items.vector_of_item[rows], int(_SPARE * k))
-        of_base = [self._items.fan_out(found.rows[None], found.scores[None], k, allowed.base_rows)[0] for found in near]
-        there = allowed.count - int(np.count_nonzero(allowed.rows[base:]))
+        near = self._neighbours.of(self._items.vector_of_item[released], int(_SPARE * k))
+        of_base = [self._items_of(found.rows[None], found.scores[None], k, allowed)[0] for found in near]
+        there = len(allowed.view.base) if allowed.released is None else int(np.count_nonzero(allowed.released))
         if any(len(found.rows) < min(k, there) for found in of_base):
             return self.search(queries, k, allowed)
         return self._with_added(of_base, queries, k, allowed), "remembered"
@@ -128,12 +130,19 @@ class NearestItems:
         if allowed.vectors is not None and not allowed.vectors.any():
             return [NOTHING] * len(queries), None
         hits = self.index.search(queries, k, allowed.vectors)
-        return self._items.fan_out(hits.labels, hits.scores, k, allowed.base_rows), hits.method
+        return self._items_of(hits.labels, hits.scores, k, allowed), hits.method
+
+    def _items_of(self, labels: Rows, scores: Floats, k: int, allowed: AllowedItems) -> list[Found]:
+        """Return the first ``k`` allowed items of each row of the release's vectors, as the rows they are now."""
+        founds, stand_in = self._items.fan_out(labels, scores, k, allowed.released), allowed.view.stand_in
+        if stand_in is None:
+            return founds
+        return [Found(stand_in[found.rows], found.scores) for found in founds]
 
     def _with_added(self, of_base: list[Found], queries: Floats, k: int, allowed: AllowedItems) -> list[Found]:
         """Join what was found among the release's items with the nearest of those added since."""
         base = len(allowed.view.base)
-        passing = allowed.rows[base:]
+        passing = allowed.added
         if not passing.any():
             return of_base
         added = allowed.view.added

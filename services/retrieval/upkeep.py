@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import structlog
 
+from services.retrieval.background import step_back
+
 _log = structlog.get_logger()
 
 
@@ -46,6 +48,7 @@ class Upkeep:
         self._thread.join()
 
     def _work(self) -> None:
+        step_back()
         while True:
             self._due.wait()
             self._due.clear()

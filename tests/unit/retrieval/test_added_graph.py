@@ -35,8 +35,8 @@ def test_rows_in_and_behind_the_graph_are_found(vectors: Floats):
     graph = AddedGraph(DIMENSION)
     everything = np.ones(ROWS, dtype=np.bool_)
     for grown in (0, 500, 3_000, 3_001, 5_500):
-        graph.grow(vectors[:grown])
-        assert len(graph) == grown
+        graph.grow(vectors[:grown], np.ones(grown, dtype=np.bool_))
+        assert graph.rows == grown
         assert recall(graph, vectors, everything) > 0.95
         assert recall(graph, vectors, np.arange(ROWS) % 3 > 0) > 0.95
     assert recall(graph, vectors, np.arange(ROWS) < 30) == 1
@@ -45,7 +45,7 @@ def test_rows_in_and_behind_the_graph_are_found(vectors: Floats):
 def test_a_state_from_before_sees_its_own_rows(vectors: Floats):
     """A search over fewer rows than the graph has finds none of the later ones."""
     graph = AddedGraph(DIMENSION)
-    graph.grow(vectors)
+    graph.grow(vectors, np.ones(ROWS, dtype=np.bool_))
     assert recall(graph, vectors[:2_500], np.ones(2_500, dtype=np.bool_)) > 0.95
 
 
@@ -71,7 +71,7 @@ def test_searching_while_it_grows(vectors: Floats):
     for reader in readers:
         reader.start()
     for grown in range(0, ROWS + 1, 500):
-        graph.grow(vectors[:grown])
+        graph.grow(vectors[:grown], np.ones(grown, dtype=np.bool_))
     done.set()
     for reader in readers:
         reader.join()

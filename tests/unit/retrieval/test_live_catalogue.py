@@ -130,3 +130,14 @@ def test_many_changes_keep_few_chunks(live: LiveCatalogue):
         upsert(live, Item(f"item-{number}", "thing"))
     assert live.view.added.table["brand"].num_chunks < 64
     assert live.view.items == BASE + 150
+
+
+def test_a_replaced_item_keeps_the_vector_that_the_release_has(catalogue: Catalogue):
+    """An item replaced with the same vector stands in for the release's; one with another vector does not."""
+    live = LiveCatalogue(catalogue, 2, lambda rows: vectors(len(rows)))
+    upsert(live, Item("cheese", "hard cheese", price=9.0), Item("oats", "rolled oats"))
+    live.apply([Item("bread", "white bread")], -vectors(1), ["soap"])
+    view = live.view
+    assert view.added.own.tolist() == [False, True, True]
+    assert view.stand_in.tolist() == [0, 1, 2, BASE, -1, 5, -1, 7]
+    assert view.released(np.array([0, BASE, BASE + 1, BASE + 2])).tolist() == [0, 3, -1, -1]

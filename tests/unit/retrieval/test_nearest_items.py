@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from common.filters import NoneOf, Range
@@ -73,3 +75,24 @@ def test_nothing_of_the_release_is_left(live_shop: FirstStage):
     live_shop.delete(live_shop.view.base.item_ids)
     answer = similar(live_shop, "bread", "oats")
     assert (answer.item_ids, answer.paths) == (["oats"], {})
+
+
+def test_a_new_price_leaves_the_graphs_alone(live_shop: FirstStage):
+    """An item whose text stays is found as before, with what is new of it, and takes no place among added ones."""
+    before = similar(live_shop, "milk-1")
+    price = {"milk-1": 9.0, "milk-3": 8.0, "bread": 7.0}
+    old = live_shop.read(list(price))
+    live_shop.upsert([dataclasses.replace(item, price=price[item.item_id]) for item in old if item is not None])
+    assert not live_shop.view.added.own.any()
+    after = similar(live_shop, "milk-1")
+    assert (after.item_ids, after.paths) == (before.item_ids, {"similar": "remembered"})
+    np.testing.assert_array_equal(after.source_scores, before.source_scores)
+    assert {item.price for item in after.view.read(after.rows) if item.item_id in price} == {7.0, 8.0, 9.0}
+    for filter_ in (Range("price", 6.5, 8.5), Range("price", 0.9, 1.1)):
+        allowed = {
+            item.item_id for item in after.view.read(after.rows) if filter_.minimum <= item.price <= filter_.maximum
+        }  # type: ignore[operator]
+        assert set(similar(live_shop, "milk-1", filter=filter_).item_ids) == allowed
+    assert "milk-3" not in similar(live_shop, "milk-1", exclude_item_ids=["milk-3"]).item_ids
+    live_shop.delete(["milk-3"])
+    assert similar(live_shop, "milk-1").item_ids == [item_id for item_id in before.item_ids if item_id != "milk-3"]
