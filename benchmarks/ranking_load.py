@@ -83,7 +83,8 @@ class Answers:
         latencies_ms: Of the calls answered.
         pairs: How many pairs the cross-encoder read for them.
         tokens: Those pairs' tokens, padding included.
-        refused_ms: How long it took to be turned away: refused, or answered without a pair read.
+        refused_ms: How long it took to be refused.
+        unread_ms: How long it took to be answered without a pair read.
         late_ms: By how much answers came after their deadlines; below 0 where they were in time.
         expired: Calls that had no answer of any kind by their deadline.
     """
@@ -93,6 +94,7 @@ class Answers:
     pairs: int = 0
     tokens: int = 0
     refused_ms: list[float] = field(default_factory=list)
+    unread_ms: list[float] = field(default_factory=list)
     late_ms: list[float] = field(default_factory=list)
     expired: int = 0
 
@@ -106,12 +108,20 @@ class Answers:
         return float(np.quantile(self.latencies_ms, quantile)) if self.latencies_ms else float("nan")
 
 
-def request(query: str, item_ids: Sequence[str], depth: int | None = None) -> ranking_pb2.RankRequest:
-    """Return a call that wants items ranked for a query, all of them read unless ``depth`` says otherwise."""
+def request(query: str, item_ids: Sequence[str], depth: int | None = None, least: int = 0) -> ranking_pb2.RankRequest:
+    """Return a call that wants items ranked for a query, all of them read unless ``depth`` says otherwise.
+
+    Args:
+        query: The query.
+        item_ids: The items.
+        depth: How many of them the cross-encoder reads at most.
+        least: How many it must read.
+    """
     return ranking_pb2.RankRequest(
         person=ranking_pb2.PersonContext(query=query),
         candidates=[ranking_pb2.RankCandidate(item_id=item_id) for item_id in item_ids],
         cross_encoder_depth=len(item_ids) if depth is None else depth,
+        least_cross_encoder_depth=least,
     )
 
 
@@ -164,7 +174,7 @@ async def _call(stub: Any, message: ranking_pb2.RankRequest, deadline_s: float, 
         return
     took_s = time.perf_counter() - began
     if message.cross_encoder_depth and not answer.timings.pairs:
-        answers.refused_ms.append(took_s * 1e3)
+        answers.unread_ms.append(took_s * 1e3)
         return
     answers.latencies_ms.append(took_s * 1e3)
     answers.late_ms.append((took_s - deadline_s) * 1e3)

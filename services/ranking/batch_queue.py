@@ -11,11 +11,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from common.errors import DeadlineTooShort, Overloaded
+from services.ranking.capacity import BatchLimits, Capacity
 from services.ranking.cost_model import CostModel, Floats
 from services.ranking.jobs import Batch, Job, Part, Priority, runs_of
 from services.ranking.line import Line
@@ -27,21 +27,8 @@ from services.ranking.pairs import Ints, Pairs
 _OVERHEAD_SHARE = 0.03
 # A short queue is shared between the workers as long as a batch still takes so many times its overhead.
 _LEAST_OVERHEADS = 4.0
-
-
-@dataclass(frozen=True)
-class BatchLimits:
-    """The bounds of the queue.
-
-    Attributes:
-        padded_tokens: A batch's rows times its longest row stay within this; one row alone may exceed it.
-        queued_pairs: So many pairs may wait.
-        workers: So many batches run at a time.
-    """
-
-    padded_tokens: int = 512
-    queued_pairs: int = 20_000
-    workers: int = 1
+# How much the last job says of what a pair costs.
+_TYPICAL_WEIGHT = 0.05
 
 
 class BatchQueue:
@@ -57,12 +44,13 @@ class BatchQueue:
         self.cost = cost
         self.limits = limits
         self.pairs = 0
+        self.typical_ms = 0.0  # what a pair costs, by the jobs of late
+        self.capacity = Capacity(cost, limits)
         self._deadlines = Line(lambda job: (job.priority, job.deadline, job.serial))
         self._turns = Line(lambda job: (job.priority, job.turn, job.serial))
         self._in_flight: set[Batch] = set()
         self._last_turn: dict[str, float] = {}
         self._serials = itertools.count()
-        self._longest = 1  # of the pairs seen, in tokens
 
     def __iter__(self) -> Iterator[Job]:
         """The jobs that wait, by priority and deadline."""
@@ -77,13 +65,27 @@ class BatchQueue:
         *,
         now: float,
         settle: Callable[[Exception | None], None],
+        anytime: bool = False,
     ) -> Job:
         """Make a job of pairs, not yet admitted; touches nothing that is shared."""
         order = np.argsort(-pairs.lengths, kind="stable")
         lengths = pairs.lengths[order]
         spent_ms = np.concatenate(([0.0], np.cumsum(self.pair_ms(lengths))))
         scores = PairScores.unread(len(pairs))
-        return Job(pairs, deadline, priority, owner, now, order, lengths, spent_ms, runs_of(lengths), scores, settle)
+        return Job(
+            *(
+                pairs,
+                self.capacity.planned(deadline, now),
+                priority,
+                owner,
+                now,
+                order,
+                lengths,
+                spent_ms,
+                runs_of(lengths),
+            ),
+            *(scores, settle, deadline, anytime),
+        )
 
     def pair_ms(self, lengths: Ints) -> Floats:
         """Return what pairs of so many tokens cost, with their share of a full batch's overhead."""
@@ -91,7 +93,7 @@ class BatchQueue:
         return self.cost.rows_ms(lengths) + self.cost.batch_ms * share
 
     def admit(self, job: Job, now: float) -> None:
-        """Queue a job.
+        """Queue a job; one that takes what is read until its deadline is taken on trust (see `affordable`).
 
         Raises:
             Overloaded: Too many pairs wait already.
@@ -100,17 +102,41 @@ class BatchQueue:
         if self.pairs + len(job.pairs) > self.limits.queued_pairs:
             message = f"{self.pairs} of {self.limits.queued_pairs} pairs wait already; try again later"
             raise Overloaded(message, retry_after_s=max(self.drain_s(), 0.01))
-        if job.waiting_ms > self.spare_ms(job.deadline, job.priority, now):
+        if not job.anytime and job.waiting_ms > self.spare_ms(job.deadline, job.priority, now):
             raise DeadlineTooShort(
                 f"{len(job.pairs)} pairs cannot be read within {max(job.deadline - now, 0.0):.3f} s beside the "
                 f"{self.pairs} that wait; allow more time or rank fewer candidates"
             )
         job.serial = next(self._serials)
         job.turn = self._turn_of(job, now)
-        self._longest = max(self._longest, int(job.lengths[0]))
+        self.capacity.longest = max(self.capacity.longest, int(job.lengths[0]))
+        weight = _TYPICAL_WEIGHT if self.typical_ms else 1.0
+        self.typical_ms += weight * (job.waiting_ms / job.waiting - self.typical_ms)
         self._deadlines.join(job)
         self._turns.join(job)
         self.pairs += job.waiting
+
+    def affordable(self, spent_ms: Floats, deadline: float, priority: Priority, now: float, least_share: float) -> int:
+        """Return how many pairs there is time for.
+
+        Args:
+            spent_ms: What the first, the first two, … pairs cost together, see `pair_ms`.
+            deadline: When they must have been read.
+            priority: Who waits for them.
+            now: The time.
+            least_share: Where other work leaves time for less than this share of what could be read without it, the
+                answer is 0: a few pairs are not worth waiting for.
+        """
+        planned = self.capacity.planned(deadline, now)
+        times_ms = [self.spare_ms(planned, priority, now), self.capacity.less_tail(self.capacity.ms(planned, now))]
+        # Rounding must not make an affordable pair unaffordable.
+        count, alone = np.searchsorted(spent_ms * (1 - 1e-9), times_ms, side="right").tolist()
+        return count if count >= least_share * alone else 0
+
+    def wait_s(self, pairs: float, deadline: float, priority: Priority, now: float) -> float:
+        """Return how long to wait until there is time for so many more pairs of the typical cost; 0 where there is."""
+        spare_ms = self.spare_ms(self.capacity.planned(deadline, now), priority, now)
+        return max(self.capacity.seconds(pairs * self.typical_ms - spare_ms), 0.0)
 
     def spare_ms(self, deadline: float, priority: Priority, now: float) -> float:
         """Return how much work due at ``deadline`` can be taken on without a job of its priority or above being late.
@@ -127,16 +153,19 @@ class BatchQueue:
             if (job.priority, job.deadline) <= (priority, deadline):
                 ahead = demand
             else:
-                spare = min(spare, self._capacity_ms(job.deadline, now) - demand)
-        return self._less_tail(min(spare, self._capacity_ms(deadline, now) - ahead))
+                spare = min(spare, self.capacity.ms(job.deadline, now) - demand)
+        return self.capacity.less_tail(min(spare, self.capacity.ms(deadline, now) - ahead))
 
     def drain_s(self) -> float:
         """Return how long the waiting work takes."""
-        return self._seconds(sum(job.waiting_ms for job in self._deadlines))
+        return self.capacity.seconds(sum(job.waiting_ms for job in self._deadlines))
 
     def expire(self, now: float) -> list[Job]:
-        """Take out and return the jobs that can no longer be done in time, before they cost more."""
-        late = [job for job in self._deadlines if now + self._seconds(job.waiting_ms) > job.deadline]
+        """Take out and return the jobs that can no longer be done in time, before they cost more.
+
+        A job that takes what is read until then goes on until not even one row can be read.
+        """
+        late = [job for job in self._deadlines if now + self._least_s(job) > job.until]
         for job in late:
             self.discard(job)
         return late
@@ -145,6 +174,7 @@ class BatchQueue:
         """Take a job out, if it waits: its caller is gone, or it failed."""
         if not job.waiting:
             return
+        job.unfinished -= job.waiting
         self._deadlines.leave(job)
         self._turns.leave(job)
         self.pairs -= job.waiting
@@ -159,7 +189,8 @@ class BatchQueue:
             return None
         batch = Batch(now)
         share_ms = sum(job.waiting_ms for job in line) / self.limits.workers
-        self._fill(batch, line, lead, max(share_ms, _LEAST_OVERHEADS * self.cost.batch_ms))
+        left_ms = max((lead.until - now) * 1e3 / self.cost.correction, 0.0)
+        self._fill(batch, line, lead, min(max(share_ms, _LEAST_OVERHEADS * self.cost.batch_ms), left_ms))
         self._in_flight.add(batch)
         return batch
 
@@ -232,7 +263,7 @@ class BatchQueue:
             job.runs[bucket] = left
 
     def _turn_of(self, job: Job, now: float) -> float:
-        turn = max(now, self._last_turn.get(job.owner, now)) + self._seconds(job.waiting_ms)
+        turn = max(now, self._last_turn.get(job.owner, now)) + self.capacity.seconds(job.waiting_ms)
         self._last_turn = {owner: last for owner, last in self._last_turn.items() if last > now}
         self._last_turn[job.owner] = turn
         return turn
@@ -244,28 +275,17 @@ class BatchQueue:
         first = self._deadlines.first()
         for job in itertools.takewhile(lambda job: first and job.priority == first.priority, self._deadlines):
             demand += job.waiting_ms
-            spare = min(spare, self._capacity_ms(job.deadline, now) - demand)
-        return self._less_tail(spare) < self.limits.workers * self._largest_batch_ms()
-
-    def _less_tail(self, spare_ms: float) -> float:
-        """Return what of the workers' time is surely usable: at the end one may work while the others idle.
-
-        Any schedule that leaves no worker idle ends within work / workers + (1 - 1 / workers) * the longest batch
-        (Graham, 1969); work smaller than a batch may run on one worker alone.
-        """
-        workers = self.limits.workers
-        return max(spare_ms / workers, spare_ms - (workers - 1) * self._largest_batch_ms())
-
-    def _largest_batch_ms(self) -> float:
-        rows = max(self.limits.padded_tokens / self._longest, 1.0)
-        return self.cost.batch_ms + rows * float(self.cost.rows_ms(self._longest))
-
-    def _capacity_ms(self, deadline: float, now: float) -> float:
-        return (deadline - now) * 1e3 * self.limits.workers / self.cost.correction
+            spare = min(spare, self.capacity.ms(job.deadline, now) - demand)
+        return self.capacity.less_tail(spare) < self.limits.workers * self.capacity.largest_batch_ms()
 
     def _in_flight_ms(self, now: float) -> float:
         elapsed_ms = 1e3 / self.cost.correction
         return sum(max(batch.cost_ms - (now - batch.started) * elapsed_ms, 0.0) for batch in self._in_flight)
 
-    def _seconds(self, work_ms: float) -> float:
-        return work_ms * self.cost.correction / self.limits.workers / 1e3
+    def _least_s(self, job: Job) -> float:
+        """Return how long the least takes that makes a job worth going on with."""
+        if not job.anytime:
+            return self.capacity.seconds(job.waiting_ms)
+        row = job.runs[min(job.runs)][1] - 1
+        row_ms = self.cost.batch_ms + float(job.spent_ms[row + 1] - job.spent_ms[row])
+        return row_ms * self.cost.correction / 1e3

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import structlog
 
 from common.errors import DeadlineTooShort, NotReady
-from services.ranking.batch_queue import BatchLimits, BatchQueue
+from services.ranking.batch_queue import BatchQueue
+from services.ranking.capacity import BatchLimits
 from services.ranking.cost_model import CostModel
 from services.ranking.jobs import Batch, Job, Part, Priority
 from services.ranking.pair_scores import PairScores
@@ -23,6 +27,9 @@ from services.ranking.pairs import Ints, ModelInputs, Pairs
 Logits = npt.NDArray[np.float32]
 # (input_ids, attention_mask, token_type_ids), each int64[rows, tokens] -> float32[rows]; raises where it can't.
 Model = Callable[[Ints, Ints, Ints], Logits]
+
+# By how much the priority of threads that compute is below that of the others.
+_NICE: Final = 5
 
 _log = structlog.get_logger()
 
@@ -89,7 +96,13 @@ class Batcher:
         return self._queue.pairs
 
     async def score(
-        self, pairs: Pairs, deadline: float, priority: Priority = Priority.INTERACTIVE, owner: str = ""
+        self,
+        pairs: Pairs,
+        deadline: float,
+        priority: Priority = Priority.INTERACTIVE,
+        owner: str = "",
+        *,
+        anytime: bool = False,
     ) -> PairScores:
         """Read pairs.
 
@@ -98,6 +111,8 @@ class Batcher:
             deadline: When the scores must be there, in seconds of the clock.
             priority: Who waits.
             owner: The caller, among whom turns are taken.
+            anytime: For as many pairs as were `affordable` just now: they are admitted, and what is read by the
+                deadline is answered, NaN for the others. Else it is all or nothing.
 
         Raises:
             DeadlineTooShort: It cannot be done in time; told at once, or when the work expires in the queue.
@@ -108,24 +123,35 @@ class Batcher:
         if not len(pairs):
             return PairScores.unread(0)
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        settle = _settler(answer)
-        job = self._queue.job(pairs, deadline, priority, owner, now=self._clock(), settle=settle)
+        settle, now = _settler(answer), self._clock()
+        job = self._queue.job(pairs, deadline, priority, owner, now=now, settle=settle, anytime=anytime)
         with self._changed:
             self._admit(job)
         try:
-            await answer
-        except asyncio.CancelledError:
+            # A batch that takes far longer than planned keeps nobody past the deadline.
+            await asyncio.wait([answer], timeout=max(deadline - now, 0.0))
+        finally:  # also where the caller is cancelled
             with self._changed:
                 self._queue.discard(job)
-            raise
-        return job.scores
+                scores = job.scores.snapshot()
+        if answer.done():
+            answer.result()
+        elif answer.cancel() and not anytime:
+            raise _too_late()
+        return scores
 
-    def affordable(self, lengths: Ints, deadline: float, priority: Priority = Priority.INTERACTIVE) -> int:
-        """Return how many of these pairs, from the first on, there is time for if asked for now."""
+    def affordable(
+        self, lengths: Ints, deadline: float, priority: Priority = Priority.INTERACTIVE, least_share: float = 0.0
+    ) -> int:
+        """Return how many of these pairs, from the first on, there is time for; see `BatchQueue.affordable`."""
+        spent_ms = np.cumsum(self._queue.pair_ms(lengths))
         with self._changed:
-            spare_ms = self._queue.spare_ms(deadline, priority, self._clock())
-        # Rounding must not turn an affordable job away at the door.
-        return int(np.searchsorted(np.cumsum(self._queue.pair_ms(lengths)) * (1 + 1e-9), spare_ms, side="right"))
+            return self._queue.affordable(spent_ms, deadline, priority, self._clock(), least_share)
+
+    def wait_s(self, pairs: float, deadline: float, priority: Priority) -> float:
+        """Return how long to wait until there is time for so many pairs; see `BatchQueue.wait_s`."""
+        with self._changed:
+            return self._queue.wait_s(pairs, deadline, priority, self._clock())
 
     def close(self) -> None:
         """Fail what waits with NotReady, finish the batches that run, and end the threads."""
@@ -144,6 +170,7 @@ class Batcher:
         self._changed.notify_all()
 
     def _work(self) -> None:
+        _give_way()
         while (batch := self._next_batch()) is not None:
             try:
                 self._run(batch)
@@ -156,7 +183,7 @@ class Batcher:
         with self._changed:
             while not self._closed:
                 for job in self._queue.expire(self._clock()):
-                    job.settle(DeadlineTooShort("the pairs could not be read in time; allow more time"))
+                    self._give_up(job)
                 if (batch := self._queue.take(self._clock())) is not None:
                     return batch
                 self._changed.wait()
@@ -192,9 +219,20 @@ class Batcher:
         scores.infer_ms += (finished - batch.started) * 1e3
         scores.padded_tokens += len(part.rows) * batch.tokens
         job.unfinished -= len(part.rows)
+        scores.delivered += len(part.rows)
+        scores.read_at = finished
         if job.unfinished == 0:
-            everything_failed = scores.failed == len(job.pairs)
+            self._queue.capacity.overrun.observe(finished - job.deadline)
+            everything_failed = scores.failed == len(job.pairs) and scores.delivered == len(job.pairs)
             job.settle(RuntimeError("the cross-encoder failed on every pair") if everything_failed else None)
+
+    def _give_up(self, job: Job) -> None:
+        """Leave what is left of a job, taken out of the queue, unread; its rows under way are waited for."""
+        self._queue.capacity.overrun.observe(self._clock() - job.deadline)
+        if not job.anytime:
+            job.settle(_too_late())
+        elif job.unfinished == 0:
+            job.settle(None)
 
     def _abandon(self, batch: Batch, error: Exception) -> None:
         """Fail the callers of a batch, so that the thread lives on for the others."""
@@ -228,6 +266,17 @@ def _report(batch: Batch, logits: Logits, finished: float) -> BatchReport:
     tokens = sum(int(part.job.pairs.lengths[part.rows].sum()) for part in batch.parts)
     failed = int((~np.isfinite(logits)).sum())
     return BatchReport(batch.rows, tokens, batch.padded_tokens, failed, (finished - batch.started) * 1e3)
+
+
+def _too_late() -> DeadlineTooShort:
+    return DeadlineTooShort("the pairs could not be read in time; allow more time")
+
+
+def _give_way() -> None:
+    """Let the threads that take and give answers pass this one, which computes for as long as there is work."""
+    if sys.platform == "linux":  # where priorities are those of threads
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICE)
 
 
 def _settler(answer: asyncio.Future[None]) -> Callable[[Exception | None], None]:

@@ -15,7 +15,7 @@ from common.errors import BadRelease
 from common.layout import CROSS_ENCODER
 from common.onnx_session import OnnxModel, SessionOptions
 from common.release import Release
-from services.ranking.batch_queue import BatchLimits
+from services.ranking.capacity import BatchLimits
 from services.ranking.cost_model import CostModel, Measurement
 from services.ranking.pairs import Ints
 

@@ -35,6 +35,8 @@ class Job:
         runs: For each length bucket the part of ``order`` that still waits, as start and stop.
         scores: The answer as it grows.
         settle: Called once, under the batcher's lock, with the error or None when every row is done.
+        until: When the answer is worth nothing; ``deadline``, by which the work is planned to be done, comes before.
+        anytime: Whether the caller takes what is read until then, rather than all or nothing.
         turn: When the job's turn comes among the callers, set when it is admitted.
     """
 
@@ -49,6 +51,8 @@ class Job:
     runs: dict[int, tuple[int, int]]
     scores: PairScores
     settle: Callable[[Exception | None], None]
+    until: float
+    anytime: bool = False
     turn: float = 0.0
     serial: int = 0
     waiting: int = field(init=False)

@@ -92,6 +92,16 @@ def read_priority(message: ranking_pb2.RankRequest) -> Priority:
     return _PRIORITIES[message.priority]
 
 
+def read_least(message: ranking_pb2.RankRequest, depth: int) -> int:
+    """Return how many candidates the cross-encoder must read of the ``depth`` it may; raises InvalidRequest."""
+    least, most = message.least_cross_encoder_depth, min(depth, len(message.candidates))
+    if least > most:
+        raise InvalidRequest(
+            f"least_cross_encoder_depth: at most {most:,}, which is what the cross-encoder may read here, is {least:,}"
+        )
+    return least
+
+
 def write_ranking(
     ranking: Ranking, request: ranking_pb2.RankRequest, release_id: str, ignored: int
 ) -> ranking_pb2.RankResponse:

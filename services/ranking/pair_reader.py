@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from common.errors import DeadlineTooShort
+from common.errors import Overloaded
 from services.ranking.batcher import Batcher
 from services.ranking.jobs import Priority
 from services.ranking.pair_scores import PairScores
 from services.ranking.pairs import Ints, PairTemplate, TokenRows, Tokens
 from services.ranking.score_cache import ItemKey, ScoreCache
+
+# Half of the most promising pairs are worth waiting for, by default.
+LEAST_SHARE: Final = 0.5
+_FRESH_WEIGHT: Final = 0.05
+_LEAST_WAIT_S: Final = 0.01
+_FULL: Final = "there is no time for the {least} pairs that the call insists on; try again later, or insist on fewer"
 
 
 @dataclass(frozen=True)
@@ -26,11 +34,13 @@ class Terms:
         deadline: When the scores must be there, in seconds of the monotonic clock.
         priority: Who waits.
         owner: The caller, among whom turns are taken.
+        least: The fewest pairs whose reading makes an answer worth having.
     """
 
     deadline: float
     priority: Priority = Priority.INTERACTIVE
     owner: str = ""
+    least: int = 0
 
     def at_least_as_soon_as(self, other: Terms) -> bool:
         """Tell whether work on these terms is done by the time that work on the others must be."""
@@ -69,12 +79,18 @@ class PairReader:
         batcher: Reads what has to be read.
         template: Joins context and item.
         cache: Remembers; with 0 entries pairs under way aren't shared either.
+        least_share: Where other calls leave time for less than this share of what could be read without them, nothing
+            is read: the caller is better off with an answer at once, and the next one with the time.
     """
 
-    def __init__(self, batcher: Batcher, template: PairTemplate, cache: ScoreCache) -> None:
+    def __init__(
+        self, batcher: Batcher, template: PairTemplate, cache: ScoreCache, least_share: float = LEAST_SHARE
+    ) -> None:
         self._batcher = batcher
         self._template = template
         self._cache = cache
+        self._least_share = least_share
+        self._fresh_share = 1.0  # of the pairs asked for of late, those that had to be read
         self._flights: dict[tuple[bytes, ItemKey], _Flight] = {}
 
     async def read(self, context: Tokens, items: TokenRows, keys: Sequence[ItemKey], terms: Terms) -> Reading:
@@ -87,7 +103,7 @@ class PairReader:
             terms: By when and for whom.
 
         Raises:
-            Overloaded: The queue is full.
+            Overloaded: The queue is full, or leaves too little time for ``terms.least`` pairs.
             RuntimeError: The model failed on every pair.
         """
         place_of = {key: place for place, key in reversed(list(enumerate(keys)))}
@@ -98,35 +114,56 @@ class PairReader:
         logits = np.array([logit_of[key] for key in keys], dtype=np.float32)
         return replace(reading, scores=replace(reading.scores, logits=logits))
 
+    def check_room(self, terms: Terms) -> None:
+        """Raise Overloaded where there is no time for ``terms.least`` pairs such as were asked for of late.
+
+        Costs next to nothing: for the door, before a call's candidates are looked at.
+        """
+        if terms.least:
+            wait_s = self._batcher.wait_s(terms.least * self._fresh_share, terms.deadline, terms.priority)
+            if wait_s > 0:
+                raise Overloaded(_FULL.format(least=terms.least), retry_after_s=wait_s)
+
     async def _read_distinct(self, ask: _Ask) -> Reading:
         logits = self._cache.find(ask.name, ask.keys)
         flights = {int(place): self._flight(ask, int(place)) for place in np.flatnonzero(np.isnan(logits))}
         shared = np.array([place for place, flight in flights.items() if flight], dtype=np.int64)
         own = np.array([place for place, flight in flights.items() if not flight], dtype=np.int64)
-        scores = await self._read_own(ask.part(own))
+        self._fresh_share += _FRESH_WEIGHT * (len(own) / len(ask.keys) - self._fresh_share)
+        insisted = min(ask.terms.least, len(ask.keys)) - (len(ask.keys) - len(own))
+        scores = await self._read_own(ask.part(own), insisted)
         await _landed(flight for flight in flights.values() if flight)
         logits[own] = scores.logits
         logits[shared] = self._cache.find(ask.name, ask.part(shared).keys)
         # The other caller was cancelled, or failed: that is not ours to suffer from.
         again = shared[np.isnan(logits[shared])]
-        more = await self._read_own(ask.part(again))
+        more = await self._read_own(ask.part(again), 0)
         logits[again] = more.logits
         read = len(own) + len(again) - scores.failed - more.failed
         total = _total(logits, scores, more)
         return Reading(total, read, len(logits) - total.failed - read, total.failed)
 
-    async def _read_own(self, ask: _Ask) -> PairScores:
+    async def _read_own(self, ask: _Ask, least: int) -> PairScores:
         """Read as many pairs as there is time for, from the first on; the logits of the others are NaN."""
         answer = PairScores.unread(len(ask.keys))
-        lengths = ask.items.lengths + len(ask.context) + 3
-        ask = ask.part(np.arange(self._batcher.affordable(lengths, ask.terms.deadline, ask.terms.priority)))
-        with self._under_way(ask), contextlib.suppress(DeadlineTooShort):  # expired in the queue: there was no time
+        ask = ask.part(np.arange(self._affordable(ask, least)))
+        with self._under_way(ask):
             pairs = self._template.join(TokenRows.of([ask.context]), np.zeros(len(ask.keys), np.int64), ask.items)
-            scores = await self._batcher.score(pairs, ask.terms.deadline, ask.terms.priority, ask.terms.owner)
+            terms = ask.terms
+            scores = await self._batcher.score(pairs, terms.deadline, terms.priority, terms.owner, anytime=True)
             self._cache.keep(ask.name, ask.keys, scores.logits)
             answer.logits[: len(ask.keys)] = scores.logits
-            answer = replace(scores, logits=answer.logits)
-        return answer
+        return replace(scores, logits=answer.logits)
+
+    def _affordable(self, ask: _Ask, least: int) -> int:
+        """Return how many pairs to read; raises Overloaded where there is no time for ``least``."""
+        lengths, terms = ask.items.lengths + len(ask.context) + 3, ask.terms
+        share = 0.0 if least > 0 else self._least_share
+        count = self._batcher.affordable(lengths, terms.deadline, terms.priority, share)
+        if count < least:
+            wait_s = self._batcher.wait_s(least, terms.deadline, terms.priority)
+            raise Overloaded(_FULL.format(least=least), retry_after_s=max(wait_s, _LEAST_WAIT_S))
+        return count
 
     def _flight(self, ask: _Ask, place: int) -> _Flight | None:
         """Return the flight that brings a pair soon enough, if there is one."""
@@ -171,6 +208,8 @@ def _total(logits: npt.NDArray[np.float32], one: PairScores, other: PairScores) 
         max(one.queue_wait_ms, other.queue_wait_ms),
         one.infer_ms + other.infer_ms,
         one.padded_tokens + other.padded_tokens,
+        one.delivered + other.delivered,
+        one.read_at if math.isnan(other.read_at) else other.read_at,
     )
 
 

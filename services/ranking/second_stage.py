@@ -6,37 +6,41 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from common.catalogue import Catalogue
-from common.errors import BadRelease, DeadlineTooShort
+from common.errors import BadRelease
 from common.layout import CATALOGUE
 from common.onnx_session import SessionOptions
 from common.release import Release
-from services.ranking.batch_queue import BatchLimits
 from services.ranking.batcher import Batcher, BatchReport
+from services.ranking.capacity import BatchLimits
 from services.ranking.cross_encoder import CrossEncoder
+from services.ranking.door import Door
 from services.ranking.explain import Explanation, explain
 from services.ranking.features import Features
 from services.ranking.fusion import Fusion
 from services.ranking.item_facts import ItemFacts
 from services.ranking.pace import Pace
-from services.ranking.pair_reader import PairReader, Reading, Terms
+from services.ranking.pair_reader import LEAST_SHARE, PairReader, Reading, Terms
 from services.ranking.pair_scores import PairScores
 from services.ranking.pair_texts import PairTexts
 from services.ranking.pairs import TokenRows, Tokens
 from services.ranking.release_settings import FusionSettings
 from services.ranking.request_rows import CandidateRows, Floats, PersonRows, Rows
+from services.ranking.reserve import Reserve
 from services.ranking.score_cache import ItemKey, ScoreCache
 from services.ranking.situation import HalfLives
 
 T = TypeVar("T")
 
 _WARM_UP_CANDIDATES: Final = 100
+# Kept back for fusing and answering until it is known what these take.
+_AFTER_READING_S: Final = 0.005
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,15 @@ class Options:
         limits: The bounds of batches and queue.
         cached_scores: How many logits to keep; 0 for none.
         threads: Threads for features, tokenising and fusion.
+        least_share: Where other calls leave time to read less than this share of what could be read without them,
+            nothing is read.
     """
 
     session: SessionOptions = field(default_factory=SessionOptions)
     limits: BatchLimits = field(default_factory=BatchLimits)
     cached_scores: int = 100_000
     threads: int = 1
+    least_share: float = LEAST_SHARE
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,7 @@ class Ranking:
         tokenise_ms: Tokenising.
         fuse_ms: Features, fusion and calibration.
         total_ms: All of it, waiting included.
+        read_at: When the last pair had been read, in seconds of the monotonic clock.
     """
 
     probability: npt.NDArray[np.float32]
@@ -75,6 +83,7 @@ class Ranking:
     tokenise_ms: float
     fuse_ms: float
     total_ms: float
+    read_at: float
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,7 @@ class SecondStage:
         release: The release.
         catalogue: Its items.
         providers: The execution providers in use, by the models' names in the manifest.
+        after_reading: What is kept back of a call's time for what comes after reading; to be told of every answer.
     """
 
     def __init__(self, release: Release, options: Options, observe: Callable[[BatchReport], None]) -> None:
@@ -132,7 +142,10 @@ class SecondStage:
         self._warm_up()
         self._threads = ThreadPoolExecutor(options.threads, thread_name_prefix="second-stage")
         self._batcher = Batcher(cross_encoder, cost, options.limits, observe)
-        self._reader = PairReader(self._batcher, self._texts.template, ScoreCache(options.cached_scores))
+        cache = ScoreCache(options.cached_scores)
+        self._reader = PairReader(self._batcher, self._texts.template, cache, options.least_share)
+        self._door = Door(options.threads, self._preparing, self._reader)
+        self.after_reading = Reserve(_AFTER_READING_S)
 
     @classmethod
     def load(
@@ -169,6 +182,10 @@ class SecondStage:
         """How many pairs wait for the cross-encoder."""
         return self._batcher.queued_pairs
 
+    def check_room(self, candidates: int, terms: Terms) -> None:
+        """Refuse what there is no time for, before it is looked at; raises as `Door.check`."""
+        self._door.check(candidates, terms)
+
     async def rank(
         self, person: PersonRows, candidates: CandidateRows, texts: Mapping[int, str], depth: int, terms: Terms
     ) -> Ranking:
@@ -186,12 +203,14 @@ class SecondStage:
 
         Raises:
             DeadlineTooShort: There isn't even time for the features.
-            Overloaded: The cross-encoder's queue is full.
+            Overloaded: The cross-encoder's queue is full, or too many calls wait for their features.
         """
         began = time.monotonic()
-        self._check_time(len(candidates), terms.deadline - began)
-        prepared = await self._in_thread(lambda: self._prepare(person, candidates, texts, depth))
+        self._door.check(len(candidates), terms)
+        with self._door.passing():
+            prepared = await self._in_thread(lambda: self._prepare(person, candidates, texts, depth))
         reading = await self._read(prepared, terms)
+        read_at = time.monotonic() if np.isnan(reading.scores.read_at) else reading.scores.read_at
         logit, probability, fuse_ms = await self._in_thread(lambda: self._finish(prepared, reading.scores.logits))
         return Ranking(
             probability,
@@ -200,6 +219,7 @@ class SecondStage:
             tokenise_ms=prepared.tokenise_ms,
             fuse_ms=prepared.fuse_ms + fuse_ms,
             total_ms=(time.monotonic() - began) * 1e3,
+            read_at=read_at,
         )
 
     async def explain(self, person: PersonRows, candidate: CandidateRows, text: str, terms: Terms) -> Explained:
@@ -231,8 +251,8 @@ class SecondStage:
     async def _read(self, prepared: _Prepared, terms: Terms) -> Reading:
         if not len(prepared.chosen):
             return Reading(PairScores.unread(0))
-        reserve_s = self._finishing.expected_s(len(prepared.chosen))
-        terms = Terms(terms.deadline - reserve_s, terms.priority, terms.owner)
+        reserve_s = max(self._finishing.expected_s(len(prepared.chosen)), self.after_reading.seconds)
+        terms = replace(terms, deadline=terms.deadline - reserve_s)
         return await self._reader.read(prepared.context, prepared.items, prepared.keys, terms)
 
     def _prepare(
@@ -264,13 +284,6 @@ class SecondStage:
         took_s = time.perf_counter() - began
         self._finishing.observe(len(prepared.chosen), took_s)
         return logit, probability, took_s * 1e3
-
-    def _check_time(self, candidates: int, left_s: float) -> None:
-        if left_s < self._preparing.expected_s(candidates):
-            raise DeadlineTooShort(
-                f"{candidates} candidates cannot be ranked within {max(left_s, 0.0):.3f} s, even without the "
-                "cross-encoder; allow more time or rank fewer"
-            )
 
     def _warm_up(self) -> None:
         """Rank once, so that the first caller finds everything loaded and the paces known."""

@@ -26,6 +26,7 @@ from services.ranking.messages import (
     MAX_HISTORY,
     read_candidate,
     read_candidates,
+    read_least,
     read_person,
     read_priority,
     write_explanation,
@@ -37,7 +38,7 @@ from services.ranking.second_stage import SecondStage
 from services.ranking.settings import Settings
 
 NAME: Final = ranking_pb2.DESCRIPTOR.services_by_name["RankingService"].full_name
-# Kept back of a call's time for writing the answer.
+# Kept back of a call's time for the wire and the caller.
 _ANSWER_S: Final = 0.002
 
 _log = structlog.get_logger()
@@ -57,14 +58,16 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
         """Give each candidate its probability."""
         async with asyncio.timeout(self._remaining_s(context)):
             with self._stage(request.release_id) as stage:
-                terms = self._terms(context, read_priority(request))
+                depth = self._depth(request, stage)
+                terms = self._terms(context, read_priority(request), read_least(request, depth))
+                stage.check_room(len(request.candidates), terms)
                 person = read_person(request.person, stage.catalogue)
                 candidates = read_candidates(request.candidates, stage.catalogue, stage.sources)
-                ranking = await stage.rank(
-                    person.rows, candidates.rows, candidates.texts, self._depth(request, stage), terms
-                )
+                ranking = await stage.rank(person.rows, candidates.rows, candidates.texts, depth, terms)
                 self._metrics.observe(ranking, person.ignored)
-                return write_ranking(ranking, request, stage.release.id, person.ignored)
+                answer = write_ranking(ranking, request, stage.release.id, person.ignored)
+                stage.after_reading.observe(time.monotonic() - ranking.read_at)
+                return answer
 
     async def Explain(  # noqa: N802
         self, request: ranking_pb2.ExplainRequest, context: Any
@@ -87,8 +90,9 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
     def _remaining_s(self, context: Any) -> float:
         return remaining_s(context, self._settings.request_timeout_s)
 
-    def _terms(self, context: Any, priority: Priority) -> Terms:
-        return Terms(time.monotonic() + self._remaining_s(context) - _ANSWER_S, priority, context.peer())
+    def _terms(self, context: Any, priority: Priority, least: int = 0) -> Terms:
+        deadline = time.monotonic() + self._remaining_s(context) - _ANSWER_S
+        return Terms(deadline, priority, context.peer(), least)
 
     def _depth(self, request: ranking_pb2.RankRequest, stage: SecondStage) -> int:
         if request.HasField("cross_encoder_depth"):

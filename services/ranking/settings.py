@@ -7,8 +7,9 @@ from pydantic_settings import SettingsConfigDict
 
 from common.config import ServerSettings
 from common.onnx_session import MissingProvider, Provider, SessionOptions, usable_cores
-from services.ranking.batch_queue import BatchLimits
+from services.ranking.capacity import BatchLimits
 from services.ranking.messages import MAX_CANDIDATES
+from services.ranking.pair_reader import LEAST_SHARE
 from services.ranking.second_stage import Options
 
 
@@ -47,6 +48,13 @@ class Settings(ServerSettings):
     feature_threads: int = Field(
         0, ge=0, le=1_024, description="Threads for features and tokenising; 0 for as many as there are cores."
     )
+    least_share: float = Field(
+        LEAST_SHARE,
+        ge=0,
+        le=1,
+        description="Where other calls leave time for less than this share of what the cross-encoder could read "
+        "without them, it reads nothing and the call is answered at once.",
+    )
     provider: Provider = Field("cpu", description="ONNX Runtime's execution provider of the cross-encoder.")
     missing_provider: MissingProvider = Field(
         "refuse", description="Where the provider can't be had: refuse to serve, or degrade to the CPU."
@@ -61,4 +69,5 @@ class Settings(ServerSettings):
         """Return how second stages run."""
         memory = self.gpu_memory_mb << 20
         session = SessionOptions(self.provider, self.missing_provider, self.worker_threads, memory)
-        return Options(session, self.limits(), self.cached_scores, self.feature_threads or usable_cores())
+        threads = self.feature_threads or usable_cores()
+        return Options(session, self.limits(), self.cached_scores, threads, self.least_share)

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import ShortlistError
-from services.ranking.batch_queue import BatchLimits, BatchQueue
+from services.ranking.batch_queue import BatchQueue
 from services.ranking.batcher import Batcher
+from services.ranking.capacity import BatchLimits
 from services.ranking.cost_model import CostModel
 from services.ranking.jobs import Priority
 from services.ranking.pairs import Pairs, PairTemplate, TokenRows

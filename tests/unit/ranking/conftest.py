@@ -22,8 +22,8 @@ from common.item_graph import ItemGraph
 from common.release import DataCard, Manifest, ModelCard, Release, describe_files, publish, release_id
 from pipeline.catalogue import build_catalogue, plain_tokenizer
 from pipeline.export import export_cross_encoder
-from services.ranking.batch_queue import BatchLimits
 from services.ranking.batcher import Batcher, BatchReport
+from services.ranking.capacity import BatchLimits
 from services.ranking.cost_model import CostModel
 from services.ranking.pairs import Pairs, PairTemplate, TokenRows
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from common.errors import DeadlineTooShort
-from services.ranking.batch_queue import BatchLimits, BatchQueue
+from services.ranking.batch_queue import BatchQueue
+from services.ranking.capacity import BatchLimits
 from services.ranking.cost_model import CostModel
 from services.ranking.jobs import Job, Priority
 from services.ranking.pairs import Pairs
@@ -176,3 +178,51 @@ def test_the_queue_forgets_owners(put: Any):
         put(queue, [10], owner=f"{number}", now=float(number))
         list(_drain(queue, float(number)))
     assert len(queue._last_turn) == 1
+
+
+def test_work_that_ended_late_is_planned_to_end_sooner(put: Any):
+    """As late as work was of late, so much sooner is the next planned to end; a quarter of its time at the most."""
+    queue = _queue()
+    queue.capacity.overrun.observe(0.02)
+    assert put(queue, [10], deadline=1.0).deadline == pytest.approx(0.98)
+    assert put(queue, [10], deadline=0.04).deadline == pytest.approx(0.03)
+
+
+def _affordable(queue: Any, deadline: float, share: float, pairs: int = 20) -> Any:
+    return queue.affordable(np.arange(1, pairs + 1) * 10.0, deadline, Priority.INTERACTIVE, 0.0, share)
+
+
+def test_few_pairs_are_not_worth_waiting_for_behind_others(put: Any):
+    """With 60 of 100 ms taken by others, 4 of 10 pairs are affordable, which is nothing to who wants half of them."""
+    queue = _queue()
+    put(queue, [60], deadline=0.1)
+    assert _affordable(queue, 0.1, share=0.4) == 4
+    assert _affordable(queue, 0.1, share=0.5) == 0
+
+
+def test_few_pairs_are_read_where_nobody_else_is_to_blame():
+    """A short deadline on an idle server reads what it can, whatever the share."""
+    assert _affordable(_queue(), 0.03, share=1.0) == 3
+
+
+def test_who_has_to_wait_is_told_how_long(put: Any):
+    """Pairs of the typical cost fit when enough of the work before them is done."""
+    queue = _queue()
+    put(queue, [10] * 10, deadline=0.1)
+    assert queue.wait_s(3, 0.12, Priority.INTERACTIVE, 0.0) == pytest.approx(0.01, abs=1e-6)
+    assert queue.wait_s(2, 0.12, Priority.INTERACTIVE, 0.0) == 0.0
+
+
+def test_a_job_that_takes_what_is_read_goes_on_to_the_last_row(pairs_of: Callable[..., Pairs]):
+    """It leaves the queue when there is no time for its shortest row, and its batches end by its deadline."""
+    queue = _queue()
+    pairs = pairs_of([10] * 8)
+    job = queue.job(pairs, 0.045, Priority.INTERACTIVE, "", now=0.0, settle=lambda _error: None, anytime=True)
+    queue.admit(job, 0.0)
+    assert queue.expire(0.0) == []
+    batch = queue.take(0.0)
+    assert batch.rows == 4
+    queue.finished(batch, 0.04)
+    assert queue.expire(0.03) == []
+    assert queue.expire(0.04) == [job]
+    assert (job.waiting, job.unfinished, queue.pairs) == (0, 4, 0)

@@ -281,3 +281,46 @@ async def test_batches_are_reported(
     batcher = batcher_of()
     await batcher.score(pairs_of([6, 8]), FAR)
     assert [(one.rows, one.tokens, one.padded_tokens, one.failed) for one in reports] == [(1, 8, 8, 0), (1, 6, 6, 0)]
+
+
+async def test_what_was_read_by_the_deadline_is_answered(
+    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., Pairs]
+):
+    """Who takes what is read gets it at the deadline, though a batch hangs; what comes later is not in it."""
+    batcher = batcher_of(padded_tokens=8)
+    model.gate.clear()
+    call = asyncio.create_task(batcher.score(pairs_of([8, 9]), clock.now + 0.05, anytime=True))
+    scores = await call
+    assert np.isnan(scores.logits).all()
+    assert batcher.queued_pairs == 0
+    model.gate.set()
+    assert (await batcher.score(pairs_of([8]), FAR)).failed == 0
+    assert np.isnan(scores.logits).all()
+
+
+async def test_a_hanging_batch_keeps_nobody_past_the_deadline(
+    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., Pairs]
+):
+    """Who wants all or nothing is told that it is nothing."""
+    batcher = batcher_of()
+    model.gate.clear()
+    with pytest.raises(DeadlineTooShort, match="in time"):
+        await batcher.score(pairs_of([8]), clock.now + 0.05)
+
+
+async def test_half_a_job_is_answered_where_the_rest_expires(
+    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., Pairs]
+):
+    """Rows that ran count, those for which no time is left are NaN, and the next calls are planned more carefully."""
+    batcher = batcher_of(padded_tokens=40)
+    pairs = pairs_of([20, 20, 10, 10])
+    model.gate.clear()
+    call = asyncio.create_task(batcher.score(pairs, clock.now + 60.0, anytime=True))
+    await _begun(model)
+    clock.now += 60.0
+    model.gate.set()
+    scores = await call
+    np.testing.assert_array_equal(scores.logits, [*_sums(pairs)[:2], np.nan, np.nan])
+    assert scores.delivered == 2
+    assert batcher._queue.capacity.overrun.seconds >= 0
+    assert len(model.batches) == 1

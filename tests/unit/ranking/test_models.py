@@ -9,7 +9,7 @@ from common.errors import BadRelease
 from common.layout import FUSION
 from common.onnx_session import OnnxModel, SessionOptions
 from common.release import Release
-from services.ranking.batch_queue import BatchLimits
+from services.ranking.capacity import BatchLimits
 from services.ranking.cross_encoder import CrossEncoder
 from services.ranking.fusion import Fusion
 

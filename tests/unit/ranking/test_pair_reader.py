@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from common.errors import Overloaded
 from services.ranking.batcher import Batcher
 from services.ranking.jobs import Priority
 from services.ranking.pair_reader import PairReader, Terms
@@ -120,3 +121,66 @@ async def test_a_poisonous_pair_is_told_to_be_unread(reader_of: Any, model: Any)
     assert (reading.read, reading.unread) == (2, 1)
     model.poison = -1
     assert (await _read(reader, [1, 2, 3])).scores.logits.tolist() == _sums([1, 2, 3])
+
+
+def _insisting(clock: Any, seconds: float, least: int) -> Terms:
+    return Terms(clock.now + seconds, least=least)
+
+
+async def _kept_busy(reader: PairReader, model: Any, clock: Any, pairs: int) -> Any:
+    """Have pairs of 8 ms each read for another caller."""
+    model.gate.clear()
+    keys = list(range(100, 100 + pairs))
+    task = asyncio.create_task(_read(reader, keys, Terms(clock.now + 0.1)))
+    await _begun(model)
+    return task
+
+
+async def test_who_insists_is_refused_where_others_leave_no_time(reader_of: Any, model: Any, clock: Any):
+    """Of 100 ms others take 80: two pairs are let in, three are told to come back, and nothing is read for them."""
+    reader = reader_of()
+    busy = await _kept_busy(reader, model, clock, 10)
+    with pytest.raises(Overloaded, match="no time for the 3 pairs") as refused:
+        await _read(reader, [1, 2, 3, 4], _insisting(clock, 0.1, 3))
+    assert refused.value.retry_after_s > 0
+    call = asyncio.create_task(_read(reader, [1, 2, 3, 4], _insisting(clock, 0.1, 2)))
+    await asyncio.sleep(0)
+    model.gate.set()
+    assert (await call).read == 2
+    await busy
+
+
+async def test_what_is_known_already_counts_as_read(reader_of: Any, model: Any, clock: Any):
+    """Who insists on three pairs of which two are in the cache needs time for one."""
+    reader = reader_of()
+    await _read(reader, [1, 2])
+    busy = await _kept_busy(reader, model, clock, 11)
+    call = asyncio.create_task(_read(reader, [1, 2, 3], _insisting(clock, 0.1, 3)))
+    await asyncio.sleep(0)
+    model.gate.set()
+    assert (await call).read == 1
+    await busy
+
+
+async def test_who_takes_what_is_left_gets_nothing_rather_than_little(reader_of: Any, model: Any, clock: Any):
+    """Two of twelve pairs are not worth waiting for behind others; the answer comes at once."""
+    reader = reader_of()
+    busy = await _kept_busy(reader, model, clock, 10)
+    reading = await _read(reader, list(range(12)), Terms(clock.now + 0.1))
+    assert (reading.read, reading.unread) == (0, 12)
+    model.gate.set()
+    await busy
+
+
+async def test_the_door_knows_what_pairs_cost_of_late(reader_of: Any, model: Any, clock: Any):
+    """Before a call is looked at, it is refused where pairs like those before it would not fit."""
+    reader = reader_of()
+    reader.check_room(_insisting(clock, 0.001, 5))  # nothing is known yet
+    await _read(reader, [1])
+    busy = await _kept_busy(reader, model, clock, 10)
+    reader.check_room(_insisting(clock, 0.1, 0))
+    reader.check_room(_insisting(clock, 0.1, 1))
+    with pytest.raises(Overloaded):
+        reader.check_room(_insisting(clock, 0.1, 5))
+    model.gate.set()
+    await busy

@@ -17,7 +17,7 @@ import pytest
 from common import layout
 from common.errors import BadRelease, DeadlineTooShort
 from common.release import Release
-from services.ranking.batch_queue import BatchLimits
+from services.ranking.capacity import BatchLimits
 from services.ranking.jobs import Priority
 from services.ranking.pair_reader import Terms
 from services.ranking.request_rows import CandidateRows, PersonRows

@@ -1,0 +1,59 @@
+"""The door: calls that could not be answered in time are turned away before they are looked at."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from common.errors import DeadlineTooShort, Overloaded
+from services.ranking.pace import Pace
+from services.ranking.pair_reader import PairReader, Terms
+
+# Calls that want features must not eat up the time in which pairs are to be read.
+_MOST_WAITING: Final = 0.25
+
+
+class Door:
+    """Knows how many calls wait for their features and how long these take; used on one event loop.
+
+    Args:
+        threads: How many calls' features are computed at a time.
+        pace: How long features take.
+        reader: Reads pairs.
+    """
+
+    def __init__(self, threads: int, pace: Pace, reader: PairReader) -> None:
+        self._threads = threads
+        self._pace = pace
+        self._reader = reader
+        self._waiting = 0
+
+    def check(self, candidates: int, terms: Terms) -> None:
+        """Let a call in, or not.
+
+        Raises:
+            DeadlineTooShort: There is no time for the features of so many candidates, even without other calls.
+            Overloaded: Other calls leave no time for them, or for the pairs that the call insists on.
+        """
+        left_s = terms.deadline - time.monotonic()
+        own_s = self._pace.expected_s(candidates)
+        if left_s < own_s:
+            raise DeadlineTooShort(
+                f"{candidates} candidates cannot be ranked within {max(left_s, 0.0):.3f} s, even without the "
+                "cross-encoder; allow more time or rank fewer"
+            )
+        others_s = own_s * (self._waiting // self._threads)
+        if others_s > _MOST_WAITING * left_s:
+            raise Overloaded(f"{self._waiting} calls wait already; try again later", retry_after_s=others_s)
+        self._reader.check_room(terms)
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        """Count a call as waiting for its features while the body runs."""
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
