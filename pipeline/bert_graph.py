@@ -1,7 +1,13 @@
 """BERT as plain matrix products, for export.
 
-The graph holds nothing but what serving needs: no dropout, no cache, no mask helpers. The cross-encoder's last layer
-is computed for the [CLS] row alone, since nothing else of it is read: equal outputs for less work.
+The graph holds nothing but what serving needs: no dropout, no cache, no mask helpers.
+
+- Inside, tokens come before rows: [L, n, width]. Split into heads, such a tensor is what onnxruntime's FusedMatMul
+  reads through its strides (transBatchA, transBatchB), so that queries, keys and values are never copied into another
+  order.
+- The cross-encoder's last layer is computed for the [CLS] row alone, since nothing else of it is read. With one row
+  that asks there is no need for every token's key and value either: see `_first_row`. Equal outputs for less work.
+
 Model: Devlin et al., arXiv 1810.04805.
 """
 
@@ -27,40 +33,58 @@ class BertTower(nn.Module):
         self.embeddings: Any = bert.embeddings
         self.layers: Any = bert.encoder.layer
         self.heads = int(bert.config.num_attention_heads)
+        self.size = int(bert.config.hidden_size) // self.heads
         self.first_token_only = first_token_only
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """Return the last layer's states: float [n, L, width], or [n, 1, width] for the first token only."""
+        rows, length = input_ids.shape  # read once, so that the graph computes no shape again
         table = self.embeddings
-        positions = table.position_embeddings.weight[: input_ids.shape[1]]
-        states: Tensor = table.word_embeddings(input_ids) + table.token_type_embeddings(token_type_ids) + positions
-        states = table.LayerNorm(states)
+        words, kinds = table.word_embeddings(input_ids.t()), table.token_type_embeddings(token_type_ids.t())
+        states: Tensor = table.LayerNorm(words + kinds + table.position_embeddings.weight[:length, None])
         bias = (1.0 - attention_mask[:, None, None, :].to(states.dtype)) * _MASKED
-        for number, layer in enumerate(self.layers):
-            last = number == len(self.layers) - 1
-            asking = states[:, :1] if last and self.first_token_only else states
-            states = self._layer(layer, asking, states, bias)
-        return states
+        for layer in self.layers[:-1]:
+            states = _after(layer, self._attend(layer.attention.self, states, bias, (length, rows)), states)
+        layer = self.layers[-1]
+        if self.first_token_only:
+            states = _after(layer, self._first_row(layer.attention.self, states, bias[:, 0], rows), states[:1])
+        else:
+            states = _after(layer, self._attend(layer.attention.self, states, bias, (length, rows)), states)
+        return states.transpose(0, 1)
 
-    def _layer(self, layer: Any, asking: Tensor, states: Tensor, bias: Tensor) -> Tensor:
-        attention = layer.attention
-        heard = self._attend(attention.self, asking, states, bias)
-        asking = attention.output.LayerNorm(attention.output.dense(heard) + asking)
-        wide = nn.functional.gelu(layer.intermediate.dense(asking))
-        out: Tensor = layer.output.LayerNorm(layer.output.dense(wide) + asking)
-        return out
-
-    def _attend(self, attention: Any, asking: Tensor, states: Tensor, bias: Tensor) -> Tensor:
-        query = self._split(attention.query(asking))
-        key, value = self._split(attention.key(states)), self._split(attention.value(states))
-        scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5) + bias
+    def _attend(self, attention: Any, states: Tensor, bias: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Return what each token hears of the others: [L, n, width]."""
+        split = (*shape, self.heads, self.size)
+        query = attention.query(states).view(split).permute(1, 2, 0, 3)
+        key = attention.key(states).view(split).permute(1, 2, 3, 0)
+        value = attention.value(states).view(split).permute(1, 2, 0, 3)
+        scores = query @ key * (self.size**-0.5) + bias
         heard: Tensor = torch.softmax(scores, dim=-1) @ value
-        return heard.transpose(1, 2).flatten(2)
+        return heard.permute(2, 0, 1, 3).reshape(*shape, -1)
 
-    def _split(self, states: Tensor) -> Tensor:
-        """Split [n, L, width] into heads: [n, heads, L, width / heads]."""
-        split: Tensor = states.unflatten(-1, (self.heads, -1))
-        return split.transpose(1, 2)
+    def _first_row(self, attention: Any, states: Tensor, bias: Tensor, rows: int) -> Tensor:
+        """Return what the first token hears: [1, n, width].
+
+        ``query . (W_k state + b_k)`` is ``(query W_k) . state`` and a constant that softmax drops; and the weighted
+        mean of ``W_v state + b_v`` is that of the states through ``W_v``, and ``b_v``. So a row is multiplied with
+        either matrix once, instead of each of its tokens.
+        """
+        split = (self.heads, self.size, -1)
+        query = attention.query(states[:1]).view(rows, self.heads, self.size).transpose(0, 1)
+        asked = query @ attention.key.weight.view(split) * (self.size**-0.5)  # [heads, n, width]
+        scores = asked.transpose(0, 1) @ states.permute(1, 2, 0) + bias  # [n, heads, L]
+        heard = torch.softmax(scores, dim=-1) @ states.transpose(0, 1)  # [n, heads, width]
+        values = heard.transpose(0, 1) @ attention.value.weight.view(split).transpose(1, 2)
+        merged: Tensor = values.transpose(0, 1).reshape(1, rows, -1) + attention.value.bias
+        return merged
+
+
+def _after(layer: Any, heard: Tensor, states: Tensor) -> Tensor:
+    """Return a layer's output from what its tokens heard and what they were."""
+    attended = layer.attention.output.LayerNorm(layer.attention.output.dense(heard) + states)
+    wide = nn.functional.gelu(layer.intermediate.dense(attended))
+    out: Tensor = layer.output.LayerNorm(layer.output.dense(wide) + attended)
+    return out
 
 
 class EncoderGraph(nn.Module):

@@ -81,23 +81,26 @@ def test_int8_says_what_the_full_model_says(full: Path, small: Path, examples: S
 
 
 def test_int8_multiplies_integers(small: Path):
-    """Every product with a weight has 8-bit operands, a scale for each output channel, and a float32 result."""
+    """Every product with a weight has 8-bit factors, a scale for each output channel, and takes its bias along."""
     graph = onnx.load(small).graph
-    of_output = {output: node for node in graph.node for output in node.output}
-    products = [node for node in graph.node if node.op_type == "MatMul"]
-    scaled = [node for node in products if of_output[node.input[1]].op_type == "DequantizeLinear"]
-    scales = {one.name: list(one.dims) for one in graph.initializer}
-    assert len(scaled) == 2 * 6
-    assert all(scales[of_output[node.input[1]].input[1]] in ([32], [64]) for node in scaled)
-    answers = {node.output[0] for node in products}
-    assert not any(node.op_type == "QuantizeLinear" and node.input[0] in answers for node in graph.node)
+    products = [node for node in graph.node if node.op_type == "MatMulIntegerToFloat"]
+    constants = {one.name: one for one in graph.initializer}
+    assert len(products) == 6 + 4  # the last layer multiplies each token with neither keys nor values
+    for node in products:
+        _, weight, _, scale, _, _, bias = (constants.get(name) for name in node.input)
+        assert weight is not None
+        assert weight.data_type == onnx.TensorProto.INT8
+        assert scale is not None
+        assert bias is not None
+        assert list(scale.dims) == list(bias.dims) == [weight.dims[1]]
 
 
 def test_only_products_with_weights_read_rounded_values(small: Path):
     """What is added, normalised or attended to is as exact as in float32."""
     graph = onnx.load(small).graph
-    rounded = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
-    assert {node.op_type for node in graph.node if rounded & set(node.input)} == {"MatMul"}
+    rounded = {node.output[0] for node in graph.node if node.op_type == "QuantizeLinear"}
+    assert {node.op_type for node in graph.node if rounded & set(node.input)} == {"MatMulIntegerToFloat"}
+    assert not [node for node in graph.node if node.op_type == "DequantizeLinear"]
 
 
 def test_the_same_model_compresses_to_the_same_bytes(full: Path, small: Path, tmp_path: Path):
