@@ -2,52 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Self
-
-from pydantic import BaseModel, ConfigDict
-
+from pipeline.evaluation.estimates import Difference, Estimate, Latency, Part
 from pipeline.evaluation.probabilities import Probabilities
-from pipeline.metrics import Interval, Scores, bootstrap_interval, paired_bootstrap, paired_p_value
+from pipeline.evaluation.result_methods import Baselines, Demand, SteeringPoint
 from pipeline.train.learning_curve import LearningCurve
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Estimate(_Part):
-    """A mean with its 95 % bootstrap interval over questions."""
-
-    mean: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, scores: Scores, seed: int) -> Self:
-        """Estimate the mean of scores, shape [questions]."""
-        return cls(**_fields(bootstrap_interval(scores, seed=seed)))
-
-
-class Difference(Estimate):
-    """A paired difference of means with its interval, and the p-value of the sign-flip test, two-sided."""
-
-    p: float
-
-    @classmethod
-    def between(cls, scores: Scores, baseline: Scores, seed: int) -> Self:
-        """Compare two systems on the same questions, both of shape [questions]."""
-        interval = paired_bootstrap(scores, baseline, seed=seed)
-        return cls(**_fields(interval), p=paired_p_value(scores, baseline, seed=seed))
-
-
-class Latency(_Part):
-    """Milliseconds of a stage: median and 95th percentile over answers."""
-
-    p50: float
-    p95: float
-
-
-class Mode(_Part):
+class Mode(Part):
     """The figures of one way to answer.
 
     Attributes:
@@ -73,7 +34,7 @@ class Mode(_Part):
     probabilities: Probabilities | None
 
 
-class Slice(_Part):
+class Slice(Part):
     """A part of the questions, or of what was wanted.
 
     Attributes:
@@ -89,7 +50,7 @@ class Slice(_Part):
     modes: dict[str, dict[str, Estimate]]
 
 
-class SourceShare(_Part):
+class SourceShare(Part):
     """What one source does for the first stage.
 
     Attributes:
@@ -105,7 +66,7 @@ class SourceShare(_Part):
     loss: dict[str, Difference]
 
 
-class Depth(_Part):
+class Depth(Part):
     """Both stages with the cross-encoder reading so many candidates.
 
     Attributes:
@@ -121,7 +82,7 @@ class Depth(_Part):
     latency: Latency
 
 
-class Hidden(_Part):
+class Hidden(Part):
     """What is lost where the fusion is not shown a group of its features.
 
     Attributes:
@@ -133,7 +94,7 @@ class Hidden(_Part):
     loss: dict[str, Difference]
 
 
-class Folds(_Part):
+class Folds(Part):
     """Cross-validation.
 
     Attributes:
@@ -153,7 +114,7 @@ class Folds(_Part):
     over_served: dict[str, Difference]
 
 
-class Cost(_Part):
+class Cost(Part):
     """What the figures cost.
 
     Attributes:
@@ -167,7 +128,7 @@ class Cost(_Part):
     build_s: dict[str, float]
 
 
-class Evaluation(_Part):
+class Evaluation(Part):
     """An evaluation.
 
     Attributes:
@@ -191,6 +152,9 @@ class Evaluation(_Part):
         folds: Cross-validation; None where it was not asked for.
         training: How the models' training went, where the release tells.
         cost: What it cost.
+        demand: Expected demand against what was sold; None without probabilities.
+        steering: What more of the tail costs, from none kept for it up.
+        baselines: Single methods; None where they were not asked for.
     """
 
     release_id: str
@@ -213,7 +177,6 @@ class Evaluation(_Part):
     folds: Folds | None
     training: dict[str, LearningCurve]
     cost: Cost
-
-
-def _fields(interval: Interval) -> dict[str, float]:
-    return {"mean": interval.mean, "low": interval.low, "high": interval.high}
+    demand: Demand | None
+    steering: list[SteeringPoint]
+    baselines: Baselines | None

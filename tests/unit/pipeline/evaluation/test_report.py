@@ -15,9 +15,10 @@ from common.release import open_release
 from pipeline.dataset import Dataset
 from pipeline.evaluation.answers import BOTH, FIRST
 from pipeline.evaluation.command import Where, run_evaluation, show
+from pipeline.evaluation.estimates import Difference
 from pipeline.evaluation.evaluation import How
 from pipeline.evaluation.report import render_report
-from pipeline.evaluation.result import Difference, Evaluation
+from pipeline.evaluation.result import Evaluation
 from pipeline.evaluation.svg import Scale
 from pipeline.progress import ProgressReport
 from pipeline.train.learning_curve import LearningCurve
@@ -68,8 +69,8 @@ def test_the_page_is_well_nested_and_has_every_part(evaluation: Evaluation):
     nesting.feed(page)
     assert nesting.open == []
     titles = re.findall(r"<h2>(.*?)</h2>", page)
-    assert len(titles) == 11
-    assert page.count("<svg") >= 16
+    assert len(titles) == 12
+    assert page.count("<svg") >= 17
     assert "nan" not in page.lower().replace("nanos", "")
     assert f"{evaluation.modes[BOTH].measures['ndcg@10'].mean:.4f}" in page
 
