@@ -38,7 +38,8 @@ class Job(BaseModel):
 
     Attributes:
         base_model: Folder with the base model's configuration and weights.
-        layers, learning_rate, head_learning_rate, requests_per_step, epochs, seed: See `CrossEncoderTraining`.
+        layers, learning_rate, head_learning_rate, requests_per_step, epochs, warm_up_steps, seed: See
+            `CrossEncoderTraining`.
         checkpoint_steps: After how many steps a checkpoint is written.
         lists: SHA-256 of the lists, those learned from and those of validation: others make another job.
     """
@@ -51,6 +52,7 @@ class Job(BaseModel):
     head_learning_rate: float
     requests_per_step: int
     epochs: int
+    warm_up_steps: int
     seed: int
     checkpoint_steps: int
     lists: tuple[str, str]
@@ -71,7 +73,7 @@ def run_training(folder: Path, on_step: OnStep) -> None:
     model = load_base(Path(job.base_model), job.layers)
     lists, valid = ListFile(folder / TRAIN), ListFile(folder / VALID)
     loss = ListLoss(model)
-    pace = Pace(job.requests_per_step, job.epochs, job.seed, checkpoint_steps=job.checkpoint_steps)
+    pace = Pace(job.requests_per_step, job.epochs, job.seed, job.warm_up_steps, job.checkpoint_steps)
     watch = Validation(loss, valid, collate)
     history = fit(loss, lists, collate, _optimizer(model, job), pace, folder, on_step, [watch])
     if is_first_process():
