@@ -152,8 +152,8 @@ SEARCHES: Final = Recipe(
     sources={"semantic": {"kind": "semantic"}, "similar": {"kind": "similar"}, "popular": {"kind": "popular"}},
     features=(
         *(f"query_{name}" for name in _LEXICAL),
-        *("source_semantic", "relative_semantic"),
-        *("logit", "logit_rank", "logit_deviation"),
+        # No ranks: a judged list holds a handful of items, a served one a hundred.
+        *("source_semantic", "logit", "logit_deviation"),
     ),
     judged=True,
     windows=False,

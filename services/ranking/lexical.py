@@ -156,7 +156,7 @@ class LexicalMatch:
 def _mean_place(match: LexicalMatch) -> Floats:
     weights = np.where(np.isnan(match.first_place), 0, match.weights[:, None])
     total = weights.sum(axis=0)
-    return np.nansum(match.first_place * weights, axis=0) / np.where(total > 0, total, np.nan)
+    return np.asarray(np.nansum(match.first_place * weights, axis=0) / np.where(total > 0, total, np.nan))
 
 
 def _nan(match: LexicalMatch) -> Floats:

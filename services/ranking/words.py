@@ -40,6 +40,7 @@ _UNITS: Final = {
     }.items()
     for name in names.split()
 }
+_HALF_UNITS: Final = frozenset(("sq", "cu"))  # another unit follows
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def words_of(text: str) -> Words:
     for found in _WORD.findall(_plain(text)):
         if measured and found in _UNITS:
             words.append(_UNITS[found])
+            measured = _UNITS[found] in _HALF_UNITS
             continue
         measured = is_number(found)
         if found in _CLOSING:
