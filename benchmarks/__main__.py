@@ -18,6 +18,7 @@ BENCHMARKS: Final = {
     "compression": "size, pairs/s and quality of the int8 cross-encoder against float32",
     "offline-online-retail": "next purchases of known and unseen customers beside single methods, through the gateway",
     "offline-amazon-office": "next items of the official test split, through the gateway, with ablation",
+    "offline-home-depot": "judged searches re-ranked: second stage against BM25 and encoder, on the test queries",
     "complete-journey": "popular, first stage and two stages on held-out purchases, through the gateway",
     "retrieval-crash": "kill -9 of a retrieval server while items are changed: what is lost, what comes back",
     "retrieval-replicas": "two retrieval servers and Redis: how soon a change is found on both, and catching up",

@@ -45,7 +45,10 @@ def _plot(figures: Mapping[int, Mapping[str, float]], name: str, label: str, lea
     across = Scale(sizes[0], sizes[-1], 60, _WIDTH - 30, math.log10)
     up = Scale(0.0, max(least, *values) * 1.05, _HEIGHT - 60, 40)
     points = [(across(size), up(value)) for size, value in zip(sizes, values, strict=True)]
-    marks = [dot(x, y, "f", f"{size:,} items: {value:,.4g}") for (x, y), size, value in zip(points, sizes, values, strict=True)]
+    marks = [
+        dot(x, y, "f", f"{size:,} items: {value:,.4g}")
+        for (x, y), size, value in zip(points, sizes, values, strict=True)
+    ]
     return [
         *axis_below(across, up.start, up.end, "items", [float(size) for size in sizes]),
         *axis_left(up, across.start, across.end, label),

@@ -70,10 +70,14 @@ def run(quick: bool, console: Console) -> Finding:
 
 def _bars(figures: Mapping[str, Mapping[str, float]]) -> list[Bar]:
     still, churning = figures[_STILL]["p99_ms"], (_PRICES, _VECTORS)
-    slower = (at_most(f"p99 of searches, times that without upserts: {name}", 3, figures[name]["p99_ms"] / still)
-              for name in churning)
-    kept_up = (at_least(f"items upserted per second: {name}", 0.98 * _ITEMS_PER_S, figures[name]["upserted_per_s"])
-               for name in churning)
+    slower = (
+        at_most(f"p99 of searches, times that without upserts: {name}", 3, figures[name]["p99_ms"] / still)
+        for name in churning
+    )
+    kept_up = (
+        at_least(f"items upserted per second: {name}", 0.98 * _ITEMS_PER_S, figures[name]["upserted_per_s"])
+        for name in churning
+    )
     return [at_most("searches that failed", 0, sum(found["failed"] for found in figures.values())), *slower, *kept_up]
 
 

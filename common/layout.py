@@ -20,6 +20,7 @@ INDEX: Final = "index/hnsw.bin"
 VECTORS: Final = "index/vectors.npy"
 VECTOR_OF_ITEM: Final = "index/vector_of_item.npy"
 
+VOCABULARY: Final = "words/vocabulary.txt"
 POPULARITY: Final = "behaviour/popularity.npy"
 RETRIEVAL_SETTINGS: Final = "retrieval.json"
 MODEL_CARD: Final = "model_card.md"
@@ -33,3 +34,8 @@ def statistic_file(name: str) -> str:
 def graph_file(name: str, part: str) -> str:
     """Return the name of one array (`indptr`, `indices` or `weights`) of an item graph."""
     return f"behaviour/{name}/{part}.npy"
+
+
+def words_file(part: str) -> str:
+    """Return the name of one array (`tokens`, `offsets`, `heads` or `subjects`) of the catalogue's words."""
+    return f"words/{part}.npy"

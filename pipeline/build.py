@@ -17,11 +17,12 @@ from pipeline.build_steps import BuildSteps
 from pipeline.dataset import Dataset
 from pipeline.progress import ProgressReport
 from pipeline.recipe import find_recipe
+from pipeline.search_build import SearchBuild
 from pipeline.season_build import SeasonBuild
 from pipeline.sequence_build import SequenceBuild
 from pipeline.staging import Staging, aside
 
-_FORMAT: Final = 5  # raise it whenever the same data and settings make another release than before
+_FORMAT: Final = 6  # raise it whenever the same data and settings make another release than before
 
 
 def build(
@@ -31,6 +32,7 @@ def build(
     report: ProgressReport,
     *,
     examples_to: Path | None = None,
+    models_in: Path | None = None,
 ) -> Release:
     """Build a release and publish it in ``store``; the same data and settings built before are not built again.
 
@@ -40,6 +42,7 @@ def build(
         settings: How to build.
         report: Told of each step.
         examples_to: Where the recipe `sequences` writes the examples that its fusion learns from, for ablations.
+        models_in: Where the recipe `searches` keeps its trained models; by default they go when the release is there.
 
     Raises:
         InvalidRequest: The events leave no room for the windows, or nobody to learn from.
@@ -62,16 +65,17 @@ def build(
             known = _built_before(store, key)  # by another process, while this one waited for it
             if known is None:
                 staging = Staging(folder, card, key, settings.as_json())
-                _take_steps(_steps(settings)(dataset, base, settings, staging, report), examples_to)
+                steps = _steps(settings)(dataset, base, settings, staging, report)
+                steps.examples_to, steps.models_in = examples_to, models_in
+                _take_steps(steps)
                 return staging.publish(store)
     report.console.print(f"Release {known.id} was built from the same data with the same settings: reused")
     return known
 
 
-def _take_steps(steps: BuildSteps, examples_to: Path | None) -> None:
+def _take_steps(steps: BuildSteps) -> None:
     """Run a build, and write down how long it and its steps took."""
     began = time.monotonic()
-    steps.examples_to = examples_to
     steps.run()
     metrics, seconds = steps.staging.metrics, steps.report.seconds
     metrics["build_s"] = round(time.monotonic() - began, 1)
@@ -85,6 +89,8 @@ def _waiting(store: Path, report: ProgressReport) -> None:
 def _steps(settings: BuildSettings) -> type[BuildSteps]:
     """Return the build for the settings' recipe."""
     recipe = find_recipe(settings.recipe)
+    if recipe.judged:
+        return SearchBuild
     if not recipe.windows:
         return SequenceBuild
     return SeasonBuild if recipe.graphs else BasketBuild

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, Self
 
 from common.errors import InvalidRequest
 from pipeline.recipe import BASKETS, find_recipe
+from pipeline.train.bi_encoder import EncoderTraining
 from pipeline.train.cross_encoder import CrossEncoderTraining
 
 _LONGEST_WINDOW_DAYS: Final = 3_650
@@ -44,6 +45,9 @@ class BuildSettings:
         context_tokens: Tokens of the person context.
         item_tokens: Tokens of an item.
         cross_encoder: How it is fine-tuned.
+        encoder: How the encoder is fine-tuned, where a recipe has judged searches; no epochs leave it as it is.
+        folds: In how many parts judged queries are held out, so that the fusion reads no score of a model that has
+            seen the query.
         precision: Of the cross-encoder as it is served; see `pipeline.compress`.
         max_ndcg_loss: The share of NDCG@10 on validation that int8 may cost.
         hnsw_m: Links of a vector in the graph.
@@ -74,6 +78,8 @@ class BuildSettings:
     context_tokens: int = 40
     item_tokens: int = 16
     cross_encoder: CrossEncoderTraining = field(default_factory=CrossEncoderTraining)
+    encoder: EncoderTraining = field(default_factory=lambda: EncoderTraining(epochs=0))
+    folds: int = 2
     precision: Precision = "fp32"
     max_ndcg_loss: float = 0.01
     hnsw_m: int = 16
@@ -84,6 +90,7 @@ class BuildSettings:
         sound = {
             "window_days must be a number of days above 0, at most 3,650": 0 < self.window_days <= _LONGEST_WINDOW_DAYS,
             "min_buyers must be 0 or above": self.min_buyers >= 0,
+            "folds must be 2 or above": self.folds > 1,
             "seed must be 0 or above": self.seed >= 0,
         }
         faults = [what for what, holds in sound.items() if not holds]

@@ -48,6 +48,7 @@ class BuildSteps(ABC):
         report: Told of each step.
         recipe: What the release is made of.
         examples_to: Where to write the examples that the fusion learns from, None for nowhere.
+        models_in: Where trained models are kept for other builds, None for nowhere.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class BuildSteps(ABC):
         self.report = report
         self.recipe: Recipe = find_recipe(settings.recipe)
         self.examples_to: Path | None = None
+        self.models_in: Path | None = None
 
     @abstractmethod
     def run(self) -> None:

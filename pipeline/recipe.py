@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from common.errors import NotFound
+from pipeline.train.bi_encoder import EncoderTraining
+from pipeline.train.cross_encoder import CrossEncoderTraining
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Recipe:
         falling: Features of which more is not better; where a recipe makes its own graphs, the trees may only rise
             with all others, since a few thousand examples would else teach them accidents.
         growing: How LightGBM grows the trees, where the recipe departs from `pipeline.train.ranking_trees`.
+        judged: Whether it learns from judged searches, and needs no events.
         settings: What the recipe sets in `BuildSettings` unless told otherwise.
     """
 
@@ -50,6 +53,7 @@ class Recipe:
     learned: int = 100
     falling: frozenset[str] = frozenset()
     growing: Mapping[str, Any] = field(default_factory=dict)
+    judged: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -188,7 +192,38 @@ SEASONS: Final = Recipe(
     },
 )
 
-RECIPES: Final = {recipe.name: recipe for recipe in (BASKETS, SEQUENCES, SEASONS)}
+_LEXICAL: Final = (
+    *("words", "rarity", "rarest", "unknown", "exact", "near", "near_count", "missed", "head", "subject"),
+    *("subject_head", "subject_place", "item_subject", "subjects", "first", "last", "opening", "brand_missed"),
+    *("numbers", "order", "place", "item_words", "item_share", "bm25", "bm25_relative"),
+)
+
+SEARCHES: Final = Recipe(
+    name="searches",
+    description="searches whose results were judged; needs no events",
+    sources={"semantic": {"kind": "semantic"}, "similar": {"kind": "similar"}, "popular": {"kind": "popular"}},
+    features=(
+        *(f"query_{name}" for name in _LEXICAL),
+        # No ranks: a judged list holds a handful of items, a served one a hundred.
+        *("source_semantic", "logit", "logit_deviation"),
+    ),
+    judged=True,
+    windows=False,
+    settings={
+        "context_tokens": 32,
+        "item_tokens": 48,
+        "read": 100,
+        "min_buyers": 0,
+        "bag": 2,
+        "trees": 300,
+        "encoder": EncoderTraining(epochs=1),
+        "cross_encoder": CrossEncoderTraining(
+            layers=6, learning_rate=1e-4, head_learning_rate=5e-4, epochs=2, warm_up_steps=100
+        ),
+    },
+)
+
+RECIPES: Final = {recipe.name: recipe for recipe in (BASKETS, SEQUENCES, SEASONS, SEARCHES)}
 
 
 def find_recipe(name: str) -> Recipe:

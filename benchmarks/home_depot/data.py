@@ -15,8 +15,9 @@ import polars as pl
 from tokenizers import Tokenizer
 
 from common.errors import NotFound
-from common.release import sha256_of
 from pipeline.catalogue import plain_tokenizer
+from pipeline.dataset import Dataset
+from pipeline.prepare import prepare
 from services.ranking.pairs import Pairs, PairTemplate, TokenRows
 
 CONTEXT_TOKENS: Final = 32
@@ -60,9 +61,14 @@ class HomeDepot:
         return cls(folder)
 
     @cached_property
+    def dataset(self) -> Dataset:
+        """Items and judgements as `prepare` cleans them."""
+        return prepare("home-depot", self.folder)
+
+    @cached_property
     def items(self) -> pl.DataFrame:
         """`item_id` and `title`."""
-        return pl.read_parquet(self.folder / "items.parquet")
+        return self.dataset.items.select("item_id", "title")
 
     @cached_property
     def titles(self) -> dict[str, str]:
@@ -79,8 +85,8 @@ class HomeDepot:
         ]
 
     def fingerprint(self) -> str:
-        """Return a hash over titles and training judgements."""
-        return "-".join(sha256_of(file)[:16] for file in (self.folder / "items.parquet", self._judgements("train")))
+        """Return a hash over titles and judgements."""
+        return self.dataset.fingerprint()
 
     def _judgements(self, part: str) -> Path:
         return self.folder / f"judgements_{part}.parquet"

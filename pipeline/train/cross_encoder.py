@@ -35,10 +35,11 @@ class CrossEncoderTraining:
 
     Attributes:
         layers: How many of the base model's layers it keeps, the lowest; fewer are faster.
-        learning_rate: Of the layers; falls linearly to 0 after a warm-up of ten steps.
+        learning_rate: Of the layers; falls linearly to 0 after the warm-up.
         head_learning_rate: Of the pooler and the classifier, which are new or never trained.
         requests_per_step: Examples a step, over all processes.
         epochs: Passes over the examples.
+        warm_up_steps: Steps in which the rates rise from 0.
         seed: Of initialisation and order.
         processes: How many processes share each step, one a GPU where there are some. Sums in another order make
             weights that differ in their last digits, so it is part of what makes a release.
@@ -49,6 +50,7 @@ class CrossEncoderTraining:
     head_learning_rate: float = 1e-3
     requests_per_step: int = 8
     epochs: int = 1
+    warm_up_steps: int = 10
     seed: int = 0
     processes: int = 1
 

@@ -64,7 +64,11 @@ class Fusion:
 
     def probability(self, features: Floats) -> npt.NDArray[np.float64]:
         """Return the calibrated probability of each row; shape [rows]."""
-        return 1.0 / (1.0 + np.exp(-(self.slope * self.raw(features) + self.intercept)))
+        return self.calibrated(self.raw(features))
+
+    def calibrated(self, raw: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the probabilities of raw scores."""
+        return 1.0 / (1.0 + np.exp(-(self.slope * raw + self.intercept)))
 
 
 def raw_score(boosters: Sequence[lgb.Booster], features: Floats) -> npt.NDArray[np.float64]:
@@ -95,7 +99,7 @@ def fit_logits(first: lgb.Booster, read: Examples, names: Sequence[str], seed: i
 
 def calibrate(boosters: Sequence[lgb.Booster], valid: Examples) -> Fusion:
     """Fit the probability on candidates of people that the trees saw nothing of, as they will be served."""
-    slope, intercept = _platt(raw_score(boosters, valid.features), valid.labels)
+    slope, intercept = platt(raw_score(boosters, valid.features), valid.labels)
     return Fusion(tuple(boosters), slope, intercept)
 
 
@@ -135,9 +139,11 @@ def export_fusion(fusion: Fusion, file: Path, sample: Floats) -> float:
     return worst
 
 
-def _platt(raw: npt.NDArray[np.float64], labels: Floats) -> tuple[float, float]:
-    """Fit slope and intercept by logistic regression without a penalty."""
-    model = LogisticRegression(C=np.inf).fit(raw[:, None], labels)
+def platt(raw: npt.NDArray[np.float64], labels: Floats) -> tuple[float, float]:
+    """Fit slope and intercept by logistic regression without a penalty; a label between 0 and 1 is partly both."""
+    both = np.tile(raw, 2)[:, None]
+    shares = np.concatenate([labels, 1 - labels])
+    model = LogisticRegression(C=np.inf).fit(both, np.repeat([1, 0], len(raw)), sample_weight=shares)
     return float(model.coef_[0, 0]), float(model.intercept_[0])
 
 

@@ -22,7 +22,8 @@ class Job(BaseModel):
 
     Attributes:
         base_model: Folder with the base model's configuration and weights.
-        layers, learning_rate, head_learning_rate, requests_per_step, epochs, seed: See `CrossEncoderTraining`.
+        layers, learning_rate, head_learning_rate, requests_per_step, epochs, warm_up_steps, seed: See
+            `CrossEncoderTraining`.
         checkpoint_steps: After how many steps a checkpoint is written.
         lists: SHA-256 of the lists, those learned from and those of validation: others make another job.
     """
@@ -35,6 +36,7 @@ class Job(BaseModel):
     head_learning_rate: float
     requests_per_step: int
     epochs: int
+    warm_up_steps: int
     seed: int
     checkpoint_steps: int
     lists: tuple[str, str]

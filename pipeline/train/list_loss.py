@@ -12,6 +12,8 @@ from transformers import BertForSequenceClassification
 from pipeline.bert_graph import CrossEncoderGraph
 
 LISTWISE_SHARE: Final = 0.25
+# A step is read in so many parts of like lengths: judged searches are of all lengths, and padded alike would cost 70 %.
+_PARTS: Final = 4
 
 
 class ListLoss(nn.Module):
@@ -30,7 +32,7 @@ class ListLoss(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor, labels: Tensor, sizes: Tensor
     ) -> dict[str, Tensor]:
         """Return the loss, a scalar, and the logits, float [pairs]."""
-        logits = self.graph(input_ids, attention_mask, token_type_ids)
+        logits = self._read(input_ids, attention_mask, token_type_ids)
         pointwise, listwise = summed(logits, labels, sizes.tolist())
         pairs, lists = _mean_over_processes(torch.tensor([len(labels), len(sizes)], device=logits.device))
         return {"loss": pointwise / pairs + LISTWISE_SHARE * listwise / lists, "logits": logits}
@@ -38,8 +40,18 @@ class ListLoss(nn.Module):
     @torch.no_grad()
     def measure(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits, and the sums of both losses, of a batch that is not learned from."""
-        logits = self.graph(batch["input_ids"], batch["attention_mask"], batch["token_type_ids"])
+        logits = self._read(batch["input_ids"], batch["attention_mask"], batch["token_type_ids"])
         return logits, *summed(logits, batch["labels"], batch["sizes"].tolist())
+
+    def _read(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """Return the logits of pairs, read in parts of like lengths, each padded to its own longest."""
+        lengths = attention_mask.sum(1)
+        order = lengths.argsort(stable=True)
+        inputs = (input_ids, attention_mask, token_type_ids)
+        read = [
+            self.graph(*(tensor[part, : int(lengths[part].max())] for tensor in inputs)) for part in order.chunk(_PARTS)
+        ]
+        return torch.cat(read)[order.argsort()]
 
 
 def summed(logits: Tensor, labels: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:

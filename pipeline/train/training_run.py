@@ -37,7 +37,7 @@ def run_training(folder: Path, on_step: OnStep) -> None:
     model = load_base(Path(job.base_model), job.layers)
     lists, valid = ListFile(folder / TRAIN), ListFile(folder / VALID)
     loss = ListLoss(model)
-    pace = Pace(job.requests_per_step, job.epochs, job.seed, checkpoint_steps=job.checkpoint_steps)
+    pace = Pace(job.requests_per_step, job.epochs, job.seed, job.warm_up_steps, job.checkpoint_steps)
     watch = Validation(loss, valid, collate)
     history = fit(loss, lists, collate, _optimizer(model, job), pace, folder, on_step, [watch])
     if is_first_process():

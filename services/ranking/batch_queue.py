@@ -128,28 +128,6 @@ class BatchQueue:
         spare_ms = self.spare_ms(self.capacity.planned(deadline, now), priority, now)
         return max(self.capacity.seconds(pairs * self.typical_ms - spare_ms), 0.0)
 
-    def affordable(self, spent_ms: Floats, deadline: float, priority: Priority, now: float, least_share: float) -> int:
-        """Return how many pairs there is time for.
-
-        Args:
-            spent_ms: What the first, the first two, … pairs cost together, see `pair_ms`.
-            deadline: When they must have been read.
-            priority: Who waits for them.
-            now: The time.
-            least_share: Where other work leaves time for less than this share of what could be read without it, the
-                answer is 0: a few pairs are not worth waiting for.
-        """
-        planned = self.capacity.planned(deadline, now)
-        times_ms = [self.spare_ms(planned, priority, now), self.capacity.less_tail(self.capacity.ms(planned, now))]
-        # Rounding must not make an affordable pair unaffordable.
-        count, alone = np.searchsorted(spent_ms * (1 - 1e-9), times_ms, side="right").tolist()
-        return count if count >= least_share * alone else 0
-
-    def wait_s(self, pairs: float, deadline: float, priority: Priority, now: float) -> float:
-        """Return how long to wait until there is time for so many more pairs of the typical cost; 0 where there is."""
-        spare_ms = self.spare_ms(self.capacity.planned(deadline, now), priority, now)
-        return max(self.capacity.seconds(pairs * self.typical_ms - spare_ms), 0.0)
-
     def spare_ms(self, deadline: float, priority: Priority, now: float) -> float:
         """Return how much work due at ``deadline`` can be taken on without a job of its priority or above being late.
 

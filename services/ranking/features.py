@@ -12,6 +12,8 @@ What is missing is NaN, never zero. Serving and training compute them by this mo
     COLUMN_affinity, COLUMN_count, COLUMN_last_age    the candidate's category, brand or other text column in the
     COLUMN_loyalty, COLUMN_due                        history: weighed share, events, age of the last; the candidate's
                                                       share of them; age of the last / the mean distance between
+    query_NAME                                        what the query's words and the candidate's have in common; the
+                                                      names stand in `services.ranking.lexical.FEATURES`
     item_NAME                                         an item statistic of the release
     graph_NAME_long, graph_NAME_short, graph_NAME_last  what an item graph says the history goes on to
     similarity_max, similarity_mean, similarity_last  cosines with the history's texts other than its own
@@ -31,6 +33,7 @@ import numpy as np
 
 from common.errors import BadRelease
 from services.ranking.item_facts import ItemFacts
+from services.ranking.lexical import FEATURES as LEXICAL
 from services.ranking.request_rows import CandidateRows, Floats, PersonRows
 from services.ranking.situation import HalfLives, Seen, Situation
 
@@ -151,6 +154,13 @@ def _statistic(facts: ItemFacts, name: str) -> Column:
     return lambda s: s.of_item(facts.statistic(name))
 
 
+def _lexical(facts: ItemFacts, name: str) -> Column | None:
+    if name not in LEXICAL:
+        return None
+    facts.lexicon()
+    return lambda s: s.lexical(LEXICAL[name])
+
+
 def _group(facts: ItemFacts, column: str, kind: str) -> Column | None:
     if not facts.has_column(column):
         return None
@@ -208,6 +218,7 @@ _GROUP: Final[Mapping[str, Callable[[Situation, Seen], Floats]]] = {
 _FAMILIES: Final[Sequence[tuple[re.Pattern[str], Callable[..., Column | None]]]] = (
     (_SOURCE, _source),
     (re.compile("graph_(.+)_(long|short|last)"), _graph),
+    (re.compile("query_(.+)"), _lexical),
     (re.compile(f"(.+)_({'|'.join(_GROUP)})"), _group),
     (re.compile("item_(.+)"), _statistic),
 )

@@ -15,6 +15,7 @@ from common.errors import BadRelease
 from common.item_graph import ItemGraph
 from common.layout import POPULARITY, VECTOR_OF_ITEM, VECTORS, statistic_file
 from common.release import Release
+from services.ranking.lexicon import Lexicon
 from services.ranking.request_rows import Floats, Rows
 
 T = TypeVar("T")
@@ -63,6 +64,10 @@ class ItemFacts:
     def graph(self, name: str) -> ItemGraph:
         """An item graph; raises BadRelease where the release has none of this name."""
         return self._keep(f"graph {name}", lambda: self._graph(name))
+
+    def lexicon(self) -> Lexicon:
+        """The items' words; raises BadRelease where the release has none, or not those of its items."""
+        return self._keep("lexicon", lambda: Lexicon.load(self._release, len(self._catalogue)))
 
     def codes(self, column: str) -> Rows:
         """A number for each value of a catalogue column, -1 where missing; shape [items]."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.ranking.item_facts import ItemFacts
+from services.ranking.lexical import LexicalMatch
 from services.ranking.request_rows import CandidateRows, Floats, PersonRows, Rows
 
 # How many of the most recent events, and of their distinct texts, the features read: bounds the cost of a request.
@@ -116,6 +118,16 @@ class Situation:
     @cached_property
     def _spread(self) -> dict[str, dict[str, Floats]]:
         return {}
+
+    def lexical(self, feature: Callable[[LexicalMatch], Floats]) -> Floats:
+        """Compute a lexical feature; NaN for a query without words, and for candidates without a row."""
+        if not self._match.words:
+            return self.everywhere(np.nan)
+        return np.where(self.known, feature(self._match), np.nan)
+
+    @cached_property
+    def _match(self) -> LexicalMatch:
+        return LexicalMatch(self.person.query, self.rows, self.facts.lexicon())
 
     @cached_property
     def cosines(self) -> Floats:

@@ -1,0 +1,179 @@
+"""The build of the recipe `searches`: encoder, cross-encoder and fusion from judged searches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from transformers import BertForSequenceClassification, BertModel
+
+from common import layout
+from common.catalogue import Catalogue
+from common.errors import InvalidRequest
+from common.release import ModelCard
+from pipeline.build_steps import BuildSteps
+from pipeline.export import export_cross_encoder, export_encoder
+from pipeline.model_card import write_model_card
+from pipeline.requests import ShopRequest
+from pipeline.reranking import ALL_PAIRS, JudgedLists, per_query, spearman
+from pipeline.train.candidates import Labelled
+from pipeline.train.fusion import export_fusion
+from pipeline.train.fusion_examples import calibration_error
+from pipeline.train.graded_fusion import CrossFitted, GradedExamples, cross_fit_fusion
+from pipeline.train.judged import JudgedQuery, folds_of, training_queries
+from pipeline.train.kept_models import KeptModels
+from pipeline.train.search_examples import graded_examples, held_out_cosines, judged_logits
+from pipeline.train.search_models import SearchModels
+from services.ranking.features import Features
+from services.ranking.item_facts import ItemFacts
+from services.ranking.lexicon import Lexicon
+from services.ranking.request_rows import CandidateRows, PersonRows
+
+_HALF: Final = 0.5
+
+
+class SearchBuild(BuildSteps):
+    """Builds a release from judged searches; what was bought has no part in it."""
+
+    def run(self) -> None:
+        """Take every step.
+
+        Raises:
+            InvalidRequest: There are too few judgements to learn from, or int8 is asked for.
+        """
+        if self.settings.precision != "fp32":
+            raise InvalidRequest(f"the recipe {self.recipe.name} can't check int8 yet: leave precision at fp32")
+        catalogue = self._write_catalogue()
+        self._write_words(catalogue)
+        queries = training_queries(self.dataset.judgements, catalogue)
+        if len(queries) < self.settings.folds:
+            raise InvalidRequest(f"{len(queries)} judged queries can't be parted in {self.settings.folds} folds")
+        models = self._models(catalogue)
+        cosines, logits, fold = self._hold_out(models, queries, catalogue)
+        self._export(models.encoder(queries), models.cross_encoder(queries), len(queries))
+        self._index(catalogue)
+        self._write_retrieval({})
+        self._write_ranker_settings()
+        self._write_fusion_settings()
+        with self.report.step("Comparing words", len(queries)) as step:
+            features = Features(self.recipe.features, ItemFacts(self.staging.release(), catalogue))
+            examples = graded_examples(features, queries, cosines, logits, fold, step)
+        fitted = self._fuse(queries, examples)
+        self._measure(queries, cosines, logits, fitted)
+        write_model_card(self.staging, catalogue, _labelled(queries, catalogue), fitted.read)
+
+    @property
+    def learnt_from(self) -> str:
+        """What the models are trained on, for their cards."""
+        return "judged searches, those of the split `test` left out"
+
+    def _items(self) -> pl.DataFrame:
+        return self.dataset.items
+
+    def _write_words(self, catalogue: Catalogue) -> None:
+        with self.report.step("Reading the catalogue's words"):
+            Lexicon.of(catalogue.table["text"].to_pylist()).save(self.staging.path)
+            # Nobody bought anything: what is popular is not known.
+            np.save(self.staging.file(layout.POPULARITY), np.zeros(len(catalogue), np.float32))
+
+    def _models(self, catalogue: Catalogue) -> SearchModels:
+        folder = self.models_in or self.staging.checkpoints
+        return SearchModels(self.base, self.settings, catalogue, KeptModels(folder, self.base.path), self.report)
+
+    def _hold_out(
+        self, models: SearchModels, queries: Sequence[JudgedQuery], catalogue: Catalogue
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Return cosines and logits of every pair by models that have not seen its query, and each query's fold."""
+        fold = folds_of(queries, self.settings.folds, self.settings.seed)
+        cosines, logits = [np.empty(0, np.float32)] * len(queries), [np.empty(0, np.float32)] * len(queries)
+        for number in range(self.settings.folds):
+            places = np.flatnonzero(fold == number).tolist()
+            held, others = (
+                [queries[place] for place in places],
+                [queries[place] for place in np.flatnonzero(fold != number).tolist()],
+            )
+            scores = (self._cosines(models.encoder(others), held, catalogue), self._logits(models, others, held))
+            ends = np.cumsum([len(one.rows) for one in held])[:-1]
+            for into, values in zip((cosines, logits), scores, strict=True):
+                for place, part in zip(places, np.split(values, ends), strict=True):
+                    into[place] = part
+        return np.concatenate(cosines), np.concatenate(logits), fold
+
+    def _cosines(self, model: Path, held: Sequence[JudgedQuery], catalogue: Catalogue) -> npt.NDArray[np.float32]:
+        tokenizer = self.staging.file(layout.ENCODER_TOKENIZER)
+        prefixes = (self.settings.query_prefix, self.settings.item_prefix)
+        with self.report.step("Comparing embeddings of held-out queries"):
+            return held_out_cosines(model, tokenizer, held, catalogue, prefixes)
+
+    def _logits(
+        self, models: SearchModels, others: Sequence[JudgedQuery], held: Sequence[JudgedQuery]
+    ) -> npt.NDArray[np.float32]:
+        model = models.cross_encoder(others)
+        with self.report.step("Reading held-out queries", sum(len(one.rows) for one in held)) as step:
+            return judged_logits(model, held, [models.pairs(one) for one in held], step)
+
+    def _export(self, encoder: Path, cross_encoder: Path, queries: int) -> None:
+        with self.report.step("Exporting encoder and cross-encoder to ONNX"):
+            worst = export_encoder(BertModel.from_pretrained(encoder), self.staging.file(layout.ENCODER))
+            trained = f"{queries} {self.learnt_from}"
+            said = trained if self.settings.encoder.epochs else "nothing: the base model as it is"
+            self.staging.models["encoder"] = self._card(layout.ENCODER, said, worst)
+            model = BertForSequenceClassification.from_pretrained(cross_encoder)
+            worst = export_cross_encoder(model, self.staging.file(layout.CROSS_ENCODER))
+            self.staging.models["cross_encoder"] = self._card(layout.CROSS_ENCODER, trained, worst)
+
+    def _fuse(self, queries: Sequence[JudgedQuery], examples: GradedExamples) -> CrossFitted:
+        seeds = range(self.settings.seed, self.settings.seed + self.settings.bag)
+        with self.report.step("Fitting and calibrating the fusion") as step:
+            fitted = cross_fit_fusion(examples, self.recipe.features, seeds=seeds, trees=self.settings.trees, step=step)
+            worst = export_fusion(fitted.fusion, self.staging.file(layout.FUSION), examples.read)
+        self.staging.models["fusion"] = ModelCard(
+            file=layout.FUSION,
+            precision="fp32",
+            base_model="LightGBM",
+            base_model_origin="fitted here",
+            trained_on=f"{len(queries)} {self.learnt_from}",
+            parity_max_abs_error=worst,
+        )
+        return fitted
+
+    def _measure(
+        self,
+        queries: Sequence[JudgedQuery],
+        cosines: npt.NDArray[np.float32],
+        logits: npt.NDArray[np.float32],
+        fitted: CrossFitted,
+    ) -> None:
+        """Write down what models that had not seen the queries reached on them."""
+        lists = JudgedLists.of([one.grades for one in queries])
+        systems: dict[str, npt.NDArray[np.floating[Any]]] = {
+            "encoder": cosines,
+            "cross-encoder": logits,
+            "fusion without the logit": fitted.unread,
+            "fusion": fitted.read,
+        }
+        measured = {
+            name: {measure: float(values.mean()) for measure, values in per_query(lists, scores).items()}
+            | {ALL_PAIRS: spearman(scores, lists.grades)}
+            for name, scores in systems.items()
+        }
+        error = calibration_error(fitted.read, lists.grades.astype(np.float32))
+        self.staging.metrics["validation"] = measured | {"calibration": {"expected calibration error": error}}
+
+
+def _labelled(queries: Sequence[JudgedQuery], catalogue: Catalogue) -> list[Labelled]:
+    """Return judged queries as requests whose items of at least half the highest grade were wanted."""
+    nobody = np.empty(0, np.int64)
+    return [
+        Labelled(
+            ShopRequest((), one.query, frozenset(catalogue.item_ids[row] for row in one.rows[one.grades >= _HALF])),
+            PersonRows(nobody, one.query),
+            CandidateRows.of(one.rows),
+            (one.grades >= _HALF).astype(np.float32),
+        )
+        for one in queries
+    ]

@@ -1,0 +1,125 @@
+"""What the fusion of searches learns from: judged pairs as the serving features see them, and held-out scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+from transformers import BertForSequenceClassification, BertModel
+
+from common.catalogue import Catalogue
+from common.onnx_session import OnnxModel, SessionOptions
+from pipeline.export import export_cross_encoder, export_encoder
+from pipeline.progress import Step
+from pipeline.train.graded_fusion import GradedExamples
+from pipeline.train.judged import JudgedQuery, fingerprint
+from pipeline.train.pair_examples import score_pairs
+from services.ranking.cross_encoder import CrossEncoder
+from services.ranking.features import Features
+from services.ranking.pairs import Pairs
+from services.ranking.request_rows import CandidateRows, PersonRows
+from services.retrieval.encoder import Encoder
+
+Floats = npt.NDArray[np.float32]
+
+# The first stage's source whose score is the encoder's cosine.
+SEMANTIC = "semantic"
+
+
+def judged_logits(model: Path, queries: Sequence[JudgedQuery], pairs: Sequence[Pairs], step: Step) -> Floats:
+    """Return a trained cross-encoder's logits of judged pairs, one query's after the other; kept beside the model."""
+
+    def read() -> Floats:
+        cross_encoder = CrossEncoder(OnnxModel(exported_cross_encoder(model), SessionOptions()))
+        return np.concatenate(score_pairs(cross_encoder, pairs, step))
+
+    return _kept(model / f"logits-{fingerprint(queries)[:16]}.npy", read)
+
+
+def exported_cross_encoder(model: Path) -> Path:
+    """Return a trained cross-encoder as ONNX, exported beside its weights once."""
+    return _exported(model, lambda to: export_cross_encoder(BertForSequenceClassification.from_pretrained(model), to))
+
+
+def judged_cosines(
+    model: Path, tokenizer: Path, queries: Sequence[JudgedQuery], catalogue: Catalogue, prefixes: tuple[str, str]
+) -> Floats:
+    """Return an encoder's cosines of judged pairs, one query's after the other.
+
+    Args:
+        model: The encoder, exported.
+        tokenizer: Its tokenizer's file.
+        queries: The judged queries.
+        catalogue: The items.
+        prefixes: What goes before queries and before items.
+    """
+    encoder = Encoder(OnnxModel(model, SessionOptions()), Tokenizer.from_file(str(tokenizer)))
+    asked = encoder.encode([prefixes[0] + one.query for one in queries])
+    rows, place = np.unique(np.concatenate([one.rows for one in queries]), return_inverse=True)
+    items = encoder.encode([prefixes[1] + catalogue.text(int(row)) for row in rows])
+    query_of = np.repeat(np.arange(len(queries)), [len(one.rows) for one in queries])
+    cosines: Floats = np.einsum("ij,ij->i", asked[query_of], items[place]).astype(np.float32)
+    return cosines
+
+
+def held_out_cosines(
+    model: Path, tokenizer: Path, queries: Sequence[JudgedQuery], catalogue: Catalogue, prefixes: tuple[str, str]
+) -> Floats:
+    """Return what `judged_cosines` does of an encoder in Hugging Face's form; kept beside it."""
+
+    def read() -> Floats:
+        file = _exported(model, lambda to: export_encoder(BertModel.from_pretrained(model), to))
+        return judged_cosines(file, tokenizer, queries, catalogue, prefixes)
+
+    return _kept(model / f"cosines-{fingerprint(queries)[:16]}.npy", read)
+
+
+def graded_examples(
+    features: Features,
+    queries: Sequence[JudgedQuery],
+    cosines: Floats,
+    logits: Floats,
+    fold: npt.NDArray[np.int64],
+    step: Step,
+) -> GradedExamples:
+    """Compute the features of every judged pair as the ranking service does, a query being one request.
+
+    Args:
+        features: The release's.
+        queries: The judged queries.
+        cosines: Of every pair, from an encoder that has not seen the query; float32[pairs].
+        logits: The same from a cross-encoder; float32[pairs].
+        fold: The fold of each query; int64[queries].
+        step: Told of each query.
+    """
+    ends = np.cumsum([len(one.rows) for one in queries])
+    read, unread = [], []
+    for one, cosine, logit in zip(queries, np.split(cosines, ends[:-1]), np.split(logits, ends[:-1]), strict=True):
+        candidates = CandidateRows(one.rows, np.full(len(one.rows), np.nan, np.float32), {SEMANTIC: cosine})
+        matrix = features.matrix(PersonRows(np.empty(0, np.int64), one.query), candidates)
+        unread.append(matrix)
+        read.append(features.with_logits(matrix, logit))
+        step.advance()
+    grades = np.concatenate([one.grades for one in queries])
+    sizes = [len(one.rows) for one in queries]
+    return GradedExamples(np.concatenate(read), np.concatenate(unread), grades, np.repeat(fold, sizes))
+
+
+def _exported(model: Path, export: Callable[[Path], float]) -> Path:
+    """Export a model beside its weights, once."""
+    file = model / "model.onnx"
+    if not file.exists():
+        part = file.with_suffix(".part")
+        export(part)
+        part.replace(file)
+    return file
+
+
+def _kept(file: Path, compute: Callable[[], Floats]) -> Floats:
+    if not file.exists():
+        np.save(file, compute())
+    kept: Floats = np.load(file)
+    return kept

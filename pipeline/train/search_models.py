@@ -1,0 +1,134 @@
+"""The two models of a search release, encoder and cross-encoder, trained on some of the judged queries."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+from transformers import BertModel
+
+from common.catalogue import Catalogue
+from pipeline.base_model import BaseModel
+from pipeline.build_settings import BuildSettings
+from pipeline.catalogue import plain_tokenizer
+from pipeline.progress import ProgressReport
+from pipeline.train.bi_encoder import EncoderExample, train_encoder
+from pipeline.train.cross_encoder import train_cross_encoder
+from pipeline.train.judged import JudgedQuery, fingerprint
+from pipeline.train.kept_models import KeptModels
+from pipeline.train.ranking_lists import RankingExample
+from services.ranking.pairs import Pairs, PairTemplate, TokenRows
+
+_FORMAT: Final = 1  # raise it whenever the same settings and judgements train another model than before
+
+# For each query, catalogue rows that nobody judged and that are negatives.
+Mined = Callable[[JudgedQuery], npt.NDArray[np.int64]]
+
+
+class SearchModels:
+    """Trains the models and keeps them.
+
+    Args:
+        base: The base model.
+        settings: How the release is built.
+        catalogue: Its items.
+        kept: Where trained models lie.
+        report: Told of each training.
+        mined: Finds the encoder's mined negatives; None where it learns without.
+    """
+
+    def __init__(
+        self,
+        base: BaseModel,
+        settings: BuildSettings,
+        catalogue: Catalogue,
+        kept: KeptModels,
+        report: ProgressReport,
+        mined: Mined | None = None,
+    ) -> None:
+        self._base = base
+        self._settings = settings
+        self._catalogue = catalogue
+        self._kept = kept
+        self._report = report
+        self._mined = mined
+        self._tokenizer: Tokenizer = plain_tokenizer(str(base.path / "tokenizer.json"))
+        self._items = TokenRows(catalogue.tokens, catalogue.token_offsets.astype(np.int64))
+
+    def encoder(self, queries: Sequence[JudgedQuery]) -> Path:
+        """Return the folder of the encoder trained on these queries; the base encoder's where none is to be trained."""
+        settings = self._settings.encoder
+        if not settings.epochs:
+            return self.base_encoder()
+        prefixes = [self._settings.query_prefix, self._settings.item_prefix]
+        made_from = [*self._made_from(queries), dataclasses.asdict(settings), prefixes]
+        return self._trained(
+            "encoder",
+            queries,
+            made_from,
+            lambda work, told: train_encoder(self._base.path, list(map(self._example, queries)), settings, work, told),
+        )
+
+    def base_encoder(self) -> Path:
+        """Return the folder of a copy of the base model, as it is."""
+        return self._kept.get("base-encoder", [self._base.sha256], lambda _: BertModel.from_pretrained(self._base.path))
+
+    def cross_encoder(self, queries: Sequence[JudgedQuery]) -> Path:
+        """Return the folder of the cross-encoder trained on these queries."""
+        settings = self._settings.cross_encoder
+        lengths = [self._settings.context_tokens, self._settings.item_tokens]
+        return self._trained(
+            "cross-encoder",
+            queries,
+            [*self._made_from(queries), dataclasses.asdict(settings), lengths],
+            lambda work, told: train_cross_encoder(self._base.path, self.lists(queries), settings, work, told),
+        )
+
+    def lists(self, queries: Sequence[JudgedQuery]) -> list[RankingExample]:
+        """Return what the cross-encoder learns from."""
+        return [RankingExample(self.pairs(one), one.grades) for one in queries]
+
+    def pairs(self, one: JudgedQuery) -> Pairs:
+        """Return a query beside each of its items, as the ranking service joins them."""
+        context = self._tokenizer.encode(one.query, add_special_tokens=False).ids[: self._settings.context_tokens]
+        items = self._items.take(one.rows, self._settings.item_tokens)
+        return PairTemplate.of(self._tokenizer).join(TokenRows.of([context]), np.zeros(len(items), np.int64), items)
+
+    def _example(self, one: JudgedQuery) -> EncoderExample:
+        mined = np.empty(0, np.int64) if self._mined is None else self._mined(one)
+        rows = np.concatenate([one.rows, mined])
+        grades = np.concatenate([one.grades, np.full(len(mined), np.nan, np.float32)])
+        texts = [self._settings.item_prefix + self._catalogue.text(int(row)) for row in rows]
+        query, items = self._with_ends([self._settings.query_prefix + one.query]), self._with_ends(texts)
+        return EncoderExample(query, items, grades)
+
+    def _with_ends(self, texts: Sequence[str]) -> TokenRows:
+        """Tokenise as the encoder does, each text cut to what the second stage reads of an item."""
+        longest = self._settings.item_tokens
+        all_ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+        return TokenRows.of([[*ids[: min(len(ids) - 1, longest + 1)], ids[-1]] for ids in all_ids])
+
+    def _trained(
+        self,
+        name: str,
+        queries: Sequence[JudgedQuery],
+        made_from: Sequence[Any],
+        train: Callable[[Path, Callable[[int, int, float], None]], Any],
+    ) -> Path:
+        title = f"Fine-tuning the {name} on {len(queries):,} judged queries"
+
+        def trained(work: Path) -> Any:
+            with self._report.step(title) as step:
+                return train(work, lambda done, total, _: step.at(done, total))
+
+        return self._kept.get(name, [_FORMAT, name, *made_from], trained)
+
+    def _made_from(self, queries: Sequence[JudgedQuery]) -> list[Any]:
+        items = hashlib.sha256(self._catalogue.tokens.astype("<i4").tobytes()).hexdigest()
+        return [self._base.sha256, fingerprint(queries), items]
