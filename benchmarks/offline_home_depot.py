@@ -27,6 +27,7 @@ from benchmarks.record import Bar, Finding, at_least, at_most
 from common import layout
 from common.catalogue import Catalogue
 from common.channel import open_channel
+from common.onnx_session import SessionOptions
 from common.release import Release
 from pipeline.base_model import resolve_base_model
 from pipeline.build import build
@@ -39,6 +40,7 @@ from pipeline.train.judged import TEST, JudgedQuery, judged_queries
 from pipeline.train.kept_models import KeptModels
 from pipeline.train.search_examples import SEMANTIC, held_out_cosines, judged_cosines
 from pipeline.train.search_models import SearchModels
+from services.retrieval.encoder import Encoder
 
 Floats = npt.NDArray[np.float32]
 
@@ -107,9 +109,8 @@ def _scores(
     with report.step("Asking BM25"):
         bm25 = bm25_scores(catalogue, queries)
     with report.step("Asking the encoder, zero-shot and fine-tuned"):
-        tokenizer = release.file(layout.ENCODER_TOKENIZER)
-        zero_shot = held_out_cosines(_zero_shot(settings, catalogue, report), tokenizer, queries, catalogue, prefixes)
-        tuned = judged_cosines(release.file(layout.ENCODER), tokenizer, queries, catalogue, prefixes)
+        zero_shot = held_out_cosines(_zero_shot(settings, catalogue, report), queries, catalogue, prefixes)
+        tuned = judged_cosines(Encoder.load(release, SessionOptions()), queries, catalogue, prefixes)
     with report.step("Asking the ranking service", len(queries)) as step:
         logits, probabilities = asyncio.run(ask(release, catalogue, queries, tuned, step))
     named = dict(zip(_BASELINES, (bm25, zero_shot, tuned), strict=True))

@@ -90,6 +90,14 @@ def build_command(
     training_processes: Annotated[
         int, typer.Option(help="Processes that fine-tune the cross-encoder together, one a GPU.", min=1)
     ] = 1,
+    encoder_epochs: Annotated[
+        int | None,
+        typer.Option(
+            help="Passes over judged searches for the encoder; 0 leaves it as it is.",
+            min=0,
+            show_default="the recipe's",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of everything drawn.")] = BuildSettings.seed,
 ) -> None:
     """Build a release from raw shop data and publish it."""
@@ -106,6 +114,8 @@ def build_command(
         max_ndcg_loss=max_ndcg_loss,
         seed=seed,
     ).trained_by(training_processes)
+    if encoder_epochs is not None:
+        settings = settings.encoder_trained(encoder_epochs)
     report = ProgressReport(console)
     dataset = _dataset(source, data, report)
     console.print(render(dataset.report))

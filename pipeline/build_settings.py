@@ -110,6 +110,10 @@ class BuildSettings:
         """
         return replace(self, cross_encoder=replace(self.cross_encoder, processes=processes))
 
+    def encoder_trained(self, epochs: int) -> Self:
+        """Return the settings with so many passes of the encoder's fine-tuning, 0 to leave it as it is."""
+        return replace(self, encoder=replace(self.encoder, epochs=epochs))
+
     def as_json(self) -> dict[str, Any]:
         """Return the settings as the manifest holds them."""
         return dataclasses.asdict(self)

@@ -75,7 +75,10 @@ def _data(staging: Staging, catalogue: Catalogue) -> str:
 
 
 def _chosen(settings: Mapping[str, Any]) -> str:
-    if not find_recipe(settings.get("recipe", BASKETS.name)).windows:
+    recipe = find_recipe(settings.get("recipe", BASKETS.name))
+    if recipe.judged:
+        return "; all are reached by their text. What raters gave at least half the highest grade was wanted.\n"
+    if not recipe.windows:
         return "; those that nobody took are reached by their text. What people were judged by is the next item.\n"
     return f"""\
 : those with at least {settings.get("min_buyers", 1)} buyers before

@@ -104,10 +104,9 @@ class SearchBuild(BuildSteps):
         return np.concatenate(cosines), np.concatenate(logits), fold
 
     def _cosines(self, model: Path, held: Sequence[JudgedQuery], catalogue: Catalogue) -> npt.NDArray[np.float32]:
-        tokenizer = self.staging.file(layout.ENCODER_TOKENIZER)
         prefixes = (self.settings.query_prefix, self.settings.item_prefix)
         with self.report.step("Comparing embeddings of held-out queries"):
-            return held_out_cosines(model, tokenizer, held, catalogue, prefixes)
+            return held_out_cosines(model, held, catalogue, prefixes)
 
     def _logits(
         self, models: SearchModels, others: Sequence[JudgedQuery], held: Sequence[JudgedQuery]

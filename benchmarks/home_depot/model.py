@@ -18,9 +18,9 @@ from pipeline.build_settings import BuildSettings
 from pipeline.catalogue import build_catalogue, plain_tokenizer
 from pipeline.progress import ProgressReport
 from pipeline.recipe import SEARCHES
+from pipeline.train.exported import exported_cross_encoder
 from pipeline.train.judged import training_queries as all_training_queries
 from pipeline.train.kept_models import KeptModels
-from pipeline.train.search_examples import exported_cross_encoder
 from pipeline.train.search_models import SearchModels
 
 CACHE: Final = Path(".cache/benchmarks")

@@ -7,21 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
-from transformers import BertForSequenceClassification, BertModel
 
 from common.catalogue import Catalogue
-from common.onnx_session import OnnxModel, SessionOptions
-from pipeline.export import export_cross_encoder, export_encoder
 from pipeline.progress import Step
+from pipeline.train.exported import loaded_cross_encoder, loaded_encoder
 from pipeline.train.graded_fusion import GradedExamples
 from pipeline.train.judged import JudgedQuery, fingerprint
 from pipeline.train.pair_examples import score_pairs
-from services.ranking.cross_encoder import CrossEncoder
 from services.ranking.features import Features
 from services.ranking.pairs import Pairs
 from services.ranking.request_rows import CandidateRows, PersonRows
-from services.retrieval.encoder import Encoder
+from services.retrieval.encoder import TextEncoder
 
 Floats = npt.NDArray[np.float32]
 
@@ -33,30 +29,22 @@ def judged_logits(model: Path, queries: Sequence[JudgedQuery], pairs: Sequence[P
     """Return a trained cross-encoder's logits of judged pairs, one query's after the other; kept beside the model."""
 
     def read() -> Floats:
-        cross_encoder = CrossEncoder(OnnxModel(exported_cross_encoder(model), SessionOptions()))
-        return np.concatenate(score_pairs(cross_encoder, pairs, step))
+        return np.concatenate(score_pairs(loaded_cross_encoder(model), pairs, step))
 
     return _kept(model / f"logits-{fingerprint(queries)[:16]}.npy", read)
 
 
-def exported_cross_encoder(model: Path) -> Path:
-    """Return a trained cross-encoder as ONNX, exported beside its weights once."""
-    return _exported(model, lambda to: export_cross_encoder(BertForSequenceClassification.from_pretrained(model), to))
-
-
 def judged_cosines(
-    model: Path, tokenizer: Path, queries: Sequence[JudgedQuery], catalogue: Catalogue, prefixes: tuple[str, str]
+    encoder: TextEncoder, queries: Sequence[JudgedQuery], catalogue: Catalogue, prefixes: tuple[str, str]
 ) -> Floats:
     """Return an encoder's cosines of judged pairs, one query's after the other.
 
     Args:
-        model: The encoder, exported.
-        tokenizer: Its tokenizer's file.
+        encoder: Embeds queries and items.
         queries: The judged queries.
         catalogue: The items.
         prefixes: What goes before queries and before items.
     """
-    encoder = Encoder(OnnxModel(model, SessionOptions()), Tokenizer.from_file(str(tokenizer)))
     asked = encoder.encode([prefixes[0] + one.query for one in queries])
     rows, place = np.unique(np.concatenate([one.rows for one in queries]), return_inverse=True)
     items = encoder.encode([prefixes[1] + catalogue.text(int(row)) for row in rows])
@@ -66,13 +54,12 @@ def judged_cosines(
 
 
 def held_out_cosines(
-    model: Path, tokenizer: Path, queries: Sequence[JudgedQuery], catalogue: Catalogue, prefixes: tuple[str, str]
+    model: Path, queries: Sequence[JudgedQuery], catalogue: Catalogue, prefixes: tuple[str, str]
 ) -> Floats:
     """Return what `judged_cosines` does of an encoder in Hugging Face's form; kept beside it."""
 
     def read() -> Floats:
-        file = _exported(model, lambda to: export_encoder(BertModel.from_pretrained(model), to))
-        return judged_cosines(file, tokenizer, queries, catalogue, prefixes)
+        return judged_cosines(loaded_encoder(model), queries, catalogue, prefixes)
 
     return _kept(model / f"cosines-{fingerprint(queries)[:16]}.npy", read)
 
@@ -106,16 +93,6 @@ def graded_examples(
     grades = np.concatenate([one.grades for one in queries])
     sizes = [len(one.rows) for one in queries]
     return GradedExamples(np.concatenate(read), np.concatenate(unread), grades, np.repeat(fold, sizes))
-
-
-def _exported(model: Path, export: Callable[[Path], float]) -> Path:
-    """Export a model beside its weights, once."""
-    file = model / "model.onnx"
-    if not file.exists():
-        part = file.with_suffix(".part")
-        export(part)
-        part.replace(file)
-    return file
 
 
 def _kept(file: Path, compute: Callable[[], Floats]) -> Floats:

@@ -20,15 +20,14 @@ from pipeline.catalogue import plain_tokenizer
 from pipeline.progress import ProgressReport
 from pipeline.train.bi_encoder import EncoderExample, train_encoder
 from pipeline.train.cross_encoder import train_cross_encoder
+from pipeline.train.exported import loaded_encoder
 from pipeline.train.judged import JudgedQuery, fingerprint
 from pipeline.train.kept_models import KeptModels
+from pipeline.train.mining import mined_negatives
 from pipeline.train.ranking_lists import RankingExample
 from services.ranking.pairs import Pairs, PairTemplate, TokenRows
 
 _FORMAT: Final = 1  # raise it whenever the same settings and judgements train another model than before
-
-# For each query, catalogue rows that nobody judged and that are negatives.
-Mined = Callable[[JudgedQuery], npt.NDArray[np.int64]]
 
 
 class SearchModels:
@@ -40,7 +39,6 @@ class SearchModels:
         catalogue: Its items.
         kept: Where trained models lie.
         report: Told of each training.
-        mined: Finds the encoder's mined negatives; None where it learns without.
     """
 
     def __init__(
@@ -50,14 +48,12 @@ class SearchModels:
         catalogue: Catalogue,
         kept: KeptModels,
         report: ProgressReport,
-        mined: Mined | None = None,
     ) -> None:
         self._base = base
         self._settings = settings
         self._catalogue = catalogue
         self._kept = kept
         self._report = report
-        self._mined = mined
         self._tokenizer: Tokenizer = plain_tokenizer(str(base.path / "tokenizer.json"))
         self._items = TokenRows(catalogue.tokens, catalogue.token_offsets.astype(np.int64))
 
@@ -72,7 +68,7 @@ class SearchModels:
             "encoder",
             queries,
             made_from,
-            lambda work, told: train_encoder(self._base.path, list(map(self._example, queries)), settings, work, told),
+            lambda work, told: train_encoder(self._base.path, self._examples(queries), settings, work, told),
         )
 
     def base_encoder(self) -> Path:
@@ -100,8 +96,19 @@ class SearchModels:
         items = self._items.take(one.rows, self._settings.item_tokens)
         return PairTemplate.of(self._tokenizer).join(TokenRows.of([context]), np.zeros(len(items), np.int64), items)
 
-    def _example(self, one: JudgedQuery) -> EncoderExample:
-        mined = np.empty(0, np.int64) if self._mined is None else self._mined(one)
+    def _examples(self, queries: Sequence[JudgedQuery]) -> list[EncoderExample]:
+        mined = self._mine(queries) if self._settings.encoder.mined else [np.empty(0, np.int64)] * len(queries)
+        return [self._example(one, rows) for one, rows in zip(queries, mined, strict=True)]
+
+    def _mine(self, queries: Sequence[JudgedQuery]) -> list[npt.NDArray[np.int64]]:
+        """Find negatives by the base encoder."""
+        settings, encoder = self._settings, loaded_encoder(self.base_encoder())
+        asked = encoder.encode([settings.query_prefix + one.query for one in queries])
+        items = encoder.encode([settings.item_prefix + text for text in self._catalogue.table["text"].to_pylist()])
+        chosen = settings.encoder
+        return mined_negatives(queries, asked, items, count=chosen.mined, first=chosen.mined_from)
+
+    def _example(self, one: JudgedQuery, mined: npt.NDArray[np.int64]) -> EncoderExample:
         rows = np.concatenate([one.rows, mined])
         grades = np.concatenate([one.grades, np.full(len(mined), np.nan, np.float32)])
         texts = [self._settings.item_prefix + self._catalogue.text(int(row)) for row in rows]
