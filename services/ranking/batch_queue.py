@@ -18,7 +18,7 @@ from common.errors import DeadlineTooShort, Overloaded
 from services.ranking.capacity import BatchLimits, Capacity
 from services.ranking.cost_model import CostModel, Floats
 from services.ranking.jobs import Batch, Job, Part, Priority, runs_of
-from services.ranking.line import Line
+from services.ranking.line import Line, Owners
 from services.ranking.pair_scores import PairScores
 from services.ranking.pairs import Ints, Pairs
 
@@ -44,12 +44,13 @@ class BatchQueue:
         self.cost = cost
         self.limits = limits
         self.pairs = 0
+        self.waiting_ms = 0.0  # what they cost
         self.typical_ms = 0.0  # what a pair costs, by the jobs of late
         self.capacity = Capacity(cost, limits)
         self._deadlines = Line(lambda job: (job.priority, job.deadline, job.serial))
         self._turns = Line(lambda job: (job.priority, job.turn, job.serial))
         self._in_flight: set[Batch] = set()
-        self._last_turn: dict[str, float] = {}
+        self._owners = Owners()
         self._serials = itertools.count()
 
     def __iter__(self) -> Iterator[Job]:
@@ -108,13 +109,14 @@ class BatchQueue:
                 f"{self.pairs} that wait; allow more time or rank fewer candidates"
             )
         job.serial = next(self._serials)
-        job.turn = self._turn_of(job, now)
+        job.turn = self._owners.turn(job.owner, self.capacity.seconds(job.waiting_ms), now)
         self.capacity.longest = max(self.capacity.longest, int(job.lengths[0]))
         weight = _TYPICAL_WEIGHT if self.typical_ms else 1.0
         self.typical_ms += weight * (job.waiting_ms / job.waiting - self.typical_ms)
         self._deadlines.join(job)
         self._turns.join(job)
         self.pairs += job.waiting
+        self.waiting_ms += job.waiting_ms
 
     def affordable(self, spent_ms: Floats, deadline: float, priority: Priority, now: float, least_share: float) -> int:
         """Return how many pairs there is time for.
@@ -158,13 +160,15 @@ class BatchQueue:
 
     def drain_s(self) -> float:
         """Return how long the waiting work takes."""
-        return self.capacity.seconds(sum(job.waiting_ms for job in self._deadlines))
+        return self.capacity.seconds(self.waiting_ms)
 
     def expire(self, now: float) -> list[Job]:
         """Take out and return the jobs that can no longer be done in time, before they cost more.
 
         A job that takes what is read until then goes on until not even one row can be read.
         """
+        if self._at_leisure(now):
+            return []
         late = [job for job in self._deadlines if now + self._least_s(job) > job.until]
         for job in late:
             self.discard(job)
@@ -177,7 +181,7 @@ class BatchQueue:
         job.unfinished -= job.waiting
         self._deadlines.leave(job)
         self._turns.leave(job)
-        self.pairs -= job.waiting
+        self._forget(job.waiting, job.waiting_ms)
         job.waiting, job.waiting_ms = 0, 0.0
         job.runs.clear()
 
@@ -188,7 +192,7 @@ class BatchQueue:
         if lead is None:
             return None
         batch = Batch(now)
-        share_ms = sum(job.waiting_ms for job in line) / self.limits.workers
+        share_ms = self.waiting_ms / self.limits.workers
         left_ms = max((lead.until - now) * 1e3 / self.cost.correction, 0.0)
         self._fill(batch, line, lead, min(max(share_ms, _LEAST_OVERHEADS * self.cost.batch_ms), left_ms))
         self._in_flight.add(batch)
@@ -248,7 +252,7 @@ class BatchQueue:
     def _shrink(self, job: Job, bucket: int, left: tuple[int, int], cost_ms: float) -> None:
         start, stop = left
         taken = start - job.runs[bucket][0]
-        self.pairs -= taken
+        self._forget(taken, cost_ms)
         if taken == job.waiting:
             self._deadlines.leave(job)
             self._turns.leave(job)
@@ -262,14 +266,23 @@ class BatchQueue:
         else:
             job.runs[bucket] = left
 
-    def _turn_of(self, job: Job, now: float) -> float:
-        turn = max(now, self._last_turn.get(job.owner, now)) + self.capacity.seconds(job.waiting_ms)
-        self._last_turn = {owner: last for owner, last in self._last_turn.items() if last > now}
-        self._last_turn[job.owner] = turn
-        return turn
+    def _forget(self, pairs: int, cost_ms: float) -> None:
+        self.pairs -= pairs
+        self.waiting_ms = max(self.waiting_ms - cost_ms, 0.0) if self.pairs else 0.0  # what rounding left
+
+    def _at_leisure(self, now: float) -> bool:
+        """Tell whether all that waits could be done by the first deadline of all, and a batch of each worker before.
+
+        A walk over the jobs tells more, but it takes as long as assembling a batch where there are many callers.
+        """
+        first = min((job.deadline for job in self._deadlines), default=math.inf)
+        spare_ms = self.capacity.ms(first, now) - self._in_flight_ms(now) - self.waiting_ms
+        return self.capacity.less_tail(spare_ms) >= self.limits.workers * self.capacity.largest_batch_ms()
 
     def _short_of_time(self, now: float) -> bool:
         """Tell whether one batch out of order could make a job of the first priority late."""
+        if self._at_leisure(now):
+            return False
         demand = self._in_flight_ms(now)
         spare = math.inf
         first = self._deadlines.first()

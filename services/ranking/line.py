@@ -1,4 +1,4 @@
-"""Jobs in one order."""
+"""Jobs in one order, and whose turn it is."""
 
 from __future__ import annotations
 
@@ -43,3 +43,17 @@ class Line:
 
     def _remove(self, jobs: list[Job], job: Job) -> None:
         del jobs[bisect.bisect_left(jobs, self._key(job), key=self._key)]
+
+
+class Owners:
+    """When callers had their last turn; those whose turn has passed are forgotten."""
+
+    def __init__(self) -> None:
+        self.last: dict[str, float] = {}
+
+    def turn(self, owner: str, seconds: float, now: float) -> float:
+        """Return when work of so many seconds would be done if its owner had the workers alone."""
+        turn = max(now, self.last.get(owner, now)) + seconds
+        self.last = {other: last for other, last in self.last.items() if last > now}
+        self.last[owner] = turn
+        return turn

@@ -106,10 +106,11 @@ class PairReader:
             Overloaded: The queue is full, or leaves too little time for ``terms.least`` pairs.
             RuntimeError: The model failed on every pair.
         """
-        place_of = {key: place for place, key in reversed(list(enumerate(keys)))}
-        places = sorted(place_of.values())
-        distinct = [keys[place] for place in places]
-        reading = await self._read_distinct(_Ask(context, items.take(np.array(places, np.int64)), distinct, terms))
+        if len(set(keys)) == len(keys):
+            return await self._read_distinct(_Ask(context, items, keys, terms))
+        places = np.array(sorted({key: place for place, key in reversed(list(enumerate(keys)))}.values()))
+        distinct = [keys[place] for place in places.tolist()]
+        reading = await self._read_distinct(_Ask(context, items.take(places), distinct, terms))
         logit_of = dict(zip(distinct, reading.scores.logits.tolist(), strict=True))
         logits = np.array([logit_of[key] for key in keys], dtype=np.float32)
         return replace(reading, scores=replace(reading.scores, logits=logits))
@@ -126,13 +127,14 @@ class PairReader:
 
     async def _read_distinct(self, ask: _Ask) -> Reading:
         logits = self._cache.find(ask.name, ask.keys)
-        flights = {int(place): self._flight(ask, int(place)) for place in np.flatnonzero(np.isnan(logits))}
-        shared = np.array([place for place, flight in flights.items() if flight], dtype=np.int64)
-        own = np.array([place for place, flight in flights.items() if not flight], dtype=np.int64)
-        self._fresh_share += _FRESH_WEIGHT * (len(own) / len(ask.keys) - self._fresh_share)
+        unknown = np.flatnonzero(np.isnan(logits))
+        flights = {place: flight for place in unknown.tolist() if (flight := self._flight(ask, place))}
+        shared = np.array(list(flights), dtype=np.int64)
+        own = np.setdiff1d(unknown, shared, assume_unique=True) if flights else unknown
+        self._fresh_share += _FRESH_WEIGHT * (len(own) / max(len(ask.keys), 1) - self._fresh_share)
         insisted = min(ask.terms.least, len(ask.keys)) - (len(ask.keys) - len(own))
         scores = await self._read_own(ask.part(own), insisted)
-        await _landed(flight for flight in flights.values() if flight)
+        await _landed(flights.values())
         logits[own] = scores.logits
         logits[shared] = self._cache.find(ask.name, ask.part(shared).keys)
         # The other caller was cancelled, or failed: that is not ours to suffer from.
@@ -167,6 +169,8 @@ class PairReader:
 
     def _flight(self, ask: _Ask, place: int) -> _Flight | None:
         """Return the flight that brings a pair soon enough, if there is one."""
+        if not self._flights:
+            return None
         flight = self._flights.get((ask.name, ask.keys[place]))
         return flight if flight and flight.terms.at_least_as_soon_as(ask.terms) else None
 
@@ -199,6 +203,9 @@ class _Ask:
         return self.context.tobytes()
 
     def part(self, places: Ints) -> _Ask:
+        """Return some of the items, in their order."""
+        if len(places) == len(self.keys):
+            return self
         return replace(self, items=self.items.take(places), keys=[self.keys[place] for place in places.tolist()])
 
 

@@ -177,7 +177,7 @@ def test_the_queue_forgets_owners(put: Any):
     for number in range(100):
         put(queue, [10], owner=f"{number}", now=float(number))
         list(_drain(queue, float(number)))
-    assert len(queue._last_turn) == 1
+    assert len(queue._owners.last) == 1
 
 
 def test_work_that_ended_late_is_planned_to_end_sooner(put: Any):
