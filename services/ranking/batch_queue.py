@@ -72,21 +72,9 @@ class BatchQueue:
         order = np.argsort(-pairs.lengths, kind="stable")
         lengths = pairs.lengths[order]
         spent_ms = np.concatenate(([0.0], np.cumsum(self.pair_ms(lengths))))
-        scores = PairScores.unread(len(pairs))
-        return Job(
-            *(
-                pairs,
-                self.capacity.planned(deadline, now),
-                priority,
-                owner,
-                now,
-                order,
-                lengths,
-                spent_ms,
-                runs_of(lengths),
-            ),
-            *(scores, settle, deadline, anytime),
-        )
+        planned, scores = self.capacity.planned(deadline, now), PairScores.unread(len(pairs))
+        asked = (pairs, planned, priority, owner, now)
+        return Job(*asked, order, lengths, spent_ms, runs_of(lengths), scores, settle, deadline, anytime)
 
     def pair_ms(self, lengths: Ints) -> Floats:
         """Return what pairs of so many tokens cost, with their share of a full batch's overhead."""
