@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from shortlist.ranking.v1 import ranking_pb2
 
+from benchmarks.growth_plot import growth_plot
 from benchmarks.home_depot.data import HomeDepot
 from benchmarks.home_depot.model import CACHE, trained_model
 from benchmarks.home_depot.release import judged_release
@@ -56,7 +57,8 @@ def run(quick: bool, console: Console) -> Finding:
             f"pairs/s with {axes['callers'][-1]} callers over the best", _LEAST_KEPT, by_callers[-1] / max(by_callers)
         ),
     ]
-    return Finding(figures, bars, [_table(name, figures[name]) for name in axes])
+    tables = [_table(name, figures[name]) for name in axes]
+    return Finding(figures, bars, tables, growth_plot({name: figures[name] for name in axes}))
 
 
 def _point(

@@ -53,15 +53,17 @@ class Finding:
         figures: Figures by name, nested as the benchmark likes.
         bars: What should hold.
         tables: The figures for people.
+        picture: An SVG file of them, where there is one.
     """
 
     figures: Mapping[str, Any]
     bars: Sequence[Bar]
     tables: Sequence[Table] = ()
+    picture: str = ""
 
 
 def write(name: str, finding: Finding, *, quick: bool) -> Path | None:
-    """Write a finding to `results/NAME.json`; a quick run is printed only, since its figures are rough."""
+    """Write a finding to `results/NAME.json`, and its picture to `NAME.svg`; a quick run, which is rough, nowhere."""
     if quick:
         return None
     RESULTS.mkdir(exist_ok=True)
@@ -75,6 +77,8 @@ def write(name: str, finding: Finding, *, quick: bool) -> Path | None:
         "bars": [asdict(bar) for bar in finding.bars],
     }
     file.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+    if finding.picture:
+        file.with_suffix(".svg").write_text(finding.picture)
     return file
 
 
