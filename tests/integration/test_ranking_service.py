@@ -201,6 +201,7 @@ async def test_unknown_candidates_are_named(service: Running, ids: list[str]):
             "person.history_item_ids: at most 10,000",
         ),
         (lambda ids: {"candidates": ids[:1], "priority": 9}, "priority: 9"),
+        (lambda ids: {"candidates": ids[:3], "least_cross_encoder_depth": 4}, "least_cross_encoder_depth: at most 3"),
     ],
 )
 async def test_limits_are_held(service: Running, ids: list[str], request_of: Any, message: str):
