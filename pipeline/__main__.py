@@ -14,6 +14,7 @@ from rich.table import Table
 from common.errors import ShortlistError
 from common.release import MANIFEST, open_release, read_manifest, set_current
 from pipeline.build_settings import BuildSettings, Precision
+from pipeline.bulk.run import Bulk, Workers, run_bulk
 from pipeline.data_report import render
 from pipeline.dataset import Dataset
 from pipeline.prepare import SOURCES, prepare
@@ -143,6 +144,50 @@ def evaluate_command(
     how = How(limit=limit, threshold=threshold, folds=folds, gateway=gateway, seed=seed)
     found = run_evaluation(release, where, how, out, json, ProgressReport(console))
     show(found, console)
+
+
+Serving = Annotated[str, typer.Option("--release", help="Release or store, path or URL.")]
+Results = Annotated[Path, typer.Option(help="Folder for the results, as Parquet files; must not exist yet.")]
+WorkersOption = Annotated[
+    Workers, typer.Option("--workers", help="This process, or Ray: a worker a processor, here or on a cluster.")
+]
+RayAddress = Annotated[str, typer.Option(help="A Ray cluster's address; without one, workers are started here.")]
+Batch = Annotated[int, typer.Option(help="Rows at a time.", min=1)]
+
+
+@app.command()
+def embed(
+    release: Serving,
+    items: Annotated[Path, typer.Option(help="Parquet file or folder: item_id, title, brand, category, description.")],
+    out: Results,
+    workers: WorkersOption = "process",
+    ray_address: RayAddress = "",
+    batch: Batch = 1_024,
+) -> None:
+    """Embed items with a release's encoder; there may be more than fit into memory, or on one machine."""
+    from pipeline.bulk.tasks import Embed  # noqa: PLC0415 - as with build
+
+    _bulk(Bulk(Embed, release, items, out, batch), workers, ray_address)
+
+
+@app.command()
+def score(
+    release: Serving,
+    pairs: Annotated[Path, typer.Option(help="Parquet file or folder: item_id, and query, history, text where known.")],
+    out: Results,
+    workers: WorkersOption = "process",
+    ray_address: RayAddress = "",
+    batch: Batch = 1_024,
+) -> None:
+    """Score pairs of person and item with a release's cross-encoder; there may be more than fit on one machine."""
+    from pipeline.bulk.tasks import Score  # noqa: PLC0415 - as with build
+
+    _bulk(Bulk(Score, release, pairs, out, batch), workers, ray_address)
+
+
+def _bulk(bulk: Bulk, workers: Workers, ray_address: str) -> None:
+    rows = run_bulk(bulk, workers, ray_address, ProgressReport(console))
+    console.print(f"{rows:,} rows in {bulk.out}")
 
 
 @app.command()

@@ -1,0 +1,130 @@
+"""What is done to a batch of rows: embedding items, scoring pairs; by the engines that serve."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from common.catalogue import Catalogue
+from common.layout import CATALOGUE
+from common.onnx_session import SessionOptions
+from common.release import Release, open_release
+from common.text import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS, item_text
+from pipeline.progress import Step
+from pipeline.tables import BadDataset
+from pipeline.train.pair_examples import score_pairs
+from services.ranking.cross_encoder import CrossEncoder
+from services.ranking.pair_texts import PairTexts
+from services.ranking.pairs import Pairs, TokenRows
+from services.retrieval.encoder import Encoder
+from services.retrieval.release_settings import FirstStageSettings
+
+_TEXTS: Final = ("title", "brand", "category", "description")
+_UNWATCHED: Final = Step(None, "", None)
+
+Floats = npt.NDArray[np.float32]
+
+
+class Task(ABC):
+    """Something done to each row; loaded once where it runs, then called with batch after batch.
+
+    Args:
+        release: Path or URL of the release or store; it must be the same wherever the task runs.
+        threads: Threads of a model; 0 for as many as there are processors.
+    """
+
+    def __init__(self, release: str, threads: int = 0) -> None:
+        self.release: Release = open_release(release)
+        self.options = SessionOptions(threads=threads)
+
+    @abstractmethod
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Return what is found of each row, in the order of the rows; raises BadDataset where a column is missing."""
+
+
+class Embed(Task):
+    """Items to vectors, as the release's index has them.
+
+    Rows need ``item_id`` and ``title`` and may have ``brand``, ``category`` and ``description``, as a dataset's items.
+    What comes out: ``item_id`` and ``vector``, float32 of the encoder's width.
+    """
+
+    def __init__(self, release: str, threads: int = 0) -> None:
+        super().__init__(release, threads)
+        self._encoder = Encoder.load(self.release, self.options)
+        self._prefix = FirstStageSettings.load(self.release).item_prefix
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Embed the items of a batch."""
+        _need(batch, "item_id", "title")
+        columns = [_strings(batch, name) for name in _TEXTS]
+        texts = [self._prefix + item_text(*row) for row in zip(*columns, strict=True)]
+        vectors = self._encoder.encode(texts)
+        flat = pa.array(vectors.reshape(-1), pa.float32())
+        column = pa.FixedSizeListArray.from_arrays(flat, self._encoder.dimension)
+        return pa.table({"item_id": batch["item_id"].cast(pa.string()), "vector": column})
+
+
+class Score(Task):
+    """Pairs of a person and an item to the cross-encoder's logits.
+
+    Rows need ``item_id`` and may have ``query`` and ``history`` (item ids, oldest first), as a request has, and
+    ``text``: an item's text where the release does not have the item, or has another. What comes out: the row with
+    ``logit``, which is empty where neither release nor row has a text. Unknown history items are passed over.
+    """
+
+    def __init__(self, release: str, threads: int = 0) -> None:
+        super().__init__(release, threads)
+        self._catalogue = Catalogue.open(self.release.file(CATALOGUE))
+        self._texts = PairTexts.load(self.release, self._catalogue)
+        self._model = CrossEncoder.load(self.release, self.options)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Score the pairs of a batch."""
+        _need(batch, "item_id")
+        texts = [text[:MAX_TEXT_CHARACTERS] for text in _strings(batch, "text")]
+        rows = self._catalogue.rows_of(batch["item_id"].cast(pa.string()).to_pylist())
+        known = np.flatnonzero((rows >= 0) | np.array([bool(text) for text in texts], np.bool_))
+        logits = np.full(batch.num_rows, np.nan, np.float32)
+        if len(known):
+            pairs = self._pairs(batch.take(known), rows[known], [texts[row] for row in known])
+            logits[known] = score_pairs(self._model, [pairs], _UNWATCHED)[0]
+        return batch.append_column("logit", pa.array(logits, pa.float32(), mask=np.isnan(logits)))
+
+    def _pairs(self, batch: pa.Table, rows: npt.NDArray[np.int64], texts: Sequence[str]) -> Pairs:
+        queries = [query[:MAX_QUERY_CHARACTERS] for query in _strings(batch, "query")]
+        people = list(zip(queries, _histories(batch), strict=True))
+        place_of = {person: place for place, person in enumerate(dict.fromkeys(people))}
+        contexts = TokenRows.of([self._context(*person) for person in place_of])
+        context_of = np.array([place_of[person] for person in people], np.int64)
+        items, _ = self._texts.items(rows, {place: text for place, text in enumerate(texts) if text})
+        return self._texts.template.join(contexts, context_of, items)
+
+    def _context(self, query: str, history: Sequence[str]) -> npt.NDArray[np.int32]:
+        rows = self._catalogue.rows_of(history)
+        return self._texts.context(query, self._texts.context_items(rows[rows >= 0]))
+
+
+def _need(batch: pa.Table, *columns: str) -> None:
+    missing = [name for name in columns if name not in batch.column_names]
+    if missing:
+        raise BadDataset(f"the table has no column {', '.join(missing)}; it has {', '.join(batch.column_names)}")
+
+
+def _strings(batch: pa.Table, name: str) -> list[str]:
+    """Return a column of text, empty where a cell or the column is missing."""
+    if name not in batch.column_names:
+        return [""] * batch.num_rows
+    return [value or "" for value in batch[name].cast(pa.string()).to_pylist()]
+
+
+def _histories(batch: pa.Table) -> list[tuple[str, ...]]:
+    if "history" not in batch.column_names:
+        return [()] * batch.num_rows
+    values: list[list[Any] | None] = batch["history"].to_pylist()
+    return [tuple(str(item) for item in history or ()) for history in values]
