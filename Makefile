@@ -9,7 +9,7 @@ PACKAGE := pyproject.toml constraints.txt hatch_build.py $(CONTRACT)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format contract-baseline clean
+.PHONY: help demo serve test test-scale lint format contract-baseline clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -22,6 +22,9 @@ serve: .venv/demo ## Keep retrieval, ranking and gateway running on RELEASE=…
 
 test: .venv/dev .venv/node .venv/redis ## Run every test
 	$(BIN)/python -m pytest
+
+test-scale: .venv/scale ## Run the tests that need Ray
+	$(BIN)/python -m pytest tests/integration/test_ray.py
 
 lint: .venv/dev ## Check style, types, import rules and the contract
 	$(BIN)/ruff check .
@@ -56,6 +59,11 @@ clean: ## Remove what was built; releases and datasets stay
 .venv/dev: .venv/demo
 	@echo "Installing what tests and checks need …"
 	$(INSTALL) '.[dev]'
+	@touch $@
+
+.venv/scale: .venv/dev
+	@echo "Installing Ray …"
+	$(INSTALL) '.[scale]'
 	@touch $@
 
 # The Node client's test skips, with the reason, where there is no Node.
