@@ -1,4 +1,4 @@
-"""MovieLens (GroupLens): ratings of films, the newer ``.csv`` and the older ``::``-separated ``.dat`` releases."""
+"""MovieLens (GroupLens): ratings of films; as ``.csv``, as ``.dat`` parted by ``::``, and the oldest ``u.data``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,16 @@ from pipeline.tables import TIMESTAMP, BadDataset
 
 _RATINGS: Final = ("userId", "movieId", "rating", "timestamp")
 _MOVIES: Final = ("movieId", "title", "genres")
+# The files of each form, ratings and films.
+_FORMS: Final = (("ratings.csv", "movies.csv"), ("ratings.dat", "movies.dat"), ("u.data", "u.item"))
+_SEPARATORS: Final = {".dat": "::", ".data": "\t", ".item": "|"}
+# The flags at the end of a line of u.item, in the order of u.genre.
+_FLAGS: Final = (
+    *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama"),
+    *("Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
+)
+_UNKNOWN: Final = _FLAGS[0]
+_U_ITEM: Final = ("movieId", "title", "released", "video", "url", *_FLAGS)
 _NO_GENRES: Final = "(no genres listed)"
 _YEAR: Final = r"\s*\((\d{4})(?:[-–]\d{0,4})?\)\s*$"
 # "Matrix, The (1999)": English articles alone, since "Die" and "Los" also end titles that have no article.
@@ -24,7 +34,7 @@ _ARTICLE: Final = r"^(.*), (The|A|An)$"
 
 
 def prepare(data: Path, progress: Progress) -> Dataset:
-    """Make a dataset of a folder with ``ratings`` and ``movies``, both ``.csv`` or both ``.dat``.
+    """Make a dataset of a folder with both ``.csv``, both ``.dat``, or ``u.data`` and ``u.item``.
 
     Every rating is an event, whatever its stars, with the stars as ``value``. A film's genres together are its
     category.
@@ -32,15 +42,15 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     Raises:
         BadDataset: A file or a column is missing, or nothing usable is left.
     """
-    suffix = _suffix(data)
+    ratings_file, movies_file = _files(data)
     progress("reading films")
-    movies = Cleaning(_read(data / f"movies{suffix}", _MOVIES))
+    movies = Cleaning(_read_movies(movies_file))
     _clean_movies(movies)
-    refuse_empty(movies, f"{data}/movies{suffix}")
+    refuse_empty(movies, str(movies_file))
     progress("reading ratings")
-    ratings = Cleaning(_typed(_read(data / f"ratings{suffix}", _RATINGS)))
+    ratings = Cleaning(_typed(_read(ratings_file, _RATINGS)))
     _clean_ratings(ratings, movies.frame)
-    refuse_empty(ratings, f"{data}/ratings{suffix}")
+    refuse_empty(ratings, str(ratings_file))
     items, events = _items(movies.frame), _events(ratings.frame)
     report = DataReport(
         source=SOURCE.name,
@@ -51,31 +61,39 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     return Dataset(items, events, None, report)
 
 
-def _suffix(data: Path) -> str:
-    for suffix in (".csv", ".dat"):
-        if (data / f"ratings{suffix}").is_file() and (data / f"movies{suffix}").is_file():
-            return suffix
-    raise BadDataset(
-        f"{data} holds neither ratings.csv and movies.csv nor ratings.dat and movies.dat; name their folder"
-    )
+def _files(data: Path) -> tuple[Path, Path]:
+    for names in _FORMS:
+        ratings, movies = (data / name for name in names)
+        if ratings.is_file() and movies.is_file():
+            return ratings, movies
+    forms = " nor ".join(" and ".join(names) for names in _FORMS)
+    raise BadDataset(f"{data} holds neither {forms}; name their folder")
+
+
+def _read_movies(file: Path) -> pl.DataFrame:
+    if file.suffix != ".item":
+        return _read(file, _MOVIES)
+    flags = [pl.when(pl.col(name) == "1").then(pl.lit(name)) for name in _FLAGS if name != _UNKNOWN]
+    genres = pl.concat_str(flags, separator="|", ignore_nulls=True).alias("genres")
+    return _read(file, _U_ITEM).select("movieId", "title", genres)
 
 
 def _read(file: Path, columns: Sequence[str]) -> pl.DataFrame:
     """Read a table as text."""
     if file.suffix == ".csv":
         return read_table(file, {column: column for column in columns}, infer=False)
-    return _read_dat(file, columns)
+    return _read_lines(file, columns, _SEPARATORS[file.suffix])
 
 
-def _read_dat(file: Path, columns: Sequence[str]) -> pl.DataFrame:
-    """Read a file without header whose cells are parted by ``::``; a line of another width has empty cells."""
+def _read_lines(file: Path, columns: Sequence[str], separator: str) -> pl.DataFrame:
+    """Read a file without header or quotes; a line of another width has empty cells."""
     content = file.read_bytes()
     try:
         text = content.decode()
-    except UnicodeDecodeError:  # the release of a million ratings is in Latin-1, that of ten million in UTF-8
+    except UnicodeDecodeError:  # the releases of up to a million ratings are in Latin-1, that of ten million in UTF-8
         text = content.decode("latin-1")
     lines = pl.Series("line", [line for line in text.split("\n") if line.strip()], pl.String)
-    cells = lines.str.strip_chars_end("\r").str.split("::")
+    cells = lines.str.strip_chars_end("\r").str.split(separator)
     whole = cells.list.len() == len(columns)
     return pl.DataFrame(
         {name: cells.list.get(place, null_on_oob=True).set(~whole, None) for place, name in enumerate(columns)}
@@ -134,7 +152,7 @@ def _events(ratings: pl.DataFrame) -> pl.DataFrame:
 
 SOURCE: Final = Source(
     name="movielens",
-    description="MovieLens: a folder with ratings and movies, as .csv or as the older .dat",
+    description="MovieLens: a folder with ratings and movies, as .csv, as .dat, or as the oldest u.data and u.item",
     licence="MovieLens, GroupLens Research (research use, no redistribution without permission)",
     prepare=prepare,
 )

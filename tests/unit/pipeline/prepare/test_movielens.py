@@ -1,10 +1,11 @@
-"""MovieLens in both published forms becomes ratings of films."""
+"""MovieLens in each published form becomes ratings of films."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from pipeline.dataset import BadDataset, Dataset
@@ -40,6 +41,31 @@ def write_dat(folder: Path, ratings: list[tuple[str, ...]], encoding: str = "lat
     return folder
 
 
+def write_u(folder: Path, ratings: list[tuple[str, ...]]) -> Path:
+    """Write the oldest form, which has a flag for each genre."""
+    genres = ["unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama"]
+    genres += [
+        "Fantasy",
+        "Film-Noir",
+        "Horror",
+        "Musical",
+        "Mystery",
+        "Romance",
+        "Sci-Fi",
+        "Thriller",
+        "War",
+        "Western",
+    ]
+    lines = []
+    for movie, title, listed in MOVIES:
+        has = listed.replace("Children", "Children's").split("|") if "|" in listed else ["unknown"]
+        flags = ["1" if genre in has else "0" for genre in genres]
+        lines.append("|".join([movie, title, "01-Jan-1995", "", "http://us.imdb.com/M", *flags]) + "\n")
+    (folder / "u.item").write_bytes("".join(lines).encode("latin-1"))
+    (folder / "u.data").write_text("".join("\t".join(row) + "\n" for row in ratings))
+    return folder
+
+
 def dropped(dataset: Dataset) -> dict[str, int]:
     """Return the counts of the reasons that dropped any event."""
     return {reason: part.rows for reason, part in dataset.report.tables["events"].dropped.items() if part.rows}
@@ -70,9 +96,19 @@ def test_the_older_form_gives_the_same_dataset(tmp_path: Path, encoding: str):
     assert prepare("movielens", write_dat(tmp_path / "old", RATINGS, encoding)).fingerprint() == newer.fingerprint()
 
 
-@pytest.mark.parametrize("write", [write_csv, write_dat])
+def test_the_oldest_form_gives_the_same_dataset(tmp_path: Path):
+    """Flags become genres, that of no known genre none; ratings parted by tabs are read like the newer files."""
+    newer = prepare("movielens", write_csv(tmp_path, RATINGS))
+    (tmp_path / "old").mkdir()
+    found = prepare("movielens", write_u(tmp_path / "old", RATINGS))
+    assert found.events.equals(newer.events)
+    named = newer.items.with_columns(pl.col("category").str.replace("Children", "Children's"))
+    assert found.items.equals(named)
+
+
+@pytest.mark.parametrize("write", [write_csv, write_dat, write_u])
 def test_unusable_ratings_are_counted(tmp_path: Path, write: object):
-    """Each reason is counted, in both forms."""
+    """Each reason is counted, in each form."""
     broken = [("3", "1", "many", "964982703"), ("3", "1", "7", "964982703"), ("3", "9", "3", "964982703"), RATINGS[0]]
     assert callable(write)
     dataset = prepare("movielens", write(tmp_path, [*RATINGS, *broken]))
@@ -86,7 +122,8 @@ def test_a_line_of_another_width_is_unreadable(tmp_path: Path):
 
 
 def test_a_folder_without_the_files_is_refused(tmp_path: Path):
-    """The message names both forms."""
+    """The message names each form."""
     (tmp_path / "ratings.csv").touch()
-    with pytest.raises(BadDataset, match=r"neither ratings\.csv and movies\.csv nor ratings\.dat and movies\.dat"):
+    named = r"neither ratings\.csv and movies\.csv nor ratings\.dat and movies\.dat nor u\.data and u\.item"
+    with pytest.raises(BadDataset, match=named):
         prepare("movielens", tmp_path)
