@@ -3,63 +3,83 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from common.errors import InvalidRequest
-
-if TYPE_CHECKING:
-    from pipeline.bulk.run import Bulk
-    from pipeline.progress import ProgressReport
+from pipeline.bulk.run import Bulk, Piece, Worker
+from pipeline.bulk.tasks import Task
 
 _TOP: Final = Path(__file__).parents[2]
 # What the workers import of this checkout; the packages that it needs must be installed where they run.
 _OURS: Final = ("pipeline", "services", "common", "protos/shortlist")
 
 
-def run_on_ray(bulk: Bulk, table: Any, folder: Path, address: str, report: ProgressReport) -> int:
-    """Do the task with one worker a processor, each with the model loaded once; see `run_bulk`.
+class RayRun:
+    """Does pieces with one worker a processor, each with the model loaded once.
 
-    On a cluster every worker must reach release, source and results by the same paths, and have installed what the
-    extra `scale` names.
+    Ray hands out the pieces and gathers how many rows are done; workers read and write the files themselves. On a
+    cluster every worker must reach release, tables and results by the same paths, and have the extra `scale` installed.
+
+    Args:
+        address: A cluster's address; empty for workers on this machine.
+
+    Raises:
+        InvalidRequest: Ray is not installed.
     """
-    ray = _ray()
-    total = int(table.count_rows())
-    with _connected(ray, address), report.step(f"{bulk.task.__name__} {bulk.source.name} on Ray", total):
-        context = ray.data.DataContext.get_current()
-        context.execution_options.preserve_order = True
-        context.enable_progress_bars = False
-        workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
-        found = ray.data.read_parquet([str(Path(file).resolve()) for file in table.files]).map_batches(
-            bulk.task,
-            fn_constructor_args=(_reached(bulk.release), 1),
-            batch_size=bulk.batch,
-            batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
-            num_cpus=1,
-        )
-        found.write_parquet(str(folder.resolve()))
-    return total
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._ray = _import_ray()
+
+    def __call__(self, bulk: Bulk, pieces: Sequence[Piece], on_rows: Callable[[int], None]) -> None:
+        """Do the pieces, in any order."""
+        with _connected(self._ray, self._address):
+            processors = int(self._ray.cluster_resources().get("CPU", 1))
+            done = self._ray.data.from_items(list(map(asdict, pieces)), override_num_blocks=len(pieces)).map(
+                RayWorker,
+                fn_constructor_args=(bulk.task, _reached(bulk.release), bulk.batch),
+                compute=self._ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, min(processors, len(pieces)))),
+                num_cpus=1,
+            )
+            for row in done.iter_rows():
+                on_rows(row["rows"])
 
 
-def _ray() -> Any:
+class RayWorker:
+    """A worker that Ray hands pieces to, as rows of a table."""
+
+    def __init__(self, task: type[Task], release: str, batch: int) -> None:
+        self._worker = Worker(task, release, batch, threads=1)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Do one piece; returns how many rows it has."""
+        piece = Piece(**row)
+        self._worker.do(piece)
+        return {"rows": piece.rows}
+
+
+def _import_ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told of a shop's work
     try:
         import ray  # noqa: PLC0415 - an extra of its own
         import ray.data  # noqa: PLC0415
     except ImportError:
         raise InvalidRequest("--workers ray needs Ray: install the extra `scale`, or leave the option out") from None
+    ray.data.DataContext.get_current().enable_progress_bars = False
     return ray
 
 
 @contextmanager
 def _connected(ray: Any, address: str) -> Iterator[None]:
     """Hold a connection: to a cluster that is sent our modules, or to workers started here for as long."""
-    modules = {"py_modules": [str(_TOP / name) for name in _OURS]}
-    started = {"address": address, "runtime_env": modules} if address else {"address": "local"}
-    ray.init(**started, include_dashboard=None if address else False, log_to_driver=False, logging_level="WARNING")
+    if address:
+        ray.init(address=address, runtime_env={"py_modules": [str(_TOP / name) for name in _OURS]}, log_to_driver=False)
+    else:
+        ray.init(address="local", include_dashboard=False, log_to_driver=False)
     try:
         yield
     finally:

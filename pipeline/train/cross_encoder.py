@@ -12,17 +12,19 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-from transformers import BertForSequenceClassification
+from typing import TYPE_CHECKING, Final
 
 from common.errors import InvalidRequest
 from pipeline.file_lock import locked
+from pipeline.train.job import CURVE, JOB, MODEL, TRAIN, VALID, Job
 from pipeline.train.learning_curve import LearningCurve
 from pipeline.train.processes import run_in_processes
 from pipeline.train.ranking_lists import RankingExample, write_lists
-from pipeline.train.trainer import OnStep
-from pipeline.train.training_run import CURVE, JOB, MODEL, TRAIN, VALID, Job, run_training
+
+if TYPE_CHECKING:
+    from transformers import BertForSequenceClassification
+
+    from pipeline.train.trainer import OnStep
 
 _CHECKPOINT_STEPS: Final = 50
 
@@ -83,6 +85,9 @@ def train_cross_encoder(
         InvalidRequest: There are no examples.
         RuntimeError: A process of several failed; the message has the end of its log.
     """
+    # The settings above are part of the command line, which must not wait for torch.
+    from pipeline.train.training_run import load_trained, run_training  # noqa: PLC0415
+
     work.mkdir(parents=True, exist_ok=True)
     with locked(work.with_name(f".{work.name}.lock"), lambda: None):
         _write_job(base_model, examples, settings, work, valid, checkpoint_steps)
@@ -91,9 +96,7 @@ def train_cross_encoder(
                 run_training(work, on_step)
             else:
                 run_in_processes(work, settings.processes, on_step)
-        model: BertForSequenceClassification = BertForSequenceClassification.from_pretrained(work / MODEL)
-        model.eval()
-        return model
+        return load_trained(work / MODEL)
 
 
 def learning_curve(work: Path) -> LearningCurve:

@@ -7,9 +7,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from pipeline.train.trainer import OnStep
+if TYPE_CHECKING:
+    from pipeline.train.trainer import OnStep
 
 _LOG: Final = "training.log"
 _LAST_LINES: Final = 40

@@ -1,8 +1,4 @@
-"""One training of a cross-encoder, as each of its processes runs it.
-
-A folder holds all of it: `job.json` with the settings, the lists, checkpoints, and in the end the model and its
-learning curve. So the processes need nothing from the one that started them, and after a kill any other run goes on.
-"""
+"""One training of a cross-encoder, as each of its processes runs it; see `pipeline.train.job` for its folder."""
 
 from __future__ import annotations
 
@@ -10,50 +6,20 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from transformers import BertForSequenceClassification, set_seed
 from transformers.utils import logging as transformers_logging
 
+from pipeline.train.job import CURVE, JOB, MODEL, TRAIN, VALID, Job
 from pipeline.train.learning_curve import LearningCurve
 from pipeline.train.list_loss import ListLoss
 from pipeline.train.ranking_lists import ListFile, RankingExample
 from pipeline.train.trainer import OnStep, Pace, fit, is_first_process
 from pipeline.train.validation import Validation
 from services.ranking.pairs import ModelInputs
-
-JOB: Final = "job.json"
-TRAIN: Final = "train.arrow"
-VALID: Final = "valid.arrow"
-MODEL: Final = "model"
-CURVE: Final = "curve.json"
-
-
-class Job(BaseModel):
-    """What is trained.
-
-    Attributes:
-        base_model: Folder with the base model's configuration and weights.
-        layers, learning_rate, head_learning_rate, requests_per_step, epochs, seed: See `CrossEncoderTraining`.
-        checkpoint_steps: After how many steps a checkpoint is written.
-        lists: SHA-256 of the lists, those learned from and those of validation: others make another job.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    base_model: str
-    layers: int
-    learning_rate: float
-    head_learning_rate: float
-    requests_per_step: int
-    epochs: int
-    seed: int
-    checkpoint_steps: int
-    lists: tuple[str, str]
 
 
 def run_training(folder: Path, on_step: OnStep) -> None:
@@ -84,6 +50,14 @@ def load_base(base_model: Path, layers: int) -> BertForSequenceClassification:
         model: BertForSequenceClassification = BertForSequenceClassification.from_pretrained(
             base_model, num_labels=1, num_hidden_layers=layers
         )
+    return model
+
+
+def load_trained(folder: Path) -> BertForSequenceClassification:
+    """Load the model that a training left."""
+    with quiet_loading():
+        model: BertForSequenceClassification = BertForSequenceClassification.from_pretrained(folder)
+    model.eval()
     return model
 
 

@@ -16,11 +16,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="Ray is not installed; `make test-scale` installs it"
-)
+pytestmark = [
+    pytest.mark.timeout(1_200),  # workers import much, and on a busy machine slowly
+    pytest.mark.skipif(
+        importlib.util.find_spec("ray") is None, reason="Ray is not installed; `make test-scale` installs it"
+    ),
+]
 
-_TIMEOUT_S: Final = 200
+_TIMEOUT_S: Final = 600
 
 
 @pytest.fixture(scope="module")
@@ -59,19 +62,17 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.terminate()
 
 
-@pytest.mark.parametrize(
-    ("command", "given", "key", "found"), [("embed", "items", "item_id", "vector"), ("score", "pairs", "pair", "logit")]
-)
+@pytest.mark.parametrize(("command", "given", "found"), [("embed", "items", "vector"), ("score", "pairs", "logit")])
 def test_ray_finds_what_one_process_does(
-    command: str, given: str, key: str, found: str, tiny_release: Path, tables: Path, tmp_path: Path, cluster: str
+    command: str, given: str, found: str, tiny_release: Path, tables: Path, tmp_path: Path, cluster: str
 ):
     """Row by row the same, on workers started here and on a cluster."""
     task = [command, "--release", str(tiny_release), f"--{given}", str(tables / given), "--batch", "50"]
     _pipeline(*task, "--out", str(tmp_path / "process"))
-    plain = pl.read_parquet(tmp_path / "process").sort(key)
+    plain = pl.read_parquet(tmp_path / "process")
     for name, where in (("here", []), ("cluster", ["--ray-address", cluster])):
         _pipeline(*task, "--out", str(tmp_path / name), "--workers", "ray", *where)
-        rays = pl.read_parquet(tmp_path / name).sort(key)
+        rays = pl.read_parquet(tmp_path / name)
         assert rays.drop(found).equals(plain.drop(found))
         np.testing.assert_allclose(rays[found].to_numpy(), plain[found].to_numpy(), atol=1e-5)
 

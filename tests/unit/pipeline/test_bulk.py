@@ -36,10 +36,10 @@ def release(tiny_release: Path) -> Release:
 
 @pytest.fixture
 def items(tmp_path: Path, tiny_items: pl.DataFrame) -> Path:
-    """Return a folder with the tiny shop's items in two files."""
+    """Return a folder with the tiny shop's items in two files, the second of two row groups."""
     (tmp_path / "items").mkdir()
     tiny_items[:100].write_parquet(tmp_path / "items/a.parquet")
-    tiny_items[100:].write_parquet(tmp_path / "items/b.parquet")
+    tiny_items[100:].write_parquet(tmp_path / "items/b.parquet", row_group_size=90)
     return tmp_path / "items"
 
 
@@ -131,7 +131,7 @@ def test_results_are_never_overwritten(release: Release, items: Path, tmp_path: 
         _run(Embed, release, items, tmp_path / "out")
 
 
-@pytest.mark.parametrize(("name", "said"), [("nowhere", "does not exist"), ("empty", "has no Parquet file")])
+@pytest.mark.parametrize(("name", "said"), [("nowhere", "does not exist"), ("empty", "has no row")])
 def test_missing_files_are_named(release: Release, tmp_path: Path, name: str, said: str):
     """A path without Parquet files is refused and says what to name."""
     (tmp_path / "empty").mkdir()
