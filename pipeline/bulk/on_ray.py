@@ -57,7 +57,7 @@ class RayWorker:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Do one piece; returns how many rows it has."""
-        piece = Piece(**row)
+        piece = Piece(row["file"], int(row["group"]), row["out"], int(row["rows"]))  # numbers may be numpy's
         self._worker.do(piece)
         return {"rows": piece.rows}
 
