@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cached_property
 from typing import Final
 
@@ -28,14 +29,14 @@ from pipeline.train.fusion_examples import FusionExamples, quality
 _WEIGHT_REQUESTS: Final = 400
 
 
-def catalogue_items(dataset: Dataset, windows: Windows, min_buyers: int) -> pl.DataFrame:
-    """Return the items with enough buyers before anything that is to be foretold; raises InvalidRequest for none."""
-    past = dataset.events.filter(pl.col("timestamp") < windows.tables)
+def catalogue_items(dataset: Dataset, before: datetime, min_buyers: int) -> pl.DataFrame:
+    """Return the items with enough buyers before a moment; raises InvalidRequest where there are none."""
+    past = dataset.events.filter(pl.col("timestamp") < before)
     buyers = past.group_by("item_id").agg(pl.col("user_id").n_unique().alias("buyers"))
     bought = buyers.filter(pl.col("buyers") >= min_buyers)
     items = dataset.items.join(bought.select("item_id"), on="item_id", how="semi")
     if items.is_empty():
-        raise InvalidRequest(f"no item has {min_buyers} buyers before {windows.tables:%Y-%m-%d}; lower min_buyers")
+        raise InvalidRequest(f"no item has {min_buyers} buyers before {before:%Y-%m-%d}; lower min_buyers")
     return items
 
 
@@ -67,12 +68,12 @@ class BasketBuild(BuildSteps):
         self._fuse(catalogue, train, valid)
 
     def _items(self) -> pl.DataFrame:
-        return catalogue_items(self.dataset, self.windows, self.settings.min_buyers)
+        return catalogue_items(self.dataset, self.windows.tables, self.settings.min_buyers)
 
     def _count_behaviour(self, catalogue: Catalogue) -> None:
         with self.report.step("Counting what follows what"):
             past = self.dataset.events.filter(pl.col("timestamp") < self.windows.tables)
-            purchases = _purchases(past, catalogue)
+            purchases = Purchases.of(past, catalogue, self.windows.tables)
             for name, graph in transitions(purchases, len(catalogue)).items():
                 graph.save(self.staging.path, name)
             buyers = popularity(purchases, len(catalogue)).buyers
@@ -140,16 +141,3 @@ class BasketBuild(BuildSteps):
                 parity_max_abs_error=worst,
             )
             write_model_card(self.staging, catalogue, valid, fusion.probability(checked.features))
-
-
-def _purchases(events: pl.DataFrame, catalogue: Catalogue) -> Purchases:
-    """Number people and sessions of the events, in the order of person and time; other items than ours left out."""
-    rows = catalogue.rows_of(events["item_id"].to_list())
-    session = pl.col("session_id") if "session_id" in events.columns else pl.int_range(pl.len())
-    numbered = events.with_columns(pl.Series("row", rows), session.alias("session")).filter(pl.col("row") >= 0)
-    numbered = numbered.sort("user_id", "timestamp", maintain_order=True)
-    return Purchases(
-        users=numbered["user_id"].rle_id().to_numpy().astype(np.int64),
-        sessions=numbered.select(pl.struct("user_id", "session").rle_id())["user_id"].to_numpy().astype(np.int64),
-        rows=numbered["row"].to_numpy().astype(np.int64),
-    )

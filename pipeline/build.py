@@ -17,6 +17,7 @@ from pipeline.build_steps import BuildSteps
 from pipeline.dataset import Dataset
 from pipeline.progress import ProgressReport
 from pipeline.recipe import find_recipe
+from pipeline.season_build import SeasonBuild
 from pipeline.sequence_build import SequenceBuild
 from pipeline.staging import Staging, aside
 
@@ -82,8 +83,11 @@ def _waiting(store: Path, report: ProgressReport) -> None:
 
 
 def _steps(settings: BuildSettings) -> type[BuildSteps]:
-    """Return the build for the settings' recipe: one that makes graphs of its own learns them by cross-fitting."""
-    return SequenceBuild if find_recipe(settings.recipe).graphs else BasketBuild
+    """Return the build for the settings' recipe."""
+    recipe = find_recipe(settings.recipe)
+    if not recipe.windows:
+        return SequenceBuild
+    return SeasonBuild if recipe.graphs else BasketBuild
 
 
 def _build_key(card: DataCard, base: BaseModel, settings: BuildSettings) -> str:

@@ -31,6 +31,7 @@ class Recipe:
         windows: Whether examples are drawn at moments, and judged by the days after; else by the next item.
         graphs: Item graphs by name, where the recipe makes its own.
         neighbours: How many neighbours of each item a graph keeps.
+        learned: How many of a request's best candidates the trees learn the order of, where the recipe makes its own.
         falling: Features of which more is not better; where a recipe makes its own graphs, the trees may only rise
             with all others, since a few thousand examples would else teach them accidents.
         settings: What the recipe sets in `BuildSettings` unless told otherwise.
@@ -45,6 +46,7 @@ class Recipe:
     windows: bool = True
     graphs: Mapping[str, GraphSpec] = field(default_factory=dict)
     neighbours: int = 256
+    learned: int = 100
     falling: frozenset[str] = frozenset()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -136,7 +138,55 @@ SEQUENCES: Final = Recipe(
     settings={"half_life": 1.36, "candidates": 300, "read": 0, "query_share": 0.0, "min_buyers": 0, "lists": 120},
 )
 
-RECIPES: Final = {recipe.name: recipe for recipe in (BASKETS, SEQUENCES)}
+_SEASON_GRAPHS: Final = {
+    "repeat": GraphSpec("repeat"),
+    "repeat_lately": GraphSpec("repeat", {"half_life": 60.0}),
+    "again": GraphSpec("again", {"half_life": 14.0}),
+    "follow": GraphSpec("follow", {"half_life": 60.0}),
+    "together": GraphSpec("basket_ease", {"l2": 200.0, "half_life": 60.0}),
+    "words": GraphSpec("alike", {"kernel": "words"}),
+}
+_DEMAND: Final = (
+    *("sold_3", "sold_7", "sold_14", "sold_30", "sold_90", "trend_short", "trend_long"),
+    *("on_sale", "last_sold", "bought_again"),
+)
+_SEASON_PLAIN: Final = (
+    *("fused_rank", "history_events", "history_items", "variety", "has_query"),
+    *("repeat_count", "repeat_share", "last_age", "first_age", "mean_gap", "due", "last_share"),
+    *("decayed_long", "decayed_short", "popularity_rank"),
+    *(f"item_{name}" for name in _DEMAND),
+)
+
+SEASONS: Final = Recipe(
+    name="seasons",
+    description="people who buy again, with times, in a shop whose demand moves by the week: gifts, wholesale",
+    graphs=_SEASON_GRAPHS,
+    sources={name: {"kind": "graph"} for name in _SEASON_GRAPHS}
+    | {"lately": {"kind": "popular", "statistic": "sold_7"}}
+    | {"popular": {"kind": "popular"}, "semantic": {"kind": "semantic"}, "similar": {"kind": "similar"}},
+    features=(
+        *_SEASON_PLAIN,
+        "fused",
+        *(f"relative_{name}" for name in (*_SEASON_GRAPHS, "semantic", "similar")),
+        "source_semantic",
+        *(f"graph_{name}_{life}" for name in _SEASON_GRAPHS for life in ("long", "short")),
+        *("similarity_max", "similarity_mean"),
+    ),
+    falling=frozenset(_SEASON_PLAIN),
+    half_life_short=50.0,
+    learned=300,
+    settings={
+        "candidates": 300,
+        "read": 0,
+        "min_buyers": 1,
+        "query_share": 0.15,
+        "lists": 60,
+        "training_requests": 6_000,
+        "valid_people": 250,
+    },
+)
+
+RECIPES: Final = {recipe.name: recipe for recipe in (BASKETS, SEQUENCES, SEASONS)}
 
 
 def find_recipe(name: str) -> Recipe:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -25,21 +25,23 @@ class Windows:
     Attributes:
         length: How far ahead a request is judged.
         test: The last moment: test people are asked here, and judged by the last window.
+        moments: At how many moments training people are asked.
     """
 
     length: timedelta
     test: datetime
+    moments: int = TRAINING_MOMENTS
 
     @classmethod
-    def of(cls, events: pl.DataFrame, days: float) -> Windows:
+    def of(cls, events: pl.DataFrame, days: float, moments: int = TRAINING_MOMENTS) -> Windows:
         """Lay the windows at the end of a shop's events; raises InvalidRequest where there is no room for them."""
         if "timestamp" not in events.columns:
             raise InvalidRequest("the events have no timestamp; windows of days need one")
         length = timedelta(days=days)
         first, last = events["timestamp"].min(), events["timestamp"].max()
         if not isinstance(first, datetime) or not isinstance(last, datetime):
-            raise InvalidRequest("there are no events")
-        windows = cls(length, last - length + timedelta(microseconds=1))
+            raise InvalidRequest("there are no events; a release of windows of days is built from what people took")
+        windows = cls(length, last - length + timedelta(microseconds=1), moments)
         if windows.tables <= first:
             raise InvalidRequest(
                 f"windows of {days:g} days reach back to {windows.tables:%Y-%m-%d}, but the events begin on "
@@ -55,7 +57,7 @@ class Windows:
     @property
     def training(self) -> list[datetime]:
         """The moments at which training people are asked, each window over before validation begins."""
-        return [self.valid - step * self.length for step in range(TRAINING_MOMENTS, 0, -1)]
+        return [self.valid - step * self.length for step in range(self.moments, 0, -1)]
 
     @property
     def tables(self) -> datetime:
@@ -117,6 +119,71 @@ def draw_people(events: pl.DataFrame, windows: Windows, *, train: int, valid: in
     return People([_asked(example) for example in learnt], [_asked(example) for example in checked], chosen)
 
 
+@dataclass(frozen=True)
+class Season:
+    """A moment to learn at: what stands in the tables then, and who is asked.
+
+    Attributes:
+        moment: When; tables hold what came before.
+        left_out: Whose events the tables lack, so that people are learned from whom nothing was counted of.
+        requests: The requests.
+        checked: Of each request, whether its person is kept to calibrate and to judge.
+    """
+
+    moment: datetime
+    left_out: frozenset[str]
+    requests: list[ShopRequest]
+    checked: list[bool]
+
+
+def draw_seasons(
+    events: pl.DataFrame, windows: Windows, *, requests: int, valid: int, test: int, left_out: float, seed: int
+) -> list[Season]:
+    """Draw whom to learn from at each moment, the last of which is validation.
+
+    People of the test are asked nowhere; people checked on are asked at validation alone.
+
+    Args:
+        events: The dataset's events.
+        windows: The moments.
+        requests: Requests to learn from at most, over all moments.
+        valid: People checked on at most; at most a third of those active at validation.
+        test: People of the test at most.
+        left_out: The share of people that each moment's tables lack.
+        seed: Of the drawing.
+    """
+    generator = np.random.default_rng(seed)
+    kept = {example.user_id for example in draw_test(events, windows, test, seed)}
+    people = sorted(_known(events)["user_id"].unique().to_list())
+    active = _others(events, windows.valid, windows, kept)
+    places = generator.permutation(len(active))[: min(valid, len(active) // 3)]
+    checked = {active[place].user_id for place in places}
+    seasons, moments = [], [*windows.training, windows.valid]
+    for moment in moments:
+        asked = _others(events, moment, windows, kept if moment == windows.valid else kept | checked)
+        asked = _drawn(asked, checked, requests // len(moments), generator)
+        absent = generator.permutation(len(people))[: round(left_out * len(people))]
+        seasons.append(
+            Season(
+                moment,
+                frozenset(people[place] for place in absent.tolist()),
+                [_asked(example) for example in asked],
+                [example.user_id in checked for example in asked],
+            )
+        )
+    return seasons
+
+
+def _drawn(
+    asked: Sequence[Example], always: Collection[str], count: int, generator: np.random.Generator
+) -> list[Example]:
+    """Draw ``count`` of those asked, besides those who are always asked."""
+    kept = [example for example in asked if example.user_id in always]
+    others = [example for example in asked if example.user_id not in always]
+    places = np.sort(generator.permutation(len(others))[:count])
+    return [*kept, *(others[place] for place in places)]
+
+
 def as_met(
     requests: Sequence[ShopRequest], titles: Mapping[str, str], *, searches: float, newcomers: float, seed: int
 ) -> list[ShopRequest]:
@@ -159,6 +226,10 @@ def _words(title: str) -> list[str]:
 def _others(events: pl.DataFrame, moment: datetime, windows: Windows, taken: set[str]) -> list[Example]:
     asked = examples(events, moment, windows.length, min_history=_MIN_HISTORY)
     return [example for example in asked if example.user_id not in taken]
+
+
+def _known(events: pl.DataFrame) -> pl.DataFrame:
+    return events.filter(pl.col("known_user").fill_null(value=True)) if "known_user" in events.columns else events
 
 
 def _person_after_person(learnt: Sequence[Example], generator: np.random.Generator) -> list[Example]:

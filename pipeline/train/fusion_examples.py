@@ -100,7 +100,7 @@ def quality(
         "fusion without the logit": np.split(fusion.probability(without), starts),
         "fusion": np.split(probability, starts),
     }
-    measured = {name: _ndcg(drawn, scores) for name, scores in orders.items()}
+    measured = {name: ndcg_by_kind(drawn, scores) for name, scores in orders.items()}
     measured["calibration"] = {"expected calibration error": calibration_error(probability, served.labels)}
     return measured
 
@@ -119,7 +119,13 @@ def _kind(request: ShopRequest) -> str:
     return "histories" if request.history else "newcomers"
 
 
-def _ndcg(drawn: Sequence[Labelled], scores: Sequence[npt.NDArray[np.floating[Any]]]) -> dict[str, float]:
+def ndcg_by_kind(drawn: Sequence[Labelled], scores: Sequence[npt.NDArray[np.floating[Any]]]) -> dict[str, float]:
+    """Return NDCG@10 of requests by what is known of a person, what was not found missed.
+
+    Args:
+        drawn: The requests with their candidates.
+        scores: A score for each candidate of each.
+    """
     rankings, relevance = {}, {}
     for number, (example, values) in enumerate(zip(drawn, scores, strict=True)):
         name = f"{_kind(example.request)}-{number}"

@@ -17,6 +17,8 @@ from sklearn.utils.extmath import randomized_svd
 from common.errors import InvalidRequest
 from common.item_graph import ItemGraph
 from pipeline.recipe import GraphSpec
+from pipeline.train.basket_graphs import again, basket_ease, ease_weights, follow, repeat
+from pipeline.train.behaviour import Baskets
 from pipeline.train.item_texts import ItemTexts
 from pipeline.train.sequences import MAX_GAP, Sequences
 
@@ -26,14 +28,30 @@ Table = Any  # sparse or dense, float [items, items]; scipy has no types
 # 20,000 items squared take 1.6 GB.
 MAX_ITEMS: Final = 20_000
 _GROUP_PRIOR: Final = 5.0
+# Kinds that only read texts: they do not change with what is known of people.
+TEXT_KINDS: Final = ("text", "alike")
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What graphs are computed from."""
+    """What graphs are computed from.
+
+    Attributes:
+        sequences: What people took, in order.
+        texts: What the items say.
+        baskets: What people took together and when; None where a recipe makes no graphs of baskets.
+    """
 
     sequences: Sequences
     texts: ItemTexts
+    baskets: Baskets | None = None
+
+    @property
+    def known_baskets(self) -> Baskets:
+        """The baskets; raises InvalidRequest where there are none."""
+        if self.baskets is None:
+            raise InvalidRequest("this recipe makes graphs of baskets, which events without times do not have")
+        return self.baskets
 
 
 def item_graphs(specs: Mapping[str, GraphSpec], evidence: Evidence, neighbours: int) -> Iterator[tuple[str, ItemGraph]]:
@@ -89,11 +107,20 @@ def _ease(evidence: Evidence, *, l2: float, words: float = 0.0) -> Floats:
     gram = (taken.T @ taken).toarray()
     if words:
         gram += words * evidence.texts.cosines("words")
-    gram[np.diag_indices_from(gram)] += l2
-    inverse = np.linalg.inv(gram)
-    weights = -inverse / np.diag(inverse)
-    np.fill_diagonal(weights, 0.0)
-    return np.asarray(weights, np.float32)
+    return ease_weights(gram, l2)
+
+
+def _of_baskets(maker: Callable[..., Table]) -> Callable[..., Table]:
+    """Return what makes a table of the evidence's baskets."""
+    return lambda evidence, **options: maker(evidence.known_baskets, **options)
+
+
+def _alike(evidence: Evidence, *, kernel: str) -> sp.csr_matrix:
+    """The items whose texts are nearest, their weights adding up to at most 1; an item itself left out."""
+    table = evidence.texts.kernels[kernel].copy()
+    table.setdiag(0)
+    table.eliminate_zeros()
+    return table
 
 
 def _ridge(evidence: Evidence, *, l2: float, decay: float) -> Floats:
@@ -174,4 +201,9 @@ MAKERS: Final[Mapping[str, Callable[..., Table]]] = {
     "smoothed": _smoothed,
     "groups": _groups,
     "text": _text,
+    "alike": _alike,
+    "repeat": _of_baskets(repeat),
+    "again": _of_baskets(again),
+    "follow": _of_baskets(follow),
+    "basket_ease": _of_baskets(basket_ease),
 }

@@ -3,8 +3,10 @@
 What is missing is NaN, never zero. Serving and training compute them by this module. The names::
 
     history_events, history_items, has_query          the person: events, distinct items, 1 with a query
+    variety                                           distinct items among the events, 1 where nothing comes twice
     repeat_count, repeat_share                        the candidate in the history: events, share of all events
     last_age, first_age, mean_gap, due                events since its last and first, between two, last_age / mean_gap
+    last_share                                        last_age as a share of all events
     decayed_long, decayed_short                       its events, weighed by age
     popularity, popularity_rank                       log(1 + popularity), share of the items that are more popular
     COLUMN_affinity, COLUMN_count, COLUMN_last_age    the candidate's category, brand or other text column in the
@@ -172,6 +174,7 @@ _SOURCE: Final = re.compile("(source|relative)_(.+)")
 _PLAIN: Final[Mapping[str, Column]] = {
     "history_events": lambda s: s.everywhere(len(s.history)),
     "history_items": lambda s: s.everywhere(len(s.interest[0])),
+    "variety": lambda s: s.everywhere(len(s.interest[0]) / max(len(s.history), 1)),
     "has_query": lambda s: s.everywhere(float(bool(s.person.query.strip()))),
     "repeat_count": lambda s: s.item.count,
     "repeat_share": lambda s: s.item.count / max(len(s.history), 1),
@@ -179,6 +182,7 @@ _PLAIN: Final[Mapping[str, Column]] = {
     "first_age": lambda s: s.item.first_age,
     "mean_gap": lambda s: _mean_gap(s.item),
     "due": lambda s: _ratio(s.item.last_age, _mean_gap(s.item)),
+    "last_share": lambda s: s.item.last_age / max(len(s.history), 1),
     "decayed_long": lambda s: s.item.weight,
     "decayed_short": lambda s: s.item.short_weight,
     "popularity": lambda s: np.log1p(s.of_item(s.facts.popularity())),

@@ -279,4 +279,4 @@ def _source(name: str, parts: Parts, nearest: NearestItems, popular: Popular) ->
         case "graph":
             return Behaviour(parts.graphs[name])
         case "popular":
-            return popular
+            return Popular(parts.statistics[name]) if name in parts.statistics else popular

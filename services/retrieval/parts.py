@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from common.catalogue import Catalogue
 from common.errors import BadRelease, NotReady
 from common.item_graph import ItemGraph
-from common.layout import CATALOGUE, ENCODER, INDEX, POPULARITY, VECTOR_OF_ITEM, VECTORS
+from common.layout import CATALOGUE, ENCODER, INDEX, POPULARITY, VECTOR_OF_ITEM, VECTORS, statistic_file
 from common.onnx_session import SessionOptions
 from common.release import Release
 from services.retrieval.encoder import Encoder, TextEncoder
@@ -33,6 +33,8 @@ class Parts:
         settings: Sources and fusion.
         encoder: Embeds queries and added items.
         encoder_id: SHA-256 of the encoder's model; tells whose vectors can be compared.
+        statistics: How much each item is wanted by each source that has its own measure of it, by the source's name;
+            each of shape [items].
     """
 
     catalogue: Catalogue
@@ -44,6 +46,7 @@ class Parts:
     settings: FirstStageSettings
     encoder: TextEncoder
     encoder_id: str
+    statistics: Mapping[str, Floats] = field(default_factory=dict)
 
     @classmethod
     def load(cls, release: Release, session: SessionOptions, ef_search: int, milvus: str | None = None) -> Parts:
@@ -65,6 +68,11 @@ class Parts:
             settings=settings,
             encoder=Encoder.load(release, session),
             encoder_id=release.manifest.files[ENCODER].sha256,
+            statistics={
+                name: _array(release, statistic_file(source.statistic)).astype(np.float32)
+                for name, source in settings.sources.items()
+                if source.statistic is not None
+            },
         )
         parts.check(release.id)
         return parts
@@ -81,6 +89,10 @@ class Parts:
         } | {
             f"the graph of the source {name} has not one row for each of {items} items": graph.items == items
             for name, graph in self.graphs.items()
+        }
+        sound |= {
+            f"the statistic of the source {name} has not one entry for each of {items} items": values.shape == (items,)
+            for name, values in self.statistics.items()
         }
         faults = [what for what, holds in sound.items() if not holds]
         if faults:

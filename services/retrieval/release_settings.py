@@ -27,6 +27,8 @@ class SourceSettings(BaseModel):
     Attributes:
         kind: What it does; may be left out for sources called `semantic`, `similar`, `behaviour` and `popular`.
         graph: For the kind `graph`, which item graph of the release it walks; default the source's own name.
+        statistic: For the kind `popular`, the item statistic that says how much each item is wanted; default the
+            release's popularity.
         recent: For the kind `similar`, how many of the most recent distinct items it searches around.
     """
 
@@ -34,6 +36,7 @@ class SourceSettings(BaseModel):
 
     kind: Kind | None = None
     graph: str | None = None
+    statistic: str | None = None
     recent: int = Field(10, ge=1, le=100)
 
 
