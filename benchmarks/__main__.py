@@ -16,6 +16,7 @@ from common.errors import ShortlistError
 # The module of each benchmark has `run(quick: bool, console: Console) -> Finding`.
 BENCHMARKS: Final = {
     "compression": "size, pairs/s and quality of the int8 cross-encoder against float32",
+    "offline-online-retail": "next purchases of known and unseen customers beside single methods, through the gateway",
     "offline-amazon-office": "next items of the official test split, through the gateway, with ablation",
     "complete-journey": "popular, first stage and two stages on held-out purchases, through the gateway",
     "retrieval-crash": "kill -9 of a retrieval server while items are changed: what is lost, what comes back",

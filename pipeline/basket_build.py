@@ -54,7 +54,8 @@ class BasketBuild(BuildSteps):
         return f"what people bought before {self.windows.valid:%Y-%m-%d}"
 
     def run(self) -> None:
-        """Take every step."""
+        """Take every step; raises InvalidRequest where the events leave nobody to learn from."""
+        self._refuse_no_events()
         catalogue = self._write_catalogue()
         self._export_encoder()
         self._index(catalogue)

@@ -74,6 +74,14 @@ class BuildSteps(ABC):
     def _items(self) -> pl.DataFrame:
         """Return the items of the catalogue."""
 
+    def _refuse_no_events(self) -> None:
+        """Raise InvalidRequest where nobody ever did anything, before time is spent on what can't be finished."""
+        if self.dataset.events.is_empty():
+            raise InvalidRequest(
+                f"there are no events, and the recipe {self.recipe.name} learns from what people took; "
+                "give events, with one row at least"
+            )
+
     def _write_catalogue(self) -> Catalogue:
         with self.report.step("Writing the catalogue"):
             items = self._items()

@@ -142,8 +142,10 @@ class RankedBuild(BuildSteps):
 
     def _fit(self, examples: RankedExamples, step: Step) -> list[lgb.Booster]:
         seeds = range(self.settings.seed, self.settings.seed + self.settings.bag)
-        names, falling = self.recipe.features, self.recipe.falling
-        return fit_ranking(examples, names, falling, seeds=seeds, trees=self.settings.trees, step=step)
+        recipe, trees = self.recipe, self.settings.trees
+        return fit_ranking(
+            examples, recipe.features, recipe.falling, seeds=seeds, trees=trees, step=step, growing=recipe.growing
+        )
 
     def _graphs(self, *, text: bool) -> dict[str, GraphSpec]:
         """Return the recipe's graphs that do not change with what is known of people, or those that do."""

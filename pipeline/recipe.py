@@ -34,6 +34,7 @@ class Recipe:
         learned: How many of a request's best candidates the trees learn the order of, where the recipe makes its own.
         falling: Features of which more is not better; where a recipe makes its own graphs, the trees may only rise
             with all others, since a few thousand examples would else teach them accidents.
+        growing: How LightGBM grows the trees, where the recipe departs from `pipeline.train.ranking_trees`.
         settings: What the recipe sets in `BuildSettings` unless told otherwise.
     """
 
@@ -48,6 +49,7 @@ class Recipe:
     neighbours: int = 256
     learned: int = 100
     falling: frozenset[str] = frozenset()
+    growing: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -150,11 +152,15 @@ _DEMAND: Final = (
     *("sold_3", "sold_7", "sold_14", "sold_30", "sold_90", "trend_short", "trend_long"),
     *("on_sale", "last_sold", "bought_again"),
 )
-_SEASON_PLAIN: Final = (
-    *("fused_rank", "history_events", "history_items", "variety", "has_query"),
+_SEASON_FEATURES: Final = (
+    *("fused", "fused_rank", "history_events", "history_items", "variety", "has_query"),
     *("repeat_count", "repeat_share", "last_age", "first_age", "mean_gap", "due", "last_share"),
     *("decayed_long", "decayed_short", "popularity_rank"),
     *(f"item_{name}" for name in _DEMAND),
+    *(f"relative_{name}" for name in (*_SEASON_GRAPHS, "semantic", "similar")),
+    "source_semantic",
+    *(f"graph_{name}_{life}" for name in _SEASON_GRAPHS for life in ("long", "short")),
+    *("similarity_max", "similarity_mean"),
 )
 
 SEASONS: Final = Recipe(
@@ -164,17 +170,11 @@ SEASONS: Final = Recipe(
     sources={name: {"kind": "graph"} for name in _SEASON_GRAPHS}
     | {"lately": {"kind": "popular", "statistic": "sold_7"}}
     | {"popular": {"kind": "popular"}, "semantic": {"kind": "semantic"}, "similar": {"kind": "similar"}},
-    features=(
-        *_SEASON_PLAIN,
-        "fused",
-        *(f"relative_{name}" for name in (*_SEASON_GRAPHS, "semantic", "similar")),
-        "source_semantic",
-        *(f"graph_{name}_{life}" for name in _SEASON_GRAPHS for life in ("long", "short")),
-        *("similarity_max", "similarity_mean"),
-    ),
-    falling=frozenset(_SEASON_PLAIN),
+    features=_SEASON_FEATURES,
+    falling=frozenset(_SEASON_FEATURES),
     half_life_short=50.0,
     learned=300,
+    growing={"extra_trees": False, "lambdarank_truncation_level": 30, "min_data_in_leaf": 100, "lambda_l2": 10.0},
     settings={
         "candidates": 300,
         "read": 0,
@@ -183,6 +183,8 @@ SEASONS: Final = Recipe(
         "lists": 60,
         "training_requests": 6_000,
         "valid_people": 250,
+        "trees": 150,
+        "bag": 2,
     },
 )
 

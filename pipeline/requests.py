@@ -40,7 +40,7 @@ class Windows:
         length = timedelta(days=days)
         first, last = events["timestamp"].min(), events["timestamp"].max()
         if not isinstance(first, datetime) or not isinstance(last, datetime):
-            raise InvalidRequest("there are no events; a release of windows of days is built from what people took")
+            raise InvalidRequest("there are no events")
         windows = cls(length, last - length + timedelta(microseconds=1), moments)
         if windows.tables <= first:
             raise InvalidRequest(

@@ -56,6 +56,7 @@ class SeasonBuild(RankedBuild):
                 which needs pairs that are read.
         """
         self._refuse_compression()
+        self._refuse_no_events()
         catalogue = self._write_catalogue()
         self._export_encoder()
         self._index(catalogue)

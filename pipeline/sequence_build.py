@@ -36,6 +36,7 @@ class SequenceBuild(RankedBuild):
             InvalidRequest: The sequences are too short, or int8 is asked for, which needs pairs that are read.
         """
         self._refuse_compression()
+        self._refuse_no_events()
         catalogue = self._write_catalogue()
         self._export_encoder()
         self._index(catalogue)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipeline.evaluation.probabilities import Bin
-from pipeline.evaluation.result import Estimate
+from pipeline.evaluation.result import DemandBin, Estimate
 from pipeline.evaluation.svg import Scale, axis_below, axis_left, box, dot, line, path, picture, short, text
 
 _ROW: Final = 24
 _SQUARE: Final = 420
 _ROOT_TICKS: Final = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+_DEMAND_TICKS: Final = (0.0, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0)
 _LABEL: Final = 190
 
 
@@ -76,6 +77,23 @@ def calibration(bins: Sequence[Bin]) -> str:
         x = across(part.promised)
         parts += [line(x, up(part.low), x, up(part.high), "w both"), dot(x, up(part.kept), "f both", says)]
     return picture(_SQUARE, _SQUARE, parts, "Calibration: promised probability against the share that was wanted")
+
+
+def demand(bins: Sequence[DemandBin]) -> str:
+    """Draw expected demand against what sold, a dot a bin; both axes by logarithm of one more, since most is small."""
+    top = max(max(part.expected, part.sold) for part in bins) * 1.1
+    ticks = [tick for tick in _DEMAND_TICKS if tick <= top]
+    across = Scale(0.0, top, 60, _SQUARE - 20, math.log1p)
+    up = Scale(0.0, top, _SQUARE - 50, 34, math.log1p)
+    parts = [
+        *axis_below(across, _SQUARE - 50, 34, "expected takers of an item", ticks),
+        *axis_left(up, 60, _SQUARE - 20, "people who took it", ticks),
+        path([(across(0.0), up(0.0)), (across(top), up(top))], "zero"),
+    ]
+    for part in bins:
+        says = f"{part.items:,} items: expected {part.expected:.3f} takers each, {part.sold:.3f} took"
+        parts.append(dot(across(part.expected), up(part.sold), "f both", says))
+    return picture(_SQUARE, _SQUARE, parts, "Expected demand against what sold")
 
 
 def curves(series: Mapping[str, tuple[str, Sequence[tuple[float, float]]]], across: str, up: str) -> str:

@@ -16,11 +16,12 @@ from pipeline.dataset import Dataset
 from pipeline.evaluation.evaluation import How, evaluate_release
 from pipeline.evaluation.questions import Questions, given_questions, make_questions
 from pipeline.evaluation.report import render_report
-from pipeline.evaluation.result import Estimate, Evaluation
+from pipeline.evaluation.result import Baselines, Estimate, Evaluation
 from pipeline.prepare import prepare
 from pipeline.progress import ProgressReport
 
 EVALUATIONS: Final = "evaluations"
+_BESIDE = ("ndcg@10", "recall@100", "tail recall@100")
 _SHOWN = ("ndcg@10", "hr@10", "recall@100", "tail share@10")
 
 
@@ -102,8 +103,22 @@ def show(found: Evaluation, console: Console) -> None:
         figures = [_text(mode.measures[measure]) for measure in _SHOWN]
         table.add_row(name, *figures, f"{mode.coverage:.3f}", f"{mode.latency['total'].p50:.1f}")
     console.print(table)
+    if found.baselines is not None:
+        console.print(_baselines(found.baselines))
     for note in found.notes:
         console.print(f"[dim]{note}[/]")
+
+
+def _baselines(given: Baselines) -> Table:
+    table = Table(title="Single methods, asked the same", caption="two stages over it: paired, p by sign flips")
+    for column in ("", "ndcg@10", "recall@100", "tail recall@100", "two stages over it: ndcg@10"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, figures in given.by_name.items():
+        over = figures.two_stages_over["ndcg@10"]
+        cells = [f"{figures.measures[kind].mean:.4f}" for kind in _BESIDE if kind in figures.measures]
+        compared = f"{over.mean:+.4f} [{over.low:+.4f}, {over.high:+.4f}], p {over.p:.4f}"
+        table.add_row(f"{name} (best)" if name == given.best else name, *cells, *[""] * (3 - len(cells)), compared)
+    return table
 
 
 def _questions(release: Release, where: Where, seed: int, report: ProgressReport) -> Questions:

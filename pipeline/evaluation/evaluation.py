@@ -11,7 +11,8 @@ import numpy as np
 
 from common.errors import InvalidRequest
 from common.release import Release
-from pipeline.evaluation.answers import MODES, Answer
+from pipeline.evaluation.answers import BOTH, MODES, Answer
+from pipeline.evaluation.baselines import ask_baselines, compare_baselines
 from pipeline.evaluation.engines import Engines, engines
 from pipeline.evaluation.facts import BANDS, CatalogueFacts
 from pipeline.evaluation.folds import cross_validate
@@ -20,6 +21,7 @@ from pipeline.evaluation.measures import K, concentration, exposure, gini, measu
 from pipeline.evaluation.probabilities import assess, outcomes
 from pipeline.evaluation.questions import Questions
 from pipeline.evaluation.result import (
+    Baselines,
     Cost,
     Depth,
     Difference,
@@ -34,6 +36,7 @@ from pipeline.evaluation.result import (
 from pipeline.evaluation.second_stage import DEPTHS, by_depth, by_hidden, reads_logits, some
 from pipeline.evaluation.slices import slices_of
 from pipeline.evaluation.sources import source_shares
+from pipeline.evaluation.tail import expected_demand, steering
 from pipeline.metrics import Scores
 from pipeline.progress import ProgressReport
 
@@ -50,6 +53,7 @@ class How:
         threshold: From which probability on a candidate is said to be wanted.
         folds: Folds of the cross-validation; 0 for none.
         gateway: Address of a gateway to ask; empty for the engines in this process.
+        baselines: Whether to fit single methods to what was known and ask them too.
         seed: Of intervals, tests and folds.
     """
 
@@ -57,6 +61,7 @@ class How:
     threshold: float = 0.5
     folds: int = 0
     gateway: str = ""
+    baselines: bool = False
     seed: int = 7
 
 
@@ -152,6 +157,7 @@ class _Measuring:
     def result(self, answers: Mapping[str, Mapping[str, Answer]], inside: _Inside) -> Evaluation:
         """Measure answers by mode and question."""
         questions, manifest = self._questions, self._release.manifest
+        asked, two_stages = questions.asked, answers[BOTH]
         with self._report.step("Measuring"):
             modes = self._modes(answers)
             slices = slices_of(questions, answers, self._facts, self._how.seed)
@@ -176,7 +182,17 @@ class _Measuring:
             folds=inside.folds,
             training=manifest.metrics.get("training", {}),
             cost=self._cost(),
+            demand=None if questions.judged else expected_demand(asked, two_stages, self._facts),
+            steering=steering(asked, two_stages, self._facts, self._how.seed),
+            baselines=self._baselines(two_stages),
         )
+
+    def _baselines(self, two_stages: Mapping[str, Answer]) -> Baselines | None:
+        if not self._how.baselines:
+            return None
+        how = self._how
+        asked = ask_baselines(self._questions, self._facts, how.limit, how.seed, self._report)
+        return compare_baselines(self._questions, asked, two_stages, self._facts, how.seed)
 
     def _modes(self, answers: Mapping[str, Mapping[str, Answer]]) -> dict[str, Mode]:
         modes: dict[str, Mode] = {}

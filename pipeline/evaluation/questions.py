@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,6 +50,21 @@ class Question:
     relevant: Mapping[str, float]
 
 
+@dataclass(frozen=True, eq=False)
+class Before:
+    """What was known when questions were asked, and what came after.
+
+    Attributes:
+        moment: When.
+        events: Before it.
+        later: From it on, as far as the questions reach.
+    """
+
+    moment: datetime
+    events: pl.DataFrame
+    later: pl.DataFrame
+
+
 @dataclass(frozen=True)
 class Questions:
     """What a release is asked.
@@ -60,6 +76,7 @@ class Questions:
         new_people: Questions of people without any history, measured apart.
         notes: What a reader should know, one sentence each.
         judged: Whether the answers are judgements, so that an item without one is unknown rather than unwanted.
+        before: What was known when they are asked; None where that is not the same for all.
     """
 
     protocol: str
@@ -68,6 +85,7 @@ class Questions:
     new_people: Sequence[Question] = ()
     notes: Sequence[str] = field(default_factory=list)
     judged: bool = False
+    before: Before | None = None
 
 
 def make_questions(
@@ -139,7 +157,14 @@ def _temporal(dataset: Dataset, settings: Mapping[str, Any], people: int | None,
     notes = (
         [] if count <= drawn else [f"Of {count} people asked for, the release kept {drawn} apart: others taught it."]
     )
-    return Questions("temporal", described, _of(examples), _new_people(dataset.events, windows, seed), notes)
+    new_people = _new_people(dataset.events, windows, seed)
+    return Questions("temporal", described, _of(examples), new_people, notes, before=_before(dataset.events, windows))
+
+
+def _before(events: pl.DataFrame, windows: Windows) -> Before:
+    time = pl.col("timestamp")
+    later = events.filter((time >= windows.test) & (time < windows.test + windows.length))
+    return Before(windows.test, events.filter(time < windows.test), later)
 
 
 def _of(examples: Sequence[Example]) -> list[Question]:

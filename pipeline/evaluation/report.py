@@ -9,6 +9,7 @@ from typing import Final
 from pipeline.evaluation import charts
 from pipeline.evaluation import report_details as details
 from pipeline.evaluation import report_second_stage as second
+from pipeline.evaluation import report_methods as methods
 from pipeline.evaluation.answers import BOTH, FIRST
 from pipeline.evaluation.charts import Row
 from pipeline.evaluation.measures import MEASURES
@@ -45,8 +46,10 @@ def render_report(found: Evaluation) -> str:
     parts = [
         _top(found),
         _quality(found),
+        methods.baselines(found),
         _cost(found),
         _probabilities(found),
+        methods.demand(found),
         details.tail(found),
         details.sources(found),
         second.depths(found),

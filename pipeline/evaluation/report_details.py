@@ -33,7 +33,20 @@ def tail(found: Evaluation) -> str:
                 table(["", *found.modes], _reach(found)),
             ),
         ),
+        _steering(found),
     )
+
+
+def _steering(found: Evaluation) -> str:
+    """Return what more of the tail costs the two stages."""
+    if not found.steering:
+        return ""
+    rows = [
+        [f"{point.kept:.0%}", f"{point.tail_share:.1%}", estimated(point.quality), compared(point.cost)]
+        for point in found.steering
+    ]
+    head = ["kept for the tail", "tail share@10", "NDCG@10", "cost"]
+    return framed("<h3>Places of the first ten kept for the tail: what that costs</h3>", table(head, rows))
 
 
 def _reach(found: Evaluation) -> list[list[str]]:

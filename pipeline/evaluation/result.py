@@ -133,6 +133,98 @@ class Hidden(_Part):
     loss: dict[str, Difference]
 
 
+class DemandBin(_Part):
+    """Items of like expected demand: the means over them of what was expected and of what was sold."""
+
+    expected: float
+    sold: float
+    items: int
+
+
+class Demand(_Part):
+    """What was expected to be taken by the people asked, against what they took.
+
+    Attributes:
+        people: How many were asked.
+        correlation: Spearman's, over all items.
+        bins: From the least expected up, each with the same sum of expected demand.
+        bands: By band the sums over its items: expected, and sold.
+    """
+
+    people: int
+    correlation: float
+    bins: list[DemandBin]
+    bands: dict[str, tuple[float, float]]
+
+
+class SteeringPoint(_Part):
+    """What keeping places for the tail does.
+
+    Attributes:
+        kept: Share of the first ten kept for the tail.
+        tail_share: Share of the first ten that is of the tail then.
+        quality: NDCG@10.
+        cost: The paired difference in NDCG@10 to keeping none.
+    """
+
+    kept: float
+    tail_share: float
+    quality: Estimate
+    cost: Difference
+
+
+class BaselineFigures(_Part):
+    """One method alone.
+
+    Attributes:
+        measures: Means over questions; the tail's recall over those that wanted something of it.
+        two_stages_over: The paired differences of two stages to it.
+        fit_s: Seconds of learning.
+        answer_ms: Median milliseconds of an answer.
+    """
+
+    measures: dict[str, Estimate]
+    two_stages_over: dict[str, Difference]
+    fit_s: float
+    answer_ms: float
+
+
+class RatingFigures(_Part):
+    """How well ratings are foretold: root mean squared errors, and the mean absolute one.
+
+    Attributes:
+        ratings: How many were foretold.
+        rmse: By explicit matrix factorisation.
+        mae: Likewise.
+        rmse_by_item: By the item's mean alone.
+        rmse_mean: By the mean of all ratings.
+    """
+
+    ratings: int
+    rmse: float
+    mae: float
+    rmse_by_item: float
+    rmse_mean: float
+
+
+class Baselines(_Part):
+    """Single methods beside the two stages.
+
+    Attributes:
+        best: The one with the highest NDCG@10.
+        tail_questions: How many questions wanted something of the tail.
+        by_name: Each one's figures.
+        two_stages: The two stages' own, in the same measures.
+        ratings: Explicit matrix factorisation, where there are ratings.
+    """
+
+    best: str
+    tail_questions: int
+    by_name: dict[str, BaselineFigures]
+    two_stages: dict[str, Estimate]
+    ratings: RatingFigures | None
+
+
 class Folds(_Part):
     """Cross-validation.
 
@@ -191,6 +283,9 @@ class Evaluation(_Part):
         folds: Cross-validation; None where it was not asked for.
         training: How the models' training went, where the release tells.
         cost: What it cost.
+        demand: Expected demand against what was sold; None without probabilities.
+        steering: What more of the tail costs, from none kept for it up.
+        baselines: Single methods; None where they were not asked for.
     """
 
     release_id: str
@@ -213,6 +308,9 @@ class Evaluation(_Part):
     folds: Folds | None
     training: dict[str, LearningCurve]
     cost: Cost
+    demand: Demand | None = None
+    steering: list[SteeringPoint] = []
+    baselines: Baselines | None = None
 
 
 def _fields(interval: Interval) -> dict[str, float]:

@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float32]
 LATELY_DAYS: Final = 7.0
 HISTORY_HALF_LIFE: Final = 150.0
 _ALS: Final = {"factors": 64, "regularization": 0.05, "alpha": 10.0, "iterations": 15}
-_BPR: Final = {"factors": 64, "regularization": 0.01, "learning_rate": 0.05, "iterations": 150}
+_BPR: Final = {"factors": 64, "regularization": 0.01, "learning_rate": 0.05, "iterations": 100}
 _TITLES: Final = 10
 _TIE: Final = 0.5
 
@@ -177,7 +177,8 @@ def bpr(known: Known) -> Factors:
     model.fit(known.taken(), show_progress=False)
 
     def fold_in(held: sp.csr_matrix) -> Floats:
-        factors = np.asarray(held @ model.item_factors).ravel() / max(float(held.sum()), 1.0)
+        total = np.asarray(held @ model.item_factors, np.float32).ravel()
+        factors: Floats = total / np.float32(max(float(held.sum()), 1.0))
         factors[-1] = 1.0  # the items' bias
         return factors
 

@@ -1,4 +1,4 @@
-"""Item graphs of baskets with times, as known at a moment; where demand changes by the week, weights fade by the week."""
+"""Item graphs of baskets with times, as known at a moment: weights fade by the week where demand does."""
 
 from __future__ import annotations
 

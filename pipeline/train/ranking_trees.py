@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from types import MappingProxyType
+from typing import Any, Self
 
 import lightgbm as lgb
 import numpy as np
@@ -63,6 +64,7 @@ def fit_ranking(
     seeds: Sequence[int],
     trees: int,
     step: Step,
+    growing: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[lgb.Booster]:
     """Fit one booster a seed.
 
@@ -74,6 +76,7 @@ def fit_ranking(
         seeds: Of LightGBM's sampling.
         trees: How many trees a booster has.
         step: Told how many trees are grown.
+        growing: LightGBM's parameters that differ from the ones here.
     """
     data = lgb.Dataset(
         examples.features,
@@ -84,7 +87,10 @@ def fit_ranking(
     )
     rising = [0 if name in falling else 1 for name in names]
     step.at(0, len(seeds) * trees)
-    return [lgb.train(_settings(seed, rising), data, trees, callbacks=[lambda _: step.advance()]) for seed in seeds]
+    return [
+        lgb.train({**_settings(seed, rising), **growing}, data, trees, callbacks=[lambda _: step.advance()])
+        for seed in seeds
+    ]
 
 
 def _settings(seed: int, rising: Sequence[int]) -> dict[str, object]:

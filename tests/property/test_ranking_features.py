@@ -77,7 +77,12 @@ def _seen(history: list[int], same: Any) -> Any:
 def _expected(history: list[int], row: Any, query: str) -> Any:
     """Return a candidate's features by their definitions, one at a time."""
     events = len(history)
-    base = {"history_events": events, "history_items": len(set(history)), "has_query": float(bool(query.strip()))}
+    base = {
+        "history_events": events,
+        "history_items": len(set(history)),
+        "variety": len(set(history)) / max(events, 1),
+        "has_query": float(bool(query.strip())),
+    }
     if row < 0:
         return base
     count, long, short, last, first = _seen(history, lambda other: other == row)
@@ -103,6 +108,7 @@ def _expected(history: list[int], row: Any, query: str) -> Any:
         "repeat_count": count,
         "repeat_share": count / max(events, 1),
         "last_age": last,
+        "last_share": last / max(events, 1),
         "first_age": first,
         "mean_gap": gap,
         "due": last / gap if gap > 0 else NAN,

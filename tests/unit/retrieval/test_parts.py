@@ -37,6 +37,10 @@ def test_parts_that_fit(parts: Parts):
             "popularity.npy has not one entry for each of 8 items",
         ),
         (lambda _: {"graphs": {"behaviour": EMPTY_GRAPH}}, "graph of the source behaviour has not one row"),
+        (
+            lambda _: {"statistics": {"lately": np.zeros(9)}},
+            "statistic of the source lately has not one entry for each",
+        ),
     ],
 )
 def test_parts_that_do_not_fit(parts: Parts, change: Callable[[Parts], dict[str, object]], message: str):

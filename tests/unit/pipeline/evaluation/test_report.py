@@ -68,8 +68,8 @@ def test_the_page_is_well_nested_and_has_every_part(evaluation: Evaluation):
     nesting.feed(page)
     assert nesting.open == []
     titles = re.findall(r"<h2>(.*?)</h2>", page)
-    assert len(titles) == 11
-    assert page.count("<svg") >= 16
+    assert len(titles) == 12
+    assert page.count("<svg") >= 17
     assert "nan" not in page.lower().replace("nanos", "")
     assert f"{evaluation.modes[BOTH].measures['ndcg@10'].mean:.4f}" in page
 
