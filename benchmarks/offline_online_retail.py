@@ -25,9 +25,11 @@ from pipeline.build_settings import BuildSettings
 from pipeline.dataset import BadDataset, Dataset
 from pipeline.evaluation.answers import BOTH, FIRST
 from pipeline.evaluation.baselines import DECIDES, TAIL
+from pipeline.evaluation.estimates import Difference, Estimate
 from pipeline.evaluation.evaluation import How, evaluate_release
 from pipeline.evaluation.questions import Before, Question, Questions
-from pipeline.evaluation.result import Baselines, Difference, Estimate, Evaluation
+from pipeline.evaluation.result import Evaluation
+from pipeline.evaluation.result_methods import Baselines
 from pipeline.local_services import local_services
 from pipeline.prepare import prepare
 from pipeline.progress import ProgressReport

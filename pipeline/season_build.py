@@ -64,7 +64,7 @@ class SeasonBuild(RankedBuild):
         nobody = Sequences.of([], len(catalogue))
         self._compute(self._graphs(text=True), Evidence(nobody, self._texts), "Comparing texts")
         gathered = self._gather(catalogue)
-        self._train_cross_encoder(catalogue, gathered.labelled)
+        self._train_cross_encoder(catalogue, gathered.labelled, gathered.judged)
         probability = self._fuse(gathered)
         self._count(catalogue, self.windows.test, ())
         write_model_card(self.staging, catalogue, gathered.judged, probability)

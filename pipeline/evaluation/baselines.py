@@ -11,10 +11,11 @@ import numpy as np
 
 from common.errors import InvalidRequest
 from pipeline.evaluation.answers import Answer, rankings
+from pipeline.evaluation.estimates import Difference, Estimate
 from pipeline.evaluation.facts import CatalogueFacts
 from pipeline.evaluation.questions import Question, Questions
 from pipeline.evaluation.ratings import rating_figures
-from pipeline.evaluation.result import BaselineFigures, Baselines, Difference, Estimate
+from pipeline.evaluation.result_methods import BaselineFigures, Baselines
 from pipeline.evaluation.tail import RECALL, tail_questions, tail_recall
 from pipeline.metrics import Scores, evaluate
 from pipeline.progress import ProgressReport

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pipeline.evaluation.estimates import Estimate
 from pipeline.evaluation.probabilities import Bin
-from pipeline.evaluation.result import DemandBin, Estimate
+from pipeline.evaluation.result_methods import DemandBin
 from pipeline.evaluation.svg import Scale, axis_below, axis_left, box, dot, line, path, picture, short, text
 
 _ROW: Final = 24

@@ -13,10 +13,12 @@ from rich.table import Table
 from common.errors import InvalidRequest
 from common.release import CURRENT, Release, open_release
 from pipeline.dataset import Dataset
+from pipeline.evaluation.estimates import Estimate
 from pipeline.evaluation.evaluation import How, evaluate_release
 from pipeline.evaluation.questions import Questions, given_questions, make_questions
 from pipeline.evaluation.report import render_report
-from pipeline.evaluation.result import Baselines, Estimate, Evaluation
+from pipeline.evaluation.result import Evaluation
+from pipeline.evaluation.result_methods import Baselines
 from pipeline.prepare import prepare
 from pipeline.progress import ProgressReport
 

@@ -14,25 +14,15 @@ from common.release import Release
 from pipeline.evaluation.answers import BOTH, MODES, Answer
 from pipeline.evaluation.baselines import ask_baselines, compare_baselines
 from pipeline.evaluation.engines import Engines, engines
+from pipeline.evaluation.estimates import Difference, Estimate, Latency
 from pipeline.evaluation.facts import BANDS, CatalogueFacts
 from pipeline.evaluation.folds import cross_validate
 from pipeline.evaluation.gateway import Gateway
 from pipeline.evaluation.measures import K, concentration, exposure, gini, measure
 from pipeline.evaluation.probabilities import assess, outcomes
 from pipeline.evaluation.questions import Questions
-from pipeline.evaluation.result import (
-    Baselines,
-    Cost,
-    Depth,
-    Difference,
-    Estimate,
-    Evaluation,
-    Folds,
-    Hidden,
-    Latency,
-    Mode,
-    SourceShare,
-)
+from pipeline.evaluation.result import Cost, Depth, Evaluation, Folds, Hidden, Mode, SourceShare
+from pipeline.evaluation.result_methods import Baselines
 from pipeline.evaluation.second_stage import DEPTHS, by_depth, by_hidden, reads_logits, some
 from pipeline.evaluation.slices import slices_of
 from pipeline.evaluation.sources import source_shares

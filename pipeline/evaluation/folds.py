@@ -18,8 +18,9 @@ from common.catalogue import Catalogue
 from common.errors import InvalidRequest
 from common.layout import CATALOGUE
 from pipeline.evaluation.engines import Engines
+from pipeline.evaluation.estimates import Difference, Estimate
 from pipeline.evaluation.questions import Question
-from pipeline.evaluation.result import Difference, Estimate, Folds
+from pipeline.evaluation.result import Folds
 from pipeline.metrics import Scores, evaluate
 from pipeline.progress import Step
 from pipeline.requests import ShopRequest

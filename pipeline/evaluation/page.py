@@ -7,7 +7,7 @@ from html import escape
 from typing import Final
 
 from pipeline.evaluation.answers import BOTH, FIRST, POPULAR
-from pipeline.evaluation.result import Difference, Estimate
+from pipeline.evaluation.estimates import Difference, Estimate
 
 KIND: Final = {POPULAR: "popular", FIRST: "first", BOTH: "both"}
 _SIGNIFICANT: Final = 0.05

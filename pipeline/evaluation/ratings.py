@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pipeline.evaluation.result import RatingFigures
+from pipeline.evaluation.result_methods import RatingFigures
 from pipeline.train.rating_factors import fit_ratings
 
 Floats = npt.NDArray[np.float64]

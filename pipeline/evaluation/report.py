@@ -8,8 +8,8 @@ from typing import Final
 
 from pipeline.evaluation import charts
 from pipeline.evaluation import report_details as details
-from pipeline.evaluation import report_second_stage as second
 from pipeline.evaluation import report_methods as methods
+from pipeline.evaluation import report_second_stage as second
 from pipeline.evaluation.answers import BOTH, FIRST
 from pipeline.evaluation.charts import Row
 from pipeline.evaluation.measures import MEASURES

@@ -8,7 +8,8 @@ from pipeline.evaluation import charts
 from pipeline.evaluation.answers import BOTH
 from pipeline.evaluation.charts import Row
 from pipeline.evaluation.page import compared, estimated, framed, measure_name, panel, panels, section, table
-from pipeline.evaluation.result import Baselines, Evaluation, RatingFigures
+from pipeline.evaluation.result import Evaluation
+from pipeline.evaluation.result_methods import Baselines, RatingFigures
 
 _SHOWN = ("ndcg@10", "hr@10", "recall@100", "tail recall@100")
 

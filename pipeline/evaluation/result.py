@@ -2,52 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Self
-
-from pydantic import BaseModel, ConfigDict
-
+from pipeline.evaluation.estimates import Difference, Estimate, Latency, Part
 from pipeline.evaluation.probabilities import Probabilities
-from pipeline.metrics import Interval, Scores, bootstrap_interval, paired_bootstrap, paired_p_value
+from pipeline.evaluation.result_methods import Baselines, Demand, SteeringPoint
 from pipeline.train.learning_curve import LearningCurve
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Estimate(_Part):
-    """A mean with its 95 % bootstrap interval over questions."""
-
-    mean: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, scores: Scores, seed: int) -> Self:
-        """Estimate the mean of scores, shape [questions]."""
-        return cls(**_fields(bootstrap_interval(scores, seed=seed)))
-
-
-class Difference(Estimate):
-    """A paired difference of means with its interval, and the p-value of the sign-flip test, two-sided."""
-
-    p: float
-
-    @classmethod
-    def between(cls, scores: Scores, baseline: Scores, seed: int) -> Self:
-        """Compare two systems on the same questions, both of shape [questions]."""
-        interval = paired_bootstrap(scores, baseline, seed=seed)
-        return cls(**_fields(interval), p=paired_p_value(scores, baseline, seed=seed))
-
-
-class Latency(_Part):
-    """Milliseconds of a stage: median and 95th percentile over answers."""
-
-    p50: float
-    p95: float
-
-
-class Mode(_Part):
+class Mode(Part):
     """The figures of one way to answer.
 
     Attributes:
@@ -73,7 +34,7 @@ class Mode(_Part):
     probabilities: Probabilities | None
 
 
-class Slice(_Part):
+class Slice(Part):
     """A part of the questions, or of what was wanted.
 
     Attributes:
@@ -89,7 +50,7 @@ class Slice(_Part):
     modes: dict[str, dict[str, Estimate]]
 
 
-class SourceShare(_Part):
+class SourceShare(Part):
     """What one source does for the first stage.
 
     Attributes:
@@ -105,7 +66,7 @@ class SourceShare(_Part):
     loss: dict[str, Difference]
 
 
-class Depth(_Part):
+class Depth(Part):
     """Both stages with the cross-encoder reading so many candidates.
 
     Attributes:
@@ -121,7 +82,7 @@ class Depth(_Part):
     latency: Latency
 
 
-class Hidden(_Part):
+class Hidden(Part):
     """What is lost where the fusion is not shown a group of its features.
 
     Attributes:
@@ -133,99 +94,7 @@ class Hidden(_Part):
     loss: dict[str, Difference]
 
 
-class DemandBin(_Part):
-    """Items of like expected demand: the means over them of what was expected and of what was sold."""
-
-    expected: float
-    sold: float
-    items: int
-
-
-class Demand(_Part):
-    """What was expected to be taken by the people asked, against what they took.
-
-    Attributes:
-        people: How many were asked.
-        correlation: Spearman's, over all items.
-        bins: From the least expected up, each with the same sum of expected demand.
-        bands: By band the sums over its items: expected, and sold.
-    """
-
-    people: int
-    correlation: float
-    bins: list[DemandBin]
-    bands: dict[str, tuple[float, float]]
-
-
-class SteeringPoint(_Part):
-    """What keeping places for the tail does.
-
-    Attributes:
-        kept: Share of the first ten kept for the tail.
-        tail_share: Share of the first ten that is of the tail then.
-        quality: NDCG@10.
-        cost: The paired difference in NDCG@10 to keeping none.
-    """
-
-    kept: float
-    tail_share: float
-    quality: Estimate
-    cost: Difference
-
-
-class BaselineFigures(_Part):
-    """One method alone.
-
-    Attributes:
-        measures: Means over questions; the tail's recall over those that wanted something of it.
-        two_stages_over: The paired differences of two stages to it.
-        fit_s: Seconds of learning.
-        answer_ms: Median milliseconds of an answer.
-    """
-
-    measures: dict[str, Estimate]
-    two_stages_over: dict[str, Difference]
-    fit_s: float
-    answer_ms: float
-
-
-class RatingFigures(_Part):
-    """How well ratings are foretold: root mean squared errors, and the mean absolute one.
-
-    Attributes:
-        ratings: How many were foretold.
-        rmse: By explicit matrix factorisation.
-        mae: Likewise.
-        rmse_by_item: By the item's mean alone.
-        rmse_mean: By the mean of all ratings.
-    """
-
-    ratings: int
-    rmse: float
-    mae: float
-    rmse_by_item: float
-    rmse_mean: float
-
-
-class Baselines(_Part):
-    """Single methods beside the two stages.
-
-    Attributes:
-        best: The one with the highest NDCG@10.
-        tail_questions: How many questions wanted something of the tail.
-        by_name: Each one's figures.
-        two_stages: The two stages' own, in the same measures.
-        ratings: Explicit matrix factorisation, where there are ratings.
-    """
-
-    best: str
-    tail_questions: int
-    by_name: dict[str, BaselineFigures]
-    two_stages: dict[str, Estimate]
-    ratings: RatingFigures | None
-
-
-class Folds(_Part):
+class Folds(Part):
     """Cross-validation.
 
     Attributes:
@@ -245,7 +114,7 @@ class Folds(_Part):
     over_served: dict[str, Difference]
 
 
-class Cost(_Part):
+class Cost(Part):
     """What the figures cost.
 
     Attributes:
@@ -259,7 +128,7 @@ class Cost(_Part):
     build_s: dict[str, float]
 
 
-class Evaluation(_Part):
+class Evaluation(Part):
     """An evaluation.
 
     Attributes:
@@ -308,10 +177,6 @@ class Evaluation(_Part):
     folds: Folds | None
     training: dict[str, LearningCurve]
     cost: Cost
-    demand: Demand | None = None
-    steering: list[SteeringPoint] = []
-    baselines: Baselines | None = None
-
-
-def _fields(interval: Interval) -> dict[str, float]:
-    return {"mean": interval.mean, "low": interval.low, "high": interval.high}
+    demand: Demand | None
+    steering: list[SteeringPoint]
+    baselines: Baselines | None

@@ -10,8 +10,9 @@ import numpy as np
 
 from pipeline.evaluation.answers import Answer, rankings
 from pipeline.evaluation.engines import Engines, ServedFeatures
+from pipeline.evaluation.estimates import Difference, Estimate, Latency
 from pipeline.evaluation.questions import Question
-from pipeline.evaluation.result import Depth, Difference, Estimate, Hidden, Latency
+from pipeline.evaluation.result import Depth, Hidden
 from pipeline.metrics import Scores, evaluate
 from pipeline.progress import Step
 from services.ranking.fusion import Fusion

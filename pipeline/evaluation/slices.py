@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.evaluation.answers import Answer, rankings
+from pipeline.evaluation.estimates import Estimate
 from pipeline.evaluation.facts import BANDS, CatalogueFacts
 from pipeline.evaluation.questions import Question, Questions
-from pipeline.evaluation.result import Estimate, Slice
+from pipeline.evaluation.result import Slice
 from pipeline.metrics import evaluate
 
 SLICED: Final = ("ndcg@10", "hr@10", "recall@100")

@@ -9,8 +9,9 @@ import numpy as np
 
 from pipeline.evaluation.answers import Answer, rankings
 from pipeline.evaluation.engines import Engines
+from pipeline.evaluation.estimates import Difference, Estimate
 from pipeline.evaluation.questions import Question
-from pipeline.evaluation.result import Difference, Estimate, SourceShare
+from pipeline.evaluation.result import SourceShare
 from pipeline.metrics import Scores, evaluate
 from pipeline.progress import Step
 

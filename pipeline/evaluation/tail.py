@@ -11,10 +11,11 @@ import numpy.typing as npt
 from scipy.stats import rankdata
 
 from pipeline.evaluation.answers import Answer, rankings
+from pipeline.evaluation.estimates import Difference, Estimate
 from pipeline.evaluation.facts import BANDS, CatalogueFacts
 from pipeline.evaluation.measures import K
 from pipeline.evaluation.questions import Question
-from pipeline.evaluation.result import Demand, DemandBin, Difference, Estimate, SteeringPoint
+from pipeline.evaluation.result_methods import Demand, DemandBin, SteeringPoint
 from pipeline.metrics import Scores, evaluate
 
 RECALL: Final = "recall@100"

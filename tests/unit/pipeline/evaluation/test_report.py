@@ -15,9 +15,10 @@ from common.release import open_release
 from pipeline.dataset import Dataset
 from pipeline.evaluation.answers import BOTH, FIRST
 from pipeline.evaluation.command import Where, run_evaluation, show
+from pipeline.evaluation.estimates import Difference
 from pipeline.evaluation.evaluation import How
 from pipeline.evaluation.report import render_report
-from pipeline.evaluation.result import Difference, Evaluation
+from pipeline.evaluation.result import Evaluation
 from pipeline.evaluation.svg import Scale
 from pipeline.progress import ProgressReport
 from pipeline.train.learning_curve import LearningCurve
