@@ -6,7 +6,7 @@ rather than 2,000 Python objects.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +40,9 @@ class TokenRows:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    def __iter__(self) -> Iterator[Tokens]:
+        return map(self.row, range(len(self)))
 
     @property
     def lengths(self) -> Ints:
