@@ -8,8 +8,8 @@ from typing import Any, Final, Literal, Self
 
 from common.errors import InvalidRequest
 from pipeline.recipe import BASKETS, find_recipe
-from pipeline.train.bi_encoder import EncoderTraining
 from pipeline.train.cross_encoder import CrossEncoderTraining
+from pipeline.train.encoder_training import EncoderTraining
 from pipeline.train.late_interaction import LateTraining
 
 _LONGEST_WINDOW_DAYS: Final = 3_650

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from common.errors import NotFound
-from pipeline.train.bi_encoder import EncoderTraining
 from pipeline.train.cross_encoder import CrossEncoderTraining
+from pipeline.train.encoder_training import EncoderTraining
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import BertModel, set_seed
 
 from pipeline.bert_graph import EncoderGraph
+from pipeline.train.encoder_training import EncoderTraining
 from pipeline.train.trainer import OnStep, Pace, fit
 from pipeline.train.training_run import quiet_loading
 from services.ranking.pairs import TokenRows
@@ -42,31 +43,6 @@ class EncoderExample:
     query: TokenRows
     items: TokenRows
     grades: npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class EncoderTraining:
-    """How the encoder is fine-tuned.
-
-    Attributes:
-        learning_rate: Rises during the warm-up, then falls linearly to 0.
-        queries_per_step: Examples a step; each one's items are negatives of the others.
-        epochs: Passes over the examples; 0 leaves the base model as it is.
-        warm_up_steps: Steps in which the rate rises from 0.
-        mined: Unjudged items of each query, near it by the base model, that count as negatives; 0 for none.
-        mined_from: From which rank on they are taken: the nearest are often good, though nobody judged them.
-        graded_share: Weight of the term that orders cosines by grade.
-        seed: Of the order.
-    """
-
-    learning_rate: float = 1e-4
-    queries_per_step: int = 16
-    epochs: int = 1
-    warm_up_steps: int = 50
-    mined: int = 0
-    mined_from: int = 30
-    graded_share: float = 1.0
-    seed: int = 0
 
 
 def train_encoder(

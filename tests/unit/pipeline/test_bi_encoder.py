@@ -14,11 +14,11 @@ from pipeline.bert_graph import EncoderGraph
 from pipeline.train.bi_encoder import (
     SCALE,
     EncoderExample,
-    EncoderTraining,
     contrastive_loss,
     ordered_loss,
     train_encoder,
 )
+from pipeline.train.encoder_training import EncoderTraining
 from services.ranking.pairs import TokenRows
 
 NAN = float("nan")

@@ -26,7 +26,7 @@ from pipeline.evaluation.evaluation import How
 from pipeline.prepare.cleaning import no_events
 from pipeline.progress import ProgressReport
 from pipeline.recipe import SEARCHES
-from pipeline.train.bi_encoder import EncoderTraining
+from pipeline.train.encoder_training import EncoderTraining
 from services.ranking.pair_reader import Terms
 from services.ranking.request_rows import CandidateRows, PersonRows
 from services.ranking.second_stage import Options, SecondStage
