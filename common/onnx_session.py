@@ -58,10 +58,16 @@ class OnnxModel:
         self.file = file
         self.provider: str = self._session.get_providers()[0]
         self.input_names: list[str] = [node.name for node in self._session.get_inputs()]
+        self.output_names: list[str] = [node.name for node in self._session.get_outputs()]
 
     def run(self, inputs: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
         """Run the model on named arrays and return its first output; releases the GIL while it computes."""
         return np.asarray(self._session.run(None, inputs)[0], dtype=np.float32)
+
+    def run_all(self, inputs: dict[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        """Run the model on named arrays and return its outputs as they are; releases the GIL while it computes."""
+        outputs: list[npt.NDArray[Any]] = self._session.run(None, inputs)
+        return outputs
 
 
 def usable_cores() -> int:

@@ -22,8 +22,10 @@ from pipeline.model_card import write_model_card
 from pipeline.requests import People, ShopRequest, Windows, as_met, draw_people
 from pipeline.train.behaviour import Purchases, popularity, transitions
 from pipeline.train.candidates import Labelled, draw_candidates, learn_source_weights
-from pipeline.train.fusion import calibrate, export_fusion, fit_behaviour, fit_logits
-from pipeline.train.fusion_examples import FusionExamples, quality
+from pipeline.train.fusion import Examples, Fusion, calibrate, export_fusion, fit_behaviour, fit_logits
+from pipeline.train.fusion_examples import FusionExamples, every_tier, quality
+from pipeline.train.tier_plan import choose_plan, plan_report
+from services.ranking.cascade import occasion
 
 # The first stage without learned weights is only asked for so many requests: enough to learn them.
 _WEIGHT_REQUESTS: Final = 400
@@ -66,6 +68,7 @@ class BasketBuild(BuildSteps):
         self._train_cross_encoder(catalogue, train, valid)
         if self.settings.precision == "int8":
             compress(self.staging, catalogue, train, valid, self.settings.max_ndcg_loss, self.report)
+        self._train_late_interaction(catalogue, train)
         self._fuse(catalogue, train, valid)
 
     def _items(self) -> pl.DataFrame:
@@ -117,19 +120,28 @@ class BasketBuild(BuildSteps):
             drawn = draw_candidates(first_stage, requests, self.settings.candidates, step)
         return drawn[: len(people.train)], drawn[len(people.train) :]
 
+    def _plan_tiers(
+        self, examples: FusionExamples, valid: Sequence[Labelled], checked: Examples, fusion: Fusion
+    ) -> None:
+        """Choose how deep the tiers go on each occasion, by what a millisecond brings the validation people."""
+        options = examples.options(valid, checked, fusion)
+        occasions = [occasion(example.person, example.candidates) for example in valid]
+        self._write_ranker_settings(choose_plan(options, occasions, self.settings.least_gain_per_ms))
+        self.staging.metrics["tiers"] = plan_report(options, occasions)
+
     def _fuse(self, catalogue: Catalogue, train: Sequence[Labelled], valid: Sequence[Labelled]) -> None:
-        settings, features = self.settings, self.recipe.features
+        settings, features = self.settings, self.features
         self._write_fusion_settings()
         examples = FusionExamples(self.staging.release(), catalogue, features, settings.read)
         with self.report.step("Reading pairs for the fusion") as step:
-            behaviour = examples.without_logits(train)
+            behaviour = examples.learnable(train)
             first = fit_behaviour(behaviour, features, settings.seed)
             read = examples.read(train[-settings.read_requests :], first, step)
             checked = examples.served(valid, first, step)
         if not checked.labels.any():
             raise InvalidRequest("no validation person bought a candidate, so nothing can be calibrated")
         with self.report.step("Fitting and calibrating the fusion"):
-            fusion = calibrate([fit_logits(first, read, features, settings.seed)], checked)
+            fusion = calibrate([fit_logits(first, read, features, settings.seed)], every_tier(checked, features))
             worst = export_fusion(fusion, self.staging.file(layout.FUSION), checked.features)
             self.staging.metrics["validation"] = quality(valid, checked, fusion, features)
             trained = f"{len(train)} requests before {self.windows.valid:%Y-%m-%d}, calibrated on {len(valid)} others"
@@ -141,4 +153,6 @@ class BasketBuild(BuildSteps):
                 trained_on=trained,
                 parity_max_abs_error=worst,
             )
+            if settings.late_bits:
+                self._plan_tiers(examples, valid, checked, fusion)
             write_model_card(self.staging, catalogue, valid, fusion.probability(checked.features))

@@ -10,6 +10,7 @@ from common.errors import InvalidRequest
 from pipeline.recipe import BASKETS, find_recipe
 from pipeline.train.bi_encoder import EncoderTraining
 from pipeline.train.cross_encoder import CrossEncoderTraining
+from pipeline.train.late_interaction import LateTraining
 
 _LONGEST_WINDOW_DAYS: Final = 3_650
 
@@ -49,6 +50,10 @@ class BuildSettings:
         folds: In how many parts judged queries are held out, so that the fusion reads no score of a model that has
             seen the query.
         precision: Of the cross-encoder as it is served; see `pipeline.compress`.
+        late_bits: Bits of a dimension of late interaction's token vectors, 4 or 8; 0 builds no such tier.
+        late_lists: Lists that late interaction learns from.
+        late: How its tower is trained.
+        least_gain_per_ms: NDCG@10 on validation that a tier must bring a millisecond to be planned in.
         max_ndcg_loss: The share of NDCG@10 on validation that int8 may cost.
         hnsw_m: Links of a vector in the graph.
         ef_construction: Length of the candidate list while the graph is built.
@@ -81,6 +86,10 @@ class BuildSettings:
     encoder: EncoderTraining = field(default_factory=lambda: EncoderTraining(epochs=0))
     folds: int = 2
     precision: Precision = "fp32"
+    late_bits: Literal[0, 4, 8] = 0
+    late_lists: int = 1_200
+    late: LateTraining = field(default_factory=lambda: LateTraining(layers=3, learning_rate=3e-4))
+    least_gain_per_ms: float = 1e-4
     max_ndcg_loss: float = 0.01
     hnsw_m: int = 16
     ef_construction: int = 200

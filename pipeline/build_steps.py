@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -22,12 +22,16 @@ from pipeline.catalogue import build_catalogue, plain_tokenizer
 from pipeline.dataset import Dataset
 from pipeline.export import export_cross_encoder, export_encoder
 from pipeline.index import build_index
+from pipeline.late_export import export_late_tower, write_late_interaction
 from pipeline.progress import ProgressReport
-from pipeline.recipe import Recipe, find_recipe
+from pipeline.recipe import LATE_FEATURES, Recipe, find_recipe
 from pipeline.staging import Staging
 from pipeline.train.candidates import Labelled
 from pipeline.train.cross_encoder import learning_curve, train_cross_encoder
+from pipeline.train.late_examples import late_lists, taught
+from pipeline.train.late_interaction import train_late_interaction
 from pipeline.train.pair_examples import training_lists
+from services.ranking.cross_encoder import CrossEncoder
 from services.ranking.pair_texts import PairTexts
 from services.retrieval.encoder import Encoder
 from services.retrieval.first_stage import FirstStage
@@ -111,7 +115,7 @@ class BuildSteps(ABC):
     def _train_cross_encoder(self, catalogue: Catalogue, train: Sequence[Labelled], valid: Sequence[Labelled]) -> None:
         """Fine-tune it on the lists of ``train``, watched on those of ``valid``, and export it."""
         settings, work = self.settings, self.staging.checkpoints
-        self._write_ranker_settings()
+        self._write_ranker_settings({})
         texts = PairTexts.load(self.staging.release(), catalogue)
         # The requests at the end are kept for the fusion, whose logits must not come from what was trained on.
         learnable = train[: max(1, len(train) - settings.read_requests)]
@@ -137,18 +141,6 @@ class BuildSteps(ABC):
             trained = f"{len(learnable)} lists of {self.learnt_from}"
             self.staging.models["cross_encoder"] = self._card(layout.CROSS_ENCODER, trained, worst)
 
-    def _write_ranker_settings(self) -> None:
-        settings = self.settings
-        self.staging.write_json(
-            layout.RANKER_SETTINGS,
-            {
-                "context_items": settings.context_items,
-                "context_tokens": settings.context_tokens,
-                "item_tokens": settings.item_tokens,
-                "depth": settings.read,
-            },
-        )
-
     def _write_retrieval(self, weights: dict[str, dict[str, float]]) -> None:
         self.staging.write_json(
             layout.RETRIEVAL_SETTINGS,
@@ -165,11 +157,59 @@ class BuildSteps(ABC):
         self.staging.write_json(
             layout.FUSION_SETTINGS,
             {
-                "features": list(self.recipe.features),
+                "features": list(self.features),
                 "half_life_long": self.recipe.half_life_long,
                 "half_life_short": self.recipe.half_life_short,
             },
         )
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """What the fusion reads."""
+        return (*self.recipe.features, *(LATE_FEATURES if self.settings.late_bits else ()))
+
+    def _write_ranker_settings(self, plan: Mapping[str, Mapping[str, int]]) -> None:
+        settings = self.settings
+        self.staging.write_json(
+            layout.RANKER_SETTINGS,
+            {
+                "context_items": settings.context_items,
+                "context_tokens": settings.context_tokens,
+                "item_tokens": settings.item_tokens,
+                "depth": settings.read,
+                "plan": plan,
+            },
+        )
+
+    def _train_late_interaction(self, catalogue: Catalogue, train: Sequence[Labelled]) -> None:
+        """Train the late-interaction tower and encode every item, where the settings ask for the tier."""
+        settings = self.settings
+        if not settings.late_bits:
+            return
+        texts = PairTexts.load(self.staging.release(), catalogue)
+        learnable = train[: max(1, len(train) - settings.read_requests)]
+        with self.report.step("Having the cross-encoder teach late interaction") as step:
+            cross_encoder = CrossEncoder.load(self.staging.release(), SessionOptions())
+            chosen = late_lists(
+                learnable, texts, lists=settings.late_lists, size=settings.list_size, seed=settings.seed
+            )
+            # The cross-encoder learnt from the first lists: of these its logits would tell the labels once more.
+            examples = taught(chosen, texts, cross_encoder, settings.lists, step)
+        with self.report.step("Training late interaction") as step:
+            work = self.staging.checkpoints.with_name("late-checkpoints")
+            graph = train_late_interaction(
+                self.base.path,
+                examples,
+                texts.template,
+                settings.late,
+                work,
+                lambda done, total, _: step.at(done, total),
+            )
+        worst = export_late_tower(graph, self.staging.file(layout.LATE_TOWER))
+        trained = f"{len(examples)} lists of {self.learnt_from}"
+        self.staging.models["late_interaction"] = self._card(layout.LATE_TOWER, trained, worst)
+        with self.report.step("Encoding the items for late interaction") as step:
+            write_late_interaction(self.staging, settings.late_bits, step)
 
     def _first_stage(self) -> closing[FirstStage]:
         return closing(FirstStage.load(self.staging.release()))

@@ -143,7 +143,7 @@ def quantise(file: Path, out: Path, calibration: Sequence[Pairs]) -> None:
         out: Where to write.
         calibration: Pairs like those it will read; a few hundred are enough.
     """
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet_quantiser():
         prepared, rounded = Path(folder) / "prepared.onnx", Path(folder) / "rounded.onnx"
         quant_pre_process(file, prepared, skip_symbolic_shape=True)
         quantize_static(
@@ -152,7 +152,7 @@ def quantise(file: Path, out: Path, calibration: Sequence[Pairs]) -> None:
             _Calibration(calibration),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["MatMul"],
-            nodes_to_quantize=_products_with_weights(prepared),
+            nodes_to_quantize=products_with_weights(prepared),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -212,7 +212,8 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # the library 
         return None if found is None else asdict(_inputs(found[0], np.array([found[1]])))
 
 
-def _products_with_weights(file: Path) -> list[str]:
+def products_with_weights(file: Path) -> list[str]:
+    """Return the names of a graph's products with weights: attention's, of activations alone, are left out."""
     graph = onnx.load(file).graph
     weights = {weight.name for weight in graph.initializer if len(weight.dims) == _MATRIX}
     return [node.name for node in graph.node if node.op_type == "MatMul" and node.input[1] in weights]
@@ -285,7 +286,7 @@ def _sigmoid(logits: Logits) -> npt.NDArray[np.float64]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_quantiser() -> Iterator[None]:
     """Keep the quantiser's advice, which is followed, off the root logger."""
     logger = logging.getLogger()
     level = logger.level

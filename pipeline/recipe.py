@@ -83,6 +83,9 @@ BASKETS: Final = Recipe(
     ),
 )
 
+# What the fusion reads besides, where a release has late interaction.
+LATE_FEATURES: Final = ("late_score", "late_rank", "late_deviation")
+
 _BEHAVIOUR_GRAPHS: Final = {
     "both": GraphSpec("cooccurrence", {"decay": 0.6, "back": 0.5, "power": 0.5}),
     "step": GraphSpec("cooccurrence", {"decay": 0.0, "prior": 1.0}),

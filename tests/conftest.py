@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +18,7 @@ from pipeline.build import build
 from pipeline.build_settings import BuildSettings
 from pipeline.dataset import Dataset
 from pipeline.progress import ProgressReport
+from pipeline.train.late_interaction import LateTraining
 
 torch.set_num_threads(1)  # tiny models lose more by waiting for a second core than they gain
 
@@ -56,6 +58,16 @@ def tiny_release(tiny_dataset: Dataset, tiny_settings: BuildSettings, tmp_path_f
     """Return a store with a release of the tiny shop, built by the real pipeline. Copy it before altering it."""
     store = tmp_path_factory.mktemp("releases") / "tiny"
     build(tiny_dataset, store, tiny_settings, ProgressReport(Console(quiet=True)))
+    return store
+
+
+@pytest.fixture(scope="session")
+def late_shop(tiny_dataset: Dataset, tiny_settings: BuildSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store with a release of the tiny shop that has late interaction, built by the real pipeline."""
+    store = tmp_path_factory.mktemp("late-releases") / "tiny"
+    late = LateTraining(layers=2, width=8, requests_per_step=8, epochs=2)
+    settings = replace(tiny_settings, late_bits=8, late_lists=30, late=late)
+    build(tiny_dataset, store, settings, ProgressReport(Console(quiet=True)))
     return store
 
 

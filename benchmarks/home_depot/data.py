@@ -18,7 +18,7 @@ from common.errors import NotFound
 from pipeline.catalogue import plain_tokenizer
 from pipeline.dataset import Dataset
 from pipeline.prepare import prepare
-from services.ranking.pairs import Pairs, PairTemplate, TokenRows
+from services.ranking.pairs import Pairs, PairTemplate, TokenRows, Tokens
 
 CONTEXT_TOKENS: Final = 32
 ITEM_TOKENS: Final = 48
@@ -98,13 +98,20 @@ class PairMaker:
     def __init__(self, data: HomeDepot, tokenizer: Path) -> None:
         self._data = data
         self._tokenizer: Tokenizer = plain_tokenizer(str(tokenizer))
-        self._template = PairTemplate.of(self._tokenizer)
+        self.template = PairTemplate.of(self._tokenizer)
 
     def pairs(self, query: str, item_ids: Sequence[str]) -> Pairs:
         """Return a query beside each of the items."""
-        titles = [self._data.titles[item_id] for item_id in item_ids]
-        items = self._rows(titles, ITEM_TOKENS)
-        return self._template.join(self._rows([query], CONTEXT_TOKENS), np.zeros(len(titles), np.int64), items)
+        contexts = TokenRows.of([self.context(query)])
+        return self.template.join(contexts, np.zeros(len(item_ids), np.int64), self.items(item_ids))
+
+    def context(self, query: str) -> Tokens:
+        """Return a query's tokens."""
+        return self._rows([query], CONTEXT_TOKENS).tokens
+
+    def items(self, item_ids: Sequence[str]) -> TokenRows:
+        """Return the items' titles in tokens."""
+        return self._rows([self._data.titles[item_id] for item_id in item_ids], ITEM_TOKENS)
 
     def _rows(self, texts: Sequence[str], longest: int) -> TokenRows:
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)

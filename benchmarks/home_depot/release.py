@@ -1,8 +1,9 @@
-"""A release around the cross-encoder alone: every title, no behaviour, the logit's sigmoid as probability."""
+"""A release around the text rankers alone: every title, no behaviour, the sigmoid of their scores as probability."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -38,15 +39,20 @@ def model_file(data: HomeDepot, model: TrainedModel, precision: Precision) -> Pa
 
 
 def judged_release(
-    data: HomeDepot, model: TrainedModel, precision: Precision, item_tokens: int = ITEM_TOKENS
+    data: HomeDepot,
+    model: TrainedModel,
+    precision: Precision,
+    item_tokens: int = ITEM_TOKENS,
+    add: Callable[[Staging], None] = lambda _: None,
 ) -> Release:
-    """Publish a release whose ranking is the cross-encoder's own order.
+    """Publish a release whose ranking is the mean of what the text rankers in it say.
 
     Args:
         data: The items.
         model: The cross-encoder.
         precision: In which form it is served.
         item_tokens: How many tokens of an item are read.
+        add: Puts further parts into the release.
     """
     store = CACHE / f"ranking-{precision}"
     card = DataCard(
@@ -59,6 +65,7 @@ def judged_release(
         _write_catalogue(data.items, staging, item_tokens)
         _write_fusion(staging)
         staging.models = _cards(model, precision)
+        add(staging)
         return staging.publish(store)
 
 
@@ -70,21 +77,26 @@ def _write_catalogue(items: pl.DataFrame, staging: Staging, item_tokens: int) ->
 
 
 def _write_fusion(staging: Staging) -> None:
-    """Write sigmoid(logit), with a missing logit taken for 0: relevance was learnt by binary cross-entropy."""
-    staging.write_json(layout.FUSION_SETTINGS, {"features": ["logit"]})
+    """Write the sigmoid of the mean of what is there: both learnt relevance by binary cross-entropy."""
+    staging.write_json(layout.FUSION_SETTINGS, {"features": ["logit", "late_score"]})
     nodes = [
         helper.make_node("IsNaN", ["features"], ["missing"]),
-        helper.make_node("Where", ["missing", "zero", "features"], ["logit"]),
-        helper.make_node("Squeeze", ["logit", "axis"], ["flat"]),
-        helper.make_node("Sigmoid", ["flat"], ["probability"]),
+        helper.make_node("Where", ["missing", "zero", "features"], ["present"]),
+        helper.make_node("Where", ["missing", "zero", "one"], ["counted"]),
+        helper.make_node("ReduceSum", ["present", "axis"], ["sum"], keepdims=0),
+        helper.make_node("ReduceSum", ["counted", "axis"], ["count"], keepdims=0),
+        helper.make_node("Max", ["count", "one"], ["parts"]),
+        helper.make_node("Div", ["sum", "parts"], ["mean"]),
+        helper.make_node("Sigmoid", ["mean"], ["probability"]),
     ]
     graph = helper.make_graph(
         nodes,
         "fusion",
-        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", 1])],
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", 2])],
         [helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["n"])],
         [
             helper.make_tensor("zero", TensorProto.FLOAT, [], [0.0]),
+            helper.make_tensor("one", TensorProto.FLOAT, [], [1.0]),
             helper.make_tensor("axis", TensorProto.INT64, [1], [1]),
         ],
     )

@@ -19,9 +19,10 @@ from pipeline.progress import Step
 from services.ranking.features import Features
 from services.ranking.item_facts import ItemFacts
 from services.ranking.pair_reader import Terms
+from services.ranking.ranked import Depths, Ranking
 from services.ranking.release_settings import FusionSettings
 from services.ranking.request_rows import CandidateRows, PersonRows
-from services.ranking.second_stage import Options, Ranking, SecondStage
+from services.ranking.second_stage import Options, SecondStage
 from services.ranking.situation import HalfLives
 from services.retrieval.first_stage import FirstStage
 from services.retrieval.request import MAX_HISTORY, MAX_LIMIT, Candidates, Request
@@ -132,6 +133,8 @@ class Engines:
                 person = self._person(question)
                 ranked = await self._rank(second, person, found, None)
                 matrix = features.matrix(person, _rows(found))
+                if not np.isnan(ranked.late_score).all():
+                    matrix = features.with_late(matrix, ranked.late_score)
                 read = np.flatnonzero(~np.isnan(ranked.logit))
                 matrix[read] = features.with_logits(matrix[read], ranked.logit[read])
                 made.append(ServedFeatures(found.item_ids, matrix))
@@ -140,7 +143,7 @@ class Engines:
 
     async def _rank(self, second: SecondStage, person: PersonRows, found: Candidates, depth: int | None) -> Ranking:
         terms = Terms(time.monotonic() + _PATIENCE_S)
-        return await second.rank(person, _rows(found), {}, second.depth if depth is None else depth, terms)
+        return await second.rank(person, _rows(found), {}, Depths(cross_encoder=depth), terms)
 
     def _person(self, question: Question) -> PersonRows:
         history = self.first.view.history_rows(question.history[-MAX_HISTORY:])

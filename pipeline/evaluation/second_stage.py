@@ -25,6 +25,7 @@ MOST_QUESTIONS: Final = 100
 _LOGIT: Final = "cross-encoder"
 _GROUPS: Final = (
     (_LOGIT, r"logit.*"),
+    ("late interaction", r"late_.*"),
     ("first stage's scores", r"fused.*|source_.*|relative_.*"),
     ("item graphs", r"graph_.*"),
     ("texts alike", r"similarity_.*"),

@@ -30,7 +30,7 @@ def training_lists(
     """
     generator = np.random.default_rng(seed)
     for example in islice((one for one in drawn if one.labels.any()), lists):
-        places = _choose(example, texts, size, generator)
+        places = choose_candidates(example, texts, size, generator)
         yield RankingExample(pairs_of(example, places, texts), example.labels[places])
 
 
@@ -69,7 +69,10 @@ def _batch_end(lengths: npt.NDArray[np.int64], order: npt.NDArray[np.int64], sta
     return stop
 
 
-def _choose(example: Labelled, texts: PairTexts, size: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+def choose_candidates(
+    example: Labelled, texts: PairTexts, size: int, generator: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Draw up to four bought candidates and others whose texts are none of the bought ones'; returns their places."""
     bought = np.flatnonzero(example.labels)
     bought = generator.permutation(bought)[:_POSITIVES]
     said = {texts.item_text(int(row)) for row in example.candidates.rows[np.flatnonzero(example.labels)]}

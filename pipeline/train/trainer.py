@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import (
     PrinterCallback,
     Trainer,
@@ -51,7 +51,7 @@ class Pace:
 def fit(
     model: nn.Module,
     examples: Sequence[Any],
-    collate: Callable[[Sequence[Any]], dict[str, Tensor]],
+    collate: Callable[[Sequence[Any]], dict[str, Any]],
     optimizer: torch.optim.Optimizer,
     pace: Pace,
     work: Path,

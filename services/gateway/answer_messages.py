@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from shortlist.gateway.v1 import gateway_pb2
+from shortlist.ranking.v1 import ranking_pb2
 from shortlist.retrieval.v1 import retrieval_pb2
 
 from services.gateway.answer import Answer, Degradation
@@ -35,6 +38,8 @@ def _item(item: Item) -> gateway_pb2.RecommendedItem:
         first_stage_score=candidate.score,
         first_stage_rank=item.first_stage_rank,
         cross_encoder_logit=item.cross_encoder_logit,
+        late_interaction_score=item.late_score,
+        tier=cast("ranking_pb2.Tier.ValueType", item.tier),
         title=candidate.title,
         brand=candidate.brand,
         category=candidate.category,

@@ -163,4 +163,5 @@ def _ranked(response: ranking_pb2.RankResponse, count: int) -> Ranked:
 
 def _verdict(item: ranking_pb2.RankedItem) -> Verdict:
     logit = item.cross_encoder_logit if item.HasField("cross_encoder_logit") else None
-    return Verdict(item.probability, logit)
+    late_score = item.late_interaction_score if item.HasField("late_interaction_score") else None
+    return Verdict(item.probability, logit, late_score, item.tier)

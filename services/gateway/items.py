@@ -41,9 +41,13 @@ class Item:
         first_stage_rank: The position in the first stage's order, from 1.
         probability: The calibrated probability that the person buys it, 0 to 1.
         cross_encoder_logit: The cross-encoder's logit; None also where it did not read the item.
+        late_score: Late interaction's score; None also where it did not score the item.
+        tier: Which tier ranked the item, as the contract numbers them; 0 where none did.
     """
 
     candidate: Candidate
     first_stage_rank: int
     probability: float | None = None
     cross_encoder_logit: float | None = None
+    late_score: float | None = None
+    tier: int = 0

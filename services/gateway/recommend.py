@@ -184,7 +184,13 @@ def _in_order(found: Found, ranked: Ranked | None) -> Sequence[Item]:
     if ranked is None:
         return items
     judged = [
-        replace(item, probability=verdict.probability, cross_encoder_logit=verdict.cross_encoder_logit)
+        replace(
+            item,
+            probability=verdict.probability,
+            cross_encoder_logit=verdict.cross_encoder_logit,
+            late_score=verdict.late_score,
+            tier=verdict.tier,
+        )
         for item, verdict in zip(items, ranked.verdicts, strict=True)
     ]
     return sorted(judged, key=lambda item: -(item.probability or 0.0))

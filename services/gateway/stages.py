@@ -60,10 +60,19 @@ class Found:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the second stage says of one candidate: its probability, 0 to 1, and the logit where one was computed."""
+    """What the second stage says of one candidate.
+
+    Attributes:
+        probability: 0 to 1.
+        cross_encoder_logit: The cross-encoder's logit where one was computed.
+        late_score: Late interaction's score, likewise.
+        tier: Which tier ranked the candidate, as the contract numbers them.
+    """
 
     probability: float
     cross_encoder_logit: float | None = None
+    late_score: float | None = None
+    tier: int = 0
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ What is missing is NaN, never zero. Serving and training compute them by this mo
     fused, fused_rank                                 the first stage's score, and its rank from 0
     source_NAME, relative_NAME                        a source's score, and its share of the request's best
     logit, logit_rank, logit_deviation                the cross-encoder's; rank, distance from the request's mean
+    late_score, late_rank, late_deviation             late interaction's, likewise
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class Features:
         self._columns = [_column(name, facts) for name in names]
         self.sources = frozenset(found[2] for name in names if (found := _SOURCE.fullmatch(name)))
         self._of_logits = [place for place, name in enumerate(names) if name in _LOGIT]
+        self._of_late = [place for place, name in enumerate(names) if name in _LATE]
         self.matrix(_NOBODY, CandidateRows.of(np.zeros(1, np.int64)))  # loads what the features read
 
     def matrix(self, person: PersonRows, candidates: CandidateRows, logits: Floats | None = None) -> Floats:
@@ -90,6 +92,13 @@ class Features:
             filled[:, place] = _LOGIT[self.names[place]](logits)
         return filled
 
+    def with_late(self, matrix: Floats, scores: Floats) -> Floats:
+        """Return a matrix with late interaction's scores, NaN where it did not score the candidate."""
+        filled = matrix.copy()
+        for place in self._of_late:
+            filled[:, place] = _LATE[self.names[place]](scores)
+        return filled
+
 
 _NEXT_TO_NOTHING: Final = 1e-9
 _NOBODY = PersonRows(np.zeros(1, np.int64))
@@ -101,6 +110,8 @@ def _column(name: str, facts: ItemFacts) -> Column:
         return _PLAIN[name]
     if name in _LOGIT:
         return partial(_of_logits, _LOGIT[name])
+    if name in _LATE:
+        return lambda situation: situation.everywhere(np.nan)
     for pattern, family in _FAMILIES:
         found = pattern.fullmatch(name)
         if found and (column := family(facts, *found.groups())) is not None:
@@ -207,6 +218,11 @@ _LOGIT: Final[Mapping[str, Callable[[Floats], Floats]]] = {
     "logit": lambda logits: logits,
     "logit_rank": _rank,
     "logit_deviation": _deviation,
+}
+_LATE: Final[Mapping[str, Callable[[Floats], Floats]]] = {
+    "late_score": lambda scores: scores,
+    "late_rank": _rank,
+    "late_deviation": _deviation,
 }
 _GROUP: Final[Mapping[str, Callable[[Situation, Seen], Floats]]] = {
     "affinity": lambda s, group: group.weight / max(float(s.long.sum()), 1e-9),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from shortlist.ranking.v1 import ranking_pb2
@@ -14,8 +15,8 @@ from common.errors import InvalidRequest, NotFound
 from common.text import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS
 from services.ranking.explain import Contribution, Explanation
 from services.ranking.jobs import Priority
+from services.ranking.ranked import Explained, Ranking
 from services.ranking.request_rows import CandidateRows, PersonRows
-from services.ranking.second_stage import Explained, Ranking
 
 MAX_CANDIDATES: Final = 2_000
 MAX_HISTORY: Final = 10_000
@@ -72,8 +73,10 @@ def read_candidates(
     """
     if not 1 <= len(messages) <= MAX_CANDIDATES:
         raise InvalidRequest(f"candidates: 1 to {MAX_CANDIDATES:,}, has {len(messages):,}")
-    given = ((place, _text(one, f"candidates[{place}]")) for place, one in enumerate(messages))
-    return _candidates(messages, {place: text for place, text in given if text}, catalogue, sources)
+    # Most candidates are an id alone, which needs no check: hundreds of them a request make a difference.
+    said = [place for place, one in enumerate(messages) if not one.item_id or one.HasField("text")]
+    texts = {place: _text(messages[place], f"candidates[{place}]") for place in said}
+    return _candidates(messages, texts, catalogue, sources)
 
 
 def read_candidate(message: ranking_pb2.ExplainRequest, catalogue: Catalogue, sources: Collection[str]) -> Candidates:
@@ -108,21 +111,13 @@ def write_ranking(
     """Return the answer to a RankRequest."""
     places = range(len(request.candidates))
     order = np.argsort(-ranking.probability, kind="stable").tolist() if request.sort else places
-    scores, logits = ranking.probability.tolist(), ranking.logit.tolist()
-    return ranking_pb2.RankResponse(
-        items=[
-            ranking_pb2.RankedItem(
-                index=place,
-                item_id=request.candidates[place].item_id,
-                probability=scores[place],
-                cross_encoder_logit=_present(logits[place]),
-            )
-            for place in order
-        ],
-        release_id=release_id,
-        timings=_timings(ranking),
-        ignored_history_items=ignored,
-    )
+    item_ids = [candidate.item_id for candidate in request.candidates]
+    columns = (ranking.probability, ranking.logit, ranking.late_score, ranking.tiers)
+    rows = list(zip(range(len(item_ids)), item_ids, *(column.tolist() for column in columns), strict=True))
+    response = ranking_pb2.RankResponse(release_id=release_id, timings=_timings(ranking), ignored_history_items=ignored)
+    for place in order:
+        _write_item(response.items.add(), *rows[place])
+    return response
 
 
 def write_explanation(explained: Explained, catalogue: Catalogue, release_id: str) -> ranking_pb2.ExplainResponse:
@@ -158,15 +153,20 @@ def _candidates(
     unknown = [messages[place].item_id for place in np.flatnonzero(rows < 0).tolist() if place not in texts]
     if unknown:
         _refuse(unknown)
-    scores = [message.first_stage_score if message.HasField("first_stage_score") else np.nan for message in messages]
+    # A score of 0 is what an unset one reads as: only these are asked whether they were set.
+    scores = [message.first_stage_score or _zero_or_missing(message) for message in messages]
     return Candidates(CandidateRows(rows, _finite(scores), _sources(messages, sources)), texts)
+
+
+def _zero_or_missing(message: ranking_pb2.RankCandidate) -> float:
+    return 0.0 if message.HasField("first_stage_score") else math.nan
 
 
 def _sources(
     messages: Sequence[ranking_pb2.RankCandidate], sources: Collection[str]
 ) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float32]]]:
-    columns = {source: [np.nan] * len(messages) for source in sources}
-    for place, message in enumerate(messages):
+    columns = {source: [math.nan] * len(messages) for source in sources}
+    for place, message in enumerate(messages if sources else ()):
         for score in message.sources:
             if (column := columns.get(score.source)) is not None:
                 column[place] = score.score
@@ -187,6 +187,29 @@ def _refuse(unknown: list[str]) -> None:
     raise NotFound(f"candidates: the release does not have {names}{more}; leave them out or give their text")
 
 
+def _write_item(
+    item: ranking_pb2.RankedItem,
+    place: int,
+    item_id: str,
+    probability: float,
+    logit: float,
+    late_score: float,
+    tier: Any,
+) -> None:
+    """Write one item, whose scores that are no numbers stay unset.
+
+    Fields set one by one in place take less than half the time of a message made from keywords.
+    """
+    item.index = place
+    item.item_id = item_id
+    item.probability = probability
+    item.tier = tier
+    if logit == logit:  # noqa: PLR0124 - NaN alone differs from itself
+        item.cross_encoder_logit = logit
+    if late_score == late_score:  # noqa: PLR0124 - likewise
+        item.late_interaction_score = late_score
+
+
 def _timings(ranking: Ranking) -> ranking_pb2.RankTimings:
     scores = ranking.reading.scores
     return ranking_pb2.RankTimings(
@@ -197,11 +220,9 @@ def _timings(ranking: Ranking) -> ranking_pb2.RankTimings:
         total_ms=ranking.total_ms,
         pairs=ranking.reading.read,
         padded_tokens=scores.padded_tokens,
+        late_interaction_ms=ranking.late_ms,
+        late_interaction_items=int((~np.isnan(ranking.late_score)).sum()),
     )
-
-
-def _present(value: float) -> float | None:
-    return None if np.isnan(value) else value
 
 
 def _contributions(parts: Sequence[Contribution]) -> list[ranking_pb2.Contribution]:

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+import numpy as np
 from prometheus_client import Counter, Gauge, Histogram, Info
 
 from common.errors import DeadlineTooShort, Overloaded
 from common.telemetry import Metrics
 from services.ranking.batcher import BatchReport
-from services.ranking.second_stage import Ranking, SecondStage
+from services.ranking.ranked import Ranking, Tier
+from services.ranking.second_stage import SecondStage
 
 _COUNTS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _TOKENS: Final = (64, 128, 256, 512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768)
@@ -38,6 +40,7 @@ class RankingMetrics:
             ["outcome"],
             **names,
         )
+        self._tiers = Counter("ranked_items", "Candidates answered, by the tier that ranked them.", ["tier"], **names)
         self._ignored = Counter("ignored_history_items", "Items of histories that the release does not know.", **names)
         self._refused = Counter("refused", "Calls refused, by reason.", ["reason"], **names)
         self._models = Info("models", "Execution provider and precision of the models in use.", **names)
@@ -64,9 +67,13 @@ class RankingMetrics:
         reading = ranking.reading
         for outcome, count in (("read", reading.read), ("reused", reading.reused), ("unread", reading.unread)):
             self._pairs.labels(outcome=outcome).inc(count)
+        for tier, count in enumerate(np.bincount(ranking.tiers)):
+            if count:
+                self._tiers.labels(tier=Tier(tier).name.lower()).inc(int(count))
         self._ignored.inc(ignored)
         self._stages.labels(stage="queue_wait").observe(reading.scores.queue_wait_ms / 1e3)
         self._stages.labels(stage="tokenise").observe(ranking.tokenise_ms / 1e3)
+        self._stages.labels(stage="late_interaction").observe(ranking.late_ms / 1e3)
         self._stages.labels(stage="fuse").observe(ranking.fuse_ms / 1e3)
 
     @contextmanager

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from common.errors import BadRelease
-from common.layout import FUSION_SETTINGS, RANKER_SETTINGS
+from common.layout import FUSION_SETTINGS, LATE_SETTINGS, RANKER_SETTINGS
 from common.release import Release
+from services.ranking.vector_codec import Bits
+
+# What a request is to a second stage: what is known of the person, or that most candidates are not in the release.
+Occasion = Literal["query", "history", "both", "new_person", "new_items"]
 
 
 class _ReleaseFile(BaseModel):
@@ -22,6 +27,20 @@ class _ReleaseFile(BaseModel):
             raise BadRelease(f"release {release.id}: {name} can't be used: {error}") from error
 
 
+class TierDepths(BaseModel):
+    """How many candidates of a request each tier takes, the most promising first.
+
+    Attributes:
+        late_interaction: How many late interaction scores.
+        cross_encoder: How many the cross-encoder reads.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    late_interaction: int = Field(ge=0, le=2_000)
+    cross_encoder: int = Field(ge=0, le=2_000)
+
+
 class RankerSettings(_ReleaseFile):
     """What the cross-encoder was trained to read.
 
@@ -29,23 +48,46 @@ class RankerSettings(_ReleaseFile):
         context_items: How many of the last distinct history items stand in the person context.
         context_tokens: How many tokens of the person context it reads.
         item_tokens: How many tokens of an item it reads.
-        depth: How many candidates of a request it reads where neither caller nor server says.
+        depth: How many candidates of a request it reads where neither caller nor server nor plan says.
+        plan: Depths of the tiers by occasion, as they paid on validation.
     """
 
     context_items: int = Field(ge=0, le=1_000)
     context_tokens: int = Field(ge=1, le=4_096)
     item_tokens: int = Field(ge=1, le=4_096)
     depth: int = Field(100, ge=0, le=2_000)
+    plan: Mapping[Occasion, TierDepths] = Field(default_factory=dict)
 
     @classmethod
     def load(cls, release: Release) -> Self:
         """Read a release's settings; raises BadRelease where they can't be used."""
         return cls.read(release, RANKER_SETTINGS)
 
+    def planned(self, occasion: Occasion) -> TierDepths:
+        """Return the depths of an occasion; where there is no plan, late interaction scores every candidate."""
+        return self.plan.get(occasion, TierDepths(late_interaction=2_000, cross_encoder=self.depth))
+
     @property
     def pair_tokens(self) -> int:
         """The longest pair, in tokens."""
         return self.context_tokens + self.item_tokens + 3
+
+
+class LateSettings(_ReleaseFile):
+    """How the late-interaction tier is stored.
+
+    Attributes:
+        width: Of the vectors; even.
+        bits: Of a token vector's dimension.
+    """
+
+    width: int = Field(ge=2, le=1_024, multiple_of=2)
+    bits: Bits
+
+    @classmethod
+    def load(cls, release: Release) -> Self:
+        """Read a release's settings; raises BadRelease where they can't be used."""
+        return cls.read(release, LATE_SETTINGS)
 
 
 class FusionSettings(_ReleaseFile):

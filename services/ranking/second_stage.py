@@ -1,4 +1,4 @@
-"""The second stage: features, the cross-encoder on the most promising candidates, the fusion's probabilities."""
+"""The second stage: features, late interaction, the cross-encoder on the most promising, the fusion's probabilities."""
 
 from __future__ import annotations
 
@@ -19,21 +19,24 @@ from common.onnx_session import SessionOptions
 from common.release import Release
 from services.ranking.batcher import Batcher, BatchReport
 from services.ranking.capacity import BatchLimits
+from services.ranking.cascade import Cascade, Prepared
 from services.ranking.cross_encoder import CrossEncoder
 from services.ranking.door import Door
-from services.ranking.explain import Explanation, explain
+from services.ranking.explain import explain
 from services.ranking.features import Features
 from services.ranking.fusion import Fusion
 from services.ranking.item_facts import ItemFacts
+from services.ranking.late_interaction import LateInteraction, LateOptions, has_late_interaction
+from services.ranking.late_tier import LateTier
 from services.ranking.pace import Pace
 from services.ranking.pair_reader import LEAST_SHARE, PairReader, Reading, Terms
 from services.ranking.pair_scores import PairScores
 from services.ranking.pair_texts import PairTexts
-from services.ranking.pairs import TokenRows, Tokens
-from services.ranking.release_settings import FusionSettings
-from services.ranking.request_rows import CandidateRows, Floats, PersonRows, Rows
+from services.ranking.ranked import Depths, Explained, Ranking
+from services.ranking.release_settings import FusionSettings, TierDepths
+from services.ranking.request_rows import CandidateRows, Floats, PersonRows
 from services.ranking.reserve import Reserve
-from services.ranking.score_cache import ItemKey, ScoreCache
+from services.ranking.score_cache import ScoreCache
 from services.ranking.situation import HalfLives
 
 T = TypeVar("T")
@@ -51,9 +54,10 @@ class Options:
         session: How the cross-encoder's session is made.
         limits: The bounds of batches and queue.
         cached_scores: How many logits to keep; 0 for none.
-        threads: Threads for features, tokenising and fusion.
+        threads: Threads for features, tokenising, late interaction and fusion.
         least_share: Where other calls leave time to read less than this share of what could be read without them,
             nothing is read.
+        late: How late interaction runs.
     """
 
     session: SessionOptions = field(default_factory=SessionOptions)
@@ -61,58 +65,7 @@ class Options:
     cached_scores: int = 100_000
     threads: int = 1
     least_share: float = LEAST_SHARE
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """The probabilities of a request's candidates, and what they took.
-
-    Attributes:
-        probability: float32[candidates].
-        logit: The cross-encoder's, NaN where it did not read the candidate; float32[candidates].
-        reading: What became of the pairs.
-        tokenise_ms: Tokenising.
-        fuse_ms: Features, fusion and calibration.
-        total_ms: All of it, waiting included.
-        read_at: When the last pair had been read, in seconds of the monotonic clock.
-    """
-
-    probability: npt.NDArray[np.float32]
-    logit: npt.NDArray[np.float32]
-    reading: Reading
-    tokenise_ms: float
-    fuse_ms: float
-    total_ms: float
-    read_at: float
-
-
-@dataclass(frozen=True)
-class Explained:
-    """Why a candidate has its probability.
-
-    Attributes:
-        probability: The candidate's.
-        explanation: What moved its logit.
-        features: What the fusion read, by name in order, those missing left out.
-    """
-
-    probability: float
-    explanation: Explanation
-    features: dict[str, float]
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """A request before the cross-encoder reads: its features, the probabilities by these alone, and what to read."""
-
-    matrix: Floats
-    probability: npt.NDArray[np.float32]
-    chosen: Rows
-    context: Tokens
-    items: TokenRows
-    keys: list[ItemKey]
-    fuse_ms: float
-    tokenise_ms: float
+    late: LateOptions = field(default_factory=LateOptions)
 
 
 class SecondStage:
@@ -137,6 +90,8 @@ class SecondStage:
         self._texts = PairTexts.load(release, self.catalogue)
         cross_encoder = CrossEncoder.load(release, options.session)
         self.providers = {"cross_encoder": cross_encoder.provider, "fusion": self._fusion.provider}
+        self._late = self._load_late(options.late)
+        self._cascade = Cascade(self._features, self._fusion, self._late, self._texts)
         cost = cross_encoder.warm_up(options.limits, self._texts.settings.pair_tokens)
         self._preparing, self._finishing = Pace(), Pace()
         self._warm_up()
@@ -173,6 +128,11 @@ class SecondStage:
         return self._features.sources
 
     @property
+    def has_late_interaction(self) -> bool:
+        """Whether the release has the late-interaction tier."""
+        return self._late is not None
+
+    @property
     def depth(self) -> int:
         """How many candidates of a request the release wants read."""
         return self._texts.settings.depth
@@ -187,18 +147,18 @@ class SecondStage:
         self._door.check(candidates, terms)
 
     async def rank(
-        self, person: PersonRows, candidates: CandidateRows, texts: Mapping[int, str], depth: int, terms: Terms
+        self, person: PersonRows, candidates: CandidateRows, texts: Mapping[int, str], depths: Depths, terms: Terms
     ) -> Ranking:
         """Give each candidate its probability.
 
-        The cross-encoder reads the ``depth`` candidates that are the most probable without it, or as many of them as
+        Each tier takes the candidates that are the most probable by those before it, as many as ``depths`` says, or as
         there is time for.
 
         Args:
             person: Whom the candidates are for.
             candidates: The candidates; at least one.
             texts: Texts of candidates without a catalogue row or with another text than the catalogue's, by place.
-            depth: How many candidates the cross-encoder reads at most.
+            depths: How many candidates the tiers take at most.
             terms: By when and for whom; the deadline is that of the whole ranking.
 
         Raises:
@@ -207,16 +167,19 @@ class SecondStage:
         """
         began = time.monotonic()
         self._door.check(len(candidates), terms)
+        tiers = self._cascade.depths(person, candidates, depths, terms.least)
         with self._door.passing():
-            prepared = await self._in_thread(lambda: self._prepare(person, candidates, texts, depth))
+            prepared = await self._in_thread(lambda: self._prepare(person, candidates, texts, tiers, terms.deadline))
         reading = await self._read(prepared, terms)
         read_at = time.monotonic() if np.isnan(reading.scores.read_at) else reading.scores.read_at
-        logit, probability, fuse_ms = await self._in_thread(lambda: self._finish(prepared, reading.scores.logits))
+        logit, probability, fuse_ms = await self._finished(prepared, reading.scores.logits)
         return Ranking(
             probability,
             logit,
+            prepared.late.scores,
             reading,
             tokenise_ms=prepared.tokenise_ms,
+            late_ms=prepared.late.ms,
             fuse_ms=prepared.fuse_ms + fuse_ms,
             total_ms=(time.monotonic() - began) * 1e3,
             read_at=read_at,
@@ -235,10 +198,9 @@ class SecondStage:
             DeadlineTooShort, Overloaded: As the batcher does.
         """
         row = int(candidate.rows[0])
-        text = text or self._texts.item_text(row)
+        given, text = text, text or self._texts.item_text(row)
         explanation = await explain(person, text, self._texts, self._batcher, terms)
-        logit = np.array([explanation.logit], dtype=np.float32)
-        matrix = await self._in_thread(lambda: self._features.matrix(person, candidate, logit))
+        matrix = await self._in_thread(lambda: self._explained_features(person, candidate, given, explanation.logit))
         features = dict(sorted(zip(self._features.names, matrix[0].tolist(), strict=True)))
         present = {name: value for name, value in features.items() if not np.isnan(value)}
         return Explained(float(self._fusion.probability(matrix)[0]), explanation, present)
@@ -248,7 +210,7 @@ class SecondStage:
         self._batcher.close()
         self._threads.shutdown()
 
-    async def _read(self, prepared: _Prepared, terms: Terms) -> Reading:
+    async def _read(self, prepared: Prepared, terms: Terms) -> Reading:
         if not len(prepared.chosen):
             return Reading(PairScores.unread(0))
         reserve_s = max(self._finishing.expected_s(len(prepared.chosen)), self.after_reading.seconds)
@@ -256,39 +218,56 @@ class SecondStage:
         return await self._reader.read(prepared.context, prepared.items, prepared.keys, terms)
 
     def _prepare(
-        self, person: PersonRows, candidates: CandidateRows, texts: Mapping[int, str], depth: int
-    ) -> _Prepared:
+        self,
+        person: PersonRows,
+        candidates: CandidateRows,
+        texts: Mapping[int, str],
+        depths: TierDepths,
+        deadline: float,
+    ) -> Prepared:
         began = time.perf_counter()
-        matrix = self._features.matrix(person, candidates)
-        probability = self._fusion.probability(matrix)
-        fused = time.perf_counter()
-        chosen = np.argsort(-probability, kind="stable")[:depth]
-        context = self._texts.context(person.query, self._texts.context_items(person.history))
-        chosen_texts = {place: texts[row] for place, row in enumerate(chosen.tolist()) if row in texts}
-        items, keys = self._texts.items(candidates.rows[chosen], chosen_texts)
-        ended = time.perf_counter()
-        self._preparing.observe(len(candidates), ended - began)
-        fuse_ms, tokenise_ms = (fused - began) * 1e3, (ended - fused) * 1e3
-        return _Prepared(matrix, probability, chosen, context, items, keys, fuse_ms, tokenise_ms)
+        until = deadline - self._finishing.expected_s(min(depths.cross_encoder, len(candidates)))
+        prepared = self._cascade.prepare(person, candidates, texts, depths, until)
+        self._preparing.observe(len(candidates), time.perf_counter() - began - prepared.late.ms / 1e3)
+        return prepared
 
-    def _finish(
-        self, prepared: _Prepared, logits: npt.NDArray[np.float32]
+    async def _finished(
+        self, prepared: Prepared, logits: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], float]:
         """Fuse again where there is a logit; returns logits and probabilities of all candidates, and milliseconds."""
+        if not len(prepared.chosen):  # nothing to do: not worth the way to another thread
+            return np.full(len(prepared.probability), np.nan, dtype=np.float32), prepared.probability, 0.0
+        return await self._in_thread(lambda: self._finish(prepared, logits))
+
+    def _finish(
+        self, prepared: Prepared, logits: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], float]:
         began = time.perf_counter()
-        logit = np.full(len(prepared.probability), np.nan, dtype=np.float32)
-        logit[prepared.chosen] = logits
-        read = np.flatnonzero(~np.isnan(logit))
-        probability = prepared.probability.copy()
-        probability[read] = self._fusion.probability(self._features.with_logits(prepared.matrix[read], logit[read]))
+        logit, probability = self._cascade.finish(prepared, logits)
         took_s = time.perf_counter() - began
         self._finishing.observe(len(prepared.chosen), took_s)
         return logit, probability, took_s * 1e3
 
+    def _explained_features(self, person: PersonRows, candidate: CandidateRows, text: str, logit: float) -> Floats:
+        matrix = self._features.matrix(person, candidate, np.array([logit], dtype=np.float32))
+        if self._late is None:
+            return matrix
+        context = self._texts.context(person.query, self._texts.context_items(person.history))
+        score = self._late.score(context, int(candidate.rows[0]), text)
+        return self._features.with_late(matrix, np.array([score], dtype=np.float32))
+
+    def _load_late(self, options: LateOptions) -> LateTier | None:
+        if not has_late_interaction(self.release):
+            return None
+        late = LateInteraction.load(self.release, len(self.catalogue), self._texts.template, options)
+        self.providers["late_interaction"] = late.provider
+        return LateTier(late, self._texts)
+
     def _warm_up(self) -> None:
         """Rank once, so that the first caller finds everything loaded and the paces known."""
         rows = np.arange(min(_WARM_UP_CANDIDATES, len(self.catalogue)))
-        prepared = self._prepare(PersonRows(rows), CandidateRows.of(rows), {}, len(rows))
+        everything = TierDepths(late_interaction=len(rows), cross_encoder=len(rows))
+        prepared = self._prepare(PersonRows(rows), CandidateRows.of(rows), {}, everything, np.inf)
         self._finish(prepared, np.zeros(len(rows), dtype=np.float32))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

@@ -34,6 +34,7 @@ from services.ranking.messages import (
 )
 from services.ranking.metrics import RankingMetrics
 from services.ranking.pair_reader import Terms
+from services.ranking.ranked import Depths
 from services.ranking.second_stage import SecondStage
 from services.ranking.settings import Settings
 
@@ -58,12 +59,13 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
         """Give each candidate its probability."""
         async with asyncio.timeout(self._remaining_s(context)):
             with self._stage(request.release_id) as stage:
-                depth = self._depth(request, stage)
-                terms = self._terms(context, read_priority(request), read_least(request, depth))
+                depths = self._depths(request)
+                most = stage.depth if depths.cross_encoder is None else depths.cross_encoder
+                terms = self._terms(context, read_priority(request), read_least(request, most))
                 stage.check_room(len(request.candidates), terms)
                 person = read_person(request.person, stage.catalogue)
                 candidates = read_candidates(request.candidates, stage.catalogue, stage.sources)
-                ranking = await stage.rank(person.rows, candidates.rows, candidates.texts, depth, terms)
+                ranking = await stage.rank(person.rows, candidates.rows, candidates.texts, depths, terms)
                 self._metrics.observe(ranking, person.ignored)
                 answer = write_ranking(ranking, request, stage.release.id, person.ignored)
                 stage.after_reading.observe(time.monotonic() - ranking.read_at)
@@ -94,10 +96,14 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
         deadline = time.monotonic() + self._remaining_s(context) - _ANSWER_S
         return Terms(deadline, priority, context.peer(), least)
 
-    def _depth(self, request: ranking_pb2.RankRequest, stage: SecondStage) -> int:
-        if request.HasField("cross_encoder_depth"):
-            return request.cross_encoder_depth
-        return _depth(self._settings, stage)
+    def _depths(self, request: ranking_pb2.RankRequest) -> Depths:
+        """Return how deep the tiers go: as the request says, else the server; None where it is the release's to say."""
+        settings = self._settings
+        late, cross_encoder = settings.late_interaction_depth, settings.cross_encoder_depth
+        return Depths(
+            request.late_interaction_depth if request.HasField("late_interaction_depth") else late,
+            request.cross_encoder_depth if request.HasField("cross_encoder_depth") else cross_encoder,
+        )
 
 
 class RankingServer:

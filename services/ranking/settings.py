@@ -8,6 +8,7 @@ from pydantic_settings import SettingsConfigDict
 from common.config import ServerSettings
 from common.onnx_session import MissingProvider, Provider, SessionOptions, usable_cores
 from services.ranking.capacity import BatchLimits
+from services.ranking.late_interaction import LateOptions
 from services.ranking.messages import MAX_CANDIDATES
 from services.ranking.pair_reader import LEAST_SHARE
 from services.ranking.second_stage import Options
@@ -29,6 +30,23 @@ class Settings(ServerSettings):
         le=MAX_CANDIDATES,
         description="How many candidates the cross-encoder reads where the request does not say; 0 reads none, unset "
         "as many as the release says.",
+    )
+    late_interaction_depth: int | None = Field(
+        None,
+        ge=0,
+        le=MAX_CANDIDATES,
+        description="How many candidates late interaction scores where the request does not say; 0 scores none, unset "
+        "as many as the release says.",
+    )
+    cached_contexts: int = Field(
+        10_000,
+        ge=0,
+        description="Person contexts whose late-interaction vectors are kept, 1 to 10 KB each; 0 for none.",
+    )
+    cached_texts: int = Field(
+        10_000,
+        ge=0,
+        description="Late-interaction vectors kept of texts that the release lacks, about 3 KB each; 0 for none.",
     )
     # What a batch's widest layer holds stays in a core's second-level cache up to about 600 tokens of 1,536 floats:
     # MiniLM read 3 to 5 % more pairs a second with 512 than with 1,024, in float32 and int8.
@@ -70,4 +88,5 @@ class Settings(ServerSettings):
         memory = self.gpu_memory_mb << 20
         session = SessionOptions(self.provider, self.missing_provider, self.worker_threads, memory)
         threads = self.feature_threads or usable_cores()
-        return Options(session, self.limits(), self.cached_scores, threads, self.least_share)
+        late = LateOptions(self.cached_contexts, self.cached_texts)
+        return Options(session, self.limits(), self.cached_scores, threads, self.least_share, late)

@@ -14,6 +14,7 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from shortlist.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from shortlist.ranking.v1 import ranking_pb2
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 from shortlist.retrieval.v1 import retrieval_pb2
 
@@ -100,6 +101,7 @@ async def test_a_full_answer(client: _Client):
     assert (best.title, best.brand, best.category, best.price) == ("title 39", "brand-3", "category-1", 39.0)
     assert best.probability == pytest.approx(40 / 41)
     assert best.cross_encoder_logit == pytest.approx(39)
+    assert (best.late_interaction_score, best.tier) == (-39, ranking_pb2.TIER_CROSS_ENCODER)
     assert (best.first_stage_rank, best.first_stage_score) == (40, pytest.approx(0.61))
     assert not best.reasons
     assert not best.sources

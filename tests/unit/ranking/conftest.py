@@ -22,6 +22,10 @@ from common.item_graph import ItemGraph
 from common.release import DataCard, Manifest, ModelCard, Release, describe_files, publish, release_id
 from pipeline.catalogue import build_catalogue, plain_tokenizer
 from pipeline.export import export_cross_encoder
+from pipeline.late_export import export_late_tower, write_late_interaction
+from pipeline.progress import Step
+from pipeline.staging import Staging
+from pipeline.train.late_interaction import LateTraining, new_tower
 from services.ranking.batcher import Batcher, BatchReport
 from services.ranking.capacity import BatchLimits
 from services.ranking.cost_model import CostModel
@@ -108,6 +112,7 @@ def batcher_of(model: GatedModel, clock: Clock, reports: list[BatchReport]) -> I
         batcher.close()
 
 
+DATA = DataCard(source="tiny", fingerprint="0" * 64, items=240, events=0, licence="none")
 FEATURES = (
     "repeat_count",
     "last_age",
@@ -152,6 +157,36 @@ def release_of(tmp_path: Path, ranking_folder: Path) -> Callable[..., Release]:
     return lambda change: _publish(ranking_folder, tmp_path, change)
 
 
+LATE_FEATURES = (*FEATURES, "late_score", "late_rank", "late_deviation")
+
+
+@pytest.fixture(scope="session")
+def late_folder(tmp_path_factory: pytest.TempPathFactory, ranking_folder: Path, tiny_base_model: Path) -> Path:
+    """Return the folder with a late-interaction tier beside the rest: a seeded tower and every item's vectors."""
+    folder = tmp_path_factory.mktemp("late") / "release"
+    shutil.copytree(ranking_folder, folder)
+    torch.manual_seed(5)
+    graph = new_tower(tiny_base_model, LateTraining(layers=2, width=8))
+    export_late_tower(graph, folder / layout.LATE_TOWER)
+    write_late_interaction(Staging(folder, DATA, "", {}), 8, Step(None, "", None))
+    (folder / layout.FUSION_SETTINGS).write_text(json.dumps({"features": LATE_FEATURES, "calibration": "none"}))
+    slopes = np.concatenate([np.linspace(-0.02, 0.03, len(FEATURES)), [0.3, -0.01, 0.2]]).astype(np.float32)
+    onnx.save(_logistic(slopes), str(folder / layout.FUSION))
+    return folder
+
+
+@pytest.fixture
+def late_release_of(tmp_path: Path, late_folder: Path) -> Callable[..., Release]:
+    """Publish a copy of the folder with a late-interaction tier as a release, changed as the test wants."""
+    return lambda change: _publish(late_folder, tmp_path, change)
+
+
+@pytest.fixture(scope="session")
+def late_release(tmp_path_factory: pytest.TempPathFactory, late_folder: Path) -> Release:
+    """The folder with a late-interaction tier as a release, not to be changed."""
+    return _publish(late_folder, tmp_path_factory.mktemp("published-late"), lambda _: None)
+
+
 @pytest.fixture(scope="session")
 def ranking_release(tmp_path_factory: pytest.TempPathFactory, ranking_folder: Path) -> Release:
     """The folder as a release, not to be changed."""
@@ -163,16 +198,21 @@ def _publish(folder: Path, to: Path, change: Callable[[Path], object]) -> Releas
     shutil.copytree(folder, staging)
     change(staging)
     files = describe_files(staging)
-    data = DataCard(source="tiny", fingerprint="0" * 64, items=240, events=0, licence="none")
+    models = {
+        "cross_encoder": layout.CROSS_ENCODER,
+        "fusion": layout.FUSION,
+        "late_interaction": layout.LATE_TOWER,
+    }
     cards = {
         name: ModelCard(file=file, precision="fp32", base_model="tiny", base_model_origin="test", trained_on="")
-        for name, file in (("cross_encoder", layout.CROSS_ENCODER), ("fusion", layout.FUSION))
+        for name, file in models.items()
+        if file in files
     }
     manifest = Manifest(
-        release_id=release_id(files, data, {}, cards),
+        release_id=release_id(files, DATA, {}, cards),
         created_at="2026-01-01T00:00:00+00:00",
         build_key="",
-        data=data,
+        data=DATA,
         models=cards,
         settings={},
         metrics={},

@@ -20,8 +20,9 @@ from common.release import Release
 from services.ranking.capacity import BatchLimits
 from services.ranking.jobs import Priority
 from services.ranking.pair_reader import Terms
+from services.ranking.ranked import Depths, Ranking
 from services.ranking.request_rows import CandidateRows, PersonRows
-from services.ranking.second_stage import Options, Ranking, SecondStage
+from services.ranking.second_stage import Options, SecondStage
 
 HISTORY = PersonRows(np.array([3, 9, 3, 50, 120, 3]), "fresh milk")
 
@@ -65,7 +66,7 @@ async def _rank(
     person: PersonRows = HISTORY,
     seconds: float = 30.0,
 ) -> Ranking:
-    return await stage.rank(person, candidates, texts or {}, depth, _terms(seconds))
+    return await stage.rank(person, candidates, texts or {}, Depths(cross_encoder=depth), _terms(seconds))
 
 
 async def test_every_candidate_gets_a_probability(stage: SecondStage):

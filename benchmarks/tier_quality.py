@@ -1,0 +1,188 @@
+"""The tiers' orders of Home Depot's test part against the full cross-encoder's, with paired intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from scipy.stats import rankdata
+
+from benchmarks.compressed import judged_examples, load
+from benchmarks.home_depot.data import HomeDepot, PairMaker
+from benchmarks.home_depot.late import TrainedTower
+from benchmarks.home_depot.model import TrainedModel
+from benchmarks.home_depot.release import model_file
+from common.onnx_session import OnnxModel, SessionOptions
+from pipeline.compress import ndcg
+from pipeline.late_export import fitted_codec, write_context_tower
+from pipeline.metrics import Interval, paired_bootstrap
+from pipeline.progress import ProgressReport
+from pipeline.train.pair_examples import score_pairs
+from pipeline.train.ranking_lists import RankingExample
+from services.ranking.late_tower import LateTower, Role, TextVectors
+from services.ranking.pairs import PairTemplate, TokenRows, Tokens
+from services.ranking.vector_codec import Bits, VectorCodec
+
+Floats = npt.NDArray[np.float64]
+Scores = Sequence[npt.NDArray[np.float32]]
+
+_RANDOM_ORDERS: Final = 20
+_RESAMPLES: Final = 500
+CROSS_ENCODER: Final = "cross-encoder on all"
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How good an order is.
+
+    Attributes:
+        ndcg: Mean NDCG@10 over queries.
+        random_ndcg: The same of random orders.
+        spearman: Rank correlation of score and relevance over all pairs.
+        pair_accuracy: Share of a query's unequal pairs that are in order, over queries.
+        against: The differences to the cross-encoder with their 95 % intervals, by measure.
+    """
+
+    ndcg: float
+    random_ndcg: float
+    spearman: float
+    pair_accuracy: float
+    against: Mapping[str, Interval]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the figures by name."""
+        return {
+            "ndcg@10": self.ndcg,
+            "ndcg@10 over random": self.ndcg - self.random_ndcg,
+            "spearman": self.spearman,
+            "pair accuracy": self.pair_accuracy,
+            "less the cross-encoder's": {name: interval._asdict() for name, interval in self.against.items()},
+        }
+
+
+def compared_tiers(
+    data: HomeDepot, model: TrainedModel, tower: TrainedTower, console: Console, *, quick: bool
+) -> dict[str, Quality]:
+    """Measure the cross-encoder, late interaction in each bit width, and the mean of both; quick takes 150 queries."""
+    report = ProgressReport(console)
+    examples = judged_examples(data, model, quick=quick)
+    with report.step("Reading the test part with the cross-encoder") as step:
+        logits = score_pairs(load(model_file(data, model, "fp32")), [one.pairs for one in examples], step)
+    late = _late_scores(data, model, tower, len(examples))
+    orders: dict[str, Scores] = {
+        CROSS_ENCODER: logits,
+        "late interaction, float32": late[32],
+        "late interaction, 8 bits": late[8],
+        "late interaction, 4 bits": late[4],
+        "both, mean": [np.mean(both, axis=0, dtype=np.float32) for both in zip(logits, late[8], strict=True)],
+    }
+    random_ndcg = _random_ndcg(examples)
+    return {name: _quality(examples, scores, logits, random_ndcg) for name, scores in orders.items()}
+
+
+def _late_scores(data: HomeDepot, model: TrainedModel, tower: TrainedTower, queries: int) -> dict[int, Scores]:
+    """Score the judged pairs by vectors of every bit width; 32 is as the tower gives them."""
+    maker = PairMaker(data, model.tokenizer)
+    judged = data.judged("test")[:queries]
+    read = LateTower(OnnxModel(tower.onnx, SessionOptions()), maker.template)
+    items = read(TokenRows.of([row for one in judged for row in maker.items(one.item_ids)]), Role.ITEM)
+    contexts = _contexts(tower, [maker.context(one.query) for one in judged], maker.template)
+    owner = np.repeat(np.arange(len(judged)), [len(one.item_ids) for one in judged])
+    cuts = np.cumsum([len(one.item_ids) for one in judged])[:-1]
+    widths: dict[int, Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]] = {32: lambda vectors: vectors}
+    bits: Bits
+    for bits in (8, 4):
+        widths[bits] = _rounded(fitted_codec(items.vectors, bits))
+    return {
+        width: np.split(_scores(contexts, items, rounded(items.vectors), owner), cuts)
+        for width, rounded in widths.items()
+    }
+
+
+def _contexts(tower: TrainedTower, contexts: Sequence[Tokens], template: PairTemplate) -> TextVectors:
+    """Read contexts as they are served: one at a time, in int8."""
+    file = tower.onnx.with_name("context_tower.onnx")
+    if not file.exists():
+        write_context_tower(tower.onnx, file)
+    read = LateTower(OnnxModel(file, SessionOptions(threads=1)), template)
+    return TextVectors.join([read(TokenRows.of([one]), Role.CONTEXT) for one in contexts])
+
+
+def _rounded(codec: VectorCodec) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
+    return lambda vectors: codec.decode(codec.encode(vectors))
+
+
+def _scores(
+    contexts: TextVectors, items: TextVectors, vectors: npt.NDArray[np.float32], owner: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32]:
+    """Score each item beside its context, the plain way."""
+    context_ends, item_ends = np.cumsum(contexts.lengths), np.cumsum(items.lengths)
+    scores = np.empty(len(owner))
+    for place, query in enumerate(owner.tolist()):
+        asking = slice(context_ends[query] - contexts.lengths[query], context_ends[query])
+        asked = vectors[item_ends[place] - items.lengths[place] : item_ends[place]]
+        scores[place] = (contexts.vectors[asking] @ asked.T).max(axis=1) @ contexts.weights[asking]
+    likeness = (contexts.pooled[owner] * items.pooled).sum(axis=1)
+    return np.asarray(scores + likeness + contexts.prior[owner] + items.prior, np.float32)
+
+
+def _quality(examples: Sequence[RankingExample], scores: Scores, full: Scores, random_ndcg: float) -> Quality:
+    of_ours, of_full = ndcg(examples, scores), ndcg(examples, full)
+    ours, theirs = _accuracies(examples, scores), _accuracies(examples, full)
+    return Quality(
+        float(of_ours.mean()),
+        random_ndcg,
+        _spearman(examples, scores),
+        float(ours.mean()),
+        {
+            "NDCG@10": paired_bootstrap(of_ours, of_full, seed=0),
+            "Spearman": _spearman_difference(examples, scores, full),
+            "pair accuracy": paired_bootstrap(ours, theirs, seed=0),
+        },
+    )
+
+
+def _accuracies(examples: Sequence[RankingExample], scores: Scores) -> Floats:
+    """Return the share of unequal pairs in order, equal scores counting half, by query that has such pairs."""
+    shares = []
+    for example, values in zip(examples, scores, strict=True):
+        better = example.labels[:, None] > example.labels
+        if better.any():
+            gaps = (values[:, None] - values)[better]
+            shares.append(float((gaps > 0).mean() + (gaps == 0).mean() / 2))
+    return np.array(shares)
+
+
+def _spearman(examples: Sequence[RankingExample], scores: Scores) -> float:
+    relevance = rankdata(np.concatenate([one.labels for one in examples]))
+    return float(np.corrcoef(rankdata(np.concatenate(scores)), relevance)[0, 1])
+
+
+def _spearman_difference(examples: Sequence[RankingExample], scores: Scores, full: Scores) -> Interval:
+    """Return the difference in Spearman with its interval, queries resampled; ranks are those among all pairs."""
+    relevance = rankdata(np.concatenate([one.labels for one in examples]))
+    ranks = [rankdata(np.concatenate(one)) for one in (scores, full)]
+    cuts = np.cumsum([len(one.labels) for one in examples])
+    rows = np.split(np.arange(len(relevance)), cuts[:-1])
+    generator = np.random.default_rng(0)
+
+    def difference(chosen: npt.NDArray[np.int64]) -> float:
+        ours, theirs = (float(np.corrcoef(one[chosen], relevance[chosen])[0, 1]) for one in ranks)
+        return ours - theirs
+
+    drawn = [
+        difference(np.concatenate([rows[query] for query in generator.integers(0, len(rows), len(rows))]))
+        for _ in range(_RESAMPLES)
+    ]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Interval(difference(np.arange(len(relevance))), float(low), float(high))
+
+
+def _random_ndcg(examples: Sequence[RankingExample]) -> float:
+    generator = np.random.default_rng(0)
+    orders = ([generator.random(len(one.labels), np.float32) for one in examples] for _ in range(_RANDOM_ORDERS))
+    return float(np.mean([ndcg(examples, order).mean() for order in orders]))

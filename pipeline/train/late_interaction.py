@@ -1,0 +1,206 @@
+"""The late-interaction tower: one BERT for persons and items, trained on labels and distilled from the cross-encoder.
+
+The loss is the cross-encoder's own (binary cross-entropy, which makes the score a log-odds, and a listwise term), and,
+where the cross-encoder's logits are known, their squared distance to the scores. The logits should be of models that
+did not learn from the pair (cross-fitted), or they tell the labels once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from transformers import BertModel, set_seed
+
+from pipeline.late_graph import CONTEXT, ITEM, Encoded, LateTowerGraph, joint_scores
+from pipeline.train.list_loss import LISTWISE_SHARE, listwise_loss
+from pipeline.train.trainer import OnStep, Pace, fit
+from pipeline.train.training_run import quiet_loading
+from services.ranking.late_tower import padded
+from services.ranking.pairs import PairTemplate, TokenRows, Tokens
+
+Floats = npt.NDArray[np.float32]
+
+# Items of a step are read in so many groups of like lengths: less than a tenth is padding then, instead of half.
+_GROUPS: Final = 4
+_CENTRED_ON: Final = 16
+
+
+@dataclass(frozen=True)
+class LateExample:
+    """One person and some candidates.
+
+    Attributes:
+        context: The person context's token ids, without special tokens.
+        items: The candidates' likewise.
+        labels: 1 where bought, or a graded relevance from 0 to 1; NaN where unknown; float32 [candidates].
+        teacher: The cross-encoder's logits, NaN where unknown; float32 [candidates].
+    """
+
+    context: Tokens
+    items: TokenRows
+    labels: Floats
+    teacher: Floats
+
+
+@dataclass(frozen=True)
+class LateTraining:
+    """How the tower is trained.
+
+    Attributes:
+        layers: How many of the base model's layers it keeps, the lowest.
+        width: Of the vectors.
+        learning_rate: Of the layers; falls linearly to 0 after a warm-up.
+        head_learning_rate: Of what is new.
+        distillation: What the squared distance to the cross-encoder's logit counts, beside the labels' loss.
+        requests_per_step: Examples a step.
+        epochs: Passes over the examples.
+        seed: Of initialisation and order.
+    """
+
+    layers: int = 6
+    width: int = 128
+    learning_rate: float = 1e-4
+    head_learning_rate: float = 1e-3
+    distillation: float = 0.5
+    requests_per_step: int = 16
+    epochs: int = 2
+    seed: int = 0
+
+
+def train_late_interaction(
+    base_model: Path,
+    examples: Sequence[LateExample],
+    template: PairTemplate,
+    settings: LateTraining,
+    work: Path,
+    on_step: OnStep,
+) -> LateTowerGraph:
+    """Train a tower on a copy of the base model; resumes from the last checkpoint in ``work`` where there is one.
+
+    Args:
+        base_model: Folder with the base model's configuration and weights.
+        examples: What to learn from.
+        template: The special tokens.
+        settings: How.
+        work: Folder for checkpoints.
+        on_step: Told steps done, steps in all, and the recent loss.
+    """
+    set_seed(settings.seed)
+    graph = new_tower(base_model, settings)
+    pace = Pace(settings.requests_per_step, settings.epochs, settings.seed, warm_up_steps=50)
+    collate, loss = _Collate(template), _LateLoss(graph, settings.distillation)
+    _centre(loss, collate(examples[:_CENTRED_ON]))
+    fit(loss, examples, collate, _optimizer(graph, settings), pace, work, on_step)
+    return graph
+
+
+def new_tower(base_model: Path, settings: LateTraining) -> LateTowerGraph:
+    """Return a tower on the lowest layers of a base model, its head new."""
+    with quiet_loading():
+        bert = BertModel.from_pretrained(base_model, num_hidden_layers=settings.layers, add_pooling_layer=False)
+    return LateTowerGraph(bert, settings.width)
+
+
+class _LateLoss(nn.Module):
+    """The loss of a batch of lists."""
+
+    def __init__(self, graph: LateTowerGraph, distillation: float) -> None:
+        super().__init__()
+        self.graph = graph
+        self.distillation = distillation
+
+    def forward(
+        self, contexts: Tensor, items: Sequence[Tensor], order: Tensor, labels: Tensor, teacher: Tensor, sizes: Tensor
+    ) -> dict[str, Tensor]:
+        """Return the loss.
+
+        Args:
+            contexts: int32 [lists, L].
+            items: Groups of the lists' items; int32 [n, L] each.
+            order: Where each item stands in the groups laid one after the other; [items].
+            labels: float32 [items].
+            teacher: float32 [items].
+            sizes: How many items each list has.
+        """
+        encoded = self.graph(contexts, contexts.new_full((len(contexts),), CONTEXT))
+        owner = torch.repeat_interleave(sizes)
+        scores = self._scores(encoded, items, owner[_inverse(order)])[order]
+        loss = self._labelled(scores, labels, sizes) + self.distillation * _distance(scores, teacher)
+        return {"loss": loss, "scores": scores}
+
+    def _scores(self, contexts: Encoded, groups: Sequence[Tensor], owner: Tensor) -> Tensor:
+        scores = []
+        for ids, context_of in zip(groups, owner.split([len(group) for group in groups]), strict=True):
+            items = self.graph(ids, ids.new_full((len(ids),), ITEM))
+            scores.append(joint_scores(contexts, items, context_of, items.weights > 0))
+        return torch.cat(scores)
+
+    def _labelled(self, scores: Tensor, labels: Tensor, sizes: Tensor) -> Tensor:
+        known = ~labels.isnan()
+        if not known.any():
+            return scores.new_zeros(())
+        loss = nn.functional.binary_cross_entropy_with_logits(scores[known], labels[known])
+        lists = zip(scores.split(sizes.tolist()), labels.split(sizes.tolist()), strict=True)
+        listwise = [listwise_loss(one[~label.isnan()], label[~label.isnan()]) for one, label in lists]
+        return loss + LISTWISE_SHARE * torch.stack(listwise).mean()
+
+
+def _centre(loss: _LateLoss, batch: dict[str, Any]) -> None:
+    """Have the scores begin about the labels' log-odds: a bias far off takes thousands of steps to come home."""
+    with torch.no_grad():
+        labels, teacher = batch["labels"].nanmean(), batch["teacher"].nanmean()
+        wanted = torch.logit(labels, eps=0.01) if labels.isfinite() else teacher
+        loss.graph.prior.bias[ITEM] += wanted - loss(**batch)["scores"].mean()
+
+
+def _distance(scores: Tensor, teacher: Tensor) -> Tensor:
+    known = ~teacher.isnan()
+    return nn.functional.mse_loss(scores[known], teacher[known]) if known.any() else scores.new_zeros(())
+
+
+def _inverse(order: Tensor) -> Tensor:
+    inverse = torch.empty_like(order)
+    inverse[order] = torch.arange(len(order), device=order.device)
+    return inverse
+
+
+def _optimizer(graph: LateTowerGraph, settings: LateTraining) -> torch.optim.Optimizer:
+    """Train layers and head at their own rates; the embeddings stay: most words are too rare to move them."""
+    graph.tower.embeddings.requires_grad_(requires_grad=False)
+    head = [*graph.project.parameters(), *graph.gate.parameters(), *graph.prior.parameters(), graph.slopes]
+    groups = [
+        {"params": list(graph.tower.layers.parameters()), "lr": settings.learning_rate},
+        {"params": head, "lr": settings.head_learning_rate},
+    ]
+    return torch.optim.AdamW(groups)
+
+
+@dataclass(frozen=True)
+class _Collate:
+    """Makes a batch of lists."""
+
+    template: PairTemplate
+
+    def __call__(self, examples: Sequence[LateExample]) -> dict[str, Any]:
+        """Pad the texts of several examples: contexts together, items in groups of like lengths."""
+        items = TokenRows.of([row for example in examples for row in example.items])
+        order = np.argsort(items.lengths, kind="stable")
+        groups = [group for group in np.array_split(order, _GROUPS) if len(group)]
+        contexts = TokenRows.of([example.context for example in examples])
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        return {
+            "contexts": torch.from_numpy(padded(contexts, self.template)),
+            "items": [torch.from_numpy(padded(items.take(group), self.template)) for group in groups],
+            "order": torch.from_numpy(place),
+            "labels": torch.from_numpy(np.concatenate([example.labels for example in examples])),
+            "teacher": torch.from_numpy(np.concatenate([example.teacher for example in examples])),
+            "sizes": torch.tensor([len(example.labels) for example in examples]),
+        }
