@@ -57,7 +57,7 @@ class SearchBuild(BuildSteps):
         self._export(models.encoder(queries), models.cross_encoder(queries), len(queries))
         self._index(catalogue)
         self._write_retrieval({})
-        self._write_ranker_settings()
+        self._write_ranker_settings({})
         self._write_fusion_settings()
         with self.report.step("Comparing words", len(queries)) as step:
             features = Features(self.recipe.features, ItemFacts(self.staging.release(), catalogue))
