@@ -29,6 +29,7 @@ from services.retrieval.search import Search
 from services.retrieval.sources import Behaviour, Popular, Semantic, Similar, Source
 from services.retrieval.upkeep import Upkeep
 from services.retrieval.vector_index import Floats, unit
+from services.retrieval.word_sources import Exploration, Lexical
 
 
 @dataclass(frozen=True)
@@ -282,3 +283,7 @@ def _source(name: str, parts: Parts, nearest: NearestItems, popular: Popular) ->
             return Behaviour(parts.graphs[name])
         case "popular":
             return Popular(parts.statistics[name]) if name in parts.statistics else popular
+        case "lexical":
+            return Lexical(parts.words())
+        case "exploration":
+            return Exploration(parts.popularity, parts.settings.sources[name].popularity)
