@@ -25,6 +25,7 @@ from pipeline.index import build_index
 from pipeline.progress import ProgressReport
 from pipeline.recipe import Recipe, find_recipe
 from pipeline.staging import Staging
+from pipeline.title_words import write_title_words
 from pipeline.train.candidates import Labelled
 from pipeline.train.cross_encoder import learning_curve, train_cross_encoder
 from pipeline.train.pair_examples import training_lists
@@ -91,6 +92,8 @@ class BuildSteps(ABC):
             tokenizer.save(str(self.staging.file(layout.CROSS_ENCODER_TOKENIZER)))
             catalogue = build_catalogue(items, tokenizer, self.settings.item_tokens)
             catalogue.save(self.staging.file(layout.CATALOGUE))
+            if any(source.get("kind") == "lexical" for source in self.recipe.sources.values()):
+                write_title_words(catalogue, self.staging.path)
             tokenizer.enable_truncation(_ENCODER_TOKENS)
             tokenizer.save(str(self.staging.file(layout.ENCODER_TOKENIZER)))
             return catalogue
