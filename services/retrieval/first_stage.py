@@ -238,7 +238,7 @@ class FirstStage:
 
     def _tend(self) -> bool:
         """Do one thing that is due in the background; returns whether there was one."""
-        return self._catalogue.tend() or self._nearest.tend(self.view)
+        return self._catalogue.tend() or self._nearest.tend(self.view, self._catalogue.let_go)
 
     def _embed(self, items: Sequence[Item]) -> Floats:
         """Return the unit vectors of items: the one given, the release's where the text is the same, or a new one."""
