@@ -20,7 +20,7 @@ demo: .venv/demo ## Build a release from real purchases, serve it, and show what
 serve: .venv/demo ## Keep retrieval, ranking and gateway running on RELEASE=…
 	$(BIN)/python -m services --release $(RELEASE) --profiles $(LIVE)/profiles.sqlite3 --data-dir $(LIVE)/changes
 
-test: .venv/dev .venv/node .venv/redis ## Run every test
+test: .venv/dev .venv/node .venv/redis .venv/promtool ## Run every test
 	$(BIN)/python -m pytest
 
 test-scale: .venv/scale ## Run the tests that need Ray
@@ -76,5 +76,13 @@ clean: ## Remove what was built; releases and datasets stay
 	@if ! command -v redis-server >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server) \
 			>/dev/null 2>&1 || echo "redis-server could not be installed: the tests with Redis will skip"; \
+	fi
+	@touch $@
+
+# Nor do the alert rules' tests without promtool, which comes with Prometheus.
+.venv/promtool: .venv/python
+	@if ! command -v promtool >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus) \
+			>/dev/null 2>&1 || echo "prometheus could not be installed: the tests of its rules will skip"; \
 	fi
 	@touch $@

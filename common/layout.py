@@ -37,6 +37,9 @@ VECTOR_OF_ITEM: Final = "index/vector_of_item.npy"
 
 VOCABULARY: Final = "words/vocabulary.txt"
 POPULARITY: Final = "behaviour/popularity.npy"
+# BM25 over titles: for each word the items that have it, with its score there.
+TITLE_WORDS: Final = "lexical/words.json"
+
 RETRIEVAL_SETTINGS: Final = "retrieval.json"
 MODEL_CARD: Final = "model_card.md"
 
@@ -44,6 +47,11 @@ MODEL_CARD: Final = "model_card.md"
 def statistic_file(name: str) -> str:
     """Return the name of an item statistic, float32[items]."""
     return f"behaviour/statistics/{name}.npy"
+
+
+def title_words_file(part: str) -> str:
+    """Return the name of one array (`indptr`, `items` or `scores`) of the words of titles."""
+    return f"lexical/{part}.npy"
 
 
 def graph_file(name: str, part: str) -> str:

@@ -5,12 +5,14 @@ The encoder and the cross-encoder see nothing but these texts, so a change here 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 MAX_QUERY_CHARACTERS: Final = 1_000
 MAX_TEXT_CHARACTERS: Final = 20_000
 _DESCRIPTION_CHARACTERS: Final = 300
+_WORD: Final = re.compile(r"\w+")
 
 
 def item_text(title: str, brand: str = "", category: str = "", description: str = "") -> str:
@@ -24,6 +26,11 @@ def item_text(title: str, brand: str = "", category: str = "", description: str 
     if description.strip():
         parts.append(description.strip()[:_DESCRIPTION_CHARACTERS])
     return ". ".join(part for part in parts if part)
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text as lexical search compares them: letters, digits and underscores, without case."""
+    return _WORD.findall(text.casefold())
 
 
 def recent_distinct(history: Sequence[int], count: int) -> list[int]:

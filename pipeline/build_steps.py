@@ -26,6 +26,7 @@ from pipeline.late_export import export_late_tower, write_late_interaction
 from pipeline.progress import ProgressReport
 from pipeline.recipe import LATE_FEATURES, Recipe, find_recipe
 from pipeline.staging import Staging
+from pipeline.title_words import write_title_words
 from pipeline.train.candidates import Labelled
 from pipeline.train.cross_encoder import learning_curve, train_cross_encoder
 from pipeline.train.late_examples import late_lists, taught
@@ -95,6 +96,8 @@ class BuildSteps(ABC):
             tokenizer.save(str(self.staging.file(layout.CROSS_ENCODER_TOKENIZER)))
             catalogue = build_catalogue(items, tokenizer, self.settings.item_tokens)
             catalogue.save(self.staging.file(layout.CATALOGUE))
+            if any(source.get("kind") == "lexical" for source in self.recipe.sources.values()):
+                write_title_words(catalogue, self.staging.path)
             tokenizer.enable_truncation(_ENCODER_TOKENS)
             tokenizer.save(str(self.staging.file(layout.ENCODER_TOKENIZER)))
             return catalogue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from common.errors import InvalidRequest, NotFound
 from common.text import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS
 from services.ranking.explain import Contribution, Explanation
 from services.ranking.jobs import Priority
+from services.ranking.live_items import NO_LIVE_TEXTS
 from services.ranking.ranked import Explained, Ranking
 from services.ranking.request_rows import CandidateRows, PersonRows
 
@@ -58,7 +59,10 @@ def read_person(message: ranking_pb2.PersonContext, catalogue: Catalogue) -> Per
 
 
 def read_candidates(
-    messages: Sequence[ranking_pb2.RankCandidate], catalogue: Catalogue, sources: Collection[str]
+    messages: Sequence[ranking_pb2.RankCandidate],
+    catalogue: Catalogue,
+    sources: Collection[str],
+    live: Mapping[str, str] = NO_LIVE_TEXTS,
 ) -> Candidates:
     """Return the candidates.
 
@@ -66,6 +70,7 @@ def read_candidates(
         messages: The candidates.
         catalogue: The release's items.
         sources: The sources whose scores are read; others are passed over.
+        live: The texts of items added or replaced since the release, by id; a text that the request gives goes before.
 
     Raises:
         InvalidRequest: Naming the candidate by its position.
@@ -76,16 +81,21 @@ def read_candidates(
     # Most candidates are an id alone, which needs no check: hundreds of them a request make a difference.
     said = [place for place, one in enumerate(messages) if not one.item_id or one.HasField("text")]
     texts = {place: _text(messages[place], f"candidates[{place}]") for place in said}
-    return _candidates(messages, texts, catalogue, sources)
+    return _candidates(messages, texts, catalogue, sources, live)
 
 
-def read_candidate(message: ranking_pb2.ExplainRequest, catalogue: Catalogue, sources: Collection[str]) -> Candidates:
+def read_candidate(
+    message: ranking_pb2.ExplainRequest,
+    catalogue: Catalogue,
+    sources: Collection[str],
+    live: Mapping[str, str] = NO_LIVE_TEXTS,
+) -> Candidates:
     """Return the one candidate to explain; see `read_candidates`."""
     if not message.HasField("candidate"):
         raise InvalidRequest("candidate: required")
     one = message.candidate
     text = _text(one, "candidate")
-    return _candidates([one], {0: text} if text else {}, catalogue, sources)
+    return _candidates([one], {0: text} if text else {}, catalogue, sources, live)
 
 
 def read_priority(message: ranking_pb2.RankRequest) -> Priority:
@@ -147,9 +157,18 @@ def _text(message: ranking_pb2.RankCandidate, field: str) -> str:
 
 
 def _candidates(
-    messages: Sequence[ranking_pb2.RankCandidate], texts: dict[int, str], catalogue: Catalogue, sources: Collection[str]
+    messages: Sequence[ranking_pb2.RankCandidate],
+    texts: dict[int, str],
+    catalogue: Catalogue,
+    sources: Collection[str],
+    live: Mapping[str, str],
 ) -> Candidates:
     rows = catalogue.rows_of([message.item_id for message in messages])
+    for place, message in enumerate(messages if live else ()):
+        text = live.get(message.item_id)
+        # The release's own text is better left to the release, which has its tokens ready.
+        if text is not None and place not in texts and (rows[place] < 0 or catalogue.text(rows[place]) != text):
+            texts[place] = text
     unknown = [messages[place].item_id for place in np.flatnonzero(rows < 0).tolist() if place not in texts]
     if unknown:
         _refuse(unknown)

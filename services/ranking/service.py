@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import structlog
 from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
+from common.change_stream import StreamAddress
 from common.channel import remaining_s
 from common.live_release import LiveRelease
 from common.release import Release
@@ -21,6 +22,7 @@ from common.release_service import ReleaseService, release_info
 from common.telemetry import Metrics
 from services.ranking.explain import MAX_WORDS
 from services.ranking.jobs import Priority
+from services.ranking.live_items import NO_LIVE_TEXTS, LiveItems
 from services.ranking.messages import (
     MAX_CANDIDATES,
     MAX_HISTORY,
@@ -48,8 +50,15 @@ _log = structlog.get_logger()
 class RankingService(ranking_pb2_grpc.RankingServiceServicer):
     """The servicer: reads messages, has the second stage rank, writes messages."""
 
-    def __init__(self, live: LiveRelease[SecondStage], settings: Settings, metrics: RankingMetrics) -> None:
+    def __init__(
+        self,
+        live: LiveRelease[SecondStage],
+        settings: Settings,
+        metrics: RankingMetrics,
+        texts: Callable[[], Mapping[str, str]] = lambda: NO_LIVE_TEXTS,
+    ) -> None:
         self._live = live
+        self._texts = texts
         self._settings = settings
         self._metrics = metrics
 
@@ -64,7 +73,7 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
                 terms = self._terms(context, read_priority(request), read_least(request, most))
                 stage.check_room(len(request.candidates), terms)
                 person = read_person(request.person, stage.catalogue)
-                candidates = read_candidates(request.candidates, stage.catalogue, stage.sources)
+                candidates = read_candidates(request.candidates, stage.catalogue, stage.sources, self._texts())
                 ranking = await stage.rank(person.rows, candidates.rows, candidates.texts, depths, terms)
                 self._metrics.observe(ranking, person.ignored)
                 answer = write_ranking(ranking, request, stage.release.id, person.ignored)
@@ -78,7 +87,7 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
         async with asyncio.timeout(self._remaining_s(context)):
             with self._stage(request.release_id) as stage:
                 person = read_person(request.person, stage.catalogue)
-                candidate = read_candidate(request, stage.catalogue, stage.sources)
+                candidate = read_candidate(request, stage.catalogue, stage.sources, self._texts())
                 text = candidate.texts.get(0, "")
                 terms = self._terms(context, Priority.INTERACTIVE)
                 explained = await stage.explain(person.rows, candidate.rows, text, terms)
@@ -115,20 +124,35 @@ class RankingServer:
         self._settings = settings
         self._metrics = RankingMetrics(metrics)
         self._live: LiveRelease[SecondStage] = LiveRelease(self._load, metrics)
+        self._items: LiveItems | None = None
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add both services to a server."""
-        service = RankingService(self._live, self._settings, self._metrics)
+        service = RankingService(self._live, self._settings, self._metrics, self._texts)
         ranking_pb2_grpc.add_RankingServiceServicer_to_server(service, server)
         release_pb2_grpc.add_ReleaseServiceServicer_to_server(ReleaseService(self._live, self._describe), server)
 
     async def start(self) -> None:
-        """Load the release; raises BadRelease where it can't be served."""
+        """Read the changes of the catalogue and load the release.
+
+        Raises:
+            NotReady: The changes can't be read.
+            BadRelease: The release can't be served.
+        """
+        if self._settings.changes is not None:
+            address = StreamAddress.parse(self._settings.changes)
+            self._items = await asyncio.to_thread(LiveItems, address)
         await self._live.activate(self._settings.release)
 
     async def stop(self) -> None:
-        """Let go of the releases."""
+        """Let go of the releases and of the changes."""
         await self._live.close()
+        if self._items is not None:
+            await asyncio.to_thread(self._items.close)
+
+    def _texts(self) -> Mapping[str, str]:
+        """Return the texts of items added or replaced since the release."""
+        return NO_LIVE_TEXTS if self._items is None else self._items.texts
 
     def _load(self, release: Release) -> SecondStage:
         stage = SecondStage.load(release, self._settings.options(), self._metrics.observe_batch)

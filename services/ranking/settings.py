@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from common.change_stream import StreamAddress
 from common.config import ServerSettings
 from common.onnx_session import MissingProvider, Provider, SessionOptions, usable_cores
 from services.ranking.capacity import BatchLimits
@@ -23,6 +24,12 @@ class Settings(ServerSettings):
     metrics_port: int = Field(9_093, ge=0, le=65_535, description="Port of the Prometheus metrics; 0 takes a free one.")
     release: str = Field(
         "releases", min_length=1, description="Path or URL of a release, or of a store whose current one is meant."
+    )
+    changes: str | None = Field(
+        None,
+        description="Redis stream of changes of the catalogue that the retrieval servers share, "
+        "redis://host:port/0?stream=NAME: from it texts of items that the release does not have are read. Without it, "
+        "such items need their text in the request.",
     )
     cross_encoder_depth: int | None = Field(
         None,
@@ -78,6 +85,13 @@ class Settings(ServerSettings):
         "refuse", description="Where the provider can't be had: refuse to serve, or degrade to the CPU."
     )
     gpu_memory_mb: int = Field(4_096, ge=64, description="Bound on the GPU memory of the cross-encoder's session.")
+
+    @field_validator("changes")
+    @classmethod
+    def _check_changes(cls, changes: str | None) -> str | None:
+        if changes is not None:
+            StreamAddress.parse(changes)
+        return changes
 
     def limits(self) -> BatchLimits:
         """Return the bounds of batches and queue."""

@@ -13,6 +13,7 @@ import pyarrow as pa
 from services.retrieval.added_graph import AddedGraph
 from services.retrieval.growing_rows import GrowingRows
 from services.retrieval.items import Item
+from services.retrieval.title_words import AddedTitles
 from services.retrieval.vector_index import Floats, Mask, Rows
 
 # The attributes that an upsert sets; further ones of the release are null for added items.
@@ -36,10 +37,12 @@ class Shelf:
         self.vectors = GrowingRows(np.float32, dimension)
         self.origin = GrowingRows(np.int64)
         self.own = GrowingRows(np.bool_)
+        self.titles = AddedTitles()
         self.graph = AddedGraph(dimension)
 
     def put(self, items: Sequence[Item], vectors: Floats, origin: Rows, own: Mask) -> None:
         """Put items at the end."""
+        self.titles.put(len(self.items), [item.title for item in items])
         for number, item in enumerate(items, len(self.items)):
             self.items.append(dataclasses.replace(item, vector=None))
             self.numbers_of.setdefault(item.item_id, []).append(number)

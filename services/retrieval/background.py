@@ -7,8 +7,8 @@ import threading
 from contextlib import suppress
 from typing import Final
 
-# Of Linux' weights, a ninth of a search's: enough that work goes on where every core is busy.
-_NICE: Final = 10
+# Ten steps of Linux' priorities are a ninth of the weight: enough that work goes on where every core is busy.
+_STEPS: Final = 10
 
 
 def step_back() -> None:
@@ -17,4 +17,5 @@ def step_back() -> None:
     Linux has a priority for each thread; elsewhere, and where it is not allowed, the thread stays as it is.
     """
     with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _STEPS)

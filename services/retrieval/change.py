@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import struct
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
+from common.item_changes import read_head, write_head
 from services.retrieval.items import Item
 from services.retrieval.vector_index import Floats
-
-_LENGTH: Final = struct.Struct("<I")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,15 +37,12 @@ class Change:
             "encoder": self.encoder,
             "deleted": self.deleted,
         }
-        text = json.dumps(head, ensure_ascii=False).encode()
-        return _LENGTH.pack(len(text)) + text + self.vectors.astype("<f4").tobytes()
+        return write_head(head) + self.vectors.astype("<f4").tobytes()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Change:
         """Read what `to_bytes` wrote."""
-        start = _LENGTH.size
-        stop = start + _LENGTH.unpack_from(data)[0]
-        head = json.loads(data[start:stop])
+        head, stop = read_head(data)
         vectors = np.frombuffer(data, dtype="<f4", offset=stop).reshape(len(head["items"]), head["dimension"])
         items = tuple(Item(**fields) for fields in head["items"])
         return cls(items, vectors.astype(np.float32), head["encoder"], tuple(head["deleted"]))

@@ -29,6 +29,7 @@ from services.retrieval.search import Search
 from services.retrieval.sources import Behaviour, Popular, Semantic, Similar, Source
 from services.retrieval.upkeep import Upkeep
 from services.retrieval.vector_index import Floats, unit
+from services.retrieval.word_sources import Exploration, Lexical
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,7 @@ class FirstStage:
 
     def _tend(self) -> bool:
         """Do one thing that is due in the background; returns whether there was one."""
-        return self._catalogue.tend() or self._nearest.tend(self.view)
+        return self._catalogue.tend() or self._nearest.tend(self.view, self._catalogue.let_go)
 
     def _embed(self, items: Sequence[Item]) -> Floats:
         """Return the unit vectors of items: the one given, the release's where the text is the same, or a new one."""
@@ -282,3 +283,7 @@ def _source(name: str, parts: Parts, nearest: NearestItems, popular: Popular) ->
             return Behaviour(parts.graphs[name])
         case "popular":
             return Popular(parts.statistics[name]) if name in parts.statistics else popular
+        case "lexical":
+            return Lexical(parts.words())
+        case "exploration":
+            return Exploration(parts.popularity, parts.settings.sources[name].popularity)

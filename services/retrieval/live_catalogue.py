@@ -42,6 +42,7 @@ class LiveCatalogue:
 
     def __init__(self, base: Catalogue, dimension: int, released: Callable[[Rows], Floats] | None = None) -> None:
         self._released = released
+        self._kept = np.ones(len(base), dtype=np.bool_)
         added = no_items(base.table.select(base.attributes()).schema, dimension)
         self._view = CatalogueView(0, base, added, np.ones(len(base), dtype=np.bool_))
         self._writer = threading.Lock()
@@ -75,6 +76,19 @@ class LiveCatalogue:
             missing=int((gone < 0).sum()),
         )
 
+    def let_go(self) -> Mask:
+        """Give up the release's vectors of items that were deleted or have another one now, for good.
+
+        Returns:
+            Which items of the release may still be found by its vectors; shape [items]. No other one ever will be, also
+            where it comes back with the same vector.
+        """
+        with self._writer:
+            stand_in = self._view.stand_in
+            if stand_in is not None:
+                self._kept = self._kept & (stand_in >= 0)
+            return self._kept
+
     def tend(self) -> bool:
         """Do what is due in the background, and return whether something was; for one thread at a time.
 
@@ -93,7 +107,7 @@ class LiveCatalogue:
     def _is_own(self, origin: Rows, vectors: Floats) -> Mask:
         """Return which items have another vector than their origin: a new price needs no place in a graph."""
         own = np.ones(len(origin), dtype=np.bool_)
-        known = np.flatnonzero(origin >= 0)
+        known = np.flatnonzero((origin >= 0) & self._kept[origin])
         if self._released is not None and len(known):
             own[known] = (np.abs(self._released(origin[known]) - vectors[known]) > _SAME).any(axis=1)
         return own

@@ -28,6 +28,7 @@ def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
         exclude_item_ids=message.exclude_item_ids,
         limit=message.limit if message.HasField("limit") else DEFAULT_LIMIT,
         sources=message.sources,
+        seed=message.seed,
     )
 
 

@@ -13,7 +13,7 @@ from services.retrieval.exact_index import nearest
 from services.retrieval.hnsw_index import HnswIndex
 from services.retrieval.item_vectors import NOTHING, Found, ItemVectors, best_of
 from services.retrieval.neighbours import Neighbours
-from services.retrieval.vector_index import Floats, Method, Rows, VectorIndex
+from services.retrieval.vector_index import Floats, Mask, Method, Rows, VectorIndex
 
 Watch = Callable[[Floats, int, AllowedItems, Found], None]
 # How vectors were searched; `remembered` neighbours were searched for an earlier request.
@@ -56,11 +56,15 @@ class NearestItems:
         """The index over the release's vectors, or over those of them that still have items."""
         return self._neighbours.index
 
-    def tend(self, view: CatalogueView) -> bool:
+    def tend(self, view: CatalogueView, let_go: Callable[[], Mask]) -> bool:
         """Build the index anew without the vectors that lost their items, where these are a share worth it.
 
         For one thread at a time; searches go on with the index there was. Returns whether it was due. An index of
         another kind than hnswlib's looks after itself.
+
+        Args:
+            view: The catalogue as it is.
+            let_go: Gives up vectors that lost their items, and returns which items of the release keep theirs.
         """
         index, stand_in = self.index, view.stand_in
         if not isinstance(index, HnswIndex) or stand_in is None:
@@ -71,6 +75,7 @@ class NearestItems:
         there = np.unique(self._items.vector_of_item[found])
         if len(index) - len(there) <= max(_FEW_GONE, _GONE_SHARE * len(index)):
             return False
+        there = np.unique(self._items.vector_of_item[let_go()])
         self._neighbours = Neighbours(index.without_removed(there, self._vectors), self._vectors, self._cached)
         return True
 

@@ -10,12 +10,22 @@ import numpy as np
 from common.catalogue import Catalogue
 from common.errors import BadRelease, NotReady
 from common.item_graph import ItemGraph
-from common.layout import CATALOGUE, ENCODER, INDEX, POPULARITY, VECTOR_OF_ITEM, VECTORS, statistic_file
+from common.layout import (
+    CATALOGUE,
+    ENCODER,
+    INDEX,
+    POPULARITY,
+    TITLE_WORDS,
+    VECTOR_OF_ITEM,
+    VECTORS,
+    statistic_file,
+)
 from common.onnx_session import SessionOptions
 from common.release import Release
 from services.retrieval.encoder import Encoder, TextEncoder
 from services.retrieval.hnsw_index import HnswIndex
 from services.retrieval.release_settings import FirstStageSettings
+from services.retrieval.title_words import TitleWords
 from services.retrieval.vector_index import Floats, Rows, VectorIndex
 
 
@@ -35,6 +45,7 @@ class Parts:
         encoder_id: SHA-256 of the encoder's model; tells whose vectors can be compared.
         statistics: How much each item is wanted by each source that has its own measure of it, by the source's name;
             each of shape [items].
+        titles: The words of the titles, where a source reads them.
     """
 
     catalogue: Catalogue
@@ -47,6 +58,7 @@ class Parts:
     encoder: TextEncoder
     encoder_id: str
     statistics: Mapping[str, Floats] = field(default_factory=dict)
+    titles: TitleWords | None = None
 
     @classmethod
     def load(cls, release: Release, session: SessionOptions, ef_search: int, milvus: str | None = None) -> Parts:
@@ -58,8 +70,10 @@ class Parts:
         """
         settings = FirstStageSettings.load(release)
         release.file(INDEX)
+        catalogue = Catalogue.open(release.file(CATALOGUE))
+        lexical = any(settings.kind_of(name) == "lexical" for name in settings.sources)
         parts = cls(
-            catalogue=Catalogue.open(release.file(CATALOGUE)),
+            catalogue=catalogue,
             vectors=_array(release, VECTORS),
             vector_of_item=_array(release, VECTOR_OF_ITEM).astype(np.int64),
             index=HnswIndex.load(release.path, ef_search) if milvus is None else _milvus(release, ef_search, milvus),
@@ -73,9 +87,16 @@ class Parts:
                 for name, source in settings.sources.items()
                 if source.statistic is not None
             },
+            titles=TitleWords.load(release, len(catalogue)) if lexical else None,
         )
         parts.check(release.id)
         return parts
+
+    def words(self) -> TitleWords:
+        """Return the words of the titles; raises BadRelease where there are none."""
+        if self.titles is None:
+            raise BadRelease(f"a source is lexical, and the release has no {TITLE_WORDS}; build it again")
+        return self.titles
 
     def check(self, release_id: str) -> None:
         """Raise BadRelease where the parts do not fit together."""

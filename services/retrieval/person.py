@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
+from zlib import crc32
 
 import numpy as np
 
+from common.text import words
 from services.retrieval.vector_index import Floats, Rows
 
 Situation = Literal["query", "history", "both", "none"]
@@ -21,11 +24,27 @@ class Person:
         query: The unit vector of what the person searches for, None without a query; shape [dimension].
         history: Rows of the items that the person bought or looked at, oldest first, repeats kept; shape [n].
         decay: What one step back in the history weighs less, above 0 to 1.
+        text: What the person searches for in words; empty without.
+        given_seed: What the caller gave to tell people apart to chance; 0 where it gave nothing.
+        item_ids: The history as it was given.
     """
 
     query: Floats | None
     history: Rows
     decay: float
+    text: str = ""
+    given_seed: int = 0
+    item_ids: Sequence[str] = ()
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The distinct words of the query."""
+        return tuple(dict.fromkeys(words(self.text)))
+
+    @cached_property
+    def seed(self) -> int:
+        """What chance begins with: the seed given, else one that query and history make, the same for the same."""
+        return self.given_seed or crc32("\0".join([self.text, *self.item_ids]).encode(errors="surrogatepass"))
 
     @property
     def situation(self) -> Situation:

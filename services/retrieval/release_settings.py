@@ -11,13 +11,15 @@ from common.layout import RETRIEVAL_SETTINGS
 from common.release import Release
 from services.retrieval.person import Situation
 
-Kind = Literal["semantic", "similar", "graph", "popular"]
+Kind = Literal["semantic", "similar", "graph", "popular", "lexical", "exploration"]
 
 _KINDS: dict[str, Kind] = {
     "semantic": "semantic",
     "similar": "similar",
     "behaviour": "graph",
     "popular": "popular",
+    "lexical": "lexical",
+    "exploration": "exploration",
 }
 
 
@@ -25,11 +27,12 @@ class SourceSettings(BaseModel):
     """One source.
 
     Attributes:
-        kind: What it does; may be left out for sources called `semantic`, `similar`, `behaviour` and `popular`.
+        kind: What it does; may be left out for sources called as a kind, and for `behaviour`, which is a graph.
         graph: For the kind `graph`, which item graph of the release it walks; default the source's own name.
         statistic: For the kind `popular`, the item statistic that says how much each item is wanted; default the
             release's popularity.
         recent: For the kind `similar`, how many of the most recent distinct items it searches around.
+        popularity: For the kind `exploration`, how popular at most an item is that few have wanted so far.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +41,7 @@ class SourceSettings(BaseModel):
     graph: str | None = None
     statistic: str | None = None
     recent: int = Field(10, ge=1, le=100)
+    popularity: float = Field(2.0, ge=0)
 
 
 class FirstStageSettings(BaseModel):

@@ -38,6 +38,7 @@ class Request:
         exclude_item_ids: Items that must not be found.
         limit: How many candidates to find.
         sources: Names of the sources to draw from; empty for all.
+        seed: Tells people apart to sources that draw by chance; 0 goes by query and history.
     """
 
     query: str = ""
@@ -47,6 +48,7 @@ class Request:
     exclude_item_ids: Sequence[str] = ()
     limit: int = DEFAULT_LIMIT
     sources: Sequence[str] = ()
+    seed: int = 0
 
     @property
     def text(self) -> str:

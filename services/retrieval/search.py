@@ -96,7 +96,14 @@ class Search:
         history = view.history_rows(request.history_item_ids) if request.history_item_ids else _NO_ROWS
         query = None if request.vector is None else unit(request.vector)
         known = history[history >= 0]
-        person = Person(query, known[-self._settings.history_items :], self._settings.decay)
+        person = Person(
+            query=query,
+            history=known[-self._settings.history_items :],
+            decay=self._settings.decay,
+            text=request.text,
+            given_seed=request.seed,
+            item_ids=request.history_item_ids,
+        )
         return _Asked(place, request.limit, person, len(history) - len(known))
 
     def _allowed(self, request: Request, view: CatalogueView) -> AllowedItems:

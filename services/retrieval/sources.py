@@ -102,7 +102,7 @@ class Behaviour:
         if not known.any():
             return Drawn(NOTHING)
         scores = self.graph.spread(origin[known], weights[known])
-        return Drawn(_best(_current(scores, allowed.view), k, allowed))
+        return Drawn(best(_current(scores, allowed.view), k, allowed))
 
 
 class Popular:
@@ -152,8 +152,8 @@ def _current(scores: Floats, view: CatalogueView) -> Floats:
     return moved
 
 
-def _best(scores: Floats, k: int, allowed: AllowedItems) -> Found:
+def best(scores: Floats, k: int, allowed: AllowedItems) -> Found:
     """Return the ``k`` allowed rows with the highest scores above 0."""
     rows = np.flatnonzero((scores > 0) & allowed.rows)
-    best = rows[top_k(scores[rows][np.newaxis], k)[0]]
-    return Found(best, scores[best])
+    highest = rows[top_k(scores[rows][np.newaxis], k)[0]]
+    return Found(highest, scores[highest])

@@ -1,0 +1,86 @@
+"""Sources that need neither vectors nor behaviour: the words of a query, and chance."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from services.retrieval.allowed_items import AllowedItems
+from services.retrieval.catalogue_view import CatalogueView
+from services.retrieval.item_vectors import NOTHING, Found
+from services.retrieval.person import Person
+from services.retrieval.sources import Drawn, best
+from services.retrieval.title_words import TitleWords
+from services.retrieval.vector_index import Floats, Rows
+
+_DAY_S: Final = 86_400
+# Draws for each item wanted: repeats, and items that are not allowed, find nothing.
+_TRIES: Final = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Lexical:
+    """Items with the query's words in their titles, by BM25; nothing without a query's text."""
+
+    titles: TitleWords
+
+    def draw(self, people: Sequence[Person], k: int, allowed: AllowedItems) -> list[Drawn]:
+        """See `Source.draw`."""
+        return [Drawn(self._draw(person, k, allowed) if person.words else NOTHING) for person in people]
+
+    def _draw(self, person: Person, k: int, allowed: AllowedItems) -> Found:
+        added = allowed.view.added
+        released = self.titles.of_release(person.words)
+        live = self.titles.of_added(person.words, added.shelf.titles, len(added))
+        return best(np.concatenate([released, live]), k, allowed)
+
+
+def _today() -> int:
+    return int(time.time()) // _DAY_S
+
+
+class Exploration:
+    """Items that few have wanted so far, new ones too, drawn at random: all day the same for the same request.
+
+    Args:
+        popularity: How much each item of the release is wanted; shape [items].
+        most: What few are.
+        today: Returns a number that changes with the day.
+    """
+
+    def __init__(self, popularity: Floats, most: float, today: Callable[[], int] = _today) -> None:
+        self._tail = np.flatnonzero(popularity <= most)
+        self._today = today
+
+    def draw(self, people: Sequence[Person], k: int, allowed: AllowedItems) -> list[Drawn]:
+        """See `Source.draw`; fewer than ``k`` where a filter leaves little. Scores fall from 1 in the order drawn."""
+        return [Drawn(self._draw(person, k, allowed)) for person in people]
+
+    def _draw(self, person: Person, k: int, allowed: AllowedItems) -> Found:
+        view, tail = allowed.view, len(self._tail)
+        there = tail + len(view.added)
+        if not there:
+            return NOTHING
+        drawn = np.random.default_rng([self._today(), person.seed]).integers(there, size=_TRIES * k)
+        first = np.unique(drawn, return_index=True)[1]
+        rows = self._rows(drawn[np.sort(first)], view)
+        rows = rows[rows >= 0]
+        rows = rows[allowed.rows[rows]][:k]
+        return Found(rows, (1 - np.arange(len(rows)) / max(1, len(rows))).astype(np.float32))
+
+    def _rows(self, places: Rows, view: CatalogueView) -> Rows:
+        """Return the rows of places in the tail and behind it among the added items, -1 for what is not there."""
+        tail, base = len(self._tail), len(view.base)
+        rows = np.full(len(places), -1, dtype=np.int64)
+        released = places < tail
+        rows[released] = self._tail[places[released]]
+        if view.current_row is not None:
+            rows[released] = view.current_row[rows[released]]
+        new = np.flatnonzero(~released)
+        new = new[view.added.origin[places[new] - tail] < 0]  # the others are in the tail, or wanted
+        rows[new] = base + places[new] - tail
+        return rows
