@@ -16,7 +16,7 @@ from pipeline.evaluation.facts import CatalogueFacts
 from pipeline.evaluation.questions import Question, Questions
 from pipeline.evaluation.ratings import rating_figures
 from pipeline.evaluation.result_methods import BaselineFigures, Baselines
-from pipeline.evaluation.tail import RECALL, tail_questions, tail_recall
+from pipeline.evaluation.tail import tail_questions, tail_recall
 from pipeline.metrics import Scores, evaluate
 from pipeline.progress import ProgressReport
 from pipeline.train.baselines import BASELINES, Known
@@ -78,7 +78,7 @@ def ask_baselines(
             for question in questions.asked:
                 asked = time.perf_counter()
                 person = PersonRows(facts.rows(list(question.history)), question.query)
-                best = _best(np.asarray(baseline.scores(person), np.float64), limit) if _speaks(person) else []
+                best = _best(np.asarray(baseline.scores(person), np.float64), limit)
                 ids = [facts.catalogue.item_ids[row] for row in best]
                 ms = {"total": (time.perf_counter() - asked) * 1e3}
                 answers[question.key] = Answer(ids, np.full(len(ids), np.nan), ms)
@@ -133,13 +133,7 @@ def _estimates(scores: Mapping[str, Scores], seed: int) -> dict[str, Estimate]:
 
 
 def _best(scores: np.ndarray[tuple[int], np.dtype[np.float64]], limit: int) -> list[int]:
-    """Return the rows of the highest scores, ties by row."""
+    """Return the rows of the highest scores, ties by row; none where all are alike, for then nothing was said."""
+    if not np.ptp(scores):
+        return []
     return [int(row) for row in np.argsort(-scores, kind="stable")[:limit]]
-
-
-def _speaks(person: PersonRows) -> bool:
-    """Tell whether anything is known of a person: for nobody, every method would answer as the first of its rows."""
-    return bool(len(person.history) or person.query)
-
-
-__all__ = ["DECIDES", "RECALL", "TAIL", "Asked", "ask_baselines", "compare_baselines"]

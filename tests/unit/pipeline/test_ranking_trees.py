@@ -56,6 +56,15 @@ def test_bag_in_onnx_is_the_boosters_mean(examples: RankedExamples, boosters: li
     assert len(boosters) == 2
 
 
+def test_a_recipe_may_grow_trees_otherwise(examples: RankedExamples):
+    """What a recipe gives takes the place of the parameters here."""
+    with ProgressReport(Console(quiet=True)).step("fit") as step:
+        stumps, *_ = fit_ranking(
+            examples, ["up", "down", "noise"], {"down"}, seeds=[1], trees=3, step=step, growing={"num_leaves": 2}
+        )
+    assert {tree["num_leaves"] for tree in stumps.dump_model()["tree_info"]} == {2}
+
+
 def test_examples_are_kept_and_read_again(examples: RankedExamples, tmp_path: Path):
     """What was saved is loaded, and single features can be taken out."""
     examples.save(tmp_path / "deep" / "examples.npz")

@@ -58,6 +58,15 @@ def test_baselines_need_to_know_what_was_known(temporal: Questions, facts: Catal
         ask_baselines(dataclasses.replace(temporal, before=None), facts, 20, 7, quiet)
 
 
+def test_who_has_nothing_to_say_answers_nothing(temporal: Questions, facts: CatalogueFacts, quiet: ProgressReport):
+    """Of a person of whom nothing is known, popularity speaks, and what reads histories or queries does not."""
+    nobody = dataclasses.replace(temporal.asked[0], history=(), query="")
+    asked = ask_baselines(
+        dataclasses.replace(temporal, asked=[nobody]), facts, 20, 7, quiet, ("popular", "transitions", "BM25")
+    )
+    assert [len(given.answers[nobody.key].item_ids) for given in asked.values()] == [20, 0, 0]
+
+
 def test_nothing_after_the_questions_is_known(temporal: Questions):
     """What baselines learn from ends where what is asked for begins."""
     assert temporal.before is not None
