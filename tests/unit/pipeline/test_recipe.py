@@ -30,5 +30,5 @@ def test_settings_are_the_recipes_unless_told_otherwise():
 
 def test_unknown_recipe_lists_the_known_ones():
     """The message names what there is."""
-    with pytest.raises(NotFound, match="baskets, seasons, sequences"):
+    with pytest.raises(NotFound, match="baskets, searches, seasons, sequences"):
         find_recipe("soup")
