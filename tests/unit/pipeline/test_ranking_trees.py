@@ -62,7 +62,7 @@ def test_a_recipe_may_grow_trees_otherwise(examples: RankedExamples):
         stumps, *_ = fit_ranking(
             examples, ["up", "down", "noise"], {"down"}, seeds=[1], trees=3, step=step, growing={"num_leaves": 2}
         )
-    assert {tree["num_leaves"] for tree in stumps.dump_model()["tree_info"]} == {2}
+    assert max(tree["num_leaves"] for tree in stumps.dump_model()["tree_info"]) == 2
 
 
 def test_examples_are_kept_and_read_again(examples: RankedExamples, tmp_path: Path):
