@@ -164,8 +164,8 @@ def item_transitions(known: Known) -> Transitions:
 def als(known: Known) -> Factors:
     """Implicit alternating least squares (Hu, Koren and Volinsky, ICDM 2008); a person is folded in by its own step."""
     module = _installed("implicit.als")
-    model = module.AlternatingLeastSquares(**_ALS, random_state=known.seed, num_threads=1)
-    with threadpool_limits(1, "blas"):
+    with threadpool_limits(1, "blas"):  # implicit warns of more, and is slower with them
+        model = module.AlternatingLeastSquares(**_ALS, random_state=known.seed, num_threads=1)
         model.fit(known.taken(), show_progress=False)
     return Factors(model.item_factors, lambda held: model.recalculate_user(0, held))
 

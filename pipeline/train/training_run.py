@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,6 +103,9 @@ def _finish(folder: Path, model: BertForSequenceClassification, curve: LearningC
 def _optimizer(model: BertForSequenceClassification, job: Job) -> torch.optim.Optimizer:
     """Train layers and head at their own rates; the embeddings stay: most words are too rare to move them."""
     model.bert.embeddings.requires_grad_(requires_grad=False)
+    # Only [CLS] asks in the last layer, so that the keys' bias moves all its scores alike: nothing depends on it.
+    last: Any = model.bert.encoder.layer[-1]
+    last.attention.self.key.bias.requires_grad_(requires_grad=False)
     groups = [
         {"params": list(model.bert.encoder.parameters()), "lr": job.learning_rate},
         {"params": _head(model), "lr": job.head_learning_rate},

@@ -45,7 +45,7 @@ async def until_ranked(stub: ranking_pb2_grpc.RankingServiceStub, expected: floa
                 found = await logit(stub, ranking_pb2.RankCandidate(item_id="new"))
             except grpc.aio.AioRpcError as error:
                 found = None if error.code() is grpc.StatusCode.NOT_FOUND else float("nan")
-            if found == expected or (found and expected and found == pytest.approx(expected, abs=1e-4)):
+            if found == expected or (found and expected and found == pytest.approx(expected, abs=1e-6)):
                 return
             await asyncio.sleep(0.01)
 
@@ -64,7 +64,7 @@ async def test_live_items_are_ranked_by_their_id(tiny_release: Path, redis: Redi
         milk, towel = [
             await logit(stub, ranking_pb2.RankCandidate(text=text)) for text in ("fresh milk", "large towel")
         ]
-        assert milk != pytest.approx(towel, abs=1e-3)
+        assert milk != pytest.approx(towel, abs=1e-5)
         await until_ranked(stub, milk)
         stream.append(b"no change", b"")
         stream.append(upsert("large towel"), b"")

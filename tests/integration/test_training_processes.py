@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import signal
 import subprocess
@@ -88,7 +89,9 @@ def killed(
     """Return a maker of copies of a training that was ended by `kill -9` after its first checkpoint."""
     work = tmp_path_factory.mktemp("killed")
     _write_job(tiny_base_model, examples[12:], SETTINGS, work, examples[:11], 5)
-    with subprocess.Popen([sys.executable, "-m", "pipeline.train", str(work)]) as process:  # noqa: S603 - our own
+    command = [sys.executable, "-m", "pipeline.train", str(work)]
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # as here: another number of threads sums in another order
+    with subprocess.Popen(command, env=one_thread) as process:  # noqa: S603 - our own interpreter and module
         _await(work / "checkpoint-5/complete")
         process.kill()
     assert process.returncode == -signal.SIGKILL

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 import structlog
+from shortlist.ranking.v1 import ranking_pb2
 from shortlist.retrieval.v1 import retrieval_pb2
 
 from common.channel import open_channel
@@ -140,7 +141,11 @@ async def test_candidates_reach_ranking_by_id_or_by_text(backends: Any, ranking:
     assert request.candidates[0].first_stage_score == pytest.approx(0.9)
     assert request.candidates[0].sources[0].source == "popular"
     assert backends.ranking.metadata[0]["x-request-id"] == "call-2"
-    assert ranked.verdicts == [Verdict(pytest.approx(1 / 3), 0.0), Verdict(pytest.approx(2 / 3), 1.0)]
+    tier = ranking_pb2.TIER_CROSS_ENCODER
+    assert ranked.verdicts == [
+        Verdict(pytest.approx(1 / 3), 0.0, 0.0, tier),
+        Verdict(pytest.approx(2 / 3), 1.0, -1.0, tier),
+    ]
     assert ranked.release_id == "r7"
 
 

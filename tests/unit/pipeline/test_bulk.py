@@ -23,6 +23,7 @@ from pipeline.bulk.tasks import Embed, Score, Task
 from pipeline.progress import ProgressReport
 from pipeline.tables import BadDataset
 from services.ranking.pair_reader import Terms
+from services.ranking.ranked import Depths
 from services.ranking.request_rows import CandidateRows, PersonRows
 from services.ranking.second_stage import SecondStage
 
@@ -79,7 +80,7 @@ async def _served(release: Release, query: str, history: list[str], items: list[
     second = SecondStage.load(release)
     rows = second.catalogue.rows_of
     person, candidates = PersonRows(rows(history), query), CandidateRows.of(rows(items))
-    ranked = await second.rank(person, candidates, {}, len(items), Terms(time.monotonic() + 60))
+    ranked = await second.rank(person, candidates, {}, Depths(cross_encoder=len(items)), Terms(time.monotonic() + 60))
     second.close()
     return ranked.logit
 

@@ -28,6 +28,7 @@ from pipeline.progress import ProgressReport
 from pipeline.recipe import SEARCHES
 from pipeline.train.encoder_training import EncoderTraining
 from services.ranking.pair_reader import Terms
+from services.ranking.ranked import Depths
 from services.ranking.request_rows import CandidateRows, PersonRows
 from services.ranking.second_stage import Options, SecondStage
 
@@ -99,7 +100,7 @@ def test_serving_ranks_what_has_the_words_first(release: Release, judged: Datase
         for query, item_ids, grades in test.iter_rows():
             rows = catalogue.rows_of(item_ids)
             person, terms = PersonRows(np.empty(0, np.int64), query), Terms(time.monotonic() + 60)
-            ranked = await second.rank(person, CandidateRows.of(rows), {}, len(rows), terms)
+            ranked = await second.rank(person, CandidateRows.of(rows), {}, Depths(cross_encoder=len(rows)), terms)
             agreeing.append(float(np.array(grades)[ranked.probability.argmax()] == max(grades)))
         second.close()
         return agreeing
