@@ -217,7 +217,7 @@ SEARCHES: Final = Recipe(
         "item_tokens": 48,
         "read": 100,
         "min_buyers": 0,
-        "bag": 6,
+        "bag": 2,
         "trees": 300,
         "encoder": EncoderTraining(epochs=1),
         "cross_encoder": CrossEncoderTraining(
