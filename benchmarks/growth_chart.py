@@ -1,58 +1,67 @@
-"""How costs grow with the catalogue, as an SVG picture that stands by itself."""
+"""Panels of how a figure grows with something, as one SVG picture that stands by itself."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from pipeline.evaluation.svg import Scale, axis_below, axis_left, dot, path, picture, text
 
 _WIDTH: Final = 360
 _HEIGHT: Final = 300
-# The figure's name, what stands above its axis, and the least that the axis shows.
-_PLOTS: Final = (
-    ("p50_ms", "p50 of Retrieve, ms", 1.0),
-    ("p99_ms", "p99 of Retrieve, ms", 1.0),
-    ("build_s", "graph built in, s", 1.0),
-    ("load_s", "release loaded in, s", 1.0),
-    ("bytes_per_item_in_memory", "memory, bytes an item", 1_000.0),
-    ("recall", "recall@100", 1.0),
-)
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 330, 56, 250
 _STYLE: Final = (
-    "<style>text{font:12px sans-serif;fill:#333}.grid{stroke:#ddd}.w{stroke:#26c;stroke-width:2;fill:none}"
-    ".f{fill:#26c}.a{font-weight:bold}</style>"
+    "<style>text{font:12px sans-serif;fill:#333}.grid{stroke:#ddd}.curve{fill:none;stroke:#26c;stroke-width:2}"
+    ".point{fill:#26c}.head,.a{font-weight:bold}</style>"
 )
 
 
-def growth(figures: Mapping[int, Mapping[str, float]]) -> str:
-    """Draw each figure against the number of items, on a logarithmic axis.
+@dataclass(frozen=True)
+class Panel:
+    """One curve.
 
-    Args:
-        figures: By the number of items, each figure by its name.
+    Attributes:
+        title: What stands above it.
+        across: What grows; stands below the axis.
+        values: The figure by what grows.
+        highest: The least that the axis upward reaches.
+        bend: Of the axis across, such as a logarithm.
+        ticks: Where the axis across is marked; default at every value.
     """
-    plots = [
-        f'<g transform="translate({place % 2 * _WIDTH} {place // 2 * _HEIGHT})">{"".join(_plot(figures, *plot))}</g>'
-        for place, plot in enumerate(_PLOTS)
-    ]
-    drawn = picture(2 * _WIDTH, math.ceil(len(_PLOTS) / 2) * _HEIGHT, [_STYLE, *plots], "Growth with the catalogue")
-    return drawn.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1) + "\n"
+
+    title: str
+    across: str
+    values: Mapping[float, float]
+    highest: float = 1.0
+    bend: Callable[[float], float] = math.log10
+    ticks: Sequence[float] | None = None
 
 
-def _plot(figures: Mapping[int, Mapping[str, float]], name: str, label: str, least: float) -> Sequence[str]:
-    sizes = sorted(figures)
-    values = [figures[size][name] for size in sizes]
-    across = Scale(sizes[0], sizes[-1], 60, _WIDTH - 30, math.log10)
-    up = Scale(0.0, max(least, *values) * 1.05, _HEIGHT - 60, 40)
-    points = [(across(size), up(value)) for size, value in zip(sizes, values, strict=True)]
-    marks = [
-        dot(x, y, "f", f"{size:,} items: {value:,.4g}")
-        for (x, y), size, value in zip(points, sizes, values, strict=True)
+def growth_chart(panels: Sequence[Panel], title: str, columns: int) -> str:
+    """Return an SVG file with the panels in rows of so many columns."""
+    places = [(place % columns * _WIDTH, place // columns * _HEIGHT) for place in range(len(panels))]
+    drawn = [
+        f'<g transform="translate({x} {y})">{"".join(_drawn(panel))}</g>'
+        for (x, y), panel in zip(places, panels, strict=True)
     ]
+    width, height = columns * _WIDTH, math.ceil(len(panels) / columns) * _HEIGHT
+    ground = f'<rect width="{width}" height="{height}" fill="#fff"/>'
+    svg = picture(width, height, [_STYLE, ground, *drawn], title)
+    return svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1) + "\n"
+
+
+def _drawn(panel: Panel) -> list[str]:
+    values = dict(sorted(panel.values.items()))
+    across = Scale(min(values), max(values), _LEFT, _RIGHT, panel.bend)
+    up = Scale(0.0, max(panel.highest, *values.values()) * 1.05, _BOTTOM, _TOP)
+    points = [(across(size), up(value)) for size, value in values.items()]
+    marks = zip(points, values.items(), strict=True)
     return [
-        *axis_below(across, up.start, up.end, "items", [float(size) for size in sizes]),
-        *axis_left(up, across.start, across.end, label),
-        path(points, "w"),
-        *marks,
-        text(across.end, up(values[-1]) - 10, f"{values[-1]:,.4g}", "n", "end"),
+        *axis_below(across, _BOTTOM, _TOP, panel.across, list(values) if panel.ticks is None else panel.ticks),
+        *axis_left(up, _LEFT, _RIGHT, ""),
+        text(_LEFT, 20, panel.title, "head"),
+        path(points, "curve"),
+        *(dot(x, y, "point", f"{size:,g}: {value:,.4g}") for (x, y), (size, value) in marks),
     ]
