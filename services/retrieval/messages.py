@@ -11,7 +11,7 @@ from shortlist.retrieval.v1 import retrieval_pb2
 from common.errors import InvalidRequest
 from common.filters import MAX_DEPTH, AllOf, AnyOf, Filter, Match, NoneOf, Range
 from services.retrieval.items import Item
-from services.retrieval.request import DEFAULT_LIMIT, Candidates, Request
+from services.retrieval.request import DEFAULT_LIMIT, MAX_BATCH_CANDIDATES, MAX_REQUESTS, Candidates, Request
 from services.retrieval.vector_index import Floats
 
 _FLOAT_BYTES: Final = 4
@@ -30,6 +30,31 @@ def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
         sources=message.sources,
         seed=message.seed,
     )
+
+
+def read_batch(messages: Sequence[retrieval_pb2.RetrieveRequest], check: Callable[[Request], None]) -> list[Request]:
+    """Read the requests of a batch; raises InvalidRequest naming the request by its position, or their number.
+
+    Args:
+        messages: The requests.
+        check: Raises InvalidRequest where a release can't answer a request.
+    """
+    if not 1 <= len(messages) <= MAX_REQUESTS:
+        raise InvalidRequest(f"requests: {len(messages)} given; give 1 to {MAX_REQUESTS}")
+    asked = [_read_one(message, number, check) for number, message in enumerate(messages)]
+    together = sum(each.limit for each in asked)
+    if together > MAX_BATCH_CANDIDATES:
+        raise InvalidRequest(f"requests: ask for {together:,} candidates; at most {MAX_BATCH_CANDIDATES:,} in one call")
+    return asked
+
+
+def _read_one(message: retrieval_pb2.RetrieveRequest, number: int, check: Callable[[Request], None]) -> Request:
+    try:
+        asked = read_request(message)
+        check(asked)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"requests[{number}].{error}") from error
+    return asked
 
 
 def read_items(messages: Sequence[retrieval_pb2.Item]) -> list[Item]:

@@ -19,7 +19,7 @@ from shortlist.retrieval.v1 import retrieval_pb2
 
 from common.change_stream import StreamAddress
 from common.channel import remaining_s
-from common.errors import InvalidRequest, Overloaded
+from common.errors import Overloaded
 from common.filters import MAX_CONDITIONS
 from common.live_release import LiveRelease
 from common.release import Release
@@ -34,7 +34,7 @@ from services.retrieval.first_stage import FirstStage, embedded
 from services.retrieval.handlers import NAME, handlers
 from services.retrieval.live_catalogue import Applied
 from services.retrieval.log_feed import LogFeed
-from services.retrieval.messages import read_items, read_request, write_item, write_response
+from services.retrieval.messages import read_batch, read_items, read_request, write_item, write_response
 from services.retrieval.metrics import RetrievalMetrics
 from services.retrieval.redis_feed import RedisFeed
 from services.retrieval.request import MAX_BATCH_CANDIDATES, MAX_REQUESTS, Candidates, Request
@@ -96,7 +96,7 @@ class RetrievalService:
     ) -> bytes:
         """Find candidates for several people."""
         with self._call() as served:
-            asked = _read_batch(request, served.stage)
+            asked = read_batch(request.requests, served.stage.check)
             columns = [each.columns for each in request.requests]
             return write_batch(await self._answer(served, asked, columns, context))
 
@@ -271,25 +271,6 @@ def describe(served: Served) -> release_pb2.ReleaseInfo:
     info.sources.extend(served.stage.sources)
     info.limits.update(_LIMITS)
     return info
-
-
-def _read_batch(message: retrieval_pb2.BatchRetrieveRequest, stage: FirstStage) -> list[Request]:
-    if not 1 <= len(message.requests) <= MAX_REQUESTS:
-        raise InvalidRequest(f"requests: {len(message.requests)} given; give 1 to {MAX_REQUESTS}")
-    asked = [_read_one(each, number, stage) for number, each in enumerate(message.requests)]
-    together = sum(each.limit for each in asked)
-    if together > MAX_BATCH_CANDIDATES:
-        raise InvalidRequest(f"requests: ask for {together:,} candidates; at most {MAX_BATCH_CANDIDATES:,} in one call")
-    return asked
-
-
-def _read_one(message: retrieval_pb2.RetrieveRequest, number: int, stage: FirstStage) -> Request:
-    try:
-        asked = read_request(message)
-        stage.check(asked)
-    except InvalidRequest as error:
-        raise InvalidRequest(f"requests[{number}].{error}") from error
-    return asked
 
 
 async def _in_turn(turns: asyncio.Semaphore, stage: FirstStage, work: Callable[[], T]) -> T:
