@@ -19,6 +19,7 @@ from common import layout
 from common.catalogue import Catalogue
 from common.errors import ShortlistError
 from common.onnx_session import SessionOptions
+from common.release import FORMAT as RELEASE_FORMAT
 from common.release import DataCard, ModelCard, Release, open_release, sha256_of
 from pipeline.base_model import BaseModel, resolve_base_model
 from pipeline.catalogue import build_catalogue, plain_tokenizer
@@ -91,7 +92,8 @@ def _folder() -> Path:
 
 
 def _key(items: Path, base: BaseModel, options: HnswOptions) -> str:
-    made_of = [_FORMAT, sha256_of(items), sha256_of(items.with_name("judgements_test.parquet")), base.sha256]
+    files = [sha256_of(items), sha256_of(items.with_name("judgements_test.parquet"))]
+    made_of = [_FORMAT, RELEASE_FORMAT, *files, base.sha256]
     built = [options.m, options.ef_construction, options.seed]
     return hashlib.sha256(json.dumps([*made_of, *built]).encode()).hexdigest()[:16]
 
