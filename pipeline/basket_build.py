@@ -14,7 +14,6 @@ import polars as pl
 from common import layout
 from common.catalogue import Catalogue
 from common.errors import InvalidRequest
-from common.release import ModelCard
 from pipeline.build_steps import BuildSteps
 from pipeline.compress import compress
 from pipeline.dataset import Dataset
@@ -145,14 +144,7 @@ class BasketBuild(BuildSteps):
             worst = export_fusion(fusion, self.staging.file(layout.FUSION), checked.features)
             self.staging.metrics["validation"] = quality(valid, checked, fusion, features)
             trained = f"{len(train)} requests before {self.windows.valid:%Y-%m-%d}, calibrated on {len(valid)} others"
-            self.staging.models["fusion"] = ModelCard(
-                file=layout.FUSION,
-                precision="fp32",
-                base_model="LightGBM",
-                base_model_origin="fitted here",
-                trained_on=trained,
-                parity_max_abs_error=worst,
-            )
+            self.staging.models["fusion"] = self._fusion_card(trained, worst)
             if settings.late_bits:
                 self._plan_tiers(examples, valid, checked, fusion)
             write_model_card(self.staging, catalogue, valid, fusion.probability(checked.features))

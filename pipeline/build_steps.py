@@ -226,3 +226,13 @@ class BuildSteps(ABC):
             trained_on=trained_on,
             parity_max_abs_error=worst,
         )
+
+    def _fusion_card(self, trained_on: str, worst: float) -> ModelCard:
+        return ModelCard(
+            file=layout.FUSION,
+            precision="fp32",
+            base_model="LightGBM",
+            base_model_origin="fitted here",
+            trained_on=trained_on,
+            parity_max_abs_error=worst,
+        )

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from common import layout
 from common.catalogue import Catalogue
 from common.errors import InvalidRequest
-from common.release import ModelCard
 from pipeline.build_steps import BuildSteps
 from pipeline.progress import Step
 from pipeline.recipe import GraphSpec
@@ -130,14 +129,7 @@ class RankedBuild(BuildSteps):
             boosters = self._fit(learnt, step)
             fusion = Fusion(tuple(boosters), judged.slope, judged.intercept)
             worst = export_fusion(fusion, self.staging.file(layout.FUSION), checked.features)
-        self.staging.models["fusion"] = ModelCard(
-            file=layout.FUSION,
-            precision="fp32",
-            base_model="LightGBM",
-            base_model_origin="fitted here",
-            trained_on=f"{len(learnt.sizes)} requests of {self.learnt_from}",
-            parity_max_abs_error=worst,
-        )
+        self.staging.models["fusion"] = self._fusion_card(f"{len(learnt.sizes)} requests of {self.learnt_from}", worst)
         return judged.probability(checked.features)
 
     def _fit(self, examples: RankedExamples, step: Step) -> list[lgb.Booster]:
