@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from shortlist.ranking.v1 import ranking_pb2
 
-from benchmarks.growth_plot import growth_plot
+from benchmarks.growth_chart import Panel, growth_chart
 from benchmarks.home_depot.data import HomeDepot
 from benchmarks.home_depot.model import CACHE, trained_model
 from benchmarks.home_depot.release import judged_release
@@ -58,7 +59,7 @@ def run(quick: bool, console: Console) -> Finding:
         ),
     ]
     tables = [_table(name, figures[name]) for name in axes]
-    return Finding(figures, bars, tables, growth_plot({name: figures[name] for name in axes}))
+    return Finding(figures, bars, tables, _chart({name: figures[name] for name in axes}))
 
 
 def _point(
@@ -93,3 +94,14 @@ def _table(axis: str, points: dict[str, dict[str, float]]) -> Table:
     for value, point in points.items():
         table.add_row(value, *(f"{number:,.0f}" for number in point.values()))
     return table
+
+
+def _chart(axes: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """Return pairs/s along each axis, all on one scale."""
+    rates = {name: {float(value): point["pairs/s"] for value, point in points.items()} for name, points in axes.items()}
+    highest = max(rate for values in rates.values() for rate in values.values())
+    panels = [
+        Panel(f"pairs/s by {name}", name, values, highest, math.log2, list(values)[::2])
+        for name, values in rates.items()
+    ]
+    return growth_chart(panels, "Pairs a second as work grows", columns=len(panels))

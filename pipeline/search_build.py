@@ -14,7 +14,6 @@ from transformers import BertForSequenceClassification, BertModel
 from common import layout
 from common.catalogue import Catalogue
 from common.errors import InvalidRequest
-from common.release import ModelCard
 from pipeline.build_steps import BuildSteps
 from pipeline.export import export_cross_encoder, export_encoder
 from pipeline.model_card import write_model_card
@@ -26,7 +25,7 @@ from pipeline.train.fusion_examples import calibration_error
 from pipeline.train.graded_fusion import CrossFitted, GradedExamples, cross_fit_fusion
 from pipeline.train.judged import JudgedQuery, folds_of, training_queries
 from pipeline.train.kept_models import KeptModels
-from pipeline.train.search_examples import graded_examples, held_out_cosines, judged_logits
+from pipeline.train.search_examples import graded_examples, held_out, held_out_cosines, held_out_logits
 from pipeline.train.search_models import SearchModels
 from services.ranking.features import Features
 from services.ranking.item_facts import ItemFacts
@@ -89,31 +88,13 @@ class SearchBuild(BuildSteps):
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """Return cosines and logits of every pair by models that have not seen its query, and each query's fold."""
         fold = folds_of(queries, self.settings.folds, self.settings.seed)
-        cosines, logits = [np.empty(0, np.float32)] * len(queries), [np.empty(0, np.float32)] * len(queries)
-        for number in range(self.settings.folds):
-            places = np.flatnonzero(fold == number).tolist()
-            held, others = (
-                [queries[place] for place in places],
-                [queries[place] for place in np.flatnonzero(fold != number).tolist()],
-            )
-            scores = (self._cosines(models.encoder(others), held, catalogue), self._logits(models, others, held))
-            ends = np.cumsum([len(one.rows) for one in held])[:-1]
-            for into, values in zip((cosines, logits), scores, strict=True):
-                for place, part in zip(places, np.split(values, ends), strict=True):
-                    into[place] = part
-        return np.concatenate(cosines), np.concatenate(logits), fold
+        cosines = held_out(queries, fold, lambda others, held: self._cosines(models.encoder(others), held, catalogue))
+        return cosines, held_out_logits(models, queries, fold, self.report), fold
 
     def _cosines(self, model: Path, held: Sequence[JudgedQuery], catalogue: Catalogue) -> npt.NDArray[np.float32]:
         prefixes = (self.settings.query_prefix, self.settings.item_prefix)
         with self.report.step("Comparing embeddings of held-out queries"):
             return held_out_cosines(model, held, catalogue, prefixes)
-
-    def _logits(
-        self, models: SearchModels, others: Sequence[JudgedQuery], held: Sequence[JudgedQuery]
-    ) -> npt.NDArray[np.float32]:
-        model = models.cross_encoder(others)
-        with self.report.step("Reading held-out queries", sum(len(one.rows) for one in held)) as step:
-            return judged_logits(model, held, [models.pairs(one) for one in held], step)
 
     def _export(self, encoder: Path, cross_encoder: Path, queries: int) -> None:
         with self.report.step("Exporting encoder and cross-encoder to ONNX"):
@@ -130,14 +111,7 @@ class SearchBuild(BuildSteps):
         with self.report.step("Fitting and calibrating the fusion") as step:
             fitted = cross_fit_fusion(examples, self.recipe.features, seeds=seeds, trees=self.settings.trees, step=step)
             worst = export_fusion(fitted.fusion, self.staging.file(layout.FUSION), examples.read)
-        self.staging.models["fusion"] = ModelCard(
-            file=layout.FUSION,
-            precision="fp32",
-            base_model="LightGBM",
-            base_model_origin="fitted here",
-            trained_on=f"{len(queries)} {self.learnt_from}",
-            parity_max_abs_error=worst,
-        )
+        self.staging.models["fusion"] = self._fusion_card(f"{len(queries)} {self.learnt_from}", worst)
         return fitted
 
     def _measure(

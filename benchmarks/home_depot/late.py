@@ -6,33 +6,26 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 
 from benchmarks.home_depot.data import CONTEXT_TOKENS, ITEM_TOKENS, HomeDepot, Judged, PairMaker
-from benchmarks.home_depot.model import CACHE, TrainedModel, training_queries
-from benchmarks.home_depot.release import model_file
+from benchmarks.home_depot.model import CACHE, Floats, TrainedModel, held_out_teacher
 from common import layout
-from common.onnx_session import OnnxModel, SessionOptions
 from common.release import ModelCard, sha256_of
 from pipeline.late_export import export_late_tower, write_late_interaction
 from pipeline.progress import ProgressReport
 from pipeline.staging import Staging
 from pipeline.train.late_interaction import LateExample, LateTraining, train_late_interaction
-from pipeline.train.pair_examples import score_pairs
-from services.ranking.cross_encoder import CrossEncoder
 from services.ranking.vector_codec import Bits
 
 _TRAINING: Final = LateTraining(epochs=1)
-_FORMAT: Final = 1
-
-Floats = npt.NDArray[np.float32]
+_FORMAT: Final = 2
 
 
 @dataclass(frozen=True)
@@ -55,7 +48,7 @@ def trained_tower(data: HomeDepot, model: TrainedModel, console: Console) -> Tra
     folder = CACHE / f"home-depot-late-{_key(data, model)}"
     done = folder / "done.json"
     if not done.exists():
-        done.write_text(json.dumps(_train(data, model, folder, ProgressReport(console))))
+        done.write_text(json.dumps(_train(data, model, folder, console)))
     return TrainedTower(folder / "tower.onnx", **json.loads(done.read_text()))
 
 
@@ -94,14 +87,12 @@ def encode_s(tower: TrainedTower, bits: Bits) -> float:
     return float((tower.onnx.with_name(f"files-{bits}") / "encode_s").read_text())
 
 
-def _train(data: HomeDepot, model: TrainedModel, folder: Path, report: ProgressReport) -> dict[str, float]:
+def _train(data: HomeDepot, model: TrainedModel, folder: Path, console: Console) -> dict[str, float]:
     folder.mkdir(parents=True, exist_ok=True)
-    judged = data.judged("train")
-    logits = _teacher(data, model, judged, folder / "teacher.npy", report)
-    maker = PairMaker(data, model.tokenizer)
+    report, maker, teacher = ProgressReport(console), PairMaker(data, model.tokenizer), held_out_teacher(data, console)
     examples = [
-        LateExample(maker.context(one.query), maker.items(one.item_ids), one.relevance, taught)
-        for one, taught in zip(judged, logits, strict=True)
+        LateExample(maker.context(one.query), maker.items(one.item_ids), one.relevance, _taught(one, teacher))
+        for one in data.judged("train")
     ]
     title = "Training the late-interaction tower on Home Depot's judgements"
     with report.step(title) as step:
@@ -113,24 +104,11 @@ def _train(data: HomeDepot, model: TrainedModel, folder: Path, report: ProgressR
     return {"parity": export_late_tower(graph, folder / "tower.onnx"), "train_s": report.seconds[title]}
 
 
-def _teacher(
-    data: HomeDepot, model: TrainedModel, judged: Sequence[Judged], file: Path, report: ProgressReport
-) -> list[Floats]:
-    """Return the cross-encoder's logits of the queries that it did not learn from; NaN for those that it did."""
-    known = {one.query for one in training_queries(data)}
-    sizes = [len(one.item_ids) for one in judged]
-    if not file.exists():
-        maker = PairMaker(data, model.tokenizer)
-        unread = [one for one in judged if one.query not in known]
-        with report.step("Reading the training judgements with the cross-encoder") as step:
-            cross_encoder = CrossEncoder(OnnxModel(model_file(data, model, "int8"), SessionOptions()))
-            pairs = [maker.pairs(one.query, one.item_ids) for one in unread]
-            step.at(0, sum(map(len, pairs)))
-            read = iter(score_pairs(cross_encoder, pairs, step) if pairs else [])
-        logits = [next(read) if one.query not in known else np.full(len(one.item_ids), np.nan) for one in judged]
-        np.save(file, np.concatenate(logits).astype(np.float32))
-    taught: list[Floats] = np.split(np.load(file), np.cumsum(sizes)[:-1])
-    return taught
+def _taught(one: Judged, teacher: Mapping[str, Floats]) -> Floats:
+    """Return the teacher's logits of a query's items; NaN where it was not asked."""
+    logits = teacher.get(one.query)
+    asked = logits is not None and len(logits) == len(one.item_ids)
+    return logits if logits is not None and asked else np.full(len(one.item_ids), np.nan, np.float32)
 
 
 def _key(data: HomeDepot, model: TrainedModel) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 
 from benchmarks.home_depot.data import HomeDepot, Judged
@@ -19,12 +20,17 @@ from pipeline.catalogue import build_catalogue, plain_tokenizer
 from pipeline.progress import ProgressReport
 from pipeline.recipe import SEARCHES
 from pipeline.train.exported import exported_cross_encoder
+from pipeline.train.judged import JudgedQuery, folds_of
 from pipeline.train.judged import training_queries as all_training_queries
 from pipeline.train.kept_models import KeptModels
+from pipeline.train.search_examples import held_out_logits
 from pipeline.train.search_models import SearchModels
 
 CACHE: Final = Path(".cache/benchmarks")
 MODELS: Final = CACHE / "models"
+_SETTINGS: Final = BuildSettings.of(SEARCHES.name)
+
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -57,17 +63,30 @@ class TrainedModel:
 
 def trained_model(data: HomeDepot, console: Console) -> TrainedModel:
     """Return the fine-tuned cross-encoder, trained now (a quarter of an hour) where it is not in the cache."""
-    settings = BuildSettings.of(SEARCHES.name)
-    base = resolve_base_model(settings.base_model)
-    tokenizer = plain_tokenizer(str(base.path / "tokenizer.json"))
-    catalogue = build_catalogue(data.dataset.items, tokenizer, settings.item_tokens)
-    models = SearchModels(base, settings, catalogue, KeptModels(MODELS, base.path), ProgressReport(console))
-    folder = models.cross_encoder(all_training_queries(data.dataset.judgements, catalogue))
+    models, queries = _models(data, console)
+    folder = models.cross_encoder(queries)
     exported_cross_encoder(folder)
-    return TrainedModel(folder, base)
+    return TrainedModel(folder, resolve_base_model(_SETTINGS.base_model))
+
+
+def held_out_teacher(data: HomeDepot, console: Console) -> dict[str, Floats]:
+    """Return logits of the training judgements by cross-encoders that had not seen the query, by query."""
+    models, queries = _models(data, console)
+    fold = folds_of(queries, _SETTINGS.folds, _SETTINGS.seed)
+    logits = held_out_logits(models, queries, fold, ProgressReport(console))
+    ends = np.cumsum([len(one.rows) for one in queries])[:-1]
+    return {one.query: part for one, part in zip(queries, np.split(logits, ends), strict=True)}
 
 
 def training_queries(data: HomeDepot) -> list[Judged]:
     """Return training queries with something relevant and more than one item, in a drawn order."""
     judged = [one for one in data.judged("train") if one.relevance.any() and len(one.item_ids) > 1]
     return [judged[place] for place in np.random.default_rng(0).permutation(len(judged))]
+
+
+def _models(data: HomeDepot, console: Console) -> tuple[SearchModels, list[JudgedQuery]]:
+    base = resolve_base_model(_SETTINGS.base_model)
+    tokenizer = plain_tokenizer(str(base.path / "tokenizer.json"))
+    catalogue = build_catalogue(data.dataset.items, tokenizer, _SETTINGS.item_tokens)
+    models = SearchModels(base, _SETTINGS, catalogue, KeptModels(MODELS, base.path), ProgressReport(console))
+    return models, all_training_queries(data.dataset.judgements, catalogue)

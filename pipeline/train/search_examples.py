@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from common.catalogue import Catalogue
-from pipeline.progress import Step
+from pipeline.progress import ProgressReport, Step
 from pipeline.train.exported import loaded_cross_encoder, loaded_encoder
 from pipeline.train.graded_fusion import GradedExamples
 from pipeline.train.judged import JudgedQuery, fingerprint
 from pipeline.train.pair_examples import score_pairs
+from pipeline.train.search_models import SearchModels
 from services.ranking.features import Features
 from services.ranking.pairs import Pairs
 from services.ranking.request_rows import CandidateRows, PersonRows
@@ -23,6 +24,42 @@ Floats = npt.NDArray[np.float32]
 
 # The first stage's source whose score is the encoder's cosine.
 SEMANTIC = "semantic"
+
+
+def held_out(
+    queries: Sequence[JudgedQuery],
+    fold: npt.NDArray[np.int64],
+    score: Callable[[Sequence[JudgedQuery], Sequence[JudgedQuery]], Floats],
+) -> Floats:
+    """Return scores of every judged pair by what has not seen its query, one query's after the other.
+
+    Args:
+        queries: The judged queries.
+        fold: The fold of each.
+        score: Scores the pairs of the second queries by what was trained on the first.
+    """
+    scores = [np.empty(0, np.float32)] * len(queries)
+    for number in np.unique(fold):
+        places = np.flatnonzero(fold == number).tolist()
+        held = [queries[place] for place in places]
+        others = [queries[place] for place in np.flatnonzero(fold != number).tolist()]
+        ends = np.cumsum([len(one.rows) for one in held])[:-1]
+        for place, part in zip(places, np.split(score(others, held), ends), strict=True):
+            scores[place] = part
+    return np.concatenate(scores)
+
+
+def held_out_logits(
+    models: SearchModels, queries: Sequence[JudgedQuery], fold: npt.NDArray[np.int64], report: ProgressReport
+) -> Floats:
+    """Return what `held_out` does by cross-encoders, trained where they are not kept."""
+
+    def read(others: Sequence[JudgedQuery], held: Sequence[JudgedQuery]) -> Floats:
+        model = models.cross_encoder(others)
+        with report.step("Reading held-out queries", sum(len(one.rows) for one in held)) as step:
+            return judged_logits(model, held, [models.pairs(one) for one in held], step)
+
+    return held_out(queries, fold, read)
 
 
 def judged_logits(model: Path, queries: Sequence[JudgedQuery], pairs: Sequence[Pairs], step: Step) -> Floats:
