@@ -99,7 +99,7 @@ class _Call:
             fields["detail"] = detail
         if error is not None:
             _log.error("call", **fields, exc_info=error)
-        elif self._method.startswith("/grpc."):  # health probes would drown the calls
+        elif self._method.startswith("/grpc.") or self._method.endswith("/GetRelease"):  # looks would drown the calls
             _log.debug("call", **fields)
         else:
             _log.info("call", **fields)

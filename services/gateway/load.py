@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from typing import Final
 
 from common.errors import Overloaded
+from common.reserve import Reserve
 
 _LEAST_CALLS: Final = 8
 _FALL: Final = 0.9
-# What an answer was late by is forgotten by this share with each answer after it: by half in 23.
-_KEPT: Final = 0.97
 
 
 class Load:
@@ -31,7 +30,7 @@ class Load:
         self._limit = float(max_calls)
         self._calls = 0
         self._fell_at_s = 0.0
-        self._late_s = 0.0
+        self._late = Reserve()
 
     @property
     def limit(self) -> int:
@@ -41,7 +40,7 @@ class Load:
     @property
     def late_s(self) -> float:
         """By how many seconds answers lately came later than planned; the recent and the worst weigh most."""
-        return self._late_s
+        return self._late.seconds
 
     @contextmanager
     def call(self) -> Iterator[None]:
@@ -49,7 +48,7 @@ class Load:
         if self._calls >= self.limit:
             raise Overloaded(
                 f"{self._calls} calls are under way, as many as are answered in time; call again later",
-                retry_after_s=max(0.1, self._late_s),
+                retry_after_s=max(0.1, self.late_s),
             )
         self._calls += 1
         try:
@@ -65,7 +64,7 @@ class Load:
             late_s: How much later than planned it ended; below 0 where it was early.
             starved: Whether it got no answer in time, or no candidates for lack of time.
         """
-        self._late_s = max(late_s, self._late_s * _KEPT)
+        self._late.observe(late_s)
         if not starved:
             self._limit = min(float(self._max_calls), self._limit + 1.0 / self._limit)
         elif began_s >= self._fell_at_s:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from common.reserve import Reserve
 from services.ranking.cost_model import CostModel
-from services.ranking.reserve import Reserve
 
 # At most this share of a job's time is kept back for work that takes longer than planned.
 _MOST_KEPT_BACK: Final = 0.25

@@ -17,6 +17,7 @@ from common.errors import BadRelease
 from common.layout import CATALOGUE
 from common.onnx_session import SessionOptions
 from common.release import Release
+from common.reserve import Reserve
 from services.ranking.batcher import Batcher, BatchReport
 from services.ranking.capacity import BatchLimits
 from services.ranking.cascade import Cascade, Prepared
@@ -35,7 +36,6 @@ from services.ranking.pair_texts import PairTexts
 from services.ranking.ranked import Depths, Explained, Ranking
 from services.ranking.release_settings import FusionSettings, TierDepths
 from services.ranking.request_rows import CandidateRows, Floats, PersonRows
-from services.ranking.reserve import Reserve
 from services.ranking.score_cache import ScoreCache
 from services.ranking.situation import HalfLives
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.ranking.reserve import Reserve
+from common.reserve import Reserve
 
 
 def test_the_longest_counts_at_once():
