@@ -83,7 +83,6 @@ class Answers:
         latencies_ms: Of the calls answered.
         pairs: How many pairs the cross-encoder read for them.
         tokens: Those pairs' tokens, padding included.
-        late_items: How many candidates late interaction scored for them.
         refused_ms: How long it took to be refused.
         unread_ms: How long it took to be answered without a pair read.
         late_ms: By how much answers came after their deadlines; below 0 where they were in time.
@@ -94,7 +93,6 @@ class Answers:
     latencies_ms: list[float] = field(default_factory=list)
     pairs: int = 0
     tokens: int = 0
-    late_items: int = 0
     refused_ms: list[float] = field(default_factory=list)
     unread_ms: list[float] = field(default_factory=list)
     late_ms: list[float] = field(default_factory=list)
@@ -182,7 +180,6 @@ async def _call(stub: Any, message: ranking_pb2.RankRequest, deadline_s: float, 
     answers.late_ms.append((took_s - deadline_s) * 1e3)
     answers.pairs += answer.timings.pairs
     answers.tokens += answer.timings.padded_tokens
-    answers.late_items += answer.timings.late_interaction_items
 
 
 async def _timed(target: str, answers: Answers, body: Callable[[Any], Awaitable[None]]) -> None:

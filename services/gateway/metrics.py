@@ -27,16 +27,15 @@ class GatewayMetrics:
         self._candidates = Histogram("candidates", "Candidates of an answer.", buckets=_COUNTS, **names)
         self._items = Histogram("items", "Items of an answer.", buckets=_COUNTS, **names)
         self._below = Counter("below_threshold", "Candidates that the probability threshold left out.", **names)
+        self._call_limit = Gauge("call_limit", "Calls of Recommend that may be under way.", **names)
+        self._late = Gauge("late_seconds", "By how much answers lately came later than planned.", **names)
         for kind in DegradationKind:  # so that a rate over them has a zero to start from
             self._degradations.labels(kind=kind)
 
-    def tell_load(self, load: Load) -> None:
-        """Show what the gateway learns of its load."""
-        names: dict[str, Any] = {"namespace": self._metrics.namespace, "registry": self._metrics.registry}
-        Gauge("call_limit", "How many calls may be under way.", **names).set_function(lambda: load.limit)
-        Gauge("late_seconds", "How much later than planned answers lately came.", **names).set_function(
-            lambda: load.late_s
-        )
+    def watch_load(self, load: Load) -> None:
+        """Have the metrics show what the gateway learns of its load."""
+        self._call_limit.set_function(lambda: load.limit)
+        self._late.set_function(lambda: load.late_s)
 
     def observe(self, answer: Answer, stages: Stages) -> None:
         """Count one answer."""

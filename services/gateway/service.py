@@ -123,7 +123,9 @@ class GatewayServer:
             releases.Backend("ranking", ranking_channel, settings.activation_timeout_s),
             popular.refresh_soon,
         )
-        self._parts = _Parts(profiles, Recommender(profiles, retrieval, ranking, popular, settings.tuning()), served)
+        recommender = Recommender(profiles, retrieval, ranking, popular, settings.tuning())
+        self._metrics.watch_load(recommender.load)
+        self._parts = _Parts(profiles, recommender, served)
         await popular.refresh()
         self._keep_doing(popular.keep_fresh())
         if settings.alignment_s:

@@ -299,6 +299,8 @@ async def test_what_happens_is_counted(client: _Client):
     assert "shortlist_gateway_candidates_sum 40.0" in text
     assert "shortlist_gateway_below_threshold_total 20.0" in text
     assert 'shortlist_gateway_release_info{release_id="r1"} 1.0' in text
+    assert "shortlist_gateway_call_limit 256.0" in text
+    assert "shortlist_gateway_late_seconds 0.0" in text
 
 
 async def test_a_broken_profile_store_is_named(backends: Any, tmp_path: Path):
