@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
@@ -44,6 +45,8 @@ T = TypeVar("T")
 _WARM_UP_CANDIDATES: Final = 100
 # Kept back for fusing and answering until it is known what these take.
 _AFTER_READING_S: Final = 0.005
+# At most this share of the time left, so that calls with little of it are read too.
+_MOST_AFTER_READING: Final = 0.25
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,17 @@ class SecondStage:
             read_at=read_at,
         )
 
+    @contextmanager
+    def keeping_time(self, terms: Terms) -> Iterator[None]:
+        """Learn from a body that is cancelled past its deadline: the next ones' reading must end so much sooner."""
+        planned = terms.deadline - self.after_reading.seconds
+        try:
+            yield
+        except asyncio.CancelledError:
+            if (now := time.monotonic()) > terms.deadline:
+                self.after_reading.observe(now - planned)
+            raise
+
     async def explain(self, person: PersonRows, candidate: CandidateRows, text: str, terms: Terms) -> Explained:
         """Tell why one candidate has its probability.
 
@@ -214,7 +228,8 @@ class SecondStage:
         if not len(prepared.chosen):
             return Reading(PairScores.unread(0))
         reserve_s = max(self._finishing.expected_s(len(prepared.chosen)), self.after_reading.seconds)
-        terms = replace(terms, deadline=terms.deadline - reserve_s)
+        most_s = _MOST_AFTER_READING * max(terms.deadline - time.monotonic(), 0.0)
+        terms = replace(terms, deadline=terms.deadline - min(reserve_s, most_s))
         return await self._reader.read(prepared.context, prepared.items, prepared.keys, terms)
 
     def _prepare(

@@ -162,6 +162,28 @@ async def test_no_time_at_all_is_refused(stage: SecondStage):
         await _rank(stage, _candidates(range(5)), seconds=0.0)
 
 
+async def test_however_much_answering_took_there_is_time_left_to_read(stage: SecondStage):
+    """What is kept back for the answer never eats up a call's time."""
+    stage.after_reading.observe(1_000.0)
+
+    ranking = await _rank(stage, _candidates(range(20)))
+
+    assert ranking.reading.read == 20
+
+
+def test_a_call_cut_off_past_its_deadline_has_later_ones_end_sooner(stage: SecondStage):
+    """Lateness counts also where the call did not live to be answered, and no other cancellation does."""
+    kept_back = stage.after_reading.seconds
+    with pytest.raises(asyncio.CancelledError), stage.keeping_time(_terms(60.0)):
+        raise asyncio.CancelledError
+    assert stage.after_reading.seconds == kept_back
+
+    with pytest.raises(asyncio.CancelledError), stage.keeping_time(_terms(-2.0)):
+        raise asyncio.CancelledError
+
+    assert stage.after_reading.seconds >= kept_back + 2.0
+
+
 async def test_requests_side_by_side_get_their_own_answers(stage_of: Callable[..., SecondStage]):
     """Many requests at a time are answered as one after the other."""
     stage = stage_of(cached_scores=0, limits=BatchLimits(padded_tokens=256, workers=2))
