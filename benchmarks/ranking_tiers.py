@@ -42,7 +42,7 @@ def run(quick: bool, console: Console) -> Finding:
     """Measure speed in turns, then quality; quick takes two turns and fewer queries."""
     data = HomeDepot.find()
     model = trained_model(data, console)
-    tower = trained_tower(data, model, console)
+    tower = trained_tower(data, console)
     release = judged_release(data, model, "int8", add=add_late_interaction(model, tower, 8, console))
     figures: dict[str, Any] = {"speed": _speed(data, model, release, console, quick=quick)}
     quality = compared_tiers(data, model, tower, console, quick=quick)
@@ -108,7 +108,6 @@ def _storage(data: HomeDepot, tower: TrainedTower, release: Release) -> dict[str
         "distinct texts": texts,
         "bytes an item": {str(bits): (vectors * width * bits / 8 + beside) / items for bits in (32, 8, 4)},
         "encoding 100,000 items, s": encode_s(tower, 8) / texts * 1e5,
-        "training the tower, s": tower.train_s,
     }
 
 

@@ -23,8 +23,9 @@ from pipeline.dataset import Dataset
 from pipeline.export import export_cross_encoder, export_encoder
 from pipeline.index import build_index
 from pipeline.late_export import export_late_tower, write_late_interaction
+from pipeline.late_graph import LateTowerGraph
 from pipeline.progress import ProgressReport
-from pipeline.recipe import LATE_FEATURES, Recipe, find_recipe
+from pipeline.recipe import Recipe, find_recipe
 from pipeline.staging import Staging
 from pipeline.title_words import write_title_words
 from pipeline.train.candidates import Labelled
@@ -34,6 +35,7 @@ from pipeline.train.late_interaction import train_late_interaction
 from pipeline.train.pair_examples import training_lists
 from services.ranking.cross_encoder import CrossEncoder
 from services.ranking.pair_texts import PairTexts
+from services.ranking.vector_codec import Bits
 from services.retrieval.encoder import Encoder
 from services.retrieval.first_stage import FirstStage
 from services.retrieval.hnsw_index import HnswOptions
@@ -169,7 +171,7 @@ class BuildSteps(ABC):
     @property
     def features(self) -> tuple[str, ...]:
         """What the fusion reads."""
-        return (*self.recipe.features, *(LATE_FEATURES if self.settings.late_bits else ()))
+        return (*self.recipe.features, *(self.recipe.late_features if self.settings.late_bits else ()))
 
     def _write_ranker_settings(self, plan: Mapping[str, Mapping[str, int]]) -> None:
         settings = self.settings
@@ -208,11 +210,14 @@ class BuildSteps(ABC):
                 work,
                 lambda done, total, _: step.at(done, total),
             )
+        self._write_late_interaction(graph, settings.late_bits, f"{len(examples)} lists of {self.learnt_from}")
+
+    def _write_late_interaction(self, graph: LateTowerGraph, bits: Bits, trained_on: str) -> None:
+        """Export a tower and encode every item by it."""
         worst = export_late_tower(graph, self.staging.file(layout.LATE_TOWER))
-        trained = f"{len(examples)} lists of {self.learnt_from}"
-        self.staging.models["late_interaction"] = self._card(layout.LATE_TOWER, trained, worst)
+        self.staging.models["late_interaction"] = self._card(layout.LATE_TOWER, trained_on, worst)
         with self.report.step("Encoding the items for late interaction") as step:
-            write_late_interaction(self.staging, settings.late_bits, step)
+            write_late_interaction(self.staging, bits, step)
 
     def _first_stage(self) -> closing[FirstStage]:
         return closing(FirstStage.load(self.staging.release()))

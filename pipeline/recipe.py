@@ -9,6 +9,7 @@ from typing import Any, Final
 from common.errors import NotFound
 from pipeline.train.cross_encoder import CrossEncoderTraining
 from pipeline.train.encoder_training import EncoderTraining
+from pipeline.train.late_interaction import LateTraining
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Recipe:
         description: One line on which shops it is for.
         sources: The first stage's sources, as `retrieval.json` lists them.
         features: What the fusion reads, in its order; see `services.ranking.features`.
+        late_features: What it reads besides, where a release has late interaction.
         half_life_long: After how many events an event counts half in the features, for habits.
         half_life_short: The same for what the person is about now.
         windows: Whether examples are drawn at moments, and judged by the days after; else by the next item.
@@ -45,6 +47,7 @@ class Recipe:
     description: str
     sources: Mapping[str, Mapping[str, Any]]
     features: tuple[str, ...]
+    late_features: tuple[str, ...] = ("late_score", "late_rank", "late_deviation")
     half_life_long: float = 150.0
     half_life_short: float = 25.0
     windows: bool = True
@@ -82,9 +85,6 @@ BASKETS: Final = Recipe(
         *("logit", "logit_rank", "logit_deviation"),
     ),
 )
-
-# What the fusion reads besides, where a release has late interaction.
-LATE_FEATURES: Final = ("late_score", "late_rank", "late_deviation")
 
 _BEHAVIOUR_GRAPHS: Final = {
     "both": GraphSpec("cooccurrence", {"decay": 0.6, "back": 0.5, "power": 0.5}),
@@ -208,8 +208,9 @@ SEARCHES: Final = Recipe(
     features=(
         *(f"query_{name}" for name in _LEXICAL),
         # No ranks: a judged list holds a handful of items, a served one a hundred.
-        *("source_semantic", "logit", "logit_deviation"),
+        *("source_semantic", "deviation_semantic", "logit", "logit_deviation"),
     ),
+    late_features=("late_score", "late_deviation"),
     judged=True,
     windows=False,
     settings={
@@ -220,6 +221,8 @@ SEARCHES: Final = Recipe(
         "bag": 2,
         "trees": 300,
         "encoder": EncoderTraining(epochs=1),
+        "late_bits": 8,
+        "late": LateTraining(epochs=1),
         "cross_encoder": CrossEncoderTraining(
             layers=6, learning_rate=1e-4, head_learning_rate=5e-4, epochs=2, warm_up_steps=100
         ),

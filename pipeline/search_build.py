@@ -25,7 +25,7 @@ from pipeline.train.fusion_examples import calibration_error
 from pipeline.train.graded_fusion import CrossFitted, GradedExamples, cross_fit_fusion
 from pipeline.train.judged import JudgedQuery, folds_of, training_queries
 from pipeline.train.kept_models import KeptModels
-from pipeline.train.search_examples import graded_examples, held_out, held_out_cosines, held_out_logits
+from pipeline.train.search_examples import FUSION, HeldOut, graded_examples, held_out_cosines, hold_out
 from pipeline.train.search_models import SearchModels
 from services.ranking.features import Features
 from services.ranking.item_facts import ItemFacts
@@ -52,18 +52,22 @@ class SearchBuild(BuildSteps):
         if len(queries) < self.settings.folds:
             raise InvalidRequest(f"{len(queries)} judged queries can't be parted in {self.settings.folds} folds")
         models = self._models(catalogue)
-        cosines, logits, fold = self._hold_out(models, queries, catalogue)
+        fold = folds_of(queries, self.settings.folds, self.settings.seed)
+        held = self._hold_out(models, queries, fold, catalogue)
         self._export(models.encoder(queries), models.cross_encoder(queries), len(queries))
         self._index(catalogue)
         self._write_retrieval({})
         self._write_ranker_settings({})
+        if self.settings.late_bits:
+            graph = models.loaded_tower(models.tower(queries))
+            self._write_late_interaction(graph, self.settings.late_bits, f"{len(queries)} {self.learnt_from}")
         self._write_fusion_settings()
         with self.report.step("Comparing words", len(queries)) as step:
-            features = Features(self.recipe.features, ItemFacts(self.staging.release(), catalogue))
-            examples = graded_examples(features, queries, cosines, logits, fold, step)
+            features = Features(self.features, ItemFacts(self.staging.release(), catalogue))
+            examples = graded_examples(features, queries, held, fold, step)
         fitted = self._fuse(queries, examples)
-        self._measure(queries, cosines, logits, fitted)
-        write_model_card(self.staging, catalogue, _labelled(queries, catalogue), fitted.read)
+        self._measure(queries, held, fitted)
+        write_model_card(self.staging, catalogue, _labelled(queries, catalogue), fitted.held_out[FUSION])
 
     @property
     def learnt_from(self) -> str:
@@ -84,17 +88,19 @@ class SearchBuild(BuildSteps):
         return SearchModels(self.base, self.settings, catalogue, KeptModels(folder, self.base.path), self.report)
 
     def _hold_out(
-        self, models: SearchModels, queries: Sequence[JudgedQuery], catalogue: Catalogue
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """Return cosines and logits of every pair by models that have not seen its query, and each query's fold."""
-        fold = folds_of(queries, self.settings.folds, self.settings.seed)
-        cosines = held_out(queries, fold, lambda others, held: self._cosines(models.encoder(others), held, catalogue))
-        return cosines, held_out_logits(models, queries, fold, self.report), fold
-
-    def _cosines(self, model: Path, held: Sequence[JudgedQuery], catalogue: Catalogue) -> npt.NDArray[np.float32]:
+        self,
+        models: SearchModels,
+        queries: Sequence[JudgedQuery],
+        fold: npt.NDArray[np.int64],
+        catalogue: Catalogue,
+    ) -> HeldOut:
         prefixes = (self.settings.query_prefix, self.settings.item_prefix)
-        with self.report.step("Comparing embeddings of held-out queries"):
-            return held_out_cosines(model, held, catalogue, prefixes)
+
+        def cosines(model: Path, held: Sequence[JudgedQuery]) -> npt.NDArray[np.float32]:
+            with self.report.step("Comparing embeddings of held-out queries"):
+                return held_out_cosines(model, held, catalogue, prefixes)
+
+        return hold_out(models, queries, fold, cosines, late=bool(self.settings.late_bits))
 
     def _export(self, encoder: Path, cross_encoder: Path, queries: int) -> None:
         with self.report.step("Exporting encoder and cross-encoder to ONNX"):
@@ -109,32 +115,26 @@ class SearchBuild(BuildSteps):
     def _fuse(self, queries: Sequence[JudgedQuery], examples: GradedExamples) -> CrossFitted:
         seeds = range(self.settings.seed, self.settings.seed + self.settings.bag)
         with self.report.step("Fitting and calibrating the fusion") as step:
-            fitted = cross_fit_fusion(examples, self.recipe.features, seeds=seeds, trees=self.settings.trees, step=step)
-            worst = export_fusion(fitted.fusion, self.staging.file(layout.FUSION), examples.read)
+            fitted = cross_fit_fusion(examples, self.features, seeds=seeds, trees=self.settings.trees, step=step)
+            worst = export_fusion(fitted.fusion, self.staging.file(layout.FUSION), examples.views[FUSION])
         self.staging.models["fusion"] = self._fusion_card(f"{len(queries)} {self.learnt_from}", worst)
         return fitted
 
-    def _measure(
-        self,
-        queries: Sequence[JudgedQuery],
-        cosines: npt.NDArray[np.float32],
-        logits: npt.NDArray[np.float32],
-        fitted: CrossFitted,
-    ) -> None:
+    def _measure(self, queries: Sequence[JudgedQuery], held: HeldOut, fitted: CrossFitted) -> None:
         """Write down what models that had not seen the queries reached on them."""
         lists = JudgedLists.of([one.grades for one in queries])
         systems: dict[str, npt.NDArray[np.floating[Any]]] = {
-            "encoder": cosines,
-            "cross-encoder": logits,
-            "fusion without the logit": fitted.unread,
-            "fusion": fitted.read,
+            "encoder": held.cosines,
+            "cross-encoder": held.logits,
+            **({} if held.late is None else {"late interaction": held.late}),
+            **fitted.held_out,
         }
         measured = {
             name: {measure: float(values.mean()) for measure, values in per_query(lists, scores).items()}
             | {ALL_PAIRS: spearman(scores, lists.grades)}
             for name, scores in systems.items()
         }
-        error = calibration_error(fitted.read, lists.grades.astype(np.float32))
+        error = calibration_error(fitted.held_out[FUSION], lists.grades.astype(np.float32))
         self.staging.metrics["validation"] = measured | {"calibration": {"expected calibration error": error}}
 
 

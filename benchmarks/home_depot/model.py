@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 
 from benchmarks.home_depot.data import HomeDepot, Judged
@@ -20,17 +19,14 @@ from pipeline.catalogue import build_catalogue, plain_tokenizer
 from pipeline.progress import ProgressReport
 from pipeline.recipe import SEARCHES
 from pipeline.train.exported import exported_cross_encoder
-from pipeline.train.judged import JudgedQuery, folds_of
+from pipeline.train.judged import JudgedQuery
 from pipeline.train.judged import training_queries as all_training_queries
 from pipeline.train.kept_models import KeptModels
-from pipeline.train.search_examples import held_out_logits
 from pipeline.train.search_models import SearchModels
 
 CACHE: Final = Path(".cache/benchmarks")
 MODELS: Final = CACHE / "models"
 _SETTINGS: Final = BuildSettings.of(SEARCHES.name)
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -63,19 +59,10 @@ class TrainedModel:
 
 def trained_model(data: HomeDepot, console: Console) -> TrainedModel:
     """Return the fine-tuned cross-encoder, trained now (a quarter of an hour) where it is not in the cache."""
-    models, queries = _models(data, console)
+    models, queries = search_models(data, console)
     folder = models.cross_encoder(queries)
     exported_cross_encoder(folder)
     return TrainedModel(folder, resolve_base_model(_SETTINGS.base_model))
-
-
-def held_out_teacher(data: HomeDepot, console: Console) -> dict[str, Floats]:
-    """Return logits of the training judgements by cross-encoders that had not seen the query, by query."""
-    models, queries = _models(data, console)
-    fold = folds_of(queries, _SETTINGS.folds, _SETTINGS.seed)
-    logits = held_out_logits(models, queries, fold, ProgressReport(console))
-    ends = np.cumsum([len(one.rows) for one in queries])[:-1]
-    return {one.query: part for one, part in zip(queries, np.split(logits, ends), strict=True)}
 
 
 def training_queries(data: HomeDepot) -> list[Judged]:
@@ -84,7 +71,8 @@ def training_queries(data: HomeDepot) -> list[Judged]:
     return [judged[place] for place in np.random.default_rng(0).permutation(len(judged))]
 
 
-def _models(data: HomeDepot, console: Console) -> tuple[SearchModels, list[JudgedQuery]]:
+def search_models(data: HomeDepot, console: Console) -> tuple[SearchModels, list[JudgedQuery]]:
+    """Return what trains and keeps the models, and all training queries."""
     base = resolve_base_model(_SETTINGS.base_model)
     tokenizer = plain_tokenizer(str(base.path / "tokenizer.json"))
     catalogue = build_catalogue(data.dataset.items, tokenizer, _SETTINGS.item_tokens)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,14 +21,12 @@ class GradedExamples:
     """Judged pairs as the fusion reads them, one query's after the other.
 
     Attributes:
-        read: With the cross-encoder's logits; float32[pairs, features].
-        unread: The same pairs without; float32[pairs, features].
+        views: The same pairs, float32[pairs, features], with all that may be known of them and, below, with less.
         grades: From 0 to 1; float32[pairs].
         fold: The fold of each pair's query; int64[pairs].
     """
 
-    read: Floats
-    unread: Floats
+    views: Mapping[str, Floats]
     grades: Floats
     fold: npt.NDArray[np.int64]
 
@@ -39,13 +37,11 @@ class CrossFitted:
 
     Attributes:
         fusion: Fitted to every pair.
-        read: Held-out probabilities with the logits; float64[pairs].
-        unread: The same without; float64[pairs].
+        held_out: Held-out probabilities by view; float64[pairs].
     """
 
     fusion: Fusion
-    read: npt.NDArray[np.float64]
-    unread: npt.NDArray[np.float64]
+    held_out: Mapping[str, npt.NDArray[np.float64]]
 
 
 def cross_fit_fusion(
@@ -54,7 +50,7 @@ def cross_fit_fusion(
     """Fit trees fold by fold to calibrate them, then to every pair.
 
     A probability is the expected grade, as a share of the highest. The trees that are served keep the folds'
-    calibration, since no query is left over.
+    calibration, made on the view that knows most, since no query is left over.
 
     Args:
         examples: What to learn from.
@@ -65,16 +61,16 @@ def cross_fit_fusion(
     """
     folds = np.unique(examples.fold)
     step.at(0, (len(folds) + 1) * len(seeds))
-    read, unread = np.empty(len(examples.grades)), np.empty(len(examples.grades))
+    scores = {view: np.empty(len(examples.grades)) for view in examples.views}
     for fold in folds:
         held = examples.fold == fold
         boosters = _fit(examples, ~held, names, seeds, trees, step)
-        read[held] = raw_score(boosters, examples.read[held])
-        unread[held] = raw_score(boosters, examples.unread[held])
-    slope, intercept = platt(read, examples.grades)
+        for view, features in examples.views.items():
+            scores[view][held] = raw_score(boosters, features[held])
+    slope, intercept = platt(next(iter(scores.values())), examples.grades)
     every = np.ones(len(examples.grades), bool)
     fusion = Fusion(tuple(_fit(examples, every, names, seeds, trees, step)), slope, intercept)
-    return CrossFitted(fusion, fusion.calibrated(read), fusion.calibrated(unread))
+    return CrossFitted(fusion, {view: fusion.calibrated(raw) for view, raw in scores.items()})
 
 
 def _fit(
@@ -85,9 +81,9 @@ def _fit(
     trees: int,
     step: Step,
 ) -> list[lgb.Booster]:
-    """Fit to pairs with their logits and to the same without, so that the trees know what to do with both."""
-    features = np.concatenate([examples.read[chosen], examples.unread[chosen]])
-    grades = np.tile(examples.grades[chosen], 2)
+    """Fit to every view of the pairs, so that the trees know what to do with each."""
+    features = np.concatenate([view[chosen] for view in examples.views.values()])
+    grades = np.tile(examples.grades[chosen], len(examples.views))
     boosters = []
     for seed in seeds:
         data = lgb.Dataset(features, grades, feature_name=list(names))

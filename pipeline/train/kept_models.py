@@ -36,12 +36,20 @@ class KeptModels:
             made_from: Everything that makes it what it is, as JSON values.
             train: Makes it; given a folder for checkpoints, from which it goes on after a kill.
         """
+
+        def make(folder: Path, work: Path) -> None:
+            train(work).save_pretrained(folder)
+            self._add_tokenizer(folder)
+
+        return self.made(name, made_from, make)
+
+    def made(self, name: str, made_from: Sequence[Any], make: Callable[[Path, Path], None]) -> Path:
+        """Return the folder of what is made of these things, likewise; ``make`` fills it, given one for checkpoints."""
         key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
         folder = self.folder / f"{name}-{key}"
         if not (folder / _DONE).exists():
             folder.mkdir(parents=True, exist_ok=True)
-            train(folder / _CHECKPOINTS).save_pretrained(folder)
-            self._add_tokenizer(folder)
+            make(folder, folder / _CHECKPOINTS)
             shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
             (folder / _DONE).write_text(json.dumps({"name": name, "key": key}) + "\n")
         return folder

@@ -15,10 +15,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import BertModel, set_seed
 
 from pipeline.late_graph import CONTEXT, ITEM, Encoded, LateTowerGraph, joint_scores
+from pipeline.progress import Step
 from pipeline.train.list_loss import LISTWISE_SHARE, listwise_loss
 from pipeline.train.trainer import OnStep, Pace, fit
 from pipeline.train.training_run import quiet_loading
@@ -30,6 +32,7 @@ Floats = npt.NDArray[np.float32]
 # Items of a step are read in so many groups of like lengths: less than a tenth is padding then, instead of half.
 _GROUPS: Final = 4
 _CENTRED_ON: Final = 16
+_WEIGHTS: Final = "tower.safetensors"
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,29 @@ def new_tower(base_model: Path, settings: LateTraining) -> LateTowerGraph:
     with quiet_loading():
         bert = BertModel.from_pretrained(base_model, num_hidden_layers=settings.layers, add_pooling_layer=False)
     return LateTowerGraph(bert, settings.width)
+
+
+def save_tower(graph: LateTowerGraph, folder: Path) -> None:
+    """Keep a tower's weights."""
+    save_file(graph.state_dict(), folder / _WEIGHTS)
+
+
+def load_tower(base_model: Path, settings: LateTraining, folder: Path) -> LateTowerGraph:
+    """Return a tower that was kept; it must have been trained on the same base model by the same settings."""
+    graph = new_tower(base_model, settings)
+    graph.load_state_dict(load_file(folder / _WEIGHTS))
+    return graph.eval()
+
+
+def late_scores(graph: LateTowerGraph, examples: Sequence[LateExample], template: PairTemplate, step: Step) -> Floats:
+    """Return a tower's scores of the candidates, one example's after the other; float32 [candidates]."""
+    loss, collate, scores = _LateLoss(graph.eval(), distillation=0.0), _Collate(template), []
+    with torch.inference_mode():
+        for start in range(0, len(examples), _CENTRED_ON):
+            part = examples[start : start + _CENTRED_ON]
+            scores.append(loss(**collate(part))["scores"].numpy())
+            step.advance(len(part))
+    return np.concatenate(scores)
 
 
 class _LateLoss(nn.Module):

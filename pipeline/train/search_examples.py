@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from common.catalogue import Catalogue
-from pipeline.progress import ProgressReport, Step
-from pipeline.train.exported import loaded_cross_encoder, loaded_encoder
+from pipeline.progress import Step
+from pipeline.train.exported import loaded_encoder
 from pipeline.train.graded_fusion import GradedExamples
 from pipeline.train.judged import JudgedQuery, fingerprint
-from pipeline.train.pair_examples import score_pairs
-from pipeline.train.search_models import SearchModels
+from pipeline.train.search_models import Floats, SearchModels, kept_scores
 from services.ranking.features import Features
-from services.ranking.pairs import Pairs
 from services.ranking.request_rows import CandidateRows, PersonRows
 from services.retrieval.encoder import TextEncoder
 
-Floats = npt.NDArray[np.float32]
-
 # The first stage's source whose score is the encoder's cosine.
-SEMANTIC = "semantic"
+SEMANTIC: Final = "semantic"
+# What the fusion may know of a pair, as serving leaves it.
+FUSION: Final = "fusion"
+UNREAD: Final = "fusion without the logit"
+UNSCORED: Final = "fusion without logit and late interaction"
 
 
 def held_out(
@@ -49,26 +51,47 @@ def held_out(
     return np.concatenate(scores)
 
 
-def held_out_logits(
-    models: SearchModels, queries: Sequence[JudgedQuery], fold: npt.NDArray[np.int64], report: ProgressReport
-) -> Floats:
-    """Return what `held_out` does by cross-encoders, trained where they are not kept."""
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """What models that have not seen a pair's query say of it; each float32[pairs], one query's after the other.
 
-    def read(others: Sequence[JudgedQuery], held: Sequence[JudgedQuery]) -> Floats:
-        model = models.cross_encoder(others)
-        with report.step("Reading held-out queries", sum(len(one.rows) for one in held)) as step:
-            return judged_logits(model, held, [models.pairs(one) for one in held], step)
+    Attributes:
+        cosines: The encoder's.
+        logits: The cross-encoder's.
+        late: Late interaction's scores; None where there is no such tier.
+    """
 
-    return held_out(queries, fold, read)
+    cosines: Floats
+    logits: Floats
+    late: Floats | None
 
 
-def judged_logits(model: Path, queries: Sequence[JudgedQuery], pairs: Sequence[Pairs], step: Step) -> Floats:
-    """Return a trained cross-encoder's logits of judged pairs, one query's after the other; kept beside the model."""
+def hold_out(
+    models: SearchModels,
+    queries: Sequence[JudgedQuery],
+    fold: npt.NDArray[np.int64],
+    cosines: Callable[[Path, Sequence[JudgedQuery]], Floats],
+    *,
+    late: bool,
+) -> HeldOut:
+    """Train models fold by fold, where they are not kept, and have each score the queries it has not seen.
 
-    def read() -> Floats:
-        return np.concatenate(score_pairs(loaded_cross_encoder(model), pairs, step))
+    Args:
+        models: Trains and keeps them.
+        queries: The judged queries.
+        fold: The fold of each.
+        cosines: Compares queries and items by an encoder.
+        late: Whether there is late interaction.
+    """
 
-    return _kept(model / f"logits-{fingerprint(queries)[:16]}.npy", read)
+    def scored(score: Callable[[Sequence[JudgedQuery], Sequence[JudgedQuery]], Floats]) -> Floats:
+        return held_out(queries, fold, score)
+
+    return HeldOut(
+        scored(lambda others, held: cosines(models.encoder(others), held)),
+        scored(lambda others, held: models.logits(models.cross_encoder(others), held)),
+        scored(lambda others, held: models.late_scores(models.tower(others), held)) if late else None,
+    )
 
 
 def judged_cosines(
@@ -98,14 +121,13 @@ def held_out_cosines(
     def read() -> Floats:
         return judged_cosines(loaded_encoder(model), queries, catalogue, prefixes)
 
-    return _kept(model / f"cosines-{fingerprint(queries)[:16]}.npy", read)
+    return kept_scores(model / f"cosines-{fingerprint(queries)[:16]}.npy", read)
 
 
 def graded_examples(
     features: Features,
     queries: Sequence[JudgedQuery],
-    cosines: Floats,
-    logits: Floats,
+    held: HeldOut,
     fold: npt.NDArray[np.int64],
     step: Step,
 ) -> GradedExamples:
@@ -114,26 +136,24 @@ def graded_examples(
     Args:
         features: The release's.
         queries: The judged queries.
-        cosines: Of every pair, from an encoder that has not seen the query; float32[pairs].
-        logits: The same from a cross-encoder; float32[pairs].
+        held: What the models that have not seen them say.
         fold: The fold of each query; int64[queries].
         step: Told of each query.
     """
-    ends = np.cumsum([len(one.rows) for one in queries])
-    read, unread = [], []
-    for one, cosine, logit in zip(queries, np.split(cosines, ends[:-1]), np.split(logits, ends[:-1]), strict=True):
+    sizes = [len(one.rows) for one in queries]
+    unknown = np.full(sum(sizes), np.nan, np.float32)
+    columns = [held.cosines, held.logits, unknown if held.late is None else held.late]
+    parts = zip(*(np.split(column, np.cumsum(sizes)[:-1]) for column in columns), strict=True)
+    views: dict[str, list[Floats]] = {}
+    for one, (cosine, logit, late) in zip(queries, parts, strict=True):
         candidates = CandidateRows(one.rows, np.full(len(one.rows), np.nan, np.float32), {SEMANTIC: cosine})
-        matrix = features.matrix(PersonRows(np.empty(0, np.int64), one.query), candidates)
-        unread.append(matrix)
-        read.append(features.with_logits(matrix, logit))
+        plain = features.matrix(PersonRows(np.empty(0, np.int64), one.query), candidates)
+        unread = features.with_late(plain, late)
+        views.setdefault(FUSION, []).append(features.with_logits(unread, logit))
+        views.setdefault(UNREAD, []).append(unread)
+        if held.late is not None:
+            views.setdefault(UNSCORED, []).append(plain)
         step.advance()
     grades = np.concatenate([one.grades for one in queries])
-    sizes = [len(one.rows) for one in queries]
-    return GradedExamples(np.concatenate(read), np.concatenate(unread), grades, np.repeat(fold, sizes))
-
-
-def _kept(file: Path, compute: Callable[[], Floats]) -> Floats:
-    if not file.exists():
-        np.save(file, compute())
-    kept: Floats = np.load(file)
-    return kept
+    whole = {name: np.concatenate(rows) for name, rows in views.items()}
+    return GradedExamples(whole, grades, np.repeat(fold, sizes))

@@ -1,4 +1,4 @@
-"""The two models of a search release, encoder and cross-encoder, trained on some of the judged queries."""
+"""The models of a search release, trained on some of the judged queries: encoder, cross-encoder, late interaction."""
 
 from __future__ import annotations
 
@@ -17,15 +17,26 @@ from common.catalogue import Catalogue
 from pipeline.base_model import BaseModel
 from pipeline.build_settings import BuildSettings
 from pipeline.catalogue import plain_tokenizer
+from pipeline.late_graph import LateTowerGraph
 from pipeline.progress import ProgressReport
 from pipeline.train.bi_encoder import EncoderExample, train_encoder
 from pipeline.train.cross_encoder import train_cross_encoder
-from pipeline.train.exported import loaded_encoder
+from pipeline.train.exported import loaded_cross_encoder, loaded_encoder
 from pipeline.train.judged import JudgedQuery, fingerprint
 from pipeline.train.kept_models import KeptModels
+from pipeline.train.late_interaction import (
+    LateExample,
+    late_scores,
+    load_tower,
+    save_tower,
+    train_late_interaction,
+)
 from pipeline.train.mining import mined_negatives
+from pipeline.train.pair_examples import score_pairs
 from pipeline.train.ranking_lists import RankingExample
-from services.ranking.pairs import Pairs, PairTemplate, TokenRows
+from services.ranking.pairs import Pairs, PairTemplate, TokenRows, Tokens
+
+Floats = npt.NDArray[np.float32]
 
 _FORMAT: Final = 1  # raise it whenever the same settings and judgements train another model than before
 
@@ -54,7 +65,9 @@ class SearchModels:
         self._catalogue = catalogue
         self._kept = kept
         self._report = report
+        self._lengths = [settings.context_tokens, settings.item_tokens]
         self._tokenizer: Tokenizer = plain_tokenizer(str(base.path / "tokenizer.json"))
+        self._template = PairTemplate.of(self._tokenizer)
         self._items = TokenRows(catalogue.tokens, catalogue.token_offsets.astype(np.int64))
 
     def encoder(self, queries: Sequence[JudgedQuery]) -> Path:
@@ -78,13 +91,57 @@ class SearchModels:
     def cross_encoder(self, queries: Sequence[JudgedQuery]) -> Path:
         """Return the folder of the cross-encoder trained on these queries."""
         settings = self._settings.cross_encoder
-        lengths = [self._settings.context_tokens, self._settings.item_tokens]
         return self._trained(
             "cross-encoder",
             queries,
-            [*self._made_from(queries), dataclasses.asdict(settings), lengths],
+            [*self._made_from(queries), dataclasses.asdict(settings), self._lengths],
             lambda work, told: train_cross_encoder(self._base.path, self.lists(queries), settings, work, told),
         )
+
+    def tower(self, queries: Sequence[JudgedQuery]) -> Path:
+        """Return the folder of the late-interaction tower trained on these queries.
+
+        The cross-encoder trained on the same ones teaches it: one that had not seen them would have learnt from the
+        queries which this tower is held out for.
+        """
+        settings = self._settings.late
+        taught_by = [dataclasses.asdict(self._settings.cross_encoder), *self._lengths]
+        title = f"Training late interaction on {len(queries):,} judged queries"
+
+        def make(folder: Path, work: Path) -> None:
+            examples = self._late_examples(queries, self.logits(self.cross_encoder(queries), queries))
+            with self._report.step(title) as step:
+                told = lambda done, total, _: step.at(done, total)  # noqa: E731 - a name for one line
+                graph = train_late_interaction(self._base.path, examples, self._template, settings, work, told)
+            save_tower(graph, folder)
+
+        made_from = [*self._made_from(queries), dataclasses.asdict(settings), *taught_by]
+        return self._kept.made("late-interaction", [_FORMAT, "late-interaction", *made_from], make)
+
+    def loaded_tower(self, folder: Path) -> LateTowerGraph:
+        """Return a trained tower."""
+        return load_tower(self._base.path, self._settings.late, folder)
+
+    def logits(self, cross_encoder: Path, queries: Sequence[JudgedQuery]) -> Floats:
+        """Return a trained cross-encoder's logits of judged pairs, one query's after the other; kept beside it."""
+
+        def read() -> Floats:
+            with self._report.step("Reading judged pairs", sum(len(one.rows) for one in queries)) as step:
+                pairs = [self.pairs(one) for one in queries]
+                return np.concatenate(score_pairs(loaded_cross_encoder(cross_encoder), pairs, step))
+
+        return kept_scores(cross_encoder / f"logits-{fingerprint(queries)[:16]}.npy", read)
+
+    def late_scores(self, tower: Path, queries: Sequence[JudgedQuery]) -> Floats:
+        """Return a trained tower's scores of judged pairs, likewise."""
+
+        def read() -> Floats:
+            unknown = np.full(sum(len(one.rows) for one in queries), np.nan, np.float32)
+            with self._report.step("Scoring judged pairs", len(queries)) as step:
+                examples = self._late_examples(queries, unknown)
+                return late_scores(self.loaded_tower(tower), examples, self._template, step)
+
+        return kept_scores(tower / f"scores-{fingerprint(queries)[:16]}.npy", read)
 
     def lists(self, queries: Sequence[JudgedQuery]) -> list[RankingExample]:
         """Return what the cross-encoder learns from."""
@@ -92,9 +149,25 @@ class SearchModels:
 
     def pairs(self, one: JudgedQuery) -> Pairs:
         """Return a query beside each of its items, as the ranking service joins them."""
-        context = self._tokenizer.encode(one.query, add_special_tokens=False).ids[: self._settings.context_tokens]
         items = self._items.take(one.rows, self._settings.item_tokens)
-        return PairTemplate.of(self._tokenizer).join(TokenRows.of([context]), np.zeros(len(items), np.int64), items)
+        contexts = TokenRows.of([self._context(one)])
+        return self._template.join(contexts, np.zeros(len(items), np.int64), items)
+
+    def _context(self, one: JudgedQuery) -> Tokens:
+        ids = self._tokenizer.encode(one.query, add_special_tokens=False).ids
+        return np.array(ids[: self._settings.context_tokens], np.int32)
+
+    def _late_examples(self, queries: Sequence[JudgedQuery], teacher: Floats) -> list[LateExample]:
+        ends = np.cumsum([len(one.rows) for one in queries])[:-1]
+        return [
+            LateExample(
+                self._context(one),
+                self._items.take(one.rows, self._settings.item_tokens),
+                one.grades,
+                logits,
+            )
+            for one, logits in zip(queries, np.split(teacher, ends), strict=True)
+        ]
 
     def _examples(self, queries: Sequence[JudgedQuery]) -> list[EncoderExample]:
         mined = self._mine(queries) if self._settings.encoder.mined else [np.empty(0, np.int64)] * len(queries)
@@ -139,3 +212,11 @@ class SearchModels:
     def _made_from(self, queries: Sequence[JudgedQuery]) -> list[Any]:
         items = hashlib.sha256(self._catalogue.tokens.astype("<i4").tobytes()).hexdigest()
         return [self._base.sha256, fingerprint(queries), items]
+
+
+def kept_scores(file: Path, compute: Callable[[], Floats]) -> Floats:
+    """Return the scores in a file, computed now where it is not there."""
+    if not file.exists():
+        np.save(file, compute())
+    kept: Floats = np.load(file)
+    return kept

@@ -18,7 +18,8 @@ What is missing is NaN, never zero. Serving and training compute them by this mo
     graph_NAME_long, graph_NAME_short, graph_NAME_last  what an item graph says the history goes on to
     similarity_max, similarity_mean, similarity_last  cosines with the history's texts other than its own
     fused, fused_rank                                 the first stage's score, and its rank from 0
-    source_NAME, relative_NAME                        a source's score, and its share of the request's best
+    source_NAME, relative_NAME, deviation_NAME        a source's score, its share of the request's best, its distance
+                                                      from the request's mean
     logit, logit_rank, logit_deviation                the cross-encoder's; rank, distance from the request's mean
     late_score, late_rank, late_deviation             late interaction's, likewise
 """
@@ -153,7 +154,7 @@ def _mean_gap(item: Seen) -> Floats:
 
 
 def _source(_facts: ItemFacts, kind: str, name: str) -> Column:
-    adjusted = {"source": lambda scores: scores, "relative": _relative}[kind]
+    adjusted = {"source": lambda scores: scores, "relative": _relative, "deviation": _deviation}[kind]
     return lambda s: adjusted(s.candidates.sources.get(name, s.everywhere(np.nan)))
 
 
@@ -191,7 +192,7 @@ def _similarity(reduce: Callable[[Floats], Floats]) -> Column:
     return column
 
 
-_SOURCE: Final = re.compile("(source|relative)_(.+)")
+_SOURCE: Final = re.compile("(source|relative|deviation)_(.+)")
 _PLAIN: Final[Mapping[str, Column]] = {
     "history_events": lambda s: s.everywhere(len(s.history)),
     "history_items": lambda s: s.everywhere(len(s.interest[0])),

@@ -20,25 +20,26 @@ def examples() -> GradedExamples:
     words, logits = grades + draws.normal(0, 0.6, 3_000), grades + draws.normal(0, 0.3, 3_000)
     read = np.stack([words, logits], axis=1).astype(np.float32)
     unread = np.stack([words, np.full(3_000, np.nan)], axis=1).astype(np.float32)
-    return GradedExamples(read, unread, grades.astype(np.float32), np.arange(3_000) // 6 % 2)
+    return GradedExamples({"read": read, "unread": unread}, grades.astype(np.float32), np.arange(3_000) // 6 % 2)
 
 
 def test_held_out_probabilities_order_and_are_calibrated(examples: GradedExamples):
     """With its logit a pair is judged better than without; promised grades are kept in the mean, low and high."""
     fitted = cross_fit_fusion(examples, ["words", "logit"], seeds=[1], trees=40, step=Step(None, "", None))
-    assert spearman(fitted.read, examples.grades) > spearman(fitted.unread, examples.grades) + 0.1
-    assert spearman(fitted.unread, examples.grades) > 0.3
-    for half in (fitted.read < 0.5, fitted.read >= 0.5):
-        assert fitted.read[half].mean() == pytest.approx(float(examples.grades[half].mean()), abs=0.03)
+    read, unread = fitted.held_out["read"], fitted.held_out["unread"]
+    assert spearman(read, examples.grades) > spearman(unread, examples.grades) + 0.1
+    assert spearman(unread, examples.grades) > 0.3
+    for half in (read < 0.5, read >= 0.5):
+        assert read[half].mean() == pytest.approx(float(examples.grades[half].mean()), abs=0.03)
 
 
 def test_no_fold_sees_its_own_grades(examples: GradedExamples):
     """Where grades are noise, held-out probabilities know nothing of them; the served trees have learnt them."""
     noise = np.random.default_rng(9).permutation(examples.grades)
-    blind = GradedExamples(examples.read, examples.unread, noise, examples.fold)
+    blind = GradedExamples(examples.views, noise, examples.fold)
     fitted = cross_fit_fusion(blind, ["words", "logit"], seeds=[1], trees=40, step=Step(None, "", None))
-    assert abs(spearman(fitted.read, noise)) < 0.06
-    assert spearman(fitted.fusion.probability(blind.read), noise) > 0.1
+    assert abs(spearman(fitted.held_out["read"], noise)) < 0.06
+    assert spearman(fitted.fusion.probability(blind.views["read"]), noise) > 0.1
 
 
 def test_platt_takes_shares_for_labels():

@@ -27,6 +27,7 @@ from pipeline.prepare.cleaning import no_events
 from pipeline.progress import ProgressReport
 from pipeline.recipe import SEARCHES
 from pipeline.train.encoder_training import EncoderTraining
+from pipeline.train.late_interaction import LateTraining
 from services.ranking.pair_reader import Terms
 from services.ranking.ranked import Depths
 from services.ranking.request_rows import CandidateRows, PersonRows
@@ -62,7 +63,10 @@ def judged(tiny_items: pl.DataFrame) -> Dataset:
 def settings(tiny_settings: BuildSettings) -> BuildSettings:
     """Settings that build in seconds, with a fine-tuned encoder."""
     encoder = EncoderTraining(epochs=1, mined=1, mined_from=3)
-    return dataclasses.replace(tiny_settings, recipe=SEARCHES.name, trees=10, bag=1, encoder=encoder)
+    late = LateTraining(layers=2, width=8, requests_per_step=8, epochs=2)
+    return dataclasses.replace(
+        tiny_settings, recipe=SEARCHES.name, trees=10, bag=1, encoder=encoder, late_bits=8, late=late
+    )
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +86,14 @@ def release(
 def test_models_of_folds_and_of_everything_are_trained_and_kept(release: Release, models: Path):
     """Two folds and the whole make three models of each kind; the release tells what it read and what it reached."""
     kept = sorted(folder.name.rpartition("-")[0] for folder in models.iterdir())
-    assert kept == ["base-encoder"] + ["cross-encoder"] * 3 + ["encoder"] * 3
-    assert json.loads(release.file(FUSION_SETTINGS).read_text())["features"] == list(SEARCHES.features)
+    assert kept == ["base-encoder"] + ["cross-encoder"] * 3 + ["encoder"] * 3 + ["late-interaction"] * 3
+    features = json.loads(release.file(FUSION_SETTINGS).read_text())["features"]
+    assert features == [*SEARCHES.features, *SEARCHES.late_features]
     validation = release.manifest.metrics["validation"]
-    assert set(validation) == {"encoder", "cross-encoder", "fusion without the logit", "fusion", "calibration"}
+    assert set(validation) == {
+        *("encoder", "cross-encoder", "late interaction", "fusion", "fusion without the logit"),
+        *("fusion without logit and late interaction", "calibration"),
+    }
     assert validation["fusion"]["spearman"] > validation["encoder"]["spearman"]
 
 
@@ -122,10 +130,15 @@ def test_the_same_models_make_the_same_release(
 def test_without_epochs_the_encoder_stays_the_base_model(
     judged: Dataset, settings: BuildSettings, models: Path, tmp_path: Path
 ):
-    """The card says that the encoder was trained on nothing; with few judgements or in int8 nothing is built."""
-    zero_shot = dataclasses.replace(settings, encoder=EncoderTraining(epochs=0))
+    """The card says that the encoder was trained on nothing; with few judgements or in int8 nothing is built.
+
+    Without late interaction the release has no such tier, and the fusion reads none.
+    """
+    zero_shot = dataclasses.replace(settings, encoder=EncoderTraining(epochs=0), late_bits=0)
     built = build(judged, tmp_path, zero_shot, QUIET, models_in=models)
     assert built.manifest.models["encoder"].trained_on.startswith("nothing")
+    assert "late_interaction" not in built.manifest.models
+    assert json.loads(built.file(FUSION_SETTINGS).read_text())["features"] == list(SEARCHES.features)
     for changed, wrong in (({"precision": "int8"}, "int8"), ({"folds": 1_000}, "folds")):
         with pytest.raises(InvalidRequest, match=wrong):
             build(judged, tmp_path / wrong, dataclasses.replace(settings, **changed), QUIET, models_in=models)

@@ -68,3 +68,14 @@ def test_item_statistics_are_read_by_name(release_of: Callable[[Callable[[Path],
     np.testing.assert_array_equal(matrix[:, 0], [7, np.nan])
     with pytest.raises(BadRelease):
         Features(["item_charm"], facts)
+
+
+def test_a_score_is_also_told_by_its_distance_from_the_mean(release_of: Callable[..., Release]):
+    """Candidates that the source did not find leave the mean alone, and have no distance."""
+    release = release_of(lambda _: None)
+    features = Features(["deviation_semantic"], ItemFacts(release, Catalogue.open(release.file(CATALOGUE))))
+    scores = {"semantic": np.array([0.1, 0.5, np.nan], np.float32)}
+    candidates = CandidateRows(np.array([1, 2, 3]), np.full(3, np.nan, np.float32), scores)
+    matrix = features.matrix(PersonRows(np.empty(0, np.int64), "milk"), candidates)
+    np.testing.assert_allclose(matrix[:, 0], [-0.2, 0.2, np.nan], rtol=1e-5)
+    assert features.sources == {"semantic"}
