@@ -207,8 +207,11 @@ class BatchQueue:
             self._absorb(batch, line, lead, shorter, share_ms)
 
     def _absorb(self, batch: Batch, line: Line, lead: Job, bucket: int, share_ms: float) -> None:
-        """Take whole runs of a shorter bucket while padding them costs less than a batch of their own."""
-        budget_ms = self.cost.batch_ms
+        """Take whole runs of a shorter bucket while padding them costs less than what they would add to a batch's overhead.
+
+        That is half a batch's on average: mostly they would share it with runs that are shorter still.
+        """
+        budget_ms = self.cost.batch_ms / 2
         while (job := line.first(bucket)) is not None and job.priority == lead.priority:
             start, stop = job.runs[bucket]
             padded_ms = (stop - start) * float(self.cost.rows_ms(batch.tokens))
