@@ -207,9 +207,9 @@ class BatchQueue:
             self._absorb(batch, line, lead, shorter, share_ms)
 
     def _absorb(self, batch: Batch, line: Line, lead: Job, bucket: int, share_ms: float) -> None:
-        """Take whole runs of a shorter bucket while padding them costs less than what they would add to a batch's overhead.
+        """Take whole runs of a shorter bucket while padding them costs less than half a batch's overhead.
 
-        That is half a batch's on average: mostly they would share it with runs that are shorter still.
+        A whole one is not saved: most would share a batch with runs that are shorter still.
         """
         budget_ms = self.cost.batch_ms / 2
         while (job := line.first(bucket)) is not None and job.priority == lead.priority:

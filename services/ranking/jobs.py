@@ -12,8 +12,8 @@ from services.ranking.cost_model import Floats
 from services.ranking.pair_scores import PairScores
 from services.ranking.pairs import Ints, Pairs
 
-# Upper ends of the length buckets, in tokens; the last bucket is open. Among many pairs that wait enough are of the very
-# same length: one by one up to 64 tokens next to nothing is padding, where steps of an eighth made it 3 %. Where few wait,
+# Upper ends of the length buckets, in tokens; the last bucket is open. Among many pairs that wait enough are of one
+# length: one by one up to 64 tokens next to nothing is padding, where steps of an eighth made it 3 %. Where few wait,
 # the queue has batches absorb shorter buckets.
 _EDGES = np.array([*range(6, 64), *range(64, 136, 4), *range(144, 272, 16), *range(288, 513, 32)])
 BUCKETS = len(_EDGES) + 1
