@@ -81,6 +81,11 @@ class ExactIndex:
         known = labels < self.rows
         return known & self._present[np.where(known, labels, 0)] if self.rows else known
 
+    def read(self, labels: Rows) -> Floats:
+        """Return the vectors of labels of the table; shape [labels, dimension]."""
+        vectors: Floats = self._vectors[labels]
+        return vectors
+
     def search(self, vectors: Floats, k: int, allowed: Mask | None = None) -> Hits:
         """Find the ``k`` allowed vectors most like each query; see `VectorIndex.search`."""
         check_search(self.dimension, vectors, k)

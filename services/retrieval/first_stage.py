@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
@@ -31,6 +32,9 @@ from services.retrieval.upkeep import Upkeep
 from services.retrieval.vector_index import Floats, unit
 from services.retrieval.word_sources import Exploration, Lexical
 
+# Vectors that are audited at a time: some twenty milliseconds.
+_AUDITED: Final = 64
+
 
 @dataclass(frozen=True)
 class FirstStageOptions:
@@ -46,6 +50,7 @@ class FirstStageOptions:
         threads: Threads that search, 0 for every core.
         recall_share: The share of searches through the graph that are answered exactly as well, in the background.
         on_recall: Told the recall of each of them.
+        audit_share: What the audit of the graphs may take of one core; 0 for no audit.
         on_batch: Told how many queries each encoder pass took.
     """
 
@@ -58,6 +63,7 @@ class FirstStageOptions:
     threads: int = 0
     recall_share: float = 0.0
     on_recall: Callable[[float], None] | None = None
+    audit_share: float = 0.02
     on_batch: Callable[[int], None] | None = None
 
 
@@ -93,7 +99,7 @@ class FirstStage:
         self._search = Search(
             parts.settings, self._sources, popular, vectors, self._filter, self._options.depth, parts.catalogue
         )
-        self._upkeep = Upkeep(self._tend)
+        self._upkeep = Upkeep(self._tend, self._audit, self._options.audit_share)
         self.replayed = self._feed.attach(self)
         self._upkeep.start()
         self._recall = self._watched()
@@ -213,6 +219,21 @@ class FirstStage:
         """Wait until everything is done that is due in the background after the changes so far."""
         self._upkeep.finish()
 
+    @property
+    def unreachable(self) -> int:
+        """How many vectors the audit has found that the graphs do not lead to; searches find them all the same."""
+        return self._nearest.unreachable(self.view)
+
+    @property
+    def audit_due(self) -> int:
+        """How many vectors are yet to be audited."""
+        return self._nearest.audit_due(self.view)
+
+    def audit(self) -> None:
+        """Audit whatever is due of the graphs, and wait for it and for the repair of what it finds."""
+        while self._audit() or self._upkeep.finish():
+            pass
+
     def close(self) -> None:
         """Finish what was begun, and let go of threads and of the feed."""
         self.writer.shutdown()  # changes whose callers went away are finished first
@@ -239,6 +260,10 @@ class FirstStage:
     def _tend(self) -> bool:
         """Do one thing that is due in the background; returns whether there was one."""
         return self._catalogue.tend() or self._nearest.tend(self.view, self._catalogue.let_go)
+
+    def _audit(self) -> bool:
+        """Audit a few vectors of the graphs; returns whether any are left."""
+        return self._nearest.audit(self.view, _AUDITED)
 
     def _embed(self, items: Sequence[Item]) -> Floats:
         """Return the unit vectors of items: the one given, the release's where the text is the same, or a new one."""

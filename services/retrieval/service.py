@@ -243,6 +243,7 @@ class RetrievalServer:
         )
         stage = FirstStage.load(release, options, self._feed)
         self._metrics.watch_items(lambda: stage.view.items)
+        self._metrics.watch_audit(lambda: stage.unreachable, lambda: stage.audit_due)
         _log.info("first stage loaded", release_id=release.id, provider=stage.provider, changes=stage.replayed)
         kept = self._settings.candidate_cache
         return Served(

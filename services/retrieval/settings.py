@@ -43,6 +43,12 @@ class Settings(ServerSettings):
     recall_share: float = Field(
         0.01, ge=0, le=1, description="Share of searches answered exactly as well, for the metric of recall."
     )
+    audit_share: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="What of one core may go on looking for vectors that the graph no longer leads to; 0: none.",
+    )
     milvus: str | None = Field(
         None,
         min_length=1,
@@ -89,6 +95,7 @@ class Settings(ServerSettings):
             milvus=self.milvus,
             depth=self.source_depth,
             recall_share=self.recall_share,
+            audit_share=self.audit_share,
             neighbours_cached=self.neighbour_cache,
             queries=QueryEncoderOptions(cached=self.query_cache, batch=self.query_batch),
             threads=self.search_threads,
