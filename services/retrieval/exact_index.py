@@ -54,6 +54,9 @@ class ExactIndex:
         with self._lock.read():
             return self._vectors, np.flatnonzero(~self._present)
 
+    def close(self, *, discard: bool = False) -> None:
+        """Nothing is held outside of this process; see `VectorIndex.close`."""
+
     @property
     def dimension(self) -> int:
         """How many numbers a vector has."""

@@ -234,8 +234,13 @@ class FirstStage:
         while self._audit() or self._upkeep.finish():
             pass
 
-    def close(self) -> None:
-        """Finish what was begun, and let go of threads and of the feed."""
+    def close(self, *, discard: bool = False) -> None:
+        """Finish what was begun, and let go of threads, of the feed and of the index.
+
+        Args:
+            discard: Whether to remove what the index keeps outside of this process, since nobody will ask for this
+                release soon. Activating it later makes it anew.
+        """
         self.writer.shutdown()  # changes whose callers went away are finished first
         self.pool.shutdown()
         self._feed.detach(self)
@@ -243,6 +248,7 @@ class FirstStage:
         if self._recall is not None:
             self._recall.close()
         self.queries.close()
+        self._parts.index.close(discard=discard)
 
     def search_with(self, ef_search: int) -> None:
         """Change the length of HNSW's candidate list for searches from now on."""

@@ -126,6 +126,9 @@ class HnswIndex:
             self._exact.save(folder)
             self._graph.save_index(str(folder / INDEX))
 
+    def close(self, *, discard: bool = False) -> None:
+        """Nothing is held outside of this process; see `VectorIndex.close`."""
+
     @property
     def dimension(self) -> int:
         """How many numbers a vector has."""

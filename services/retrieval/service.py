@@ -30,6 +30,7 @@ from services.retrieval import items, request
 from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.change_feed import ChangeFeed
 from services.retrieval.effort import Effort
+from services.retrieval.engines_open import EnginesOpen
 from services.retrieval.first_stage import FirstStage, embedded
 from services.retrieval.handlers import NAME, handlers
 from services.retrieval.live_catalogue import Applied
@@ -60,17 +61,19 @@ _log = structlog.get_logger()
 
 @dataclasses.dataclass(frozen=True)
 class Served:
-    """A release, the first stage made of it, how its answers are written, and how hard it searches."""
+    """A release, the first stage made of it, how its answers are written, how hard it searches, and what else is open."""
 
     release: Release
     stage: FirstStage
     candidates: Callable[[Candidates], bytes]
     columns: Callable[[Candidates], bytes]
     effort: Effort
+    engines: EnginesOpen
 
     def close(self) -> None:
-        """Let go of the first stage."""
-        self.stage.close()
+        """Let go of the first stage, and of what its index keeps elsewhere if the release was replaced for good."""
+        with self.engines.closing(self.release.id) as replaced:
+            self.stage.close(discard=replaced)
 
 
 class RetrievalService:
@@ -206,6 +209,7 @@ class RetrievalServer:
         self._settings = settings
         self._metrics = RetrievalMetrics(metrics)
         self._feed: ChangeFeed | None = None
+        self._engines = EnginesOpen()
         self._live: LiveRelease[Served] = LiveRelease(self._load, metrics)
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -226,6 +230,7 @@ class RetrievalServer:
 
     async def stop(self) -> None:
         """Let go of releases and of the changes."""
+        self._engines.end()
         await self._live.close()
         if self._feed is not None:
             self._feed.close()
@@ -236,6 +241,10 @@ class RetrievalServer:
         return RedisFeed(StreamAddress.parse(self._settings.changes), self._metrics.set_connected)
 
     def _load(self, release: Release) -> Served:
+        with self._engines.opening(release.id):
+            return self._open(release)
+
+    def _open(self, release: Release) -> Served:
         options = dataclasses.replace(
             self._settings.first_stage_options(),
             on_batch=self._metrics.observe_batch,
@@ -252,6 +261,7 @@ class RetrievalServer:
             candidates=partial(write_candidates, fragments=Fragments(kept)),
             columns=partial(write_columns, fragments=id_fragments(kept)),
             effort=self._effort(stage),
+            engines=self._engines,
         )
 
     def _effort(self, stage: FirstStage) -> Effort:
