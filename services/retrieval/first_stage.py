@@ -231,8 +231,7 @@ class FirstStage:
 
     def audit(self) -> None:
         """Audit whatever is due of the graphs, and wait for it and for the repair of what it finds."""
-        while self._audit() or self._upkeep.finish():
-            pass
+        self._upkeep.audit_all()
 
     def close(self, *, discard: bool = False) -> None:
         """Finish what was begun, and let go of threads, of the feed and of the index.

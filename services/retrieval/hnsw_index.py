@@ -104,7 +104,7 @@ class HnswIndex:
             if len(labels):
                 self._graph.add_items(vectors[labels], labels, num_threads=1)
         grown = HnswIndex(self._graph, ExactIndex(vectors, np.flatnonzero(~there)), self._ef_search)
-        grown._reach = self._reach.grown(grown.rows, len(labels))  # noqa: SLF001 - its own kind
+        grown._reach = self._reach.grown(grown.rows, len(labels))
         return grown
 
     def without_removed(self, labels: Rows, vectors: Floats) -> HnswIndex:

@@ -95,7 +95,9 @@ class NearestItems:
             if index.audit_due:
                 index.audit(count)
                 if index.unreachable and not index.audit_due:
-                    _log.warning("the graph does not lead to all vectors", graph=name, vectors=len(index), lost=index.unreachable)
+                    _log.warning(
+                        "the graph does not lead to all vectors", graph=name, vectors=len(index), lost=index.unreachable
+                    )
                 return True
         return False
 
@@ -200,3 +202,16 @@ class NearestItems:
         founds = added.graph.search(added.vectors, queries, k, passing)
         of_added = (Found(base + found.rows, found.scores) for found in founds)
         return [best_of([old, new], k) for old, new in zip(of_base, of_added, strict=True)]
+
+
+def _tell(graph: str, index: HnswIndex) -> None:
+    """Log how an audit ended."""
+    if index.unreachable:
+        _log.warning(
+            "the graph does not lead to all vectors: these are compared one by one",
+            graph=graph,
+            vectors=len(index),
+            unreachable=index.unreachable,
+        )
+    else:
+        _log.info("the graph leads to all vectors", graph=graph, vectors=len(index))

@@ -32,7 +32,7 @@ class Reach(NamedTuple):
     lost: Rows = _NOTHING
 
     def grown(self, rows: int, by: int) -> Reach:
-        """Return what is due once ``by`` rows came to a graph, of now ``rows``: those, and as many of the older ones."""
+        """Return what is due once ``by`` rows came to a graph that now has ``rows``: those, and as many older ones."""
         return Reach(self.at, min(rows, self.due + 2 * by), self.lost)
 
     def next(self, count: int, rows: int) -> Rows:

@@ -48,6 +48,11 @@ class Upkeep:
         with self._one_at_a_time:
             return self._do_all()
 
+    def audit_all(self) -> None:
+        """Return once the audit has nothing left, and nothing that it found is due."""
+        while self._audit_some():
+            pass
+
     def look(self) -> None:
         """Have a look whether something is due; returns at once."""
         self._due.set()
@@ -75,11 +80,17 @@ class Upkeep:
             return None
         began = time.thread_time()
         try:
-            left = self._audit() or self.finish()  # what it found may be due for repair, and what is new for an audit
+            left = self._audit_some()
         except Exception:  # noqa: BLE001 - searching goes on without it
             _log.exception("the audit failed; it is tried again")
             return _RETRY_S
         return (time.thread_time() - began) * (1 / self._audit_share - 1) if left else None
+
+    def _audit_some(self) -> bool:
+        """Audit a little; what it found may be due for repair, and what that made for an audit."""
+        with self._one_at_a_time:
+            left = self._audit()
+        return left or self.finish()
 
     def _do_all(self) -> bool:
         done = False
