@@ -55,7 +55,7 @@ class FirstStageOptions:
     """
 
     session: SessionOptions = field(default_factory=SessionOptions)
-    ef_search: int = 250
+    ef_search: int = 300
     milvus: str | None = None
     depth: int = 100
     neighbours_cached: int = 20_000

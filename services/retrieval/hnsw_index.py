@@ -44,7 +44,7 @@ class HnswOptions:
 
     m: int = 16
     ef_construction: int = 200
-    ef_search: int = 250
+    ef_search: int = 300
     threads: int = 0
     seed: int = 1
 

@@ -150,11 +150,10 @@ class Search:
         rows, given = (np.concatenate(parts) for parts in zip(*unions, strict=True))
         scores = self._fusion.fuse(given, counts, [each.person.situation for each in asked], names)
         ends = np.cumsum(counts)
-        falling = scores[:-1] > scores[1:]
-        falling[ends[(ends > 0) & (ends < len(scores))] - 1] = True  # from one request to the next
-        if not falling.all():
-            order = np.lexsort((self._places(rows, view), -scores, np.repeat(np.arange(len(counts)), counts)))
-            rows, scores, given = rows[order], scores[order], given[order]
+        if len(unsorted := _unsorted(scores, ends)):
+            keys = self._places(rows[unsorted], view), -scores[unsorted], np.searchsorted(ends, unsorted, "right")
+            order = unsorted[np.lexsort(keys)]
+            rows[unsorted], scores[unsorted], given[unsorted] = rows[order], scores[order], given[order]
         starts = (ends - counts).tolist()
         bounds = [
             slice(start, start + min(count, each.limit))
@@ -194,6 +193,23 @@ class Search:
         if len(rows) and rows.max() < len(self._place_of):
             return self._place_of[rows]
         return np.unique(np.array(view.item_ids(rows), dtype=np.str_), return_inverse=True)[1]
+
+
+def _unsorted(scores: Doubles, ends: Rows) -> Rows:
+    """Return the places to sort: none, those of equal scores where all others fall within each request, or all.
+
+    What one source found falls already; only items that share a vector are equal.
+
+    Args:
+        scores: Of one request after the other; shape [candidates].
+        ends: Where each request's end; shape [requests].
+    """
+    falling = scores[:-1] > scores[1:]
+    falling[ends[(ends > 0) & (ends < len(scores))] - 1] = True  # from one request to the next
+    first = np.flatnonzero(~falling)
+    if (scores[first] < scores[first + 1]).any():
+        return np.arange(len(scores))
+    return np.union1d(first, first + 1)
 
 
 def _places(base: Catalogue) -> Rows:

@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from typing import Final, Generic, NamedTuple, TypeVar
 
 # Requests that one thread answers in a row; with 100 candidates each, some five milliseconds.
-MOST: Final = 16
+MOST: Final = 32
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -33,7 +33,7 @@ class Settings(ServerSettings):
         "redis://host:port/0?stream=NAME, with &wait=N for Redis' replicas that must have a change. "
         "Without either, changes are refused.",
     )
-    ef_search: int = Field(250, ge=1, le=10_000, description="Length of HNSW's candidate list: recall against time.")
+    ef_search: int = Field(300, ge=1, le=10_000, description="Length of HNSW's candidate list: recall against time.")
     least_ef_search: int = Field(
         50, ge=1, le=10_000, description="How far ef_search is lowered at most while answers come late."
     )
