@@ -140,7 +140,11 @@ class Search:
         return answers
 
     def _ranked(
-        self, asked: Sequence[_Asked], unions: Sequence[tuple[Rows, Floats]], names: tuple[str, ...], view: CatalogueView
+        self,
+        asked: Sequence[_Asked],
+        unions: Sequence[tuple[Rows, Floats]],
+        names: tuple[str, ...],
+        view: CatalogueView,
     ) -> list[_Ranked]:
         """Fuse what was drawn for each request, and return the highest scores, falling, ties by item id.
 

@@ -55,6 +55,7 @@ def test_requests_are_fused_as_if_each_were_alone():
     situations = ("query", "none", "history", "query")
     together = fusion.fuse(np.concatenate(parts), [3, 0, 5, 1], situations, ["a", "b"])
     alone = [
-        fusion.fuse(part, [len(part)], [situation], ["a", "b"]) for part, situation in zip(parts, situations, strict=True)
+        fusion.fuse(part, [len(part)], [situation], ["a", "b"])
+        for part, situation in zip(parts, situations, strict=True)
     ]
     assert together.tolist() == np.concatenate(alone).tolist()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,12 @@ from services.retrieval.live_recall import Sample, recall
 from services.retrieval.parts import Parts
 from services.retrieval.release_settings import FirstStageSettings
 from services.retrieval.request import Candidates, Request
-from services.retrieval.vector_index import Floats, unit
+from services.retrieval.vector_index import Floats, VectorIndex, unit
 
 ITEMS, DIMENSION, K = 4_000, 24, 20
 # Deleted while others search: more than the three tenths at which the graph is built anew.
 GONE = 1_400
+CutOff = Callable[[VectorIndex, Sequence[int]], HnswIndex]
 OPTIONS = FirstStageOptions(depth=K, threads=1, audit_share=0)
 
 
@@ -74,7 +75,9 @@ def recall_of(stage: FirstStage, vector: Floats, answer: Candidates) -> float:
     return recall(Sample(vector, K, allowed, exact._replace(rows=answer.rows, scores=scores)), exact)
 
 
-def test_few_lost_vectors_are_found_by_comparing_them(many_parts: Parts, feed: ChangeFeed, vectors: Floats, cut_off):
+def test_few_lost_vectors_are_found_by_comparing_them(
+    many_parts: Parts, feed: ChangeFeed, vectors: Floats, cut_off: CutOff
+):
     """Items that no link leads to are counted, and found from then on; the graph stays."""
     lost = [40, 400, 3_999]
     cut_off(many_parts.index, lost)
@@ -91,7 +94,7 @@ def test_few_lost_vectors_are_found_by_comparing_them(many_parts: Parts, feed: C
 
 
 def test_a_graph_that_lost_many_vectors_is_built_anew(
-    many_parts: Parts, feed: ChangeFeed, vectors: Floats, cut_off, capsys: pytest.CaptureFixture[str]
+    many_parts: Parts, feed: ChangeFeed, vectors: Floats, cut_off: CutOff, capsys: pytest.CaptureFixture[str]
 ):
     """Past a share of lost vectors a fresh graph takes the old one's place, once, and is audited in its turn."""
     lost = list(range(1_000, 1_200))
@@ -115,7 +118,7 @@ def test_a_graph_that_lost_many_vectors_is_built_anew(
     assert "the graph does not lead to all vectors" in capsys.readouterr().out
 
 
-def test_the_graph_of_added_items_is_audited(stage: FirstStage, vectors: Floats, cut_off):
+def test_the_graph_of_added_items_is_audited(stage: FirstStage, vectors: Floats, cut_off: CutOff):
     """Items that came since the release, and that their graph lost, are found again."""
     moved = unit(-vectors[:2_000])
     for start in range(0, 2_000, 1_000):

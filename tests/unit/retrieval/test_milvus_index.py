@@ -22,8 +22,10 @@ from services.retrieval.service import RetrievalServer
 from services.retrieval.settings import Settings
 from services.retrieval.vector_index import Floats, unit
 
-pymilvus = pytest.importorskip("pymilvus", reason="pymilvus is not installed; pip install '.[milvus]'")
+pytest.importorskip("pymilvus", reason="pymilvus is not installed; pip install '.[milvus]'")
 pytest.importorskip("milvus_lite", reason="the embedded Milvus is not installed; pip install milvus-lite")
+
+import pymilvus
 
 from services.retrieval import milvus_index
 from services.retrieval.milvus_index import MilvusIndex, MilvusOptions
@@ -115,7 +117,7 @@ def stores(tiny_release: Path, folder: Path, count: int) -> list[Path]:
 
 
 async def test_collections_of_replaced_releases_are_dropped(tiny_release: Path, tmp_path: Path):
-    """The collections of the current and the previous release stay, over a restart too; a roll-back makes its own anew."""
+    """The collections of the current and the previous release stay, over a stop too; a roll-back fills its own anew."""
     milvus = str(tmp_path / "vectors.db")
     watcher = pymilvus.MilvusClient(milvus)
     settings = Settings(milvus=milvus, release=str(tiny_release))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from services.retrieval.reachability import Reach, not_found, with_lost
 from services.retrieval.vector_index import Floats, Hits, unit
 
 VECTORS, DIMENSION = 3_000, 16
+CutOff = Callable[[HnswIndex, Sequence[int]], HnswIndex]
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,8 @@ def search(index: HnswIndex, vectors: Floats, labels: Sequence[int], k: int = 5)
     return hits.labels[:, 0].tolist()
 
 
-def test_islands_are_found_and_mended(vectors: Floats, cut_off):
-    """Vectors that no link leads to are what the audit finds, and nothing else; from then on every search finds them."""
+def test_islands_are_found_and_mended(vectors: Floats, cut_off: CutOff):
+    """Vectors that no link leads to are what the audit finds, nothing else; every search finds them from then on."""
     lost = [7, 1_200, 2_999]
     index = cut_off(HnswIndex.build(vectors, HnswOptions(ef_search=50)), lost)
     assert not set(search(index, vectors, lost)) & set(lost)
@@ -49,7 +50,7 @@ def test_islands_are_found_and_mended(vectors: Floats, cut_off):
     assert search(index, vectors, [3, 4, 5]) == [3, 4, 5]
 
 
-def test_a_lost_vector_is_found_behind_a_filter_and_not_where_it_is_forbidden(vectors: Floats, cut_off):
+def test_a_lost_vector_is_found_behind_a_filter_and_not_where_it_is_forbidden(vectors: Floats, cut_off: CutOff):
     """What the graph does not lead to keeps to filters and removals like everything else."""
     index = cut_off(HnswIndex.build(vectors, HnswOptions(ef_search=50)), [7, 8])
     audited(index)
@@ -91,7 +92,7 @@ def test_growth_is_audited_too(vectors: Floats):
     assert grown.audit_due == 20
 
 
-def test_a_vector_that_is_reached_again_is_lost_no_more(vectors: Floats, cut_off):
+def test_a_vector_that_is_reached_again_is_lost_no_more(vectors: Floats, cut_off: CutOff):
     """What is inserted again is audited again, and forgotten as lost once a search finds it."""
     index = cut_off(HnswIndex.build(vectors, HnswOptions(ef_search=50)), [7])
     audited(index)

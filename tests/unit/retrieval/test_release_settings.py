@@ -38,7 +38,7 @@ def test_known_names_need_no_kind(tmp_path: Path):
         ({"sources": {"popular": {}}, "colour": "red"}, "colour"),
         ({"sources": {"lexical": {"colour": "red"}}}, r"sources\.lexical\.colour"),
         ({"sources": {"lexical": {"recent": 3}}}, r"sources\.lexical\.recent: is no option of the kind lexical"),
-        ({"sources": {"words": {"kind": "exploration", "graph": "x"}}}, r"sources\.words\.graph: .*which has popularity"),
+        ({"sources": {"words": {"kind": "exploration", "graph": "x"}}}, r"words\.graph: .*which has popularity"),
         ({"sources": {"popular": {}}, "decay": 0}, "decay"),
         ({"sources": {"popular": {}}, "weights": {"sometimes": {"popular": 1}}}, r"weights\.sometimes"),
         ({"sources": {"popular": {}}, "weights": {"query": {"semantic": 1}}}, r"weights\.query\.semantic: 1.0 for no"),
