@@ -57,7 +57,8 @@ def not_found(labels: Rows, own_scores: Floats, found: Rows, scores: Floats) -> 
     is_there = (found == labels[:, np.newaxis]).any(axis=1)
     # Where all that was found is as near as the vector itself, its equals took its place.
     crowded = scores[:, -1] >= own_scores - _TIE
-    return labels[~is_there & ~crowded]
+    lost: Rows = labels[~is_there & ~crowded]
+    return lost
 
 
 def with_lost(hits: Hits, lost: Rows, scores: Floats) -> Hits:
