@@ -36,7 +36,7 @@ _FORMAT: Final = 2
 
 
 def million(console: Console, sizes: Sequence[int] = SIZES) -> tuple[HomeDepot, dict[int, Release]]:
-    """Build a release of each size, or take what was built before; a million takes both of two cores 20 minutes.
+    """Build a release of each size, or take what was built before; a million takes both of two cores some minutes.
 
     Returns:
         The real titles, whose queries are asked, and the releases.
