@@ -32,11 +32,11 @@ _SPREAD: Final = 0.3
 _CHUNK: Final = 50_000
 # A build that is stopped goes on from the last of these.
 _SAVED_EVERY: Final = 100_000
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 
 
 def million(console: Console, sizes: Sequence[int] = SIZES) -> tuple[HomeDepot, dict[int, Release]]:
-    """Build a release of each size, or take what was built before; a million takes both of two cores 20 minutes.
+    """Build a release of each size, or take what was built before; a million takes both of two cores some minutes.
 
     Returns:
         The real titles, whose queries are asked, and the releases.
@@ -118,7 +118,7 @@ def _graph(folder: Path, vectors: Floats, size: int, console: Console) -> tuple[
     if begin:
         graph.load_index(str(states[begin]), max_elements=size)
     else:
-        graph.init_index(size, options.ef_construction, options.m, random_seed=options.seed)
+        graph.init_index(size, options.m, options.ef_construction, random_seed=options.seed)
     built_s = json.loads(_seconds(folder, begin).read_text()) if begin else 0.0
     while begin < size:
         end = min(size, begin + _SAVED_EVERY)

@@ -19,7 +19,7 @@ from pipeline.data_report import render
 from pipeline.dataset import Dataset
 from pipeline.prepare import SOURCES, prepare
 from pipeline.progress import ProgressReport
-from pipeline.recipe import RECIPES, Recipe
+from pipeline.recipe import ADDABLE, RECIPES, Recipe
 
 _LOG_COLUMNS = 132  # a log has no width of its own, and tables need one
 
@@ -70,6 +70,10 @@ def build_command(
     recipe: Annotated[
         str, typer.Option(help="What the release is made of: " + "; ".join(map(_said, RECIPES.values())) + ".")
     ] = BuildSettings.recipe,
+    add_source: Annotated[
+        list[str] | None,
+        typer.Option(help=f"A source of the first stage beside the recipe's: {' or '.join(ADDABLE)}; may be repeated."),
+    ] = None,
     base_model: Annotated[
         str, typer.Option(help="A folder, all-MiniLM-L6-v2, or a Hugging Face id.")
     ] = BuildSettings.base_model,
@@ -105,6 +109,7 @@ def build_command(
 
     settings = BuildSettings.of(
         recipe,
+        added_sources=tuple(add_source or ()),
         base_model=base_model,
         window_days=window_days,
         min_buyers=min_buyers,

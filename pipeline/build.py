@@ -16,13 +16,12 @@ from pipeline.build_settings import BuildSettings
 from pipeline.build_steps import BuildSteps
 from pipeline.dataset import Dataset
 from pipeline.progress import ProgressReport
-from pipeline.recipe import find_recipe
 from pipeline.search_build import SearchBuild
 from pipeline.season_build import SeasonBuild
 from pipeline.sequence_build import SequenceBuild
 from pipeline.staging import Staging, aside
 
-_FORMAT: Final = 8  # raise it whenever the same data and settings make another release than before
+_FORMAT: Final = 9  # raise it whenever the same data and settings make another release than before
 
 
 def build(
@@ -88,7 +87,7 @@ def _waiting(store: Path, report: ProgressReport) -> None:
 
 def _steps(settings: BuildSettings) -> type[BuildSteps]:
     """Return the build for the settings' recipe."""
-    recipe = find_recipe(settings.recipe)
+    recipe = settings.made_of()
     if recipe.judged:
         return SearchBuild
     if not recipe.windows:
@@ -98,7 +97,7 @@ def _steps(settings: BuildSettings) -> type[BuildSteps]:
 
 def _build_key(card: DataCard, base: BaseModel, settings: BuildSettings) -> str:
     """Return what tells one build from another: data, base model, settings, features, and the build's own format."""
-    parts = [_FORMAT, card.model_dump(), base.sha256, settings.as_json(), find_recipe(settings.recipe).as_json()]
+    parts = [_FORMAT, card.model_dump(), base.sha256, settings.as_json(), settings.made_of().as_json()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Self
 
 from common.errors import InvalidRequest
-from pipeline.recipe import BASKETS, find_recipe
+from pipeline.recipe import BASKETS, Recipe, find_recipe
 from pipeline.train.cross_encoder import CrossEncoderTraining
 from pipeline.train.encoder_training import EncoderTraining
 from pipeline.train.late_interaction import LateTraining
@@ -23,6 +23,7 @@ class BuildSettings:
 
     Attributes:
         recipe: What the release is made of; a name of `pipeline.recipe.RECIPES`.
+        added_sources: Sources of the first stage beside the recipe's; see `pipeline.recipe.ADDABLE`.
         base_model: What encoder and cross-encoder grow from; see `pipeline.base_model`.
         query_prefix: Goes before queries, where the base model was trained with one, such as "query: ".
         item_prefix: Goes before items' texts, such as "passage: ".
@@ -61,6 +62,7 @@ class BuildSettings:
     """
 
     recipe: str = BASKETS.name
+    added_sources: tuple[str, ...] = ()
     base_model: str = "all-MiniLM-L6-v2"
     query_prefix: str = ""
     item_prefix: str = ""
@@ -105,6 +107,15 @@ class BuildSettings:
         faults = [what for what, holds in sound.items() if not holds]
         if faults:
             raise InvalidRequest("; ".join(faults))
+
+    def made_of(self) -> Recipe:
+        """Return the recipe, with the sources added.
+
+        Raises:
+            NotFound: There is no such recipe.
+            InvalidRequest: There is no such source to add.
+        """
+        return find_recipe(self.recipe).with_sources(self.added_sources)
 
     @classmethod
     def of(cls, recipe: str, **changes: Any) -> Self:

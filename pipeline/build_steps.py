@@ -25,7 +25,7 @@ from pipeline.index import build_index
 from pipeline.late_export import export_late_tower, write_late_interaction
 from pipeline.late_graph import LateTowerGraph
 from pipeline.progress import ProgressReport
-from pipeline.recipe import Recipe, find_recipe
+from pipeline.recipe import Recipe
 from pipeline.staging import Staging
 from pipeline.title_words import write_title_words
 from pipeline.train.candidates import Labelled
@@ -66,7 +66,7 @@ class BuildSteps(ABC):
         self.settings = settings
         self.staging = staging
         self.report = report
-        self.recipe: Recipe = find_recipe(settings.recipe)
+        self.recipe: Recipe = settings.made_of()
         self.examples_to: Path | None = None
         self.models_in: Path | None = None
 

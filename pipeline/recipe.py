@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
-from common.errors import NotFound
+from pydantic import ValidationError
+
+from common.errors import InvalidRequest, NotFound
 from pipeline.train.cross_encoder import CrossEncoderTraining
 from pipeline.train.encoder_training import EncoderTraining
 from pipeline.train.late_interaction import LateTraining
+from services.retrieval.release_settings import FirstStageSettings
+
+# What any release can have: these sources need neither events nor a graph that a recipe makes.
+ADDABLE: Final = ("lexical", "exploration")
 
 
 @dataclass(frozen=True)
@@ -59,9 +65,33 @@ class Recipe:
     judged: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        try:
+            FirstStageSettings.model_validate({"sources": self.sources})
+        except ValidationError as error:
+            raise InvalidRequest(f"recipe {self.name}: {_first(error)}") from error
+
+    def with_sources(self, names: Sequence[str]) -> Recipe:
+        """Return the recipe with further sources, of those that any release can have.
+
+        Raises:
+            InvalidRequest: There is no such source to add.
+        """
+        for name in names:
+            if name not in ADDABLE:
+                raise InvalidRequest(f"no source {name!r} can be added; those that can are {', '.join(ADDABLE)}")
+        return replace(self, sources={**self.sources, **{name: {"kind": name} for name in names}})
+
     def as_json(self) -> dict[str, Any]:
         """Return the recipe as plain values, the same ones each time."""
         return {**asdict(self), "falling": sorted(self.falling)}
+
+
+def _first(error: ValidationError) -> str:
+    """Return what is wrong first, with where it stands."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return ": ".join(filter(None, [where, first["msg"].removeprefix("Value error, ")]))
 
 
 # Nothing here tells which item it is: what identifies items memorises what sold in the weeks of training.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Final
 
+from threadpoolctl import threadpool_limits
+
 from common.config import load_settings
 from common.server import run
 from common.telemetry import Metrics, configure_logging
@@ -22,7 +24,9 @@ def main() -> int:
     settings = load_settings(Settings, "python -m services.retrieval", sys.argv[1:])
     configure_logging("retrieval", settings.log_level)
     metrics = Metrics("retrieval")
-    return run(RetrievalServer(settings, metrics), settings, metrics)
+    # Each search has its thread already; more of them for one product would spin where others wait for the processor.
+    with threadpool_limits(1, user_api="blas"):
+        return run(RetrievalServer(settings, metrics), settings, metrics)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,11 @@ class AddedGraph:
         grown.ef_search = self._ef_search
         self._searched, self._growing = grown, self._searched
 
+    @property
+    def index(self) -> HnswIndex:
+        """The copy that is searched now."""
+        return self._searched
+
     def search(self, vectors: Floats, queries: Floats, k: int, passing: Mask) -> list[Found]:
         """Find the ``k`` rows most like each query.
 
@@ -85,5 +90,5 @@ class AddedGraph:
 
     def _empty(self) -> HnswIndex:
         graph = hnswlib.Index(space="ip", dim=self._dimension)
-        graph.init_index(TAIL, _EF_CONSTRUCTION, _M, random_seed=1)
+        graph.init_index(TAIL, _M, _EF_CONSTRUCTION, random_seed=1)
         return HnswIndex(graph, ExactIndex(np.empty((0, self._dimension), dtype=np.float32)), self._ef_search)

@@ -54,6 +54,9 @@ class ExactIndex:
         with self._lock.read():
             return self._vectors, np.flatnonzero(~self._present)
 
+    def close(self, *, discard: bool = False) -> None:
+        """Nothing is held outside of this process; see `VectorIndex.close`."""
+
     @property
     def dimension(self) -> int:
         """How many numbers a vector has."""
@@ -80,6 +83,11 @@ class ExactIndex:
         """Return which labels can be found; shape [labels]."""
         known = labels < self.rows
         return known & self._present[np.where(known, labels, 0)] if self.rows else known
+
+    def read(self, labels: Rows) -> Floats:
+        """Return the vectors of labels of the table; shape [labels, dimension]."""
+        vectors: Floats = self._vectors[labels]
+        return vectors
 
     def search(self, vectors: Floats, k: int, allowed: Mask | None = None) -> Hits:
         """Find the ``k`` allowed vectors most like each query; see `VectorIndex.search`."""

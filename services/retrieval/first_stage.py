@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
@@ -31,6 +32,9 @@ from services.retrieval.upkeep import Upkeep
 from services.retrieval.vector_index import Floats, unit
 from services.retrieval.word_sources import Exploration, Lexical
 
+# Vectors that are audited at a time: some twenty milliseconds.
+_AUDITED: Final = 64
+
 
 @dataclass(frozen=True)
 class FirstStageOptions:
@@ -46,11 +50,12 @@ class FirstStageOptions:
         threads: Threads that search, 0 for every core.
         recall_share: The share of searches through the graph that are answered exactly as well, in the background.
         on_recall: Told the recall of each of them.
+        audit_share: What the audit of the graphs may take of one core; 0 for no audit.
         on_batch: Told how many queries each encoder pass took.
     """
 
     session: SessionOptions = field(default_factory=SessionOptions)
-    ef_search: int = 250
+    ef_search: int = 300
     milvus: str | None = None
     depth: int = 100
     neighbours_cached: int = 20_000
@@ -58,6 +63,7 @@ class FirstStageOptions:
     threads: int = 0
     recall_share: float = 0.0
     on_recall: Callable[[float], None] | None = None
+    audit_share: float = 0.02
     on_batch: Callable[[int], None] | None = None
 
 
@@ -93,7 +99,7 @@ class FirstStage:
         self._search = Search(
             parts.settings, self._sources, popular, vectors, self._filter, self._options.depth, parts.catalogue
         )
-        self._upkeep = Upkeep(self._tend)
+        self._upkeep = Upkeep(self._tend, self._audit, self._options.audit_share)
         self.replayed = self._feed.attach(self)
         self._upkeep.start()
         self._recall = self._watched()
@@ -213,8 +219,27 @@ class FirstStage:
         """Wait until everything is done that is due in the background after the changes so far."""
         self._upkeep.finish()
 
-    def close(self) -> None:
-        """Finish what was begun, and let go of threads and of the feed."""
+    @property
+    def unreachable(self) -> int:
+        """How many vectors the audit has found that the graphs do not lead to; searches find them all the same."""
+        return self._nearest.unreachable(self.view)
+
+    @property
+    def audit_due(self) -> int:
+        """How many vectors are yet to be audited."""
+        return self._nearest.audit_due(self.view)
+
+    def audit(self) -> None:
+        """Audit whatever is due of the graphs, and wait for it and for the repair of what it finds."""
+        self._upkeep.audit_all()
+
+    def close(self, *, discard: bool = False) -> None:
+        """Finish what was begun, and let go of threads, of the feed and of the index.
+
+        Args:
+            discard: Whether to remove what the index keeps outside of this process, since nobody will ask for this
+                release soon. Activating it later makes it anew.
+        """
         self.writer.shutdown()  # changes whose callers went away are finished first
         self.pool.shutdown()
         self._feed.detach(self)
@@ -222,6 +247,7 @@ class FirstStage:
         if self._recall is not None:
             self._recall.close()
         self.queries.close()
+        self._parts.index.close(discard=discard)
 
     def search_with(self, ef_search: int) -> None:
         """Change the length of HNSW's candidate list for searches from now on."""
@@ -239,6 +265,10 @@ class FirstStage:
     def _tend(self) -> bool:
         """Do one thing that is due in the background; returns whether there was one."""
         return self._catalogue.tend() or self._nearest.tend(self.view, self._catalogue.let_go)
+
+    def _audit(self) -> bool:
+        """Audit a few vectors of the graphs; returns whether any are left."""
+        return self._nearest.audit(self.view, _AUDITED)
 
     def _embed(self, items: Sequence[Item]) -> Floats:
         """Return the unit vectors of items: the one given, the release's where the text is the same, or a new one."""

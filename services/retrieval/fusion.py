@@ -34,32 +34,41 @@ class LinearFusion:
             self._known[key] = weights if weights.any() else np.ones(len(sources))
         return self._known[key]
 
-    def fuse(self, scores: Floats, situation: Situation, sources: Sequence[str]) -> Doubles:
-        """Return the fused score of each candidate.
+    def fuse(
+        self, scores: Floats, counts: Sequence[int], situations: Sequence[Situation], sources: Sequence[str]
+    ) -> Doubles:
+        """Return the fused score of each candidate of several requests, whose candidates follow one another.
 
         Args:
             scores: What each source said, NaN where it did not find the candidate; shape [candidates, sources].
-            situation: What is known of the person.
+            counts: How many of the candidates each request has.
+            situations: What is known of each request's person.
             sources: The sources' names; shape [sources].
         """
-        fused: Doubles = normalised(scores) @ self.weights(situation, sources)
+        weights = np.array([self.weights(situation, sources) for situation in situations])
+        fused: Doubles = np.add.reduce(normalised(scores, counts) * np.repeat(weights, counts, axis=0), axis=1)
         return fused
 
 
-def normalised(scores: Floats) -> Doubles:
-    """Scale each source's scores to 0 to 1 by its highest score in this request; what it did not find has 0.
+def normalised(scores: Floats, counts: Sequence[int] | None = None) -> Doubles:
+    """Scale each source's scores to 0 to 1 by its highest score in a request; what it did not find has 0.
 
     The square root keeps a source's many small scores above another's few large ones: counts of what people buy again
-    fall off steeply. Negative scores (cosines of unlike texts) shift a source's scores up until none is. Shape
-    [candidates, sources].
+    fall off steeply. Negative scores (cosines of unlike texts) shift a source's scores up until none is.
+
+    Args:
+        scores: Those of one request's candidates after the other's; shape [candidates, sources].
+        counts: How many candidates each request has; None where all are one's.
     """
     wide = scores.astype(np.float64)
-    lowest = np.minimum.reduce(wide, axis=0, initial=0.0)  # NaN where a source did not find everything
-    if np.isnan(lowest).any():
-        lowest = np.fmin.reduce(wide, axis=0, initial=0.0)
-        wide[np.isnan(wide)] = -np.inf
-    wide -= lowest
-    np.maximum(wide, 0.0, out=wide)
-    highest = np.maximum.reduce(wide, axis=0, initial=0.0)
-    wide /= np.where(highest > 0, highest, 1.0)
+    if not len(wide):
+        return wide
+    sizes = np.array([len(wide)] if counts is None else counts)
+    starts = (np.cumsum(sizes) - sizes)[sizes > 0]  # a request without candidates has no part to reduce
+    sizes = sizes[sizes > 0]
+    lowest = np.fmin(np.fmin.reduceat(wide, starts), 0.0)  # fmin passes over NaN
+    wide -= np.repeat(lowest, sizes, axis=0)
+    wide[np.isnan(wide)] = 0.0
+    highest = np.maximum.reduceat(wide, starts)
+    wide /= np.repeat(np.where(highest > 0, highest, 1.0), sizes, axis=0)
     return np.sqrt(wide, out=wide)

@@ -2,12 +2,14 @@
 
 What hnswlib 0.8 leaves to its users and is dealt with here: searching while inserting is unsafe (a lock), a search
 that finds fewer than k raises (exact search answers), a filter function is called back into Python for each item
-(oversampling and a mask instead). It releases the GIL while it searches.
+(oversampling and a mask instead), and vectors that no link leads to are never found (an audit, after which they are
+compared one by one). It releases the GIL while it searches.
 """
 
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import numpy as np
 
 from common.layout import INDEX
 from services.retrieval.exact_index import ExactIndex
+from services.retrieval.reachability import Reach, not_found, with_lost
 from services.retrieval.read_write_lock import ReadWriteLock
 from services.retrieval.vector_index import Floats, Hits, Mask, Rows, check_search
 
@@ -41,7 +44,7 @@ class HnswOptions:
 
     m: int = 16
     ef_construction: int = 200
-    ef_search: int = 250
+    ef_search: int = 300
     threads: int = 0
     seed: int = 1
 
@@ -54,6 +57,7 @@ class HnswIndex:
         self._graph = graph
         self._exact = exact
         self._moved = False
+        self._reach = Reach(due=exact.rows)
         self.ef_search = ef_search
 
     @classmethod
@@ -61,7 +65,7 @@ class HnswIndex:
         """Build the graph of unit vectors, the label of each being its row; shape [n, dimension]."""
         options = options or HnswOptions()
         graph = hnswlib.Index(space="ip", dim=vectors.shape[1])
-        graph.init_index(max(1, len(vectors)), options.ef_construction, options.m, random_seed=options.seed)
+        graph.init_index(max(1, len(vectors)), options.m, options.ef_construction, random_seed=options.seed)
         if len(vectors):
             graph.add_items(vectors, np.arange(len(vectors)), num_threads=options.threads or -1)
         return cls(graph, ExactIndex(vectors), options.ef_search)
@@ -99,7 +103,9 @@ class HnswIndex:
             self._reserve(len(labels))
             if len(labels):
                 self._graph.add_items(vectors[labels], labels, num_threads=1)
-        return HnswIndex(self._graph, ExactIndex(vectors, np.flatnonzero(~there)), self._ef_search)
+        grown = HnswIndex(self._graph, ExactIndex(vectors, np.flatnonzero(~there)), self._ef_search)
+        grown._reach = self._reach.grown(grown.rows, len(labels))
+        return grown
 
     def without_removed(self, labels: Rows, vectors: Floats) -> HnswIndex:
         """Build a fresh graph of ``labels`` alone, built as this one was; their vectors are rows of ``vectors``.
@@ -107,7 +113,7 @@ class HnswIndex:
         In parts, since hnswlib gives nobody else a turn inside of one call.
         """
         graph = hnswlib.Index(space="ip", dim=self.dimension)
-        graph.init_index(max(1, len(labels)), self._graph.ef_construction, self._graph.M)
+        graph.init_index(max(1, len(labels)), self._graph.M, self._graph.ef_construction)
         for start in range(0, len(labels), _BUILD_ROWS):
             part = labels[start : start + _BUILD_ROWS]
             graph.add_items(vectors[part], part, num_threads=1)
@@ -119,6 +125,9 @@ class HnswIndex:
         with self._lock.read():
             self._exact.save(folder)
             self._graph.save_index(str(folder / INDEX))
+
+    def close(self, *, discard: bool = False) -> None:
+        """Nothing is held outside of this process; see `VectorIndex.close`."""
 
     @property
     def dimension(self) -> int:
@@ -142,7 +151,7 @@ class HnswIndex:
             entries = max(self._ef_search, self._entries(k, count))
             exact = self._moved or count <= _ROWS_PER_ENTRY * entries
             hits = None if exact else self._walk(vectors, k, passing, count)
-            return hits or self._exact.search(vectors, k, allowed)
+            return self._exact.search(vectors, k, allowed) if hits is None else self._join_lost(hits, vectors, passing)
 
     def add(self, labels: Rows, vectors: Floats) -> None:
         """Add or replace vectors; see `VectorIndex.add`."""
@@ -153,6 +162,7 @@ class HnswIndex:
             self._reserve(len(np.setdiff1d(labels, self._graph.get_ids_list())))
             self._graph.add_items(vectors, labels, num_threads=1)
             self._exact.add(labels, vectors)
+            self._reach = self._reach.grown(self.rows, len(labels))
 
     def remove(self, labels: Rows) -> None:
         """Remove vectors; see `VectorIndex.remove`. The graph keeps them as marked, to walk through."""
@@ -160,6 +170,40 @@ class HnswIndex:
             for label in np.unique(labels[self._exact.contains(labels)]):
                 self._graph.mark_deleted(int(label))
             self._exact.remove(labels)
+
+    @property
+    def unreachable(self) -> int:
+        """How many vectors the audit found that the graph does not lead to; searches compare these one by one."""
+        return len(self._reach.lost)
+
+    @property
+    def audit_due(self) -> int:
+        """How many vectors are yet to be audited."""
+        return self._reach.due
+
+    def audit(self, count: int) -> Rows:
+        """Search for the next ``count`` vectors by themselves, and from now on compare exactly those not found.
+
+        Every vector is due once, and as many again as come later; for one thread at a time.
+
+        Returns:
+            The labels of those that were not found.
+        """
+        with self._lock.read():
+            rows = self._reach.next(count, self.rows)
+            labels = rows[self._exact.contains(rows)]
+            lost = labels[:0] if self._moved or not len(labels) else self._not_found(labels)
+            self._reach = self._reach.after(rows, lost, self.rows)
+        return lost
+
+    def _not_found(self, labels: Rows) -> Rows:
+        vectors = self._exact.read(labels)
+        own = np.einsum("ij,ij->i", vectors, vectors)
+        for k in (min(self._ef_search, len(self)), 1):  # as many as are looked at anyway, or else the nearest
+            with suppress(RuntimeError):  # fewer than asked for can be reached
+                found, distances = self._graph.knn_query(vectors, k=k, num_threads=1)
+                return not_found(labels, own, found.astype(np.int64), 1 - distances)
+        return labels
 
     def _entries(self, k: int, count: int) -> int:
         """Return how many neighbours to ask the graph for so that ``k`` of them can be expected to pass."""
@@ -178,6 +222,12 @@ class HnswIndex:
         if passing is None or count == len(self):
             return Hits(labels, scores, "approximate")
         return _keep(labels, scores, passing[labels], min(k, count))
+
+    def _join_lost(self, hits: Hits, vectors: Floats, passing: Mask | None) -> Hits:
+        lost = self._reach.lost
+        if len(lost) and passing is not None:
+            lost = lost[passing[lost]]
+        return with_lost(hits, lost, vectors @ self._exact.read(lost).T) if len(lost) else hits
 
     def _reserve(self, further: int) -> None:
         needed = self._graph.get_current_count() + further

@@ -91,9 +91,10 @@ def check_vector(field: str, vector: Floats, dimension: int) -> None:
     """
     if vector.shape != (dimension,):
         raise InvalidRequest(f"{field}: {len(vector)} numbers; the encoder's embeddings have {dimension}")
-    if not np.isfinite(vector).all():
+    largest = float(np.maximum.reduce(np.abs(vector)))  # NaN where any number is
+    if not math.isfinite(largest):
         raise InvalidRequest(f"{field}: holds NaN or infinity; every number must be finite")
-    if not vector.any():
+    if not largest:
         raise InvalidRequest(f"{field}: is all zero and points nowhere")
 
 

@@ -17,7 +17,7 @@ from services.retrieval.item_vectors import Found
 from services.retrieval.vector_index import Floats
 
 # What the exact answers may take of one core.
-_BUSY_SHARE: Final = 0.05
+_BUSY_SHARE: Final = 0.02
 _WAITING: Final = 4
 # Inner products of the same vectors differ by so much between hnswlib and numpy.
 _TIE: Final = 1e-5
@@ -47,7 +47,7 @@ Exact = Callable[[Floats, int, AllowedItems], Found]
 class LiveRecall:
     """Draws searches, answers them exactly on a thread of its own, and tells what share was found.
 
-    It takes a twentieth of one core at most: samples that come faster are let go.
+    It takes a fiftieth of one core at most: samples that come faster are let go.
 
     Args:
         share: The share of searches drawn, 0 to 1.

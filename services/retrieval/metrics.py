@@ -54,6 +54,10 @@ class RetrievalMetrics:
         self._recall.set(float("nan"))
         self._samples = Counter("recall_samples", "Searches that were answered exactly as well.", **names)
         self._recent: deque[float] = deque(maxlen=_RECENT)
+        self._unreachable = Gauge(
+            "unreachable_vectors", "Vectors that no link of the graph leads to; they are compared one by one.", **names
+        )
+        self._audit_due = Gauge("audit_due_vectors", "Vectors yet to be searched for by the audit.", **names)
         self._ef_search = Gauge("ef_search", "Length of HNSW's candidate list in force.", **names)
         self._batches = Histogram(
             "encode_batch_queries", "Queries that one encoder pass embedded.", buckets=_BATCHES, **names
@@ -101,6 +105,11 @@ class RetrievalMetrics:
     def watch_items(self, items: Callable[[], int]) -> None:
         """Tell how the items of the live catalogue are counted, whoever changes it."""
         self._items.set_function(items)
+
+    def watch_audit(self, unreachable: Callable[[], int], due: Callable[[], int]) -> None:
+        """Tell how the audit of the graphs stands: vectors they do not lead to, and vectors yet to be audited."""
+        self._unreachable.set_function(unreachable)
+        self._audit_due.set_function(due)
 
     def set_connected(self, connected: bool) -> None:
         """Tell whether the stream of changes can be followed."""

@@ -94,8 +94,11 @@ class MilvusIndex:
                     table[row["label"]] = row["vector"]
         ExactIndex(table, np.flatnonzero(~self._present)).save(folder)
 
-    def close(self) -> None:
-        """Let go of the connection."""
+    def close(self, *, discard: bool = False) -> None:
+        """Let go of the connection, and drop the collection before where it is of no use any more."""
+        if discard:
+            with _asking(self._options):
+                self._client.drop_collection(self._options.collection)
         self._client.close()
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 import numpy as np
+import structlog
 
 from services.retrieval.allowed_items import AllowedItems
 from services.retrieval.catalogue_view import CatalogueView
@@ -26,6 +27,12 @@ _SPARE: Final = 1.25
 # is left.
 _GONE_SHARE: Final = 0.3
 _FEW_GONE: Final = 1_000
+# Vectors that the graph does not lead to are compared one by one in every search, 0.1 ms a thousand: past this share of
+# them the graph is built anew.
+_LOST_SHARE: Final = 0.001
+_FEW_LOST: Final = 100
+
+_log = structlog.get_logger()
 
 
 class NearestItems:
@@ -50,6 +57,7 @@ class NearestItems:
         self._cached = cached
         self.watch: Watch | None = None
         self._neighbours = Neighbours(index, vectors, cached)
+        self._built_for_lost = False
 
     @property
     def index(self) -> VectorIndex:
@@ -57,7 +65,7 @@ class NearestItems:
         return self._neighbours.index
 
     def tend(self, view: CatalogueView, let_go: Callable[[], Mask]) -> bool:
-        """Build the index anew without the vectors that lost their items, where these are a share worth it.
+        """Build the index anew, where vectors that lost their items, or that the graph lost, are a share worth it.
 
         For one thread at a time; searches go on with the index there was. Returns whether it was due. An index of
         another kind than hnswlib's looks after itself.
@@ -66,18 +74,40 @@ class NearestItems:
             view: The catalogue as it is.
             let_go: Gives up vectors that lost their items, and returns which items of the release keep theirs.
         """
-        index, stand_in = self.index, view.stand_in
-        if not isinstance(index, HnswIndex) or stand_in is None:
+        index = self.index
+        if not isinstance(index, HnswIndex):
             return False
-        found = stand_in >= 0
-        if len(found) - np.count_nonzero(found) <= _FEW_GONE:  # without sorting anything
-            return False
-        there = np.unique(self._items.vector_of_item[found])
-        if len(index) - len(there) <= max(_FEW_GONE, _GONE_SHARE * len(index)):
+        if self._has_lost_many(index):
+            self._built_for_lost = True
+        elif not self._many_are_gone(index, view):
             return False
         there = np.unique(self._items.vector_of_item[let_go()])
         self._neighbours = Neighbours(index.without_removed(there, self._vectors), self._vectors, self._cached)
+        _log.info("graph built anew", vectors=len(there), left_out=len(index) - len(there), lost=index.unreachable)
         return True
+
+    def audit(self, view: CatalogueView, count: int) -> bool:
+        """Search for ``count`` vectors of hnswlib's graphs by themselves, and see to those that are not found.
+
+        For one thread at a time. Returns whether any are left to be audited.
+        """
+        for name, index in self._graphs(view).items():
+            if index.audit_due:
+                index.audit(count)
+                if index.unreachable and not index.audit_due:
+                    _log.warning(
+                        "the graph does not lead to all vectors", graph=name, vectors=len(index), lost=index.unreachable
+                    )
+                return True
+        return False
+
+    def unreachable(self, view: CatalogueView) -> int:
+        """Return how many vectors are known that hnswlib's graphs do not lead to."""
+        return sum(index.unreachable for index in self._graphs(view).values())
+
+    def audit_due(self, view: CatalogueView) -> int:
+        """Return how many vectors of hnswlib's graphs are yet to be audited."""
+        return sum(index.audit_due for index in self._graphs(view).values())
 
     def search(self, queries: Floats, k: int, allowed: AllowedItems) -> tuple[list[Found], Path | None]:
         """Find the ``k`` allowed items nearest to each query.
@@ -131,6 +161,24 @@ class NearestItems:
         vectors[~base] = view.added.vectors[rows[~base] - len(view.base)]
         return vectors
 
+    def _graphs(self, view: CatalogueView) -> dict[str, HnswIndex]:
+        released = {"release": self.index} if isinstance(self.index, HnswIndex) else {}
+        return released | {"added": view.added.graph.index}
+
+    def _has_lost_many(self, index: HnswIndex) -> bool:
+        """Tell whether to build the graph anew for what it does not lead to; once, for it may come out no better."""
+        return not self._built_for_lost and index.unreachable > max(_FEW_LOST, _LOST_SHARE * len(index))
+
+    def _many_are_gone(self, index: HnswIndex, view: CatalogueView) -> bool:
+        stand_in = view.stand_in
+        if stand_in is None:
+            return False
+        found = stand_in >= 0
+        if len(found) - np.count_nonzero(found) <= _FEW_GONE:  # without sorting anything
+            return False
+        there = np.unique(self._items.vector_of_item[found])
+        return len(index) - len(there) > max(_FEW_GONE, _GONE_SHARE * len(index))
+
     def _search_base(self, queries: Floats, k: int, allowed: AllowedItems) -> tuple[list[Found], Path | None]:
         if allowed.vectors is not None and not allowed.vectors.any():
             return [NOTHING] * len(queries), None
@@ -154,3 +202,16 @@ class NearestItems:
         founds = added.graph.search(added.vectors, queries, k, passing)
         of_added = (Found(base + found.rows, found.scores) for found in founds)
         return [best_of([old, new], k) for old, new in zip(of_base, of_added, strict=True)]
+
+
+def _tell(graph: str, index: HnswIndex) -> None:
+    """Log how an audit ended."""
+    if index.unreachable:
+        _log.warning(
+            "the graph does not lead to all vectors: these are compared one by one",
+            graph=graph,
+            vectors=len(index),
+            unreachable=index.unreachable,
+        )
+    else:
+        _log.info("the graph leads to all vectors", graph=graph, vectors=len(index))

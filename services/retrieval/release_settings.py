@@ -21,6 +21,13 @@ _KINDS: dict[str, Kind] = {
     "lexical": "lexical",
     "exploration": "exploration",
 }
+# What each kind may be told beside its name; the others nothing.
+_OPTIONS: dict[Kind, tuple[str, ...]] = {
+    "graph": ("graph",),
+    "popular": ("statistic",),
+    "similar": ("recent",),
+    "exploration": ("popularity",),
+}
 
 
 class SourceSettings(BaseModel):
@@ -42,6 +49,10 @@ class SourceSettings(BaseModel):
     statistic: str | None = None
     recent: int = Field(10, ge=1, le=100)
     popularity: float = Field(2.0, ge=0)
+
+    def foreign_options(self, kind: Kind) -> list[str]:
+        """Return the options given that mean nothing to a source of ``kind``."""
+        return sorted(self.model_fields_set - {"kind", *_OPTIONS.get(kind, ())})
 
 
 class FirstStageSettings(BaseModel):
@@ -71,6 +82,10 @@ class FirstStageSettings(BaseModel):
         for name, source in self.sources.items():
             if source.kind is None and name not in _KINDS:
                 raise ValueError(f"sources.{name}: has no kind")
+            kind = self.kind_of(name)
+            if foreign := source.foreign_options(kind):
+                known = ", ".join(_OPTIONS.get(kind, ())) or "no option"
+                raise ValueError(f"sources.{name}.{foreign[0]}: is no option of the kind {kind}, which has {known}")
         for situation, weights in self.weights.items():
             for name, weight in weights.items():
                 if name not in self.sources or not 0 <= weight < float("inf"):

@@ -21,7 +21,7 @@ from services.retrieval.release_settings import FirstStageSettings
 from services.retrieval.request import Candidates, Request
 from services.retrieval.sources import Drawn, Popular, Source
 from services.retrieval.union import union
-from services.retrieval.vector_index import Rows, unit
+from services.retrieval.vector_index import Floats, Rows, unit
 
 _NO_ROWS: Final[Rows] = np.empty(0, dtype=np.int64)
 
@@ -33,6 +33,14 @@ class _Asked(NamedTuple):
     limit: int
     person: Person
     ignored_history: int
+
+
+class _Ranked(NamedTuple):
+    """The best candidates of a request, with what each source said of them."""
+
+    rows: Rows
+    scores: Doubles
+    source_scores: Floats
 
 
 class Search:
@@ -119,20 +127,49 @@ class Search:
         """Answer requests that are searched together, by their places."""
         began = time.perf_counter()
         people = [each.person for each in asked]
-        drawn = [self._sources[name].draw(people, depth, allowed) for name in names]
-        search_s, answers = time.perf_counter() - began, {}
-        for each, *draws in zip(asked, *drawn, strict=True):
-            began = time.perf_counter()
-            answers[each.place] = self._fuse(each, allowed, dict(zip(names, draws, strict=True)), search_s)
-            answers[each.place].fuse_s = time.perf_counter() - began + prepare_s
+        drawn = list(zip(*(self._sources[name].draw(people, depth, allowed) for name in names), strict=True))
+        searched = time.perf_counter()
+        ranked = self._ranked(asked, [union([draw.found for draw in draws]) for draws in drawn], names, allowed.view)
+        answers = {
+            each.place: self._filled(each, allowed, names, draws, best)
+            for each, draws, best in zip(asked, drawn, ranked, strict=True)
+        }
+        fuse_s = (time.perf_counter() - searched) / len(asked) + prepare_s
+        for candidates in answers.values():
+            candidates.search_s, candidates.fuse_s = searched - began, fuse_s
         return answers
 
-    def _fuse(self, asked: _Asked, allowed: AllowedItems, drawn: Mapping[str, Drawn], search_s: float) -> Candidates:
-        names = tuple(drawn)
-        rows, source_scores = union([draw.found for draw in drawn.values()])
-        scores = self._fusion.fuse(source_scores, asked.person.situation, names)
-        best = self._best(scores, rows, asked.limit, allowed.view)
-        rows, scores, source_scores = rows[best], scores[best], source_scores[best]
+    def _ranked(
+        self,
+        asked: Sequence[_Asked],
+        unions: Sequence[tuple[Rows, Floats]],
+        names: tuple[str, ...],
+        view: CatalogueView,
+    ) -> list[_Ranked]:
+        """Fuse what was drawn for each request, and return the highest scores, falling, ties by item id.
+
+        All requests' candidates stand one after the other's: a hundred of them take numpy no longer than one call does.
+        """
+        counts = [len(rows) for rows, _ in unions]
+        rows, given = (np.concatenate(parts) for parts in zip(*unions, strict=True))
+        scores = self._fusion.fuse(given, counts, [each.person.situation for each in asked], names)
+        ends = np.cumsum(counts)
+        if len(unsorted := _unsorted(scores, ends)):
+            keys = self._places(rows[unsorted], view), -scores[unsorted], np.searchsorted(ends, unsorted, "right")
+            order = unsorted[np.lexsort(keys)]
+            rows[unsorted], scores[unsorted], given[unsorted] = rows[order], scores[order], given[order]
+        starts = (ends - counts).tolist()
+        bounds = [
+            slice(start, start + min(count, each.limit))
+            for start, count, each in zip(starts, counts, asked, strict=True)
+        ]
+        return [_Ranked(rows[part], scores[part], given[part]) for part in bounds]
+
+    def _filled(
+        self, asked: _Asked, allowed: AllowedItems, names: tuple[str, ...], draws: Sequence[Drawn], best: _Ranked
+    ) -> Candidates:
+        """Return the candidates of a request, filled up where the sources found too few."""
+        rows, scores, source_scores = best
         missing = max(0, min(asked.limit, allowed.count) - len(rows))
         if missing:
             filling = self._filling(rows, missing, allowed)
@@ -147,8 +184,7 @@ class Search:
             source_scores=source_scores,
             ignored_history=asked.ignored_history,
             filled=missing,
-            paths={name: draw.path for name, draw in drawn.items() if draw.path is not None},
-            search_s=search_s,
+            paths={name: draw.path for name, draw in zip(names, draws, strict=True) if draw.path is not None},
         )
 
     def _filling(self, found: Rows, missing: int, allowed: AllowedItems) -> Rows:
@@ -156,12 +192,28 @@ class Search:
         rows = self._popular.fill(len(found) + missing, allowed)
         return rows[~np.isin(rows, found)][:missing]
 
-    def _best(self, scores: Doubles, rows: Rows, limit: int, view: CatalogueView) -> Rows:
-        """Return the places of the ``limit`` highest scores, falling, ties by item id."""
-        known = rows < len(self._place_of)
-        if known.all():
-            return np.lexsort((self._place_of[rows], -scores))[:limit]
-        return np.lexsort((np.array(view.item_ids(rows), dtype=np.str_), -scores))[:limit]
+    def _places(self, rows: Rows, view: CatalogueView) -> Rows:
+        """Return numbers that order rows as their items' ids do."""
+        if len(rows) and rows.max() < len(self._place_of):
+            return self._place_of[rows]
+        return np.unique(np.array(view.item_ids(rows), dtype=np.str_), return_inverse=True)[1]
+
+
+def _unsorted(scores: Doubles, ends: Rows) -> Rows:
+    """Return the places to sort: none, those of equal scores where all others fall within each request, or all.
+
+    What one source found falls already; only items that share a vector are equal.
+
+    Args:
+        scores: Of one request after the other; shape [candidates].
+        ends: Where each request's end; shape [requests].
+    """
+    falling = scores[:-1] > scores[1:]
+    falling[ends[(ends > 0) & (ends < len(scores))] - 1] = True  # from one request to the next
+    first = np.flatnonzero(~falling)
+    if (scores[first] < scores[first + 1]).any():
+        return np.arange(len(scores))
+    return np.union1d(first, first + 1)
 
 
 def _places(base: Catalogue) -> Rows:

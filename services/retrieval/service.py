@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -27,19 +26,21 @@ from common.release_service import NAME as RELEASE_NAME
 from common.release_service import ReleaseService, release_info
 from common.telemetry import Metrics
 from services.retrieval import items, request
-from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.change_feed import ChangeFeed
 from services.retrieval.effort import Effort
+from services.retrieval.engines_open import EnginesOpen
 from services.retrieval.first_stage import FirstStage, embedded
 from services.retrieval.handlers import NAME, handlers
 from services.retrieval.live_catalogue import Applied
 from services.retrieval.log_feed import LogFeed
-from services.retrieval.messages import read_batch, read_items, read_request, write_item, write_response
+from services.retrieval.messages import read_batch, read_items, read_request, write_item
 from services.retrieval.metrics import RetrievalMetrics
 from services.retrieval.redis_feed import RedisFeed
-from services.retrieval.request import MAX_BATCH_CANDIDATES, MAX_REQUESTS, Candidates, Request
+from services.retrieval.request import MAX_BATCH_CANDIDATES, MAX_REQUESTS, Request
+from services.retrieval.search_queue import MOST, SearchQueue
+from services.retrieval.served import Answers, Asked, Served
 from services.retrieval.settings import Settings
-from services.retrieval.wire import Fragments, id_fragments, write_batch, write_candidates, write_columns
+from services.retrieval.wire import write_batch
 
 _LIMITS: Final = {
     "candidates": request.MAX_LIMIT,
@@ -50,27 +51,9 @@ _LIMITS: Final = {
     "items_a_call": items.MAX_ITEMS,
     "filter_conditions": MAX_CONDITIONS,
 }
-# Requests of a batch that one thread answers in a row.
-_PART: Final = 16
-
 T = TypeVar("T")
 
 _log = structlog.get_logger()
-
-
-@dataclasses.dataclass(frozen=True)
-class Served:
-    """A release, the first stage made of it, how its answers are written, and how hard it searches."""
-
-    release: Release
-    stage: FirstStage
-    candidates: Callable[[Candidates], bytes]
-    columns: Callable[[Candidates], bytes]
-    effort: Effort
-
-    def close(self) -> None:
-        """Let go of the first stage."""
-        self.stage.close()
 
 
 class RetrievalService:
@@ -151,14 +134,18 @@ class RetrievalService:
         began = time.perf_counter()
         async with asyncio.timeout(remaining_s(context, self._settings.request_timeout_s)):
             ready = await self._embed(served.stage, asked)
-            respond = partial(self._respond, served, served.stage.view, began, time.perf_counter() - began)
-            if len(ready) <= _PART:
-                return await _on(served.stage.pool, partial(respond, ready, columns))
-            starts = range(0, len(ready), _PART)
-            parts = [partial(respond, ready[at : at + _PART], columns[at : at + _PART]) for at in starts]
+            encode_s = time.perf_counter() - began
+            view = served.stage.view
+            waiting = [
+                Asked(request, view, in_columns, began, encode_s)
+                for request, in_columns in zip(ready, columns, strict=True)
+            ]
+            if len(waiting) <= MOST:
+                return await served.queue.ask(waiting)
             # As many parts at a time as there are threads, so that other calls get their turn between them.
             turns = asyncio.Semaphore(served.stage.threads)
-            answers = await asyncio.gather(*(_in_turn(turns, served.stage, part) for part in parts))
+            starts = range(0, len(waiting), MOST)
+            answers = await asyncio.gather(*(_in_turn(turns, served, waiting[at : at + MOST]) for at in starts))
         return [response for part in answers for response in part]
 
     async def _embed(self, stage: FirstStage, asked: Sequence[Request]) -> list[Request]:
@@ -169,26 +156,6 @@ class RetrievalService:
         with self._metrics.encoding():
             vectors = iter(await asyncio.gather(*map(asyncio.wrap_future, stage.queries.submit(texts))))
         return [embedded(request, next(vectors)) if request.has_text else request for request in asked]
-
-    def _respond(
-        self,
-        served: Served,
-        view: CatalogueView,
-        began: float,
-        encode_s: float,
-        asked: Sequence[Request],
-        columns: Sequence[bool],
-    ) -> list[bytes]:
-        """Search and write the answers; in a thread, since a batch's answers take long to write too."""
-        responses = []
-        answers = served.stage.search(asked, view)
-        self._metrics.observe(answers)
-        for candidates, in_columns in zip(answers, columns, strict=True):
-            total_s = time.perf_counter() - began
-            served.effort.observe(total_s - encode_s)
-            written = served.columns(candidates) if in_columns else served.candidates(candidates)
-            responses.append(write_response(candidates, written, served.release.id, encode_s, total_s))
-        return responses
 
     async def _change(self, stage: FirstStage, change: Callable[[], Applied]) -> Applied:
         """Make a change; once begun it is finished, whether or not its caller still waits."""
@@ -206,6 +173,7 @@ class RetrievalServer:
         self._settings = settings
         self._metrics = RetrievalMetrics(metrics)
         self._feed: ChangeFeed | None = None
+        self._engines = EnginesOpen()
         self._live: LiveRelease[Served] = LiveRelease(self._load, metrics)
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -226,6 +194,7 @@ class RetrievalServer:
 
     async def stop(self) -> None:
         """Let go of releases and of the changes."""
+        self._engines.end()
         await self._live.close()
         if self._feed is not None:
             self._feed.close()
@@ -236,6 +205,10 @@ class RetrievalServer:
         return RedisFeed(StreamAddress.parse(self._settings.changes), self._metrics.set_connected)
 
     def _load(self, release: Release) -> Served:
+        with self._engines.opening(release.id):
+            return self._open(release)
+
+    def _open(self, release: Release) -> Served:
         options = dataclasses.replace(
             self._settings.first_stage_options(),
             on_batch=self._metrics.observe_batch,
@@ -243,15 +216,10 @@ class RetrievalServer:
         )
         stage = FirstStage.load(release, options, self._feed)
         self._metrics.watch_items(lambda: stage.view.items)
+        self._metrics.watch_audit(lambda: stage.unreachable, lambda: stage.audit_due)
         _log.info("first stage loaded", release_id=release.id, provider=stage.provider, changes=stage.replayed)
-        kept = self._settings.candidate_cache
-        return Served(
-            release=release,
-            stage=stage,
-            candidates=partial(write_candidates, fragments=Fragments(kept)),
-            columns=partial(write_columns, fragments=id_fragments(kept)),
-            effort=self._effort(stage),
-        )
+        answers = Answers(release.id, stage, self._effort(stage), self._metrics.observe, self._settings.candidate_cache)
+        return Served(release, stage, SearchQueue(answers.write, stage.pool, stage.threads), self._engines)
 
     def _effort(self, stage: FirstStage) -> Effort:
         def apply(ef_search: int) -> None:
@@ -273,9 +241,9 @@ def describe(served: Served) -> release_pb2.ReleaseInfo:
     return info
 
 
-async def _in_turn(turns: asyncio.Semaphore, stage: FirstStage, work: Callable[[], T]) -> T:
+async def _in_turn(turns: asyncio.Semaphore, served: Served, asked: Sequence[Asked]) -> list[bytes]:
     async with turns:
-        return await _on(stage.pool, work)
+        return await served.queue.ask(asked)
 
 
 async def _on(pool: Executor, work: Callable[[], T]) -> T:

@@ -33,7 +33,7 @@ class Settings(ServerSettings):
         "redis://host:port/0?stream=NAME, with &wait=N for Redis' replicas that must have a change. "
         "Without either, changes are refused.",
     )
-    ef_search: int = Field(250, ge=1, le=10_000, description="Length of HNSW's candidate list: recall against time.")
+    ef_search: int = Field(300, ge=1, le=10_000, description="Length of HNSW's candidate list: recall against time.")
     least_ef_search: int = Field(
         50, ge=1, le=10_000, description="How far ef_search is lowered at most while answers come late."
     )
@@ -42,6 +42,12 @@ class Settings(ServerSettings):
     )
     recall_share: float = Field(
         0.01, ge=0, le=1, description="Share of searches answered exactly as well, for the metric of recall."
+    )
+    audit_share: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="What of one core may go on looking for vectors that the graph no longer leads to; 0: none.",
     )
     milvus: str | None = Field(
         None,
@@ -89,6 +95,7 @@ class Settings(ServerSettings):
             milvus=self.milvus,
             depth=self.source_depth,
             recall_share=self.recall_share,
+            audit_share=self.audit_share,
             neighbours_cached=self.neighbour_cache,
             queries=QueryEncoderOptions(cached=self.query_cache, batch=self.query_batch),
             threads=self.search_threads,

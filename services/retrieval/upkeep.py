@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 
 from services.retrieval.background import step_back
+
+# Before what never ends well is tried again, in seconds.
+_RETRY_S: Final = 60.0
 
 _log = structlog.get_logger()
 
@@ -18,10 +23,16 @@ class Upkeep:
     Args:
         tend: Does one thing that is due, and returns whether there was one. What it raises is logged, and it is called
             again at the next look.
+        audit: Does a little of what is never urgent, while nothing is due, and returns whether anything is left of it.
+        audit_share: What that may take of one core.
     """
 
-    def __init__(self, tend: Callable[[], bool]) -> None:
+    def __init__(
+        self, tend: Callable[[], bool], audit: Callable[[], bool] = lambda: False, audit_share: float = 0.02
+    ) -> None:
         self._tend = tend
+        self._audit = audit
+        self._audit_share = audit_share
         self._due = threading.Event()
         self._one_at_a_time = threading.Lock()
         self._closed = False
@@ -32,10 +43,15 @@ class Upkeep:
         self.finish()
         self._thread.start()
 
-    def finish(self) -> None:
-        """Return once nothing is due any more."""
+    def finish(self) -> bool:
+        """Return once nothing is due any more: whether anything was."""
         with self._one_at_a_time:
-            self._do_all()
+            return self._do_all()
+
+    def audit_all(self) -> None:
+        """Return once the audit has nothing left, and nothing that it found is due."""
+        while self._audit_some():
+            pass
 
     def look(self) -> None:
         """Have a look whether something is due; returns at once."""
@@ -49,16 +65,38 @@ class Upkeep:
 
     def _work(self) -> None:
         step_back()
+        pause_s: float | None = 0.0
         while True:
-            self._due.wait()
-            self._due.clear()
-            if self._closed:
-                return
-            self.finish()
+            if self._due.wait(pause_s):
+                self._due.clear()
+                if self._closed:
+                    return
+                self.finish()
+            pause_s = self._audit_once()
 
-    def _do_all(self) -> None:
+    def _audit_once(self) -> float | None:
+        """Audit a little; returns how long to pause in seconds, None until the next look."""
+        if not self._audit_share:
+            return None
+        began = time.thread_time()
+        try:
+            left = self._audit_some()
+        except Exception:  # noqa: BLE001 - searching goes on without it
+            _log.exception("the audit failed; it is tried again")
+            return _RETRY_S
+        return (time.thread_time() - began) * (1 / self._audit_share - 1) if left else None
+
+    def _audit_some(self) -> bool:
+        """Audit a little; what it found may be due for repair, and what that made for an audit."""
+        with self._one_at_a_time:
+            left = self._audit()
+        return left or self.finish()
+
+    def _do_all(self) -> bool:
+        done = False
         try:
             while not self._closed and self._tend():
-                pass
+                done = True
         except Exception:  # noqa: BLE001 - searching goes on without it, slower
             _log.exception("upkeep of the catalogue failed; it is tried again after the next change")
+        return done

@@ -75,6 +75,10 @@ class VectorIndex(Protocol):
         """Write the index into a release's folder."""
         ...
 
+    def close(self, *, discard: bool = False) -> None:
+        """Let go of what it holds outside of this process; with ``discard`` it is removed there too."""
+        ...
+
 
 def check_search(dimension: int, vectors: Floats, k: int) -> None:
     """Raise InvalidRequest where a search can't be asked for like this."""

@@ -9,6 +9,7 @@ joined with the scores: protobuf reads the fields of a message in any order
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cache, lru_cache
 from typing import Any, Final
 
@@ -60,12 +61,11 @@ class Fragments:
 
     def of(self, view: CatalogueView, rows: Rows) -> list[bytes]:
         """Return the fragments of a view's items; the release's are known by row, others as the items they are."""
-        base = len(view.base)
+        known, base = self._known, len(view.base)
+        with suppress(KeyError):  # mostly all are known, and of the release
+            return list(map(known.__getitem__, rows.tolist()))
         keys = [row if row < base else view.added.items[row - base] for row in rows.tolist()]
-        known = self._known
         missing = [place for place, key in enumerate(keys) if key not in known]
-        if not missing:
-            return [known[key] for key in keys]
         made = self._make(view, rows[missing], [keys[place] for place in missing])
         return [made[key] if key in made else known[key] for key in keys]
 

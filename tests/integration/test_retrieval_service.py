@@ -430,6 +430,7 @@ async def test_metrics_tell_what_was_done(service: Running, history: list[str]):
     """Candidates by source, paths of search, items, changes, batches and stages are there to scrape."""
     await service.retrieve(query="milk", history_item_ids=[*history, "unheard of"])
     await service.upsert(Item(item_id="new", title="new"))
+    await asyncio.to_thread(service.stage().audit)
     page = await asyncio.to_thread(_scrape, service.metrics_port)
     for line in (
         'shortlist_retrieval_candidates_total{source="similar"}',
@@ -441,8 +442,20 @@ async def test_metrics_tell_what_was_done(service: Running, history: list[str]):
         f"shortlist_retrieval_items {float(service.stage().view.items)}",
         "shortlist_retrieval_ignored_history_items_total 1.0",
         "shortlist_retrieval_encode_batch_queries_count 2.0",
+        "shortlist_retrieval_unreachable_vectors 0.0",
+        "shortlist_retrieval_audit_due_vectors 0.0",
     ):
         assert line in page
+
+
+async def test_late_answers_shed_effort(serve: Serve):
+    """Where answers miss the target the graph is searched with less effort, as the metric tells; never too little."""
+    async with serve(latency_target_ms=1e-6, ef_search=200, least_ef_search=150) as service:
+        assert "shortlist_retrieval_ef_search 200.0" in await asyncio.to_thread(_scrape, service.metrics_port)
+        async with asyncio.timeout(TIMEOUT_S):
+            while service.stage()._nearest.index.ef_search != 150:  # type: ignore[attr-defined]
+                await service.retrieve(query="fresh milk", limit=1)
+        assert "shortlist_retrieval_ef_search 150.0" in await asyncio.to_thread(_scrape, service.metrics_port)
 
 
 def _scrape(port: int) -> str:

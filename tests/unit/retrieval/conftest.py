@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import hnswlib
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -171,3 +172,35 @@ def new_encoder() -> Callable[..., WordEncoder]:
 def parts() -> Parts:
     """Return the shop's parts."""
     return make_parts(SETTINGS, WordEncoder())
+
+
+CutOff = Callable[[HnswIndex, Sequence[int]], HnswIndex]
+
+
+@pytest.fixture
+def cut_off() -> CutOff:
+    """Return how every link that leads to some vectors of a graph is taken away."""
+    return _cut_off
+
+
+def _cut_off(index: HnswIndex, labels: Sequence[int]) -> HnswIndex:
+    state = index._graph.__getstate__()[0]
+    numbers = dict(zip(state["label_lookup_external"].tolist(), state["label_lookup_internal"].tolist(), strict=True))
+    gone = [numbers[label] for label in labels]
+    assert state["enterpoint_node"] not in gone, "searches begin there: choose others"
+    lowest = state["data_level0"].reshape(-1, state["size_data_per_element"])
+    _unlink(lowest[:, : 4 * (state["max_M0"] + 1)], gone)
+    _unlink(state["link_lists"].reshape(-1, state["size_links_per_element"]), gone)
+    index._graph = hnswlib.Index.__new__(hnswlib.Index)
+    index._graph.__setstate__((state,))
+    return index
+
+
+def _unlink(lists: np.ndarray[Any, Any], gone: Sequence[int]) -> None:
+    """Take entries out of lists of links, each its length and what it leads to, as four bytes each."""
+    words = np.ascontiguousarray(lists).view(np.uint32)
+    for row in np.flatnonzero(np.isin(words[:, 1:], gone).any(axis=1)).tolist():
+        kept = [link for link in words[row, 1 : 1 + (words[row, 0] & 0xFFFF)].tolist() if link not in gone]
+        words[row, 0] = len(kept)
+        words[row, 1 : 1 + len(kept)] = kept
+    lists[:] = words.view(lists.dtype)

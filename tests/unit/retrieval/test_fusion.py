@@ -27,7 +27,7 @@ def test_negative_scores_keep_their_order(column: list[float]):
 
 def test_no_candidates():
     """Nothing fuses to nothing."""
-    assert LinearFusion({}).fuse(np.empty((0, 2), np.float32), "query", ["a", "b"]).shape == (0,)
+    assert LinearFusion({}).fuse(np.empty((0, 2), np.float32), [0], ["query"], ["a", "b"]).shape == (0,)
 
 
 @pytest.mark.parametrize(
@@ -37,9 +37,25 @@ def test_no_candidates():
 def test_weights_by_situation(situation: str, fused: list[float]):
     """Each situation has its weights: left out sources weigh nothing, left out or empty situations all alike."""
     fusion = LinearFusion({"query": {"a": 3, "b": 1}, "history": {"b": 1}, "both": {"a": 0, "b": 0}})
-    assert fusion.fuse(SCORES, situation, ["a", "b"]).tolist() == fused  # type: ignore[arg-type]
+    assert fusion.fuse(SCORES, [3], [situation], ["a", "b"]).tolist() == fused  # type: ignore[arg-type]
 
 
 def test_sources_without_weight_alone():
     """Where only sources without weight are drawn from, they decide."""
-    assert LinearFusion({"query": {"b": 1}}).fuse(SCORES[:, :1], "query", ["a"]).tolist() == [1, 0.5, 0]
+    assert LinearFusion({"query": {"b": 1}}).fuse(SCORES[:, :1], [3], ["query"], ["a"]).tolist() == [1, 0.5, 0]
+
+
+def test_requests_are_fused_as_if_each_were_alone():
+    """Whatever stands beside a request, one without candidates too, its scores are what they are without it."""
+    generator = np.random.default_rng(4)
+    parts = [generator.standard_normal((count, 2)).astype(np.float32) for count in (3, 0, 5, 1)]
+    parts[2][1:4, 1] = NAN
+    parts[3][:, 0] = NAN
+    fusion = LinearFusion({"query": {"a": 3, "b": 1}, "history": {"b": 1}})
+    situations = ("query", "none", "history", "query")
+    together = fusion.fuse(np.concatenate(parts), [3, 0, 5, 1], situations, ["a", "b"])
+    alone = [
+        fusion.fuse(part, [len(part)], [situation], ["a", "b"])
+        for part, situation in zip(parts, situations, strict=True)
+    ]
+    assert together.tolist() == np.concatenate(alone).tolist()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +13,19 @@ import pytest
 
 from common.errors import InvalidRequest, NotReady
 from common.onnx_session import SessionOptions
-from common.release import open_release
+from common.release import describe_files, open_release, publish, release_id
+from common.telemetry import Metrics
 from services.retrieval.first_stage import FirstStage, FirstStageOptions
 from services.retrieval.parts import Parts
 from services.retrieval.request import Request
+from services.retrieval.service import RetrievalServer
+from services.retrieval.settings import Settings
 from services.retrieval.vector_index import Floats, unit
 
 pytest.importorskip("pymilvus", reason="pymilvus is not installed; pip install '.[milvus]'")
 pytest.importorskip("milvus_lite", reason="the embedded Milvus is not installed; pip install milvus-lite")
+
+import pymilvus
 
 from services.retrieval import milvus_index
 from services.retrieval.milvus_index import MilvusIndex, MilvusOptions
@@ -92,6 +99,42 @@ def test_a_first_stage_over_milvus(tiny_release: Path, tmp_path: Path):
         found.append(candidates.view.item_ids(candidates.rows))
         stage.close()
     assert found[0] == found[1]
+
+
+def stores(tiny_release: Path, folder: Path, count: int) -> list[Path]:
+    """Return stores of as many releases that differ in a setting."""
+    release, made = open_release(str(tiny_release)), []
+    for number in range(count):
+        store = folder / f"store-{number}"
+        shutil.copytree(release.path, store / ".staging")
+        (store / ".staging" / "manifest.json").unlink()
+        files, settings = describe_files(store / ".staging"), release.manifest.settings | {"variant": number}
+        named = release_id(files, release.manifest.data, settings, release.manifest.models)
+        changes = {"release_id": named, "files": files, "settings": settings}
+        publish(store / ".staging", store, release.manifest.model_copy(update=changes))
+        made.append(store)
+    return made
+
+
+async def test_collections_of_replaced_releases_are_dropped(tiny_release: Path, tmp_path: Path):
+    """The collections of the current and the previous release stay, over a stop too; a roll-back fills its own anew."""
+    milvus = str(tmp_path / "vectors.db")
+    watcher = pymilvus.MilvusClient(milvus)
+    settings = Settings(milvus=milvus, release=str(tiny_release))
+    server = RetrievalServer(settings, Metrics("retrieval"))
+    await server.start()
+    served = [server._live.current_id]
+    for store in stores(tiny_release, tmp_path, 2):
+        served.append(await server._live.activate(str(store)))
+        await asyncio.gather(*server._live._tasks)
+        kept = {f"shortlist_{named}" for named in served[-2:]}
+        assert set(watcher.list_collections()) == kept
+    await server._live.activate(str(tiny_release))
+    with server._live.current() as engine:
+        assert len(engine.stage.retrieve([Request(query="fresh milk", sources=("semantic",), limit=30)])[0]) == 30
+    await server.stop()
+    assert set(watcher.list_collections()) == {f"shortlist_{named}" for named in (served[0], served[-1])}
+    watcher.close()
 
 
 def test_pymilvus_is_an_extra(tiny_release: Path, monkeypatch: pytest.MonkeyPatch):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from services.retrieval.upkeep import Upkeep
 
 
@@ -33,3 +35,35 @@ def test_what_is_due_is_done_until_nothing_is():
         assert told.wait(10)
     upkeep.close()
     assert done == ["MainThread"] * 2 + ["upkeep"] * 3
+
+
+def test_what_is_never_urgent_is_done_between():
+    """The audit goes on in the background until nothing is left; what it finds is mended, and that audited in turn."""
+    left, due, mended, ended = [3], [False], [False], threading.Event()
+
+    def audit() -> bool:
+        left[0] -= 1
+        if left[0] == 0 and mended[0]:
+            ended.set()
+        due[0] = left[0] == 0 and not mended[0]
+        return left[0] > 0
+
+    def tend() -> bool:
+        if not due[0]:
+            return False
+        due[0], mended[0], left[0] = False, True, 2
+        return True
+
+    upkeep = Upkeep(tend, audit, audit_share=1)
+    upkeep.start()
+    assert ended.wait(10)
+    upkeep.close()
+    assert left == [0]
+
+
+def test_an_audit_that_may_take_nothing_is_none():
+    """A share of 0 never audits."""
+    upkeep = Upkeep(lambda: False, lambda: pytest.fail("was audited"), audit_share=0)
+    upkeep.start()
+    upkeep.look()
+    upkeep.close()

@@ -1,0 +1,130 @@
+"""Waiting searches share the turns of threads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from services.retrieval.search_queue import MOST, SearchQueue
+
+THREADS = 2
+Answer = Callable[[Sequence[int]], list[int]]
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Return two threads."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield pool
+
+
+class Gate:
+    """Answers with the square, once it is opened; notes what was asked in each turn."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.turns: list[list[int]] = []
+
+    def __call__(self, asked: Sequence[int]) -> list[int]:
+        """Answer."""
+        self.turns.append(list(asked))
+        assert self.open.wait(10)
+        if -1 in asked:
+            raise ValueError("no such thing")
+        return [number * number for number in asked]
+
+
+async def begun(gate: Gate, turns: int) -> None:
+    """Wait until so many turns have begun."""
+    async with asyncio.timeout(10):
+        while len(gate.turns) < turns:  # noqa: ASYNC110 - threads begin them
+            await asyncio.sleep(0)
+
+
+async def occupied(queue: SearchQueue[int, int], gate: Gate) -> list[asyncio.Task[list[int]]]:
+    """Give every thread something to do."""
+    tasks = [asyncio.create_task(queue.ask([number])) for number in range(THREADS)]
+    await begun(gate, THREADS)
+    return tasks
+
+
+async def test_who_finds_a_thread_free_is_answered_alone(pool: ThreadPoolExecutor):
+    """Nothing waits for company."""
+    gate = Gate()
+    gate.open.set()
+    queue = SearchQueue(gate, pool, THREADS)
+    assert [await queue.ask([number]) for number in (3, 4)] == [[9], [16]]
+    assert gate.turns == [[3], [4]]
+
+
+async def test_those_who_wait_are_shared_out_evenly(pool: ThreadPoolExecutor):
+    """What came while all threads were at work is taken in as many parts as there are threads, in its order."""
+    gate = Gate()
+    queue = SearchQueue(gate, pool, THREADS)
+    tasks = await occupied(queue, gate)
+    tasks += [asyncio.create_task(queue.ask([number])) for number in range(10, 16)]
+    await asyncio.sleep(0)
+    gate.open.set()
+    answers = await asyncio.gather(*tasks)
+    assert [answer for (answer,) in answers] == [0, 1, *(number * number for number in range(10, 16))]
+    assert sorted(map(sorted, gate.turns[2:])) in ([[10, 11, 12], [13, 14], [15]], [[10, 11, 12], [13, 14, 15]])
+
+
+async def test_a_call_of_several_is_answered_in_one_turn(pool: ThreadPoolExecutor):
+    """A call's requests stay together, however many threads there are, and no turn takes more than the most."""
+    gate = Gate()
+    queue = SearchQueue(gate, pool, THREADS)
+    tasks = await occupied(queue, gate)
+    calls = [list(range(start, start + MOST - 1)) for start in (100, 200, 300)]
+    tasks += [asyncio.create_task(queue.ask(call)) for call in calls]
+    await asyncio.sleep(0)
+    gate.open.set()
+    answers = await asyncio.gather(*tasks)
+    assert answers[2:] == [[number * number for number in call] for call in calls]
+    assert sorted(gate.turns[2:]) == calls
+
+
+async def test_a_poisonous_request_harms_no_other(pool: ThreadPoolExecutor):
+    """Where a turn fails, each call is answered by itself, and the one at fault gets its error."""
+    gate = Gate()
+    queue = SearchQueue(gate, pool, THREADS)
+    tasks = await occupied(queue, gate)
+    tasks += [asyncio.create_task(queue.ask([number])) for number in (5, -1, 6, 7)]
+    await asyncio.sleep(0)
+    gate.open.set()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert answers[2] == [25]
+    assert isinstance(answers[3], ValueError)
+    assert answers[4:] == [[36], [49]]
+
+
+async def test_who_went_away_is_not_searched_for(pool: ThreadPoolExecutor):
+    """A cancelled call that still waits takes no turn, and one under way is finished for nobody."""
+    gate = Gate()
+    queue = SearchQueue(gate, pool, THREADS)
+    tasks = await occupied(queue, gate)
+    gone, stays = (asyncio.create_task(queue.ask([number])) for number in (8, 9))
+    await asyncio.sleep(0)
+    gone.cancel()
+    tasks[0].cancel()
+    await asyncio.wait([gone, tasks[0]])
+    gate.open.set()
+    assert await stays == [81]
+    assert await tasks[1] == [1]
+    assert not any(8 in turn for turn in gate.turns)
+
+
+async def test_every_call_is_answered_however_many_come(pool: ThreadPoolExecutor):
+    """Calls that come all the while from many callers each get their own answers."""
+    queue = SearchQueue(lambda asked: [number + 1 for number in asked], pool, THREADS)
+
+    async def caller(first: int) -> None:
+        for start in range(first, first + 200, 4):
+            asked = list(range(start, start + start % 5 + 1))
+            assert await queue.ask(asked) == [number + 1 for number in asked]
+
+    await asyncio.gather(*(caller(1_000 * number) for number in range(8)))
