@@ -22,7 +22,7 @@ from pipeline.season_build import SeasonBuild
 from pipeline.sequence_build import SequenceBuild
 from pipeline.staging import Staging, aside
 
-_FORMAT: Final = 8  # raise it whenever the same data and settings make another release than before
+_FORMAT: Final = 9  # raise it whenever the same data and settings make another release than before
 
 
 def build(
@@ -48,7 +48,7 @@ def build(
         InvalidRequest: The events leave no room for the windows, or nobody to learn from.
         BadBaseModel: The base model cannot be found.
         ParityError: An exported model computes something else than the trained one.
-        CompressionRefused: The int8 cross-encoder loses more than the settings allow.
+        CompressionRefused: A smaller cross-encoder loses more than the settings allow.
     """
     base = resolve_base_model(settings.base_model)
     card = DataCard(

@@ -62,6 +62,14 @@ def held_out_logits(
     return held_out(queries, fold, read)
 
 
+def taught_student(models: SearchModels, queries: Sequence[JudgedQuery], layers: int, report: ProgressReport) -> Path:
+    """Return the folder of a shallower cross-encoder, taught by the one of these queries what it says of them."""
+    teacher = models.cross_encoder(queries)
+    with report.step("Having the cross-encoder teach", sum(len(one.rows) for one in queries)) as step:
+        logits = judged_logits(teacher, queries, [models.pairs(one) for one in queries], step)
+    return models.student(queries, layers, logits)
+
+
 def judged_logits(model: Path, queries: Sequence[JudgedQuery], pairs: Sequence[Pairs], step: Step) -> Floats:
     """Return a trained cross-encoder's logits of judged pairs, one query's after the other; kept beside the model."""
 

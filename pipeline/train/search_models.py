@@ -19,12 +19,14 @@ from pipeline.build_settings import BuildSettings
 from pipeline.catalogue import plain_tokenizer
 from pipeline.progress import ProgressReport
 from pipeline.train.bi_encoder import EncoderExample, train_encoder
-from pipeline.train.cross_encoder import train_cross_encoder
+from pipeline.train.cross_encoder import CrossEncoderTraining, train_cross_encoder
 from pipeline.train.exported import loaded_encoder
 from pipeline.train.judged import JudgedQuery, fingerprint
 from pipeline.train.kept_models import KeptModels
 from pipeline.train.mining import mined_negatives
 from pipeline.train.ranking_lists import RankingExample
+from pipeline.train.student import TEACHER_SHARE, train_student
+from pipeline.train.training_run import load_trained
 from services.ranking.pairs import Pairs, PairTemplate, TokenRows
 
 _FORMAT: Final = 1  # raise it whenever the same settings and judgements train another model than before
@@ -78,12 +80,30 @@ class SearchModels:
     def cross_encoder(self, queries: Sequence[JudgedQuery]) -> Path:
         """Return the folder of the cross-encoder trained on these queries."""
         settings = self._settings.cross_encoder
-        lengths = [self._settings.context_tokens, self._settings.item_tokens]
         return self._trained(
             "cross-encoder",
             queries,
-            [*self._made_from(queries), dataclasses.asdict(settings), lengths],
+            self._reader_made_from(queries, settings),
             lambda work, told: train_cross_encoder(self._base.path, self.lists(queries), settings, work, told),
+        )
+
+    def student(self, queries: Sequence[JudgedQuery], layers: int, logits: npt.NDArray[np.float32]) -> Path:
+        """Return the folder of a shallower cross-encoder, taught by the one trained on these queries.
+
+        Args:
+            queries: What to learn from.
+            layers: How many it has.
+            logits: The teacher's of every judged pair, one query's after the other.
+        """
+        teacher, taught = self._settings.cross_encoder, self._settings.student_training(layers)
+        by_query = np.split(logits, np.cumsum([len(one.rows) for one in queries])[:-1])
+        return self._trained(
+            f"student-{layers}",
+            queries,
+            [*self._reader_made_from(queries, teacher), dataclasses.asdict(taught), TEACHER_SHARE],
+            lambda work, told: train_student(
+                load_trained(self.cross_encoder(queries)), self.lists(queries), by_query, taught, work, told
+            ),
         )
 
     def lists(self, queries: Sequence[JudgedQuery]) -> list[RankingExample]:
@@ -135,6 +155,10 @@ class SearchModels:
                 return train(work, lambda done, total, _: step.at(done, total))
 
         return self._kept.get(name, [_FORMAT, name, *made_from], trained)
+
+    def _reader_made_from(self, queries: Sequence[JudgedQuery], settings: CrossEncoderTraining) -> list[Any]:
+        lengths = [self._settings.context_tokens, self._settings.item_tokens]
+        return [*self._made_from(queries), dataclasses.asdict(settings), lengths]
 
     def _made_from(self, queries: Sequence[JudgedQuery]) -> list[Any]:
         items = hashlib.sha256(self._catalogue.tokens.astype("<i4").tobytes()).hexdigest()
