@@ -9,7 +9,7 @@ PACKAGE := pyproject.toml constraints.txt hatch_build.py $(CONTRACT)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-scale lint format contract-baseline clean
+.PHONY: help demo serve test test-scale test-gpu-wheel lint format contract-baseline clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -25,6 +25,9 @@ test: .venv/dev .venv/node .venv/redis .venv/promtool ## Run every test
 
 test-scale: .venv/scale ## Run the tests that need Ray
 	$(BIN)/python -m pytest tests/integration/test_ray.py
+
+test-gpu-wheel: .venv/dev .venv-gpu/ready ## Run the tests that need onnxruntime-gpu, on a machine without a GPU
+	$(BIN)/python -m pytest tests/integration/test_gpu_wheel.py
 
 lint: .venv/dev ## Check style, types, import rules and the contract
 	$(BIN)/ruff check .
@@ -44,7 +47,7 @@ contract-baseline: .venv/dev ## Take today's contract as the one that must not b
 	$(BIN)/buf build --output protos/baseline.binpb
 
 clean: ## Remove what was built; releases and datasets stay
-	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-gpu dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; say make PYTHON=/path/to/it"; exit 1; }
@@ -64,6 +67,13 @@ clean: ## Remove what was built; releases and datasets stay
 .venv/scale: .venv/dev
 	@echo "Installing Ray …"
 	$(INSTALL) '.[scale]'
+	@touch $@
+
+# Of its own, since both builds of onnxruntime are one package to Python: the one installed last would win.
+.venv-gpu/ready: $(PACKAGE)
+	@echo "Installing onnxruntime-gpu (a quarter of a gigabyte) …"
+	$(PYTHON) -m venv .venv-gpu
+	.venv-gpu/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ranking-gpu]'
 	@touch $@
 
 # The Node client's test skips, with the reason, where there is no Node.

@@ -15,7 +15,7 @@ from common.errors import ShortlistError
 
 # The module of each benchmark has `run(quick: bool, console: Console) -> Finding`.
 BENCHMARKS: Final = {
-    "compression": "size, pairs/s and quality of the int8 cross-encoder against float32",
+    "compression": "size, pairs/s and quality of the cross-encoder in int8, fp16, fewer layers and fewer tokens",
     "offline-online-retail": "next purchases of known and unseen customers beside single methods, through the gateway",
     "offline-amazon-office": "next items of the official test split, through the gateway, with ablation",
     "offline-home-depot": "judged searches re-ranked: second stage against BM25 and encoder, on the test queries",

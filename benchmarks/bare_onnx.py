@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from services.ranking.pairs import ModelInputs, Pairs
 
 _ROWS = (8, 16, 32, 64)
 _TRIAL_S = 1.5
+_OPTIONS = SessionOptions()
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,12 @@ class BareLoop:
     Args:
         file: The model.
         all_pairs: What to read, request by request.
+        options: How sessions are made, but for their threads.
     """
 
-    def __init__(self, file: Path, all_pairs: Sequence[Pairs]) -> None:
+    def __init__(self, file: Path, all_pairs: Sequence[Pairs], options: SessionOptions = _OPTIONS) -> None:
         self._file = file
+        self._options = options
         self._all_pairs = all_pairs
         self._inputs: list[ModelInputs] = []
         self._model: CrossEncoder | None = None
@@ -84,7 +87,7 @@ class BareLoop:
         """Pad the batches and open a session for a way of running."""
         self.way = way
         self._inputs = _batches(self._all_pairs, way.rows)
-        self._model = CrossEncoder(OnnxModel(self._file, SessionOptions(threads=way.threads)))
+        self._model = CrossEncoder(OnnxModel(self._file, replace(self._options, threads=way.threads)))
         self._read(self._inputs[0])
 
     def run(self, seconds: float) -> Run:

@@ -1,4 +1,4 @@
-"""The cross-encoder in each precision on Home Depot's test part: what both `ranking-parity` and `compression` ask."""
+"""Forms of the cross-encoder on Home Depot's test part: what both `ranking-parity` and `compression` ask."""
 
 from __future__ import annotations
 
@@ -9,46 +9,69 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import spearmanr
 
 from benchmarks.home_depot.data import HomeDepot, PairMaker
 from benchmarks.home_depot.model import TrainedModel
-from benchmarks.home_depot.release import model_file
+from benchmarks.home_depot.release import AnyPrecision, model_file
+from benchmarks.rank_correlation import spearman
 from common.onnx_session import OnnxModel, SessionOptions
-from pipeline.build_settings import Precision
 from pipeline.compress import batch_dependence, ndcg
 from pipeline.metrics import Interval, paired_bootstrap
 from pipeline.progress import ProgressReport
 from pipeline.train.pair_examples import score_pairs
 from pipeline.train.ranking_lists import RankingExample
 from services.ranking.cross_encoder import CrossEncoder
+from services.ranking.pairs import Pairs
 
-PRECISIONS: Final[Sequence[Precision]] = ("fp32", "int8")
 _QUICK_QUERIES: Final = 150
 
 
 @dataclass(frozen=True)
-class Compared:
-    """One precision's scores of the test part.
+class Form:
+    """A form of the cross-encoder.
 
     Attributes:
+        model: The weights.
+        precision: What they are rounded to.
+        options: How it is run.
+    """
+
+    model: TrainedModel
+    precision: AnyPrecision = "fp32"
+    options: SessionOptions = SessionOptions()  # noqa: RUF009 - it is frozen
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One form's scores of the test part.
+
+    Attributes:
+        form: Which.
         file: The model.
+        examples: The test part in its tokens.
         logits: By query.
         ndcg: NDCG@10 by query that has something relevant.
         spearman: Rank correlation of logit and relevance over all pairs.
         batch_dependence: Largest difference in probability between a pair alone and among others.
     """
 
+    form: Form
     file: Path
+    examples: Sequence[RankingExample]
     logits: Sequence[npt.NDArray[np.float32]]
     ndcg: npt.NDArray[np.float64]
     spearman: float
     batch_dependence: float
 
+    @property
+    def pairs(self) -> list[Pairs]:
+        """The pairs of each query."""
+        return [example.pairs for example in self.examples]
 
-def load(file: Path) -> CrossEncoder:
-    """Load a model on as many threads as there are cores."""
-    return CrossEncoder(OnnxModel(file, SessionOptions()))
+
+def load(file: Path, options: SessionOptions | None = None) -> CrossEncoder:
+    """Load a model, by default on as many threads as there are cores."""
+    return CrossEncoder(OnnxModel(file, options or SessionOptions()))
 
 
 def judged_examples(data: HomeDepot, model: TrainedModel, *, quick: bool) -> list[RankingExample]:
@@ -58,26 +81,29 @@ def judged_examples(data: HomeDepot, model: TrainedModel, *, quick: bool) -> lis
     return [RankingExample(maker.pairs(one.query, one.item_ids), one.relevance) for one in judged]
 
 
-def compare_precisions(
-    data: HomeDepot, model: TrainedModel, examples: Sequence[RankingExample], report: ProgressReport
-) -> dict[Precision, Compared]:
-    """Score the examples in each precision."""
-    files: Mapping[Precision, Path] = {name: model_file(data, model, name) for name in PRECISIONS}
-    return {name: _score(file, name, examples, report) for name, file in files.items()}
+def precisions(model: TrainedModel) -> dict[str, Form]:
+    """Return the precisions that releases have."""
+    return {"fp32": Form(model), "int8": Form(model, "int8")}
 
 
-def lost(compared: Mapping[Precision, Compared]) -> tuple[Interval, float]:
-    """Return what int8 loses: of NDCG@10 as a share of float32's with its paired 95 % interval, and of Spearman."""
-    full, small = compared["fp32"], compared["int8"]
+def compare_forms(
+    data: HomeDepot, forms: Mapping[str, Form], report: ProgressReport, *, quick: bool
+) -> dict[str, Compared]:
+    """Score the test part, or some of it, by each form."""
+    return {name: _score(data, form, name, report, quick=quick) for name, form in forms.items()}
+
+
+def ndcg_lost(full: Compared, small: Compared) -> Interval:
+    """Return what a form loses of another's NDCG@10, as a share of it, with its paired 95 % interval."""
     whole = float(full.ndcg.mean())
-    share = Interval(*(value / whole for value in paired_bootstrap(full.ndcg, small.ndcg, seed=0)))
-    return share, full.spearman - small.spearman
+    return Interval(*(value / whole for value in paired_bootstrap(full.ndcg, small.ndcg, seed=0)))
 
 
-def _score(file: Path, name: str, examples: Sequence[RankingExample], report: ProgressReport) -> Compared:
-    model, pairs = load(file), [example.pairs for example in examples]
+def _score(data: HomeDepot, form: Form, name: str, report: ProgressReport, *, quick: bool) -> Compared:
+    with report.step(f"Preparing {name}"):
+        file, examples = model_file(data, form.model, form.precision), judged_examples(data, form.model, quick=quick)
+        model, pairs = load(file, form.options), [example.pairs for example in examples]
     with report.step(f"Reading the test part in {name}", sum(map(len, pairs))) as step:
         logits = score_pairs(model, pairs, step)
-    relevance = np.concatenate([example.labels for example in examples])
-    spearman = float(spearmanr(np.concatenate(logits), relevance).statistic)
-    return Compared(file, logits, ndcg(examples, logits), spearman, batch_dependence(model, pairs))
+    correlation, alone = spearman(examples, logits), batch_dependence(model, pairs)
+    return Compared(form, file, examples, logits, ndcg(examples, logits), correlation, alone)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import BertForSequenceClassification
 
-from benchmarks.compressed import compare_precisions, judged_examples, lost
+from benchmarks.compressed import compare_forms, ndcg_lost, precisions
 from benchmarks.home_depot.data import HomeDepot
 from benchmarks.home_depot.model import TrainedModel, trained_model
 from benchmarks.record import Finding, at_most
@@ -30,11 +30,11 @@ def run(quick: bool, console: Console) -> Finding:
     """Score Home Depot's test part; quick takes 150 of its queries."""
     data, report = HomeDepot.find(), ProgressReport(console)
     model = trained_model(data, console)
-    examples = judged_examples(data, model, quick=quick)
-    compared = compare_precisions(data, model, examples, report)
+    compared = compare_forms(data, precisions(model), report, quick=quick)
+    full, small = compared["fp32"], compared["int8"]
     with report.step("Reading some of it with torch"):
-        difference = _torch_difference(model, examples[:_TORCH_QUERIES], compared["fp32"].logits)
-    ndcg_loss, spearman_loss = lost(compared)
+        difference = _torch_difference(model, full.examples[:_TORCH_QUERIES], full.logits)
+    ndcg_loss, spearman_loss = ndcg_lost(full, small), full.spearman - small.spearman
     bars = [
         at_most("fp32: largest difference of ONNX and torch, logit", PARITY_TOLERANCE, difference),
         *(

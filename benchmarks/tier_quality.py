@@ -9,13 +9,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
-from scipy.stats import rankdata
 
 from benchmarks.compressed import judged_examples, load
 from benchmarks.home_depot.data import HomeDepot, PairMaker
 from benchmarks.home_depot.late import TrainedTower
 from benchmarks.home_depot.model import TrainedModel
 from benchmarks.home_depot.release import model_file
+from benchmarks.rank_correlation import Scores, spearman, spearman_difference
 from common.onnx_session import OnnxModel, SessionOptions
 from pipeline.compress import ndcg
 from pipeline.late_export import fitted_codec, write_context_tower
@@ -28,10 +28,8 @@ from services.ranking.pairs import PairTemplate, TokenRows, Tokens
 from services.ranking.vector_codec import Bits, VectorCodec
 
 Floats = npt.NDArray[np.float64]
-Scores = Sequence[npt.NDArray[np.float32]]
 
 _RANDOM_ORDERS: Final = 20
-_RESAMPLES: Final = 500
 CROSS_ENCODER: Final = "cross-encoder on all"
 
 
@@ -136,11 +134,11 @@ def _quality(examples: Sequence[RankingExample], scores: Scores, full: Scores, r
     return Quality(
         float(of_ours.mean()),
         random_ndcg,
-        _spearman(examples, scores),
+        spearman(examples, scores),
         float(ours.mean()),
         {
             "NDCG@10": paired_bootstrap(of_ours, of_full, seed=0),
-            "Spearman": _spearman_difference(examples, scores, full),
+            "Spearman": spearman_difference(examples, scores, full),
             "pair accuracy": paired_bootstrap(ours, theirs, seed=0),
         },
     )
@@ -155,31 +153,6 @@ def _accuracies(examples: Sequence[RankingExample], scores: Scores) -> Floats:
             gaps = (values[:, None] - values)[better]
             shares.append(float((gaps > 0).mean() + (gaps == 0).mean() / 2))
     return np.array(shares)
-
-
-def _spearman(examples: Sequence[RankingExample], scores: Scores) -> float:
-    relevance = rankdata(np.concatenate([one.labels for one in examples]))
-    return float(np.corrcoef(rankdata(np.concatenate(scores)), relevance)[0, 1])
-
-
-def _spearman_difference(examples: Sequence[RankingExample], scores: Scores, full: Scores) -> Interval:
-    """Return the difference in Spearman with its interval, queries resampled; ranks are those among all pairs."""
-    relevance = rankdata(np.concatenate([one.labels for one in examples]))
-    ranks = [rankdata(np.concatenate(one)) for one in (scores, full)]
-    cuts = np.cumsum([len(one.labels) for one in examples])
-    rows = np.split(np.arange(len(relevance)), cuts[:-1])
-    generator = np.random.default_rng(0)
-
-    def difference(chosen: npt.NDArray[np.int64]) -> float:
-        ours, theirs = (float(np.corrcoef(one[chosen], relevance[chosen])[0, 1]) for one in ranks)
-        return ours - theirs
-
-    drawn = [
-        difference(np.concatenate([rows[query] for query in generator.integers(0, len(rows), len(rows))]))
-        for _ in range(_RESAMPLES)
-    ]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Interval(difference(np.arange(len(relevance))), float(low), float(high))
 
 
 def _random_ndcg(examples: Sequence[RankingExample]) -> float:

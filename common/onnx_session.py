@@ -14,11 +14,14 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
+import structlog
 
 from common.errors import BadRelease, NotReady
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
 MissingProvider = Literal["refuse", "degrade"]
+
+_log = structlog.get_logger()
 
 _NAMES: dict[Provider, str] = {
     "cpu": "CPUExecutionProvider",
@@ -41,12 +44,14 @@ class SessionOptions:
         missing_provider: What to do where it cannot be had: `refuse` to serve, or `degrade` to the CPU.
         threads: Threads inside one operator; 0 for as many as this process may use.
         gpu_memory_bytes: Bound on the arena of the CUDA provider.
+        optimised: Whether onnxruntime may rewrite the graph; not to measure what that is worth.
     """
 
     provider: Provider = "cpu"
     missing_provider: MissingProvider = "refuse"
     threads: int = 0
     gpu_memory_bytes: int = 4 << 30
+    optimised: bool = True
 
 
 class OnnxModel:
@@ -85,14 +90,16 @@ def _make_session(file: Path, options: SessionOptions) -> ort.InferenceSession:
     if wished not in ort.get_available_providers():
         return _fall_back(file, options, f"this onnxruntime has no {wished}; install the extra `ranking-gpu`")
     session = _open(file, options, _providers(options))
-    if session.get_providers()[0] != wished:
-        return _fall_back(file, options, f"{wished} could not be started and onnxruntime chose the CPU")
+    chosen = session.get_providers()[0]
+    if chosen != wished:
+        return _fall_back(file, options, f"{wished} could not be started and onnxruntime chose {chosen}")
     return session
 
 
 def _fall_back(file: Path, options: SessionOptions, reason: str) -> ort.InferenceSession:
     if options.missing_provider == "refuse":
         raise NotReady(f"{reason}; choose the provider `cpu`, or `missing_provider=degrade` to serve on it")
+    _log.warning("the wished execution provider is missing: serving on the CPU", file=str(file), reason=reason)
     return _open(file, options, [_NAMES["cpu"]])
 
 
@@ -108,7 +115,8 @@ def _session_options(options: SessionOptions) -> ort.SessionOptions:
     session_options = ort.SessionOptions()
     session_options.intra_op_num_threads = options.threads or usable_cores()
     session_options.inter_op_num_threads = 1
-    session_options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    levels = ort.GraphOptimizationLevel
+    session_options.graph_optimization_level = levels.ORT_ENABLE_ALL if options.optimised else levels.ORT_DISABLE_ALL
     session_options.log_severity_level = 3
     # Spinning threads would take the second core from gRPC between batches.
     session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")

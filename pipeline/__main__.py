@@ -88,8 +88,14 @@ def build_command(
     precision: Annotated[
         Precision, typer.Option(help="Of the cross-encoder: int8 is faster, and refused where it ranks worse.")
     ] = BuildSettings.precision,
+    student_layers: Annotated[
+        int, typer.Option(help="Serve a shallower cross-encoder of so many layers, taught by the full one.", min=0)
+    ] = BuildSettings.student_layers,
+    trim_vocabulary: Annotated[
+        bool, typer.Option("--trim-vocabulary", help="Keep only tokens that the catalogue has: smaller models.")
+    ] = BuildSettings.trimmed_vocabulary,
     max_ndcg_loss: Annotated[
-        float, typer.Option(help="The share of NDCG@10 on validation that int8 may cost.")
+        float, typer.Option(help="The share of NDCG@10 on validation that each of these three may cost.")
     ] = BuildSettings.max_ndcg_loss,
     training_processes: Annotated[
         int, typer.Option(help="Processes that fine-tune the cross-encoder together, one a GPU.", min=1)
@@ -116,6 +122,8 @@ def build_command(
         query_prefix=query_prefix,
         item_prefix=item_prefix,
         precision=precision,
+        student_layers=student_layers,
+        trimmed_vocabulary=trim_vocabulary,
         max_ndcg_loss=max_ndcg_loss,
         seed=seed,
     ).trained_by(training_processes)

@@ -10,21 +10,31 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+from transformers import BertForSequenceClassification
 
 from common import layout
 from common.catalogue import Catalogue
 from common.errors import InvalidRequest
+from common.onnx_session import SessionOptions
 from pipeline.build_steps import BuildSteps
-from pipeline.compress import compress
+from pipeline.catalogue import build_catalogue, plain_tokenizer
+from pipeline.compress import Gate, to_int8
 from pipeline.dataset import Dataset
+from pipeline.export import export_cross_encoder
 from pipeline.model_card import write_model_card
 from pipeline.requests import People, ShopRequest, Windows, as_met, draw_people
 from pipeline.train.behaviour import Purchases, popularity, transitions
 from pipeline.train.candidates import Labelled, draw_candidates, learn_source_weights
 from pipeline.train.fusion import Examples, Fusion, calibrate, export_fusion, fit_behaviour, fit_logits
 from pipeline.train.fusion_examples import FusionExamples, every_tier, quality
+from pipeline.train.pair_examples import score_pairs, training_lists
+from pipeline.train.student import train_student
 from pipeline.train.tier_plan import choose_plan, plan_report
+from pipeline.vocabulary import TOKENIZER, untrimmed
 from services.ranking.cascade import occasion
+from services.ranking.cross_encoder import CrossEncoder
+from services.ranking.pair_texts import PairTexts
+from services.ranking.release_settings import RankerSettings
 
 # The first stage without learned weights is only asked for so many requests: enough to learn them.
 _WEIGHT_REQUESTS: Final = 400
@@ -64,9 +74,8 @@ class BasketBuild(BuildSteps):
         people = self._draw_people(catalogue)
         self._learn_weights(people)
         train, valid = self._draw_candidates(people)
-        self._train_cross_encoder(catalogue, train, valid)
-        if self.settings.precision == "int8":
-            compress(self.staging, catalogue, train, valid, self.settings.max_ndcg_loss, self.report)
+        model = self._train_cross_encoder(catalogue, train, valid)
+        self._compress(catalogue, model, train, Gate(self.staging, valid, self.settings.max_ndcg_loss, self.report))
         self._train_late_interaction(catalogue, train)
         self._fuse(catalogue, train, valid)
 
@@ -118,6 +127,52 @@ class BasketBuild(BuildSteps):
         with self._first_stage() as first_stage, self.report.step("Finding candidates", len(requests)) as step:
             drawn = draw_candidates(first_stage, requests, self.settings.candidates, step)
         return drawn[: len(people.train)], drawn[len(people.train) :]
+
+    def _compress(
+        self, catalogue: Catalogue, model: BertForSequenceClassification, train: Sequence[Labelled], gate: Gate
+    ) -> None:
+        """Replace the cross-encoder by the smaller forms that the settings ask for, each judged before the next."""
+        if self.settings.trimmed_vocabulary:
+            self._check_vocabulary(catalogue, model, gate)
+        if self.settings.student_layers:
+            self._train_student(catalogue, model, train, gate)
+        if self.settings.precision == "int8":
+            to_int8(self.staging, catalogue, train, gate)
+
+    def _check_vocabulary(self, catalogue: Catalogue, model: BertForSequenceClassification, gate: Gate) -> None:
+        """Judge the trimmed vocabulary against the base model's own."""
+        release, whole = self.staging.release(), self.staging.path.with_name("untrimmed.onnx")
+        tokenizer = plain_tokenizer(str(self.whole_base.path / TOKENIZER))
+        items = build_catalogue(self._items(), tokenizer, self.settings.item_tokens)
+        export_cross_encoder(untrimmed(model, self.whole_base), whole)
+        before = gate.form(whole, PairTexts(items, tokenizer, RankerSettings.load(release)))
+        after = gate.form(release.file(layout.CROSS_ENCODER), PairTexts.load(release, catalogue))
+        gate.judge("trimmed vocabulary", before, after)
+        whole.unlink()
+
+    def _train_student(
+        self, catalogue: Catalogue, teacher: BertForSequenceClassification, train: Sequence[Labelled], gate: Gate
+    ) -> None:
+        """Train a shallower cross-encoder on the same lists, and put it in its teacher's place."""
+        settings, release = self.settings, self.staging.release()
+        texts, work = PairTexts.load(release, catalogue), self.staging.checkpoints.with_name("student-checkpoints")
+        chosen = training_lists(
+            self._learnable(train), texts, lists=settings.lists, size=settings.list_size, seed=settings.seed
+        )
+        lists = list(chosen)
+        with self.report.step("Having the cross-encoder teach", sum(len(one.pairs) for one in lists)) as step:
+            logits = score_pairs(CrossEncoder.load(release, SessionOptions()), [one.pairs for one in lists], step)
+        training = settings.student_training(settings.student_layers)
+        with self.report.step(f"Training a student of {training.layers} layers") as step:
+            student = train_student(teacher, lists, logits, training, work, lambda done, total, _: step.at(done, total))
+        smaller = self.staging.path.with_name("student.onnx")
+        worst = export_cross_encoder(student, smaller)
+        gate.replace("student", texts, smaller)
+        card = self.staging.models["cross_encoder"]
+        trained = f"{card.trained_on}, and by a cross-encoder of {settings.cross_encoder.layers} layers on the same"
+        self.staging.models["cross_encoder"] = card.model_copy(
+            update={"trained_on": trained, "parity_max_abs_error": worst}
+        )
 
     def _plan_tiers(
         self, examples: FusionExamples, valid: Sequence[Labelled], checked: Examples, fusion: Fusion

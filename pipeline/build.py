@@ -47,7 +47,7 @@ def build(
         InvalidRequest: The events leave no room for the windows, or nobody to learn from.
         BadBaseModel: The base model cannot be found.
         ParityError: An exported model computes something else than the trained one.
-        CompressionRefused: The int8 cross-encoder loses more than the settings allow.
+        CompressionRefused: A smaller cross-encoder loses more than the settings allow.
     """
     base = resolve_base_model(settings.base_model)
     card = DataCard(

@@ -51,11 +51,14 @@ class BuildSettings:
         folds: In how many parts judged queries are held out, so that the fusion reads no score of a model that has
             seen the query.
         precision: Of the cross-encoder as it is served; see `pipeline.compress`.
+        student_layers: Layers of a shallower cross-encoder that is served in its place, taught by it; 0 for none. See
+            `pipeline.train.student`.
+        trimmed_vocabulary: Whether the models keep only tokens that the catalogue has; see `pipeline.vocabulary`.
         late_bits: Bits of a dimension of late interaction's token vectors, 4 or 8; 0 builds no such tier.
         late_lists: Lists that late interaction learns from.
         late: How its tower is trained.
         least_gain_per_ms: NDCG@10 on validation that a tier must bring a millisecond to be planned in.
-        max_ndcg_loss: The share of NDCG@10 on validation that int8 may cost.
+        max_ndcg_loss: The share of NDCG@10 on validation that int8, a student or a trimmed vocabulary may cost, each.
         hnsw_m: Links of a vector in the graph.
         ef_construction: Length of the candidate list while the graph is built.
         seed: Of everything drawn.
@@ -88,6 +91,8 @@ class BuildSettings:
     encoder: EncoderTraining = field(default_factory=lambda: EncoderTraining(epochs=0))
     folds: int = 2
     precision: Precision = "fp32"
+    student_layers: int = 0
+    trimmed_vocabulary: bool = False
     late_bits: Literal[0, 4, 8] = 0
     late_lists: int = 1_200
     late: LateTraining = field(default_factory=lambda: LateTraining(layers=3, learning_rate=3e-4))
@@ -103,6 +108,9 @@ class BuildSettings:
             "min_buyers must be 0 or above": self.min_buyers >= 0,
             "folds must be 2 or above": self.folds > 1,
             "seed must be 0 or above": self.seed >= 0,
+            "student_layers must be below the cross-encoder's layers": 0
+            <= self.student_layers
+            < self.cross_encoder.layers,
         }
         faults = [what for what, holds in sound.items() if not holds]
         if faults:
@@ -129,6 +137,18 @@ class BuildSettings:
             InvalidRequest: They cannot share a step's requests evenly.
         """
         return replace(self, cross_encoder=replace(self.cross_encoder, processes=processes))
+
+    @property
+    def compressed(self) -> bool:
+        """Whether the cross-encoder is served in another form than it was trained in."""
+        return self.precision != "fp32" or bool(self.student_layers) or self.trimmed_vocabulary
+
+    def student_training(self, layers: int) -> CrossEncoderTraining:
+        """Return how a shallower student of the cross-encoder is trained: as that was, but once over the examples.
+
+        It begins as a part of what was trained before.
+        """
+        return replace(self.cross_encoder, layers=layers, epochs=1)
 
     def encoder_trained(self, epochs: int) -> Self:
         """Return the settings with so many passes of the encoder's fine-tuning, 0 to leave it as it is."""

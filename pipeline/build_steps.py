@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import polars as pl
-from transformers import BertModel
+from transformers import BertForSequenceClassification, BertModel
 
 from common import layout
 from common.catalogue import Catalogue
@@ -18,7 +18,7 @@ from common.onnx_session import SessionOptions
 from common.release import ModelCard
 from pipeline.base_model import BaseModel
 from pipeline.build_settings import BuildSettings
-from pipeline.catalogue import build_catalogue, plain_tokenizer
+from pipeline.catalogue import build_catalogue, item_texts, plain_tokenizer
 from pipeline.dataset import Dataset
 from pipeline.export import export_cross_encoder, export_encoder
 from pipeline.index import build_index
@@ -33,6 +33,7 @@ from pipeline.train.cross_encoder import learning_curve, train_cross_encoder
 from pipeline.train.late_examples import late_lists, taught
 from pipeline.train.late_interaction import train_late_interaction
 from pipeline.train.pair_examples import training_lists
+from pipeline.vocabulary import TOKENIZER, trimmed_base
 from services.ranking.cross_encoder import CrossEncoder
 from services.ranking.pair_texts import PairTexts
 from services.ranking.vector_codec import Bits
@@ -49,7 +50,8 @@ class BuildSteps(ABC):
 
     Attributes:
         dataset: The shop's data.
-        base: The base model.
+        base: The base model, its vocabulary trimmed where the settings say so.
+        whole_base: The base model as it was given.
         settings: How to build.
         staging: The release as far as it is built.
         report: Told of each step.
@@ -62,7 +64,7 @@ class BuildSteps(ABC):
         self, dataset: Dataset, base: BaseModel, settings: BuildSettings, staging: Staging, report: ProgressReport
     ) -> None:
         self.dataset = dataset
-        self.base = base
+        self.base = self.whole_base = base
         self.settings = settings
         self.staging = staging
         self.report = report
@@ -94,7 +96,10 @@ class BuildSteps(ABC):
     def _write_catalogue(self) -> Catalogue:
         with self.report.step("Writing the catalogue"):
             items = self._items()
-            tokenizer = plain_tokenizer(str(self.base.path / "tokenizer.json"))
+            if self.settings.trimmed_vocabulary:
+                known = [self.settings.query_prefix, self.settings.item_prefix, *item_texts(items)]
+                self.base = trimmed_base(self.whole_base, known, self.staging.path.with_name("base-model"))
+            tokenizer = plain_tokenizer(str(self.base.path / TOKENIZER))
             tokenizer.save(str(self.staging.file(layout.CROSS_ENCODER_TOKENIZER)))
             catalogue = build_catalogue(items, tokenizer, self.settings.item_tokens)
             catalogue.save(self.staging.file(layout.CATALOGUE))
@@ -117,16 +122,14 @@ class BuildSteps(ABC):
         with self.report.step("Embedding the catalogue's texts") as step:
             build_index(catalogue, encoder, self.settings.item_prefix, self.staging.path, options, step)
 
-    def _train_cross_encoder(self, catalogue: Catalogue, train: Sequence[Labelled], valid: Sequence[Labelled]) -> None:
+    def _train_cross_encoder(
+        self, catalogue: Catalogue, train: Sequence[Labelled], valid: Sequence[Labelled]
+    ) -> BertForSequenceClassification:
         """Fine-tune it on the lists of ``train``, watched on those of ``valid``, and export it."""
         settings, work = self.settings, self.staging.checkpoints
         self._write_ranker_settings({})
         texts = PairTexts.load(self.staging.release(), catalogue)
-        # The requests at the end are kept for the fusion, whose logits must not come from what was trained on.
-        learnable = train[: max(1, len(train) - settings.read_requests)]
-        learnable = [example for example in learnable if example.labels.any()][: settings.lists]
-        if not learnable:
-            raise InvalidRequest("the first stage found nothing that was bought: there is nothing to learn from")
+        learnable = self._learnable(train)
         lists, watched = (
             training_lists(drawn, texts, lists=lists, size=settings.list_size, seed=settings.seed)
             for drawn, lists in ((learnable, settings.lists), (valid, _WATCHED_LISTS))
@@ -145,6 +148,16 @@ class BuildSteps(ABC):
             worst = export_cross_encoder(model, self.staging.file(layout.CROSS_ENCODER))
             trained = f"{len(learnable)} lists of {self.learnt_from}"
             self.staging.models["cross_encoder"] = self._card(layout.CROSS_ENCODER, trained, worst)
+        return model
+
+    def _learnable(self, train: Sequence[Labelled]) -> list[Labelled]:
+        """Return the requests that the cross-encoder learns from; raises InvalidRequest where there are none."""
+        # Those at the end are kept for the fusion, whose logits must not come from what was trained on.
+        first = train[: max(1, len(train) - self.settings.read_requests)]
+        learnable = [example for example in first if example.labels.any()][: self.settings.lists]
+        if not learnable:
+            raise InvalidRequest("the first stage found nothing that was bought: there is nothing to learn from")
+        return learnable
 
     def _write_retrieval(self, weights: dict[str, dict[str, float]]) -> None:
         self.staging.write_json(

@@ -23,15 +23,18 @@ def build_catalogue(items: pl.DataFrame, tokenizer: Tokenizer, item_tokens: int)
         item_tokens: How many tokens the cross-encoder reads of an item at most.
     """
     items = _with_all_columns(items).sort("item_id")
-    texts = [
-        item_text(title, *(value or "" for value in rest))
-        for title, *rest in items.select("title", *_OPTIONAL_TEXT).iter_rows()
-    ]
+    texts = item_texts(items)
     encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
     table = items.to_arrow(compat_level=pl.CompatLevel.oldest())
     table = table.append_column("text", pa.array(texts, pa.string()))
     tokens = pa.array([encoding.ids[:item_tokens] for encoding in encodings], pa.list_(pa.int32()))
     return Catalogue(_cast(table.append_column("token_ids", tokens)))
+
+
+def item_texts(items: pl.DataFrame) -> list[str]:
+    """Return what the models read of a dataset's items, in their order."""
+    columns = _with_all_columns(items).select("title", *_OPTIONAL_TEXT)
+    return [item_text(title, *(value or "" for value in rest)) for title, *rest in columns.iter_rows()]
 
 
 def plain_tokenizer(file: str) -> Tokenizer:

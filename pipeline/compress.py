@@ -1,34 +1,24 @@
-"""A smaller, faster cross-encoder: int8 whose scores do not depend on batch-mates, behind a gate of quality.
+"""Smaller, faster forms of a release's cross-encoder, each behind a gate of quality.
 
-Every activation that meets a weight gets its scale once, from calibration pairs. A scale taken while serving would
-come from the whole batch, so that the same pair would score differently beside others. Weights have a scale for each
-output channel, products leave as float32; attention's products, which have no weights, and the residual stream stay in
-float32. The products are written as onnxruntime's MatMulIntegerToFloat with their bias, which its own fusions of
-quantise and dequantise nodes leave to another pass over the activations.
-Scheme: Jacob et al., arXiv 1712.05877.
+Eight bits (`pipeline.int8`), fewer layers (`pipeline.train.student`), fewer tokens (`pipeline.vocabulary`): whichever
+it is, validation requests are read before and after, and what loses more than the settings allow is not released.
 """
 
 from __future__ import annotations
 
-import logging
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-from onnx import helper
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from common import layout
 from common.catalogue import Catalogue
 from common.errors import ShortlistError
 from common.onnx_session import OnnxModel, SessionOptions
+from pipeline.int8 import quantise
 from pipeline.metrics import evaluate
 from pipeline.progress import ProgressReport, Step
 from pipeline.staging import Staging
@@ -43,8 +33,6 @@ MAX_BATCH_DEPENDENCE: Final = 1e-5
 _CALIBRATION_REQUESTS: Final = 64
 _CALIBRATION_CANDIDATES: Final = 12
 _CHECKED_PAIRS: Final = 48
-_MATRIX: Final = 2  # dimensions
-_ORT_DOMAIN: Final = "com.microsoft"
 
 Logits = npt.NDArray[np.float32]
 
@@ -61,9 +49,9 @@ class Compression:
 
     Attributes:
         bytes: Size of the compressed model.
-        bytes_before: Size of the model in float32.
+        bytes_before: Size of the model that it came from.
         ndcg: NDCG@10 of the compressed model's own order, the mean over the examples.
-        ndcg_before: That of the model in float32.
+        ndcg_before: That of the model that it came from.
         logit_error: The largest difference between their logits.
         batch_dependence: The largest difference in probability between a pair alone and among others.
     """
@@ -80,98 +68,121 @@ class Compression:
         """The share of NDCG@10 that is lost; below 0 where the compressed model happens to be better."""
         return 1.0 - self.ndcg / self.ndcg_before if self.ndcg_before else 0.0
 
-    def check(self, max_ndcg_loss: float) -> None:
-        """Raise CompressionRefused where more than the given share of NDCG@10 is lost, or scores depend on batches."""
+    def check(self, name: str, max_ndcg_loss: float) -> None:
+        """Raise CompressionRefused where more than the given share of NDCG@10 is lost, or scores depend on batches.
+
+        Args:
+            name: What the compression is called.
+            max_ndcg_loss: The share of NDCG@10 that may be lost.
+        """
         if not self.ndcg_loss <= max_ndcg_loss:
             raise CompressionRefused(
-                f"int8 loses {self.ndcg_loss:.1%} of NDCG@10 ({self.ndcg_before:.4f} to {self.ndcg:.4f}) on "
-                f"validation, more than the {max_ndcg_loss:.1%} allowed; keep fp32, or allow a larger max_ndcg_loss"
+                f"{name} loses {self.ndcg_loss:.1%} of NDCG@10 ({self.ndcg_before:.4f} to {self.ndcg:.4f}) on "
+                f"validation, more than the {max_ndcg_loss:.1%} allowed; leave it out, or allow a larger max_ndcg_loss"
             )
         if not self.batch_dependence <= MAX_BATCH_DEPENDENCE:
             raise CompressionRefused(
-                f"int8 gives a pair probabilities that differ by {self.batch_dependence:.1e} with its batch-mates, "
-                f"more than {MAX_BATCH_DEPENDENCE:.0e}; keep fp32"
+                f"{name} gives a pair probabilities that differ by {self.batch_dependence:.1e} with its batch-mates, "
+                f"more than {MAX_BATCH_DEPENDENCE:.0e}; leave it out"
             )
 
 
-def compress(
-    staging: Staging,
-    catalogue: Catalogue,
-    train: Sequence[Labelled],
-    valid: Sequence[Labelled],
-    max_ndcg_loss: float,
-    report: ProgressReport,
-) -> None:
+@dataclass(frozen=True)
+class Form:
+    """A model, and the examples to judge it on in its own tokens.
+
+    Attributes:
+        file: The exported model.
+        examples: The same requests for every form that is compared.
+    """
+
+    file: Path
+    examples: Sequence[RankingExample]
+
+
+class Gate:
+    """Judges compressed forms of a staged release's cross-encoder.
+
+    Args:
+        staging: The release so far.
+        valid: Requests to judge on, which no model has learnt from.
+        max_ndcg_loss: The share of NDCG@10 that each compression may lose.
+        report: Where to say what is done.
+    """
+
+    def __init__(
+        self, staging: Staging, valid: Sequence[Labelled], max_ndcg_loss: float, report: ProgressReport
+    ) -> None:
+        self._staging = staging
+        self._valid = [one for one in valid if one.labels.any()]
+        self._max_ndcg_loss = max_ndcg_loss
+        self._report = report
+
+    def form(self, file: Path, texts: PairTexts) -> Form:
+        """Return a model with the requests as it reads them."""
+        return Form(file, [_example(one, texts, len(one.labels)) for one in self._valid])
+
+    def judge(self, name: str, before: Form, after: Form) -> Compression:
+        """Compare two forms and write down what was found; raises CompressionRefused."""
+        with self._report.step(f"Judging the cross-encoder: {name}") as step:
+            found = compare(before, after, step)
+        found.check(name, self._max_ndcg_loss)
+        self._staging.metrics.setdefault("compression", {})[name] = asdict(found)
+        return found
+
+    def replace(self, name: str, texts: PairTexts, smaller: Path) -> Compression:
+        """Put a compressed form in the cross-encoder's place, once it was judged.
+
+        Args:
+            name: What the compression is called.
+            texts: Puts requests into tokens.
+            smaller: The form, beside the release on the same file system; it is moved, or removed.
+
+        Raises:
+            CompressionRefused: It loses too much, or its scores depend on batch-mates; the former one stays.
+        """
+        file = self._staging.file(layout.CROSS_ENCODER)
+        try:
+            found = self.judge(name, self.form(file, texts), self.form(smaller, texts))
+            smaller.replace(file)
+        finally:
+            smaller.unlink(missing_ok=True)
+        return found
+
+
+def to_int8(staging: Staging, catalogue: Catalogue, train: Sequence[Labelled], gate: Gate) -> None:
     """Replace a staged release's cross-encoder by its int8 form.
 
     Args:
         staging: The release so far, with the cross-encoder in float32.
         catalogue: Its items.
         train: Requests to calibrate on.
-        valid: Requests to judge on, other people's.
-        max_ndcg_loss: The share of NDCG@10 that may be lost.
-        report: Where to say what is done.
+        gate: Judges it.
 
     Raises:
-        CompressionRefused: It loses more, or its scores depend on batch-mates; the staged model stays in float32.
+        CompressionRefused: It loses too much, or its scores depend on batch-mates; the staged model stays in float32.
     """
-    texts = PairTexts.load(staging.release(), catalogue)
-    first = [_example(one, texts, _CALIBRATION_CANDIDATES) for one in train[:_CALIBRATION_REQUESTS]]
-    judged = [_example(one, texts, len(one.labels)) for one in valid if one.labels.any()]
-    file = staging.file(layout.CROSS_ENCODER)
-    compressed = staging.path.with_name(f"{staging.path.name}-int8.onnx")
-    try:
-        with report.step("Compressing the cross-encoder to int8") as step:
-            quantise(file, compressed, [example.pairs for example in first])
-            found = compare(file, compressed, judged, step)
-            found.check(max_ndcg_loss)
-        compressed.replace(file)
-    finally:
-        compressed.unlink(missing_ok=True)
+    texts, file = PairTexts.load(staging.release(), catalogue), staging.file(layout.CROSS_ENCODER)
+    first = [_example(one, texts, _CALIBRATION_CANDIDATES).pairs for one in train[:_CALIBRATION_REQUESTS]]
+    smaller = staging.path.with_name("int8.onnx")
+    quantise(file, smaller, first)
+    found = gate.replace("int8", texts, smaller)
     card = staging.models["cross_encoder"]
-    staging.models["cross_encoder"] = card.model_copy(
-        update={"precision": "int8", "parity_max_abs_error": found.logit_error}
-    )
-    staging.metrics["compression"] = asdict(found)
+    changed = {"precision": "int8", "parity_max_abs_error": found.logit_error}
+    staging.models["cross_encoder"] = card.model_copy(update=changed)
 
 
-def quantise(file: Path, out: Path, calibration: Sequence[Pairs]) -> None:
-    """Write the int8 form of an exported model.
-
-    Args:
-        file: The model in float32, see `pipeline.export`.
-        out: Where to write.
-        calibration: Pairs like those it will read; a few hundred are enough.
-    """
-    with tempfile.TemporaryDirectory() as folder, quiet_quantiser():
-        prepared, rounded = Path(folder) / "prepared.onnx", Path(folder) / "rounded.onnx"
-        quant_pre_process(file, prepared, skip_symbolic_shape=True)
-        quantize_static(
-            prepared,
-            rounded,
-            _Calibration(calibration),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["MatMul"],
-            nodes_to_quantize=products_with_weights(prepared),
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
-        )
-        onnx.save(_with_integer_products(_unrounded_elsewhere(onnx.load(rounded))), out)
-
-
-def compare(before: Path, after: Path, examples: Sequence[RankingExample], step: Step) -> Compression:
+def compare(before: Form, after: Form, step: Step) -> Compression:
     """Measure a compressed model against the one it came from, on examples that neither was trained on."""
-    full, small = (CrossEncoder(OnnxModel(file, SessionOptions())) for file in (before, after))
-    pairs = [example.pairs for example in examples]
-    step.at(0, 2 * sum(map(len, pairs)))
-    wanted, got = score_pairs(full, pairs, step), score_pairs(small, pairs, step)
+    full, small = (CrossEncoder(OnnxModel(form.file, SessionOptions())) for form in (before, after))
+    wanted_pairs, pairs = ([example.pairs for example in form.examples] for form in (before, after))
+    step.at(0, sum(map(len, wanted_pairs)) + sum(map(len, pairs)))
+    wanted, got = score_pairs(full, wanted_pairs, step), score_pairs(small, pairs, step)
     return Compression(
-        bytes=after.stat().st_size,
-        bytes_before=before.stat().st_size,
-        ndcg=float(ndcg(examples, got).mean()),
-        ndcg_before=float(ndcg(examples, wanted).mean()),
+        bytes=after.file.stat().st_size,
+        bytes_before=before.file.stat().st_size,
+        ndcg=float(ndcg(after.examples, got).mean()),
+        ndcg_before=float(ndcg(before.examples, wanted).mean()),
         logit_error=max(float(np.abs(one - other).max()) for one, other in zip(wanted, got, strict=True)),
         batch_dependence=batch_dependence(small, pairs),
     )
@@ -200,98 +211,15 @@ def batch_dependence(model: CrossEncoder, all_pairs: Sequence[Pairs]) -> float:
     return worst
 
 
-class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # the library has no types
-    """Hands out pairs one at a time: padding, which is never read, must not widen a scale."""
-
-    def __init__(self, all_pairs: Sequence[Pairs]) -> None:
-        self._rows = ((pairs, row) for pairs in all_pairs for row in range(len(pairs)))
-
-    def get_next(self) -> dict[str, npt.NDArray[np.int64]] | None:
-        """Return the inputs of the next pair, None at the end."""
-        found = next(self._rows, None)
-        return None if found is None else asdict(_inputs(found[0], np.array([found[1]])))
-
-
-def products_with_weights(file: Path) -> list[str]:
-    """Return the names of a graph's products with weights: attention's, of activations alone, are left out."""
-    graph = onnx.load(file).graph
-    weights = {weight.name for weight in graph.initializer if len(weight.dims) == _MATRIX}
-    return [node.name for node in graph.node if node.op_type == "MatMul" and node.input[1] in weights]
-
-
-def _unrounded_elsewhere(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Let what is no product with a weight read activations as they were: the residual stream is worth its float32."""
-    graph = model.graph
-    before = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
-    rounded = {
-        node.output[0]: before[node.input[0]]
-        for node in graph.node
-        if node.op_type == "DequantizeLinear" and node.input[0] in before
-    }
-    for node in graph.node:
-        if node.op_type != "MatMul":
-            node.input[:] = [rounded.get(name, name) for name in node.input]
-    read = {name for node in graph.node for name in node.input}
-    unread = [node for node in graph.node if node.op_type == "DequantizeLinear" and node.output[0] not in read]
-    for node in unread:
-        graph.node.remove(node)
-    return model
-
-
-def _with_integer_products(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Turn each product of rounded factors, dequantised before, and the bias added after into one operator."""
-    graph = model.graph
-    factors = {node.output[0]: node.input for node in graph.node if node.op_type == "DequantizeLinear"}
-    weights = {weight.name for weight in graph.initializer}
-    sums = {name: node for node in graph.node if node.op_type == "Add" for name in node.input}
-    nodes, added = [], set()
-    for node in graph.node:
-        if node.op_type == "DequantizeLinear" or node.output[0] in added:
-            continue
-        if node.op_type == "MatMul" and node.input[0] in factors:
-            total = sums[node.output[0]]
-            biases = [name for name in total.input if name in weights]
-            left, right = (factors[name] for name in node.input)
-            columns = [name for pair in zip(left, right, strict=True) for name in pair]  # values, scales, zero points
-            added.add(total.output[0])
-            node = helper.make_node(  # noqa: PLW2901 - the one that takes its place
-                "MatMulIntegerToFloat", columns + biases, list(total.output), node.name, domain=_ORT_DOMAIN
-            )
-        nodes.append(node)
-    del graph.node[:]
-    graph.node.extend(nodes)
-    if _ORT_DOMAIN not in {imported.domain for imported in model.opset_import}:
-        model.opset_import.append(helper.make_opsetid(_ORT_DOMAIN, 1))
-    return model
-
-
 def _example(labelled: Labelled, texts: PairTexts, candidates: int) -> RankingExample:
     places = np.arange(min(candidates, len(labelled.labels)))
     return RankingExample(pairs_of(labelled, places, texts), labelled.labels[places])
 
 
 def _logits(model: CrossEncoder, pairs: Pairs, rows: npt.NDArray[np.int64]) -> Logits:
-    inputs = _inputs(pairs, rows)
+    inputs = ModelInputs.of(pairs, rows)
     return model(inputs.input_ids, inputs.attention_mask, inputs.token_type_ids)
-
-
-def _inputs(pairs: Pairs, rows: npt.NDArray[np.int64]) -> ModelInputs:
-    inputs = ModelInputs.empty(len(rows), int(pairs.lengths[rows].max()))
-    inputs.fill(0, pairs, rows)
-    return inputs
 
 
 def _sigmoid(logits: Logits) -> npt.NDArray[np.float64]:
     return 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
-
-
-@contextmanager
-def quiet_quantiser() -> Iterator[None]:
-    """Keep the quantiser's advice, which is followed, off the root logger."""
-    logger = logging.getLogger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

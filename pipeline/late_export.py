@@ -18,8 +18,8 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from common import layout
 from common.catalogue import Catalogue
 from common.onnx_session import OnnxModel, SessionOptions
-from pipeline.compress import products_with_weights, quiet_quantiser
 from pipeline.export import OPSET, PARITY_TOLERANCE, ParityError
+from pipeline.int8 import products_with_weights, quiet_quantiser
 from pipeline.late_graph import Encoded, LateTowerGraph
 from pipeline.progress import Step
 from pipeline.staging import Staging

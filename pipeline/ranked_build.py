@@ -164,6 +164,9 @@ class RankedBuild(BuildSteps):
         np.save(file, values)
 
     def _refuse_compression(self) -> None:
-        """Raise InvalidRequest where int8 is asked for, which needs pairs that are read."""
-        if self.settings.precision != "fp32":
-            raise InvalidRequest(f"the recipe {self.recipe.name} reads no pairs: leave precision at fp32")
+        """Raise InvalidRequest where the cross-encoder is to be compressed, which needs pairs that are read."""
+        if self.settings.compressed:
+            raise InvalidRequest(
+                f"the recipe {self.recipe.name} reads no pairs: leave precision at fp32, the vocabulary whole, and ask "
+                "for no student"
+            )

@@ -42,10 +42,13 @@ class SearchBuild(BuildSteps):
         """Take every step.
 
         Raises:
-            InvalidRequest: There are too few judgements to learn from, or int8 is asked for.
+            InvalidRequest: There are too few judgements to learn from, or a compressed cross-encoder is asked for.
         """
-        if self.settings.precision != "fp32":
-            raise InvalidRequest(f"the recipe {self.recipe.name} can't check int8 yet: leave precision at fp32")
+        if self.settings.compressed:
+            raise InvalidRequest(
+                f"the recipe {self.recipe.name} can't check a compressed cross-encoder yet: leave precision at fp32, "
+                "the vocabulary whole, and ask for no student"
+            )
         catalogue = self._write_catalogue()
         self._write_words(catalogue)
         queries = training_queries(self.dataset.judgements, catalogue)

@@ -5,6 +5,7 @@ What is trained is kept by the hash of what it is made from, and shared with the
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,7 @@ from rich.console import Console
 from benchmarks.home_depot.data import HomeDepot, Judged
 from pipeline.base_model import BaseModel, resolve_base_model
 from pipeline.build_settings import BuildSettings
-from pipeline.catalogue import build_catalogue, plain_tokenizer
+from pipeline.catalogue import build_catalogue, item_texts, plain_tokenizer
 from pipeline.progress import ProgressReport
 from pipeline.recipe import SEARCHES
 from pipeline.train.exported import exported_cross_encoder
@@ -23,6 +24,7 @@ from pipeline.train.judged import JudgedQuery
 from pipeline.train.judged import training_queries as all_training_queries
 from pipeline.train.kept_models import KeptModels
 from pipeline.train.search_models import SearchModels
+from pipeline.vocabulary import kept_tokens, trim_model
 
 CACHE: Final = Path(".cache/benchmarks")
 MODELS: Final = CACHE / "models"
@@ -63,6 +65,28 @@ def trained_model(data: HomeDepot, console: Console) -> TrainedModel:
     folder = models.cross_encoder(queries)
     exported_cross_encoder(folder)
     return TrainedModel(folder, resolve_base_model(_SETTINGS.base_model))
+
+
+def shallow_model(data: HomeDepot, layers: int, console: Console) -> TrainedModel:
+    """Return its student of so many layers, trained now (a quarter of an hour) where it is not in the cache."""
+    models, queries = search_models(data, console)
+    folder = models.student(queries, layers)
+    exported_cross_encoder(folder)
+    return TrainedModel(folder, resolve_base_model(_SETTINGS.base_model))
+
+
+def trimmed_model(data: HomeDepot, model: TrainedModel) -> TrainedModel:
+    """Return a model that keeps the tokens of titles and training queries."""
+    known = [*item_texts(data.dataset.items), *(one.query for one in data.judged("train"))]
+    kept = kept_tokens(plain_tokenizer(str(model.tokenizer)), known)
+    key = hashlib.sha256(repr(kept.kept).encode()).hexdigest()[:8]
+    folder = model.folder.with_name(f"{model.folder.name}-trimmed-{key}")
+    if not folder.exists():
+        part = folder.with_suffix(".part")
+        trim_model(model.folder, kept, part)
+        part.rename(folder)
+    exported_cross_encoder(folder)
+    return TrainedModel(folder, model.base)
 
 
 def training_queries(data: HomeDepot) -> list[Judged]:

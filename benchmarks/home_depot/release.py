@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import onnx
 import polars as pl
@@ -17,23 +17,28 @@ from common import layout
 from common.release import DataCard, ModelCard, Release
 from pipeline.build_settings import Precision
 from pipeline.catalogue import build_catalogue, plain_tokenizer
-from pipeline.compress import quantise
+from pipeline.half import halve
+from pipeline.int8 import quantise
 from pipeline.staging import Staging, aside
+from services.ranking.pairs import Pairs
+
+AnyPrecision = Precision | Literal["fp16"]
 
 _CALIBRATION_QUERIES: Final = 120
 _DEPTH: Final = 2_000
 
 
-def model_file(data: HomeDepot, model: TrainedModel, precision: Precision) -> Path:
+def model_file(data: HomeDepot, model: TrainedModel, precision: AnyPrecision) -> Path:
     """Return the cross-encoder in a precision; int8 is calibrated on training queries, once."""
     if precision == "fp32":
         return model.onnx
-    file = model.folder / "model-int8.onnx"
+    file = model.folder / f"model-{precision}.onnx"
     if not file.exists():
-        maker = PairMaker(data, model.tokenizer)
-        calibration = training_queries(data)[:_CALIBRATION_QUERIES]
         part = file.with_suffix(".part")
-        quantise(model.onnx, part, [maker.pairs(one.query, one.item_ids) for one in calibration])
+        if precision == "fp16":
+            halve(model.onnx, part)
+        else:
+            quantise(model.onnx, part, _calibration(data, model))
         part.replace(file)
     return file
 
@@ -67,6 +72,11 @@ def judged_release(
         staging.models = _cards(model, precision)
         add(staging)
         return staging.publish(store)
+
+
+def _calibration(data: HomeDepot, model: TrainedModel) -> list[Pairs]:
+    maker = PairMaker(data, model.tokenizer)
+    return [maker.pairs(one.query, one.item_ids) for one in training_queries(data)[:_CALIBRATION_QUERIES]]
 
 
 def _write_catalogue(items: pl.DataFrame, staging: Staging, item_tokens: int) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from common.errors import InvalidRequest
+from common.errors import InvalidRequest, NotReady
 from pipeline.bulk.run import Bulk, Piece, Worker
 from pipeline.bulk.tasks import Task
 
@@ -29,6 +29,7 @@ class RayRun:
 
     Raises:
         InvalidRequest: Ray is not installed.
+        NotReady: The cluster cannot be reached, when pieces are done.
     """
 
     def __init__(self, address: str) -> None:
@@ -77,13 +78,24 @@ def _import_ray() -> Any:
 def _connected(ray: Any, address: str) -> Iterator[None]:
     """Hold a connection: to a cluster that is sent our modules, or to workers started here for as long."""
     if address:
-        ray.init(address=address, runtime_env={"py_modules": [str(_TOP / name) for name in _OURS]}, log_to_driver=False)
+        _join(ray, address)
     else:
         ray.init(address="local", include_dashboard=False, log_to_driver=False)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _join(ray: Any, address: str) -> None:
+    modules = {"py_modules": [str(_TOP / name) for name in _OURS]}
+    try:
+        ray.init(address=address, runtime_env=modules, log_to_driver=False)
+    except (ConnectionError, ray.exceptions.AuthenticationError) as error:
+        raise NotReady(
+            f"the Ray cluster at {address} cannot be reached: {error}; where it asks for a token, set "
+            "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to the token's file"
+        ) from error
 
 
 def _reached(release: str) -> str:

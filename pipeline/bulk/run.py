@@ -95,6 +95,7 @@ def run_bulk(bulk: Bulk, workers: Workers, ray_address: str, report: ProgressRep
         BadDataset: The files are missing, cannot be read, or lack a column.
         InvalidRequest: ``out`` exists, or Ray is not installed.
         BadRelease: The release cannot be opened.
+        NotReady: The Ray cluster cannot be reached.
     """
     run = _run_of(workers, ray_address)
     with _appearing(bulk.out) as folder:

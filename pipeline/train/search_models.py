@@ -20,7 +20,7 @@ from pipeline.catalogue import plain_tokenizer
 from pipeline.late_graph import LateTowerGraph
 from pipeline.progress import ProgressReport
 from pipeline.train.bi_encoder import EncoderExample, train_encoder
-from pipeline.train.cross_encoder import train_cross_encoder
+from pipeline.train.cross_encoder import CrossEncoderTraining, train_cross_encoder
 from pipeline.train.exported import loaded_cross_encoder, loaded_encoder
 from pipeline.train.judged import JudgedQuery, fingerprint
 from pipeline.train.kept_models import KeptModels
@@ -34,6 +34,8 @@ from pipeline.train.late_interaction import (
 from pipeline.train.mining import mined_negatives
 from pipeline.train.pair_examples import score_pairs
 from pipeline.train.ranking_lists import RankingExample
+from pipeline.train.student import TEACHER_SHARE, train_student
+from pipeline.train.training_run import load_trained
 from services.ranking.pairs import Pairs, PairTemplate, TokenRows, Tokens
 
 Floats = npt.NDArray[np.float32]
@@ -94,9 +96,21 @@ class SearchModels:
         return self._trained(
             "cross-encoder",
             queries,
-            [*self._made_from(queries), dataclasses.asdict(settings), self._lengths],
+            self._reader_made_from(queries, settings),
             lambda work, told: train_cross_encoder(self._base.path, self.lists(queries), settings, work, told),
         )
+
+    def student(self, queries: Sequence[JudgedQuery], layers: int) -> Path:
+        """Return the folder of a shallower cross-encoder, taught by the one trained on these queries."""
+        teacher, taught = self._settings.cross_encoder, self._settings.student_training(layers)
+
+        def train(work: Path, told: Callable[[int, int, float], None]) -> Any:
+            folder = self.cross_encoder(queries)
+            by_query = self._by_query(self.logits(folder, queries), queries)
+            return train_student(load_trained(folder), self.lists(queries), by_query, taught, work, told)
+
+        made_from = [*self._reader_made_from(queries, teacher), dataclasses.asdict(taught), TEACHER_SHARE]
+        return self._trained(f"student-{layers}", queries, made_from, train)
 
     def tower(self, queries: Sequence[JudgedQuery]) -> Path:
         """Return the folder of the late-interaction tower trained on these queries.
@@ -157,8 +171,11 @@ class SearchModels:
         ids = self._tokenizer.encode(one.query, add_special_tokens=False).ids
         return np.array(ids[: self._settings.context_tokens], np.int32)
 
+    @staticmethod
+    def _by_query(scores: Floats, queries: Sequence[JudgedQuery]) -> list[Floats]:
+        return np.split(scores, np.cumsum([len(one.rows) for one in queries])[:-1])
+
     def _late_examples(self, queries: Sequence[JudgedQuery], teacher: Floats) -> list[LateExample]:
-        ends = np.cumsum([len(one.rows) for one in queries])[:-1]
         return [
             LateExample(
                 self._context(one),
@@ -166,7 +183,7 @@ class SearchModels:
                 one.grades,
                 logits,
             )
-            for one, logits in zip(queries, np.split(teacher, ends), strict=True)
+            for one, logits in zip(queries, self._by_query(teacher, queries), strict=True)
         ]
 
     def _examples(self, queries: Sequence[JudgedQuery]) -> list[EncoderExample]:
@@ -208,6 +225,9 @@ class SearchModels:
                 return train(work, lambda done, total, _: step.at(done, total))
 
         return self._kept.get(name, [_FORMAT, name, *made_from], trained)
+
+    def _reader_made_from(self, queries: Sequence[JudgedQuery], settings: CrossEncoderTraining) -> list[Any]:
+        return [*self._made_from(queries), dataclasses.asdict(settings), self._lengths]
 
     def _made_from(self, queries: Sequence[JudgedQuery]) -> list[Any]:
         items = hashlib.sha256(self._catalogue.tokens.astype("<i4").tobytes()).hexdigest()

@@ -100,6 +100,13 @@ class ModelInputs:
         ids, mask, types = np.zeros((3, rows, tokens), dtype=np.int64)
         return cls(ids, mask, types)
 
+    @classmethod
+    def of(cls, pairs: Pairs, chosen: Ints) -> ModelInputs:
+        """Return the ``chosen`` pairs, padded to the longest of them."""
+        inputs = cls.empty(len(chosen), int(pairs.lengths[chosen].max()))
+        inputs.fill(0, pairs, chosen)
+        return inputs
+
     def fill(self, first: int, pairs: Pairs, chosen: Ints) -> None:
         """Write the ``chosen`` pairs into the rows from ``first`` on."""
         lengths = pairs.lengths[chosen]

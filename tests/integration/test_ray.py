@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -24,6 +25,8 @@ pytestmark = [
 ]
 
 _TIMEOUT_S: Final = 600
+# Ray takes 127.0.0.1 for an address that others cannot reach, and listens on the machine's own in its place.
+LOOPBACK: Final = "127.0.0.2"
 
 
 @pytest.fixture(scope="module")
@@ -47,50 +50,93 @@ def tables(tmp_path_factory: pytest.TempPathFactory, tiny_items: pl.DataFrame) -
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return an environment whose clusters ask for a token that nobody else has."""
+    token = tmp_path_factory.mktemp("token") / "token"
+    token.write_text(secrets.token_hex(32))
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return ours | {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Iterator[str]:
     """Return the address of a Ray cluster of one node."""
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind((LOOPBACK, 0))
         port = free.getsockname()[1]
-    node = ["--head", "--block", f"--port={port}", "--node-ip-address=127.0.0.1", "--include-dashboard=false"]
+    node = ["--head", "--block", f"--port={port}", f"--node-ip-address={LOOPBACK}", "--include-dashboard=false"]
     log = tmp_path_factory.mktemp("cluster") / "log"
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
     started = [sys.executable, "-m", "ray.scripts.scripts", "start", *node, "--num-cpus=2"]
     with log.open("w") as output, subprocess.Popen(started, stdout=output, stderr=output, env=environment) as process:  # noqa: S603 - our own interpreter
-        _await_port(process, port)
-        yield f"127.0.0.1:{port}"
-        process.terminate()
+        try:
+            _await_port(process, port)
+            yield f"{LOOPBACK}:{port}"
+        finally:
+            process.terminate()
 
 
 @pytest.mark.parametrize(("command", "given", "found"), [("embed", "items", "vector"), ("score", "pairs", "logit")])
 def test_ray_finds_what_one_process_does(
-    command: str, given: str, found: str, tiny_release: Path, tables: Path, tmp_path: Path, cluster: str
+    command: str,
+    given: str,
+    found: str,
+    tiny_release: Path,
+    tables: Path,
+    tmp_path: Path,
+    cluster: str,
+    environment: dict[str, str],
 ):
     """Row by row the same, on workers started here and on a cluster."""
     task = [command, "--release", str(tiny_release), f"--{given}", str(tables / given), "--batch", "50"]
-    _pipeline(*task, "--out", str(tmp_path / "process"))
+    _pipeline(environment, *task, "--out", str(tmp_path / "process"))
     plain = pl.read_parquet(tmp_path / "process")
     for name, where in (("here", []), ("cluster", ["--ray-address", cluster])):
-        _pipeline(*task, "--out", str(tmp_path / name), "--workers", "ray", *where)
+        _pipeline(environment, *task, "--out", str(tmp_path / name), "--workers", "ray", *where)
         rays = pl.read_parquet(tmp_path / name)
         assert rays.drop(found).equals(plain.drop(found))
         np.testing.assert_allclose(rays[found].to_numpy(), plain[found].to_numpy(), atol=1e-5)
 
 
-def _pipeline(*arguments: str) -> None:
-    done = subprocess.run(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-m", "pipeline", *arguments], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-    )
+def test_a_cluster_that_asks_for_a_token_is_named(
+    tiny_release: Path, tables: Path, tmp_path: Path, cluster: str, environment: dict[str, str]
+):
+    """Who has no token is told so in a line, and nothing is written."""
+    task = ["embed", "--release", str(tiny_release), "--items", str(tables / "items"), "--out", str(tmp_path / "out")]
+    without = {name: value for name, value in environment.items() if "AUTH" not in name}
+    done = _run(without, *task, "--workers", "ray", "--ray-address", cluster)
+    assert done.returncode == 1
+    assert "RAY_AUTH_MODE=token" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def _pipeline(environment: dict[str, str], *arguments: str) -> None:
+    done = _run(environment, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def _run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-m", "pipeline", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT_S,
+        check=False,
+        env=environment,
+    )
+
+
 def _await_port(process: subprocess.Popen[bytes], port: int) -> None:
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + 240
     while True:
         assert process.poll() is None
         assert time.monotonic() < ends
         with socket.socket() as trial:
             trial.settimeout(1)
-            if trial.connect_ex(("127.0.0.1", port)) == 0:
+            if trial.connect_ex((LOOPBACK, port)) == 0:
                 return
         time.sleep(0.1)

@@ -9,6 +9,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
+from structlog.testing import capture_logs
 
 from common.errors import BadRelease, NotReady
 from common.onnx_session import OnnxModel, SessionOptions, usable_cores
@@ -37,6 +38,13 @@ def test_a_model_runs_on_the_cpu(doubling: Path):
     np.testing.assert_array_equal(model.run({"x": np.array([1.0, 2.0], dtype=np.float32)}), [2.0, 4.0])
 
 
+def test_a_graph_may_be_left_as_it_is(doubling: Path):
+    """Without onnxruntime's rewriting a model says the same."""
+    model = OnnxModel(doubling, SessionOptions(threads=1, optimised=False))
+    assert model._session.get_session_options().graph_optimization_level == ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    np.testing.assert_array_equal(model.run({"x": np.array([1.0, 2.0], dtype=np.float32)}), [2.0, 4.0])
+
+
 @without_cuda
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
 def test_a_provider_that_is_not_installed_is_refused(doubling: Path, provider: str):
@@ -47,9 +55,12 @@ def test_a_provider_that_is_not_installed_is_refused(doubling: Path, provider: s
 
 @without_cuda
 def test_a_provider_that_is_not_installed_degrades_when_told_to(doubling: Path):
-    """With `degrade` the model serves on the CPU, and says that it does."""
-    model = OnnxModel(doubling, SessionOptions(provider="cuda", missing_provider="degrade"))
+    """With `degrade` the model serves on the CPU, says that it does, and a warning in the log says why."""
+    with capture_logs() as logged:
+        model = OnnxModel(doubling, SessionOptions(provider="cuda", missing_provider="degrade"))
     assert model.provider == "CPUExecutionProvider"
+    assert [line["log_level"] for line in logged] == ["warning"]
+    assert "has no CUDAExecutionProvider" in logged[0]["reason"]
 
 
 @without_cuda
@@ -58,7 +69,7 @@ def test_a_silent_fall_back_is_noticed(doubling: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
     with (
         pytest.warns(UserWarning, match="CUDAExecutionProvider"),
-        pytest.raises(NotReady, match="onnxruntime chose the CPU"),
+        pytest.raises(NotReady, match="onnxruntime chose CPUExecutionProvider"),
     ):
         OnnxModel(doubling, SessionOptions(provider="cuda"))
 

@@ -108,7 +108,8 @@ def test_vectors_are_one_a_text(tiny_release: Path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"window_days": float("nan")}, {"window_days": 1e9}, {"seed": -1}, {"min_buyers": -1}]
+    "wrong",
+    [{"window_days": float("nan")}, {"window_days": 1e9}, {"seed": -1}, {"min_buyers": -1}, {"student_layers": 3}],
 )
 def test_impossible_settings_are_refused_at_once(wrong: dict[str, float]):
     """Settings that no build could follow are refused by name before anything is done."""

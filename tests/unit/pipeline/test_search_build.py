@@ -130,7 +130,7 @@ def test_the_same_models_make_the_same_release(
 def test_without_epochs_the_encoder_stays_the_base_model(
     judged: Dataset, settings: BuildSettings, models: Path, tmp_path: Path
 ):
-    """The card says that the encoder was trained on nothing; with few judgements or in int8 nothing is built.
+    """The card says that the encoder was trained on nothing; with few judgements or compressed nothing is built.
 
     Without late interaction the release has no such tier, and the fusion reads none.
     """
@@ -139,7 +139,8 @@ def test_without_epochs_the_encoder_stays_the_base_model(
     assert built.manifest.models["encoder"].trained_on.startswith("nothing")
     assert "late_interaction" not in built.manifest.models
     assert json.loads(built.file(FUSION_SETTINGS).read_text())["features"] == list(SEARCHES.features)
-    for changed, wrong in (({"precision": "int8"}, "int8"), ({"folds": 1_000}, "folds")):
+    compressions = ({"precision": "int8"}, {"student_layers": 1}, {"trimmed_vocabulary": True})
+    for changed, wrong in (*((one, "compressed") for one in compressions), ({"folds": 1_000}, "folds")):
         with pytest.raises(InvalidRequest, match=wrong):
             build(judged, tmp_path / wrong, dataclasses.replace(settings, **changed), QUIET, models_in=models)
 
