@@ -39,7 +39,7 @@ from services.retrieval.metrics import RetrievalMetrics
 from services.retrieval.redis_feed import RedisFeed
 from services.retrieval.request import MAX_BATCH_CANDIDATES, MAX_REQUESTS, Candidates, Request
 from services.retrieval.settings import Settings
-from services.retrieval.wire import Fragments, id_fragments, write_batch, write_candidates, write_columns
+from services.retrieval.wire import candidate_fragments, id_fragments, write_batch, write_candidates, write_columns
 
 _LIMITS: Final = {
     "candidates": request.MAX_LIMIT,
@@ -248,7 +248,7 @@ class RetrievalServer:
         return Served(
             release=release,
             stage=stage,
-            candidates=partial(write_candidates, fragments=Fragments(kept)),
+            candidates=partial(write_candidates, fragments=candidate_fragments(kept, stage.tail)),
             columns=partial(write_columns, fragments=id_fragments(kept)),
             effort=self._effort(stage),
         )
