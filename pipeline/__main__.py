@@ -93,7 +93,7 @@ def build_command(
     encoder_epochs: Annotated[
         int | None,
         typer.Option(
-            help="Passes over judged searches for the encoder; 0 leaves it as it is.",
+            help="Passes of the encoder over judged searches, or over purchases with times; 0 leaves it as it is.",
             min=0,
             show_default="the recipe's",
         ),
