@@ -44,12 +44,12 @@ def train_on_purchases(
     """
     bert = loaded(base_model, settings.seed)
     pace = Pace(settings.queries_per_step, settings.epochs, settings.seed, settings.warm_up_steps)
-    fit(_PurchaseLoss(bert), examples, _Collate(texts), optimizer_of(bert, settings), pace, work, on_step)
+    fit(PurchaseLoss(bert), examples, Collate(texts), optimizer_of(bert, settings), pace, work, on_step)
     bert.eval()
     return bert
 
 
-class _PurchaseLoss(nn.Module):
+class PurchaseLoss(nn.Module):
     """The loss of a batch of purchases."""
 
     def __init__(self, bert: BertModel) -> None:
@@ -82,14 +82,14 @@ class _PurchaseLoss(nn.Module):
         return {"loss": contrastive_loss(cosines.masked_fill(taken, _NO_NEGATIVE), owner, grades)}
 
 
-class _Collate:
+class Collate:
     """Joins examples to a batch, in which every text stands once."""
 
     def __init__(self, texts: TokenRows) -> None:
         self._texts = texts
 
     def __call__(self, examples: Sequence[EventExample]) -> dict[str, Tensor]:
-        """Return what `_PurchaseLoss` is given."""
+        """Return what `PurchaseLoss` is given."""
         items = np.concatenate([example.items for example in examples])
         texts = np.unique(np.concatenate([items, *(example.context for example in examples)]))
         queries = [example.query for example in examples if example.query is not None]

@@ -1,8 +1,8 @@
 """What the encoder learns from events: people at moments of the past, what they took next, and what they never took.
 
 Nothing in an example is later than what its moment lets one look at: the person is what was known before it, and the
-target is of the window after it. No window reaches past the moment up to which behaviour tables are counted, so that the
-encoder has not seen what the second stage learns from, is checked on, or is tested by.
+target is of the window after it. No window reaches past the moment up to which behaviour tables are counted, so that
+the encoder has not seen what the second stage learns from, is checked on, or is tested by.
 """
 
 from __future__ import annotations
@@ -120,13 +120,17 @@ class EventTexts:
         of_item: The number of each item's text; int64 [items].
         first_stage: Serves the catalogue's texts alone: no source of it has counted events.
         queries: The queries' tokens by query, with [CLS] and [SEP].
+
+    Attributes:
+        table: As given.
+        of_item: As given.
     """
 
     def __init__(
         self, table: TokenRows, of_item: Ints, first_stage: FirstStage, queries: Mapping[str, npt.NDArray[np.int32]]
     ) -> None:
         self.table = table
-        self._of_item = of_item
+        self.of_item = of_item
         self._first_stage = first_stage
         self._queries = queries
 
@@ -165,26 +169,25 @@ class EventTexts:
         if not len(known):
             return np.empty(0, np.int64), np.empty(0, np.float32)
         rows, weights = Person(query=None, history=known, decay=settings.decay).interests
-        texts, places = np.unique(self._of_item[rows], return_inverse=True)
-        shares = np.bincount(places, weights=weights.astype(np.float64))
-        shares /= shares.sum()
+        texts, places = np.unique(self.of_item[rows], return_inverse=True)
+        total = np.bincount(places, weights=weights.astype(np.float64))
         if len(texts) > _CONTEXT_TEXTS:
-            texts, counts = np.unique(generator.choice(texts, _CONTEXT_TEXTS, p=shares), return_counts=True)
-            shares = counts / _CONTEXT_TEXTS
-        return texts, shares.astype(np.float32)
+            drawn = generator.choice(texts, _CONTEXT_TEXTS, p=total / total.sum())
+            texts, total = np.unique(drawn, return_counts=True)
+        return texts, (total / total.sum()).astype(np.float32)
 
     def _mine(self, purchase: Purchase, taken: frozenset[int], mined: int, mined_from: int) -> Ints:
         if not mined:
             return np.empty(0, np.int64)
         limit = min(MAX_LIMIT, 2 * (mined_from + mined + len(taken)))
         request = Request(query=purchase.query, history_item_ids=purchase.history, limit=limit)
-        near = dict.fromkeys(self._of_item[self._first_stage.retrieve([request])[0].rows].tolist())
+        near = dict.fromkeys(self.of_item[self._first_stage.retrieve([request])[0].rows].tolist())
         never = [text for text in near if text not in taken]
         return np.array(never[mined_from : mined_from + mined], np.int64)
 
     def _texts(self, item_ids: Sequence[str]) -> Ints:
         rows = self._first_stage.view.base.rows_of(item_ids)
-        return self._of_item[rows[rows >= 0]]
+        return self.of_item[rows[rows >= 0]]
 
 
 def _taken_from(events: pl.DataFrame, moment: datetime) -> dict[str, list[str]]:
