@@ -33,7 +33,7 @@ from services.retrieval.request import Request
 @pytest.fixture(scope="module")
 def settings(tiny_settings: BuildSettings) -> BuildSettings:
     changes = {"candidates": 40, "read": 0, "trees": 5, "bag": 2, "lists": 8, "training_requests": 200}
-    return dataclasses.replace(tiny_settings, recipe=SEASONS.name, **changes).encoder_trained(1)
+    return dataclasses.replace(tiny_settings, recipe=SEASONS.name, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def report() -> ProgressReport:
 def release(
     tiny_dataset: Dataset, settings: BuildSettings, tmp_path_factory: pytest.TempPathFactory, report: ProgressReport
 ) -> Release:
-    return build(tiny_dataset, tmp_path_factory.mktemp("seasons"), settings, report)
+    return build(tiny_dataset, tmp_path_factory.mktemp("seasons"), settings.encoder_trained(1), report)
 
 
 @pytest.fixture
