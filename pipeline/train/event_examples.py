@@ -22,13 +22,16 @@ from pipeline.split import examples
 from services.ranking.pairs import TokenRows
 from services.retrieval.first_stage import FirstStage
 from services.retrieval.person import Person
-from services.retrieval.request import MAX_LIMIT, Request
+from services.retrieval.request import Request
 
 # Moments that people are asked at, a window apart: what sells in one fortnight is not what sells.
 _MOMENTS: Final = 6
 _MIN_HISTORY: Final = 3
 # A history of more distinct texts is sampled: every text of every person in a step has to be read.
 _CONTEXT_TEXTS: Final = 16
+# How many items near a person are looked through for those never taken.
+_NEAR: Final = 600
+_CHUNK: Final = 32
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -147,14 +150,16 @@ class EventTexts:
             step: Told of each.
         """
         made = []
-        for number, purchase in enumerate(purchases):
-            generator = np.random.default_rng([seed, number])
-            context, weights = self._context(purchase, generator)
-            taken = frozenset(self._texts(sorted(purchase.taken)).tolist())
-            items = np.concatenate([self._texts([purchase.target]), self._mine(purchase, taken, mined, mined_from)])
-            query = self._queries[purchase.query] if purchase.query else None
-            made.append(EventExample(context, weights, query, items, taken))
-            step.advance()
+        for start in range(0, len(purchases), _CHUNK):
+            chunk = purchases[start : start + _CHUNK]
+            taken = [frozenset(self._texts(sorted(purchase.taken)).tolist()) for purchase in chunk]
+            never = self._mine(chunk, taken, mined, mined_from)
+            for number, purchase in enumerate(chunk):
+                context, weights = self._context(purchase, np.random.default_rng([seed, start + number]))
+                items = np.concatenate([self._texts([purchase.target]), never[number]])
+                query = self._queries[purchase.query] if purchase.query else None
+                made.append(EventExample(context, weights, query, items, taken[number]))
+            step.advance(len(chunk))
         return [example for example in made if example.query is not None or len(example.context)]
 
     def _context(self, purchase: Purchase, generator: np.random.Generator) -> tuple[Ints, Floats]:
@@ -176,14 +181,19 @@ class EventTexts:
             texts, total = np.unique(drawn, return_counts=True)
         return texts, (total / total.sum()).astype(np.float32)
 
-    def _mine(self, purchase: Purchase, taken: frozenset[int], mined: int, mined_from: int) -> Ints:
+    def _mine(
+        self, purchases: Sequence[Purchase], taken: Sequence[frozenset[int]], mined: int, mined_from: int
+    ) -> list[Ints]:
+        """Return texts near each person that were never taken; fewer where most of what is near was."""
         if not mined:
-            return np.empty(0, np.int64)
-        limit = min(MAX_LIMIT, 2 * (mined_from + mined + len(taken)))
-        request = Request(query=purchase.query, history_item_ids=purchase.history, limit=limit)
-        near = dict.fromkeys(self.of_item[self._first_stage.retrieve([request])[0].rows].tolist())
-        never = [text for text in near if text not in taken]
-        return np.array(never[mined_from : mined_from + mined], np.int64)
+            return [np.empty(0, np.int64)] * len(purchases)
+        requests = [Request(query=one.query, history_item_ids=one.history, limit=_NEAR) for one in purchases]
+        found = []
+        for answer, known in zip(self._first_stage.retrieve(requests), taken, strict=True):
+            near = dict.fromkeys(self.of_item[answer.rows].tolist())
+            never = [text for text in near if text not in known]
+            found.append(np.array(never[mined_from : mined_from + mined], np.int64))
+        return found
 
     def _texts(self, item_ids: Sequence[str]) -> Ints:
         rows = self._first_stage.view.base.rows_of(item_ids)

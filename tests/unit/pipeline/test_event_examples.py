@@ -162,7 +162,7 @@ def test_mined_items_are_near_and_were_never_taken(first_stage: FirstStage, text
     assert len(near.items) == len(far.items) == 5
     assert not taken & {*near.items[1:].tolist(), *far.items[1:].tolist()}
     assert not set(near.items[1:].tolist()) & set(far.items[1:].tolist())
-    found = first_stage.retrieve([Request(history_item_ids=purchase.history, limit=100)])[0]
+    found = first_stage.retrieve([Request(history_item_ids=purchase.history, limit=600)])[0]
     order = list(dict.fromkeys(texts.of_item[found.rows].tolist()))
     assert [text for text in order if text not in taken][:8] == [*near.items[1:].tolist(), *far.items[1:].tolist()]
 
