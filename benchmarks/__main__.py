@@ -22,6 +22,7 @@ BENCHMARKS: Final = {
     "complete-journey": "popular, first stage and two stages on held-out purchases, through the gateway",
     "retrieval-crash": "kill -9 of a retrieval server while items are changed: what is lost, what comes back",
     "retrieval-replicas": "two retrieval servers and Redis: how soon a change is found on both, and catching up",
+    "purchase-encoder": "the encoder fine-tuned on purchases beside the base model, on validation people",
     "ranking-growth": "pairs/s as candidates, tokens and callers grow; memory",
     "ranking-overload": "goodput, lateness and refusals at four times what the ranking service can do",
     "ranking-parity": "served logits against torch's, alone against in a batch, int8 against float32",

@@ -103,7 +103,7 @@ def build_command(
     encoder_epochs: Annotated[
         int | None,
         typer.Option(
-            help="Passes over judged searches for the encoder; 0 leaves it as it is.",
+            help="Passes of the encoder over judged searches, or over purchases with times; 0 leaves it as it is.",
             min=0,
             show_default="the recipe's",
         ),
@@ -149,6 +149,10 @@ def evaluate_command(
     people: Annotated[int | None, typer.Option(help="People or queries to ask for at most.", min=1)] = None,
     folds: Annotated[int, typer.Option(help="Cross-validate source weights and trees in so many folds.", min=0)] = 0,
     baselines: Annotated[bool, typer.Option(help="Compare with single methods too.")] = False,
+    steer: Annotated[
+        bool,
+        typer.Option("--steer", help="Ask with each least share of the tail too, beside foretelling what it costs."),
+    ] = False,
     gateway: Annotated[str, typer.Option(help="HOST:PORT of a running gateway to ask, in place of the engines.")] = "",
     limit: Annotated[int, typer.Option(help="Items of each answer.", min=1, max=500)] = 100,
     threshold: Annotated[
@@ -165,7 +169,9 @@ def evaluate_command(
     from pipeline.evaluation.evaluation import How  # noqa: PLC0415
 
     where = Where(source, data, protocol, examples, people)
-    how = How(limit=limit, threshold=threshold, folds=folds, gateway=gateway, baselines=baselines, seed=seed)
+    how = How(
+        limit=limit, threshold=threshold, folds=folds, gateway=gateway, baselines=baselines, steer=steer, seed=seed
+    )
     found = run_evaluation(release, where, how, out, json, ProgressReport(console))
     show(found, console)
 

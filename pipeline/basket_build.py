@@ -8,7 +8,6 @@ from datetime import datetime
 from functools import cached_property
 from typing import Final
 
-import numpy as np
 import polars as pl
 from transformers import BertForSequenceClassification
 
@@ -70,6 +69,7 @@ class BasketBuild(BuildSteps):
         catalogue = self._write_catalogue()
         self._export_encoder()
         self._index(catalogue)
+        self._train_encoder(catalogue, self.windows)
         self._count_behaviour(catalogue)
         people = self._draw_people(catalogue)
         self._learn_weights(people)
@@ -89,7 +89,7 @@ class BasketBuild(BuildSteps):
             for name, graph in transitions(purchases, len(catalogue)).items():
                 graph.save(self.staging.path, name)
             buyers = popularity(purchases, len(catalogue)).buyers
-            np.save(self.staging.file(layout.POPULARITY), buyers)
+            self._write_array(layout.POPULARITY, buyers)
         self._write_retrieval({})
 
     def _draw_people(self, catalogue: Catalogue) -> People:

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, Self
 from common.errors import InvalidRequest
 from pipeline.recipe import BASKETS, Recipe, find_recipe
 from pipeline.train.cross_encoder import CrossEncoderTraining
-from pipeline.train.encoder_training import EncoderTraining
+from pipeline.train.encoder_training import ON_PURCHASES, EncoderTraining
 from pipeline.train.late_interaction import LateTraining
 
 _LONGEST_WINDOW_DAYS: Final = 3_650
@@ -47,7 +47,7 @@ class BuildSettings:
         context_tokens: Tokens of the person context.
         item_tokens: Tokens of an item.
         cross_encoder: How it is fine-tuned.
-        encoder: How the encoder is fine-tuned, where a recipe has judged searches; no epochs leave it as it is.
+        encoder: How the encoder is fine-tuned, on judged searches or on purchases; no epochs leave it as it is.
         folds: In how many parts judged queries are held out, so that the fusion reads no score of a model that has
             seen the query.
         precision: Of the cross-encoder as it is served; see `pipeline.compress`.
@@ -152,7 +152,8 @@ class BuildSettings:
 
     def encoder_trained(self, epochs: int) -> Self:
         """Return the settings with so many passes of the encoder's fine-tuning, 0 to leave it as it is."""
-        return replace(self, encoder=replace(self.encoder, epochs=epochs))
+        judged = find_recipe(self.recipe).judged
+        return replace(self, encoder=replace(self.encoder if judged or not epochs else ON_PURCHASES, epochs=epochs))
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings as the manifest holds them."""

@@ -6,8 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 from transformers import BertForSequenceClassification, BertModel
 
@@ -25,11 +27,14 @@ from pipeline.index import build_index
 from pipeline.late_export import export_late_tower, write_late_interaction
 from pipeline.late_graph import LateTowerGraph
 from pipeline.progress import ProgressReport
+from pipeline.purchase_encoder import fit_purchase_encoder
 from pipeline.recipe import Recipe
+from pipeline.requests import Windows
 from pipeline.staging import Staging
 from pipeline.title_words import write_title_words
 from pipeline.train.candidates import Labelled
 from pipeline.train.cross_encoder import learning_curve, train_cross_encoder
+from pipeline.train.event_examples import draw_purchases
 from pipeline.train.late_examples import late_lists, taught
 from pipeline.train.late_interaction import train_late_interaction
 from pipeline.train.pair_examples import training_lists
@@ -43,6 +48,7 @@ from services.retrieval.hnsw_index import HnswOptions
 
 _ENCODER_TOKENS: Final = 128
 _WATCHED_LISTS: Final = 48
+_UNTRAINED: Final = "nothing: the base model as it is"
 
 
 class BuildSteps(ABC):
@@ -109,10 +115,44 @@ class BuildSteps(ABC):
             tokenizer.save(str(self.staging.file(layout.ENCODER_TOKENIZER)))
             return catalogue
 
-    def _export_encoder(self) -> None:
+    def _export_encoder(self, trained: BertModel | None = None, trained_on: str = _UNTRAINED) -> None:
         with self.report.step("Exporting the encoder to ONNX"):
-            worst = export_encoder(BertModel.from_pretrained(self.base.path), self.staging.file(layout.ENCODER))
-            self.staging.models["encoder"] = self._card(layout.ENCODER, "nothing: the base model as it is", worst)
+            bert = BertModel.from_pretrained(self.base.path) if trained is None else trained
+            worst = export_encoder(bert, self.staging.file(layout.ENCODER))
+            self.staging.models["encoder"] = self._card(layout.ENCODER, trained_on, worst)
+
+    def _train_encoder(self, catalogue: Catalogue, windows: Windows) -> None:
+        """Fine-tune the encoder on what people took before the tables end, and embed the catalogue anew.
+
+        Leaves it as it is where the settings ask for no epochs.
+
+        Raises:
+            InvalidRequest: Nobody took anything in those windows.
+        """
+        settings = self.settings
+        if not settings.encoder.epochs:
+            return
+        with self.report.step("Drawing purchases for the encoder"):
+            purchases = draw_purchases(
+                self.dataset.events,
+                dict(zip(catalogue.item_ids, catalogue.table["title"].to_pylist(), strict=True)),
+                until=windows.tables,
+                window=windows.length,
+                count=settings.training_requests,
+                searches=settings.query_share,
+                seed=settings.seed,
+            )
+        if not purchases:
+            raise InvalidRequest(
+                f"nobody took anything before {windows.tables:%Y-%m-%d} for the encoder to learn from; leave "
+                "encoder_epochs at 0 or choose shorter windows"
+            )
+        # A first stage of texts alone: what counted events would know of the weeks that are learned from.
+        self._write_array(layout.POPULARITY, np.zeros(len(catalogue), np.float32))
+        self._write_retrieval({}, {"semantic": {}, "similar": {}})
+        bert = fit_purchase_encoder(purchases, catalogue, self.base, settings, self.staging, self.report)
+        self._export_encoder(bert, f"{len(purchases):,} purchases before {windows.tables:%Y-%m-%d}")
+        self._index(catalogue)
 
     def _index(self, catalogue: Catalogue) -> None:
         options = HnswOptions(
@@ -159,11 +199,18 @@ class BuildSteps(ABC):
             raise InvalidRequest("the first stage found nothing that was bought: there is nothing to learn from")
         return learnable
 
-    def _write_retrieval(self, weights: dict[str, dict[str, float]]) -> None:
+    def _write_array(self, name: str, values: npt.NDArray[np.floating[Any]]) -> None:
+        file = self.staging.file(name)
+        file.unlink(missing_ok=True)  # it may be mapped
+        np.save(file, values)
+
+    def _write_retrieval(
+        self, weights: dict[str, dict[str, float]], sources: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
         self.staging.write_json(
             layout.RETRIEVAL_SETTINGS,
             {
-                "sources": self.recipe.sources,
+                "sources": self.recipe.sources if sources is None else sources,
                 "weights": weights,
                 "decay": 0.5 ** (1 / self.settings.half_life),
                 "query_prefix": self.settings.query_prefix,

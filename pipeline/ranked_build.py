@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import lightgbm as lgb
 import numpy as np
@@ -157,11 +157,6 @@ class RankedBuild(BuildSteps):
     def _features(self, catalogue: Catalogue) -> Features:
         lives = HalfLives(self.recipe.half_life_long, self.recipe.half_life_short)
         return Features(self.recipe.features, ItemFacts(self.staging.release(), catalogue), lives)
-
-    def _write_array(self, name: str, values: npt.NDArray[np.floating[Any]]) -> None:
-        file = self.staging.file(name)
-        file.unlink(missing_ok=True)  # it may be mapped
-        np.save(file, values)
 
     def _refuse_compression(self) -> None:
         """Raise InvalidRequest where the cross-encoder is to be compressed, which needs pairs that are read."""

@@ -60,6 +60,7 @@ class SeasonBuild(RankedBuild):
         catalogue = self._write_catalogue()
         self._export_encoder()
         self._index(catalogue)
+        self._train_encoder(catalogue, self.windows)
         self._texts = self._read_texts(catalogue)
         nobody = Sequences.of([], len(catalogue))
         self._compute(self._graphs(text=True), Evidence(nobody, self._texts), "Comparing texts")

@@ -33,9 +33,11 @@ class SequenceBuild(RankedBuild):
         """Take every step.
 
         Raises:
-            InvalidRequest: The sequences are too short, or int8 is asked for, which needs pairs that are read.
+            InvalidRequest: The sequences are too short; int8 is asked for, which needs pairs that are read; or a
+                fine-tuned encoder, which needs times.
         """
         self._refuse_compression()
+        self._refuse_encoder_training()
         self._refuse_no_events()
         catalogue = self._write_catalogue()
         self._export_encoder()
@@ -48,6 +50,15 @@ class SequenceBuild(RankedBuild):
         probability = self._fuse(gathered)
         self._write_graphs(catalogue, list(split.whole.values()))
         write_model_card(self.staging, catalogue, gathered.judged, probability)
+
+    def _refuse_encoder_training(self) -> None:
+        """Raise InvalidRequest where the encoder is to be fine-tuned.
+
+        Without moments there is no past that everybody shares: the fusion learns from every fold of the sequences, and
+        would read what an encoder says of items that it was trained on.
+        """
+        if self.settings.encoder.epochs:
+            raise InvalidRequest(f"the recipe {self.recipe.name} knows no times: leave encoder_epochs at 0")
 
     def _items(self) -> pl.DataFrame:
         """Every item: one that nobody took is reached by its text."""

@@ -16,6 +16,8 @@ from common.release import Release
 from pipeline.evaluation.answers import BOTH, CANDIDATES_PER_ITEM, POPULAR, Answer
 from pipeline.evaluation.questions import Question
 from pipeline.progress import Step
+from services.gateway.items import Candidate, Item
+from services.gateway.policy import Policy, select
 from services.ranking.features import Features
 from services.ranking.item_facts import ItemFacts
 from services.ranking.pair_reader import Terms
@@ -26,6 +28,7 @@ from services.ranking.second_stage import Options, SecondStage
 from services.ranking.situation import HalfLives
 from services.retrieval.first_stage import FirstStage
 from services.retrieval.request import MAX_HISTORY, MAX_LIMIT, Candidates, Request
+from services.retrieval.vector_index import Mask
 
 # The gateway's own default; see services.gateway.settings.
 _CANDIDATES: Final = 100
@@ -58,7 +61,9 @@ class Engines:
         self.release = release
         self.first = first
 
-    def ask(self, questions: Sequence[Question], mode: str, limit: int, step: Step) -> dict[str, Answer]:
+    def ask(
+        self, questions: Sequence[Question], mode: str, limit: int, step: Step, tail_share: float = 0.0
+    ) -> dict[str, Answer]:
         """Answer questions one after the other.
 
         Args:
@@ -66,9 +71,10 @@ class Engines:
             mode: One of `answers.MODES`.
             limit: How many items to answer.
             step: Told of each answer.
+            tail_share: The least share of the tail, where both stages answer.
         """
         if mode == BOTH:
-            return asyncio.run(self._both(questions, limit, (None,), step))[0]
+            return asyncio.run(self._both(questions, limit, (None,), step, tail_share))[0]
         sources = ("popular",) if mode == POPULAR else ()
         return {question.key: self.first_alone(question, limit, sources, step) for question in questions}
 
@@ -95,25 +101,31 @@ class Engines:
         return asyncio.run(self._features(questions, limit, step))
 
     async def _both(
-        self, questions: Sequence[Question], limit: int, depths: Sequence[int | None], step: Step
+        self,
+        questions: Sequence[Question],
+        limit: int,
+        depths: Sequence[int | None],
+        step: Step,
+        tail_share: float = 0.0,
     ) -> list[dict[str, Answer]]:
         """Answer at each depth, None for the release's own."""
         # No cache: an item read for one person of a test must cost what it costs when served.
         with closing(SecondStage.load(self.release, Options(cached_scores=0))) as second:
             answers: list[dict[str, Answer]] = [{} for _ in depths]
+            policy = Policy(limit, min_tail_share=tail_share)
             for depth, given in zip(depths, answers, strict=True):
                 for question in questions:
-                    given[question.key] = await self._ranked(second, question, limit, depth)
+                    given[question.key] = await self._ranked(second, question, policy, depth)
                     step.advance()
             return answers
 
-    async def _ranked(self, second: SecondStage, question: Question, limit: int, depth: int | None) -> Answer:
+    async def _ranked(self, second: SecondStage, question: Question, policy: Policy, depth: int | None) -> Answer:
         began = time.perf_counter()
-        found, retrieval_ms = self._retrieve(question, question.query, limit, ())
+        found, retrieval_ms = self._retrieve(question, question.query, policy.limit, ())
         ranking = time.perf_counter()
         ranked = await self._rank(second, self._person(question), found, depth)
         ended = time.perf_counter()
-        best = np.argsort(-ranked.probability, kind="stable")[:limit]
+        best = _chosen(found, self.first.tail.of(found.view, found.rows), ranked.probability, policy)
         item_ids = found.item_ids
         return Answer(
             [item_ids[place] for place in best],
@@ -164,6 +176,20 @@ def engines(release: Release) -> Iterator[Engines]:
     """Load a release's engines for as long as the body runs; raises BadRelease where they can't be."""
     with closing(FirstStage.load(release)) as first:
         yield Engines(release, first)
+
+
+def _chosen(
+    found: Candidates, tail: Mask, probability: npt.NDArray[np.floating[Any]], policy: Policy
+) -> npt.NDArray[np.int64]:
+    """Return the places of the candidates that the gateway's policy chooses."""
+    items = [
+        Item(Candidate(item_id, 0.0, tail=of_tail), place, value)
+        for place, (item_id, of_tail, value) in enumerate(
+            zip(found.item_ids, tail.tolist(), probability.tolist(), strict=True)
+        )
+    ]
+    items.sort(key=lambda item: -(item.probability or 0.0))
+    return np.array([item.first_stage_rank for item in select(items, policy).items], np.int64)
 
 
 def _rows(found: Candidates) -> CandidateRows:

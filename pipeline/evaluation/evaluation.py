@@ -26,7 +26,7 @@ from pipeline.evaluation.result_methods import Baselines
 from pipeline.evaluation.second_stage import DEPTHS, by_depth, by_hidden, reads_logits, some
 from pipeline.evaluation.slices import slices_of
 from pipeline.evaluation.sources import source_shares
-from pipeline.evaluation.tail import expected_demand, steering
+from pipeline.evaluation.tail import STEERED, expected_demand, steering
 from pipeline.metrics import Scores
 from pipeline.progress import ProgressReport
 
@@ -44,6 +44,7 @@ class How:
         folds: Folds of the cross-validation; 0 for none.
         gateway: Address of a gateway to ask; empty for the engines in this process.
         baselines: Whether to fit single methods to what was known and ask them too.
+        steer: Whether to ask with each least share of the tail too, for ten items.
         seed: Of intervals, tests and folds.
     """
 
@@ -52,6 +53,7 @@ class How:
     folds: int = 0
     gateway: str = ""
     baselines: bool = False
+    steer: bool = False
     seed: int = 7
 
 
@@ -73,7 +75,9 @@ def evaluate_release(release: Release, questions: Questions, how: How, report: P
         raise InvalidRequest("folds need the engines, since something is learned in each: leave out --gateway")
     if how.gateway:
         answering = Gateway(how.gateway, release.id)
-        return _Measuring(release, questions, how, report).result(_asked(answering, questions, how, report), _Inside())
+        answers = _asked(answering, questions, how, report)
+        steered = _steered(answering, questions, how, report)
+        return _Measuring(release, questions, how, report).result(answers, _Inside(), steered)
     with engines(release) as local:
         answers = _asked(local, questions, how, report)
         inside = _Inside(
@@ -82,7 +86,8 @@ def evaluate_release(release: Release, questions: Questions, how: How, report: P
             _hidden(local, questions, how, report),
             _folds(local, questions, how, report),
         )
-        return _Measuring(release, questions, how, report).result(answers, inside)
+        steered = _steered(local, questions, how, report)
+        return _Measuring(release, questions, how, report).result(answers, inside, steered)
 
 
 def _asked(
@@ -94,6 +99,16 @@ def _asked(
         with report.step(f"Asking for {len(everyone):,}: {mode}", len(everyone)) as step:
             answers[mode] = answering.ask(everyone, mode, how.limit, step)
     return answers
+
+
+def _steered(
+    answering: Engines | Gateway, questions: Questions, how: How, report: ProgressReport
+) -> dict[float, dict[str, Answer]]:
+    if not how.steer:
+        return {}
+    asked = questions.asked
+    with report.step("Asking with more and more of the tail", len(STEERED) * len(asked)) as step:
+        return {share: answering.ask(asked, BOTH, K, step, share) for share in STEERED}
 
 
 def _shares(
@@ -144,8 +159,13 @@ class _Measuring:
         self._report = report
         self._facts = CatalogueFacts.load(release)
 
-    def result(self, answers: Mapping[str, Mapping[str, Answer]], inside: _Inside) -> Evaluation:
-        """Measure answers by mode and question."""
+    def result(
+        self,
+        answers: Mapping[str, Mapping[str, Answer]],
+        inside: _Inside,
+        steered: Mapping[float, Mapping[str, Answer]],
+    ) -> Evaluation:
+        """Measure answers by mode and question, and those by the least share of the tail."""
         questions, manifest = self._questions, self._release.manifest
         asked, two_stages = questions.asked, answers[BOTH]
         with self._report.step("Measuring"):
@@ -173,7 +193,7 @@ class _Measuring:
             training=manifest.metrics.get("training", {}),
             cost=self._cost(),
             demand=None if questions.judged else expected_demand(asked, two_stages, self._facts),
-            steering=steering(asked, two_stages, self._facts, self._how.seed),
+            steering=steering(asked, two_stages, self._facts, self._how.seed, steered),
             baselines=self._baselines(two_stages),
         )
 

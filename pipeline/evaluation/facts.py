@@ -12,6 +12,7 @@ import numpy.typing as npt
 from common.catalogue import Catalogue
 from common.layout import CATALOGUE
 from common.release import Release
+from common.tail import tail_below
 from services.ranking.item_facts import ItemFacts
 
 _HEAD_SHARE: Final = 0.1
@@ -74,5 +75,5 @@ def band_of(popularity: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     band = np.ones(len(popularity), np.int64)
     if len(popularity):
         band[popularity >= np.quantile(popularity, 1 - _HEAD_SHARE, method="higher")] = 0
-        band[popularity < np.median(popularity)] = 2
+        band[popularity < tail_below(popularity)] = 2
     return band

@@ -38,27 +38,30 @@ class Gateway:
         self._target = target
         self._release_id = release_id
 
-    def ask(self, questions: Sequence[Question], mode: str, limit: int, step: Step) -> dict[str, Answer]:
-        """Answer questions, two callers at a time.
+    def ask(
+        self, questions: Sequence[Question], mode: str, limit: int, step: Step, tail_share: float = 0.0
+    ) -> dict[str, Answer]:
+        """Answer questions, two callers at a time, with a least share of the tail.
 
         Raises:
             NotReady: The gateway does not answer.
             InvalidRequest: It serves another release.
         """
+        requests = [_request(question, mode, limit, tail_share) for question in questions]
         try:
-            return asyncio.run(self._ask(questions, mode, limit, step))
+            return asyncio.run(self._ask(requests, questions, step))
         except grpc.RpcError as error:
             raise NotReady(f"the gateway at {self._target} does not answer: {_detail(error)}") from error
 
-    async def _ask(self, questions: Sequence[Question], mode: str, limit: int, step: Step) -> dict[str, Answer]:
+    async def _ask(
+        self, requests: Sequence[RecommendRequest], questions: Sequence[Question], step: Step
+    ) -> dict[str, Answer]:
         answers: dict[str, Answer] = {}
-        waiting = iter(questions)
+        waiting = zip(questions, requests, strict=True)
 
         async def caller(stub: RecommendationServiceAsyncStub) -> None:
-            for question in waiting:
-                answers[question.key] = self._read(
-                    await stub.Recommend(_request(question, mode, limit), timeout=_TIMEOUT_S)
-                )
+            for question, request in waiting:
+                answers[question.key] = self._read(await stub.Recommend(request, timeout=_TIMEOUT_S))
                 step.advance()
 
         async with open_channel(self._target) as channel:
@@ -82,9 +85,9 @@ class Gateway:
         )
 
 
-def _request(question: Question, mode: str, limit: int) -> RecommendRequest:
+def _request(question: Question, mode: str, limit: int, tail_share: float) -> RecommendRequest:
     history = question.history[-_MAX_HISTORY:]
-    policy = Policy(stages=_STAGES[mode])
+    policy = Policy(stages=_STAGES[mode], min_tail_share=tail_share)
     return RecommendRequest(history_item_ids=history, query=question.query, limit=limit, policy=policy)
 
 

@@ -9,6 +9,7 @@ from pipeline.evaluation.charts import Row
 from pipeline.evaluation.facts import BANDS
 from pipeline.evaluation.page import KIND, compared, estimated, framed, key, measure_name, panel, panels, section, table
 from pipeline.evaluation.result import Evaluation, Slice
+from pipeline.evaluation.result_methods import SteeringPoint
 
 
 def tail(found: Evaluation) -> str:
@@ -41,12 +42,21 @@ def _steering(found: Evaluation) -> str:
     """Return what more of the tail costs the two stages."""
     if not found.steering:
         return ""
+    head = ["least share", "tail share@10", "NDCG@10", "cost"]
     rows = [
         [f"{point.kept:.0%}", f"{point.tail_share:.1%}", estimated(point.quality), compared(point.cost)]
         for point in found.steering
     ]
-    head = ["kept for the tail", "tail share@10", "NDCG@10", "cost"]
-    return framed("<h3>Places of the first ten kept for the tail: what that costs</h3>", table(head, rows))
+    if found.steering[0].served_cost is not None:
+        head += ["tail share@10 as answered", "cost as answered"]
+        rows = [[*row, *_as_answered(point)] for row, point in zip(rows, found.steering, strict=True)]
+    return framed("<h3>A least share of the first ten kept for the tail: what that costs</h3>", table(head, rows))
+
+
+def _as_answered(point: SteeringPoint) -> list[str]:
+    if point.served_tail_share is None or point.served_cost is None:
+        return ["", ""]
+    return [f"{point.served_tail_share:.1%}", compared(point.served_cost)]
 
 
 def _reach(found: Evaluation) -> list[list[str]]:

@@ -30,19 +30,23 @@ class Demand(Part):
 
 
 class SteeringPoint(Part):
-    """What keeping places for the tail does.
+    """What a least share of the tail does.
 
     Attributes:
-        kept: Share of the first ten kept for the tail.
-        tail_share: Share of the first ten that is of the tail then.
-        quality: NDCG@10.
-        cost: The paired difference in NDCG@10 to keeping none.
+        kept: The least share of the first ten.
+        tail_share: Share of the first ten that is of the tail then, as foretold from answers without it.
+        quality: NDCG@10, likewise.
+        cost: The paired difference in NDCG@10 to asking for none, likewise.
+        served_tail_share: The share where it was asked for; None where it was not.
+        served_cost: The paired difference in NDCG@10 where it was asked for.
     """
 
     kept: float
     tail_share: float
     quality: Estimate
     cost: Difference
+    served_tail_share: float | None = None
+    served_cost: Difference | None = None
 
 
 class BaselineFigures(Part):

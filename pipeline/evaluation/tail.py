@@ -17,11 +17,14 @@ from pipeline.evaluation.measures import K
 from pipeline.evaluation.questions import Question
 from pipeline.evaluation.result_methods import Demand, DemandBin, SteeringPoint
 from pipeline.metrics import Scores, evaluate
+from services.gateway.items import Candidate, Item
+from services.gateway.policy import Policy, select
 
 RECALL: Final = "recall@100"
 _TAIL: Final = BANDS.index("tail")
 _BINS: Final = 12
-_SHARES: Final = (0.1, 0.2, 0.3, 0.5)
+# The least shares that are measured.
+STEERED: Final = (0.0, 0.1, 0.2, 0.3, 0.5)
 _MEASURE: Final = "ndcg@10"
 
 
@@ -76,59 +79,96 @@ def expected_demand(
 
 
 def steering(
-    questions: Sequence[Question], answers: Mapping[str, Answer], facts: CatalogueFacts, seed: int
+    questions: Sequence[Question],
+    answers: Mapping[str, Answer],
+    facts: CatalogueFacts,
+    seed: int,
+    served: Mapping[float, Mapping[str, Answer]] | None = None,
 ) -> list[SteeringPoint]:
-    """Keep places of the first ten for the tail, and measure what that costs.
+    """Measure what a least share of the tail among the first ten costs.
 
-    The most probable items of the tail come first into the places kept, in the answer's own order; an answer that has
-    fewer of them leaves the places to the others.
+    It is foretold from the answers as they are, by the gateway's own policy: an item of the tail that they do not list
+    can't come in. Where the same was asked for with each share, what was answered is measured beside it.
 
     Args:
         questions: The questions.
         answers: The answers, as they are.
         facts: The catalogue.
         seed: Of the intervals.
+        served: By share, 0 among them, the first ten as they were answered with it.
     """
     relevance = {question.key: question.relevant for question in questions}
-    plain = rankings({key: answers[key] for key in relevance})
-    scores = evaluate(plain, relevance, [_MEASURE])[_MEASURE]
-    points = [_point(0.0, plain, scores, scores, facts, seed)]
-    for share in _SHARES:
-        steered = {key: steer(items, _of_tail(items, facts), round(share * K)) for key, items in plain.items()}
-        points.append(_point(share, steered, evaluate(steered, relevance, [_MEASURE])[_MEASURE], scores, facts, seed))
-    return points
+    foretold = {
+        share: {key: steer(answers[key], _of_tail(answers[key].item_ids, facts), share) for key in relevance}
+        for share in STEERED
+    }
+    measured = _Steered(foretold, relevance, facts, seed)
+    answered = {share: rankings(given) for share, given in (served or {}).items()}
+    asked = _Steered(answered, relevance, facts, seed) if answered else None
+    return [
+        SteeringPoint(
+            kept=share,
+            tail_share=measured.tail_share(share),
+            quality=measured.quality(share),
+            cost=measured.cost(share),
+            served_tail_share=asked.tail_share(share) if asked else None,
+            served_cost=asked.cost(share) if asked else None,
+        )
+        for share in STEERED
+    ]
 
 
-def steer(items: Sequence[str], tail: npt.NDArray[np.bool_], places: int) -> list[str]:
-    """Move items of the tail up until ``places`` of the first ten are theirs; the order stays otherwise.
+def steer(answer: Answer, tail: npt.NDArray[np.bool_], share: float) -> list[str]:
+    """Return the first ten items of an answer as the gateway gives them with a least share of the tail.
 
     Args:
-        items: Item ids, best first.
-        tail: Whether each is of the tail; shape [items].
-        places: How many of the first ten to give to the tail at least.
+        answer: The answer without it.
+        tail: Whether each of its items is of the tail; shape [items].
+        share: The least share.
     """
-    inside = np.flatnonzero(tail)[:places]
-    others = [place for place in range(len(items)) if place not in set(inside.tolist())]
-    first = sorted([*inside.tolist(), *others[: max(0, K - len(inside))]])
-    chosen = set(first)
-    return [items[place] for place in (*first, *(place for place in range(len(items)) if place not in chosen))]
+    listed = zip(answer.item_ids, tail.tolist(), answer.probability.tolist(), strict=True)
+    items = [
+        Item(Candidate(item_id, 0.0, tail=of_tail), rank, None if np.isnan(probability) else probability)
+        for rank, (item_id, of_tail, probability) in enumerate(listed, start=1)
+    ]
+    return [item.candidate.item_id for item in select(items, Policy(limit=K, min_tail_share=share)).items]
+
+
+class _Steered:
+    """The first ten by the least share of the tail, measured."""
+
+    def __init__(
+        self,
+        ranked: Mapping[float, Mapping[str, Sequence[str]]],
+        relevance: Mapping[str, Mapping[str, float]],
+        facts: CatalogueFacts,
+        seed: int,
+    ) -> None:
+        self._ranked = ranked
+        self._facts = facts
+        self._seed = seed
+        self._scores = {
+            share: evaluate({key: given[key] for key in relevance}, relevance, [_MEASURE])[_MEASURE]
+            for share, given in ranked.items()
+        }
+
+    def tail_share(self, share: float) -> float:
+        """Return the mean share of the tail."""
+        shown = [_of_tail(items, self._facts).mean() for items in self._ranked[share].values() if len(items)]
+        return float(np.mean(shown)) if shown else 0.0
+
+    def quality(self, share: float) -> Estimate:
+        """Return the measure."""
+        return Estimate.of(self._scores[share], self._seed)
+
+    def cost(self, share: float) -> Difference:
+        """Return the paired difference to no share kept."""
+        return Difference.between(self._scores[share], self._scores[0.0], self._seed)
 
 
 def _of_tail(items: Sequence[str], facts: CatalogueFacts) -> npt.NDArray[np.bool_]:
     rows = facts.catalogue.rows_of(list(items))
     return np.asarray((rows >= 0) & (facts.band[np.maximum(rows, 0)] == _TAIL))
-
-
-def _point(
-    share: float, ranked: Mapping[str, Sequence[str]], scores: Scores, plain: Scores, facts: CatalogueFacts, seed: int
-) -> SteeringPoint:
-    shown = [_of_tail(items[:K], facts).mean() for items in ranked.values() if len(items)]
-    return SteeringPoint(
-        kept=share,
-        tail_share=float(np.mean(shown)) if shown else 0.0,
-        quality=Estimate.of(scores, seed),
-        cost=Difference.between(scores, plain, seed),
-    )
 
 
 def _bins(expected: npt.NDArray[np.float64], sold: npt.NDArray[np.float64]) -> list[DemandBin]:

@@ -1,4 +1,4 @@
-"""Online Retail (UCI 352): a year of invoices of a British gift shop, raw, as Parquet, CSV or a folder with one."""
+"""Online Retail (UCI 352 and 502): invoices of a British gift shop, as workbook or table, or a folder with one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from pipeline.data_report import DataReport
 from pipeline.dataset import Dataset
 from pipeline.prepare.cleaning import Cleaning, refuse_empty
 from pipeline.prepare.source import Progress, Source
-from pipeline.prepare.tabular import only_table, read_table, times_of
+from pipeline.prepare.tabular import chosen, only_table, read_whole, times_of
 from pipeline.prepare.wording import name_case
 
 _COLUMNS: Final = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID")
+# What Online Retail II calls differently. Its two sheets overlap: lines that stand in both are repeated lines.
+_RENAMED: Final = {"InvoiceNo": "Invoice", "UnitPrice": "Price", "CustomerID": "Customer ID"}
+_SECOND: Final = "Online Retail II, UCI Machine Learning Repository 502 (CC BY 4.0)"
 # Five digits and a variant, or the shop's own gift codes. Not POST, D, M, DOT, C2, S, B, BANK CHARGES, AMAZONFEE, CRUK,
 # PADS and gift_0001_20 (vouchers).
 _PRODUCT_CODE: Final = r"^(?:\d{5}[A-Z]{0,3}|DCGS\w+)$"
@@ -32,7 +35,8 @@ def prepare(data: Path, progress: Progress) -> Dataset:
         BadDataset: The file or a column is missing, or no line is a purchase.
     """
     progress("reading invoices")
-    lines = Cleaning(_read(data))
+    raw, licence = _read(data)
+    lines = Cleaning(raw)
     codes = Cleaning(lines.frame.select("StockCode").unique())
     progress("leaving out what is no purchase")
     _clean(lines)
@@ -48,7 +52,7 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     visits = guests["user_id"].n_unique()
     report = DataReport(
         source=SOURCE.name,
-        licence=SOURCE.licence,
+        licence=licence,
         tables={
             "items": codes.report(missing_in=items),
             "events": lines.report(missing_in=events),
@@ -61,13 +65,16 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     return Dataset(items, events, None, report)
 
 
-def _read(data: Path) -> pl.DataFrame:
-    """Read the raw lines with trimmed text, codes in capitals, and the line's number in the file."""
-    raw = read_table(only_table(data), {column: column for column in _COLUMNS}, infer=False)
+def _read(data: Path) -> tuple[pl.DataFrame, str]:
+    """Read the raw lines with trimmed text, codes in capitals, and the line's number; and the data's terms."""
+    file = only_table(data)
+    whole = read_whole(file, infer=False)
+    second = "Invoice" in whole.columns
+    raw = chosen(whole, {column: _RENAMED.get(column, column) if second else column for column in _COLUMNS}, file)
     text = {
         column: pl.col(column).cast(pl.String).str.strip_chars() for column in ("InvoiceNo", "StockCode", "Description")
     }
-    return raw.with_columns(
+    lines = raw.with_columns(
         text["InvoiceNo"].str.to_uppercase(),
         text["StockCode"].str.to_uppercase(),
         text["Description"].str.replace_all(r"\s+", " ").replace({"": None, "nan": None}),
@@ -76,6 +83,7 @@ def _read(data: Path) -> pl.DataFrame:
         pl.col("UnitPrice").cast(pl.Float64, strict=False),
         pl.col("CustomerID").cast(pl.Float64, strict=False).cast(pl.Int64).cast(pl.String),
     ).with_row_index("line")
+    return lines, _SECOND if second else SOURCE.licence
 
 
 def _clean(lines: Cleaning) -> None:
@@ -150,7 +158,7 @@ def _events(lines: pl.DataFrame) -> pl.DataFrame:
 
 SOURCE: Final = Source(
     name="online-retail",
-    description="A year of invoices of a British gift shop: the raw UCI Online Retail file as Parquet or CSV",
+    description="Invoices of a British gift shop: UCI Online Retail or Online Retail II, the .xlsx or a table of it",
     licence="Online Retail, UCI Machine Learning Repository 352 (CC BY 4.0)",
     prepare=prepare,
 )

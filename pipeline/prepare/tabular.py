@@ -1,4 +1,4 @@
-"""Reading tables in Parquet, CSV or JSON Lines, with the columns one wants by the names one wants."""
+"""Reading tables in Parquet, CSV, JSON Lines or Excel, with the columns one wants by the names one wants."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.prepare.workbook import read_workbook
 from pipeline.tables import TIMESTAMP, BadDataset, as_utc, check_columns
 
-SUFFIXES: Final = (".parquet", ".csv", ".jsonl", ".ndjson")
+SUFFIXES: Final = (".parquet", ".csv", ".jsonl", ".ndjson", ".xlsx")
 # These mean one thing wherever they stand, so that one column may mix them …
 _ISO_FORMATS: Final = (
     "%Y-%m-%d %H:%M:%S%.f",
@@ -32,20 +33,33 @@ def read_table(file: Path, columns: Mapping[str, str], *, infer: bool = True, se
     Args:
         file: A file whose suffix, one of SUFFIXES, says what it is.
         columns: For each column wanted its name in the file.
-        infer: Whether a CSV file's numbers and dates are recognised; without, its cells stay text.
+        infer: Whether numbers and dates of a CSV file or a workbook are recognised; without, cells are text.
         separator: What parts a CSV file's cells.
 
     Raises:
         BadDataset: No such file, an unknown suffix, unreadable content, or a column is missing.
     """
-    frame = _read(file, infer=infer, separator=separator)
+    return chosen(read_whole(file, infer=infer, separator=separator), columns, file)
+
+
+def chosen(frame: pl.DataFrame, columns: Mapping[str, str], file: Path) -> pl.DataFrame:
+    """Return some columns of what was read from a file.
+
+    Args:
+        frame: What was read.
+        columns: For each column wanted its name in the file.
+        file: The file.
+
+    Raises:
+        BadDataset: A column is missing.
+    """
     check_columns(frame, set(columns.values()), str(file))
     return frame.select(pl.col(theirs).alias(ours) for ours, theirs in columns.items())
 
 
 def read_columns(file: Path) -> list[str]:
     """Return the names of a table's columns; raises BadDataset as :func:`read_table` does."""
-    return _read(file, infer=False).columns
+    return read_whole(file, infer=False).columns
 
 
 def only_table(path: Path) -> Path:
@@ -59,7 +73,8 @@ def only_table(path: Path) -> Path:
     return found[0]
 
 
-def _read(file: Path, *, infer: bool, separator: str = ",") -> pl.DataFrame:
+def read_whole(file: Path, *, infer: bool, separator: str = ",") -> pl.DataFrame:
+    """Read every column of a table; arguments and errors are those of :func:`read_table`."""
     if not file.is_file():
         raise BadDataset(f"{file} does not exist or is no file; name the file that holds the table")
     try:
@@ -70,6 +85,8 @@ def _read(file: Path, *, infer: bool, separator: str = ",") -> pl.DataFrame:
                 return _read_csv(file, infer=infer, separator=separator)
             case ".jsonl" | ".ndjson":
                 return pl.read_ndjson(file, infer_schema_length=None)
+            case ".xlsx":
+                return read_workbook(file, infer=infer)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise BadDataset(f"{file} cannot be read as {file.suffix[1:]}: {error}") from error
     raise BadDataset(f"{file} is of an unknown kind; its suffix must be one of {', '.join(SUFFIXES)}")

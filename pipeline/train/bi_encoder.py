@@ -57,38 +57,37 @@ def train_encoder(
         work: Folder for checkpoints.
         on_step: Told steps done, steps in all, and the recent loss.
     """
-    set_seed(settings.seed)
-    with quiet_loading():
-        bert: BertModel = BertModel.from_pretrained(base_model)
-    bert.embeddings.requires_grad_(requires_grad=False)  # most words are too rare to move them
-    optimizer = torch.optim.AdamW(bert.encoder.parameters(), lr=settings.learning_rate)
+    bert = loaded(base_model, settings.seed)
     pace = Pace(settings.queries_per_step, settings.epochs, settings.seed, settings.warm_up_steps)
-    fit(_BatchLoss(bert, settings.graded_share), examples, _collate, optimizer, pace, work, on_step)
+    loss = _BatchLoss(bert, settings.graded_share)
+    fit(loss, examples, _collate, optimizer_of(bert, settings), pace, work, on_step)
     bert.eval()
     return bert
 
 
-class _BatchLoss(nn.Module):
-    """The loss of a batch of queries; computes the exported graph itself: what is trained is what is served."""
+def loaded(base_model: Path, seed: int) -> BertModel:
+    """Load a copy of the base model to be trained, and seed what is drawn from now on."""
+    set_seed(seed)
+    with quiet_loading():
+        bert: BertModel = BertModel.from_pretrained(base_model)
+    bert.embeddings.requires_grad_(requires_grad=False)  # most words are too rare to move them
+    return bert
 
-    def __init__(self, bert: BertModel, graded_share: float) -> None:
+
+def optimizer_of(bert: BertModel, settings: EncoderTraining) -> torch.optim.Optimizer:
+    """Return what moves the layers."""
+    return torch.optim.AdamW(bert.encoder.parameters(), lr=settings.learning_rate)
+
+
+class TextTower(nn.Module):
+    """Embeds texts by the exported graph itself: what is trained is what is served."""
+
+    def __init__(self, bert: BertModel) -> None:
         super().__init__()
         self.graph = EncoderGraph(bert)
-        self.graded_share = graded_share
 
-    def forward(
-        self, query_ids: Tensor, query_mask: Tensor, item_ids: Tensor, item_mask: Tensor, grades: Tensor, sizes: Tensor
-    ) -> dict[str, Tensor]:
-        cosines = self._encode(query_ids, query_mask) @ self._encode(item_ids, item_mask).T
-        owner = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
-        loss = contrastive_loss(cosines, owner, grades)
-        own = cosines[owner, torch.arange(len(owner))]
-        judged = ~grades.isnan()
-        graded = ordered_loss(own[judged], grades[judged])
-        return {"loss": loss + self.graded_share * graded, "cosines": own}
-
-    def _encode(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Encode texts in parts of like lengths, each padded to its own longest."""
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Return unit vectors, float [texts, width]; read in parts of like lengths, each padded to its own longest."""
         lengths = mask.sum(1)
         order = lengths.argsort(stable=True)
         read = []
@@ -96,6 +95,26 @@ class _BatchLoss(nn.Module):
             longest = int(lengths[part].max())
             read.append(self.graph(ids[part, :longest], mask[part, :longest]))
         return torch.cat(read)[order.argsort()]
+
+
+class _BatchLoss(nn.Module):
+    """The loss of a batch of queries."""
+
+    def __init__(self, bert: BertModel, graded_share: float) -> None:
+        super().__init__()
+        self.tower = TextTower(bert)
+        self.graded_share = graded_share
+
+    def forward(
+        self, query_ids: Tensor, query_mask: Tensor, item_ids: Tensor, item_mask: Tensor, grades: Tensor, sizes: Tensor
+    ) -> dict[str, Tensor]:
+        cosines = self.tower(query_ids, query_mask) @ self.tower(item_ids, item_mask).T
+        owner = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
+        loss = contrastive_loss(cosines, owner, grades)
+        own = cosines[owner, torch.arange(len(owner))]
+        judged = ~grades.isnan()
+        graded = ordered_loss(own[judged], grades[judged])
+        return {"loss": loss + self.graded_share * graded, "cosines": own}
 
 
 def contrastive_loss(cosines: Tensor, owner: Tensor, grades: Tensor) -> Tensor:
@@ -125,8 +144,8 @@ def ordered_loss(cosines: Tensor, grades: Tensor) -> Tensor:
 
 
 def _collate(examples: Sequence[EncoderExample]) -> dict[str, Tensor]:
-    query_ids, query_mask = _padded([example.query.row(0) for example in examples])
-    item_ids, item_mask = _padded([row for example in examples for row in example.items])
+    query_ids, query_mask = padded([example.query.row(0) for example in examples])
+    item_ids, item_mask = padded([row for example in examples for row in example.items])
     return {
         "query_ids": query_ids,
         "query_mask": query_mask,
@@ -137,7 +156,7 @@ def _collate(examples: Sequence[EncoderExample]) -> dict[str, Tensor]:
     }
 
 
-def _padded(rows: Sequence[npt.NDArray[np.int32]]) -> tuple[Tensor, Tensor]:
+def padded(rows: Sequence[npt.NDArray[np.int32]]) -> tuple[Tensor, Tensor]:
     """Return ids and mask, int64[rows, longest]."""
     lengths = np.array([len(row) for row in rows])
     mask = np.arange(lengths.max()) < lengths[:, None]

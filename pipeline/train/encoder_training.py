@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True)
@@ -14,8 +15,9 @@ class EncoderTraining:
         queries_per_step: Examples a step; each one's items are negatives of the others.
         epochs: Passes over the examples; 0 leaves the base model as it is.
         warm_up_steps: Steps in which the rate rises from 0.
-        mined: Unjudged items of each query, near it by the base model, that count as negatives; 0 for none.
-        mined_from: From which rank on they are taken: the nearest are often good, though nobody judged them.
+        mined: Items near each query or person by the base model, unjudged or never taken, that count as negatives; 0
+            for none.
+        mined_from: From which rank on they are taken: the nearest are often good, though nothing says so.
         graded_share: Weight of the term that orders cosines by grade.
         seed: Of the order.
     """
@@ -28,3 +30,7 @@ class EncoderTraining:
     mined_from: int = 30
     graded_share: float = 1.0
     seed: int = 0
+
+
+# Where purchases are learned from, unless settings say otherwise.
+ON_PURCHASES: Final = EncoderTraining(learning_rate=5e-5, mined=4, mined_from=10)

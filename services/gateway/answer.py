@@ -12,6 +12,7 @@ from common.filters import Filter
 from services.gateway.deadline import Deadline
 from services.gateway.items import Candidate, Item
 from services.gateway.policy import Policy
+from services.gateway.tail_swaps import Swap
 
 
 class Stages(StrEnum):
@@ -75,6 +76,7 @@ class Answer:
         timings_ms: How long each stage took, by name, and ``total``; stages that were left out are missing.
         ignored_history_items: How many history items the release does not know.
         below_threshold: How many candidates the threshold left out.
+        swaps: Which items came in for the tail's share, and which gave way.
     """
 
     items: Sequence[Item]
@@ -85,6 +87,12 @@ class Answer:
     timings_ms: dict[str, float]
     ignored_history_items: int
     below_threshold: int
+    swaps: Sequence[Swap] = ()
+
+    @property
+    def tail_items(self) -> int:
+        """How many of the items are of the long tail."""
+        return sum(item.candidate.tail for item in self.items)
 
 
 class Course:

@@ -15,9 +15,10 @@ from services.gateway.reasons import Reason, Reasons
 
 def write_answer(answer: Answer, request_id: str, *, explain: bool) -> gateway_pb2.RecommendResponse:
     """Return an answer as a message; with ``explain`` its items carry reasons and what the sources said."""
-    items = [_item(item) for item in answer.items]
+    gave_way = {swap.came_in.candidate.item_id: swap.gave_way.candidate.item_id for swap in answer.swaps}
+    items = [_item(item, gave_way.get(item.candidate.item_id, "")) for item in answer.items]
     if explain:
-        reasons = Reasons(answer.candidates, answer.person)
+        reasons = Reasons(answer.candidates, answer.person, answer.swaps)
         for message, item in zip(items, answer.items, strict=True):
             _explain(message, item, reasons)
     return gateway_pb2.RecommendResponse(
@@ -27,10 +28,11 @@ def write_answer(answer: Answer, request_id: str, *, explain: bool) -> gateway_p
         timings=gateway_pb2.RecommendTimings(**{f"{stage}_ms": ms for stage, ms in answer.timings_ms.items()}),
         request_id=request_id,
         ignored_history_items=answer.ignored_history_items,
+        tail_share=answer.tail_items / len(answer.items) if answer.items else None,
     )
 
 
-def _item(item: Item) -> gateway_pb2.RecommendedItem:
+def _item(item: Item, in_place_of: str) -> gateway_pb2.RecommendedItem:
     candidate = item.candidate
     return gateway_pb2.RecommendedItem(
         item_id=candidate.item_id,
@@ -44,6 +46,8 @@ def _item(item: Item) -> gateway_pb2.RecommendedItem:
         brand=candidate.brand,
         category=candidate.category,
         price=candidate.price,
+        tail=candidate.tail,
+        in_place_of=in_place_of,
     )
 
 

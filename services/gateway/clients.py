@@ -139,6 +139,7 @@ def _candidate(message: retrieval_pb2.Candidate) -> Candidate:
         category=message.category,
         price=message.price if message.HasField("price") else None,
         available=message.available,
+        tail=message.tail,
         text=message.text,
     )
 

@@ -18,6 +18,7 @@ class Candidate:
         category: The category; empty where unknown.
         price: The price in the shop's currency; None where unknown.
         available: Whether it can be bought now.
+        tail: Whether it is of the long tail, as retrieval says.
         text: What the models read of it, set only where the release does not have the item or another text of it.
     """
 
@@ -29,6 +30,7 @@ class Candidate:
     category: str = ""
     price: float | None = None
     available: bool = True
+    tail: bool = False
     text: str = ""
 
 

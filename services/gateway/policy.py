@@ -1,22 +1,35 @@
-"""What an answer must respect: a threshold, blocked items, caps per brand and category, a limit.
+"""What an answer must respect: a threshold, blocked items, caps per brand and category, a limit, the tail's share.
 
 The order is the stages' own: policy leaves items out and never moves one.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from services.gateway.caps import Caps
 from services.gateway.items import Item
+from services.gateway.tail_swaps import Swap, TailSwaps
+
+# A share of so many items that floating point puts a hair above a whole number is that number.
+_HAIR: Final = 1e-9
 
 
 @dataclass(frozen=True)
 class Policy:
     """What an answer must respect; None means unlimited.
 
-    Items without a brand (or category) are not counted against its cap: unknown is not one brand.
+    Attributes:
+        limit: How many items at most.
+        min_probability: Items below it are left out.
+        blocked: Items never to choose.
+        max_per_brand: How many items of one brand at most.
+        max_per_category: How many items of one category at most.
+        min_tail_share: The least share of the items chosen that is of the long tail, as far as candidates and the other
+            rules let it be; None as 0.
     """
 
     limit: int = 10
@@ -24,41 +37,54 @@ class Policy:
     blocked: frozenset[str] = frozenset()
     max_per_brand: int | None = None
     max_per_category: int | None = None
+    min_tail_share: float | None = None
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The items chosen, in the order given, and how many the threshold left out."""
+    """The items chosen, in the order given.
+
+    Attributes:
+        items: The items.
+        below_threshold: How many the threshold left out.
+        swaps: Which of them came in for the tail's share, and which items gave way; cheapest first.
+    """
 
     items: Sequence[Item]
     below_threshold: int
+    swaps: Sequence[Swap] = ()
 
 
 def select(items: Sequence[Item], policy: Policy) -> Selection:
-    """Choose the first items that the policy allows, at most ``policy.limit``.
+    """Choose the first items that the policy allows, at most ``policy.limit``, with the least share of the tail.
 
     An item without a probability passes the threshold: nothing is known against it.
     """
     likely = [item for item in items if item.probability is None or item.probability >= policy.min_probability]
     allowed = [item for item in likely if item.candidate.item_id not in policy.blocked]
-    return Selection(_capped(allowed, policy), len(items) - len(likely))
+    caps = Caps(policy.max_per_brand, policy.max_per_category)
+    chosen = _capped(allowed, policy.limit, caps)
+    swaps = _swaps(allowed, chosen, policy, caps)
+    if swaps:
+        gone = {swap.gave_way.candidate.item_id for swap in swaps}
+        kept = {item.candidate.item_id for item in (*chosen, *(swap.came_in for swap in swaps))} - gone
+        chosen = [item for item in allowed if item.candidate.item_id in kept]
+    return Selection(chosen, len(items) - len(likely), swaps)
 
 
-def _capped(items: Sequence[Item], policy: Policy) -> Sequence[Item]:
-    brands: Counter[str] = Counter()
-    categories: Counter[str] = Counter()
+def _capped(items: Sequence[Item], limit: int, caps: Caps) -> Sequence[Item]:
     chosen: list[Item] = []
     for item in items:
-        brand, category = item.candidate.brand, item.candidate.category
-        if len(chosen) == policy.limit:
+        if len(chosen) == limit:
             break
-        if _full(brands, brand, policy.max_per_brand) or _full(categories, category, policy.max_per_category):
-            continue
-        brands[brand] += 1
-        categories[category] += 1
-        chosen.append(item)
+        kind = caps.kind(item)
+        if caps.let_in(kind):
+            caps.count(kind, 1)
+            chosen.append(item)
     return chosen
 
 
-def _full(counts: Counter[str], value: str, cap: int | None) -> bool:
-    return cap is not None and bool(value) and counts[value] >= cap
+def _swaps(allowed: Sequence[Item], chosen: Sequence[Item], policy: Policy, caps: Caps) -> Sequence[Swap]:
+    places = math.ceil((policy.min_tail_share or 0.0) * len(chosen) - _HAIR)
+    missing = places - sum(item.candidate.tail for item in chosen)
+    return TailSwaps(allowed, chosen, caps).cheapest(missing) if missing > 0 else ()

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from services.gateway.answer import Person
 from services.gateway.items import Candidate
+from services.gateway.tail_swaps import Swap
 
 
 class ReasonKind(StrEnum):
@@ -19,6 +20,7 @@ class ReasonKind(StrEnum):
     SIMILAR = "SIMILAR"
     SEMANTIC = "SEMANTIC"
     POPULAR = "POPULAR"
+    TAIL_SHARE = "TAIL_SHARE"
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,11 @@ class Reasons:
     Args:
         candidates: All that the first stage found.
         person: What the stages were told of the person.
+        swaps: Which items came in for the tail's share.
     """
 
-    def __init__(self, candidates: Iterable[Candidate], person: Person) -> None:
+    def __init__(self, candidates: Iterable[Candidate], person: Person, swaps: Iterable[Swap] = ()) -> None:
+        self._gave_way = {swap.came_in.candidate.item_id: swap.gave_way.candidate for swap in swaps}
         self._best: dict[str, float] = {}
         for name, score in (said for candidate in candidates for said in candidate.sources):
             self._best[name] = max(score, self._best.get(name, score))
@@ -57,7 +61,10 @@ class Reasons:
         self._query = person.query
 
     def of(self, candidate: Candidate) -> Sequence[Reason]:
-        """Return the reasons for one item, each kind once: being in the history first, then the strongest first."""
+        """Return the reasons for one item, each kind once.
+
+        That it came in for the tail comes first, then being in the history, then the strongest first.
+        """
         strengths: dict[ReasonKind, float] = {}
         for name, score in candidate.sources:
             kind = _KINDS.get(name.partition("_")[0], ReasonKind.BEHAVIOUR)
@@ -66,6 +73,8 @@ class Reasons:
         kinds = sorted(strengths, key=lambda kind: -strengths[kind])
         if self._times[candidate.item_id]:
             kinds.insert(0, ReasonKind.IN_HISTORY)
+        if candidate.item_id in self._gave_way:
+            kinds.insert(0, ReasonKind.TAIL_SHARE)
         return [Reason(kind, self._sentence(kind, candidate.item_id)) for kind in kinds]
 
     def _strength(self, name: str, score: float) -> float:
@@ -84,6 +93,9 @@ class Reasons:
                 return f"its text fits the query “{self._query}”" if self._query else "its text fits the interests"
             case ReasonKind.POPULAR:
                 return "many people buy it"
+            case ReasonKind.TAIL_SHARE:
+                gave_way = self._gave_way[item_id]
+                return f"it keeps a place for what sells less; “{gave_way.title or gave_way.item_id}” gave way"
 
 
 def _times(count: int) -> str:

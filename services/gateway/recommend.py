@@ -46,6 +46,7 @@ class Tuning:
         search_memory_s: How long a recorded search stands in for a query that the request lacks; 0 never.
         shares: How the time is shared out.
         max_calls: How many calls may be under way at most.
+        min_tail_share: The least share of the tail where a request does not say.
     """
 
     candidates: int = 100
@@ -53,6 +54,7 @@ class Tuning:
     search_memory_s: float = 1_800.0
     shares: Shares = field(default_factory=Shares)
     max_calls: int = 256
+    min_tail_share: float = 0.0
 
 
 class Recommender:
@@ -103,7 +105,7 @@ class Recommender:
         found = await self._find(self._wish(ask, person), course)
         ranked = await self._rank(ask, person, found, course)
         with course.stage("policy"):
-            selection = select(_in_order(found, ranked), _policy(ask, person))
+            selection = select(_in_order(found, ranked), self._policy(ask, person))
         if ranked is None and found.candidates and ask.policy.min_probability > 0:
             course.degrade(DegradationKind.POLICY_NOT_APPLIED, "min_probability: no item has a probability")
         course.finish()
@@ -116,7 +118,18 @@ class Recommender:
             timings_ms=course.timings_ms,
             ignored_history_items=_ignored(found, ranked),
             below_threshold=selection.below_threshold,
+            swaps=selection.swaps,
         )
+
+    def _policy(self, ask: Ask, person: Person) -> Policy:
+        """Return the policy with the server's share of the tail where the request has none, and the history blocked.
+
+        It is blocked here too where it is to be left out: retrieval excludes only so many.
+        """
+        policy = ask.policy
+        if policy.min_tail_share is None:
+            policy = replace(policy, min_tail_share=self._tuning.min_tail_share)
+        return replace(policy, blocked=policy.blocked | set(person.history)) if ask.exclude_history else policy
 
     async def _person(self, ask: Ask, course: Course) -> Person:
         profile = await self._profile(ask.user_id, course) if ask.user_id else Profile()
@@ -194,13 +207,6 @@ def _in_order(found: Found, ranked: Ranked | None) -> Sequence[Item]:
         for item, verdict in zip(items, ranked.verdicts, strict=True)
     ]
     return sorted(judged, key=lambda item: -(item.probability or 0.0))
-
-
-def _policy(ask: Ask, person: Person) -> Policy:
-    """Return the policy with the history blocked where it is to be left out: retrieval excludes only so many."""
-    if not ask.exclude_history:
-        return ask.policy
-    return replace(ask.policy, blocked=ask.policy.blocked | set(person.history))
 
 
 def _kind_of(failure: StageFailed) -> DegradationKind:

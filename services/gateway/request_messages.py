@@ -80,10 +80,11 @@ def _policy(request: gateway_pb2.RecommendRequest) -> Policy:
     _check_ids("policy.blocked_item_ids", policy.blocked_item_ids, MAX_BLOCKED)
     return Policy(
         limit=_limit(request),
-        min_probability=_min_probability(policy),
+        min_probability=_share("min_probability", policy.min_probability),
         blocked=frozenset(policy.blocked_item_ids),
         max_per_brand=_cap(policy, "max_per_brand"),
         max_per_category=_cap(policy, "max_per_category"),
+        min_tail_share=_min_tail_share(policy),
     )
 
 
@@ -97,10 +98,14 @@ def _limit(request: gateway_pb2.RecommendRequest) -> int:
     return request.limit
 
 
-def _min_probability(policy: gateway_pb2.Policy) -> float:
-    if not 0.0 <= policy.min_probability <= 1.0:  # NaN is not either
-        raise InvalidRequest(f"policy.min_probability: must be 0 to 1, is {policy.min_probability}")
-    return policy.min_probability
+def _min_tail_share(policy: gateway_pb2.Policy) -> float | None:
+    return _share("min_tail_share", policy.min_tail_share) if policy.HasField("min_tail_share") else None
+
+
+def _share(name: str, value: float) -> float:
+    if not 0.0 <= value <= 1.0:  # NaN is not either
+        raise InvalidRequest(f"policy.{name}: must be 0 to 1, is {value}")
+    return value
 
 
 def _cap(policy: gateway_pb2.Policy, name: str) -> int | None:

@@ -49,6 +49,13 @@ class Settings(ServerSettings):
         description="Calls of Recommend that may be under way; fewer while answers come late. More are told to come "
         "back later.",
     )
+    min_tail_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Least share of an answer's items that is of the long tail, where the request does not say; items "
+        "of the tail come in where that costs least probability.",
+    )
     default_timeout_s: float = Field(
         1.0, gt=0, allow_inf_nan=False, description="Seconds that a call without a deadline may take."
     )
@@ -107,4 +114,6 @@ class Settings(ServerSettings):
             profile=self.profile_share,
             retrieval=self.retrieval_share,
         )
-        return Tuning(self.candidates, self.history_items, self.search_memory_s, shares, self.max_calls)
+        return Tuning(
+            self.candidates, self.history_items, self.search_memory_s, shares, self.max_calls, self.min_tail_share
+        )

@@ -28,6 +28,7 @@ from services.retrieval.release_settings import FirstStageSettings
 from services.retrieval.request import Candidates, Request, check_request
 from services.retrieval.search import Search
 from services.retrieval.sources import Behaviour, Popular, Semantic, Similar, Source
+from services.retrieval.tail import Tail
 from services.retrieval.upkeep import Upkeep
 from services.retrieval.vector_index import Floats, unit
 from services.retrieval.word_sources import Exploration, Lexical
@@ -80,6 +81,7 @@ class FirstStage:
         pool: Those threads: searching releases the GIL, and must not run on an event loop.
         writer: The thread that changes the catalogue, apart, so that embedding many items holds up no search.
         queries: Embeds queries.
+        tail: Tells which items are of the long tail.
         replayed: How many changes made before were put on top of the release.
     """
 
@@ -91,6 +93,7 @@ class FirstStage:
         vectors = ItemVectors(parts.vector_of_item, len(parts.vectors), parts.popularity)
         self._nearest = NearestItems(parts.index, parts.vectors, vectors, self._options.neighbours_cached)
         popular = Popular(parts.popularity)
+        self.tail = Tail(parts.popularity)
         self._sources = _sources(parts, self._nearest, popular)
         self._catalogue = LiveCatalogue(
             parts.catalogue, parts.index.dimension, lambda rows: parts.vectors[parts.vector_of_item[rows]]

@@ -17,7 +17,7 @@ from services.retrieval.first_stage import FirstStage
 from services.retrieval.messages import write_response
 from services.retrieval.request import Candidates, Request
 from services.retrieval.search_queue import SearchQueue
-from services.retrieval.wire import Fragments, id_fragments, write_candidates, write_columns
+from services.retrieval.wire import candidate_fragments, id_fragments, write_candidates, write_columns
 
 
 class Asked(NamedTuple):
@@ -61,7 +61,7 @@ class Answers:
         self._stage = stage
         self._effort = effort
         self._observe = observe
-        self._items, self._ids = Fragments(kept), id_fragments(kept)
+        self._items, self._ids = candidate_fragments(kept, stage.tail), id_fragments(kept)
 
     def write(self, asked: Sequence[Asked]) -> list[bytes]:
         """Answer requests, each as a serialised `RetrieveResponse`; those in one state of the catalogue together."""

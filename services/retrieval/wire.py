@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +19,7 @@ from shortlist.retrieval.v1 import retrieval_pb2
 from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.items import Item
 from services.retrieval.request import Candidates
+from services.retrieval.tail import Tail
 from services.retrieval.vector_index import Rows
 
 _LENGTH_DELIMITED: Final = 2
@@ -54,9 +55,9 @@ class Fragments:
         make: Serialises items of a view.
     """
 
-    def __init__(self, kept: int, make: Callable[[CatalogueView, Rows], Iterable[bytes]] | None = None) -> None:
+    def __init__(self, kept: int, make: Callable[[CatalogueView, Rows], Iterable[bytes]]) -> None:
         self._kept = kept
-        self._serialise = make or _candidates
+        self._serialise = make
         self._known: dict[int | Item, bytes] = {}
 
     def of(self, view: CatalogueView, rows: Rows) -> list[bytes]:
@@ -78,8 +79,13 @@ class Fragments:
         return made
 
 
+def candidate_fragments(kept: int, tail: Tail) -> Fragments:
+    """Return the fragments that `write_candidates` joins."""
+    return Fragments(kept, partial(_candidates, tail))
+
+
 def write_candidates(candidates: Candidates, fragments: Fragments) -> bytes:
-    """Write the field `candidates` of a `RetrieveResponse`."""
+    """Write the field `candidates` of a `RetrieveResponse`; ``fragments`` are candidates'."""
     if not len(candidates):
         return b""
     said, ends = _scores(candidates)
@@ -119,11 +125,11 @@ def _ids(view: CatalogueView, rows: Rows) -> Iterable[bytes]:
     return (retrieval_pb2.CandidateColumns(item_ids=[item_id]).SerializeToString() for item_id in view.item_ids(rows))
 
 
-def _candidates(view: CatalogueView, rows: Rows) -> Iterable[bytes]:
-    return map(_fragment, view.read(rows), (rows >= len(view.base)).tolist())
+def _candidates(tail: Tail, view: CatalogueView, rows: Rows) -> Iterable[bytes]:
+    return map(_fragment, view.read(rows), (rows >= len(view.base)).tolist(), tail.of(view, rows).tolist())
 
 
-def _fragment(item: Item, is_live: bool) -> bytes:
+def _fragment(item: Item, is_live: bool, of_tail: bool) -> bytes:
     message = _CANDIDATE(
         item_id=item.item_id,
         title=item.title,
@@ -132,6 +138,7 @@ def _fragment(item: Item, is_live: bool) -> bytes:
         price=item.price,
         available=item.available,
         text=item.text if is_live else "",
+        tail=of_tail,
     )
     return message.SerializeToString()
 

@@ -66,6 +66,23 @@ def test_a_release_is_measured_through_the_gateway(services: LocalServices, rele
     assert sum(mode.degraded for mode in found.modes.values()) == 0
 
 
+@pytest.mark.parametrize("through_gateway", [False, True])
+def test_steering_costs_what_was_foretold(
+    services: LocalServices, release: Release, questions: Questions, through_gateway: bool
+):
+    """Asked for each least share of the tail, the release answers what the plain answers promised, and at that cost."""
+    target = services.targets["gateway"] if through_gateway else ""
+    quiet = ProgressReport(Console(quiet=True))
+    found = evaluate_release(release, questions, How(limit=50, gateway=target, steer=True), quiet)
+    assert [point.kept for point in found.steering] == [0.0, 0.1, 0.2, 0.3, 0.5]
+    for point in found.steering:
+        assert point.served_tail_share == pytest.approx(point.tail_share)
+        assert point.served_cost == point.cost
+        assert point.tail_share >= point.kept
+    assert found.steering[-1].tail_share > found.steering[0].tail_share
+    assert found.steering[-1].cost.mean < 0
+
+
 def test_folds_cannot_be_made_through_a_gateway(services: LocalServices, release: Release, questions: Questions):
     """What has to be learned anew needs the engines, and the message says so."""
     quiet = ProgressReport(Console(quiet=True))

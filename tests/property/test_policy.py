@@ -19,7 +19,13 @@ def _items(draw: st.DrawFn) -> list[Item]:
     ids = draw(st.lists(st.integers(0, 40), unique=True, max_size=30))
     return [
         Item(
-            Candidate(str(name), 1.0, brand=draw(st.sampled_from(_BRANDS)), category=draw(st.sampled_from(_BRANDS))),
+            Candidate(
+                str(name),
+                1.0,
+                brand=draw(st.sampled_from(_BRANDS)),
+                category=draw(st.sampled_from(_BRANDS)),
+                tail=draw(st.booleans()),
+            ),
             rank,
             draw(st.none() | st.floats(0, 1)),
         )
@@ -35,6 +41,7 @@ _POLICIES = st.builds(
     blocked=st.frozensets(st.integers(0, 40).map(str), max_size=10),
     max_per_brand=_CAP,
     max_per_category=_CAP,
+    min_tail_share=st.none() | st.floats(0, 1),
 )
 
 
@@ -77,8 +84,11 @@ def test_choosing_twice_changes_nothing(items: list[Item], policy: Policy):
 
 @given(_items(), _POLICIES)
 def test_an_item_is_left_out_for_a_reason_only(items: list[Item], policy: Policy):
-    """Every item left out is forbidden, comes after the limit was reached, or would break a cap."""
-    chosen = select(items, policy).items
+    """Every item left out is forbidden, comes after the limit was reached, breaks a cap, or gave way to the tail."""
+    selection = select(items, policy)
+    moved = [swap.came_in for swap in selection.swaps]
+    chosen = [item for item in items if item in selection.items and item not in moved]
+    chosen += [swap.gave_way for swap in selection.swaps]
     for item in items:
         if item in chosen or not _allowed_alone(item, policy):
             continue

@@ -64,6 +64,7 @@ async def test_candidates_come_back_with_their_attributes(retrieval: GrpcRetriev
         "brand-1",
         "category-1",
         1.0,
+        tail=True,
     )
     assert (found.release_id, found.ignored_history_items, found.remembered) == ("r1", 1, False)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from services.gateway.answer import Person
-from services.gateway.items import Candidate
+from services.gateway.items import Candidate, Item
 from services.gateway.reasons import ReasonKind, Reasons
+from services.gateway.tail_swaps import Swap
 
 _MILK = Candidate("milk", 1.0, sources=(("follow_recent", 2.0), ("popular", 0.9), ("repeat", 0.1)))
 _BREAD = Candidate("bread", 0.9, sources=(("follow_recent", 8.0), ("popular", 1.0), ("semantic", 0.6)))
@@ -46,6 +49,15 @@ def test_the_query_is_named():
     without = {reason.text for reason in Reasons([_CHEESE], Person("", [])).of(_CHEESE)}
     assert "its text fits the query “soft cheese”" in with_query
     assert "its text fits the interests" in without
+
+
+def test_keeping_a_place_for_the_tail_comes_before_all_else():
+    """An item that came in for the tail's share says so first, and names what gave way."""
+    swap = Swap(Item(_MILK, 3), Item(replace(_BREAD, title="rye bread"), 1))
+    reasons = Reasons([_MILK, _BREAD], Person("", ["milk"]), [swap])
+    assert [reason.kind for reason in reasons.of(_MILK)][:2] == [ReasonKind.TAIL_SHARE, ReasonKind.IN_HISTORY]
+    assert reasons.of(_MILK)[0].text == "it keeps a place for what sells less; “rye bread” gave way"
+    assert ReasonKind.TAIL_SHARE not in [reason.kind for reason in reasons.of(_BREAD)]
 
 
 def test_scores_that_are_not_positive_have_no_strength():

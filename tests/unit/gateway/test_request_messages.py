@@ -49,6 +49,7 @@ def test_a_full_request_is_read():
                 max_per_category=3,
                 exclude_history=True,
                 stages=gateway_pb2.STAGES_FIRST,
+                min_tail_share=0.5,
             ),
         )
     )
@@ -56,7 +57,7 @@ def test_a_full_request_is_read():
         user_id="ann",
         query="soft cheese",
         history=("a", "b", "a"),
-        policy=Policy(500, 0.25, frozenset({"x"}), 2, 3),
+        policy=Policy(500, 0.25, frozenset({"x"}), 2, 3, 0.5),
         exclude_history=True,
         stages=Stages.FIRST,
     )
@@ -70,6 +71,7 @@ def test_a_full_request_is_read():
         _recommend(history_item_ids=["i"] * 10_000),
         _recommend(limit=1),
         _policy(min_probability=1.0),
+        _policy(min_tail_share=1.0),
         _policy(blocked_item_ids=["i"] * 10_000),
         _policy(max_per_brand=1),
     ],
@@ -90,6 +92,8 @@ def test_requests_at_the_limits_are_read(request_at_limit: gateway_pb2.Recommend
         (_policy(min_probability=1.01), r"^policy\.min_probability: must be 0 to 1, is 1\.01"),
         (_policy(min_probability=-0.01), r"^policy\.min_probability"),
         (_policy(min_probability=float("nan")), r"^policy\.min_probability: .* is nan"),
+        (_policy(min_tail_share=1.01), r"^policy\.min_tail_share: must be 0 to 1, is 1\.01"),
+        (_policy(min_tail_share=float("nan")), r"^policy\.min_tail_share: .* is nan"),
         (_policy(blocked_item_ids=["i"] * 10_001), r"^policy\.blocked_item_ids: at most 10,000"),
         (_policy(max_per_brand=0), r"^policy\.max_per_brand: must be at least 1"),
         (_policy(max_per_category=0), r"^policy\.max_per_category: must be at least 1"),
@@ -100,6 +104,12 @@ def test_requests_beyond_the_limits_are_refused(request_beyond: gateway_pb2.Reco
     """What the contract forbids is refused, naming the field and what it was."""
     with pytest.raises(InvalidRequest, match=said):
         read_ask(request_beyond)
+
+
+def test_a_share_of_none_is_not_a_share_left_unset():
+    """A request that asks for no tail says so, though the server's setting might ask for some."""
+    assert read_ask(_policy(min_tail_share=0.0)).policy.min_tail_share == 0.0
+    assert read_ask(_policy()).policy.min_tail_share is None
 
 
 def test_an_event_is_read():

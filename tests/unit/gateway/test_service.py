@@ -128,6 +128,32 @@ async def test_reasons_come_when_asked_for(client: _Client):
     ]
 
 
+async def test_the_tail_has_its_share(client: _Client):
+    """Too few of the tail: as many as are missing come in, each names the likelier item that gave way, and why."""
+    policy = gateway_pb2.Policy(min_tail_share=0.3)
+    response = await client.recommend(limit=5, policy=policy, explain=True)
+    assert [item.item_id for item in response.items] == ["item-39", "item-38", "item-37", "item-9", "item-8"]
+    assert [item.tail for item in response.items] == [False] * 3 + [True] * 2
+    assert [item.in_place_of for item in response.items] == ["", "", "", "item-35", "item-36"]
+    assert response.tail_share == pytest.approx(0.4)
+    assert response.items[3].reasons[0].kind == gateway_pb2.REASON_KIND_TAIL_SHARE
+    assert response.items[3].reasons[0].text.endswith("“title 35” gave way")
+    text = await client.metrics()
+    assert "shortlist_gateway_tail_items_total 2.0" in text
+    assert "shortlist_gateway_tail_swaps_total 2.0" in text
+    assert "shortlist_gateway_tail_share 0.4" in text
+
+
+async def test_the_servers_share_holds_where_the_request_has_none(backends: Any, tmp_path: Path):
+    """The setting steers every answer but those whose request says otherwise."""
+    async with _gateway(_settings(backends, tmp_path, min_tail_share=0.5)) as client:
+        assert (await client.recommend(limit=4)).tail_share == pytest.approx(0.5)
+        none = await client.recommend(limit=4, policy=gateway_pb2.Policy(min_tail_share=0.0))
+        nothing = await client.recommend(limit=4, policy=gateway_pb2.Policy(min_probability=1.0))
+    assert (none.HasField("tail_share"), none.tail_share) == (True, 0.0)
+    assert not nothing.HasField("tail_share")
+
+
 async def test_recorded_events_are_the_history(backends: Any, client: _Client):
     """What was recorded of a person reaches both stages, before the request's own history."""
     earlier = _event("2", item_id="item-1", occurred_at=Timestamp(seconds=1))

@@ -13,13 +13,24 @@ from rich.console import Console
 
 from common.catalogue import Catalogue
 from common.errors import InvalidRequest
-from common.layout import CATALOGUE, FUSION_SETTINGS, RETRIEVAL_SETTINGS
+from common.layout import (
+    CATALOGUE,
+    ENCODER,
+    FUSION_SETTINGS,
+    POPULARITY,
+    RETRIEVAL_SETTINGS,
+    VECTOR_OF_ITEM,
+    VECTORS,
+)
+from common.onnx_session import SessionOptions
 from common.release import Release, open_release
 from pipeline.build import build
 from pipeline.build_settings import BuildSettings
 from pipeline.dataset import Dataset
 from pipeline.progress import ProgressReport
 from pipeline.recipe import BASKETS
+from pipeline.requests import Windows
+from services.retrieval.encoder import Encoder
 
 
 @pytest.fixture
@@ -105,6 +116,23 @@ def test_vectors_are_one_a_text(tiny_release: Path):
     texts = Catalogue.open(release.file(CATALOGUE)).table["text"].to_pylist()
     assert len(vectors) == len(set(texts)) < len(texts)
     assert len({(text, row) for text, row in zip(texts, of_item.tolist(), strict=True)}) == len(vectors)
+
+
+def test_an_encoder_fine_tuned_on_purchases_is_what_is_served(
+    tiny_dataset: Dataset, tiny_settings: BuildSettings, tiny_release: Path, tmp_path: Path, report: ProgressReport
+):
+    """Its vectors are in the index, its card says what it saw, and the rest of the release is made as ever."""
+    settings = dataclasses.replace(tiny_settings.encoder_trained(2), lists=8, trees=5)
+    release, plain = build(tiny_dataset, tmp_path / "trained", settings, report), open_release(str(tiny_release))
+    windows = Windows.of(tiny_dataset.events, settings.window_days)
+    assert release.manifest.models["encoder"].trained_on == f"60 purchases before {windows.tables:%Y-%m-%d}"
+    assert release.manifest.files[ENCODER].sha256 != plain.manifest.files[ENCODER].sha256
+    texts = Catalogue.open(release.file(CATALOGUE)).table["text"].to_pylist()
+    vectors, of_item = np.load(release.file(VECTORS)), np.load(release.file(VECTOR_OF_ITEM))
+    own = Encoder.load(release, SessionOptions()).encode(texts[:3])
+    np.testing.assert_allclose(vectors[of_item[:3]], own, atol=1e-5)
+    np.testing.assert_array_equal(np.load(release.file(POPULARITY)), np.load(plain.file(POPULARITY)))
+    assert not (tmp_path / "trained" / "encoder-checkpoints").exists()
 
 
 @pytest.mark.parametrize(

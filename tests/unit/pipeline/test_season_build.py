@@ -45,7 +45,7 @@ def report() -> ProgressReport:
 def release(
     tiny_dataset: Dataset, settings: BuildSettings, tmp_path_factory: pytest.TempPathFactory, report: ProgressReport
 ) -> Release:
-    return build(tiny_dataset, tmp_path_factory.mktemp("seasons"), settings, report)
+    return build(tiny_dataset, tmp_path_factory.mktemp("seasons"), settings.encoder_trained(1), report)
 
 
 @pytest.fixture
@@ -62,6 +62,11 @@ def test_release_lists_graphs_sources_and_features(release: Release):
     assert release.manifest.metrics["validation"]["fusion"]
     items = len(Catalogue.open(release.file(CATALOGUE)))
     assert all(ItemGraph.load(release, name).items == items for name in SEASONS.graphs)
+
+
+def test_the_encoder_has_seen_nothing_of_the_weeks_that_are_learned_from(release: Release, windows: Windows):
+    """Asked to be fine-tuned, it learns from purchases before the first moment that anything else is learned at."""
+    assert release.manifest.models["encoder"].trained_on.endswith(f"purchases before {windows.training[0]:%Y-%m-%d}")
 
 
 def test_served_tables_hold_all_that_came_before_the_test_and_nothing_after(

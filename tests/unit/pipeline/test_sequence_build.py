@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from common.catalogue import Catalogue
+from common.errors import InvalidRequest
 from common.item_graph import ItemGraph
 from common.layout import CATALOGUE, FUSION_SETTINGS, RETRIEVAL_SETTINGS
 from common.release import Release, open_release
@@ -80,6 +82,12 @@ def test_validation_is_of_held_out_people(release: Release):
     validation = open_release(str(release.path)).manifest.metrics["validation"]
     assert 0 < validation["fusion"]["hr@10"] <= 1
     assert 0 <= validation["first stage"]["ndcg@10"] <= 1
+
+
+def test_a_fine_tuned_encoder_is_refused(sequences: Dataset, settings: BuildSettings, tmp_path: Path):
+    """Without times there is no past to learn from that the fusion does not learn from too."""
+    with pytest.raises(InvalidRequest, match="leave encoder_epochs at 0"):
+        build(sequences, tmp_path, settings.encoder_trained(1), ProgressReport(Console(quiet=True)))
 
 
 def _catalogue(release: Release) -> Catalogue:

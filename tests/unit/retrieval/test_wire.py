@@ -11,7 +11,7 @@ from shortlist.retrieval.v1 import retrieval_pb2
 from services.retrieval.first_stage import FirstStage
 from services.retrieval.items import Item
 from services.retrieval.request import Candidates, Request
-from services.retrieval.wire import Fragments, id_fragments, write_batch, write_candidates, write_columns
+from services.retrieval.wire import candidate_fragments, id_fragments, write_batch, write_candidates, write_columns
 
 OpenShop = Callable[..., FirstStage]
 
@@ -33,6 +33,7 @@ def message(candidates: Candidates) -> retrieval_pb2.RetrieveResponse:
             price=item.price,
             available=item.available,
             text=item.text if new[place] else "",
+            tail=item.item_id in {"milk-2", "roll", "soap", "sponge", "oats"},
         )
     return made
 
@@ -40,7 +41,7 @@ def message(candidates: Candidates) -> retrieval_pb2.RetrieveResponse:
 @pytest.mark.parametrize("kept", [0, 3, 100])
 def test_bytes_are_the_message(live_shop: FirstStage, kept: int):
     """Whatever is remembered, the bytes parse to the message: missing sources, unset prices, added and filled items."""
-    fragments = Fragments(kept)
+    fragments = candidate_fragments(kept, live_shop.tail)
     live_shop.upsert(
         [Item("oats", "rolled oats \u00fc" * 40, price=2.5), Item("cheese", "soft cheese", available=False)]
     )
@@ -57,7 +58,7 @@ def test_bytes_are_the_message(live_shop: FirstStage, kept: int):
 
 def test_a_replaced_item_is_written_anew(live_shop: FirstStage):
     """What is remembered of an item ends with it."""
-    fragments = Fragments(100)
+    fragments = candidate_fragments(100, live_shop.tail)
     request = Request(query="rye roll", sources=["semantic"], limit=1)
     for title in ("rye roll", "rye roll large", "rye roll small"):
         live_shop.upsert([Item("roll", title, category="bakery")])
@@ -84,7 +85,7 @@ def test_no_candidates_are_no_bytes(shop: FirstStage):
     """An empty answer is empty."""
     empty = shop.retrieve([Request(exclude_item_ids=shop.view.base.item_ids)])[0]
     assert len(empty) == 0
-    assert write_candidates(empty, Fragments(10)) == b""
+    assert write_candidates(empty, candidate_fragments(10, shop.tail)) == b""
 
 
 def test_a_batch_of_answers():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -181,3 +182,46 @@ def test_the_real_file_is_prepared(real_online_retail: Path):
     titles = dataset.items["title"]
     assert not titles.str.contains(r"(?i)damage|\?|\bnan\b|postage|day carriage|voucher|adjust|^check").any()
     assert dict(dataset.items.select("item_id", "title").iter_rows())["85123A"] == "White Hanging Heart T-Light Holder"
+
+
+HEADER = ["InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country"]
+HEADER_II = ["Invoice", "StockCode", "Description", "Quantity", "InvoiceDate", "Price", "Customer ID", "Country"]
+LINES = [
+    [536365, "85123A", "WHITE HEART", 6, START, 2.55, 17850, "United Kingdom"],
+    [536365, 22752, "SET OF 7 BOXES", 2, START, 7.65, 17850, "United Kingdom"],
+    [536366, 22752, "SET OF 7 BOXES", 1, START + timedelta(minutes=2), 7.65, None, "France"],
+    ["C536379", 22752, "SET OF 7 BOXES", -2, START + timedelta(days=1), 7.65, 17850, "United Kingdom"],
+]
+
+
+def test_the_workbook_is_read_as_the_table_is(write_workbook: Callable[..., Path], tmp_path: Path):
+    """Online Retail.xlsx, its numeric invoices and codes, dates and empty customers, makes what the CSV form makes."""
+    book = write_workbook(tmp_path / "Online Retail.xlsx", {"Online Retail": [HEADER, *LINES]})
+    table = pl.DataFrame(
+        [[None if cell is None else str(cell) for cell in line] for line in LINES], HEADER, orient="row"
+    )
+    table.write_csv(tmp_path / "it.csv")
+    from_book, from_csv = prepare("online-retail", book), prepare("online-retail", tmp_path / "it.csv")
+    assert from_book.fingerprint() == from_csv.fingerprint()
+    assert from_book.events.select("user_id", "item_id", "quantity", "timestamp").rows() == [
+        ("17850", "85123A", 6.0, START),
+        ("guest-536366", "22752", 1.0, START + timedelta(minutes=2)),
+    ]
+    assert dropped(from_book) == {"cancellation": 1, "cancelled_purchase": 1}
+    assert "352" in from_book.report.licence
+
+
+def test_online_retail_ii_has_two_sheets_that_overlap(write_workbook: Callable[..., Path], tmp_path: Path):
+    """Lines that stand in both sheets count once; the columns of the second edition are known, and its terms named."""
+    sheets = {"Year 2009-2010": [HEADER_II, *LINES[:2]], "Year 2010-2011": [HEADER_II, *LINES[1:3]]}
+    dataset = prepare("online-retail", write_workbook(tmp_path / "online_retail_II.xlsx", sheets))
+    assert dropped(dataset) == {"repeated_line": 1}
+    assert dataset.events["quantity"].to_list() == [6.0, 2.0, 1.0]
+    assert "502" in dataset.report.licence
+
+
+def test_a_sheet_without_the_columns_is_refused(write_workbook: Callable[..., Path], tmp_path: Path):
+    """The message names what is missing and what there is."""
+    book = write_workbook(tmp_path / "sales.xlsx", {"Sales": [["InvoiceNo", "Amount"], [1, 2.5]]})
+    with pytest.raises(BadDataset, match=r"sales\.xlsx lacks the column 'CustomerID', .* found are InvoiceNo, Amount"):
+        prepare("online-retail", book)
