@@ -26,6 +26,8 @@ from pipeline.train.behaviour import Purchases, popularity, transitions
 from pipeline.train.candidates import Labelled, draw_candidates, learn_source_weights
 from pipeline.train.fusion import Examples, Fusion, calibrate, export_fusion, fit_behaviour, fit_logits
 from pipeline.train.fusion_examples import FusionExamples, every_tier, quality
+from pipeline.train.late_examples import late_lists, taught
+from pipeline.train.late_interaction import train_late_interaction
 from pipeline.train.pair_examples import score_pairs, training_lists
 from pipeline.train.student import train_student
 from pipeline.train.tier_plan import choose_plan, plan_report
@@ -173,6 +175,32 @@ class BasketBuild(BuildSteps):
         self.staging.models["cross_encoder"] = card.model_copy(
             update={"trained_on": trained, "parity_max_abs_error": worst}
         )
+
+    def _train_late_interaction(self, catalogue: Catalogue, train: Sequence[Labelled]) -> None:
+        """Train the late-interaction tower and encode every item, where the settings ask for the tier."""
+        settings = self.settings
+        if not settings.late_bits:
+            return
+        texts = PairTexts.load(self.staging.release(), catalogue)
+        learnable = train[: max(1, len(train) - settings.read_requests)]
+        with self.report.step("Having the cross-encoder teach late interaction") as step:
+            cross_encoder = CrossEncoder.load(self.staging.release(), SessionOptions())
+            chosen = late_lists(
+                learnable, texts, lists=settings.late_lists, size=settings.list_size, seed=settings.seed
+            )
+            # The cross-encoder learnt from the first lists: of these its logits would tell the labels once more.
+            examples = taught(chosen, texts, cross_encoder, settings.lists, step)
+        with self.report.step("Training late interaction") as step:
+            work = self.staging.checkpoints.with_name("late-checkpoints")
+            graph = train_late_interaction(
+                self.base.path,
+                examples,
+                texts.template,
+                settings.late,
+                work,
+                lambda done, total, _: step.at(done, total),
+            )
+        self._write_late_interaction(graph, settings.late_bits, f"{len(examples)} lists of {self.learnt_from}")
 
     def _plan_tiers(
         self, examples: FusionExamples, valid: Sequence[Labelled], checked: Examples, fusion: Fusion

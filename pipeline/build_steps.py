@@ -35,11 +35,8 @@ from pipeline.title_words import write_title_words
 from pipeline.train.candidates import Labelled
 from pipeline.train.cross_encoder import learning_curve, train_cross_encoder
 from pipeline.train.event_examples import draw_purchases
-from pipeline.train.late_examples import late_lists, taught
-from pipeline.train.late_interaction import train_late_interaction
 from pipeline.train.pair_examples import training_lists
 from pipeline.vocabulary import TOKENIZER, trimmed_base
-from services.ranking.cross_encoder import CrossEncoder
 from services.ranking.pair_texts import PairTexts
 from services.ranking.vector_codec import Bits
 from services.retrieval.encoder import Encoder
@@ -245,32 +242,6 @@ class BuildSteps(ABC):
                 "plan": plan,
             },
         )
-
-    def _train_late_interaction(self, catalogue: Catalogue, train: Sequence[Labelled]) -> None:
-        """Train the late-interaction tower and encode every item, where the settings ask for the tier."""
-        settings = self.settings
-        if not settings.late_bits:
-            return
-        texts = PairTexts.load(self.staging.release(), catalogue)
-        learnable = train[: max(1, len(train) - settings.read_requests)]
-        with self.report.step("Having the cross-encoder teach late interaction") as step:
-            cross_encoder = CrossEncoder.load(self.staging.release(), SessionOptions())
-            chosen = late_lists(
-                learnable, texts, lists=settings.late_lists, size=settings.list_size, seed=settings.seed
-            )
-            # The cross-encoder learnt from the first lists: of these its logits would tell the labels once more.
-            examples = taught(chosen, texts, cross_encoder, settings.lists, step)
-        with self.report.step("Training late interaction") as step:
-            work = self.staging.checkpoints.with_name("late-checkpoints")
-            graph = train_late_interaction(
-                self.base.path,
-                examples,
-                texts.template,
-                settings.late,
-                work,
-                lambda done, total, _: step.at(done, total),
-            )
-        self._write_late_interaction(graph, settings.late_bits, f"{len(examples)} lists of {self.learnt_from}")
 
     def _write_late_interaction(self, graph: LateTowerGraph, bits: Bits, trained_on: str) -> None:
         """Export a tower and encode every item by it."""
