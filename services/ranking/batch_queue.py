@@ -72,7 +72,7 @@ class BatchQueue:
         order = np.argsort(-pairs.lengths, kind="stable")
         lengths = pairs.lengths[order]
         spent_ms = np.concatenate(([0.0], np.cumsum(self.pair_ms(lengths))))
-        planned, scores = self.capacity.planned(deadline, now), PairScores.unread(len(pairs))
+        planned, scores = self._planned(deadline, now), PairScores.unread(len(pairs))
         asked = (pairs, planned, priority, owner, now)
         return Job(*asked, order, lengths, spent_ms, runs_of(lengths), scores, settle, deadline, anytime)
 
@@ -117,7 +117,7 @@ class BatchQueue:
             least_share: Where other work leaves time for less than this share of what could be read without it, the
                 answer is 0: a few pairs are not worth waiting for.
         """
-        planned = self.capacity.planned(deadline, now)
+        planned = self._planned(deadline, now)
         times_ms = [self.spare_ms(planned, priority, now), self.capacity.less_tail(self.capacity.ms(planned, now))]
         # Rounding must not make an affordable pair unaffordable.
         count, alone = np.searchsorted(spent_ms * (1 - 1e-9), times_ms, side="right").tolist()
@@ -125,7 +125,7 @@ class BatchQueue:
 
     def wait_s(self, pairs: float, deadline: float, priority: Priority, now: float) -> float:
         """Return how long to wait until there is time for so many more pairs of the typical cost; 0 where there is."""
-        spare_ms = self.spare_ms(self.capacity.planned(deadline, now), priority, now)
+        spare_ms = self.spare_ms(self._planned(deadline, now), priority, now)
         return max(self.capacity.seconds(pairs * self.typical_ms - spare_ms), 0.0)
 
     def spare_ms(self, deadline: float, priority: Priority, now: float) -> float:
@@ -281,6 +281,9 @@ class BatchQueue:
             demand += job.waiting_ms
             spare = min(spare, self.capacity.ms(job.deadline, now) - demand)
         return self.capacity.less_tail(spare) < self.limits.workers * self.capacity.largest_batch_ms()
+
+    def _planned(self, deadline: float, now: float) -> float:
+        return self.capacity.planned(deadline, now, beside_others=self.pairs > 0)
 
     def _in_flight_ms(self, now: float) -> float:
         elapsed_ms = 1e3 / self.cost.correction

@@ -19,7 +19,7 @@ FAR = 1e6
 
 
 def _queue(batch_ms: float = 0.0, token_ms: float = 1.0, **limits: Any) -> Any:
-    return BatchQueue(CostModel(batch_ms, token_ms), BatchLimits(**limits))
+    return BatchQueue(CostModel(batch_ms, token_ms), BatchLimits(**{"spare_batches": 0, **limits}))
 
 
 @pytest.fixture
@@ -234,3 +234,20 @@ def test_a_job_that_takes_what_is_read_goes_on_to_the_last_row(pairs_of: Callabl
     assert queue.expire(0.03) == []
     assert queue.expire(0.04) == [job]
     assert (job.waiting, job.unfinished, queue.pairs) == (0, 4, 0)
+
+
+def test_beside_others_work_is_planned_to_end_some_batches_early(put: Any):
+    """A job on its own may be read to its deadline; one that comes while another waits ends four batches before it."""
+    queue = _queue(token_ms=1.0, padded_tokens=100, spare_batches=4)
+    alone = put(queue, [20] * 5, deadline=10.0)
+    beside = put(queue, [20] * 5, deadline=10.0)
+    assert alone.deadline == 10.0
+    assert beside.deadline == pytest.approx(10.0 - 4 * 0.1)
+    assert beside.until == 10.0
+
+
+def test_what_is_kept_back_leaves_most_of_the_time(put: Any):
+    """Where four batches are more than a quarter of the time, a quarter is kept back."""
+    queue = _queue(token_ms=1.0, padded_tokens=100, spare_batches=4)
+    put(queue, [20] * 5, deadline=10.0)
+    assert put(queue, [20], deadline=0.8).deadline == pytest.approx(0.6)
