@@ -237,6 +237,8 @@ class SearchModels:
 def kept_scores(file: Path, compute: Callable[[], Floats]) -> Floats:
     """Return the scores in a file, computed now where it is not there."""
     if not file.exists():
-        np.save(file, compute())
+        part = file.with_name(f"{file.stem}.part.npy")
+        np.save(part, compute())
+        part.replace(file)
     kept: Floats = np.load(file)
     return kept

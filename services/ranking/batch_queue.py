@@ -68,7 +68,7 @@ class BatchQueue:
         settle: Callable[[Exception | None], None],
         anytime: bool = False,
     ) -> Job:
-        """Make a job of pairs, not yet admitted; touches nothing that is shared."""
+        """Make a job of pairs, not yet admitted; of what is shared it only looks whether others wait."""
         order = np.argsort(-pairs.lengths, kind="stable")
         lengths = pairs.lengths[order]
         spent_ms = np.concatenate(([0.0], np.cumsum(self.pair_ms(lengths))))

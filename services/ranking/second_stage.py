@@ -191,7 +191,8 @@ class SecondStage:
     @contextmanager
     def keeping_time(self, terms: Terms) -> Iterator[None]:
         """Learn from a body that is cancelled past its deadline: the next ones' reading must end so much sooner."""
-        planned = terms.deadline - self.after_reading.seconds
+        most_s = _MOST_AFTER_READING * max(terms.deadline - time.monotonic(), 0.0)
+        planned = terms.deadline - min(self.after_reading.seconds, most_s)
         try:
             yield
         except asyncio.CancelledError:

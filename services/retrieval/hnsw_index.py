@@ -179,7 +179,7 @@ class HnswIndex:
     @property
     def audit_due(self) -> int:
         """How many vectors are yet to be audited."""
-        return self._reach.due
+        return self._reach.due + self._reach.fresh
 
     def audit(self, count: int) -> Rows:
         """Search for the next ``count`` vectors by themselves, and from now on compare exactly those not found.

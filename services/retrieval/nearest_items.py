@@ -93,7 +93,9 @@ class NearestItems:
         """
         for name, index in self._graphs(view).items():
             if index.audit_due:
-                index.audit(count)
+                lost = index.audit(count)
+                if name == "release" and len(lost):  # what was remembered knows nothing of these
+                    self._neighbours = Neighbours(index, self._vectors, self._cached)
                 if index.unreachable and not index.audit_due:
                     _log.warning(
                         "the graph does not lead to all vectors", graph=name, vectors=len(index), lost=index.unreachable
@@ -202,16 +204,3 @@ class NearestItems:
         founds = added.graph.search(added.vectors, queries, k, passing)
         of_added = (Found(base + found.rows, found.scores) for found in founds)
         return [best_of([old, new], k) for old, new in zip(of_base, of_added, strict=True)]
-
-
-def _tell(graph: str, index: HnswIndex) -> None:
-    """Log how an audit ended."""
-    if index.unreachable:
-        _log.warning(
-            "the graph does not lead to all vectors: these are compared one by one",
-            graph=graph,
-            vectors=len(index),
-            unreachable=index.unreachable,
-        )
-    else:
-        _log.info("the graph leads to all vectors", graph=graph, vectors=len(index))

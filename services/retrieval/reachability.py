@@ -22,26 +22,32 @@ class Reach(NamedTuple):
     """How much of a graph was searched for by its own vectors, and what was not found.
 
     Attributes:
-        at: The row where the audit goes on.
-        due: How many rows are yet to be audited, in rotation.
+        at: The row where the audit of all goes on.
+        due: How many rows are yet to be audited from there on, in rotation.
         lost: Labels that the graph did not lead to; shape [lost].
+        fresh: How many rows at the end came since, and are audited first.
     """
 
     at: int = 0
     due: int = 0
     lost: Rows = _NOTHING
+    fresh: int = 0
 
     def grown(self, rows: int, by: int) -> Reach:
         """Return what is due once ``by`` rows came to a graph that now has ``rows``: those, and as many older ones."""
-        return Reach(self.at, min(rows, self.due + 2 * by), self.lost)
+        return self._replace(due=min(rows, self.due + by), fresh=min(rows, self.fresh + by))
 
     def next(self, count: int, rows: int) -> Rows:
         """Return the next ``count`` of a table's ``rows`` that are due."""
+        if self.fresh:
+            return rows - self.fresh + np.arange(min(count, self.fresh))
         return (self.at + np.arange(min(count, self.due))) % max(1, rows)
 
     def after(self, audited: Rows, lost: Rows, rows: int) -> Reach:
         """Return the state once the rows of `next` were audited, of which ``lost`` were not found."""
         known = np.union1d(np.setdiff1d(self.lost, audited), lost)
+        if self.fresh:
+            return self._replace(lost=known, fresh=self.fresh - len(audited))
         return Reach((self.at + len(audited)) % max(1, rows), self.due - len(audited), known)
 
 

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import Final, Generic, NamedTuple, TypeVar
 
 # Requests that one thread answers in a row; with 100 candidates each, some five milliseconds.
@@ -57,11 +58,16 @@ class SearchQueue(Generic[T, R]):
         return await part.answered
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Answer until nobody waits any more."""
+        """Answer some of those who wait, then the next ones once the thread had a turn for what else the pool does."""
         while parts := self._take():
             wanted = [part for part in parts if not part.answered.cancelled()]
             if wanted:
                 loop.call_soon_threadsafe(_deliver, wanted, self._outcomes(wanted))
+            with suppress(
+                RuntimeError
+            ):  # the pool takes nothing more: it is to be closed, and those who wait come first
+                self._pool.submit(self._work, loop)
+                return
 
     def _take(self) -> list[_Part[T, R]]:
         """Take this thread's share of what waits; nothing ends its work."""

@@ -10,7 +10,7 @@ from services.retrieval.vector_index import Floats, Mask, Rows
 
 
 class Tail:
-    """The release's items that sold less than its median item, and those that came since: they have sold nothing yet.
+    """The release's items that sold less than its median item, and, unless that sold nothing, those that came since.
 
     Args:
         popularity: How much each item of the release is wanted; shape [items].

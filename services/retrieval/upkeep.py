@@ -36,6 +36,8 @@ class Upkeep:
         self._due = threading.Event()
         self._one_at_a_time = threading.Lock()
         self._closed = False
+        self._idle = not audit_share  # nothing is left to be audited
+        self._audit_at_s = 0.0  # before then, by `time.monotonic`, the audit would take more than its share
         self._thread = threading.Thread(target=self._work, name="upkeep", daemon=True)
 
     def start(self) -> None:
@@ -65,29 +67,32 @@ class Upkeep:
 
     def _work(self) -> None:
         step_back()
-        pause_s: float | None = 0.0
         while True:
-            if self._due.wait(pause_s):
+            if self._due.wait(None if self._idle else max(self._audit_at_s - time.monotonic(), 0.0)):
                 self._due.clear()
                 if self._closed:
                     return
                 self.finish()
-            pause_s = self._audit_once()
+                self._idle = not self._audit_share
+            if not self._idle and time.monotonic() >= self._audit_at_s:
+                self._audit_once()
 
-    def _audit_once(self) -> float | None:
-        """Audit a little; returns how long to pause in seconds, None until the next look."""
-        if not self._audit_share:
-            return None
+    def _audit_once(self) -> None:
+        """Audit a little, and put off the next time by so much that the audit keeps to its share."""
         began = time.thread_time()
         try:
-            left = self._audit_some()
+            with self._one_at_a_time:
+                left = self._audit()
         except Exception:  # noqa: BLE001 - searching goes on without it
             _log.exception("the audit failed; it is tried again")
-            return _RETRY_S
-        return (time.thread_time() - began) * (1 / self._audit_share - 1) if left else None
+            self._audit_at_s = time.monotonic() + _RETRY_S
+            return
+        pause_s = (time.thread_time() - began) * (1 / self._audit_share - 1)
+        # What was found may be due for repair, and what that made for an audit; a repair is no part of the share.
+        self._idle = not (left or self.finish())
+        self._audit_at_s = time.monotonic() + pause_s
 
     def _audit_some(self) -> bool:
-        """Audit a little; what it found may be due for repair, and what that made for an audit."""
         with self._one_at_a_time:
             left = self._audit()
         return left or self.finish()

@@ -181,7 +181,7 @@ def test_a_call_cut_off_past_its_deadline_has_later_ones_end_sooner(stage: Secon
     with pytest.raises(asyncio.CancelledError), stage.keeping_time(_terms(-2.0)):
         raise asyncio.CancelledError
 
-    assert stage.after_reading.seconds >= kept_back + 2.0
+    assert stage.after_reading.seconds >= 2.0
 
 
 async def test_requests_side_by_side_get_their_own_answers(stage_of: Callable[..., SecondStage]):

@@ -134,9 +134,18 @@ def test_rounds_go_on_where_they_ended():
     assert rows.tolist() == [8, 9, 0, 1]
     reach = reach.after(rows, np.array([9]), 10)
     assert (reach.at, reach.due, reach.lost.tolist()) == (2, 1, [9])
-    assert reach.grown(20, 2).due == 5
-    assert reach.grown(20, 50).due == 20
     assert reach.next(4, 10).tolist() == [2]
+
+
+def test_rows_that_came_since_go_first_and_as_many_older_ones_follow():
+    """What is new is audited before the rotation goes on from where it was."""
+    reach = Reach(at=2, due=0).grown(12, 2)
+    rows = reach.next(4, 12)
+    assert rows.tolist() == [10, 11]
+    reach = reach.after(rows, np.array([11]), 12)
+    assert (reach.at, reach.due, reach.fresh, reach.lost.tolist()) == (2, 2, 0, [11])
+    assert reach.next(4, 12).tolist() == [2, 3]
+    assert (Reach().grown(20, 50).due, Reach().grown(20, 50).fresh) == (20, 20)
 
 
 def test_an_index_without_vectors_has_nothing_due():

@@ -61,6 +61,29 @@ def test_what_is_never_urgent_is_done_between():
     assert left == [0]
 
 
+def test_looks_do_not_hurry_the_audit():
+    """However often something changes, the audit waits until its share allows the next turn."""
+    turns, looked = [0], threading.Event()
+
+    def audit() -> bool:
+        turns[0] += 1
+        sum(range(100_000))  # takes a moment of the processor, and so a thousand seconds of a millionth
+        return True
+
+    def tend() -> bool:
+        looked.set()
+        return False
+
+    upkeep = Upkeep(tend, audit, audit_share=1e-6)
+    upkeep.start()
+    for _ in range(20):
+        looked.clear()
+        upkeep.look()
+        assert looked.wait(10)
+    upkeep.close()
+    assert turns[0] <= 1
+
+
 def test_an_audit_that_may_take_nothing_is_none():
     """A share of 0 never audits."""
     upkeep = Upkeep(lambda: False, lambda: pytest.fail("was audited"), audit_share=0)
