@@ -128,3 +128,29 @@ async def test_every_call_is_answered_however_many_come(pool: ThreadPoolExecutor
             assert await queue.ask(asked) == [number + 1 for number in asked]
 
     await asyncio.gather(*(caller(1_000 * number) for number in range(8)))
+
+
+async def test_what_else_the_threads_do_has_its_turn(pool: ThreadPoolExecutor):
+    """Searches that keep coming do not keep a read out: it comes after one turn of each thread, not after all."""
+    gate = Gate()
+    queue = SearchQueue(gate, pool, THREADS)
+    tasks = await occupied(queue, gate)
+    tasks += [asyncio.create_task(queue.ask([number] * MOST)) for number in range(2, 12)]
+    await asyncio.sleep(0)  # they wait now
+    read = pool.submit(lambda: len(gate.turns))
+    gate.open.set()
+    turns_before = await asyncio.wrap_future(read)
+    await asyncio.gather(*tasks)
+    assert turns_before < len(gate.turns) == 12
+
+
+async def test_a_pool_that_is_closed_answers_who_waits(pool: ThreadPoolExecutor):
+    """Who waited when the threads were to end is answered first."""
+    gate = Gate()
+    queue = SearchQueue(gate, pool, THREADS)
+    tasks = await occupied(queue, gate)
+    tasks += [asyncio.create_task(queue.ask([number] * MOST)) for number in (5, 6, 7)]
+    await asyncio.sleep(0)
+    pool.shutdown(wait=False)
+    gate.open.set()
+    assert [answers[0] for answers in await asyncio.gather(*tasks)] == [0, 1, 25, 36, 49]
