@@ -63,9 +63,7 @@ class SearchQueue(Generic[T, R]):
             wanted = [part for part in parts if not part.answered.cancelled()]
             if wanted:
                 loop.call_soon_threadsafe(_deliver, wanted, self._outcomes(wanted))
-            with suppress(
-                RuntimeError
-            ):  # the pool takes nothing more: it is to be closed, and those who wait come first
+            with suppress(RuntimeError):  # the pool is to be closed: those who wait come first
                 self._pool.submit(self._work, loop)
                 return
 
