@@ -24,9 +24,8 @@ from pipeline.train.trainer import OnStep, Pace, fit
 from pipeline.train.training_run import quiet_loading
 from services.ranking.pairs import TokenRows
 
-SCALE: Final = (
-    20.0  # cosines lie close together: the softmax needs them apart; 20 is what such encoders are trained with
-)
+# Cosines lie close together, and the softmax needs them apart: 20 is what such encoders are trained with.
+SCALE: Final = 20.0
 _PARTS: Final = 4
 
 

@@ -20,7 +20,7 @@ from services.gateway.items import Item
 
 @dataclass(frozen=True)
 class Swap:
-    """An item of the tail that came in, and the likelier one that gave way to it."""
+    """An item of the tail that came in, and the one that gave way to it."""
 
     came_in: Item
     gave_way: Item

@@ -52,7 +52,7 @@ class Upkeep:
 
     def audit_all(self) -> None:
         """Return once the audit has nothing left, and nothing that it found is due."""
-        while self._audit_some():
+        while self._audit_some()[0]:
             pass
 
     def look(self) -> None:
@@ -79,23 +79,25 @@ class Upkeep:
 
     def _audit_once(self) -> None:
         """Audit a little, and put off the next time by so much that the audit keeps to its share."""
-        began = time.thread_time()
         try:
-            with self._one_at_a_time:
-                left = self._audit()
+            left, took_s = self._audit_some()
         except Exception:  # noqa: BLE001 - searching goes on without it
             _log.exception("the audit failed; it is tried again")
             self._audit_at_s = time.monotonic() + _RETRY_S
             return
-        pause_s = (time.thread_time() - began) * (1 / self._audit_share - 1)
-        # What was found may be due for repair, and what that made for an audit; a repair is no part of the share.
-        self._idle = not (left or self.finish())
-        self._audit_at_s = time.monotonic() + pause_s
+        self._idle = not left
+        self._audit_at_s = time.monotonic() + took_s * (1 / self._audit_share - 1)
 
-    def _audit_some(self) -> bool:
+    def _audit_some(self) -> tuple[bool, float]:
+        """Audit a little: whether anything is left, and the processor's seconds that it took, without repairs.
+
+        What was found may be due for repair, and what that made for an audit.
+        """
         with self._one_at_a_time:
+            began = time.thread_time()
             left = self._audit()
-        return left or self.finish()
+            took_s = time.thread_time() - began
+        return left or self.finish(), took_s
 
     def _do_all(self) -> bool:
         done = False
