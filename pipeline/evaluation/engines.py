@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from common.release import Release
 from pipeline.evaluation.answers import BOTH, CANDIDATES_PER_ITEM, POPULAR, Answer
+from pipeline.evaluation.policy import chosen
 from pipeline.evaluation.questions import Question
 from pipeline.progress import Step
-from services.gateway.items import Candidate, Item
-from services.gateway.policy import Policy, select
+from services.gateway.policy import Policy
 from services.ranking.features import Features
 from services.ranking.item_facts import ItemFacts
 from services.ranking.pair_reader import Terms
@@ -28,7 +28,6 @@ from services.ranking.second_stage import Options, SecondStage
 from services.ranking.situation import HalfLives
 from services.retrieval.first_stage import FirstStage
 from services.retrieval.request import MAX_HISTORY, MAX_LIMIT, Candidates, Request
-from services.retrieval.vector_index import Mask
 
 # The gateway's own default; see services.gateway.settings.
 _CANDIDATES: Final = 100
@@ -125,8 +124,8 @@ class Engines:
         ranking = time.perf_counter()
         ranked = await self._rank(second, self._person(question), found, depth)
         ended = time.perf_counter()
-        best = _chosen(found, self.first.tail.of(found.view, found.rows), ranked.probability, policy)
         item_ids = found.item_ids
+        best = chosen(item_ids, self.first.tail.of(found.view, found.rows), ranked.probability, policy)
         return Answer(
             [item_ids[place] for place in best],
             ranked.probability[best].astype(np.float64),
@@ -176,20 +175,6 @@ def engines(release: Release) -> Iterator[Engines]:
     """Load a release's engines for as long as the body runs; raises BadRelease where they can't be."""
     with closing(FirstStage.load(release)) as first:
         yield Engines(release, first)
-
-
-def _chosen(
-    found: Candidates, tail: Mask, probability: npt.NDArray[np.floating[Any]], policy: Policy
-) -> npt.NDArray[np.int64]:
-    """Return the places of the candidates that the gateway's policy chooses."""
-    items = [
-        Item(Candidate(item_id, 0.0, tail=of_tail), place, value)
-        for place, (item_id, of_tail, value) in enumerate(
-            zip(found.item_ids, tail.tolist(), probability.tolist(), strict=True)
-        )
-    ]
-    items.sort(key=lambda item: -(item.probability or 0.0))
-    return np.array([item.first_stage_rank for item in select(items, policy).items], np.int64)
 
 
 def _rows(found: Candidates) -> CandidateRows:

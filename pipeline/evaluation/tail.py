@@ -14,11 +14,11 @@ from pipeline.evaluation.answers import Answer, rankings
 from pipeline.evaluation.estimates import Difference, Estimate
 from pipeline.evaluation.facts import BANDS, CatalogueFacts
 from pipeline.evaluation.measures import K
+from pipeline.evaluation.policy import chosen
 from pipeline.evaluation.questions import Question
 from pipeline.evaluation.result_methods import Demand, DemandBin, SteeringPoint
 from pipeline.metrics import Scores, evaluate
-from services.gateway.items import Candidate, Item
-from services.gateway.policy import Policy, select
+from services.gateway.policy import Policy
 
 RECALL: Final = "recall@100"
 _TAIL: Final = BANDS.index("tail")
@@ -126,12 +126,8 @@ def steer(answer: Answer, tail: npt.NDArray[np.bool_], share: float) -> list[str
         tail: Whether each of its items is of the tail; shape [items].
         share: The least share.
     """
-    listed = zip(answer.item_ids, tail.tolist(), answer.probability.tolist(), strict=True)
-    items = [
-        Item(Candidate(item_id, 0.0, tail=of_tail), rank, None if np.isnan(probability) else probability)
-        for rank, (item_id, of_tail, probability) in enumerate(listed, start=1)
-    ]
-    return [item.candidate.item_id for item in select(items, Policy(limit=K, min_tail_share=share)).items]
+    places = chosen(answer.item_ids, tail, answer.probability, Policy(limit=K, min_tail_share=share))
+    return [answer.item_ids[place] for place in places.tolist()]
 
 
 class _Steered:
