@@ -8,14 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
-import numpy as np
-
 from common.onnx_session import SessionOptions, usable_cores
 from common.release import Release
 from services.retrieval.allowed_items import ItemFilter
 from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.change import Change
 from services.retrieval.change_feed import ChangeFeed
+from services.retrieval.item_embeddings import ItemEmbeddings
 from services.retrieval.item_vectors import ItemVectors
 from services.retrieval.items import Item, check_ids, check_items
 from services.retrieval.live_catalogue import Applied, LiveCatalogue
@@ -30,7 +29,7 @@ from services.retrieval.search import Search
 from services.retrieval.sources import Behaviour, Popular, Semantic, Similar, Source
 from services.retrieval.tail import Tail
 from services.retrieval.upkeep import Upkeep
-from services.retrieval.vector_index import Floats, unit
+from services.retrieval.vector_index import Floats
 from services.retrieval.word_sources import Exploration, Lexical
 
 # Vectors that are audited at a time: some twenty milliseconds.
@@ -89,6 +88,7 @@ class FirstStage:
         self._options = options or FirstStageOptions()
         self._parts = parts
         self._settings = parts.settings
+        self._embeddings = ItemEmbeddings(parts)
         self._feed = feed or LogFeed(None)
         vectors = ItemVectors(parts.vector_of_item, len(parts.vectors), parts.popularity)
         self._nearest = NearestItems(parts.index, parts.vectors, vectors, self._options.neighbours_cached)
@@ -185,7 +185,7 @@ class FirstStage:
             NotReady: The change can't be stored; nothing was changed.
         """
         check_items(items, self.dimension)
-        return self._feed.commit(Change(tuple(items), self._embed(items), self._parts.encoder_id), self)
+        return self._feed.commit(Change(tuple(items), self._embeddings.of(items), self._parts.encoder_id), self)
 
     def delete(self, item_ids: Sequence[str]) -> Applied:
         """Remove items; durable and visible when this returns. An id that is given twice counts once.
@@ -196,7 +196,7 @@ class FirstStage:
         """
         check_ids("item_ids", item_ids)
         distinct = tuple(dict.fromkeys(item_ids))
-        return self._feed.commit(Change((), self._embed([]), self._parts.encoder_id, distinct), self)
+        return self._feed.commit(Change((), self._embeddings.of([]), self._parts.encoder_id, distinct), self)
 
     def read(self, item_ids: Sequence[str]) -> list[Item | None]:
         """Read items, None for those that the catalogue does not have; raises InvalidRequest as `delete` does."""
@@ -213,7 +213,7 @@ class FirstStage:
         text, also where their vector was given.
         """
         same = change.encoder == self._parts.encoder_id or not change.items
-        vectors = change.vectors if same else self._encode([item.text for item in change.items])
+        vectors = change.vectors if same else self._embeddings.of_texts([item.text for item in change.items])
         applied = self._catalogue.apply(change.items, vectors, change.deleted)
         self._upkeep.look()
         return applied
@@ -272,29 +272,6 @@ class FirstStage:
     def _audit(self) -> bool:
         """Audit a few vectors of the graphs; returns whether any are left."""
         return self._nearest.audit(self.view, _AUDITED)
-
-    def _embed(self, items: Sequence[Item]) -> Floats:
-        """Return the unit vectors of items: the one given, the release's where the text is the same, or a new one."""
-        vectors = np.empty((len(items), self.dimension), dtype=np.float32)
-        unknown = []
-        for number, item in enumerate(items):
-            vector = item.vector if item.vector is not None else self._known_vector(item)
-            if vector is None:
-                unknown.append(number)
-            else:
-                vectors[number] = unit(vector)
-        vectors[unknown] = self._encode([items[number].text for number in unknown])
-        return vectors
-
-    def _known_vector(self, item: Item) -> Floats | None:
-        row = self._parts.catalogue.row_of(item.item_id)
-        if row is None or self._parts.catalogue.text(row) != item.text:
-            return None
-        vector: Floats = self._parts.vectors[self._parts.vector_of_item[row]]
-        return vector
-
-    def _encode(self, texts: Sequence[str]) -> Floats:
-        return self._parts.encoder.encode([self._settings.item_prefix + text for text in texts])
 
 
 def embedded(request: Request, vector: Floats) -> Request:
