@@ -182,12 +182,10 @@ class BasketBuild(BuildSteps):
         if not settings.late_bits:
             return
         texts = PairTexts.load(self.staging.release(), catalogue)
-        learnable = train[: max(1, len(train) - settings.read_requests)]
         with self.report.step("Having the cross-encoder teach late interaction") as step:
             cross_encoder = CrossEncoder.load(self.staging.release(), SessionOptions())
-            chosen = late_lists(
-                learnable, texts, lists=settings.late_lists, size=settings.list_size, seed=settings.seed
-            )
+            first, size, seed = self._before_the_fusion(train), settings.list_size, settings.seed
+            chosen = late_lists(first, texts, lists=settings.late_lists, size=size, seed=seed)
             # The cross-encoder learnt from the first lists: of these its logits would tell the labels once more.
             examples = taught(chosen, texts, cross_encoder, settings.lists, step)
         with self.report.step("Training late interaction") as step:

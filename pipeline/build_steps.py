@@ -189,12 +189,15 @@ class BuildSteps(ABC):
 
     def _learnable(self, train: Sequence[Labelled]) -> list[Labelled]:
         """Return the requests that the cross-encoder learns from; raises InvalidRequest where there are none."""
-        # Those at the end are kept for the fusion, whose logits must not come from what was trained on.
-        first = train[: max(1, len(train) - self.settings.read_requests)]
+        first = self._before_the_fusion(train)
         learnable = [example for example in first if example.labels.any()][: self.settings.lists]
         if not learnable:
             raise InvalidRequest("the first stage found nothing that was bought: there is nothing to learn from")
         return learnable
+
+    def _before_the_fusion(self, train: Sequence[Labelled]) -> Sequence[Labelled]:
+        """Leave out the requests at the end, kept for the fusion: it must not read what was said of trained lists."""
+        return train[: max(1, len(train) - self.settings.read_requests)]
 
     def _write_array(self, name: str, values: npt.NDArray[np.floating[Any]]) -> None:
         file = self.staging.file(name)

@@ -42,7 +42,7 @@ def fit_purchase_encoder(
     tokenizer = Tokenizer.from_file(str(staging.file(layout.ENCODER_TOKENIZER)))
     of_item = np.load(staging.file(layout.VECTOR_OF_ITEM)).astype(np.int64)
     table = _texts(catalogue, of_item, tokenizer, settings.item_prefix)
-    examples = _examples(purchases, table, of_item, tokenizer, settings, staging, report)
+    examples = _examples(purchases, of_item, tokenizer, settings, staging, report)
     work = staging.checkpoints.with_name("encoder-checkpoints")
     with report.step(f"Fine-tuning the encoder on {len(examples):,} purchases") as step:
         return train_on_purchases(
@@ -52,7 +52,6 @@ def fit_purchase_encoder(
 
 def _examples(
     purchases: Sequence[Purchase],
-    table: TokenRows,
     of_item: np.ndarray,
     tokenizer: Tokenizer,
     settings: BuildSettings,
@@ -67,7 +66,7 @@ def _examples(
         closing(FirstStage.load(staging.release())) as first_stage,
         report.step("Finding what people never took", len(purchases)) as step,
     ):
-        texts = EventTexts(table, of_item, first_stage, queries)
+        texts = EventTexts(of_item, first_stage, queries)
         return texts.examples(purchases, mined=chosen.mined, mined_from=chosen.mined_from, seed=chosen.seed, step=step)
 
 

@@ -19,7 +19,6 @@ import polars as pl
 from pipeline.progress import Step
 from pipeline.requests import ShopRequest, as_met
 from pipeline.split import examples
-from services.ranking.pairs import TokenRows
 from services.retrieval.first_stage import FirstStage
 from services.retrieval.person import Person
 from services.retrieval.request import Request
@@ -119,20 +118,15 @@ class EventTexts:
     """Turns purchases into what the encoder reads.
 
     Args:
-        table: The catalogue's distinct texts in tokens, with [CLS] and [SEP].
         of_item: The number of each item's text; int64 [items].
         first_stage: Serves the catalogue's texts alone: no source of it has counted events.
         queries: The queries' tokens by query, with [CLS] and [SEP].
 
     Attributes:
-        table: As given.
         of_item: As given.
     """
 
-    def __init__(
-        self, table: TokenRows, of_item: Ints, first_stage: FirstStage, queries: Mapping[str, npt.NDArray[np.int32]]
-    ) -> None:
-        self.table = table
+    def __init__(self, of_item: Ints, first_stage: FirstStage, queries: Mapping[str, npt.NDArray[np.int32]]) -> None:
         self.of_item = of_item
         self._first_stage = first_stage
         self._queries = queries

@@ -191,8 +191,7 @@ class SecondStage:
     @contextmanager
     def keeping_time(self, terms: Terms) -> Iterator[None]:
         """Learn from a body that is cancelled past its deadline: the next ones' reading must end so much sooner."""
-        most_s = _MOST_AFTER_READING * max(terms.deadline - time.monotonic(), 0.0)
-        planned = terms.deadline - min(self.after_reading.seconds, most_s)
+        planned = terms.deadline - _at_most_a_share(self.after_reading.seconds, terms)
         try:
             yield
         except asyncio.CancelledError:
@@ -229,8 +228,7 @@ class SecondStage:
         if not len(prepared.chosen):
             return Reading(PairScores.unread(0))
         reserve_s = max(self._finishing.expected_s(len(prepared.chosen)), self.after_reading.seconds)
-        most_s = _MOST_AFTER_READING * max(terms.deadline - time.monotonic(), 0.0)
-        terms = replace(terms, deadline=terms.deadline - min(reserve_s, most_s))
+        terms = replace(terms, deadline=terms.deadline - _at_most_a_share(reserve_s, terms))
         return await self._reader.read(prepared.context, prepared.items, prepared.keys, terms)
 
     def _prepare(
@@ -288,3 +286,8 @@ class SecondStage:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _at_most_a_share(reserve_s: float, terms: Terms) -> float:
+    """Return what is kept back for what comes after reading, so that most of a call's time is left to read."""
+    return min(reserve_s, _MOST_AFTER_READING * max(terms.deadline - time.monotonic(), 0.0))

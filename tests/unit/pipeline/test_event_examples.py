@@ -18,7 +18,6 @@ from common.layout import VECTOR_OF_ITEM, VECTORS
 from common.release import Release, open_release
 from pipeline.progress import Step
 from pipeline.train.event_examples import EventTexts, Purchase, draw_purchases
-from services.ranking.pairs import TokenRows
 from services.retrieval.first_stage import FirstStage
 from services.retrieval.request import Request
 
@@ -112,10 +111,9 @@ def first_stage(release: Release) -> Iterator[FirstStage]:
 
 @pytest.fixture(scope="module")
 def texts(release: Release, first_stage: FirstStage) -> EventTexts:
-    """Return the tiny shop's texts; what they are in tokens has no part here."""
+    """Return the tiny shop's texts."""
     of_item = np.load(release.file(VECTOR_OF_ITEM)).astype(np.int64)
-    table = TokenRows.of([[text] for text in range(int(of_item.max()) + 1)])
-    return EventTexts(table, of_item, first_stage, {"red milk": np.array([7], np.int32)})
+    return EventTexts(of_item, first_stage, {"red milk": np.array([7], np.int32)})
 
 
 def _purchase(first_stage: FirstStage, rows: Sequence[int], query: str = "") -> Purchase:
@@ -142,11 +140,11 @@ def test_a_long_history_is_sampled_as_it_weighs(first_stage: FirstStage, texts: 
     purchase = _purchase(first_stage, list(range(0, 200, 2)))
     drawn = texts.examples([purchase] * 400, mined=0, mined_from=0, seed=1, step=STEP)
     assert max(len(example.context) for example in drawn) <= 16
-    mean = np.zeros(len(texts.table))
+    mean = np.zeros(int(texts.of_item.max()) + 1)
     for example in drawn:
         mean[example.context] += example.weights / len(drawn)
     of_item = texts.of_item
-    expected = np.zeros(len(texts.table))
+    expected = np.zeros(int(texts.of_item.max()) + 1)
     decay = first_stage.settings.decay
     np.add.at(expected, of_item[list(range(0, 200, 2))], decay ** np.arange(99, -1, -1))
     assert np.abs(mean - expected / expected.sum()).max() < 0.01
