@@ -74,13 +74,11 @@ def _figures(turns: Sequence[Turn]) -> dict[str, Any]:
         "unanswered": sum(one.expired for one in over),
         "p99 ms": _quantile([ms for one in over for ms in one.latencies_ms]),
         "latest past its deadline, ms": max((ms for one in over for ms in one.late_ms), default=0.0),
-        "turned away p50 ms": _quantile(_turned_away(over), 0.5),
-        "turned away p99 ms": _quantile(_turned_away(over)),
+        "refused p50 ms": _quantile([ms for one in over for ms in one.refused_ms], 0.5),
+        "refused p99 ms": _quantile([ms for one in over for ms in one.refused_ms]),
+        "unread p50 ms": _quantile([ms for one in over for ms in one.unread_ms], 0.5),
+        "unread p99 ms": _quantile([ms for one in over for ms in one.unread_ms]),
     }
-
-
-def _turned_away(over: Sequence[Answers]) -> list[float]:
-    return [ms for one in over for ms in (*one.refused_ms, *one.unread_ms)]
 
 
 def _quantile(values: Sequence[float], quantile: float = 0.99) -> float:
@@ -92,7 +90,11 @@ def _bars(kind: str, figures: dict[str, Any]) -> list[Bar]:
         at_least(f"{kind}: goodput at four times saturation over peak", _LEAST_GOODPUT, figures["goodput over peak"]),
         at_most(f"{kind}: latest answer past its deadline, ms", _MAX_LATE_MS, figures["latest past its deadline, ms"]),
         at_most(f"{kind}: calls unanswered at their deadline", 0, figures["unanswered"]),
-        at_most(f"{kind}: 99 % of calls turned away told within, ms", _MAX_REFUSAL_MS, figures["turned away p99 ms"]),
+        *(
+            [at_most(f"{kind}: 99 % of refused calls told within, ms", _MAX_REFUSAL_MS, figures["refused p99 ms"])]
+            if figures["refused"]
+            else []
+        ),
     ]
 
 

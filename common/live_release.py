@@ -13,6 +13,7 @@ import structlog
 
 from common.errors import BadRelease, NotFound, NotReady
 from common.release import Release, open_release
+from common.settled_heap import settle_anew
 from common.telemetry import Metrics
 
 _log = structlog.get_logger()
@@ -165,3 +166,5 @@ async def _close(engine: Engine, release_id: str) -> None:
         await asyncio.to_thread(engine.close)
     except Exception:  # noqa: BLE001 - it is logged, and nobody waits for it
         _log.exception("an engine could not be closed", release_id=release_id)
+    del engine
+    settle_anew()

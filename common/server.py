@@ -25,6 +25,7 @@ from common.config import ServerSettings
 from common.errors import ShortlistError
 from common.interceptors import CallInterceptor
 from common.probes import Probes
+from common.settled_heap import settle
 from common.telemetry import Metrics
 
 _OPTIONS: Final = (
@@ -118,6 +119,7 @@ async def _serve_until_signalled(service: Service, settings: ServerSettings, met
     _cancel_on_signals()
     try:
         async with running(service, settings, metrics) as server:
+            settle()
             _log.info("serving", host=settings.host, port=server.port, metrics_port=server.metrics_port)
             await asyncio.Event().wait()
     except asyncio.CancelledError:

@@ -195,6 +195,8 @@ class Batcher:
         self._observe(_report(batch, logits, finished))
         with self._changed:
             self._queue.finished(batch, finished)
+            for job in {part.job for part in batch.parts}:
+                job.scores.infer_ms += (finished - batch.started) * 1e3
             first = 0
             for part in batch.parts:
                 self._deliver(part, logits[first : first + len(part.rows)], batch, finished)
@@ -216,7 +218,6 @@ class Batcher:
         job, scores = part.job, part.job.scores
         scores.logits[part.rows] = np.where(np.isfinite(logits), logits, np.nan)
         scores.queue_wait_ms = max(scores.queue_wait_ms, (batch.started - job.submitted) * 1e3)
-        scores.infer_ms += (finished - batch.started) * 1e3
         scores.padded_tokens += len(part.rows) * batch.tokens
         job.unfinished -= len(part.rows)
         scores.delivered += len(part.rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 from common.errors import DeadlineTooShort, Overloaded
@@ -28,10 +29,15 @@ class Door:
         self._threads = threads
         self._pace = pace
         self._reader = reader
-        self._waiting = 0
+        self._passing: list[Terms] = []
 
-    def check(self, candidates: int, terms: Terms) -> None:
+    def check(self, candidates: int, terms: Terms, kept_back_s: float) -> None:
         """Let a call in, or not.
+
+        Args:
+            candidates: How many it has.
+            terms: By when and for whom.
+            kept_back_s: What is kept back of its time for what comes after reading.
 
         Raises:
             DeadlineTooShort: There is no time for the features of so many candidates, even without other calls.
@@ -44,16 +50,22 @@ class Door:
                 f"{candidates} candidates cannot be ranked within {max(left_s, 0.0):.3f} s, even without the "
                 "cross-encoder; allow more time or rank fewer"
             )
-        others_s = own_s * (self._waiting // self._threads)
+        waiting = len(self._passing)
+        others_s = own_s * (waiting // self._threads)
         if others_s > _MOST_WAITING * left_s:
-            raise Overloaded(f"{self._waiting} calls wait already; try again later", retry_after_s=others_s)
-        self._reader.check_room(terms)
+            raise Overloaded(f"{waiting} calls wait already; try again later", retry_after_s=others_s)
+        if terms.least:
+            promised = sum(other.least for other in self._passing if other.priority <= terms.priority)
+            self._reader.check_room(replace(terms, deadline=terms.deadline - own_s - kept_back_s), promised)
 
     @contextmanager
-    def passing(self) -> Iterator[None]:
-        """Count a call as waiting for its features while the body runs."""
-        self._waiting += 1
+    def passing(self, terms: Terms) -> Iterator[None]:
+        """Count a call as waiting for its features while the body runs, and the pairs that it insists on as promised.
+
+        Calls that come meanwhile would else be let in for the same pairs, and turned away with their features done.
+        """
+        self._passing.append(terms)
         try:
             yield
         finally:
-            self._waiting -= 1
+            self._passing.remove(terms)

@@ -22,6 +22,8 @@ from services.ranking.score_cache import ItemKey, ScoreCache
 # Half of the most promising pairs are worth waiting for, by default.
 LEAST_SHARE: Final = 0.5
 _FRESH_WEIGHT: Final = 0.05
+# A call's pairs may be longer than those of late; one that is let in and turned away later has waited for nothing.
+_MARGIN: Final = 1.3
 _LEAST_WAIT_S: Final = 0.01
 _FULL: Final = "there is no time for the {least} pairs that the call insists on; try again later, or insist on fewer"
 
@@ -115,13 +117,18 @@ class PairReader:
         logits = np.array([logit_of[key] for key in keys], dtype=np.float32)
         return replace(reading, scores=replace(reading.scores, logits=logits))
 
-    def check_room(self, terms: Terms) -> None:
+    def check_room(self, terms: Terms, promised: int) -> None:
         """Raise Overloaded where there is no time for ``terms.least`` pairs such as were asked for of late.
 
         Costs next to nothing: for the door, before a call's candidates are looked at.
+
+        Args:
+            terms: By when and for whom.
+            promised: So many pairs are sure to be read before, though they do not wait yet.
         """
         if terms.least:
-            wait_s = self._batcher.wait_s(terms.least * self._fresh_share, terms.deadline, terms.priority)
+            pairs = (_MARGIN * terms.least + promised) * self._fresh_share
+            wait_s = self._batcher.wait_s(pairs, terms.deadline, terms.priority)
             if wait_s > 0:
                 raise Overloaded(_FULL.format(least=terms.least), retry_after_s=wait_s)
 

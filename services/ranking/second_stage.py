@@ -147,7 +147,7 @@ class SecondStage:
 
     def check_room(self, candidates: int, terms: Terms) -> None:
         """Refuse what there is no time for, before it is looked at; raises as `Door.check`."""
-        self._door.check(candidates, terms)
+        self._door.check(candidates, terms, self._kept_back_s(candidates, terms))
 
     async def rank(
         self, person: PersonRows, candidates: CandidateRows, texts: Mapping[int, str], depths: Depths, terms: Terms
@@ -169,9 +169,9 @@ class SecondStage:
             Overloaded: The cross-encoder's queue is full, or too many calls wait for their features.
         """
         began = time.monotonic()
-        self._door.check(len(candidates), terms)
+        self.check_room(len(candidates), terms)
         tiers = self._cascade.depths(person, candidates, depths, terms.least)
-        with self._door.passing():
+        with self._door.passing(terms):
             prepared = await self._in_thread(lambda: self._prepare(person, candidates, texts, tiers, terms.deadline))
         reading = await self._read(prepared, terms)
         read_at = time.monotonic() if np.isnan(reading.scores.read_at) else reading.scores.read_at
@@ -227,9 +227,12 @@ class SecondStage:
     async def _read(self, prepared: Prepared, terms: Terms) -> Reading:
         if not len(prepared.chosen):
             return Reading(PairScores.unread(0))
-        reserve_s = max(self._finishing.expected_s(len(prepared.chosen)), self.after_reading.seconds)
-        terms = replace(terms, deadline=terms.deadline - _at_most_a_share(reserve_s, terms))
+        terms = replace(terms, deadline=terms.deadline - self._kept_back_s(len(prepared.chosen), terms))
         return await self._reader.read(prepared.context, prepared.items, prepared.keys, terms)
+
+    def _kept_back_s(self, read: int, terms: Terms) -> float:
+        """Return how much of a call's time is kept back for fusing and answering."""
+        return _at_most_a_share(max(self._finishing.expected_s(read), self.after_reading.seconds), terms)
 
     def _prepare(
         self,

@@ -200,6 +200,20 @@ async def test_a_full_queue_says_when_to_try_again(
     await asyncio.gather(first, waiting)
 
 
+async def test_a_batch_of_several_lengths_is_timed_once(
+    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., Pairs]
+):
+    """However many parts of a batch are a caller's, it took as long as it took."""
+    batcher = batcher_of(CostModel(100.0, 0.001))
+    model.gate.clear()
+    scores = asyncio.create_task(batcher.score(pairs_of([8, 7, 6]), FAR))
+    await _begun(model)
+    clock.now += 0.25
+    model.gate.set()
+    assert (await scores).infer_ms == pytest.approx(250)
+    assert len(model.batches) == 1
+
+
 async def test_timings_are_those_of_the_callers_batches(
     batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., Pairs]
 ):

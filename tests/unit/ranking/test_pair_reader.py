@@ -175,12 +175,14 @@ async def test_who_takes_what_is_left_gets_nothing_rather_than_little(reader_of:
 async def test_the_door_knows_what_pairs_cost_of_late(reader_of: Any, model: Any, clock: Any):
     """Before a call is looked at, it is refused where pairs like those before it would not fit."""
     reader = reader_of()
-    reader.check_room(_insisting(clock, 0.001, 5))  # nothing is known yet
+    reader.check_room(_insisting(clock, 0.001, 5), 0)  # nothing is known yet
     await _read(reader, [1])
     busy = await _kept_busy(reader, model, clock, 10)
-    reader.check_room(_insisting(clock, 0.1, 0))
-    reader.check_room(_insisting(clock, 0.1, 1))
+    reader.check_room(_insisting(clock, 0.1, 0), 5)
+    reader.check_room(_insisting(clock, 0.1, 1), 0)
     with pytest.raises(Overloaded):
-        reader.check_room(_insisting(clock, 0.1, 5))
+        reader.check_room(_insisting(clock, 0.1, 5), 0)
+    with pytest.raises(Overloaded):
+        reader.check_room(_insisting(clock, 0.1, 1), 4)
     model.gate.set()
     await busy

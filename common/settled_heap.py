@@ -1,0 +1,22 @@
+"""What a server loads at its start is kept out of garbage collection.
+
+A collection of the oldest generation walks every object, with the interpreter held: 50 ms beside a catalogue of 50,000
+items, in which no call is answered. What is frozen is not walked (https://docs.python.org/3/library/gc.html#gc.freeze).
+"""
+
+from __future__ import annotations
+
+import gc
+
+
+def settle() -> None:
+    """Collect once, and from now on leave alone what is there."""
+    gc.collect()
+    gc.freeze()
+
+
+def settle_anew() -> None:
+    """Collect what has become garbage of all that was left alone; nothing where nothing was."""
+    if gc.get_freeze_count():
+        gc.unfreeze()
+        settle()

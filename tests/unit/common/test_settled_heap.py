@@ -1,0 +1,54 @@
+"""What is kept out of garbage collection, and what is not kept for ever by it."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from common.live_release import LiveRelease
+from common.release import Release
+from common.settled_heap import settle, settle_anew
+from common.telemetry import Metrics
+
+
+class Engine:
+    """Refers to itself, as engines do whose parts call them back."""
+
+    def __init__(self, _: Release) -> None:
+        self.itself = self
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+@pytest.fixture
+def settled() -> Iterator[None]:
+    """Settle the heap for a test."""
+    settle()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("settled")
+async def test_a_replaced_release_is_let_go_of(metrics: Metrics, make_release: Callable[..., Release]):
+    """An engine that was there when the heap was settled, and that only a collection can free, is freed after swaps."""
+    live = LiveRelease(Engine, metrics)
+    await live.activate(str(make_release("a").path))
+    with live.current() as engine:
+        first = weakref.ref(engine)
+    del engine
+    settle()
+    for marker in ("b", "c"):
+        await live.activate(str(make_release(marker).path))
+    await live.close()
+    assert first() is None
+    assert gc.get_freeze_count()
+
+
+def test_a_heap_that_was_never_settled_is_left_alone():
+    """A process that did not ask for it collects as ever."""
+    settle_anew()
+    assert not gc.get_freeze_count()
