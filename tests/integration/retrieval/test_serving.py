@@ -1,0 +1,179 @@
+"""Releases swapped, load, and what a running retrieval service tells of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import sys
+import threading
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+from shortlist.release.v1 import release_pb2
+from shortlist.retrieval.v1 import retrieval_pb2
+
+from common.release import describe_files, open_release, publish, release_id
+from services.retrieval.handlers import NAME
+
+TIMEOUT_S = 30.0
+DIMENSION = 32
+
+Filter = retrieval_pb2.Filter
+Item = retrieval_pb2.Item
+Match = retrieval_pb2.Match
+Range = retrieval_pb2.Range
+List = retrieval_pb2.FilterList
+
+
+@pytest.fixture
+def other_release(tiny_release: Path, tmp_path: Path) -> Path:
+    """Return a store with a release like the tiny one that knows popular items alone."""
+    release, store = open_release(str(tiny_release)), tmp_path / "store"
+    staging = store / ".staging"
+    shutil.copytree(release.path, staging)
+    (staging / "manifest.json").unlink()
+    (staging / "retrieval.json").write_text('{"sources": {"popular": {}}}')
+    files, settings = describe_files(staging), release.manifest.settings | {"variant": "popular"}
+    named = release_id(files, release.manifest.data, settings, release.manifest.models)
+    changes = {"release_id": named, "files": files, "settings": settings}
+    publish(staging, store, release.manifest.model_copy(update=changes))
+    return store
+
+
+async def test_a_swap_keeps_the_changes(service: Any, tiny_release: Path, other_release: Path):
+    """Changes stand on top of the release that is activated, those made before and after, and after rolling back."""
+    await service.upsert(Item(item_id="before", title="fresh bread"))
+    swapped = await service.release.ActivateRelease(release_pb2.ActivateReleaseRequest(location=str(other_release)))
+    assert list(swapped.release.sources) == ["popular"]
+    await service.upsert(Item(item_id="after", title="fresh bread"))
+    await service.delete("dairy-milk-red-0")
+    for _ in range(2):
+        read = await service.read("before", "after", "dairy-milk-red-0")
+        assert list(read.missing_item_ids) == ["dairy-milk-red-0"]
+        await service.release.ActivateRelease(release_pb2.ActivateReleaseRequest(location=str(tiny_release)))
+    assert set(service.ids(await service.retrieve(query="fresh bread", limit=1_000))) > {"before", "after"}
+
+
+async def test_swaps_lose_no_call(service: Any, tiny_release: Path, other_release: Path, history: list[str]):
+    """Calls beside swaps are all answered, each by one release."""
+    done = asyncio.Event()
+
+    async def ask() -> set[str]:
+        seen = set()
+        while not done.is_set():
+            answer = await service.retrieve(history_item_ids=history, query="milk")
+            assert len(answer.candidates) == 100
+            seen.add(answer.release_id)
+        return seen
+
+    callers = [asyncio.create_task(ask()) for _ in range(4)]
+    for location in (other_release, tiny_release, other_release):
+        await service.release.ActivateRelease(release_pb2.ActivateReleaseRequest(location=str(location)))
+    done.set()
+    assert len(set.union(*await asyncio.gather(*callers))) == 2
+
+
+async def test_a_bad_release_is_refused(service: Any, tiny_release: Path, tmp_path: Path):
+    """A release that was altered is refused by name, and the old one still answers."""
+    shutil.copytree(tiny_release, tmp_path / "altered")
+    file = open_release(str(tmp_path / "altered")).file("index/vectors.npy")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    await service.refuses(
+        service.release.ActivateRelease(release_pb2.ActivateReleaseRequest(location=str(tmp_path / "altered"))),
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "index/vectors.npy was altered",
+    )
+    assert (await service.retrieve()).candidates
+
+
+async def test_what_is_served_is_told(service: Any):
+    """GetRelease names release, sources, limits, and the provider that the encoder runs on; health is SERVING."""
+    told = (await service.release.GetRelease(release_pb2.GetReleaseRequest())).release
+    assert (told.service, told.release_id) == ("retrieval", service.server._live.current_id)
+    assert list(told.sources) == ["follow", "popular", "repeat", "semantic", "similar"]
+    assert [(model.name, model.execution_provider) for model in told.models] == [("encoder", "CPUExecutionProvider")]
+    assert (told.limits["candidates"], told.limits["history_items"]) == (1_000, 10_000)
+    health = health_pb2_grpc.HealthStub(service.channel)
+    answer = await health.Check(health_pb2.HealthCheckRequest(service=NAME))
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_metrics_tell_what_was_done(service: Any, history: list[str]):
+    """Candidates by source, paths of search, items, changes, batches and stages are there to scrape."""
+    await service.retrieve(query="milk", history_item_ids=[*history, "unheard of"])
+    await service.upsert(Item(item_id="new", title="new"))
+    await asyncio.to_thread(service.stage().audit)
+    page = await asyncio.to_thread(_scrape, service.metrics_port)
+    for line in (
+        'shortlist_retrieval_candidates_total{source="similar"}',
+        'shortlist_retrieval_searches_total{path="exact",source="semantic"} 1.0',
+        'shortlist_retrieval_stage_seconds_count{stage="encode"} 1.0',
+        'shortlist_retrieval_stage_seconds_count{stage="search"} 1.0',
+        'shortlist_retrieval_stage_seconds_count{stage="fuse"} 1.0',
+        'shortlist_retrieval_changes_total{kind="inserted"} 1.0',
+        f"shortlist_retrieval_items {float(service.stage().view.items)}",
+        "shortlist_retrieval_ignored_history_items_total 1.0",
+        "shortlist_retrieval_encode_batch_queries_count 2.0",
+        "shortlist_retrieval_unreachable_vectors 0.0",
+        "shortlist_retrieval_audit_due_vectors 0.0",
+    ):
+        assert line in page
+
+
+async def test_late_answers_shed_effort(serve: Any):
+    """Where answers miss the target the graph is searched with less effort, as the metric tells; never too little."""
+    async with serve(latency_target_ms=1e-6, ef_search=200, least_ef_search=150) as service:
+        assert "shortlist_retrieval_ef_search 200.0" in await asyncio.to_thread(_scrape, service.metrics_port)
+        async with asyncio.timeout(TIMEOUT_S):
+            while service.stage()._nearest.index.ef_search != 150:  # type: ignore[attr-defined]
+                await service.retrieve(query="fresh milk", limit=1)
+        assert "shortlist_retrieval_ef_search 150.0" in await asyncio.to_thread(_scrape, service.metrics_port)
+
+
+def _scrape(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        return str(answer.read().decode())
+
+
+async def test_too_many_calls_are_told_to_come_back(serve: Any):
+    """A call past the bound is refused at once with RetryInfo; those under way are answered."""
+    async with serve(max_calls=1, search_threads=1) as service:
+        gate = threading.Event()
+        service.stage().pool.submit(gate.wait, TIMEOUT_S)
+        calls = asyncio.as_completed([service.retrieve() for _ in range(3)])
+        for _ in range(2):
+            error = await service.refuses(
+                next(calls), grpc.StatusCode.RESOURCE_EXHAUSTED, "1 calls are under way; call again later"
+            )
+            info = error_details_pb2.RetryInfo()
+            assert rpc_status.from_call(error).details[0].Unpack(info)
+        gate.set()
+        assert (await next(calls)).candidates
+
+
+async def test_the_servers_own_bound_ends_a_call(serve: Any):
+    """A call that takes longer than the server's bound ends with DEADLINE_EXCEEDED, whatever the caller would wait."""
+    async with serve(request_timeout_s=0.05, search_threads=1) as service:
+        gate = threading.Event()
+        service.stage().pool.submit(gate.wait, TIMEOUT_S)
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await service.retrieve()
+        gate.set()
+        assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_unknown_settings_are_refused():
+    """A mistyped flag ends the process with code 2 and names the one that was meant."""
+    command = [sys.executable, "-m", "services.retrieval", "--ef-serach", "9"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603 - our own
+    assert ended.returncode == 2
+    assert "--ef-serach: unknown argument; the nearest known one is --ef-search" in ended.stderr
