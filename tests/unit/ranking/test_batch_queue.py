@@ -61,10 +61,10 @@ def test_a_batch_holds_rows_of_alike_length(put: Any):
     assert [(batch.rows, batch.tokens) for batch in _drain(queue)] == [(2, 60), (2, 12), (1, 11)]
 
 
-def test_shorter_rows_join_for_half_of_what_a_batch_costs_at_most(put: Any):
-    """Two rows of one token less fit where a batch costs as much as four tokens; two of two less do not."""
+def test_shorter_rows_join_for_a_quarter_of_what_a_batch_costs_at_most(put: Any):
+    """Two rows of one token less fit where a batch costs as much as eight tokens; two of two less do not."""
     for shorter, batches in ((19, [4, 3]), (18, [2, 2, 3])):
-        queue = _queue(token_ms=1.0, batch_ms=4.0, padded_tokens=512)
+        queue = _queue(token_ms=1.0, batch_ms=8.0, padded_tokens=512)
         put(queue, [20, 20, shorter, shorter, 5, 5, 5])
         assert [batch.rows for batch in _drain(queue)] == batches
 
