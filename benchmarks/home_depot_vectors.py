@@ -28,7 +28,7 @@ from pipeline.index import build_index
 from pipeline.progress import ProgressReport
 from pipeline.staging import Staging, aside
 from services.retrieval.encoder import Encoder
-from services.retrieval.hnsw_index import HnswOptions
+from services.retrieval.graph import HnswOptions
 from services.retrieval.vector_index import Floats
 
 CACHE: Final = Path(__file__).parents[1] / ".cache" / "benchmarks"

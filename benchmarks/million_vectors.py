@@ -24,7 +24,7 @@ from common import layout
 from common.catalogue import SCHEMA, Catalogue
 from common.release import DataCard, Release, open_release
 from pipeline.staging import Staging, aside
-from services.retrieval.hnsw_index import HnswOptions
+from services.retrieval.graph import HnswOptions
 from services.retrieval.vector_index import Floats, unit
 
 SIZES: Final = (10_000, 30_000, 100_000, 300_000, 1_000_000)

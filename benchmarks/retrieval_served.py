@@ -22,7 +22,7 @@ from benchmarks.local_retrieval import LocalRetrieval, local_retrieval
 from benchmarks.record import Finding, at_least
 from common import layout
 from common.channel import open_channel
-from services.retrieval.hnsw_index import HnswOptions
+from services.retrieval.graph import HnswOptions
 from services.retrieval.vector_index import Floats
 
 K: Final = 100

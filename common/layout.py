@@ -30,8 +30,11 @@ FUSION: Final = "fusion/model.onnx"
 FUSION_SETTINGS: Final = "fusion/fusion.json"
 
 # One vector for each distinct text, and for each item of the catalogue the row of its vector: products that share
-# a text would otherwise be islands of equal points in the graph.
+# a text would otherwise be islands of equal points in the graph. The graph is hnswlib's, or where it holds float16 or
+# int8 faiss's, with its settings beside it.
 INDEX: Final = "index/hnsw.bin"
+ROUNDED_INDEX: Final = "index/rounded.faiss"
+ROUNDED_INDEX_SETTINGS: Final = "index/rounded.json"
 VECTORS: Final = "index/vectors.npy"
 VECTOR_OF_ITEM: Final = "index/vector_of_item.npy"
 

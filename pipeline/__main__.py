@@ -20,6 +20,7 @@ from pipeline.dataset import Dataset
 from pipeline.prepare import SOURCES, prepare
 from pipeline.progress import ProgressReport
 from pipeline.recipe import ADDABLE, RECIPES, Recipe
+from services.retrieval.vector_index import Numbers
 
 _LOG_COLUMNS = 132  # a log has no width of its own, and tables need one
 
@@ -108,6 +109,10 @@ def build_command(
             show_default="the recipe's",
         ),
     ] = None,
+    index_vectors: Annotated[
+        Numbers,
+        typer.Option(help="What the graph holds vectors in: float16 takes half of the memory, int8 a third."),
+    ] = BuildSettings.index_vectors,
     seed: Annotated[int, typer.Option(help="Of everything drawn.")] = BuildSettings.seed,
 ) -> None:
     """Build a release from raw shop data and publish it."""
@@ -125,6 +130,7 @@ def build_command(
         student_layers=student_layers,
         trimmed_vocabulary=trim_vocabulary,
         max_ndcg_loss=max_ndcg_loss,
+        index_vectors=index_vectors,
         seed=seed,
     ).trained_by(training_processes)
     if encoder_epochs is not None:

@@ -41,7 +41,7 @@ from services.ranking.pair_texts import PairTexts
 from services.ranking.vector_codec import Bits
 from services.retrieval.encoder import Encoder
 from services.retrieval.first_stage import FirstStage
-from services.retrieval.hnsw_index import HnswOptions
+from services.retrieval.graph import HnswOptions
 
 _ENCODER_TOKENS: Final = 128
 _WATCHED_LISTS: Final = 48
@@ -153,7 +153,11 @@ class BuildSteps(ABC):
 
     def _index(self, catalogue: Catalogue) -> None:
         options = HnswOptions(
-            m=self.settings.hnsw_m, ef_construction=self.settings.ef_construction, threads=1, seed=self.settings.seed
+            m=self.settings.hnsw_m,
+            ef_construction=self.settings.ef_construction,
+            threads=1,
+            seed=self.settings.seed,
+            vectors=self.settings.index_vectors,
         )
         encoder = Encoder.load(self.staging.release(), SessionOptions())
         with self.report.step("Embedding the catalogue's texts") as step:

@@ -11,7 +11,8 @@ from common.catalogue import Catalogue
 from common.layout import VECTOR_OF_ITEM
 from pipeline.progress import Step
 from services.retrieval.encoder import TextEncoder
-from services.retrieval.hnsw_index import HnswIndex, HnswOptions
+from services.retrieval.graph import HnswOptions
+from services.retrieval.hnsw_index import HnswIndex
 
 _CHUNK_TEXTS: Final = 512
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-import hnswlib
 import numpy as np
 
 from services.retrieval.exact_index import ExactIndex, nearest
-from services.retrieval.hnsw_index import HnswIndex, HnswOptions
+from services.retrieval.graph import HnswOptions
+from services.retrieval.hnsw_index import HnswIndex
+from services.retrieval.hnswlib_graph import HnswlibGraph
 from services.retrieval.item_vectors import Found, best_of
 from services.retrieval.vector_index import Floats, Mask
 
 # Rows behind the graph's end are compared one by one, at 384 dimensions some 0.05 ms a thousand.
 TAIL: Final = 1_000
-_M: Final = 16
-_EF_CONSTRUCTION: Final = 100
+_OPTIONS: Final = HnswOptions(ef_construction=100)
 # What is found here joins what the release's graph finds, so that fewer of it are needed.
 _EF_SHARE: Final = 0.5
 
@@ -23,7 +23,7 @@ _EF_SHARE: Final = 0.5
 class AddedGraph:
     """Finds added items among many thousands. A search never waits for what is being inserted.
 
-    hnswlib must not be searched while it inserts, so one copy is searched while the other takes what came since; then
+    A graph must not be searched while it grows, so one copy is searched while the other takes what came since; then
     they change places (Ramalhete and Correia, "Left-Right", https://hal.science/hal-01207881). Costs two insertions
     and twice the memory for each item.
 
@@ -89,6 +89,5 @@ class AddedGraph:
         return [best_of([old, new], k) for old, new in zip(graph, tail, strict=True)]
 
     def _empty(self) -> HnswIndex:
-        graph = hnswlib.Index(space="ip", dim=self._dimension)
-        graph.init_index(TAIL, _M, _EF_CONSTRUCTION, random_seed=1)
+        graph = HnswlibGraph.empty(self._dimension, TAIL, _OPTIONS)
         return HnswIndex(graph, ExactIndex(np.empty((0, self._dimension), dtype=np.float32)), self._ef_search)

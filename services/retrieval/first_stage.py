@@ -29,7 +29,7 @@ from services.retrieval.search import Search
 from services.retrieval.sources import Behaviour, Popular, Semantic, Similar, Source
 from services.retrieval.tail import Tail
 from services.retrieval.upkeep import Upkeep
-from services.retrieval.vector_index import Floats
+from services.retrieval.vector_index import Numbers
 from services.retrieval.word_sources import Exploration, Lexical
 
 # Vectors that are audited at a time: some twenty milliseconds.
@@ -141,6 +141,11 @@ class FirstStage:
         return self._parts.index.dimension
 
     @property
+    def numbers(self) -> Numbers:
+        """What numbers the index over the release's vectors searches in."""
+        return self._parts.index.numbers
+
+    @property
     def provider(self) -> str:
         """The execution provider that runs the encoder."""
         return self._parts.encoder.provider
@@ -170,7 +175,7 @@ class FirstStage:
         for request in requests:
             self.check(request)
         vectors = iter(self.queries.encode([request.text for request in requests if request.has_text]))
-        ready = [embedded(request, next(vectors)) if request.has_text else request for request in requests]
+        ready = [request.embedded(next(vectors)) if request.has_text else request for request in requests]
         return self.search(ready, self.view)
 
     def search(self, requests: Sequence[Request], view: CatalogueView) -> list[Candidates]:
@@ -272,11 +277,6 @@ class FirstStage:
     def _audit(self) -> bool:
         """Audit a few vectors of the graphs; returns whether any are left."""
         return self._nearest.audit(self.view, _AUDITED)
-
-
-def embedded(request: Request, vector: Floats) -> Request:
-    """Return a request with its query's embedding in place."""
-    return dataclasses.replace(request, vector=vector)
 
 
 def _sources(parts: Parts, nearest: NearestItems, popular: Popular) -> dict[str, Source]:

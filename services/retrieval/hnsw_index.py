@@ -1,26 +1,26 @@
-"""Approximate search over hnswlib's graph, with exact search wherever that is cheaper or the graph falls short.
+"""Approximate search over an HNSW graph, with exact search wherever that is cheaper or the graph falls short.
 
-What hnswlib 0.8 leaves to its users and is dealt with here: searching while inserting is unsafe (a lock), a search
-that finds fewer than k raises (exact search answers), a filter function is called back into Python for each item
-(oversampling and a mask instead), and vectors that no link leads to are never found (an audit, after which they are
-compared one by one). It releases the GIL while it searches.
+What the libraries leave to their users and is dealt with here: searching while inserting is unsafe (a lock), a search
+may find fewer than k (exact search answers), a filter function would be called back into Python for each item
+(oversampling and a mask instead), rounded vectors have rounded products (what is found is compared by the table's), and
+vectors that no link leads to are never found (an audit, after which they are compared one by one).
 """
 
 from __future__ import annotations
 
 import math
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-import hnswlib
 import numpy as np
 
-from common.layout import INDEX
+from common.errors import BadRelease
+from common.layout import VECTORS
 from services.retrieval.exact_index import ExactIndex
+from services.retrieval.graph import Graph, HnswOptions
+from services.retrieval.graphs import empty_graph, load_graph
 from services.retrieval.reachability import Reach, not_found, with_lost
 from services.retrieval.read_write_lock import ReadWriteLock
-from services.retrieval.vector_index import Floats, Hits, Mask, Rows, check_search
+from services.retrieval.vector_index import Floats, Hits, Mask, Numbers, Rows, check_search
 
 # What one entry of hnswlib's candidate list costs in rows compared exactly: about 1.5 µs against 0.15 µs at 384
 # dimensions and M = 16. A filter that leaves few rows is therefore answered exactly.
@@ -30,29 +30,16 @@ _OVERSAMPLING = 1.5
 _BUILD_ROWS = 1_000
 
 
-@dataclass(frozen=True)
-class HnswOptions:
-    """How the graph is built and searched (Malkov and Yashunin, https://arxiv.org/abs/1603.09320).
+class HnswIndex:
+    """A graph beside the table of vectors; implements `VectorIndex`. Make it with `build` or `load`.
 
-    Attributes:
-        m: Links of a vector on each layer above the lowest, which has twice as many.
-        ef_construction: Length of the candidate list while building.
-        ef_search: Length of the candidate list while searching; recall against time.
-        threads: Threads that build, 0 for every core; more than one makes the graph differ from run to run.
-        seed: Of the draw of layers.
+    Args:
+        graph: Over the vectors that are there.
+        exact: The table.
+        ef_search: Length of the candidate list while searching.
     """
 
-    m: int = 16
-    ef_construction: int = 200
-    ef_search: int = 300
-    threads: int = 0
-    seed: int = 1
-
-
-class HnswIndex:
-    """hnswlib's graph beside the table of vectors; implements `VectorIndex`. Make it with `build` or `load`."""
-
-    def __init__(self, graph: hnswlib.Index, exact: ExactIndex, ef_search: int) -> None:
+    def __init__(self, graph: Graph, exact: ExactIndex, ef_search: int) -> None:
         self._lock = ReadWriteLock()
         self._graph = graph
         self._exact = exact
@@ -64,18 +51,21 @@ class HnswIndex:
     def build(cls, vectors: Floats, options: HnswOptions | None = None) -> HnswIndex:
         """Build the graph of unit vectors, the label of each being its row; shape [n, dimension]."""
         options = options or HnswOptions()
-        graph = hnswlib.Index(space="ip", dim=vectors.shape[1])
-        graph.init_index(max(1, len(vectors)), options.m, options.ef_construction, random_seed=options.seed)
-        if len(vectors):
-            graph.add_items(vectors, np.arange(len(vectors)), num_threads=options.threads or -1)
+        graph = empty_graph(vectors, options)
+        graph.add(np.arange(len(vectors)), vectors, options.threads)
         return cls(graph, ExactIndex(vectors), options.ef_search)
 
     @classmethod
     def load(cls, folder: Path, ef_search: int = HnswOptions.ef_search) -> HnswIndex:
-        """Load the graph of the release in ``folder`` and map its vectors."""
+        """Load the graph of the release in ``folder`` and map its vectors.
+
+        Raises:
+            BadRelease: A file can't be read, or they don't fit together.
+        """
         exact = ExactIndex.load(folder)
-        graph = hnswlib.Index(space="ip", dim=exact.dimension)
-        graph.load_index(str(folder / INDEX))
+        graph = load_graph(folder, exact.dimension)
+        if not len(exact) <= len(graph) <= exact.rows:
+            raise BadRelease(f"{graph.file} and {VECTORS} differ in size; build the release again")
         return cls(graph, exact, ef_search)
 
     @property
@@ -86,7 +76,7 @@ class HnswIndex:
     @ef_search.setter
     def ef_search(self, ef_search: int) -> None:
         self._ef_search = ef_search
-        self._graph.set_ef(ef_search)  # upstream raises it to k for searches that ask for more
+        self._graph.set_ef_search(ef_search)
 
     def grown(self, vectors: Floats, there: Mask) -> HnswIndex:
         """Return an index of ``vectors`` whose first rows are this one's, with this one's graph grown by the others.
@@ -100,9 +90,7 @@ class HnswIndex:
         with self._lock.write():
             self._moved = True
             labels = self.rows + np.flatnonzero(there[self.rows :])
-            self._reserve(len(labels))
-            if len(labels):
-                self._graph.add_items(vectors[labels], labels, num_threads=1)
+            self._graph.add(labels, vectors[labels])
         grown = HnswIndex(self._graph, ExactIndex(vectors, np.flatnonzero(~there)), self._ef_search)
         grown._reach = self._reach.grown(grown.rows, len(labels))
         return grown
@@ -110,13 +98,12 @@ class HnswIndex:
     def without_removed(self, labels: Rows, vectors: Floats) -> HnswIndex:
         """Build a fresh graph of ``labels`` alone, built as this one was; their vectors are rows of ``vectors``.
 
-        In parts, since hnswlib gives nobody else a turn inside of one call.
+        In parts, since the libraries give nobody else a turn inside of one call.
         """
-        graph = hnswlib.Index(space="ip", dim=self.dimension)
-        graph.init_index(max(1, len(labels)), self._graph.M, self._graph.ef_construction)
+        graph = self._graph.fresh(len(labels))
         for start in range(0, len(labels), _BUILD_ROWS):
             part = labels[start : start + _BUILD_ROWS]
-            graph.add_items(vectors[part], part, num_threads=1)
+            graph.add(part, vectors[part])
         removed = np.setdiff1d(np.arange(len(vectors)), labels)
         return HnswIndex(graph, ExactIndex(vectors, removed), self._ef_search)
 
@@ -124,7 +111,7 @@ class HnswIndex:
         """Write graph and vectors into a release's folder."""
         with self._lock.read():
             self._exact.save(folder)
-            self._graph.save_index(str(folder / INDEX))
+            self._graph.save(folder)
 
     def close(self, *, discard: bool = False) -> None:
         """Nothing is held outside of this process; see `VectorIndex.close`."""
@@ -133,6 +120,16 @@ class HnswIndex:
     def dimension(self) -> int:
         """How many numbers a vector has."""
         return self._exact.dimension
+
+    @property
+    def numbers(self) -> Numbers:
+        """What numbers its vectors are searched in."""
+        return self._graph.numbers
+
+    @property
+    def file(self) -> str:
+        """The file of a release that holds its graph."""
+        return self._graph.file
 
     @property
     def rows(self) -> int:
@@ -159,16 +156,14 @@ class HnswIndex:
         if not len(labels):
             return
         with self._lock.write():
-            self._reserve(len(np.setdiff1d(labels, self._graph.get_ids_list())))
-            self._graph.add_items(vectors, labels, num_threads=1)
+            self._graph.add(labels, vectors)
             self._exact.add(labels, vectors)
             self._reach = self._reach.grown(self.rows, len(labels))
 
     def remove(self, labels: Rows) -> None:
         """Remove vectors; see `VectorIndex.remove`. The graph keeps them as marked, to walk through."""
         with self._lock.write():
-            for label in np.unique(labels[self._exact.contains(labels)]):
-                self._graph.mark_deleted(int(label))
+            self._graph.remove(np.unique(labels[self._exact.contains(labels)]))
             self._exact.remove(labels)
 
     @property
@@ -200,28 +195,35 @@ class HnswIndex:
         vectors = self._exact.read(labels)
         own = np.einsum("ij,ij->i", vectors, vectors)
         for k in (min(self._ef_search, len(self)), 1):  # as many as are looked at anyway, or else the nearest
-            with suppress(RuntimeError):  # fewer than asked for can be reached
-                found, distances = self._graph.knn_query(vectors, k=k, num_threads=1)
-                return not_found(labels, own, found.astype(np.int64), 1 - distances)
+            found = self._graph.nearest(vectors, k)
+            if found is not None:  # or fewer than asked for can be reached
+                return not_found(labels, own, *self._scored(vectors, *found))
         return labels
+
+    def _wanted(self, k: int) -> int:
+        """Return how many of those that pass are found, of which ``k`` are kept."""
+        return max(k, min(math.ceil(self._graph.spare * k), self._ef_search))
 
     def _entries(self, k: int, count: int) -> int:
         """Return how many neighbours to ask the graph for so that ``k`` of them can be expected to pass."""
         if count == len(self):
-            return min(k, count)
+            return min(self._wanted(k), count)
         wanted = max(_OVERSAMPLING * k, self._ef_search)  # of those that pass, as a search without a filter looks at
         return min(len(self), math.ceil(wanted * len(self) / max(1, count)))
 
     def _walk(self, vectors: Floats, k: int, passing: Mask | None, count: int) -> Hits | None:
         """Search the graph; None where it does not yield enough."""
-        try:
-            labels, distances = self._graph.knn_query(vectors, k=self._entries(k, count), num_threads=1)
-        except RuntimeError:  # fewer than asked for can be reached
+        found = self._graph.nearest(vectors, self._entries(k, count))
+        if found is not None and passing is not None and count < len(self):
+            found = _keep(*found, passing[found[0]], min(k, count), self._wanted(k))
+        if found is None:
             return None
-        labels, scores = labels.astype(np.int64), 1 - distances
-        if passing is None or count == len(self):
-            return Hits(labels, scores, "approximate")
-        return _keep(labels, scores, passing[labels], min(k, count))
+        labels, scores = self._scored(vectors, *found)
+        return Hits(labels[:, :k], scores[:, :k], "approximate")
+
+    def _scored(self, vectors: Floats, labels: Rows, scores: Floats | None) -> tuple[Rows, Floats]:
+        """Return what was found with its inner products; by the table's vectors where the graph has no such."""
+        return (labels, scores) if scores is not None else self._exact.rescored(vectors, labels)
 
     def _join_lost(self, hits: Hits, vectors: Floats, passing: Mask | None) -> Hits:
         lost = self._reach.lost
@@ -229,15 +231,14 @@ class HnswIndex:
             lost = lost[passing[lost]]
         return with_lost(hits, lost, vectors @ self._exact.read(lost).T) if len(lost) else hits
 
-    def _reserve(self, further: int) -> None:
-        needed = self._graph.get_current_count() + further
-        if needed > self._graph.get_max_elements():
-            self._graph.resize_index(max(needed, self._graph.get_max_elements() * 3 // 2))
 
-
-def _keep(labels: Rows, scores: Floats, passes: Mask, k: int) -> Hits | None:
-    """Keep the first ``k`` of each row that pass; None where a row has fewer."""
-    if (passes.sum(axis=1) < k).any():
+def _keep(
+    labels: Rows, scores: Floats | None, passes: Mask, least: int, most: int
+) -> tuple[Rows, Floats | None] | None:
+    """Keep the first of each row that pass, as many in each, ``most`` at most; None where a row has not ``least``."""
+    fewest = int(passes.sum(axis=1).min(initial=passes.shape[1]))
+    if fewest < least:
         return None
-    first = np.argsort(~passes, axis=1, kind="stable")[:, :k]
-    return Hits(np.take_along_axis(labels, first, axis=1), np.take_along_axis(scores, first, axis=1), "approximate")
+    first = np.argsort(~passes, axis=1, kind="stable")[:, : min(fewest, most)]
+    kept = np.take_along_axis(labels, first, axis=1)
+    return kept, None if scores is None else np.take_along_axis(scores, first, axis=1)

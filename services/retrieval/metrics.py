@@ -9,11 +9,12 @@ from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import numpy as np
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, Info
 
 from common.telemetry import Metrics
 from services.retrieval.live_catalogue import Applied
 from services.retrieval.request import Candidates
+from services.retrieval.vector_index import Numbers
 
 # Samples that the recall is the mean of.
 _RECENT: Final = 200
@@ -58,6 +59,7 @@ class RetrievalMetrics:
             "unreachable_vectors", "Vectors that no link of the graph leads to; they are compared one by one.", **names
         )
         self._audit_due = Gauge("audit_due_vectors", "Vectors yet to be searched for by the audit.", **names)
+        self._index = Info("index", "What numbers the index over the release's vectors searches in.", **names)
         self._ef_search = Gauge("ef_search", "Length of HNSW's candidate list in force.", **names)
         self._batches = Histogram(
             "encode_batch_queries", "Queries that one encoder pass embedded.", buckets=_BATCHES, **names
@@ -88,6 +90,10 @@ class RetrievalMetrics:
         self._recent.append(recall)
         self._recall.set(sum(self._recent) / len(self._recent))
         self._samples.inc()
+
+    def set_index(self, numbers: Numbers) -> None:
+        """Tell what numbers the index being served searches in."""
+        self._index.info({"vectors": numbers})
 
     def set_ef_search(self, ef_search: int) -> None:
         """Tell the length of HNSW's candidate list."""

@@ -15,7 +15,7 @@ from pymilvus import DataType, MilvusClient, MilvusException
 
 from common.errors import InvalidRequest, NotReady
 from services.retrieval.exact_index import ExactIndex
-from services.retrieval.vector_index import Floats, Hits, Mask, Rows, check_search
+from services.retrieval.vector_index import Floats, Hits, Mask, Numbers, Rows, check_search
 
 MAX_K: Final = 16_384  # Milvus' own bound on a search's results
 _ROWS_A_CALL: Final = 5_000
@@ -105,6 +105,11 @@ class MilvusIndex:
     def dimension(self) -> int:
         """How many numbers a vector has."""
         return self._dimension
+
+    @property
+    def numbers(self) -> Numbers:
+        """What numbers its vectors are searched in."""
+        return "float32"
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self._present))

@@ -15,6 +15,7 @@ from common.layout import (
     ENCODER,
     INDEX,
     POPULARITY,
+    ROUNDED_INDEX,
     TITLE_WORDS,
     VECTOR_OF_ITEM,
     VECTORS,
@@ -69,7 +70,7 @@ class Parts:
             NotReady: Milvus does not answer.
         """
         settings = FirstStageSettings.load(release)
-        release.file(INDEX)
+        release.file(ROUNDED_INDEX if ROUNDED_INDEX in release.manifest.files else INDEX)
         catalogue = Catalogue.open(release.file(CATALOGUE))
         lexical = any(settings.kind_of(name) == "lexical" for name in settings.sources)
         parts = cls(
@@ -104,7 +105,7 @@ class Parts:
         sound = {
             f"{VECTOR_OF_ITEM} has not one entry for each of {items} items": self.vector_of_item.shape == (items,),
             f"{VECTOR_OF_ITEM} names vectors that {VECTORS} lacks": _within(self.vector_of_item, vectors),
-            f"{INDEX} and {VECTORS} differ in size": len(self.index) == vectors,
+            f"the index and {VECTORS} differ in size": len(self.index) == vectors,
             f"{POPULARITY} has not one entry for each of {items} items": self.popularity.shape == (items,),
             f"encoder and {VECTORS} differ in dimension": self.encoder.dimension == self.index.dimension,
         } | {

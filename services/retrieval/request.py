@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -59,6 +59,10 @@ class Request:
     def has_text(self) -> bool:
         """Whether the query's text has to be embedded."""
         return self.vector is None and bool(self.text)
+
+    def embedded(self, vector: Floats) -> Request:
+        """Return the request with its query's embedding in place."""
+        return replace(self, vector=vector)
 
 
 @dataclass(eq=False)

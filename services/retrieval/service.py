@@ -29,7 +29,7 @@ from services.retrieval import items, request
 from services.retrieval.change_feed import ChangeFeed
 from services.retrieval.effort import Effort
 from services.retrieval.engines_open import EnginesOpen
-from services.retrieval.first_stage import FirstStage, embedded
+from services.retrieval.first_stage import FirstStage
 from services.retrieval.handlers import NAME, handlers
 from services.retrieval.live_catalogue import Applied
 from services.retrieval.log_feed import LogFeed
@@ -155,7 +155,7 @@ class RetrievalService:
             return list(asked)
         with self._metrics.encoding():
             vectors = iter(await asyncio.gather(*map(asyncio.wrap_future, stage.queries.submit(texts))))
-        return [embedded(request, next(vectors)) if request.has_text else request for request in asked]
+        return [request.embedded(next(vectors)) if request.has_text else request for request in asked]
 
     async def _change(self, stage: FirstStage, change: Callable[[], Applied]) -> Applied:
         """Make a change; once begun it is finished, whether or not its caller still waits."""
@@ -217,7 +217,14 @@ class RetrievalServer:
         stage = FirstStage.load(release, options, self._feed)
         self._metrics.watch_items(lambda: stage.view.items)
         self._metrics.watch_audit(lambda: stage.unreachable, lambda: stage.audit_due)
-        _log.info("first stage loaded", release_id=release.id, provider=stage.provider, changes=stage.replayed)
+        self._metrics.set_index(stage.numbers)
+        _log.info(
+            "first stage loaded",
+            release_id=release.id,
+            provider=stage.provider,
+            index_vectors=stage.numbers,
+            changes=stage.replayed,
+        )
         answers = Answers(release.id, stage, self._effort(stage), self._metrics.observe, self._settings.candidate_cache)
         return Served(release, stage, SearchQueue(answers.write, stage.pool, stage.threads), self._engines)
 
@@ -237,6 +244,7 @@ def describe(served: Served) -> release_pb2.ReleaseInfo:
     info = release_info("retrieval", served.release, {"encoder": served.stage.provider})
     info.items = served.stage.view.items
     info.sources.extend(served.stage.sources)
+    info.index_vectors = served.stage.numbers
     info.limits.update(_LIMITS)
     return info
 

@@ -15,6 +15,8 @@ Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Method = Literal["exact", "approximate"]
+# What an index keeps its vectors in to search them; scores are of float32 in any case.
+Numbers = Literal["float32", "float16", "int8"]
 
 
 class Hits(NamedTuple):
@@ -41,6 +43,11 @@ class VectorIndex(Protocol):
     @property
     def dimension(self) -> int:
         """Return how many numbers a vector has."""
+        ...
+
+    @property
+    def numbers(self) -> Numbers:
+        """Return what numbers its vectors are searched in."""
         ...
 
     def __len__(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 
 from common.errors import InvalidRequest
 from services.retrieval.exact_index import ExactIndex
-from services.retrieval.hnsw_index import HnswIndex, HnswOptions
+from services.retrieval.graph import HnswOptions
+from services.retrieval.hnsw_index import HnswIndex
 from services.retrieval.vector_index import Floats, Mask, Rows, VectorIndex, unit
 
 VECTORS = 2_000
@@ -20,10 +22,13 @@ DIMENSION = 16
 Make = Callable[[Floats], VectorIndex]
 Load = Callable[[Path], VectorIndex]
 
+# A candidate list so short that the graph is walked, also behind a filter that leaves three quarters.
+SHORT = HnswOptions(ef_construction=100, ef_search=100, threads=1)
 IMPLEMENTATIONS = {
     "exact": (ExactIndex, ExactIndex.load),
-    # A candidate list so short that the graph is walked, also behind a filter that leaves three quarters.
-    "hnsw": (lambda vectors: HnswIndex.build(vectors, HnswOptions(ef_construction=100, ef_search=100)), HnswIndex.load),
+    "hnsw": (lambda vectors: HnswIndex.build(vectors, SHORT), HnswIndex.load),
+    "float16": (lambda vectors: HnswIndex.build(vectors, replace(SHORT, vectors="float16")), HnswIndex.load),
+    "int8": (lambda vectors: HnswIndex.build(vectors, replace(SHORT, vectors="int8")), HnswIndex.load),
 }
 
 

@@ -184,15 +184,15 @@ def cut_off() -> CutOff:
 
 
 def _cut_off(index: HnswIndex, labels: Sequence[int]) -> HnswIndex:
-    state = index._graph.__getstate__()[0]
+    state = index._graph._index.__getstate__()[0]
     numbers = dict(zip(state["label_lookup_external"].tolist(), state["label_lookup_internal"].tolist(), strict=True))
     gone = [numbers[label] for label in labels]
     assert state["enterpoint_node"] not in gone, "searches begin there: choose others"
     lowest = state["data_level0"].reshape(-1, state["size_data_per_element"])
     _unlink(lowest[:, : 4 * (state["max_M0"] + 1)], gone)
     _unlink(state["link_lists"].reshape(-1, state["size_links_per_element"]), gone)
-    index._graph = hnswlib.Index.__new__(hnswlib.Index)
-    index._graph.__setstate__((state,))
+    index._graph._index = hnswlib.Index.__new__(hnswlib.Index)
+    index._graph._index.__setstate__((state,))
     return index
 
 

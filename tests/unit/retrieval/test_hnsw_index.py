@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from services.retrieval.hnsw_index import HnswIndex, HnswOptions
+from services.retrieval.graph import HnswOptions
+from services.retrieval.hnsw_index import HnswIndex
 from services.retrieval.vector_index import Floats, unit
 
 VECTORS = 2_000
@@ -45,7 +46,7 @@ def test_a_walk_that_comes_up_short_is_done_exactly(index: HnswIndex, vectors: F
 def test_unreachable_vectors_are_found_exactly(vectors: Floats, monkeypatch: pytest.MonkeyPatch):
     """Where the graph cannot reach as many vectors as asked for, exact search finds them instead of an error."""
     index = HnswIndex.build(vectors, HnswOptions(ef_construction=20, ef_search=50))
-    monkeypatch.setattr(index, "_graph", Islands())
+    monkeypatch.setattr(index._graph, "_index", Islands())
     hits = index.search(vectors[:1], 20)
     assert (hits.labels.shape, hits.method) == ((1, 20), "exact")
 

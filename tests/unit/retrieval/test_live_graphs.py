@@ -13,7 +13,8 @@ import pytest
 from common.catalogue import SCHEMA, Catalogue
 from services.retrieval.change_feed import ChangeFeed
 from services.retrieval.first_stage import FirstStage, FirstStageOptions
-from services.retrieval.hnsw_index import HnswIndex, HnswOptions
+from services.retrieval.graph import HnswOptions
+from services.retrieval.hnsw_index import HnswIndex
 from services.retrieval.items import Item
 from services.retrieval.live_recall import Sample, recall
 from services.retrieval.parts import Parts

@@ -31,7 +31,7 @@ def test_parts_that_fit(parts: Parts):
             "vector_of_item.npy has not one entry for each of 8",
         ),
         (lambda _: {"vector_of_item": np.full(8, 6)}, "vector_of_item.npy names vectors that index/vectors.npy lacks"),
-        (lambda parts: {"index": HnswIndex.build(parts.vectors[:2])}, "hnsw.bin and index/vectors.npy differ in size"),
+        (lambda parts: {"index": HnswIndex.build(parts.vectors[:2])}, "the index and index/vectors.npy differ in size"),
         (
             lambda _: {"popularity": np.zeros(9, dtype=np.float32)},
             "popularity.npy has not one entry for each of 8 items",

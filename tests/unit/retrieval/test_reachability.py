@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from services.retrieval.exact_index import ExactIndex
-from services.retrieval.hnsw_index import HnswIndex, HnswOptions
+from services.retrieval.graph import HnswOptions
+from services.retrieval.hnsw_index import HnswIndex
 from services.retrieval.reachability import Reach, not_found, with_lost
 from services.retrieval.vector_index import Floats, Hits, unit
 

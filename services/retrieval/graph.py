@@ -1,0 +1,86 @@
+"""The port of HNSW graphs: what `HnswIndex` asks of a library's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, Self
+
+from services.retrieval.vector_index import Floats, Numbers, Rows
+
+
+@dataclass(frozen=True)
+class HnswOptions:
+    """How the graph is built and searched (Malkov and Yashunin, https://arxiv.org/abs/1603.09320).
+
+    Attributes:
+        m: Links of a vector on each layer above the lowest, which has twice as many.
+        ef_construction: Length of the candidate list while building.
+        ef_search: Length of the candidate list while searching; recall against time.
+        threads: Threads that build, 0 for every core; more than one makes the graph differ from run to run.
+        seed: Of the draw of layers.
+        vectors: What numbers the graph's own vectors are of.
+    """
+
+    m: int = 16
+    ef_construction: int = 200
+    ef_search: int = 300
+    threads: int = 0
+    seed: int = 1
+    vectors: Numbers = "float32"
+
+
+class Graph(Protocol):
+    """Vectors and their links. Searches may run in any number of threads; `add` and `remove` must be alone."""
+
+    @property
+    def file(self) -> str:
+        """Return the file of a release that it is kept in."""
+        ...
+
+    @property
+    def numbers(self) -> Numbers:
+        """Return what numbers its vectors are of."""
+        ...
+
+    @property
+    def spare(self) -> float:
+        """Return how many times as many as are wanted it must be asked for, its own order being not quite right."""
+        ...
+
+    def __len__(self) -> int:
+        """Return how many vectors it holds; those that were removed may count."""
+        ...
+
+    def set_ef_search(self, ef_search: int) -> None:
+        """Change the length of the candidate list, for searches from now on; never below what one asks for."""
+        ...
+
+    def nearest(self, vectors: Floats, k: int) -> tuple[Rows, Floats | None] | None:
+        """Walk to the ``k`` vectors most like each query.
+
+        Args:
+            vectors: Shape [n, dimension].
+            k: At least 1.
+
+        Returns:
+            Labels and inner products, best first, each of shape [n, k]; None in place of the products where the graph
+            knows about how like they are and no more; None for all where it reaches fewer than ``k``.
+        """
+        ...
+
+    def add(self, labels: Rows, vectors: Floats, threads: int = 1) -> None:
+        """Add vectors, replacing those of labels that are there; on 0 threads, on every core's."""
+        ...
+
+    def remove(self, labels: Rows) -> None:
+        """Remove vectors, all of which are there; they may stay in it to be walked through."""
+        ...
+
+    def fresh(self, size: int) -> Self:
+        """Return a graph without vectors, with room for ``size``, that builds and rounds as this one does."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write it into a release's folder."""
+        ...
