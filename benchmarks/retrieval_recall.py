@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.graph_vectors import by_numbers, table_of
 from benchmarks.home_depot_vectors import HomeDepot, home_depot
 from benchmarks.record import Bar, Finding, at_least, at_most
 from common.filters import Filter, Range
@@ -47,7 +48,12 @@ def run(quick: bool, console: Console) -> Finding:
         finally:
             stage.close()
             feed.close()
-    return Finding({"queries": len(queries), "k": K} | figures, _bars(figures, before), [_table(figures)])
+    vectors = by_numbers(data, queries, K, console)
+    return Finding(
+        {"queries": len(queries), "k": K, "vectors": vectors} | figures,
+        _bars(figures, before),
+        [_table(figures), table_of(vectors, K)],
+    )
 
 
 def _bars(figures: Mapping[str, Mapping[str, Any]], before: float) -> list[Bar]:
