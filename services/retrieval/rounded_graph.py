@@ -23,7 +23,7 @@ from services.retrieval.vector_index import Floats, Rows
 
 LABELS: Final = "index/rounded_labels.npy"
 _KINDS: Final = {"float16": faiss.ScalarQuantizer.QT_fp16, "int8": faiss.ScalarQuantizer.QT_8bit_direct_signed}
-# Of Home Depot's titles the best 100 of 105 that int8 finds are as good as of 150; other encoders' may lie closer.
+# Of Home Depot's titles the best 100 of 110 that int8 finds are as good as of 150; other encoders' may lie closer.
 _SPARE: Final = {"float16": 1.0, "int8": 1.25}
 _LARGEST: Final = 127  # of int8; -128 stays unused, so that a vector and its opposite are rounded alike
 _PART_ROWS: Final = 1_000
