@@ -33,6 +33,7 @@ class ExactIndex:
         if removed is not None:
             self._present[removed] = False
         self._count = int(np.count_nonzero(self._present))
+        self._end = len(vectors)  # behind it rows are reserved, and were never anybody's
 
     @classmethod
     def load(cls, folder: Path) -> ExactIndex:
@@ -43,11 +44,10 @@ class ExactIndex:
     def save(self, folder: Path) -> None:
         """Write the vectors, and which of them were removed where any were."""
         with self._lock.read():
-            rows = int(np.flatnonzero(self._present)[-1]) + 1 if self._count else 0
             (folder / VECTORS).parent.mkdir(parents=True, exist_ok=True)
-            np.save(folder / VECTORS, self._vectors[:rows])
-            if self._count < rows:
-                np.save(folder / REMOVED, np.flatnonzero(~self._present[:rows]))
+            np.save(folder / VECTORS, self._vectors[: self._end])
+            if self._count < self._end:
+                np.save(folder / REMOVED, np.flatnonzero(~self._present[: self._end]))
 
     def table(self) -> tuple[Floats, Rows]:
         """Return every vector, those that can't be found too, shape [rows, dimension], and the labels of these."""
@@ -107,11 +107,12 @@ class ExactIndex:
 
         Args:
             vectors: The queries; shape [n, dimension].
-            labels: What was found for each; shape [n, k].
+            labels: What was found for each, -1 for nothing, which comes last; shape [n, k].
         """
         scores = np.empty(labels.shape, dtype=np.float32)
         for number, query in enumerate(vectors):
             scores[number] = self._vectors[labels[number]] @ query
+        scores[labels < 0] = -np.inf
         order = np.argsort(-scores, axis=1, kind="stable")
         return np.take_along_axis(labels, order, axis=1), np.take_along_axis(scores, order, axis=1)
 
@@ -121,7 +122,8 @@ class ExactIndex:
         if not len(labels):
             return
         with self._lock.write():
-            self._reserve(int(labels.max()) + 1)
+            self._end = max(self._end, int(labels.max()) + 1)
+            self._reserve(self._end)
             self._vectors[labels] = vectors
             self._present[labels] = True
             self._count = int(np.count_nonzero(self._present))

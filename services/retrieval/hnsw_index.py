@@ -235,10 +235,9 @@ class HnswIndex:
 def _keep(
     labels: Rows, scores: Floats | None, passes: Mask, least: int, most: int
 ) -> tuple[Rows, Floats | None] | None:
-    """Keep the first of each row that pass, as many in each, ``most`` at most; None where a row has not ``least``."""
-    fewest = int(passes.sum(axis=1).min(initial=passes.shape[1]))
-    if fewest < least:
+    """Keep the first ``most`` of each row that pass, -1 where there are fewer; None where a row has not ``least``."""
+    if (passes.sum(axis=1) < least).any():
         return None
-    first = np.argsort(~passes, axis=1, kind="stable")[:, : min(fewest, most)]
-    kept = np.take_along_axis(labels, first, axis=1)
+    first = np.argsort(~passes, axis=1, kind="stable")[:, :most]
+    kept = np.where(np.take_along_axis(passes, first, axis=1), np.take_along_axis(labels, first, axis=1), -1)
     return kept, None if scores is None else np.take_along_axis(scores, first, axis=1)

@@ -68,7 +68,7 @@ class NearestItems:
         """Build the index anew, where vectors that lost their items, or that the graph lost, are a share worth it.
 
         For one thread at a time; searches go on with the index there was. Returns whether it was due. An index of
-        another kind than hnswlib's looks after itself.
+        another kind than `HnswIndex` looks after itself.
 
         Args:
             view: The catalogue as it is.
@@ -87,7 +87,7 @@ class NearestItems:
         return True
 
     def audit(self, view: CatalogueView, count: int) -> bool:
-        """Search for ``count`` vectors of hnswlib's graphs by themselves, and see to those that are not found.
+        """Search for ``count`` vectors of the graphs by themselves, and see to those that are not found.
 
         For one thread at a time. Returns whether any are left to be audited.
         """
@@ -104,11 +104,11 @@ class NearestItems:
         return False
 
     def unreachable(self, view: CatalogueView) -> int:
-        """Return how many vectors are known that hnswlib's graphs do not lead to."""
+        """Return how many vectors are known that the graphs do not lead to."""
         return sum(index.unreachable for index in self._graphs(view).values())
 
     def audit_due(self, view: CatalogueView) -> int:
-        """Return how many vectors of hnswlib's graphs are yet to be audited."""
+        """Return how many vectors of the graphs are yet to be audited."""
         return sum(index.audit_due for index in self._graphs(view).values())
 
     def search(self, queries: Floats, k: int, allowed: AllowedItems) -> tuple[list[Found], Path | None]:
@@ -137,7 +137,7 @@ class NearestItems:
         return best_of([released, Found(len(allowed.view.base) + numbers[0], scores[0])], k)
 
     def set_ef_search(self, ef_search: int, view: CatalogueView) -> None:
-        """Change the length of the candidate list of hnswlib's graphs."""
+        """Change the length of the candidate list of the graphs."""
         if isinstance(self.index, HnswIndex):
             self.index.ef_search = ef_search
         view.added.graph.set_ef_search(ef_search)

@@ -236,6 +236,17 @@ def test_what_is_saved_can_be_loaded(
     assert loaded.search(vectors[3:4], 1).labels[0, 0] == 3
 
 
+def test_what_lost_its_end_can_be_saved(
+    implementation: tuple[Make, Load], index: VectorIndex, vectors: Floats, tmp_path: Path
+):
+    """An index whose last vectors were removed is loaded without them."""
+    index.remove(np.arange(VECTORS - 5, VECTORS))
+    index.save(tmp_path)
+    loaded = implementation[1](tmp_path)
+    assert len(loaded) == VECTORS - 5
+    assert loaded.search(vectors[-1:], VECTORS).labels.max() < VECTORS - 5
+
+
 @pytest.mark.parametrize("shape", [(DIMENSION,), (1, DIMENSION + 1), (2, 3, DIMENSION)])
 def test_another_dimension_is_refused(index: VectorIndex, shape: tuple[int, ...]):
     """Queries and vectors of another shape are refused with the shape that is right."""

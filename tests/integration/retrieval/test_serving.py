@@ -100,6 +100,7 @@ async def test_what_is_served_is_told(service: Any):
     told = (await service.release.GetRelease(release_pb2.GetReleaseRequest())).release
     assert (told.service, told.release_id) == ("retrieval", service.server._live.current_id)
     assert list(told.sources) == ["follow", "popular", "repeat", "semantic", "similar"]
+    assert told.index_vectors == "float32"
     assert [(model.name, model.execution_provider) for model in told.models] == [("encoder", "CPUExecutionProvider")]
     assert (told.limits["candidates"], told.limits["history_items"]) == (1_000, 10_000)
     health = health_pb2_grpc.HealthStub(service.channel)

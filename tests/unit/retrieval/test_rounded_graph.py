@@ -81,6 +81,18 @@ def test_a_search_asks_for_more_than_it_answers(vectors: Floats):
     assert (hits.labels[:, 0] == np.arange(0, 2 * ROWS, 40)).mean() > 0.9
 
 
+def test_answers_do_not_depend_on_batch_mates(vectors: Floats, options: HnswOptions):
+    """A query finds the same alone as beside others, also behind a filter."""
+    index = HnswIndex.build(vectors, options)
+    for allowed in (None, np.random.default_rng(1).random(ROWS) < 0.7):
+        together = index.search(vectors[:40], 9, allowed)
+        assert together.method == "approximate"
+        for number in range(40):
+            alone = index.search(vectors[number : number + 1], 9, allowed)
+            assert np.array_equal(alone.labels[0], together.labels[number])
+            assert np.array_equal(alone.scores[0], together.scores[number])
+
+
 def test_lost_vectors_are_audited(vectors: Floats, options: HnswOptions):
     """Vectors that no link leads to are what the audit finds, and every search finds them from then on."""
     lost = [7, 1_200, 1_999]
