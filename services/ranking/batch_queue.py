@@ -25,8 +25,8 @@ from services.ranking.pairs import Ints, Pairs
 # A batch is filled with other callers' pairs until its overhead is below this share of it: beyond, they would only
 # make the first caller wait.
 _OVERHEAD_SHARE = 0.03
-# A short queue is shared between the workers as long as a batch still takes so many times its overhead. Warm-up may find
-# twice the true overhead: this and the quarter in `_absorb` are 3 % faster then, and as fast where it does not.
+# A short queue is shared between the workers as long as a batch still takes so many times its overhead. Warm-up may
+# find twice the true overhead: this and the quarter in `_absorb` are 3 % faster then, and as fast where it does not.
 _LEAST_OVERHEADS = 2.0
 # How much the last job says of what a pair costs.
 _TYPICAL_WEIGHT = 0.05

@@ -254,6 +254,7 @@ class FirstStage:
         self._upkeep.close()
         if self._recall is not None:
             self._recall.close()
+        self._embeddings.close()
         self.queries.close()
         self._parts.index.close(discard=discard)
 
