@@ -46,11 +46,11 @@ from pipeline.train.exported import exported_cross_encoder
 from pipeline.train.kept_models import KeptModels
 from services.ranking.pair_texts import PairTexts
 
-_ROWS: Final = 800
-_QUICK_ROWS: Final = 60
-_FUSED: Final = 400  # requests that the fusions learn from
-_PRECISION_ROWS: Final = 20
-_TIMED: Final = 20
+_ROWS: Final = 500
+_QUICK_ROWS: Final = 40
+_FUSED: Final = 200  # requests that the fusions learn from
+_PRECISION_ROWS: Final = 6
+_TIMED: Final = 8
 _QUICK_TIMED: Final = 2
 _FUSION: Final = "fusion with"
 _READER: Final = "cross-encoder"

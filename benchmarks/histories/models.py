@@ -41,8 +41,8 @@ READER: Final = CrossEncoderTraining(layers=6, learning_rate=1e-4, head_learning
 TOWER: Final = LateTraining(layers=6, learning_rate=1e-4, epochs=1)
 LIST_SIZE: Final = 8
 READER_LISTS: Final = 800
-TOWER_LISTS: Final = 1_600  # the cross-encoder's own ones first, of which its logits would tell the labels once more
-_CALIBRATION_LISTS: Final = 40
+TOWER_LISTS: Final = 1_200  # the cross-encoder's own ones first, of which its logits would tell the labels once more
+_CALIBRATION_LISTS: Final = 20
 INT8: Final = "model-int8.onnx"
 TOWER_FILE: Final = "tower.onnx"
 CONTEXT_TOWER_FILE: Final = "context_tower.onnx"
