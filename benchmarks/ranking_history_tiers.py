@@ -48,7 +48,7 @@ from services.ranking.pair_texts import PairTexts
 
 _ROWS: Final = 500
 _QUICK_ROWS: Final = 40
-_FUSED: Final = 200  # requests that the fusions learn from
+_FUSED: Final = 300  # requests that the fusions learn from
 _PRECISION_ROWS: Final = 6
 _TIMED: Final = 8
 _QUICK_TIMED: Final = 2
