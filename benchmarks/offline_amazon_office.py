@@ -19,6 +19,7 @@ from rich.table import Table
 from benchmarks.ablation import ablation, ablation_table
 from benchmarks.evaluated import figures
 from benchmarks.record import Bar, Finding, at_least, at_most
+from common.release import Release
 from pipeline.build import build
 from pipeline.build_settings import BuildSettings
 from pipeline.dataset import BadDataset, Dataset
@@ -32,6 +33,7 @@ from pipeline.progress import ProgressReport
 from pipeline.recipe import SEQUENCES
 
 _STORE: Final = Path("releases/amazon-office")
+_EXAMPLES: Final = _STORE / ".examples"
 _QUICK_ROWS: Final = 200
 _BUILD_MINUTES: Final = 20.0
 _CANDIDATES: Final = 300
@@ -57,15 +59,14 @@ PUBLISHED: Final = {
 
 def run(quick: bool, console: Console) -> Finding:
     """Build or reuse the release, ask the gateway for every test row, and ablate; quick asks fewer rows."""
-    data, report = _data(), ProgressReport(console)
+    data, report = office_data(), ProgressReport(console)
     settings = BuildSettings.of(SEQUENCES.name)
-    examples = _STORE / ".examples"
-    release = build(office(data), _STORE, settings, report, examples_to=examples)
+    release = office_release(office(data), report)
     rows = test_rows(data)[: _QUICK_ROWS if quick else None]
     with local_services(release.path, _STORE / ".services", _PATIENT) as services:
         how = How(gateway=services.targets["gateway"], seed=settings.seed)
         found = evaluate_release(release, _questions(rows), how, report)
-    without = {} if quick else ablation(examples, settings, report)
+    without = {} if quick else ablation(_EXAMPLES, settings, report)
     minutes = float(release.manifest.metrics["build_s"]) / 60
     recorded: dict[str, Any] = {
         "test": figures(found),
@@ -76,6 +77,20 @@ def run(quick: bool, console: Console) -> Finding:
         "published": {name: {"hr@10": hr, "ndcg@10": ndcg} for name, (hr, ndcg) in PUBLISHED.items()},
     }
     return Finding(recorded, _bars(found.modes[BOTH], minutes), [_table(found), ablation_table(without)])
+
+
+def office_data() -> Path:
+    """Return the folder of the data; raises BadDataset where there is none."""
+    shared = os.environ.get("SHORTLIST_DATA") or Path(__file__).resolve().parents[2] / "shared/data"
+    folder = Path(shared) / "amazon-office"
+    if not folder.is_dir():
+        raise BadDataset(f"{folder} does not exist; name the folder of the data for measuring with SHORTLIST_DATA")
+    return folder
+
+
+def office_release(dataset: Dataset, report: ProgressReport) -> Release:
+    """Return the release built from what is known at training time, built now where it is not there."""
+    return build(dataset, _STORE, BuildSettings.of(SEQUENCES.name), report, examples_to=_EXAMPLES)
 
 
 def office(data: Path) -> Dataset:
@@ -110,14 +125,6 @@ def _element() -> pl.Expr:
 
 def _blind(item_id: str) -> str:
     return hashlib.sha256(f"office {item_id}".encode()).hexdigest()[:12]
-
-
-def _data() -> Path:
-    shared = os.environ.get("SHORTLIST_DATA") or Path(__file__).resolve().parents[2] / "shared/data"
-    folder = Path(shared) / "amazon-office"
-    if not folder.is_dir():
-        raise BadDataset(f"{folder} does not exist; name the folder of the data for measuring with SHORTLIST_DATA")
-    return folder
 
 
 def _bars(two_stages: Mode, minutes: float) -> list[Bar]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +14,7 @@ from common.catalogue import Catalogue
 from common.errors import InvalidRequest
 from pipeline.model_card import write_model_card
 from pipeline.ranked_build import Gathered, RankedBuild
-from pipeline.train.cross_fit import Parted, cross_fit, held_out_people, later_requests, parted
+from pipeline.train.cross_fit import Fold, Parted, cross_fit, held_out_people, later_requests, parted
 from pipeline.train.fusion import Fusion
 from pipeline.train.fusion_examples import calibration_error
 from pipeline.train.graphs import Evidence
@@ -73,17 +73,21 @@ class SequenceBuild(RankedBuild):
         """Make examples fold by fold; the last fold is validation, asked of tables of what came before."""
         gathered = Gathered()
         self._write_fusion_settings()
-        folds = [*cross_fit(split.whole, _FOLDS, _LONGEST, self.settings.seed), later_requests(split, _LONGEST)]
-        for number, fold in enumerate(folds):
-            if not fold.requests:
-                raise InvalidRequest("the sequences are too short to learn what comes next from; give longer ones")
-            self._write_graphs(catalogue, fold.sequences)
+        for number, fold in enumerate(self._folds(catalogue, split)):
             if number == 0:
                 self._learn_weights(fold.requests)
-            last = number == len(folds) - 1
+            last = number == _FOLDS
             checked = held_out_people(fold.people, _CHECKED_SHARE, self.settings.seed) if last else frozenset()
             self._gather_requests(catalogue, fold.requests, [person in checked for person in fold.people], gathered)
         return gathered
+
+    def _folds(self, catalogue: Catalogue, split: Parted) -> Iterator[Fold]:
+        """Yield what may be asked, the tables of what was known before it in place; the last fold is validation."""
+        for fold in (*cross_fit(split.whole, _FOLDS, _LONGEST, self.settings.seed), later_requests(split, _LONGEST)):
+            if not fold.requests:
+                raise InvalidRequest("the sequences are too short to learn what comes next from; give longer ones")
+            self._write_graphs(catalogue, fold.sequences)
+            yield fold
 
     def _quality(self, _: Gathered, checked: RankedExamples, fusion: Fusion) -> dict[str, dict[str, float]]:
         """See `RankedBuild`; NDCG@10 and HR@10 of both stages, what was not found missed; and the calibration."""

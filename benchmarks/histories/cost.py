@@ -1,0 +1,69 @@
+"""What a request costs each ranker of text: processor time of one thread, in turns on the same requests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from benchmarks.histories.models import INT8, loaded
+from benchmarks.histories.requests import CANDIDATES, Requests
+from benchmarks.histories.scores import HistoryLate, context_of
+from common.onnx_session import SessionOptions
+from pipeline.progress import ProgressReport, Step
+from pipeline.train.candidates import Labelled
+from pipeline.train.exported import exported_cross_encoder
+from pipeline.train.pair_examples import pairs_of, score_pairs
+from services.ranking.cross_encoder import CrossEncoder
+from services.ranking.vector_codec import Bits
+
+LONG_CONTEXT: Final = 64
+
+
+def cost_ms(
+    requests: Requests, cross_encoder: Path, late: HistoryLate, count: int, report: ProgressReport
+) -> dict[str, float]:
+    """Return the median milliseconds of processor a request of each ranker, its context read anew.
+
+    Args:
+        requests: Requests; the first with contexts of at least `LONG_CONTEXT` tokens are asked.
+        cross_encoder: Folder of the cross-encoder.
+        late: Late interaction.
+        count: How many requests.
+        report: Told of each.
+    """
+    one_thread = SessionOptions(threads=1)
+    long = [one for one in requests.labelled() if len(context_of(late.texts, one.person.history)) >= LONG_CONTEXT]
+    rankers: dict[str, Callable[[Labelled], object]] = {
+        "late interaction, 8 bits": _late(late, 8),
+        "late interaction, 4 bits": _late(late, 4),
+        "cross-encoder, int8": _reader(loaded(cross_encoder / INT8, one_thread), late),
+        "cross-encoder, float32": _reader(loaded(exported_cross_encoder(cross_encoder), one_thread), late),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in rankers}
+    with report.step("Timing the rankers in turns", count + 1) as step:
+        for turn, one in enumerate(long[: count + 1]):
+            for name, ranker in rankers.items():
+                began = time.thread_time()
+                ranker(one)
+                if turn:  # the first warms up
+                    taken[name].append((time.thread_time() - began) * 1e3)
+            step.advance()
+    return {name: float(np.median(times)) for name, times in taken.items()}
+
+
+def _late(late: HistoryLate, bits: Bits) -> Callable[[Labelled], object]:
+    tier = late.served(bits)
+
+    def score(one: Labelled) -> object:
+        return tier.scores(tier.context(context_of(late.texts, one.person.history)), one.candidates.rows)
+
+    return score
+
+
+def _reader(model: CrossEncoder, late: HistoryLate) -> Callable[[Labelled], object]:
+    every, untold = np.arange(CANDIDATES), Step(None, "", None)
+    return lambda one: score_pairs(model, [pairs_of(one, every[: len(one.labels)], late.texts)], untold)

@@ -1,0 +1,130 @@
+"""The recipe's trees over behaviour, with and without what rankers of text say."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.histories.requests import Requests
+from common import layout
+from common.catalogue import Catalogue
+from common.release import Release
+from pipeline.build_settings import BuildSettings
+from pipeline.progress import ProgressReport
+from pipeline.recipe import SEQUENCES
+from pipeline.train.fusion import raw_score
+from pipeline.train.kept_models import KeptModels
+from pipeline.train.ranking_trees import RankedExamples, fit_ranking
+from services.ranking.features import Features
+from services.ranking.item_facts import ItemFacts
+from services.ranking.vector_codec import Floats
+
+_LATE: Final = SEQUENCES.late_features
+_LOGIT: Final = ("logit", "logit_rank", "logit_deviation")
+# A rank is 0 for the best.
+_FALLING: Final = SEQUENCES.falling | {"late_rank", "logit_rank"}
+NO_TEXT: Final = "no text"
+WITH_LATE: Final = "late interaction"
+WITH_CROSS_ENCODER: Final = "cross-encoder"
+WITH_BOTH: Final = "both"
+FUSIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    NO_TEXT: (),
+    WITH_LATE: _LATE,
+    WITH_CROSS_ENCODER: _LOGIT,
+    WITH_BOTH: (*_LATE, *_LOGIT),
+}
+_FORMAT: Final = 1  # raise it whenever the same requests grow other trees than before
+
+
+@dataclass(frozen=True, eq=False)
+class TextScores:
+    """What the rankers of text say of every candidate, one request's after the other.
+
+    Attributes:
+        late: Late interaction's scores; float32[candidates].
+        logits: The cross-encoder's logits; float32[candidates].
+    """
+
+    late: Floats
+    logits: Floats
+
+
+class TextFeatures:
+    """Puts what rankers of text say beside the features of behaviour, as the ranking service does."""
+
+    def __init__(self, release: Release) -> None:
+        catalogue = Catalogue.open(release.file(layout.CATALOGUE))
+        self._features = Features((*_LATE, *_LOGIT), ItemFacts(release, catalogue))
+
+    def beside(self, requests: Requests, text: TextScores) -> RankedExamples:
+        """Return the requests' examples with every feature of text."""
+        examples, ends = requests.examples, np.cumsum(requests.examples.sizes)[:-1]
+        parts = zip(np.split(text.late, ends), np.split(text.logits, ends), strict=True)
+        told = np.concatenate([self._of_request(late, logits) for late, logits in parts])
+        return RankedExamples(np.concatenate([examples.features, told], axis=1), examples.labels, examples.sizes)
+
+    def _of_request(self, late: Floats, logits: Floats) -> Floats:
+        blank = np.full((len(late), len(self._features.names)), np.nan, np.float32)
+        return self._features.with_logits(self._features.with_late(blank, late), logits)
+
+
+def fitted_fusions(
+    examples: RankedExamples, settings: BuildSettings, kept: KeptModels, report: ProgressReport
+) -> dict[str, list[lgb.Booster]]:
+    """Return a bag of boosters for each of `FUSIONS`, grown as the recipe grows them; grown now where not kept.
+
+    Args:
+        examples: Requests that no ranker of text learnt from, with every feature; see `TextFeatures`.
+        settings: How many trees, and how many boosters.
+        kept: Where boosters lie.
+        report: Told of each fit.
+    """
+    digest = hashlib.sha256(b"".join(getattr(examples, name).tobytes() for name in ("features", "labels", "sizes")))
+
+    def make(folder: Path, _: Path) -> None:
+        seeds = range(settings.seed, settings.seed + settings.bag)
+        for name in FUSIONS:
+            columns = _columns(name)
+            with report.step(f"Growing the fusion with {name}") as step:
+                boosters = fit_ranking(
+                    examples.columns(columns),
+                    [_EVERY[place] for place in columns],
+                    _FALLING,
+                    seeds=seeds,
+                    trees=settings.trees,
+                    step=step,
+                    growing=SEQUENCES.growing,
+                )
+            for number, booster in enumerate(boosters):
+                booster.save_model(folder / _file(name, number))
+
+    made_from = [_FORMAT, digest.hexdigest(), settings.as_json(), SEQUENCES.as_json()]
+    folder = kept.made("history-fusions", made_from, make)
+    return {
+        name: [lgb.Booster(model_file=folder / _file(name, number)) for number in range(settings.bag)]
+        for name in FUSIONS
+    }
+
+
+def fused(name: str, boosters: list[lgb.Booster], examples: RankedExamples) -> npt.NDArray[np.float64]:
+    """Return a fusion's raw scores of examples with every feature; float64[candidates]."""
+    return raw_score(boosters, examples.columns(_columns(name)).features)
+
+
+_EVERY: Final = (*SEQUENCES.features, *_LATE, *_LOGIT)
+
+
+def _columns(name: str) -> list[int]:
+    read = {*SEQUENCES.features, *FUSIONS[name]}
+    return [place for place, feature in enumerate(_EVERY) if feature in read]
+
+
+def _file(name: str, number: int) -> str:
+    return f"{name.replace(' ', '-')}-{number}.txt"

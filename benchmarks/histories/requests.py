@@ -1,0 +1,239 @@
+"""Requests with a history, their candidates and features: those to learn from, and those of the official test rows.
+
+Those to learn from are the build's own cross-fitted ones: no target stands in the tables that its candidates and
+features come from. They are parted by person, so that what reads texts and what fuses share nobody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.offline_amazon_office import test_rows
+from common import layout
+from common.catalogue import Catalogue
+from common.release import Release
+from pipeline.base_model import resolve_base_model
+from pipeline.build_settings import BuildSettings
+from pipeline.dataset import Dataset
+from pipeline.progress import ProgressReport
+from pipeline.recipe import find_recipe
+from pipeline.requests import ShopRequest
+from pipeline.sequence_build import SequenceBuild
+from pipeline.staging import Staging
+from pipeline.train.candidates import Labelled, draw_candidates
+from pipeline.train.cross_fit import Fold, parted
+from pipeline.train.kept_models import KeptModels
+from pipeline.train.ranking_trees import RankedExamples
+from services.ranking.features import Features
+from services.ranking.item_facts import ItemFacts
+from services.ranking.pairs import offsets_of
+from services.ranking.request_rows import CandidateRows, PersonRows
+from services.ranking.situation import HalfLives
+from services.retrieval.first_stage import FirstStage
+
+Rows = npt.NDArray[np.int64]
+
+CANDIDATES: Final = 100
+_READERS: Final = 0.7  # share of the people whose requests rankers of text learn from
+_FORMAT: Final = 1  # raise it whenever the same release gives other requests than before
+_FILE: Final = "requests.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Requests:
+    """Requests with their candidates, one after the other.
+
+    Attributes:
+        people: A number for each person; int64[requests].
+        histories: Catalogue rows of each one's history, oldest first.
+        rows: Catalogue rows of the candidates, the first stage's best first; int64[candidates].
+        examples: Their features, labels, and how many candidates each request has.
+    """
+
+    people: Rows
+    histories: Sequence[Rows]
+    rows: Rows
+    examples: RankedExamples
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+    @classmethod
+    def of(cls, people: Sequence[int], drawn: Sequence[Labelled], features: Features) -> Self:
+        """Compute the features of requests that were asked."""
+        matrices = [features.matrix(one.person, one.candidates) for one in drawn]
+        return cls(
+            np.array(people, np.int64),
+            [one.person.history for one in drawn],
+            np.concatenate([one.candidates.rows for one in drawn]),
+            RankedExamples(
+                np.concatenate(matrices),
+                np.concatenate([one.labels for one in drawn]),
+                np.array([len(one.labels) for one in drawn]),
+            ),
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """Put requests one after another."""
+        return cls(
+            np.concatenate([part.people for part in parts]),
+            [history for part in parts for history in part.histories],
+            np.concatenate([part.rows for part in parts]),
+            RankedExamples.join([part.examples for part in parts]),
+        )
+
+    def take(self, places: Rows) -> Requests:
+        """Return some of the requests."""
+        ends = np.cumsum(self.examples.sizes)
+        kept = np.concatenate([np.arange(ends[one] - self.examples.sizes[one], ends[one]) for one in places])
+        examples = self.examples
+        return Requests(
+            self.people[places],
+            [self.histories[one] for one in places],
+            self.rows[kept],
+            RankedExamples(examples.features[kept], examples.labels[kept], examples.sizes[places]),
+        )
+
+    def found(self) -> Rows:
+        """Return the places of requests whose target is among the candidates."""
+        starts = offsets_of(self.examples.sizes)[:-1]
+        return np.flatnonzero(np.add.reduceat(self.examples.labels, starts) > 0)
+
+    def labelled(self) -> list[Labelled]:
+        """Return the requests as training reads them: histories, candidates and labels."""
+        ends = np.cumsum(self.examples.sizes)[:-1]
+        parts = zip(self.histories, np.split(self.rows, ends), np.split(self.examples.labels, ends), strict=True)
+        asked = ShopRequest((), "", frozenset())
+        return [Labelled(asked, PersonRows(history), CandidateRows.of(rows), labels) for history, rows, labels in parts]
+
+    def fingerprint(self) -> str:
+        """Return a hash over what the requests are."""
+        lengths = np.array([len(history) for history in self.histories])
+        known = *self.histories, lengths, self.people, self.rows, self.examples.labels, self.examples.sizes
+        return hashlib.sha256(b"".join(part.tobytes() for part in known)).hexdigest()
+
+    def save(self, file: Path) -> None:
+        """Write the requests, for `load`."""
+        examples = self.examples
+        np.savez(
+            file,
+            people=self.people,
+            histories=np.concatenate(self.histories),
+            lengths=np.array([len(history) for history in self.histories]),
+            rows=self.rows,
+            features=examples.features,
+            labels=examples.labels,
+            sizes=examples.sizes,
+        )
+
+    @classmethod
+    def load(cls, file: Path) -> Self:
+        """Read what `save` wrote."""
+        with np.load(file) as kept:
+            histories = np.split(kept["histories"], np.cumsum(kept["lengths"])[:-1])
+            examples = RankedExamples(kept["features"], kept["labels"], kept["sizes"])
+            return cls(kept["people"], histories, kept["rows"], examples)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Requests to learn from, whose target was found, by what learns from them; no person is in two parts.
+
+    Attributes:
+        readers: For rankers of text.
+        fusers: For fusions, which must not learn from what was said of trained lists.
+    """
+
+    readers: Requests
+    fusers: Requests
+
+
+def training_requests(
+    dataset: Dataset, release: Release, settings: BuildSettings, kept: KeptModels, report: ProgressReport
+) -> Parts:
+    """Return what may be learned from; asked now (a minute) where it is not kept.
+
+    Args:
+        dataset: What is known at training time.
+        release: The release built from it.
+        settings: Those it was built with.
+        kept: Where the requests are kept.
+        report: Told of each step.
+    """
+    made_from = [_FORMAT, release.id, CANDIDATES]
+
+    def make(folder: Path, _: Path) -> None:
+        copy = folder / "release"
+        shutil.copytree(release.path, copy, dirs_exist_ok=True)
+        staging = Staging(copy, release.manifest.data, "", {})
+        asking = _Asking(dataset, resolve_base_model(settings.base_model), settings, staging, report)
+        asking.requests().save(folder / _FILE)
+        shutil.rmtree(copy)
+
+    every = Requests.load(kept.made("history-requests", made_from, make) / _FILE)
+    return _parts(every.take(every.found()), settings.seed)
+
+
+def asked_rows(data: Path, release: Release, count: int, report: ProgressReport) -> Requests:
+    """Ask the first stage of a release for the candidates of test rows, the same ones each time.
+
+    Args:
+        data: Folder of the data.
+        release: The release, which knows nothing of the targets.
+        count: How many rows; fewer are the first of more.
+        report: Told of each chunk.
+    """
+    rows = test_rows(data)
+    chosen = np.random.default_rng(0).permutation(len(rows))[:count]
+    asked = [ShopRequest(rows[place].history, "", frozenset(rows[place].relevant)) for place in chosen.tolist()]
+    with (
+        closing(FirstStage.load(release)) as first_stage,
+        report.step("Asking for the test rows' candidates", len(asked)) as step,
+    ):
+        drawn = draw_candidates(first_stage, asked, CANDIDATES, step)
+    catalogue = Catalogue.open(release.file(layout.CATALOGUE))
+    return Requests.of(chosen.tolist(), drawn, _features(release, catalogue))
+
+
+def _features(release: Release, catalogue: Catalogue) -> Features:
+    recipe = find_recipe(release.manifest.settings["recipe"])
+    lives = HalfLives(recipe.half_life_long, recipe.half_life_short)
+    return Features(recipe.features, ItemFacts(release, catalogue), lives)
+
+
+def _parts(every: Requests, seed: int) -> Parts:
+    """Part requests by person, in a drawn order of people, each one's requests together."""
+    people = np.unique(every.people)
+    lot = np.empty(people.max() + 1)
+    lot[people] = np.random.default_rng(seed).permutation(len(people)) / len(people)
+    order = np.argsort(lot[every.people], kind="stable")
+    readers = int(np.searchsorted(lot[every.people[order]], _READERS))
+    return Parts(every.take(order[:readers]), every.take(order[readers:]))
+
+
+class _Asking(SequenceBuild):
+    """Asks in a copy of a release what its build asked, the tables counted anew for each fold."""
+
+    def requests(self) -> Requests:
+        """Return the best candidates of every request."""
+        catalogue = Catalogue.open(self.staging.file(layout.CATALOGUE))
+        self._texts = self._read_texts(catalogue)
+        split = parted(self.dataset.events)
+        number = {person: place for place, person in enumerate(split.whole)}
+        return Requests.join([self._asked(catalogue, fold, number) for fold in self._folds(catalogue, split)])
+
+    def _asked(self, catalogue: Catalogue, fold: Fold, number: Mapping[str, int]) -> Requests:
+        title = "Asking for what comes next"
+        with self._first_stage() as first_stage, self.report.step(title, len(fold.requests)) as step:
+            drawn = draw_candidates(first_stage, fold.requests, CANDIDATES, step)
+        return Requests.of([number[person] for person in fold.people], drawn, self._features(catalogue))

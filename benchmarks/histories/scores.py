@@ -1,0 +1,118 @@
+"""What each ranker of text says of candidates beside histories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from benchmarks.histories.models import CONTEXT_TOWER_FILE, INT8, TOWER_FILE, HistoryModels, loaded
+from benchmarks.histories.requests import Requests
+from common.onnx_session import OnnxModel, SessionOptions
+from pipeline.late_export import distinct_texts, fitted_codec, products_graph
+from pipeline.progress import ProgressReport, Step
+from pipeline.train.pair_examples import pairs_of, score_pairs
+from pipeline.train.search_models import kept_scores
+from services.ranking.cross_encoder import CrossEncoder
+from services.ranking.late_interaction import LateInteraction, LateOptions
+from services.ranking.late_items import LateItems, LateRows
+from services.ranking.late_tower import LateTower, Role, TextVectors
+from services.ranking.pair_texts import PairTexts
+from services.ranking.pairs import TokenRows, Tokens, offsets_of, positions
+from services.ranking.request_rows import Rows
+from services.ranking.vector_codec import Bits, Floats
+
+
+def read_pairs(model: CrossEncoder, texts: PairTexts, requests: Requests, step: Step) -> Floats:
+    """Return the cross-encoder's logits of every candidate, one request's after the other; float32[candidates]."""
+    pairs = [pairs_of(one, np.arange(len(one.labels)), texts) for one in requests.labelled()]
+    step.at(0, sum(map(len, pairs)))
+    return np.concatenate(score_pairs(model, pairs, step))
+
+
+def kept_logits(folder: Path, texts: PairTexts, requests: Requests, report: ProgressReport) -> Floats:
+    """Return the logits of a cross-encoder in int8, as it is served; read now where they are not kept beside it."""
+
+    def read() -> Floats:
+        with report.step(f"Reading {len(requests):,} requests with the cross-encoder") as step:
+            return read_pairs(loaded(folder / INT8), texts, requests, step)
+
+    return kept_scores(folder / f"logits-{requests.fingerprint()[:16]}.npy", read)
+
+
+@dataclass(frozen=True, eq=False)
+class HistoryLate:
+    """Late interaction over the items, in each bit width.
+
+    Attributes:
+        folder: Of the tower.
+        texts: Histories and items in tokens.
+        items: The vectors of the distinct texts, as the tower gives them.
+        text_of_item: The text of each item; int64[items].
+    """
+
+    folder: Path
+    texts: PairTexts
+    items: TextVectors
+    text_of_item: Rows
+
+    @classmethod
+    def read(cls, folder: Path, models: HistoryModels, report: ProgressReport) -> HistoryLate:
+        """Read every item's text, where its vectors are not kept beside the tower."""
+        tokens, text_of_item = distinct_texts(models.catalogue, models.texts)
+        file = folder / "items.npz"
+        if not file.exists():
+            tower = LateTower(OnnxModel(folder / TOWER_FILE, SessionOptions()), models.texts.template)
+            with report.step(f"Reading {len(tokens):,} items for late interaction"):
+                np.savez(folder / "items.part.npz", **vars(tower(tokens, Role.ITEM)))
+            (folder / "items.part.npz").rename(file)
+        with np.load(file) as kept:
+            return cls(folder, models.texts, TextVectors(**kept), text_of_item)
+
+    def served(self, bits: Bits) -> LateInteraction:
+        """Return the tier as it is served, one thread a request; no context is remembered."""
+        tokens, pooled = fitted_codec(self.items.vectors, bits), fitted_codec(self.items.pooled, 8)
+        rows = LateItems(tokens, pooled, LateRows.of(self.items, tokens, pooled), self.text_of_item)
+        products = self.folder / "products.onnx"
+        onnx.save(products_graph(tokens.width), products)
+        tower, context_tower, product = (
+            OnnxModel(file, SessionOptions(threads=1))
+            for file in (self.folder / TOWER_FILE, self.folder / CONTEXT_TOWER_FILE, products)
+        )
+        template, forgetful = self.texts.template, LateOptions(cached_contexts=0)
+        return LateInteraction(LateTower(tower, template), LateTower(context_tower, template), product, rows, forgetful)
+
+    def scores(self, requests: Requests, bits: Bits) -> Floats:
+        """Return the served scores of every candidate, one request's after the other; float32[candidates]."""
+        tier = self.served(bits)
+        return self._each(requests, lambda context, rows: tier.scores(tier.context(context), rows))
+
+    def exact_scores(self, requests: Requests) -> Floats:
+        """Return the same with items' vectors as the tower gives them; contexts are read as they are served."""
+        model = OnnxModel(self.folder / CONTEXT_TOWER_FILE, SessionOptions(threads=1))
+        tower = LateTower(model, self.texts.template)
+        return self._each(
+            requests, lambda context, rows: self._exact(tower(TokenRows.of([context]), Role.CONTEXT), rows)
+        )
+
+    def _each(self, requests: Requests, score: Callable[[Tokens, Rows], Floats]) -> Floats:
+        scored = [score(context_of(self.texts, one.person.history), one.candidates.rows) for one in requests.labelled()]
+        return np.concatenate(scored)
+
+    def _exact(self, context: TextVectors, rows: Rows) -> Floats:
+        """Score items the plain way: every dot product by itself."""
+        texts, lengths = self.text_of_item[rows], self.items.lengths
+        chosen = positions(offsets_of(lengths)[texts], lengths[texts])
+        starts = offsets_of(lengths[texts])[:-1]
+        match = np.maximum.reduceat(self.items.vectors[chosen] @ context.vectors.T, starts, axis=0)
+        likeness = self.items.pooled[texts] @ context.pooled[0]
+        scores: Floats = match @ context.weights + likeness + context.prior + self.items.prior[texts]
+        return scores
+
+
+def context_of(texts: PairTexts, history: Rows) -> Tokens:
+    """Return the tokens of the person context that a history makes."""
+    return texts.context("", texts.context_items(history))

@@ -1,0 +1,90 @@
+"""A tiny shop of which only the order of purchases is known, its release, and what is learnt from it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+from benchmarks.histories.models import HistoryModels
+from benchmarks.histories.requests import CANDIDATES, Parts, training_requests
+from common.release import Release
+from pipeline.base_model import resolve_base_model
+from pipeline.build import build
+from pipeline.build_settings import BuildSettings
+from pipeline.dataset import Dataset
+from pipeline.progress import ProgressReport
+from pipeline.recipe import SEQUENCES
+from pipeline.train.kept_models import KeptModels
+
+
+@pytest.fixture(scope="session")
+def quiet() -> ProgressReport:
+    return ProgressReport(Console(quiet=True))
+
+
+@pytest.fixture(scope="session")
+def sequences(tiny_dataset: Dataset) -> Dataset:
+    """Return the last purchases of each person with nothing but their order."""
+    order = pl.int_range(pl.len()).over("user_id").alias("position")
+    last = tiny_dataset.events.sort("user_id", "timestamp").group_by("user_id", maintain_order=True).tail(8)
+    return Dataset(tiny_dataset.items, last.select("user_id", "item_id", "event", order), None, tiny_dataset.report)
+
+
+@pytest.fixture(scope="session")
+def settings(tiny_settings: BuildSettings) -> BuildSettings:
+    changes = {"candidates": CANDIDATES, "read": 0, "half_life": 1.36, "trees": 5, "bag": 2, "lists": 8}
+    return dataclasses.replace(tiny_settings, recipe=SEQUENCES.name, **changes)
+
+
+@pytest.fixture(scope="session")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where the build writes what its fusion learns from."""
+    return tmp_path_factory.mktemp("examples")
+
+
+@pytest.fixture(scope="session")
+def release(
+    sequences: Dataset,
+    settings: BuildSettings,
+    examples: Path,
+    quiet: ProgressReport,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Release:
+    return build(sequences, tmp_path_factory.mktemp("sequences"), settings, quiet, examples_to=examples)
+
+
+@pytest.fixture(scope="session")
+def kept(tiny_base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> KeptModels:
+    return KeptModels(tmp_path_factory.mktemp("kept"), tiny_base_model)
+
+
+@pytest.fixture(scope="session")
+def parts(
+    sequences: Dataset, release: Release, settings: BuildSettings, kept: KeptModels, quiet: ProgressReport
+) -> Parts:
+    return training_requests(sequences, release, settings, kept, quiet)
+
+
+@pytest.fixture(scope="session")
+def models(sequences: Dataset, tiny_base_model: Path, kept: KeptModels, quiet: ProgressReport) -> HistoryModels:
+    return HistoryModels(sequences, resolve_base_model(str(tiny_base_model)), kept, quiet)
+
+
+@pytest.fixture(scope="session")
+def few(parts: Parts) -> Parts:
+    """Return a few requests of each part: what they are is the same, reading them is quicker."""
+    return Parts(parts.readers.take(parts.readers.found()[:6]), parts.fusers.take(parts.fusers.found()[:6]))
+
+
+@pytest.fixture(scope="session")
+def cross_encoder(models: HistoryModels, few: Parts, tiny_base_model: Path) -> Path:
+    return models.cross_encoder(few.readers, tiny_base_model)
+
+
+@pytest.fixture(scope="session")
+def tower(models: HistoryModels, few: Parts, cross_encoder: Path) -> Path:
+    return models.tower(few.readers, cross_encoder)

@@ -1,0 +1,75 @@
+"""Trees over behaviour, with and without text."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks.histories.fusions import (
+    FUSIONS,
+    NO_TEXT,
+    WITH_BOTH,
+    WITH_CROSS_ENCODER,
+    WITH_LATE,
+    TextFeatures,
+    TextScores,
+    fitted_fusions,
+    fused,
+)
+from benchmarks.histories.requests import Parts
+from common.release import Release
+from pipeline.build_settings import BuildSettings
+from pipeline.progress import ProgressReport
+from pipeline.recipe import SEQUENCES
+from pipeline.train.kept_models import KeptModels
+
+
+def test_text_stands_beside_behaviour_request_by_request(release: Release, parts: Parts):
+    """Scores come as they are, ranks and deviations within each request."""
+    requests = parts.fusers.take(np.arange(3))
+    text = _told(requests.rows.shape)
+    beside = TextFeatures(release).beside(requests, text)
+    behaviour, told = np.split(beside.features, [len(SEQUENCES.features)], axis=1)
+    assert np.array_equal(behaviour, requests.examples.features, equal_nan=True)
+    assert np.array_equal(told[:, 0], text.late)
+    assert np.array_equal(told[:, 3], text.logits)
+    first = slice(0, int(requests.examples.sizes[0]))
+    assert sorted(told[first, 1]) == list(range(first.stop))
+    assert told[first, 1][np.argmax(text.late[first])] == 0
+    assert abs(told[first, 5].mean()) < 1e-5
+
+
+def test_each_fusion_reads_its_own_tiers(
+    release: Release, parts: Parts, settings: BuildSettings, kept: KeptModels, quiet: ProgressReport
+):
+    """Trees without text answer alike whatever the tiers say; those with a tier follow it, the more the better."""
+    requests, columns = parts.fusers, TextFeatures(release)
+    knowing = TextScores(requests.examples.labels * 3, requests.examples.labels * 2)
+    learnt = columns.beside(requests, knowing)
+    fusions = fitted_fusions(learnt, settings, kept, quiet)
+    blank = np.zeros_like(requests.examples.labels)
+    told = {
+        WITH_LATE: columns.beside(requests, TextScores(knowing.late, blank)),
+        WITH_CROSS_ENCODER: columns.beside(requests, TextScores(blank, knowing.logits)),
+        NO_TEXT: columns.beside(requests, TextScores(blank, blank)),
+    }
+    moved = {
+        name: {
+            tier: not np.array_equal(fused(name, boosters, its), fused(name, boosters, told[NO_TEXT]))
+            for tier, its in told.items()
+        }
+        for name, boosters in fusions.items()
+    }
+    assert set(fusions) == set(FUSIONS)
+    assert not any(moved[NO_TEXT].values())
+    assert moved[WITH_LATE] == {WITH_LATE: True, WITH_CROSS_ENCODER: False, NO_TEXT: False}
+    assert moved[WITH_CROSS_ENCODER] == {WITH_LATE: False, WITH_CROSS_ENCODER: True, NO_TEXT: False}
+    scores = fused(WITH_BOTH, fusions[WITH_BOTH], learnt)
+    is_target = requests.examples.labels > 0
+    assert scores[is_target].mean() > scores[~is_target].mean()
+    again = fitted_fusions(learnt, settings, kept, quiet)
+    assert np.array_equal(fused(WITH_BOTH, again[WITH_BOTH], learnt), scores)
+
+
+def _told(shape: tuple[int, ...]) -> TextScores:
+    generator = np.random.default_rng(0)
+    return TextScores(generator.random(shape, np.float32), generator.random(shape, np.float32))

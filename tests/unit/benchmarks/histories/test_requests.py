@@ -1,0 +1,60 @@
+"""Requests to learn from, and how they are kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.histories.requests import Parts, Requests
+from pipeline.train.ranking_trees import RankedExamples
+
+
+def test_what_is_asked_is_what_the_build_asked(parts: Parts, examples: Path):
+    """Candidates and features of requests to learn from are the build's, of tables without the requests' targets."""
+    built = [RankedExamples.load(examples / f"{part}.npz") for part in ("learnt", "checked")]
+    known = {_key(part, place) for part in built for place in range(len(part.sizes))}
+    asked = [part.examples for part in (parts.readers, parts.fusers)]
+    mine = {_key(part, place) for part in asked for place in range(len(part.sizes))}
+    assert len(mine) > 50
+    assert mine <= known
+    assert {_key(built[0], place) for place in range(len(built[0].sizes))} <= mine
+
+
+def test_nobody_is_in_both_parts_and_every_target_was_found(parts: Parts):
+    """Fusions read no score of a model that learnt from the same person, whose requests stand together."""
+    assert not set(parts.readers.people) & set(parts.fusers.people)
+    assert len(set(parts.readers.people)) > len(set(parts.fusers.people)) > 0
+    for part in (parts.readers, parts.fusers):
+        assert part.found().tolist() == list(range(len(part)))
+        assert 1 + np.count_nonzero(np.diff(part.people)) == len(np.unique(part.people))
+
+
+def test_kept_requests_come_back_as_they_were(parts: Parts, tmp_path: Path):
+    """Saved and loaded, joined and taken apart: the same requests with the same fingerprint."""
+    requests = parts.fusers
+    requests.save(tmp_path / "requests.npz")
+    loaded = Requests.load(tmp_path / "requests.npz")
+    halves = requests.take(np.arange(5)), requests.take(np.arange(5, len(requests)))
+    for same in (loaded, Requests.join(halves)):
+        assert same.fingerprint() == requests.fingerprint()
+        assert np.array_equal(same.examples.features, requests.examples.features, equal_nan=True)
+    other = dataclasses.replace(requests, histories=[history[::-1] for history in requests.histories])
+    assert other.fingerprint() != requests.fingerprint()
+
+
+def test_training_reads_histories_candidates_and_labels(parts: Parts):
+    """Each labelled request is one of the kept ones, in order."""
+    labelled = parts.fusers.labelled()
+    assert len(labelled) == len(parts.fusers)
+    assert np.array_equal(np.concatenate([one.candidates.rows for one in labelled]), parts.fusers.rows)
+    assert all(one.labels.sum() == 1 for one in labelled)
+    assert np.array_equal(labelled[3].person.history, parts.fusers.histories[3])
+
+
+def _key(part: RankedExamples, place: int) -> bytes:
+    """Return a request's features and labels, a learnt request's best candidates first."""
+    start = int(part.sizes[:place].sum())
+    rows = slice(start, start + int(part.sizes[place]))
+    return part.features[rows].tobytes() + part.labels[rows].tobytes()
