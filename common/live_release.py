@@ -162,9 +162,11 @@ class LiveRelease(Generic[E]):
 
 
 async def _close(engine: Engine, release_id: str) -> None:
+    held = [engine]
+    del engine
     try:
-        await asyncio.to_thread(engine.close)
+        # A thread that still held the engine when the heap is settled would keep it as garbage.
+        await asyncio.to_thread(lambda: held.pop().close())
     except Exception:  # noqa: BLE001 - it is logged, and nobody waits for it
         _log.exception("an engine could not be closed", release_id=release_id)
-    del engine
     settle_anew()

@@ -55,7 +55,8 @@ class Door:
         if others_s > _MOST_WAITING * left_s:
             raise Overloaded(f"{waiting} calls wait already; try again later", retry_after_s=others_s)
         if terms.least:
-            promised = sum(other.least for other in self._passing if other.priority <= terms.priority)
+            turn = terms.priority, terms.deadline
+            promised = sum(other.least for other in self._passing if (other.priority, other.deadline) <= turn)
             self._reader.check_room(replace(terms, deadline=terms.deadline - own_s - kept_back_s), promised)
 
     @contextmanager

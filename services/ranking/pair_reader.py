@@ -22,7 +22,8 @@ from services.ranking.score_cache import ItemKey, ScoreCache
 # Half of the most promising pairs are worth waiting for, by default.
 LEAST_SHARE: Final = 0.5
 _FRESH_WEIGHT: Final = 0.05
-# A call's pairs may be longer than those of late; one that is let in and turned away later has waited for nothing.
+# Beside others: a call's pairs may be longer than those of late, and who is let in and turned away later has waited for
+# nothing.
 _MARGIN: Final = 1.3
 _LEAST_WAIT_S: Final = 0.01
 _FULL: Final = "there is no time for the {least} pairs that the call insists on; try again later, or insist on fewer"
@@ -127,7 +128,8 @@ class PairReader:
             promised: So many pairs are sure to be read before, though they do not wait yet.
         """
         if terms.least:
-            pairs = (_MARGIN * terms.least + promised) * self._fresh_share
+            margin = _MARGIN if promised or self._batcher.queued_pairs else 1.0
+            pairs = (margin * terms.least + promised) * self._fresh_share
             wait_s = self._batcher.wait_s(pairs, terms.deadline, terms.priority)
             if wait_s > 0:
                 raise Overloaded(_FULL.format(least=terms.least), retry_after_s=wait_s)

@@ -76,7 +76,8 @@ class HnswIndex:
     @ef_search.setter
     def ef_search(self, ef_search: int) -> None:
         self._ef_search = ef_search
-        self._graph.set_ef_search(ef_search)
+        with self._lock.read():  # not while vectors are added or removed
+            self._graph.set_ef_search(ef_search)
 
     def grown(self, vectors: Floats, there: Mask) -> HnswIndex:
         """Return an index of ``vectors`` whose first rows are this one's, with this one's graph grown by the others.

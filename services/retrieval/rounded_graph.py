@@ -93,7 +93,7 @@ class RoundedGraph:
         """
         try:
             rounding = Rounding.model_validate_json((folder / ROUNDED_INDEX_SETTINGS).read_bytes())
-        except ValidationError as error:
+        except (OSError, ValidationError) as error:
             raise BadRelease(f"{ROUNDED_INDEX_SETTINGS} can't be used: {error}; build the release again") from error
         try:
             index = faiss.read_index(str(folder / ROUNDED_INDEX))
@@ -153,6 +153,7 @@ class RoundedGraph:
         """Write it into a release's folder."""
         faiss.write_index(self._index, str(folder / ROUNDED_INDEX))
         (folder / ROUNDED_INDEX_SETTINGS).write_text(json.dumps(self._rounding.model_dump()))
+        (folder / LABELS).unlink(missing_ok=True)
         if not np.array_equal(self._labels, np.arange(len(self._labels))):
             np.save(folder / LABELS, self._labels)
 

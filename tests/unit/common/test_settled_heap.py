@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from collections.abc import Callable, Iterator
@@ -43,8 +44,9 @@ async def test_a_replaced_release_is_let_go_of(metrics: Metrics, make_release: C
     settle()
     for marker in ("b", "c"):
         await live.activate(str(make_release(marker).path))
-    await live.close()
+    await asyncio.gather(*live._tasks)
     assert first() is None
+    await live.close()
     assert gc.get_freeze_count()
 
 

@@ -47,10 +47,15 @@ def test_calls_with_time_enough_are_let_in(door: Door, insisted: list[tuple[Term
 def test_pairs_of_calls_on_their_way_are_promised(door: Door, insisted: list[tuple[Terms, int]]):
     """What those insist on whose features are being computed is not there for others, but for those who go first."""
     with door.passing(_within(1_000.0, least=5)), door.passing(_within(1_000.0, 3, Priority.BATCH)):
-        door.check(100, _within(1_000.0, least=1), 0.0)
-        door.check(100, _within(1_000.0, 1, Priority.BATCH), 0.0)
-    door.check(100, _within(1_000.0, least=1), 0.0)
-    assert [promised for _, promised in insisted] == [5, 8, 0]
+        for terms in (
+            _within(2_000.0, 1),
+            _within(2_000.0, 1, Priority.BATCH),
+            _within(500.0, 1),
+            _within(500.0, 1, Priority.BATCH),
+        ):
+            door.check(100, terms, 0.0)
+    door.check(100, _within(2_000.0, least=1), 0.0)
+    assert [promised for _, promised in insisted] == [5, 8, 0, 5, 0]
 
 
 def test_no_time_for_the_features_is_refused(door: Door):

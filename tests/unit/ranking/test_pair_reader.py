@@ -177,6 +177,7 @@ async def test_the_door_knows_what_pairs_cost_of_late(reader_of: Any, model: Any
     reader = reader_of()
     reader.check_room(_insisting(clock, 0.001, 5), 0)  # nothing is known yet
     await _read(reader, [1])
+    reader.check_room(_insisting(clock, 0.1, 13), 0)  # nobody waits: no more is asked for than is insisted on
     busy = await _kept_busy(reader, model, clock, 10)
     reader.check_room(_insisting(clock, 0.1, 0), 5)
     reader.check_room(_insisting(clock, 0.1, 1), 0)
