@@ -23,13 +23,8 @@ from services.retrieval.service import RetrievalServer
 from services.retrieval.settings import Settings
 
 TIMEOUT_S = 30.0
-DIMENSION = 32
 
-Filter = retrieval_pb2.Filter
 Item = retrieval_pb2.Item
-Match = retrieval_pb2.Match
-Range = retrieval_pb2.Range
-List = retrieval_pb2.FilterList
 
 
 class Running:

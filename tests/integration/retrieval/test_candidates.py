@@ -17,7 +17,6 @@ TIMEOUT_S = 30.0
 DIMENSION = 32
 
 Filter = retrieval_pb2.Filter
-Item = retrieval_pb2.Item
 Match = retrieval_pb2.Match
 Range = retrieval_pb2.Range
 List = retrieval_pb2.FilterList

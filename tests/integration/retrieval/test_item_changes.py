@@ -12,14 +12,9 @@ from shortlist.retrieval.v1 import retrieval_pb2
 
 from common.errors import NotReady
 
-TIMEOUT_S = 30.0
 DIMENSION = 32
 
-Filter = retrieval_pb2.Filter
 Item = retrieval_pb2.Item
-Match = retrieval_pb2.Match
-Range = retrieval_pb2.Range
-List = retrieval_pb2.FilterList
 
 
 async def test_changes_are_seen_by_the_next_search(service: Any):

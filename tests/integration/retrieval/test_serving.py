@@ -23,13 +23,8 @@ from common.release import describe_files, open_release, publish, release_id
 from services.retrieval.handlers import NAME
 
 TIMEOUT_S = 30.0
-DIMENSION = 32
 
-Filter = retrieval_pb2.Filter
 Item = retrieval_pb2.Item
-Match = retrieval_pb2.Match
-Range = retrieval_pb2.Range
-List = retrieval_pb2.FilterList
 
 
 @pytest.fixture
