@@ -24,6 +24,7 @@ from benchmarks.record import Bar, Finding, at_most
 from common import layout
 from common.channel import open_channel
 from common.release import Release
+from common.settled_heap import settle
 from services.retrieval.exact_index import nearest
 from services.retrieval.vector_index import Floats
 
@@ -99,6 +100,7 @@ async def _ask_steadily(
     stub: Any, messages: Sequence[retrieval_pb2.RetrieveRequest], turn_s: float
 ) -> tuple[list[float], int]:
     """Return how long each search took, and how many failed: a machine that is too slow for the rate refuses some."""
+    settle()
     began, seconds, failed = time.perf_counter(), [], 0
 
     async def ask(number: int, due: float) -> None:

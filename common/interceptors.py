@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -20,8 +20,6 @@ from common.telemetry import Metrics
 REQUEST_ID: Final = "x-request-id"
 _MAX_REQUEST_ID_CHARACTERS: Final = 128
 
-_log = structlog.get_logger()
-
 Behaviour = Callable[[Any, Any], Awaitable[Any]]
 Trailing = tuple[tuple[str, str | bytes], ...]
 
@@ -31,6 +29,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._log = structlog.get_logger().bind()
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails
@@ -47,13 +46,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _wrap(self, method: str, behaviour: Behaviour) -> Behaviour:
         async def answer(request: Any, context: Any) -> Any:
-            call_id = _request_id(context)
-            with (
-                structlog.contextvars.bound_contextvars(request_id=call_id),
-                self._metrics.in_flight.track_inprogress(),
-            ):
-                context.set_trailing_metadata(((REQUEST_ID, call_id),))
-                return await _Call(method, self._metrics, context, call_id).answer(behaviour, request)
+            call = _Call(method, self._metrics, self._log, context)
+            self._metrics.in_flight.inc()
+            try:
+                return await call.answer(behaviour, request)
+            finally:
+                self._metrics.in_flight.dec()
 
         return answer
 
@@ -61,14 +59,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 class _Call:
     """One call: runs it, and records how it ended exactly once."""
 
-    def __init__(self, method: str, metrics: Metrics, context: Any, call_id: str) -> None:
+    def __init__(self, method: str, metrics: Metrics, log: Any, context: Any) -> None:
         self._method = method
         self._metrics = metrics
+        self._log = log
         self._context = context
-        self._call_id = call_id
+        self._call_id = _request_id(context)
         self._started = time.perf_counter()
 
     async def answer(self, behaviour: Behaviour, request: Any) -> Any:
+        structlog.contextvars.bind_contextvars(request_id=self._call_id)  # each call is a task, with a context its own
+        self._context.set_trailing_metadata(((REQUEST_ID, self._call_id),))
         try:
             response = await behaviour(request, self._context)
         except asyncio.CancelledError:  # the caller is gone: nobody to tell, nothing wrong here
@@ -92,17 +93,16 @@ class _Call:
 
     def _record(self, code: str, detail: str | None = None, error: Exception | None = None) -> None:
         seconds = time.perf_counter() - self._started
-        self._metrics.requests.labels(method=self._method, code=code).inc()
-        self._metrics.request_seconds.labels(method=self._method).observe(seconds)
+        self._metrics.finished(self._method, code, seconds)
         fields = {"method": self._method, "code": code, "duration_ms": round(seconds * 1e3, 3)}
         if detail is not None:
             fields["detail"] = detail
         if error is not None:
-            _log.error("call", **fields, exc_info=error)
+            self._log.error("call", **fields, exc_info=error)
         elif self._method.startswith("/grpc.") or self._method.endswith("/GetRelease"):  # looks would drown the calls
-            _log.debug("call", **fields)
+            self._log.debug("call", **fields)
         else:
-            _log.info("call", **fields)
+            self._log.info("call", **fields)
 
 
 def _request_id(context: Any) -> str:
@@ -110,7 +110,7 @@ def _request_id(context: Any) -> str:
     for key, value in context.invocation_metadata() or ():
         if key == REQUEST_ID and 0 < len(value) <= _MAX_REQUEST_ID_CHARACTERS:
             return str(value)
-    return uuid.uuid4().hex
+    return f"{random.getrandbits(128):032x}"  # no secret; uuid4 would ask the kernel in every call
 
 
 def _status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
@@ -132,5 +132,7 @@ def _retry_info(code: grpc.StatusCode, message: str, retry_after_s: float) -> Tr
 
 def _code_name(context: Any) -> str:
     """Return the name of the status that the handler set; OK where it set none."""
-    code = context.code() or 0
+    code = context.code()
+    if not code:
+        return "OK"
     return next(known.name for known in grpc.StatusCode if code in (known, known.value[0]))

@@ -44,13 +44,10 @@ def configure_logging(service: str, level: str = "info") -> None:
         structlog.processors.format_exc_info,
     ]
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        # Lines below the level cost nothing: not even their fields are put together.
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
     )
     _write_to_stderr(shared, level)
 
@@ -86,6 +83,11 @@ class Metrics:
         )
         self._release = Info("release", "The release being served.", **names)
         ProcessCollector(registry=self.registry)
+
+    def finished(self, method: str, code: str, seconds: float) -> None:
+        """Count a call that ended with the status ``code`` after so many seconds."""
+        self.requests.labels(method, code).inc()
+        self.request_seconds.labels(method).observe(seconds)
 
     def stage(self, name: str) -> AbstractContextManager[Any]:
         """Return a context manager that observes how long its body takes as the stage ``name``."""

@@ -19,6 +19,7 @@ from rich.console import Console
 from benchmarks.peers.environment import environment
 from benchmarks.ranking_load import Answers
 from common.errors import NotReady
+from common.settled_heap import settle
 
 REQUIREMENTS: Final = ("infinity-emb[server,torch]==0.0.78", "torch==2.13.0")
 _START_S: Final = 300.0
@@ -41,6 +42,7 @@ class Infinity:
             callers: How many call at a time.
             seconds: For how long; each call begun is awaited and counted.
         """
+        settle()  # as for our server
         began = time.perf_counter()
         with ThreadPoolExecutor(callers) as threads:
             latencies = list(threads.map(lambda one: self._call(bodies, one, began + seconds), range(callers)))

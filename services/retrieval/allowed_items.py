@@ -105,9 +105,7 @@ class ItemFilter:
         released = rows[: len(view.base)] if stand_in is None else (stand_in >= 0) & rows[stand_in]
         if released.all():
             return AllowedItems(view, rows, None, None, count)
-        vectors = np.zeros(self._vectors.count, dtype=np.bool_)
-        vectors[self._vectors.vector_of_item[released]] = True
-        return AllowedItems(view, rows, released, vectors, count)
+        return AllowedItems(view, rows, released, self._vectors.with_items(released), count)
 
     def _mask(self, view: CatalogueView, condition: Filter) -> Mask:
         base = self._base_masks.get(condition)

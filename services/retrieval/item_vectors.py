@@ -63,6 +63,12 @@ class ItemVectors:
         bounds = zip((ends - counts).tolist(), np.minimum(ends, ends - counts + k).tolist(), strict=True)
         return [Found(rows[start:end], values[start:end]) for start, end in bounds]
 
+    def with_items(self, allowed: Mask) -> Mask:
+        """Return which of the vectors have an allowed item; shape [vectors]."""
+        mask = np.zeros(self.count, dtype=np.bool_)
+        mask[self.vector_of_item[allowed]] = True
+        return mask
+
     def have_items(self, labels: Rows, allowed: Mask) -> Mask:
         """Return which vectors have an allowed item; shape [labels]."""
         sizes = self._sizes[labels]

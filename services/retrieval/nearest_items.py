@@ -81,7 +81,7 @@ class NearestItems:
             self._built_for_lost = True
         elif not self._many_are_gone(index, view):
             return False
-        there = np.unique(self._items.vector_of_item[let_go()])
+        there = np.flatnonzero(self._items.with_items(let_go()))
         self._neighbours = Neighbours(index.without_removed(there, self._vectors), self._vectors, self._cached)
         _log.info("graph built anew", vectors=len(there), left_out=len(index) - len(there), lost=index.unreachable)
         return True
@@ -175,11 +175,10 @@ class NearestItems:
         stand_in = view.stand_in
         if stand_in is None:
             return False
-        found = stand_in >= 0
-        if len(found) - np.count_nonzero(found) <= _FEW_GONE:  # without sorting anything
+        many, found = max(_FEW_GONE, _GONE_SHARE * len(index)), stand_in >= 0
+        if len(found) - np.count_nonzero(found) <= many:  # no more vectors are gone than items are
             return False
-        there = np.unique(self._items.vector_of_item[found])
-        return len(index) - len(there) > max(_FEW_GONE, _GONE_SHARE * len(index))
+        return len(index) - int(np.count_nonzero(self._items.with_items(found))) > many
 
     def _search_base(self, queries: Floats, k: int, allowed: AllowedItems) -> tuple[list[Found], Path | None]:
         if allowed.vectors is not None and not allowed.vectors.any():

@@ -1,4 +1,8 @@
-"""Searches that wait at the same time are answered together: each turn of a thread costs some Python around it."""
+"""Searches that wait at the same time are answered together: each turn of a thread costs some Python around it.
+
+Python runs in one thread at a time, so a second thread pays only where there is enough to search, which the libraries
+do without Python. Until then one thread takes turns, and whoever comes meanwhile is answered together in the next one.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 # Requests that one thread answers in a row; with 100 candidates each, some five milliseconds.
 MOST: Final = 32
+# Requests that wait for each thread at work before another one begins.
+WORTH: Final = 8
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -25,9 +31,9 @@ class _Part(NamedTuple, Generic[T, R]):
 
 
 class SearchQueue(Generic[T, R]):
-    """Hands waiting requests to threads, shared out evenly, those of several calls in one turn.
+    """Hands waiting requests to threads, those of several calls in one turn.
 
-    Nothing waits for company: a request that finds a thread free is answered at once, alone.
+    Nothing waits for company: a request that finds no thread at work is answered at once, alone.
 
     Args:
         answer: Answers requests, in a thread, in their order.
@@ -51,11 +57,15 @@ class SearchQueue(Generic[T, R]):
         with self._lock:
             self._waiting.append(part)
             self._requests += len(asked)
-            starting = self._working < self._threads
+            starting = self._working < self._wanted()
             self._working += starting
         if starting:
             self._pool.submit(self._work, loop)
         return await part.answered
+
+    def _wanted(self) -> int:
+        """Return how many threads what waits is worth."""
+        return min(self._threads, -(-self._requests // WORTH))
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         """Answer some of those who wait, then the next ones once the thread had a turn for what else the pool does."""
@@ -70,10 +80,12 @@ class SearchQueue(Generic[T, R]):
     def _take(self) -> list[_Part[T, R]]:
         """Take this thread's share of what waits; nothing ends its work."""
         with self._lock:
-            room, parts = min(MOST, -(-self._requests // self._threads)), list[_Part[T, R]]()
-            while self._waiting and (not parts or len(self._waiting[0].asked) <= room):
-                parts.append(self._waiting.popleft())
-                room -= len(parts[-1].asked)
+            parts = list[_Part[T, R]]()
+            if self._working <= max(1, self._wanted()):
+                room = min(MOST, max(WORTH, -(-self._requests // self._threads)))
+                while self._waiting and (not parts or len(self._waiting[0].asked) <= room):
+                    parts.append(self._waiting.popleft())
+                    room -= len(parts[-1].asked)
             self._requests -= sum(len(part.asked) for part in parts)
             self._working -= not parts
             return parts

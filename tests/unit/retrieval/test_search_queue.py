@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from services.retrieval.search_queue import MOST, SearchQueue
+from services.retrieval.search_queue import MOST, WORTH, SearchQueue
 
 THREADS = 2
 Answer = Callable[[Sequence[int]], list[int]]
@@ -47,7 +47,7 @@ async def begun(gate: Gate, turns: int) -> None:
 
 async def occupied(queue: SearchQueue[int, int], gate: Gate) -> list[asyncio.Task[list[int]]]:
     """Give every thread something to do."""
-    tasks = [asyncio.create_task(queue.ask([number])) for number in range(THREADS)]
+    tasks = [asyncio.create_task(queue.ask([number] * MOST)) for number in range(THREADS)]
     await begun(gate, THREADS)
     return tasks
 
@@ -61,17 +61,31 @@ async def test_who_finds_a_thread_free_is_answered_alone(pool: ThreadPoolExecuto
     assert gate.turns == [[3], [4]]
 
 
-async def test_those_who_wait_are_shared_out_evenly(pool: ThreadPoolExecutor):
+async def test_few_are_answered_by_one_thread(pool: ThreadPoolExecutor):
+    """Another thread begins only once more wait than it is worth; until then the first one takes all, in order."""
+    gate = Gate()
+    queue = SearchQueue(gate, pool, THREADS)
+    tasks = [asyncio.create_task(queue.ask([0]))]
+    await begun(gate, 1)
+    tasks += [asyncio.create_task(queue.ask([number])) for number in range(1, WORTH + 1)]
+    await asyncio.sleep(0)
+    gate.open.set()
+    assert [answer for (answer,) in await asyncio.gather(*tasks)] == [number * number for number in range(WORTH + 1)]
+    assert gate.turns == [[0], [*range(1, WORTH + 1)]]
+
+
+async def test_many_are_shared_out_evenly(pool: ThreadPoolExecutor):
     """What came while all threads were at work is taken in as many parts as there are threads, in its order."""
     gate = Gate()
     queue = SearchQueue(gate, pool, THREADS)
     tasks = await occupied(queue, gate)
-    tasks += [asyncio.create_task(queue.ask([number])) for number in range(10, 16)]
+    numbers = range(10, 10 + 2 * WORTH + 2)
+    tasks += [asyncio.create_task(queue.ask([number])) for number in numbers]
     await asyncio.sleep(0)
     gate.open.set()
-    answers = await asyncio.gather(*tasks)
-    assert [answer for (answer,) in answers] == [0, 1, *(number * number for number in range(10, 16))]
-    assert sorted(map(sorted, gate.turns[2:])) in ([[10, 11, 12], [13, 14], [15]], [[10, 11, 12], [13, 14, 15]])
+    assert [answers[0] for answers in await asyncio.gather(*tasks)] == [0, 1, *(number * number for number in numbers)]
+    assert max(gate.turns[2:], key=len) == list(numbers[: WORTH + 1])
+    assert sorted(number for turn in gate.turns[2:] for number in turn) == list(numbers)
 
 
 async def test_a_call_of_several_is_answered_in_one_turn(pool: ThreadPoolExecutor):
@@ -84,7 +98,7 @@ async def test_a_call_of_several_is_answered_in_one_turn(pool: ThreadPoolExecuto
     await asyncio.sleep(0)
     gate.open.set()
     answers = await asyncio.gather(*tasks)
-    assert answers[2:] == [[number * number for number in call] for call in calls]
+    assert answers[THREADS:] == [[number * number for number in call] for call in calls]
     assert sorted(gate.turns[2:]) == calls
 
 
@@ -114,7 +128,7 @@ async def test_who_went_away_is_not_searched_for(pool: ThreadPoolExecutor):
     await asyncio.wait([gone, tasks[0]])
     gate.open.set()
     assert await stays == [81]
-    assert await tasks[1] == [1]
+    assert await tasks[1] == [1] * MOST
     assert not any(8 in turn for turn in gate.turns)
 
 
