@@ -29,7 +29,7 @@ Logits = npt.NDArray[np.float32]
 Model = Callable[[Ints, Ints, Ints], Logits]
 
 # By how much the priority of threads that compute is below that of the others.
-_NICE: Final = 5
+_NICE: Final = 15
 
 _log = structlog.get_logger()
 
