@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from services.retrieval.exact_index import ExactIndex, nearest
+from services.retrieval.exact_index import ExactIndex, nearest_of
 from services.retrieval.graph import HnswOptions
 from services.retrieval.hnsw_index import HnswIndex
 from services.retrieval.hnswlib_graph import HnswlibGraph
-from services.retrieval.item_vectors import Found, best_of
-from services.retrieval.vector_index import Floats, Mask
+from services.retrieval.identity_cache import IdentityCache
+from services.retrieval.vector_index import Floats, Mask, Rows
 
 # Rows behind the graph's end are compared one by one, at 384 dimensions some 0.05 ms a thousand.
 TAIL: Final = 1_000
 _OPTIONS: Final = HnswOptions(ef_construction=100)
+# Masks that are remembered with how they fall apart: most searches at a time share one.
+_MASKS: Final = 4
 # What is found here joins what the release's graph finds, so that fewer of it are needed.
 _EF_SHARE: Final = 0.5
+
+
+class _Searched(NamedTuple):
+    """The copy that is searched, and how masks fall to it and to the tail."""
+
+    index: HnswIndex
+    splits: IdentityCache[Mask, tuple[Mask | None, Rows]]
 
 
 class AddedGraph:
@@ -34,18 +43,18 @@ class AddedGraph:
     def __init__(self, dimension: int) -> None:
         self._dimension = dimension
         self._ef_search = round(HnswOptions.ef_search * _EF_SHARE)
-        self._searched = self._empty()
+        self._searched = _Searched(self._empty(), IdentityCache(_MASKS))
         self._growing = self._empty()
 
     @property
     def rows(self) -> int:
         """How many rows the graph has gone through."""
-        return self._searched.rows
+        return self.index.rows
 
     def set_ef_search(self, ef_search: int) -> None:
         """Follow the length of the candidate list of the release's graph."""
         self._ef_search = max(1, round(ef_search * _EF_SHARE))
-        self._searched.ef_search = self._ef_search
+        self.index.ef_search = self._ef_search
 
     def is_behind(self, count: int) -> bool:
         """Tell whether so many of ``count`` rows are not in the graph that growing is due."""
@@ -62,32 +71,44 @@ class AddedGraph:
         """
         grown = self._growing.grown(vectors, own)
         grown.ef_search = self._ef_search
-        self._searched, self._growing = grown, self._searched
+        self._searched, self._growing = _Searched(grown, IdentityCache(_MASKS)), self.index
 
     @property
     def index(self) -> HnswIndex:
         """The copy that is searched now."""
-        return self._searched
+        return self._searched.index
 
-    def search(self, vectors: Floats, queries: Floats, k: int, passing: Mask) -> list[Found]:
+    def search(self, vectors: Floats, queries: Floats, k: int, passing: Mask) -> list[tuple[Rows, Floats]]:
         """Find the ``k`` rows most like each query.
 
         Args:
             vectors: The rows of the caller's state; shape [rows, dimension]. The graph may have more or fewer.
             queries: Unit vectors; shape [n, dimension].
             k: How many at most.
-            passing: Which rows may be found, of those that are `own`; shape [rows].
+            passing: Which rows may be found, of those that are `own`; shape [rows]. Must not change any more.
+
+        Returns:
+            What the graph found and what the tail has, where rows of theirs pass: rows and scores, best first, each of
+            shape [n, k'] with k' at most ``k``.
         """
-        index = self._searched
+        index, splits = self._searched
         covered = min(index.rows, len(vectors))
-        rows, scores = nearest(vectors[covered:], queries, k, passing[covered:])
-        tail = [Found(covered + row, score) for row, score in zip(rows, scores, strict=True)]
-        if not passing[:covered].any():
-            return tail
-        hits = index.search(queries, k, passing[:covered])
-        graph = (Found(row, score) for row, score in zip(hits.labels, hits.scores, strict=True))
-        return [best_of([old, new], k) for old, new in zip(graph, tail, strict=True)]
+        of_graph, of_tail = splits.of(passing, lambda mask: _split(mask, covered))
+        parts = []
+        if of_graph is not None:
+            hits = index.search(queries, k, of_graph)
+            parts.append((hits.labels, hits.scores))
+        if len(of_tail):
+            rows, scores = nearest_of(vectors[covered:], queries, k, of_tail)
+            parts.append((covered + rows, scores))
+        return parts
 
     def _empty(self) -> HnswIndex:
         graph = HnswlibGraph.empty(self._dimension, TAIL, _OPTIONS)
         return HnswIndex(graph, ExactIndex(np.empty((0, self._dimension), dtype=np.float32)), self._ef_search)
+
+
+def _split(passing: Mask, covered: int) -> tuple[Mask | None, Rows]:
+    """Return which of the graph's rows pass, None where none does; and which rows of the tail do, counted from it."""
+    of_graph = passing[:covered]
+    return of_graph if of_graph.any() else None, np.flatnonzero(passing[covered:])

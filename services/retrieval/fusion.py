@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +47,9 @@ class LinearFusion:
             sources: The sources' names; shape [sources].
         """
         weights = np.array([self.weights(situation, sources) for situation in situations])
-        fused: Doubles = np.add.reduce(normalised(scores, counts) * np.repeat(weights, counts, axis=0), axis=1)
+        scaled = _scaled(scores, counts)
+        scaled *= _spread(weights.T, counts)
+        fused: Doubles = scaled[0] if len(sources) == 1 else np.add.reduce(np.ascontiguousarray(scaled.T), axis=1)
         return fused
 
 
@@ -60,15 +63,25 @@ def normalised(scores: Floats, counts: Sequence[int] | None = None) -> Doubles:
         scores: Those of one request's candidates after the other's; shape [candidates, sources].
         counts: How many candidates each request has; None where all are one's.
     """
-    wide = scores.astype(np.float64)
-    if not len(wide):
+    return np.ascontiguousarray(_scaled(scores, [len(scores)] if counts is None else counts).T)
+
+
+def _scaled(scores: Floats, counts: Sequence[int]) -> Doubles:
+    """Return what `normalised` does, turned: numpy reduces along rows; shape [sources, candidates]."""
+    wide = scores.T.astype(np.float64, order="C")
+    sizes = [count for count in counts if count]  # a request without candidates has no part to reduce
+    if not sizes:
         return wide
-    sizes = np.array([len(wide)] if counts is None else counts)
-    starts = (np.cumsum(sizes) - sizes)[sizes > 0]  # a request without candidates has no part to reduce
-    sizes = sizes[sizes > 0]
-    lowest = np.fmin(np.fmin.reduceat(wide, starts), 0.0)  # fmin passes over NaN
-    wide -= np.repeat(lowest, sizes, axis=0)
-    wide[np.isnan(wide)] = 0.0
-    highest = np.maximum.reduceat(wide, starts)
-    wide /= np.repeat(np.where(highest > 0, highest, 1.0), sizes, axis=0)
+    starts = [0, *accumulate(sizes[:-1])]
+    lowest = np.fmin(np.fmin.reduceat(wide, starts, axis=1), 0.0)  # fmin passes over NaN
+    wide -= _spread(lowest, sizes)
+    np.fmax(wide, 0.0, out=wide)  # none is below: this takes NaN away
+    highest = np.maximum.reduceat(wide, starts, axis=1)
+    highest[highest <= 0.0] = 1.0
+    wide /= _spread(highest, sizes)
     return np.sqrt(wide, out=wide)
+
+
+def _spread(values: Doubles, counts: Sequence[int]) -> Doubles:
+    """Return each request's column once for each of its candidates, or once for all where there is one request."""
+    return values if len(counts) == 1 else values.repeat(counts, axis=1)

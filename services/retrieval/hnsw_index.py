@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from common.errors import BadRelease
 from common.layout import VECTORS
-from services.retrieval.exact_index import ExactIndex
+from services.retrieval.exact_index import ExactIndex, Passing
 from services.retrieval.graph import Graph, HnswOptions
 from services.retrieval.graphs import empty_graph, load_graph
+from services.retrieval.identity_cache import IdentityCache
 from services.retrieval.reachability import Reach, not_found, with_lost
 from services.retrieval.read_write_lock import ReadWriteLock
 from services.retrieval.vector_index import Floats, Hits, Mask, Numbers, Rows, check_search
@@ -28,6 +30,8 @@ _ROWS_PER_ENTRY = 10
 # Filtered searches ask for so much more than the filter's share calls for, since allowed items come in clusters.
 _OVERSAMPLING = 1.5
 _BUILD_ROWS = 1_000
+
+T = TypeVar("T", bound=np.dtype[Any])
 
 
 class HnswIndex:
@@ -45,6 +49,7 @@ class HnswIndex:
         self._exact = exact
         self._moved = False
         self._reach = Reach(due=exact.rows)
+        self._lost: IdentityCache[Rows, Floats] = IdentityCache(1)
         self.ef_search = ef_search
 
     @classmethod
@@ -145,11 +150,12 @@ class HnswIndex:
         check_search(self.dimension, vectors, k)
         with self._lock.read():
             passing = self._exact.passing(allowed)
-            count = len(self) if passing is None else int(np.count_nonzero(passing))
-            entries = max(self._ef_search, self._entries(k, count))
-            exact = self._moved or count <= _ROWS_PER_ENTRY * entries
-            hits = None if exact else self._walk(vectors, k, passing, count)
-            return self._exact.search(vectors, k, allowed) if hits is None else self._join_lost(hits, vectors, passing)
+            entries = max(self._ef_search, self._entries(k, passing.count))
+            exact = self._moved or passing.count <= _ROWS_PER_ENTRY * entries
+            hits = None if exact else self._walk(vectors, k, passing)
+            if hits is None:
+                return self._exact.search(vectors, k, allowed)
+            return self._join_lost(hits, vectors, passing.mask)
 
     def add(self, labels: Rows, vectors: Floats) -> None:
         """Add or replace vectors; see `VectorIndex.add`."""
@@ -159,6 +165,7 @@ class HnswIndex:
         with self._lock.write():
             self._graph.add(labels, vectors)
             self._exact.add(labels, vectors)
+            self._lost = IdentityCache(1)  # it may hold vectors that were replaced
             self._reach = self._reach.grown(self.rows, len(labels))
 
     def remove(self, labels: Rows) -> None:
@@ -212,11 +219,11 @@ class HnswIndex:
         wanted = max(_OVERSAMPLING * k, self._ef_search)  # of those that pass, as a search without a filter looks at
         return min(len(self), math.ceil(wanted * len(self) / max(1, count)))
 
-    def _walk(self, vectors: Floats, k: int, passing: Mask | None, count: int) -> Hits | None:
+    def _walk(self, vectors: Floats, k: int, passing: Passing) -> Hits | None:
         """Search the graph; None where it does not yield enough."""
-        found = self._graph.nearest(vectors, self._entries(k, count))
-        if found is not None and passing is not None and count < len(self):
-            found = _keep(*found, passing[found[0]], min(k, count), self._wanted(k))
+        found = self._graph.nearest(vectors, self._entries(k, passing.count))
+        if found is not None and passing.mask is not None and passing.count < len(self):
+            found = _keep(*found, passing.mask[found[0]], min(k, passing.count), self._wanted(k))
         if found is None:
             return None
         labels, scores = self._scored(vectors, *found)
@@ -228,17 +235,33 @@ class HnswIndex:
 
     def _join_lost(self, hits: Hits, vectors: Floats, passing: Mask | None) -> Hits:
         lost = self._reach.lost
-        if len(lost) and passing is not None:
-            lost = lost[passing[lost]]
-        return with_lost(hits, lost, vectors @ self._exact.read(lost).T) if len(lost) else hits
+        if not len(lost):
+            return hits
+        table = self._lost.of(lost, self._exact.read)
+        if passing is not None:
+            there = passing[lost]
+            lost, table = lost[there], table[there]
+        return with_lost(hits, lost, vectors @ table.T)
 
 
 def _keep(
     labels: Rows, scores: Floats | None, passes: Mask, least: int, most: int
 ) -> tuple[Rows, Floats | None] | None:
     """Keep the first ``most`` of each row that pass, -1 where there are fewer; None where a row has not ``least``."""
-    if (passes.sum(axis=1) < least).any():
+    ranks = passes.cumsum(axis=1)
+    there = ranks[:, -1:]
+    if (there < least).any():
         return None
-    first = np.argsort(~passes, axis=1, kind="stable")[:, :most]
-    kept = np.where(np.take_along_axis(passes, first, axis=1), np.take_along_axis(labels, first, axis=1), -1)
-    return kept, None if scores is None else np.take_along_axis(scores, first, axis=1)
+    passes &= ranks <= most
+    shape = len(labels), min(most, labels.shape[1])
+    if (there >= most).all():
+        return labels[passes].reshape(shape), None if scores is None else scores[passes].reshape(shape)
+    filled = np.arange(shape[1]) < there
+    return _placed(labels[passes], filled, -1), None if scores is None else _placed(scores[passes], filled, -np.inf)
+
+
+def _placed(values: np.ndarray[Any, T], places: Mask, otherwise: float) -> np.ndarray[Any, T]:
+    """Return a table with values at some places, row by row, and another value everywhere else."""
+    table = np.full(places.shape, otherwise, dtype=values.dtype)
+    table[places] = values
+    return table

@@ -62,7 +62,7 @@ class HnswlibGraph:
             labels, distances = self._index.knn_query(vectors, k=k, num_threads=1)
         except RuntimeError:  # fewer than asked for can be reached
             return None
-        return labels.astype(np.int64), 1 - distances
+        return labels.view(np.int64), 1 - distances  # it labels in uint64: nobody has 2^63 vectors
 
     def add(self, labels: Rows, vectors: Floats, threads: int = 1) -> None:
         """Add or replace vectors; see `Graph.add`."""

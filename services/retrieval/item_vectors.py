@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -41,9 +43,11 @@ class ItemVectors:
         self.count = vectors
         self._items = np.lexsort((-popularity, vector_of_item))
         self._sizes = np.bincount(vector_of_item, minlength=vectors)
-        self._first = np.cumsum(self._sizes) - self._sizes
+        self._ends = np.cumsum(self._sizes)
 
-    def fan_out(self, labels: Rows, scores: Floats, k: int, allowed: Mask | None) -> list[Found]:
+    def fan_out(
+        self, labels: Rows, scores: Floats, k: int, allowed: Mask | None, stand_in: Rows | None = None
+    ) -> list[Found]:
         """Return the first ``k`` allowed items of each row of vectors.
 
         Args:
@@ -51,38 +55,40 @@ class ItemVectors:
             scores: Their scores; shape [n, vectors].
             k: How many items at most.
             allowed: Which items may be found, shape [items] or longer; None for all.
+            stand_in: The row that each item is told as, shape [items]; None for its own.
         """
-        sizes = self._sizes[labels]
-        rows, values = self._items_of(labels.ravel()), np.repeat(scores.ravel(), sizes.ravel())
-        counts = sizes.sum(axis=1)
+        if not labels.size:
+            return [NOTHING] * len(labels)
+        rows, sizes, all_ends = self._items_of(labels.ravel())
+        values, ends = scores.ravel().repeat(sizes), all_ends[labels.shape[1] - 1 :: labels.shape[1]]
         if allowed is not None:
-            passes = allowed[rows]
-            rows, values = rows[passes], values[passes]
-            counts = np.bincount(np.repeat(np.arange(len(counts)), counts)[passes], minlength=len(counts))
-        ends = np.cumsum(counts)
-        bounds = zip((ends - counts).tolist(), np.minimum(ends, ends - counts + k).tolist(), strict=True)
-        return [Found(rows[start:end], values[start:end]) for start, end in bounds]
+            kept = allowed[rows].nonzero()[0]
+            rows, values, ends = rows[kept], values[kept], np.searchsorted(kept, ends)
+        if stand_in is not None:
+            rows = stand_in[rows]
+        bounds = pairwise([0, *ends.tolist()])
+        return [Found(rows[start : min(end, start + k)], values[start : min(end, start + k)]) for start, end in bounds]
 
     def with_items(self, allowed: Mask) -> Mask:
         """Return which of the vectors have an allowed item; shape [vectors]."""
-        mask = np.zeros(self.count, dtype=np.bool_)
-        mask[self.vector_of_item[allowed]] = True
-        return mask
+        if 2 * np.count_nonzero(allowed) < len(allowed):
+            return np.bincount(self.vector_of_item[allowed], minlength=self.count) > 0
+        return np.bincount(self.vector_of_item[~allowed], minlength=self.count) < self._sizes
 
     def have_items(self, labels: Rows, allowed: Mask) -> Mask:
         """Return which vectors have an allowed item; shape [labels]."""
-        sizes = self._sizes[labels]
+        items, sizes, _ = self._items_of(labels)
         owners = np.repeat(np.arange(len(labels)), sizes)
-        have: Mask = np.bincount(owners, weights=allowed[self._items_of(labels)], minlength=len(labels)) > 0
+        have: Mask = np.bincount(owners, weights=allowed[items], minlength=len(labels)) > 0
         return have
 
-    def _items_of(self, labels: Rows) -> Rows:
-        """Return the items of vectors, one vector's after the other's."""
+    def _items_of(self, labels: Rows) -> tuple[Rows, Rows, Rows]:
+        """Return the items of vectors, one vector's after the other's; and how many each has, and where they end."""
         sizes = self._sizes[labels]
-        ends = np.cumsum(sizes)
-        entries = np.arange(sizes.sum()) + np.repeat(self._first[labels] - (ends - sizes), sizes)
-        items: Rows = self._items[entries]
-        return items
+        ends = sizes.cumsum()
+        entries = (self._ends[labels] - ends).repeat(sizes)
+        entries += np.arange(len(entries))
+        return self._items[entries], sizes, ends
 
 
 def best_of(founds: list[Found], k: int) -> Found:
@@ -97,3 +103,10 @@ def best_of(founds: list[Found], k: int) -> Found:
     _, first = np.unique(rows[order], return_index=True)
     kept = order[np.sort(first)[:k]]
     return Found(rows[kept], scores[kept])
+
+
+def merged(founds: Sequence[Found], k: int) -> Found:
+    """Join what several searches found of which no item was found twice, as `best_of` does, and keep the best ``k``."""
+    scores = np.concatenate([found.scores for found in founds])
+    kept = (-scores).argsort(kind="stable")[:k]
+    return Found(np.concatenate([found.rows for found in founds])[kept], scores[kept])

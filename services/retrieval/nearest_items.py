@@ -12,7 +12,7 @@ from services.retrieval.allowed_items import AllowedItems
 from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.exact_index import nearest
 from services.retrieval.hnsw_index import HnswIndex
-from services.retrieval.item_vectors import NOTHING, Found, ItemVectors, best_of
+from services.retrieval.item_vectors import NOTHING, Found, ItemVectors, merged
 from services.retrieval.neighbours import Neighbours
 from services.retrieval.vector_index import Floats, Mask, Method, Rows, VectorIndex
 
@@ -134,7 +134,7 @@ class NearestItems:
         labels, scores = nearest(self._vectors, query[np.newaxis], k, allowed.vectors)
         released = self._items_of(labels, scores, k, allowed)[0]
         numbers, scores = nearest(allowed.view.added.vectors, query[np.newaxis], k, allowed.added)
-        return best_of([released, Found(len(allowed.view.base) + numbers[0], scores[0])], k)
+        return merged([released, Found(len(allowed.view.base) + numbers[0], scores[0])], k)
 
     def set_ef_search(self, ef_search: int, view: CatalogueView) -> None:
         """Change the length of the candidate list of the graphs."""
@@ -188,18 +188,13 @@ class NearestItems:
 
     def _items_of(self, labels: Rows, scores: Floats, k: int, allowed: AllowedItems) -> list[Found]:
         """Return the first ``k`` allowed items of each row of the release's vectors, as the rows they are now."""
-        founds, stand_in = self._items.fan_out(labels, scores, k, allowed.released), allowed.view.stand_in
-        if stand_in is None:
-            return founds
-        return [Found(stand_in[found.rows], found.scores) for found in founds]
+        return self._items.fan_out(labels, scores, k, allowed.released, allowed.view.stand_in)
 
     def _with_added(self, of_base: list[Found], queries: Floats, k: int, allowed: AllowedItems) -> list[Found]:
         """Join what was found among the release's items with the nearest of those added since."""
-        base = len(allowed.view.base)
-        passing = allowed.added
+        base, added, passing = len(allowed.view.base), allowed.view.added, allowed.added
         if not passing.any():
             return of_base
-        added = allowed.view.added
-        founds = added.graph.search(added.vectors, queries, k, passing)
-        of_added = (Found(base + found.rows, found.scores) for found in founds)
-        return [best_of([old, new], k) for old, new in zip(of_base, of_added, strict=True)]
+        parts = added.graph.search(added.vectors, queries, k, passing)
+        of_added = [map(Found, base + rows, scores) for rows, scores in parts]
+        return [merged(founds, k) for founds in zip(of_base, *of_added, strict=True)]

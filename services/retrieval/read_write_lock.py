@@ -4,35 +4,43 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 
 class ReadWriteLock:
-    """Readers share, a writer excludes; a waiting writer goes before readers that come later. Not reentrant."""
+    """Readers share, a writer excludes; a waiting writer goes before readers that come later. Not reentrant.
+
+    Entering it reads: it keeps nothing of any one reader, so that a search makes no context manager of its own, and a
+    reader that leaves wakes somebody only where a writer waits.
+    """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._readers = 0
         self._writing = False
         self._writers_waiting = 0
 
-    @contextmanager
-    def read(self) -> Iterator[None]:
+    def read(self) -> AbstractContextManager[object]:
         """Hold the lock together with other readers."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._writing and not self._writers_waiting)
+        return self
+
+    def __enter__(self) -> None:
+        with self._lock:
+            while self._writing or self._writers_waiting:
+                self._changed.wait()
             self._readers += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._readers -= 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._readers -= 1
+            if not self._readers and self._writers_waiting:
                 self._changed.notify_all()
 
     @contextmanager
     def write(self) -> Iterator[None]:
         """Hold the lock alone."""
-        with self._changed:
+        with self._lock:
             self._writers_waiting += 1
             self._changed.wait_for(lambda: not self._writing and not self._readers)
             self._writers_waiting -= 1
@@ -40,6 +48,6 @@ class ReadWriteLock:
         try:
             yield
         finally:
-            with self._changed:
+            with self._lock:
                 self._writing = False
                 self._changed.notify_all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -15,13 +16,13 @@ from services.retrieval.allowed_items import AllowedItems, ItemFilter
 from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.filters import for_sale
 from services.retrieval.fusion import Doubles, LinearFusion
-from services.retrieval.item_vectors import ItemVectors
+from services.retrieval.item_vectors import Found, ItemVectors
 from services.retrieval.person import Person
 from services.retrieval.release_settings import FirstStageSettings
 from services.retrieval.request import Candidates, Request
 from services.retrieval.sources import Drawn, Popular, Source
-from services.retrieval.union import union
-from services.retrieval.vector_index import Floats, Rows, unit
+from services.retrieval.union import unions
+from services.retrieval.vector_index import Floats, Rows, stacked, unit
 
 _NO_ROWS: Final[Rows] = np.empty(0, dtype=np.int64)
 
@@ -83,6 +84,7 @@ class Search:
         some Python around it.
         """
         began = time.perf_counter()
+        queries = _queries(requests)
         groups: dict[tuple[int, int, tuple[str, ...]], list[_Asked]] = defaultdict(list)
         allowed_of: dict[int, AllowedItems] = {}
         plain: AllowedItems | None = None  # most requests of a batch have neither filter nor exclusions
@@ -93,17 +95,20 @@ class Search:
                 allowed = self._allowed(request, view)
             allowed_of[id(allowed)] = allowed
             names = tuple(sorted(set(request.sources))) or self._names
-            groups[id(allowed), max(request.limit, self._depth), names].append(self._asked(place, request, view))
+            groups[id(allowed), max(request.limit, self._depth), names].append(
+                self._asked(place, request, queries.get(place), view)
+            )
         prepare_s = time.perf_counter() - began
         answers: dict[int, Candidates] = {}
         for (key, depth, names), asked in groups.items():
             answers |= self._answer(asked, names, depth, allowed_of[key], prepare_s)
         return [answers[place] for place in range(len(requests))]
 
-    def _asked(self, place: int, request: Request, view: CatalogueView) -> _Asked:
-        history = view.history_rows(request.history_item_ids) if request.history_item_ids else _NO_ROWS
-        query = None if request.vector is None else unit(request.vector)
-        known = history[history >= 0]
+    def _asked(self, place: int, request: Request, query: Floats | None, view: CatalogueView) -> _Asked:
+        history = known = _NO_ROWS
+        if request.history_item_ids:
+            history = view.history_rows(request.history_item_ids)
+            known = history[history >= 0]
         person = Person(
             query=query,
             history=known[-self._settings.history_items :],
@@ -129,7 +134,7 @@ class Search:
         people = [each.person for each in asked]
         drawn = list(zip(*(self._sources[name].draw(people, depth, allowed) for name in names), strict=True))
         searched = time.perf_counter()
-        ranked = self._ranked(asked, [union([draw.found for draw in draws]) for draws in drawn], names, allowed.view)
+        ranked = self._ranked(asked, [[draw.found for draw in draws] for draws in drawn], names, allowed.view)
         answers = {
             each.place: self._filled(each, allowed, names, draws, best)
             for each, draws, best in zip(asked, drawn, ranked, strict=True)
@@ -142,7 +147,7 @@ class Search:
     def _ranked(
         self,
         asked: Sequence[_Asked],
-        unions: Sequence[tuple[Rows, Floats]],
+        founds: Sequence[Sequence[Found]],
         names: tuple[str, ...],
         view: CatalogueView,
     ) -> list[_Ranked]:
@@ -150,18 +155,16 @@ class Search:
 
         All requests' candidates stand one after the other's: a hundred of them take numpy no longer than one call does.
         """
-        counts = [len(rows) for rows, _ in unions]
-        rows, given = (np.concatenate(parts) for parts in zip(*unions, strict=True))
+        rows, given, counts = unions(founds)
         scores = self._fusion.fuse(given, counts, [each.person.situation for each in asked], names)
-        ends = np.cumsum(counts)
-        if len(unsorted := _unsorted(scores, ends)):
-            keys = self._places(rows[unsorted], view), -scores[unsorted], np.searchsorted(ends, unsorted, "right")
-            order = unsorted[np.lexsort(keys)]
+        starts = [0, *accumulate(counts)]
+        if len(unsorted := _unsorted(scores, starts)):
+            owners = np.searchsorted(starts, unsorted, "right")
+            order = unsorted[np.lexsort((self._places(rows[unsorted], view), -scores[unsorted], owners))]
             rows[unsorted], scores[unsorted], given[unsorted] = rows[order], scores[order], given[order]
-        starts = (ends - counts).tolist()
         bounds = [
             slice(start, start + min(count, each.limit))
-            for start, count, each in zip(starts, counts, asked, strict=True)
+            for start, count, each in zip(starts, counts, asked, strict=False)
         ]
         return [_Ranked(rows[part], scores[part], given[part]) for part in bounds]
 
@@ -194,26 +197,38 @@ class Search:
 
     def _places(self, rows: Rows, view: CatalogueView) -> Rows:
         """Return numbers that order rows as their items' ids do."""
-        if len(rows) and rows.max() < len(self._place_of):
-            return self._place_of[rows]
+        origins = view.origin_of(rows)  # which have the same ids
+        if (origins >= 0).all():
+            return self._place_of[origins]
         return np.unique(np.array(view.item_ids(rows), dtype=np.str_), return_inverse=True)[1]
 
 
-def _unsorted(scores: Doubles, ends: Rows) -> Rows:
+def _queries(requests: Sequence[Request]) -> dict[int, Floats]:
+    """Return the unit vectors of queries, by the places of the requests that have one."""
+    given = {place: request.vector for place, request in enumerate(requests) if request.vector is not None}
+    return dict(zip(given, unit(stacked(list(given.values()))), strict=True)) if given else {}
+
+
+def _unsorted(scores: Doubles, starts: Sequence[int]) -> Rows:
     """Return the places to sort: none, those of equal scores where all others fall within each request, or all.
 
     What one source found falls already; only items that share a vector are equal.
 
     Args:
         scores: Of one request after the other; shape [candidates].
-        ends: Where each request's end; shape [requests].
+        starts: Where each request's begin, and where the last one's end.
     """
-    falling = scores[:-1] > scores[1:]
-    falling[ends[(ends > 0) & (ends < len(scores))] - 1] = True  # from one request to the next
-    first = np.flatnonzero(~falling)
-    if (scores[first] < scores[first + 1]).any():
+    level = scores[1:] >= scores[:-1]
+    if len(starts) > 2:  # noqa: PLR2004 - from one request to the next they may rise
+        level[[start - 1 for start in starts if 0 < start < len(scores)]] = False
+    first = level.nonzero()[0]
+    if not len(first):
+        return first
+    if (scores[first + 1] > scores[first]).any():
         return np.arange(len(scores))
-    return np.union1d(first, first + 1)
+    equal = np.zeros(len(scores), dtype=np.bool_)
+    equal[first] = equal[first + 1] = True
+    return equal.nonzero()[0]
 
 
 def _places(base: Catalogue) -> Rows:

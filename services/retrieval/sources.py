@@ -15,7 +15,7 @@ from services.retrieval.exact_index import top_k
 from services.retrieval.item_vectors import NOTHING, Found, best_of
 from services.retrieval.nearest_items import NearestItems, Path
 from services.retrieval.person import Person
-from services.retrieval.vector_index import Floats, Rows, unit
+from services.retrieval.vector_index import Floats, Rows, stacked, unit
 
 
 class Drawn(NamedTuple):
@@ -48,7 +48,7 @@ class Semantic:
         known = [vector for vector in vectors if vector is not None]
         if not known:
             return [Drawn(NOTHING)] * len(people)
-        founds, path = self.nearest.search(np.stack(known), k, allowed)
+        founds, path = self.nearest.search(stacked(known), k, allowed)
         found = iter(founds)
         return [Drawn(NOTHING) if vector is None else Drawn(next(found), path) for vector in vectors]
 

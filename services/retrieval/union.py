@@ -10,18 +10,26 @@ from services.retrieval.item_vectors import Found
 from services.retrieval.vector_index import Floats, Rows
 
 
-def union(founds: Sequence[Found]) -> tuple[Rows, Floats]:
-    """Join what sources found.
+def unions(requests: Sequence[Sequence[Found]]) -> tuple[Rows, Floats, list[int]]:
+    """Join what the sources found for each of several requests.
 
     Args:
-        founds: What each source found, each row at most once.
+        requests: What each source found for each of them, each row at most once.
 
     Returns:
-        The distinct rows, in any order, shape [n]; and each source's score of each row, NaN where it did not find it,
-        shape [n, sources].
+        The distinct rows of one request after the other's, of each in any order, shape [n]; each source's score of each
+        row, NaN where it did not find it, shape [n, sources]; and how many rows each request has.
     """
-    if len(founds) == 1:  # whose rows are distinct already
-        return founds[0].rows, founds[0].scores[:, np.newaxis]
+    if all(len(founds) == 1 for founds in requests):  # whose rows are distinct already
+        only = [founds[0] for founds in requests]
+        scores = np.concatenate([found.scores for found in only])[:, np.newaxis]
+        return np.concatenate([found.rows for found in only]), scores, [len(found.rows) for found in only]
+    joined = [_union(founds) for founds in requests]
+    rows, tables = (np.concatenate(parts) for parts in zip(*joined, strict=True))
+    return rows, tables, [len(rows) for rows, _ in joined]
+
+
+def _union(founds: Sequence[Found]) -> tuple[Rows, Floats]:
     rows = np.unique(np.concatenate([found.rows for found in founds]))
     scores = np.full((len(rows), len(founds)), np.nan, dtype=np.float32)
     for column, found in enumerate(founds):
