@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
+from weakref import ref
 
 import numpy as np
 import pyarrow as pa
 
 from common.filters import Filter
+from services.retrieval.added_items import AddedItems, Shelf
 from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.filters import check_filter, evaluate
 from services.retrieval.item_vectors import ItemVectors
 from services.retrieval.lru_cache import LruCache
 from services.retrieval.vector_index import Mask, Rows
+
+_NOTHING: Final[Mask] = np.empty(0, dtype=np.bool_)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +66,27 @@ class AllowedItems:
         return AllowedItems(self.view, mask, released, allowed, self.count - len(gone))
 
 
+class _Once:
+    """Items that one thread finds out, while others that want the same wait for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._allowed: AllowedItems | None = None
+
+    def of(self, evaluate: Callable[[], AllowedItems]) -> AllowedItems:
+        """Return the items."""
+        if self._allowed is not None:
+            return self._allowed
+        with self._lock:
+            if self._allowed is None:
+                self._allowed = evaluate()
+            return self._allowed
+
+
 class ItemFilter:
     """Answers filters with masks, and remembers them.
 
-    Masks over the release's items outlive changes of the catalogue; only those of added items are made anew.
+    Masks over items outlive changes of the catalogue; only items that were added since are looked at.
 
     Args:
         table: The release's attributes, one column each.
@@ -75,8 +99,11 @@ class ItemFilter:
         self._vectors = vectors
         self._cached = cached
         self._base_masks: LruCache[Filter, Mask] = LruCache(cached)
-        # Of the latest view alone: views hold the added vectors, so old ones must not be kept alive.
-        self._latest: tuple[int, LruCache[Filter | None, AllowedItems]] = (-1, LruCache(cached))
+        self._added_masks: LruCache[Filter, tuple[ref[Shelf], Mask]] = LruCache(cached)
+        # By version, of the last two views: searches of one are still under way when those of the next begin. Views
+        # hold the added vectors, so older ones must not be kept alive.
+        self._views: LruCache[int, LruCache[Filter | None, _Once]] = LruCache(2)
+        self._lock = threading.Lock()
 
     def check(self, condition: Filter) -> None:
         """Raise InvalidRequest where the filter can't be answered over this catalogue."""
@@ -84,25 +111,27 @@ class ItemFilter:
 
     def allowed(self, view: CatalogueView, condition: Filter | None) -> AllowedItems:
         """Return the items of ``view`` that pass a checked filter; None passes all."""
-        cache = self._cache_of(view)
-        allowed = cache.get(condition)
-        if allowed is None:
-            allowed = self._evaluate(view, condition)
-            cache.put(condition, allowed)
-        return allowed
+        return self._once(view, condition).of(lambda: self._evaluate(view, condition))
 
-    def _cache_of(self, view: CatalogueView) -> LruCache[Filter | None, AllowedItems]:
-        version, cache = self._latest
-        if version != view.version:
-            cache = LruCache(self._cached)
-            self._latest = (view.version, cache)
-        return cache
+    def _once(self, view: CatalogueView, condition: Filter | None) -> _Once:
+        with self._lock:
+            known = self._views.get(view.version)
+            if known is None:
+                known = LruCache(self._cached)
+                self._views.put(view.version, known)
+            once = known.get(condition)
+            if once is None:
+                once = _Once()
+                known.put(condition, once)
+            return once
 
     def _evaluate(self, view: CatalogueView, condition: Filter | None) -> AllowedItems:
         rows = view.alive if condition is None else view.alive & self._mask(view, condition)
         count = int(np.count_nonzero(rows))
-        stand_in = view.stand_in
-        released = rows[: len(view.base)] if stand_in is None else (stand_in >= 0) & rows[stand_in]
+        base, released = len(view.base), rows[: len(view.base)]
+        if len(view.added):
+            numbers, released = view.standing_in, released.copy()
+            released[view.added.origin[numbers]] = rows[base + numbers]
         if released.all():
             return AllowedItems(view, rows, None, None, count)
         return AllowedItems(view, rows, released, self._vectors.with_items(released), count)
@@ -112,4 +141,14 @@ class ItemFilter:
         if base is None:
             base = evaluate(condition, self._table)
             self._base_masks.put(condition, base)
-        return np.concatenate([base, evaluate(condition, view.added.table)]) if len(view.added) else base
+        return np.concatenate([base, self._added_mask(view.added, condition)]) if len(view.added) else base
+
+    def _added_mask(self, added: AddedItems, condition: Filter) -> Mask:
+        """Return which added items pass; looks at those alone that came since the last time."""
+        of, mask = self._added_masks.get(condition) or (None, _NOTHING)
+        if of is None or of() is not added.shelf:
+            mask = _NOTHING
+        if len(mask) < len(added):
+            mask = np.concatenate([mask, evaluate(condition, added.table.slice(len(mask)))])
+            self._added_masks.put(condition, (ref(added.shelf), mask))
+        return mask[: len(added)]

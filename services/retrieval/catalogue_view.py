@@ -50,12 +50,13 @@ class CatalogueView:
     @cached_property
     def current_row(self) -> Rows | None:
         """Where each item of the release is now, -1 where it was deleted; None while all are where they were."""
-        if bool(self.alive[: len(self.base)].all()):
-            return None
         base = len(self.base)
-        rows = np.where(self.alive[:base], np.arange(base), -1)
-        numbers = np.flatnonzero(self.alive[base:])
-        replacing = numbers[self.added.origin[numbers] >= 0]
+        gone = np.flatnonzero(~self.alive[:base])
+        if not len(gone):
+            return None
+        rows = np.arange(base)
+        rows[gone] = -1
+        replacing = np.flatnonzero(self.alive[base:] & (self.added.origin >= 0))
         rows[self.added.origin[replacing]] = replacing + base
         return rows
 
@@ -69,11 +70,15 @@ class CatalogueView:
         rows = self.current_row
         if rows is None:
             return None
-        moved = np.flatnonzero(rows >= len(self.base))
-        elsewhere = moved[self.added.own[rows[moved] - len(self.base)]]
+        elsewhere = np.flatnonzero(self.alive[len(self.base) :] & self.added.own & (self.added.origin >= 0))
         stand_in = rows.copy()
-        stand_in[elsewhere] = -1
+        stand_in[self.added.origin[elsewhere]] = -1
         return stand_in
+
+    @property
+    def standing_in(self) -> Rows:
+        """Numbers of the added items that are found by the vectors of their origins."""
+        return np.flatnonzero(self.alive[len(self.base) :] & ~self.added.own)
 
     def released(self, rows: Rows) -> Rows:
         """Return the items of the release that have the vectors of ``rows``, -1 where these have their own; [rows]."""

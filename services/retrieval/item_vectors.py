@@ -72,8 +72,8 @@ class ItemVectors:
     def with_items(self, allowed: Mask) -> Mask:
         """Return which of the vectors have an allowed item; shape [vectors]."""
         if 2 * np.count_nonzero(allowed) < len(allowed):
-            return np.bincount(self.vector_of_item[allowed], minlength=self.count) > 0
-        return np.bincount(self.vector_of_item[~allowed], minlength=self.count) < self._sizes
+            return np.bincount(self.vector_of_item[np.flatnonzero(allowed)], minlength=self.count) > 0
+        return np.bincount(self.vector_of_item[np.flatnonzero(~allowed)], minlength=self.count) < self._sizes
 
     def have_items(self, labels: Rows, allowed: Mask) -> Mask:
         """Return which vectors have an allowed item; shape [labels]."""

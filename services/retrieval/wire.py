@@ -62,10 +62,9 @@ class Fragments:
 
     def of(self, view: CatalogueView, rows: Rows) -> list[bytes]:
         """Return the fragments of a view's items; the release's are known by row, others as the items they are."""
-        known, base = self._known, len(view.base)
-        with suppress(KeyError):  # mostly all are known, and of the release
-            return list(map(known.__getitem__, rows.tolist()))
-        keys = [row if row < base else view.added.items[row - base] for row in rows.tolist()]
+        known, keys = self._known, _keys(view, rows)
+        with suppress(KeyError):  # mostly all are known
+            return list(map(known.__getitem__, keys))
         missing = [place for place, key in enumerate(keys) if key not in known]
         made = self._make(view, rows[missing], [keys[place] for place in missing])
         return [made[key] if key in made else known[key] for key in keys]
@@ -77,6 +76,15 @@ class Fragments:
             self._known = {}
         self._known.update(made)
         return made
+
+
+def _keys(view: CatalogueView, rows: Rows) -> Sequence[int | Item]:
+    numbers: list[int] = rows.tolist()
+    base = len(view.base)
+    if not numbers or max(numbers) < base:  # mostly all are of the release
+        return numbers
+    items = view.added.items
+    return [row if row < base else items[row - base] for row in numbers]
 
 
 def candidate_fragments(kept: int, tail: Tail) -> Fragments:

@@ -9,6 +9,7 @@ import pytest
 
 from services.retrieval.added_graph import TAIL, AddedGraph
 from services.retrieval.exact_index import nearest
+from services.retrieval.item_vectors import Found, merged
 from services.retrieval.vector_index import Floats, unit
 
 ROWS, DIMENSION, K = 6_000, 16, 20
@@ -24,7 +25,8 @@ def recall(graph: AddedGraph, vectors: Floats, passing: np.ndarray) -> float:
     """Return the share of the nearest rows that the graph finds, for a few queries."""
     queries = vectors[: len(vectors) : len(vectors) // 20]
     exact = nearest(vectors, queries, K, passing)[0]
-    found = graph.search(vectors, queries, K, passing)
+    parts = graph.search(vectors, queries, K, passing)
+    found = [merged(founds, K) for founds in zip(*(map(Found, *part) for part in parts), strict=True)]
     assert all(passing[one.rows].all() and len(one.rows) == K for one in found)
     assert all((np.diff(one.scores) <= 0).all() for one in found)
     return float(np.mean([np.isin(one.rows, rows).mean() for one, rows in zip(found, exact, strict=True)]))

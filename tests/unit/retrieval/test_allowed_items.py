@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from weakref import ref
+
 import numpy as np
 import pytest
 
@@ -67,9 +70,14 @@ def test_changes_are_seen_through_every_filter(live: LiveCatalogue, item_filter:
 
 
 def test_filters_are_remembered(live: LiveCatalogue, item_filter: ItemFilter):
-    """The same filter over the same view is computed once, and an old view is not kept alive by it."""
+    """The same filter over the same view is computed once, and old views are not kept alive by it."""
     before = item_filter.allowed(live.view, DAIRY)
     assert item_filter.allowed(live.view, Match("category", ("dairy",))) is before
     live.apply([], np.zeros((0, 2), dtype=np.float32), ["milk-1"])
     assert item_filter.allowed(live.view, DAIRY) is not before
-    assert item_filter._latest[0] == live.view.version
+    view = ref(live.view)
+    for number in range(3):
+        live.apply([Item(f"new {number}", "new")], np.zeros((1, 2), dtype=np.float32), [])
+        item_filter.allowed(live.view, DAIRY)
+    gc.collect()
+    assert view() is None
