@@ -25,7 +25,7 @@ _EF_SHARE: Final = 0.5
 class _Searched(NamedTuple):
     """The copy that is searched, and how masks fall to it and to the tail."""
 
-    index: HnswIndex
+    copy: HnswIndex
     splits: IdentityCache[Mask, tuple[Mask | None, Rows]]
 
 
@@ -76,7 +76,7 @@ class AddedGraph:
     @property
     def index(self) -> HnswIndex:
         """The copy that is searched now."""
-        return self._searched.index
+        return self._searched.copy
 
     def search(self, vectors: Floats, queries: Floats, k: int, passing: Mask) -> list[tuple[Rows, Floats]]:
         """Find the ``k`` rows most like each query.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,7 +25,8 @@ _MASKS = 4
 T = TypeVar("T", bound=np.dtype[Any])
 
 
-class Passing(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Passing:
     """Which labels can be found.
 
     Attributes:
