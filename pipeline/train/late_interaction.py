@@ -2,13 +2,14 @@
 
 The loss is the cross-encoder's own (binary cross-entropy, which makes the score a log-odds, and a listwise term), and,
 where the cross-encoder's logits are known, their squared distance to the scores. The logits should be of models that
-did not learn from the pair (cross-fitted), or they tell the labels once more.
+did not learn from the pair (cross-fitted), or they tell the labels once more. Where the items were read beside other
+contexts too, those logits are learnt likewise: each item is encoded once for all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,12 +45,27 @@ class LateExample:
         items: The candidates' likewise.
         labels: 1 where bought, or a graded relevance from 0 to 1; NaN where unknown; float32 [candidates].
         teacher: The cross-encoder's logits, NaN where unknown; float32 [candidates].
+        others: Further contexts that the cross-encoder read the candidates beside; as many in every example.
+        others_teacher: Its logits of those; float32 [others, candidates].
     """
 
     context: Tokens
     items: TokenRows
     labels: Floats
     teacher: Floats
+    others: TokenRows = field(default_factory=lambda: TokenRows.of([]))
+    others_teacher: Floats | None = None
+
+    @property
+    def contexts(self) -> list[Tokens]:
+        """All contexts, the person's first."""
+        return [self.context, *self.others]
+
+    @property
+    def logits(self) -> Floats:
+        """What the cross-encoder says beside each of them; float32 [candidates, contexts]."""
+        further = [] if self.others_teacher is None else [*self.others_teacher]
+        return np.stack([self.teacher, *further], axis=1)
 
 
 @dataclass(frozen=True)
@@ -148,24 +164,27 @@ class _LateLoss(nn.Module):
         """Return the loss.
 
         Args:
-            contexts: int32 [lists, L].
+            contexts: Each list's, the person's first; int32 [lists * contexts, L].
             items: Groups of the lists' items; int32 [n, L] each.
             order: Where each item stands in the groups laid one after the other; [items].
             labels: float32 [items].
-            teacher: float32 [items].
+            teacher: float32 [items, contexts].
             sizes: How many items each list has.
         """
         encoded = self.graph(contexts, contexts.new_full((len(contexts),), CONTEXT))
         owner = torch.repeat_interleave(sizes)
-        scores = self._scores(encoded, items, owner[_inverse(order)])[order]
-        loss = self._labelled(scores, labels, sizes) + self.distillation * _distance(scores, teacher)
-        return {"loss": loss, "scores": scores}
+        scores = self._scores(encoded, items, owner[_inverse(order)], teacher.shape[1])[order]
+        own, others = scores[:, 0], _distance(scores[:, 1:], teacher[:, 1:])
+        loss = self._labelled(own, labels, sizes) + self.distillation * (_distance(own, teacher[:, 0]) + others)
+        return {"loss": loss, "scores": own}
 
-    def _scores(self, contexts: Encoded, groups: Sequence[Tensor], owner: Tensor) -> Tensor:
+    def _scores(self, contexts: Encoded, groups: Sequence[Tensor], owner: Tensor, each: int) -> Tensor:
+        """Return the scores of the groups' items beside each of their list's contexts; float [items, each]."""
         scores = []
         for ids, context_of in zip(groups, owner.split([len(group) for group in groups]), strict=True):
             items = self.graph(ids, ids.new_full((len(ids),), ITEM))
-            scores.append(joint_scores(contexts, items, context_of, items.weights > 0))
+            beside = [joint_scores(contexts, items, context_of * each + n, items.weights > 0) for n in range(each)]
+            scores.append(torch.stack(beside, dim=1))
         return torch.cat(scores)
 
     def _labelled(self, scores: Tensor, labels: Tensor, sizes: Tensor) -> Tensor:
@@ -181,7 +200,7 @@ class _LateLoss(nn.Module):
 def _centre(loss: _LateLoss, batch: dict[str, Any]) -> None:
     """Have the scores begin about the labels' log-odds: a bias far off takes thousands of steps to come home."""
     with torch.no_grad():
-        labels, teacher = batch["labels"].nanmean(), batch["teacher"].nanmean()
+        labels, teacher = batch["labels"].nanmean(), batch["teacher"][:, 0].nanmean()
         wanted = torch.logit(labels, eps=0.01) if labels.isfinite() else teacher
         loss.graph.prior.bias[ITEM] += wanted - loss(**batch)["scores"].mean()
 
@@ -219,7 +238,7 @@ class _Collate:
         items = TokenRows.of([row for example in examples for row in example.items])
         order = np.argsort(items.lengths, kind="stable")
         groups = [group for group in np.array_split(order, _GROUPS) if len(group)]
-        contexts = TokenRows.of([example.context for example in examples])
+        contexts = TokenRows.of([context for example in examples for context in example.contexts])
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
         return {
@@ -227,6 +246,6 @@ class _Collate:
             "items": [torch.from_numpy(padded(items.take(group), self.template)) for group in groups],
             "order": torch.from_numpy(place),
             "labels": torch.from_numpy(np.concatenate([example.labels for example in examples])),
-            "teacher": torch.from_numpy(np.concatenate([example.teacher for example in examples])),
+            "teacher": torch.from_numpy(np.concatenate([example.logits for example in examples])),
             "sizes": torch.tensor([len(example.labels) for example in examples]),
         }

@@ -31,6 +31,7 @@ from pipeline.train.late_interaction import (
     save_tower,
     train_late_interaction,
 )
+from pipeline.train.made_queries import MADE, made_queries
 from pipeline.train.mining import mined_negatives
 from pipeline.train.pair_examples import score_pairs
 from pipeline.train.ranking_lists import RankingExample
@@ -120,10 +121,11 @@ class SearchModels:
         """
         settings = self._settings.late
         taught_by = [dataclasses.asdict(self._settings.cross_encoder), *self._lengths]
+        taught_by += [MADE, self._settings.seed, self._settings.query_prefix]
         title = f"Training late interaction on {len(queries):,} judged queries"
 
         def make(folder: Path, work: Path) -> None:
-            examples = self._late_examples(queries, self.logits(self.cross_encoder(queries), queries))
+            examples = self._taught(queries)
             with self._report.step(title) as step:
                 told = lambda done, total, _: step.at(done, total)  # noqa: E731 - a name for one line
                 graph = train_late_interaction(self._base.path, examples, self._template, settings, work, told)
@@ -185,6 +187,23 @@ class SearchModels:
             )
             for one, logits in zip(queries, self._by_query(teacher, queries), strict=True)
         ]
+
+    def _taught(self, queries: Sequence[JudgedQuery]) -> list[LateExample]:
+        """Return what the tower learns from: labels, and what the cross-encoder says of these and of made queries."""
+        teacher = self.cross_encoder(queries)
+        made = self._made_queries(queries)
+        contexts, said = [self._context(one) for one in made], self._by_query(self.logits(teacher, made), made)
+        judged = self._late_examples(queries, self.logits(teacher, queries))
+        parts = [slice(start, start + MADE) for start in range(0, len(made), MADE)]
+        return [
+            dataclasses.replace(one, others=TokenRows.of(contexts[part]), others_teacher=np.stack(said[part]))
+            for one, part in zip(judged, parts, strict=True)
+        ]
+
+    def _made_queries(self, queries: Sequence[JudgedQuery]) -> list[JudgedQuery]:
+        settings = self._settings
+        asked = loaded_encoder(self.base_encoder()).encode([settings.query_prefix + one.query for one in queries])
+        return made_queries(queries, asked, self._catalogue.text, settings.seed)
 
     def _examples(self, queries: Sequence[JudgedQuery]) -> list[EncoderExample]:
         mined = self._mine(queries) if self._settings.encoder.mined else [np.empty(0, np.int64)] * len(queries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -69,6 +70,28 @@ def test_the_tower_learns_from_labels_and_from_the_cross_encoder(
     fits = np.tile([1, 0, 1, 0], len(examples)).astype(bool)
     assert scores[fits].mean() > scores[~fits].mean() + 1.0
     assert losses[-1] < losses[15]
+
+
+def test_the_tower_learns_from_contexts_that_only_the_cross_encoder_read(
+    tiny_base_model: Path, template: PairTemplate, tmp_path: Path
+):
+    """Logits beside further contexts alone tell items apart, each context having its own."""
+    others = _lists(label=False, teacher=True)
+    examples = [
+        dataclasses.replace(
+            one,
+            context=np.array([5], np.int32),
+            labels=np.full(4, 0.5, np.float32),
+            teacher=np.full(4, np.nan, np.float32),
+            others=TokenRows.of([one.context, [90, 91]]),
+            others_teacher=np.stack([one.teacher, np.zeros(4, np.float32)]),
+        )
+        for one in others
+    ]
+    graph = train_late_interaction(tiny_base_model, examples, template, SETTINGS, tmp_path / "work", lambda *_: None)
+    scores = np.concatenate([_torch_scores(graph, one, template) for one in others])
+    fits = np.tile([1, 0, 1, 0], len(examples)).astype(bool)
+    assert scores[fits].mean() > scores[~fits].mean() + 1.0
 
 
 def _torch_scores(graph: LateTowerGraph, example: LateExample, template: PairTemplate) -> np.ndarray:
