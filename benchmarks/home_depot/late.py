@@ -34,7 +34,7 @@ class TrainedTower:
 
 
 def trained_tower(data: HomeDepot, console: Console) -> TrainedTower:
-    """Return the tower, trained now (a quarter of an hour) where it is not in the cache."""
+    """Return the tower, trained now (half an hour, its teaching included) where it is not in the cache."""
     models, queries = search_models(data, console)
     folder = models.tower(queries)
     onnx, done = folder / "tower.onnx", folder / "exported.json"
