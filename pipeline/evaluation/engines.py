@@ -20,12 +20,11 @@ from pipeline.progress import Step
 from services.gateway.policy import Policy
 from services.ranking.features import Features
 from services.ranking.item_facts import ItemFacts
-from services.ranking.options import Options
 from services.ranking.pair_reader import Terms
 from services.ranking.ranked import Depths, Ranking
 from services.ranking.release_settings import FusionSettings
 from services.ranking.request_rows import CandidateRows, PersonRows
-from services.ranking.second_stage import SecondStage
+from services.ranking.second_stage import Options, SecondStage
 from services.ranking.situation import HalfLives
 from services.retrieval.first_stage import FirstStage
 from services.retrieval.request import MAX_HISTORY, MAX_LIMIT, Candidates, Request

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from shortlist.ranking.v1 import ranking_pb2
@@ -16,7 +16,7 @@ from common.text import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS
 from services.ranking.explain import Contribution, Explanation
 from services.ranking.jobs import Priority
 from services.ranking.live_items import NO_LIVE_TEXTS
-from services.ranking.ranked import Explained
+from services.ranking.ranked import Explained, Ranking
 from services.ranking.request_rows import CandidateRows, PersonRows
 
 MAX_CANDIDATES: Final = 2_000
@@ -116,6 +116,21 @@ def read_least(message: ranking_pb2.RankRequest, depth: int) -> int:
     return least
 
 
+def write_ranking(
+    ranking: Ranking, request: ranking_pb2.RankRequest, release_id: str, ignored: int
+) -> ranking_pb2.RankResponse:
+    """Return the answer to a RankRequest."""
+    places = range(len(request.candidates))
+    order = np.argsort(-ranking.probability, kind="stable").tolist() if request.sort else places
+    item_ids = [candidate.item_id for candidate in request.candidates]
+    columns = (ranking.probability, ranking.logit, ranking.late_score, ranking.tiers)
+    rows = list(zip(range(len(item_ids)), item_ids, *(column.tolist() for column in columns), strict=True))
+    response = ranking_pb2.RankResponse(release_id=release_id, timings=_timings(ranking), ignored_history_items=ignored)
+    for place in order:
+        _write_item(response.items.add(), *rows[place])
+    return response
+
+
 def write_explanation(explained: Explained, catalogue: Catalogue, release_id: str) -> ranking_pb2.ExplainResponse:
     """Return the answer to an ExplainRequest."""
     parts: Explanation = explained.explanation
@@ -185,6 +200,44 @@ def _refuse(unknown: list[str]) -> None:
     names = ", ".join(repr(item_id) for item_id in unknown[:_NAMED_UNKNOWN])
     more = f" and {len(unknown) - _NAMED_UNKNOWN:,} more" if len(unknown) > _NAMED_UNKNOWN else ""
     raise NotFound(f"candidates: the release does not have {names}{more}; leave them out or give their text")
+
+
+def _write_item(
+    item: ranking_pb2.RankedItem,
+    place: int,
+    item_id: str,
+    probability: float,
+    logit: float,
+    late_score: float,
+    tier: Any,
+) -> None:
+    """Write one item, whose scores that are no numbers stay unset.
+
+    Fields set one by one in place take less than half the time of a message made from keywords.
+    """
+    item.index = place
+    item.item_id = item_id
+    item.probability = probability
+    item.tier = tier
+    if logit == logit:  # noqa: PLR0124 - NaN alone differs from itself
+        item.cross_encoder_logit = logit
+    if late_score == late_score:  # noqa: PLR0124 - likewise
+        item.late_interaction_score = late_score
+
+
+def _timings(ranking: Ranking) -> ranking_pb2.RankTimings:
+    scores = ranking.reading.scores
+    return ranking_pb2.RankTimings(
+        queue_wait_ms=scores.queue_wait_ms,
+        tokenise_ms=ranking.tokenise_ms,
+        infer_ms=scores.infer_ms,
+        fuse_ms=ranking.fuse_ms,
+        total_ms=ranking.total_ms,
+        pairs=ranking.reading.read,
+        padded_tokens=scores.padded_tokens,
+        late_interaction_ms=ranking.late_ms,
+        late_interaction_items=int((~np.isnan(ranking.late_score)).sum()),
+    )
 
 
 def _contributions(parts: Sequence[Contribution]) -> list[ranking_pb2.Contribution]:

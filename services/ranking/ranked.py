@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -21,13 +20,6 @@ class Tier(IntEnum):
     FEATURES = 1
     LATE_INTERACTION = 2
     CROSS_ENCODER = 3
-
-
-def tier(logit: float, late_score: float) -> Tier:
-    """Return which tier ranked a candidate, from its scores: NaN of tiers that did not look at it."""
-    if not math.isnan(logit):
-        return Tier.CROSS_ENCODER
-    return Tier.FEATURES if math.isnan(late_score) else Tier.LATE_INTERACTION
 
 
 @dataclass(frozen=True)

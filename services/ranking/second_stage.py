@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 import numpy as np
@@ -16,9 +16,11 @@ import numpy.typing as npt
 from common.catalogue import Catalogue
 from common.errors import BadRelease
 from common.layout import CATALOGUE
+from common.onnx_session import SessionOptions
 from common.release import Release
 from common.reserve import Reserve
 from services.ranking.batcher import Batcher, BatchReport
+from services.ranking.capacity import BatchLimits
 from services.ranking.cascade import Cascade, Prepared
 from services.ranking.cross_encoder import CrossEncoder
 from services.ranking.door import Door
@@ -28,9 +30,8 @@ from services.ranking.fusion import Fusion
 from services.ranking.item_facts import ItemFacts
 from services.ranking.late_interaction import LateInteraction, LateOptions, has_late_interaction
 from services.ranking.late_tier import LateTier
-from services.ranking.options import Options
 from services.ranking.pace import Pace
-from services.ranking.pair_reader import PairReader, Reading, Terms
+from services.ranking.pair_reader import LEAST_SHARE, PairReader, Reading, Terms
 from services.ranking.pair_scores import PairScores
 from services.ranking.pair_texts import PairTexts
 from services.ranking.ranked import Depths, Explained, Ranking
@@ -46,6 +47,28 @@ _WARM_UP_CANDIDATES: Final = 100
 _AFTER_READING_S: Final = 0.005
 # At most this share of the time left, so that calls with little of it are read too.
 _MOST_AFTER_READING: Final = 0.25
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a second stage runs.
+
+    Attributes:
+        session: How the cross-encoder's session is made.
+        limits: The bounds of batches and queue.
+        cached_scores: How many logits to keep; 0 for none.
+        threads: Threads for features, tokenising, late interaction and fusion.
+        least_share: Where other calls leave time to read less than this share of what could be read without them,
+            nothing is read.
+        late: How late interaction runs.
+    """
+
+    session: SessionOptions = field(default_factory=SessionOptions)
+    limits: BatchLimits = field(default_factory=BatchLimits)
+    cached_scores: int = 100_000
+    threads: int = 1
+    least_share: float = LEAST_SHARE
+    late: LateOptions = field(default_factory=LateOptions)
 
 
 class SecondStage:
@@ -127,13 +150,7 @@ class SecondStage:
         self._door.check(candidates, terms, self._kept_back_s(candidates, terms))
 
     async def rank(
-        self,
-        person: PersonRows,
-        candidates: CandidateRows,
-        texts: Mapping[int, str],
-        depths: Depths,
-        terms: Terms,
-        meanwhile: Callable[[Prepared], None] = lambda _: None,
+        self, person: PersonRows, candidates: CandidateRows, texts: Mapping[int, str], depths: Depths, terms: Terms
     ) -> Ranking:
         """Give each candidate its probability.
 
@@ -146,7 +163,6 @@ class SecondStage:
             texts: Texts of candidates without a catalogue row or with another text than the catalogue's, by place.
             depths: How many candidates the tiers take at most.
             terms: By when and for whom; the deadline is that of the whole ranking.
-            meanwhile: Called once, before this returns, with what is known without the cross-encoder: while that reads.
 
         Raises:
             DeadlineTooShort: There isn't even time for the features.
@@ -157,7 +173,7 @@ class SecondStage:
         tiers = self._cascade.depths(person, candidates, depths, terms.least)
         with self._door.passing(terms):
             prepared = await self._in_thread(lambda: self._prepare(person, candidates, texts, tiers, terms.deadline))
-        reading, _ = await asyncio.gather(self._read(prepared, terms), _called(meanwhile, prepared))
+        reading = await self._read(prepared, terms)
         read_at = time.monotonic() if np.isnan(reading.scores.read_at) else reading.scores.read_at
         logit, probability, fuse_ms = await self._finished(prepared, reading.scores.logits)
         return Ranking(
@@ -273,10 +289,6 @@ class SecondStage:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-
-async def _called(meanwhile: Callable[[Prepared], None], prepared: Prepared) -> None:
-    meanwhile(prepared)
 
 
 def _at_most_a_share(reserve_s: float, terms: Terms) -> float:

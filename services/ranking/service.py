@@ -20,7 +20,6 @@ from common.release import Release
 from common.release_service import NAME as RELEASE_NAME
 from common.release_service import ReleaseService, release_info
 from common.telemetry import Metrics
-from services.ranking.answer import Answer
 from services.ranking.explain import MAX_WORDS
 from services.ranking.jobs import Priority
 from services.ranking.live_items import NO_LIVE_TEXTS, LiveItems
@@ -33,6 +32,7 @@ from services.ranking.messages import (
     read_person,
     read_priority,
     write_explanation,
+    write_ranking,
 )
 from services.ranking.metrics import RankingMetrics
 from services.ranking.pair_reader import Terms
@@ -77,15 +77,12 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
                 stage.check_room(len(request.candidates), terms)
                 person = read_person(request.person, stage.catalogue)
                 candidates = read_candidates(request.candidates, stage.catalogue, stage.sources, self._texts())
-                answer = Answer(request, stage.release.id, person.ignored)
                 with stage.keeping_time(terms):
-                    ranking = await stage.rank(
-                        person.rows, candidates.rows, candidates.texts, depths, terms, answer.begin
-                    )
+                    ranking = await stage.rank(person.rows, candidates.rows, candidates.texts, depths, terms)
                     self._metrics.observe(ranking, person.ignored)
-                    response = answer.end(ranking)
+                    answer = write_ranking(ranking, request, stage.release.id, person.ignored)
                 stage.after_reading.observe(time.monotonic() - ranking.read_at)
-                return response
+                return answer
 
     async def Explain(  # noqa: N802
         self, request: ranking_pb2.ExplainRequest, context: Any

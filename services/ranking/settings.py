@@ -11,8 +11,8 @@ from common.onnx_session import MissingProvider, Provider, SessionOptions, usabl
 from services.ranking.capacity import BatchLimits
 from services.ranking.late_interaction import LateOptions
 from services.ranking.messages import MAX_CANDIDATES
-from services.ranking.options import Options
 from services.ranking.pair_reader import LEAST_SHARE
+from services.ranking.second_stage import Options
 
 
 class Settings(ServerSettings):

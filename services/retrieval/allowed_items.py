@@ -100,9 +100,8 @@ class ItemFilter:
         self._cached = cached
         self._base_masks: LruCache[Filter, Mask] = LruCache(cached)
         self._added_masks: LruCache[Filter, tuple[ref[Shelf], Mask]] = LruCache(cached)
-        # By version, of the last two views: searches of one are still under way when those of the next begin. Views
-        # hold the added vectors, so older ones must not be kept alive.
-        self._views: LruCache[int, LruCache[Filter | None, _Once]] = LruCache(2)
+        # Of the latest view alone, by its version: views hold the added vectors, so old ones must not be kept alive.
+        self._views: LruCache[int, LruCache[Filter | None, _Once]] = LruCache(1)
         self._lock = threading.Lock()
 
     def check(self, condition: Filter) -> None:

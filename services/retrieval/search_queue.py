@@ -49,6 +49,7 @@ class SearchQueue(Generic[T, R]):
         self._waiting: deque[_Part[T, R]] = deque()
         self._requests = 0
         self._working = 0
+        self._large = 0
 
     async def ask(self, asked: Sequence[T]) -> list[R]:
         """Return the answers to at most `MOST` requests; they are answered in one turn."""
@@ -64,8 +65,8 @@ class SearchQueue(Generic[T, R]):
         return await part.answered
 
     def _wanted(self) -> int:
-        """Return how many threads what waits is worth."""
-        return min(self._threads, -(-self._requests // WORTH))
+        """Return how many threads what waits is worth, beside those in a long turn, which nobody is to wait for."""
+        return min(self._threads, self._large + -(-self._requests // WORTH))
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         """Answer some of those who wait, then the next ones once the thread had a turn for what else the pool does."""
@@ -73,6 +74,8 @@ class SearchQueue(Generic[T, R]):
             wanted = [part for part in parts if not part.answered.cancelled()]
             if wanted:
                 loop.call_soon_threadsafe(_deliver, wanted, self._outcomes(wanted))
+            with self._lock:
+                self._large -= _count(parts) > WORTH
             with suppress(RuntimeError):  # the pool is to be closed: those who wait come first
                 self._pool.submit(self._work, loop)
                 return
@@ -86,7 +89,8 @@ class SearchQueue(Generic[T, R]):
                 while self._waiting and (not parts or len(self._waiting[0].asked) <= room):
                     parts.append(self._waiting.popleft())
                     room -= len(parts[-1].asked)
-            self._requests -= sum(len(part.asked) for part in parts)
+            self._requests -= _count(parts)
+            self._large += _count(parts) > WORTH
             self._working -= not parts
             return parts
 
@@ -99,6 +103,10 @@ class SearchQueue(Generic[T, R]):
             if len(parts) == 1:
                 return [error]
         return [outcome for part in parts for outcome in self._outcomes([part])]
+
+
+def _count(parts: Sequence[_Part[T, R]]) -> int:
+    return sum(len(part.asked) for part in parts)
 
 
 def _deliver(parts: Sequence[_Part[T, R]], outcomes: Sequence[list[R] | Exception]) -> None:

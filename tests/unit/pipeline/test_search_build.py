@@ -28,11 +28,10 @@ from pipeline.progress import ProgressReport
 from pipeline.recipe import SEARCHES
 from pipeline.train.encoder_training import EncoderTraining
 from pipeline.train.late_interaction import LateTraining
-from services.ranking.options import Options
 from services.ranking.pair_reader import Terms
 from services.ranking.ranked import Depths
 from services.ranking.request_rows import CandidateRows, PersonRows
-from services.ranking.second_stage import SecondStage
+from services.ranking.second_stage import Options, SecondStage
 
 QUIET = ProgressReport(Console(quiet=True))
 

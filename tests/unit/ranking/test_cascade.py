@@ -18,11 +18,10 @@ from common.errors import BadRelease
 from common.release import Release
 from services.ranking.cascade import occasion
 from services.ranking.late_interaction import LateOptions
-from services.ranking.options import Options
 from services.ranking.pair_reader import Terms
 from services.ranking.ranked import Depths, Ranking, Tier
 from services.ranking.request_rows import CandidateRows, PersonRows
-from services.ranking.second_stage import SecondStage
+from services.ranking.second_stage import Options, SecondStage
 
 HISTORY = PersonRows(np.array([3, 9, 3, 50, 120, 3]), "fresh milk")
 NOBODY = PersonRows(np.empty(0, np.int64))

@@ -19,11 +19,10 @@ from common.errors import BadRelease, DeadlineTooShort
 from common.release import Release
 from services.ranking.capacity import BatchLimits
 from services.ranking.jobs import Priority
-from services.ranking.options import Options
 from services.ranking.pair_reader import Terms
 from services.ranking.ranked import Depths, Ranking
 from services.ranking.request_rows import CandidateRows, PersonRows
-from services.ranking.second_stage import SecondStage
+from services.ranking.second_stage import Options, SecondStage
 
 HISTORY = PersonRows(np.array([3, 9, 3, 50, 120, 3]), "fresh milk")
 

@@ -74,6 +74,20 @@ async def test_few_are_answered_by_one_thread(pool: ThreadPoolExecutor):
     assert gate.turns == [[0], [*range(1, WORTH + 1)]]
 
 
+async def test_nobody_waits_for_a_long_turn(pool: ThreadPoolExecutor):
+    """Who comes while one thread is in a long turn is answered by another one, alone."""
+    gate = Gate()
+    queue = SearchQueue(gate, pool, THREADS)
+    long = asyncio.create_task(queue.ask([1] * MOST))
+    await begun(gate, 1)
+    late = asyncio.create_task(queue.ask([5]))
+    await begun(gate, 2)
+    gate.open.set()
+    assert await late == [25]
+    assert await long == [1] * MOST
+    assert gate.turns == [[1] * MOST, [5]]
+
+
 async def test_many_are_shared_out_evenly(pool: ThreadPoolExecutor):
     """What came while all threads were at work is taken in as many parts as there are threads, in its order."""
     gate = Gate()
