@@ -9,6 +9,7 @@ vectors that no link leads to are never found (an audit, after which they are co
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -101,15 +102,16 @@ class HnswIndex:
         grown._reach = self._reach.grown(grown.rows, len(labels))
         return grown
 
-    def without_removed(self, labels: Rows, vectors: Floats) -> HnswIndex:
+    def without_removed(self, labels: Rows, vectors: Floats, between: Callable[[], object] = lambda: None) -> HnswIndex:
         """Build a fresh graph of ``labels`` alone, built as this one was; their vectors are rows of ``vectors``.
 
-        In parts, since the libraries give nobody else a turn inside of one call.
+        In parts, since the libraries give nobody else a turn inside of one call; ``between`` them is called.
         """
         graph = self._graph.fresh(len(labels))
         for start in range(0, len(labels), _BUILD_ROWS):
             part = labels[start : start + _BUILD_ROWS]
             graph.add(part, vectors[part])
+            between()
         removed = np.setdiff1d(np.arange(len(vectors)), labels)
         return HnswIndex(graph, ExactIndex(vectors, removed), self._ef_search)
 

@@ -64,7 +64,9 @@ class NearestItems:
         """The index over the release's vectors, or over those of them that still have items."""
         return self._neighbours.index
 
-    def tend(self, view: CatalogueView, let_go: Callable[[], Mask]) -> bool:
+    def tend(
+        self, view: CatalogueView, let_go: Callable[[], Mask], between: Callable[[], object] = lambda: None
+    ) -> bool:
         """Build the index anew, where vectors that lost their items, or that the graph lost, are a share worth it.
 
         For one thread at a time; searches go on with the index there was. Returns whether it was due. An index of
@@ -73,6 +75,7 @@ class NearestItems:
         Args:
             view: The catalogue as it is.
             let_go: Gives up vectors that lost their items, and returns which items of the release keep theirs.
+            between: Called again and again while the index is built, for what must not wait for that.
         """
         index = self.index
         if not isinstance(index, HnswIndex):
@@ -82,7 +85,7 @@ class NearestItems:
         elif not self._many_are_gone(index, view):
             return False
         there = np.flatnonzero(self._items.with_items(let_go()))
-        self._neighbours = Neighbours(index.without_removed(there, self._vectors), self._vectors, self._cached)
+        self._neighbours = Neighbours(index.without_removed(there, self._vectors, between), self._vectors, self._cached)
         _log.info("graph built anew", vectors=len(there), left_out=len(index) - len(there), lost=index.unreachable)
         return True
 

@@ -20,7 +20,7 @@ from services.retrieval.live_recall import Sample, recall
 from services.retrieval.parts import Parts
 from services.retrieval.release_settings import FirstStageSettings
 from services.retrieval.request import Candidates, Request
-from services.retrieval.vector_index import Floats, VectorIndex, unit
+from services.retrieval.vector_index import Floats, Rows, VectorIndex, unit
 
 ITEMS, DIMENSION, K = 4_000, 24, 20
 # Deleted while others search: more than the three tenths at which the graph is built anew.
@@ -117,6 +117,29 @@ def test_a_graph_that_lost_many_vectors_is_built_anew(
     finally:
         stage.close()
     assert "the graph does not lead to all vectors" in capsys.readouterr().out
+
+
+def test_added_items_do_not_wait_for_a_graph_that_is_built_anew(
+    stage: FirstStage, vectors: Floats, monkeypatch: pytest.MonkeyPatch
+):
+    """What is added while the release's graph is built anew gets into its own graph meanwhile, part by part."""
+    built, grown, moved = HnswIndex.without_removed, list[int](), unit(-vectors[:1_000])
+
+    def building(index: HnswIndex, labels: Rows, table: Floats, between: Callable[[], object]) -> HnswIndex:
+        stage.upsert([Item(f"new-{number}", f"new {number}", vector=moved[number]) for number in range(1_000)])
+
+        def then() -> None:
+            between()
+            grown.append(stage.view.added.graph.rows)
+
+        return built(index, labels, table, then)
+
+    monkeypatch.setattr(HnswIndex, "without_removed", building)
+    for start in range(0, GONE, 700):
+        stage.delete([f"item-{number}" for number in range(start, start + 700)])
+    stage.tend()
+    assert grown == [1_000, 1_000, 1_000]
+    assert ask(stage, moved[5]).item_ids[0] == "new-5"
 
 
 def test_the_graph_of_added_items_is_audited(stage: FirstStage, vectors: Floats, cut_off: CutOff):
