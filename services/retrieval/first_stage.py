@@ -273,8 +273,7 @@ class FirstStage:
 
     def _tend(self) -> bool:
         """Do one thing that is due in the background, what is added before all else; returns whether there was one."""
-        catalogue = self._catalogue
-        return catalogue.tend() or self._nearest.tend(self.view, catalogue.let_go, catalogue.tend)
+        return self._catalogue.tend() or self._nearest.tend(self.view, self._catalogue.let_go, self._catalogue.tend)
 
     def _audit(self) -> bool:
         """Audit a few vectors of the graphs; returns whether any are left."""
