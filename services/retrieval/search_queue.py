@@ -66,7 +66,7 @@ class SearchQueue(Generic[T, R]):
 
     def _wanted(self) -> int:
         """Return how many threads what waits is worth, beside those in a long turn, which nobody is to wait for."""
-        return min(self._threads, self._large + -(-self._requests // WORTH))
+        return min(self._threads, self._large + max(1, -(-self._requests // WORTH)))
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         """Answer some of those who wait, then the next ones once the thread had a turn for what else the pool does."""
@@ -84,7 +84,7 @@ class SearchQueue(Generic[T, R]):
         """Take this thread's share of what waits; nothing ends its work."""
         with self._lock:
             parts = list[_Part[T, R]]()
-            if self._working <= max(1, self._wanted()):
+            if self._working <= self._wanted():
                 room = min(MOST, max(WORTH, -(-self._requests // self._threads)))
                 while self._waiting and (not parts or len(self._waiting[0].asked) <= room):
                     parts.append(self._waiting.popleft())

@@ -45,7 +45,7 @@ def test_the_standard_librarys_lines_look_the_same(capsys: pytest.CaptureFixture
     """What libraries log carries the same fields."""
     configure_logging("ranking")
     with structlog.contextvars.bound_contextvars(request_id="r-2"):
-        logging.getLogger("some.library").warning("lost %d of %d", 1, 2)
+        logging.getLogger("some.package").warning("lost %d of %d", 1, 2)
     (line,) = lines(capsys)
     assert line.pop("timestamp").endswith("Z")
     assert line == {"level": "warning", "service": "ranking", "event": "lost 1 of 2", "request_id": "r-2"}
@@ -67,7 +67,7 @@ def test_lines_below_the_level_are_not_written(capsys: pytest.CaptureFixture[str
     """The level holds for our lines and for libraries', and gRPC's debug lines are never written."""
     configure_logging("ranking", "warning")
     structlog.get_logger().info("quiet")
-    logging.getLogger("some.library").info("quiet")
+    logging.getLogger("some.package").info("quiet")
     assert lines(capsys) == []
     configure_logging("ranking", "debug")
     structlog.get_logger().debug("heard")
