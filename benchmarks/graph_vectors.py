@@ -1,4 +1,4 @@
-"""What does the graph lose, and save, where it holds vectors in float16 or int8? Home Depot's titles."""
+"""What is lost and saved where a graph holds float16 or int8, or codes are scanned instead? Home Depot's titles."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from rich.table import Table
 from benchmarks.home_depot_vectors import CACHE, HomeDepot
 from common.layout import VECTORS
 from common.release import Release
+from services.retrieval.approximate_index import ApproximateIndex
 from services.retrieval.exact_index import ExactIndex
 from services.retrieval.graph import HnswOptions
 from services.retrieval.graphs import empty_graph, load_graph
-from services.retrieval.hnsw_index import HnswIndex
 from services.retrieval.vector_index import Floats, Numbers
 
-_NUMBERS: Final[tuple[Numbers, ...]] = ("float32", "float16", "int8")
+_NUMBERS: Final[tuple[Numbers, ...]] = ("float32", "float16", "int8", "codes")
 # Rounds of every graph in turn, so that whatever else runs meets all of them.
 _ROUNDS: Final = 3
 _CHUNK: Final = 200
@@ -34,17 +34,17 @@ _FORMAT: Final = 1
 
 
 def by_numbers(data: HomeDepot, queries: Floats, k: int, console: Console) -> dict[Numbers, dict[str, Any]]:
-    """Measure the graph of each kind at the default setting, each behind the same table of float32.
+    """Measure what searches in each kind of numbers, at the default setting, each behind the same table of float32.
 
     Returns:
         For each kind: recall of ``k``, the graph's bytes an item, in resident memory and in its file, and the
         microseconds of processor time that a search takes, what is compared by the table included.
     """
-    folders = {numbers: _graph(data.release, numbers, console) for numbers in _NUMBERS}
-    exact = ExactIndex.load(data.release.path)
+    folders = {numbers: _graph(data.graph, numbers, console) for numbers in _NUMBERS}
+    exact = ExactIndex.load(data.graph.path)
     rows, dimension = exact.rows, exact.dimension
     indexes = {
-        numbers: HnswIndex(load_graph(folder, dimension), exact, HnswOptions.ef_search)
+        numbers: ApproximateIndex(load_graph(folder, dimension), exact, HnswOptions.ef_search)
         for numbers, folder in folders.items()
     }
     least = _last_scores(data.vectors, queries, k)
@@ -67,7 +67,7 @@ def by_numbers(data: HomeDepot, queries: Floats, k: int, console: Console) -> di
 
 def table_of(figures: Mapping[Numbers, Mapping[str, Any]], k: int) -> Table:
     """Return the figures as a table."""
-    title = f"The graph's own vectors; float32 beside it, mapped, takes {4 * 384:,} bytes an item in each"
+    title = f"What is searched; float32 beside it, mapped, takes {4 * 384:,} bytes an item in each"
     table = Table("numbers", f"recall@{k}", "resident B/item", "file B/item", "µs/search", title=title)
     for numbers, found in figures.items():
         sizes = (f"{found[f'{where}_bytes_per_item']:,.0f}" for where in ("resident", "file"))
@@ -98,7 +98,7 @@ def _last_scores(vectors: Floats, queries: Floats, k: int) -> Floats:
     return np.concatenate([np.partition(scores, -k, axis=1)[:, -k] for scores in parts])
 
 
-def _search(index: HnswIndex, queries: Floats, k: int) -> tuple[Floats, float]:
+def _search(index: ApproximateIndex, queries: Floats, k: int) -> tuple[Floats, float]:
     """Search one query at a time; returns the scores, shape [queries, k], and the seconds of processor time."""
     began = time.thread_time()
     scores = [index.search(query[np.newaxis], k).scores for query in queries]

@@ -45,7 +45,7 @@ def million(console: Console, sizes: Sequence[int] = SIZES) -> tuple[HomeDepot, 
         MissingData: The titles are not on this machine.
     """
     titles = home_depot(console)
-    folder = CACHE / f"million-{_FORMAT}-{titles.release.id}"
+    folder = CACHE / f"million-{_FORMAT}-{titles.graph.id}"
     folder.mkdir(parents=True, exist_ok=True)
     vectors = _vectors(folder / "vectors.npy", titles.vectors)
     return titles, {size: _release(folder, titles, vectors, size, console) for size in sizes}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -19,6 +18,7 @@ from benchmarks.home_depot.release import judged_release
 from benchmarks.ranking_load import Served, closed_loop, ranking_service, request
 from benchmarks.ranking_served import draw_asked
 from benchmarks.record import Finding, at_least, at_most
+from common import event_loop
 
 _CANDIDATES: Final = (10, 20, 50, 100, 200, 500, 1_000, 2_000)
 _TOKENS: Final = (16, 32, 64, 128, 256)
@@ -39,7 +39,7 @@ def run(quick: bool, console: Console) -> Finding:
     seconds = 1.5 if quick else 6.0
     axes = _QUICK if quick else {"candidates": _CANDIDATES, "tokens": _TOKENS, "callers": _CALLERS}
     with ranking_service(release.path, CACHE / "ranking-growth.log") as served:
-        asyncio.run(closed_loop(served.target, _by_candidates(data, 100), 8, seconds))
+        event_loop.run(closed_loop(served.target, _by_candidates(data, 100), 8, seconds))
         before = served.memory_mb()
         figures: dict[str, Any] = {
             "candidates": {
@@ -48,7 +48,7 @@ def run(quick: bool, console: Console) -> Finding:
             "tokens": {str(count): _point(served, _by_tokens(count), 4, seconds) for count in axes["tokens"]},
             "callers": {str(count): _point(served, few, count, seconds) for count in axes["callers"]},
         }
-        asyncio.run(closed_loop(served.target, _by_candidates(data, 100), 8, seconds))
+        event_loop.run(closed_loop(served.target, _by_candidates(data, 100), 8, seconds))
         figures["memory MB"] = {"warm": before, "at the end": served.memory_mb()}
     growth = figures["memory MB"]["at the end"] / before - 1
     by_callers = [point["pairs/s"] for point in figures["callers"].values()]
@@ -65,7 +65,7 @@ def run(quick: bool, console: Console) -> Finding:
 def _point(
     served: Served, requests: Sequence[ranking_pb2.RankRequest], callers: int, seconds: float
 ) -> dict[str, float]:
-    answers = asyncio.run(closed_loop(served.target, requests, callers, seconds))
+    answers = event_loop.run(closed_loop(served.target, requests, callers, seconds))
     return {
         "pairs/s": answers.pairs_per_s,
         "tokens/s": answers.tokens / answers.seconds,

@@ -8,7 +8,6 @@ who are then answered at once without a pair read.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from benchmarks.home_depot.release import judged_release
 from benchmarks.ranking_load import Answers, closed_loop, open_loop, ranking_service, request
 from benchmarks.ranking_served import CANDIDATES, draw_asked
 from benchmarks.record import Bar, Finding, at_least, at_most
+from common import event_loop
 
 _TIMES: Final = 4.0
 _DEADLINE_S: Final = 1.0
@@ -47,7 +47,7 @@ def run(quick: bool, console: Console) -> Finding:
     turns, seconds = (1, 6.0) if quick else (4, 12.0)
     found: dict[str, list[Turn]] = {kind: [] for kind in kinds}
     with ranking_service(release.path, CACHE / "ranking-overload.log") as served:
-        asyncio.run(closed_loop(served.target, kinds["taking any"], 8, seconds / 2))
+        event_loop.run(closed_loop(served.target, kinds["taking any"], 8, seconds / 2))
         for seed in range(turns):
             for kind, requests in kinds.items():
                 found[kind].append(_turn(served.target, requests, seconds, seed))
@@ -57,9 +57,9 @@ def run(quick: bool, console: Console) -> Finding:
 
 
 def _turn(target: str, requests: Requests, seconds: float, seed: int) -> Turn:
-    peak = asyncio.run(closed_loop(target, requests, 8, seconds))
+    peak = event_loop.run(closed_loop(target, requests, 8, seconds))
     per_s = _TIMES * len(peak.latencies_ms) / peak.seconds
-    return peak, asyncio.run(open_loop(target, requests, per_s, seconds, _DEADLINE_S, seed))
+    return peak, event_loop.run(open_loop(target, requests, per_s, seconds, _DEADLINE_S, seed))
 
 
 def _figures(turns: Sequence[Turn]) -> dict[str, Any]:

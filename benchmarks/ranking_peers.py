@@ -7,7 +7,6 @@ service is measured as it is recommended on a CPU, in int8, and in float32 too. 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Final
@@ -26,6 +25,7 @@ from benchmarks.peers.sentence_transformers import PredictLoop, predict_loop
 from benchmarks.ranking_load import Answers, Served, closed_loop, ranking_service, request
 from benchmarks.ranking_served import CANDIDATES, Asked, draw_asked
 from benchmarks.record import Bar, Finding, at_least, at_most
+from common import event_loop
 from common.channel import open_channel
 from pipeline.build_settings import Precision
 
@@ -74,7 +74,8 @@ def _turn(
 ) -> dict[str, Answers]:
     """Load each server for a while."""
     answers: dict[str, Answers] = {
-        precision: asyncio.run(closed_loop(one.target, requests, callers, seconds)) for precision, one in served.items()
+        precision: event_loop.run(closed_loop(one.target, requests, callers, seconds))
+        for precision, one in served.items()
     }
     return {**answers, "infinity": peer.load(bodies, CANDIDATES, callers, seconds)}
 
@@ -100,7 +101,7 @@ def _against_loop(
     turns = []
     for _ in range(rounds):
         predicted = loop.run(seconds).pairs_per_s
-        turns.append((predicted, asyncio.run(closed_loop(served.target, requests, 8, seconds)).pairs_per_s))
+        turns.append((predicted, event_loop.run(closed_loop(served.target, requests, 8, seconds)).pairs_per_s))
     times = float(np.median([ours / theirs for theirs, ours in turns]))
     return {"pairs/s": float(np.median([theirs for theirs, _ in turns])), "int8 served, times it": times}
 
@@ -114,7 +115,7 @@ def _agreement(served: Served, asked: Asked, scores: Sequence[float]) -> float:
             answer = await stub.Rank(request(asked.query, asked.item_ids), timeout=_PATIENCE_S)
             return [item.cross_encoder_logit for item in answer.items]
 
-    return float(spearmanr(asyncio.run(logits()), scores).statistic)
+    return float(spearmanr(event_loop.run(logits()), scores).statistic)
 
 
 def _loads(figures: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ callers on the same cores, and gives calibrated probabilities back. No score is 
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from benchmarks.home_depot.model import CACHE, trained_model
 from benchmarks.home_depot.release import judged_release, model_file
 from benchmarks.ranking_load import Answers, Served, closed_loop, ranking_service, request
 from benchmarks.record import Bar, Finding, at_least
+from common import event_loop
 from pipeline.build_settings import Precision
 
 CANDIDATES: Final = 100
@@ -54,7 +54,7 @@ def run(quick: bool, console: Console) -> Finding:
         bare.choose()
         requests = [request(one.query, one.item_ids) for one in asked]
         with ranking_service(release.path, CACHE / "ranking-served.log") as served:
-            asyncio.run(closed_loop(served.target, requests, 4, seconds / 2))
+            event_loop.run(closed_loop(served.target, requests, 4, seconds / 2))
             figures[precision] = {
                 str(callers): _in_turns(bare, served, requests, callers, rounds, seconds) for callers in loads
             }
@@ -99,7 +99,7 @@ def _turn(
     """Return what the loop did, what the service did, and the processor time of service and callers together."""
     loop = bare.run(seconds)
     before = time.process_time() + served.processor_s()
-    answers = asyncio.run(closed_loop(served.target, requests, callers, seconds))
+    answers = event_loop.run(closed_loop(served.target, requests, callers, seconds))
     return loop, answers, time.process_time() + served.processor_s() - before
 
 

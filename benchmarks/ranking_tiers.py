@@ -7,7 +7,6 @@ orders of Home Depot's test part; random's is reported beside it, since it is hi
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
@@ -26,7 +25,7 @@ from benchmarks.ranking_load import Answers, Served, closed_loop, ranking_servic
 from benchmarks.ranking_served import draw_asked
 from benchmarks.record import Bar, Finding, at_least, at_most
 from benchmarks.tier_quality import Quality, compared_tiers
-from common import layout
+from common import event_loop, layout
 from common.release import Release
 
 CANDIDATES: Final = 500
@@ -60,7 +59,7 @@ def _speed(data: HomeDepot, model: TrainedModel, release: Release, console: Cons
     with ExitStack() as stack:
         peer = stack.enter_context(infinity(model.torch, CACHE / "infinity.log", console))
         served = stack.enter_context(ranking_service(release.path, CACHE / "ranking-tiers.log", _SETTINGS))
-        asyncio.run(closed_loop(served.target, both, _CALLERS, 1.0))
+        event_loop.run(closed_loop(served.target, both, _CALLERS, 1.0))
         turns = [_turn(served, late, both, peer, bodies, seconds) for _ in range(rounds)]
     return _summary(turns)
 
@@ -75,9 +74,9 @@ def _turn(
 ) -> dict[str, Answers]:
     """Load each server for a while; the peer has one caller, which is enough to keep it busy with 500 texts."""
     return {
-        "late interaction": asyncio.run(closed_loop(served.target, late, _CALLERS, seconds)),
-        "late interaction, one caller": asyncio.run(closed_loop(served.target, late, 1, seconds / 2)),
-        f"and cross-encoder on {_DEPTH}, one caller": asyncio.run(closed_loop(served.target, both, 1, seconds / 2)),
+        "late interaction": event_loop.run(closed_loop(served.target, late, _CALLERS, seconds)),
+        "late interaction, one caller": event_loop.run(closed_loop(served.target, late, 1, seconds / 2)),
+        f"and cross-encoder on {_DEPTH}, one caller": event_loop.run(closed_loop(served.target, both, 1, seconds / 2)),
         "Infinity": peer.load(bodies, CANDIDATES, 1, seconds),
     }
 

@@ -20,6 +20,7 @@ from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 from benchmarks.home_depot_vectors import HomeDepot, home_depot
 from benchmarks.local_retrieval import local_retrieval
 from benchmarks.record import Bar, Finding, at_least, at_most
+from common import event_loop
 from common.channel import open_channel
 from common.settled_heap import settle
 from services.retrieval.vector_index import Floats
@@ -60,7 +61,7 @@ def run(quick: bool, console: Console) -> Finding:
         tempfile.TemporaryDirectory() as folder,
         local_retrieval(data.release.path, Path(folder), ["--log-level", "warning"]) as server,
     ):
-        rate, turns = asyncio.run(
+        rate, turns = event_loop.run(
             _measure(data, server.target, _QUICK_TURN_S if quick else _TURN_S, 1 if quick else _TURNS)
         )
         memory = server.memory_bytes()

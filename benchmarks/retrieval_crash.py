@@ -21,6 +21,7 @@ from benchmarks.change_writer import ChangeWriter, Faults, found_prices, prices_
 from benchmarks.record import Finding, at_least, at_most
 from benchmarks.server_process import ServerProcess
 from benchmarks.tiny_shop import build_tiny_release, tiny_items
+from common import event_loop
 from common.errors import NotReady
 
 _KILLS: Final = 200
@@ -51,7 +52,7 @@ def run(quick: bool, console: Console) -> Finding:
     """Kill a server again and again while it is changed and searched, and compare what comes back."""
     with tempfile.TemporaryDirectory(prefix="retrieval-crash-") as folder:
         release = build_tiny_release(Path(folder))
-        return asyncio.run(_crashed(release, Path(folder), console, _QUICK_KILLS if quick else _KILLS))
+        return event_loop.run(_crashed(release, Path(folder), console, _QUICK_KILLS if quick else _KILLS))
 
 
 async def _crashed(release: Path, folder: Path, console: Console, kills: int) -> Finding:

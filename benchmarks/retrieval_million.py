@@ -21,7 +21,7 @@ from benchmarks.home_depot_vectors import HomeDepot
 from benchmarks.local_retrieval import LocalRetrieval, local_retrieval
 from benchmarks.million_vectors import SIZES, build_seconds, million
 from benchmarks.record import Bar, Finding, at_most
-from common import layout
+from common import event_loop, layout
 from common.channel import open_channel
 from common.release import Release
 from common.settled_heap import settle
@@ -69,7 +69,7 @@ def _measure(release: Release, titles: HomeDepot, turn_s: float) -> dict[str, fl
         tempfile.TemporaryDirectory() as folder,
         local_retrieval(release.path, Path(folder), ["--log-level", "warning"]) as server,
     ):
-        seconds, failed, found = asyncio.run(_search(server, titles.query_vectors, turn_s))
+        seconds, failed, found = event_loop.run(_search(server, titles.query_vectors, turn_s))
         memory = server.memory_bytes()
     return {
         "items": size,

@@ -23,6 +23,7 @@ from benchmarks.record import Finding, at_least, at_most
 from benchmarks.redis_server import RedisServer
 from benchmarks.server_process import ServerProcess
 from benchmarks.tiny_shop import build_tiny_release, tiny_items
+from common import event_loop
 
 if TYPE_CHECKING:
     from shortlist.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceAsyncStub
@@ -67,7 +68,7 @@ def run(quick: bool, console: Console) -> Finding:
         redis = RedisServer(Path(name))
         redis.start()
         try:
-            return asyncio.run(_measured(release, Path(name), redis, _QUICK_CHANGES if quick else _CHANGES))
+            return event_loop.run(_measured(release, Path(name), redis, _QUICK_CHANGES if quick else _CHANGES))
         finally:
             redis.close()
 

@@ -35,6 +35,7 @@ FUSION_SETTINGS: Final = "fusion/fusion.json"
 INDEX: Final = "index/hnsw.bin"
 ROUNDED_INDEX: Final = "index/rounded.faiss"
 ROUNDED_INDEX_SETTINGS: Final = "index/rounded.json"
+CODES: Final = "index/codes.faiss"
 VECTORS: Final = "index/vectors.npy"
 VECTOR_OF_ITEM: Final = "index/vector_of_item.npy"
 

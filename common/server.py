@@ -20,6 +20,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
+from common import event_loop
 from common.channel import MAX_MESSAGE_BYTES
 from common.config import ServerSettings
 from common.errors import ShortlistError
@@ -107,7 +108,7 @@ def run(service: Service, settings: ServerSettings, metrics: Metrics) -> int:
     A second signal ends the process at once.
     """
     try:
-        asyncio.run(_serve_until_signalled(service, settings, metrics))
+        event_loop.run(_serve_until_signalled(service, settings, metrics))
     except (PortUnavailable, ShortlistError) as error:
         _log.error(f"cannot serve: {error}")
         return 1

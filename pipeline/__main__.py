@@ -20,7 +20,7 @@ from pipeline.dataset import Dataset
 from pipeline.prepare import SOURCES, prepare
 from pipeline.progress import ProgressReport
 from pipeline.recipe import ADDABLE, RECIPES, Recipe
-from services.retrieval.vector_index import Numbers
+from services.retrieval.vector_index import WantedNumbers
 
 _LOG_COLUMNS = 132  # a log has no width of its own, and tables need one
 
@@ -110,8 +110,11 @@ def build_command(
         ),
     ] = None,
     index_vectors: Annotated[
-        Numbers,
-        typer.Option(help="What the graph holds vectors in: float16 takes half of the memory, int8 a third."),
+        WantedNumbers,
+        typer.Option(
+            help="What is searched: a graph of float32, of float16 in half of the memory, of int8 in a third, or codes "
+            "of four bits without a graph in a thirtieth. auto: codes from 5,000 to 100,000 texts, else float32."
+        ),
     ] = BuildSettings.index_vectors,
     seed: Annotated[int, typer.Option(help="Of everything drawn.")] = BuildSettings.seed,
 ) -> None:

@@ -11,7 +11,7 @@ from pipeline.recipe import BASKETS, Recipe, find_recipe
 from pipeline.train.cross_encoder import CrossEncoderTraining
 from pipeline.train.encoder_training import ON_PURCHASES, EncoderTraining
 from pipeline.train.late_interaction import LateTraining
-from services.retrieval.vector_index import Numbers
+from services.retrieval.vector_index import WantedNumbers
 
 _LONGEST_WINDOW_DAYS: Final = 3_650
 
@@ -62,7 +62,8 @@ class BuildSettings:
         max_ndcg_loss: The share of NDCG@10 on validation that int8, a student or a trimmed vocabulary may cost, each.
         hnsw_m: Links of a vector in the graph.
         ef_construction: Length of the candidate list while the graph is built.
-        index_vectors: What numbers the graph's vectors are of; what is found is compared by float32 in any case.
+        index_vectors: What numbers the graph's vectors are of, or `codes` without a graph; what is found is compared by
+            float32 in any case. `auto` takes what finds as much soonest, by how many distinct texts there are.
         seed: Of everything drawn.
     """
 
@@ -102,7 +103,7 @@ class BuildSettings:
     max_ndcg_loss: float = 0.01
     hnsw_m: int = 16
     ef_construction: int = 200
-    index_vectors: Numbers = "float32"
+    index_vectors: WantedNumbers = "auto"
     seed: int = 7
 
     def __post_init__(self) -> None:

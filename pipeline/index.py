@@ -10,9 +10,9 @@ import numpy as np
 from common.catalogue import Catalogue
 from common.layout import VECTOR_OF_ITEM
 from pipeline.progress import Step
+from services.retrieval.approximate_index import ApproximateIndex
 from services.retrieval.encoder import TextEncoder
 from services.retrieval.graph import HnswOptions
-from services.retrieval.hnsw_index import HnswIndex
 
 _CHUNK_TEXTS: Final = 512
 
@@ -42,5 +42,5 @@ def build_index(
         chunk = order[start : start + _CHUNK_TEXTS]
         vectors[chunk] = encoder.encode([prefix + str(texts[row]) for row in chunk])
         step.advance(len(chunk))
-    HnswIndex.build(vectors, options).save(folder)
+    ApproximateIndex.build(vectors, options).save(folder)
     np.save(folder / VECTOR_OF_ITEM, vector_of_item.astype(np.int32))

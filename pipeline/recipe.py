@@ -251,7 +251,7 @@ SEARCHES: Final = Recipe(
         "bag": 2,
         "trees": 300,
         "encoder": EncoderTraining(epochs=1),
-        "late": LateTraining(epochs=1),
+        "late": LateTraining(epochs=2),
         "cross_encoder": CrossEncoderTraining(
             layers=6, learning_rate=1e-4, head_learning_rate=5e-4, epochs=2, warm_up_steps=100
         ),

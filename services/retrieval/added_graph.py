@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
 
+from services.retrieval.approximate_index import ApproximateIndex
 from services.retrieval.exact_index import ExactIndex, nearest_of
-from services.retrieval.graph import HnswOptions
-from services.retrieval.hnsw_index import HnswIndex
+from services.retrieval.graph import Graph, HnswOptions
 from services.retrieval.hnswlib_graph import HnswlibGraph
 from services.retrieval.identity_cache import IdentityCache
 from services.retrieval.vector_index import Floats, Mask, Rows
@@ -25,7 +27,7 @@ _EF_SHARE: Final = 0.5
 class _Searched(NamedTuple):
     """The copy that is searched, and how masks fall to it and to the tail."""
 
-    copy: HnswIndex
+    copy: ApproximateIndex
     splits: IdentityCache[Mask, tuple[Mask | None, Rows]]
 
 
@@ -38,10 +40,12 @@ class AddedGraph:
 
     Args:
         dimension: The encoder's.
+        fresh: Returns a graph without vectors; hnswlib's where it is not given.
     """
 
-    def __init__(self, dimension: int) -> None:
+    def __init__(self, dimension: int, fresh: Callable[[], Graph] | None = None) -> None:
         self._dimension = dimension
+        self._fresh = fresh or partial(HnswlibGraph.empty, dimension, TAIL, _OPTIONS)
         self._ef_search = round(HnswOptions.ef_search * _EF_SHARE)
         self._searched = _Searched(self._empty(), IdentityCache(_MASKS))
         self._growing = self._empty()
@@ -74,7 +78,7 @@ class AddedGraph:
         self._searched, self._growing = _Searched(grown, IdentityCache(_MASKS)), self.index
 
     @property
-    def index(self) -> HnswIndex:
+    def index(self) -> ApproximateIndex:
         """The copy that is searched now."""
         return self._searched.copy
 
@@ -103,9 +107,10 @@ class AddedGraph:
             parts.append((covered + rows, scores))
         return parts
 
-    def _empty(self) -> HnswIndex:
-        graph = HnswlibGraph.empty(self._dimension, TAIL, _OPTIONS)
-        return HnswIndex(graph, ExactIndex(np.empty((0, self._dimension), dtype=np.float32)), self._ef_search)
+    def _empty(self) -> ApproximateIndex:
+        return ApproximateIndex(
+            self._fresh(), ExactIndex(np.empty((0, self._dimension), dtype=np.float32)), self._ef_search
+        )
 
 
 def _split(passing: Mask, covered: int) -> tuple[Mask | None, Rows]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from services.retrieval.added_graph import AddedGraph
+from services.retrieval.graph import Graph
 from services.retrieval.growing_rows import GrowingRows
 from services.retrieval.items import Item
 from services.retrieval.title_words import AddedTitles
@@ -29,16 +30,18 @@ class Shelf:
 
     Args:
         dimension: The encoder's.
+        fresh: Returns a graph without vectors, for `AddedGraph`.
     """
 
-    def __init__(self, dimension: int) -> None:
+    def __init__(self, dimension: int, fresh: Callable[[], Graph] | None = None) -> None:
         self.items: list[Item] = []
         self.numbers_of: dict[str, list[int]] = {}
         self.vectors = GrowingRows(np.float32, dimension)
         self.origin = GrowingRows(np.int64)
         self.own = GrowingRows(np.bool_)
         self.titles = AddedTitles()
-        self.graph = AddedGraph(dimension)
+        self.fresh = fresh
+        self.graph = AddedGraph(dimension, fresh)
 
     def put(self, items: Sequence[Item], vectors: Floats, origin: Rows, own: Mask) -> None:
         """Put items at the end."""
@@ -107,15 +110,15 @@ class AddedItems:
     def kept(self, there: Mask) -> AddedItems:
         """Return a state of the items that are ``there`` (shape [items]) alone, numbered anew in the same order."""
         numbers = np.flatnonzero(there)
-        shelf = Shelf(self.vectors.shape[1])
+        shelf = Shelf(self.vectors.shape[1], self.shelf.fresh)
         items = [self.items[number] for number in numbers.tolist()]
         shelf.put(items, self.vectors[numbers], self.origin[numbers], self.own[numbers])
         return _state(shelf, self.table.take(numbers).combine_chunks())
 
 
-def no_items(schema: pa.Schema, dimension: int) -> AddedItems:
-    """Return the state before anything was added, to a catalogue with the attributes of ``schema``."""
-    return _state(Shelf(dimension), schema.empty_table())
+def no_items(schema: pa.Schema, dimension: int, fresh: Callable[[], Graph] | None = None) -> AddedItems:
+    """Return the state before anything was added, to a catalogue with the attributes of ``schema``; see `Shelf`."""
+    return _state(Shelf(dimension, fresh), schema.empty_table())
 
 
 def _state(shelf: Shelf, table: pa.Table) -> AddedItems:

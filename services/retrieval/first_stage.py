@@ -11,6 +11,7 @@ from typing import Final
 from common.onnx_session import SessionOptions, usable_cores
 from common.release import Release
 from services.retrieval.allowed_items import ItemFilter
+from services.retrieval.approximate_index import ApproximateIndex
 from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.change import Change
 from services.retrieval.change_feed import ChangeFeed
@@ -96,7 +97,10 @@ class FirstStage:
         self.tail = Tail(parts.popularity)
         self._sources = _sources(parts, self._nearest, popular)
         self._catalogue = LiveCatalogue(
-            parts.catalogue, parts.index.dimension, lambda rows: parts.vectors[parts.vector_of_item[rows]]
+            parts.catalogue,
+            parts.index.dimension,
+            lambda rows: parts.vectors[parts.vector_of_item[rows]],
+            parts.index.for_added() if isinstance(parts.index, ApproximateIndex) else None,
         )
         self._filter = ItemFilter(parts.catalogue.table.select(parts.catalogue.attributes()), vectors)
         self._search = Search(

@@ -1,4 +1,4 @@
-"""The port of HNSW graphs: what `HnswIndex` asks of a library's."""
+"""The port of what finds about the nearest for `ApproximateIndex`: links that are walked, or codes that are scanned."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-from services.retrieval.vector_index import Floats, Numbers, Rows
+from services.retrieval.vector_index import Floats, Numbers, Rows, WantedNumbers
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class HnswOptions:
         ef_search: Length of the candidate list while searching; recall against time.
         threads: Threads that build, 0 for every core; more than one makes the graph differ from run to run.
         seed: Of the draw of layers.
-        vectors: What numbers the graph's own vectors are of.
+        vectors: What numbers the graph's own vectors are of; `auto` leaves it to how many there are.
     """
 
     m: int = 16
@@ -27,11 +27,14 @@ class HnswOptions:
     ef_search: int = 300
     threads: int = 0
     seed: int = 1
-    vectors: Numbers = "float32"
+    vectors: WantedNumbers = "auto"
 
 
 class Graph(Protocol):
-    """Vectors and their links. Searches may run in any number of threads; `add` and `remove` must be alone."""
+    """Vectors and their links, or codes in place of these.
+
+    Searches may run in any number of threads; `add` and `remove` must be alone.
+    """
 
     @property
     def file(self) -> str:
@@ -44,8 +47,17 @@ class Graph(Protocol):
         ...
 
     @property
-    def spare(self) -> float:
-        """Return how many times as many as are wanted it must be asked for, its own order being not quite right."""
+    def linked(self) -> bool:
+        """Return whether its vectors are reached by links, of which some may have none left."""
+        ...
+
+    @property
+    def rows_an_entry(self) -> float:
+        """Return what each that is found costs, in rows of a table compared exactly."""
+        ...
+
+    def asked(self, k: int) -> int:
+        """Return how many must be found so that the best ``k`` are among them, its own order being not quite right."""
         ...
 
     def __len__(self) -> int:

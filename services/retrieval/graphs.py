@@ -1,22 +1,38 @@
-"""Which graph: hnswlib's, or faiss's where vectors are rounded. faiss is imported where it is needed alone."""
+"""Which graph: hnswlib's, or faiss's where vectors are rounded or coded. faiss is imported where it is needed alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
-from common.layout import ROUNDED_INDEX
+from common.layout import CODES, ROUNDED_INDEX
 from services.retrieval.graph import Graph, HnswOptions
 from services.retrieval.hnswlib_graph import HnswlibGraph
-from services.retrieval.vector_index import Floats
+from services.retrieval.vector_index import Floats, Numbers
+
+# Between these, comparing all codes takes less time than walking a graph to as good an answer: a third for 10,000,
+# three fifths for 100,000 vectors of 384 numbers. Fewer are soon compared themselves.
+_FEWEST_SCANNED: Final = 5_000
+_MOST_SCANNED: Final = 100_000
+
+
+def fastest(count: int) -> Numbers:
+    """Return what so many vectors are searched in fastest."""
+    return "codes" if _FEWEST_SCANNED <= count <= _MOST_SCANNED else "float32"
 
 
 def empty_graph(vectors: Floats, options: HnswOptions) -> Graph:
     """Return a graph without vectors for those of ``vectors``, with room for them; shape [n, dimension]."""
-    if options.vectors == "float32":
+    numbers = fastest(len(vectors)) if options.vectors == "auto" else options.vectors
+    if numbers == "float32":
         return HnswlibGraph.empty(vectors.shape[1], len(vectors), options)
-    from services.retrieval.rounded_graph import RoundedGraph, Rounding  # noqa: PLC0415 - 15 MB that few need
+    if numbers == "codes":
+        from services.retrieval.scanned_codes import ScannedCodes  # noqa: PLC0415 - faiss: 15 MB that few need
 
-    return RoundedGraph.empty(vectors.shape[1], Rounding.of(options.vectors, vectors), options)
+        return ScannedCodes.empty(vectors, options.seed)
+    from services.retrieval.rounded_graph import RoundedGraph, Rounding  # noqa: PLC0415 - as above
+
+    return RoundedGraph.empty(vectors.shape[1], Rounding.of(numbers, vectors), options)
 
 
 def load_graph(folder: Path, dimension: int) -> Graph:
@@ -25,6 +41,10 @@ def load_graph(folder: Path, dimension: int) -> Graph:
     Raises:
         BadRelease: A file can't be read, or they don't fit together.
     """
+    if (folder / CODES).exists():
+        from services.retrieval.scanned_codes import ScannedCodes  # noqa: PLC0415 - as above
+
+        return ScannedCodes.load(folder, dimension)
     if not (folder / ROUNDED_INDEX).exists():
         return HnswlibGraph.load(folder, dimension)
     from services.retrieval.rounded_graph import RoundedGraph  # noqa: PLC0415 - as above

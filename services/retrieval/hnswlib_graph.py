@@ -27,7 +27,9 @@ class HnswlibGraph:
 
     file: Final = INDEX
     numbers: Final = "float32"
-    spare: Final = 1.0
+    linked: Final = True
+    # About 1.5 µs for an entry of the candidate list against 0.15 µs at 384 dimensions and M = 16.
+    rows_an_entry: Final = 10.0
 
     def __init__(self, index: hnswlib.Index) -> None:
         self._index = index
@@ -55,6 +57,10 @@ class HnswlibGraph:
     def set_ef_search(self, ef_search: int) -> None:
         """Change the length of the candidate list; see `Graph.set_ef_search`."""
         self._index.set_ef(ef_search)  # upstream raises it to k for searches that ask for more
+
+    def asked(self, k: int) -> int:
+        """Return ``k``: it compares by the vectors themselves; see `Graph.asked`."""
+        return k
 
     def nearest(self, vectors: Floats, k: int) -> tuple[Rows, Floats | None] | None:
         """Walk to the ``k`` vectors most like each query; see `Graph.nearest`."""

@@ -12,6 +12,7 @@ import numpy as np
 from common.catalogue import Catalogue
 from services.retrieval.added_items import AddedItems, no_items
 from services.retrieval.catalogue_view import CatalogueView
+from services.retrieval.graph import Graph
 from services.retrieval.items import Item
 from services.retrieval.vector_index import Floats, Mask, Rows
 
@@ -38,12 +39,19 @@ class LiveCatalogue:
         base: The release's catalogue.
         dimension: The encoder's.
         released: Returns the vectors of the release's items, given their rows; None where they are not known.
+        fresh: Returns a graph without vectors, for added items; see `AddedGraph`.
     """
 
-    def __init__(self, base: Catalogue, dimension: int, released: Callable[[Rows], Floats] | None = None) -> None:
+    def __init__(
+        self,
+        base: Catalogue,
+        dimension: int,
+        released: Callable[[Rows], Floats] | None = None,
+        fresh: Callable[[], Graph] | None = None,
+    ) -> None:
         self._released = released
         self._kept = np.ones(len(base), dtype=np.bool_)
-        added = no_items(base.table.select(base.attributes()).schema, dimension)
+        added = no_items(base.table.select(base.attributes()).schema, dimension, fresh)
         self._view = CatalogueView(0, base, added, np.ones(len(base), dtype=np.bool_))
         self._writer = threading.Lock()
 

@@ -9,9 +9,9 @@ import numpy as np
 import structlog
 
 from services.retrieval.allowed_items import AllowedItems
+from services.retrieval.approximate_index import ApproximateIndex
 from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.exact_index import nearest
-from services.retrieval.hnsw_index import HnswIndex
 from services.retrieval.item_vectors import NOTHING, Found, ItemVectors, merged
 from services.retrieval.neighbours import Neighbours
 from services.retrieval.vector_index import Floats, Mask, Method, Rows, VectorIndex
@@ -24,8 +24,9 @@ Path = Method | Literal["remembered"]
 _MOST: Final = 0.9
 _SPARE: Final = 1.25
 # Vectors without items are walked through for nothing; building a graph anew costs half a millisecond for each that
-# is left.
+# is left. Codes without items cost no more than their share of each scan.
 _GONE_SHARE: Final = 0.3
+_GONE_SHARE_OF_CODES: Final = 0.5
 _FEW_GONE: Final = 1_000
 # Vectors that the graph does not lead to are compared one by one in every search, 0.1 ms a thousand: past this share of
 # them the graph is built anew.
@@ -70,7 +71,7 @@ class NearestItems:
         """Build the index anew, where vectors that lost their items, or that the graph lost, are a share worth it.
 
         For one thread at a time; searches go on with the index there was. Returns whether it was due. An index of
-        another kind than `HnswIndex` looks after itself.
+        another kind than `ApproximateIndex` looks after itself.
 
         Args:
             view: The catalogue as it is.
@@ -78,7 +79,7 @@ class NearestItems:
             between: Called again and again while the index is built, for what must not wait for that.
         """
         index = self.index
-        if not isinstance(index, HnswIndex):
+        if not isinstance(index, ApproximateIndex):
             return False
         if self._has_lost_many(index):
             self._built_for_lost = True
@@ -141,7 +142,7 @@ class NearestItems:
 
     def set_ef_search(self, ef_search: int, view: CatalogueView) -> None:
         """Change the length of the candidate list of the graphs."""
-        if isinstance(self.index, HnswIndex):
+        if isinstance(self.index, ApproximateIndex):
             self.index.ef_search = ef_search
         view.added.graph.set_ef_search(ef_search)
 
@@ -166,19 +167,20 @@ class NearestItems:
         vectors[~base] = view.added.vectors[rows[~base] - len(view.base)]
         return vectors
 
-    def _graphs(self, view: CatalogueView) -> dict[str, HnswIndex]:
-        released = {"release": self.index} if isinstance(self.index, HnswIndex) else {}
+    def _graphs(self, view: CatalogueView) -> dict[str, ApproximateIndex]:
+        released = {"release": self.index} if isinstance(self.index, ApproximateIndex) else {}
         return released | {"added": view.added.graph.index}
 
-    def _has_lost_many(self, index: HnswIndex) -> bool:
+    def _has_lost_many(self, index: ApproximateIndex) -> bool:
         """Tell whether to build the graph anew for what it does not lead to; once, for it may come out no better."""
         return not self._built_for_lost and index.unreachable > max(_FEW_LOST, _LOST_SHARE * len(index))
 
-    def _many_are_gone(self, index: HnswIndex, view: CatalogueView) -> bool:
+    def _many_are_gone(self, index: ApproximateIndex, view: CatalogueView) -> bool:
         stand_in = view.stand_in
         if stand_in is None:
             return False
-        many, found = max(_FEW_GONE, _GONE_SHARE * len(index)), stand_in >= 0
+        share = _GONE_SHARE if index.linked else _GONE_SHARE_OF_CODES
+        many, found = max(_FEW_GONE, share * len(index)), stand_in >= 0
         if len(found) - np.count_nonzero(found) <= many:  # no more vectors are gone than items are
             return False
         return len(index) - int(np.count_nonzero(self._items.with_items(found))) > many

@@ -12,6 +12,7 @@ from common.errors import BadRelease, NotReady
 from common.item_graph import ItemGraph
 from common.layout import (
     CATALOGUE,
+    CODES,
     ENCODER,
     INDEX,
     POPULARITY,
@@ -23,8 +24,8 @@ from common.layout import (
 )
 from common.onnx_session import SessionOptions
 from common.release import Release
+from services.retrieval.approximate_index import ApproximateIndex
 from services.retrieval.encoder import Encoder, TextEncoder
-from services.retrieval.hnsw_index import HnswIndex
 from services.retrieval.release_settings import FirstStageSettings
 from services.retrieval.title_words import TitleWords
 from services.retrieval.vector_index import Floats, Rows, VectorIndex
@@ -70,14 +71,16 @@ class Parts:
             NotReady: Milvus does not answer.
         """
         settings = FirstStageSettings.load(release)
-        release.file(ROUNDED_INDEX if ROUNDED_INDEX in release.manifest.files else INDEX)
+        release.file(next((name for name in (CODES, ROUNDED_INDEX) if name in release.manifest.files), INDEX))
         catalogue = Catalogue.open(release.file(CATALOGUE))
         lexical = any(settings.kind_of(name) == "lexical" for name in settings.sources)
         parts = cls(
             catalogue=catalogue,
             vectors=_array(release, VECTORS),
             vector_of_item=_array(release, VECTOR_OF_ITEM).astype(np.int64),
-            index=HnswIndex.load(release.path, ef_search) if milvus is None else _milvus(release, ef_search, milvus),
+            index=ApproximateIndex.load(release.path, ef_search)
+            if milvus is None
+            else _milvus(release, ef_search, milvus),
             popularity=_array(release, POPULARITY).astype(np.float32),
             graphs=_graphs(release, settings),
             settings=settings,

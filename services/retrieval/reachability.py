@@ -14,7 +14,7 @@ import numpy as np
 from services.retrieval.vector_index import Floats, Hits, Rows
 
 # Inner products of the same vectors differ by so much between hnswlib and numpy.
-_TIE: Final = 1e-5
+TIE: Final = 1e-5
 _NOTHING: Final[Rows] = np.empty(0, dtype=np.int64)
 
 
@@ -62,7 +62,7 @@ def not_found(labels: Rows, own_scores: Floats, found: Rows, scores: Floats) -> 
     """
     is_there = (found == labels[:, np.newaxis]).any(axis=1)
     # Where all that was found is as near as the vector itself, its equals took its place.
-    crowded = scores[:, -1] >= own_scores - _TIE
+    crowded = scores[:, -1] >= own_scores - TIE
     lost: Rows = labels[~is_there & ~crowded]
     return lost
 

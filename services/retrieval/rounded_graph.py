@@ -7,18 +7,19 @@ and searching while adding is unsafe. It releases the GIL while it searches, and
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Final, Literal
 
 import faiss
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from common.errors import BadRelease
 from common.layout import ROUNDED_INDEX, ROUNDED_INDEX_SETTINGS
 from common.onnx_session import usable_cores
 from services.retrieval.graph import HnswOptions
+from services.retrieval.places import Places
 from services.retrieval.vector_index import Floats, Rows
 
 LABELS: Final = "index/rounded_labels.npy"
@@ -62,17 +63,18 @@ class RoundedGraph:
     Args:
         index: faiss's.
         rounding: How its vectors are rounded.
-        labels: The label of each of its vectors, -1 where it was removed or replaced; shape [vectors].
+        places: Which label each of its vectors has.
     """
 
     file: Final = ROUNDED_INDEX
+    linked: Final = True
+    rows_an_entry: Final = 10.0
 
-    def __init__(self, index: faiss.IndexHNSWSQ, rounding: Rounding, labels: npt.NDArray[np.int32]) -> None:
+    def __init__(self, index: faiss.IndexHNSWSQ, rounding: Rounding, places: Places) -> None:
         self.numbers: Final = rounding.vectors
-        self.spare: Final = _SPARE[rounding.vectors]
         self._index = index
         self._rounding = rounding
-        self._labels = labels
+        self._places = places
         self._ef_search = HnswOptions.ef_search
         self._search = self._parameters()
 
@@ -82,7 +84,7 @@ class RoundedGraph:
         index = faiss.IndexHNSWSQ(dimension, _KINDS[rounding.vectors], options.m, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = options.ef_construction
         index.hnsw.rng = faiss.RandomGenerator(options.seed)
-        return cls(index, rounding, np.empty(0, dtype=np.int32))
+        return cls(index, rounding, Places())
 
     @classmethod
     def load(cls, folder: Path, dimension: int) -> RoundedGraph:
@@ -99,23 +101,27 @@ class RoundedGraph:
             index = faiss.read_index(str(folder / ROUNDED_INDEX))
         except RuntimeError as error:
             raise BadRelease(f"{ROUNDED_INDEX} can't be read; build the release again") from error
-        labels = np.load(folder / LABELS) if (folder / LABELS).exists() else np.arange(index.ntotal, dtype=np.int32)
+        places = Places.load(folder / LABELS, index.ntotal)
         sound = {
             f"{ROUNDED_INDEX} is no graph of {rounding.vectors}": _holds(index, rounding),
             f"{ROUNDED_INDEX} has vectors of {index.d} numbers and not of {dimension}": index.d == dimension,
-            f"{ROUNDED_INDEX} and {LABELS} differ in size": len(labels) == index.ntotal,
+            f"{ROUNDED_INDEX} and {LABELS} differ in size": len(places) == index.ntotal,
         }
         if faults := [what for what, holds in sound.items() if not holds]:
             raise BadRelease(f"{'; '.join(faults)}; build the release again")
-        return cls(index, rounding, labels)
+        return cls(index, rounding, places)
 
     def __len__(self) -> int:
-        return int(np.count_nonzero(self._labels >= 0))
+        return self._places.count
 
     def set_ef_search(self, ef_search: int) -> None:
         """Change the length of the candidate list; see `Graph.set_ef_search`."""
         self._ef_search = ef_search
         self._search = self._parameters()
+
+    def asked(self, k: int) -> int:
+        """Return a few more than ``k``, unless the candidate list is shorter; see `Graph.asked`."""
+        return max(k, min(math.ceil(_SPARE[self.numbers] * k), self._ef_search))
 
     def nearest(self, vectors: Floats, k: int) -> tuple[Rows, None] | None:
         """Walk to the ``k`` vectors most like each query; see `Graph.nearest`."""
@@ -123,23 +129,19 @@ class RoundedGraph:
         _, found = self._index.search(self._rounding.apply(vectors), k, params=self._search)
         if (found[:, -1] < 0).any():
             return None
-        return self._labels[found].astype(np.int64), None
+        return self._places.of(found), None
 
     def add(self, labels: Rows, vectors: Floats, threads: int = 1) -> None:
         """Add vectors; those they replace stay to be walked through. See `Graph.add`."""
-        self._forget(labels)
         faiss.omp_set_num_threads(threads or usable_cores())
         for start in range(0, len(labels), _PART_ROWS):
             self._index.add(self._rounding.apply(vectors[start : start + _PART_ROWS]))
-        added = np.full(len(labels), -1, dtype=np.int32)
-        last = len(labels) - 1 - np.unique(labels[::-1], return_index=True)[1]  # of a label that is given twice
-        added[last] = labels[last]
-        self._labels = np.concatenate([self._labels, added])
+        self._places.append(labels)
         self._search = self._parameters()
 
     def remove(self, labels: Rows) -> None:
         """Mark vectors as removed; see `Graph.remove`."""
-        self._forget(labels)
+        self._places.forget(labels)
         self._search = self._parameters()
 
     def fresh(self, size: int) -> RoundedGraph:
@@ -153,19 +155,12 @@ class RoundedGraph:
         """Write it into a release's folder."""
         faiss.write_index(self._index, str(folder / ROUNDED_INDEX))
         (folder / ROUNDED_INDEX_SETTINGS).write_text(json.dumps(self._rounding.model_dump()))
-        (folder / LABELS).unlink(missing_ok=True)
-        if not np.array_equal(self._labels, np.arange(len(self._labels))):
-            np.save(folder / LABELS, self._labels)
-
-    def _forget(self, labels: Rows) -> None:
-        gone = np.isin(self._labels, labels)
-        if gone.any():
-            self._labels = np.where(gone, np.int32(-1), self._labels)
+        self._places.save(folder / LABELS)
 
     def _parameters(self) -> faiss.SearchParametersHNSW:
         """Return how to search: through every vector, to those alone that are there."""
-        there = self._labels >= 0
-        if there.all():
+        there = self._places.there
+        if there is None:
             return faiss.SearchParametersHNSW(efSearch=self._ef_search)
         # The parameters refer to the selector, and that to the bits, for as long as they live.
         selector = faiss.IDSelectorBitmap(np.packbits(there, bitorder="little"))

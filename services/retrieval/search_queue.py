@@ -2,6 +2,7 @@
 
 Python runs in one thread at a time, so a second thread pays only where there is enough to search, which the libraries
 do without Python. Until then one thread takes turns, and whoever comes meanwhile is answered together in the next one.
+However many single requests wait, one core is left to the event loop, which has to read and answer them all.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 # Requests that one thread answers in a row; with 100 candidates each, some five milliseconds.
 MOST: Final = 32
-# Requests that wait for each thread at work before another one begins.
+# Requests that wait for each thread at work before another one begins; a call of more has a turn of its own.
 WORTH: Final = 8
 
 T = TypeVar("T")
@@ -45,11 +46,13 @@ class SearchQueue(Generic[T, R]):
         self._answer = answer
         self._pool = pool
         self._threads = threads
+        self._beside = max(1, threads - 1)
         self._lock = threading.Lock()
         self._waiting: deque[_Part[T, R]] = deque()
-        self._requests = 0
         self._working = 0
-        self._large = 0
+        self._few = 0  # requests that wait, but for those of long parts
+        self._at_few = 0  # threads that answer such ones
+        self._long = 0  # long parts that wait or are answered
 
     async def ask(self, asked: Sequence[T]) -> list[R]:
         """Return the answers to at most `MOST` requests; they are answered in one turn."""
@@ -57,7 +60,10 @@ class SearchQueue(Generic[T, R]):
         part: _Part[T, R] = _Part(asked, loop.create_future())
         with self._lock:
             self._waiting.append(part)
-            self._requests += len(asked)
+            if _is_long(part):
+                self._long += 1
+            else:
+                self._few += len(asked)
             starting = self._working < self._wanted()
             self._working += starting
         if starting:
@@ -65,8 +71,8 @@ class SearchQueue(Generic[T, R]):
         return await part.answered
 
     def _wanted(self) -> int:
-        """Return how many threads what waits is worth, beside those in a long turn, which nobody is to wait for."""
-        return min(self._threads, self._large + max(1, -(-self._requests // WORTH)))
+        """Return how many threads are worth being at work: one for each long part, which nobody is to wait for."""
+        return min(self._threads, self._long + min(self._beside, max(self._at_few, -(-self._few // WORTH))))
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         """Answer some of those who wait, then the next ones once the thread had a turn for what else the pool does."""
@@ -75,7 +81,8 @@ class SearchQueue(Generic[T, R]):
             if wanted:
                 loop.call_soon_threadsafe(_deliver, wanted, self._outcomes(wanted))
             with self._lock:
-                self._large -= _count(parts) > WORTH
+                self._long -= _is_long(parts[0])
+                self._at_few -= not _is_long(parts[0])
             with suppress(RuntimeError):  # the pool is to be closed: those who wait come first
                 self._pool.submit(self._work, loop)
                 return
@@ -83,16 +90,22 @@ class SearchQueue(Generic[T, R]):
     def _take(self) -> list[_Part[T, R]]:
         """Take this thread's share of what waits; nothing ends its work."""
         with self._lock:
-            parts = list[_Part[T, R]]()
-            if self._working <= self._wanted():
-                room = min(MOST, max(WORTH, -(-self._requests // self._threads)))
-                while self._waiting and (not parts or len(self._waiting[0].asked) <= room):
-                    parts.append(self._waiting.popleft())
-                    room -= len(parts[-1].asked)
-            self._requests -= _count(parts)
-            self._large += _count(parts) > WORTH
+            parts = self._next() if self._waiting and self._working <= self._wanted() else []
             self._working -= not parts
             return parts
+
+    def _next(self) -> list[_Part[T, R]]:
+        """Take a long part, or short ones up to the next long one."""
+        parts = [self._waiting.popleft()]
+        if _is_long(parts[0]):
+            return parts
+        room = min(MOST, max(WORTH, -(-self._few // self._beside))) - len(parts[0].asked)
+        while self._waiting and len(self._waiting[0].asked) <= min(room, WORTH):
+            parts.append(self._waiting.popleft())
+            room -= len(parts[-1].asked)
+        self._few -= sum(len(part.asked) for part in parts)
+        self._at_few += 1
+        return parts
 
     def _outcomes(self, parts: Sequence[_Part[T, R]]) -> list[list[R] | Exception]:
         """Return each part's answers; where that fails for all together, each by itself, so that one harms no other."""
@@ -105,8 +118,8 @@ class SearchQueue(Generic[T, R]):
         return [outcome for part in parts for outcome in self._outcomes([part])]
 
 
-def _count(parts: Sequence[_Part[T, R]]) -> int:
-    return sum(len(part.asked) for part in parts)
+def _is_long(part: _Part[T, R]) -> bool:
+    return len(part.asked) > WORTH
 
 
 def _deliver(parts: Sequence[_Part[T, R]], outcomes: Sequence[list[R] | Exception]) -> None:

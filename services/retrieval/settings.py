@@ -64,7 +64,7 @@ class Settings(ServerSettings):
     query_cache: int = Field(10_000, ge=0, description="How many query embeddings are kept.")
     query_batch: int = Field(32, ge=1, le=1_024, description="How many queries one encoder pass embeds at most.")
     candidate_cache: int = Field(
-        200_000, ge=0, description="How many items are kept as they are written into answers; some 250 bytes each."
+        200_000, ge=0, description="How many items are kept as they are written into answers; some 400 bytes each."
     )
     provider: Provider = Field("cpu", description="ONNX Runtime's execution provider of the encoder.")
     missing_provider: MissingProvider = Field(

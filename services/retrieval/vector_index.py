@@ -16,7 +16,9 @@ Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Method = Literal["exact", "approximate"]
 # What an index keeps its vectors in to search them; scores are of float32 in any case.
-Numbers = Literal["float32", "float16", "int8"]
+Numbers = Literal["float32", "float16", "int8", "codes"]
+# What may be asked for: `auto` leaves it to how many vectors there are.
+WantedNumbers = Literal["auto", "float32", "float16", "int8", "codes"]
 
 
 class Hits(NamedTuple):

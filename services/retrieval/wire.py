@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cache, lru_cache, partial
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -20,12 +21,14 @@ from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.items import Item
 from services.retrieval.request import Candidates
 from services.retrieval.tail import Tail
-from services.retrieval.vector_index import Rows
+from services.retrieval.vector_index import Mask, Rows
 
 _LENGTH_DELIMITED: Final = 2
 _DOUBLE: Final = 1
 _FLOAT: Final = 5
 _CANDIDATE: Final = retrieval_pb2.Candidate
+# Most answers of a server come from the same sources: beginnings of so many sizes are remembered.
+_SIZES: Final = 2
 _SCORE_BYTES: Final = 9  # a tag and a double
 
 
@@ -51,7 +54,7 @@ class Fragments:
     Safe for threads: two may make the same fragment, which is the same bytes.
 
     Args:
-        kept: How many fragments are remembered; some 150 bytes each of candidates, 80 of ids.
+        kept: How many fragments are remembered; some 300 bytes each of candidates, 80 of ids.
         make: Serialises items of a view.
     """
 
@@ -59,12 +62,29 @@ class Fragments:
         self._kept = kept
         self._serialise = make
         self._known: dict[int | Item, bytes] = {}
+        self._begun: dict[tuple[bytes, int], dict[int | Item, bytes]] = {}
 
     def of(self, view: CatalogueView, rows: Rows) -> list[bytes]:
         """Return the fragments of a view's items; the release's are known by row, others as the items they are."""
-        known, keys = self._known, _keys(view, rows)
+        keys = _keys(view, rows)
         with suppress(KeyError):  # mostly all are known
-            return list(map(known.__getitem__, keys))
+            return list(map(self._known.__getitem__, keys))
+        return self._all(view, rows, keys)
+
+    def begun(self, view: CatalogueView, rows: Rows, field: bytes, further: int) -> list[bytes]:
+        """Return the same as values of a field that go on for ``further`` bytes, from the tag on."""
+        keys = _keys(view, rows)
+        with suppress(KeyError):
+            return list(map(self._begun[field, further].__getitem__, keys))
+        fragments = self._all(view, rows, keys)
+        begun = [_begin(field, len(fragment) + further) + fragment for fragment in fragments]
+        if len(self._begun) >= _SIZES and (field, further) not in self._begun:
+            self._begun = {}
+        self._begun.setdefault((field, further), {}).update(zip(keys, begun, strict=True))
+        return begun
+
+    def _all(self, view: CatalogueView, rows: Rows, keys: Sequence[int | Item]) -> list[bytes]:
+        known = self._known
         missing = [place for place, key in enumerate(keys) if key not in known]
         made = self._make(view, rows[missing], [keys[place] for place in missing])
         return [made[key] if key in made else known[key] for key in keys]
@@ -73,7 +93,7 @@ class Fragments:
         """Serialise and remember; a full memory is begun anew, since choosing what to forget costs more."""
         made = dict(zip(keys, self._serialise(view, rows), strict=True))
         if len(self._known) + len(made) > self._kept:
-            self._known = {}
+            self._known, self._begun = {}, {}
         self._known.update(made)
         return made
 
@@ -96,11 +116,18 @@ def write_candidates(candidates: Candidates, fragments: Fragments) -> bytes:
     """Write the field `candidates` of a `RetrieveResponse`; ``fragments`` are candidates'."""
     if not len(candidates):
         return b""
-    said, ends = _scores(candidates)
-    starts = [0, *ends[:-1]]
-    pieces: list[bytes] = []
-    for fragment, start, end in zip(fragments.of(candidates.view, candidates.rows), starts, ends, strict=True):
-        pieces += (_begin(_CANDIDATES, len(fragment) + end - start), fragment, said[start:end])
+    view, rows, table = candidates.view, candidates.rows, _scores(candidates)
+    pieces: list[bytes] = [b""] * (2 * len(rows))
+    found = candidates.source_scores == candidates.source_scores  # NaN where a source is silent
+    if found.all():
+        pieces[::2] = fragments.begun(view, rows, _CANDIDATES, table.itemsize)
+        pieces[1::2] = table.view(f"V{table.itemsize}").tolist()
+        return b"".join(pieces)
+    pieces[1::2] = said = _without_silent(table, found, candidates.sources)
+    pieces[::2] = [
+        _begin(_CANDIDATES, len(fragment) + len(scores)) + fragment
+        for fragment, scores in zip(fragments.of(view, rows), said, strict=True)
+    ]
     return b"".join(pieces)
 
 
@@ -151,23 +178,21 @@ def _fragment(item: Item, is_live: bool, of_tail: bool) -> bytes:
     return message.SerializeToString()
 
 
-def _scores(candidates: Candidates) -> tuple[bytes, list[int]]:
-    """Return each candidate's score and what the sources said of it, one candidate's after the other's, and the ends.
-
-    Laid out as a table with room for every source in each row, of which the places of silent sources are left out.
-    """
-    template = _row(candidates.sources)
-    table = np.repeat(template, len(candidates))
+def _scores(candidates: Candidates) -> np.ndarray[Any, Any]:
+    """Return each candidate's score and what the sources said of it: a row of a table, with room for every source."""
+    table = np.repeat(_row(candidates.sources), len(candidates))
     table["score"] = candidates.scores
     for place in range(len(candidates.sources)):
         table[f"value{place}"] = candidates.source_scores[:, place]
-    found = candidates.source_scores == candidates.source_scores  # NaN where a source is silent
-    if found.all():
-        return table.tobytes(), list(range(table.itemsize, table.nbytes + 1, table.itemsize))
-    widths = [len(_before_value(name)) + 4 for name in candidates.sources]
+    return table
+
+
+def _without_silent(table: np.ndarray[Any, Any], found: Mask, sources: Sequence[str]) -> list[bytes]:
+    """Return the rows without the places of sources that were silent."""
+    widths = [len(_before_value(name)) + 4 for name in sources]
     kept = np.concatenate([np.ones((len(found), _SCORE_BYTES), np.bool_), np.repeat(found, widths, axis=1)], axis=1)
-    ends: list[int] = np.cumsum(kept.sum(axis=1)).tolist()
-    return table.view(np.uint8).reshape(kept.shape)[kept].tobytes(), ends
+    said, ends = table.view(np.uint8).reshape(kept.shape)[kept].tobytes(), kept.sum(axis=1).cumsum().tolist()
+    return [said[start:end] for start, end in pairwise([0, *ends])]
 
 
 @cache

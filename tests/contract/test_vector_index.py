@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from common.errors import InvalidRequest
+from services.retrieval.approximate_index import ApproximateIndex
 from services.retrieval.exact_index import ExactIndex
 from services.retrieval.graph import HnswOptions
-from services.retrieval.hnsw_index import HnswIndex
 from services.retrieval.vector_index import Floats, Mask, Rows, VectorIndex, unit
 
 VECTORS = 2_000
@@ -26,9 +26,13 @@ Load = Callable[[Path], VectorIndex]
 SHORT = HnswOptions(ef_construction=100, ef_search=100, threads=1)
 IMPLEMENTATIONS = {
     "exact": (ExactIndex, ExactIndex.load),
-    "hnsw": (lambda vectors: HnswIndex.build(vectors, SHORT), HnswIndex.load),
-    "float16": (lambda vectors: HnswIndex.build(vectors, replace(SHORT, vectors="float16")), HnswIndex.load),
-    "int8": (lambda vectors: HnswIndex.build(vectors, replace(SHORT, vectors="int8")), HnswIndex.load),
+    "hnsw": (lambda vectors: ApproximateIndex.build(vectors, SHORT), ApproximateIndex.load),
+    "float16": (
+        lambda vectors: ApproximateIndex.build(vectors, replace(SHORT, vectors="float16")),
+        ApproximateIndex.load,
+    ),
+    "codes": (lambda vectors: ApproximateIndex.build(vectors, replace(SHORT, vectors="codes")), ApproximateIndex.load),
+    "int8": (lambda vectors: ApproximateIndex.build(vectors, replace(SHORT, vectors="int8")), ApproximateIndex.load),
 }
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from common.catalogue import SCHEMA, Catalogue
 from common.filters import Range
 from services.retrieval.allowed_items import ItemFilter
+from services.retrieval.first_passing import first_passing
 from services.retrieval.fusion import normalised
-from services.retrieval.hnsw_index import _keep
 from services.retrieval.item_vectors import Found, ItemVectors, best_of, merged
 from services.retrieval.items import Item
 from services.retrieval.live_catalogue import LiveCatalogue
@@ -56,7 +56,7 @@ def test_what_passes_is_kept_as_a_loop_keeps_it(data: st.DataObject, queries: in
     passes = np.array(data.draw(st.lists(st.booleans(), min_size=queries * width, max_size=queries * width)))
     labels, passes = np.arange(queries * width).reshape(queries, width), passes.reshape(queries, width)
     wanted = [[label for label, is_in in zip(*row, strict=True) if is_in] for row in zip(labels, passes, strict=True)]
-    kept = _keep(labels, labels / 2, passes.copy(), least, most)
+    kept = first_passing(labels, labels / 2, passes.copy(), least, most)
     if min(map(len, wanted)) < least:
         assert kept is None
         return

@@ -1,4 +1,4 @@
-"""Graphs of rounded vectors: what they find is scored as if nothing had been rounded."""
+"""Rounded and coded vectors: what they find is scored as if nothing had been rounded."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.retrieval.approximate_index import ApproximateIndex
 from services.retrieval.graph import HnswOptions
-from services.retrieval.hnsw_index import HnswIndex
 from services.retrieval.rounded_graph import Rounding
 from services.retrieval.vector_index import Numbers, unit
 
 # Enough for a graph with so short a candidate list to be walked.
 VECTORS, EF_SEARCH = 400, 12
 
-numbers_ = st.sampled_from(["float16", "int8"])
+numbers_ = st.sampled_from(["float16", "int8", "codes"])
 
 
 @given(
@@ -25,7 +25,7 @@ def test_scores_are_the_inner_products_of_the_table(seed: int, dimension: int, k
     """Whatever is found comes once, is allowed, and is ordered by its own vector's inner product, not the rounded."""
     generator = np.random.default_rng(seed)
     table = unit(generator.standard_normal((VECTORS, dimension)).astype(np.float32))
-    index = HnswIndex.build(table, HnswOptions(4, 30, EF_SEARCH, threads=1, vectors=numbers))
+    index = ApproximateIndex.build(table, HnswOptions(4, 30, EF_SEARCH, threads=1, vectors=numbers))
     queries = unit(generator.standard_normal((5, dimension)).astype(np.float32))
     allowed = generator.random(VECTORS) < 0.9 if holes else None
     if holes:

@@ -20,7 +20,7 @@ from pipeline.build import build
 from pipeline.build_settings import BuildSettings
 from pipeline.dataset import Dataset
 from pipeline.progress import ProgressReport
-from services.retrieval import hnsw_index
+from services.retrieval.rounded_graph import RoundedGraph
 
 Item = retrieval_pb2.Item
 
@@ -35,14 +35,14 @@ def rounded(tiny_dataset: Dataset, tiny_settings: BuildSettings, tmp_path: Path)
 def test_the_release_tells_what_it_holds(rounded: Release, tiny_release: Path):
     """The manifest has the setting, and the one graph that it asks for."""
     plain = open_release(str(tiny_release)).manifest
-    assert (rounded.manifest.settings["index_vectors"], plain.settings["index_vectors"]) == ("int8", "float32")
+    assert (rounded.manifest.settings["index_vectors"], plain.settings["index_vectors"]) == ("int8", "auto")
     for manifest, graph in ((rounded.manifest, ROUNDED_INDEX), (plain, INDEX)):
         assert {INDEX, ROUNDED_INDEX} & set(manifest.files) == {graph}
 
 
 async def test_int8_is_served_and_told(rounded: Release, serve: Any, monkeypatch: pytest.MonkeyPatch):
     """The graph is walked in int8, what it finds has float32's scores, and items come and go."""
-    monkeypatch.setattr(hnsw_index, "_ROWS_PER_ENTRY", 0)  # or the shop is too small for its graph
+    monkeypatch.setattr(RoundedGraph, "rows_an_entry", 0.0)  # or the shop is too small for its graph
     table = np.load(rounded.file(VECTORS))
     ask = {"vector": table[11].tolist(), "sources": ["semantic"], "limit": 30}
     async with serve(release=str(rounded.path)) as service:

@@ -15,9 +15,9 @@ import pytest
 from common.catalogue import SCHEMA, Catalogue
 from common.item_graph import ItemGraph
 from common.text import item_text
+from services.retrieval.approximate_index import ApproximateIndex
 from services.retrieval.change_feed import ChangeFeed
 from services.retrieval.first_stage import FirstStage, FirstStageOptions
-from services.retrieval.hnsw_index import HnswIndex
 from services.retrieval.log_feed import LogFeed
 from services.retrieval.parts import Parts
 from services.retrieval.release_settings import FirstStageSettings
@@ -98,7 +98,7 @@ def make_parts(settings: Mapping[str, Any], encoder: WordEncoder) -> Parts:
         catalogue=catalogue,
         vectors=vectors,
         vector_of_item=np.array([distinct.index(text) for text in texts]),
-        index=HnswIndex.build(vectors),
+        index=ApproximateIndex.build(vectors),
         popularity=np.array([shelf[-1] for shelf in SHELVES], np.float32),
         graphs={"behaviour": make_graph(catalogue)},
         settings=FirstStageSettings.model_validate(settings),
@@ -174,7 +174,7 @@ def parts() -> Parts:
     return make_parts(SETTINGS, WordEncoder())
 
 
-CutOff = Callable[[HnswIndex, Sequence[int]], HnswIndex]
+CutOff = Callable[[ApproximateIndex, Sequence[int]], ApproximateIndex]
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def cut_off() -> CutOff:
     return _cut_off
 
 
-def _cut_off(index: HnswIndex, labels: Sequence[int]) -> HnswIndex:
+def _cut_off(index: ApproximateIndex, labels: Sequence[int]) -> ApproximateIndex:
     state = index._graph._index.__getstate__()[0]
     numbers = dict(zip(state["label_lookup_external"].tolist(), state["label_lookup_internal"].tolist(), strict=True))
     gone = [numbers[label] for label in labels]

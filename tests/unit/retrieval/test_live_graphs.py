@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 
 from common.catalogue import SCHEMA, Catalogue
+from services.retrieval.approximate_index import ApproximateIndex
 from services.retrieval.change_feed import ChangeFeed
 from services.retrieval.first_stage import FirstStage, FirstStageOptions
 from services.retrieval.graph import HnswOptions
-from services.retrieval.hnsw_index import HnswIndex
 from services.retrieval.items import Item
 from services.retrieval.live_recall import Sample, recall
 from services.retrieval.parts import Parts
@@ -25,7 +25,7 @@ from services.retrieval.vector_index import Floats, Rows, VectorIndex, unit
 ITEMS, DIMENSION, K = 4_000, 24, 20
 # Deleted while others search: more than the three tenths at which the graph is built anew.
 GONE = 1_400
-CutOff = Callable[[VectorIndex, Sequence[int]], HnswIndex]
+CutOff = Callable[[VectorIndex, Sequence[int]], ApproximateIndex]
 OPTIONS = FirstStageOptions(depth=K, threads=1, audit_share=0)
 
 
@@ -46,7 +46,7 @@ def many_parts(vectors: Floats, new_encoder: Callable[..., object]) -> Parts:
         catalogue=Catalogue(pa.table(columns, schema=SCHEMA)),
         vectors=vectors,
         vector_of_item=np.arange(ITEMS),
-        index=HnswIndex.build(vectors, HnswOptions(ef_construction=80, ef_search=60)),
+        index=ApproximateIndex.build(vectors, HnswOptions(ef_construction=80, ef_search=60)),
         popularity=np.zeros(ITEMS, np.float32),
         graphs={},
         settings=FirstStageSettings.model_validate({"sources": {"semantic": {}}}),
@@ -107,7 +107,7 @@ def test_a_graph_that_lost_many_vectors_is_built_anew(
         assert (stage.unreachable, stage.audit_due) == (0, 0)
         assert [ask(stage, vectors[number]).item_ids[0] for number in lost[:5]] == [f"item-{n}" for n in lost[:5]]
         second = stage._nearest.index
-        assert isinstance(second, HnswIndex)
+        assert isinstance(second, ApproximateIndex)
         second._reach = second._reach._replace(due=ITEMS)
         cut_off(second, lost)
         stage.audit()
@@ -123,9 +123,11 @@ def test_added_items_do_not_wait_for_a_graph_that_is_built_anew(
     stage: FirstStage, vectors: Floats, monkeypatch: pytest.MonkeyPatch
 ):
     """What is added while the release's graph is built anew gets into its own graph meanwhile, part by part."""
-    built, grown, moved = HnswIndex.without_removed, list[int](), unit(-vectors[:1_000])
+    built, grown, moved = ApproximateIndex.without_removed, list[int](), unit(-vectors[:1_000])
 
-    def building(index: HnswIndex, labels: Rows, table: Floats, between: Callable[[], object]) -> HnswIndex:
+    def building(
+        index: ApproximateIndex, labels: Rows, table: Floats, between: Callable[[], object]
+    ) -> ApproximateIndex:
         stage.upsert([Item(f"new-{number}", f"new {number}", vector=moved[number]) for number in range(1_000)])
 
         def then() -> None:
@@ -134,7 +136,7 @@ def test_added_items_do_not_wait_for_a_graph_that_is_built_anew(
 
         return built(index, labels, table, then)
 
-    monkeypatch.setattr(HnswIndex, "without_removed", building)
+    monkeypatch.setattr(ApproximateIndex, "without_removed", building)
     for start in range(0, GONE, 700):
         stage.delete([f"item-{number}" for number in range(start, start + 700)])
     stage.tend()

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from services.retrieval import hnsw_index
 from services.retrieval.first_stage import FirstStage, FirstStageOptions
+from services.retrieval.hnswlib_graph import HnswlibGraph
 from services.retrieval.item_vectors import NOTHING, Found
 from services.retrieval.items import Item
 from services.retrieval.live_recall import LiveRecall, Sample, recall
@@ -41,7 +41,7 @@ def test_recall_counts_ties(searched: Found, exact: Found, share: float):
 
 def test_live_searches_are_sampled(open_shop: OpenShop, feed: object, monkeypatch: pytest.MonkeyPatch):
     """Each search through the graph is answered exactly over released and added items, and its recall told."""
-    monkeypatch.setattr(hnsw_index, "_ROWS_PER_ENTRY", 0)  # or the shop is too small for its graph
+    monkeypatch.setattr(HnswlibGraph, "rows_an_entry", 0.0)  # or the shop is too small for its graph
     told, enough = [], threading.Event()
 
     def tell(recall: float) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from common.errors import BadRelease
 from common.item_graph import ItemGraph
+from services.retrieval.approximate_index import ApproximateIndex
 from services.retrieval.encoder import TextEncoder
-from services.retrieval.hnsw_index import HnswIndex
 from services.retrieval.parts import Parts
 
 NewEncoder = Callable[..., TextEncoder]
@@ -31,7 +31,10 @@ def test_parts_that_fit(parts: Parts):
             "vector_of_item.npy has not one entry for each of 8",
         ),
         (lambda _: {"vector_of_item": np.full(8, 6)}, "vector_of_item.npy names vectors that index/vectors.npy lacks"),
-        (lambda parts: {"index": HnswIndex.build(parts.vectors[:2])}, "the index and index/vectors.npy differ in size"),
+        (
+            lambda parts: {"index": ApproximateIndex.build(parts.vectors[:2])},
+            "the index and index/vectors.npy differ in size",
+        ),
         (
             lambda _: {"popularity": np.zeros(9, dtype=np.float32)},
             "popularity.npy has not one entry for each of 8 items",

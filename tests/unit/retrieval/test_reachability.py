@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
+from services.retrieval.approximate_index import ApproximateIndex
 from services.retrieval.exact_index import ExactIndex
 from services.retrieval.graph import HnswOptions
-from services.retrieval.hnsw_index import HnswIndex
 from services.retrieval.reachability import Reach, not_found, with_lost
 from services.retrieval.vector_index import Floats, Hits, unit
 
 VECTORS, DIMENSION = 3_000, 16
-CutOff = Callable[[HnswIndex, Sequence[int]], HnswIndex]
+CutOff = Callable[[ApproximateIndex, Sequence[int]], ApproximateIndex]
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def vectors() -> Floats:
     return unit(np.random.default_rng(2).standard_normal((VECTORS, DIMENSION)).astype(np.float32))
 
 
-def audited(index: HnswIndex, count: int = 64) -> list[int]:
+def audited(index: ApproximateIndex, count: int = 64) -> list[int]:
     """Audit everything that is due; returns what was not found."""
     lost: list[int] = []
     while index.audit_due:
@@ -31,7 +31,7 @@ def audited(index: HnswIndex, count: int = 64) -> list[int]:
     return lost
 
 
-def search(index: HnswIndex, vectors: Floats, labels: Sequence[int], k: int = 5) -> list[int]:
+def search(index: ApproximateIndex, vectors: Floats, labels: Sequence[int], k: int = 5) -> list[int]:
     """Return what is nearest to each of the vectors."""
     hits = index.search(vectors[list(labels)], k)
     assert hits.method == "approximate"
@@ -43,7 +43,7 @@ def search(index: HnswIndex, vectors: Floats, labels: Sequence[int], k: int = 5)
 def test_islands_are_found_and_mended(vectors: Floats, cut_off: CutOff):
     """Vectors that no link leads to are what the audit finds, nothing else; every search finds them from then on."""
     lost = [7, 1_200, 2_999]
-    index = cut_off(HnswIndex.build(vectors, HnswOptions(ef_search=50)), lost)
+    index = cut_off(ApproximateIndex.build(vectors, HnswOptions(ef_search=50)), lost)
     assert not set(search(index, vectors, lost)) & set(lost)
     assert audited(index) == lost
     assert index.unreachable == 3
@@ -53,7 +53,7 @@ def test_islands_are_found_and_mended(vectors: Floats, cut_off: CutOff):
 
 def test_a_lost_vector_is_found_behind_a_filter_and_not_where_it_is_forbidden(vectors: Floats, cut_off: CutOff):
     """What the graph does not lead to keeps to filters and removals like everything else."""
-    index = cut_off(HnswIndex.build(vectors, HnswOptions(ef_search=50)), [7, 8])
+    index = cut_off(ApproximateIndex.build(vectors, HnswOptions(ef_search=50)), [7, 8])
     audited(index)
     allowed = np.ones(VECTORS, dtype=np.bool_)
     allowed[7] = False
@@ -67,7 +67,7 @@ def test_a_lost_vector_is_found_behind_a_filter_and_not_where_it_is_forbidden(ve
 
 def test_a_sound_graph_has_nothing_to_mend(vectors: Floats):
     """Where every vector is reached, the audit ends after one round and finds nothing."""
-    index = HnswIndex.build(vectors, HnswOptions(ef_search=100))
+    index = ApproximateIndex.build(vectors, HnswOptions(ef_search=100))
     assert index.audit_due == VECTORS
     assert audited(index, 700) == []
     assert (index.unreachable, index.audit_due) == (0, 0)
@@ -76,13 +76,13 @@ def test_a_sound_graph_has_nothing_to_mend(vectors: Floats):
 def test_equal_vectors_are_not_lost():
     """Where more vectors are equal than a search looks at, none of them counts as lost."""
     same = np.tile(unit(np.ones((1, DIMENSION), np.float32)), (1_500, 1))
-    index = HnswIndex.build(same, HnswOptions(ef_search=20))
+    index = ApproximateIndex.build(same, HnswOptions(ef_search=20))
     assert audited(index) == []
 
 
 def test_growth_is_audited_too(vectors: Floats):
     """Each vector that comes is due, and one of those before; rows without a vector are passed over."""
-    index = HnswIndex.build(vectors[:1_000], HnswOptions(ef_search=100))
+    index = ApproximateIndex.build(vectors[:1_000], HnswOptions(ef_search=100))
     audited(index)
     there = np.ones(1_200, dtype=np.bool_)
     there[1_100:] = False
@@ -95,7 +95,7 @@ def test_growth_is_audited_too(vectors: Floats):
 
 def test_a_vector_that_is_reached_again_is_lost_no_more(vectors: Floats, cut_off: CutOff):
     """What is inserted again is audited again, and forgotten as lost once a search finds it."""
-    index = cut_off(HnswIndex.build(vectors, HnswOptions(ef_search=50)), [7])
+    index = cut_off(ApproximateIndex.build(vectors, HnswOptions(ef_search=50)), [7])
     audited(index)
     index.add(np.arange(10), vectors[:10])
     for _ in range(VECTORS // 10):
@@ -107,7 +107,7 @@ def test_a_vector_that_is_reached_again_is_lost_no_more(vectors: Floats, cut_off
 def test_a_graph_that_reaches_too_few_for_one_search():
     """Where even a whole candidate list can't be filled, vectors are searched for one by one."""
     vectors = unit(np.random.default_rng(3).standard_normal((40, DIMENSION)).astype(np.float32))
-    index = HnswIndex.build(vectors, HnswOptions(ef_search=100))
+    index = ApproximateIndex.build(vectors, HnswOptions(ef_search=100))
     index.remove(np.arange(20))
     assert audited(index) == []
 
@@ -151,5 +151,5 @@ def test_rows_that_came_since_go_first_and_as_many_older_ones_follow():
 
 def test_an_index_without_vectors_has_nothing_due():
     """Nothing is audited where nothing is."""
-    assert HnswIndex.build(np.empty((0, DIMENSION), np.float32)).audit(64).tolist() == []
+    assert ApproximateIndex.build(np.empty((0, DIMENSION), np.float32)).audit(64).tolist() == []
     assert ExactIndex(np.ones((2, 3), np.float32)).read(np.array([1])).tolist() == [[1, 1, 1]]

@@ -13,8 +13,8 @@ import pytest
 
 from common.errors import BadRelease
 from common.layout import INDEX, ROUNDED_INDEX, ROUNDED_INDEX_SETTINGS, VECTORS
+from services.retrieval.approximate_index import ApproximateIndex
 from services.retrieval.graph import HnswOptions
-from services.retrieval.hnsw_index import HnswIndex
 from services.retrieval.rounded_graph import LABELS, Rounding
 from services.retrieval.vector_index import Floats, Numbers, unit
 
@@ -37,11 +37,11 @@ def options(request: pytest.FixtureRequest) -> HnswOptions:
 @pytest.fixture
 def saved(vectors: Floats, tmp_path: Path) -> Path:
     """Return a folder with an int8 graph."""
-    HnswIndex.build(vectors, OPTIONS).save(tmp_path)
+    ApproximateIndex.build(vectors, OPTIONS).save(tmp_path)
     return tmp_path
 
 
-def cut_off(index: HnswIndex, labels: Sequence[int]) -> None:
+def cut_off(index: ApproximateIndex, labels: Sequence[int]) -> None:
     """Take every link away that leads to some vectors; a vector's lie level by level, -1 behind the last."""
     hnsw = index._graph._index.hnsw
     links, offsets = faiss.vector_to_array(hnsw.neighbors), faiss.vector_to_array(hnsw.offsets).astype(int)
@@ -59,7 +59,7 @@ def cut_off(index: HnswIndex, labels: Sequence[int]) -> None:
 
 def test_the_graph_is_walked_in_the_numbers_asked_for(vectors: Floats, options: HnswOptions, tmp_path: Path):
     """The index tells what it holds, takes less room for it, and finds nearly what exact search finds."""
-    index = HnswIndex.build(vectors, options)
+    index = ApproximateIndex.build(vectors, options)
     hits = index.search(vectors[:50], 10)
     assert (index.numbers, hits.method) == (options.vectors, "approximate")
     exact = np.argsort(-vectors[:50] @ vectors.T, axis=1)[:, :10]
@@ -76,14 +76,14 @@ def test_a_search_asks_for_more_than_it_answers(vectors: Floats):
     """What rounding puts a little too far down is asked for too, and what it puts too high is not answered."""
     coarse = np.repeat(vectors, 2, axis=0)
     coarse[1::2] = unit(coarse[1::2] + 1e-3 * np.random.default_rng(5).standard_normal(coarse[1::2].shape).astype("f4"))
-    index = HnswIndex.build(coarse, OPTIONS)
+    index = ApproximateIndex.build(coarse, OPTIONS)
     hits = index.search(coarse[::40], 1)
     assert (hits.labels[:, 0] == np.arange(0, 2 * ROWS, 40)).mean() > 0.9
 
 
 def test_answers_do_not_depend_on_batch_mates(vectors: Floats, options: HnswOptions):
     """A query finds the same alone as beside others, also behind a filter."""
-    index = HnswIndex.build(vectors, options)
+    index = ApproximateIndex.build(vectors, options)
     for allowed in (None, np.random.default_rng(1).random(ROWS) < 0.7):
         together = index.search(vectors[:40], 9, allowed)
         assert together.method == "approximate"
@@ -96,7 +96,7 @@ def test_answers_do_not_depend_on_batch_mates(vectors: Floats, options: HnswOpti
 def test_lost_vectors_are_audited(vectors: Floats, options: HnswOptions):
     """Vectors that no link leads to are what the audit finds, and every search finds them from then on."""
     lost = [7, 1_200, 1_999]
-    index = HnswIndex.build(vectors, options)
+    index = ApproximateIndex.build(vectors, options)
     cut_off(index, lost)
     assert not set(index.search(vectors[lost], 5).labels[:, 0].tolist()) & set(lost)
     found: list[int] = []
@@ -110,7 +110,7 @@ def test_lost_vectors_are_audited(vectors: Floats, options: HnswOptions):
 def test_equal_vectors_are_not_lost(options: HnswOptions):
     """Where more vectors are equal than a search looks at, none of them counts as lost."""
     same = np.tile(unit(np.ones((1, DIMENSION), np.float32)), (700, 1))
-    index = HnswIndex.build(same, replace(options, ef_search=20))
+    index = ApproximateIndex.build(same, replace(options, ef_search=20))
     while index.audit_due:
         assert index.audit(64).tolist() == []
 
@@ -118,7 +118,7 @@ def test_equal_vectors_are_not_lost(options: HnswOptions):
 def test_a_graph_built_anew_rounds_as_before(vectors: Floats, options: HnswOptions):
     """Without what was removed, the graph holds the same numbers and is found as well."""
     there = np.arange(0, ROWS, 2)
-    index = HnswIndex.build(vectors, options).without_removed(there, vectors)
+    index = ApproximateIndex.build(vectors, options).without_removed(there, vectors)
     hits = index.search(vectors[there[:100]], 1)
     assert (len(index), index.numbers, hits.method) == (len(there), options.vectors, "approximate")
     assert (hits.labels[:, 0] == there[:100]).all()
@@ -126,7 +126,7 @@ def test_a_graph_built_anew_rounds_as_before(vectors: Floats, options: HnswOptio
 
 def test_a_label_given_twice_in_one_call_is_there_once(vectors: Floats, options: HnswOptions):
     """The later of two vectors for one label is the one that is found."""
-    index = HnswIndex.build(vectors, options)
+    index = ApproximateIndex.build(vectors, options)
     far = -vectors[:1]
     index.add(np.array([9, 9]), unit(np.concatenate([far + 0.01, far])))
     hits = index.search(far, 3)
@@ -169,7 +169,7 @@ def test_files_that_cannot_be_used(saved: Path, spoil: Callable[[Path], object],
     """A file that is damaged, or that does not fit the others, makes a bad release and is named."""
     spoil(saved)
     with pytest.raises(BadRelease, match=rf"(?s){message}.*; build the release again"):
-        HnswIndex.load(saved)
+        ApproximateIndex.load(saved)
 
 
 @pytest.mark.parametrize(
@@ -183,10 +183,10 @@ def test_a_float32_graph_that_cannot_be_used(
     vectors: Floats, tmp_path: Path, spoil: Callable[[Path], object], message: str
 ):
     """The same holds for hnswlib's file."""
-    HnswIndex.build(vectors, replace(OPTIONS, vectors="float32")).save(tmp_path)
+    ApproximateIndex.build(vectors, replace(OPTIONS, vectors="float32")).save(tmp_path)
     spoil(tmp_path)
     with pytest.raises(BadRelease, match=message):
-        HnswIndex.load(tmp_path)
+        ApproximateIndex.load(tmp_path)
 
 
 @pytest.mark.parametrize("numbers", ["float16", "int8"])

@@ -45,10 +45,10 @@ async def begun(gate: Gate, turns: int) -> None:
             await asyncio.sleep(0)
 
 
-async def occupied(queue: SearchQueue[int, int], gate: Gate) -> list[asyncio.Task[list[int]]]:
+async def occupied(queue: SearchQueue[int, int], gate: Gate, threads: int = THREADS) -> list[asyncio.Task[list[int]]]:
     """Give every thread something to do."""
-    tasks = [asyncio.create_task(queue.ask([number] * MOST)) for number in range(THREADS)]
-    await begun(gate, THREADS)
+    tasks = [asyncio.create_task(queue.ask([number] * MOST)) for number in range(threads)]
+    await begun(gate, threads)
     return tasks
 
 
@@ -88,18 +88,44 @@ async def test_nobody_waits_for_a_long_turn(pool: ThreadPoolExecutor):
     assert gate.turns == [[1] * MOST, [5]]
 
 
-async def test_many_are_shared_out_evenly(pool: ThreadPoolExecutor):
-    """What came while all threads were at work is taken in as many parts as there are threads, in its order."""
+async def test_many_are_shared_out_evenly():
+    """What came while all threads were at work is taken in equal parts by all but one, in its order."""
+    gate, threads = Gate(), 3
+    with ThreadPoolExecutor(threads) as pool:
+        queue = SearchQueue(gate, pool, threads)
+        tasks = await occupied(queue, gate, threads)
+        numbers = range(10, 10 + 2 * WORTH + 2)
+        tasks += [asyncio.create_task(queue.ask([number])) for number in numbers]
+        await asyncio.sleep(0)
+        gate.open.set()
+        await asyncio.gather(*tasks)
+    assert max(gate.turns[threads:], key=len) == list(numbers[: WORTH + 1])
+    assert sorted(number for turn in gate.turns[threads:] for number in turn) == list(numbers)
+
+
+async def test_a_core_is_left_to_the_event_loop(pool: ThreadPoolExecutor):
+    """Of two threads one takes all single requests that wait, however many; the other is for beside long turns."""
     gate = Gate()
-    queue = SearchQueue(gate, pool, THREADS)
-    tasks = await occupied(queue, gate)
-    numbers = range(10, 10 + 2 * WORTH + 2)
-    tasks += [asyncio.create_task(queue.ask([number])) for number in numbers]
+    queue = SearchQueue(gate, pool, 2)
+    tasks = [asyncio.create_task(queue.ask([0]))]
+    await begun(gate, 1)
+    tasks += [asyncio.create_task(queue.ask([number])) for number in range(1, MOST + 1)]
     await asyncio.sleep(0)
     gate.open.set()
-    assert [answers[0] for answers in await asyncio.gather(*tasks)] == [0, 1, *(number * number for number in numbers)]
-    assert max(gate.turns[2:], key=len) == list(numbers[: WORTH + 1])
-    assert sorted(number for turn in gate.turns[2:] for number in turn) == list(numbers)
+    await asyncio.gather(*tasks)
+    assert gate.turns == [[0], [*range(1, MOST + 1)]]
+
+
+async def test_who_comes_with_a_long_call_does_not_wait_for_it(pool: ThreadPoolExecutor):
+    """Calls that come at once have a thread each where one of them is long, whichever comes first."""
+    for calls in ([[1] * MOST, [2]], [[2], [1] * MOST], [[1] * (WORTH + 1), [2]], [[1] * MOST, [2] * MOST]):
+        gate = Gate()
+        queue = SearchQueue(gate, pool, THREADS)
+        tasks = [asyncio.create_task(queue.ask(call)) for call in calls]
+        await begun(gate, len(calls))
+        assert sorted(gate.turns) == sorted(calls)
+        gate.open.set()
+        assert await asyncio.gather(*tasks) == [[number * number for number in call] for call in calls]
 
 
 async def test_a_call_of_several_is_answered_in_one_turn(pool: ThreadPoolExecutor):

@@ -1,4 +1,4 @@
-"""Approximate search over an HNSW graph, with exact search wherever that is cheaper or the graph falls short.
+"""Approximate search by a graph or by codes, with exact search wherever that is cheaper or that falls short.
 
 What the libraries leave to their users and is dealt with here: searching while inserting is unsafe (a lock), a search
 may find fewer than k (exact search answers), a filter function would be called back into Python for each item
@@ -10,33 +10,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 
 from common.errors import BadRelease
 from common.layout import VECTORS
 from services.retrieval.exact_index import ExactIndex, Passing
+from services.retrieval.first_passing import first_passing
 from services.retrieval.graph import Graph, HnswOptions
 from services.retrieval.graphs import empty_graph, load_graph
 from services.retrieval.identity_cache import IdentityCache
-from services.retrieval.reachability import Reach, not_found, with_lost
+from services.retrieval.reachability import TIE, Reach, not_found, with_lost
 from services.retrieval.read_write_lock import ReadWriteLock
 from services.retrieval.vector_index import Floats, Hits, Mask, Numbers, Rows, check_search
 
-# What one entry of hnswlib's candidate list costs in rows compared exactly: about 1.5 µs against 0.15 µs at 384
-# dimensions and M = 16. A filter that leaves few rows is therefore answered exactly.
-_ROWS_PER_ENTRY = 10
 # Filtered searches ask for so much more than the filter's share calls for, since allowed items come in clusters.
 _OVERSAMPLING = 1.5
+# Of codes so many times as many are asked for where too few passed; past the inverse of all, those are compared.
+_DEEPER = 4
+# Their order is that much rougher where what passes lies among much that does not.
+_DOUBT = 1.25
 _BUILD_ROWS = 1_000
+# Where codes were chosen for us, so much of the nearest few must be found of a sample, or a graph is built.
+_FINDS = 0.98
+_SAMPLE, _NEAREST = 200, 10
 
-T = TypeVar("T", bound=np.dtype[Any])
 
-
-class HnswIndex:
-    """A graph beside the table of vectors; implements `VectorIndex`. Make it with `build` or `load`.
+class ApproximateIndex:
+    """A graph or codes beside the table of vectors; implements `VectorIndex`. Make it with `build` or `load`.
 
     Args:
         graph: Over the vectors that are there.
@@ -49,20 +52,23 @@ class HnswIndex:
         self._graph = graph
         self._exact = exact
         self._moved = False
-        self._reach = Reach(due=exact.rows)
+        self._reach = Reach(due=exact.rows if graph.linked else 0)
         self._lost: IdentityCache[Rows, Floats] = IdentityCache(1)
         self.ef_search = ef_search
 
     @classmethod
-    def build(cls, vectors: Floats, options: HnswOptions | None = None) -> HnswIndex:
+    def build(cls, vectors: Floats, options: HnswOptions | None = None) -> ApproximateIndex:
         """Build the graph of unit vectors, the label of each being its row; shape [n, dimension]."""
         options = options or HnswOptions()
         graph = empty_graph(vectors, options)
         graph.add(np.arange(len(vectors)), vectors, options.threads)
-        return cls(graph, ExactIndex(vectors), options.ef_search)
+        index = cls(graph, ExactIndex(vectors), options.ef_search)
+        if options.vectors == "auto" and not graph.linked and index._finds(vectors) < _FINDS:
+            return cls.build(vectors, replace(options, vectors="float32"))
+        return index
 
     @classmethod
-    def load(cls, folder: Path, ef_search: int = HnswOptions.ef_search) -> HnswIndex:
+    def load(cls, folder: Path, ef_search: int = HnswOptions.ef_search) -> ApproximateIndex:
         """Load the graph of the release in ``folder`` and map its vectors.
 
         Raises:
@@ -85,7 +91,7 @@ class HnswIndex:
         with self._lock.read():  # not while vectors are added or removed
             self._graph.set_ef_search(ef_search)
 
-    def grown(self, vectors: Floats, there: Mask) -> HnswIndex:
+    def grown(self, vectors: Floats, there: Mask) -> ApproximateIndex:
         """Return an index of ``vectors`` whose first rows are this one's, with this one's graph grown by the others.
 
         Waits for searches under way; from then on this index, whose graph has moved, answers by exact search.
@@ -98,11 +104,13 @@ class HnswIndex:
             self._moved = True
             labels = self.rows + np.flatnonzero(there[self.rows :])
             self._graph.add(labels, vectors[labels])
-        grown = HnswIndex(self._graph, ExactIndex(vectors, np.flatnonzero(~there)), self._ef_search)
-        grown._reach = self._reach.grown(grown.rows, len(labels))
+        grown = ApproximateIndex(self._graph, ExactIndex(vectors, np.flatnonzero(~there)), self._ef_search)
+        grown._reach = self._grown_reach(grown.rows, len(labels))
         return grown
 
-    def without_removed(self, labels: Rows, vectors: Floats, between: Callable[[], object] = lambda: None) -> HnswIndex:
+    def without_removed(
+        self, labels: Rows, vectors: Floats, between: Callable[[], object] = lambda: None
+    ) -> ApproximateIndex:
         """Build a fresh graph of ``labels`` alone, built as this one was; their vectors are rows of ``vectors``.
 
         In parts, since the libraries give nobody else a turn inside of one call; ``between`` them is called.
@@ -113,7 +121,14 @@ class HnswIndex:
             graph.add(part, vectors[part])
             between()
         removed = np.setdiff1d(np.arange(len(vectors)), labels)
-        return HnswIndex(graph, ExactIndex(vectors, removed), self._ef_search)
+        return ApproximateIndex(graph, ExactIndex(vectors, removed), self._ef_search)
+
+    def for_added(self) -> Callable[[], Graph] | None:
+        """Return what makes graphs of this kind; None where links would have to be found for each vector."""
+        if self.numbers != "codes":
+            return None
+        graph = self._graph.fresh(0)
+        return lambda: graph.fresh(0)
 
     def save(self, folder: Path) -> None:
         """Write graph and vectors into a release's folder."""
@@ -135,6 +150,11 @@ class HnswIndex:
         return self._graph.numbers
 
     @property
+    def linked(self) -> bool:
+        """Whether links lead to its vectors, as in a graph; codes are all looked at."""
+        return self._graph.linked
+
+    @property
     def file(self) -> str:
         """The file of a release that holds its graph."""
         return self._graph.file
@@ -153,7 +173,7 @@ class HnswIndex:
         with self._lock.read():
             passing = self._exact.passing(allowed)
             entries = max(self._ef_search, self._entries(k, passing.count))
-            exact = self._moved or passing.count <= _ROWS_PER_ENTRY * entries
+            exact = self._moved or passing.count <= self._graph.rows_an_entry * entries
             hits = None if exact else self._walk(vectors, k, passing)
             if hits is None:
                 return self._exact.search(vectors, k, allowed)
@@ -168,7 +188,7 @@ class HnswIndex:
             self._graph.add(labels, vectors)
             self._exact.add(labels, vectors)
             self._lost = IdentityCache(1)  # it may hold vectors that were replaced
-            self._reach = self._reach.grown(self.rows, len(labels))
+            self._reach = self._grown_reach(self.rows, len(labels))
 
     def remove(self, labels: Rows) -> None:
         """Remove vectors; see `VectorIndex.remove`. The graph keeps them as marked, to walk through."""
@@ -201,39 +221,69 @@ class HnswIndex:
             self._reach = self._reach.after(rows, lost, self.rows)
         return lost
 
+    def _grown_reach(self, rows: int, by: int) -> Reach:
+        """Return what is to be audited once ``by`` rows came; nothing where there are no links."""
+        return self._reach.grown(rows, by) if self._graph.linked else self._reach
+
     def _not_found(self, labels: Rows) -> Rows:
         vectors = self._exact.read(labels)
         own = np.einsum("ij,ij->i", vectors, vectors)
         for k in (min(self._ef_search, len(self)), 1):  # as many as are looked at anyway, or else the nearest
             found = self._graph.nearest(vectors, k)
             if found is not None:  # or fewer than asked for can be reached
-                return not_found(labels, own, *self._scored(vectors, *found))
+                return not_found(labels, own, *self._scored(vectors, *found, k))
         return labels
 
-    def _wanted(self, k: int) -> int:
-        """Return how many of those that pass are found, of which ``k`` are kept."""
-        return max(k, min(math.ceil(self._graph.spare * k), self._ef_search))
+    def _finds(self, vectors: Floats) -> float:
+        """Return the share of the nearest few that some of the vectors find; codes may tell alike ones apart badly."""
+        some = vectors[:: max(1, len(vectors) // _SAMPLE)]
+        last = self._exact.search(some, _NEAREST).scores[:, -1:]
+        return float(np.mean(self.search(some, _NEAREST).scores >= last - TIE))
 
     def _entries(self, k: int, count: int) -> int:
-        """Return how many neighbours to ask the graph for so that ``k`` of them can be expected to pass."""
+        """Return how many neighbours to ask the graph for so that enough of them can be expected to pass."""
         if count == len(self):
-            return min(self._wanted(k), count)
-        wanted = max(_OVERSAMPLING * k, self._ef_search)  # of those that pass, as a search without a filter looks at
+            return min(self._graph.asked(k), count)
+        # Of those that pass, as many as a search without a filter looks at.
+        wanted = max(_OVERSAMPLING * k, self._ef_search, self._graph.asked(k))
         return min(len(self), math.ceil(wanted * len(self) / max(1, count)))
 
     def _walk(self, vectors: Floats, k: int, passing: Passing) -> Hits | None:
         """Search the graph; None where it does not yield enough."""
-        found = self._graph.nearest(vectors, self._entries(k, passing.count))
+        entries = self._entries(k, passing.count)
+        found = self._graph.nearest(vectors, entries)
         if found is not None and passing.mask is not None and passing.count < len(self):
-            found = _keep(*found, passing.mask[found[0]], min(k, passing.count), self._wanted(k))
+            least = min(k, passing.count)
+            if not self._graph.linked:
+                found = self._deep_enough(vectors, least, passing.mask, found)
+            if found is not None:
+                most = self._graph.asked(k) if self._graph.linked else found[0].shape[1]
+                found = first_passing(*found, passing.mask[found[0]], least, most)
         if found is None:
             return None
-        labels, scores = self._scored(vectors, *found)
+        labels, scores = self._scored(vectors, *found, k)
         return Hits(labels[:, :k], scores[:, :k], "approximate")
 
-    def _scored(self, vectors: Floats, labels: Rows, scores: Floats | None) -> tuple[Rows, Floats]:
-        """Return what was found with its inner products; by the table's vectors where the graph has no such."""
-        return (labels, scores) if scores is not None else self._exact.rescored(vectors, labels)
+    def _deep_enough(
+        self, vectors: Floats, least: int, passes: Mask, found: tuple[Rows, Floats | None] | None
+    ) -> tuple[Rows, Floats | None] | None:
+        """Return what codes find, asked again while ``least`` that pass lie so deep that their order is a rough guess.
+
+        Where all of the nearest were excluded, as many must be asked for as if these were wanted too. None where
+        comparing all takes less time.
+        """
+        while found is not None:
+            entries = found[0].shape[1]
+            deepest = int((passes[found[0]].cumsum(axis=1) < least).sum(axis=1).max()) + 1
+            needed = self._graph.asked(math.ceil(_DOUBT * deepest)) if deepest <= entries else _DEEPER * entries
+            if needed <= entries:
+                return found
+            found = self._graph.nearest(vectors, needed) if _DEEPER * needed <= len(self) else None
+        return None
+
+    def _scored(self, vectors: Floats, labels: Rows, scores: Floats | None, k: int) -> tuple[Rows, Floats]:
+        """Return what was found with its inner products; the best ``k`` by the table's where the graph has no such."""
+        return (labels, scores) if scores is not None else self._exact.rescored(vectors, labels, k)
 
     def _join_lost(self, hits: Hits, vectors: Floats, passing: Mask | None) -> Hits:
         lost = self._reach.lost
@@ -244,26 +294,3 @@ class HnswIndex:
             there = passing[lost]
             lost, table = lost[there], table[there]
         return with_lost(hits, lost, vectors @ table.T)
-
-
-def _keep(
-    labels: Rows, scores: Floats | None, passes: Mask, least: int, most: int
-) -> tuple[Rows, Floats | None] | None:
-    """Keep the first ``most`` of each row that pass, -1 where there are fewer; None where a row has not ``least``."""
-    ranks = passes.cumsum(axis=1)
-    there = ranks[:, -1:]
-    if (there < least).any():
-        return None
-    passes &= ranks <= most
-    shape = len(labels), min(most, labels.shape[1])
-    if (there >= most).all():
-        return labels[passes].reshape(shape), None if scores is None else scores[passes].reshape(shape)
-    filled = np.arange(shape[1]) < there
-    return _placed(labels[passes], filled, -1), None if scores is None else _placed(scores[passes], filled, -np.inf)
-
-
-def _placed(values: np.ndarray[Any, T], places: Mask, otherwise: float) -> np.ndarray[Any, T]:
-    """Return a table with values at some places, row by row, and another value everywhere else."""
-    table = np.full(places.shape, otherwise, dtype=values.dtype)
-    table[places] = values
-    return table

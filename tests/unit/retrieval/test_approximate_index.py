@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from services.retrieval.approximate_index import ApproximateIndex
 from services.retrieval.graph import HnswOptions
-from services.retrieval.hnsw_index import HnswIndex
 from services.retrieval.vector_index import Floats, unit
 
 VECTORS = 2_000
@@ -21,21 +21,21 @@ def vectors() -> Floats:
 
 
 @pytest.fixture(scope="module")
-def index(vectors: Floats) -> Iterator[HnswIndex]:
+def index(vectors: Floats) -> Iterator[ApproximateIndex]:
     """Return a graph with a short candidate list."""
-    return HnswIndex.build(vectors, HnswOptions(ef_construction=60, ef_search=50))
+    return ApproximateIndex.build(vectors, HnswOptions(ef_construction=60, ef_search=50))
 
 
 @pytest.mark.parametrize(
     ("share", "method"), [(1.0, "approximate"), (0.6, "approximate"), (0.2, "exact"), (0.005, "exact")]
 )
-def test_selective_filters_are_answered_exactly(index: HnswIndex, vectors: Floats, share: float, method: str):
+def test_selective_filters_are_answered_exactly(index: ApproximateIndex, vectors: Floats, share: float, method: str):
     """The graph is walked where many vectors pass, exact search answers where few do."""
     allowed = np.random.default_rng(3).random(VECTORS) < share
     assert index.search(vectors[:4], 20, allowed).method == method
 
 
-def test_a_walk_that_comes_up_short_is_done_exactly(index: HnswIndex, vectors: Floats):
+def test_a_walk_that_comes_up_short_is_done_exactly(index: ApproximateIndex, vectors: Floats):
     """Where what the graph finds does not pass a filter that most vectors pass, exact search answers."""
     allowed = vectors @ vectors[0] < np.quantile(vectors @ vectors[0], 0.7)
     hits = index.search(vectors[:1], 20, allowed)
@@ -45,7 +45,7 @@ def test_a_walk_that_comes_up_short_is_done_exactly(index: HnswIndex, vectors: F
 
 def test_unreachable_vectors_are_found_exactly(vectors: Floats, monkeypatch: pytest.MonkeyPatch):
     """Where the graph cannot reach as many vectors as asked for, exact search finds them instead of an error."""
-    index = HnswIndex.build(vectors, HnswOptions(ef_construction=20, ef_search=50))
+    index = ApproximateIndex.build(vectors, HnswOptions(ef_construction=20, ef_search=50))
     monkeypatch.setattr(index._graph, "_index", Islands())
     hits = index.search(vectors[:1], 20)
     assert (hits.labels.shape, hits.method) == ((1, 20), "exact")
@@ -61,4 +61,4 @@ class Islands:
 
 def test_a_small_table_is_searched_exactly(vectors: Floats):
     """Where comparing every vector is cheaper than a walk, that is done."""
-    assert HnswIndex.build(vectors[:300]).search(vectors[:1], 10).method == "exact"
+    assert ApproximateIndex.build(vectors[:300]).search(vectors[:1], 10).method == "exact"
