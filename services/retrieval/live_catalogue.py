@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from common.catalogue import Catalogue
+from common.settled_heap import settle_further
 from services.retrieval.added_items import AddedItems, no_items
 from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.graph import Graph
@@ -18,6 +19,8 @@ from services.retrieval.vector_index import Floats, Mask, Rows
 
 # Vectors that differ by no more in any number are the same: scaling one to unit length again moves its last digits.
 _SAME: Final = 1e-6
+# Growths by a thousand items after which these are kept out of garbage collection, which would hold up every search.
+_SETTLED_EVERY: Final = 4
 # Superseded rows among the added items that are not worth leaving out yet.
 _FEW_ROWS: Final = 1_000
 
@@ -54,6 +57,7 @@ class LiveCatalogue:
         added = no_items(base.table.select(base.attributes()).schema, dimension, fresh)
         self._view = CatalogueView(0, base, added, np.ones(len(base), dtype=np.bool_))
         self._writer = threading.Lock()
+        self._growths = 0
 
     @property
     def view(self) -> CatalogueView:
@@ -108,6 +112,9 @@ class LiveCatalogue:
             self._leave_out(view)
         elif view.added.graph.is_behind(len(view.added)):
             view.added.graph.grow(view.added.vectors, view.added.own)
+            self._growths += 1
+            if self._growths % _SETTLED_EVERY == 0:
+                settle_further()
         else:
             return False
         return True

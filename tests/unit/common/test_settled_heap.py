@@ -11,7 +11,7 @@ import pytest
 
 from common.live_release import LiveRelease
 from common.release import Release
-from common.settled_heap import settle, settle_anew
+from common.settled_heap import settle, settle_anew, settle_further
 from common.telemetry import Metrics
 
 
@@ -54,3 +54,22 @@ def test_a_heap_that_was_never_settled_is_left_alone():
     """A process that did not ask for it collects as ever."""
     settle_anew()
     assert not gc.get_freeze_count()
+
+
+@pytest.mark.usefixtures("settled")
+def test_what_came_since_is_left_alone_too():
+    """Once something was left alone, what stays is added to it; young garbage is collected before."""
+    came, garbage = [[number] for number in range(5_000)], Engine.__new__(Engine)
+    garbage.itself = garbage
+    gone = weakref.ref(garbage)
+    del garbage
+    before = gc.get_freeze_count()
+    settle_further()
+    assert gone() is None
+    assert gc.get_freeze_count() >= before + len(came)
+
+
+def test_nothing_is_left_alone_where_nothing_was():
+    """A process that is no server collects its garbage as ever."""
+    settle_further()
+    assert gc.get_freeze_count() == 0

@@ -141,3 +141,14 @@ def test_a_replaced_item_keeps_the_vector_that_the_release_has(catalogue: Catalo
     assert view.added.own.tolist() == [False, True, True]
     assert view.stand_in.tolist() == [0, 1, 2, BASE, -1, 5, -1, 7]
     assert view.released(np.array([0, BASE, BASE + 1, BASE + 2])).tolist() == [0, 3, -1, -1]
+
+
+def test_many_added_items_are_kept_out_of_garbage_collection(live: LiveCatalogue, monkeypatch: pytest.MonkeyPatch):
+    """After every fourth growth by a thousand items."""
+    called: list[int] = []
+    monkeypatch.setattr("services.retrieval.live_catalogue.settle_further", lambda: called.append(len(live.view.added)))
+    for start in range(0, 9_000, 1_000):
+        items = [Item(f"many-{number}", "many") for number in range(start, start + 1_000)]
+        live.apply(items, np.random.default_rng(start).standard_normal((1_000, 2)).astype(np.float32), [])
+        assert live.tend()
+    assert called == [4_000, 8_000]
