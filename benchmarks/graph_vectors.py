@@ -21,14 +21,13 @@ from services.retrieval.approximate_index import ApproximateIndex
 from services.retrieval.exact_index import ExactIndex
 from services.retrieval.graph import HnswOptions
 from services.retrieval.graphs import empty_graph, load_graph
+from services.retrieval.reachability import TIE
 from services.retrieval.vector_index import Floats, Numbers
 
 _NUMBERS: Final[tuple[Numbers, ...]] = ("float32", "float16", "int8", "codes")
 # Rounds of every graph in turn, so that whatever else runs meets all of them.
 _ROUNDS: Final = 3
 _CHUNK: Final = 200
-# Inner products of the same vectors differ by so much from one library to another.
-_TIE: Final = 1e-5
 # Grows with whatever changes the graphs that are kept from earlier runs.
 _FORMAT: Final = 1
 
@@ -47,7 +46,7 @@ def by_numbers(data: HomeDepot, queries: Floats, k: int, console: Console) -> di
         numbers: ApproximateIndex(load_graph(folder, dimension), exact, HnswOptions.ef_search)
         for numbers, folder in folders.items()
     }
-    least = _last_scores(data.vectors, queries, k)
+    least = last_scores(data.vectors, queries, k)
     spent: dict[Numbers, list[float]] = {numbers: [] for numbers in _NUMBERS}
     found: dict[Numbers, Floats] = {}
     for _ in range(_ROUNDS):
@@ -56,7 +55,7 @@ def by_numbers(data: HomeDepot, queries: Floats, k: int, console: Console) -> di
             spent[numbers].append(took_s)
     return {
         numbers: {
-            "recall": float(np.mean((found[numbers] >= least[:, np.newaxis] - _TIE).mean(axis=1))),
+            "recall": float(np.mean((found[numbers] >= least[:, np.newaxis] - TIE).mean(axis=1))),
             "resident_bytes_per_item": round(_resident_bytes(folder, dimension) / rows, 1),
             "file_bytes_per_item": round((folder / indexes[numbers].file).stat().st_size / rows, 1),
             "us_per_search": round(float(np.median(spent[numbers])) / len(queries) * 1e6, 1),
@@ -92,7 +91,7 @@ def _graph(release: Release, numbers: Numbers, console: Console) -> Path:
     return folder
 
 
-def _last_scores(vectors: Floats, queries: Floats, k: int) -> Floats:
+def last_scores(vectors: Floats, queries: Floats, k: int) -> Floats:
     """Return each query's k-th highest inner product; shape [queries]."""
     parts = [queries[start : start + _CHUNK] @ vectors.T for start in range(0, len(queries), _CHUNK)]
     return np.concatenate([np.partition(scores, -k, axis=1)[:, -k] for scores in parts])

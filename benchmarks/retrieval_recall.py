@@ -20,6 +20,7 @@ from common.onnx_session import SessionOptions
 from services.retrieval.first_stage import FirstStage, FirstStageOptions
 from services.retrieval.items import Item
 from services.retrieval.log_feed import LogFeed
+from services.retrieval.reachability import TIE
 from services.retrieval.request import Candidates, Request
 from services.retrieval.vector_index import Floats, Mask, Rows
 
@@ -29,8 +30,6 @@ _QUICK_QUERIES: Final = 100
 _SHARES: Final = (1, 10, 50)
 _CHANGED_SHARE: Final = 0.2
 _CALL_ITEMS: Final = 500
-# Inner products of the same vectors differ by so much from one library to another.
-_TIE: Final = 1e-5
 
 
 def run(quick: bool, console: Console) -> Finding:
@@ -100,7 +99,7 @@ def recall(stage: FirstStage, queries: Floats, answers: Sequence[Candidates], al
 
 
 def _share(scores: Floats, last: float, rows: Rows, found: Rows, k: int) -> float:
-    near = rows[scores >= last - _TIE]
+    near = rows[scores >= last - TIE]
     return min(k, int(np.isin(found, near).sum())) / k
 
 

@@ -20,12 +20,14 @@ from rich.console import Console
 from rich.table import Table
 from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 
+from benchmarks.graph_vectors import last_scores
 from benchmarks.home_depot_vectors import HomeDepot, home_depot
 from benchmarks.local_retrieval import LocalRetrieval, local_retrieval
 from benchmarks.record import Finding, at_least
 from common import event_loop, layout
 from common.channel import open_channel
 from services.retrieval.graph import HnswOptions
+from services.retrieval.reachability import TIE
 from services.retrieval.vector_index import Floats
 
 K: Final = 100
@@ -42,8 +44,6 @@ _CALLERS: Final = {_UNARY: 64, _UNARY + _FEWER: 16, _BATCHED: 4, _UNARY + _WITH_
 _NAMES: Final = ("hnswlib", *_CALLERS)
 # Where other work takes more of the processors, wall clock favours whoever has more threads.
 _QUIET: Final = 0.03
-# Inner products of the same vectors differ by so much from one library to another.
-_TIE: Final = 1e-5
 
 
 def run(quick: bool, console: Console) -> Finding:
@@ -130,8 +130,7 @@ def _recall(data: HomeDepot, found: Floats, vectors: Floats) -> float:
         found: Inner products; shape [queries, K].
         vectors: All that could be found; shape [vectors, dimension].
     """
-    last = [np.partition(vectors @ query, -K)[-K] for query in data.query_vectors]
-    return float(np.mean(found >= np.array(last)[:, np.newaxis] - _TIE))
+    return float(np.mean(found >= last_scores(vectors, data.query_vectors, K)[:, np.newaxis] - TIE))
 
 
 def _busy_s() -> float:

@@ -31,7 +31,7 @@ FUSION_SETTINGS: Final = "fusion/fusion.json"
 
 # One vector for each distinct text, and for each item of the catalogue the row of its vector: products that share
 # a text would otherwise be islands of equal points in the graph. The graph is hnswlib's, or where it holds float16 or
-# int8 faiss's, with its settings beside it.
+# int8 faiss's, with its settings beside it; or codes are scanned in its place.
 INDEX: Final = "index/hnsw.bin"
 ROUNDED_INDEX: Final = "index/rounded.faiss"
 ROUNDED_INDEX_SETTINGS: Final = "index/rounded.json"

@@ -96,12 +96,8 @@ class FirstStage:
         popular = Popular(parts.popularity)
         self.tail = Tail(parts.popularity)
         self._sources = _sources(parts, self._nearest, popular)
-        self._catalogue = LiveCatalogue(
-            parts.catalogue,
-            parts.index.dimension,
-            lambda rows: parts.vectors[parts.vector_of_item[rows]],
-            parts.index.for_added() if isinstance(parts.index, ApproximateIndex) else None,
-        )
+        fresh = parts.index.for_added() if isinstance(parts.index, ApproximateIndex) else None
+        self._catalogue = LiveCatalogue(parts.catalogue, parts.index.dimension, parts.vectors_of, fresh)
         self._filter = ItemFilter(parts.catalogue.table.select(parts.catalogue.attributes()), vectors)
         self._search = Search(
             parts.settings, self._sources, popular, vectors, self._filter, self._options.depth, parts.catalogue

@@ -14,13 +14,12 @@ import structlog
 from services.retrieval.allowed_items import AllowedItems
 from services.retrieval.background import step_back
 from services.retrieval.item_vectors import Found
+from services.retrieval.reachability import TIE
 from services.retrieval.vector_index import Floats
 
 # What the exact answers may take of one core.
 _BUSY_SHARE: Final = 0.02
 _WAITING: Final = 4
-# Inner products of the same vectors differ by so much between hnswlib and numpy.
-_TIE: Final = 1e-5
 
 _log = structlog.get_logger()
 
@@ -97,5 +96,5 @@ def recall(sample: Sample, exact: Found) -> float:
     """Return the share of what is nearest that was found; items as near as the last of them count too."""
     if not len(exact.scores):
         return 1.0
-    near = int((sample.found.scores >= exact.scores[-1] - _TIE).sum())
+    near = int((sample.found.scores >= exact.scores[-1] - TIE).sum())
     return min(1.0, near / len(exact.scores))

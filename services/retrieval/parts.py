@@ -96,6 +96,11 @@ class Parts:
         parts.check(release.id)
         return parts
 
+    def vectors_of(self, rows: Rows) -> Floats:
+        """Return the vectors of items, given their rows; shape [rows, dimension]."""
+        vectors: Floats = self.vectors[self.vector_of_item[rows]]
+        return vectors
+
     def words(self) -> TitleWords:
         """Return the words of the titles; raises BadRelease where there are none."""
         if self.titles is None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from services.retrieval.vector_index import Floats, Hits, Rows
 
-# Inner products of the same vectors differ by so much between hnswlib and numpy.
+# Inner products of the same vectors differ by so much from one library to another.
 TIE: Final = 1e-5
 _NOTHING: Final[Rows] = np.empty(0, dtype=np.int64)
 
