@@ -103,7 +103,7 @@ def _late_scores(data: HomeDepot, model: TrainedModel, tower: TrainedTower, quer
 
 def _contexts(tower: TrainedTower, contexts: Sequence[Tokens], template: PairTemplate) -> TextVectors:
     """Read contexts as they are served: one at a time, in int8."""
-    file = tower.onnx.with_name("context_tower.onnx")
+    file = tower.onnx.with_name(f"{tower.onnx.stem}-context.onnx")
     if not file.exists():
         write_context_tower(tower.onnx, file)
     read = LateTower(OnnxModel(file, SessionOptions(threads=1)), template)

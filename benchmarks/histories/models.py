@@ -18,6 +18,7 @@ from transformers import BertForSequenceClassification
 from benchmarks.histories.requests import Requests
 from common.onnx_session import OnnxModel, SessionOptions
 from common.release import sha256_of
+from pipeline import bert_graph, export, int8, late_export, late_graph
 from pipeline.base_model import WEIGHTS, BaseModel
 from pipeline.catalogue import build_catalogue, plain_tokenizer
 from pipeline.dataset import Dataset
@@ -25,10 +26,10 @@ from pipeline.int8 import quantise
 from pipeline.late_export import export_late_tower, write_context_tower
 from pipeline.progress import ProgressReport
 from pipeline.train.cross_encoder import CrossEncoderTraining, train_cross_encoder
-from pipeline.train.exported import exported_cross_encoder
+from pipeline.train.exported import exported_cross_encoder, written_by
 from pipeline.train.kept_models import KeptModels
 from pipeline.train.late_examples import late_lists, taught
-from pipeline.train.late_interaction import LateTraining, save_tower, train_late_interaction
+from pipeline.train.late_interaction import LateTraining, load_tower, save_tower, train_late_interaction
 from pipeline.train.pair_examples import training_lists
 from pipeline.train.ranking_lists import RankingExample
 from pipeline.vocabulary import TOKENIZER
@@ -43,9 +44,9 @@ LIST_SIZE: Final = 8
 READER_LISTS: Final = 800
 TOWER_LISTS: Final = 1_200  # the cross-encoder's own ones first, of which its logits would tell the labels once more
 _CALIBRATION_LISTS: Final = 20
-INT8: Final = "model-int8.onnx"
-TOWER_FILE: Final = "tower.onnx"
-CONTEXT_TOWER_FILE: Final = "context_tower.onnx"
+INT8: Final = f"model-int8-{written_by(bert_graph, export, int8)}.onnx"
+TOWER_FILE: Final = f"tower-{written_by(bert_graph, late_graph, late_export)}.onnx"
+CONTEXT_TOWER_FILE: Final = f"context_tower-{written_by(bert_graph, late_graph, late_export, int8)}.onnx"
 _FORMAT: Final = 1  # raise it whenever the same requests and settings train another model than before
 
 
@@ -107,8 +108,6 @@ class HistoryModels:
                 told = lambda done, total, _: step.at(done, total)  # noqa: E731 - a name for one line
                 graph = train_late_interaction(self._base.path, examples, self.texts.template, TOWER, work, told)
             save_tower(graph, folder)
-            export_late_tower(graph, folder / TOWER_FILE)
-            write_context_tower(folder / TOWER_FILE, folder / CONTEXT_TOWER_FILE)
 
         made_from = [
             self._base.sha256,
@@ -117,7 +116,11 @@ class HistoryModels:
             dataclasses.asdict(TOWER),
             *self._made_from(requests),
         ]
-        return self._kept.made("history-late-interaction", made_from, make)
+        folder = self._kept.made("history-late-interaction", made_from, make)
+        if not (folder / CONTEXT_TOWER_FILE).exists():
+            export_late_tower(load_tower(self._base.path, TOWER, folder), folder / TOWER_FILE)
+            write_context_tower(folder / TOWER_FILE, folder / CONTEXT_TOWER_FILE)
+        return folder
 
     def _lists(self, requests: Requests, lists: int) -> Iterator[RankingExample]:
         return training_lists(requests.labelled(), self.texts, lists=lists, size=LIST_SIZE, seed=READER.seed)

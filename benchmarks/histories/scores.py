@@ -63,7 +63,7 @@ class HistoryLate:
     def read(cls, folder: Path, models: HistoryModels, report: ProgressReport) -> HistoryLate:
         """Read every item's text, where its vectors are not kept beside the tower."""
         tokens, text_of_item = distinct_texts(models.catalogue, models.texts)
-        file = folder / "items.npz"
+        file = folder / Path(TOWER_FILE).with_suffix(".npz")
         if not file.exists():
             tower = LateTower(OnnxModel(folder / TOWER_FILE, SessionOptions()), models.texts.template)
             with report.step(f"Reading {len(tokens):,} items for late interaction"):

@@ -14,9 +14,11 @@ from benchmarks.home_depot.data import HomeDepot
 from benchmarks.home_depot.model import TrainedModel, search_models
 from common import layout
 from common.release import ModelCard
+from pipeline import bert_graph, int8, late_export, late_graph
 from pipeline.late_export import export_late_tower, write_late_interaction
 from pipeline.progress import ProgressReport
 from pipeline.staging import Staging
+from pipeline.train.exported import written_by
 from services.ranking.vector_codec import Bits
 
 
@@ -37,7 +39,8 @@ def trained_tower(data: HomeDepot, console: Console) -> TrainedTower:
     """Return the tower, trained now (half an hour, its teaching included) where it is not in the cache."""
     models, queries = search_models(data, console)
     folder = models.tower(queries)
-    onnx, done = folder / "tower.onnx", folder / "exported.json"
+    onnx = folder / f"tower-{written_by(bert_graph, late_graph, late_export, int8)}.onnx"
+    done = onnx.with_suffix(".json")
     if not done.exists():
         done.write_text(json.dumps(export_late_tower(models.loaded_tower(folder), onnx)))
     return TrainedTower(onnx, json.loads(done.read_text()))
@@ -47,7 +50,7 @@ def add_late_interaction(
     model: TrainedModel, tower: TrainedTower, bits: Bits, console: Console
 ) -> Callable[[Staging], None]:
     """Return what puts the tier into a release; every title is encoded now (minutes) where that is not in the cache."""
-    kept = tower.onnx.with_name(f"files-{bits}")
+    kept = _files(tower, bits)
 
     def add(staging: Staging) -> None:
         target = staging.file(layout.LATE_TOWER).parent
@@ -75,4 +78,9 @@ def add_late_interaction(
 
 def encode_s(tower: TrainedTower, bits: Bits) -> float:
     """Return how long encoding every title took."""
-    return float((tower.onnx.with_name(f"files-{bits}") / "encode_s").read_text())
+    return float((_files(tower, bits) / "encode_s").read_text())
+
+
+def _files(tower: TrainedTower, bits: Bits) -> Path:
+    """Where the tier's part of a release is kept."""
+    return tower.onnx.with_name(f"{tower.onnx.stem}-files-{bits}")

@@ -36,7 +36,7 @@ class TrainedModel:
     """A cross-encoder on disk.
 
     Attributes:
-        folder: In Hugging Face's form with the tokenizer, and `model.onnx` in float32.
+        folder: In Hugging Face's form with the tokenizer.
         base: What it was trained from.
     """
 
@@ -55,24 +55,20 @@ class TrainedModel:
 
     @property
     def onnx(self) -> Path:
-        """The exported graph in float32."""
-        return self.folder / "model.onnx"
+        """The exported graph in float32, written now where the code writes another one than it did."""
+        return exported_cross_encoder(self.folder)
 
 
 def trained_model(data: HomeDepot, console: Console) -> TrainedModel:
     """Return the fine-tuned cross-encoder, trained now (a quarter of an hour) where it is not in the cache."""
     models, queries = search_models(data, console)
-    folder = models.cross_encoder(queries)
-    exported_cross_encoder(folder)
-    return TrainedModel(folder, resolve_base_model(_SETTINGS.base_model))
+    return TrainedModel(models.cross_encoder(queries), resolve_base_model(_SETTINGS.base_model))
 
 
 def shallow_model(data: HomeDepot, layers: int, console: Console) -> TrainedModel:
     """Return its student of so many layers, trained now (a quarter of an hour) where it is not in the cache."""
     models, queries = search_models(data, console)
-    folder = models.student(queries, layers)
-    exported_cross_encoder(folder)
-    return TrainedModel(folder, resolve_base_model(_SETTINGS.base_model))
+    return TrainedModel(models.student(queries, layers), resolve_base_model(_SETTINGS.base_model))
 
 
 def trimmed_model(data: HomeDepot, model: TrainedModel) -> TrainedModel:
@@ -85,7 +81,6 @@ def trimmed_model(data: HomeDepot, model: TrainedModel) -> TrainedModel:
         part = folder.with_suffix(".part")
         trim_model(model.folder, kept, part)
         part.rename(folder)
-    exported_cross_encoder(folder)
     return TrainedModel(folder, model.base)
 
 

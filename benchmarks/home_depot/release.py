@@ -15,11 +15,11 @@ from benchmarks.home_depot.data import CONTEXT_TOKENS, ITEM_TOKENS, HomeDepot, P
 from benchmarks.home_depot.model import CACHE, TrainedModel, training_queries
 from common import layout
 from common.release import DataCard, ModelCard, Release
+from pipeline import half, int8
 from pipeline.build_settings import Precision
 from pipeline.catalogue import build_catalogue, plain_tokenizer
-from pipeline.half import halve
-from pipeline.int8 import quantise
 from pipeline.staging import Staging, aside
+from pipeline.train.exported import written_by
 from services.ranking.pairs import Pairs
 
 AnyPrecision = Precision | Literal["fp16"]
@@ -32,13 +32,14 @@ def model_file(data: HomeDepot, model: TrainedModel, precision: AnyPrecision) ->
     """Return the cross-encoder in a precision; int8 is calibrated on training queries, once."""
     if precision == "fp32":
         return model.onnx
-    file = model.folder / f"model-{precision}.onnx"
+    writer = written_by(half if precision == "fp16" else int8)
+    file = model.onnx.with_name(f"{model.onnx.stem}-{precision}-{writer}.onnx")
     if not file.exists():
         part = file.with_suffix(".part")
         if precision == "fp16":
-            halve(model.onnx, part)
+            half.halve(model.onnx, part)
         else:
-            quantise(model.onnx, part, _calibration(data, model))
+            int8.quantise(model.onnx, part, _calibration(data, model))
         part.replace(file)
     return file
 

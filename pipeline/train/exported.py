@@ -1,17 +1,33 @@
-"""Trained models as the serving engines load them: exported beside their weights, once."""
+"""Trained models as the serving engines load them: exported beside their weights, once by each state of the code."""
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Final
 
 from tokenizers import Tokenizer
 from transformers import BertForSequenceClassification, BertModel
 
 from common.onnx_session import OnnxModel, SessionOptions
+from pipeline import bert_graph, export
 from pipeline.export import export_cross_encoder, export_encoder
 from services.ranking.cross_encoder import CrossEncoder
 from services.retrieval.encoder import Encoder
+
+
+def written_by(*modules: ModuleType) -> str:
+    """Return 8 characters that tell what these modules write: a graph kept by an earlier state of them is not theirs.
+
+    Weights are kept by what they learnt from, which says nothing of the graph around them.
+    """
+    return hashlib.sha256("".join(map(inspect.getsource, modules)).encode()).hexdigest()[:8]
+
+
+_GRAPH: Final = written_by(bert_graph, export)
 
 
 def exported_cross_encoder(model: Path) -> Path:
@@ -30,10 +46,10 @@ def loaded_encoder(model: Path) -> Encoder:
     return Encoder(OnnxModel(file, SessionOptions()), Tokenizer.from_file(str(model / "tokenizer.json")))
 
 
-def _exported(model: Path, export: Callable[[Path], float]) -> Path:
-    file = model / "model.onnx"
+def _exported(model: Path, write: Callable[[Path], float]) -> Path:
+    file = model / f"model-{_GRAPH}.onnx"
     if not file.exists():
         part = file.with_suffix(".part")
-        export(part)
+        write(part)
         part.replace(file)
     return file
