@@ -60,42 +60,45 @@ class Fragments:
 
     def __init__(self, kept: int, make: Callable[[CatalogueView, Rows], Iterable[bytes]]) -> None:
         self._kept = kept
-        self._serialise = make
+        self._make = make
         self._known: dict[int | Item, bytes] = {}
         self._begun: dict[tuple[bytes, int], dict[int | Item, bytes]] = {}
 
     def of(self, view: CatalogueView, rows: Rows) -> list[bytes]:
         """Return the fragments of a view's items; the release's are known by row, others as the items they are."""
-        keys = _keys(view, rows)
-        with suppress(KeyError):  # mostly all are known
-            return list(map(self._known.__getitem__, keys))
-        return self._all(view, rows, keys)
+        return self._all(self._known, view, rows, self._make)
 
     def begun(self, view: CatalogueView, rows: Rows, field: bytes, further: int) -> list[bytes]:
         """Return the same as values of a field that go on for ``further`` bytes, from the tag on."""
+
+        def begin(view: CatalogueView, rows: Rows) -> Iterable[bytes]:
+            return (_begin(field, len(fragment) + further) + fragment for fragment in self.of(view, rows))
+
+        known = self._begun.get((field, further))
+        if known is None:
+            if len(self._begun) >= _SIZES:
+                self._begun = {}
+            known = self._begun.setdefault((field, further), {})
+        return self._all(known, view, rows, begin)
+
+    def _all(
+        self,
+        known: dict[int | Item, bytes],
+        view: CatalogueView,
+        rows: Rows,
+        make: Callable[[CatalogueView, Rows], Iterable[bytes]],
+    ) -> list[bytes]:
+        """Return what is known of items, made and remembered for those of which nothing is."""
         keys = _keys(view, rows)
-        with suppress(KeyError):
-            return list(map(self._begun[field, further].__getitem__, keys))
-        fragments = self._all(view, rows, keys)
-        begun = [_begin(field, len(fragment) + further) + fragment for fragment in fragments]
-        if len(self._begun) >= _SIZES and (field, further) not in self._begun:
-            self._begun = {}
-        self._begun.setdefault((field, further), {}).update(zip(keys, begun, strict=True))
-        return begun
-
-    def _all(self, view: CatalogueView, rows: Rows, keys: Sequence[int | Item]) -> list[bytes]:
-        known = self._known
-        missing = [place for place, key in enumerate(keys) if key not in known]
-        made = self._make(view, rows[missing], [keys[place] for place in missing])
-        return [made[key] if key in made else known[key] for key in keys]
-
-    def _make(self, view: CatalogueView, rows: Rows, keys: Sequence[int | Item]) -> dict[int | Item, bytes]:
-        """Serialise and remember; a full memory is begun anew, since choosing what to forget costs more."""
-        made = dict(zip(keys, self._serialise(view, rows), strict=True))
-        if len(self._known) + len(made) > self._kept:
-            self._known, self._begun = {}, {}
-        self._known.update(made)
-        return made
+        with suppress(KeyError):  # mostly all are known
+            return list(map(known.__getitem__, keys))
+        pieces: list[Any] = list(map(known.get, keys))
+        missing = [place for place, piece in enumerate(pieces) if piece is None]
+        if len(known) + len(missing) > self._kept:
+            known.clear()  # choosing what to forget would cost more
+        for place, piece in zip(missing, make(view, rows[missing]), strict=True):
+            pieces[place] = known[keys[place]] = piece
+        return pieces
 
 
 def _keys(view: CatalogueView, rows: Rows) -> Sequence[int | Item]:
