@@ -19,8 +19,8 @@ from services.retrieval.vector_index import Floats, Mask, Rows
 
 # Vectors that differ by no more in any number are the same: scaling one to unit length again moves its last digits.
 _SAME: Final = 1e-6
-# Growths by a thousand items after which these are kept out of garbage collection, which would hold up every search.
-_SETTLED_EVERY: Final = 4
+# So many added items are kept out of garbage collection at a time, which would hold up every search.
+_SETTLED_ITEMS: Final = 4_000
 # Superseded rows among the added items that are not worth leaving out yet.
 _FEW_ROWS: Final = 1_000
 
@@ -57,7 +57,7 @@ class LiveCatalogue:
         added = no_items(base.table.select(base.attributes()).schema, dimension, fresh)
         self._view = CatalogueView(0, base, added, np.ones(len(base), dtype=np.bool_))
         self._writer = threading.Lock()
-        self._growths = 0
+        self._settled = 0
 
     @property
     def view(self) -> CatalogueView:
@@ -112,12 +112,16 @@ class LiveCatalogue:
             self._leave_out(view)
         elif view.added.graph.is_behind(len(view.added)):
             view.added.graph.grow(view.added.vectors, view.added.own)
-            self._growths += 1
-            if self._growths % _SETTLED_EVERY == 0:
-                settle_further()
+            self._settle_some(len(view.added))
         else:
             return False
         return True
+
+    def _settle_some(self, added: int) -> None:
+        """Keep what was added out of garbage collection, where it has come to be many since the last time."""
+        if not 0 <= added - self._settled < _SETTLED_ITEMS:  # also where superseded ones were left out
+            self._settled = added
+            settle_further()
 
     def _is_own(self, origin: Rows, vectors: Floats) -> Mask:
         """Return which items have another vector than their origin: a new price needs no place in a graph."""

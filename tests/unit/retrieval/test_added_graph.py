@@ -7,9 +7,10 @@ import threading
 import numpy as np
 import pytest
 
-from services.retrieval.added_graph import TAIL, AddedGraph
+from services.retrieval.added_graph import TAIL, TAIL_OF_CODES, AddedGraph
 from services.retrieval.exact_index import nearest
 from services.retrieval.item_vectors import Found, merged
+from services.retrieval.scanned_codes import ScannedCodes
 from services.retrieval.vector_index import Floats, unit
 
 ROWS, DIMENSION, K = 6_000, 16, 20
@@ -56,6 +57,13 @@ def test_growing_is_due_by_the_thousand():
     graph = AddedGraph(DIMENSION)
     assert not graph.is_behind(TAIL - 1)
     assert graph.is_behind(TAIL)
+
+
+def test_growing_by_codes_is_due_sooner(vectors: Floats):
+    """A code is added in microseconds."""
+    graph = AddedGraph(DIMENSION, lambda: ScannedCodes.empty(vectors, seed=0))
+    assert not graph.is_behind(TAIL_OF_CODES - 1)
+    assert graph.is_behind(TAIL_OF_CODES)
 
 
 def test_searching_while_it_grows(vectors: Floats):

@@ -144,7 +144,7 @@ def test_a_replaced_item_keeps_the_vector_that_the_release_has(catalogue: Catalo
 
 
 def test_many_added_items_are_kept_out_of_garbage_collection(live: LiveCatalogue, monkeypatch: pytest.MonkeyPatch):
-    """After every fourth growth by a thousand items."""
+    """Whenever four thousand more have come."""
     called: list[int] = []
     monkeypatch.setattr("services.retrieval.live_catalogue.settle_further", lambda: called.append(len(live.view.added)))
     for start in range(0, 9_000, 1_000):
