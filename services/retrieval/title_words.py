@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import json
 import math
+import struct
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from common.layout import TITLE_WORDS, title_words_file
 from common.release import Release
 from common.text import words
-from services.retrieval.growing_rows import GrowingRows
 from services.retrieval.vector_index import Floats, Rows
+
+# A title's number, how often it has the word, and how many words it has.
+_ENTRY: Final = struct.Struct("3d")
+_NO_ENTRIES: Final = array("d")
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,23 +91,22 @@ class AddedTitles:
     """The words of titles that only ever grow at their end. One writer; readers say how far they know of."""
 
     def __init__(self) -> None:
-        # One table a word, since a reader must see a number and what belongs to it together.
-        self._entries: dict[str, GrowingRows] = {}
+        # Of each word one run of numbers, three a title: bytes are taken in and read whole, so that a reader sees a
+        # number and what belongs to it together.
+        self._entries: dict[str, array[float]] = {}
 
     def put(self, first: int, titles: Sequence[str]) -> None:
         """Add titles, numbered from ``first``."""
         for number, title in enumerate(titles, first):
             found = words(title)
             for word, times in Counter(found).items():
-                entry = np.array([[number, times, len(found)]], dtype=np.float64)
-                self._entries.setdefault(word, GrowingRows(np.float64, 3)).append(entry)
+                entries = self._entries.get(word)
+                if entries is None:
+                    entries = self._entries[word] = array("d")
+                entries.frombytes(_ENTRY.pack(number, times, len(found)))
 
     def with_word(self, word: str, count: int) -> tuple[Rows, Floats, Floats]:
         """Return which of the first ``count`` titles have a word, how often, and how many words they have."""
-        entries = self._entries.get(word)
-        if entries is None:
-            nothing = np.empty(0, dtype=np.float32)
-            return np.empty(0, dtype=np.int64), nothing, nothing
-        table = entries.rows
+        table = np.frombuffer(self._entries.get(word, _NO_ENTRIES).tobytes()).reshape(-1, 3)
         table = table[: np.searchsorted(table[:, 0], count)]
         return table[:, 0].astype(np.int64), table[:, 1].astype(np.float32), table[:, 2].astype(np.float32)
