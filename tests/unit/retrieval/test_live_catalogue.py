@@ -144,11 +144,15 @@ def test_a_replaced_item_keeps_the_vector_that_the_release_has(catalogue: Catalo
 
 
 def test_many_added_items_are_kept_out_of_garbage_collection(live: LiveCatalogue, monkeypatch: pytest.MonkeyPatch):
-    """Whenever four thousand more have come."""
+    """Soon after they came: settling many at a time would hold up searches for long."""
     called: list[int] = []
-    monkeypatch.setattr("services.retrieval.live_catalogue.settle_further", lambda: called.append(len(live.view.added)))
+    anew: list[int] = []
+    monkeypatch.setattr(live_catalogue, "_SETTLED_ANEW", 4)
+    monkeypatch.setattr(live_catalogue, "settle_further", lambda: called.append(len(live.view.added)))
+    monkeypatch.setattr(live_catalogue, "settle_anew", lambda: anew.append(len(live.view.added)))
     for start in range(0, 9_000, 1_000):
         items = [Item(f"many-{number}", "many") for number in range(start, start + 1_000)]
         live.apply(items, np.random.default_rng(start).standard_normal((1_000, 2)).astype(np.float32), [])
         assert live.tend()
-    assert called == [4_000, 8_000]
+    assert called == [1_000, 2_000, 3_000, 5_000, 6_000, 7_000, 9_000]
+    assert anew == [4_000, 8_000]
