@@ -120,8 +120,5 @@ def _batches(all_pairs: Sequence[Pairs], rows: int) -> list[ModelInputs]:
     batches = []
     for start in range(0, len(order), rows):
         chosen = order[start : start + rows]
-        inputs = ModelInputs.empty(len(chosen), int(lengths[chosen].max()))
-        for number, row in enumerate(chosen):
-            inputs.fill(number, all_pairs[owner[row]], place[row : row + 1])
-        batches.append(inputs)
+        batches.append(ModelInputs.of(*((all_pairs[owner[row]], place[row : row + 1]) for row in chosen)))
     return batches

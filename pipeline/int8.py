@@ -66,7 +66,7 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # the library 
     def get_next(self) -> dict[str, npt.NDArray[np.int64]] | None:
         """Return the inputs of the next pair, None at the end."""
         found = next(self._rows, None)
-        return None if found is None else asdict(ModelInputs.of(found[0], np.array([found[1]])))
+        return None if found is None else asdict(ModelInputs.of((found[0], np.array([found[1]]))))
 
 
 def products_with_weights(file: Path) -> list[str]:

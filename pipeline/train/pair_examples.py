@@ -52,9 +52,7 @@ def score_pairs(model: CrossEncoder, all_pairs: Sequence[Pairs], step: Step) -> 
     while start < len(order):
         stop = _batch_end(lengths, order, start)
         rows = order[start:stop]
-        inputs = ModelInputs.empty(len(rows), int(lengths[rows].max()))
-        for number, row in enumerate(rows):
-            inputs.fill(number, all_pairs[owner[row]], place[row : row + 1])
+        inputs = ModelInputs.of(*((all_pairs[owner[row]], place[row : row + 1]) for row in rows))
         logits[rows] = model(inputs.input_ids, inputs.attention_mask, inputs.token_type_ids)
         step.advance(len(rows))
         start = stop

@@ -25,8 +25,7 @@ from services.ranking.pairs import Ints, Pairs
 # A batch is filled with other callers' pairs until its overhead is below this share of it: beyond, they would only
 # make the first caller wait.
 _OVERHEAD_SHARE = 0.03
-# A short queue is shared between the workers as long as a batch still takes so many times its overhead. Warm-up may
-# find twice the true overhead: this and the quarter in `_absorb` are 3 % faster then, and as fast where it does not.
+# A short queue is shared between the workers as long as a batch still takes so many times its overhead.
 _LEAST_OVERHEADS = 2.0
 # How much the last job says of what a pair costs.
 _TYPICAL_WEIGHT = 0.05
@@ -181,7 +180,8 @@ class BatchQueue:
         if lead is None:
             return None
         batch = Batch(now)
-        share_ms = self.waiting_ms / self.limits.workers
+        # So much that the others, with what they have under way and the rest, end when this one does.
+        share_ms = (self.waiting_ms + self._in_flight_ms(now)) / self.limits.workers
         left_ms = max((lead.until - now) * 1e3 / self.cost.correction, 0.0)
         self._fill(batch, line, lead, min(max(share_ms, _LEAST_OVERHEADS * self.cost.batch_ms), left_ms))
         self._in_flight.add(batch)
@@ -208,16 +208,16 @@ class BatchQueue:
             self._absorb(batch, line, lead, shorter, share_ms)
 
     def _absorb(self, batch: Batch, line: Line, lead: Job, bucket: int, share_ms: float) -> None:
-        """Take whole runs of a shorter bucket while padding them costs less than a quarter of a batch's overhead.
+        """Take whole runs of a shorter bucket while one of their tokens, padded, costs no more than the batch's do.
 
-        A whole one is not saved: most would share a batch with runs that are shorter still.
+        The batch's overhead counts as its own, so that it grows as long as that makes its tokens cheaper.
         """
-        budget_ms = self.cost.batch_ms / 4
         while (job := line.first(bucket)) is not None and job.priority == lead.priority:
             start, stop = job.runs[bucket]
-            padded_ms = (stop - start) * float(self.cost.rows_ms(batch.tokens))
-            budget_ms -= padded_ms - float(self.cost.rows_ms(job.lengths[start:stop]).sum())
-            if budget_ms < 0 or self._room(batch, job, bucket, share_ms) < stop - start:
+            row_ms = float(self.cost.rows_ms(batch.tokens))
+            token_ms = (self.cost.batch_ms + batch.rows * row_ms) / batch.read_tokens
+            padded_ms = (stop - start) * row_ms / int(job.lengths[start:stop].sum())
+            if padded_ms > token_ms or self._room(batch, job, bucket, share_ms) < stop - start:
                 return
             self._take_run(batch, job, bucket, stop - start)
 
@@ -238,6 +238,7 @@ class BatchQueue:
         batch.parts.append(Part(job, job.order[start:taken]))
         batch.rows += taken - start
         batch.tokens = max(batch.tokens, int(job.lengths[start]))
+        batch.read_tokens += int(job.lengths[start:taken].sum())
         batch.cost_ms += cost_ms
         self._shrink(job, bucket, (taken, stop), cost_ms)
 

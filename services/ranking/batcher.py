@@ -249,12 +249,7 @@ class Batcher:
 
 def _assemble(batch: Batch) -> ModelInputs:
     """Pad a batch's rows to its longest."""
-    inputs = ModelInputs.empty(batch.rows, batch.tokens)
-    first = 0
-    for part in batch.parts:
-        inputs.fill(first, part.job.pairs, part.rows)
-        first += len(part.rows)
-    return inputs
+    return ModelInputs.of(*((part.job.pairs, part.rows) for part in batch.parts))
 
 
 def _checked(logits: Logits, rows: int) -> Logits:
@@ -264,9 +259,8 @@ def _checked(logits: Logits, rows: int) -> Logits:
 
 
 def _report(batch: Batch, logits: Logits, finished: float) -> BatchReport:
-    tokens = sum(int(part.job.pairs.lengths[part.rows].sum()) for part in batch.parts)
     failed = int((~np.isfinite(logits)).sum())
-    return BatchReport(batch.rows, tokens, batch.padded_tokens, failed, (finished - batch.started) * 1e3)
+    return BatchReport(batch.rows, batch.read_tokens, batch.padded_tokens, failed, (finished - batch.started) * 1e3)
 
 
 def _too_late() -> DeadlineTooShort:

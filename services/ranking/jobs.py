@@ -80,7 +80,8 @@ class Batch:
     Attributes:
         parts: Whose rows, in the order of the batch.
         rows: How many.
-        tokens: The longest of them.
+        tokens: The longest of them, in tokens.
+        read_tokens: What all of them have without padding.
         cost_ms: What they were expected to cost, uncorrected.
         started: When the batch was formed.
     """
@@ -89,6 +90,7 @@ class Batch:
     parts: list[Part] = field(default_factory=list)
     rows: int = 0
     tokens: int = 0
+    read_tokens: int = 0
     cost_ms: float = 0.0
 
     @property

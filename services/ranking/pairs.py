@@ -95,27 +95,24 @@ class ModelInputs:
     token_type_ids: Ints
 
     @classmethod
-    def empty(cls, rows: int, tokens: int) -> ModelInputs:
-        """Return room for a batch, all padding."""
-        ids, mask, types = np.zeros((3, rows, tokens), dtype=np.int64)
-        return cls(ids, mask, types)
+    def of(cls, *parts: tuple[Pairs, Ints]) -> ModelInputs:
+        """Return the chosen pairs of each part one after the other, padded to the longest of them.
 
-    @classmethod
-    def of(cls, pairs: Pairs, chosen: Ints) -> ModelInputs:
-        """Return the ``chosen`` pairs, padded to the longest of them."""
-        inputs = cls.empty(len(chosen), int(pairs.lengths[chosen].max()))
-        inputs.fill(0, pairs, chosen)
-        return inputs
-
-    def fill(self, first: int, pairs: Pairs, chosen: Ints) -> None:
-        """Write the ``chosen`` pairs into the rows from ``first`` on."""
-        lengths = pairs.lengths[chosen]
-        columns = np.arange(self.input_ids.shape[1])
-        inside = columns < lengths[:, None]
-        rows = slice(first, first + len(chosen))
-        self.input_ids[rows][inside] = pairs.rows.tokens[positions(pairs.rows.offsets[chosen], lengths)]
-        self.attention_mask[rows] = inside
-        self.token_type_ids[rows] = inside & (columns >= pairs.seconds[chosen][:, None])
+        A batch of many callers has a part for each: what can be done for all of them together is.
+        """
+        starts = [pairs.rows.offsets[chosen] for pairs, chosen in parts]
+        lengths = [pairs.rows.offsets[chosen + 1] - start for start, (pairs, chosen) in zip(starts, parts, strict=True)]
+        tokens = [
+            pairs.rows.tokens[positions(start, length)]
+            for start, length, (pairs, _) in zip(starts, lengths, parts, strict=True)
+        ]
+        seconds = np.concatenate([pairs.seconds[chosen] for pairs, chosen in parts])
+        ends = np.concatenate(lengths)
+        columns = np.arange(ends.max(initial=0))
+        inside = columns < ends[:, None]
+        ids = np.zeros(inside.shape, dtype=np.int64)
+        ids[inside] = np.concatenate(tokens)
+        return cls(ids, inside.astype(np.int64), (inside & (columns >= seconds[:, None])).astype(np.int64))
 
     def part(self, start: int, stop: int) -> ModelInputs:
         """Return some of the rows; views."""

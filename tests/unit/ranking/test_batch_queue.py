@@ -61,9 +61,9 @@ def test_a_batch_holds_rows_of_alike_length(put: Any):
     assert [(batch.rows, batch.tokens) for batch in _drain(queue)] == [(2, 60), (2, 12), (1, 11)]
 
 
-def test_shorter_rows_join_for_a_quarter_of_what_a_batch_costs_at_most(put: Any):
-    """Two rows of one token less fit where a batch costs as much as eight tokens; two of two less do not."""
-    for shorter, batches in ((19, [4, 3]), (18, [2, 2, 3])):
+def test_shorter_rows_join_where_that_makes_the_tokens_of_a_batch_cheaper(put: Any):
+    """Two rows of 20 and the overhead cost 1.2 a token: so do shorter rows that are padded by a fifth, not by more."""
+    for shorter, batches in ((17, [4, 3]), (16, [2, 2, 3])):
         queue = _queue(token_ms=1.0, batch_ms=8.0, padded_tokens=512)
         put(queue, [20, 20, shorter, shorter, 5, 5, 5])
         assert [batch.rows for batch in _drain(queue)] == batches
@@ -91,10 +91,10 @@ def test_a_row_beyond_the_budget_runs_alone(put: Any):
 
 
 def test_a_short_queue_is_shared_between_the_workers(put: Any):
-    """One caller's pairs are cut for two workers rather than read by one while the other idles."""
+    """One caller's pairs are cut for two workers, what one has under way counted, so that both end together."""
     queue = _queue(workers=2)
     put(queue, [10] * 8)
-    assert queue.take(0.0).rows == 4
+    assert [queue.take(0.0).rows, queue.take(0.0).rows] == [4, 4]
 
 
 def test_small_jobs_pass_large_ones(put: Any):

@@ -109,13 +109,13 @@ async def test_a_fault_outside_the_model_does_not_stop_the_threads(
     """Where a batch cannot even be put together its callers get the error, and the next ones are served."""
     batcher = batcher_of()
     with monkeypatch.context() as patch:
-        patch.setattr(ModelInputs, "empty", _no_memory)
+        patch.setattr(ModelInputs, "of", _no_memory)
         with pytest.raises(MemoryError):
             await batcher.score(pairs_of([8, 8]), FAR)
     assert (await batcher.score(pairs_of([8]), FAR)).failed == 0
 
 
-def _no_memory(_rows: Any, _tokens: Any) -> None:
+def _no_memory(*_parts: Any) -> None:
     raise MemoryError
 
 
