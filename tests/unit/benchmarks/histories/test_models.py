@@ -11,6 +11,7 @@ from benchmarks.histories.models import INT8, HistoryModels
 from benchmarks.histories.requests import Parts
 from benchmarks.histories.scores import HistoryLate, kept_logits
 from pipeline.progress import ProgressReport
+from pipeline.train.exported import exported_cross_encoder
 
 
 def test_models_are_trained_once_for_the_same_requests(
@@ -22,7 +23,7 @@ def test_models_are_trained_once_for_the_same_requests(
     assert models.tower(few.readers, cross_encoder) == tower
     assert before == {file: file.stat().st_mtime_ns for file in before}
     assert models.cross_encoder(few.fusers, tiny_base_model) != cross_encoder
-    assert (cross_encoder / INT8).stat().st_size < (cross_encoder / "model.onnx").stat().st_size
+    assert (cross_encoder / INT8).stat().st_size < exported_cross_encoder(cross_encoder).stat().st_size
 
 
 def test_logits_are_read_once(
