@@ -80,8 +80,8 @@ class Batch:
     Attributes:
         parts: Whose rows, in the order of the batch.
         rows: How many.
-        tokens: The longest of them, in tokens.
-        read_tokens: What all of them have without padding.
+        tokens: How many the longest of them has.
+        read_tokens: How many all of them have, without padding.
         cost_ms: What they were expected to cost, uncorrected.
         started: When the batch was formed.
     """
