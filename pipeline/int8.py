@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from services.ranking.pairs import ModelInputs, Pairs
+from pipeline.unshifted_softmax import without_shift
+from services.ranking.pairs import Ints, ModelInputs, Pairs
 
 _MATRIX: Final = 2  # dimensions
 _ORT_DOMAIN: Final = "com.microsoft"
@@ -40,8 +40,9 @@ def quantise(file: Path, out: Path, calibration: Sequence[Pairs]) -> None:
         calibration: Pairs like those it will read; a few hundred are enough.
     """
     with tempfile.TemporaryDirectory() as folder, quiet_quantiser():
-        prepared, rounded = Path(folder) / "prepared.onnx", Path(folder) / "rounded.onnx"
-        quant_pre_process(file, prepared, skip_symbolic_shape=True)
+        lean, prepared, rounded = (Path(folder) / f"{name}.onnx" for name in ("lean", "prepared", "rounded"))
+        onnx.save(without_shift(onnx.load(file), _inputs(calibration)), lean)
+        quant_pre_process(lean, prepared, skip_symbolic_shape=True)
         quantize_static(
             prepared,
             rounded,
@@ -58,15 +59,19 @@ def quantise(file: Path, out: Path, calibration: Sequence[Pairs]) -> None:
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # the library has no types
-    """Hands out pairs one at a time: padding, which is never read, must not widen a scale."""
+    """Hands out what the model reads, as the library wants it."""
 
     def __init__(self, all_pairs: Sequence[Pairs]) -> None:
-        self._rows = ((pairs, row) for pairs in all_pairs for row in range(len(pairs)))
+        self._inputs = _inputs(all_pairs)
 
-    def get_next(self) -> dict[str, npt.NDArray[np.int64]] | None:
+    def get_next(self) -> dict[str, Ints] | None:
         """Return the inputs of the next pair, None at the end."""
-        found = next(self._rows, None)
-        return None if found is None else asdict(ModelInputs.of((found[0], np.array([found[1]]))))
+        return next(self._inputs, None)
+
+
+def _inputs(all_pairs: Sequence[Pairs]) -> Iterator[dict[str, Ints]]:
+    """Return pairs one at a time: padding, which is never read, must not widen a scale."""
+    return (asdict(ModelInputs.of((pairs, np.array([row])))) for pairs in all_pairs for row in range(len(pairs)))
 
 
 def products_with_weights(file: Path) -> list[str]:

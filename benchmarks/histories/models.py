@@ -18,7 +18,7 @@ from transformers import BertForSequenceClassification
 from benchmarks.histories.requests import Requests
 from common.onnx_session import OnnxModel, SessionOptions
 from common.release import sha256_of
-from pipeline import bert_graph, export, int8, late_export, late_graph
+from pipeline import bert_graph, export, int8, late_export, late_graph, unshifted_softmax
 from pipeline.base_model import WEIGHTS, BaseModel
 from pipeline.catalogue import build_catalogue, plain_tokenizer
 from pipeline.dataset import Dataset
@@ -44,7 +44,7 @@ LIST_SIZE: Final = 8
 READER_LISTS: Final = 800
 TOWER_LISTS: Final = 1_200  # the cross-encoder's own ones first, of which its logits would tell the labels once more
 _CALIBRATION_LISTS: Final = 20
-INT8: Final = f"model-int8-{written_by(bert_graph, export, int8)}.onnx"
+INT8: Final = f"model-int8-{written_by(bert_graph, export, int8, unshifted_softmax)}.onnx"
 TOWER_FILE: Final = f"tower-{written_by(bert_graph, late_graph, late_export)}.onnx"
 CONTEXT_TOWER_FILE: Final = f"context_tower-{written_by(bert_graph, late_graph, late_export, int8)}.onnx"
 _FORMAT: Final = 1  # raise it whenever the same requests and settings train another model than before

@@ -15,7 +15,7 @@ from benchmarks.home_depot.data import CONTEXT_TOKENS, ITEM_TOKENS, HomeDepot, P
 from benchmarks.home_depot.model import CACHE, TrainedModel, training_queries
 from common import layout
 from common.release import DataCard, ModelCard, Release
-from pipeline import half, int8
+from pipeline import half, int8, unshifted_softmax
 from pipeline.build_settings import Precision
 from pipeline.catalogue import build_catalogue, plain_tokenizer
 from pipeline.staging import Staging, aside
@@ -32,7 +32,7 @@ def model_file(data: HomeDepot, model: TrainedModel, precision: AnyPrecision) ->
     """Return the cross-encoder in a precision; int8 is calibrated on training queries, once."""
     if precision == "fp32":
         return model.onnx
-    writer = written_by(half if precision == "fp16" else int8)
+    writer = written_by(half) if precision == "fp16" else written_by(int8, unshifted_softmax)
     file = model.onnx.with_name(f"{model.onnx.stem}-{precision}-{writer}.onnx")
     if not file.exists():
         part = file.with_suffix(".part")
