@@ -120,5 +120,5 @@ def _batches(all_pairs: Sequence[Pairs], rows: int) -> list[ModelInputs]:
     batches = []
     for start in range(0, len(order), rows):
         chosen = order[start : start + rows]
-        batches.append(ModelInputs.of(*((all_pairs[owner[row]], place[row : row + 1]) for row in chosen)))
+        batches.append(ModelInputs.of(*(all_pairs[owner[row]].part(place[row], place[row] + 1) for row in chosen)))
     return batches

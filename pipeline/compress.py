@@ -217,7 +217,7 @@ def _example(labelled: Labelled, texts: PairTexts, candidates: int) -> RankingEx
 
 
 def _logits(model: CrossEncoder, pairs: Pairs, rows: npt.NDArray[np.int64]) -> Logits:
-    inputs = ModelInputs.of((pairs, rows))
+    inputs = ModelInputs.of(pairs.take(rows))
     return model(inputs.input_ids, inputs.attention_mask, inputs.token_type_ids)
 
 

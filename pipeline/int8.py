@@ -18,7 +18,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import onnx
 from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -71,7 +70,7 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # the library 
 
 def _inputs(all_pairs: Sequence[Pairs]) -> Iterator[dict[str, Ints]]:
     """Return pairs one at a time: padding, which is never read, must not widen a scale."""
-    return (asdict(ModelInputs.of((pairs, np.array([row])))) for pairs in all_pairs for row in range(len(pairs)))
+    return (asdict(ModelInputs.of(pairs.part(row, row + 1))) for pairs in all_pairs for row in range(len(pairs)))
 
 
 def products_with_weights(file: Path) -> list[str]:

@@ -98,7 +98,8 @@ def _farthest(model: ModelProto, masked: list[str], feeds: Iterable[Mapping[str,
         watched.graph.output.append(helper.make_empty_tensor_value_info(largest))
     session = ort.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
     rows = ([np.abs(one).max() for one in session.run(names, dict(feed))] for feed in feeds)
-    return np.max(list(rows), axis=0).tolist()
+    far: list[float] = np.max(list(rows), axis=0).tolist()
+    return far
 
 
 def _rewrite(graph: onnx.GraphProto, attentions: list[_Attention]) -> None:

@@ -69,17 +69,17 @@ class BatchQueue:
         anytime: bool = False,
     ) -> Job:
         """Make a job of pairs, not yet admitted; of what is shared it only looks whether others wait."""
-        order = np.argsort(-pairs.lengths, kind="stable")
-        lengths = pairs.lengths[order]
-        spent_ms = np.concatenate(([0.0], np.cumsum(self.pair_ms(lengths))))
+        pairs = pairs.take(order := np.argsort(-pairs.lengths, kind="stable"))
+        lengths = pairs.lengths
+        spent = pairs.rows.offsets.tolist(), [0.0, *np.cumsum(self.pair_ms(lengths)).tolist()]
         planned, scores = self._planned(deadline, now), PairScores.unread(len(pairs))
         asked = (pairs, planned, priority, owner, now)
-        return Job(*asked, order, lengths, spent_ms, runs_of(lengths), scores, settle, deadline, anytime)
+        return Job(*asked, order, *spent, runs_of(lengths), scores, settle, deadline, anytime)
 
     def pair_ms(self, lengths: Ints) -> Floats:
         """Return what pairs of so many tokens cost, with their share of a full batch's overhead."""
         share = np.minimum(lengths / self.limits.padded_tokens, 1.0)
-        return self.cost.rows_ms(lengths) + self.cost.batch_ms * share
+        return self.cost.rows_ms(lengths.astype(np.float64)) + self.cost.batch_ms * share
 
     def admit(self, job: Job, now: float) -> None:
         """Queue a job; one that takes what is read until its deadline is taken on trust (see `affordable`).
@@ -98,7 +98,7 @@ class BatchQueue:
             )
         job.serial = next(self._serials)
         job.turn = self._owners.turn(job.owner, self.capacity.seconds(job.waiting_ms), now)
-        self.capacity.longest = max(self.capacity.longest, int(job.lengths[0]))
+        self.capacity.longest = max(self.capacity.longest, job.tokens(0))
         weight = _TYPICAL_WEIGHT if self.typical_ms else 1.0
         self.typical_ms += weight * (job.waiting_ms / job.waiting - self.typical_ms)
         self._deadlines.join(job)
@@ -214,18 +214,18 @@ class BatchQueue:
         """
         while (job := line.first(bucket)) is not None and job.priority == lead.priority:
             start, stop = job.runs[bucket]
-            row_ms = float(self.cost.rows_ms(batch.tokens))
+            row_ms = self.cost.rows_ms(batch.tokens)
             token_ms = (self.cost.batch_ms + batch.rows * row_ms) / batch.read_tokens
-            padded_ms = (stop - start) * row_ms / int(job.lengths[start:stop].sum())
+            padded_ms = (stop - start) * row_ms / (job.spent_tokens[stop] - job.spent_tokens[start])
             if padded_ms > token_ms or self._room(batch, job, bucket, share_ms) < stop - start:
                 return
             self._take_run(batch, job, bucket, stop - start)
 
     def _room(self, batch: Batch, job: Job, bucket: int, bound_ms: float) -> int:
         """Return how many rows of a run the batch still takes: within its token budget and ``bound_ms``."""
-        tokens = max(batch.tokens, int(job.lengths[job.runs[bucket][0]]))
+        tokens = max(batch.tokens, job.tokens(job.runs[bucket][0]))
         rows = self.limits.padded_tokens // max(tokens, 1)
-        row_ms = float(self.cost.rows_ms(tokens))
+        row_ms = self.cost.rows_ms(tokens)
         if row_ms > 0:
             rows = min(rows, int(bound_ms / row_ms))
         return rows - batch.rows if batch.rows else max(rows, 1)
@@ -234,11 +234,11 @@ class BatchQueue:
         """Move the first ``count`` rows of a job's run into the batch."""
         start, stop = job.runs[bucket]
         taken = min(start + count, stop)
-        cost_ms = float(job.spent_ms[taken] - job.spent_ms[start])
-        batch.parts.append(Part(job, job.order[start:taken]))
+        cost_ms = job.spent_ms[taken] - job.spent_ms[start]
+        batch.parts.append(Part(job, start, taken))
         batch.rows += taken - start
-        batch.tokens = max(batch.tokens, int(job.lengths[start]))
-        batch.read_tokens += int(job.lengths[start:taken].sum())
+        batch.tokens = max(batch.tokens, job.tokens(start))
+        batch.read_tokens += job.spent_tokens[taken] - job.spent_tokens[start]
         batch.cost_ms += cost_ms
         self._shrink(job, bucket, (taken, stop), cost_ms)
 
@@ -296,5 +296,5 @@ class BatchQueue:
         if not job.anytime:
             return self.capacity.seconds(job.waiting_ms)
         row = job.runs[min(job.runs)][1] - 1
-        row_ms = self.cost.batch_ms + float(job.spent_ms[row + 1] - job.spent_ms[row])
+        row_ms = self.cost.batch_ms + job.spent_ms[row + 1] - job.spent_ms[row]
         return row_ms * self.cost.correction / 1e3

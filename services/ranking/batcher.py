@@ -133,7 +133,7 @@ class Batcher:
         finally:  # also where the caller is cancelled
             with self._changed:
                 self._queue.discard(job)
-                scores = job.scores.snapshot()
+                scores = job.answer()
         if answer.done():
             answer.result()
         elif answer.cancel() and not anytime:
@@ -199,8 +199,8 @@ class Batcher:
                 job.scores.infer_ms += (finished - batch.started) * 1e3
             first = 0
             for part in batch.parts:
-                self._deliver(part, logits[first : first + len(part.rows)], batch, finished)
-                first += len(part.rows)
+                self._deliver(part, logits[first : first + len(part)], batch, finished)
+                first += len(part)
 
     def _read(self, inputs: ModelInputs) -> Logits:
         """Run the model; where it fails, halve the batch until the pairs at fault are found: they get NaN."""
@@ -216,11 +216,11 @@ class Batcher:
 
     def _deliver(self, part: Part, logits: Logits, batch: Batch, finished: float) -> None:
         job, scores = part.job, part.job.scores
-        scores.logits[part.rows] = np.where(np.isfinite(logits), logits, np.nan)
+        scores.logits[part.start : part.stop] = logits
         scores.queue_wait_ms = max(scores.queue_wait_ms, (batch.started - job.submitted) * 1e3)
-        scores.padded_tokens += len(part.rows) * batch.tokens
-        job.unfinished -= len(part.rows)
-        scores.delivered += len(part.rows)
+        scores.padded_tokens += len(part) * batch.tokens
+        job.unfinished -= len(part)
+        scores.delivered += len(part)
         scores.read_at = finished
         if job.unfinished == 0:
             self._queue.capacity.overrun.observe(finished - job.deadline)
@@ -249,17 +249,18 @@ class Batcher:
 
 def _assemble(batch: Batch) -> ModelInputs:
     """Pad a batch's rows to its longest."""
-    return ModelInputs.of(*((part.job.pairs, part.rows) for part in batch.parts))
+    return ModelInputs.of(*(part.job.pairs.part(part.start, part.stop) for part in batch.parts))
 
 
 def _checked(logits: Logits, rows: int) -> Logits:
+    """Return a model's logits, NaN where they are no numbers."""
     if logits.shape != (rows,):
         raise ValueError(f"the cross-encoder answered shape {list(logits.shape)} to {rows} pairs")
-    return logits
+    return np.where(np.isfinite(logits), logits, np.nan)
 
 
 def _report(batch: Batch, logits: Logits, finished: float) -> BatchReport:
-    failed = int((~np.isfinite(logits)).sum())
+    failed = int(np.count_nonzero(np.isnan(logits)))
     return BatchReport(batch.rows, batch.read_tokens, batch.padded_tokens, failed, (finished - batch.started) * 1e3)
 
 

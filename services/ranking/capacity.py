@@ -76,4 +76,4 @@ class Capacity:
     def largest_batch_ms(self) -> float:
         """Return what a full batch of the longest pairs costs."""
         rows = max(self._limits.padded_tokens / self.longest, 1.0)
-        return self._cost.batch_ms + rows * float(self._cost.rows_ms(self.longest))
+        return self._cost.batch_ms + rows * self._cost.rows_ms(self.longest)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Tokens = TypeVar("Tokens", float, Floats)
 
 # Of the work observed so far, how much still counts after one more batch: half of it after 14 batches.
 _KEPT = 0.95
@@ -50,10 +52,9 @@ class CostModel:
         """How many times longer work takes than the fit says."""
         return self._observed_ms / self._expected_ms
 
-    def rows_ms(self, tokens: npt.ArrayLike) -> Floats:
-        """Return what rows of so many tokens cost, uncorrected and without the batch's overhead; shape as given."""
-        tokens = np.asarray(tokens, dtype=np.float64)
-        return np.asarray(self.token_ms * tokens + self.square_ms * tokens**2)
+    def rows_ms(self, tokens: Tokens) -> Tokens:
+        """Return what a row of so many tokens costs, or each of many; uncorrected, without the batch's overhead."""
+        return self.token_ms * tokens + self.square_ms * tokens**2
 
     def observe(self, expected_ms: float, observed_ms: float) -> None:
         """Correct the model by a batch that was expected to take so long, uncorrected, and took so long."""

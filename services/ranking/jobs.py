@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 import numpy as np
 
-from services.ranking.cost_model import Floats
 from services.ranking.pair_scores import PairScores
 from services.ranking.pairs import Ints, Pairs
 
@@ -31,10 +30,12 @@ class Job:
     """One caller's pairs.
 
     Attributes:
-        order: The pairs' rows, longest first; shape [pairs].
-        spent_ms: What the first rows of ``order`` cost together; shape [pairs + 1].
-        runs: For each length bucket the part of ``order`` that still waits, as start and stop.
-        scores: The answer as it grows.
+        pairs: The pairs, longest first, so that what is read together lies together.
+        order: Where each of them stands among the caller's; shape [pairs].
+        spent_tokens: How many tokens the first, the first two, … of them have together; shape [pairs + 1].
+        spent_ms: What these cost together; shape [pairs + 1].
+        runs: For each length bucket the part of the pairs that still waits, as start and stop.
+        scores: What is known so far, of the pairs in their order here.
         settle: Called once, under the batcher's lock, with the error or None when every row is done.
         until: When the answer is worth nothing; ``deadline``, by which the work is planned to be done, comes before.
         anytime: Whether the caller takes what is read until then, rather than all or nothing.
@@ -47,8 +48,8 @@ class Job:
     owner: str
     submitted: float
     order: Ints
-    lengths: Ints
-    spent_ms: Floats
+    spent_tokens: Sequence[int]
+    spent_ms: Sequence[float]
     runs: dict[int, tuple[int, int]]
     scores: PairScores
     settle: Callable[[Exception | None], None]
@@ -62,15 +63,29 @@ class Job:
 
     def __post_init__(self) -> None:
         self.waiting = self.unfinished = len(self.pairs)
-        self.waiting_ms = float(self.spent_ms[-1])
+        self.waiting_ms = self.spent_ms[-1]
+
+    def tokens(self, place: int) -> int:
+        """Return how many tokens a pair has."""
+        return self.spent_tokens[place + 1] - self.spent_tokens[place]
+
+    def answer(self) -> PairScores:
+        """Return the scores as they are now, in the caller's order."""
+        logits = np.empty_like(self.scores.logits)
+        logits[self.order] = self.scores.logits
+        return replace(self.scores, logits=logits)
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows of a job."""
+    """The pairs of a job from ``start`` to ``stop``."""
 
     job: Job
-    rows: Ints
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
 
 
 @dataclass(eq=False)

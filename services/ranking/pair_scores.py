@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ class PairScores:
     """The logits of one caller's pairs.
 
     Attributes:
-        logits: In the order of the pairs, NaN where the model failed on the pair or did not read it; float32[pairs].
+        logits: One a pair, NaN where the model failed on the pair or did not read it; float32[pairs].
         queue_wait_ms: The longest that a pair waited for its batch.
         infer_ms: The batches that held these pairs, together.
         padded_tokens: The tokens of these pairs, padding included.
@@ -34,11 +34,7 @@ class PairScores:
         """Return the scores of pairs before any was read."""
         return cls(np.full(pairs, np.nan, dtype=np.float32))
 
-    def snapshot(self) -> PairScores:
-        """Return the scores as they are now, whatever arrives later."""
-        return replace(self, logits=self.logits.copy())
-
     @property
     def failed(self) -> int:
         """How many pairs have no logit: the model failed on them, or they were not read."""
-        return int(np.isnan(self.logits).sum())
+        return int(np.count_nonzero(np.isnan(self.logits)))

@@ -47,6 +47,8 @@ _WARM_UP_CANDIDATES: Final = 100
 _AFTER_READING_S: Final = 0.005
 # At most this share of the time left, so that calls with little of it are read too.
 _MOST_AFTER_READING: Final = 0.25
+# What takes less is done where it is called for: the way to a thread and back takes about as long.
+_WORTH_A_THREAD_S: Final = 0.0005
 
 
 @dataclass(frozen=True)
@@ -252,8 +254,10 @@ class SecondStage:
         self, prepared: Prepared, logits: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], float]:
         """Fuse again where there is a logit; returns logits and probabilities of all candidates, and milliseconds."""
-        if not len(prepared.chosen):  # nothing to do: not worth the way to another thread
+        if not len(prepared.chosen):
             return np.full(len(prepared.probability), np.nan, dtype=np.float32), prepared.probability, 0.0
+        if self._finishing.expected_s(len(prepared.chosen)) < _WORTH_A_THREAD_S:
+            return self._finish(prepared, logits)
         return await self._in_thread(lambda: self._finish(prepared, logits))
 
     def _finish(

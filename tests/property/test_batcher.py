@@ -15,7 +15,7 @@ from services.ranking.batch_queue import BatchQueue
 from services.ranking.batcher import Batcher
 from services.ranking.capacity import BatchLimits
 from services.ranking.cost_model import CostModel
-from services.ranking.jobs import Priority
+from services.ranking.jobs import Part, Priority
 from services.ranking.pairs import Pairs, PairTemplate, TokenRows
 
 # A busy machine is no fault.
@@ -74,16 +74,20 @@ def test_every_admitted_row_is_taken_once_or_expires(
     assert list(queue) == []
 
 
+def _rows(part: Part) -> range:
+    return range(part.start, part.stop)
+
+
 def _take(queue: BatchQueue, now: float, taken: dict[Any, list[int]]) -> Any:
     batch = queue.take(now)
     if batch is None:
         return False
-    lengths = [part.job.pairs.lengths[row] for part in batch.parts for row in part.rows]
+    lengths = [part.job.pairs.lengths[row] for part in batch.parts for row in _rows(part)]
     assert (batch.rows, batch.tokens) == (len(lengths), max(lengths))
     assert batch.rows == 1 or batch.padded_tokens <= queue.limits.padded_tokens
     assert len({part.job.priority for part in batch.parts}) == 1
     for part in batch.parts:
-        taken[part.job] += part.rows.tolist()
+        taken[part.job] += _rows(part)
     queue.finished(batch, now)
     return True
 
@@ -107,7 +111,7 @@ def test_admitted_work_is_done_in_time_where_costs_are_as_expected(jobs: list[An
         if batch is None:
             now = arrivals[0] if arrivals else now
             continue
-        padding = sum(batch.tokens - part.job.pairs.lengths[row] for part in batch.parts for row in part.rows)
+        padding = sum(batch.tokens - part.job.pairs.lengths[row] for part in batch.parts for row in _rows(part))
         now += (batch.padded_tokens - padding) / 1e3
         queue.finished(batch, now)
         late += [part.job for part in batch.parts if now > part.job.deadline + 1e-9]

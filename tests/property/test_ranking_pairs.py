@@ -46,7 +46,7 @@ def test_joined_pairs_are_what_the_tokenizer_makes(contexts: list[str], items: l
         for texts in (contexts, items)
     ]
     pairs = PairTemplate.of(TOKENIZER).join(ids[0].cut(context_tokens), context_of, ids[1].cut(item_tokens))
-    inputs = ModelInputs.of((pairs, np.arange(len(items))))
+    inputs = ModelInputs.of(pairs)
     for row, (item, context) in enumerate(zip(items, context_of, strict=True)):
         expected = TOKENIZER.post_process(_encode(contexts[context], context_tokens), _encode(item, item_tokens))
         padding = inputs.input_ids.shape[1] - len(expected.ids)

@@ -36,7 +36,7 @@ def pairs() -> Pairs:
 
 
 def _inputs(pairs: Pairs) -> dict[str, np.ndarray]:
-    return asdict(ModelInputs.of((pairs, np.arange(len(pairs)))))
+    return asdict(ModelInputs.of(pairs))
 
 
 def _exported(model: BertForSequenceClassification, folder: Path) -> onnx.ModelProto:
@@ -45,7 +45,7 @@ def _exported(model: BertForSequenceClassification, folder: Path) -> onnx.ModelP
 
 
 def _unshifted(model: onnx.ModelProto, pairs: Pairs) -> onnx.ModelProto:
-    alone = [asdict(ModelInputs.of((pairs, np.array([row])))) for row in range(len(pairs))]
+    alone = [asdict(ModelInputs.of(pairs.part(row, row + 1))) for row in range(len(pairs))]
     return without_shift(copy.deepcopy(model), alone)
 
 

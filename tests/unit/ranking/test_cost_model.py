@@ -23,7 +23,7 @@ def test_the_terms_are_found():
     """From exact measurements the fit finds the very terms that made them."""
     cost = CostModel.fit(_measured(2.0, 0.05, 0.0001))
     assert (cost.batch_ms, cost.token_ms, cost.square_ms) == pytest.approx((2.0, 0.05, 0.0001))
-    assert cost.rows_ms([10, 20]) == pytest.approx([0.51, 1.04])
+    assert cost.rows_ms(np.array([10.0, 20.0])) == pytest.approx([0.51, 1.04])
 
 
 def test_no_term_is_negative():

@@ -32,7 +32,7 @@ def test_no_rows_are_fine():
 def test_padding_is_marked():
     """Padded columns have no attention and token type 0; the second segment has type 1."""
     pairs = PairTemplate(101, 102).join(TokenRows.of([[7]]), np.zeros(2, np.int64), TokenRows.of([[8, 9], []]))
-    inputs = ModelInputs.of((pairs, np.array([1])), (pairs, np.array([0])))
+    inputs = ModelInputs.of(pairs.part(1, 2), pairs.part(0, 1))
     assert inputs.input_ids.tolist() == [[101, 7, 102, 102, 0, 0], [101, 7, 102, 8, 9, 102]]
     assert inputs.attention_mask.tolist() == [[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]]
     assert inputs.token_type_ids.tolist() == [[0, 0, 0, 1, 0, 0], [0, 0, 0, 1, 1, 1]]
