@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from common.reserve import Reserve
 from services.ranking.batcher import Batcher, BatchReport
 from services.ranking.capacity import BatchLimits
 from services.ranking.cascade import Cascade, Prepared
+from services.ranking.compute_threads import ComputeThreads
 from services.ranking.cross_encoder import CrossEncoder
 from services.ranking.door import Door
 from services.ranking.explain import explain
@@ -40,15 +41,11 @@ from services.ranking.request_rows import CandidateRows, Floats, PersonRows
 from services.ranking.score_cache import ScoreCache
 from services.ranking.situation import HalfLives
 
-T = TypeVar("T")
-
 _WARM_UP_CANDIDATES: Final = 100
 # Kept back for fusing and answering until it is known what these take.
 _AFTER_READING_S: Final = 0.005
 # At most this share of the time left, so that calls with little of it are read too.
 _MOST_AFTER_READING: Final = 0.25
-# What takes less is done where it is called for: the way to a thread and back takes about as long.
-_WORTH_A_THREAD_S: Final = 0.0005
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ class SecondStage:
         cost = cross_encoder.warm_up(options.limits, self._texts.settings.pair_tokens)
         self._preparing, self._finishing = Pace(), Pace()
         self._warm_up()
-        self._threads = ThreadPoolExecutor(options.threads, thread_name_prefix="second-stage")
+        self._threads = ComputeThreads(options.threads, "second-stage")
         self._batcher = Batcher(cross_encoder, cost, options.limits, observe)
         cache = ScoreCache(options.cached_scores)
         self._reader = PairReader(self._batcher, self._texts.template, cache, options.least_share)
@@ -173,8 +170,11 @@ class SecondStage:
         began = time.monotonic()
         self.check_room(len(candidates), terms)
         tiers = self._cascade.depths(person, candidates, depths, terms.least)
+        expected_s = math.inf if self._late and tiers.late_interaction else self._preparing.expected_s(len(candidates))
         with self._door.passing(terms):
-            prepared = await self._in_thread(lambda: self._prepare(person, candidates, texts, tiers, terms.deadline))
+            prepared = await self._threads.run(
+                lambda: self._prepare(person, candidates, texts, tiers, terms.deadline), expected_s
+            )
         reading = await self._read(prepared, terms)
         read_at = time.monotonic() if np.isnan(reading.scores.read_at) else reading.scores.read_at
         logit, probability, fuse_ms = await self._finished(prepared, reading.scores.logits)
@@ -216,7 +216,7 @@ class SecondStage:
         row = int(candidate.rows[0])
         given, text = text, text or self._texts.item_text(row)
         explanation = await explain(person, text, self._texts, self._batcher, terms)
-        matrix = await self._in_thread(lambda: self._explained_features(person, candidate, given, explanation.logit))
+        matrix = await self._threads.run(lambda: self._explained_features(person, candidate, given, explanation.logit))
         features = dict(sorted(zip(self._features.names, matrix[0].tolist(), strict=True)))
         present = {name: value for name, value in features.items() if not np.isnan(value)}
         return Explained(float(self._fusion.probability(matrix)[0]), explanation, present)
@@ -224,7 +224,7 @@ class SecondStage:
     def close(self) -> None:
         """End the threads; what waits fails with NotReady."""
         self._batcher.close()
-        self._threads.shutdown()
+        self._threads.close()
 
     async def _read(self, prepared: Prepared, terms: Terms) -> Reading:
         if not len(prepared.chosen):
@@ -256,9 +256,9 @@ class SecondStage:
         """Fuse again where there is a logit; returns logits and probabilities of all candidates, and milliseconds."""
         if not len(prepared.chosen):
             return np.full(len(prepared.probability), np.nan, dtype=np.float32), prepared.probability, 0.0
-        if self._finishing.expected_s(len(prepared.chosen)) < _WORTH_A_THREAD_S:
-            return self._finish(prepared, logits)
-        return await self._in_thread(lambda: self._finish(prepared, logits))
+        return await self._threads.run(
+            lambda: self._finish(prepared, logits), self._finishing.expected_s(len(prepared.chosen))
+        )
 
     def _finish(
         self, prepared: Prepared, logits: npt.NDArray[np.float32]
@@ -290,9 +290,6 @@ class SecondStage:
         everything = TierDepths(late_interaction=len(rows), cross_encoder=len(rows))
         prepared = self._prepare(PersonRows(rows), CandidateRows.of(rows), {}, everything, np.inf)
         self._finish(prepared, np.zeros(len(rows), dtype=np.float32))
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
 def _at_most_a_share(reserve_s: float, terms: Terms) -> float:
