@@ -24,7 +24,7 @@ class BatchLimits:
             saturation two gave 1.02 times the goodput of none, and four 1.04 times.
     """
 
-    padded_tokens: int = 512
+    padded_tokens: int = 384
     queued_pairs: int = 20_000
     workers: int = 1
     spare_batches: int = 4

@@ -55,10 +55,11 @@ class Settings(ServerSettings):
         ge=0,
         description="Late-interaction vectors kept of texts that the release lacks, about 3 KB each; 0 for none.",
     )
-    # What a batch's widest layer holds stays in a core's second-level cache up to about 600 tokens of 1,536 floats:
-    # MiniLM read 3 to 5 % more pairs a second with 512 than with 1,024, in float32 and int8.
+    # What a batch's widest layer holds stays in a core's second-level cache up to about 300 tokens of 1,536 floats.
+    # MiniLM in int8 read 0.6 to 0.9 % more pairs a second with 384 than with 512 and with 256, at 8 to 64 callers, and
+    # the slowest call took 2 to 4 % less.
     batch_tokens: int = Field(
-        512, ge=1, le=1 << 20, description="Tokens of a batch, padding included; 16384 or so fill a GPU."
+        384, ge=1, le=1 << 20, description="Tokens of a batch, padding included; 16384 or so fill a GPU."
     )
     workers: int = Field(0, ge=0, le=1_024, description="Batches at a time; 0 for as many as there are cores.")
     worker_threads: int = Field(
