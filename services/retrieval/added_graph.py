@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from services.retrieval.approximate_index import ApproximateIndex
-from services.retrieval.exact_index import ExactIndex, along, nearest_of, top_k
+from services.retrieval.exact_index import ExactIndex, along, products_of, top_k
 from services.retrieval.graph import HnswOptions
 from services.retrieval.hnswlib_graph import HnswlibGraph
 from services.retrieval.identity_cache import IdentityCache
@@ -132,8 +132,9 @@ class AddedGraph:
         hits = copy.made.search(queries, k, of_graph)
         if not len(of_tail):
             return hits
-        rows, scores = nearest_of(vectors[covered - self.released :], queries, k, of_tail)
-        labels, scores = np.hstack([hits.labels, covered + rows]), np.hstack([hits.scores, scores])
+        products = products_of(vectors[covered - self.released :], queries, of_tail)
+        scores = np.concatenate([hits.scores, products], axis=1)
+        labels = np.concatenate([hits.labels, np.broadcast_to(covered + of_tail, products.shape)], axis=1)
         best = top_k(scores, k)
         return Hits(along(labels, best), along(scores, best), hits.method)
 

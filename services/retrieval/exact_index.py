@@ -190,12 +190,18 @@ def nearest(table: Table, queries: Floats, k: int, passing: Mask | None = None) 
 
 def nearest_of(table: Table, queries: Floats, k: int, rows: Rows | None) -> tuple[Rows, Floats]:
     """Return what `nearest` does, among ``rows`` of the table, rising; None for all."""
-    scores = np.empty((len(queries), len(table) if rows is None else len(rows)), dtype=np.float32)
-    for number, query in enumerate(queries):
-        scores[number] = table @ query if rows is None else _products(table, query, rows)
+    scores = products_of(table, queries, rows)
     best = top_k(scores, k)
     labels = best if rows is None else rows[best]
     return labels.astype(np.int64, copy=False), along(scores, best)
+
+
+def products_of(table: Table, queries: Floats, rows: Rows | None) -> Floats:
+    """Return the inner products of queries with ``rows`` of the table, None for all; shape [n, rows]. See `nearest`."""
+    products = np.empty((len(queries), len(table) if rows is None else len(rows)), dtype=np.float32)
+    for number, query in enumerate(queries):
+        products[number] = table @ query if rows is None else _products(table, query, rows)
+    return products
 
 
 def top_k(scores: Floats, k: int) -> Rows:
