@@ -7,12 +7,18 @@ items, in which no call is answered. What is frozen is not walked (https://docs.
 from __future__ import annotations
 
 import gc
+import threading
+from typing import Final
+
+# Counting what is frozen instead takes a walk over all of it: 10 ms with the interpreter held, beside 50,000 items.
+_settled: Final = threading.Event()
 
 
 def settle() -> None:
     """Collect once, and from now on leave alone what is there."""
     gc.collect()
     gc.freeze()
+    _settled.set()
 
 
 def settle_further() -> None:
@@ -21,13 +27,13 @@ def settle_further() -> None:
     Costs what a collection of the younger generations does. Garbage older than these stays until `settle_anew`: call it
     where much came that will stay.
     """
-    if gc.get_freeze_count():
+    if _settled.is_set():
         gc.collect(1)
         gc.freeze()
 
 
 def settle_anew() -> None:
     """Collect what has become garbage of all that was left alone; nothing where nothing was."""
-    if gc.get_freeze_count():
+    if _settled.is_set():
         gc.unfreeze()
         settle()

@@ -1,19 +1,19 @@
-"""The graph over added items: two copies, of which one is searched while the other grows."""
+"""What finds added items, and where it is codes the release's too: two copies, one searched while the other grows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from services.retrieval.approximate_index import ApproximateIndex
-from services.retrieval.exact_index import ExactIndex, nearest_of
-from services.retrieval.graph import Graph, HnswOptions
+from services.retrieval.exact_index import ExactIndex, along, products_of, top_k
+from services.retrieval.graph import HnswOptions
 from services.retrieval.hnswlib_graph import HnswlibGraph
 from services.retrieval.identity_cache import IdentityCache
-from services.retrieval.vector_index import Floats, Mask, Rows
+from services.retrieval.stacked_table import StackedTable, Table
+from services.retrieval.vector_index import Floats, Hits, Mask, Rows
 
 # Rows behind the graph's end are compared one by one, at 384 dimensions some 0.05 ms a thousand. Inserting a row among
 # links takes half a millisecond and is better done for many; a code takes microseconds.
@@ -22,15 +22,29 @@ TAIL_OF_CODES: Final = 100
 _OPTIONS: Final = HnswOptions(ef_construction=100)
 # Masks that are remembered with how they fall apart: most searches at a time share one.
 _MASKS: Final = 4
-# What is found here joins what the release's graph finds, so that fewer of it are needed.
+# What a graph of added items alone finds joins what the release's finds, so that fewer of it are needed.
 _EF_SHARE: Final = 0.5
+
+# Returns the index over the release's vectors as it is now, where codes of added items can go behind its own.
+Codes = Callable[[], ApproximateIndex | None]
+
+
+def no_codes() -> None:
+    """Have added items found by a graph of their own; see `Codes`."""
+
+
+class _Copy(NamedTuple):
+    """An index that may grow, and the release's index whose codes it began with, None where it began with nothing."""
+
+    made: ApproximateIndex
+    of: ApproximateIndex | None
 
 
 class _Searched(NamedTuple):
     """The copy that is searched, and how masks fall to it and to the tail."""
 
-    copy: ApproximateIndex
-    splits: IdentityCache[Mask, tuple[Mask | None, Rows]]
+    copy: _Copy
+    splits: IdentityCache[Mask, tuple[Mask, Rows]]
 
 
 class AddedGraph:
@@ -40,31 +54,45 @@ class AddedGraph:
     they change places (Ramalhete and Correia, "Left-Right", https://hal.science/hal-01207881). Costs two insertions
     and twice the memory for each item.
 
+    A scan costs more than what it scans: where the release's vectors are codes, 50 bytes each, both copies begin with
+    all of them, and one search finds what is nearest among the release's vectors and those added.
+
     Args:
         dimension: The encoder's.
-        fresh: Returns a graph without vectors; hnswlib's where it is not given.
+        codes: Of the release, where there are any.
+
+    Attributes:
+        released: How many vectors of the release stand before the added rows, and are found too.
     """
 
-    def __init__(self, dimension: int, fresh: Callable[[], Graph] | None = None) -> None:
+    def __init__(self, dimension: int, codes: Codes = no_codes) -> None:
         self._dimension = dimension
-        self._fresh = fresh or partial(HnswlibGraph.empty, dimension, TAIL, _OPTIONS)
-        self._ef_search = round(HnswOptions.ef_search * _EF_SHARE)
-        self._searched = _Searched(self._empty(), IdentityCache(_MASKS))
-        self._growing = self._empty()
+        self._codes = codes
+        release = codes()
+        self.released = 0 if release is None else release.rows
+        self._ef_search = round(HnswOptions.ef_search * _EF_SHARE) if release is None else release.ef_search
+        self._searched = _searched(self._begun(None) if release is None else _Copy(release, release))
+        self._growing: _Copy | None = None
+
+    @property
+    def joined(self) -> bool:
+        """Whether a search finds the release's vectors too."""
+        return self.released > 0
 
     @property
     def rows(self) -> int:
-        """How many rows the graph has gone through."""
-        return self.index.rows
+        """How many of the added rows the graph has gone through."""
+        return self.index.rows - self.released
 
     def set_ef_search(self, ef_search: int) -> None:
         """Follow the length of the candidate list of the release's graph."""
-        self._ef_search = max(1, round(ef_search * _EF_SHARE))
+        self._ef_search = ef_search if self.joined else max(1, round(ef_search * _EF_SHARE))
         self.index.ef_search = self._ef_search
 
     def is_behind(self, count: int) -> bool:
-        """Tell whether so many of ``count`` rows are not in the graph that growing is due."""
-        return count - self.rows >= (TAIL if self.index.linked else TAIL_OF_CODES)
+        """Tell whether growing is due: for so many of ``count`` rows not in it, or for codes that were built anew."""
+        is_of_another = self._searched.copy.of is not self._codes()
+        return count - self.rows >= (TAIL if self.index.linked else TAIL_OF_CODES) or (is_of_another and count > 0)
 
     def grow(self, vectors: Floats, own: Mask) -> None:
         """Take in the rows that came since; for one thread at a time.
@@ -75,47 +103,59 @@ class AddedGraph:
             vectors: Of which the graph has the beginning; shape [rows, dimension].
             own: Which of them can be found here; shape [rows].
         """
-        grown = self._growing.grown(vectors, own)
+        release, copy = self._codes(), self._growing
+        if copy is None or copy.of is not release:
+            copy = self._begun(release)
+        grown = copy.made.grown(*_behind(release, vectors, own))
         grown.ef_search = self._ef_search
-        self._searched, self._growing = _Searched(grown, IdentityCache(_MASKS)), self.index
+        before, self._searched = self._searched.copy, _searched(_Copy(grown, release))
+        self._growing = None if before.made is before.of else before  # the release's own stays as it is
 
     @property
     def index(self) -> ApproximateIndex:
         """The copy that is searched now."""
-        return self._searched.copy
+        return self._searched.copy.made
 
-    def search(self, vectors: Floats, queries: Floats, k: int, passing: Mask) -> list[tuple[Rows, Floats]]:
-        """Find the ``k`` rows most like each query.
+    def search(self, vectors: Floats, queries: Floats, k: int, passing: Mask) -> Hits:
+        """Find the ``k`` rows most like each query, counted from the first of the release's vectors.
 
         Args:
-            vectors: The rows of the caller's state; shape [rows, dimension]. The graph may have more or fewer.
+            vectors: The added rows of the caller's state; shape [rows, dimension]. The graph may have more or fewer.
             queries: Unit vectors; shape [n, dimension].
             k: How many at most.
-            passing: Which rows may be found, of those that are `own`; shape [rows]. Must not change any more.
-
-        Returns:
-            What the graph found and what the tail has, where rows of theirs pass: rows and scores, best first, each of
-            shape [n, k'] with k' at most ``k``.
+            passing: Which rows may be found, of the release's vectors and behind them of the added rows that are `own`;
+                shape [released + rows]. Must not change any more.
         """
-        index, splits = self._searched
-        covered = min(index.rows, len(vectors))
-        of_graph, of_tail = splits.of(passing, lambda mask: _split(mask, covered))
-        parts = []
-        if of_graph is not None:
-            hits = index.search(queries, k, of_graph)
-            parts.append((hits.labels, hits.scores))
-        if len(of_tail):
-            rows, scores = nearest_of(vectors[covered:], queries, k, of_tail)
-            parts.append((covered + rows, scores))
-        return parts
+        copy, splits = self._searched
+        covered = min(copy.made.rows, len(passing))
+        of_graph, of_tail = splits.of(passing, lambda mask: (mask[:covered], np.flatnonzero(mask[covered:])))
+        hits = copy.made.search(queries, k, of_graph)
+        if not len(of_tail):
+            return hits
+        products = products_of(vectors[covered - self.released :], queries, of_tail)
+        scores = np.concatenate([hits.scores, products], axis=1)
+        labels = np.concatenate([hits.labels, np.broadcast_to(covered + of_tail, products.shape)], axis=1)
+        best = top_k(scores, k)
+        return Hits(along(labels, best), along(scores, best), hits.method)
 
-    def _empty(self) -> ApproximateIndex:
-        return ApproximateIndex(
-            self._fresh(), ExactIndex(np.empty((0, self._dimension), dtype=np.float32)), self._ef_search
-        )
+    def _begun(self, release: ApproximateIndex | None) -> _Copy:
+        """Return what grows from nothing, or from the release's codes."""
+        if release is not None:
+            return _Copy(release.copied(), release)
+        graph = HnswlibGraph.empty(self._dimension, TAIL, _OPTIONS)
+        nothing = ExactIndex(np.empty((0, self._dimension), dtype=np.float32))
+        return _Copy(ApproximateIndex(graph, nothing, self._ef_search), None)
 
 
-def _split(passing: Mask, covered: int) -> tuple[Mask | None, Rows]:
-    """Return which of the graph's rows pass, None where none does; and which rows of the tail do, counted from it."""
-    of_graph = passing[:covered]
-    return of_graph if of_graph.any() else None, np.flatnonzero(passing[covered:])
+def _searched(copy: _Copy) -> _Searched:
+    return _Searched(copy, IdentityCache(_MASKS))
+
+
+def _behind(release: ApproximateIndex | None, vectors: Floats, own: Mask) -> tuple[Table, Mask]:
+    """Return the added rows behind the release's vectors, and which of all are there."""
+    if release is None:
+        return vectors, own
+    released, removed = release.table()
+    there = np.concatenate([np.ones(len(released), dtype=np.bool_), own])
+    there[removed] = False
+    return StackedTable(released, vectors), there

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
-from services.retrieval.added_graph import AddedGraph
-from services.retrieval.graph import Graph
+from services.retrieval.added_graph import AddedGraph, Codes, no_codes
 from services.retrieval.growing_rows import GrowingRows
 from services.retrieval.items import Item
 from services.retrieval.title_words import AddedTitles
@@ -30,18 +29,18 @@ class Shelf:
 
     Args:
         dimension: The encoder's.
-        fresh: Returns a graph without vectors, for `AddedGraph`.
+        codes: Of the release; see `AddedGraph`.
     """
 
-    def __init__(self, dimension: int, fresh: Callable[[], Graph] | None = None) -> None:
+    def __init__(self, dimension: int, codes: Codes = no_codes) -> None:
         self.items: list[Item] = []
         self.numbers_of: dict[str, list[int]] = {}
         self.vectors = GrowingRows(np.float32, dimension)
         self.origin = GrowingRows(np.int64)
         self.own = GrowingRows(np.bool_)
         self.titles = AddedTitles()
-        self.fresh = fresh
-        self.graph = AddedGraph(dimension, fresh)
+        self.codes = codes
+        self.graph = AddedGraph(dimension, codes)
 
     def put(self, items: Sequence[Item], vectors: Floats, origin: Rows, own: Mask) -> None:
         """Put items at the end."""
@@ -110,15 +109,15 @@ class AddedItems:
     def kept(self, there: Mask) -> AddedItems:
         """Return a state of the items that are ``there`` (shape [items]) alone, numbered anew in the same order."""
         numbers = np.flatnonzero(there)
-        shelf = Shelf(self.vectors.shape[1], self.shelf.fresh)
+        shelf = Shelf(self.vectors.shape[1], self.shelf.codes)
         items = [self.items[number] for number in numbers.tolist()]
         shelf.put(items, self.vectors[numbers], self.origin[numbers], self.own[numbers])
         return _state(shelf, self.table.take(numbers).combine_chunks())
 
 
-def no_items(schema: pa.Schema, dimension: int, fresh: Callable[[], Graph] | None = None) -> AddedItems:
+def no_items(schema: pa.Schema, dimension: int, codes: Codes = no_codes) -> AddedItems:
     """Return the state before anything was added, to a catalogue with the attributes of ``schema``; see `Shelf`."""
-    return _state(Shelf(dimension, fresh), schema.empty_table())
+    return _state(Shelf(dimension, codes), schema.empty_table())
 
 
 def _state(shelf: Shelf, table: pa.Table) -> AddedItems:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 from weakref import ref
 
 import numpy as np
@@ -21,6 +21,18 @@ from services.retrieval.lru_cache import LruCache
 from services.retrieval.vector_index import Mask, Rows
 
 _NOTHING: Final[Mask] = np.empty(0, dtype=np.bool_)
+
+
+class Joined(NamedTuple):
+    """What of a release and of the items added to it is allowed, by one numbering of both.
+
+    Attributes:
+        vectors: Which vectors may be found, the release's before the added items'; shape [vectors + added items].
+        items: Which items may be found by these, each by its own; shape [items of the release + added items].
+    """
+
+    vectors: Mask
+    items: Mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +58,14 @@ class AllowedItems:
     def added(self) -> Mask:
         """Which added items are allowed, of those with a vector of their own; shape [added items]."""
         return self.rows[len(self.view.base) :] & self.view.added.own
+
+    @cached_property
+    def joined(self) -> Joined:
+        """What is allowed where the added items' own vectors are numbered behind the release's."""
+        view = self.view
+        vectors = np.ones(view.added.graph.released, dtype=np.bool_) if self.vectors is None else self.vectors
+        released = np.ones(len(view.base), dtype=np.bool_) if self.released is None else self.released
+        return Joined(np.concatenate([vectors, self.added]), np.concatenate([released, self.added]))
 
     def without(self, rows: Rows, vectors: ItemVectors) -> AllowedItems:
         """Return the same without ``rows``."""

@@ -8,6 +8,7 @@ vectors that no link leads to are never found (an audit, after which they are co
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,6 +25,7 @@ from services.retrieval.graphs import empty_graph, load_graph
 from services.retrieval.identity_cache import IdentityCache
 from services.retrieval.reachability import TIE, Reach, not_found, with_lost
 from services.retrieval.read_write_lock import ReadWriteLock
+from services.retrieval.stacked_table import Table
 from services.retrieval.vector_index import Floats, Hits, Mask, Numbers, Rows, check_search
 
 # Filtered searches ask for so much more than the filter's share calls for, since allowed items come in clusters.
@@ -91,7 +93,7 @@ class ApproximateIndex:
         with self._lock.read():  # not while vectors are added or removed
             self._graph.set_ef_search(ef_search)
 
-    def grown(self, vectors: Floats, there: Mask) -> ApproximateIndex:
+    def grown(self, vectors: Table, there: Mask) -> ApproximateIndex:
         """Return an index of ``vectors`` whose first rows are this one's, with this one's graph grown by the others.
 
         Waits for searches under way; from then on this index, whose graph has moved, answers by exact search.
@@ -123,12 +125,14 @@ class ApproximateIndex:
         removed = np.setdiff1d(np.arange(len(vectors)), labels)
         return ApproximateIndex(graph, ExactIndex(vectors, removed), self._ef_search)
 
-    def for_added(self) -> Callable[[], Graph] | None:
-        """Return what makes graphs of this kind; None where links would have to be found for each vector."""
-        if self.numbers != "codes":
-            return None
-        graph = self._graph.fresh(0)
-        return lambda: graph.fresh(0)
+    def copied(self) -> ApproximateIndex:
+        """Return an index of the same vectors, to be `grown`; of codes alone, since links would be shared."""
+        with self._lock.read():
+            return ApproximateIndex(copy.copy(self._graph), self._exact, self._ef_search)
+
+    def table(self) -> tuple[Floats, Rows]:
+        """Return every vector, and the labels of those that can't be found; see `ExactIndex.table`."""
+        return self._exact.table()
 
     def save(self, folder: Path) -> None:
         """Write graph and vectors into a release's folder."""

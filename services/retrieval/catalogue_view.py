@@ -75,6 +75,12 @@ class CatalogueView:
         stand_in[self.added.origin[elsewhere]] = -1
         return stand_in
 
+    @cached_property
+    def found_as(self) -> Rows | None:
+        """Return `stand_in` with the added items behind it, which are found as themselves; shape [rows]."""
+        stand_in = self.stand_in
+        return None if stand_in is None else np.concatenate([stand_in, np.arange(len(stand_in), self.rows)])
+
     @property
     def standing_in(self) -> Rows:
         """Numbers of the added items that are found by the vectors of their origins."""

@@ -11,6 +11,7 @@ import numpy as np
 from common.layout import VECTORS
 from services.retrieval.identity_cache import IdentityCache
 from services.retrieval.read_write_lock import ReadWriteLock
+from services.retrieval.stacked_table import Table
 from services.retrieval.vector_index import Floats, Hits, Mask, Numbers, Rows, check_search
 
 REMOVED = "index/removed.npy"
@@ -46,7 +47,7 @@ class ExactIndex:
         removed: Labels whose vectors can't be found.
     """
 
-    def __init__(self, vectors: Floats, removed: Rows | None = None) -> None:
+    def __init__(self, vectors: Table, removed: Rows | None = None) -> None:
         self._lock = ReadWriteLock()
         self._vectors = vectors
         self._owned = False
@@ -66,14 +67,14 @@ class ExactIndex:
         """Write the vectors, and which of them were removed where any were."""
         with self._lock.read():
             (folder / VECTORS).parent.mkdir(parents=True, exist_ok=True)
-            np.save(folder / VECTORS, self._vectors[: self._end])
+            np.save(folder / VECTORS, np.asarray(self._vectors)[: self._end])
             if self._count < self._end:
                 np.save(folder / REMOVED, np.flatnonzero(~self._present[: self._end]))
 
     def table(self) -> tuple[Floats, Rows]:
         """Return every vector, those that can't be found too, shape [rows, dimension], and the labels of these."""
         with self._lock.read():
-            return self._vectors, np.flatnonzero(~self._present)
+            return np.asarray(self._vectors), np.flatnonzero(~self._present)
 
     def close(self, *, discard: bool = False) -> None:
         """Nothing is held outside of this process; see `VectorIndex.close`."""
@@ -138,8 +139,7 @@ class ExactIndex:
             return
         with self._lock.write():
             self._end = max(self._end, int(labels.max()) + 1)
-            self._reserve(self._end)
-            self._vectors[labels] = vectors
+            self._reserved(self._end)[labels] = vectors
             self._present[labels] = True
             self._counted()
 
@@ -162,17 +162,18 @@ class ExactIndex:
         count = int(np.count_nonzero(mask))
         return Passing(mask, count) if count < self.rows else Passing(None, count)
 
-    def _reserve(self, rows: int) -> None:
-        """Make the table our own and at least ``rows`` long; grows by half at least, so that adding is linear."""
+    def _reserved(self, rows: int) -> Floats:
+        """Return the table, our own and at least ``rows`` long; grows by half at least, so that adding is linear."""
         further = max(rows - self.rows, self.rows // 2) if rows > self.rows else 0
         if further or not self._owned:
             nothing = np.zeros((further, self.dimension), dtype=np.float32)
             self._vectors = np.concatenate([self._vectors, nothing])
             self._present = np.concatenate([self._present, np.zeros(further, dtype=np.bool_)])
             self._owned = True
+        return np.asarray(self._vectors)
 
 
-def nearest(table: Floats, queries: Floats, k: int, passing: Mask | None = None) -> tuple[Rows, Floats]:
+def nearest(table: Table, queries: Floats, k: int, passing: Mask | None = None) -> tuple[Rows, Floats]:
     """Return rows and inner products of the ``k`` rows of ``table`` most like each query, best first.
 
     Each query is multiplied alone: in one product with others its last digits, and with them the order of near equals,
@@ -187,14 +188,20 @@ def nearest(table: Floats, queries: Floats, k: int, passing: Mask | None = None)
     return nearest_of(table, queries, k, None if passing is None else np.flatnonzero(passing))
 
 
-def nearest_of(table: Floats, queries: Floats, k: int, rows: Rows | None) -> tuple[Rows, Floats]:
+def nearest_of(table: Table, queries: Floats, k: int, rows: Rows | None) -> tuple[Rows, Floats]:
     """Return what `nearest` does, among ``rows`` of the table, rising; None for all."""
-    scores = np.empty((len(queries), len(table) if rows is None else len(rows)), dtype=np.float32)
-    for number, query in enumerate(queries):
-        scores[number] = table @ query if rows is None else _products(table, query, rows)
+    scores = products_of(table, queries, rows)
     best = top_k(scores, k)
     labels = best if rows is None else rows[best]
     return labels.astype(np.int64, copy=False), along(scores, best)
+
+
+def products_of(table: Table, queries: Floats, rows: Rows | None) -> Floats:
+    """Return the inner products of queries with ``rows`` of the table, None for all; shape [n, rows]. See `nearest`."""
+    products = np.empty((len(queries), len(table) if rows is None else len(rows)), dtype=np.float32)
+    for number, query in enumerate(queries):
+        products[number] = table @ query if rows is None else _products(table, query, rows)
+    return products
 
 
 def top_k(scores: Floats, k: int) -> Rows:
@@ -216,7 +223,7 @@ def along(table: np.ndarray[Any, T], columns: Rows) -> np.ndarray[Any, T]:
     return table[np.arange(len(table))[:, np.newaxis], columns]
 
 
-def _products(table: Floats, query: Floats, rows: Rows) -> Floats:
+def _products(table: Table, query: Floats, rows: Rows) -> Floats:
     if len(rows) * _DENSE_SHARE >= len(table):
         everything: Floats = (table @ query)[rows]
         return everything

@@ -11,7 +11,6 @@ from typing import Final
 from common.onnx_session import SessionOptions, usable_cores
 from common.release import Release
 from services.retrieval.allowed_items import ItemFilter
-from services.retrieval.approximate_index import ApproximateIndex
 from services.retrieval.catalogue_view import CatalogueView
 from services.retrieval.change import Change
 from services.retrieval.change_feed import ChangeFeed
@@ -96,8 +95,7 @@ class FirstStage:
         popular = Popular(parts.popularity)
         self.tail = Tail(parts.popularity)
         self._sources = _sources(parts, self._nearest, popular)
-        fresh = parts.index.for_added() if isinstance(parts.index, ApproximateIndex) else None
-        self._catalogue = LiveCatalogue(parts.catalogue, parts.index.dimension, parts.vectors_of, fresh)
+        self._catalogue = LiveCatalogue(parts.catalogue, parts.index.dimension, parts.vectors_of, self._nearest.codes)
         self._filter = ItemFilter(parts.catalogue.table.select(parts.catalogue.attributes()), vectors)
         self._search = Search(
             parts.settings, self._sources, popular, vectors, self._filter, self._options.depth, parts.catalogue

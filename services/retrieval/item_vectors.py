@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -68,6 +69,17 @@ class ItemVectors:
             rows = stand_in[rows]
         bounds = pairwise([0, *ends.tolist()])
         return [Found(rows[start : min(end, start + k)], values[start : min(end, start + k)]) for start, end in bounds]
+
+    def and_further(self, count: int) -> ItemVectors:
+        """Return the same with so many vectors behind them, each that of one more item."""
+        items = len(self.vector_of_item)
+        joined: ItemVectors = copy(self)
+        joined.count = self.count + count
+        joined.vector_of_item = np.concatenate([self.vector_of_item, np.arange(self.count, joined.count)])
+        joined._items = np.concatenate([self._items, np.arange(items, items + count)])
+        joined._sizes = np.concatenate([self._sizes, np.ones(count, dtype=np.int64)])
+        joined._ends = np.concatenate([self._ends, np.arange(items + 1, items + count + 1)])
+        return joined
 
     def with_items(self, allowed: Mask) -> Mask:
         """Return which of the vectors have an allowed item; shape [vectors]."""

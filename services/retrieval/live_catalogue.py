@@ -11,9 +11,9 @@ import numpy as np
 
 from common.catalogue import Catalogue
 from common.settled_heap import settle_anew, settle_further
+from services.retrieval.added_graph import Codes, no_codes
 from services.retrieval.added_items import AddedItems, no_items
 from services.retrieval.catalogue_view import CatalogueView
-from services.retrieval.graph import Graph
 from services.retrieval.items import Item
 from services.retrieval.vector_index import Floats, Mask, Rows
 
@@ -45,7 +45,7 @@ class LiveCatalogue:
         base: The release's catalogue.
         dimension: The encoder's.
         released: Returns the vectors of the release's items, given their rows; None where they are not known.
-        fresh: Returns a graph without vectors, for added items; see `AddedGraph`.
+        codes: Of the release; see `AddedGraph`.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class LiveCatalogue:
         base: Catalogue,
         dimension: int,
         released: Callable[[Rows], Floats] | None = None,
-        fresh: Callable[[], Graph] | None = None,
+        codes: Codes = no_codes,
     ) -> None:
         self._released = released
         self._kept = np.ones(len(base), dtype=np.bool_)
-        added = no_items(base.table.select(base.attributes()).schema, dimension, fresh)
+        added = no_items(base.table.select(base.attributes()).schema, dimension, codes)
         self._view = CatalogueView(0, base, added, np.ones(len(base), dtype=np.bool_))
         self._writer = threading.Lock()
         self._settled = self._settlings = 0

@@ -23,6 +23,8 @@ Path = Method | Literal["remembered"]
 # remembered than are asked for, so that enough of them are left.
 _MOST: Final = 0.9
 _SPARE: Final = 1.25
+# Beside remembered neighbours so many added items are compared one by one; past that, codes of all are scanned sooner.
+_COMPARED: Final = 1_000
 # Vectors without items are walked through for nothing; building a graph anew costs half a millisecond for each that
 # is left. Codes without items cost no more than their share of each scan.
 _GONE_SHARE: Final = 0.3
@@ -55,6 +57,7 @@ class NearestItems:
     def __init__(self, index: VectorIndex, vectors: Floats, items: ItemVectors, cached: int) -> None:
         self._vectors = vectors
         self._items = items
+        self._joined = items  # and those added, as far as there was need
         self._cached = cached
         self.watch: Watch | None = None
         self._neighbours = Neighbours(index, vectors, cached)
@@ -64,6 +67,11 @@ class NearestItems:
     def index(self) -> VectorIndex:
         """The index over the release's vectors, or over those of them that still have items."""
         return self._neighbours.index
+
+    def codes(self) -> ApproximateIndex | None:
+        """Return the index over the release's vectors where codes of added items can stand behind its own."""
+        index = self.index
+        return index if isinstance(index, ApproximateIndex) and not index.linked else None
 
     def tend(
         self, view: CatalogueView, let_go: Callable[[], Mask], between: Callable[[], object] = lambda: None
@@ -126,8 +134,12 @@ class NearestItems:
         Returns:
             One result a query, and how the index searched; None where it did not have to.
         """
-        of_base, path = self._search_base(queries, k, allowed)
-        founds = self._with_added(of_base, queries, k, allowed)
+        path: Path | None
+        if allowed.view.added.graph.joined and allowed.added.any():
+            founds, path = self._search_joined(queries, k, allowed)
+        else:
+            of_base, path = self._search_base(queries, k, allowed)
+            founds = self._with_added(of_base, queries, k, allowed)
         if path == "approximate" and self.watch is not None:
             for query, found in zip(queries, founds, strict=True):
                 self.watch(query, k, allowed, found)
@@ -150,7 +162,8 @@ class NearestItems:
         """Find the ``k`` allowed items nearest to each of the items ``rows``, itself included; see `search`."""
         queries = self.of(allowed.view, rows)
         released = allowed.view.released(rows)
-        if allowed.count < _MOST * allowed.view.items or (released < 0).any():
+        many_added = allowed.view.added.graph.joined and len(allowed.view.added) > _COMPARED
+        if allowed.count < _MOST * allowed.view.items or (released < 0).any() or many_added:
             return self.search(queries, k, allowed)
         near = self._neighbours.of(self._items.vector_of_item[released], int(_SPARE * k))
         of_base = [self._items_of(found.rows[None], found.scores[None], k, allowed)[0] for found in near]
@@ -185,6 +198,20 @@ class NearestItems:
             return False
         return len(index) - int(np.count_nonzero(self._items.with_items(found))) > many
 
+    def _search_joined(self, queries: Floats, k: int, allowed: AllowedItems) -> tuple[list[Found], Path]:
+        """Find the nearest of the release's items and of those added, whose codes are scanned together."""
+        added, joined = allowed.view.added, allowed.joined
+        hits = added.graph.search(added.vectors, queries, k, joined.vectors)
+        items = self._with_room(len(joined.vectors))
+        return items.fan_out(hits.labels, hits.scores, k, joined.items, allowed.view.found_as), hits.method
+
+    def _with_room(self, count: int) -> ItemVectors:
+        """Return which item has which vector, of ``count`` vectors at least."""
+        joined = self._joined
+        if joined.count < count:
+            joined = self._joined = self._items.and_further(2 * (count - self._items.count))
+        return joined
+
     def _search_base(self, queries: Floats, k: int, allowed: AllowedItems) -> tuple[list[Found], Path | None]:
         if allowed.vectors is not None and not allowed.vectors.any():
             return [NOTHING] * len(queries), None
@@ -200,6 +227,9 @@ class NearestItems:
         base, added, passing = len(allowed.view.base), allowed.view.added, allowed.added
         if not passing.any():
             return of_base
-        parts = added.graph.search(added.vectors, queries, k, passing)
-        of_added = [map(Found, base + rows, scores) for rows, scores in parts]
-        return [merged(founds, k) for founds in zip(of_base, *of_added, strict=True)]
+        if added.graph.joined:
+            rows, scores = nearest(added.vectors, queries, k, passing)
+        else:
+            rows, scores, _ = added.graph.search(added.vectors, queries, k, passing)
+        of_added = map(Found, base + rows, scores)
+        return [merged(founds, k) for founds in zip(of_base, of_added, strict=True)]

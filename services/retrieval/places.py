@@ -19,6 +19,7 @@ class Places:
 
     def __init__(self, labels: npt.NDArray[np.int32] | None = None) -> None:
         self._labels = np.empty(0, dtype=np.int32) if labels is None else labels
+        self._highest = int(self._labels.max(initial=-1))  # of any label so far
         self._count()
 
     @classmethod
@@ -53,10 +54,13 @@ class Places:
         last = len(labels) - 1 - np.unique(labels[::-1], return_index=True)[1]
         added[last] = labels[last]
         self._labels = np.concatenate([self._labels, added])
+        self._highest = max(self._highest, int(labels.max(initial=-1)))
         self._count()
 
     def forget(self, labels: Rows) -> None:
         """Leave the places of labels behind."""
+        if not len(labels) or labels.min() > self._highest:  # else all places are gone through
+            return
         gone = np.isin(self._labels, labels)
         if gone.any():
             self._labels = np.where(gone, np.int32(-1), self._labels)

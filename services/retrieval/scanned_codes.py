@@ -11,6 +11,7 @@ search is unsafe. It releases the GIL while it searches.
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 from typing import Final
@@ -135,6 +136,12 @@ class ScannedCodes:
         codes.pq, codes.is_trained = ours.pq, True  # a copy; `reset` leaves faiss reading behind its end (issue 5591)
         axes = faiss.vector_to_array(faiss.downcast_VectorTransform(self._index.chain.at(0)).A)
         return ScannedCodes(faiss.IndexPreTransform(_linear(axes.reshape(ours.d, -1)), codes), Places())
+
+    def __copy__(self) -> ScannedCodes:
+        """Return the same codes again, which change apart from these."""
+        copied = ScannedCodes(faiss.clone_index(self._index), copy.copy(self._places))
+        copied.set_ef_search(self._ef_search)
+        return copied
 
     def save(self, folder: Path) -> None:
         """Write them into a release's folder."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import faiss
 import numpy as np
 
+from services.retrieval.stacked_table import StackedTable, Table
 from services.retrieval.vector_index import Floats, Rows
 
 
-def table_products(table: Floats, queries: Floats, labels: Rows) -> Floats:
+def table_products(table: Table, queries: Floats, labels: Rows) -> Floats:
     """Return each query's inner products with the rows of its labels, -inf where a label is negative.
 
     Args:
@@ -16,6 +17,10 @@ def table_products(table: Floats, queries: Floats, labels: Rows) -> Floats:
         queries: Shape [n, dimension].
         labels: Rows of the table; shape [n, k].
     """
+    if isinstance(table, StackedTable):
+        rows = len(table.above)
+        products = table_products(table.above, queries, np.where(labels < rows, labels, -1))
+        return np.maximum(products, table_products(table.below, queries, labels - rows), out=products)
     queries, labels = np.ascontiguousarray(queries), np.ascontiguousarray(labels)
     products = np.empty(labels.shape, dtype=np.float32)
     pointers = (faiss.swig_ptr(array) for array in (products, queries, table, labels))

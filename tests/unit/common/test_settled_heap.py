@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from common import settled_heap
 from common.live_release import LiveRelease
 from common.release import Release
 from common.settled_heap import settle, settle_anew, settle_further
@@ -23,6 +25,12 @@ class Engine:
 
     def close(self) -> None:
         """Nothing to do."""
+
+
+@pytest.fixture(autouse=True)
+def _as_never_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each test begin as a process does."""
+    monkeypatch.setattr(settled_heap, "_settled", threading.Event())
 
 
 @pytest.fixture

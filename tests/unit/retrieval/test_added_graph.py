@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from services.retrieval.added_graph import TAIL, TAIL_OF_CODES, AddedGraph
+from services.retrieval.approximate_index import ApproximateIndex
 from services.retrieval.exact_index import nearest
-from services.retrieval.item_vectors import Found, merged
-from services.retrieval.scanned_codes import ScannedCodes
-from services.retrieval.vector_index import Floats, unit
+from services.retrieval.graph import HnswOptions
+from services.retrieval.vector_index import Floats, Mask, unit
 
 ROWS, DIMENSION, K = 6_000, 16, 20
+# Of them a release has the first, one of which was removed.
+RELEASED, GONE = 4_000, 7
 
 
 @pytest.fixture(scope="module")
@@ -22,15 +24,31 @@ def vectors() -> Floats:
     return unit(np.random.default_rng(5).standard_normal((ROWS, DIMENSION)).astype(np.float32))
 
 
-def recall(graph: AddedGraph, vectors: Floats, passing: np.ndarray) -> float:
-    """Return the share of the nearest rows that the graph finds, for a few queries."""
+@pytest.fixture(scope="module")
+def codes(vectors: Floats) -> ApproximateIndex:
+    """Return codes of a release's vectors: the first of all, but for one that was removed."""
+    index = ApproximateIndex.build(vectors[:RELEASED], HnswOptions(vectors="codes"))
+    index.remove(np.array([GONE]))
+    return index
+
+
+def recall(graph: AddedGraph, vectors: Floats, passing: Mask) -> float:
+    """Return the share of the nearest rows that the graph finds, for a few queries.
+
+    Args:
+        graph: Which may have the first ``graph.released`` vectors as its release's.
+        vectors: The release's and those added, as far as the caller knows of.
+        passing: Which of them may be found.
+    """
     queries = vectors[: len(vectors) : len(vectors) // 20]
     exact = nearest(vectors, queries, K, passing)[0]
-    parts = graph.search(vectors, queries, K, passing)
-    found = [merged(founds, K) for founds in zip(*(map(Found, *part) for part in parts), strict=True)]
-    assert all(passing[one.rows].all() and len(one.rows) == K for one in found)
-    assert all((np.diff(one.scores) <= 0).all() for one in found)
-    return float(np.mean([np.isin(one.rows, rows).mean() for one, rows in zip(found, exact, strict=True)]))
+    found = graph.search(vectors[graph.released :], queries, K, passing)
+    assert passing[found.labels].all()
+    assert (np.diff(found.scores) <= 0).all()
+    for query, rows, scores in zip(queries, found.labels, found.scores, strict=True):
+        assert len(set(rows.tolist())) == K
+        np.testing.assert_allclose(scores, vectors[rows] @ query, atol=1e-5)
+    return float(np.mean([np.isin(rows, best).mean() for rows, best in zip(found.labels, exact, strict=True)]))
 
 
 def test_rows_in_and_behind_the_graph_are_found(vectors: Floats):
@@ -59,17 +77,68 @@ def test_growing_is_due_by_the_thousand():
     assert graph.is_behind(TAIL)
 
 
-def test_growing_by_codes_is_due_sooner(vectors: Floats):
+def test_growing_by_codes_is_due_sooner(codes: ApproximateIndex):
     """A code is added in microseconds."""
-    graph = AddedGraph(DIMENSION, lambda: ScannedCodes.empty(vectors, seed=0))
+    graph = AddedGraph(DIMENSION, lambda: codes)
     assert not graph.is_behind(TAIL_OF_CODES - 1)
     assert graph.is_behind(TAIL_OF_CODES)
 
 
-def test_searching_while_it_grows(vectors: Floats):
+def test_codes_are_found_with_those_of_the_release(vectors: Floats, codes: ApproximateIndex):
+    """One search finds what is nearest of the release, of what was added to its codes, and of what came since."""
+    graph = AddedGraph(DIMENSION, lambda: codes)
+    there = np.arange(ROWS) != GONE
+    for grown in (0, 500, 501, 1_900):
+        graph.grow(vectors[RELEASED : RELEASED + grown], np.ones(grown, dtype=np.bool_))
+        assert graph.rows == grown
+        assert recall(graph, vectors, there) > 0.95
+        assert recall(graph, vectors[: RELEASED + 300], there[: RELEASED + 300]) > 0.95
+        assert recall(graph, vectors, there & (np.arange(ROWS) % 3 > 0)) > 0.95
+        assert recall(graph, vectors, np.arange(ROWS) >= RELEASED) > 0.95
+        assert recall(graph, vectors, there & (np.arange(ROWS) < 40)) == 1
+    assert len(codes) == RELEASED - 1
+
+
+def test_rows_without_a_vector_of_their_own_get_no_code(vectors: Floats, codes: ApproximateIndex):
+    """What is found by its origin's vector is not found by its own too."""
+    graph = AddedGraph(DIMENSION, lambda: codes)
+    own = np.arange(ROWS - RELEASED) % 2 > 0
+    graph.grow(vectors[RELEASED:], own)
+    assert len(graph.index) == RELEASED - 1 + own.sum()
+    assert recall(graph, vectors, np.concatenate([np.arange(RELEASED) != GONE, own])) > 0.95
+
+
+def test_codes_that_are_built_anew_are_begun_with_again(vectors: Floats, codes: ApproximateIndex):
+    """Once the release's codes were built anew, growing is due, and both copies leave out what these left out."""
+    release = [codes]
+    graph = AddedGraph(DIMENSION, lambda: release[0])
+    everything = np.ones(500, dtype=np.bool_)
+    for _ in range(2):
+        graph.grow(vectors[RELEASED : RELEASED + 500], everything)
+    release[0] = codes.without_removed(np.arange(1_000), vectors[:RELEASED])
+    assert graph.is_behind(500)
+    for _ in range(2):
+        graph.grow(vectors[RELEASED : RELEASED + 500], everything)
+        assert len(graph.index) == 1_500
+        assert not graph.is_behind(500)
+        there = (np.arange(RELEASED + 500) < 1_000) | (np.arange(RELEASED + 500) >= RELEASED)
+        assert recall(graph, vectors[: RELEASED + 500], there) > 0.95
+
+
+def test_codes_follow_the_release_in_how_hard_they_are_searched(codes: ApproximateIndex):
+    """One search in place of two looks as far as the release's did; a graph of its own looks half as far."""
+    joined, apart = AddedGraph(DIMENSION, codes.copied), AddedGraph(DIMENSION)
+    for graph, ef_search in ((joined, 80), (apart, 40)):
+        graph.set_ef_search(80)
+        assert graph.index.ef_search == ef_search
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_searching_while_it_grows(vectors: Floats, codes: ApproximateIndex, joined: bool):
     """Searches that run all the while find what they should, whichever copy they came by."""
-    graph, failures, done = AddedGraph(DIMENSION), [], threading.Event()
-    passing = np.ones(ROWS, dtype=np.bool_)
+    graph = AddedGraph(DIMENSION, lambda: codes) if joined else AddedGraph(DIMENSION)
+    failures, done = [], threading.Event()
+    passing = np.arange(ROWS) != GONE
 
     def search() -> None:
         while not done.is_set():
@@ -80,8 +149,8 @@ def test_searching_while_it_grows(vectors: Floats):
     readers = [threading.Thread(target=search) for _ in range(2)]
     for reader in readers:
         reader.start()
-    for grown in range(0, ROWS + 1, 500):
-        graph.grow(vectors[:grown], np.ones(grown, dtype=np.bool_))
+    for grown in range(0, ROWS - graph.released + 1, 500):
+        graph.grow(vectors[graph.released : graph.released + grown], np.ones(grown, dtype=np.bool_))
     done.set()
     for reader in readers:
         reader.join()
