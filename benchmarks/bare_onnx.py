@@ -15,7 +15,7 @@ from common.onnx_session import OnnxModel, SessionOptions, usable_cores
 from services.ranking.cross_encoder import CrossEncoder
 from services.ranking.pairs import ModelInputs, Pairs
 
-_ROWS = (8, 16, 32, 64)
+_ROWS = (8, 12, 16, 32, 64)
 _TRIAL_S = 1.5
 _OPTIONS = SessionOptions()
 
