@@ -111,7 +111,7 @@ class ItemFilter:
     Args:
         table: The release's attributes, one column each.
         vectors: Of the release.
-        cached: How many filters are remembered; each costs up to three bytes an item.
+        cached: How many filters are remembered; each costs up to five bytes an item.
     """
 
     def __init__(self, table: pa.Table, vectors: ItemVectors, cached: int = 128) -> None:
