@@ -6,7 +6,9 @@ over the scores for their largest, none for the mask, none to divide them. What 
 gives it the exponential of a very negative number, and onnxruntime's smallest there is denormal: each such weight costs
 the product that reads it a hundred times what another does.
 
-A row whose scores overflow all the same has the logit NaN: that pair counts as unread, and harms no other.
+Scores beyond what calibration leads to expect are cut off well before anything overflows, those of padding too: what
+rounds its inputs next would make some number of an infinite one. A pair with such scores is read a little
+differently than with softmax, and like any other alone as in a batch.
 """
 
 from __future__ import annotations
@@ -21,9 +23,12 @@ import onnxruntime as ort
 from onnx import ModelProto, NodeProto, helper
 
 MASK: Final = "attention_mask"
-# Of the largest score of each row in calibration; float32's exponential takes -87 to 88.
+# Of the largest score of each row in calibration, and of any score while serving. Float32 ends at the exponential of
+# 88, and sums over rows and values take up to a million times their largest weight.
 _FARTHEST: Final = 60.0
+_CUT: Final = 72.0
 _COLUMN: Final = "unshifted/mask_column"  # [L, n, 1], as states and values lie
+_LEAST, _MOST = "unshifted/least", "unshifted/most"
 _SUMMING: Final = {4: "unshifted/mask_of_heads", 3: "unshifted/mask_of_row"}  # by dimensions of the weights
 
 
@@ -56,6 +61,8 @@ def without_shift(model: ModelProto, feeds: Iterable[Mapping[str, Any]]) -> Mode
         feeds: Inputs like those it will read, unpadded.
     """
     attentions = list(_attentions(model.graph))
+    if not attentions:
+        return model
     far = _farthest(model, [one.add.output[0] for one in attentions], feeds)
     chosen = [one for one, farthest in zip(attentions, far, strict=True) if farthest <= _FARTHEST]
     if chosen:
@@ -116,7 +123,9 @@ def _rewrite(graph: onnx.GraphProto, attentions: list[_Attention]) -> None:
             node.input[0], values = f"{name}/unpadded", node.input[0]
             nodes.append(helper.make_node("Mul", [values, _COLUMN], [node.input[0]]))
         if name in by_softmax:
-            node = helper.make_node("Exp", [by_softmax[name].scores], [name])  # noqa: PLW2901 - in its place
+            cut = f"{name}/cut"
+            nodes.append(helper.make_node("Clip", [by_softmax[name].scores, _LEAST, _MOST], [cut]))
+            node = helper.make_node("Exp", [cut], [name])  # noqa: PLW2901 - in its place
         if name in by_heard:
             summing = _SUMMING[by_heard[name].dimensions]
             node.output[0] = f"{name}/weighed"
@@ -129,8 +138,10 @@ def _rewrite(graph: onnx.GraphProto, attentions: list[_Attention]) -> None:
 
 
 def _masks(dimensions: set[int]) -> Iterator[NodeProto]:
-    """The mask in the shapes that values and weights are multiplied with."""
+    """Yield what cuts scores off, and the mask in the shapes that values and weights are multiplied with."""
     axes = {_COLUMN: [2], _SUMMING[4]: [1, 3], _SUMMING[3]: [2]}
+    for name, bound in ((_LEAST, -_CUT), (_MOST, _CUT)):
+        yield helper.make_node("Constant", [], [name], value_float=bound)
     yield helper.make_node("Cast", [MASK], ["unshifted/mask"], to=onnx.TensorProto.FLOAT)
     yield helper.make_node("Transpose", ["unshifted/mask"], ["unshifted/mask_by_token"], perm=[1, 0])
     for name in (_COLUMN, *(_SUMMING[count] for count in sorted(dimensions))):

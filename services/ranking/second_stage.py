@@ -170,7 +170,9 @@ class SecondStage:
         began = time.monotonic()
         self.check_room(len(candidates), terms)
         tiers = self._cascade.depths(person, candidates, depths, terms.least)
-        expected_s = math.inf if self._late and tiers.late_interaction else self._preparing.expected_s(len(candidates))
+        # The pace knows candidates alone: not texts to tokenise, histories, or late interaction.
+        long = texts or len(person.history) > len(candidates) or (self._late and tiers.late_interaction)
+        expected_s = math.inf if long else self._preparing.expected_s(len(candidates))
         with self._door.passing(terms):
             prepared = await self._threads.run(
                 lambda: self._prepare(person, candidates, texts, tiers, terms.deadline), expected_s

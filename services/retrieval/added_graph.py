@@ -109,7 +109,8 @@ class AddedGraph:
         grown = copy.made.grown(*_behind(release, vectors, own))
         grown.ef_search = self._ef_search
         before, self._searched = self._searched.copy, _searched(_Copy(grown, release))
-        self._growing = None if before.made is before.of else before  # the release's own stays as it is
+        # The release's own stays as it is, and a copy of codes that were built anew is of no more use.
+        self._growing = before if before.of is release and before.made is not release else None
 
     @property
     def index(self) -> ApproximateIndex:

@@ -86,10 +86,9 @@ def test_far_scores_keep_their_softmax(model: BertForSequenceClassification, pai
     np.testing.assert_allclose(_logits(after, _inputs(pairs)), _logits(before, _inputs(pairs)), atol=1e-5)
 
 
-def test_what_overflows_is_no_number_and_harms_no_other(
-    model: BertForSequenceClassification, pairs: Pairs, tmp_path: Path
-):
-    """A token that calibration never saw, far out: its pair has the logit NaN, the others theirs."""
+@pytest.fixture(scope="module")
+def odd(model: BertForSequenceClassification) -> BertForSequenceClassification:
+    """A model in which one token alone, which calibration never sees, has huge scores: some 280 with itself."""
     odd = copy.deepcopy(model)
     attention = odd.bert.encoder.layer[0].attention.self
     with torch.no_grad():
@@ -99,11 +98,26 @@ def test_what_overflows_is_no_number_and_harms_no_other(
         for asked in (attention.query, attention.key):
             asked.weight[:] = 0
             asked.weight[0, 0] = 5
+    return odd
+
+
+def test_scores_beyond_calibration_are_cut_off(odd: BertForSequenceClassification, pairs: Pairs, tmp_path: Path):
+    """Nothing overflows, for nothing is as far out as float32 goes, and what was not far stays as it was."""
     after = _unshifted(_exported(odd, tmp_path), pairs)
     assert _softmaxes(after) == 0
     inputs = _inputs(pairs)
     wanted = _logits(after, inputs)
-    inputs["input_ids"][2, 12] = _RARE
+    inputs["input_ids"][2, 12:14] = _RARE
     got = _logits(after, inputs)
-    assert np.isnan(got[2])
+    alone = _logits(after, {name: values[2:3] for name, values in inputs.items()})
+    assert np.isfinite(got).all()
+    np.testing.assert_allclose(got[2:3], alone, atol=1e-6)
     np.testing.assert_array_equal(np.delete(got, 2), np.delete(wanted, 2))
+
+
+def test_padding_far_out_weighs_nothing_either(odd: BertForSequenceClassification, pairs: Pairs, tmp_path: Path):
+    """Calibration sees no padding, so its scores may be any: 0 times an infinite weight would be no number."""
+    after = _unshifted(_exported(odd, tmp_path), pairs)
+    inputs = _inputs(pairs)
+    filled = inputs | {"input_ids": np.where(inputs["attention_mask"], inputs["input_ids"], _RARE)}
+    np.testing.assert_array_equal(_logits(after, filled), _logits(after, inputs))
