@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,9 @@ from common import layout
 from common.errors import BadRelease, DeadlineTooShort
 from common.release import Release
 from services.ranking.capacity import BatchLimits
+from services.ranking.cascade import Prepared
 from services.ranking.jobs import Priority
+from services.ranking.pace import Pace
 from services.ranking.pair_reader import Terms
 from services.ranking.ranked import Depths, Ranking
 from services.ranking.request_rows import CandidateRows, PersonRows
@@ -250,3 +253,22 @@ def test_a_release_that_cannot_be_served_is_refused(
     """The refusal names the file or the feature at fault."""
     with pytest.raises(BadRelease, match=message):
         SecondStage.load(release_of(change))
+
+
+@pytest.mark.parametrize(
+    ("texts", "history", "there"), [({}, 3, True), ({1: "whole milk"}, 3, False), ({}, 200, False)]
+)
+async def test_what_may_take_long_is_not_done_on_the_event_loop(
+    stage: SecondStage, monkeypatch: pytest.MonkeyPatch, texts: dict[int, str], history: int, *, there: bool
+):
+    """Candidates by their id alone are prepared where they came in; texts and long histories in a thread."""
+    monkeypatch.setattr(Pace, "expected_s", lambda _self, _rows: 0.0)
+    prepare, used = stage._cascade.prepare, []
+
+    def watched(*asked: Any) -> Prepared:
+        used.append(threading.get_ident())
+        return prepare(*asked)
+
+    monkeypatch.setattr(stage._cascade, "prepare", watched)
+    await _rank(stage, _candidates([3, 7, 9]), texts=texts, person=PersonRows(np.arange(history)))
+    assert (used == [threading.get_ident()]) is there
