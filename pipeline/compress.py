@@ -202,8 +202,8 @@ def batch_dependence(model: CrossEncoder, all_pairs: Sequence[Pairs]) -> float:
     """Return by how much a pair's probability changes between itself alone and among others, padded; at the most."""
     worst, checked = 0.0, 0
     for pairs in all_pairs:
-        together = _logits(model, pairs, np.arange(len(pairs)))
-        alone = np.concatenate([_logits(model, pairs, np.array([row])) for row in range(len(pairs))])
+        together = _logits(model, pairs)
+        alone = np.concatenate([_logits(model, pairs.part(row, row + 1)) for row in range(len(pairs))])
         worst = max(worst, float(np.abs(_sigmoid(together) - _sigmoid(alone)).max()))
         checked += len(pairs)
         if checked >= _CHECKED_PAIRS:
@@ -216,8 +216,8 @@ def _example(labelled: Labelled, texts: PairTexts, candidates: int) -> RankingEx
     return RankingExample(pairs_of(labelled, places, texts), labelled.labels[places])
 
 
-def _logits(model: CrossEncoder, pairs: Pairs, rows: npt.NDArray[np.int64]) -> Logits:
-    inputs = ModelInputs.of(pairs.take(rows))
+def _logits(model: CrossEncoder, pairs: Pairs) -> Logits:
+    inputs = ModelInputs.of(pairs)
     return model(inputs.input_ids, inputs.attention_mask, inputs.token_type_ids)
 
 

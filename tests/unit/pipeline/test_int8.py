@@ -54,7 +54,7 @@ def examples(full: Path) -> list[RankingExample]:
     """Candidates that the model in float32 ranks without fault."""
     generator, model = np.random.default_rng(2), CrossEncoder(OnnxModel(full, SessionOptions(threads=1)))
     all_pairs = [_pairs(generator) for _ in range(6)]
-    logits = [compression._logits(model, pairs, np.arange(len(pairs))) for pairs in all_pairs]
+    logits = [compression._logits(model, pairs) for pairs in all_pairs]
     labels = [(np.argsort(np.argsort(scores)) / 10).astype(np.float32) for scores in logits]
     return [RankingExample(pairs, graded) for pairs, graded in zip(all_pairs, labels, strict=True)]
 
