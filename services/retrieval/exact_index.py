@@ -185,11 +185,7 @@ def nearest(table: Table, queries: Floats, k: int, passing: Mask | None = None) 
         k: How many at most.
         passing: Which rows count, shape [rows]; None for all.
     """
-    return nearest_of(table, queries, k, None if passing is None else np.flatnonzero(passing))
-
-
-def nearest_of(table: Table, queries: Floats, k: int, rows: Rows | None) -> tuple[Rows, Floats]:
-    """Return what `nearest` does, among ``rows`` of the table, rising; None for all."""
+    rows = None if passing is None else np.flatnonzero(passing)
     scores = products_of(table, queries, rows)
     best = top_k(scores, k)
     labels = best if rows is None else rows[best]
