@@ -143,8 +143,11 @@ class PairReader:
         self._fresh_share += _FRESH_WEIGHT * (len(own) / max(len(ask.keys), 1) - self._fresh_share)
         insisted = min(ask.terms.least, len(ask.keys)) - (len(ask.keys) - len(own))
         scores = await self._read_own(ask.part(own), insisted)
-        await _landed(flights.values())
         logits[own] = scores.logits
+        if not flights:
+            failed = scores.failed
+            return Reading(replace(scores, logits=logits), len(own) - failed, len(logits) - len(own), failed)
+        await _landed(flights.values())
         logits[shared] = self._cache.find(ask.name, ask.part(shared).keys)
         # The other caller was cancelled, or failed: that is not ours to suffer from.
         again = shared[np.isnan(logits[shared])]
