@@ -37,7 +37,8 @@ async def test_a_restarted_peer_is_used_again(fake_service: Any, settings: Serve
 
 @pytest.mark.parametrize(
     ("deadline_s", "at_most_s", "expected"),
-    [(None, math.inf, (math.inf, math.inf)), (None, 2, (2, 2)), (50, 2, (2, 2)), (50, math.inf, (1, 50))],
+    # gRPC sends a deadline rounded up: of ten seconds and more to a tenth of a second.
+    [(None, math.inf, (math.inf, math.inf)), (None, 2, (2, 2)), (50, 2, (2, 2)), (50, math.inf, (1, 50.1))],
 )
 async def test_the_time_that_remains_is_the_callers_deadline(
     calling: Any, fake_service: Any, deadline_s: float | None, at_most_s: float, expected: tuple[float, float]
