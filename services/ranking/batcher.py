@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,9 @@ from services.ranking.pairs import Ints, ModelInputs, Pairs
 Logits = npt.NDArray[np.float32]
 # (input_ids, attention_mask, token_type_ids), each int64[rows, tokens] -> float32[rows]; raises where it can't.
 Model = Callable[[Ints, Ints, Ints], Logits]
+
+# By how much the priority of threads that compute is below that of the others.
+_NICE: Final = 15
 
 _log = structlog.get_logger()
 
@@ -265,14 +269,10 @@ def _too_late() -> DeadlineTooShort:
 
 
 def _give_way() -> None:
-    """Let every thread that takes or gives answers pass this one, which computes for as long as there is work.
-
-    A low priority is not enough: beside threads that run in short bursts it earns a turn now and then, and keeps the
-    core until the clock ticks, 4 ms later.
-    """
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):  # a sandbox may forbid it
-            os.sched_setscheduler(threading.get_native_id(), os.SCHED_IDLE, os.sched_param(0))
+    """Let the threads that take and give answers pass this one, which computes for as long as there is work."""
+    if sys.platform == "linux":  # where priorities are those of threads
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICE)
 
 
 def _settler(answer: asyncio.Future[None]) -> Callable[[Exception | None], None]:

@@ -47,5 +47,5 @@ def _trace(first: str, **environment: str) -> str:
     traced = kept | {"GRPC_VERBOSITY": "debug", "GRPC_TRACE": "event_engine"} | environment
     command = [sys.executable, "-c", _CONNECTS.format(first=first)]
     return subprocess.run(  # noqa: S603 - our own interpreter and script
-        command, env=traced, capture_output=True, text=True, check=True
+        command, env=traced, capture_output=True, text=True, check=True, timeout=60
     ).stderr

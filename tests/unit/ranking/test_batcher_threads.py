@@ -17,22 +17,24 @@ from services.ranking.cost_model import CostModel
 from services.ranking.pairs import Ints, Pairs
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no scheduling of their own")
-async def test_every_other_thread_passes_those_that_compute(pairs_of: Callable[..., Pairs]):
-    """The model runs on threads that have a core while nobody else wants it; the caller's own thread stays as it is."""
-    ran_by: list[tuple[int, int]] = []
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of their own")
+async def test_threads_that_compute_give_way(pairs_of: Callable[..., Pairs]):
+    """The model runs on threads of a low priority; the caller's own thread stays as it is."""
+    ran_at: set[int] = set()
 
     def model(input_ids: Ints, _mask: Ints, _types: Ints) -> Any:
-        thread = threading.get_native_id()
-        ran_by.append((thread, os.sched_getscheduler(thread)))
+        ran_at.add(_nice())
         return np.zeros(len(input_ids), np.float32)
 
-    before = os.sched_getscheduler(threading.get_native_id())
+    before = _nice()
     batcher = Batcher(model, CostModel(1.0, 0.001), BatchLimits(workers=2))
     try:
         await batcher.score(pairs_of([8, 9]), deadline=1e6)
     finally:
         batcher.close()
-    assert {policy for _, policy in ran_by} == {os.SCHED_IDLE}
-    assert threading.get_native_id() not in {thread for thread, _ in ran_by}
-    assert os.sched_getscheduler(threading.get_native_id()) == before == os.SCHED_OTHER
+    assert ran_at == {min(before + 15, 19)}
+    assert _nice() == before
+
+
+def _nice() -> int:
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
