@@ -144,16 +144,16 @@ class PairReader:
         insisted = min(ask.terms.least, len(ask.keys)) - (len(ask.keys) - len(own))
         scores = await self._read_own(ask.part(own), insisted)
         logits[own] = scores.logits
-        if not flights:
-            failed = scores.failed
-            return Reading(replace(scores, logits=logits), len(own) - failed, len(logits) - len(own), failed)
-        await _landed(flights.values())
-        logits[shared] = self._cache.find(ask.name, ask.part(shared).keys)
-        # The other caller was cancelled, or failed: that is not ours to suffer from.
-        again = shared[np.isnan(logits[shared])]
-        more = await self._read_own(ask.part(again), 0)
-        logits[again] = more.logits
-        read = len(own) + len(again) - scores.failed - more.failed
+        tried, more = len(own), PairScores.unread(0)
+        if flights:
+            await _landed(flights.values())
+            logits[shared] = self._cache.find(ask.name, ask.part(shared).keys)
+            # The other caller was cancelled, or failed: that is not ours to suffer from.
+            again = shared[np.isnan(logits[shared])]
+            more = await self._read_own(ask.part(again), 0)
+            logits[again] = more.logits
+            tried += len(again)
+        read = tried - scores.failed - more.failed
         total = _total(logits, scores, more)
         return Reading(total, read, len(logits) - total.failed - read, total.failed)
 
