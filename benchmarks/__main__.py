@@ -10,30 +10,66 @@ from typing import Final
 from rich.console import Console
 from rich.markup import escape
 
-from benchmarks.record import Finding, bars_table, recorded, show, write
+from benchmarks.harness.record import Finding, bars_table, recorded, show, write
 from common.errors import ShortlistError
 
-# The module of each benchmark has `run(quick: bool, console: Console) -> Finding`.
+# By name: the module, and the question. The module has `run(quick: bool, console: Console) -> Finding`.
 BENCHMARKS: Final = {
-    "compression": "size, pairs/s and quality of the cross-encoder in int8, fp16, fewer layers and fewer tokens",
-    "offline-online-retail": "next purchases of known and unseen customers beside single methods, through the gateway",
-    "offline-amazon-office": "next items of the official test split, through the gateway, with ablation",
-    "offline-home-depot": "judged searches re-ranked: second stage against BM25 and encoder, on the test queries",
-    "complete-journey": "popular, first stage and two stages on held-out purchases, through the gateway",
-    "retrieval-crash": "kill -9 of a retrieval server while items are changed: what is lost, what comes back",
-    "retrieval-replicas": "two retrieval servers and Redis: how soon a change is found on both, and catching up",
-    "purchase-encoder": "the encoder fine-tuned on purchases beside the base model, on validation people",
-    "ranking-growth": "pairs/s as candidates, tokens and callers grow; memory",
-    "ranking-overload": "goodput, lateness and refusals at four times what the ranking service can do",
-    "ranking-parity": "served logits against torch's, alone against in a batch, int8 against float32",
-    "ranking-peers": "the ranking service against Infinity and sentence-transformers",
-    "ranking-tiers": "late interaction alone and before the cross-encoder: speed, quality, storage",
-    "ranking-history-tiers": "late interaction and cross-encoder beside histories, alone and in the fusion; gain a ms",
-    "ranking-served": "the ranking service against ONNX Runtime in a bare loop",
-    "retrieval-recall": "what the first stage finds of what exact search finds, filtered and while items change",
-    "retrieval-served": "the service, client included, beside hnswlib in one process",
-    "retrieval-million": "a million vectors: build, memory, load, latency, and how they grow",
-    "retrieval-churn": "searching while items are upserted",
+    "compression": (
+        "ranking.compression",
+        "size, pairs/s and quality of the cross-encoder in int8, fp16, fewer layers and fewer tokens",
+    ),
+    "offline-online-retail": (
+        "offline.online_retail",
+        "next purchases of known and unseen customers beside single methods, through the gateway",
+    ),
+    "offline-amazon-office": (
+        "offline.amazon_office",
+        "next items of the official test split, through the gateway, with ablation",
+    ),
+    "offline-home-depot": (
+        "offline.home_depot",
+        "judged searches re-ranked: second stage against BM25 and encoder, on the test queries",
+    ),
+    "complete-journey": (
+        "offline.complete_journey",
+        "popular, first stage and two stages on held-out purchases, through the gateway",
+    ),
+    "retrieval-crash": (
+        "retrieval.crash",
+        "kill -9 of a retrieval server while items are changed: what is lost, what comes back",
+    ),
+    "retrieval-replicas": (
+        "retrieval.replicas",
+        "two retrieval servers and Redis: how soon a change is found on both, and catching up",
+    ),
+    "purchase-encoder": (
+        "offline.purchase_encoder",
+        "the encoder fine-tuned on purchases beside the base model, on validation people",
+    ),
+    "ranking-growth": ("ranking.growth", "pairs/s as candidates, tokens and callers grow; memory"),
+    "ranking-overload": (
+        "ranking.overload",
+        "goodput, lateness and refusals at four times what the ranking service can do",
+    ),
+    "ranking-parity": (
+        "ranking.parity",
+        "served logits against torch's, alone against in a batch, int8 against float32",
+    ),
+    "ranking-peers": ("ranking.peers", "the ranking service against Infinity and sentence-transformers"),
+    "ranking-tiers": ("ranking.tiers", "late interaction alone and before the cross-encoder: speed, quality, storage"),
+    "ranking-history-tiers": (
+        "ranking.history_tiers",
+        "late interaction and cross-encoder beside histories, alone and in the fusion; gain a ms",
+    ),
+    "ranking-served": ("ranking.served", "the ranking service against ONNX Runtime in a bare loop"),
+    "retrieval-recall": (
+        "retrieval.recall",
+        "what the first stage finds of what exact search finds, filtered and while items change",
+    ),
+    "retrieval-served": ("retrieval.served", "the service, client included, beside hnswlib in one process"),
+    "retrieval-million": ("retrieval.million", "a million vectors: build, memory, load, latency, and how they grow"),
+    "retrieval-churn": ("retrieval.churn", "searching while items are upserted"),
 }
 
 
@@ -45,7 +81,7 @@ def main() -> int:
         bars = recorded()
         console.print(bars_table(bars))
         return 0 if all(bar.holds for found in bars.values() for bar in found) else 1
-    module = importlib.import_module(f"benchmarks.{arguments.name.replace('-', '_')}")
+    module = importlib.import_module(f"benchmarks.{BENCHMARKS[arguments.name][0]}")
     try:
         finding: Finding = module.run(arguments.quick, console)
     except ShortlistError as error:
@@ -58,7 +94,7 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    listed = "\n".join(f"  {name:24} {what}" for name, what in sorted(BENCHMARKS.items()))
+    listed = "\n".join(f"  {name:24} {what}" for name, (_, what) in sorted(BENCHMARKS.items()))
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measurements, one a question:\n" + listed,

@@ -8,7 +8,7 @@
     ├── DeadlineTooShort    DEADLINE_EXCEEDED    refused before it costs compute
     └── BadRelease          FAILED_PRECONDITION  a release that is missing, incomplete or altered
 
-Engines raise these; one interceptor (:mod:`common.interceptors`) translates. Anything else is INTERNAL with the
+Engines raise these; one interceptor (:mod:`common.server.interceptors`) translates. Anything else is INTERNAL with the
 text "internal error", its stack in the log alone. The tree knows nothing of grpc, so that engines need not either.
 """
 

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_DEPTH: Final = 8
+
+
 MAX_CONDITIONS: Final = 100
+
+
 MAX_VALUES: Final = 1_000
 
 

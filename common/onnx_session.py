@@ -6,7 +6,6 @@ from the session that was made and compared (https://onnxruntime.ai/docs/executi
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -16,12 +15,17 @@ import numpy.typing as npt
 import onnxruntime as ort
 import structlog
 
+from common.cpu import usable_cores
 from common.errors import BadRelease, NotReady
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
+
+
 MissingProvider = Literal["refuse", "degrade"]
 
+
 _log = structlog.get_logger()
+
 
 _NAMES: dict[Provider, str] = {
     "cpu": "CPUExecutionProvider",
@@ -73,16 +77,6 @@ class OnnxModel:
         """Run the model on named arrays and return its outputs as they are; releases the GIL while it computes."""
         outputs: list[npt.NDArray[Any]] = self._session.run(None, inputs)
         return outputs
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use: its affinity, bounded by the cgroup's quota where there is one."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
 
 
 def _make_session(file: Path, options: SessionOptions) -> ort.InferenceSession:

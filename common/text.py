@@ -10,8 +10,14 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 MAX_QUERY_CHARACTERS: Final = 1_000
+
+
 MAX_TEXT_CHARACTERS: Final = 20_000
+
+
 _DESCRIPTION_CHARACTERS: Final = 300
+
+
 _WORD: Final = re.compile(r"\w+")
 
 

@@ -12,17 +12,20 @@ from rich.markup import escape
 from rich.table import Table
 
 from common.errors import ShortlistError
-from common.release import MANIFEST, open_release, read_manifest, set_current
-from pipeline.build_settings import BuildSettings, Precision
-from pipeline.bulk.run import Bulk, Workers, run_bulk
-from pipeline.data_report import render
-from pipeline.dataset import Dataset
-from pipeline.prepare import SOURCES, prepare
+from common.release.store import MANIFEST, open_release, read_manifest, set_current
+from pipeline.bulk.job import Bulk, Workers
+from pipeline.bulk.run import run_bulk
+from pipeline.data.adapters import SOURCES, prepare
+from pipeline.data.dataset.dataset import Dataset
+from pipeline.data.dataset.report import render
 from pipeline.progress import ProgressReport
-from pipeline.recipe import ADDABLE, RECIPES, Recipe
-from services.retrieval.vector_index import WantedNumbers
+from pipeline.release.config.build_settings import BuildSettings, Precision
+from pipeline.release.config.recipe import ADDABLE, Recipe
+from pipeline.release.config.recipes import RECIPES
+from services.retrieval.ann.ann_index import WantedNumbers
 
 _LOG_COLUMNS = 132  # a log has no width of its own, and tables need one
+
 
 app = typer.Typer(
     help="Turns raw shop data into releases, and measures them.",
@@ -30,6 +33,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
 console = Console(width=None if sys.stdout.isatty() else _LOG_COLUMNS)
 
 
@@ -38,6 +43,8 @@ def _said(recipe: Recipe) -> str:
 
 
 Source = Annotated[str, typer.Option(help="Which kind of data it is; `sources` lists them.")]
+
+
 Data = Annotated[Path | None, typer.Option(help="Where the raw data lies; by default where the source finds it.")]
 
 
@@ -119,7 +126,7 @@ def build_command(
     seed: Annotated[int, typer.Option(help="Of everything drawn.")] = BuildSettings.seed,
 ) -> None:
     """Build a release from raw shop data and publish it."""
-    from pipeline.build import build  # noqa: PLC0415 - torch takes seconds to import, and --help should not
+    from pipeline.build.builder import build  # noqa: PLC0415 - torch takes seconds to import, and --help should not
 
     settings = BuildSettings.of(
         recipe,
@@ -186,11 +193,19 @@ def evaluate_command(
 
 
 Serving = Annotated[str, typer.Option("--release", help="Release or store, path or URL.")]
+
+
 Results = Annotated[Path, typer.Option(help="Folder for the results, as Parquet files; must not exist yet.")]
+
+
 WorkersOption = Annotated[
     Workers, typer.Option("--workers", help="This process, or Ray: a worker a processor, here or on a cluster.")
 ]
+
+
 RayAddress = Annotated[str, typer.Option(help="A Ray cluster's address; without one, workers are started here.")]
+
+
 Batch = Annotated[int, typer.Option(help="Rows at a time.", min=1)]
 
 

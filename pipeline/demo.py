@@ -24,27 +24,41 @@ from shortlist.gateway.v1.gateway_pb2 import (
 )
 from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceStub
 
-from common.catalogue import Catalogue
-from common.layout import CATALOGUE
-from common.release import Release
+from common.release.catalogue import Catalogue
+from common.release.layout import CATALOGUE
+from common.release.store import Release
 from common.text import recent_distinct
-from pipeline.build import build
-from pipeline.build_settings import BuildSettings
-from pipeline.data_report import render
+from pipeline.build.builder import build
+from pipeline.data.adapters import prepare
+from pipeline.data.dataset.report import render
 from pipeline.evaluation.evaluation import How, evaluate_release
-from pipeline.evaluation.questions import Question, Questions, make_questions
-from pipeline.evaluation.result import Evaluation
 from pipeline.local_services import LocalServices, local_services
-from pipeline.prepare import prepare
+from pipeline.measurement.metrics.evaluation_result import Evaluation
+from pipeline.measurement.questions.protocols import Question, Questions, make_questions
 from pipeline.progress import ProgressReport
+from pipeline.release.config.build_settings import BuildSettings
 
 _SOURCE: Final = "complete-journey"
+
+
 _HOUSEHOLDS: Final = 3
+
+
 _SHOWN: Final = 8
+
+
 _QUERIES: Final = ("chocolate milk", "something for a baby")
+
+
 _MEASURES: Final = ("ndcg@10", "hr@10", "recall@100")
+
+
 _EVEN: Final = "is not told apart from"
+
+
 _TIMEOUT_S: Final = 20.0
+
+
 # A laptop that also builds things must not cut answers short while quality is measured.
 _PATIENT: Final = {"SHORTLIST_GATEWAY_REQUEST_TIMEOUT_S": "30", "SHORTLIST_RANKING_REQUEST_TIMEOUT_S": "30"}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from common.config import load_settings
+from common.server.settings import load_settings
 from services.supervisor import Child, supervise
 
 

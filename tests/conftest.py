@@ -12,13 +12,13 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmarks import tiny_shop
-from benchmarks.redis_server import RedisServer, is_installed
-from pipeline.build import build
-from pipeline.build_settings import BuildSettings
-from pipeline.dataset import Dataset
+from pipeline.build.builder import build
+from pipeline.data.dataset.dataset import Dataset
 from pipeline.progress import ProgressReport
-from pipeline.train.late_interaction import LateTraining
+from pipeline.release.config.build_settings import BuildSettings
+from pipeline.release.config.training_settings import LateTraining
+from testing import tiny_shop
+from testing.redis_server import RedisServer, is_installed
 
 torch.set_num_threads(1)  # tiny models lose more by waiting for a second core than they gain
 

@@ -13,12 +13,12 @@ from benchmarks.histories.models import INT8, loaded
 from benchmarks.histories.requests import CANDIDATES, Requests
 from benchmarks.histories.scores import HistoryLate, context_of
 from common.onnx_session import SessionOptions
+from pipeline.learning.examples.labelled_candidates import Labelled
+from pipeline.learning.examples.text_pairs import pairs_of, score_pairs
 from pipeline.progress import ProgressReport, Step
-from pipeline.train.candidates import Labelled
-from pipeline.train.exported import exported_cross_encoder
-from pipeline.train.pair_examples import pairs_of, score_pairs
-from services.ranking.cross_encoder import CrossEncoder
-from services.ranking.vector_codec import Bits
+from pipeline.release.export.cached_export import exported_cross_encoder
+from services.ranking.cross_encoder.model import CrossEncoder
+from services.ranking.late_interaction.vector_codec import Bits
 
 LONG_CONTEXT: Final = 64
 

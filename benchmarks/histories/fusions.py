@@ -13,33 +13,49 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.histories.requests import Requests
-from common import layout
-from common.catalogue import Catalogue
-from common.release import Release
-from pipeline.build_settings import BuildSettings
+from common.arrays import Float32Array
+from common.release import layout
+from common.release.catalogue import Catalogue
+from common.release.store import Release
+from pipeline.learning.fusion.lambdamart import RankedExamples, fit_ranking
+from pipeline.learning.fusion.trees import raw_score
+from pipeline.learning.training.model_cache import KeptModels
 from pipeline.progress import ProgressReport
-from pipeline.recipe import SEQUENCES
-from pipeline.train.fusion import raw_score
-from pipeline.train.kept_models import KeptModels
-from pipeline.train.ranking_trees import RankedExamples, fit_ranking
-from services.ranking.features import Features
-from services.ranking.item_facts import ItemFacts
-from services.ranking.vector_codec import Floats
+from pipeline.release.config.build_settings import BuildSettings
+from pipeline.release.config.recipes import SEQUENCES
+from services.ranking.features.feature_set import Features
+from services.ranking.features.item_tables import ItemFacts
 
 _LATE: Final = SEQUENCES.late_features
+
+
 _LOGIT: Final = ("logit", "logit_rank", "logit_deviation")
+
+
 # A rank is 0 for the best.
 _FALLING: Final = SEQUENCES.falling | {"late_rank", "logit_rank"}
+
+
 NO_TEXT: Final = "no text"
+
+
 WITH_LATE: Final = "late interaction"
+
+
 WITH_CROSS_ENCODER: Final = "cross-encoder"
+
+
 WITH_BOTH: Final = "both"
+
+
 FUSIONS: Final[Mapping[str, tuple[str, ...]]] = {
     NO_TEXT: (),
     WITH_LATE: _LATE,
     WITH_CROSS_ENCODER: _LOGIT,
     WITH_BOTH: (*_LATE, *_LOGIT),
 }
+
+
 _FORMAT: Final = 1  # raise it whenever the same requests grow other trees than before
 
 
@@ -52,8 +68,8 @@ class TextScores:
         logits: The cross-encoder's logits; float32[candidates].
     """
 
-    late: Floats
-    logits: Floats
+    late: Float32Array
+    logits: Float32Array
 
 
 class TextFeatures:
@@ -70,7 +86,7 @@ class TextFeatures:
         told = np.concatenate([self._of_request(late, logits) for late, logits in parts])
         return RankedExamples(np.concatenate([examples.features, told], axis=1), examples.labels, examples.sizes)
 
-    def _of_request(self, late: Floats, logits: Floats) -> Floats:
+    def _of_request(self, late: Float32Array, logits: Float32Array) -> Float32Array:
         blank = np.full((len(late), len(self._features.names)), np.nan, np.float32)
         return self._features.with_logits(self._features.with_late(blank, late), logits)
 

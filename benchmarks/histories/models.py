@@ -17,36 +17,61 @@ from transformers import BertForSequenceClassification
 
 from benchmarks.histories.requests import Requests
 from common.onnx_session import OnnxModel, SessionOptions
-from common.release import sha256_of
-from pipeline import bert_graph, export, int8, late_export, late_graph, unshifted_softmax
-from pipeline.base_model import WEIGHTS, BaseModel
-from pipeline.catalogue import build_catalogue, plain_tokenizer
-from pipeline.dataset import Dataset
-from pipeline.int8 import quantise
-from pipeline.late_export import export_late_tower, write_context_tower
+from common.release.store import sha256_of
+from pipeline.data.dataset.dataset import Dataset
+from pipeline.learning.examples.late_interaction import late_lists, taught
+from pipeline.learning.examples.ranking_lists import RankingExample
+from pipeline.learning.examples.text_pairs import training_lists
+from pipeline.learning.training.cross_encoder import train_cross_encoder
+from pipeline.learning.training.late_interaction import load_tower, save_tower, train_late_interaction
+from pipeline.learning.training.model_cache import KeptModels
 from pipeline.progress import ProgressReport
-from pipeline.train.cross_encoder import CrossEncoderTraining, train_cross_encoder
-from pipeline.train.exported import exported_cross_encoder, written_by
-from pipeline.train.kept_models import KeptModels
-from pipeline.train.late_examples import late_lists, taught
-from pipeline.train.late_interaction import LateTraining, load_tower, save_tower, train_late_interaction
-from pipeline.train.pair_examples import training_lists
-from pipeline.train.ranking_lists import RankingExample
-from pipeline.vocabulary import TOKENIZER
-from services.ranking.cross_encoder import CrossEncoder
-from services.ranking.pair_texts import PairTexts
+from pipeline.release.artifacts.catalogue import build_catalogue
+from pipeline.release.config.training_settings import CrossEncoderTraining, LateTraining
+from pipeline.release.export import bert, int8, late_interaction, unshifted_softmax
+from pipeline.release.export.cached_export import exported_cross_encoder, written_by
+from pipeline.release.export.int8 import quantise
+from pipeline.release.export.late_interaction import export_late_tower, write_context_tower
+from pipeline.release.models import bert_graph, late_interaction_tower
+from pipeline.release.models.base_model import WEIGHTS, BaseModel
+from pipeline.release.models.tokenizer import plain_tokenizer
+from pipeline.release.models.vocabulary_trimming import TOKENIZER
+from services.ranking.cross_encoder.model import CrossEncoder
+from services.ranking.pairs.pair_tokenizer import PairTexts
 from services.ranking.release_settings import RankerSettings
 
 CONTEXT: Final = RankerSettings(context_items=8, context_tokens=96, item_tokens=32, depth=0)
+
+
 READER: Final = CrossEncoderTraining(layers=6, learning_rate=1e-4, head_learning_rate=5e-4, warm_up_steps=20)
+
+
 TOWER: Final = LateTraining(layers=6, learning_rate=1e-4, epochs=1)
+
+
 LIST_SIZE: Final = 8
+
+
 READER_LISTS: Final = 800
+
+
 TOWER_LISTS: Final = 1_200  # the cross-encoder's own ones first, of which its logits would tell the labels once more
+
+
 _CALIBRATION_LISTS: Final = 20
-INT8: Final = f"model-int8-{written_by(bert_graph, export, int8, unshifted_softmax)}.onnx"
-TOWER_FILE: Final = f"tower-{written_by(bert_graph, late_graph, late_export)}.onnx"
-CONTEXT_TOWER_FILE: Final = f"context_tower-{written_by(bert_graph, late_graph, late_export, int8)}.onnx"
+
+
+INT8: Final = f"model-int8-{written_by(bert_graph, bert, int8, unshifted_softmax)}.onnx"
+
+
+TOWER_FILE: Final = f"tower-{written_by(bert_graph, late_interaction_tower, late_interaction)}.onnx"
+
+
+CONTEXT_TOWER_FILE: Final = (
+    f"context_tower-{written_by(bert_graph, late_interaction_tower, late_interaction, int8)}.onnx"
+)
+
+
 _FORMAT: Final = 1  # raise it whenever the same requests and settings train another model than before
 
 

@@ -8,9 +8,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.metrics import Interval, bootstrap_interval, paired_bootstrap
-
-Scores = npt.NDArray[np.float64]
+from common.arrays import Float64Array
+from pipeline.measurement.metrics.ranking_metrics import Interval, bootstrap_interval, paired_bootstrap
 
 _TEN: Final = 10
 
@@ -24,8 +23,8 @@ class AtTen:
         hit: Whether its target is among the first ten, 1 or 0; float64[requests].
     """
 
-    ndcg: Scores
-    hit: Scores
+    ndcg: Float64Array
+    hit: Float64Array
 
     def of(self, chosen: npt.NDArray[np.bool_]) -> AtTen:
         """Return the measures of some of the requests."""
@@ -75,10 +74,10 @@ def random_at_ten(sizes: npt.NDArray[np.int64], requests: int) -> AtTen:
     return _with_missed(np.array(gains), np.minimum(_TEN / sizes, 1.0), requests)
 
 
-def _gains(places: npt.NDArray[np.int64]) -> Scores:
+def _gains(places: npt.NDArray[np.int64]) -> Float64Array:
     return np.where(places < _TEN, 1 / np.log2(places + 2), 0.0)
 
 
-def _with_missed(ndcg: Scores, hit: npt.NDArray[Any], requests: int) -> AtTen:
+def _with_missed(ndcg: Float64Array, hit: npt.NDArray[Any], requests: int) -> AtTen:
     missed = np.zeros(requests - len(ndcg))
     return AtTen(np.concatenate([ndcg, missed]), np.concatenate([hit.astype(np.float64), missed]))

@@ -15,36 +15,40 @@ from pathlib import Path
 from typing import Final, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from benchmarks.offline_amazon_office import test_rows
-from common import layout
-from common.catalogue import Catalogue
-from common.release import Release
-from pipeline.base_model import resolve_base_model
-from pipeline.build_settings import BuildSettings
-from pipeline.dataset import Dataset
+from benchmarks.data.amazon_office import test_rows
+from common.arrays import RowIndices
+from common.ragged import offsets_of
+from common.release import layout
+from common.release.catalogue import Catalogue
+from common.release.store import Release
+from pipeline.build.sequences import SequenceBuild
+from pipeline.data.dataset.dataset import Dataset
+from pipeline.data.dataset.training_requests import ShopRequest
+from pipeline.learning.examples.labelled_candidates import Labelled, draw_candidates
+from pipeline.learning.fusion.lambdamart import RankedExamples
+from pipeline.learning.item_graphs.cross_fitting import Fold, parted
+from pipeline.learning.training.model_cache import KeptModels
 from pipeline.progress import ProgressReport
-from pipeline.recipe import find_recipe
-from pipeline.requests import ShopRequest
-from pipeline.sequence_build import SequenceBuild
-from pipeline.staging import Staging
-from pipeline.train.candidates import Labelled, draw_candidates
-from pipeline.train.cross_fit import Fold, parted
-from pipeline.train.kept_models import KeptModels
-from pipeline.train.ranking_trees import RankedExamples
-from services.ranking.features import Features
-from services.ranking.item_facts import ItemFacts
-from services.ranking.pairs import offsets_of
-from services.ranking.request_rows import CandidateRows, PersonRows
-from services.ranking.situation import HalfLives
-from services.retrieval.first_stage import FirstStage
-
-Rows = npt.NDArray[np.int64]
+from pipeline.release.artifacts.staging import Staging
+from pipeline.release.config.build_settings import BuildSettings
+from pipeline.release.config.recipes import find_recipe
+from pipeline.release.models.base_model import resolve_base_model
+from services.ranking.features.feature_context import HalfLives
+from services.ranking.features.feature_set import Features
+from services.ranking.features.item_tables import ItemFacts
+from services.ranking.request import CandidateRows, PersonRows
+from services.retrieval.candidates.first_stage import FirstStage
 
 CANDIDATES: Final = 100
+
+
 _READERS: Final = 0.7  # share of the people whose requests rankers of text learn from
+
+
 _FORMAT: Final = 1  # raise it whenever the same release gives other requests than before
+
+
 _FILE: Final = "requests.npz"
 
 
@@ -59,9 +63,9 @@ class Requests:
         examples: Their features, labels, and how many candidates each request has.
     """
 
-    people: Rows
-    histories: Sequence[Rows]
-    rows: Rows
+    people: RowIndices
+    histories: Sequence[RowIndices]
+    rows: RowIndices
     examples: RankedExamples
 
     def __len__(self) -> int:
@@ -92,7 +96,7 @@ class Requests:
             RankedExamples.join([part.examples for part in parts]),
         )
 
-    def take(self, places: Rows) -> Requests:
+    def take(self, places: RowIndices) -> Requests:
         """Return some of the requests."""
         ends = np.cumsum(self.examples.sizes)
         kept = np.concatenate([np.arange(ends[one] - self.examples.sizes[one], ends[one]) for one in places])
@@ -104,7 +108,7 @@ class Requests:
             RankedExamples(examples.features[kept], examples.labels[kept], examples.sizes[places]),
         )
 
-    def found(self) -> Rows:
+    def found(self) -> RowIndices:
         """Return the places of requests whose target is among the candidates."""
         starts = offsets_of(self.examples.sizes)[:-1]
         return np.flatnonzero(np.add.reduceat(self.examples.labels, starts) > 0)

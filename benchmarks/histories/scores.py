@@ -11,32 +11,32 @@ import onnx
 
 from benchmarks.histories.models import CONTEXT_TOWER_FILE, INT8, TOWER_FILE, HistoryModels, loaded
 from benchmarks.histories.requests import Requests
+from common.arrays import Float32Array, RowIndices, TokenIds
 from common.onnx_session import OnnxModel, SessionOptions
-from pipeline.late_export import distinct_texts, fitted_codec, products_graph
+from common.ragged import TokenRows, offsets_of, positions
+from pipeline.build.search_models import kept_scores
+from pipeline.learning.examples.text_pairs import pairs_of, score_pairs
 from pipeline.progress import ProgressReport, Step
-from pipeline.train.pair_examples import pairs_of, score_pairs
-from pipeline.train.search_models import kept_scores
-from services.ranking.cross_encoder import CrossEncoder
-from services.ranking.late_interaction import LateInteraction, LateOptions
-from services.ranking.late_items import LateItems, LateRows
-from services.ranking.late_tower import LateTower, Role, TextVectors
-from services.ranking.pair_texts import PairTexts
-from services.ranking.pairs import TokenRows, Tokens, offsets_of, positions
-from services.ranking.request_rows import Rows
-from services.ranking.vector_codec import Bits, Floats
+from pipeline.release.export.late_interaction import distinct_texts, fitted_codec, products_graph
+from services.ranking.cross_encoder.model import CrossEncoder
+from services.ranking.late_interaction.item_vectors import LateItems, LateRows
+from services.ranking.late_interaction.scorer import LateInteraction, LateOptions
+from services.ranking.late_interaction.tower import LateTower, Role, TextVectors
+from services.ranking.late_interaction.vector_codec import Bits
+from services.ranking.pairs.pair_tokenizer import PairTexts
 
 
-def read_pairs(model: CrossEncoder, texts: PairTexts, requests: Requests, step: Step) -> Floats:
+def read_pairs(model: CrossEncoder, texts: PairTexts, requests: Requests, step: Step) -> Float32Array:
     """Return the cross-encoder's logits of every candidate, one request's after the other; float32[candidates]."""
     pairs = [pairs_of(one, np.arange(len(one.labels)), texts) for one in requests.labelled()]
     step.at(0, sum(map(len, pairs)))
     return np.concatenate(score_pairs(model, pairs, step))
 
 
-def kept_logits(folder: Path, texts: PairTexts, requests: Requests, report: ProgressReport) -> Floats:
+def kept_logits(folder: Path, texts: PairTexts, requests: Requests, report: ProgressReport) -> Float32Array:
     """Return the logits of a cross-encoder in int8, as it is served; read now where they are not kept beside it."""
 
-    def read() -> Floats:
+    def read() -> Float32Array:
         with report.step(f"Reading {len(requests):,} requests with the cross-encoder") as step:
             return read_pairs(loaded(folder / INT8), texts, requests, step)
 
@@ -57,7 +57,7 @@ class HistoryLate:
     folder: Path
     texts: PairTexts
     items: TextVectors
-    text_of_item: Rows
+    text_of_item: RowIndices
 
     @classmethod
     def read(cls, folder: Path, models: HistoryModels, report: ProgressReport) -> HistoryLate:
@@ -85,12 +85,12 @@ class HistoryLate:
         template, forgetful = self.texts.template, LateOptions(cached_contexts=0)
         return LateInteraction(LateTower(tower, template), LateTower(context_tower, template), product, rows, forgetful)
 
-    def scores(self, requests: Requests, bits: Bits) -> Floats:
+    def scores(self, requests: Requests, bits: Bits) -> Float32Array:
         """Return the served scores of every candidate, one request's after the other; float32[candidates]."""
         tier = self.served(bits)
         return self._each(requests, lambda context, rows: tier.scores(tier.context(context), rows))
 
-    def exact_scores(self, requests: Requests) -> Floats:
+    def exact_scores(self, requests: Requests) -> Float32Array:
         """Return the same with items' vectors as the tower gives them; contexts are read as they are served."""
         model = OnnxModel(self.folder / CONTEXT_TOWER_FILE, SessionOptions(threads=1))
         tower = LateTower(model, self.texts.template)
@@ -98,21 +98,21 @@ class HistoryLate:
             requests, lambda context, rows: self._exact(tower(TokenRows.of([context]), Role.CONTEXT), rows)
         )
 
-    def _each(self, requests: Requests, score: Callable[[Tokens, Rows], Floats]) -> Floats:
+    def _each(self, requests: Requests, score: Callable[[TokenIds, RowIndices], Float32Array]) -> Float32Array:
         scored = [score(context_of(self.texts, one.person.history), one.candidates.rows) for one in requests.labelled()]
         return np.concatenate(scored)
 
-    def _exact(self, context: TextVectors, rows: Rows) -> Floats:
+    def _exact(self, context: TextVectors, rows: RowIndices) -> Float32Array:
         """Score items the plain way: every dot product by itself."""
         texts, lengths = self.text_of_item[rows], self.items.lengths
         chosen = positions(offsets_of(lengths)[texts], lengths[texts])
         starts = offsets_of(lengths[texts])[:-1]
         match = np.maximum.reduceat(self.items.vectors[chosen] @ context.vectors.T, starts, axis=0)
         likeness = self.items.pooled[texts] @ context.pooled[0]
-        scores: Floats = match @ context.weights + likeness + context.prior + self.items.prior[texts]
+        scores: Float32Array = match @ context.weights + likeness + context.prior + self.items.prior[texts]
         return scores
 
 
-def context_of(texts: PairTexts, history: Rows) -> Tokens:
+def context_of(texts: PairTexts, history: RowIndices) -> TokenIds:
     """Return the tokens of the person context that a history makes."""
     return texts.context("", texts.context_items(history))

@@ -16,14 +16,20 @@ from typing import Final
 
 from rich.console import Console
 
+from benchmarks.harness.ranking_load import Answers
 from benchmarks.peers.environment import environment
-from benchmarks.ranking_load import Answers
 from common.errors import NotReady
-from common.settled_heap import settle
+from common.gc_freeze import settle
 
 REQUIREMENTS: Final = ("infinity-emb[server,torch]==0.0.78", "torch==2.13.0")
+
+
 _START_S: Final = 300.0
+
+
 _STOP_S: Final = 30.0
+
+
 _PATIENCE_S: Final = 300.0
 
 

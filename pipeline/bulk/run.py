@@ -5,78 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common.errors import InvalidRequest
-from pipeline.bulk.tasks import Task
+from pipeline.bulk.job import Bulk, Piece, Worker, Workers
+from pipeline.data.dataset.schema import BadDataset
 from pipeline.progress import ProgressReport
-from pipeline.tables import BadDataset
-
-Workers = Literal["process", "ray"]
-_ALL_PROCESSORS: Final = 0
-
-
-@dataclass(frozen=True)
-class Bulk:
-    """A task over files.
-
-    Attributes:
-        task: What is done to each batch of rows.
-        release: The release that it is done with.
-        source: A Parquet file, or a folder with Parquet files.
-        out: Folder for the results; must not exist yet.
-        batch: Rows at a time.
-    """
-
-    task: type[Task]
-    release: str
-    source: Path
-    out: Path
-    batch: int = 1_024
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A row group of a file, which a worker reads, and the file that it writes.
-
-    Attributes:
-        file: The file read.
-        group: Which of its row groups.
-        out: The file written; in the order of their names, files have the rows' order.
-        rows: Rows of the group.
-    """
-
-    file: str
-    group: int
-    out: str
-    rows: int
-
-
-class Worker:
-    """Does a task to pieces, one after the other, a batch of rows at a time.
-
-    Args:
-        task: The task.
-        release: Where the release lies.
-        batch: Rows at a time.
-        threads: Threads of a model; 0 for as many as there are processors.
-    """
-
-    def __init__(self, task: type[Task], release: str, batch: int, threads: int = _ALL_PROCESSORS) -> None:
-        self._task = task(release, threads)
-        self._batch = batch
-
-    def do(self, piece: Piece) -> None:
-        """Do the task to one piece; done once more, it writes the same."""
-        with pq.ParquetFile(piece.file) as source:
-            batches = source.iter_batches(self._batch, row_groups=[piece.group])
-            _write(piece.out, (self._task(pa.Table.from_batches([batch])) for batch in batches))
-
 
 # Does the pieces of a task: told of how many rows are done after each.
 Run = Callable[[Bulk, Sequence[Piece], Callable[[int], None]], None]
@@ -136,7 +73,7 @@ def _row_groups(file: Path) -> list[int]:
 
 def _run_of(workers: Workers, ray_address: str) -> Run:
     if workers == "ray":
-        from pipeline.bulk.on_ray import RayRun  # noqa: PLC0415 - Ray is an extra of its own
+        from pipeline.bulk.ray_runner import RayRun  # noqa: PLC0415 - Ray is an extra of its own
 
         return RayRun(ray_address)
     if ray_address:
@@ -149,17 +86,6 @@ def _in_this_process(bulk: Bulk, pieces: Sequence[Piece], on_rows: Callable[[int
     for piece in pieces:
         worker.do(piece)
         on_rows(piece.rows)
-
-
-def _write(file: str, results: Iterator[Any]) -> None:
-    writer = None
-    try:
-        for result in results:
-            writer = writer or pq.ParquetWriter(file, result.schema)
-            writer.write_table(result)
-    finally:
-        if writer is not None:
-            writer.close()
 
 
 @contextmanager

@@ -10,24 +10,25 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from common.catalogue import Catalogue
-from common.layout import CATALOGUE
 from common.onnx_session import SessionOptions
-from common.release import Release, open_release
+from common.ragged import TokenRows
+from common.release.catalogue import Catalogue
+from common.release.layout import CATALOGUE
+from common.release.store import Release, open_release
 from common.text import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS, item_text
+from pipeline.data.dataset.schema import BadDataset
+from pipeline.learning.examples.text_pairs import score_pairs
 from pipeline.progress import Step
-from pipeline.tables import BadDataset
-from pipeline.train.pair_examples import score_pairs
-from services.ranking.cross_encoder import CrossEncoder
-from services.ranking.pair_texts import PairTexts
-from services.ranking.pairs import Pairs, TokenRows
-from services.retrieval.encoder import Encoder
-from services.retrieval.release_settings import FirstStageSettings
+from services.ranking.cross_encoder.model import CrossEncoder
+from services.ranking.pairs.pair_tokenizer import PairTexts
+from services.ranking.pairs.pair_tokens import Pairs
+from services.retrieval.candidates.release_settings import FirstStageSettings
+from services.retrieval.encoding.text_encoder import Encoder
 
 _TEXTS: Final = ("title", "brand", "category", "description")
-_UNWATCHED: Final = Step(None, "", None)
 
-Floats = npt.NDArray[np.float32]
+
+_UNWATCHED: Final = Step(None, "", None)
 
 
 class Task(ABC):

@@ -11,19 +11,23 @@ from rich.console import Console
 from rich.table import Table
 
 from common.errors import InvalidRequest
-from common.release import CURRENT, Release, open_release
-from pipeline.dataset import Dataset
-from pipeline.evaluation.estimates import Estimate
+from common.release.store import CURRENT, Release, open_release
+from pipeline.data.adapters import prepare
+from pipeline.data.dataset.dataset import Dataset
 from pipeline.evaluation.evaluation import How, evaluate_release
-from pipeline.evaluation.questions import Questions, given_questions, make_questions
-from pipeline.evaluation.report import render_report
-from pipeline.evaluation.result import Evaluation
-from pipeline.evaluation.result_methods import Baselines
-from pipeline.prepare import prepare
+from pipeline.evaluation.report.report import render_report
+from pipeline.measurement.metrics.baseline_result import Baselines
+from pipeline.measurement.metrics.estimates import Estimate
+from pipeline.measurement.metrics.evaluation_result import Evaluation
+from pipeline.measurement.questions.protocols import Questions, given_questions, make_questions
 from pipeline.progress import ProgressReport
 
 EVALUATIONS: Final = "evaluations"
+
+
 _BESIDE = ("ndcg@10", "recall@100", "tail recall@100")
+
+
 _SHOWN = ("ndcg@10", "hr@10", "recall@100", "tail share@10")
 
 

@@ -9,28 +9,30 @@ from typing import Final
 
 import numpy as np
 
+from common.arrays import Float64Array
 from common.errors import InvalidRequest
-from common.release import Release
-from pipeline.evaluation.answers import BOTH, MODES, Answer
-from pipeline.evaluation.baselines import ask_baselines, compare_baselines
-from pipeline.evaluation.engines import Engines, engines
-from pipeline.evaluation.estimates import Difference, Estimate, Latency
-from pipeline.evaluation.facts import BANDS, CatalogueFacts
-from pipeline.evaluation.folds import cross_validate
-from pipeline.evaluation.gateway import Gateway
-from pipeline.evaluation.measures import K, concentration, exposure, gini, measure
-from pipeline.evaluation.probabilities import assess, outcomes
-from pipeline.evaluation.questions import Questions
-from pipeline.evaluation.result import Cost, Depth, Evaluation, Folds, Hidden, Mode, SourceShare
-from pipeline.evaluation.result_methods import Baselines
-from pipeline.evaluation.second_stage import DEPTHS, by_depth, by_hidden, reads_logits, some
-from pipeline.evaluation.slices import slices_of
-from pipeline.evaluation.sources import source_shares
-from pipeline.evaluation.tail import STEERED, expected_demand, steering
-from pipeline.metrics import Scores
+from common.release.store import Release
+from pipeline.evaluation.analyses.baselines import ask_baselines, compare_baselines
+from pipeline.evaluation.analyses.cross_validation import cross_validate
+from pipeline.evaluation.analyses.long_tail import STEERED, expected_demand, steering
+from pipeline.evaluation.analyses.second_stage import DEPTHS, by_depth, by_hidden, reads_logits, some
+from pipeline.evaluation.analyses.slices import slices_of
+from pipeline.evaluation.analyses.source_contribution import source_shares
+from pipeline.measurement.metrics.baseline_result import Baselines
+from pipeline.measurement.metrics.beyond_accuracy import K, concentration, exposure, gini, measure
+from pipeline.measurement.metrics.calibration import assess, outcomes
+from pipeline.measurement.metrics.estimates import Difference, Estimate, Latency
+from pipeline.measurement.metrics.evaluation_result import Cost, Depth, Evaluation, Folds, Hidden, Mode, SourceShare
+from pipeline.measurement.metrics.item_popularity import BANDS, CatalogueFacts
+from pipeline.measurement.questions.answers import BOTH, MODES, Answer
+from pipeline.measurement.questions.gateway_runner import Gateway
+from pipeline.measurement.questions.local_runner import Engines, engines
+from pipeline.measurement.questions.protocols import Questions
 from pipeline.progress import ProgressReport
 
 _MB: Final = 1_000_000
+
+
 _DEEPEST: Final = 100  # of the measures
 
 
@@ -206,14 +208,14 @@ class _Measuring:
 
     def _modes(self, answers: Mapping[str, Mapping[str, Answer]]) -> dict[str, Mode]:
         modes: dict[str, Mode] = {}
-        scores: dict[str, dict[str, Scores]] = {}
+        scores: dict[str, dict[str, Float64Array]] = {}
         for name, given in answers.items():
             own = {question.key: given[question.key] for question in self._questions.asked}
             scores[name] = measure(self._questions.asked, own, self._facts, judged=self._questions.judged)
             modes[name] = self._mode(name, own, scores)
         return modes
 
-    def _mode(self, name: str, answers: Mapping[str, Answer], scores: Mapping[str, dict[str, Scores]]) -> Mode:
+    def _mode(self, name: str, answers: Mapping[str, Answer], scores: Mapping[str, dict[str, Float64Array]]) -> Mode:
         seed = self._how.seed
         own = scores[name]
         shown = exposure(answers, self._facts, K)

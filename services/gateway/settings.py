@@ -8,10 +8,10 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from common.config import ServerSettings
-from services.gateway.deadline import Shares
-from services.gateway.profiles import ITEM_KINDS, EventKind
-from services.gateway.recommend import Tuning
+from common.server.settings import ServerSettings
+from services.gateway.profiles.profile_store import ITEM_KINDS, EventKind
+from services.gateway.recommendation.deadline import Shares
+from services.gateway.recommendation.recommender import Tuning
 
 
 class Settings(ServerSettings):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from common.config import load_settings
-from common.server import run
-from common.telemetry import Metrics, configure_logging
-from services.ranking.service import RankingServer
+from common.server.server import run
+from common.server.settings import load_settings
+from common.server.telemetry import Metrics, configure_logging
+from services.ranking.server.server import RankingServer
 from services.ranking.settings import Settings
 
 

@@ -5,26 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from common.errors import BadRelease
-from common.layout import FUSION_SETTINGS, LATE_SETTINGS, RANKER_SETTINGS
-from common.release import Release
-from services.ranking.vector_codec import Bits
+from common.release.layout import RANKER_SETTINGS
+from common.release.settings_file import SettingsFile
+from common.release.store import Release
 
 # What a request is to a second stage: what is known of the person, or that most candidates are not in the release.
 Occasion = Literal["query", "history", "both", "new_person", "new_items"]
-
-
-class _ReleaseFile(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    @classmethod
-    def read(cls, release: Release, name: str) -> Self:
-        try:
-            return cls.model_validate_json(release.file(name).read_bytes())
-        except ValidationError as error:
-            raise BadRelease(f"release {release.id}: {name} can't be used: {error}") from error
 
 
 class TierDepths(BaseModel):
@@ -41,7 +29,7 @@ class TierDepths(BaseModel):
     cross_encoder: int = Field(ge=0, le=2_000)
 
 
-class RankerSettings(_ReleaseFile):
+class RankerSettings(SettingsFile):
     """What the cross-encoder was trained to read.
 
     Attributes:
@@ -71,39 +59,3 @@ class RankerSettings(_ReleaseFile):
     def pair_tokens(self) -> int:
         """The longest pair, in tokens."""
         return self.context_tokens + self.item_tokens + 3
-
-
-class LateSettings(_ReleaseFile):
-    """How the late-interaction tier is stored.
-
-    Attributes:
-        width: Of the vectors; even.
-        bits: Of a token vector's dimension.
-    """
-
-    width: int = Field(ge=2, le=1_024, multiple_of=2)
-    bits: Bits
-
-    @classmethod
-    def load(cls, release: Release) -> Self:
-        """Read a release's settings; raises BadRelease where they can't be used."""
-        return cls.read(release, LATE_SETTINGS)
-
-
-class FusionSettings(_ReleaseFile):
-    """What the fusion reads.
-
-    Attributes:
-        features: The names of its features, in its order.
-        half_life_long: After how many events an event counts half, for habits.
-        half_life_short: The same for what the person is about now.
-    """
-
-    features: tuple[str, ...] = Field(min_length=1)
-    half_life_long: float = Field(150.0, gt=0, allow_inf_nan=False)
-    half_life_short: float = Field(25.0, gt=0, allow_inf_nan=False)
-
-    @classmethod
-    def load(cls, release: Release) -> Self:
-        """Read a release's settings; raises BadRelease where they can't be used."""
-        return cls.read(release, FUSION_SETTINGS)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from common.change_stream import StreamAddress
-from common.config import ServerSettings
-from common.onnx_session import MissingProvider, Provider, SessionOptions, usable_cores
-from services.ranking.capacity import BatchLimits
-from services.ranking.late_interaction import LateOptions
-from services.ranking.messages import MAX_CANDIDATES
-from services.ranking.pair_reader import LEAST_SHARE
-from services.ranking.second_stage import Options
+from common.changes.redis_stream import StreamAddress
+from common.cpu import usable_cores
+from common.onnx_session import MissingProvider, Provider, SessionOptions
+from common.server.settings import ServerSettings
+from services.ranking.batching.capacity import BatchLimits
+from services.ranking.batching.job import LEAST_SHARE
+from services.ranking.cascade.second_stage import Options
+from services.ranking.late_interaction.scorer import LateOptions
+from services.ranking.request import MAX_CANDIDATES
 
 
 class Settings(ServerSettings):

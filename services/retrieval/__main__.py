@@ -7,10 +7,10 @@ from typing import Final
 
 from threadpoolctl import threadpool_limits
 
-from common.config import load_settings
-from common.server import run
-from common.telemetry import Metrics, configure_logging
-from services.retrieval.service import RetrievalServer
+from common.server.server import run
+from common.server.settings import load_settings
+from common.server.telemetry import Metrics, configure_logging
+from services.retrieval.server.server import RetrievalServer
 from services.retrieval.settings import Settings
 
 # How long a thread may hold the interpreter while others wait, in seconds: reading a large upsert must not make every

@@ -7,11 +7,11 @@ from pathlib import Path
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from common.change_stream import StreamAddress
-from common.config import ServerSettings
+from common.changes.redis_stream import StreamAddress
 from common.onnx_session import MissingProvider, Provider, SessionOptions
-from services.retrieval.first_stage import FirstStageOptions
-from services.retrieval.query_encoder import QueryEncoderOptions
+from common.server.settings import ServerSettings
+from services.retrieval.candidates.first_stage import FirstStageOptions
+from services.retrieval.encoding.query_encoder import QueryEncoderOptions
 
 
 class Settings(ServerSettings):

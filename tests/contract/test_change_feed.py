@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.redis_server import RedisServer
-from common.change_stream import StreamAddress
-from services.retrieval.change import Change
-from services.retrieval.change_feed import ChangeFeed
-from services.retrieval.items import Item
-from services.retrieval.live_catalogue import Applied
-from services.retrieval.log_feed import LogFeed
-from services.retrieval.redis_feed import RedisFeed
+from common.changes.redis_stream import StreamAddress
+from services.retrieval.catalogue.item import Item
+from services.retrieval.catalogue.live_catalogue import Applied
+from services.retrieval.changes.change import Change
+from services.retrieval.changes.change_feed import ChangeFeed
+from services.retrieval.changes.local_feed import LogFeed
+from services.retrieval.changes.redis_feed import RedisFeed
+from testing.redis_server import RedisServer
 
 Open = Callable[[], ChangeFeed]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from services.gateway.profiles import Event, EventKind, Profile, Profiles, ProfilesUnavailable, Search
-from services.gateway.sqlite_profiles import SqliteProfiles
+from services.gateway.profiles.profile_store import Event, EventKind, Profile, Profiles, ProfilesUnavailable, Search
+from services.gateway.profiles.sqlite_store import SqliteProfiles
 
 _OPENERS: dict[str, Callable[[Path], Profiles]] = {"sqlite": lambda folder: SqliteProfiles(folder / "profiles.db")}
 

@@ -11,19 +11,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.arrays import BoolMask, Float32Array, RowIndices, unit
 from common.errors import InvalidRequest
-from services.retrieval.approximate_index import ApproximateIndex
-from services.retrieval.exact_index import ExactIndex
-from services.retrieval.graph import HnswOptions
-from services.retrieval.vector_index import Floats, Mask, Rows, VectorIndex, unit
+from services.retrieval.ann.ann_index import HnswOptions
+from services.retrieval.index.flat_index import ExactIndex
+from services.retrieval.index.hybrid_index import ApproximateIndex
+from services.retrieval.index.vector_index import VectorIndex
 
 VECTORS = 2_000
+
+
 DIMENSION = 16
-Make = Callable[[Floats], VectorIndex]
+
+
+Make = Callable[[Float32Array], VectorIndex]
+
+
 Load = Callable[[Path], VectorIndex]
+
 
 # A candidate list so short that the graph is walked, also behind a filter that leaves three quarters.
 SHORT = HnswOptions(ef_construction=100, ef_search=100, threads=1)
+
+
 IMPLEMENTATIONS = {
     "exact": (ExactIndex, ExactIndex.load),
     "hnsw": (lambda vectors: ApproximateIndex.build(vectors, SHORT), ApproximateIndex.load),
@@ -54,14 +64,14 @@ def implementation(request: pytest.FixtureRequest) -> Iterator[tuple[Make, Load]
         yield IMPLEMENTATIONS[request.param]
         return
     file = request.getfixturevalue("milvus_file")
-    from services.retrieval.milvus_index import MilvusIndex, MilvusOptions  # noqa: PLC0415 - optional
+    from services.retrieval.index.milvus_index import MilvusIndex, MilvusOptions  # noqa: PLC0415 - optional
 
     opened: list[MilvusIndex] = []
 
     def options() -> MilvusOptions:
         return MilvusOptions(file, f"c{uuid.uuid4().hex}", ef_construction=100, ef_search=100)
 
-    def make(vectors: Floats) -> VectorIndex:
+    def make(vectors: Float32Array) -> VectorIndex:
         opened.append(MilvusIndex.build(vectors, options()))
         return opened[-1]
 
@@ -75,7 +85,7 @@ def implementation(request: pytest.FixtureRequest) -> Iterator[tuple[Make, Load]
 
 
 @pytest.fixture(scope="module")
-def vectors() -> Floats:
+def vectors() -> Float32Array:
     """Return unit vectors in 40 clusters, none like another."""
     generator = np.random.default_rng(3)
     centres = generator.standard_normal((40, DIMENSION))
@@ -84,30 +94,30 @@ def vectors() -> Floats:
 
 
 @pytest.fixture
-def index(implementation: tuple[Make, Load], vectors: Floats) -> VectorIndex:
+def index(implementation: tuple[Make, Load], vectors: Float32Array) -> VectorIndex:
     """Return an index over the vectors."""
     return implementation[0](vectors)
 
 
-def oracle(vectors: Floats, query: Floats, k: int, allowed: Mask | None = None) -> Rows:
+def oracle(vectors: Float32Array, query: Float32Array, k: int, allowed: BoolMask | None = None) -> RowIndices:
     """Return the labels of the ``k`` allowed vectors nearest to one query."""
     scores = np.where(np.ones(len(vectors), bool) if allowed is None else allowed, vectors @ query, -np.inf)
     return np.argsort(-scores)[: min(k, int(np.isfinite(scores).sum()))]
 
 
-def recall(found: Rows, wanted: Rows) -> float:
+def recall(found: RowIndices, wanted: RowIndices) -> float:
     """Return the share of the wanted labels that were found."""
     return len(np.intersect1d(found, wanted)) / len(wanted)
 
 
-def test_a_vector_is_its_own_nearest(index: VectorIndex, vectors: Floats):
+def test_a_vector_is_its_own_nearest(index: VectorIndex, vectors: Float32Array):
     """A search around a vector of the index finds it first, with a score of 1."""
     hits = index.search(vectors[[5, 1_700]], 3)
     assert hits.labels[:, 0].tolist() == [5, 1_700]
     assert hits.scores[:, 0] == pytest.approx(1, abs=1e-5)
 
 
-def test_the_nearest_come_best_first(index: VectorIndex, vectors: Floats):
+def test_the_nearest_come_best_first(index: VectorIndex, vectors: Float32Array):
     """Nearly all of the nearest are found, with their inner products, falling."""
     queries = vectors[::100]
     hits = index.search(queries, 50)
@@ -119,7 +129,7 @@ def test_the_nearest_come_best_first(index: VectorIndex, vectors: Floats):
     assert hits.scores[3] == pytest.approx(vectors[hits.labels[3]] @ queries[3], abs=1e-5)
 
 
-def test_shapes_and_types(index: VectorIndex, vectors: Floats):
+def test_shapes_and_types(index: VectorIndex, vectors: Float32Array):
     """Labels are int64 and scores float32, one row a query, one column a neighbour, each neighbour once."""
     hits = index.search(vectors[:7], 20)
     assert (hits.labels.shape, hits.labels.dtype) == ((7, 20), np.int64)
@@ -127,14 +137,14 @@ def test_shapes_and_types(index: VectorIndex, vectors: Floats):
     assert all(len(set(row)) == 20 for row in hits.labels.tolist())
 
 
-def test_more_than_there_are(index: VectorIndex, vectors: Floats):
+def test_more_than_there_are(index: VectorIndex, vectors: Float32Array):
     """A search for more vectors than there are finds all of them."""
     hits = index.search(vectors[:1], VECTORS + 500)
     assert sorted(hits.labels[0].tolist()) == list(range(VECTORS))
 
 
 @pytest.mark.parametrize("count", [1, 30, 300, 1_500, 1_900, VECTORS])
-def test_filters_of_every_selectivity(index: VectorIndex, vectors: Floats, count: int):
+def test_filters_of_every_selectivity(index: VectorIndex, vectors: Float32Array, count: int):
     """Whatever share a filter leaves, min(k, allowed) vectors are found, all allowed, nearly all the nearest."""
     allowed = np.zeros(VECTORS, dtype=np.bool_)
     allowed[np.random.default_rng(count).choice(VECTORS, count, replace=False)] = True
@@ -146,24 +156,24 @@ def test_filters_of_every_selectivity(index: VectorIndex, vectors: Floats, count
     assert np.mean([recall(found, want) for found, want in zip(hits.labels, wanted, strict=True)]) > 0.97
 
 
-def test_a_filter_far_from_the_query(index: VectorIndex, vectors: Floats):
+def test_a_filter_far_from_the_query(index: VectorIndex, vectors: Float32Array):
     """A filter that allows just what is farthest from the query still gets as many as asked for, and the right ones."""
     allowed = vectors @ vectors[0] < np.quantile(vectors @ vectors[0], 0.4)
     hits = index.search(vectors[:1], 100, allowed)
     assert recall(hits.labels[0], oracle(vectors, vectors[0], 100, allowed)) == 1
 
 
-def test_a_filter_that_allows_nothing(index: VectorIndex, vectors: Floats):
+def test_a_filter_that_allows_nothing(index: VectorIndex, vectors: Float32Array):
     """A filter that allows nothing finds nothing."""
     assert index.search(vectors[:2], 10, np.zeros(VECTORS, dtype=np.bool_)).labels.shape == (2, 0)
 
 
-def test_labels_past_the_filter_are_not_allowed(index: VectorIndex, vectors: Floats):
+def test_labels_past_the_filter_are_not_allowed(index: VectorIndex, vectors: Float32Array):
     """A mask shorter than the table allows nothing past its end."""
     assert index.search(vectors[-1:], 50, np.ones(40, dtype=np.bool_)).labels.max() < 40
 
 
-def test_added_vectors_are_found(index: VectorIndex, vectors: Floats):
+def test_added_vectors_are_found(index: VectorIndex, vectors: Float32Array):
     """What was added is found by the next search, beside what was there."""
     new = unit(-vectors[:3])
     index.add(np.arange(VECTORS, VECTORS + 3), new)
@@ -172,14 +182,14 @@ def test_added_vectors_are_found(index: VectorIndex, vectors: Floats):
     assert index.search(vectors[9:10], 1).labels[0, 0] == 9
 
 
-def test_vectors_are_added_past_a_gap(index: VectorIndex, vectors: Floats):
+def test_vectors_are_added_past_a_gap(index: VectorIndex, vectors: Float32Array):
     """Labels may leave gaps, and nothing is found in them."""
     index.add(np.array([VECTORS + 200]), unit(-vectors[:1]))
     assert len(index) == VECTORS + 1
     assert set(index.search(vectors[:1], VECTORS + 200).labels[0].tolist()) == {*range(VECTORS), VECTORS + 200}
 
 
-def test_adding_replaces(index: VectorIndex, vectors: Floats):
+def test_adding_replaces(index: VectorIndex, vectors: Float32Array):
     """A label added again is found at its new place alone, and the caller's array stays as it was."""
     before, far = vectors[7].copy(), unit(-vectors[7:8])
     index.add(np.array([7]), far)
@@ -189,7 +199,7 @@ def test_adding_replaces(index: VectorIndex, vectors: Floats):
     assert np.array_equal(vectors[7], before)
 
 
-def test_removed_vectors_are_not_found(index: VectorIndex, vectors: Floats):
+def test_removed_vectors_are_not_found(index: VectorIndex, vectors: Float32Array):
     """What was removed is not found, also where a filter allows it; unknown labels are ignored."""
     index.remove(np.array([4, 5, 5, VECTORS + 9]))
     assert len(index) == VECTORS - 2
@@ -197,7 +207,7 @@ def test_removed_vectors_are_not_found(index: VectorIndex, vectors: Floats):
         assert not {4, 5} & set(index.search(vectors[4:6], 100, allowed).labels.ravel().tolist())
 
 
-def test_removed_vectors_can_come_back(index: VectorIndex, vectors: Floats):
+def test_removed_vectors_can_come_back(index: VectorIndex, vectors: Float32Array):
     """A label that was removed can be added again."""
     index.remove(np.array([4]))
     index.add(np.array([4]), vectors[4:5])
@@ -205,20 +215,20 @@ def test_removed_vectors_can_come_back(index: VectorIndex, vectors: Floats):
     assert index.search(vectors[4:5], 1).labels[0, 0] == 4
 
 
-def test_fewer_left_than_asked_for(index: VectorIndex, vectors: Floats):
+def test_fewer_left_than_asked_for(index: VectorIndex, vectors: Float32Array):
     """Where nearly everything was removed, a search finds all that is left instead of failing."""
     index.remove(np.arange(5, VECTORS))
     assert sorted(index.search(vectors[100:101], 50).labels[0].tolist()) == [0, 1, 2, 3, 4]
 
 
-def test_everything_removed(index: VectorIndex, vectors: Floats):
+def test_everything_removed(index: VectorIndex, vectors: Float32Array):
     """An index from which everything was removed finds nothing."""
     index.remove(np.arange(VECTORS))
     assert len(index) == 0
     assert index.search(vectors[:1], 5).labels.shape == (1, 0)
 
 
-def test_an_empty_index(implementation: tuple[Make, Load], vectors: Floats):
+def test_an_empty_index(implementation: tuple[Make, Load], vectors: Float32Array):
     """An index without vectors finds nothing, and can be added to."""
     index = implementation[0](np.empty((0, DIMENSION), dtype=np.float32))
     assert index.search(vectors[:1], 5).labels.shape == (1, 0)
@@ -227,7 +237,7 @@ def test_an_empty_index(implementation: tuple[Make, Load], vectors: Floats):
 
 
 def test_what_is_saved_can_be_loaded(
-    implementation: tuple[Make, Load], index: VectorIndex, vectors: Floats, tmp_path: Path
+    implementation: tuple[Make, Load], index: VectorIndex, vectors: Float32Array, tmp_path: Path
 ):
     """A saved index, removed and added vectors included, finds the same once loaded, and can be changed further."""
     index.remove(np.array([3]))
@@ -241,7 +251,7 @@ def test_what_is_saved_can_be_loaded(
 
 
 def test_what_lost_its_end_can_be_saved(
-    implementation: tuple[Make, Load], index: VectorIndex, vectors: Floats, tmp_path: Path
+    implementation: tuple[Make, Load], index: VectorIndex, vectors: Float32Array, tmp_path: Path
 ):
     """An index whose last vectors were removed is loaded without them."""
     index.remove(np.arange(VECTORS - 5, VECTORS))
@@ -260,13 +270,13 @@ def test_another_dimension_is_refused(index: VectorIndex, shape: tuple[int, ...]
         index.add(np.array([1]), np.zeros(shape, dtype=np.float32))
 
 
-def test_a_k_below_one_is_refused(index: VectorIndex, vectors: Floats):
+def test_a_k_below_one_is_refused(index: VectorIndex, vectors: Float32Array):
     """A search for no neighbours is refused."""
     with pytest.raises(InvalidRequest, match="k: 0 is below 1"):
         index.search(vectors[:1], 0)
 
 
-def test_searching_while_changing(index: VectorIndex, vectors: Floats):
+def test_searching_while_changing(index: VectorIndex, vectors: Float32Array):
     """Searches beside a thread that adds and removes never fail, never come up short, never find what was removed."""
     index.remove(np.arange(500))
     failures: list[BaseException] = []

@@ -11,10 +11,10 @@ import grpc
 from pydantic_settings import SettingsConfigDict
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
-from common.config import ServerSettings, load_settings
 from common.errors import BadRelease
-from common.server import run
-from common.telemetry import Metrics, configure_logging
+from common.server.server import run
+from common.server.settings import ServerSettings, load_settings
+from common.server.telemetry import Metrics, configure_logging
 
 
 class FakeSettings(ServerSettings):

@@ -10,18 +10,18 @@ from rich.console import Console
 from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
-from common.catalogue import Catalogue
-from common.channel import open_channel
-from common.layout import CATALOGUE, CROSS_ENCODER_TOKENIZER, ENCODER_TOKENIZER
-from common.release import Release
-from common.server import running
-from common.telemetry import Metrics
-from pipeline.build import build
-from pipeline.build_settings import BuildSettings
-from pipeline.catalogue import plain_tokenizer
-from pipeline.dataset import Dataset
+from common.release.catalogue import Catalogue
+from common.release.layout import CATALOGUE, CROSS_ENCODER_TOKENIZER, ENCODER_TOKENIZER
+from common.release.store import Release
+from common.server.channel import open_channel
+from common.server.server import running
+from common.server.telemetry import Metrics
+from pipeline.build.builder import build
+from pipeline.data.dataset.dataset import Dataset
 from pipeline.progress import ProgressReport
-from services.ranking.service import RankingServer
+from pipeline.release.config.build_settings import BuildSettings
+from pipeline.release.models.tokenizer import plain_tokenizer
+from services.ranking.server.server import RankingServer
 from services.ranking.settings import Settings
 
 TIMEOUT_S = 20.0

@@ -14,13 +14,17 @@ import pytest
 from shortlist.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from shortlist.retrieval.v1 import retrieval_pb2
 
-from common.server import running
-from common.telemetry import Metrics
-from services.gateway.service import GatewayServer
+from common.server.server import running
+from common.server.telemetry import Metrics
+from services.gateway.server.server import GatewayServer
 from services.gateway.settings import Settings
 
 _BACKENDS = Path(__file__).parents[1] / "fixtures" / "gateway_backends.py"
+
+
 _BRAND_1 = retrieval_pb2.Filter(match=retrieval_pb2.Match(attribute="brand", values=["brand-1"]))
+
+
 _LANGUAGE = retrieval_pb2.Filter(match=retrieval_pb2.Match(attribute="language", values=["en"]))
 
 

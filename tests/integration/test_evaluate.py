@@ -10,17 +10,19 @@ import pytest
 from rich.console import Console
 
 from common.errors import InvalidRequest
-from common.release import Release, open_release
-from pipeline.dataset import Dataset
-from pipeline.evaluation.answers import BOTH, MODES
-from pipeline.evaluation.engines import engines
+from common.release.store import Release, open_release
+from pipeline.data.dataset.dataset import Dataset
 from pipeline.evaluation.evaluation import How, evaluate_release
-from pipeline.evaluation.gateway import Gateway
-from pipeline.evaluation.questions import Question, Questions, make_questions
 from pipeline.local_services import LocalServices, local_services
+from pipeline.measurement.questions.answers import BOTH, MODES
+from pipeline.measurement.questions.gateway_runner import Gateway
+from pipeline.measurement.questions.local_runner import engines
+from pipeline.measurement.questions.protocols import Question, Questions, make_questions
 from pipeline.progress import ProgressReport, Step
 
 PATIENT = {"SHORTLIST_GATEWAY_REQUEST_TIMEOUT_S": "30", "SHORTLIST_RANKING_REQUEST_TIMEOUT_S": "30"}
+
+
 STEP = Step(None, "", None)
 
 

@@ -19,6 +19,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from shortlist.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 _BACKENDS = Path(__file__).parents[1] / "fixtures" / "gateway_backends.py"
+
+
 _NAMES = ("shortlist.gateway.v1.RecommendationService", "shortlist.release.v1.ReleaseService")
 
 

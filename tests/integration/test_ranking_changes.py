@@ -10,17 +10,19 @@ import numpy as np
 import pytest
 from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
 
-from benchmarks.redis_server import RedisServer
-from common.change_stream import ChangeStream, StreamAddress
-from common.channel import open_channel
-from common.server import running
-from common.telemetry import Metrics
-from services.ranking.service import RankingServer
+from common.changes.redis_stream import ChangeStream, StreamAddress
+from common.server.channel import open_channel
+from common.server.server import running
+from common.server.telemetry import Metrics
+from services.ranking.server.server import RankingServer
 from services.ranking.settings import Settings
-from services.retrieval.change import Change
-from services.retrieval.items import Item
+from services.retrieval.catalogue.item import Item
+from services.retrieval.changes.change import Change
+from testing.redis_server import RedisServer
 
 TIMEOUT_S = 30.0
+
+
 NO_VECTORS = np.empty((0, 2), np.float32)
 
 

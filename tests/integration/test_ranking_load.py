@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.ranking_load import Served, closed_loop, open_loop, ranking_service, request
-from common.catalogue import Catalogue
-from common.layout import CATALOGUE
-from common.release import open_release
+from benchmarks.harness.ranking_load import Served, closed_loop, open_loop, ranking_service, request
+from common.release.catalogue import Catalogue
+from common.release.layout import CATALOGUE
+from common.release.store import open_release
 
 
 @pytest.fixture(scope="module")

@@ -20,15 +20,16 @@ from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 from shortlist.retrieval.v1 import retrieval_pb2
 
-from common.catalogue import Catalogue
-from common.channel import open_channel
 from common.errors import BadRelease
-from common.layout import CATALOGUE, RANKER_SETTINGS
-from common.release import describe_files, open_release, publish, release_id
-from common.server import running
-from common.telemetry import Metrics
-from services.ranking.messages import MAX_CANDIDATES
-from services.ranking.service import NAME, RankingServer
+from common.release.catalogue import Catalogue
+from common.release.layout import CATALOGUE, RANKER_SETTINGS
+from common.release.store import describe_files, open_release, publish, release_id
+from common.server.channel import open_channel
+from common.server.server import running
+from common.server.telemetry import Metrics
+from services.ranking.server.request_messages import MAX_CANDIDATES
+from services.ranking.server.server import RankingServer
+from services.ranking.server.service import NAME
 from services.ranking.settings import Settings
 
 TIMEOUT_S = 20.0

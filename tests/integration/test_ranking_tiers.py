@@ -10,13 +10,13 @@ import pytest
 from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
-from common.catalogue import Catalogue
-from common.channel import open_channel
-from common.layout import CATALOGUE
-from common.release import open_release
-from common.server import running
-from common.telemetry import Metrics
-from services.ranking.service import RankingServer
+from common.release.catalogue import Catalogue
+from common.release.layout import CATALOGUE
+from common.release.store import open_release
+from common.server.channel import open_channel
+from common.server.server import running
+from common.server.telemetry import Metrics
+from services.ranking.server.server import RankingServer
 from services.ranking.settings import Settings
 
 TIMEOUT_S = 20.0

@@ -24,7 +24,10 @@ pytestmark = [
     ),
 ]
 
+
 _TIMEOUT_S: Final = 600
+
+
 # Ray takes 127.0.0.1 for an address that others cannot reach, and listens on the machine's own in its place.
 LOOPBACK: Final = "127.0.0.2"
 

@@ -12,15 +12,17 @@ import grpc
 import pytest
 from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 
-from benchmarks.redis_server import RedisServer
-from common.channel import open_channel
 from common.errors import NotReady
-from common.server import running
-from common.telemetry import Metrics
-from services.retrieval.service import RetrievalServer
+from common.server.channel import open_channel
+from common.server.server import running
+from common.server.telemetry import Metrics
+from services.retrieval.server.server import RetrievalServer
 from services.retrieval.settings import Settings
+from testing.redis_server import RedisServer
 
 TIMEOUT_S = 30.0
+
+
 Item = retrieval_pb2.Item
 
 

@@ -14,13 +14,18 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 
-from common.channel import open_channel
-from services.retrieval.handlers import NAME
+from common.server.channel import open_channel
+from services.retrieval.server.rpc_handlers import NAME
 
 TIMEOUT_S = 30.0
+
+
 Item = retrieval_pb2.Item
 
+
 ITEMS = [f"live-{number}" for number in range(20)]
+
+
 Outcomes = dict[str, frozenset[float | None]]
 
 

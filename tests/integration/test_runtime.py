@@ -18,13 +18,21 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
-from common.channel import open_channel
+from common.server.channel import open_channel
 from services.__main__ import LocalSettings, children
 
 HERE = Path(__file__).parent
+
+
 SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
 Process = asyncio.subprocess.Process
+
+
 Start = Callable[..., Any]
 
 

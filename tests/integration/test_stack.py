@@ -25,17 +25,23 @@ from shortlist.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 from shortlist.release.v1 import release_pb2
 from shortlist.release.v1.release_pb2_grpc import ReleaseServiceStub
 
-from common.channel import open_channel
-from common.release import open_release
-from pipeline.build import build
-from pipeline.build_settings import BuildSettings
-from pipeline.dataset import Dataset
+from common.release.store import open_release
+from common.server.channel import open_channel
+from pipeline.build.builder import build
+from pipeline.data.dataset.dataset import Dataset
 from pipeline.local_services import LocalServices, local_services
 from pipeline.progress import ProgressReport
+from pipeline.release.config.build_settings import BuildSettings
 
 TOP = Path(__file__).parents[2]
+
+
 HISTORY = ["dairy-milk-red-0", "dairy-milk-white-0", "dairy-cheese-red-0"]
+
+
 TIMEOUT_S = 20.0
+
+
 PATIENT = {
     "SHORTLIST_GATEWAY_REQUEST_TIMEOUT_S": "15",
     "SHORTLIST_GATEWAY_ALIGNMENT_S": "0.2",

@@ -11,22 +11,31 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import ShortlistError
-from services.ranking.batch_queue import BatchQueue
-from services.ranking.batcher import Batcher
-from services.ranking.capacity import BatchLimits
-from services.ranking.cost_model import CostModel
-from services.ranking.jobs import Part, Priority
-from services.ranking.pairs import Pairs, PairTemplate, TokenRows
+from common.ragged import TokenRows
+from services.ranking.batching.batch_queue import BatchQueue
+from services.ranking.batching.batcher import Batcher
+from services.ranking.batching.capacity import BatchLimits
+from services.ranking.batching.cost_model import CostModel
+from services.ranking.batching.job import Part, Priority
+from services.ranking.pairs.pair_tokens import Pairs, PairTemplate
 
 # A busy machine is no fault.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
 LENGTHS = st.lists(st.integers(4, 150), min_size=1, max_size=30)
+
+
 COSTS = st.builds(
     CostModel, st.sampled_from([0.0, 0.5, 50.0]), st.sampled_from([0.0, 0.01, 1.0]), st.sampled_from([0.0, 1e-3])
 )
+
+
 LIMITS = st.builds(
     BatchLimits, padded_tokens=st.integers(1, 600), queued_pairs=st.just(1_000), workers=st.integers(1, 3)
 )
+
+
 POISON = 13
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.items import Candidate, Item
-from services.gateway.policy import Policy, select
+from services.gateway.candidates import Candidate, Item
+from services.gateway.policy.policy import Policy, select
 
 _BRANDS = ("", "acme", "zenith")
 
@@ -34,6 +34,8 @@ def _items(draw: st.DrawFn) -> list[Item]:
 
 
 _CAP = st.none() | st.integers(1, 4)
+
+
 _POLICIES = st.builds(
     Policy,
     limit=st.integers(1, 20),

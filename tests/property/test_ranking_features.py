@@ -11,16 +11,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import BadRelease
-from common.item_graph import ItemGraph
-from services.ranking.features import Features
-from services.ranking.item_facts import ItemVectors
-from services.ranking.request_rows import CandidateRows, PersonRows
-from services.ranking.situation import HalfLives
+from common.release.item_graph import ItemGraph
+from services.ranking.features.feature_context import HalfLives
+from services.ranking.features.feature_set import Features
+from services.ranking.features.item_tables import ItemVectors
+from services.ranking.request import CandidateRows, PersonRows
 
 # A busy machine is no fault.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
 ITEMS = 12
+
+
 LIVES = HalfLives(long=6.0, short=2.0)
+
+
 NAN = math.nan
 
 
@@ -63,7 +69,11 @@ class FakeFacts:
 
 
 FACTS = FakeFacts()
+
+
 ROWS = st.integers(0, ITEMS - 1)
+
+
 SCORES = st.one_of(st.just(NAN), st.floats(-5, 5, width=32))
 
 

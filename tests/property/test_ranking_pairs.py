@@ -9,11 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from services.ranking.pairs import ModelInputs, PairTemplate, TokenRows
+from common.ragged import TokenRows
+from services.ranking.pairs.pair_tokens import ModelInputs, PairTemplate
 
 # A busy machine is no fault.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
 WORDS = ["milk", "bread", "##s", "a", "b", "##a", "##b", "gal", "2", "%", ";", "|", "."]
+
+
 VOCABULARY = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
 
 
@@ -26,6 +31,8 @@ def _bert() -> Tokenizer:
 
 
 TOKENIZER = _bert()
+
+
 TEXTS = st.one_of(st.text(max_size=40), st.lists(st.sampled_from(["milk", "breads", "ab", "2%", "gal;"])).map(" ".join))
 
 

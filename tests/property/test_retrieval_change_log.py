@@ -9,11 +9,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.retrieval.change import Change
-from services.retrieval.change_log import FILE, ChangeLog
-from services.retrieval.items import Item
+from services.retrieval.catalogue.item import Item
+from services.retrieval.changes.change import Change
+from services.retrieval.changes.write_ahead_log import FILE, ChangeLog
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
 items = st.builds(
     Item,
     item_id=texts,

@@ -10,21 +10,30 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.catalogue import SCHEMA, Catalogue
+from common.arrays import stacked, unit
 from common.filters import Range
-from services.retrieval.allowed_items import ItemFilter
-from services.retrieval.first_passing import first_passing
-from services.retrieval.fusion import normalised
-from services.retrieval.item_vectors import Found, ItemVectors, best_of, merged
-from services.retrieval.items import Item
-from services.retrieval.live_catalogue import LiveCatalogue
-from services.retrieval.search import _unsorted
-from services.retrieval.vector_index import stacked, unit
+from common.release.catalogue import SCHEMA, Catalogue
+from services.retrieval.ann.oversampling import first_passing
+from services.retrieval.candidates.candidate_generator import _unsorted
+from services.retrieval.candidates.score_fusion import normalised
+from services.retrieval.catalogue.item import Item
+from services.retrieval.catalogue.item_vectors import ItemVectors
+from services.retrieval.catalogue.live_catalogue import LiveCatalogue
+from services.retrieval.catalogue.scored_items import Found, best_of, merged
+from services.retrieval.search.item_filter import ItemFilter
 
 score = st.integers(-4, 4).map(lambda number: number / 4)
+
+
 IDS = [f"item-{number}" for number in range(8)]
+
+
 RELEASED = IDS[:5]
+
+
 OWNERS = np.array([0, 0, 1, 2, 3])
+
+
 RELEASED_VECTORS = np.array([[1.0], [2.0], [3.0], [4.0]], np.float32)
 
 
@@ -105,6 +114,8 @@ def test_which_vectors_keep_items(allowed: list[bool]):
 
 # Prices of upserted items, each with its own vector or that of the release; or deletions.
 upserts = st.dictionaries(st.sampled_from(IDS), st.tuples(st.integers(0, 9), st.booleans()), max_size=3)
+
+
 steps_ = st.lists(st.tuples(upserts, st.lists(st.sampled_from(IDS), max_size=2, unique=True)), max_size=8)
 
 

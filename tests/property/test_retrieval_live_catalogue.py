@@ -9,16 +9,23 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.catalogue import SCHEMA, Catalogue
-from services.retrieval import live_catalogue
-from services.retrieval.items import Item
-from services.retrieval.live_catalogue import Applied, LiveCatalogue
+from common.release.catalogue import SCHEMA, Catalogue
+from services.retrieval.catalogue import live_catalogue
+from services.retrieval.catalogue.item import Item
+from services.retrieval.catalogue.live_catalogue import Applied, LiveCatalogue
 
 IDS = [f"item-{number}" for number in range(9)]
+
+
 RELEASED = IDS[:5]
 
+
 ids = st.sampled_from(IDS)
+
+
 prices = st.dictionaries(ids, st.integers(0, 99), max_size=4)
+
+
 changes = st.lists(st.tuples(prices, st.lists(ids, max_size=3, unique=True)), max_size=25)
 
 

@@ -6,13 +6,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.retrieval.approximate_index import ApproximateIndex
-from services.retrieval.graph import HnswOptions
-from services.retrieval.rounded_graph import Rounding
-from services.retrieval.vector_index import Numbers, unit
+from common.arrays import unit
+from services.retrieval.ann.ann_index import HnswOptions, Numbers
+from services.retrieval.ann.faiss_hnsw import Rounding
+from services.retrieval.index.hybrid_index import ApproximateIndex
 
 # Enough for a graph with so short a candidate list to be walked.
 VECTORS, EF_SEARCH = 400, 12
+
 
 numbers_ = st.sampled_from(["float16", "int8", "codes"])
 

@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.retrieval.exact_index import top_k
-from services.retrieval.item_vectors import Found, ItemVectors, best_of
+from services.retrieval.catalogue.item_vectors import ItemVectors
+from services.retrieval.catalogue.scored_items import Found, best_of
+from services.retrieval.index.scoring import top_k
 
 scores_ = st.integers(0, 5).map(float)
 

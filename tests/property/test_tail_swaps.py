@@ -11,10 +11,12 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.items import Candidate, Item
-from services.gateway.policy import Policy, select
+from services.gateway.candidates import Candidate, Item
+from services.gateway.policy.policy import Policy, select
 
 _KINDS = ("", "a", "b", "c")
+
+
 # Sixteenths, so that sums are exact and many choices cost the same.
 _PROBABILITY = st.integers(0, 16).map(lambda parts: parts / 16)
 
@@ -30,7 +32,11 @@ def _items(draw: st.DrawFn) -> list[Item]:
 
 
 _CAP = st.none() | st.integers(1, 3)
+
+
 _SHARE = st.sampled_from([0.0, 0.1, 0.25, 0.3, 0.5, 0.7, 1.0])
+
+
 _POLICIES = st.builds(
     Policy,
     limit=st.integers(1, 6),

@@ -13,16 +13,17 @@ import pytest
 from shortlist.release.v1 import release_pb2_grpc
 from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 
-from common.channel import open_channel
-from common.layout import POPULARITY
-from common.release import open_release
-from common.server import running
-from common.telemetry import Metrics
-from services.retrieval.first_stage import FirstStage
-from services.retrieval.service import RetrievalServer
+from common.release.layout import POPULARITY
+from common.release.store import open_release
+from common.server.channel import open_channel
+from common.server.server import running
+from common.server.telemetry import Metrics
+from services.retrieval.candidates.first_stage import FirstStage
+from services.retrieval.server.server import RetrievalServer
 from services.retrieval.settings import Settings
 
 TIMEOUT_S = 30.0
+
 
 Item = retrieval_pb2.Item
 

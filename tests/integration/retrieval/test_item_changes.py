@@ -14,6 +14,7 @@ from common.errors import NotReady
 
 DIMENSION = 32
 
+
 Item = retrieval_pb2.Item
 
 

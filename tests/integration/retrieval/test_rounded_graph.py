@@ -14,13 +14,13 @@ from rich.console import Console
 from shortlist.release.v1 import release_pb2
 from shortlist.retrieval.v1 import retrieval_pb2
 
-from common.layout import INDEX, ROUNDED_INDEX, VECTORS
-from common.release import Release, open_release
-from pipeline.build import build
-from pipeline.build_settings import BuildSettings
-from pipeline.dataset import Dataset
+from common.release.layout import INDEX, ROUNDED_INDEX, VECTORS
+from common.release.store import Release, open_release
+from pipeline.build.builder import build
+from pipeline.data.dataset.dataset import Dataset
 from pipeline.progress import ProgressReport
-from services.retrieval.rounded_graph import RoundedGraph
+from pipeline.release.config.build_settings import BuildSettings
+from services.retrieval.ann.faiss_hnsw import RoundedGraph
 
 Item = retrieval_pb2.Item
 

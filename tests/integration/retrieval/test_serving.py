@@ -19,10 +19,11 @@ from grpc_status import rpc_status
 from shortlist.release.v1 import release_pb2
 from shortlist.retrieval.v1 import retrieval_pb2
 
-from common.release import describe_files, open_release, publish, release_id
-from services.retrieval.handlers import NAME
+from common.release.store import describe_files, open_release, publish, release_id
+from services.retrieval.server.rpc_handlers import NAME
 
 TIMEOUT_S = 30.0
+
 
 Item = retrieval_pb2.Item
 

@@ -12,13 +12,15 @@ import grpc
 import pytest
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
-from common.channel import open_channel
-from common.config import ServerSettings
-from common.release import DataCard, Manifest, ModelCard, Release, describe_files, publish, release_id
-from common.server import RunningServer, running
-from common.telemetry import Metrics
+from common.release.store import DataCard, Manifest, ModelCard, Release, describe_files, publish, release_id
+from common.server.channel import open_channel
+from common.server.server import RunningServer, running
+from common.server.settings import ServerSettings
+from common.server.telemetry import Metrics
 
 MakeRelease = Callable[..., Release]
+
+
 Behaviour = Callable[[release_pb2.ActivateReleaseRequest, Any], Awaitable[Any]]
 
 

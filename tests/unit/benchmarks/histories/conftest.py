@@ -11,14 +11,14 @@ from rich.console import Console
 
 from benchmarks.histories.models import HistoryModels
 from benchmarks.histories.requests import CANDIDATES, Parts, training_requests
-from common.release import Release
-from pipeline.base_model import resolve_base_model
-from pipeline.build import build
-from pipeline.build_settings import BuildSettings
-from pipeline.dataset import Dataset
+from common.release.store import Release
+from pipeline.build.builder import build
+from pipeline.data.dataset.dataset import Dataset
+from pipeline.learning.training.model_cache import KeptModels
 from pipeline.progress import ProgressReport
-from pipeline.recipe import SEQUENCES
-from pipeline.train.kept_models import KeptModels
+from pipeline.release.config.build_settings import BuildSettings
+from pipeline.release.config.recipes import SEQUENCES
+from pipeline.release.models.base_model import resolve_base_model
 
 
 @pytest.fixture(scope="session")

@@ -16,11 +16,11 @@ from benchmarks.histories.fusions import (
     fused,
 )
 from benchmarks.histories.requests import Parts
-from common.release import Release
-from pipeline.build_settings import BuildSettings
+from common.release.store import Release
+from pipeline.learning.training.model_cache import KeptModels
 from pipeline.progress import ProgressReport
-from pipeline.recipe import SEQUENCES
-from pipeline.train.kept_models import KeptModels
+from pipeline.release.config.build_settings import BuildSettings
+from pipeline.release.config.recipes import SEQUENCES
 
 
 def test_text_stands_beside_behaviour_request_by_request(release: Release, parts: Parts):

@@ -11,7 +11,7 @@ from benchmarks.histories.models import INT8, HistoryModels
 from benchmarks.histories.requests import Parts
 from benchmarks.histories.scores import HistoryLate, kept_logits
 from pipeline.progress import ProgressReport
-from pipeline.train.exported import exported_cross_encoder
+from pipeline.release.export.cached_export import exported_cross_encoder
 
 
 def test_models_are_trained_once_for_the_same_requests(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.histories.requests import Parts, Requests
-from pipeline.train.ranking_trees import RankedExamples
+from pipeline.learning.fusion.lambdamart import RankedExamples
 
 
 def test_what_is_asked_is_what_the_build_asked(parts: Parts, examples: Path):

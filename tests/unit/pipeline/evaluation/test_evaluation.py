@@ -9,16 +9,16 @@ import pytest
 from rich.console import Console
 
 from common.errors import InvalidRequest, NotReady
-from common.release import Release
-from pipeline.evaluation.answers import BOTH, FIRST, MODES, POPULAR
-from pipeline.evaluation.engines import Engines
+from common.release.store import Release
+from pipeline.evaluation.analyses.cross_validation import SERVED, TREES, WEIGHTS, cross_validate
+from pipeline.evaluation.analyses.slices import slices_of
 from pipeline.evaluation.evaluation import How, evaluate_release
-from pipeline.evaluation.facts import CatalogueFacts
-from pipeline.evaluation.folds import SERVED, TREES, WEIGHTS, cross_validate
-from pipeline.evaluation.gateway import Gateway
-from pipeline.evaluation.questions import Question, Questions
-from pipeline.evaluation.result import Evaluation
-from pipeline.evaluation.slices import slices_of
+from pipeline.measurement.metrics.evaluation_result import Evaluation
+from pipeline.measurement.metrics.item_popularity import CatalogueFacts
+from pipeline.measurement.questions.answers import BOTH, FIRST, MODES, POPULAR
+from pipeline.measurement.questions.gateway_runner import Gateway
+from pipeline.measurement.questions.local_runner import Engines
+from pipeline.measurement.questions.protocols import Question, Questions
 from pipeline.progress import ProgressReport, Step
 
 STEP = Step(None, "", None)
@@ -147,7 +147,7 @@ def test_impossible_folds_are_refused(local: Engines, temporal: Questions, folds
 
 def test_a_query_is_never_parted_between_folds(local: Engines, monkeypatch: pytest.MonkeyPatch):
     """Questions of one query fall into one fold, whatever their languages."""
-    from pipeline.evaluation import folds as module  # noqa: PLC0415 - its parts are watched
+    from pipeline.evaluation.analyses import cross_validation as module  # noqa: PLC0415 - its parts are watched
 
     seen: list[tuple[set[str], set[str]]] = []
     whole = module._orders

@@ -1,0 +1,171 @@
+"""Home Depot's titles as a release of the first stage: what the retrieval benchmarks search."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+from transformers import BertModel
+
+from common.arrays import Float32Array
+from common.errors import ShortlistError
+from common.onnx_session import SessionOptions
+from common.release import layout
+from common.release.catalogue import Catalogue
+from common.release.store import FORMAT as RELEASE_FORMAT
+from common.release.store import DataCard, ModelCard, Release, open_release, sha256_of
+from pipeline.progress import ProgressReport
+from pipeline.release.artifacts.catalogue import build_catalogue
+from pipeline.release.artifacts.staging import Staging, aside
+from pipeline.release.artifacts.vector_index import build_index
+from pipeline.release.export.bert import export_encoder
+from pipeline.release.models.base_model import BaseModel, resolve_base_model
+from pipeline.release.models.tokenizer import plain_tokenizer
+from services.retrieval.ann.ann_index import HnswOptions
+from services.retrieval.encoding.text_encoder import Encoder
+from services.retrieval.index.hybrid_index import ApproximateIndex
+
+CACHE: Final = Path(__file__).parents[2] / ".cache" / "benchmarks"
+
+
+_TOKENS: Final = 128
+
+
+# Grows with whatever changes the release that is built here from the same data.
+_FORMAT: Final = 2
+
+
+_AS_BUILT: Final = 1
+
+
+class MissingData(ShortlistError):  # noqa: N818 - named for what it is, as its siblings are
+    """The data that a benchmark needs is not on this machine."""
+
+    status = "FAILED_PRECONDITION"
+
+
+@dataclass(frozen=True)
+class HomeDepot:
+    """The titles as a release, and what people really searched for.
+
+    Attributes:
+        release: Holds the encoder, the vectors of the distinct titles, what searches them as a build chooses it, and
+            one source, `semantic`. Its attribute `aisle` is 0 to 99, drawn evenly: `aisle < p` lets p % of the items
+            pass.
+        graph: The same with hnswlib's graph of float32.
+        queries: Distinct search queries of the judgements' test part; shape [queries].
+        query_vectors: Their embeddings; shape [queries, dimension].
+    """
+
+    release: Release
+    graph: Release
+    queries: Sequence[str]
+    query_vectors: Float32Array
+
+    @property
+    def vectors(self) -> Float32Array:
+        """The vectors of the distinct titles; shape [vectors, dimension]."""
+        vectors: Float32Array = np.load(self.release.file(layout.VECTORS))
+        return vectors
+
+    def catalogue(self) -> Catalogue:
+        """Open the catalogue."""
+        return Catalogue.open(self.release.file(layout.CATALOGUE))
+
+
+def home_depot(console: Console) -> HomeDepot:
+    """Build the release, or take the one built before from the same data, model and settings.
+
+    Raises:
+        MissingData: The titles are not on this machine.
+    """
+    folder = _folder()
+    base, options = resolve_base_model("all-MiniLM-L6-v2"), HnswOptions(threads=1, vectors="float32")
+    key = _key(folder / "items.parquet", base, options)
+    store = CACHE / f"home-depot-{key}"
+    if not (store / "queries.npy").exists():
+        _build(folder, store, key, base, options, ProgressReport(console))
+    graph = open_release(str(store))
+    return HomeDepot(_as_built(graph), graph, _queries(folder), np.load(store / "queries.npy"))
+
+
+def _as_built(graph: Release) -> Release:
+    """Return the release with what a build would search its vectors by."""
+    store = CACHE / f"home-depot-as-built-{_AS_BUILT}-{graph.id}"
+    if not (store / "CURRENT").exists():
+        with aside(store) as place:
+            staging = Staging(place, graph.manifest.data, graph.id, {"benchmark": "home-depot"})
+            staging.models.update(graph.manifest.models)
+            for name in graph.manifest.files.keys() - {layout.INDEX}:
+                os.link(graph.file(name), staging.file(name))
+            vectors = np.load(staging.file(layout.VECTORS))
+            staging.file(layout.VECTORS).unlink()
+            ApproximateIndex.build(vectors, HnswOptions(threads=1)).save(place)
+            staging.publish(store)
+    return open_release(str(store))
+
+
+def _folder() -> Path:
+    folder = Path(os.environ.get("SHORTLIST_DATA") or Path(__file__).parents[3] / "shared/data") / "home-depot"
+    if not (folder / "items.parquet").is_file():
+        raise MissingData(f"{folder / 'items.parquet'} is not on this machine; SHORTLIST_DATA names the data's folder")
+    return folder
+
+
+def _key(items: Path, base: BaseModel, options: HnswOptions) -> str:
+    files = [sha256_of(items), sha256_of(items.with_name("judgements_test.parquet"))]
+    made_of = [_FORMAT, RELEASE_FORMAT, *files, base.sha256]
+    built = [options.m, options.ef_construction, options.seed]
+    return hashlib.sha256(json.dumps([*made_of, *built]).encode()).hexdigest()[:16]
+
+
+def _queries(folder: Path) -> list[str]:
+    judged = pl.read_parquet(folder / "judgements_test.parquet")
+    return sorted({query.strip() for query in judged["query"]})
+
+
+def _build(folder: Path, store: Path, key: str, base: BaseModel, options: HnswOptions, report: ProgressReport) -> None:
+    items = pl.read_parquet(folder / "items.parquet")
+    with aside(store) as place:
+        card = DataCard(source="Home Depot titles", fingerprint=key, items=len(items), events=0, licence="research use")
+        staging = Staging(place, card, key, {"benchmark": "home-depot"})
+        encoder = _write_models(staging, base)
+        catalogue = _write_catalogue(staging, base, items)
+        with report.step("Embedding Home Depot's titles, building the graph") as step:
+            build_index(catalogue, encoder, "", place, options, step)
+        staging.write_json(layout.RETRIEVAL_SETTINGS, {"sources": {"semantic": {}}})
+        staging.publish(store)
+    np.save(store / "queries.npy", encoder.encode(_queries(folder)))
+
+
+def _write_models(staging: Staging, base: BaseModel) -> Encoder:
+    error = export_encoder(BertModel.from_pretrained(base.path), staging.file(layout.ENCODER))
+    tokenizer = plain_tokenizer(str(base.path / "tokenizer.json"))
+    tokenizer.enable_truncation(_TOKENS)
+    tokenizer.save(str(staging.file(layout.ENCODER_TOKENIZER)))
+    staging.models["encoder"] = ModelCard(
+        file=layout.ENCODER,
+        precision="fp32",
+        base_model=base.name,
+        base_model_origin=base.origin,
+        trained_on="nothing: the base model as it is",
+        parity_max_abs_error=error,
+    )
+    return Encoder.load(staging.release(), SessionOptions())
+
+
+def _write_catalogue(staging: Staging, base: BaseModel, items: pl.DataFrame) -> Catalogue:
+    aisles = np.random.default_rng(1).permutation(len(items)) * 100 // len(items)
+    tokenizer = plain_tokenizer(str(base.path / "tokenizer.json"))
+    catalogue = build_catalogue(items.with_columns(pl.Series("aisle", aisles)), tokenizer, _TOKENS)
+    catalogue.save(staging.file(layout.CATALOGUE))
+    np.save(staging.file(layout.POPULARITY), np.zeros(len(catalogue), np.float32))
+    return catalogue

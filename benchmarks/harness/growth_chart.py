@@ -1,0 +1,73 @@
+"""Panels of how a figure grows with something, as one SVG picture that stands by itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pipeline.evaluation.report.svg import Scale, axis_below, axis_left, dot, path, picture, text
+
+_WIDTH: Final = 360
+
+
+_HEIGHT: Final = 300
+
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 330, 56, 250
+
+
+_STYLE: Final = (
+    "<style>text{font:12px sans-serif;fill:#333}.grid{stroke:#ddd}.curve{fill:none;stroke:#26c;stroke-width:2}"
+    ".point{fill:#26c}.head,.a{font-weight:bold}</style>"
+)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One curve.
+
+    Attributes:
+        title: What stands above it.
+        across: What grows; stands below the axis.
+        values: The figure by what grows.
+        highest: The least that the axis upward reaches.
+        bend: Of the axis across, such as a logarithm.
+        ticks: Where the axis across is marked; default at every value.
+    """
+
+    title: str
+    across: str
+    values: Mapping[float, float]
+    highest: float = 1.0
+    bend: Callable[[float], float] = math.log10
+    ticks: Sequence[float] | None = None
+
+
+def growth_chart(panels: Sequence[Panel], title: str, columns: int) -> str:
+    """Return an SVG file with the panels in rows of so many columns."""
+    places = [(place % columns * _WIDTH, place // columns * _HEIGHT) for place in range(len(panels))]
+    drawn = [
+        f'<g transform="translate({x} {y})">{"".join(_drawn(panel))}</g>'
+        for (x, y), panel in zip(places, panels, strict=True)
+    ]
+    width, height = columns * _WIDTH, math.ceil(len(panels) / columns) * _HEIGHT
+    ground = f'<rect width="{width}" height="{height}" fill="#fff"/>'
+    svg = picture(width, height, [_STYLE, ground, *drawn], title)
+    return svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1) + "\n"
+
+
+def _drawn(panel: Panel) -> list[str]:
+    values = dict(sorted(panel.values.items()))
+    across = Scale(min(values), max(values), _LEFT, _RIGHT, panel.bend)
+    up = Scale(0.0, max(panel.highest, *values.values()) * 1.05, _BOTTOM, _TOP)
+    points = [(across(size), up(value)) for size, value in values.items()]
+    marks = zip(points, values.items(), strict=True)
+    return [
+        *axis_below(across, _BOTTOM, _TOP, panel.across, list(values) if panel.ticks is None else panel.ticks),
+        *axis_left(up, _LEFT, _RIGHT, ""),
+        text(_LEFT, 20, panel.title, "head"),
+        path(points, "curve"),
+        *(dot(x, y, "point", f"{size:,g}: {value:,.4g}") for (x, y), (size, value) in marks),
+    ]

@@ -1,0 +1,38 @@
+"""Do two stages beat the first alone, and that popular items? Complete Journey, as in the demo."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from benchmarks.harness.record import Finding, at_least
+from benchmarks.offline.evaluated import figures
+from pipeline.demo import build_release, latency_table, measure, quality_table, serve
+from pipeline.progress import ProgressReport
+from pipeline.release.config.build_settings import BuildSettings
+
+_STORE: Final = Path("releases/complete-journey")
+
+
+_QUICK_PEOPLE: Final = 60
+
+
+def run(quick: bool, console: Console) -> Finding:
+    """Build or reuse the demo's release, and measure it through the gateway; quick asks fewer households."""
+    settings, report = BuildSettings(), ProgressReport(console)
+    built = build_release(_STORE, settings, report)
+    if quick:
+        fewer = dataclasses.replace(built.questions, asked=built.questions.asked[:_QUICK_PEOPLE])
+        built = dataclasses.replace(built, questions=fewer)
+    with serve(built, report) as services:
+        found = measure(services.targets["gateway"], built, report)
+    bars = [
+        at_least(f"{after}: gain in NDCG@10 over {before}, lower end of the paired 95 % interval", 0.0, gain.low)
+        for before, after in pairwise(found.modes)
+        for gain in [found.modes[after].over[before]["ndcg@10"]]
+    ]
+    return Finding(figures(found), bars, [quality_table(found), latency_table(found)])

@@ -1,0 +1,1 @@
+"""Speed, recall and durability of the retrieval service."""

@@ -1,0 +1,266 @@
+"""Does searching stay quick while items change? Half the saturating load, with and without 500 upserts a second."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
+
+from benchmarks.data.home_depot_vectors import HomeDepot, home_depot
+from benchmarks.harness.record import Bar, Finding, at_least, at_most
+from benchmarks.harness.retrieval_server import local_retrieval
+from common.arrays import Float32Array
+from common.gc_freeze import settle
+from common.server import event_loop
+from common.server.channel import open_channel
+
+_ITEMS_PER_S: Final = 500
+
+
+_CALL_ITEMS: Final = 25
+
+
+_TEXT_CALL_ITEMS: Final = 8
+
+
+_CALLERS: Final = 16
+
+
+_WARM_S: Final = 10.0
+
+
+_TURN_S: Final = 20.0
+
+
+_QUICK_TURN_S: Final = 4.0
+
+
+_TURNS: Final = 3
+
+
+# How far a new vector is moved, by the difference of two others.
+_MOVED: Final = 0.3
+
+
+# Upserts that may be under way: one that waits for the disk holds up no other.
+_UPSERTERS: Final = 2
+
+
+_STILL: Final = "no upserts"
+
+
+_PRICES: Final = "500 items/s, new prices, vectors given"
+
+
+_VECTORS: Final = "500 items/s, new vectors given"
+
+
+_TEXTS: Final = "texts embedded here"
+
+
+_KINDS: Final = (_STILL, _PRICES, _VECTORS, _TEXTS)
+
+
+@dataclass
+class _Turn:
+    """What one turn saw."""
+
+    seconds: list[float] = field(default_factory=list)
+    failed: int = 0
+    upserted: int = 0
+    took_s: float = 0.0
+
+
+def run(quick: bool, console: Console) -> Finding:
+    """Take turns without upserts, with new prices, new vectors and texts; quick takes one short turn of each."""
+    data = home_depot(console)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        local_retrieval(data.release.path, Path(folder), ["--log-level", "warning"]) as server,
+    ):
+        rate, turns = event_loop.run(
+            _measure(data, server.target, _QUICK_TURN_S if quick else _TURN_S, 1 if quick else _TURNS)
+        )
+        memory = server.memory_bytes()
+    figures = {name: _summary(turns[name]) for name in _KINDS}
+    settings = {"searches_per_s_asked": rate, "load_average": os.getloadavg()[0], "memory_bytes": memory}
+    return Finding(figures | settings, _bars(figures), [_table(figures, rate)])
+
+
+def _bars(figures: Mapping[str, Mapping[str, float]]) -> list[Bar]:
+    still, churning = figures[_STILL]["p99_ms"], (_PRICES, _VECTORS)
+    slower = (
+        at_most(f"p99 of searches, times that without upserts: {name}", 3, figures[name]["p99_ms"] / still)
+        for name in churning
+    )
+    kept_up = (
+        at_least(f"items upserted per second: {name}", 0.98 * _ITEMS_PER_S, figures[name]["upserted_per_s"])
+        for name in churning
+    )
+    return [at_most("searches that failed", 0, sum(found["failed"] for found in figures.values())), *slower, *kept_up]
+
+
+async def _measure(data: HomeDepot, target: str, turn_s: float, turns: int) -> tuple[float, dict[str, list[_Turn]]]:
+    async with open_channel(target) as channel:
+        stub = retrieval_pb2_grpc.RetrievalServiceStub(channel)
+        search, upserts = _search(stub, data), _Upserts(stub, data)
+        await _saturate(search, _WARM_S)
+        rate = await _saturate(search, _WARM_S) / 2
+        measured: dict[str, list[_Turn]] = {name: [] for name in _KINDS}
+        for _ in range(turns):
+            changes = (None, upserts.with_prices, upserts.with_vectors, upserts.with_texts)
+            for name, change in zip(_KINDS, changes, strict=True):
+                measured[name].append(await _turn(search, change, rate, turn_s))
+        return rate, measured
+
+
+def _search(stub: Any, data: HomeDepot) -> Callable[[int], Awaitable[None]]:
+    messages = [retrieval_pb2.RetrieveRequest(vector_f32=vector.tobytes()) for vector in data.query_vectors]
+
+    async def search(number: int) -> None:
+        response = await stub.Retrieve(messages[number % len(messages)], timeout=30)
+        if len(response.candidates) != 100:  # noqa: PLR2004 - the default limit
+            raise RuntimeError("an answer has fewer candidates than asked for")
+
+    return search
+
+
+async def _saturate(search: Callable[[int], Awaitable[None]], seconds: float) -> float:
+    """Return how many searches a second are answered when many callers ask without a pause."""
+    ends, asked = time.perf_counter() + seconds, 0
+
+    async def caller() -> None:
+        nonlocal asked
+        while time.perf_counter() < ends:
+            await search(asked)
+            asked += 1
+
+    await asyncio.gather(*(caller() for _ in range(_CALLERS)))
+    return asked / seconds
+
+
+async def _turn(
+    search: Callable[[int], Awaitable[None]],
+    change: Callable[[], Awaitable[int]] | None,
+    rate: float,
+    seconds: float,
+) -> _Turn:
+    """Search at a steady rate, whether or not earlier searches are answered, and upsert beside it."""
+    settle()  # else collecting what the benchmark itself holds, 200 ms at a time, would count as latency
+    turn, began = _Turn(), time.perf_counter()
+    upserting = asyncio.create_task(_upsert(change, turn, began + seconds))
+    searches = []
+    for number in range(int(rate * seconds)):
+        due = began + number / rate
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        searches.append(asyncio.create_task(_timed(search, number, due, turn)))
+    await asyncio.gather(*searches, upserting)
+    turn.took_s = time.perf_counter() - began
+    return turn
+
+
+async def _timed(search: Callable[[int], Awaitable[None]], number: int, due: float, turn: _Turn) -> None:
+    """Time a search from when it was due, so that one that could not be sent in time counts as slow."""
+    try:
+        await search(number)
+    except (grpc.aio.AioRpcError, RuntimeError):
+        turn.failed += 1
+    turn.seconds.append(time.perf_counter() - due)
+
+
+async def _upsert(change: Callable[[], Awaitable[int]] | None, turn: _Turn, ends: float) -> None:
+    """Upsert as fast as asked for; texts as fast as they are embedded."""
+    if change is None:
+        return
+    began = time.perf_counter()
+
+    async def upserter(change: Callable[[], Awaitable[int]]) -> None:
+        while time.perf_counter() < ends:
+            changed = await change()
+            turn.upserted += changed  # not in one line: the other one counts while this one waits
+            await asyncio.sleep(max(0.0, turn.upserted / _ITEMS_PER_S - (time.perf_counter() - began)))
+
+    await asyncio.gather(*(upserter(change) for _ in range(_UPSERTERS)))
+
+
+class _Upserts:
+    """Upserts the catalogue's items over and over, in an order of their own, each time with another price."""
+
+    def __init__(self, stub: Any, data: HomeDepot) -> None:
+        self._stub = stub
+        self._catalogue = data.catalogue()
+        self._titles = self._catalogue.table["title"].to_pylist()
+        self._vectors = data.vectors
+        self._owner = np.load(data.release.file("index/vector_of_item.npy"))
+        self._generator = np.random.default_rng(5)
+        self._rows = np.random.default_rng(4).permutation(len(self._catalogue)).tolist()
+        self._next = 0
+
+    async def with_prices(self) -> int:
+        """Upsert items with the vectors that they have."""
+        rows = self._take(_CALL_ITEMS)
+        return await self._call(rows, self._vectors[self._owner[rows]])
+
+    async def with_vectors(self) -> int:
+        """Upsert items with vectors that nobody has: what they had, moved as far as titles are apart."""
+        rows = self._take(_CALL_ITEMS)
+        one, other = self._generator.integers(len(self._vectors), size=(2, len(rows)))
+        moved = self._vectors[self._owner[rows]] + _MOVED * (self._vectors[one] - self._vectors[other])
+        return await self._call(rows, moved)
+
+    async def with_texts(self) -> int:
+        """Upsert items with new titles, whose vectors have to be computed."""
+        return await self._call(self._take(_TEXT_CALL_ITEMS), None)
+
+    def _take(self, count: int) -> list[int]:
+        self._next += count
+        return [self._rows[number % len(self._rows)] for number in range(self._next - count, self._next)]
+
+    async def _call(self, rows: Sequence[int], vectors: Float32Array | None) -> int:
+        items = [
+            retrieval_pb2.Item(
+                item_id=self._catalogue.item_ids[row],
+                title=self._titles[row] + (f", lot {self._next}" if vectors is None else ""),
+                price=float(self._next),
+                vector_f32=b"" if vectors is None else vectors[place].tobytes(),
+            )
+            for place, row in enumerate(rows)
+        ]
+        await self._stub.UpsertItems(retrieval_pb2.UpsertItemsRequest(items=items), timeout=60)
+        return len(items)
+
+
+def _summary(turns: Sequence[_Turn]) -> dict[str, float]:
+    seconds = np.concatenate([turn.seconds for turn in turns]) * 1e3
+    took_s = sum(turn.took_s for turn in turns)
+    return {
+        "searches": len(seconds),
+        "failed": sum(turn.failed for turn in turns),
+        "p50_ms": float(np.percentile(seconds, 50)),
+        "p99_ms": float(np.percentile(seconds, 99)),
+        "upserted_per_s": sum(turn.upserted for turn in turns) / took_s,
+    }
+
+
+def _table(figures: Mapping[str, Mapping[str, float]], rate: float) -> Table:
+    table = Table("meanwhile", "p50 ms", "p99 ms", "failed", "items/s", title=f"{rate:.0f} searches a second")
+    for name, found in figures.items():
+        table.add_row(
+            name,
+            f"{found['p50_ms']:.1f}",
+            f"{found['p99_ms']:.1f}",
+            f"{found['failed']:.0f}",
+            f"{found['upserted_per_s']:.0f}",
+        )
+    return table

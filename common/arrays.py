@@ -1,0 +1,33 @@
+"""Array types by what they hold, and small functions on arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+# Of any width.
+FloatArray = npt.NDArray[np.floating[Any]]
+Int64Array = npt.NDArray[np.int64]
+UInt8Array = npt.NDArray[np.uint8]
+# Numbers of rows of a table, or of places in an array.
+RowIndices = npt.NDArray[np.int64]
+# Numbers of tokens in a vocabulary.
+TokenIds = npt.NDArray[np.int32]
+BoolMask = npt.NDArray[np.bool_]
+
+
+def unit(vectors: Float32Array) -> Float32Array:
+    """Scale vectors to unit length; shape [n, dimension] or [dimension]. None of them may be all zero."""
+    wide = vectors.astype(np.float64)  # squares of large numbers would overflow in float32
+    wide /= np.sqrt(np.vecdot(wide, wide))[..., np.newaxis]  # each vector's alone: the same whatever stands beside it
+    return wide.astype(np.float32)
+
+
+def stacked(vectors: Sequence[Float32Array]) -> Float32Array:
+    """Return at least one vector as a table, in fewer steps than `np.stack`; shape [vectors, dimension]."""
+    return np.concatenate(vectors).reshape(len(vectors), -1)

@@ -1,0 +1,1 @@
+"""Changes of items as they are sent between servers."""

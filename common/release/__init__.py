@@ -1,0 +1,1 @@
+"""A release: its store, layout, catalogue and item graphs."""

@@ -1,0 +1,118 @@
+"""The names of a release's files: what the pipeline writes and the services read."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CATALOGUE: Final = "catalogue.arrow"
+
+
+ENCODER: Final = "encoder/model.onnx"
+
+
+ENCODER_TOKENIZER: Final = "encoder/tokenizer.json"
+
+
+CROSS_ENCODER: Final = "ranker/model.onnx"
+
+
+CROSS_ENCODER_TOKENIZER: Final = "ranker/tokenizer.json"
+
+
+RANKER_SETTINGS: Final = "ranker/ranker.json"
+
+
+# The late-interaction tier, which a release need not have: the tower for items and in int8 for person contexts, the
+# joint step's product, and for each distinct text its token vectors (one after the other), how many those are, its
+# pooled vector and its prior.
+LATE_SETTINGS: Final = "late/late.json"
+
+
+LATE_TOWER: Final = "late/tower.onnx"
+
+
+LATE_CONTEXT_TOWER: Final = "late/context_tower.onnx"
+
+
+LATE_PRODUCTS: Final = "late/products.onnx"
+
+
+LATE_STEPS: Final = "late/steps.npy"
+
+
+LATE_TOKENS: Final = "late/tokens.npy"
+
+
+LATE_LENGTHS: Final = "late/lengths.npy"
+
+
+LATE_POOLED: Final = "late/pooled.npy"
+
+
+LATE_PRIOR: Final = "late/prior.npy"
+
+
+LATE_TEXT_OF_ITEM: Final = "late/text_of_item.npy"
+
+
+FUSION: Final = "fusion/model.onnx"
+
+
+FUSION_SETTINGS: Final = "fusion/fusion.json"
+
+
+# One vector for each distinct text, and for each item of the catalogue the row of its vector: products that share
+# a text would otherwise be islands of equal points in the graph. The graph is hnswlib's, or where it holds float16 or
+# int8 faiss's, with its settings beside it; or codes are scanned in its place.
+INDEX: Final = "index/hnsw.bin"
+
+
+ROUNDED_INDEX: Final = "index/rounded.faiss"
+
+
+ROUNDED_INDEX_SETTINGS: Final = "index/rounded.json"
+
+
+CODES: Final = "index/codes.faiss"
+
+
+VECTORS: Final = "index/vectors.npy"
+
+
+VECTOR_OF_ITEM: Final = "index/vector_of_item.npy"
+
+
+VOCABULARY: Final = "words/vocabulary.txt"
+
+
+POPULARITY: Final = "behaviour/popularity.npy"
+
+
+# BM25 over titles: for each word the items that have it, with its score there.
+TITLE_WORDS: Final = "lexical/words.json"
+
+
+RETRIEVAL_SETTINGS: Final = "retrieval.json"
+
+
+MODEL_CARD: Final = "model_card.md"
+
+
+def statistic_file(name: str) -> str:
+    """Return the name of an item statistic, float32[items]."""
+    return f"behaviour/statistics/{name}.npy"
+
+
+def title_words_file(part: str) -> str:
+    """Return the name of one array (`indptr`, `items` or `scores`) of the words of titles."""
+    return f"lexical/{part}.npy"
+
+
+def graph_file(name: str, part: str) -> str:
+    """Return the name of one array (`indptr`, `indices` or `weights`) of an item graph."""
+    return f"behaviour/{name}/{part}.npy"
+
+
+def words_file(part: str) -> str:
+    """Return the name of one array (`tokens`, `offsets`, `heads` or `subjects`) of the catalogue's words."""
+    return f"words/{part}.npy"

@@ -1,0 +1,179 @@
+"""A gRPC server's life: listen, load, serve, drain.
+
+The port is bound before the service loads, so that probes are answered (NOT_SERVING) from the first moment. SIGTERM
+makes the health NOT_SERVING first, then the server refuses new calls and finishes those in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import start_http_server
+
+from common.errors import ShortlistError
+from common.gc_freeze import settle
+from common.server import event_loop
+from common.server.channel import MAX_MESSAGE_BYTES
+from common.server.health import Probes
+from common.server.interceptors import CallInterceptor
+from common.server.settings import ServerSettings
+from common.server.telemetry import Metrics
+
+_OPTIONS: Final = (
+    ("grpc.so_reuseport", 0),  # else two servers share a taken port in silence
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # Below the pings of common.server.channel, which would otherwise be cut off for sending too many.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+
+_log = structlog.get_logger()
+
+
+class PortUnavailable(Exception):  # noqa: N818 - named for what it is
+    """The address to listen on cannot be had."""
+
+
+class Service(Protocol):
+    """What a server serves.
+
+    Attributes:
+        names: Full gRPC service names, for health and reflection.
+    """
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Return the full gRPC service names, for health and reflection."""
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add the servicers to a server."""
+
+    async def start(self) -> None:
+        """Load, verify and warm up; calls that come before raise NotReady."""
+
+    async def stop(self) -> None:
+        """Let go of everything, also after a start that failed; no call is in flight."""
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """Where a running server listens.
+
+    Attributes:
+        port: Port of the gRPC server.
+        metrics_port: Port of the Prometheus metrics.
+    """
+
+    port: int
+    metrics_port: int
+
+
+@asynccontextmanager
+async def running(service: Service, settings: ServerSettings, metrics: Metrics) -> AsyncIterator[RunningServer]:
+    """Serve while the body runs: it begins when the service is SERVING, and its end drains and stops the server.
+
+    Raises:
+        PortUnavailable: A port is taken, or the host is not this machine's.
+        ShortlistError: What the service's start raised.
+    """
+    server = grpc.aio.server(interceptors=[CallInterceptor(metrics)], options=_OPTIONS)
+    probes = _register(server, service)
+    port = _bind(server, settings)
+    with _metrics_server(settings, metrics) as metrics_port:
+        await server.start()
+        try:
+            await service.start()
+            await probes.serve()
+            yield RunningServer(port, metrics_port)
+        finally:
+            await probes.drain()
+            await server.stop(settings.drain_timeout_s)
+            await service.stop()
+
+
+def run(service: Service, settings: ServerSettings, metrics: Metrics) -> int:
+    """Serve until SIGTERM or SIGINT, and return the exit code: 0 when drained, 1 when the service cannot serve.
+
+    A second signal ends the process at once.
+    """
+    try:
+        event_loop.run(_serve_until_signalled(service, settings, metrics))
+    except (PortUnavailable, ShortlistError) as error:
+        _log.error(f"cannot serve: {error}")
+        return 1
+    _log.info("drained")
+    return 0
+
+
+async def _serve_until_signalled(service: Service, settings: ServerSettings, metrics: Metrics) -> None:
+    _cancel_on_signals()
+    try:
+        async with running(service, settings, metrics) as server:
+            settle()
+            _log.info("serving", host=settings.host, port=server.port, metrics_port=server.metrics_port)
+            await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        return
+
+
+def _cancel_on_signals() -> None:
+    """Have the first signal cancel the calling task, whether it loads or serves, and the second one end the process."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    received: list[int] = []
+
+    def stop(number: int) -> None:
+        if received:
+            os._exit(128 + number)  # threads that compute can't be stopped any other way
+        received.append(number)
+        _log.info("draining", signal=signal.Signals(number).name)
+        if task is not None:
+            task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+
+
+def _register(server: grpc.aio.Server, service: Service) -> Probes:
+    probes = Probes(service.names)
+    health_pb2_grpc.add_HealthServicer_to_server(probes, server)
+    service.register(server)
+    reflection.enable_server_reflection([*service.names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    return probes
+
+
+def _bind(server: grpc.aio.Server, settings: ServerSettings) -> int:
+    address = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
+    try:
+        return server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise PortUnavailable(_unavailable(address, "--port")) from error
+
+
+@contextmanager
+def _metrics_server(settings: ServerSettings, metrics: Metrics) -> Iterator[int]:
+    try:
+        http, thread = start_http_server(settings.metrics_port, settings.host, metrics.registry)
+    except OSError as error:
+        raise PortUnavailable(_unavailable(f"{settings.host}:{settings.metrics_port}", "--metrics-port")) from error
+    try:
+        yield http.server_port
+    finally:
+        http.shutdown()
+        http.server_close()
+        thread.join()
+
+
+def _unavailable(address: str, flag: str) -> str:
+    return f"{address} cannot be listened on: it is taken or not this machine's; choose another by {flag} or --host"

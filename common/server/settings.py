@@ -1,0 +1,152 @@
+"""Settings: flags over environment variables over defaults, and nothing that is mistyped goes unnoticed.
+
+A server has one frozen settings class with its own prefix (``SHORTLIST_GATEWAY_``), built once in ``__main__`` and
+passed down as values. pydantic-settings ignores unknown variables silently, so they are checked here.
+
+Trap: Kubernetes injects ``<SERVICE>_PORT`` and its like for every Service of the namespace, and a Service called
+``shortlist-gateway`` hits our prefix: pods need ``enableServiceLinks: false``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+import types
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
+
+from pydantic import Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+_METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT", bool: "TRUE|FALSE"}
+
+
+class ServerSettings(BaseSettings):
+    """What every server may be told."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on; 0.0.0.0 for every network of this machine."
+    )
+    port: int = Field(default=0, ge=0, le=65_535, description="Port of the gRPC server; 0 takes a free one.")
+    metrics_port: int = Field(
+        default=0, ge=0, le=65_535, description="Port of the Prometheus metrics; 0 takes a free one."
+    )
+    log_level: LogLevel = Field(default="info", description="The least important log lines to write.")
+    drain_timeout_s: float = Field(
+        default=10.0, ge=0, allow_inf_nan=False, description="Seconds that calls in flight get to finish after SIGTERM."
+    )
+    request_timeout_s: float = Field(
+        default=2.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds that a call may take, even where its deadline is later.",
+    )
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load_settings(cls: type[S], program: str, argv: Sequence[str]) -> S:
+    """Build a server's settings from its flags, the environment and the defaults, in this order.
+
+    Args:
+        cls: The settings class; its prefix names the environment variables, its field descriptions the help.
+        program: How the program is called, for its help and messages.
+        argv: The command line without the program.
+
+    Raises:
+        SystemExit: 0 after ``--help``; 2 where anything is unknown or has a bad value, one line for each on stderr.
+    """
+    flags, leftover = _parser(cls, program).parse_known_args(argv)
+    given = {name: value for name, value in vars(flags).items() if value is not None}
+    faults = [*_unknown_arguments(cls, leftover), *_unknown_variables(cls)]
+    try:
+        settings = cls(**given)
+    except ValidationError as error:
+        faults += [_fault(cls, detail["loc"], detail["msg"], detail.get("input")) for detail in error.errors()]
+    except SettingsError as error:
+        faults.append(str(error))
+    if faults:
+        _refuse(program, faults)
+    return settings
+
+
+def flag_of(name: str) -> str:
+    """Return the flag of a setting: `metrics_port` is `--metrics-port`."""
+    return "--" + name.replace("_", "-")
+
+
+def variable_of(cls: type[BaseSettings], name: str) -> str:
+    """Return the environment variable of a setting."""
+    return f"{cls.model_config.get('env_prefix', '')}{name}".upper()
+
+
+def _parser(cls: type[BaseSettings], program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=program,
+        usage="%(prog)s [--SETTING VALUE …]",
+        description=cls.__doc__,
+        epilog="A flag wins over its environment variable, which wins over the default.",
+        allow_abbrev=False,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=36, width=120),
+    )
+    for name, field in cls.model_fields.items():
+        parser.add_argument(flag_of(name), dest=name, metavar=_metavar(field.annotation), help=_help(cls, name, field))
+    return parser
+
+
+def _help(cls: type[BaseSettings], name: str, field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=True)
+    fallback = "required" if field.is_required() else "optional" if default is None else f"default: {default}"
+    return f"{field.description} [{fallback}; environment: {variable_of(cls, name)}]".replace("%", "%%")
+
+
+def _metavar(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return "|".join(str(value) for value in get_args(annotation))
+    if get_origin(annotation) in (Union, types.UnionType):
+        return "|".join(_metavar(kind) for kind in get_args(annotation) if kind is not type(None))
+    return _METAVARS.get(annotation) or getattr(annotation, "__name__", str(annotation)).upper()
+
+
+def _unknown_arguments(cls: type[BaseSettings], leftover: Sequence[str]) -> Iterator[str]:
+    known = [flag_of(name) for name in cls.model_fields]
+    flags = [argument.partition("=")[0] for argument in leftover if argument.startswith("-")]
+    # The values of unknown flags are left over too; they are named only where no flag explains them.
+    for argument in flags or leftover:
+        yield f"{argument}: unknown argument{_nearest(argument, known)}"
+
+
+def _unknown_variables(cls: type[BaseSettings]) -> Iterator[str]:
+    prefix = cls.model_config.get("env_prefix", "").upper()
+    known = [variable_of(cls, name) for name in cls.model_fields]
+    for variable in sorted(os.environ):
+        if variable.upper().startswith(prefix) and variable.upper() not in known:
+            yield f"{variable}: unknown environment variable{_nearest(variable.upper(), known)}"
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    found = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return f"; the nearest known one is {found[0]}" if found else ""
+
+
+def _fault(cls: type[BaseSettings], location: tuple[int | str, ...], message: str, value: Any) -> str:
+    name = str(location[0]) if location else ""
+    if name not in cls.model_fields:  # a rule over several settings
+        return message
+    given = "" if isinstance(value, dict) else f" (given: {value!r})"
+    return f"{flag_of(name)} or {variable_of(cls, name)}: {message}{given}"
+
+
+def _refuse(program: str, faults: Sequence[str]) -> NoReturn:
+    lines = [f"{program}: the settings cannot be used", *faults, f"`{program} --help` lists every setting"]
+    sys.stderr.write("\n  ".join(lines[:-1]) + f"\n{lines[-1]}\n")
+    raise SystemExit(2)

@@ -1,0 +1,1 @@
+"""Building a release: one module a recipe, and the steps that they share."""

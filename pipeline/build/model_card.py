@@ -1,0 +1,184 @@
+"""The model card of a release: data, licence, intended use, and known biases with figures (Mitchell et al., FAT* 2019).
+
+Its figures come from the validation people, so that the evaluation's people stay unseen. It holds nothing that
+differs between two builds of the same data with the same settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from common.arrays import Float64Array
+from common.release.catalogue import Catalogue
+from common.release.layout import MODEL_CARD, POPULARITY
+from common.release.store import ModelCard
+from pipeline.learning.examples.labelled_candidates import Labelled
+from pipeline.measurement.metrics.beyond_accuracy import gini
+from pipeline.measurement.metrics.item_popularity import BANDS, band_of
+from pipeline.release.artifacts.staging import Staging
+from pipeline.release.config.recipes import BASKETS, find_recipe
+
+_K: Final = 10
+
+
+_BRANDS: Final = 10
+
+
+_NO_BRAND: Final = "(no brand stated)"
+
+
+_USE: Final = """\
+## Intended use
+
+Choosing items of this catalogue for people of the shop whose events made it, by their history, their search, or both.
+Probabilities say how likely a person is to take an item within the window that the release was built with; they are
+meant for ordering and for thresholds, in this shop.
+
+Out of scope: decisions about people, such as credit, price or access; another shop's catalogue; languages that the base
+model was not trained on. A person's history can reveal health, belief or family, and so can what is recommended.
+"""
+
+
+def write_model_card(
+    staging: Staging, catalogue: Catalogue, valid: Sequence[Labelled], probability: npt.NDArray[np.float64]
+) -> None:
+    """Write the card of a release whose every model is there.
+
+    Args:
+        staging: The release so far.
+        catalogue: Its items.
+        valid: The validation people's requests with their candidates.
+        probability: The candidates' probabilities, one request's after the other; float [candidates].
+    """
+    popularity = np.load(staging.path / POPULARITY).astype(np.float64)
+    shown, bought = _exposure(valid, probability, len(catalogue)), _bought(valid, catalogue)
+    parts = [
+        f"# Model card\n\nA release of Shortlist for `{staging.data.source}`.\n",
+        _data(staging, catalogue),
+        _USE,
+        _models(staging.models),
+        _quality(staging.metrics.get("validation", {})),
+        _bias(catalogue, popularity, shown, bought, len(valid)),
+    ]
+    staging.file(MODEL_CARD).write_text("\n".join(parts))
+
+
+def _data(staging: Staging, catalogue: Catalogue) -> str:
+    data, settings = staging.data, staging.settings
+    return f"""\
+## Data
+
+- Source: {data.source}, {data.events:,} events of {data.items:,} items (fingerprint `{data.fingerprint[:16]}…`).
+- Licence: {data.licence}
+- The catalogue has {len(catalogue):,} of the items{_chosen(settings)}
+"""
+
+
+def _chosen(settings: Mapping[str, Any]) -> str:
+    recipe = find_recipe(settings.get("recipe", BASKETS.name))
+    if recipe.judged:
+        return "; all are reached by their text. What raters gave at least half the highest grade was wanted.\n"
+    if not recipe.windows:
+        return "; those that nobody took are reached by their text. What people were judged by is the next item.\n"
+    return f"""\
+: those with at least {settings.get("min_buyers", 1)} buyers before
+  the windows of {settings.get("window_days", 0):g} days that were foretold. The others are never recommended, until
+  they are added while serving.
+- Searches in training and validation were made of titles of what was bought; nobody typed them."""
+
+
+def _models(models: Mapping[str, ModelCard]) -> str:
+    rows = [
+        [name, card.file, card.precision, card.base_model, card.base_model_origin, card.trained_on]
+        for name, card in sorted(models.items())
+    ]
+    return "## Models\n\n" + _table(["model", "file", "precision", "base model", "origin", "trained on"], rows)
+
+
+def _quality(validation: Mapping[str, Mapping[str, float]]) -> str:
+    rows = [
+        [name, kind, f"{value:.4f}"] for name, figures in validation.items() for kind, value in sorted(figures.items())
+    ]
+    note = "On validation people, who also calibrated the probabilities. For figures on others, run\n"
+    return "## Quality\n\n" + note + "`python -m pipeline evaluate`.\n\n" + _table(["", "measure", "value"], rows)
+
+
+def _bias(
+    catalogue: Catalogue, popularity: Float64Array, shown: Float64Array, bought: Float64Array, people: int
+) -> str:
+    band = band_of(popularity)
+    bands = [
+        [name, *(_percent(counts, band == number) for counts in (np.ones(len(band)), popularity, bought, shown))]
+        for number, name in enumerate(BANDS)
+    ]
+    head = ["", "of the items", "of past buyers", "of what they bought", "of what they were shown"]
+    covered = float((shown > 0).mean())
+    return f"""\
+## Known biases
+
+What stands in the first {_K} of {people:,} validation requests, against what the same people went on to take. Head: the
+tenth of the items that sold most. Tail: items under the median of sales.
+
+### Exposure by popularity
+
+{_table(head, bands)}
+{covered:.1%} of the catalogue is in somebody's first {_K}; the Gini coefficient of exposure is {gini(shown):.3f} (0 is
+all items alike). What sells is shown more, and what is shown more sells more: watch the tail's share over releases.
+
+### Exposure by brand
+
+{_by_brand(catalogue, shown, bought)}
+### Others
+
+- People without history get what is popular; nothing else is known of them.
+- Items that came after the build are reached by their text alone.
+"""
+
+
+def _by_brand(catalogue: Catalogue, shown: Float64Array, bought: Float64Array) -> str:
+    brands: list[str | None] = catalogue.table["brand"].to_pylist()
+    if not any(brands):
+        return "The data states no brands, so exposure by brand can't be told.\n"
+    names = np.array([brand or _NO_BRAND for brand in brands])
+    known, of_item = np.unique(names, return_inverse=True)
+    by_brand = np.bincount(of_item, shown, len(known))
+    most = np.lexsort((known, -by_brand))[:_BRANDS]
+    rows = [
+        [known[brand], *(_percent(counts, of_item == brand) for counts in (np.ones(len(names)), bought, shown))]
+        for brand in most.tolist()
+    ]
+    head = ["", "of the items", "of what they bought", "of what they were shown"]
+    return f"The {len(most)} of {len(known):,} brands that are shown most.\n\n" + _table(head, rows)
+
+
+def _exposure(valid: Sequence[Labelled], probability: npt.NDArray[np.float64], items: int) -> Float64Array:
+    """Return how often each item stands in a request's first ten; float [items]."""
+    starts = np.cumsum([len(example.labels) for example in valid])[:-1]
+    shown = [
+        example.candidates.rows[np.argsort(-values, kind="stable")[:_K]]
+        for example, values in zip(valid, np.split(probability, starts), strict=True)
+    ]
+    return np.bincount(np.concatenate(shown), minlength=items).astype(np.float64)
+
+
+def _bought(valid: Sequence[Labelled], catalogue: Catalogue) -> Float64Array:
+    rows = catalogue.rows_of([item for example in valid for item in sorted(example.request.bought)])
+    return np.bincount(rows[rows >= 0], minlength=len(catalogue)).astype(np.float64)
+
+
+def _percent(counts: Float64Array, of: npt.NDArray[np.bool_]) -> str:
+    total = float(counts.sum())
+    return f"{counts[of].sum() / total:.1%}" if total else "–"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(_cell(cell) for cell in row) + " |\n" for row in lines)
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")

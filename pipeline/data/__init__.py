@@ -1,0 +1,1 @@
+"""From raw shop data to a dataset."""

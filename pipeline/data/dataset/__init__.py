@@ -1,0 +1,1 @@
+"""The dataset: its tables, report, temporal split and training requests."""

@@ -1,0 +1,146 @@
+"""The report's charts, as SVG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pipeline.evaluation.report.svg import Scale, axis_below, axis_left, box, dot, line, path, picture, short, text
+from pipeline.measurement.metrics.baseline_result import DemandBin
+from pipeline.measurement.metrics.calibration import Bin
+from pipeline.measurement.metrics.estimates import Estimate
+
+_ROW: Final = 24
+
+
+_SQUARE: Final = 420
+
+
+_ROOT_TICKS: Final = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+
+
+_DEMAND_TICKS: Final = (0.0, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0)
+
+
+_LABEL: Final = 190
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a chart.
+
+    Attributes:
+        label: What stands beside it; empty continues the row above.
+        kind: The class that colours it.
+        estimate: What it shows.
+        says: What it says when pointed at, before the figures.
+    """
+
+    label: str
+    kind: str
+    estimate: Estimate
+    says: str
+
+
+def intervals(rows: Sequence[Row], label: str, *, width: int = 640, zero: bool = False) -> str:
+    """Draw estimates with their intervals, one below the other; ``zero`` marks where no difference is."""
+    low = min(0.0, *(row.estimate.low for row in rows)) if zero else 0.0
+    high = max(*(row.estimate.high for row in rows), 1e-6, 0.0)
+    scale = Scale(low * 1.05, high * 1.05, _LABEL, width - 60)
+    bottom = _ROW * len(rows) + 14
+    parts = axis_below(scale, bottom, 6, label)
+    if zero:
+        parts.append(line(scale(0.0), 6, scale(0.0), bottom, "zero"))
+    for number, row in enumerate(rows):
+        parts += _interval(row, scale, 20 + number * _ROW, width)
+    return picture(width, bottom + 42, parts, label)
+
+
+def _interval(row: Row, scale: Scale, y: float, width: int) -> list[str]:
+    found = row.estimate
+    says = f"{row.says}: {found.mean:.4f} [{found.low:.4f}, {found.high:.4f}]"
+    return [
+        text(_LABEL - 12, y + 4, row.label, "l", "end"),
+        line(scale(found.low), y, scale(found.high), y, f"w {row.kind}"),
+        dot(scale(found.mean), y, f"f {row.kind}", says),
+        text(width - 4, y + 4, f"{found.mean:.3f}", "n", "end"),
+    ]
+
+
+def calibration(bins: Sequence[Bin]) -> str:
+    """Draw promised against kept probability, with intervals; both axes by square root, since most are small."""
+    top = min(1.0, max(max(part.high, part.promised) for part in bins) * 1.05)
+    ticks = [tick for tick in _ROOT_TICKS if tick <= top]
+    across = Scale(0.0, top, 60, _SQUARE - 20, math.sqrt)
+    up = Scale(0.0, top, _SQUARE - 50, 34, math.sqrt)
+    parts = [
+        *axis_below(across, _SQUARE - 50, 34, "promised probability", ticks),
+        *axis_left(up, 60, _SQUARE - 20, "share that was wanted", ticks),
+        path([(across(0.0), up(0.0)), (across(top), up(top))], "zero"),
+    ]
+    for part in bins:
+        says = f"promised {part.promised:.4f}, kept {part.kept:.4f} [{part.low:.4f}, {part.high:.4f}]"
+        says += f" of {part.candidates:,} candidates"
+        x = across(part.promised)
+        parts += [line(x, up(part.low), x, up(part.high), "w both"), dot(x, up(part.kept), "f both", says)]
+    return picture(_SQUARE, _SQUARE, parts, "Calibration: promised probability against the share that was wanted")
+
+
+def demand(bins: Sequence[DemandBin]) -> str:
+    """Draw expected demand against what sold, a dot a bin; both axes by logarithm of one more, since most is small."""
+    top = max(max(part.expected, part.sold) for part in bins) * 1.1
+    ticks = [tick for tick in _DEMAND_TICKS if tick <= top]
+    across = Scale(0.0, top, 60, _SQUARE - 20, math.log1p)
+    up = Scale(0.0, top, _SQUARE - 50, 34, math.log1p)
+    parts = [
+        *axis_below(across, _SQUARE - 50, 34, "expected takers of an item", ticks),
+        *axis_left(up, 60, _SQUARE - 20, "people who took it", ticks),
+        path([(across(0.0), up(0.0)), (across(top), up(top))], "zero"),
+    ]
+    for part in bins:
+        says = f"{part.items:,} items: expected {part.expected:.3f} takers each, {part.sold:.3f} took"
+        parts.append(dot(across(part.expected), up(part.sold), "f both", says))
+    return picture(_SQUARE, _SQUARE, parts, "Expected demand against what sold")
+
+
+def curves(series: Mapping[str, tuple[str, Sequence[tuple[float, float]]]], across: str, up: str) -> str:
+    """Draw curves from (0, 0) to (1, 1); by name a class and points. The diagonal is where all share alike."""
+    x = Scale(0.0, 1.0, 60, _SQUARE - 20)
+    y = Scale(0.0, 1.0, _SQUARE - 50, 34)
+    parts = [*axis_below(x, _SQUARE - 50, 34, across), *axis_left(y, 60, _SQUARE - 20, up)]
+    parts.append(path([(x(0.0), y(0.0)), (x(1.0), y(1.0))], "zero"))
+    parts += [path([(x(a), y(b)) for a, b in points], f"c {kind}") for kind, points in series.values()]
+    return picture(_SQUARE, _SQUARE, parts, f"{up} by {across}: {', '.join(series)}")
+
+
+def shares(rows: Mapping[str, Mapping[str, float]], kinds: Sequence[str], *, width: int = 640) -> str:
+    """Draw parts of a whole side by side, a bar a row; ``kinds`` colour the parts in their order."""
+    scale = Scale(0.0, 1.0, _LABEL, width - 20)
+    bottom = 30 * len(rows) + 8
+    parts = axis_below(scale, bottom, 4, "share", [0.0, 0.25, 0.5, 0.75, 1.0])
+    for number, (label, row) in enumerate(rows.items()):
+        y, start = 8 + number * 30, 0.0
+        parts.append(text(_LABEL - 12, y + 14, label, "l", "end"))
+        for kind, (name, value) in zip(kinds, row.items(), strict=True):
+            wide = scale(start + value) - scale(start)
+            parts.append(box(scale(start), y, wide, 20, f"f {kind}", f"{label}, {name}: {value:.1%}"))
+            start += value
+    return picture(width, bottom + 42, parts, "Shares")
+
+
+def against(points: Sequence[tuple[str, str, float, Estimate]], across: str, up: str, *, width: int = 460) -> str:
+    """Draw named points with an interval upwards; each is (name, class, value across, estimate)."""
+    height = 300
+    x = Scale(0.0, max(value for _, _, value, _ in points) * 1.2 or 1.0, 60, width - 20)
+    y = Scale(0.0, max(found.high for *_, found in points) * 1.1 or 1.0, height - 50, 34)
+    parts = [*axis_below(x, height - 50, 34, across), *axis_left(y, 60, width - 20, up)]
+    for name, kind, value, found in points:
+        left = x(value) > (60 + width) / 2
+        parts += [
+            line(x(value), y(found.low), x(value), y(found.high), f"w {kind}"),
+            dot(x(value), y(found.mean), f"f {kind}", f"{name}: {found.mean:.4f} at {short(value)}", 6),
+            text(x(value) + (-10 if left else 10), y(found.mean) + 4, name, "n", "end" if left else "start"),
+        ]
+    return picture(width, height, parts, f"{up} against {across}")

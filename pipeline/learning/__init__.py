@@ -1,0 +1,1 @@
+"""What is learned from a dataset: item graphs, encoders, rankers, fusion."""

@@ -1,0 +1,231 @@
+"""Single methods of the field, each a recommender of its own: what two stages must beat.
+
+All of them are asked as the gateway is, by a history or a query, so matrix factorisation folds a person in from the
+history: nobody needs to have been there when the factors were learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
+
+from common.arrays import Float32Array
+from common.errors import NotReady
+from common.release.catalogue import Catalogue
+from pipeline.learning.item_graphs.purchases import Purchases, popularity, transition_table
+from services.ranking.request import PersonRows
+
+# Chosen on Online Retail's validation window, by NDCG@10.
+LATELY_DAYS: Final = 7.0
+
+
+HISTORY_HALF_LIFE: Final = 150.0
+
+
+_ALS: Final = {"factors": 64, "regularization": 0.05, "alpha": 10.0, "iterations": 15}
+
+
+_BPR: Final = {"factors": 64, "regularization": 0.01, "learning_rate": 0.05, "iterations": 100}
+
+
+_TITLES: Final = 10
+
+
+_TIE: Final = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What was known when the questions are asked.
+
+    Attributes:
+        purchases: What people took before, with ages.
+        catalogue: The items.
+        seed: Of factors.
+    """
+
+    purchases: Purchases
+    catalogue: Catalogue
+    seed: int
+
+    @property
+    def items(self) -> int:
+        """How many items there are."""
+        return len(self.catalogue)
+
+    def lately(self) -> Float32Array:
+        """Return how many baskets have each item, recent ones weighing more; float32[items]."""
+        baskets = self.purchases.baskets(self.items)
+        return np.asarray(baskets.held.T @ baskets.weights(LATELY_DAYS), np.float32)
+
+    def taken(self) -> sp.csr_matrix:
+        """Return how often each person took each item; sparse [people, items]."""
+        ones = np.ones(len(self.purchases.rows), np.float32)
+        shape = (int(self.purchases.users.max(initial=-1)) + 1, self.items)
+        return sp.csr_matrix((ones, (self.purchases.users, self.purchases.rows)), shape=shape)
+
+
+class Baseline(Protocol):
+    """A recommender by one method."""
+
+    def scores(self, person: PersonRows) -> npt.NDArray[Any]:
+        """Return a score for each item of the catalogue, higher is better; float [items]."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Same:
+    """The same items for everybody."""
+
+    values: Float32Array
+
+    def scores(self, _: PersonRows) -> Float32Array:
+        """See `Baseline`."""
+        return self.values
+
+
+@dataclass(frozen=True, eq=False)
+class Own:
+    """What the person took most often before, equal counts by what sells lately; then what sells lately."""
+
+    lately: Float32Array
+
+    def scores(self, person: PersonRows) -> npt.NDArray[Any]:
+        """See `Baseline`."""
+        tie = self.lately / max(float(self.lately.max(initial=0.0)), 1e-9) * _TIE
+        return np.bincount(person.history, minlength=len(tie)) + tie
+
+
+@dataclass(frozen=True, eq=False)
+class Transitions:
+    """What people go on to from item to item, themselves included; recent events weigh more."""
+
+    table: sp.csr_matrix
+
+    def scores(self, person: PersonRows) -> npt.NDArray[Any]:
+        """See `Baseline`."""
+        age = np.arange(len(person.history) - 1, -1, -1)
+        weights = np.bincount(person.history, 0.5 ** (age / HISTORY_HALF_LIFE), minlength=self.table.shape[0])
+        return np.asarray(weights @ self.table)
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """Matrix factorisation: items' factors, and how a history becomes a person's.
+
+    Attributes:
+        items: float32[items, width].
+        fold_in: Makes a person's factors, shape [width], of item counts, sparse [1, items].
+    """
+
+    items: Float32Array
+    fold_in: Callable[[sp.csr_matrix], Float32Array]
+
+    def scores(self, person: PersonRows) -> npt.NDArray[Any]:
+        """See `Baseline`."""
+        rows, counts = np.unique(person.history, return_counts=True)
+        held = sp.csr_matrix((counts.astype(np.float32), (np.zeros(len(rows), int), rows)), (1, len(self.items)))
+        return np.asarray(self.items @ self.fold_in(held))
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """BM25 over the items' texts: the query's words, or those of the latest distinct titles of the history."""
+
+    index: Any
+    texts: list[str]
+    split: Callable[[str], list[str]]
+
+    def scores(self, person: PersonRows) -> npt.NDArray[Any]:
+        """See `Baseline`."""
+        latest = list(dict.fromkeys(person.history[::-1].tolist()))[:_TITLES]
+        said = self.split(person.query or " ".join(self.texts[row] for row in latest))
+        known = [word for word in said if word in self.index.vocab_dict]
+        return np.asarray(self.index.get_scores(known)) if known else np.zeros(len(self.texts), np.float32)
+
+
+def popular(known: Known) -> Same:
+    """Rank by distinct buyers."""
+    return Same(popularity(known.purchases, known.items).buyers)
+
+
+def recently_popular(known: Known) -> Same:
+    """Rank by baskets, each counting half for every seven days that passed."""
+    return Same(known.lately())
+
+
+def own_items(known: Known) -> Own:
+    """Rank what the person took before by how often."""
+    return Own(known.lately())
+
+
+def item_transitions(known: Known) -> Transitions:
+    """Count what is in the next baskets of the same person; see `behaviour.transitions`."""
+    return Transitions(transition_table(known.purchases.baskets(known.items)))
+
+
+def als(known: Known) -> Factors:
+    """Implicit alternating least squares (Hu, Koren and Volinsky, ICDM 2008); a person is folded in by its own step."""
+    module = _installed("implicit.als")
+    with threadpool_limits(1, "blas"):  # implicit warns of more, and is slower with them
+        model = module.AlternatingLeastSquares(**_ALS, random_state=known.seed, num_threads=1)
+        model.fit(known.taken(), show_progress=False)
+    return Factors(model.item_factors, lambda held: model.recalculate_user(0, held))
+
+
+def bpr(known: Known) -> Factors:
+    """Bayesian personalised ranking (Rendle et al., UAI 2009); a person is the mean of the history's items."""
+    module = _installed("implicit.bpr")
+    model = module.BayesianPersonalizedRanking(**_BPR, random_state=known.seed, num_threads=1)
+    model.fit(known.taken(), show_progress=False)
+
+    def fold_in(held: sp.csr_matrix) -> Float32Array:
+        total = np.asarray(held @ model.item_factors, np.float32).ravel()
+        factors: Float32Array = total / np.float32(max(float(held.sum()), 1.0))
+        factors[-1] = 1.0  # the items' bias
+        return factors
+
+    return Factors(model.item_factors, fold_in)
+
+
+def bm25(known: Known) -> Words:
+    """Okapi BM25 (Robertson et al., TREC-3) by bm25s."""
+    module = _installed("bm25s")
+
+    def split(text: str) -> list[str]:
+        words: list[str] = module.tokenize(text, stopwords=None, return_ids=False, show_progress=False)[0]
+        return words
+
+    texts = known.catalogue.table["text"].to_pylist()
+    index = module.BM25()
+    index.index([split(text) for text in texts], show_progress=False)
+    return Words(index, texts, split)
+
+
+BASELINES: Final[Mapping[str, Callable[[Known], Baseline]]] = {
+    "popular": popular,
+    "recently popular": recently_popular,
+    "own most frequent": own_items,
+    "transitions": item_transitions,
+    "ALS": als,
+    "BPR": bpr,
+    "BM25": bm25,
+}
+
+
+FACTORISATIONS: Final = ("ALS", "BPR")
+
+
+def _installed(module: str) -> Any:
+    from importlib import import_module  # noqa: PLC0415 - only baselines need what it imports
+
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise NotReady(f"this baseline needs {module.partition('.')[0]}: pip install '.[baselines]'") from error

@@ -1,0 +1,231 @@
+"""Labelled candidates as the fusion reads them: the second stage's own features, with and without logits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+
+from common.arrays import Float32Array
+from common.onnx_session import SessionOptions
+from common.release.catalogue import Catalogue
+from common.release.store import Release
+from pipeline.data.dataset.training_requests import ShopRequest
+from pipeline.learning.examples.labelled_candidates import Labelled
+from pipeline.learning.examples.text_pairs import pairs_of, score_pairs
+from pipeline.learning.fusion.tier_plan import Option
+from pipeline.learning.fusion.trees import Examples, Fusion
+from pipeline.measurement.metrics.ranking_metrics import evaluate
+from pipeline.progress import Step
+from services.ranking.cross_encoder.model import CrossEncoder
+from services.ranking.features.feature_set import Features
+from services.ranking.features.item_tables import ItemFacts
+from services.ranking.late_interaction.scorer import LateInteraction, has_late_interaction
+from services.ranking.pairs.pair_tokenizer import PairTexts
+
+_BINS: Final = 15
+
+
+_EVERY: Final = 2_000  # candidates: more than any request has
+
+
+class FusionExamples:
+    """Computes features, late scores and logits through the serving engines.
+
+    Args:
+        release: The release so far: everything but the fusion.
+        catalogue: Its items.
+        names: The features.
+        depth: How many candidates of a request the cross-encoder reads.
+    """
+
+    def __init__(self, release: Release, catalogue: Catalogue, names: Sequence[str], depth: int) -> None:
+        self._features = Features(names, ItemFacts(release, catalogue))
+        self._texts = PairTexts.load(release, catalogue)
+        self._cross_encoder = CrossEncoder.load(release, SessionOptions())
+        self._depth = depth
+        self._late_s = self._pairs_s = 0.0
+        self._scored = self._read_pairs = 0
+        self._late = (
+            LateInteraction.load(release, len(catalogue), self._texts.template)
+            if has_late_interaction(release)
+            else None
+        )
+
+    def without_logits(self, drawn: Sequence[Labelled]) -> Examples:
+        """Return every candidate, as if the cross-encoder read none."""
+        matrices = [self._matrix(example) for example in drawn]
+        return Examples(np.concatenate(matrices), np.concatenate([example.labels for example in drawn]))
+
+    def learnable(self, drawn: Sequence[Labelled]) -> Examples:
+        """Return every candidate with its late score and once more without, so that trees know what to do without."""
+        scored = self.without_logits(drawn)
+        if self._late is None:
+            return scored
+        plain = np.concatenate([self._plain(example) for example in drawn])
+        return Examples(np.concatenate([scored.features, plain]), np.concatenate([scored.labels, scored.labels]))
+
+    def read(self, drawn: Sequence[Labelled], first: lgb.Booster, step: Step) -> Examples:
+        """Return the candidates that would be read, each with its logit and once more without."""
+        matrices = [self._matrix(example) for example in drawn]
+        chosen = [self._chosen(matrix, first) for matrix in matrices]
+        logits = self._logits(drawn, chosen, step)
+        plain = [matrix[places] for matrix, places in zip(matrices, chosen, strict=True)]
+        filled = [self._features.with_logits(part, read) for part, read in zip(plain, logits, strict=True)]
+        labels = [example.labels[places] for example, places in zip(drawn, chosen, strict=True)]
+        return Examples(np.concatenate([*filled, *plain]), np.concatenate([*labels, *labels]))
+
+    def served(self, drawn: Sequence[Labelled], first: lgb.Booster, step: Step) -> Examples:
+        """Return every candidate as it is served: the most promising with logits, the others without."""
+        matrices = [self._matrix(example) for example in drawn]
+        chosen = [self._chosen(matrix, first) for matrix in matrices]
+        for matrix, places, logits in zip(matrices, chosen, self._logits(drawn, chosen, step), strict=True):
+            matrix[places] = self._features.with_logits(matrix[places], logits)
+        return Examples(np.concatenate(matrices), np.concatenate([example.labels for example in drawn]))
+
+    def _matrix(self, example: Labelled) -> Float32Array:
+        """Return the features of a request's candidates, late interaction's among them where there is any."""
+        if self._late is None:
+            return self._plain(example)
+        began = time.perf_counter()
+        context = self._texts.context(example.person.query, self._texts.context_items(example.person.history))
+        scores = self._late.scores(self._late.context(context), example.candidates.rows)
+        self._late_s, self._scored = self._late_s + time.perf_counter() - began, self._scored + 1
+        return self._features.with_late(self._plain(example), scores)
+
+    def _plain(self, example: Labelled) -> Float32Array:
+        return self._features.matrix(example.person, example.candidates)
+
+    def _chosen(self, matrix: Float32Array, first: lgb.Booster) -> npt.NDArray[np.int64]:
+        promise = np.asarray(first.predict(matrix, raw_score=True))
+        return np.argsort(-promise, kind="stable")[: self._depth]
+
+    def _logits(
+        self, drawn: Sequence[Labelled], chosen: Sequence[npt.NDArray[np.int64]], step: Step
+    ) -> list[Float32Array]:
+        pairs = [pairs_of(example, places, self._texts) for example, places in zip(drawn, chosen, strict=True)]
+        step.at(0, sum(map(len, pairs)))
+        began = time.perf_counter()
+        logits = score_pairs(self._cross_encoder, pairs, step)
+        self._pairs_s, self._read_pairs = self._pairs_s + time.perf_counter() - began, self._read_pairs + len(pairs)
+        return logits
+
+    def options(self, drawn: Sequence[Labelled], served: Examples, fusion: Fusion) -> list[Option]:
+        """Measure what each choice of tiers would take and reach, from candidates that all tiers have seen.
+
+        The cross-encoder's part of a choice is its most promising candidates among those that were read.
+        """
+        ends = np.cumsum([len(example.labels) for example in drawn])
+        matrices = np.split(served.features, ends[:-1])
+        late_ms = self._late_s / max(self._scored, 1) * 1e3
+        pair_ms = self._pairs_s / max(self._read_pairs, 1) * 1e3
+
+        def option(late: int, depth: int) -> Option:
+            scores = [self._served_with(matrix, fusion, late=bool(late), depth=depth) for matrix in matrices]
+            return Option(late, depth, bool(late) * late_ms + depth * pair_ms, ndcg_by_request(drawn, scores))
+
+        depths = sorted({0, self._depth // 3, self._depth})
+        return [option(late, depth) for late in (0, _EVERY) for depth in depths]
+
+    def _served_with(self, matrix: Float32Array, fusion: Fusion, *, late: bool, depth: int) -> npt.NDArray[np.float64]:
+        """Return the probabilities of a request's candidates with fewer tiers or pairs than they were seen by."""
+        logits = matrix[:, self._features.names.index("logit")]
+        none = np.full(len(matrix), np.nan, np.float32)
+        blind = self._features.with_logits(matrix, none)
+        blind = blind if late else self._features.with_late(blind, none)
+        probability = fusion.probability(blind)
+        promise = np.where(np.isnan(logits), -np.inf, probability)
+        chosen = np.argsort(-promise, kind="stable")[: min(depth, int((~np.isnan(logits)).sum()))]
+        if len(chosen):
+            probability[chosen] = fusion.probability(self._features.with_logits(blind[chosen], logits[chosen]))
+        return probability
+
+
+def every_tier(served: Examples, names: Sequence[str]) -> Examples:
+    """Return candidates as they are served, and once more as each cheaper tier would have left them.
+
+    Calibrated on all of these, a probability means the same whichever tier gave it. Without late interaction the
+    candidates as they are served are of both kinds already.
+    """
+    late, logits = ([place for place, name in enumerate(names) if name.startswith(kind)] for kind in ("late", "logit"))
+    if not late:
+        return served
+    without_logits = served.features.copy()
+    without_logits[:, logits] = np.nan
+    plain = without_logits.copy()
+    plain[:, late] = np.nan
+    return Examples(np.concatenate([served.features, without_logits, plain]), np.tile(served.labels, 3))
+
+
+def quality(
+    drawn: Sequence[Labelled], served: Examples, fusion: Fusion, names: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Measure the validation people: what the first stage, behaviour alone, the logit alone and all of it reach.
+
+    NDCG@10 counts what the first stage did not find as missed, apart for histories, searches and newcomers; the
+    cross-encoder's order is that of the candidates it read, which behaviour chose. The
+    expected calibration error is over 15 bins of equal numbers; these people also calibrated the fusion.
+    """
+    starts = np.cumsum([len(example.labels) for example in drawn])[:-1]
+    of_logits = [place for place, name in enumerate(names) if name.startswith("logit")]
+    without = served.features.copy()
+    without[:, of_logits] = np.nan
+    probability = fusion.probability(served.features)
+    orders: dict[str, list[npt.NDArray[np.floating[Any]]]] = {
+        "first stage": [-np.arange(len(example.labels), dtype=np.float64) for example in drawn],
+        "cross-encoder's order": np.split(np.nan_to_num(served.features[:, of_logits[0]], nan=-np.inf), starts),
+        "fusion without the logit": np.split(fusion.probability(without), starts),
+        "fusion": np.split(probability, starts),
+    }
+    measured = {name: ndcg_by_kind(drawn, scores) for name, scores in orders.items()}
+    measured["calibration"] = {"expected calibration error": calibration_error(probability, served.labels)}
+    return measured
+
+
+def calibration_error(probability: npt.NDArray[np.float64], labels: Float32Array) -> float:
+    """Return the mean distance of promised and kept probability over 15 bins of equal numbers."""
+    order = np.argsort(probability, kind="stable")
+    bins = np.array_split(order, _BINS)
+    gaps = [abs(probability[rows].mean() - labels[rows].mean()) * len(rows) for rows in bins if len(rows)]
+    return float(sum(gaps) / max(len(order), 1))
+
+
+def _kind(request: ShopRequest) -> str:
+    if request.query:
+        return "searches"
+    return "histories" if request.history else "newcomers"
+
+
+def ndcg_by_kind(drawn: Sequence[Labelled], scores: Sequence[npt.NDArray[np.floating[Any]]]) -> dict[str, float]:
+    """Return NDCG@10 of requests by what is known of a person, what was not found missed.
+
+    Args:
+        drawn: The requests with their candidates.
+        scores: A score for each candidate of each.
+    """
+    values = ndcg_by_request(drawn, scores)
+    kind = np.array([_kind(example.request) for example in drawn])
+    known = np.isfinite(values)
+    return {f"ndcg@10 {part}": float(values[known & (kind == part)].mean()) for part in np.unique(kind[known])}
+
+
+def ndcg_by_request(
+    drawn: Sequence[Labelled], scores: Sequence[npt.NDArray[np.floating[Any]]]
+) -> npt.NDArray[np.float64]:
+    """Return the NDCG@10 of each request's order, what the first stage did not find counted as missed; NaN for none."""
+    rankings, relevance = {}, {}
+    for number, (example, values) in enumerate(zip(drawn, scores, strict=True)):
+        name = str(number)
+        order = np.argsort(-values, kind="stable")
+        rankings[name] = [str(row) for row in example.candidates.rows[order]]
+        bought = {str(row) for row in example.candidates.rows[example.labels > 0]}
+        missed = {f"missed {place}" for place in range(len(example.request.bought) - len(bought))}
+        relevance[name] = bought | missed
+    relevance = {name: items for name, items in relevance.items() if items}
+    values = np.full(len(drawn), np.nan)
+    values[[int(name) for name in relevance]] = evaluate(rankings, relevance, ["ndcg@10"])["ndcg@10"]
+    return np.asarray(values, np.float64)

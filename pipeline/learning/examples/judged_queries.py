@@ -1,0 +1,79 @@
+"""Judged searches: which items were shown for a query, and how well each fits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from common.errors import InvalidRequest
+from common.release.catalogue import Catalogue
+
+TEST: Final = "test"
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedQuery:
+    """A query and its judged items.
+
+    Attributes:
+        query: What was searched for.
+        rows: The items' catalogue rows; int64[items].
+        grades: Their relevance from 0 to 1, as shares of the highest that was given; float32[items].
+    """
+
+    query: str
+    rows: npt.NDArray[np.int64]
+    grades: npt.NDArray[np.float32]
+
+
+def training_queries(judgements: pl.DataFrame | None, catalogue: Catalogue) -> list[JudgedQuery]:
+    """Return the judged queries that may be learnt from, by name: all but those whose ``split`` is `test`.
+
+    Raises:
+        InvalidRequest: There are no such judgements, or none is above 0.
+    """
+    known = _without_test(judgements)
+    highest = 0.0 if known.is_empty() else float(known["relevance"].to_numpy().max())
+    if not highest > 0:
+        raise InvalidRequest("the dataset has no judgements to learn from; the recipe searches needs some")
+    return _grouped(known, catalogue, highest)
+
+
+def judged_queries(judgements: pl.DataFrame, catalogue: Catalogue, split: str) -> list[JudgedQuery]:
+    """Return the judged queries of one split, graded as the training ones are."""
+    highest = float(_without_test(judgements)["relevance"].to_numpy().max())
+    return _grouped(judgements.filter(pl.col("split") == split), catalogue, highest)
+
+
+def folds_of(queries: Sequence[JudgedQuery], folds: int, seed: int) -> npt.NDArray[np.int64]:
+    """Draw each query's fold, so that every fold has as many; int64[queries]."""
+    return np.random.default_rng(seed).permutation(len(queries)) % folds
+
+
+def fingerprint(queries: Sequence[JudgedQuery]) -> str:
+    """Return a hash over queries, rows and grades as hex."""
+    digest = hashlib.sha256()
+    for one in queries:
+        digest.update(f"{len(one.query)} {one.query}".encode())
+        digest.update(one.rows.astype("<i8").tobytes() + one.grades.astype("<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _without_test(judgements: pl.DataFrame | None) -> pl.DataFrame:
+    if judgements is None:
+        return pl.DataFrame()
+    return judgements.filter(pl.col("split").ne_missing(TEST)) if "split" in judgements.columns else judgements
+
+
+def _grouped(judgements: pl.DataFrame, catalogue: Catalogue, highest: float) -> list[JudgedQuery]:
+    grouped = judgements.sort("query", "item_id").group_by("query", maintain_order=True).agg("item_id", "relevance")
+    return [
+        JudgedQuery(query, catalogue.rows_of(item_ids), (np.array(relevance) / highest).astype(np.float32))
+        for query, item_ids, relevance in grouped.iter_rows()
+    ]

@@ -1,0 +1,93 @@
+"""What the first stage finds for requests whose future is known: the examples that the second stage learns from."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.data.dataset.training_requests import ShopRequest
+from pipeline.learning.fusion.source_weights import fit_source_weights
+from pipeline.progress import Step
+from services.ranking.request import CandidateRows, PersonRows
+from services.retrieval.candidates.candidates import Candidates
+from services.retrieval.candidates.first_stage import FirstStage
+from services.retrieval.candidates.request import Request
+from services.retrieval.candidates.score_fusion import normalised
+
+_CHUNK: Final = 32
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The first stage's candidates of one request, and which of them were bought.
+
+    Attributes:
+        request: The request.
+        person: Its history in catalogue rows, and its query.
+        candidates: What the first stage found, best first.
+        labels: 1 where bought; float32 [candidates].
+    """
+
+    request: ShopRequest
+    person: PersonRows
+    candidates: CandidateRows
+    labels: npt.NDArray[np.float32]
+
+
+def draw_candidates(first_stage: FirstStage, requests: Sequence[ShopRequest], limit: int, step: Step) -> list[Labelled]:
+    """Ask the serving first stage for the candidates of each request."""
+    drawn = []
+    for start in range(0, len(requests), _CHUNK):
+        chunk = requests[start : start + _CHUNK]
+        answers = first_stage.retrieve([_asked(request, limit) for request in chunk])
+        drawn += [_labelled(first_stage, request, answer) for request, answer in zip(chunk, answers, strict=True)]
+        step.advance(len(chunk))
+    return drawn
+
+
+def learn_source_weights(drawn: Iterable[Labelled], sources: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Fit the first stage's weights for each situation that occurs, by the sources' names."""
+    by_situation: dict[str, list[Labelled]] = defaultdict(list)
+    for example in drawn:
+        by_situation[situation(example.person)].append(example)
+    weights = {}
+    for known, examples in by_situation.items():
+        scores = [_source_scores(example.candidates, sources) for example in examples]
+        fitted = fit_source_weights(
+            np.concatenate([normalised(part).astype(np.float32) for part in scores]),
+            np.concatenate([example.labels for example in examples]),
+            np.array([len(example.labels) for example in examples]),
+        )
+        weights[known] = {name: round(float(weight), 4) for name, weight in zip(sources, fitted, strict=True)}
+    return weights
+
+
+def _asked(request: ShopRequest, limit: int) -> Request:
+    return Request(query=request.query, history_item_ids=request.history, limit=limit)
+
+
+def _labelled(first_stage: FirstStage, request: ShopRequest, answer: Candidates) -> Labelled:
+    history = first_stage.view.history_rows(request.history)
+    sources = dict(zip(answer.sources, answer.source_scores.T, strict=True))
+    return Labelled(
+        request,
+        PersonRows(history[history >= 0], request.query),
+        CandidateRows(answer.rows, answer.scores.astype(np.float32), sources),
+        np.array([item_id in request.bought for item_id in answer.item_ids], np.float32),
+    )
+
+
+def situation(person: PersonRows) -> str:
+    """Return what is known of a person, in the first stage's words."""
+    if person.query:
+        return "both" if len(person.history) else "query"
+    return "history" if len(person.history) else "none"
+
+
+def _source_scores(candidates: CandidateRows, sources: Sequence[str]) -> npt.NDArray[np.float32]:
+    return np.stack([np.asarray(candidates.sources[name], np.float32) for name in sources], axis=1)

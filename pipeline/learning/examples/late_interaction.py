@@ -1,0 +1,77 @@
+"""What late interaction learns from: labelled candidates, and the logits of a cross-encoder that did not see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from common.arrays import Float32Array, TokenIds
+from common.ragged import TokenRows
+from pipeline.learning.examples.labelled_candidates import Labelled
+from pipeline.learning.examples.text_pairs import choose_candidates, pairs_of, score_pairs
+from pipeline.progress import Step
+from services.ranking.cross_encoder.model import CrossEncoder
+from services.ranking.pairs.pair_tokenizer import PairTexts
+
+Chosen = tuple[Labelled, npt.NDArray[np.int64]]
+
+
+def late_lists(drawn: Sequence[Labelled], texts: PairTexts, *, lists: int, size: int, seed: int) -> list[Chosen]:
+    """Choose lists to learn from, as `training_lists` does: with the same seed and size the first ones are the same."""
+    generator = np.random.default_rng(seed)
+    found = [example for example in drawn if example.labels.any()]
+    return [(example, choose_candidates(example, texts, size, generator)) for example in found[:lists]]
+
+
+def taught(
+    chosen: Sequence[Chosen], texts: PairTexts, cross_encoder: CrossEncoder, learnt: int, step: Step
+) -> list[LateExample]:
+    """Return lists as examples, with the cross-encoder's logits from list ``learnt`` on."""
+    pairs = [pairs_of(example, places, texts) for example, places in chosen[learnt:]]
+    step.at(0, sum(map(len, pairs)))
+    logits = score_pairs(cross_encoder, pairs, step) if pairs else []
+    unknown = [np.full(len(places), np.nan, np.float32) for _, places in chosen[:learnt]]
+    return [_example(*one, texts, teacher) for one, teacher in zip(chosen, [*unknown, *logits], strict=True)]
+
+
+def _example(
+    example: Labelled, places: npt.NDArray[np.int64], texts: PairTexts, teacher: npt.NDArray[np.float32]
+) -> LateExample:
+    context = texts.context(example.person.query, texts.context_items(example.person.history))
+    items, _ = texts.items(example.candidates.rows[places], {})
+    return LateExample(context, items, example.labels[places], teacher)
+
+
+@dataclass(frozen=True)
+class LateExample:
+    """One person and some candidates.
+
+    Attributes:
+        context: The person context's token ids, without special tokens.
+        items: The candidates' likewise.
+        labels: 1 where bought, or a graded relevance from 0 to 1; NaN where unknown; float32 [candidates].
+        teacher: The cross-encoder's logits, NaN where unknown; float32 [candidates].
+        others: Further contexts that the cross-encoder read the candidates beside; as many in every example.
+        others_teacher: Its logits of those; float32 [others, candidates].
+    """
+
+    context: TokenIds
+    items: TokenRows
+    labels: Float32Array
+    teacher: Float32Array
+    others: TokenRows = field(default_factory=lambda: TokenRows.of([]))
+    others_teacher: Float32Array | None = None
+
+    @property
+    def contexts(self) -> list[TokenIds]:
+        """All contexts, the person's first."""
+        return [self.context, *self.others]
+
+    @property
+    def logits(self) -> Float32Array:
+        """What the cross-encoder says beside each of them; float32 [candidates, contexts]."""
+        further = [] if self.others_teacher is None else [*self.others_teacher]
+        return np.stack([self.teacher, *further], axis=1)

@@ -1,0 +1,208 @@
+"""What the encoder learns from events: people at moments of the past, what they took next, and what they never took.
+
+Nothing in an example is later than what its moment lets one look at: the person is what was known before it, and the
+target is of the window after it. No window reaches past the moment up to which behaviour tables are counted, so that
+the encoder has not seen what the second stage learns from, is checked on, or is tested by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from common.arrays import Float32Array, Int64Array
+from pipeline.data.dataset.temporal_split import examples
+from pipeline.data.dataset.training_requests import ShopRequest, as_met
+from pipeline.progress import Step
+from services.retrieval.candidates.first_stage import FirstStage
+from services.retrieval.candidates.request import Request
+from services.retrieval.sources.user_context import Person
+
+# Moments that people are asked at, a window apart: what sells in one fortnight is not what sells.
+_MOMENTS: Final = 6
+
+
+_MIN_HISTORY: Final = 3
+
+
+# A history of more distinct texts is sampled: every text of every person in a step has to be read.
+_CONTEXT_TEXTS: Final = 16
+
+
+# How many items near a person are looked through for those never taken.
+_NEAR: Final = 600
+
+
+_CHUNK: Final = 32
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """A person at a moment, and an item taken after it.
+
+    Attributes:
+        moment: When.
+        history: Item ids before the moment, oldest first.
+        query: What is searched for; empty for nothing.
+        target: The item that was taken in the window after the moment.
+        taken: What the person took before the moment or later: no item of it says what the person does not want.
+    """
+
+    moment: datetime
+    history: Sequence[str]
+    query: str
+    target: str
+    taken: frozenset[str]
+
+
+@dataclass(frozen=True)
+class EventExample:
+    """A purchase as the encoder learns from it; texts are numbers of distinct texts of the catalogue.
+
+    Attributes:
+        context: Texts of the history, none with a query.
+        weights: What each of them weighs in the person's vector, 1 together; float32 [context].
+        query: The query in tokens, with [CLS] and [SEP]; None without one.
+        items: The target's text, then those of mined items.
+        taken: Texts that are no negatives.
+    """
+
+    context: Int64Array
+    weights: Float32Array
+    query: npt.NDArray[np.int32] | None
+    items: Int64Array
+    taken: frozenset[int]
+
+
+def draw_purchases(
+    events: pl.DataFrame,
+    titles: Mapping[str, str],
+    *,
+    until: datetime,
+    window: timedelta,
+    count: int,
+    searches: float,
+    seed: int,
+) -> list[Purchase]:
+    """Draw what people took in the windows before ``until``, each moment's draw depending on its own window alone.
+
+    Args:
+        events: The dataset's events.
+        titles: The catalogue's items, and their titles, from which searches are made.
+        until: Where the last window ends; events from then on are never looked at.
+        window: How long each window is.
+        count: How many at most, the moments sharing it alike.
+        searches: The share that is turned into searches; see `pipeline.requests.as_met`.
+        seed: Of the drawing.
+    """
+    past = events.filter(pl.col("timestamp") < until)
+    drawn = []
+    for number in range(_MOMENTS):
+        moment = until - (number + 1) * window
+        asked = examples(past, moment, window, min_history=_MIN_HISTORY)
+        generator = np.random.default_rng([seed, number])
+        chosen = [asked[place] for place in generator.permutation(len(asked))[: count // _MOMENTS]]
+        requests = [ShopRequest(one.history, "", frozenset(one.held_out)) for one in chosen]
+        met = as_met(requests, titles, searches=searches, newcomers=0.0, seed=seed + number)
+        later = _taken_from(past, moment)
+        for person, request in zip(chosen, met, strict=True):
+            wanted = sorted(request.bought & titles.keys())
+            if wanted:
+                target = str(generator.choice(wanted))
+                taken = frozenset([*person.history, *later[person.user_id]])
+                drawn.append(Purchase(moment, request.history, request.query, target, taken))
+    return drawn
+
+
+class EventTexts:
+    """Turns purchases into what the encoder reads.
+
+    Args:
+        of_item: The number of each item's text; int64 [items].
+        first_stage: Serves the catalogue's texts alone: no source of it has counted events.
+        queries: The queries' tokens by query, with [CLS] and [SEP].
+
+    Attributes:
+        of_item: As given.
+    """
+
+    def __init__(
+        self, of_item: Int64Array, first_stage: FirstStage, queries: Mapping[str, npt.NDArray[np.int32]]
+    ) -> None:
+        self.of_item = of_item
+        self._first_stage = first_stage
+        self._queries = queries
+
+    def examples(
+        self, purchases: Sequence[Purchase], *, mined: int, mined_from: int, seed: int, step: Step
+    ) -> list[EventExample]:
+        """Return the examples of purchases, with negatives that the first stage finds for the same person.
+
+        Args:
+            purchases: The purchases.
+            mined: How many items near the person, never taken, each example gets.
+            mined_from: From which rank on, from 0, among those never taken.
+            seed: Of the sampling of long histories.
+            step: Told of each.
+        """
+        made = []
+        for start in range(0, len(purchases), _CHUNK):
+            chunk = purchases[start : start + _CHUNK]
+            taken = [frozenset(self._texts(sorted(purchase.taken)).tolist()) for purchase in chunk]
+            never = self._mine(chunk, taken, mined, mined_from)
+            for number, purchase in enumerate(chunk):
+                context, weights = self._context(purchase, np.random.default_rng([seed, start + number]))
+                items = np.concatenate([self._texts([purchase.target]), never[number]])
+                query = self._queries[purchase.query] if purchase.query else None
+                made.append(EventExample(context, weights, query, items, taken[number]))
+            step.advance(len(chunk))
+        return [example for example in made if example.query is not None or len(example.context)]
+
+    def _context(self, purchase: Purchase, generator: np.random.Generator) -> tuple[Int64Array, Float32Array]:
+        """Return the history's texts and what each weighs, as the source `semantic` forms a person's vector.
+
+        Of a long history so many events are drawn, each as likely as it weighs: the mean of their vectors is on average
+        the vector that is served.
+        """
+        history = self._first_stage.view.history_rows(purchase.history) if not purchase.query else np.empty(0, np.int64)
+        settings = self._first_stage.settings
+        known = history[history >= 0][-settings.history_items :]
+        if not len(known):
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        rows, weights = Person(query=None, history=known, decay=settings.decay).interests
+        texts, places = np.unique(self.of_item[rows], return_inverse=True)
+        total = np.bincount(places, weights=weights.astype(np.float64))
+        if len(texts) > _CONTEXT_TEXTS:
+            drawn = generator.choice(texts, _CONTEXT_TEXTS, p=total / total.sum())
+            texts, total = np.unique(drawn, return_counts=True)
+        return texts, (total / total.sum()).astype(np.float32)
+
+    def _mine(
+        self, purchases: Sequence[Purchase], taken: Sequence[frozenset[int]], mined: int, mined_from: int
+    ) -> list[Int64Array]:
+        """Return texts near each person that were never taken; fewer where most of what is near was."""
+        if not mined:
+            return [np.empty(0, np.int64)] * len(purchases)
+        requests = [Request(query=one.query, history_item_ids=one.history, limit=_NEAR) for one in purchases]
+        found = []
+        for answer, known in zip(self._first_stage.retrieve(requests), taken, strict=True):
+            near = dict.fromkeys(self.of_item[answer.rows].tolist())
+            never = [text for text in near if text not in known]
+            found.append(np.array(never[mined_from : mined_from + mined], np.int64))
+        return found
+
+    def _texts(self, item_ids: Sequence[str]) -> Int64Array:
+        rows = self._first_stage.view.base.rows_of(item_ids)
+        return self.of_item[rows[rows >= 0]]
+
+
+def _taken_from(events: pl.DataFrame, moment: datetime) -> dict[str, list[str]]:
+    """Return what each person took from a moment on."""
+    later = events.filter(pl.col("timestamp") >= moment).group_by("user_id").agg(pl.col("item_id").unique())
+    return dict(later.iter_rows())

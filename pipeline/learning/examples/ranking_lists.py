@@ -1,0 +1,108 @@
+"""Lists of labelled pairs that rankers learn from, in memory or in a file that is larger than it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, overload
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from common.ragged import TokenRows, offsets_of
+from services.ranking.pairs.pair_tokens import Pairs
+
+_LISTS_A_BATCH: Final = 64
+
+
+_SCHEMA: Final = pa.schema(
+    [
+        ("tokens", pa.list_(pa.int32())),
+        ("lengths", pa.list_(pa.int64())),
+        ("seconds", pa.list_(pa.int64())),
+        ("labels", pa.list_(pa.float32())),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class RankingExample:
+    """One person and some candidates, at least one of which was bought.
+
+    Attributes:
+        pairs: The person context beside each candidate, in tokens.
+        labels: float32 [pairs]; 1 where bought, or a graded relevance from 0 to 1.
+    """
+
+    pairs: Pairs
+    labels: npt.NDArray[np.float32]
+
+
+class ListFile(Sequence[RankingExample]):
+    """Lists in an Arrow file, mapped into memory: what is read is views, and what is not read costs nothing.
+
+    Args:
+        file: What `write_lists` wrote.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._source = pa.memory_map(str(file))
+        self._reader = pa.ipc.open_file(self._source)
+        batches = self._reader.num_record_batches
+        last = self._reader.get_batch(batches - 1).num_rows if batches else 0
+        self._lists: int = max(batches - 1, 0) * _LISTS_A_BATCH + last
+
+    def __len__(self) -> int:
+        return self._lists
+
+    @overload
+    def __getitem__(self, index: int) -> RankingExample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[RankingExample]: ...
+
+    def __getitem__(self, index: int | slice) -> RankingExample | Sequence[RankingExample]:
+        """Read a list, or some."""
+        if isinstance(index, slice):
+            return [self._read(place) for place in range(*index.indices(self._lists))]
+        return self._read(range(self._lists)[index])
+
+    def _read(self, index: int) -> RankingExample:
+        batch, row = divmod(index, _LISTS_A_BATCH)
+        columns = self._reader.get_batch(batch)
+        tokens, lengths, seconds, labels = (columns[name][row].values.to_numpy() for name in _SCHEMA.names)
+        return RankingExample(Pairs(TokenRows(tokens, offsets_of(lengths)), seconds), labels)
+
+
+def write_lists(file: Path, lists: Iterable[RankingExample]) -> int:
+    """Write lists one after the other, holding a few at a time; returns how many there were."""
+    written = 0
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
+        for batch in _batches(lists):
+            writer.write_batch(batch)
+            written += batch.num_rows
+    return written
+
+
+def _batches(lists: Iterable[RankingExample]) -> Iterator[Any]:
+    """Yield record batches of equally many lists but for the last."""
+    left = iter(lists)
+    while held := list(islice(left, _LISTS_A_BATCH)):
+        yield pa.record_batch(
+            [
+                _column([one.pairs.rows.tokens for one in held], pa.int32()),
+                _column([one.pairs.lengths for one in held], pa.int64()),
+                _column([one.pairs.seconds for one in held], pa.int64()),
+                _column([one.labels for one in held], pa.float32()),
+            ],
+            schema=_SCHEMA,
+        )
+
+
+def _column(rows: Sequence[npt.NDArray[Any]], kind: Any) -> Any:
+    offsets = offsets_of(np.fromiter((len(row) for row in rows), np.int64, len(rows)))
+    values = pa.array(np.concatenate(rows), kind)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)

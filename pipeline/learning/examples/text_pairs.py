@@ -1,0 +1,86 @@
+"""What the cross-encoder reads of labelled candidates: lists to learn from, and logits of all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from common.ragged import TokenRows
+from pipeline.learning.examples.labelled_candidates import Labelled
+from pipeline.learning.examples.ranking_lists import RankingExample
+from pipeline.progress import Step
+from services.ranking.cross_encoder.model import CrossEncoder
+from services.ranking.pairs.pair_tokenizer import PairTexts
+from services.ranking.pairs.pair_tokens import ModelInputs, Pairs
+
+_POSITIVES: Final = 4
+
+
+_PADDED_TOKENS: Final = 4_096
+
+
+def training_lists(
+    drawn: Sequence[Labelled], texts: PairTexts, *, lists: int, size: int, seed: int
+) -> Iterator[RankingExample]:
+    """Choose lists to learn from: up to four bought candidates beside ones of the first stage that were not.
+
+    Candidates whose text is that of a bought one are left out: the cross-encoder could not tell them apart. Lists are
+    made one at a time.
+    """
+    generator = np.random.default_rng(seed)
+    for example in islice((one for one in drawn if one.labels.any()), lists):
+        places = choose_candidates(example, texts, size, generator)
+        yield RankingExample(pairs_of(example, places, texts), example.labels[places])
+
+
+def pairs_of(example: Labelled, places: npt.NDArray[np.int64], texts: PairTexts) -> Pairs:
+    """Join the person's context with some of the candidates, as the ranking service does."""
+    context = texts.context(example.person.query, texts.context_items(example.person.history))
+    items, _ = texts.items(example.candidates.rows[places], {})
+    return texts.template.join(TokenRows.of([context]), np.zeros(len(places), np.int64), items)
+
+
+def score_pairs(model: CrossEncoder, all_pairs: Sequence[Pairs], step: Step) -> list[npt.NDArray[np.float32]]:
+    """Read pairs in batches of like lengths; returns the logits of each of ``all_pairs``."""
+    lengths = np.concatenate([pairs.lengths for pairs in all_pairs])
+    owner = np.repeat(np.arange(len(all_pairs)), [len(pairs) for pairs in all_pairs])
+    place = np.concatenate([np.arange(len(pairs)) for pairs in all_pairs])
+    logits = np.empty(len(lengths), np.float32)
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        stop = _batch_end(lengths, order, start)
+        rows = order[start:stop]
+        inputs = ModelInputs.of(*(all_pairs[owner[row]].part(place[row], place[row] + 1) for row in rows))
+        logits[rows] = model(inputs.input_ids, inputs.attention_mask, inputs.token_type_ids)
+        step.advance(len(rows))
+        start = stop
+    return np.split(logits, np.cumsum([len(pairs) for pairs in all_pairs])[:-1])
+
+
+def _batch_end(lengths: npt.NDArray[np.int64], order: npt.NDArray[np.int64], start: int) -> int:
+    """Return where a batch that begins at ``start`` ends, so that rows times the longest stay within the budget."""
+    stop = start + 1
+    while stop < len(order) and (stop + 1 - start) * lengths[order[stop]] <= _PADDED_TOKENS:
+        stop += 1
+    return stop
+
+
+def choose_candidates(
+    example: Labelled, texts: PairTexts, size: int, generator: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Draw up to four bought candidates and others whose texts are none of the bought ones'; returns their places."""
+    bought = np.flatnonzero(example.labels)
+    bought = generator.permutation(bought)[:_POSITIVES]
+    said = {texts.item_text(int(row)) for row in example.candidates.rows[np.flatnonzero(example.labels)]}
+    others = [
+        place
+        for place in np.flatnonzero(example.labels == 0)
+        if texts.item_text(int(example.candidates.rows[place])) not in said
+    ]
+    negatives = generator.permutation(np.array(others, np.int64))[: size - len(bought)]
+    return np.concatenate([bought, negatives]).astype(np.int64)

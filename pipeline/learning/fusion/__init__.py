@@ -1,0 +1,1 @@
+"""The fusion model over features, and the weights of candidate sources."""

@@ -1,0 +1,52 @@
+"""The first stage's weights: how much each source's score counts, learned from what people went on to buy."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize
+
+from common.arrays import Float64Array
+
+_PENALTY: Final = 1e-3
+
+
+_ITERATIONS: Final = 200
+
+
+def fit_source_weights(
+    scores: npt.NDArray[np.float32], labels: npt.NDArray[np.float32], sizes: npt.NDArray[np.int64]
+) -> Float64Array:
+    """Fit non-negative weights by the listwise likelihood of what was bought (ListNet; Cao et al., ICML 2007).
+
+    Args:
+        scores: Each source's normalised score of each candidate, 0 where it did not find it; [rows, sources].
+        labels: 1 where the person went on to buy the candidate; [rows].
+        sizes: Candidates of each request; their sum is the number of rows.
+
+    Returns:
+        One weight a source, the largest 1; all equal where nothing was bought.
+    """
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    request = np.repeat(np.arange(len(sizes)), sizes)
+    bought = np.bincount(request, labels, len(sizes))
+    share = labels / np.maximum(bought, 1)[request]
+    weight = (bought > 0).astype(np.float64)
+    if not weight.any():
+        return np.ones(scores.shape[1])
+
+    def loss(weights: Float64Array) -> tuple[float, Float64Array]:
+        total = scores @ weights
+        total = total - np.maximum.reduceat(total, starts)[request]
+        powers = np.exp(total)
+        sums = np.add.reduceat(powers, starts)[request]
+        value = -(share * (total - np.log(sums))).sum() / weight.sum() + _PENALTY * weights @ weights
+        slope = scores.T @ ((powers / sums - share) * weight[request]) / weight.sum() + 2 * _PENALTY * weights
+        return float(value), slope
+
+    count = scores.shape[1]
+    found = minimize(loss, np.ones(count), jac=True, bounds=[(0, None)] * count, options={"maxiter": _ITERATIONS})
+    largest = found.x.max()
+    return np.asarray(found.x / largest if largest > 0 else np.ones(count))

@@ -1,0 +1,1 @@
+"""Graphs of items: transitions, baskets, sequences, demand, similarity of texts."""

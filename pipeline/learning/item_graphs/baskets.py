@@ -1,0 +1,45 @@
+"""Item graphs of baskets with times, as known at a moment: weights fade by the week where demand does."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import scipy.sparse as sp
+
+from common.arrays import Float32Array
+from pipeline.learning.item_graphs.purchases import Baskets, transition_table
+
+
+def repeat(baskets: Baskets, *, half_life: float = math.inf) -> sp.csr_matrix:
+    """What is bought again: the diagonal of the transitions; see `behaviour.transitions`."""
+    return sp.diags(transition_table(baskets, half_life).diagonal(), format="csr", dtype=np.float32)
+
+
+def follow(baskets: Baskets, *, half_life: float = math.inf) -> sp.csr_matrix:
+    """What is bought after it: the transitions without their diagonal."""
+    table = transition_table(baskets, half_life)
+    table.setdiag(0)
+    table.eliminate_zeros()
+    return table
+
+
+def again(baskets: Baskets, *, half_life: float) -> sp.csr_matrix:
+    """What a person bought before, by how much everybody buys it lately: log(1 + baskets) on the diagonal."""
+    lately = np.asarray(baskets.held.T @ baskets.weights(half_life)).ravel()
+    return sp.diags(np.log1p(lately), format="csr", dtype=np.float32)
+
+
+def basket_ease(baskets: Baskets, *, l2: float, half_life: float = math.inf) -> Float32Array:
+    """EASE (Steck, WWW 2019) over baskets in place of people, recent ones weighing more: what is bought together."""
+    held = sp.diags(np.sqrt(baskets.weights(half_life))) @ baskets.held
+    return ease_weights((held.T @ held).toarray(), l2)
+
+
+def ease_weights(gram: Float32Array, l2: float) -> Float32Array:
+    """Return EASE's weights in closed form: -P_ij / P_jj of the regularised inverse P, the diagonal 0."""
+    gram[np.diag_indices_from(gram)] += l2
+    inverse = np.linalg.inv(gram)
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0.0)
+    return np.asarray(weights, np.float32)

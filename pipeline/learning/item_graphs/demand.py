@@ -1,0 +1,61 @@
+"""How demand for each item moves with time, as it was known at a moment: item statistics that features read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from common.arrays import Float32Array
+from pipeline.learning.item_graphs.purchases import Purchases
+
+HALF_LIVES: Final = (3, 7, 14, 30, 90)
+
+
+# Of a share of baskets, so that an item nobody bought has a trend near 1: about one basket in 10,000.
+_PRIOR: Final = 1e-4
+
+
+_SHRINK: Final = 5.0
+
+
+def demand(purchases: Purchases, items: int) -> Mapping[str, Float32Array]:
+    """Say how each item sells; float32[items] each.
+
+    Every figure is a share of the baskets, an age or a ratio, so that it means the same whenever it is counted and
+    however many people are left out.
+
+    Args:
+        purchases: Events with their ages.
+        items: How many items the catalogue has.
+
+    Returns:
+        ``sold_H`` for half-lives of 3, 7, 14, 30 and 90 days (share of the baskets with the item, recent ones weighing
+        more), ``trend_short`` and ``trend_long`` (log ratio of the shares by 3 and 14 days, and by 14 and 90),
+        ``on_sale`` and ``last_sold`` (days since the first and the last sale, NaN for none), ``bought_again`` (share
+        of its baskets that were not their person's first with it).
+    """
+    baskets = purchases.baskets(items)
+    found: dict[str, Float32Array] = {}
+    for life in HALF_LIVES:
+        weights = baskets.weights(life)
+        found[f"sold_{life}"] = np.asarray(baskets.held.T @ weights / max(float(weights.sum()), 1e-9), np.float32)
+    found["trend_short"] = _trend(found["sold_3"], found["sold_14"])
+    found["trend_long"] = _trend(found["sold_14"], found["sold_90"])
+    found["on_sale"], found["last_sold"] = _first_and_last(purchases, items)
+    sold = np.asarray(baskets.held.sum(axis=0)).ravel()
+    buyers = np.bincount(np.unique(purchases.users * items + purchases.rows) % items, minlength=items)
+    found["bought_again"] = ((sold - buyers) / (sold + _SHRINK)).astype(np.float32)
+    return found
+
+
+def _trend(short: Float32Array, long: Float32Array) -> Float32Array:
+    return np.asarray(np.log((short + _PRIOR) / (long + _PRIOR)), np.float32)
+
+
+def _first_and_last(purchases: Purchases, items: int) -> tuple[Float32Array, Float32Array]:
+    first, last = np.full(items, -np.inf, np.float32), np.full(items, np.inf, np.float32)
+    np.maximum.at(first, purchases.rows, purchases.ages)
+    np.minimum.at(last, purchases.rows, purchases.ages)
+    return np.where(np.isfinite(first), first, np.nan), np.where(np.isfinite(last), last, np.nan)

@@ -1,0 +1,1 @@
+"""Training of each model, and the cache of what was trained."""

@@ -1,0 +1,1 @@
+"""One training run: loop, validation, learning curve, processes."""

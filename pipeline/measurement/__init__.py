@@ -1,0 +1,1 @@
+"""Metrics, and the questions that they are computed over."""

@@ -1,0 +1,1 @@
+"""Metrics of rankings: relevance, calibration, coverage, with bootstrap intervals."""

@@ -1,0 +1,81 @@
+"""What the measures know of a catalogue: how popular each item is, what it is like, where it belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from common.long_tail import tail_below
+from common.release.catalogue import Catalogue
+from common.release.layout import CATALOGUE
+from common.release.store import Release
+from services.ranking.features.item_tables import ItemFacts
+
+_HEAD_SHARE: Final = 0.1
+
+
+BANDS: Final = ("head", "middle", "tail")
+
+
+@dataclass(frozen=True, eq=False)
+class CatalogueFacts:
+    """The items of a release.
+
+    Attributes:
+        catalogue: The items.
+        popularity: Buyers of each item when the release was built; float [items].
+        band: 0 for the head, 1 for the middle, 2 for the tail; int [items]. See `band_of`.
+        vectors: Unit vectors of texts; float32 [texts, width].
+        vector_of: Each item's vector; int [items].
+    """
+
+    catalogue: Catalogue
+    popularity: npt.NDArray[np.float64]
+    band: npt.NDArray[np.int64]
+    vectors: npt.NDArray[np.floating[Any]]
+    vector_of: npt.NDArray[np.integer[Any]]
+
+    @classmethod
+    def load(cls, release: Release) -> CatalogueFacts:
+        """Read the facts of a release."""
+        catalogue = Catalogue.open(release.file(CATALOGUE))
+        facts = ItemFacts(release, catalogue)
+        popularity = np.asarray(facts.popularity(), np.float64)
+        return cls(catalogue, popularity, band_of(popularity), facts.vectors().vectors, facts.vectors().of_item)
+
+    def __len__(self) -> int:
+        return len(self.catalogue)
+
+    def rows(self, item_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return the rows of those items that the catalogue has."""
+        rows = self.catalogue.rows_of(item_ids)
+        return rows[rows >= 0]
+
+    def surprise(self) -> npt.NDArray[np.float64]:
+        """Return the self-information of each item in bits: -log2 of its share of all purchases, with one more each."""
+        counted = self.popularity + 1
+        return np.asarray(-np.log2(counted / counted.sum()))
+
+    def column(self, name: str) -> list[str | None]:
+        """Return a column of text by row; all None where the catalogue does not have it."""
+        if name not in self.catalogue.table.column_names:
+            return [None] * len(self)
+        values: list[str | None] = self.catalogue.table[name].to_pylist()
+        return values
+
+
+def band_of(popularity: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Part items into head, middle and tail; int [items].
+
+    The tail is what sold less than the median item, the head the tenth that sold most (equal items alike), the middle
+    what lies between.
+    """
+    band = np.ones(len(popularity), np.int64)
+    if len(popularity):
+        band[popularity >= np.quantile(popularity, 1 - _HEAD_SHARE, method="higher")] = 0
+        band[popularity < tail_below(popularity)] = 2
+    return band

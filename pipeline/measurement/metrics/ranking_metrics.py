@@ -1,0 +1,142 @@
+"""Measures of ranked lists, by trec_eval's definitions (through ir-measures), and bootstrap intervals.
+
+Items without a judgement count as not relevant; people without a ranking count as 0 in every measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import ir_measures
+import numpy as np
+from ir_measures import AP, RR, P, R, Success, nDCG
+
+from common.arrays import Float64Array
+from common.errors import InvalidRequest
+
+Rankings = Mapping[str, Sequence[str]]
+
+
+Relevance = Mapping[str, Mapping[str, float] | Collection[str]]
+
+
+# trec_eval knows whole grades alone. Means of several raters become thousandths: NDCG, whose gain is the grade
+# itself, does not change when every grade is multiplied.
+_GRADES_A_POINT: Final = 1_000
+
+
+_FLIPS_AT_ONCE: Final = 100  # bounds the memory of the randomisation test
+
+
+class Interval(NamedTuple):
+    """An estimate with the bounds of its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def evaluate(
+    rankings: Rankings, relevance: Relevance, measures: Collection[str], *, relevant_from: float = 0.001
+) -> dict[str, Float64Array]:
+    """Measure each person's (or query's) ranked list.
+
+    Args:
+        rankings: Item ids, best first and each once, by person.
+        relevance: By person the relevant items, or items with a grade of 0 and up, in steps of 0.001.
+        measures: ``ndcg@10``, ``hr@10``, ``recall@100``, ``precision@10``, ``mrr``, ``mrr@10``, ``map``, ``map@10``.
+        relevant_from: The grade from which on an item is relevant, for all but ``ndcg``.
+
+    Returns:
+        Scores by measure, each of shape [people], people in the order of ``relevance``.
+
+    Raises:
+        InvalidRequest: An unknown measure, an item twice in a list, a negative grade, or a person without a
+            relevant item.
+    """
+    threshold = max(1, round(relevant_from * _GRADES_A_POINT))
+    wanted = {name: _measure(name, threshold) for name in measures}
+    grades = {person: _grades(person, judged, threshold) for person, judged in relevance.items()}
+    runs = {person: _run(person, rankings[person]) for person in relevance if person in rankings}
+    row_of = {person: row for row, person in enumerate(relevance)}
+    scores = {name: np.zeros(len(row_of)) for name in wanted}
+    if not runs:
+        return scores
+    names = {measure: name for name, measure in wanted.items()}
+    for metric in ir_measures.iter_calc(list(names), grades, runs):
+        scores[names[metric.measure]][row_of[metric.query_id]] = metric.value
+    return scores
+
+
+def bootstrap_interval(scores: Float64Array, *, seed: int, resamples: int = 2_000) -> Interval:
+    """Return the mean of ``scores`` with its 95 % percentile bootstrap interval, people resampled."""
+    if len(scores) == 0:
+        raise InvalidRequest("there are no scores to take an interval of")
+    draws = np.random.default_rng(seed)
+    means = np.array([scores[draws.integers(0, len(scores), len(scores))].mean() for _ in range(resamples)])
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Interval(float(scores.mean()), float(low), float(high))
+
+
+def paired_bootstrap(a: Float64Array, b: Float64Array, *, seed: int, resamples: int = 2_000) -> Interval:
+    """Return the mean of ``a - b`` with its 95 % interval; above 0 throughout, ``a`` is better beyond chance.
+
+    Args:
+        a: Scores of one system by person.
+        b: Scores of the other for the same people in the same order.
+        seed: Of the resampling.
+        resamples: How often people are drawn anew.
+    """
+    if a.shape != b.shape:
+        raise InvalidRequest(f"paired scores must be of the same people, they are of {len(a)} and {len(b)}")
+    return bootstrap_interval(a - b, seed=seed, resamples=resamples)
+
+
+def _measure(name: str, threshold: int) -> ir_measures.Measure:
+    kind, _, cutoff = name.partition("@")
+    known = {"ndcg": nDCG, "hr": Success, "recall": R, "precision": P, "mrr": RR, "map": AP}
+    cut = cutoff.isdecimal() and int(cutoff) > 0
+    if kind not in known or not (cut or (not cutoff and kind in ("mrr", "map"))):
+        raise InvalidRequest(f"there is no measure {name!r}; the known ones are {'@k, '.join(known)}@k, mrr and map")
+    measure = known[kind] if kind == "ndcg" else known[kind](rel=threshold)
+    return measure @ int(cutoff) if cutoff else measure
+
+
+def _grades(person: str, judged: Mapping[str, float] | Collection[str], threshold: int) -> dict[str, int]:
+    graded = judged if isinstance(judged, Mapping) else dict.fromkeys(judged, 1.0)
+    grades = {item: round(grade * _GRADES_A_POINT) for item, grade in graded.items()}
+    if min(grades.values(), default=0) < 0:
+        raise InvalidRequest(f"{person!r} has a negative grade; grades are 0 and up")
+    if max(grades.values(), default=0) < threshold:
+        raise InvalidRequest(f"{person!r} has no relevant item, so nothing can be measured; leave such people out")
+    return grades
+
+
+def _run(person: str, ranking: Sequence[str]) -> dict[str, float]:
+    run = {item: float(-rank) for rank, item in enumerate(ranking)}  # trec_eval sorts by score
+    if len(run) != len(ranking):
+        raise InvalidRequest(f"the ranking of {person!r} names an item twice")
+    return run
+
+
+def paired_p_value(a: Float64Array, b: Float64Array, *, seed: int, flips: int = 5_000) -> float:
+    """Return the two-sided p-value of the mean of ``a - b`` by the sign-flip randomisation test.
+
+    Where both systems are equally good, each person's difference might as well have the other sign (Smucker, Allan and
+    Carterette, CIKM 2007).
+
+    Args:
+        a: Scores of one system by person.
+        b: Scores of the other for the same people in the same order.
+        seed: Of the flips.
+        flips: How many draws; the smallest p-value is 1 / (flips + 1).
+    """
+    difference = (a - b)[a != b]
+    if not len(difference):
+        return 1.0
+    draws = np.random.default_rng(seed)
+    observed = abs(difference.sum()) * (1 - 1e-12)  # equal sums may differ in the last bit
+    signs = (draws.integers(0, 2, (_FLIPS_AT_ONCE, len(difference))) * 2 - 1 for _ in range(flips // _FLIPS_AT_ONCE))
+    extreme = sum(int((np.abs(part @ difference) >= observed).sum()) for part in signs)
+    return (extreme + 1) / (flips // _FLIPS_AT_ONCE * _FLIPS_AT_ONCE + 1)

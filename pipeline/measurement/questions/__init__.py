@@ -1,0 +1,1 @@
+"""Questions asked of a release, and who answers them: its engines here, or a gateway."""

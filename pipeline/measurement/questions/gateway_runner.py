@@ -1,0 +1,101 @@
+"""Asking a release through a running gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import grpc
+import numpy as np
+from shortlist.gateway.v1.gateway_pb2 import Policy, RecommendRequest, RecommendResponse, Stages
+from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceStub
+
+from common.errors import InvalidRequest, NotReady
+from common.server.channel import open_channel
+from pipeline.measurement.questions.answers import BOTH, FIRST, POPULAR, Answer
+from pipeline.measurement.questions.protocols import Question
+from pipeline.progress import Step
+
+if TYPE_CHECKING:
+    from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceAsyncStub
+
+_STAGES: Final = {POPULAR: Stages.STAGES_POPULAR, FIRST: Stages.STAGES_FIRST, BOTH: Stages.STAGES_BOTH}
+
+
+_CALLERS: Final = 2
+
+
+_TIMEOUT_S: Final = 30.0
+
+
+_MAX_HISTORY: Final = 10_000
+
+
+class Gateway:
+    """A running gateway that serves a release.
+
+    Args:
+        target: Its address, host and port.
+        release_id: The release that is measured; answers of another one are an error.
+    """
+
+    def __init__(self, target: str, release_id: str) -> None:
+        self._target = target
+        self._release_id = release_id
+
+    def ask(
+        self, questions: Sequence[Question], mode: str, limit: int, step: Step, tail_share: float = 0.0
+    ) -> dict[str, Answer]:
+        """Answer questions, two callers at a time, with a least share of the tail.
+
+        Raises:
+            NotReady: The gateway does not answer.
+            InvalidRequest: It serves another release.
+        """
+        requests = [_request(question, mode, limit, tail_share) for question in questions]
+        try:
+            return asyncio.run(self._ask(requests, questions, step))
+        except grpc.RpcError as error:
+            raise NotReady(f"the gateway at {self._target} does not answer: {_detail(error)}") from error
+
+    async def _ask(
+        self, requests: Sequence[RecommendRequest], questions: Sequence[Question], step: Step
+    ) -> dict[str, Answer]:
+        answers: dict[str, Answer] = {}
+        waiting = zip(questions, requests, strict=True)
+
+        async def caller(stub: RecommendationServiceAsyncStub) -> None:
+            for question, request in waiting:
+                answers[question.key] = self._read(await stub.Recommend(request, timeout=_TIMEOUT_S))
+                step.advance()
+
+        async with open_channel(self._target) as channel:
+            stub = RecommendationServiceStub(channel)
+            await asyncio.gather(*(caller(stub) for _ in range(_CALLERS)))
+        return {question.key: answers[question.key] for question in questions}
+
+    def _read(self, response: RecommendResponse) -> Answer:
+        if response.release_id not in ("", self._release_id):
+            raise InvalidRequest(
+                f"the gateway at {self._target} serves release {response.release_id}, not {self._release_id}; "
+                "name the store that it serves with --release, or activate the other release"
+            )
+        probability = [item.probability if item.HasField("probability") else np.nan for item in response.items]
+        timings = response.timings
+        return Answer(
+            [item.item_id for item in response.items],
+            np.array(probability, np.float64),
+            {"retrieval": timings.retrieval_ms, "ranking": timings.ranking_ms, "total": timings.total_ms},
+            degraded=bool(response.degradations),
+        )
+
+
+def _request(question: Question, mode: str, limit: int, tail_share: float) -> RecommendRequest:
+    history = question.history[-_MAX_HISTORY:]
+    policy = Policy(stages=_STAGES[mode], min_tail_share=tail_share)
+    return RecommendRequest(history_item_ids=history, query=question.query, limit=limit, policy=policy)
+
+
+def _detail(error: grpc.RpcError) -> str:
+    return f"{error.code().name}: {error.details()}" if isinstance(error, grpc.aio.AioRpcError) else str(error)

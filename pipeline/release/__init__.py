@@ -1,0 +1,1 @@
+"""The parts of a release, and how they are written."""

@@ -1,0 +1,56 @@
+"""Trained models as the serving engines load them: exported beside their weights, once by each state of the code."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from tokenizers import Tokenizer
+from transformers import BertForSequenceClassification, BertModel
+
+from common.onnx_session import OnnxModel, SessionOptions
+from pipeline.release.export import bert
+from pipeline.release.export.bert import export_cross_encoder, export_encoder
+from pipeline.release.models import bert_graph
+from services.ranking.cross_encoder.model import CrossEncoder
+from services.retrieval.encoding.text_encoder import Encoder
+
+
+def written_by(*modules: ModuleType) -> str:
+    """Return 8 characters that tell what these modules write: a graph kept by an earlier state of them is not theirs.
+
+    Weights are kept by what they learnt from, which says nothing of the graph around them.
+    """
+    return hashlib.sha256("".join(map(inspect.getsource, modules)).encode()).hexdigest()[:8]
+
+
+_GRAPH: Final = written_by(bert_graph, bert)
+
+
+def exported_cross_encoder(model: Path) -> Path:
+    """Return the ONNX file of a cross-encoder in Hugging Face's form."""
+    return _exported(model, lambda to: export_cross_encoder(BertForSequenceClassification.from_pretrained(model), to))
+
+
+def loaded_cross_encoder(model: Path) -> CrossEncoder:
+    """Load a cross-encoder in Hugging Face's form."""
+    return CrossEncoder(OnnxModel(exported_cross_encoder(model), SessionOptions()))
+
+
+def loaded_encoder(model: Path) -> Encoder:
+    """Load an encoder in Hugging Face's form."""
+    file = _exported(model, lambda to: export_encoder(BertModel.from_pretrained(model), to))
+    return Encoder(OnnxModel(file, SessionOptions()), Tokenizer.from_file(str(model / "tokenizer.json")))
+
+
+def _exported(model: Path, write: Callable[[Path], float]) -> Path:
+    file = model / f"model-{_GRAPH}.onnx"
+    if not file.exists():
+        part = file.with_suffix(".part")
+        write(part)
+        part.replace(file)
+    return file

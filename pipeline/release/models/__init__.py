@@ -1,0 +1,1 @@
+"""Model architectures and tokenizers that are trained and exported."""

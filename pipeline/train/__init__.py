@@ -1,1 +1,0 @@
-"""Training: behaviour tables, cross-encoder, fusion."""

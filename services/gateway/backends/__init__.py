@@ -1,0 +1,1 @@
+"""Clients of retrieval and ranking, and what stands in when one of them is down."""

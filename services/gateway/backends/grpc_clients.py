@@ -1,0 +1,169 @@
+"""Retrieval and ranking over gRPC: requests out, values back, statuses turned into how a stage fails."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import grpc
+import structlog
+from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
+from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
+
+from common.errors import InvalidRequest
+from common.server.interceptors import REQUEST_ID
+from common.server.telemetry import request_id
+from services.gateway.backends import filter_messages
+from services.gateway.backends.stages import (
+    Found,
+    Ranked,
+    StageFailed,
+    StageOverloaded,
+    StageTooSlow,
+    StageUnavailable,
+    Verdict,
+    Wish,
+)
+from services.gateway.candidates import Candidate
+
+_FAILURES: Final[dict[grpc.StatusCode, type[StageFailed]]] = {
+    grpc.StatusCode.DEADLINE_EXCEEDED: StageTooSlow,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: StageOverloaded,
+}
+
+
+_log = structlog.get_logger()
+
+
+class GrpcRetrieval:
+    """The first stage behind a channel."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = retrieval_pb2_grpc.RetrievalServiceStub(channel)
+
+    async def retrieve(self, wish: Wish, timeout_s: float) -> Found:
+        """Find candidates; see Retrieval. Made once more, in the time left, where the connection broke.
+
+        Raises:
+            InvalidRequest: The caller's filter is refused.
+            StageFailed: Retrieval did not answer.
+            RuntimeError: Retrieval refused what the gateway itself made up.
+        """
+        try:
+            response = await _call("retrieval", self._stub.Retrieve, _retrieve_request(wish), timeout_s, attempts=2)
+        except _Refused as refused:
+            if wish.filter is not None:
+                raise InvalidRequest(str(refused)) from refused
+            raise RuntimeError(f"retrieval refused the gateway's request: {refused}") from refused
+        return _found(response)
+
+
+class GrpcRanking:
+    """The second stage behind a channel."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = ranking_pb2_grpc.RankingServiceStub(channel)
+
+    async def rank(
+        self, query: str, history: Sequence[str], candidates: Sequence[Candidate], release_id: str, timeout_s: float
+    ) -> Ranked:
+        """Give each candidate its probability; see Ranking. Never tried twice: it is the costly stage.
+
+        Raises:
+            StageFailed: Ranking did not answer, or not as the contract says.
+        """
+        request = ranking_pb2.RankRequest(
+            person=ranking_pb2.PersonContext(query=query, history_item_ids=history),
+            candidates=[_rank_candidate(candidate) for candidate in candidates],
+            release_id=release_id,
+        )
+        try:
+            response = await _call("ranking", self._stub.Rank, request, timeout_s)
+        except _Refused as refused:
+            # A bug of the gateway's, but the first stage's order serves the caller better than an error.
+            _log.error("ranking refused the gateway's request", reason=str(refused))
+            raise StageUnavailable(f"ranking refused the request: {refused}") from refused
+        return _ranked(response, len(candidates))
+
+
+class _Refused(Exception):  # noqa: N818 - says what happened
+    """The service behind found the request invalid; the message is its own."""
+
+
+async def _call(stage: str, method: Any, request: Any, timeout_s: float, *, attempts: int = 1) -> Any:
+    """Make one call, carrying the id of the call being answered on; UNAVAILABLE is tried again while attempts last."""
+    if timeout_s <= 0:
+        raise StageTooSlow(f"no time was left for {stage}")
+    ends_at_s = time.monotonic() + timeout_s
+    metadata = ((REQUEST_ID, request_id()),) if request_id() else ()
+    try:
+        return await method(request, timeout=timeout_s, metadata=metadata)
+    except grpc.aio.AioRpcError as error:
+        if attempts == 1 or error.code() is not grpc.StatusCode.UNAVAILABLE:
+            raise _failure(stage, error) from error
+    return await _call(stage, method, request, ends_at_s - time.monotonic(), attempts=attempts - 1)
+
+
+def _failure(stage: str, error: grpc.aio.AioRpcError) -> Exception:
+    code, details = error.code(), error.details() or ""
+    if code is grpc.StatusCode.INVALID_ARGUMENT:
+        return _Refused(details)
+    return _FAILURES.get(code, StageUnavailable)(f"{stage} answered {code.name}: {details}")
+
+
+def _retrieve_request(wish: Wish) -> retrieval_pb2.RetrieveRequest:
+    return retrieval_pb2.RetrieveRequest(
+        query=wish.query,
+        history_item_ids=wish.history,
+        filter=None if wish.filter is None else filter_messages.write(wish.filter),
+        exclude_item_ids=wish.exclude,
+        limit=wish.limit,
+        sources=wish.sources,
+    )
+
+
+def _found(response: retrieval_pb2.RetrieveResponse) -> Found:
+    return Found(
+        [_candidate(message) for message in response.candidates], response.release_id, response.ignored_history_items
+    )
+
+
+def _candidate(message: retrieval_pb2.Candidate) -> Candidate:
+    return Candidate(
+        item_id=message.item_id,
+        score=message.score,
+        sources=tuple((said.source, said.score) for said in message.sources),
+        title=message.title,
+        brand=message.brand,
+        category=message.category,
+        price=message.price if message.HasField("price") else None,
+        available=message.available,
+        tail=message.tail,
+        text=message.text,
+    )
+
+
+def _rank_candidate(candidate: Candidate) -> ranking_pb2.RankCandidate:
+    return ranking_pb2.RankCandidate(
+        item_id=candidate.item_id,
+        text=candidate.text or None,
+        sources=[retrieval_pb2.SourceScore(source=name, score=score) for name, score in candidate.sources],
+        first_stage_score=candidate.score,
+    )
+
+
+def _ranked(response: ranking_pb2.RankResponse, count: int) -> Ranked:
+    """Check that every candidate has its verdict: probabilities given to the wrong items would go unnoticed."""
+    if [item.index for item in response.items] != list(range(count)):
+        raise StageUnavailable(f"ranking did not answer in order for each of {count} candidates")
+    if not all(math.isfinite(item.probability) for item in response.items):
+        raise StageUnavailable("ranking answered with a probability that is no number")
+    return Ranked([_verdict(item) for item in response.items], response.release_id, response.ignored_history_items)
+
+
+def _verdict(item: ranking_pb2.RankedItem) -> Verdict:
+    logit = item.cross_encoder_logit if item.HasField("cross_encoder_logit") else None
+    late_score = item.late_interaction_score if item.HasField("late_interaction_score") else None
+    return Verdict(item.probability, logit, late_score, item.tier)

@@ -1,0 +1,1 @@
+"""Business rules over a ranking: threshold, caps, share of the long tail."""

@@ -1,0 +1,142 @@
+"""Profiles in one SQLite file: durable before acknowledged, erased when forgotten.
+
+One thread writes, a few read; WAL lets them go side by side. ``synchronous=FULL`` syncs the log at each commit, so
+that what was acknowledged survives a crash of the machine too; ``secure_delete`` overwrites what is deleted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from services.gateway.profiles.profile_store import (
+    ITEM_KINDS,
+    Event,
+    EventKind,
+    Profile,
+    ProfilesUnavailable,
+    Recorded,
+    Search,
+)
+from services.gateway.profiles.sqlite_schema import connect, open_for_writing
+from services.gateway.profiles.sqlite_writer import Writer
+
+_READERS: Final = 2
+
+
+_INSERT: Final = """
+INSERT INTO events (event_id, user_id, kind, item_id, query, value, occurred_at_us) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (event_id) DO NOTHING
+"""
+
+
+_HISTORY: Final = """
+SELECT item_id FROM events WHERE user_id = ? AND kind IN ({marks})
+ORDER BY occurred_at_us DESC, arrival DESC LIMIT ?
+"""
+
+
+_LAST_SEARCH: Final = """
+SELECT query, occurred_at_us FROM events WHERE user_id = ? AND kind = 'search'
+ORDER BY occurred_at_us DESC, arrival DESC LIMIT 1
+"""
+
+
+ResultT = TypeVar("ResultT")
+
+
+class SqliteProfiles:
+    """Profiles in a SQLite file.
+
+    Args:
+        file: The file; made, with its folders, where it does not exist.
+        kinds: The kinds of event that make up a history.
+
+    Raises:
+        BadProfiles: The file is damaged, holds something else, or was written by a newer version. The whole file is
+            checked, so opening takes time in proportion to its size.
+    """
+
+    def __init__(self, file: Path, kinds: Sequence[EventKind] = ITEM_KINDS) -> None:
+        self._file = file
+        self._kinds = tuple(str(kind) for kind in kinds)
+        self._history_sql = _HISTORY.format(marks=", ".join("?" * len(self._kinds)))
+        self._writer = Writer(open_for_writing(file))
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="profiles-read")
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+
+    async def record(self, events: Sequence[Event]) -> Recorded:
+        """Record all of the events or none, durably; see Profiles."""
+        rows = [_row(event) for event in events]
+        return await self._write(lambda connection: _insert(connection, rows))
+
+    async def history(self, user_id: str, limit: int) -> Profile:
+        """Return a person's last ``limit`` items, oldest first; see Profiles."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._readers, self._read, user_id, limit)
+        except (sqlite3.Error, RuntimeError) as error:  # RuntimeError: closed
+            raise ProfilesUnavailable(f"the profiles in {self._file} cannot be read: {error}") from error
+
+    async def forget(self, user_id: str) -> int:
+        """Erase a person's events from the file and its write-ahead log; see Profiles.
+
+        The file is rewritten, in time proportional to its size; records wait meanwhile, histories are read.
+        """
+        return await self._write(lambda connection: _erase(connection, user_id), erases=True)
+
+    async def close(self) -> None:
+        """Finish the calls that were begun and close the file."""
+        await asyncio.to_thread(self._readers.shutdown)
+        for connection in self._connections:
+            connection.close()
+        await asyncio.to_thread(self._writer.close)
+
+    async def _write(self, change: Callable[[sqlite3.Connection], ResultT], *, erases: bool = False) -> ResultT:
+        try:
+            return await asyncio.wrap_future(self._writer.submit(change, erases=erases))
+        except (sqlite3.Error, RuntimeError) as error:  # RuntimeError: closed
+            raise ProfilesUnavailable(f"the profiles in {self._file} cannot be written: {error}") from error
+
+    def _read(self, user_id: str, limit: int) -> Profile:
+        connection = self._reader()
+        rows = connection.execute(self._history_sql, (user_id, *self._kinds, limit)).fetchall()
+        search = connection.execute(_LAST_SEARCH, (user_id,)).fetchone()
+        return Profile([item_id for (item_id,) in reversed(rows)], Search(*search) if search else None)
+
+    def _reader(self) -> sqlite3.Connection:
+        """Return this thread's connection."""
+        if not hasattr(self._local, "connection"):
+            connection = connect(self._file)
+            connection.execute("PRAGMA query_only = ON")
+            self._connections.append(connection)
+            self._local.connection = connection
+        found: sqlite3.Connection = self._local.connection
+        return found
+
+
+def _row(event: Event) -> tuple[Any, ...]:
+    return (
+        event.event_id,
+        event.user_id,
+        str(event.kind),
+        event.item_id,
+        event.query,
+        event.value,
+        event.occurred_at_us,
+    )
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> Recorded:
+    recorded = max(0, connection.executemany(_INSERT, rows).rowcount)
+    return Recorded(recorded, len(rows) - recorded)
+
+
+def _erase(connection: sqlite3.Connection, user_id: str) -> int:
+    return connection.execute("DELETE FROM events WHERE user_id = ?", (user_id,)).rowcount

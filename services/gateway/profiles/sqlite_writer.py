@@ -1,0 +1,116 @@
+"""The one writer of a SQLite file: changes that wait are committed together, each all or nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+# Bounds how long the first of a group waits for the last.
+_GROUP: Final = 256
+
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass
+class _Change:
+    """One caller's change, what came of it, and whether what it deletes must be gone before the caller is told."""
+
+    apply: Callable[[sqlite3.Connection], Any]
+    erases: bool
+    result: Any = None
+    error: Exception | None = None
+    done: Future[Any] = field(default_factory=Future)
+
+    def tell(self) -> None:
+        if self.error is not None:
+            self.done.set_exception(self.error)
+        else:
+            self.done.set_result(self.result)
+
+
+class Writer:
+    """Applies changes in one thread, in the order they came; a future is done only when its change is on the disk.
+
+    Args:
+        connection: In autocommit mode, usable from another thread; owned and closed by the writer.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._waiting: deque[_Change] = deque()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="profiles-write")
+
+    def submit(self, apply: Callable[[sqlite3.Connection], ResultT], *, erases: bool = False) -> Future[ResultT]:
+        """Apply a change durably; with ``erases`` no trace of what it deletes is left in the files.
+
+        The future fails with what ``apply`` raised (its change is undone, those of others are not) or with
+        sqlite3.Error where the file could not be written.
+
+        Raises:
+            RuntimeError: The writer is closed.
+        """
+        change = _Change(apply, erases)
+        self._waiting.append(change)
+        self._thread.submit(self._write_waiting)
+        return change.done
+
+    def close(self) -> None:
+        """Finish every change that was submitted, then close the connection."""
+        self._thread.shutdown()
+        self._connection.close()
+
+    def _write_waiting(self) -> None:
+        """Commit what waits as one group; nothing where an earlier turn took this turn's change along."""
+        taken = [self._waiting.popleft() for _ in range(min(_GROUP, len(self._waiting)))]
+        group = [change for change in taken if change.done.set_running_or_notify_cancel()]
+        if group:
+            self._commit(group)
+            self._erase([change for change in group if change.erases and change.error is None])
+        for change in group:
+            change.tell()
+
+    def _commit(self, group: list[_Change]) -> None:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for change in group:
+                self._apply(change)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            for change in group:
+                change.error = change.error or error
+
+    def _apply(self, change: _Change) -> None:
+        self._connection.execute("SAVEPOINT change")
+        try:
+            change.result = change.apply(self._connection)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the submitter's, who gets it
+            change.error = error
+            self._connection.execute("ROLLBACK TO change")
+        self._connection.execute("RELEASE change")
+
+    def _erase(self, changes: list[_Change]) -> None:
+        """Rewrite the file and empty its log, once for all of the changes; takes time in proportion to the file.
+
+        ``secure_delete`` alone is not enough: where SQLite split a page of an index it leaves copies of the moved
+        entries in the unused part of the old page, which only VACUUM clears.
+        """
+        if not changes:
+            return
+        error = self._rewrite()
+        for change in changes:
+            change.error = error
+
+    def _rewrite(self) -> sqlite3.Error | None:
+        try:
+            self._connection.execute("VACUUM")
+            busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            return error
+        return sqlite3.OperationalError("a reader holds on to the write-ahead log; try again") if busy else None

@@ -1,0 +1,1 @@
+"""One Recommend call: deadline, both stages, policy, reasons."""

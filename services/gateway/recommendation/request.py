@@ -1,0 +1,39 @@
+"""A Recommend call as the engine takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from common.filters import Filter
+from services.gateway.policy.policy import Policy
+
+
+class Stages(StrEnum):
+    """Which stages choose."""
+
+    BOTH = "both"
+    FIRST = "first"
+    POPULAR = "popular"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A valid request; ``history`` is oldest first and comes after the recorded events of ``user_id``."""
+
+    user_id: str = ""
+    query: str = ""
+    history: Sequence[str] = ()
+    filter: Filter | None = None
+    policy: Policy = field(default_factory=Policy)
+    exclude_history: bool = False
+    stages: Stages = Stages.BOTH
+
+
+@dataclass(frozen=True)
+class Person:
+    """What the stages are told of a person: the query, and the history oldest first."""
+
+    query: str
+    history: Sequence[str]

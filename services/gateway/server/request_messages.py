@@ -1,0 +1,204 @@
+"""Requests off the wire: held to the contract's limits, with messages that name the field and say what to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from shortlist.gateway.v1 import gateway_pb2
+
+from common.errors import InvalidRequest
+from common.text import MAX_QUERY_CHARACTERS
+from services.gateway.backends import filter_messages
+from services.gateway.policy.policy import Policy
+from services.gateway.profiles.profile_store import Event, EventKind
+from services.gateway.recommendation.request import Ask, Stages
+
+MAX_LIMIT: Final = 500
+
+
+MAX_HISTORY: Final = 10_000
+
+
+MAX_BLOCKED: Final = 10_000
+
+
+MAX_EVENTS: Final = 1_000
+
+
+MAX_ID_BYTES: Final = 256
+
+
+_DEFAULT_LIMIT: Final = 10
+
+
+_DAY_US: Final = 86_400_000_000
+
+
+# Years 1 to 9999, the range of a Timestamp.
+_TIMESTAMP_SECONDS: Final = (-62_135_596_800, 253_402_300_799)
+
+
+_NANOS: Final = 1_000_000_000
+
+
+_STAGES: Final = {
+    gateway_pb2.STAGES_UNSPECIFIED: Stages.BOTH,
+    gateway_pb2.STAGES_BOTH: Stages.BOTH,
+    gateway_pb2.STAGES_FIRST: Stages.FIRST,
+    gateway_pb2.STAGES_POPULAR: Stages.POPULAR,
+}
+
+
+_EVENT_KINDS: Final = {
+    gateway_pb2.EVENT_KIND_VIEW: EventKind.VIEW,
+    gateway_pb2.EVENT_KIND_CART: EventKind.CART,
+    gateway_pb2.EVENT_KIND_PURCHASE: EventKind.PURCHASE,
+    gateway_pb2.EVENT_KIND_SEARCH: EventKind.SEARCH,
+    gateway_pb2.EVENT_KIND_RATING: EventKind.RATING,
+}
+
+
+def read_ask(request: gateway_pb2.RecommendRequest) -> Ask:
+    """Return what a RecommendRequest asks for; raises InvalidRequest."""
+    _check_id("user_id", request.user_id, required=False)
+    _check_query("query", request.query)
+    _check_ids("history_item_ids", request.history_item_ids, MAX_HISTORY)
+    return Ask(
+        user_id=request.user_id,
+        query=request.query.strip(),
+        history=tuple(request.history_item_ids),
+        filter=filter_messages.read(request.filter) if request.HasField("filter") else None,
+        policy=_policy(request),
+        exclude_history=request.policy.exclude_history,
+        stages=_stages(request.policy),
+    )
+
+
+def read_events(request: gateway_pb2.RecordEventsRequest, now_us: int) -> Sequence[Event]:
+    """Return the events of a RecordEventsRequest that came in at ``now_us`` (microseconds since 1970).
+
+    Raises:
+        InvalidRequest: Naming the event by its position.
+    """
+    if not 1 <= len(request.events) <= MAX_EVENTS:
+        raise InvalidRequest(f"events: 1 to {MAX_EVENTS:,} events a call, has {len(request.events):,}")
+    return [_event(message, f"events[{at}]", now_us) for at, message in enumerate(request.events)]
+
+
+def read_user_id(request: gateway_pb2.ForgetUserRequest) -> str:
+    """Return whom to forget; raises InvalidRequest."""
+    _check_id("user_id", request.user_id)
+    return request.user_id
+
+
+def _policy(request: gateway_pb2.RecommendRequest) -> Policy:
+    policy = request.policy
+    _check_ids("policy.blocked_item_ids", policy.blocked_item_ids, MAX_BLOCKED)
+    return Policy(
+        limit=_limit(request),
+        min_probability=_share("min_probability", policy.min_probability),
+        blocked=frozenset(policy.blocked_item_ids),
+        max_per_brand=_cap(policy, "max_per_brand"),
+        max_per_category=_cap(policy, "max_per_category"),
+        min_tail_share=_min_tail_share(policy),
+    )
+
+
+def _limit(request: gateway_pb2.RecommendRequest) -> int:
+    if not request.HasField("limit"):
+        return _DEFAULT_LIMIT
+    if not 1 <= request.limit <= MAX_LIMIT:
+        raise InvalidRequest(
+            f"limit: must be 1 to {MAX_LIMIT}, is {request.limit}; leave it unset for {_DEFAULT_LIMIT}"
+        )
+    return request.limit
+
+
+def _min_tail_share(policy: gateway_pb2.Policy) -> float | None:
+    return _share("min_tail_share", policy.min_tail_share) if policy.HasField("min_tail_share") else None
+
+
+def _share(name: str, value: float) -> float:
+    if not 0.0 <= value <= 1.0:  # NaN is not either
+        raise InvalidRequest(f"policy.{name}: must be 0 to 1, is {value}")
+    return value
+
+
+def _cap(policy: gateway_pb2.Policy, name: str) -> int | None:
+    if not policy.HasField(name):  # type: ignore[arg-type]  # the stubs list the names one by one
+        return None
+    cap = int(getattr(policy, name))
+    if cap == 0:
+        raise InvalidRequest(f"policy.{name}: must be at least 1; leave it unset for no limit")
+    return cap
+
+
+def _stages(policy: gateway_pb2.Policy) -> Stages:
+    if policy.stages not in _STAGES:
+        raise InvalidRequest(f"policy.stages: {policy.stages} is none of the known stages")
+    return _STAGES[policy.stages]
+
+
+def _event(message: gateway_pb2.Event, field: str, now_us: int) -> Event:
+    if message.kind not in _EVENT_KINDS:
+        raise InvalidRequest(f"{field}.kind: must say what the person did, such as EVENT_KIND_VIEW")
+    kind = _EVENT_KINDS[message.kind]
+    _check_id(f"{field}.event_id", message.event_id)
+    _check_id(f"{field}.user_id", message.user_id)
+    _check_id(f"{field}.item_id", message.item_id, required=kind is not EventKind.SEARCH)
+    _check_query(f"{field}.query", message.query)
+    if kind is EventKind.SEARCH and not message.query.strip():
+        raise InvalidRequest(f"{field}.query: must say what was searched for")
+    return Event(
+        event_id=message.event_id,
+        user_id=message.user_id,
+        kind=kind,
+        occurred_at_us=_occurred_at_us(message, field, now_us),
+        item_id=message.item_id,
+        query=message.query.strip(),
+        value=_value(message, field),
+    )
+
+
+def _occurred_at_us(message: gateway_pb2.Event, field: str, now_us: int) -> int:
+    if not message.HasField("occurred_at"):
+        return now_us
+    time: Timestamp = message.occurred_at
+    earliest, latest = _TIMESTAMP_SECONDS
+    if not (earliest <= time.seconds <= latest and 0 <= time.nanos < _NANOS):
+        raise InvalidRequest(f"{field}.occurred_at: is no time between the years 1 and 9999")
+    occurred_at_us = time.seconds * 1_000_000 + time.nanos // 1_000
+    if occurred_at_us > now_us + _DAY_US:
+        raise InvalidRequest(f"{field}.occurred_at: is more than a day ahead; use UTC, in seconds since 1970")
+    return occurred_at_us
+
+
+def _value(message: gateway_pb2.Event, field: str) -> float | None:
+    if not message.HasField("value"):
+        return None
+    if not math.isfinite(message.value):
+        raise InvalidRequest(f"{field}.value: must be a finite number, is {message.value}")
+    return message.value
+
+
+def _check_id(field: str, value: str, *, required: bool = True) -> None:
+    if required and not value:
+        raise InvalidRequest(f"{field}: must be set")
+    length = len(value.encode())
+    if length > MAX_ID_BYTES:
+        raise InvalidRequest(f"{field}: at most {MAX_ID_BYTES} bytes, has {length:,}")
+
+
+def _check_query(field: str, query: str) -> None:
+    if len(query) > MAX_QUERY_CHARACTERS:
+        raise InvalidRequest(f"{field}: at most {MAX_QUERY_CHARACTERS:,} characters, has {len(query):,}")
+
+
+def _check_ids(field: str, values: Sequence[str], most: int) -> None:
+    if len(values) > most:
+        raise InvalidRequest(f"{field}: at most {most:,} ids, has {len(values):,}")
+    for at, value in enumerate(values):
+        _check_id(f"{field}[{at}]", value, required=False)

@@ -1,0 +1,1 @@
+"""The cross-encoder: its ONNX model, scoring of pairs, explanations."""

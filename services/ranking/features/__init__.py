@@ -1,0 +1,1 @@
+"""Features of a user and an item for the fusion model."""

@@ -1,0 +1,133 @@
+"""The items' vectors as the release holds them: one row of bytes a token, memory-mapped, shared by equal texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from common.arrays import Float32Array, Int64Array, UInt8Array
+from common.errors import BadRelease
+from common.ragged import offsets_of, positions
+from common.release import layout
+from common.release.store import Release
+from services.ranking.late_interaction.settings import LateSettings
+from services.ranking.late_interaction.tower import TextVectors
+from services.ranking.late_interaction.vector_codec import VectorCodec
+
+
+@dataclass(frozen=True, eq=False)
+class LateRows:
+    """Some items, ready for the joint step.
+
+    Attributes:
+        codes: Their token vectors one after the other; uint8[tokens, row_bytes].
+        lengths: How many each item has, at least one; int64[items].
+        pooled: Their pooled vectors, a level a byte; uint8[items, width].
+        prior: float32[items].
+    """
+
+    codes: UInt8Array
+    lengths: Int64Array
+    pooled: UInt8Array
+    prior: Float32Array
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @classmethod
+    def of(cls, texts: TextVectors, tokens: VectorCodec, pooled: VectorCodec) -> Self:
+        """Encode what the tower gave."""
+        return cls(tokens.encode(texts.vectors), texts.lengths, pooled.encode(texts.pooled), texts.prior)
+
+    @classmethod
+    def join(cls, parts: list[Self]) -> Self:
+        """Lay items one after the other."""
+        names = ("codes", "lengths", "pooled", "prior")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    def row(self, index: int) -> LateRows:
+        """Return one item, copied so that it does not keep the others in memory."""
+        start = int(self.lengths[:index].sum())
+        one = slice(index, index + 1)
+        codes = self.codes[start : start + int(self.lengths[index])]
+        return LateRows(codes.copy(), self.lengths[one].copy(), self.pooled[one].copy(), self.prior[one].copy())
+
+
+class LateItems:
+    """The vectors of a catalogue's items.
+
+    Attributes:
+        tokens: How token vectors are stored.
+        pooled: How pooled vectors are stored, in 8 bits.
+    """
+
+    def __init__(self, tokens: VectorCodec, pooled: VectorCodec, texts: LateRows, text_of_item: Int64Array) -> None:
+        self.tokens = tokens
+        self.pooled = pooled
+        self._texts = texts
+        self._text_of_item = text_of_item
+        self._offsets = offsets_of(texts.lengths)
+
+    @classmethod
+    def load(cls, release: Release, settings: LateSettings, items: int) -> Self:
+        """Map a release's vectors; raises BadRelease naming the file that does not fit the others."""
+        files = _Files(release)
+        step = files.array(layout.LATE_STEPS, np.float32, (2, settings.width))
+        files.check(layout.LATE_STEPS, bool((np.isfinite(step) & (step > 0)).all()), "has steps that are not above 0")
+        tokens, pooled = VectorCodec(step[0], settings.bits), VectorCodec(step[1], 8)
+        lengths = files.array(layout.LATE_LENGTHS, np.uint16, (None,))
+        files.check(layout.LATE_LENGTHS, bool((lengths > 0).all()), "has texts without a vector")
+        total, texts = int(lengths.sum(dtype=np.int64)), len(lengths)
+        rows = LateRows(
+            files.array(layout.LATE_TOKENS, np.uint8, (total, tokens.row_bytes)),
+            lengths.astype(np.int64),
+            files.array(layout.LATE_POOLED, np.uint8, (texts, settings.width)),
+            files.array(layout.LATE_PRIOR, np.float32, (texts,)),
+        )
+        files.check(layout.LATE_PRIOR, bool(np.isfinite(rows.prior).all()), "has values that are no numbers")
+        text_of_item = files.array(layout.LATE_TEXT_OF_ITEM, np.int32, (items,))
+        inside = bool(((text_of_item >= 0) & (text_of_item < texts)).all())
+        files.check(layout.LATE_TEXT_OF_ITEM, inside, f"names texts outside of the {texts}")
+        return cls(tokens, pooled, rows, text_of_item.astype(np.int64))
+
+    def take(self, rows: Int64Array) -> LateRows:
+        """Return the vectors of some items by catalogue row; the bytes are copied."""
+        texts = self._text_of_item[rows]
+        lengths = self._texts.lengths[texts]
+        tokens = positions(self._offsets[texts], lengths)
+        return LateRows(
+            self._texts.codes.take(tokens, axis=0), lengths, self._texts.pooled[texts], self._texts.prior[texts]
+        )
+
+    def nbytes(self) -> int:
+        """Return what the vectors of all items take."""
+        texts = self._texts
+        return sum(int(array.nbytes) for array in (texts.codes, texts.pooled, texts.prior))
+
+
+@dataclass(frozen=True)
+class _Files:
+    """A release's arrays, each checked as it is mapped."""
+
+    release: Release
+
+    def array(self, name: str, kind: type[np.generic], shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
+        """Map an array of this kind and shape; None in a shape is any number."""
+        file = self.release.file(name)
+        try:
+            array = np.asarray(np.load(file, mmap_mode="r"))
+        except (OSError, ValueError) as error:
+            raise BadRelease(f"release {self.release.id}: {name} is no array: {error}") from error
+        fits = array.ndim == len(shape) and all(
+            want in (None, have) for have, want in zip(array.shape, shape, strict=False)
+        )
+        wanted = f"{np.dtype(kind)}{['any' if size is None else size for size in shape]}"
+        self.check(name, fits and array.dtype == kind, f"is {array.dtype}{list(array.shape)} instead of {wanted}")
+        return array
+
+    def check(self, name: str, holds: bool, fault: str) -> None:
+        if not holds:
+            raise BadRelease(f"release {self.release.id}: {name} {fault}; build it again")

@@ -1,0 +1,112 @@
+"""Pairs of person context and item in tokens: joined without tokenising items again, padded into batches.
+
+Rows of different lengths lie in one array with offsets, so that a request of 2,000 pairs costs a few numpy calls
+rather than 2,000 Python objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from common.arrays import Int64Array
+from common.errors import BadRelease
+from common.ragged import TokenRows, offsets_of, positions
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs ready for the model but for padding.
+
+    Attributes:
+        rows: ``[CLS] context [SEP] item [SEP]`` of each pair.
+        seconds: Where in its row each pair's second segment begins; shape [pairs].
+    """
+
+    rows: TokenRows
+    seconds: Int64Array
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def lengths(self) -> Int64Array:
+        """How many tokens each pair has, special tokens included; shape [pairs]."""
+        return self.rows.lengths
+
+    def part(self, start: int, stop: int) -> Pairs:
+        """Return the pairs from ``start`` to ``stop``; views."""
+        return Pairs(self.rows.part(start, stop), self.seconds[start:stop])
+
+    def take(self, chosen: Int64Array) -> Pairs:
+        """Return some pairs, in the order chosen."""
+        return Pairs(self.rows.take(chosen), self.seconds[chosen])
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """What the cross-encoder reads, each int64[rows, tokens]."""
+
+    input_ids: Int64Array
+    attention_mask: Int64Array
+    token_type_ids: Int64Array
+
+    @classmethod
+    def of(cls, *parts: Pairs) -> ModelInputs:
+        """Return the pairs of each part one after the other, padded to the longest of them."""
+        ends = np.concatenate([pairs.lengths for pairs in parts])[:, None]
+        seconds = np.concatenate([pairs.seconds for pairs in parts])[:, None]
+        columns = np.arange(ends.max(initial=0))
+        inside = columns < ends
+        ids = np.zeros(inside.shape, dtype=np.int64)
+        ids[inside] = np.concatenate([pairs.rows.tokens for pairs in parts])
+        return cls(ids, inside.astype(np.int64), (inside & (columns >= seconds)).astype(np.int64))
+
+    def part(self, start: int, stop: int) -> ModelInputs:
+        """Return some of the rows; views."""
+        return ModelInputs(*(array[start:stop] for array in (self.input_ids, self.attention_mask, self.token_type_ids)))
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+@dataclass(frozen=True)
+class PairTemplate:
+    """The special tokens of a pair: ``cls`` before the context, ``sep`` after it and after the item."""
+
+    cls_id: int
+    sep_id: int
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> PairTemplate:
+        """Read the special tokens off the tokenizer; raises BadRelease where it joins pairs otherwise."""
+        empty = tokenizer.encode("", "")
+        ids, types = empty.ids, empty.type_ids
+        if len(ids) != len(("cls", "sep", "sep")) or ids[1] != ids[2] or types != [0, 0, 1]:
+            raise BadRelease(
+                "the cross-encoder's tokenizer does not join pairs as [CLS] a [SEP] b [SEP] with token types 0 and 1; "
+                "build the release from a BERT model"
+            )
+        return cls(ids[0], ids[1])
+
+    def join(self, contexts: TokenRows, context_of: Int64Array, items: TokenRows) -> Pairs:
+        """Join each item with its context.
+
+        Args:
+            contexts: Person contexts without special tokens.
+            context_of: The context of each item, as a row of ``contexts``; shape [items].
+            items: Items without special tokens.
+        """
+        context_lengths, item_lengths = contexts.lengths[context_of], items.lengths
+        offsets = offsets_of(context_lengths + item_lengths + 3)
+        starts = offsets[:-1]
+        seconds = context_lengths + 2
+        tokens = np.empty(offsets[-1], dtype=np.int32)
+        tokens[starts] = self.cls_id
+        tokens[starts + seconds - 1] = self.sep_id
+        tokens[offsets[1:] - 1] = self.sep_id
+        tokens[positions(starts + 1, context_lengths)] = contexts.take(context_of).tokens
+        tokens[positions(starts + seconds, item_lengths)] = items.tokens[: items.offsets[-1]]
+        return Pairs(TokenRows(tokens, offsets), seconds)

@@ -1,0 +1,85 @@
+"""Writes protobuf answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from shortlist.ranking.v1 import ranking_pb2
+
+from common.release.catalogue import Catalogue
+from services.ranking.cascade.results import Explained, Ranking
+from services.ranking.cross_encoder.explanation import Contribution, Explanation
+
+
+def write_ranking(
+    ranking: Ranking, request: ranking_pb2.RankRequest, release_id: str, ignored: int
+) -> ranking_pb2.RankResponse:
+    """Return the answer to a RankRequest."""
+    places = range(len(request.candidates))
+    order = np.argsort(-ranking.probability, kind="stable").tolist() if request.sort else places
+    item_ids = [candidate.item_id for candidate in request.candidates]
+    columns = (ranking.probability, ranking.logit, ranking.late_score, ranking.tiers)
+    rows = list(zip(range(len(item_ids)), item_ids, *(column.tolist() for column in columns), strict=True))
+    response = ranking_pb2.RankResponse(release_id=release_id, timings=_timings(ranking), ignored_history_items=ignored)
+    for place in order:
+        _write_item(response.items.add(), *rows[place])
+    return response
+
+
+def write_explanation(explained: Explained, catalogue: Catalogue, release_id: str) -> ranking_pb2.ExplainResponse:
+    """Return the answer to an ExplainRequest."""
+    parts: Explanation = explained.explanation
+    history = [Contribution(catalogue.item_ids[int(one.part)], one.logit) for one in parts.history_items]
+    return ranking_pb2.ExplainResponse(
+        probability=explained.probability,
+        cross_encoder_logit=parts.logit,
+        item_words=_contributions(parts.item_words),
+        query_words=_contributions(parts.query_words),
+        history_items=_contributions(history),
+        features=[ranking_pb2.Feature(name=name, value=value) for name, value in explained.features.items()],
+        release_id=release_id,
+    )
+
+
+def _write_item(
+    item: ranking_pb2.RankedItem,
+    place: int,
+    item_id: str,
+    probability: float,
+    logit: float,
+    late_score: float,
+    tier: Any,
+) -> None:
+    """Write one item, whose scores that are no numbers stay unset.
+
+    Fields set one by one in place take less than half the time of a message made from keywords.
+    """
+    item.index = place
+    item.item_id = item_id
+    item.probability = probability
+    item.tier = tier
+    if logit == logit:  # noqa: PLR0124 - NaN alone differs from itself
+        item.cross_encoder_logit = logit
+    if late_score == late_score:  # noqa: PLR0124 - likewise
+        item.late_interaction_score = late_score
+
+
+def _timings(ranking: Ranking) -> ranking_pb2.RankTimings:
+    scores = ranking.reading.scores
+    return ranking_pb2.RankTimings(
+        queue_wait_ms=scores.queue_wait_ms,
+        tokenise_ms=ranking.tokenise_ms,
+        infer_ms=scores.infer_ms,
+        fuse_ms=ranking.fuse_ms,
+        total_ms=ranking.total_ms,
+        pairs=ranking.reading.read,
+        padded_tokens=scores.padded_tokens,
+        late_interaction_ms=ranking.late_ms,
+        late_interaction_items=int((~np.isnan(ranking.late_score)).sum()),
+    )
+
+
+def _contributions(parts: Sequence[Contribution]) -> list[ranking_pb2.Contribution]:
+    return [ranking_pb2.Contribution(part=str(one.part), contribution=one.logit) for one in parts]

@@ -1,0 +1,93 @@
+"""The ranking server: wires the second stage, RPCs and release."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import grpc
+from shortlist.ranking.v1 import ranking_pb2_grpc
+from shortlist.release.v1 import release_pb2, release_pb2_grpc
+
+from common.changes.redis_stream import StreamAddress
+from common.release.store import Release
+from common.server.live_release import LiveRelease
+from common.server.release_service import NAME as RELEASE_NAME
+from common.server.release_service import ReleaseService, release_info
+from common.server.telemetry import Metrics
+from services.ranking.cascade.second_stage import SecondStage
+from services.ranking.cross_encoder.explanation import MAX_WORDS
+from services.ranking.request import MAX_CANDIDATES
+from services.ranking.server.live_item_texts import NO_LIVE_TEXTS, LiveItems
+from services.ranking.server.metrics import RankingMetrics
+from services.ranking.server.request_messages import (
+    MAX_HISTORY,
+)
+from services.ranking.server.service import NAME, RankingService, log
+from services.ranking.settings import Settings
+
+
+class RankingServer:
+    """The ranking service as `common.server.server` runs it."""
+
+    names: Sequence[str] = (NAME, RELEASE_NAME)
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._settings = settings
+        self._metrics = RankingMetrics(metrics)
+        self._live: LiveRelease[SecondStage] = LiveRelease(self._load, metrics)
+        self._items: LiveItems | None = None
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add both services to a server."""
+        service = RankingService(self._live, self._settings, self._metrics, self._texts)
+        ranking_pb2_grpc.add_RankingServiceServicer_to_server(service, server)
+        release_pb2_grpc.add_ReleaseServiceServicer_to_server(ReleaseService(self._live, self._describe), server)
+
+    async def start(self) -> None:
+        """Read the changes of the catalogue and load the release.
+
+        Raises:
+            NotReady: The changes can't be read.
+            BadRelease: The release can't be served.
+        """
+        if self._settings.changes is not None:
+            address = StreamAddress.parse(self._settings.changes)
+            self._items = await asyncio.to_thread(LiveItems, address)
+        await self._live.activate(self._settings.release)
+
+    async def stop(self) -> None:
+        """Let go of the releases and of the changes."""
+        await self._live.close()
+        if self._items is not None:
+            await asyncio.to_thread(self._items.close)
+
+    def _texts(self) -> Mapping[str, str]:
+        """Return the texts of items added or replaced since the release."""
+        return NO_LIVE_TEXTS if self._items is None else self._items.texts
+
+    def _load(self, release: Release) -> SecondStage:
+        stage = SecondStage.load(release, self._settings.options(), self._metrics.observe_batch)
+        self._metrics.loaded(stage)
+        log.info("second stage loaded", release_id=release.id, providers=stage.providers)
+        return stage
+
+    def _describe(self, stage: SecondStage) -> release_pb2.ReleaseInfo:
+        info = release_info("ranking", stage.release, stage.providers)
+        info.items = len(stage.catalogue)
+        limits = self._settings.limits()
+        info.limits.update(
+            candidates=MAX_CANDIDATES,
+            history_items=MAX_HISTORY,
+            explained_words=MAX_WORDS,
+            cross_encoder_depth=_depth(self._settings, stage),
+            queued_pairs=limits.queued_pairs,
+            batch_tokens=limits.padded_tokens,
+            batches_at_a_time=limits.workers,
+        )
+        return info
+
+
+def _depth(settings: Settings, stage: SecondStage) -> int:
+    """Return how many candidates are read where the request does not say."""
+    return stage.depth if settings.cross_encoder_depth is None else settings.cross_encoder_depth

@@ -1,0 +1,1 @@
+"""Approximate nearest-neighbour indexes: adapters over hnswlib and faiss behind one port."""

@@ -1,0 +1,159 @@
+"""What a release gives to the first stage, read and checked against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from common.arrays import Float32Array, RowIndices
+from common.errors import BadRelease, NotReady
+from common.onnx_session import SessionOptions
+from common.release.catalogue import Catalogue
+from common.release.item_graph import ItemGraph
+from common.release.layout import (
+    CATALOGUE,
+    CODES,
+    ENCODER,
+    INDEX,
+    POPULARITY,
+    ROUNDED_INDEX,
+    TITLE_WORDS,
+    VECTOR_OF_ITEM,
+    VECTORS,
+    statistic_file,
+)
+from common.release.store import Release
+from services.retrieval.candidates.release_settings import FirstStageSettings
+from services.retrieval.encoding.text_encoder import Encoder, TextEncoder
+from services.retrieval.index.hybrid_index import ApproximateIndex
+from services.retrieval.index.vector_index import VectorIndex
+from services.retrieval.sources.bm25 import TitleWords
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The parts of a first stage.
+
+    Attributes:
+        catalogue: The items.
+        vectors: Unit vectors of the distinct texts; shape [vectors, dimension].
+        vector_of_item: The row of each item's vector; shape [items].
+        index: Over `vectors`, labels being their rows.
+        popularity: How much each item is wanted, 0 for never; shape [items].
+        graphs: The item graph of each source that walks one, by the source's name.
+        settings: Sources and fusion.
+        encoder: Embeds queries and added items.
+        encoder_id: SHA-256 of the encoder's model; tells whose vectors can be compared.
+        statistics: How much each item is wanted by each source that has its own measure of it, by the source's name;
+            each of shape [items].
+        titles: The words of the titles, where a source reads them.
+    """
+
+    catalogue: Catalogue
+    vectors: Float32Array
+    vector_of_item: RowIndices
+    index: VectorIndex
+    popularity: Float32Array
+    graphs: Mapping[str, ItemGraph]
+    settings: FirstStageSettings
+    encoder: TextEncoder
+    encoder_id: str
+    statistics: Mapping[str, Float32Array] = field(default_factory=dict)
+    titles: TitleWords | None = None
+
+    @classmethod
+    def load(cls, release: Release, session: SessionOptions, ef_search: int, milvus: str | None = None) -> Parts:
+        """Read a release's parts, and search its vectors by Milvus where that has an address.
+
+        Raises:
+            BadRelease: A part is missing, or they do not fit together.
+            NotReady: Milvus does not answer.
+        """
+        settings = FirstStageSettings.load(release)
+        release.file(next((name for name in (CODES, ROUNDED_INDEX) if name in release.manifest.files), INDEX))
+        catalogue = Catalogue.open(release.file(CATALOGUE))
+        lexical = any(settings.kind_of(name) == "lexical" for name in settings.sources)
+        parts = cls(
+            catalogue=catalogue,
+            vectors=_array(release, VECTORS),
+            vector_of_item=_array(release, VECTOR_OF_ITEM).astype(np.int64),
+            index=ApproximateIndex.load(release.path, ef_search)
+            if milvus is None
+            else _milvus(release, ef_search, milvus),
+            popularity=_array(release, POPULARITY).astype(np.float32),
+            graphs=_graphs(release, settings),
+            settings=settings,
+            encoder=Encoder.load(release, session),
+            encoder_id=release.manifest.files[ENCODER].sha256,
+            statistics={
+                name: _array(release, statistic_file(source.statistic)).astype(np.float32)
+                for name, source in settings.sources.items()
+                if source.statistic is not None
+            },
+            titles=TitleWords.load(release, len(catalogue)) if lexical else None,
+        )
+        parts.check(release.id)
+        return parts
+
+    def vectors_of(self, rows: RowIndices) -> Float32Array:
+        """Return the vectors of items, given their rows; shape [rows, dimension]."""
+        vectors: Float32Array = self.vectors[self.vector_of_item[rows]]
+        return vectors
+
+    def words(self) -> TitleWords:
+        """Return the words of the titles; raises BadRelease where there are none."""
+        if self.titles is None:
+            raise BadRelease(f"a source is lexical, and the release has no {TITLE_WORDS}; build it again")
+        return self.titles
+
+    def check(self, release_id: str) -> None:
+        """Raise BadRelease where the parts do not fit together."""
+        items, vectors = len(self.catalogue), len(self.vectors)
+        sound = {
+            f"{VECTOR_OF_ITEM} has not one entry for each of {items} items": self.vector_of_item.shape == (items,),
+            f"{VECTOR_OF_ITEM} names vectors that {VECTORS} lacks": _within(self.vector_of_item, vectors),
+            f"the index and {VECTORS} differ in size": len(self.index) == vectors,
+            f"{POPULARITY} has not one entry for each of {items} items": self.popularity.shape == (items,),
+            f"encoder and {VECTORS} differ in dimension": self.encoder.dimension == self.index.dimension,
+        } | {
+            f"the graph of the source {name} has not one row for each of {items} items": graph.items == items
+            for name, graph in self.graphs.items()
+        }
+        sound |= {
+            f"the statistic of the source {name} has not one entry for each of {items} items": values.shape == (items,)
+            for name, values in self.statistics.items()
+        }
+        faults = [what for what, holds in sound.items() if not holds]
+        if faults:
+            raise BadRelease(f"release {release_id} does not fit together: {'; '.join(faults)}; build it again")
+
+
+def _milvus(release: Release, ef_search: int, address: str) -> VectorIndex:
+    try:
+        from services.retrieval.index.milvus_index import MilvusIndex, MilvusOptions  # noqa: PLC0415 - an extra of its own
+    except ImportError as error:
+        raise NotReady(f"Milvus needs pymilvus: pip install 'shortlist[milvus]' ({error})") from error
+    options = MilvusOptions(address, f"shortlist_{release.id}", ef_search=ef_search)
+    return MilvusIndex.load(release.path, options)
+
+
+def _array(release: Release, name: str) -> np.ndarray:
+    """Map an array; as a plain array, since numpy's memmap type slows every slice down."""
+    return np.asarray(np.load(release.file(name), mmap_mode="r"))
+
+
+def _graphs(release: Release, settings: FirstStageSettings) -> dict[str, ItemGraph]:
+    names = {
+        name: source.graph or name for name, source in settings.sources.items() if settings.kind_of(name) == "graph"
+    }
+    graphs = {name: ItemGraph.load(release, graph) for name, graph in names.items()}
+    return {
+        name: ItemGraph(np.asarray(graph.indptr), np.asarray(graph.indices), np.asarray(graph.weights))
+        for name, graph in graphs.items()
+    }
+
+
+def _within(rows: RowIndices, count: int) -> bool:
+    return not len(rows) or bool(rows.min() >= 0 and rows.max() < count)

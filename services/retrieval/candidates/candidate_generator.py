@@ -1,0 +1,241 @@
+"""Answers requests: every source draws for them, and what was drawn is fused."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Final, NamedTuple
+
+import numpy as np
+import pyarrow.compute as pc
+
+from common.arrays import Float32Array, Float64Array, RowIndices, stacked, unit
+from common.release.catalogue import Catalogue
+from services.retrieval.candidates.candidates import Candidates
+from services.retrieval.candidates.release_settings import FirstStageSettings
+from services.retrieval.candidates.request import Request
+from services.retrieval.candidates.score_fusion import LinearFusion, unions
+from services.retrieval.catalogue.item_vectors import ItemVectors
+from services.retrieval.catalogue.scored_items import Found
+from services.retrieval.catalogue.snapshot import CatalogueView
+from services.retrieval.search.allowed_items import AllowedItems
+from services.retrieval.search.filter_evaluation import for_sale
+from services.retrieval.search.item_filter import ItemFilter
+from services.retrieval.sources.popular import Popular
+from services.retrieval.sources.source import Drawn, Source
+from services.retrieval.sources.user_context import Person
+
+_NO_ROWS: Final[RowIndices] = np.empty(0, dtype=np.int64)
+
+
+class _Asked(NamedTuple):
+    """A request as the sources see it."""
+
+    place: int
+    limit: int
+    person: Person
+    ignored_history: int
+
+
+class _Ranked(NamedTuple):
+    """The best candidates of a request, with what each source said of them."""
+
+    rows: RowIndices
+    scores: Float64Array
+    source_scores: Float32Array
+
+
+class Search:
+    """One release's sources and how they are fused. Safe for threads.
+
+    Args:
+        settings: What the release says of its first stage.
+        sources: The sources by name.
+        popular: Fills up what no source found.
+        vectors: Which item has which vector.
+        item_filter: Answers filters.
+        depth: How many items each source draws at least.
+        base: The release's catalogue.
+    """
+
+    def __init__(
+        self,
+        settings: FirstStageSettings,
+        sources: Mapping[str, Source],
+        popular: Popular,
+        vectors: ItemVectors,
+        item_filter: ItemFilter,
+        depth: int,
+        base: Catalogue,
+    ) -> None:
+        self._settings = settings
+        self._sources = sources
+        self._names = tuple(sorted(sources))
+        self._popular = popular
+        self._vectors = vectors
+        self._filter = item_filter
+        self._depth = depth
+        self._place_of = _places(base)
+        self._fusion = LinearFusion(settings.weights)
+
+    def answer(self, requests: Sequence[Request], view: CatalogueView) -> list[Candidates]:
+        """Answer requests whose queries have their vectors, in one state of the catalogue.
+
+        Those that may be answered with the same items from the same sources are searched together: every search costs
+        some Python around it.
+        """
+        began = time.perf_counter()
+        queries = _queries(requests)
+        groups: dict[tuple[int, int, tuple[str, ...]], list[_Asked]] = defaultdict(list)
+        allowed_of: dict[int, AllowedItems] = {}
+        plain: AllowedItems | None = None  # most requests of a batch have neither filter nor exclusions
+        for place, request in enumerate(requests):
+            if request.filter is None and not request.exclude_item_ids:
+                plain = allowed = plain or self._allowed(request, view)
+            else:
+                allowed = self._allowed(request, view)
+            allowed_of[id(allowed)] = allowed
+            names = tuple(sorted(set(request.sources))) or self._names
+            groups[id(allowed), max(request.limit, self._depth), names].append(
+                self._asked(place, request, queries.get(place), view)
+            )
+        prepare_s = time.perf_counter() - began
+        answers: dict[int, Candidates] = {}
+        for (key, depth, names), asked in groups.items():
+            answers |= self._answer(asked, names, depth, allowed_of[key], prepare_s)
+        return [answers[place] for place in range(len(requests))]
+
+    def _asked(self, place: int, request: Request, query: Float32Array | None, view: CatalogueView) -> _Asked:
+        history = known = _NO_ROWS
+        if request.history_item_ids:
+            history = view.history_rows(request.history_item_ids)
+            known = history[history >= 0]
+        person = Person(
+            query=query,
+            history=known[-self._settings.history_items :],
+            decay=self._settings.decay,
+            text=request.text,
+            given_seed=request.seed,
+            item_ids=request.history_item_ids,
+        )
+        return _Asked(place, request.limit, person, len(history) - len(known))
+
+    def _allowed(self, request: Request, view: CatalogueView) -> AllowedItems:
+        allowed = self._filter.allowed(view, for_sale(request.filter))
+        if not request.exclude_item_ids:
+            return allowed
+        excluded = view.rows_of(request.exclude_item_ids)
+        return allowed.without(excluded[excluded >= 0], self._vectors)
+
+    def _answer(
+        self, asked: Sequence[_Asked], names: tuple[str, ...], depth: int, allowed: AllowedItems, prepare_s: float
+    ) -> dict[int, Candidates]:
+        """Answer requests that are searched together, by their places."""
+        began = time.perf_counter()
+        people = [each.person for each in asked]
+        drawn = list(zip(*(self._sources[name].draw(people, depth, allowed) for name in names), strict=True))
+        searched = time.perf_counter()
+        ranked = self._ranked(asked, [[draw.found for draw in draws] for draws in drawn], names, allowed.view)
+        answers = {
+            each.place: self._filled(each, allowed, names, draws, best)
+            for each, draws, best in zip(asked, drawn, ranked, strict=True)
+        }
+        fuse_s = (time.perf_counter() - searched) / len(asked) + prepare_s
+        for candidates in answers.values():
+            candidates.search_s, candidates.fuse_s = searched - began, fuse_s
+        return answers
+
+    def _ranked(
+        self,
+        asked: Sequence[_Asked],
+        founds: Sequence[Sequence[Found]],
+        names: tuple[str, ...],
+        view: CatalogueView,
+    ) -> list[_Ranked]:
+        """Fuse what was drawn for each request, and return the highest scores, falling, ties by item id.
+
+        All requests' candidates stand one after the other's: a hundred of them take numpy no longer than one call does.
+        """
+        rows, given, counts = unions(founds)
+        scores = self._fusion.fuse(given, counts, [each.person.situation for each in asked], names)
+        starts = [0, *accumulate(counts)]
+        if len(unsorted := _unsorted(scores, starts)):
+            owners = np.searchsorted(starts, unsorted, "right")
+            order = unsorted[np.lexsort((self._places(rows[unsorted], view), -scores[unsorted], owners))]
+            rows[unsorted], scores[unsorted], given[unsorted] = rows[order], scores[order], given[order]
+        bounds = [
+            slice(start, start + min(count, each.limit))
+            for start, count, each in zip(starts, counts, asked, strict=False)
+        ]
+        return [_Ranked(rows[part], scores[part], given[part]) for part in bounds]
+
+    def _filled(
+        self, asked: _Asked, allowed: AllowedItems, names: tuple[str, ...], draws: Sequence[Drawn], best: _Ranked
+    ) -> Candidates:
+        """Return the candidates of a request, filled up where the sources found too few."""
+        rows, scores, source_scores = best
+        missing = max(0, min(asked.limit, allowed.count) - len(rows))
+        if missing:
+            filling = self._filling(rows, missing, allowed)
+            rows = np.concatenate([rows, filling])
+            scores = np.concatenate([scores, -1.0 - np.arange(len(filling))])
+            source_scores = np.pad(source_scores, ((0, len(filling)), (0, 0)), constant_values=np.nan)
+        return Candidates(
+            view=allowed.view,
+            rows=rows,
+            scores=scores,
+            sources=names,
+            source_scores=source_scores,
+            ignored_history=asked.ignored_history,
+            filled=missing,
+            paths={name: draw.path for name, draw in zip(names, draws, strict=True) if draw.path is not None},
+        )
+
+    def _filling(self, found: RowIndices, missing: int, allowed: AllowedItems) -> RowIndices:
+        """Return ``missing`` allowed items that no source found, the popular first."""
+        rows = self._popular.fill(len(found) + missing, allowed)
+        return rows[~np.isin(rows, found)][:missing]
+
+    def _places(self, rows: RowIndices, view: CatalogueView) -> RowIndices:
+        """Return numbers that order rows as their items' ids do."""
+        origins = view.origin_of(rows)  # which have the same ids
+        if (origins >= 0).all():
+            return self._place_of[origins]
+        return np.unique(np.array(view.item_ids(rows), dtype=np.str_), return_inverse=True)[1]
+
+
+def _queries(requests: Sequence[Request]) -> dict[int, Float32Array]:
+    """Return the unit vectors of queries, by the places of the requests that have one."""
+    given = {place: request.vector for place, request in enumerate(requests) if request.vector is not None}
+    return dict(zip(given, unit(stacked(list(given.values()))), strict=True)) if given else {}
+
+
+def _unsorted(scores: Float64Array, starts: Sequence[int]) -> RowIndices:
+    """Return the places to sort: none, those of equal scores where all others fall within each request, or all.
+
+    What one source found falls already; only items that share a vector are equal.
+
+    Args:
+        scores: Of one request after the other; shape [candidates].
+        starts: Where each request's begin, and where the last one's end.
+    """
+    level = scores[1:] >= scores[:-1]
+    if len(starts) > 2:  # noqa: PLR2004 - from one request to the next they may rise
+        level[[start - 1 for start in starts if 0 < start < len(scores)]] = False
+    first = level.nonzero()[0]
+    if not len(first):
+        return first
+    if (scores[first + 1] > scores[first]).any():
+        return np.arange(len(scores))
+    equal = np.zeros(len(scores), dtype=np.bool_)
+    equal[first] = equal[first + 1] = True
+    return equal.nonzero()[0]
+
+
+def _places(base: Catalogue) -> RowIndices:
+    """Return where each item stands among the ids in order: sorting ids for every answer anew takes far longer."""
+    places = np.empty(len(base), dtype=np.int64)
+    places[pc.sort_indices(base.table["item_id"]).to_numpy()] = np.arange(len(base))
+    return places

@@ -1,0 +1,100 @@
+"""What is asked of the first stage, the limits it must keep, and what is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from common.arrays import Float32Array
+from common.errors import InvalidRequest
+from common.filters import Filter
+from common.text import MAX_QUERY_CHARACTERS
+from services.retrieval.catalogue.item_validation import MAX_ID_BYTES, check_vector
+
+MAX_LIMIT: Final = 1_000
+
+
+DEFAULT_LIMIT: Final = 100
+
+
+MAX_HISTORY: Final = 10_000
+
+
+MAX_EXCLUDED: Final = 10_000
+
+
+MAX_REQUESTS: Final = 256
+
+
+# Of all requests of a call together; as candidates they take up to 16 MiB, and half a second.
+MAX_BATCH_CANDIDATES: Final = 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A person and what may be found.
+
+    Attributes:
+        query: Free text that the person searches for.
+        vector: An embedding in place of the query's; shape [dimension].
+        history_item_ids: What the person bought or looked at, oldest first, repeats kept.
+        filter: Which items may be found, None for every one.
+        exclude_item_ids: Items that must not be found.
+        limit: How many candidates to find.
+        sources: Names of the sources to draw from; empty for all.
+        seed: Tells people apart to sources that draw by chance; 0 goes by query and history.
+    """
+
+    query: str = ""
+    vector: Float32Array | None = None
+    history_item_ids: Sequence[str] = ()
+    filter: Filter | None = None
+    exclude_item_ids: Sequence[str] = ()
+    limit: int = DEFAULT_LIMIT
+    sources: Sequence[str] = ()
+    seed: int = 0
+
+    @property
+    def text(self) -> str:
+        """The query without spaces around it."""
+        return self.query.strip()
+
+    @property
+    def has_text(self) -> bool:
+        """Whether the query's text has to be embedded."""
+        return self.vector is None and bool(self.text)
+
+    def embedded(self, vector: Float32Array) -> Request:
+        """Return the request with its query's embedding in place."""
+        return replace(self, vector=vector)
+
+
+def check_request(request: Request, dimension: int, sources: Sequence[str]) -> None:
+    """Raise InvalidRequest, naming the field, where a request breaks a limit.
+
+    Args:
+        request: The request; its filter is checked by `ItemFilter.check`.
+        dimension: The encoder's.
+        sources: The names that there are.
+    """
+    if len(request.query) > MAX_QUERY_CHARACTERS:
+        raise InvalidRequest(f"query: {len(request.query):,} characters; at most {MAX_QUERY_CHARACTERS:,}")
+    if request.vector is not None:
+        check_vector("vector", request.vector, dimension)
+    _check_ids("history_item_ids", request.history_item_ids, MAX_HISTORY)
+    _check_ids("exclude_item_ids", request.exclude_item_ids, MAX_EXCLUDED)
+    if not 1 <= request.limit <= MAX_LIMIT:
+        raise InvalidRequest(f"limit: {request.limit} is not 1 to {MAX_LIMIT}; leave it unset for {DEFAULT_LIMIT}")
+    for number, name in enumerate(request.sources):
+        if name not in sources:
+            raise InvalidRequest(f"sources[{number}]: no source {name[:100]!r}; there are {', '.join(sources)}")
+
+
+def _check_ids(name: str, item_ids: Sequence[str], limit: int) -> None:
+    if len(item_ids) > limit:
+        raise InvalidRequest(f"{name}: {len(item_ids):,} given; at most {limit:,}")
+    for number, item_id in enumerate(item_ids):
+        # A character has at most four bytes, so only long ids have to be encoded to be measured.
+        if len(item_id) * 4 > MAX_ID_BYTES and len(item_id.encode()) > MAX_ID_BYTES:
+            raise InvalidRequest(f"{name}[{number}]: longer than the {MAX_ID_BYTES} bytes of an item's id")

@@ -1,0 +1,89 @@
+"""Between items and the release's vectors: products that share a text share its vector."""
+
+from __future__ import annotations
+
+from copy import copy
+from itertools import pairwise
+
+import numpy as np
+
+from common.arrays import BoolMask, Float32Array, RowIndices
+from services.retrieval.catalogue.scored_items import NOTHING, Found
+
+
+class ItemVectors:
+    """The vector of each item of the release, and the items of each vector.
+
+    Args:
+        vector_of_item: Row of each item's vector; shape [items].
+        vectors: How many vectors there are.
+        popularity: Orders the items that share a vector, the most popular first; shape [items].
+    """
+
+    def __init__(self, vector_of_item: RowIndices, vectors: int, popularity: Float32Array) -> None:
+        self.vector_of_item = vector_of_item
+        self.count = vectors
+        self._items = np.lexsort((-popularity, vector_of_item))
+        self._sizes = np.bincount(vector_of_item, minlength=vectors)
+        self._ends = np.cumsum(self._sizes)
+
+    def fan_out(
+        self,
+        labels: RowIndices,
+        scores: Float32Array,
+        k: int,
+        allowed: BoolMask | None,
+        stand_in: RowIndices | None = None,
+    ) -> list[Found]:
+        """Return the first ``k`` allowed items of each row of vectors.
+
+        Args:
+            labels: Rows of vectors, best first; shape [n, vectors].
+            scores: Their scores; shape [n, vectors].
+            k: How many items at most.
+            allowed: Which items may be found, shape [items] or longer; None for all.
+            stand_in: The row that each item is told as, shape [items]; None for its own.
+        """
+        if not labels.size:
+            return [NOTHING] * len(labels)
+        rows, sizes, all_ends = self._items_of(labels.ravel())
+        values, ends = scores.ravel().repeat(sizes), all_ends[labels.shape[1] - 1 :: labels.shape[1]]
+        if allowed is not None:
+            kept = allowed[rows].nonzero()[0]
+            rows, values, ends = rows[kept], values[kept], np.searchsorted(kept, ends)
+        if stand_in is not None:
+            rows = stand_in[rows]
+        bounds = pairwise([0, *ends.tolist()])
+        return [Found(rows[start : min(end, start + k)], values[start : min(end, start + k)]) for start, end in bounds]
+
+    def and_further(self, count: int) -> ItemVectors:
+        """Return the same with so many vectors behind them, each that of one more item."""
+        items = len(self.vector_of_item)
+        joined: ItemVectors = copy(self)
+        joined.count = self.count + count
+        joined.vector_of_item = np.concatenate([self.vector_of_item, np.arange(self.count, joined.count)])
+        joined._items = np.concatenate([self._items, np.arange(items, items + count)])
+        joined._sizes = np.concatenate([self._sizes, np.ones(count, dtype=np.int64)])
+        joined._ends = np.concatenate([self._ends, np.arange(items + 1, items + count + 1)])
+        return joined
+
+    def with_items(self, allowed: BoolMask) -> BoolMask:
+        """Return which of the vectors have an allowed item; shape [vectors]."""
+        if 2 * np.count_nonzero(allowed) < len(allowed):
+            return np.bincount(self.vector_of_item[np.flatnonzero(allowed)], minlength=self.count) > 0
+        return np.bincount(self.vector_of_item[np.flatnonzero(~allowed)], minlength=self.count) < self._sizes
+
+    def have_items(self, labels: RowIndices, allowed: BoolMask) -> BoolMask:
+        """Return which vectors have an allowed item; shape [labels]."""
+        items, sizes, _ = self._items_of(labels)
+        owners = np.repeat(np.arange(len(labels)), sizes)
+        have: BoolMask = np.bincount(owners, weights=allowed[items], minlength=len(labels)) > 0
+        return have
+
+    def _items_of(self, labels: RowIndices) -> tuple[RowIndices, RowIndices, RowIndices]:
+        """Return the items of vectors, one vector's after the other's; and how many each has, and where they end."""
+        sizes = self._sizes[labels]
+        ends = sizes.cumsum()
+        entries = (self._ends[labels] - ends).repeat(sizes)
+        entries += np.arange(len(entries))
+        return self._items[entries], sizes, ends

@@ -1,0 +1,1 @@
+"""Texts to embeddings: queries and items."""

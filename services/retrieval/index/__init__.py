@@ -1,0 +1,1 @@
+"""Vector search over the release and the delta: exact, hybrid, or by Milvus."""

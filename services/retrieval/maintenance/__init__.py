@@ -1,0 +1,1 @@
+"""Background work on the index and the delta: compaction, rebuilds, audits, recall."""

@@ -1,0 +1,1 @@
+"""Nearest items of a snapshot, under a filter."""

@@ -1,0 +1,135 @@
+"""The masks that conditions make of catalogue columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import reduce
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from common.arrays import BoolMask
+from common.errors import InvalidRequest
+from common.filters import MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, AllOf, AnyOf, Filter, Match, NoneOf, Range
+
+_LIST_NAMES: Final = {AllOf: "all_of", AnyOf: "any_of", NoneOf: "none_of"}
+
+
+_AVAILABLE: Final = Match("available", ("true",))
+
+
+def check_filter(condition: Filter, schema: pa.Schema) -> None:
+    """Raise InvalidRequest, naming the field, where a filter can't be answered over columns of ``schema``."""
+    for number, (depth, path, part) in enumerate(_walk(condition, 1, "filter")):
+        if depth > MAX_DEPTH:
+            raise InvalidRequest(f"{path}: deeper than {MAX_DEPTH} levels; flatten the filter")
+        if number >= MAX_CONDITIONS:
+            raise InvalidRequest(f"filter: more than {MAX_CONDITIONS} conditions; join values into one `match`")
+        if isinstance(part, Match):
+            _check_match(part, f"{path}.match", schema)
+        elif isinstance(part, Range):
+            _check_range(part, f"{path}.range", schema)
+
+
+def for_sale(condition: Filter | None) -> Filter:
+    """Return the condition with items left out that can't be bought now, unless it speaks of `available` itself."""
+    if condition is None:
+        return _AVAILABLE
+    parts = (part for _, _, part in _walk(condition, 1, "filter"))
+    if any(isinstance(part, Match) and part.attribute == _AVAILABLE.attribute for part in parts):
+        return condition
+    return AllOf((_AVAILABLE, condition))
+
+
+def evaluate(condition: Filter, table: pa.Table) -> BoolMask:
+    """Return which rows of ``table`` pass a checked filter; shape [rows]. Computed on whole columns."""
+    match condition:
+        case Match(attribute, values):
+            return _mask(_matches(table[attribute], values))
+        case Range(attribute, minimum, maximum):
+            return _within(table[attribute], minimum, maximum)
+        case AllOf(filters):
+            return _join(np.logical_and, filters, table, start=True)
+        case AnyOf(filters):
+            return _join(np.logical_or, filters, table, start=False)
+        case NoneOf(filters):
+            return ~_join(np.logical_or, filters, table, start=False)
+
+
+def _walk(condition: Filter, depth: int, path: str) -> Iterator[tuple[int, str, Filter]]:
+    yield depth, path, condition
+    if isinstance(condition, (AllOf, AnyOf, NoneOf)):
+        for number, part in enumerate(condition.filters):
+            yield from _walk(part, depth + 1, f"{path}.{_LIST_NAMES[type(condition)]}.filters[{number}]")
+
+
+def _check_match(condition: Match, path: str, schema: pa.Schema) -> None:
+    kind = _type_of(condition.attribute, path, schema)
+    if pa.types.is_nested(kind):
+        raise InvalidRequest(f"{path}.attribute: {condition.attribute!r} holds {kind} and can't be matched")
+    if not 1 <= len(condition.values) <= MAX_VALUES:
+        raise InvalidRequest(f"{path}.values: {len(condition.values)} values; give 1 to {MAX_VALUES}")
+
+
+def _check_range(condition: Range, path: str, schema: pa.Schema) -> None:
+    kind = _type_of(condition.attribute, path, schema)
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        raise InvalidRequest(f"{path}.attribute: {condition.attribute!r} is not numeric; use `match`")
+    for name, bound in (("min", condition.minimum), ("max", condition.maximum)):
+        if bound is not None and math.isnan(bound):
+            raise InvalidRequest(f"{path}.{name}: is NaN; give a number or leave it unset")
+    if condition.minimum is not None and condition.maximum is not None and condition.minimum > condition.maximum:
+        raise InvalidRequest(f"{path}.min: {condition.minimum} is above max {condition.maximum}; nothing could pass")
+
+
+def _type_of(attribute: str, path: str, schema: pa.Schema) -> pa.DataType:
+    if attribute not in schema.names:
+        known = ", ".join(sorted(schema.names))
+        raise InvalidRequest(f"{path}.attribute: the catalogue has no {attribute[:100]!r}, it has {known}")
+    return schema.field(attribute).type
+
+
+def _matches(column: pa.ChunkedArray, values: tuple[str, ...]) -> pa.ChunkedArray:
+    kind = column.type
+    if pa.types.is_boolean(kind):
+        return pc.is_in(column, value_set=pa.array([value == "true" for value in values if value in ("true", "false")]))
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return pc.is_in(pc.cast(column, pa.float64()), value_set=pa.array(_numbers(values), pa.float64()))
+    # Dictionaries, dates and the like are compared as they are written.
+    text = column if pa.types.is_string(kind) else pc.cast(column, pa.string())
+    return pc.is_in(text, value_set=pa.array(values, pa.string()))
+
+
+def _numbers(values: tuple[str, ...]) -> list[float]:
+    """Return the values that are numbers, so that 2 and 2.0 are one; the others match nothing."""
+    numbers = []
+    for value in values:
+        try:
+            numbers.append(float(value))
+        except ValueError:
+            continue
+    return [number for number in numbers if math.isfinite(number)]
+
+
+def _within(column: pa.ChunkedArray, minimum: float | None, maximum: float | None) -> BoolMask:
+    mask = _mask(pc.is_valid(column))
+    if minimum is not None:
+        mask &= _mask(pc.greater_equal(column, pa.scalar(minimum, pa.float64())))
+    if maximum is not None:
+        mask &= _mask(pc.less_equal(column, pa.scalar(maximum, pa.float64())))
+    return mask
+
+
+def _join(combine: np.ufunc, filters: tuple[Filter, ...], table: pa.Table, *, start: bool) -> BoolMask:
+    masks = (evaluate(part, table) for part in filters)
+    joined: BoolMask = reduce(combine, masks, np.full(table.num_rows, start))
+    return joined
+
+
+def _mask(column: pa.ChunkedArray) -> BoolMask:
+    """Turn a column of truth values into a mask; missing is false."""
+    mask: BoolMask = np.array(pc.fill_null(column, fill_value=False).to_numpy(), dtype=np.bool_)
+    return mask

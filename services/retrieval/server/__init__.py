@@ -1,0 +1,1 @@
+"""The gRPC server: messages in and out, batching, metrics."""

@@ -1,0 +1,1 @@
+"""Candidate sources: each proposes items with scores."""

@@ -1,0 +1,46 @@
+"""Candidates that users chose after items of the history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.arrays import Float32Array
+from common.release.item_graph import ItemGraph
+from services.retrieval.catalogue.scored_items import NOTHING
+from services.retrieval.catalogue.snapshot import CatalogueView
+from services.retrieval.search.allowed_items import AllowedItems
+from services.retrieval.sources.source import Drawn, best
+from services.retrieval.sources.user_context import Person
+
+
+@dataclass(frozen=True, eq=False)
+class Behaviour:
+    """Items that people with such a history go on to: the history's neighbours in an item graph, summed."""
+
+    graph: ItemGraph
+
+    def draw(self, people: Sequence[Person], k: int, allowed: AllowedItems) -> list[Drawn]:
+        """See `Source.draw`."""
+        return [self._draw(person, k, allowed) for person in people]
+
+    def _draw(self, person: Person, k: int, allowed: AllowedItems) -> Drawn:
+        rows, weights = person.interests
+        origin = allowed.view.origin_of(rows)
+        known = origin >= 0
+        if not known.any():
+            return Drawn(NOTHING)
+        scores = self.graph.spread(origin[known], weights[known])
+        return Drawn(best(_current(scores, allowed.view), k, allowed))
+
+
+def _current(scores: Float32Array, view: CatalogueView) -> Float32Array:
+    """Move scores of the release's items to where those items are now; shape [rows]."""
+    if view.current_row is None and view.rows == len(scores):
+        return scores
+    moved = np.zeros(view.rows, dtype=np.float32)
+    now = np.arange(len(scores)) if view.current_row is None else view.current_row
+    moved[now[now >= 0]] = scores[now >= 0]
+    return moved

@@ -1,0 +1,1 @@
+"""Shops, servers and processes that tests and benchmarks share."""

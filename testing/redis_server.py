@@ -1,0 +1,77 @@
+"""A Redis server on this machine that loses nothing it acknowledged, for benchmarks and tests."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Final
+
+from redis import Redis, RedisError
+
+from common.errors import NotReady
+from testing.server_process import free_port
+
+PROGRAM: Final = "redis-server"
+
+
+_STARTS_S: Final = 20.0
+
+
+def is_installed() -> bool:
+    """Tell whether there is a Redis server to start."""
+    return shutil.which(PROGRAM) is not None
+
+
+class RedisServer:
+    """A Redis server with its append-only file synchronised before every answer.
+
+    Args:
+        folder: Where it keeps that file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.client: Redis = Redis(port=self.port)
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def url(self, stream: str, options: str = "") -> str:
+        """Return the address of a stream."""
+        return f"redis://127.0.0.1:{self.port}/0?stream={stream}{options}"
+
+    def start(self) -> None:
+        """Start it where it does not run, with what it kept, and wait until it answers; raises NotReady."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        if not is_installed():
+            raise NotReady(f"{PROGRAM} is not installed; apt-get install redis-server")
+        options = {"port": self.port, "bind": "127.0.0.1", "dir": self._folder, "save": ""}
+        options |= {"appendonly": "yes", "appendfsync": "always", "logfile": self._folder / "redis.log"}
+        flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+        self._process = subprocess.Popen([PROGRAM, *flags])  # noqa: S603 - our own flags
+        last = time.monotonic() + _STARTS_S
+        while not self._answers():
+            if time.monotonic() > last:
+                raise NotReady(f"{PROGRAM} does not answer; {self._folder / 'redis.log'} says why")
+            time.sleep(0.02)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal: SIGKILL as a power cut would, SIGSTOP to have it hang, SIGCONT to go on."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+            if number is signal.SIGKILL:
+                self._process.wait()
+
+    def close(self) -> None:
+        """End it."""
+        self.client.close()
+        self.signal(signal.SIGKILL)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.client.ping())
+        except RedisError:
+            return False

@@ -1,0 +1,112 @@
+"""A server as a process of its own, that a benchmark starts, calls and kills."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from common.errors import NotReady
+from common.server.channel import open_channel
+
+# Below what Linux gives to connections (net.ipv4.ip_local_port_range).
+_PORTS: Final = (15_000, 32_000)
+
+
+_LOOK_S: Final = 0.02
+
+
+class ServerProcess:
+    """A server on a port of this machine; its log is appended to a file.
+
+    Args:
+        service: Its module below `services`.
+        flags: Its settings, by flag.
+        log: Where its standard error goes.
+        wrapper: A command that runs it, as `nice`.
+    """
+
+    def __init__(self, service: str, flags: dict[str, Any], log: Path, wrapper: tuple[str, ...] = ()) -> None:
+        self.port = free_port()
+        self.channel = open_channel(f"127.0.0.1:{self.port}")
+        given = {"port": self.port, "metrics-port": 0} | flags
+        arguments = [part for name, value in given.items() for part in (f"--{name}", str(value))]
+        self._command = [*wrapper, sys.executable, "-m", f"services.{service}", *arguments]
+        self._log = log
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start the process, without waiting until it serves."""
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"}
+            )
+
+    async def serving(self, timeout_s: float = 120) -> None:
+        """Wait until it serves.
+
+        Raises:
+            NotReady: It ended, or does not serve within ``timeout_s``.
+        """
+        if self._process is None:
+            raise NotReady("the server was not started")
+        ended = asyncio.create_task(self._process.wait())
+        watched = asyncio.create_task(self._watch(timeout_s))
+        await asyncio.wait([ended, watched], return_when=asyncio.FIRST_COMPLETED)
+        if not watched.done():
+            watched.cancel()
+            raise NotReady(f"the server ended with {ended.result()}: {self.last_line()}")
+        ended.cancel()
+        if (error := watched.exception()) is not None:
+            raise NotReady(f"the server does not serve after {timeout_s} s: {self.last_line()}") from error
+
+    def last_line(self) -> str:
+        """Return the last line of its log."""
+        return self._log.read_text().rstrip().rpartition("\n")[2]
+
+    async def kill(self) -> None:
+        """End the process as a power cut would: nothing in it gets a word in."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    async def close(self) -> None:
+        """Kill the process, and close the channel."""
+        await self.kill()
+        await self.channel.close()
+
+    async def _watch(self, timeout_s: float) -> None:
+        """Return when the server serves; raises TimeoutError."""
+        async with asyncio.timeout(timeout_s):
+            while not await self._is_serving():  # noqa: ASYNC110 - another process tells nobody
+                await asyncio.sleep(_LOOK_S)
+
+    async def _is_serving(self) -> bool:
+        """Ask once; the channel may still lead to the process that was killed, which counts as not serving."""
+        health: Any = health_pb2_grpc.HealthStub(self.channel)  # whose types are missing
+        try:
+            answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=1)
+        except grpc.aio.AioRpcError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def free_port() -> int:
+    """Return a port of this machine that is free now, and that no connection is given.
+
+    Trap: a free port of the range that connections are given may connect to itself while its server is down, and is
+    taken when the server comes back.
+    """
+    while True:
+        port = random.randint(*_PORTS)
+        with socket.socket() as trial, suppress(OSError):
+            trial.bind(("127.0.0.1", port))
+            return port

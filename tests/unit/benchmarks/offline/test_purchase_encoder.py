@@ -1,0 +1,29 @@
+"""Comparing two encoders on validation people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.offline.purchase_encoder import compare, draw_asked
+from common.release.store import open_release
+from pipeline.data.dataset.dataset import Dataset
+from pipeline.data.dataset.training_requests import Windows, draw_test
+from pipeline.release.config.build_settings import BuildSettings
+
+
+def test_a_release_gains_nothing_over_itself(tiny_release: Path, tiny_dataset: Dataset, tiny_settings: BuildSettings):
+    """Every figure is there, the same for both, and nobody of the test is asked."""
+    asked = draw_asked(tiny_dataset, tiny_settings, 30)
+    windows = Windows.of(tiny_dataset.events, tiny_settings.window_days)
+    tested = draw_test(tiny_dataset.events, windows, tiny_settings.test_people, tiny_settings.seed)
+    known = [tuple(one.history) for one in tested]
+    assert asked["histories"]
+    assert not any(tuple(one.history) == history[: len(one.history)] for one in asked["histories"] for history in known)
+    release = open_release(str(tiny_release))
+    found = compare(release, release, asked, seed=1)
+    for by_sources in found.values():
+        for by_measure in by_sources.values():
+            for each in by_measure.values():
+                assert each["plain"] == each["trained"]
+                assert each["gain"]["mean"] == 0
+    assert found["histories"]["every source"]["recall@100"]["plain"]["mean"] > 0

@@ -1,0 +1,218 @@
+"""The stream of changes: its order, its snapshot, and what happens when Redis is not there."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import pytest
+from structlog.testing import capture_logs
+
+from common.changes import redis_stream
+from common.changes.redis_stream import START, ChangeStream, Entry, Position, StreamAddress
+from common.changes.stream_follower import StreamTail
+from common.errors import NotReady
+from testing.redis_server import RedisServer
+
+
+@pytest.fixture
+def stream(redis: RedisServer) -> Iterator[ChangeStream]:
+    """Return an empty stream."""
+    stream = ChangeStream(StreamAddress.parse(redis.url("changes")))
+    yield stream
+    stream.close()
+
+
+@pytest.fixture
+def _nothing_is_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_stream, "_FRESH_MS", -1)  # not even what was appended this millisecond
+
+
+def bodies(entries: Iterable[Entry]) -> list[bytes]:
+    """Return what entries hold."""
+    return [entry.body for entry in entries]
+
+
+def joined(changes: Iterable[bytes]) -> list[bytes]:
+    """Make two changes of many."""
+    everything = b"+".join(changes)
+    return [everything, b"end"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("redis://r", StreamAddress("redis://r", "shortlist-changes", 0)),
+        ("redis://u:p@r:7/3?stream=shop&wait=2", StreamAddress("redis://u:p@r:7/3", "shop", 2)),
+        ("rediss://r/0?ssl_cert_reqs=none&stream=s", StreamAddress("rediss://r/0?ssl_cert_reqs=none", "s", 0)),
+    ],
+)
+def test_addresses(text: str, expected: StreamAddress):
+    """An address names Redis, the stream, and how many replicas to wait for; other options are Redis' own."""
+    assert StreamAddress.parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("http://r/0", "'http' is no scheme of Redis"), ("redis://r?wait=-1", "wait=-1: give the number")],
+)
+def test_bad_addresses(text: str, message: str):
+    """An address that can't be one is refused with what is wrong."""
+    with pytest.raises(ValueError, match=message):
+        StreamAddress.parse(text)
+
+
+def test_passwords_are_not_shown():
+    """An address in a log or an error shows neither user nor password."""
+    assert str(StreamAddress.parse("redis://user:secret@r:7/3?stream=shop")) == "shop at r:7"
+
+
+def test_positions_follow_the_clock_and_the_number():
+    """Positions compare as Redis orders them, and read and write its form."""
+    assert Position.read(b"9-10") > Position.read(b"9-9") > Position.read(b"8-11")
+    assert str(Position.read(b"12-3")) == "12-3"
+
+
+def test_what_is_appended_is_read_in_order(stream: ChangeStream):
+    """Every change is read once, in the order of the stream, also in more than one reading."""
+    for number in range(40):
+        stream.append(b"%d" % number, b"call-%d" % number)
+    entries = list(stream.read(START))
+    assert bodies(entries) == [b"%d" % number for number in range(40)]
+    assert entries[7].call == b"call-7"
+    assert bodies(stream.read(entries[36].position)) == [b"37", b"38", b"39"]
+    assert stream.length() == 40
+
+
+@pytest.mark.usefixtures("_nothing_is_fresh")
+def test_a_snapshot_takes_the_place_of_what_is_in_it(stream: ChangeStream):
+    """After compaction a new follower reads the snapshot and what came later; the stream has only that."""
+    for number in range(20):
+        stream.append(b"%d" % number, b"")
+    assert stream.compact(joined)
+    stream.append(b"new", b"")
+    entries = list(stream.read(START))
+    assert bodies(entries) == [b"+".join(b"%d" % number for number in range(20)), b"end", b"new"]
+    assert [entry.whole for entry in entries] == [False, True, True]
+    assert stream.length() == 1
+    assert stream.compact(joined)
+    assert bodies(stream.read(START))[0].endswith(b"+19+end+new")
+
+
+@pytest.mark.usefixtures("_nothing_is_fresh")
+def test_who_was_away_while_the_stream_was_trimmed(stream: ChangeStream):
+    """A follower whose place was trimmed away gets the snapshot; one that is past it gets what came later alone."""
+    for number in range(5):
+        stream.append(b"%d" % number, b"")
+    entries = list(stream.read(START))
+    stream.compact(joined)
+    stream.append(b"new", b"")
+    assert bodies(stream.read(entries[2].position)) == [b"0+1+2+3+4", b"end", b"new"]
+    assert bodies(stream.read(entries[4].position)) == [b"new"]
+
+
+def test_the_last_minute_stays_in_the_stream(stream: ChangeStream):
+    """What is younger than a minute is not compacted, so that followers a little behind go on without a snapshot."""
+    stream.append(b"new", b"")
+    assert not stream.compact(joined)
+    assert stream.length() == 1
+
+
+@pytest.mark.usefixtures("_nothing_is_fresh")
+def test_one_server_at_a_time_compacts(stream: ChangeStream):
+    """While a server compacts another does not, and reads what is there."""
+    stream.append(b"0", b"")
+    other: list[bool] = []
+
+    def fold(changes: Iterable[bytes]) -> list[bytes]:
+        other.append(stream.compact(joined))
+        return joined(changes)
+
+    assert stream.compact(fold)
+    assert other == [False]
+    assert bodies(stream.read(START)) == [b"0", b"end"]
+
+
+@pytest.mark.usefixtures("_nothing_is_fresh")
+def test_a_snapshot_that_failed_changes_nothing(stream: ChangeStream, redis: RedisServer):
+    """A server that dies while it compacts leaves the stream as it was, and what it wrote goes by itself."""
+
+    def fold(_changes: Iterable[bytes]) -> Iterator[bytes]:
+        yield b"half"
+        raise RuntimeError("killed")
+
+    stream.append(b"0", b"")
+    with pytest.raises(RuntimeError, match="killed"):
+        stream.compact(fold)
+    assert bodies(stream.read(START)) == [b"0"]
+    assert [key for key in redis.client.scan_iter() if redis.client.ttl(key) < 0] == [b"changes"]
+    assert stream.compact(joined)
+
+
+def test_too_few_replicas_have_the_change(redis: RedisServer):
+    """Where a change must be on Redis' replicas and is not, its caller is told so."""
+    stream = ChangeStream(replace(StreamAddress.parse(redis.url("changes")), wait=1))
+    with pytest.raises(NotReady, match="0 of Redis' replicas have it, and not 1; repeat it"):
+        stream.append(b"0", b"")
+    stream.close()
+
+
+def test_without_redis():
+    """Whatever is asked of a Redis that is not there is NotReady, and says where it should be."""
+    stream = ChangeStream(StreamAddress.parse("redis://127.0.0.1:1/0?stream=shop"))
+    for ask in (stream.check, stream.length, lambda: stream.append(b"", b""), lambda: list(stream.read(START))):
+        with pytest.raises(NotReady, match=r"shop at 127\.0\.0\.1:1"):
+            ask()
+    stream.close()
+
+
+def test_a_redis_that_may_forget_is_warned_of(redis: RedisServer, stream: ChangeStream):
+    """A Redis that does not synchronise its file before each answer is served with a warning."""
+    for policy, warnings in (("everysec", 1), ("always", 0)):
+        redis.client.config_set("appendfsync", policy)
+        with capture_logs() as logs:
+            stream.check()
+        assert len(logs) == warnings
+
+
+def test_the_tail_goes_on_when_redis_comes_back(redis: RedisServer, stream: ChangeStream):
+    """A follower that lost Redis gets every entry once, in order, after it has come back, one that fails or not."""
+    got: list[bytes] = []
+    told: list[bool] = []
+    change = threading.Condition()
+
+    def take(entry: Entry) -> None:
+        with change:
+            got.append(entry.body)
+            change.notify_all()
+        if entry.body == b"bad":
+            raise ValueError("bad")
+
+    def tell(connected: bool) -> None:
+        with change:
+            told.append(connected)
+            change.notify_all()
+
+    def until(number: int) -> None:
+        with change:
+            assert change.wait_for(lambda: len(got) >= number, timeout=20)
+
+    stream.append(b"0", b"")
+    tail = StreamTail(stream, START, take, tell)
+    stream.append(b"bad", b"")
+    stream.append(b"1", b"")
+    until(3)
+    redis.signal(signal.SIGKILL)
+    with change:
+        assert change.wait_for(lambda: told[-1] is False, timeout=20)
+    redis.start()
+    stream.append(b"2", b"")
+    until(4)
+    with change:
+        assert change.wait_for(lambda: told[-1] is True, timeout=20)
+    tail.stop()
+    stream.append(b"3", b"")
+    assert got == [b"0", b"bad", b"1", b"2"]
+    assert told == [True, False, True]

@@ -1,0 +1,65 @@
+"""Channels to other servers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import grpc
+import pytest
+from shortlist.release.v1 import release_pb2, release_pb2_grpc
+
+from common.server.channel import open_channel, remaining_s
+from common.server.server import running
+from common.server.settings import ServerSettings
+from common.server.telemetry import Metrics
+
+
+async def test_a_restarted_peer_is_used_again(fake_service: Any, settings: ServerSettings):
+    """Calls fail at once with UNAVAILABLE while the peer is down, and the same channel reaches it after its return."""
+
+    async def behaviour(*_: Any) -> None:
+        return None
+
+    request = release_pb2.ActivateReleaseRequest()
+    async with running(fake_service(behaviour), settings, Metrics("test")) as server:
+        channel = open_channel(f"127.0.0.1:{server.port}")
+        stub: Any = release_pb2_grpc.ReleaseServiceStub(channel)
+        await stub.ActivateRelease(request)
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await stub.ActivateRelease(request)
+    assert error.value.code() == grpc.StatusCode.UNAVAILABLE
+    again = settings.model_copy(update={"port": server.port})
+    async with running(fake_service(behaviour), again, Metrics("test")):
+        await stub.ActivateRelease(request, wait_for_ready=True, timeout=30)
+        await channel.close()
+
+
+@pytest.mark.parametrize(
+    ("deadline_s", "at_most_s", "expected"),
+    # gRPC sends a deadline rounded up: of ten seconds and more to a tenth of a second.
+    [(None, math.inf, (math.inf, math.inf)), (None, 2, (2, 2)), (50, 2, (2, 2)), (50, math.inf, (1, 50.1))],
+)
+async def test_the_time_that_remains_is_the_callers_deadline(
+    calling: Any, fake_service: Any, deadline_s: float | None, at_most_s: float, expected: tuple[float, float]
+):
+    """What remains is the caller's deadline, bounded by the server's own; without both there is no end."""
+    seen: list[float] = []
+
+    async def behaviour(_: Any, context: Any) -> None:
+        seen.append(remaining_s(context, at_most_s))
+
+    async with calling(fake_service(behaviour)) as (_, channel):
+        stub = release_pb2_grpc.ReleaseServiceStub(channel)
+        await stub.ActivateRelease(release_pb2.ActivateReleaseRequest(), timeout=deadline_s)
+    assert expected[0] <= seen[0] <= expected[1]
+
+
+def test_no_less_than_nothing_remains():
+    """A deadline that has passed leaves 0 seconds, not a negative number."""
+
+    class Past:
+        def time_remaining(self) -> float:
+            return -1.0
+
+    assert remaining_s(Past()) == 0.0

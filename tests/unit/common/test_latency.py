@@ -1,0 +1,24 @@
+"""How long work takes by its rows."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.latency import Pace
+
+
+def test_more_rows_take_longer():
+    """Time grows with the rows, from that of a few rows on."""
+    pace = Pace()
+    assert pace.expected_s(1_000) == 0
+    pace.observe(100, 0.001)
+    assert pace.expected_s(1_000) == pytest.approx(0.01)
+    assert pace.expected_s(1) == pytest.approx(0.0005)
+
+
+def test_the_pace_follows():
+    """What takes longer of late is expected to."""
+    pace = Pace()
+    for seconds in [0.001] * 20 + [0.002] * 60:
+        pace.observe(100, seconds)
+    assert pace.expected_s(100) == pytest.approx(0.002, rel=0.05)

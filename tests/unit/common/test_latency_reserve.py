@@ -1,0 +1,26 @@
+"""How much time is kept back."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.latency import Reserve
+
+
+def test_the_longest_counts_at_once():
+    """One late answer is enough to keep back as much, however many were early."""
+    reserve = Reserve(0.001)
+    for seconds in [0.002] * 10 + [0.03] + [0.002] * 2:
+        reserve.observe(seconds)
+    assert reserve.seconds == pytest.approx(0.03, rel=0.05)
+
+
+def test_a_spell_of_lateness_is_forgotten():
+    """Half of it after 32 answers, and never less than the latest."""
+    reserve = Reserve()
+    reserve.observe(0.1)
+    for _ in range(32):
+        reserve.observe(-0.5)
+    assert reserve.seconds == pytest.approx(0.05)
+    reserve.observe(0.06)
+    assert reserve.seconds == 0.06

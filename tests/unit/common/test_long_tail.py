@@ -1,0 +1,17 @@
+"""What the long tail is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from common.long_tail import tail_below
+
+
+@pytest.mark.parametrize(
+    ("popularity", "below"),
+    [([5, 1, 3], 3.0), ([4, 1, 2, 8], 3.0), ([7, 7, 7], 7.0), ([0, 0, 0, 9], 0.0), ([], 0.0)],
+)
+def test_the_median_item_is_the_bound(popularity: list[float], below: float):
+    """What sold less than the median item is of the tail; nothing is where most items sold nothing."""
+    assert tail_below(np.array(popularity, np.float32)) == below

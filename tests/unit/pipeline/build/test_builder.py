@@ -1,0 +1,145 @@
+"""Building a release."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from common.errors import InvalidRequest
+from common.onnx_session import SessionOptions
+from common.release.catalogue import Catalogue
+from common.release.layout import (
+    CATALOGUE,
+    ENCODER,
+    FUSION_SETTINGS,
+    POPULARITY,
+    RETRIEVAL_SETTINGS,
+    VECTOR_OF_ITEM,
+    VECTORS,
+)
+from common.release.store import Release, open_release
+from pipeline.build.builder import build
+from pipeline.data.dataset.dataset import Dataset
+from pipeline.data.dataset.training_requests import Windows
+from pipeline.progress import ProgressReport
+from pipeline.release.config.build_settings import BuildSettings
+from pipeline.release.config.recipes import BASKETS
+from services.retrieval.encoding.text_encoder import Encoder
+
+
+@pytest.fixture
+def report() -> ProgressReport:
+    return ProgressReport(Console(quiet=True))
+
+
+def test_release_tells_where_its_models_come_from(tiny_release: Path):
+    """The manifest names base model, origin, hash, training data, precision and parity of each model."""
+    manifest = open_release(str(tiny_release)).manifest
+    assert set(manifest.models) == {"encoder", "cross_encoder", "fusion"}
+    assert "local folder" in manifest.models["encoder"].base_model_origin
+    assert "sha256" in manifest.models["cross_encoder"].base_model_origin
+    assert all(card.parity_max_abs_error is not None for card in manifest.models.values())
+    assert manifest.data.source == "tiny shop"
+    assert manifest.metrics["validation"]["fusion"]
+
+
+def test_release_holds_learned_weights_and_the_features_read(tiny_release: Path):
+    """The first stage's weights are learned, not equal, and the fusion lists its features in order."""
+    release = open_release(str(tiny_release))
+    weights = json.loads(release.file(RETRIEVAL_SETTINGS).read_text())["weights"]["history"]
+    assert max(weights.values()) == pytest.approx(1.0)
+    assert len(set(weights.values())) > 1
+    assert json.loads(release.file(FUSION_SETTINGS).read_text())["features"] == list(BASKETS.features)
+
+
+def test_same_data_and_settings_give_the_same_release(
+    tiny_dataset: Dataset, tiny_settings: BuildSettings, tiny_release: Path, tmp_path: Path, report: ProgressReport
+):
+    """A second build in another place has the same id, the same content to the last byte, and the same metrics."""
+    again = build(tiny_dataset, tmp_path / "again", tiny_settings, report)
+    first = open_release(str(tiny_release))
+    assert again.id == first.id
+    assert again.manifest.files == first.manifest.files
+    assert _untimed(again) == _untimed(first)
+    assert _untimed(again)["training"]["cross_encoder"]["valid_ndcg"]
+
+
+def test_the_id_covers_every_file(tiny_release: Path):
+    """Whatever lies in a release's folder stands in its manifest, by whose files the id is made."""
+    release = open_release(str(tiny_release))
+    there = {file.relative_to(release.path).as_posix() for file in release.path.rglob("*") if file.is_file()}
+    assert there == {*release.manifest.files, "manifest.json"}
+
+
+def _untimed(release: Release) -> dict[str, Any]:
+    return {name: value for name, value in release.manifest.metrics.items() if not name.startswith("build_s")}
+
+
+def test_build_that_was_done_before_is_reused(
+    tiny_dataset: Dataset, tiny_settings: BuildSettings, tiny_release: Path, report: ProgressReport
+):
+    """With the same data and settings nothing is built, and other settings are not mistaken for the same."""
+    before = {path.name for path in tiny_release.iterdir()}
+    assert build(tiny_dataset, tiny_release, tiny_settings, report).id in before
+    assert report.seconds == {}
+    assert {path.name for path in tiny_release.iterdir()} == before
+
+
+def test_failed_build_leaves_the_store_as_it_was(
+    tiny_dataset: Dataset, tiny_settings: BuildSettings, tmp_path: Path, report: ProgressReport
+):
+    """A build that cannot be finished publishes nothing and leaves no folder behind."""
+    impossible = dataclasses.replace(tiny_settings, min_buyers=1_000)
+    with pytest.raises(InvalidRequest, match="lower min_buyers"):
+        build(tiny_dataset, tmp_path, impossible, report)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_windows_longer_than_the_data_are_refused(
+    tiny_dataset: Dataset, tiny_settings: BuildSettings, tmp_path: Path, report: ProgressReport
+):
+    """Where the windows reach back before the first event, the message says so and asks for shorter ones."""
+    with pytest.raises(InvalidRequest, match="choose shorter windows"):
+        build(tiny_dataset, tmp_path, dataclasses.replace(tiny_settings, window_days=60), report)
+
+
+def test_vectors_are_one_a_text(tiny_release: Path):
+    """Products that share a text share a vector, and every text has one."""
+    release = open_release(str(tiny_release))
+    vectors, of_item = (np.load(release.file(f"index/{name}.npy")) for name in ("vectors", "vector_of_item"))
+    texts = Catalogue.open(release.file(CATALOGUE)).table["text"].to_pylist()
+    assert len(vectors) == len(set(texts)) < len(texts)
+    assert len({(text, row) for text, row in zip(texts, of_item.tolist(), strict=True)}) == len(vectors)
+
+
+def test_an_encoder_fine_tuned_on_purchases_is_what_is_served(
+    tiny_dataset: Dataset, tiny_settings: BuildSettings, tiny_release: Path, tmp_path: Path, report: ProgressReport
+):
+    """Its vectors are in the index, its card says what it saw, and the rest of the release is made as ever."""
+    settings = dataclasses.replace(tiny_settings.encoder_trained(2), lists=8, trees=5)
+    release, plain = build(tiny_dataset, tmp_path / "trained", settings, report), open_release(str(tiny_release))
+    windows = Windows.of(tiny_dataset.events, settings.window_days)
+    assert release.manifest.models["encoder"].trained_on == f"60 purchases before {windows.tables:%Y-%m-%d}"
+    assert release.manifest.files[ENCODER].sha256 != plain.manifest.files[ENCODER].sha256
+    texts = Catalogue.open(release.file(CATALOGUE)).table["text"].to_pylist()
+    vectors, of_item = np.load(release.file(VECTORS)), np.load(release.file(VECTOR_OF_ITEM))
+    own = Encoder.load(release, SessionOptions()).encode(texts[:3])
+    np.testing.assert_allclose(vectors[of_item[:3]], own, atol=1e-5)
+    np.testing.assert_array_equal(np.load(release.file(POPULARITY)), np.load(plain.file(POPULARITY)))
+    assert not (tmp_path / "trained" / "encoder-checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"window_days": float("nan")}, {"window_days": 1e9}, {"seed": -1}, {"min_buyers": -1}, {"student_layers": 3}],
+)
+def test_impossible_settings_are_refused_at_once(wrong: dict[str, float]):
+    """Settings that no build could follow are refused by name before anything is done."""
+    with pytest.raises(InvalidRequest, match=next(iter(wrong))):
+        BuildSettings(**wrong)

@@ -1,0 +1,98 @@
+"""Single methods beside the two stages."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from common.errors import InvalidRequest
+from common.release.store import Release
+from pipeline.data.dataset.dataset import Dataset
+from pipeline.evaluation.analyses.baselines import TAIL, ask_baselines, compare_baselines
+from pipeline.evaluation.command import Where, run_evaluation, show
+from pipeline.evaluation.evaluation import How
+from pipeline.measurement.metrics.item_popularity import CatalogueFacts
+from pipeline.measurement.questions.answers import Answer
+from pipeline.measurement.questions.protocols import Questions
+from pipeline.progress import ProgressReport
+
+FAST = ("popular", "own most frequent", "BM25")
+
+
+def test_baselines_answer_the_same_questions(temporal: Questions, facts: CatalogueFacts, quiet: ProgressReport):
+    """Each answers every question with as many distinct items as asked for, and without probabilities."""
+    asked = ask_baselines(temporal, facts, 20, 7, quiet, FAST)
+    assert list(asked) == list(FAST)
+    for given in asked.values():
+        assert list(given.answers) == [question.key for question in temporal.asked]
+        assert all(len(set(answer.item_ids)) == 20 for answer in given.answers.values())
+        assert all(np.isnan(answer.probability).all() for answer in given.answers.values())
+
+
+def test_who_answers_what_was_wanted_beats_every_baseline(
+    temporal: Questions, facts: CatalogueFacts, quiet: ProgressReport
+):
+    """An oracle in place of the two stages is better beyond chance, the best baseline is named, and ties are ties."""
+    asked = ask_baselines(temporal, facts, 20, 7, quiet, FAST)
+    oracle = {
+        question.key: Answer(list(question.relevant), np.full(len(question.relevant), np.nan), {"total": 1.0})
+        for question in temporal.asked
+    }
+    found = compare_baselines(temporal, asked, oracle, facts, 7)
+    means = {name: figures.measures["ndcg@10"].mean for name, figures in found.by_name.items()}
+    assert found.best == max(means, key=means.__getitem__)
+    assert all(figures.two_stages_over["ndcg@10"].low > 0 for figures in found.by_name.values())
+    assert found.two_stages[TAIL].mean == pytest.approx(1.0)
+    itself = compare_baselines(temporal, asked, asked[found.best].answers, facts, 7)
+    assert itself.by_name[found.best].two_stages_over["ndcg@10"].mean == 0
+    assert found.ratings is None
+
+
+def test_baselines_need_to_know_what_was_known(temporal: Questions, facts: CatalogueFacts, quiet: ProgressReport):
+    """Questions asked at different moments have no common past, and the message says which protocol has one."""
+    with pytest.raises(InvalidRequest, match="--protocol temporal"):
+        ask_baselines(dataclasses.replace(temporal, before=None), facts, 20, 7, quiet)
+
+
+def test_who_has_nothing_to_say_answers_nothing(temporal: Questions, facts: CatalogueFacts, quiet: ProgressReport):
+    """Of a person of whom nothing is known, popularity speaks, and what reads histories or queries does not."""
+    nobody = dataclasses.replace(temporal.asked[0], history=(), query="")
+    asked = ask_baselines(
+        dataclasses.replace(temporal, asked=[nobody]), facts, 20, 7, quiet, ("popular", "transitions", "BM25")
+    )
+    assert [len(given.answers[nobody.key].item_ids) for given in asked.values()] == [20, 0, 0]
+
+
+def test_nothing_after_the_questions_is_known(temporal: Questions):
+    """What baselines learn from ends where what is asked for begins."""
+    assert temporal.before is not None
+    assert (
+        temporal.before.events["timestamp"].max() < temporal.before.moment <= temporal.before.later["timestamp"].min()
+    )
+
+
+def test_the_command_compares_when_asked(
+    release: Release, tiny_dataset: Dataset, tmp_path: Path, quiet: ProgressReport
+):
+    """Report, figures and table have every baseline, the tail's demand and what steering costs."""
+    tiny_dataset.save(tmp_path / "data")
+    page = tmp_path / "report.html"
+    how = How(limit=20, baselines=True)
+    found = run_evaluation(
+        str(release.path.parent), Where(data=tmp_path / "data"), how, page, tmp_path / "it.json", quiet
+    )
+    assert found.baselines is not None
+    assert found.demand is not None
+    html = page.read_text()
+    assert all(name in html for name in found.baselines.by_name)
+    assert "What was expected to sell" in html
+    assert "kept for the tail" in html
+    console = Console(record=True, width=160, quiet=True)
+    with console.capture() as printed:
+        console.quiet = False
+        show(found, console)
+    assert f"{found.baselines.best} (best)" in printed.get()

@@ -1,0 +1,89 @@
+"""What makes the second stage's quality."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.release.store import Release
+from pipeline.evaluation.analyses.second_stage import DEPTHS, MEASURED, MOST_QUESTIONS, group_of, reads_logits, some
+from pipeline.measurement.metrics.evaluation_result import Evaluation
+from pipeline.measurement.questions.answers import BOTH
+from pipeline.measurement.questions.local_runner import Engines
+from pipeline.measurement.questions.protocols import Questions
+from pipeline.progress import Step
+from pipeline.release.config.recipes import BASKETS, SEQUENCES
+from services.ranking.cascade.fusion_model import Fusion
+from services.ranking.cascade.second_stage import SecondStage
+from services.ranking.release_settings import RankerSettings
+
+STEP = Step(None, "", None)
+
+
+def test_served_features_make_the_served_probabilities(local: Engines, release: Release, temporal: Questions):
+    """The fusion gives the features exactly the probabilities that the second stage answers, in its order."""
+    asked = temporal.asked[:3]
+    answers = local.ask(asked, BOTH, 30, STEP)
+    for question, served in zip(asked, local.served_features(asked, 30, STEP), strict=True):
+        probability = Fusion.load(release, served.matrix.shape[1]).probability(served.matrix)
+        best = np.argsort(-probability, kind="stable")[:30]
+        assert [served.item_ids[place] for place in best] == list(answers[question.key].item_ids)
+        np.testing.assert_allclose(probability[best], answers[question.key].probability, atol=1e-6)
+
+
+def test_the_cross_encoder_reads_as_deep_as_asked(
+    local: Engines, release: Release, temporal: Questions, monkeypatch: pytest.MonkeyPatch
+):
+    """So many candidates of each question get a logit; unasked, as many as the release wants."""
+    read: list[int] = []
+    rank = SecondStage.rank
+
+    async def counting(*given: Any) -> Any:
+        ranked = await rank(*given)
+        read.append(int((~np.isnan(ranked.logit)).sum()))
+        return ranked
+
+    monkeypatch.setattr(SecondStage, "rank", counting)
+    local.at_depths(temporal.asked[:2], 20, (0, 5), STEP)
+    local.ask(temporal.asked[:1], BOTH, 20, STEP)
+    assert read == [0, 0, 5, 5, RankerSettings.load(release).depth]
+
+
+def test_every_depth_is_measured_against_none(evaluation: Evaluation):
+    """Each depth has its quality, latency and paired difference; reading more takes longer than reading none."""
+    assert [one.read for one in evaluation.depths] == list(DEPTHS)
+    assert evaluation.depths[0].over_none == {}
+    for one in evaluation.depths[1:]:
+        gain = one.measures["ndcg@10"].mean - evaluation.depths[0].measures["ndcg@10"].mean
+        assert one.over_none["ndcg@10"].mean == pytest.approx(gain)
+        assert 0 < one.latency.p50 <= one.latency.p95
+
+
+def test_hiding_what_people_had_costs_most(evaluation: Evaluation):
+    """In a shop where people buy the same again, no group is worth more than what the person had of an item."""
+    loss = {group: one.loss["ndcg@10"].mean for group, one in evaluation.hidden.items()}
+    assert max(loss, key=lambda group: loss[group]) == "what the person had of it"
+    assert loss["what the person had of it"] > 0
+    assert sum(one.features for one in evaluation.hidden.values()) == len(BASKETS.features)
+    assert all(set(one.loss) == set(MEASURED) for one in evaluation.hidden.values())
+
+
+def test_every_feature_of_a_recipe_has_a_group():
+    """Nothing that a recipe reads falls among the others."""
+    assert {group_of(name) for recipe in (BASKETS, SEQUENCES) for name in recipe.features} >= {"cross-encoder"}
+    assert not [name for recipe in (BASKETS, SEQUENCES) for name in recipe.features if group_of(name) == "others"]
+    assert group_of("invented") == "others"
+
+
+def test_a_fusion_with_logits_is_told(local: Engines):
+    """The tiny shop's recipe reads the cross-encoder."""
+    assert reads_logits(local)
+
+
+@pytest.mark.parametrize(("given", "kept"), [(1, 1), (100, 100), (101, 51), (250, 84)])
+def test_some_questions_are_spread_evenly(temporal: Questions, given: int, kept: int):
+    """At most a hundred are asked, from the first to the last."""
+    many = (list(temporal.asked) * 30)[:given]
+    assert len(some(many)) == kept <= MOST_QUESTIONS

@@ -1,0 +1,64 @@
+"""Recipes and the settings they bring."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from common.errors import InvalidRequest, NotFound
+from pipeline.learning.item_graphs.builders import MAKERS
+from pipeline.release.config.build_settings import BuildSettings
+from pipeline.release.config.recipe import Recipe
+from pipeline.release.config.recipes import BASKETS, RECIPES, SEQUENCES, find_recipe
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
+def test_recipe_is_whole(recipe: Recipe):
+    """Its features are distinct, its graphs have makers, its falling features exist, and it can be written as JSON."""
+    assert len(set(recipe.features)) == len(recipe.features)
+    assert {spec.kind for spec in recipe.graphs.values()} <= set(MAKERS)
+    assert recipe.falling <= set(recipe.features)
+    assert json.loads(json.dumps(recipe.as_json()))["name"] == recipe.name
+
+
+def test_settings_are_the_recipes_unless_told_otherwise():
+    """A recipe sets what it needs, a change given wins, and baskets change nothing."""
+    assert BuildSettings.of(SEQUENCES.name).candidates == SEQUENCES.settings["candidates"]
+    assert BuildSettings.of(SEQUENCES.name, candidates=50).candidates == 50
+    assert BuildSettings.of(BASKETS.name) == BuildSettings()
+
+
+def test_unknown_recipe_lists_the_known_ones():
+    """The message names what there is."""
+    with pytest.raises(NotFound, match="baskets, searches, seasons, sequences"):
+        find_recipe("soup")
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        ({"lexical": {"k1": 1.2}}, r"sources\.lexical\.k1: Extra inputs"),
+        ({"lexical": {"popularity": 3}}, r"sources\.lexical\.popularity: is no option of the kind lexical"),
+        ({"exploration": {"recent": 3}}, r"sources\.exploration\.recent: is no option .* which has popularity"),
+        ({"exploration": {"popularity": -1}}, r"sources\.exploration\.popularity: Input should be greater"),
+        ({"magic": {}}, r"sources\.magic: has no kind"),
+    ],
+)
+def test_a_recipe_with_options_that_are_none_is_refused(sources: dict[str, Any], message: str):
+    """Before anything is trained, a message names the source and the option that it does not have."""
+    with pytest.raises(InvalidRequest, match=rf"recipe baskets: .*{message}"):
+        replace(BASKETS, sources={**BASKETS.sources, **sources})
+
+
+def test_sources_of_words_and_of_chance_can_be_used():
+    """A recipe may list them with their options, and a build may add them to any recipe's own."""
+    listed = replace(BASKETS, sources={"lexical": {"kind": "lexical"}, "exploration": {"popularity": 5.0}})
+    assert set(listed.sources) == {"lexical", "exploration"}
+    made = BuildSettings.of(BASKETS.name, added_sources=("exploration", "lexical")).made_of()
+    assert made.sources == {**BASKETS.sources, "exploration": {"kind": "exploration"}, "lexical": {"kind": "lexical"}}
+    assert BuildSettings.of(BASKETS.name).made_of() == BASKETS
+    with pytest.raises(InvalidRequest, match="no source 'semantic' can be added; those that can are lexical, explor"):
+        BuildSettings.of(BASKETS.name, added_sources=("semantic",)).made_of()

@@ -1,0 +1,123 @@
+"""Stand-ins for what is behind the gateway: services on real servers, and fakes of the recommender's ports."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.gateway.backends.popular_fallback import PopularItems
+from services.gateway.backends.stages import Found, Ranked, StageFailed, Verdict, Wish
+from services.gateway.candidates import Candidate
+from services.gateway.profiles.profile_store import Event, Profile, Recorded
+from services.gateway.recommendation.deadline import Shares
+from services.gateway.recommendation.recommender import Recommender, Tuning
+from services.gateway.recommendation.request import Ask
+from services.gateway.recommendation.result import Answer
+
+_FILE = Path(__file__).parents[3] / "fixtures" / "gateway_backends.py"
+
+
+@pytest.fixture
+async def backends() -> AsyncIterator[Any]:
+    """Return retrieval and ranking, listening, to be told how to behave; see tests/fixtures/gateway_backends.py."""
+    spec = importlib.util.spec_from_file_location("gateway_backends", _FILE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    both = module.Backends()
+    await both.start()
+    yield both
+    await both.stop()
+
+
+ITEMS = [Candidate(f"i{at}", 1.0 - at / 100, brand=f"b{at % 3}", price=float(at)) for at in range(30)]
+
+
+class _FakeProfiles:
+    """One profile for everybody, or a failure, or silence."""
+
+    def __init__(self) -> None:
+        self.profile = Profile(["old"], None)
+        self.error: Exception | None = None
+        self.silent = False
+
+    async def history(self, user_id: str, limit: int) -> Profile:
+        assert user_id
+        assert limit == 1_000
+        if self.silent:
+            await asyncio.Event().wait()
+        if self.error is not None:
+            raise self.error
+        return self.profile
+
+    async def record(self, events: Sequence[Event]) -> Recorded:
+        raise NotImplementedError
+
+    async def forget(self, user_id: str) -> int:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        raise NotImplementedError
+
+
+class _FakeRetrieval:
+    """Gives the planted items in their order, or fails; remembers the last wish."""
+
+    def __init__(self) -> None:
+        self.error: StageFailed | None = None
+        self.wish = Wish()
+        self.timeout_s = 0.0
+
+    async def retrieve(self, wish: Wish, timeout_s: float) -> Found:
+        self.wish, self.timeout_s = wish, timeout_s
+        if self.error is not None:
+            raise self.error
+        return Found([item for item in ITEMS if item.item_id not in wish.exclude][: wish.limit], "r1", 2)
+
+
+class _FakeRanking:
+    """Turns the first stage's order round, or fails; remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.error: StageFailed | None = None
+        self.asked: list[tuple[str, Sequence[str], str]] = []
+        self.timeout_s = 0.0
+
+    async def rank(
+        self, query: str, history: Sequence[str], candidates: Sequence[Candidate], release_id: str, timeout_s: float
+    ) -> Ranked:
+        self.asked.append((query, history, release_id))
+        self.timeout_s = timeout_s
+        if self.error is not None:
+            raise self.error
+        verdicts = [Verdict((at + 1) / 100, float(at)) for at in range(len(candidates))]
+        return Ranked(verdicts, release_id, 7)
+
+
+class _FakedGateway:
+    """A recommender over fakes."""
+
+    def __init__(self) -> None:
+        self.items = ITEMS
+        self.profiles = _FakeProfiles()
+        self.retrieval = _FakeRetrieval()
+        self.ranking = _FakeRanking()
+        self.popular = PopularItems(self.retrieval, 20, 60.0)
+        self.recommender = Recommender(
+            self.profiles, self.retrieval, self.ranking, self.popular, Tuning(shares=Shares(profile=0.02))
+        )
+
+    async def ask(self, ask: Ask, remaining_s: float | None = None) -> Answer:
+        return await self.recommender.recommend(ask, remaining_s)
+
+
+@pytest.fixture
+def gateway() -> _FakedGateway:
+    """Return a recommender over fakes that all work."""
+    return _FakedGateway()

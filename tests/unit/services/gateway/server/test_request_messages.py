@@ -1,0 +1,176 @@
+"""The contract's limits on requests."""
+
+from __future__ import annotations
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from shortlist.gateway.v1 import gateway_pb2
+
+from common.errors import InvalidRequest
+from services.gateway.policy.policy import Policy
+from services.gateway.profiles.profile_store import Event, EventKind
+from services.gateway.recommendation.request import Ask, Stages
+from services.gateway.server.request_messages import read_ask, read_events, read_user_id
+
+_NOW_US = 1_800_000_000_000_000
+
+
+_DAY_S = 86_400
+
+
+def _recommend(**fields: object) -> gateway_pb2.RecommendRequest:
+    return gateway_pb2.RecommendRequest(**fields)  # type: ignore[arg-type]  # each test names its own
+
+
+def _policy(**fields: object) -> gateway_pb2.RecommendRequest:
+    return _recommend(policy=gateway_pb2.Policy(**fields))  # type: ignore[arg-type]
+
+
+def _event(**fields: object) -> gateway_pb2.RecordEventsRequest:
+    given = {"event_id": "e", "user_id": "u", "kind": gateway_pb2.EVENT_KIND_VIEW, "item_id": "i", **fields}
+    return gateway_pb2.RecordEventsRequest(events=[gateway_pb2.Event(**given)])  # type: ignore[arg-type]
+
+
+def test_an_empty_request_asks_for_what_anybody_might_want():
+    """Nothing is required; ten items, both stages and no restriction are the default."""
+    assert read_ask(gateway_pb2.RecommendRequest()) == Ask(policy=Policy(limit=10))
+
+
+def test_a_full_request_is_read():
+    """Every field of the request reaches what is asked."""
+    ask = read_ask(
+        _recommend(
+            user_id="ann",
+            query=" soft cheese ",
+            history_item_ids=["a", "b", "a"],
+            limit=500,
+            policy=gateway_pb2.Policy(
+                min_probability=0.25,
+                blocked_item_ids=["x"],
+                max_per_brand=2,
+                max_per_category=3,
+                exclude_history=True,
+                stages=gateway_pb2.STAGES_FIRST,
+                min_tail_share=0.5,
+            ),
+        )
+    )
+    assert ask == Ask(
+        user_id="ann",
+        query="soft cheese",
+        history=("a", "b", "a"),
+        policy=Policy(500, 0.25, frozenset({"x"}), 2, 3, 0.5),
+        exclude_history=True,
+        stages=Stages.FIRST,
+    )
+
+
+@pytest.mark.parametrize(
+    "request_at_limit",
+    [
+        _recommend(user_id="é" * 128),
+        _recommend(query="é" * 1_000),
+        _recommend(history_item_ids=["i"] * 10_000),
+        _recommend(limit=1),
+        _policy(min_probability=1.0),
+        _policy(min_tail_share=1.0),
+        _policy(blocked_item_ids=["i"] * 10_000),
+        _policy(max_per_brand=1),
+    ],
+)
+def test_requests_at_the_limits_are_read(request_at_limit: gateway_pb2.RecommendRequest):
+    """What the contract just allows is allowed."""
+    read_ask(request_at_limit)
+
+
+@pytest.mark.parametrize(
+    ("request_beyond", "said"),
+    [
+        (_recommend(user_id="é" * 129), r"^user_id: at most 256 bytes, has 258"),
+        (_recommend(query="é" * 1_001), r"^query: at most 1,000 characters, has 1,001"),
+        (_recommend(history_item_ids=["i"] * 10_001), r"^history_item_ids: at most 10,000 ids, has 10,001"),
+        (_recommend(limit=0), r"^limit: must be 1 to 500, is 0; leave it unset for 10"),
+        (_recommend(limit=501), r"^limit: must be 1 to 500, is 501"),
+        (_policy(min_probability=1.01), r"^policy\.min_probability: must be 0 to 1, is 1\.01"),
+        (_policy(min_probability=-0.01), r"^policy\.min_probability"),
+        (_policy(min_probability=float("nan")), r"^policy\.min_probability: .* is nan"),
+        (_policy(min_tail_share=1.01), r"^policy\.min_tail_share: must be 0 to 1, is 1\.01"),
+        (_policy(min_tail_share=float("nan")), r"^policy\.min_tail_share: .* is nan"),
+        (_policy(blocked_item_ids=["i"] * 10_001), r"^policy\.blocked_item_ids: at most 10,000"),
+        (_policy(max_per_brand=0), r"^policy\.max_per_brand: must be at least 1"),
+        (_policy(max_per_category=0), r"^policy\.max_per_category: must be at least 1"),
+        (_policy(stages=9), r"^policy\.stages: 9 is none"),
+    ],
+)
+def test_requests_beyond_the_limits_are_refused(request_beyond: gateway_pb2.RecommendRequest, said: str):
+    """What the contract forbids is refused, naming the field and what it was."""
+    with pytest.raises(InvalidRequest, match=said):
+        read_ask(request_beyond)
+
+
+def test_a_share_of_none_is_not_a_share_left_unset():
+    """A request that asks for no tail says so, though the server's setting might ask for some."""
+    assert read_ask(_policy(min_tail_share=0.0)).policy.min_tail_share == 0.0
+    assert read_ask(_policy()).policy.min_tail_share is None
+
+
+def test_an_event_is_read():
+    """Every field of an event is kept, its time in microseconds."""
+    request = _event(
+        kind=gateway_pb2.EVENT_KIND_RATING, value=4.5, query="tea", occurred_at=Timestamp(seconds=5, nanos=6_999)
+    )
+    assert read_events(request, _NOW_US) == [Event("e", "u", EventKind.RATING, 5_000_006, "i", "tea", 4.5)]
+
+
+def test_a_search_needs_no_item():
+    """An event that searches has a query in place of an item; without a time it is now."""
+    request = _event(kind=gateway_pb2.EVENT_KIND_SEARCH, item_id="", query="tea")
+    assert read_events(request, _NOW_US) == [Event("e", "u", EventKind.SEARCH, _NOW_US, "", "tea")]
+
+
+def test_a_day_ahead_is_allowed():
+    """Clocks differ: an event may lie up to a day ahead."""
+    request = _event(occurred_at=Timestamp(seconds=_NOW_US // 1_000_000 + _DAY_S))
+    assert read_events(request, _NOW_US)[0].occurred_at_us == _NOW_US + _DAY_S * 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("request_beyond", "said"),
+    [
+        (gateway_pb2.RecordEventsRequest(), r"^events: 1 to 1,000 events a call, has 0"),
+        (gateway_pb2.RecordEventsRequest(events=[gateway_pb2.Event()] * 1_001), r"^events: .* has 1,001"),
+        (_event(event_id=""), r"^events\[0\]\.event_id: must be set"),
+        (_event(event_id="x" * 257), r"^events\[0\]\.event_id: at most 256 bytes, has 257"),
+        (_event(user_id=""), r"^events\[0\]\.user_id: must be set"),
+        (_event(user_id="x" * 257), r"^events\[0\]\.user_id"),
+        (_event(kind=gateway_pb2.EVENT_KIND_UNSPECIFIED), r"^events\[0\]\.kind"),
+        (_event(kind=77), r"^events\[0\]\.kind"),
+        (_event(item_id=""), r"^events\[0\]\.item_id: must be set"),
+        (_event(item_id="x" * 257), r"^events\[0\]\.item_id"),
+        (_event(kind=gateway_pb2.EVENT_KIND_SEARCH, query=" "), r"^events\[0\]\.query: must say"),
+        (_event(query="x" * 1_001), r"^events\[0\]\.query: at most 1,000"),
+        (_event(occurred_at=Timestamp(seconds=_NOW_US // 1_000_000 + _DAY_S + 1)), r"occurred_at: is more than a day"),
+        (_event(occurred_at=Timestamp(seconds=2**62)), r"^events\[0\]\.occurred_at: is no time"),
+        (_event(occurred_at=Timestamp(nanos=-1)), r"^events\[0\]\.occurred_at: is no time"),
+        (_event(value=float("inf")), r"^events\[0\]\.value: must be a finite number, is inf"),
+        (_event(value=float("nan")), r"^events\[0\]\.value"),
+    ],
+)
+def test_events_beyond_the_limits_are_refused(request_beyond: gateway_pb2.RecordEventsRequest, said: str):
+    """What the contract forbids of an event is refused, naming its position and field."""
+    with pytest.raises(InvalidRequest, match=said):
+        read_events(request_beyond, _NOW_US)
+
+
+def test_the_bad_event_is_named_by_its_position():
+    """The message says which of the events is wrong."""
+    good = _event().events[0]
+    with pytest.raises(InvalidRequest, match=r"^events\[2\]\.user_id"):
+        read_events(gateway_pb2.RecordEventsRequest(events=[good, good, gateway_pb2.Event(event_id="e", kind=1)]), 0)
+
+
+@pytest.mark.parametrize("user_id", ["", "x" * 257])
+def test_whom_to_forget_must_be_said(user_id: str):
+    """Forgetting needs a person's id of the contract's length."""
+    with pytest.raises(InvalidRequest, match=r"^user_id"):
+        read_user_id(gateway_pb2.ForgetUserRequest(user_id=user_id))

@@ -1,0 +1,273 @@
+"""The second stage on a small real release."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.errors import BadRelease, DeadlineTooShort
+from common.latency import Pace
+from common.release import layout
+from common.release.store import Release
+from services.ranking.batching.capacity import BatchLimits
+from services.ranking.batching.job import Priority, Terms
+from services.ranking.cascade.results import Depths, Ranking
+from services.ranking.cascade.second_stage import Options, SecondStage
+from services.ranking.cascade.tiers import Prepared
+from services.ranking.request import CandidateRows, PersonRows
+
+HISTORY = PersonRows(np.array([3, 9, 3, 50, 120, 3]), "fresh milk")
+
+
+@pytest.fixture
+def stage_of(ranking_release: Release):
+    """Load second stages that are closed at the end."""
+    made = []
+
+    def load(release: Release = ranking_release, **options: Any) -> SecondStage:
+        made.append(SecondStage.load(release, Options(**options)))
+        return made[-1]
+
+    yield load
+    for stage in made:
+        stage.close()
+
+
+@pytest.fixture
+def stage(stage_of: Callable[..., SecondStage]):
+    """A second stage without a cache."""
+    return stage_of(cached_scores=0)
+
+
+def _candidates(rows: Any) -> Any:
+    generator = np.random.default_rng(4)
+    scores = generator.random((3, len(rows))).astype(np.float32)
+    return CandidateRows(np.array(rows), scores[0], {"semantic": scores[1], "behaviour": scores[2]})
+
+
+def _terms(seconds: float = 30.0) -> Any:
+    return Terms(time.monotonic() + seconds)
+
+
+async def _rank(
+    stage: SecondStage,
+    candidates: CandidateRows,
+    *,
+    depth: int = 1_000,
+    texts: dict[int, str] | None = None,
+    person: PersonRows = HISTORY,
+    seconds: float = 30.0,
+) -> Ranking:
+    return await stage.rank(person, candidates, texts or {}, Depths(cross_encoder=depth), _terms(seconds))
+
+
+async def test_every_candidate_gets_a_probability(stage: SecondStage):
+    """With enough depth the cross-encoder reads all, and each probability lies between 0 and 1."""
+    ranking = await _rank(stage, _candidates(range(40)))
+    assert ((ranking.probability > 0) & (ranking.probability < 1)).all()
+    assert np.isfinite(ranking.logit).all()
+    assert (ranking.reading.read, ranking.reading.unread) == (40, 0)
+    assert ranking.total_ms >= ranking.tokenise_ms > 0
+    assert ranking.reading.scores.padded_tokens > 40
+
+
+async def test_only_the_most_promising_are_read(stage: SecondStage):
+    """The cross-encoder reads the candidates that the other features like best; the others keep their probability."""
+    blind = await _rank(stage, _candidates(range(40)), depth=0)
+    ranking = await _rank(stage, _candidates(range(40)), depth=7)
+    read = np.flatnonzero(np.isfinite(ranking.logit))
+    assert set(read) == set(np.argsort(-blind.probability, kind="stable")[:7])
+    assert np.isnan(blind.logit).all()
+    unread = np.isnan(ranking.logit)
+    np.testing.assert_array_equal(ranking.probability[unread], blind.probability[unread])
+
+
+async def test_the_probability_is_the_fusion_of_all_features(stage: SecondStage):
+    """Filling the logits in afterwards gives what computing all features at once gives."""
+    candidates = _candidates(range(30))
+    ranking = await _rank(stage, candidates, depth=12)
+    matrix = stage._features.matrix(HISTORY, candidates, ranking.logit)
+    np.testing.assert_allclose(ranking.probability, stage._fusion.probability(matrix), atol=1e-6)
+
+
+async def test_scores_do_not_depend_on_company(stage_of: Callable[..., SecondStage]):
+    """A pair's logit is the same alone, among others, in any order and padding, to 1e-5."""
+    stage = stage_of(cached_scores=0, limits=BatchLimits(padded_tokens=300, workers=2))
+    rows = np.random.default_rng(2).permutation(240)[:60]
+    together = await _rank(stage, _candidates(rows))
+    backwards = await _rank(stage, _candidates(rows[::-1]))
+    alone = [(await _rank(stage, _candidates([row]))).logit[0] for row in rows]
+    np.testing.assert_allclose(together.logit, alone, atol=1e-5)
+    np.testing.assert_allclose(together.logit, backwards.logit[::-1], atol=1e-5)
+    assert np.ptp(together.logit) > 0.01
+
+
+async def test_a_text_is_read_like_the_item_that_has_it(stage: SecondStage):
+    """A candidate given by an item's text gets that item's logit; what it has no row for is missing."""
+    text = stage.catalogue.text(17)
+    ranking = await _rank(stage, _candidates([17, -1, 20]), texts={1: text})
+    assert ranking.logit[1] == pytest.approx(ranking.logit[0], abs=1e-5)
+    assert ranking.logit[2] != pytest.approx(ranking.logit[0], abs=1e-5)
+
+
+async def test_the_same_item_twice_is_read_once(stage_of: Callable[..., SecondStage]):
+    """Duplicates are answered each, and cost nothing."""
+    ranking = await _rank(stage_of(), _candidates([5, 6, 5, 5]))
+    assert ranking.reading.read == 2
+    assert ranking.logit[0] == ranking.logit[2] == ranking.logit[3]
+
+
+async def test_a_second_reading_comes_from_the_cache(stage_of: Callable[..., SecondStage]):
+    """The same person and items again cost no inference and give the same answer; another query does not share it."""
+    stage = stage_of()
+    first = await _rank(stage, _candidates(range(20)))
+    second = await _rank(stage, _candidates(range(20)))
+    assert (second.reading.read, second.reading.reused) == (0, 20)
+    np.testing.assert_array_equal(first.probability, second.probability)
+    other = await _rank(stage, _candidates(range(20)), person=replace(HISTORY, query="bread"))
+    assert other.reading.read == 20
+
+
+async def test_a_person_of_whom_nothing_is_known_is_ranked_too(stage: SecondStage):
+    """Without query and history the features are missing, and there is an answer."""
+    ranking = await _rank(stage, CandidateRows.of(np.arange(5)), person=PersonRows(np.empty(0, np.int64)))
+    assert np.isfinite(ranking.probability).all()
+
+
+async def test_where_time_is_short_fewer_are_read(
+    stage_of: Callable[..., SecondStage], monkeypatch: pytest.MonkeyPatch
+):
+    """The depth falls to what there is time for, down to nothing, and every candidate has a probability."""
+    stage = stage_of(cached_scores=0, limits=BatchLimits(workers=1))
+    monkeypatch.setattr(stage._batcher._queue.cost, "token_ms", 100.0)
+    ranking = await _rank(stage, _candidates(range(40)), seconds=20.0)
+    assert 0 < ranking.reading.read < 40
+    assert ranking.reading.unread == 40 - ranking.reading.read
+    assert np.isfinite(ranking.probability).all()
+    monkeypatch.setattr(stage._batcher._queue.cost, "token_ms", 1e6)
+    assert (await _rank(stage, _candidates(range(40)))).reading.read == 0
+
+
+async def test_no_time_at_all_is_refused(stage: SecondStage):
+    """Where not even the features fit, the caller is told at once."""
+    with pytest.raises(DeadlineTooShort, match="even without the cross-encoder"):
+        await _rank(stage, _candidates(range(5)), seconds=0.0)
+
+
+async def test_however_much_answering_took_there_is_time_left_to_read(stage: SecondStage):
+    """What is kept back for the answer never eats up a call's time."""
+    stage.after_reading.observe(1_000.0)
+
+    ranking = await _rank(stage, _candidates(range(20)))
+
+    assert ranking.reading.read == 20
+
+
+def test_a_call_cut_off_past_its_deadline_has_later_ones_end_sooner(stage: SecondStage):
+    """Lateness counts also where the call did not live to be answered, and no other cancellation does."""
+    kept_back = stage.after_reading.seconds
+    with pytest.raises(asyncio.CancelledError), stage.keeping_time(_terms(60.0)):
+        raise asyncio.CancelledError
+    assert stage.after_reading.seconds == kept_back
+
+    with pytest.raises(asyncio.CancelledError), stage.keeping_time(_terms(-2.0)):
+        raise asyncio.CancelledError
+
+    assert stage.after_reading.seconds >= 2.0
+
+
+async def test_requests_side_by_side_get_their_own_answers(stage_of: Callable[..., SecondStage]):
+    """Many requests at a time are answered as one after the other."""
+    stage = stage_of(cached_scores=0, limits=BatchLimits(padded_tokens=256, workers=2))
+    asks = [_candidates(range(start, start + 30)) for start in range(0, 200, 20)]
+    together = await asyncio.gather(*(_rank(stage, ask) for ask in asks))
+    for ask, ranking in zip(asks, together, strict=True):
+        np.testing.assert_allclose(ranking.logit, (await _rank(stage, ask)).logit, atol=1e-5)
+
+
+async def test_identical_pairs_under_way_are_read_once(stage_of: Callable[..., SecondStage]):
+    """Callers who ask the same at the same time share one reading."""
+    stage = stage_of()
+    rankings = await asyncio.gather(*(_rank(stage, _candidates(range(30))) for _ in range(6)))
+    assert sum(ranking.reading.read for ranking in rankings) < 60
+    for ranking in rankings:
+        np.testing.assert_array_equal(ranking.probability, rankings[0].probability)
+
+
+async def test_an_explanation_adds_up(stage: SecondStage):
+    """Contributions are differences to the logit in place; a part that is not read contributes nothing."""
+    terms = Terms(time.monotonic() + 30.0, Priority.INTERACTIVE)
+    explained = await stage.explain(HISTORY, _candidates([17]), "", terms)
+    ranking = await _rank(stage, _candidates([17]))
+    explanation = explained.explanation
+    assert explanation.logit == pytest.approx(ranking.logit[0], abs=1e-5)
+    assert explained.probability == pytest.approx(ranking.probability[0], abs=1e-5)
+    assert [one.part for one in explanation.item_words] == stage.catalogue.text(17).split()
+    assert [one.part for one in explanation.query_words] == ["fresh", "milk"]
+    assert [one.part for one in explanation.history_items] == [3, 120, 50, 9]
+    without = await _rank(stage, _candidates([17]), person=replace(HISTORY, query="milk"))
+    expected = ranking.logit[0] - without.logit[0]
+    assert explanation.query_words[0].logit == pytest.approx(expected, abs=1e-4)
+    assert list(explained.features) == sorted(explained.features)
+    assert "logit" in explained.features
+
+
+def _edit(name: str, change: Callable[[Any], object]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        settings = json.loads((folder / name).read_text())
+        change(settings)
+        (folder / name).write_text(json.dumps(settings))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_edit(layout.FUSION_SETTINGS, lambda s: s["features"].append("phase_of_the_moon")), "phase_of_the_moon"),
+        (_edit(layout.FUSION_SETTINGS, lambda s: s["features"].append("shelf_affinity")), "shelf_affinity"),
+        (_edit(layout.FUSION_SETTINGS, lambda s: s["features"].append("graph_bought_long")), "behaviour/bought"),
+        (_edit(layout.FUSION_SETTINGS, lambda s: s["features"].append("history_items")), "13 features"),
+        (_edit(layout.FUSION_SETTINGS, lambda s: s.pop("features")), "fusion.json"),
+        (_edit(layout.RANKER_SETTINGS, lambda s: s.update(item_tokens=0)), "item_tokens"),
+        (lambda folder: (folder / layout.RANKER_SETTINGS).unlink(), "ranker/ranker.json"),
+        (lambda folder: (folder / layout.CROSS_ENCODER_TOKENIZER).write_text("{"), "tokenizer.json"),
+        (lambda folder: np.save(folder / layout.POPULARITY, np.zeros(3, np.float32)), "popularity.npy has 3 rows"),
+        (lambda folder: shutil.copy(folder / layout.FUSION, folder / layout.CROSS_ENCODER), "has the inputs features"),
+    ],
+)
+def test_a_release_that_cannot_be_served_is_refused(
+    release_of: Callable[..., Release], change: Callable[[Path], object], message: str
+):
+    """The refusal names the file or the feature at fault."""
+    with pytest.raises(BadRelease, match=message):
+        SecondStage.load(release_of(change))
+
+
+@pytest.mark.parametrize(
+    ("texts", "history", "there"), [({}, 3, True), ({1: "whole milk"}, 3, False), ({}, 200, False)]
+)
+async def test_what_may_take_long_is_not_done_on_the_event_loop(
+    stage: SecondStage, monkeypatch: pytest.MonkeyPatch, texts: dict[int, str], history: int, *, there: bool
+):
+    """Candidates by their id alone are prepared where they came in; texts and long histories in a thread."""
+    monkeypatch.setattr(Pace, "expected_s", lambda _self, _rows: 0.0)
+    prepare, used = stage._cascade.prepare, []
+
+    def watched(*asked: Any) -> Prepared:
+        used.append(threading.get_ident())
+        return prepare(*asked)
+
+    monkeypatch.setattr(stage._cascade, "prepare", watched)
+    await _rank(stage, _candidates([3, 7, 9]), texts=texts, person=PersonRows(np.arange(history)))
+    assert (used == [threading.get_ident()]) is there

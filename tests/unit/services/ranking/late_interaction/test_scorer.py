@@ -1,0 +1,225 @@
+"""Late interaction: the codec, the joint step against a plain one, and texts that the release does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.onnx_session import OnnxModel, SessionOptions
+from common.ragged import TokenRows
+from pipeline.release.export.late_interaction import fitted_codec, products_graph
+from services.ranking.late_interaction.item_vectors import LateItems, LateRows
+from services.ranking.late_interaction.scorer import ContextVectors, LateInteraction, LateOptions
+from services.ranking.late_interaction.tower import Role, TextVectors
+from services.ranking.late_interaction.vector_codec import Bits, VectorCodec
+
+WIDTH = 16
+
+
+LateOf = Callable[..., LateInteraction]
+
+
+LateOf = Callable[..., LateInteraction]
+
+
+class WordVectors:
+    """A tower whose vectors are drawn by token id; counts what it read."""
+
+    provider = "fake"
+
+    def __init__(self) -> None:
+        self.read: list[int] = []
+
+    def __call__(self, texts: TokenRows, role: Role) -> TextVectors:
+        """Return a vector for [CLS] (token 0 here) and for each token."""
+        self.read.append(len(texts))
+        rows = [np.concatenate([[0], row]) for row in texts]
+        vectors = np.concatenate([_unit(_drawn(row)) for row in rows]).astype(np.float32)
+        pooled = np.stack([_unit(_drawn(row).sum(0)[None])[0] for row in rows]).astype(np.float32)
+        lengths = np.array([len(row) for row in rows])
+        weights = np.concatenate([np.full(len(row), 3 / len(row)) for row in rows]).astype(np.float32)
+        prior = np.array([0.1 * len(row) + role for row in rows], np.float32)
+        return TextVectors(vectors, lengths, weights, pooled, prior)
+
+
+def _drawn(tokens: np.ndarray) -> np.ndarray:
+    return np.stack([np.random.default_rng(token).normal(size=WIDTH) for token in tokens.tolist()])
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+@pytest.fixture(scope="session")
+def products(tmp_path_factory: pytest.TempPathFactory) -> OnnxModel:
+    """The joint step's product."""
+    file = tmp_path_factory.mktemp("products") / "products.onnx"
+    onnx.save(products_graph(WIDTH), str(file))
+    return OnnxModel(file, SessionOptions(threads=1))
+
+
+@pytest.fixture
+def late_of(products: OnnxModel) -> Callable[..., LateInteraction]:
+    """Make late interaction over items given by their tokens."""
+
+    def make(texts: TokenRows, bits: int = 8, **options: int) -> LateInteraction:
+        tower = WordVectors()
+        vectors = tower(texts, Role.ITEM)
+        codec, pooled = fitted_codec(vectors.vectors, bits), fitted_codec(vectors.pooled, 8)
+        items = LateItems(codec, pooled, LateRows.of(vectors, codec, pooled), np.arange(len(texts)))
+        tower.read.clear()
+        return LateInteraction(tower, tower, products, items, LateOptions(**options))
+
+    return make
+
+
+def _plain(context: TextVectors, items: TextVectors) -> np.ndarray:
+    """Score every item with loops and exact vectors."""
+    scores, start = [], 0
+    for place, length in enumerate(items.lengths.tolist()):
+        vectors = items.vectors[start : start + length]
+        match = sum(
+            w * max(float(v @ u) for u in vectors) for w, v in zip(context.weights, context.vectors, strict=True)
+        )
+        scores.append(match + float(context.pooled[0] @ items.pooled[place]) + items.prior[place] + context.prior[0])
+        start += length
+    return np.array(scores)
+
+
+texts_of = st.lists(st.lists(st.integers(1, 400), max_size=9), min_size=1, max_size=30)
+
+
+@settings(max_examples=40, deadline=None)
+@given(texts=texts_of, asked=st.lists(st.integers(1, 400), max_size=70), data=st.data())
+def test_scores_are_those_of_the_plain_way(
+    texts: list[list[int]], asked: list[int], data: st.DataObject, products: OnnxModel
+):
+    """Every item's score is that of loops over exact vectors, up to what 8 bits lose, in any order and number."""
+    rows = TokenRows.of(texts)
+    tower = WordVectors()
+    vectors = tower(rows, Role.ITEM)
+    codec, pooled = fitted_codec(vectors.vectors, 8), fitted_codec(vectors.pooled, 8)
+    items = LateItems(codec, pooled, LateRows.of(vectors, codec, pooled), np.arange(len(rows)))
+    late = LateInteraction(tower, tower, products, items, LateOptions())
+    chosen = np.array(data.draw(st.lists(st.integers(0, len(texts) - 1), min_size=1, max_size=60)))
+    scores = late.scores(late.context(np.array(asked, np.int32)), chosen)
+    expected = _plain(tower(TokenRows.of([asked]), Role.CONTEXT), tower(rows.take(chosen), Role.ITEM))
+    np.testing.assert_allclose(scores, expected, atol=0.15)
+
+
+def test_scores_do_not_depend_on_chunks(late_of: LateOf, monkeypatch: pytest.MonkeyPatch):
+    """Items are scored the same in one piece as a few at a time, to the last bit."""
+    texts = TokenRows.of([list(range(1, 2 + number % 13)) for number in range(80)])
+    late = late_of(texts)
+    context = late.context(np.arange(1, 40, dtype=np.int32))
+    whole = late.scores(context, np.arange(80))
+    monkeypatch.setattr("services.ranking.late_interaction.scorer._CHUNK_SUMS", 1)
+    np.testing.assert_array_equal(late.scores(context, np.arange(80)), whole)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_text_scores_as_the_item_that_has_it(late_of: LateOf, bits: Bits):
+    """A text that comes with the request gets the very score of a release's item with that text."""
+    texts = [[5, 6, 7], [8], [], [9, 9, 10, 11]]
+    late = late_of(TokenRows.of(texts), bits)
+    context = late.context(np.array([5, 10], np.int32))
+    given_texts = [np.array(text, np.int32) for text in (*texts, texts[0])]
+    expected = late.scores(context, np.array([0, 1, 2, 3, 0]))
+    np.testing.assert_array_equal(late.scores_of_texts(context, given_texts), expected)
+    assert late.scores_of_texts(context, []).shape == (0,)
+
+
+def test_texts_and_contexts_are_read_once(late_of: LateOf):
+    """The tower reads each distinct text once, all new ones of a request together, and forgets the oldest."""
+    late = late_of(TokenRows.of([[1]]), cached_texts=2, cached_contexts=1)
+    tower = late._tower
+    context = late.context(np.array([3], np.int32))
+    assert late.context(np.array([3], np.int32)) is context
+    one, two, three = (np.array([number], np.int32) for number in (1, 2, 3))
+    late.scores_of_texts(context, [one, two, one])
+    assert tower.read == [1, 2]
+    assert late.unknown([one, two, three]) == 1
+    late.scores_of_texts(context, [one, three])
+    assert tower.read == [1, 2, 1]
+    assert late.unknown([two]) == 1
+    late.context(np.array([4], np.int32))
+    assert not late.knows_context(np.array([3], np.int32))
+
+
+def test_memory_is_bounded_at_nothing(late_of: LateOf):
+    """With room for nothing everything is read anew, and answered alike."""
+    late = late_of(TokenRows.of([[1], [2]]), cached_texts=0, cached_contexts=0)
+    texts = [np.array([1], np.int32), np.array([2], np.int32)]
+    first = late.scores_of_texts(late.context(texts[0]), texts)
+    np.testing.assert_array_equal(late.scores_of_texts(late.context(texts[0]), texts), first)
+    assert late._tower.read == [1, 2, 1, 2]
+
+
+vectors_of = st.integers(0, 2**31).map(lambda seed: np.random.default_rng(seed).normal(size=(50, WIDTH)))
+
+
+@settings(max_examples=25, deadline=None)
+@given(vectors=vectors_of, bits=st.sampled_from([4, 8]))
+def test_what_is_decoded_is_within_half_a_step(vectors: np.ndarray, bits: Bits):
+    """A value within reach comes back to within half a step; one beyond, as the nearest within; codes stay the same."""
+    vectors = vectors.astype(np.float32)
+    codec = VectorCodec(np.full(WIDTH, 4.0 / (1 << bits), np.float32), bits)
+    codes = codec.encode(vectors)
+    assert codes.shape == (50, codec.row_bytes)
+    assert codes.dtype == np.uint8
+    decoded = codec.decode(codes)
+    reach = codec.zero * codec.step
+    np.testing.assert_allclose(decoded, vectors.clip(-reach, reach), atol=codec.step[0] / 2 + 1e-6)
+    np.testing.assert_array_equal(codec.encode(decoded), codes)
+
+
+@pytest.mark.parametrize(("bits", "loss"), [(4, 0.02), (8, 2e-4)])
+def test_a_fitted_codec_loses_little(bits: Bits, loss: float):
+    """The steps fitted to each dimension lose a known share of unit vectors' variance, large dimensions or small."""
+    sizes = np.geomspace(0.1, 10, WIDTH)
+    vectors = (np.random.default_rng(1).normal(size=(4_000, WIDTH)) * sizes).astype(np.float32)
+    codec = fitted_codec(vectors, bits)
+    lost = ((codec.decode(codec.encode(vectors)) - vectors) ** 2).mean(0) / vectors.var(0)
+    assert (lost < loss).all()
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_whole_numbers_multiply_like_fractions(bits: Bits):
+    """A dot product by levels is that of the decoded vectors, to what 7 bits of the asking vector lose."""
+    generator = np.random.default_rng(3)
+    vectors, asking = _unit(generator.normal(size=(2, 30, WIDTH))).astype(np.float32)
+    codec = fitted_codec(vectors, bits)
+    codes = codec.encode(vectors)
+    prepared = codec.ask(asking)
+    products = prepared.products(codec.levels(codes).astype(np.int32) @ prepared.codes.astype(np.int32))
+    np.testing.assert_allclose(products, codec.decode(codes) @ asking.T, atol=0.02)
+    assert np.abs(prepared.codes).max() <= 63
+
+
+def test_an_asking_vector_of_nothing_finds_nothing():
+    """A vector of zeros has zero products, not NaN."""
+    codec = VectorCodec(np.ones(WIDTH, np.float32), 8)
+    prepared = codec.ask(np.zeros((1, WIDTH), np.float32))
+    assert prepared.products(np.full((2, 1), 7, np.int32)) == pytest.approx(0.0, abs=1e-30)
+
+
+def _context(late: LateInteraction, tokens: list[int]) -> ContextVectors:
+    return late.context(np.array(tokens, np.int32))
+
+
+def test_items_that_share_a_text_share_its_vectors(products: OnnxModel, tmp_path: Path):
+    """Two items with one text have one row of vectors and one score."""
+    del tmp_path
+    tower = WordVectors()
+    vectors = tower(TokenRows.of([[1, 2], [3]]), Role.ITEM)
+    codec, pooled = fitted_codec(vectors.vectors, 8), fitted_codec(vectors.pooled, 8)
+    items = LateItems(codec, pooled, LateRows.of(vectors, codec, pooled), np.array([1, 0, 1]))
+    late = LateInteraction(tower, tower, products, items, LateOptions())
+    scores = late.scores(_context(late, [3]), np.arange(3))
+    assert scores[0] == scores[2] != scores[1]

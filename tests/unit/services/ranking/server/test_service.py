@@ -1,0 +1,21 @@
+"""What a call keeps back for its way in and its answer's way out."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.ranking.admission.time_budget import less_the_way
+
+
+@pytest.mark.parametrize(("remaining_s", "kept_back_s"), [(0.02, 0.002), (0.2, 0.01), (1.0, 0.05), (30.0, 0.05)])
+def test_a_share_is_kept_back_within_bounds(remaining_s: float, kept_back_s: float):
+    """A twentieth, at least two and at most fifty milliseconds."""
+    assert remaining_s - less_the_way(remaining_s) == pytest.approx(kept_back_s)
+
+
+@given(st.floats(0.0, 100.0), st.floats(0.0, 100.0))
+def test_who_has_more_time_is_given_more(one: float, other: float):
+    """A later deadline never means less time to work."""
+    assert less_the_way(min(one, other)) <= less_the_way(max(one, other))

@@ -1,0 +1,31 @@
+"""The ranking service's settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from common.cpu import usable_cores
+from common.server.settings import load_settings
+from services.ranking.settings import Settings
+
+
+def _load(*argv: Any) -> Any:
+    return load_settings(Settings, "ranking", argv)
+
+
+def test_defaults_fit_the_machine():
+    """Without any setting there is a worker of one thread for each core."""
+    settings = _load()
+    assert settings.limits().workers == usable_cores()
+    assert settings.options().session.threads == 1
+    assert (settings.port, settings.metrics_port) == (50_053, 9_093)
+
+
+def test_the_queue_holds_the_largest_request(capsys: pytest.CaptureFixture[str]):
+    """A queue shorter than one request could never take it."""
+    with pytest.raises(SystemExit) as exit_info:
+        _load("--queued-pairs", "100")
+    assert exit_info.value.code == 2
+    assert "--queued-pairs" in capsys.readouterr().err

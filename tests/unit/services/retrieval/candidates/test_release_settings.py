@@ -1,0 +1,51 @@
+"""What a release may say of its first stage."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from common.errors import BadRelease
+from services.retrieval.candidates.release_settings import FirstStageSettings
+
+
+def load(folder: Path, content: Any) -> FirstStageSettings:
+    """Read settings from a release with this `retrieval.json`."""
+    file = folder / "retrieval.json"
+    file.write_text(content if isinstance(content, str) else json.dumps(content))
+    return FirstStageSettings.load(SimpleNamespace(id="r1", file=lambda _name: file))  # type: ignore[arg-type]
+
+
+def test_known_names_need_no_kind(tmp_path: Path):
+    """Sources of the usual names are what they are called, others say what they are; the rest has defaults."""
+    settings = load(tmp_path, {"sources": {"semantic": {}, "behaviour": {}, "repeat": {"kind": "graph"}}})
+    assert [settings.kind_of(name) for name in settings.sources] == ["semantic", "graph", "graph"]
+    assert (settings.query_prefix, settings.weights) == ("", {})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "retrieval.json can't be used"),
+        ({}, "sources"),
+        ({"sources": {}}, "sources"),
+        ({"sources": {"magic": {}}}, r"sources\.magic: has no kind"),
+        ({"sources": {"popular": {"kind": "magic"}}}, r"popular\.kind"),
+        ({"sources": {"popular": {}}, "colour": "red"}, "colour"),
+        ({"sources": {"lexical": {"colour": "red"}}}, r"sources\.lexical\.colour"),
+        ({"sources": {"lexical": {"recent": 3}}}, r"sources\.lexical\.recent: is no option of the kind lexical"),
+        ({"sources": {"words": {"kind": "exploration", "graph": "x"}}}, r"words\.graph: .*which has popularity"),
+        ({"sources": {"popular": {}}, "decay": 0}, "decay"),
+        ({"sources": {"popular": {}}, "weights": {"sometimes": {"popular": 1}}}, r"weights\.sometimes"),
+        ({"sources": {"popular": {}}, "weights": {"query": {"semantic": 1}}}, r"weights\.query\.semantic: 1.0 for no"),
+        ({"sources": {"popular": {}}, "weights": {"query": {"popular": -1}}}, r"weights\.query\.popular: -1.0"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, content: Any, message: str):
+    """Settings that can't be used make a bad release, and say where."""
+    with pytest.raises(BadRelease, match=rf"(?s)release r1: .*{message}"):
+        load(tmp_path, content)

@@ -1,0 +1,212 @@
+"""A small shop for tests of the first stage: real index, graph and fusion, and an encoder of words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import hnswlib
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from common.arrays import Float32Array
+from common.release.catalogue import SCHEMA, Catalogue
+from common.release.item_graph import ItemGraph
+from common.text import item_text
+from services.retrieval.candidates.artifacts import Parts
+from services.retrieval.candidates.first_stage import FirstStage, FirstStageOptions
+from services.retrieval.candidates.release_settings import FirstStageSettings
+from services.retrieval.changes.change_feed import ChangeFeed
+from services.retrieval.changes.local_feed import LogFeed
+from services.retrieval.index.hybrid_index import ApproximateIndex
+
+DIMENSION = 24
+
+
+# id, title, brand, category, price, available, popularity
+SHELVES: tuple[tuple[str, str, str | None, str, float | None, bool, float], ...] = (
+    ("milk-1", "fresh milk", "acme", "dairy", 1.0, True, 9.0),
+    ("milk-2", "fresh milk", "acme", "dairy", 1.2, True, 5.0),
+    ("milk-3", "fresh milk", "acme", "dairy", 1.4, True, 7.0),
+    ("cheese", "hard cheese", "zenith", "dairy", 4.0, True, 6.0),
+    ("bread", "rye bread", "zenith", "bakery", 2.0, True, 8.0),
+    ("roll", "rye roll", None, "bakery", 0.5, True, 0.0),
+    ("soap", "hand soap", "orchard", "household", None, True, 1.0),
+    ("sponge", "kitchen sponge", "orchard", "household", 3.0, True, 0.0),
+)
+
+
+# What people go on to, by item: (next item, weight).
+NEXT = {
+    "milk-1": (("milk-1", 3.0), ("bread", 2.0)),
+    "bread": (("cheese", 4.0), ("milk-1", 1.0)),
+    "soap": (("sponge", 2.0),),
+}
+
+
+class WordEncoder:
+    """Embeds a text as the sum of its words' vectors; counts what it is asked for."""
+
+    provider = "words"
+
+    def __init__(self, seed: int = 0, dimension: int = DIMENSION) -> None:
+        self.dimension = dimension
+        self.seed = seed
+        self.batches: list[list[str]] = []
+
+    def encode(self, texts: Sequence[str]) -> Float32Array:
+        """Embed texts; shape [texts, dimension]."""
+        self.batches.append(list(texts))
+        vectors = [sum((self._word(word) for word in text.split()), np.zeros(self.dimension)) for text in texts]
+        table = np.array(vectors).reshape(len(texts), self.dimension)
+        return (table / np.linalg.norm(table, axis=1, keepdims=True)).astype(np.float32)
+
+    def _word(self, word: str) -> np.ndarray:
+        return np.random.default_rng([self.seed, crc32(word.strip(".").lower().encode())]).standard_normal(
+            self.dimension
+        )
+
+
+def make_catalogue() -> Catalogue:
+    """Return the shop's catalogue, with `organic` as a further attribute."""
+    columns: dict[str, list[Any]] = {name: [None] * len(SHELVES) for name in SCHEMA.names}
+    names = ("item_id", "title", "brand", "category", "price", "available")
+    columns |= {name: [shelf[place] for shelf in SHELVES] for place, name in enumerate(names)}
+    columns["text"] = [item_text(title, brand or "", category) for _, title, brand, category, *_ in SHELVES]
+    columns["token_ids"] = [[1]] * len(SHELVES)
+    table = pa.table(columns, schema=SCHEMA)
+    return Catalogue(table.append_column("organic", pa.array([row % 2 for row in range(len(SHELVES))], pa.int64())))
+
+
+def make_graph(catalogue: Catalogue) -> ItemGraph:
+    """Return what people go on to as an item graph."""
+    rows = [NEXT.get(item_id, ()) for item_id in catalogue.item_ids]
+    entries = [(catalogue.row_of(item_id), weight) for row in rows for item_id, weight in row]
+    return ItemGraph(
+        indptr=np.cumsum([0, *map(len, rows)]),
+        indices=np.array([row for row, _ in entries], np.int32),
+        weights=np.array([weight for _, weight in entries], np.float32),
+    )
+
+
+def make_parts(settings: Mapping[str, Any], encoder: WordEncoder) -> Parts:
+    """Return the shop as parts of a first stage."""
+    catalogue = make_catalogue()
+    texts = catalogue.table["text"].to_pylist()
+    distinct = sorted(set(texts))
+    vectors = WordEncoder(encoder.seed).encode(distinct)
+    return Parts(
+        catalogue=catalogue,
+        vectors=vectors,
+        vector_of_item=np.array([distinct.index(text) for text in texts]),
+        index=ApproximateIndex.build(vectors),
+        popularity=np.array([shelf[-1] for shelf in SHELVES], np.float32),
+        graphs={"behaviour": make_graph(catalogue)},
+        settings=FirstStageSettings.model_validate(settings),
+        encoder=encoder,
+        encoder_id=f"encoder-{encoder.seed}",
+    )
+
+
+SETTINGS: dict[str, Any] = {"sources": {"semantic": {}, "similar": {}, "behaviour": {}, "popular": {}}, "decay": 0.5}
+
+
+OpenShop = Callable[..., FirstStage]
+
+
+@pytest.fixture
+def open_shop() -> Iterator[OpenShop]:
+    """Return how a first stage over the shop is made; each is closed in the end."""
+    opened: list[FirstStage] = []
+
+    def open_(
+        feed: ChangeFeed | None = None,
+        encoder: WordEncoder | None = None,
+        options: FirstStageOptions | None = None,
+        **settings: Any,
+    ) -> FirstStage:
+        opened.append(FirstStage(make_parts(SETTINGS | settings, encoder or WordEncoder()), options, feed))
+        return opened[-1]
+
+    yield open_
+    for stage in opened:
+        stage.close()
+
+
+@pytest.fixture
+def shop(open_shop: OpenShop) -> FirstStage:
+    """Return a first stage over the shop."""
+    return open_shop()
+
+
+@pytest.fixture
+def live_shop(open_shop: OpenShop, feed: ChangeFeed) -> FirstStage:
+    """Return a first stage over the shop whose catalogue can be changed."""
+    return open_shop(feed)
+
+
+@pytest.fixture
+def feed(tmp_path: Path) -> Iterator[ChangeFeed]:
+    """Return a feed of changes with a log of its own."""
+    feed = LogFeed(tmp_path / "changes")
+    yield feed
+    feed.close()
+
+
+@pytest.fixture
+def catalogue() -> Catalogue:
+    """Return the shop's catalogue."""
+    return make_catalogue()
+
+
+@pytest.fixture
+def graph(catalogue: Catalogue) -> ItemGraph:
+    """Return what people go on to."""
+    return make_graph(catalogue)
+
+
+@pytest.fixture
+def new_encoder() -> Callable[..., WordEncoder]:
+    """Return how an encoder of words is made."""
+    return WordEncoder
+
+
+@pytest.fixture
+def parts() -> Parts:
+    """Return the shop's parts."""
+    return make_parts(SETTINGS, WordEncoder())
+
+
+CutOff = Callable[[ApproximateIndex, Sequence[int]], ApproximateIndex]
+
+
+@pytest.fixture
+def cut_off() -> CutOff:
+    """Return how every link that leads to some vectors of a graph is taken away."""
+    return _cut_off
+
+
+def _cut_off(index: ApproximateIndex, labels: Sequence[int]) -> ApproximateIndex:
+    state = index._graph._index.__getstate__()[0]
+    numbers = dict(zip(state["label_lookup_external"].tolist(), state["label_lookup_internal"].tolist(), strict=True))
+    gone = [numbers[label] for label in labels]
+    assert state["enterpoint_node"] not in gone, "searches begin there: choose others"
+    lowest = state["data_level0"].reshape(-1, state["size_data_per_element"])
+    _unlink(lowest[:, : 4 * (state["max_M0"] + 1)], gone)
+    _unlink(state["link_lists"].reshape(-1, state["size_links_per_element"]), gone)
+    index._graph._index = hnswlib.Index.__new__(hnswlib.Index)
+    index._graph._index.__setstate__((state,))
+    return index
+
+
+def _unlink(lists: np.ndarray[Any, Any], gone: Sequence[int]) -> None:
+    """Take entries out of lists of links, each its length and what it leads to, as four bytes each."""
+    words = np.ascontiguousarray(lists).view(np.uint32)
+    for row in np.flatnonzero(np.isin(words[:, 1:], gone).any(axis=1)).tolist():
+        kept = [link for link in words[row, 1 : 1 + (words[row, 0] & 0xFFFF)].tolist() if link not in gone]
+        words[row, 0] = len(kept)
+        words[row, 1 : 1 + len(kept)] = kept
+    lists[:] = words.view(lists.dtype)

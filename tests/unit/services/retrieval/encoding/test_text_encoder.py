@@ -1,0 +1,73 @@
+"""Texts to embeddings, with a model that tells what it was given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from services.retrieval.encoding.text_encoder import DEFAULT_MAX_TOKENS, Encoder
+
+
+class Recorder:
+    """A model whose embedding of a text is its sum of token ids and its length."""
+
+    provider = "recorder"
+    file = Path("model.onnx")
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def run(self, inputs: dict[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+        """Return [n, 2] and remember the shape."""
+        ids, mask = inputs["input_ids"], inputs["attention_mask"]
+        assert ids.dtype == mask.dtype == np.int64
+        self.shapes.append(ids.shape)
+        return np.stack([(ids * mask).sum(axis=1), mask.sum(axis=1)], axis=1).astype(np.float32)
+
+
+@pytest.fixture
+def tokenizer() -> Tokenizer:
+    """Return a tokenizer of digits: each is a token with its value as id."""
+    tokenizer = Tokenizer(models.WordLevel({str(digit): digit for digit in range(10)}, unk_token="9"))  # noqa: S106
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return tokenizer
+
+
+def test_padding_is_masked_and_order_kept(tokenizer: Tokenizer):
+    """Texts of different lengths share a batch, padding says nothing, and answers stand in the order of the texts."""
+    encoder = Encoder(Recorder(), tokenizer)
+    assert encoder.encode(["1 2 3", "4", "5 5"]).tolist() == [[6, 3], [4, 1], [10, 2]]
+
+
+def test_texts_are_cut_to_what_the_tokenizer_asks_for(tokenizer: Tokenizer):
+    """Truncation is the tokenizer file's."""
+    tokenizer.enable_truncation(2)
+    encoder = Encoder(Recorder(), tokenizer)
+    assert encoder.max_tokens == 2
+    assert encoder.encode(["1 2 3 4"]).tolist() == [[3, 2]]
+
+
+def test_texts_are_cut_where_the_tokenizer_asks_for_nothing(tokenizer: Tokenizer):
+    """Without word of it from the tokenizer, texts are still bounded."""
+    encoder = Encoder(Recorder(), tokenizer)
+    assert encoder.encode(["1 " * 5_000]).tolist() == [[DEFAULT_MAX_TOKENS, DEFAULT_MAX_TOKENS]]
+
+
+def test_long_texts_do_not_pad_short_ones(tokenizer: Tokenizer):
+    """Texts are batched by length."""
+    model = Recorder()
+    texts = ["1 " * 50, "1"] * 32
+    vectors = Encoder(model, tokenizer).encode(texts)
+    assert model.shapes[1:] == [(32, 1), (32, 50)]
+    assert vectors[:, 1].tolist() == [50, 1] * 32
+
+
+def test_no_texts(tokenizer: Tokenizer):
+    """No texts have no embeddings, and the empty text has one."""
+    encoder = Encoder(Recorder(), tokenizer)
+    assert encoder.encode([]).shape == (0, 2)
+    assert encoder.encode([""]).shape == (1, 2)

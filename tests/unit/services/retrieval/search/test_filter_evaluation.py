@@ -1,0 +1,112 @@
+"""Filters over catalogue columns."""
+
+from __future__ import annotations
+
+import math
+
+import pyarrow as pa
+import pytest
+
+from common.errors import InvalidRequest
+from common.filters import AllOf, AnyOf, Filter, Match, NoneOf, Range
+from services.retrieval.search.filter_evaluation import check_filter, evaluate, for_sale
+
+TABLE = pa.table(
+    {
+        "brand": pa.chunked_array([["acme", None, "zenith"], ["Acme", ""]]),
+        "price": pa.array([1.0, 2.5, None, 4.0, -0.0]),
+        "available": pa.array([True, False, True, None, True]),
+        "size": pa.array([1, 2, None, 4, 5], pa.int32()),
+        "season": pa.array(["a", "b", None, "a", "b"]).dictionary_encode(),
+        "tags": pa.array([["x"], [], None, ["x"], ["y"]]),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("condition", "rows"),
+    [
+        (Match("brand", ("acme",)), [0]),
+        (Match("brand", ("acme", "zenith", "unheard of")), [0, 2]),
+        (Match("brand", ("",)), [4]),
+        (Match("available", ("true",)), [0, 2, 4]),
+        (Match("available", ("true", "false")), [0, 1, 2, 4]),
+        (Match("available", ("True", "1")), []),
+        (Match("price", ("2.5", "4", "much")), [1, 3]),
+        (Match("price", ("nan", "inf")), []),
+        (Match("size", ("1", "5.0")), [0, 4]),
+        (Match("season", ("a",)), [0, 3]),
+        (Range("price", 1.0, 2.5), [0, 1]),
+        (Range("price", minimum=2.5), [1, 3]),
+        (Range("price", maximum=0.0), [4]),
+        (Range("price", -math.inf, math.inf), [0, 1, 3, 4]),
+        (Range("price"), [0, 1, 3, 4]),
+        (Range("size", 1.5, 4), [1, 3]),
+        (AllOf(()), [0, 1, 2, 3, 4]),
+        (AnyOf(()), []),
+        (NoneOf(()), [0, 1, 2, 3, 4]),
+        (AllOf((Match("available", ("true",)), Range("price", 0))), [0, 4]),
+        (AnyOf((Match("brand", ("zenith",)), Range("price", 3))), [2, 3]),
+        (NoneOf((Match("brand", ("acme",)), Range("price", 3))), [1, 2, 4]),
+        (NoneOf((NoneOf((Match("brand", ("acme",)),)),)), [0]),
+    ],
+)
+def test_which_rows_pass(condition: Filter, rows: list[int]):
+    """A filter passes exactly the rows that its definition says; a missing value matches nothing."""
+    check_filter(condition, TABLE.schema)
+    assert evaluate(condition, TABLE).nonzero()[0].tolist() == rows
+
+
+def test_a_filter_over_no_rows():
+    """A table without rows gives a mask without entries."""
+    assert evaluate(AllOf((Match("brand", ("acme",)), Range("price", 1))), TABLE.slice(0, 0)).shape == (0,)
+
+
+def nested(levels: int) -> Filter:
+    """Return a filter of so many levels."""
+    return Range("price") if levels == 1 else AllOf((nested(levels - 1),))
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        (
+            Match("colour", ("red",)),
+            r"filter\.match\.attribute: the catalogue has no 'colour', it has available, brand",
+        ),
+        (Match("", ("red",)), r"filter\.match\.attribute: the catalogue has no ''"),
+        (Match("brand", ()), r"filter\.match\.values: 0 values; give 1 to 1000"),
+        (Match("brand", ("x",) * 1_001), r"filter\.match\.values: 1001 values"),
+        (Match("tags", ("x",)), r"filter\.match\.attribute: 'tags' holds list<.*> and can't be matched"),
+        (Range("brand", 1), r"filter\.range\.attribute: 'brand' is not numeric; use `match`"),
+        (Range("available", 1), r"filter\.range\.attribute: 'available' is not numeric"),
+        (Range("weight", 1), r"filter\.range\.attribute: the catalogue has no 'weight'"),
+        (Range("price", math.nan), r"filter\.range\.min: is NaN"),
+        (Range("price", 0, math.nan), r"filter\.range\.max: is NaN"),
+        (Range("price", 3, 2), r"filter\.range\.min: 3 is above max 2; nothing could pass"),
+        (
+            AllOf((Range("price"), AnyOf((Range("brand"),)))),
+            r"filter\.all_of\.filters\[1\]\.any_of\.filters\[0\]\.range",
+        ),
+        (nested(9), r"(\.all_of\.filters\[0\]){8}: deeper than 8 levels"),
+        (NoneOf((Range("price"),) * 100), "filter: more than 100 conditions"),
+    ],
+)
+def test_what_is_refused(condition: Filter, message: str):
+    """A filter that can't be answered is refused with the place and the reason."""
+    with pytest.raises(InvalidRequest, match=message):
+        check_filter(condition, TABLE.schema)
+
+
+def test_the_largest_that_is_taken():
+    """Eight levels, a hundred conditions and a thousand values are taken."""
+    check_filter(nested(8), TABLE.schema)
+    check_filter(AllOf((Match("brand", ("x",) * 1_000),) * 99), TABLE.schema)
+
+
+def test_items_that_cannot_be_bought_are_left_out_unless_asked_for():
+    """Without word of `available`, only available items pass; a filter that speaks of it decides alone."""
+    brand, sold_out = Match("brand", ("acme",)), NoneOf((Match("available", ("true",)),))
+    assert for_sale(None) == Match("available", ("true",))
+    assert for_sale(brand) == AllOf((Match("available", ("true",)), brand))
+    assert for_sale(sold_out) is sold_out
