@@ -10,7 +10,7 @@ from typing import Final
 from rich.console import Console
 from rich.markup import escape
 
-from benchmarks.harness.record import Finding, bars_table, recorded, show, write
+from benchmarks.harness.record import Result, bars_table, recorded, show, write
 from common.errors import ShortlistError
 
 # By name: the module, and the question. The module has `run(quick: bool, console: Console) -> Finding`.
@@ -83,7 +83,7 @@ def main() -> int:
         return 0 if all(bar.holds for found in bars.values() for bar in found) else 1
     module = importlib.import_module(f"benchmarks.{BENCHMARKS[arguments.name][0]}")
     try:
-        finding: Finding = module.run(arguments.quick, console)
+        finding: Result = module.run(arguments.quick, console)
     except ShortlistError as error:
         console.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
         return 1

@@ -21,13 +21,13 @@ TokenIds = npt.NDArray[np.int32]
 BoolMask = npt.NDArray[np.bool_]
 
 
-def unit(vectors: Float32Array) -> Float32Array:
+def unit_vectors(vectors: Float32Array) -> Float32Array:
     """Scale vectors to unit length; shape [n, dimension] or [dimension]. None of them may be all zero."""
     wide = vectors.astype(np.float64)  # squares of large numbers would overflow in float32
     wide /= np.sqrt(np.vecdot(wide, wide))[..., np.newaxis]  # each vector's alone: the same whatever stands beside it
     return wide.astype(np.float32)
 
 
-def stacked(vectors: Sequence[Float32Array]) -> Float32Array:
+def stack_vectors(vectors: Sequence[Float32Array]) -> Float32Array:
     """Return at least one vector as a table, in fewer steps than `np.stack`; shape [vectors, dimension]."""
     return np.concatenate(vectors).reshape(len(vectors), -1)

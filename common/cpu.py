@@ -23,7 +23,7 @@ def usable_cores() -> int:
 _STEPS: Final = 10
 
 
-def step_back() -> None:
+def lower_thread_priority() -> None:
     """Give the calling thread less of the processor than others, for good.
 
     Linux has a priority for each thread; elsewhere, and where it is not allowed, the thread stays as it is.

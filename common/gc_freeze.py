@@ -14,26 +14,26 @@ from typing import Final
 _settled: Final = threading.Event()
 
 
-def settle() -> None:
+def freeze_heap() -> None:
     """Collect once, and from now on leave alone what is there."""
     gc.collect()
     gc.freeze()
     _settled.set()
 
 
-def settle_further() -> None:
+def freeze_new_objects() -> None:
     """Leave alone what came since, too; nothing where nothing was left alone before.
 
-    Costs what a collection of the younger generations does. Garbage older than these stays until `settle_anew`: call it
-    where much came that will stay.
+    Costs what a collection of the younger generations does. Garbage older than these stays until
+    `refreeze_heap`: call it where much came that will stay.
     """
     if _settled.is_set():
         gc.collect(1)
         gc.freeze()
 
 
-def settle_anew() -> None:
+def refreeze_heap() -> None:
     """Collect what has become garbage of all that was left alone; nothing where nothing was."""
     if _settled.is_set():
         gc.unfreeze()
-        settle()
+        freeze_heap()

@@ -9,7 +9,7 @@ _HALF_LIFE: Final = 32
 _KEPT: Final = 0.5 ** (1 / _HALF_LIFE)
 
 
-class Reserve:
+class LatenessReserve:
     """The longest that something took of late: at once when it takes longer, slowly less when it does not again.
 
     Being late is worse than being early, so the largest value counts and not the mean. Everything that was answered
@@ -34,7 +34,7 @@ _SMOOTHING: Final = 0.9
 _LEAST_ROWS: Final = 50
 
 
-class Pace:
+class LatencyEstimate:
     """Seconds by rows, smoothed over the last ten times or so. Races between threads lose a sample at worst."""
 
     def __init__(self) -> None:

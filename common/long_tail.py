@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-def tail_below(popularity: npt.NDArray[np.floating[Any]]) -> float:
+def long_tail_threshold(popularity: npt.NDArray[np.floating[Any]]) -> float:
     """Return how popular an item must be to be no longer of the tail: as popular as the release's median item.
 
     Equal items are alike, so that where most items sold nothing, nothing is of the tail.

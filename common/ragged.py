@@ -28,7 +28,7 @@ class TokenRows:
         """Lay rows of token ids one after the other."""
         arrays = [np.asarray(row, dtype=np.int32) for row in rows]
         tokens = np.concatenate(arrays) if arrays else np.empty(0, np.int32)
-        return cls(tokens, offsets_of(np.fromiter((len(row) for row in arrays), np.int64, len(arrays))))
+        return cls(tokens, offsets_from_lengths(np.fromiter((len(row) for row in arrays), np.int64, len(arrays))))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -56,21 +56,21 @@ class TokenRows:
         lengths = self.lengths[rows]
         if longest is not None:
             lengths = np.minimum(lengths, longest)
-        return TokenRows(self.tokens[positions(self.offsets[rows], lengths)], offsets_of(lengths))
+        return TokenRows(self.tokens[ragged_indices(self.offsets[rows], lengths)], offsets_from_lengths(lengths))
 
     def cut(self, longest: int) -> TokenRows:
         """Return every row cut to its first ``longest`` tokens."""
         return self if not len(self) or self.lengths.max() <= longest else self.take(np.arange(len(self)), longest)
 
 
-def offsets_of(lengths: Int64Array) -> Int64Array:
+def offsets_from_lengths(lengths: Int64Array) -> Int64Array:
     """Return where rows of such lengths begin when laid one after the other, and where the last ends."""
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
 
 
-def positions(starts: Int64Array, lengths: Int64Array) -> Int64Array:
+def ragged_indices(starts: Int64Array, lengths: Int64Array) -> Int64Array:
     """Return ``starts[i], starts[i] + 1, …`` for ``lengths[i]`` steps, one row after the other, without a loop."""
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0

@@ -13,16 +13,16 @@ from rich.table import Table
 
 from common.errors import ShortlistError
 from common.release.store import MANIFEST, open_release, read_manifest, set_current
-from pipeline.bulk.job import Bulk, Workers
+from pipeline.bulk.job import BulkJob, Workers
 from pipeline.bulk.run import run_bulk
-from pipeline.data.adapters import SOURCES, prepare
+from pipeline.data.adapters import ADAPTERS, prepare
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import render
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings, Precision
 from pipeline.release.config.recipe import ADDABLE, Recipe
 from pipeline.release.config.recipes import RECIPES
-from services.retrieval.ann.ann_index import WantedNumbers
+from services.retrieval.ann.ann_index import RequestedVectorEncoding
 
 _LOG_COLUMNS = 132  # a log has no width of its own, and tables need one
 
@@ -52,7 +52,7 @@ Data = Annotated[Path | None, typer.Option(help="Where the raw data lies; by def
 def sources() -> None:
     """List the kinds of raw data that can be read."""
     table = Table("source", "what it is", "terms")
-    for source in SOURCES.values():
+    for source in ADAPTERS.values():
         table.add_row(source.name, source.description, source.licence)
     console.print(table)
 
@@ -117,7 +117,7 @@ def build_command(
         ),
     ] = None,
     index_vectors: Annotated[
-        WantedNumbers,
+        RequestedVectorEncoding,
         typer.Option(
             help="What is searched: a graph of float32, of float16 in half of the memory, of int8 in a third, or codes "
             "of four bits without a graph in a thirtieth. auto: codes from 5,000 to 100,000 texts, else float32."
@@ -181,11 +181,11 @@ def evaluate_command(
     seed: Annotated[int, typer.Option(help="Of intervals, tests, folds and drawing.")] = 7,
 ) -> None:
     """Measure a release: through the engines that serve it, or through a running gateway."""
-    from pipeline.evaluation.command import Where, run_evaluation, show  # noqa: PLC0415 - as with build
-    from pipeline.evaluation.evaluation import How  # noqa: PLC0415
+    from pipeline.evaluation.command import EvaluationData, run_evaluation, show  # noqa: PLC0415 - as with build
+    from pipeline.evaluation.evaluation import EvaluationSettings  # noqa: PLC0415
 
-    where = Where(source, data, protocol, examples, people)
-    how = How(
+    where = EvaluationData(source, data, protocol, examples, people)
+    how = EvaluationSettings(
         limit=limit, threshold=threshold, folds=folds, gateway=gateway, baselines=baselines, steer=steer, seed=seed
     )
     found = run_evaluation(release, where, how, out, json, ProgressReport(console))
@@ -221,7 +221,7 @@ def embed(
     """Embed items with a release's encoder; there may be more than fit into memory, or on one machine."""
     from pipeline.bulk.tasks import Embed  # noqa: PLC0415 - as with build
 
-    _bulk(Bulk(Embed, release, items, out, batch), workers, ray_address)
+    _bulk(BulkJob(Embed, release, items, out, batch), workers, ray_address)
 
 
 @app.command()
@@ -236,10 +236,10 @@ def score(
     """Score pairs of person and item with a release's cross-encoder; there may be more than fit on one machine."""
     from pipeline.bulk.tasks import Score  # noqa: PLC0415 - as with build
 
-    _bulk(Bulk(Score, release, pairs, out, batch), workers, ray_address)
+    _bulk(BulkJob(Score, release, pairs, out, batch), workers, ray_address)
 
 
-def _bulk(bulk: Bulk, workers: Workers, ray_address: str) -> None:
+def _bulk(bulk: BulkJob, workers: Workers, ray_address: str) -> None:
     rows = run_bulk(bulk, workers, ray_address, ProgressReport(console))
     console.print(f"{rows:,} rows in {bulk.out}")
 

@@ -31,7 +31,7 @@ from common.text import recent_distinct
 from pipeline.build.builder import build
 from pipeline.data.adapters import prepare
 from pipeline.data.dataset.report import render
-from pipeline.evaluation.evaluation import How, evaluate_release
+from pipeline.evaluation.evaluation import EvaluationSettings, evaluate_release
 from pipeline.local_services import LocalServices, local_services
 from pipeline.measurement.metrics.evaluation_result import Evaluation
 from pipeline.measurement.questions.protocols import Question, Questions, make_questions
@@ -98,7 +98,7 @@ def serve(built: Built, report: ProgressReport) -> AbstractContextManager[LocalS
 
 def measure(target: str, built: Built, report: ProgressReport) -> Evaluation:
     """Ask the gateway for every held-out household in each mode, and measure."""
-    return evaluate_release(built.release, built.questions, How(gateway=target), report)
+    return evaluate_release(built.release, built.questions, EvaluationSettings(gateway=target), report)
 
 
 def run_demo(store: Path, console: Console) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
-class Step:
+class ProgressStep:
     """One long step; told how far it is."""
 
     def __init__(self, bar: Progress | None, title: str, total: float | None) -> None:
@@ -40,15 +40,15 @@ class ProgressReport:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def step(self, title: str, total: float | None = None) -> Iterator[Step]:
+    def step(self, title: str, total: float | None = None) -> Iterator[ProgressStep]:
         """Show a step while the body runs, and how long it took afterwards."""
         started = time.monotonic()
         if self.console.is_terminal:
             with _bar(self.console) as bar:
-                yield Step(bar, title, total)
+                yield ProgressStep(bar, title, total)
         else:
             self.console.print(f"{title} …")
-            yield Step(None, title, total)
+            yield ProgressStep(None, title, total)
         took = self.seconds[title] = time.monotonic() - started
         self.console.print(f"[green]✓[/] {title} [dim]{took:.1f} s[/]")
 

@@ -20,7 +20,7 @@ from common.ragged import TokenRows
 from pipeline.data.adapters import prepare
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.release.models.tokenizer import plain_tokenizer
-from services.ranking.pairs.pair_tokens import Pairs, PairTemplate
+from services.ranking.pairs.pair_tokens import PairTemplate, TokenPairs
 
 CONTEXT_TOKENS: Final = 32
 
@@ -108,7 +108,7 @@ class PairMaker:
         self._tokenizer: Tokenizer = plain_tokenizer(str(tokenizer))
         self.template = PairTemplate.of(self._tokenizer)
 
-    def pairs(self, query: str, item_ids: Sequence[str]) -> Pairs:
+    def pairs(self, query: str, item_ids: Sequence[str]) -> TokenPairs:
         """Return a query beside each of the items."""
         contexts = TokenRows.of([self.context(query)])
         return self.template.join(contexts, np.zeros(len(item_ids), np.int64), self.items(item_ids))

@@ -17,7 +17,7 @@ from benchmarks.data.home_depot import HomeDepot, Judged
 from pipeline.build.search_models import SearchModels
 from pipeline.learning.examples.judged_queries import JudgedQuery
 from pipeline.learning.examples.judged_queries import training_queries as all_training_queries
-from pipeline.learning.training.model_cache import KeptModels
+from pipeline.learning.training.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.artifacts.catalogue import build_catalogue, item_texts
 from pipeline.release.config.build_settings import BuildSettings
@@ -100,5 +100,5 @@ def search_models(data: HomeDepot, console: Console) -> tuple[SearchModels, list
     base = resolve_base_model(_SETTINGS.base_model)
     tokenizer = plain_tokenizer(str(base.path / "tokenizer.json"))
     catalogue = build_catalogue(data.dataset.items, tokenizer, _SETTINGS.item_tokens)
-    models = SearchModels(base, _SETTINGS, catalogue, KeptModels(MODELS, base.path), ProgressReport(console))
+    models = SearchModels(base, _SETTINGS, catalogue, ModelCache(MODELS, base.path), ProgressReport(console))
     return models, all_training_queries(data.dataset.judgements, catalogue)

@@ -16,12 +16,12 @@ from benchmarks.data.home_depot_model import CACHE, TrainedModel, training_queri
 from common.release import layout
 from common.release.store import DataCard, ModelCard, Release
 from pipeline.release.artifacts.catalogue import build_catalogue
-from pipeline.release.artifacts.staging import Staging, aside
+from pipeline.release.artifacts.staging import Staging, staging_dir
 from pipeline.release.config.build_settings import Precision
 from pipeline.release.export import float16, int8, unshifted_softmax
 from pipeline.release.export.cached_export import written_by
 from pipeline.release.models.tokenizer import plain_tokenizer
-from services.ranking.pairs.pair_tokens import Pairs
+from services.ranking.pairs.pair_tokens import TokenPairs
 
 AnyPrecision = Precision | Literal["fp16"]
 
@@ -41,7 +41,7 @@ def model_file(data: HomeDepot, model: TrainedModel, precision: AnyPrecision) ->
     if not file.exists():
         part = file.with_suffix(".part")
         if precision == "fp16":
-            float16.halve(model.onnx, part)
+            float16.to_float16(model.onnx, part)
         else:
             int8.quantise(model.onnx, part, _calibration(data, model))
         part.replace(file)
@@ -68,7 +68,7 @@ def judged_release(
     card = DataCard(
         source="Home Depot", fingerprint=data.fingerprint(), items=data.items.height, events=0, licence="research use"
     )
-    with aside(store) as folder:
+    with staging_dir(store) as folder:
         staging = Staging(folder, card, "", {"item_tokens": item_tokens})
         shutil.copy(model_file(data, model, precision), staging.file(layout.CROSS_ENCODER))
         shutil.copy(model.tokenizer, staging.file(layout.CROSS_ENCODER_TOKENIZER))
@@ -79,7 +79,7 @@ def judged_release(
         return staging.publish(store)
 
 
-def _calibration(data: HomeDepot, model: TrainedModel) -> list[Pairs]:
+def _calibration(data: HomeDepot, model: TrainedModel) -> list[TokenPairs]:
     maker = PairMaker(data, model.tokenizer)
     return [maker.pairs(one.query, one.item_ids) for one in training_queries(data)[:_CALIBRATION_QUERIES]]
 

@@ -21,17 +21,17 @@ from common.onnx_session import SessionOptions
 from common.release import layout
 from common.release.catalogue import Catalogue
 from common.release.store import FORMAT as RELEASE_FORMAT
-from common.release.store import DataCard, ModelCard, Release, open_release, sha256_of
+from common.release.store import DataCard, ModelCard, Release, file_sha256, open_release
 from pipeline.progress import ProgressReport
 from pipeline.release.artifacts.catalogue import build_catalogue
-from pipeline.release.artifacts.staging import Staging, aside
+from pipeline.release.artifacts.staging import Staging, staging_dir
 from pipeline.release.artifacts.vector_index import build_index
 from pipeline.release.export.bert import export_encoder
 from pipeline.release.models.base_model import BaseModel, resolve_base_model
 from pipeline.release.models.tokenizer import plain_tokenizer
 from services.retrieval.ann.ann_index import HnswOptions
-from services.retrieval.encoding.text_encoder import Encoder
-from services.retrieval.index.hybrid_index import ApproximateIndex
+from services.retrieval.encoding.text_encoder import OnnxTextEncoder
+from services.retrieval.index.hybrid_index import HybridIndex
 
 CACHE: Final = Path(__file__).parents[2] / ".cache" / "benchmarks"
 
@@ -101,14 +101,14 @@ def _as_built(graph: Release) -> Release:
     """Return the release with what a build would search its vectors by."""
     store = CACHE / f"home-depot-as-built-{_AS_BUILT}-{graph.id}"
     if not (store / "CURRENT").exists():
-        with aside(store) as place:
+        with staging_dir(store) as place:
             staging = Staging(place, graph.manifest.data, graph.id, {"benchmark": "home-depot"})
             staging.models.update(graph.manifest.models)
             for name in graph.manifest.files.keys() - {layout.INDEX}:
                 os.link(graph.file(name), staging.file(name))
             vectors = np.load(staging.file(layout.VECTORS))
             staging.file(layout.VECTORS).unlink()
-            ApproximateIndex.build(vectors, HnswOptions(threads=1)).save(place)
+            HybridIndex.build(vectors, HnswOptions(threads=1)).save(place)
             staging.publish(store)
     return open_release(str(store))
 
@@ -121,7 +121,7 @@ def _folder() -> Path:
 
 
 def _key(items: Path, base: BaseModel, options: HnswOptions) -> str:
-    files = [sha256_of(items), sha256_of(items.with_name("judgements_test.parquet"))]
+    files = [file_sha256(items), file_sha256(items.with_name("judgements_test.parquet"))]
     made_of = [_FORMAT, RELEASE_FORMAT, *files, base.sha256]
     built = [options.m, options.ef_construction, options.seed]
     return hashlib.sha256(json.dumps([*made_of, *built]).encode()).hexdigest()[:16]
@@ -134,7 +134,7 @@ def _queries(folder: Path) -> list[str]:
 
 def _build(folder: Path, store: Path, key: str, base: BaseModel, options: HnswOptions, report: ProgressReport) -> None:
     items = pl.read_parquet(folder / "items.parquet")
-    with aside(store) as place:
+    with staging_dir(store) as place:
         card = DataCard(source="Home Depot titles", fingerprint=key, items=len(items), events=0, licence="research use")
         staging = Staging(place, card, key, {"benchmark": "home-depot"})
         encoder = _write_models(staging, base)
@@ -146,7 +146,7 @@ def _build(folder: Path, store: Path, key: str, base: BaseModel, options: HnswOp
     np.save(store / "queries.npy", encoder.encode(_queries(folder)))
 
 
-def _write_models(staging: Staging, base: BaseModel) -> Encoder:
+def _write_models(staging: Staging, base: BaseModel) -> OnnxTextEncoder:
     error = export_encoder(BertModel.from_pretrained(base.path), staging.file(layout.ENCODER))
     tokenizer = plain_tokenizer(str(base.path / "tokenizer.json"))
     tokenizer.enable_truncation(_TOKENS)
@@ -159,7 +159,7 @@ def _write_models(staging: Staging, base: BaseModel) -> Encoder:
         trained_on="nothing: the base model as it is",
         parity_max_abs_error=error,
     )
-    return Encoder.load(staging.release(), SessionOptions())
+    return OnnxTextEncoder.load(staging.release(), SessionOptions())
 
 
 def _write_catalogue(staging: Staging, base: BaseModel, items: pl.DataFrame) -> Catalogue:

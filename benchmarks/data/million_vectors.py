@@ -20,11 +20,11 @@ import pyarrow as pa
 from rich.console import Console
 
 from benchmarks.data.home_depot_vectors import CACHE, HomeDepot, home_depot
-from common.arrays import Float32Array, unit
+from common.arrays import Float32Array, unit_vectors
 from common.release import layout
 from common.release.catalogue import SCHEMA, Catalogue
 from common.release.store import DataCard, Release, open_release
-from pipeline.release.artifacts.staging import Staging, aside
+from pipeline.release.artifacts.staging import Staging, staging_dir
 from services.retrieval.ann.ann_index import HnswOptions
 
 SIZES: Final = (10_000, 30_000, 100_000, 300_000, 1_000_000)
@@ -70,7 +70,7 @@ def _vectors(file: Path, titles: Float32Array) -> Float32Array:
         table = np.lib.format.open_memmap(aside_, "w+", np.float32, (SIZES[-1], titles.shape[1]))
         for start in range(0, len(table), _CHUNK):
             parents, one, other = generator.integers(len(titles), size=(3, _CHUNK))
-            table[start : start + _CHUNK] = unit(titles[parents] + _SPREAD * (titles[one] - titles[other]))
+            table[start : start + _CHUNK] = unit_vectors(titles[parents] + _SPREAD * (titles[one] - titles[other]))
         table.flush()
         aside_.replace(file)
     return np.asarray(np.load(file, mmap_mode="r"))
@@ -80,7 +80,7 @@ def _release(folder: Path, titles: HomeDepot, vectors: Float32Array, size: int, 
     store = folder / f"release-{size}"
     if not (store / "CURRENT").exists():
         graph, built_s = _graph(folder, vectors, size, console)
-        with aside(store) as place:
+        with staging_dir(store) as place:
             card = DataCard(source="mixtures", fingerprint=folder.name, items=size, events=0, licence="research use")
             staging = Staging(place, card, folder.name, {"benchmark": "million", "size": size})
             staging.metrics["graph_built_s"] = built_s

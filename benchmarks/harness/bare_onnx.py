@@ -14,7 +14,7 @@ import numpy as np
 from common.cpu import usable_cores
 from common.onnx_session import OnnxModel, SessionOptions
 from services.ranking.cross_encoder.model import CrossEncoder
-from services.ranking.pairs.pair_tokens import ModelInputs, Pairs
+from services.ranking.pairs.pair_tokens import ModelInputs, TokenPairs
 
 _ROWS = (8, 12, 16, 32, 64)
 
@@ -26,7 +26,7 @@ _OPTIONS = SessionOptions()
 
 
 @dataclass(frozen=True)
-class Way:
+class Variant:
     """How the loop runs: batches of so many rows, so many at a time, each on so many threads."""
 
     rows: int
@@ -68,19 +68,19 @@ class BareLoop:
         options: How sessions are made, but for their threads.
     """
 
-    def __init__(self, file: Path, all_pairs: Sequence[Pairs], options: SessionOptions = _OPTIONS) -> None:
+    def __init__(self, file: Path, all_pairs: Sequence[TokenPairs], options: SessionOptions = _OPTIONS) -> None:
         self._file = file
         self._options = options
         self._all_pairs = all_pairs
         self._inputs: list[ModelInputs] = []
         self._model: CrossEncoder | None = None
-        self.way = Way(0, 0, 0)
+        self.way = Variant(0, 0, 0)
 
-    def choose(self) -> Way:
+    def choose(self) -> Variant:
         """Try batch sizes, and workers against threads, a moment each; keep the fastest."""
         cores = usable_cores()
         shapes = sorted({(cores, 1), (1, cores)})
-        ways = [Way(rows, *shape) for shape, rows in itertools.product(shapes, _ROWS)]
+        ways = [Variant(rows, *shape) for shape, rows in itertools.product(shapes, _ROWS)]
         speeds = {}
         for way in ways:
             self.prepare(way)
@@ -88,7 +88,7 @@ class BareLoop:
         self.prepare(max(speeds, key=lambda way: speeds[way]))
         return self.way
 
-    def prepare(self, way: Way) -> None:
+    def prepare(self, way: Variant) -> None:
         """Pad the batches and open a session for a way of running."""
         self.way = way
         self._inputs = _batches(self._all_pairs, way.rows)
@@ -116,7 +116,7 @@ class BareLoop:
             self._model(inputs.input_ids, inputs.attention_mask, inputs.token_type_ids)
 
 
-def _batches(all_pairs: Sequence[Pairs], rows: int) -> list[ModelInputs]:
+def _batches(all_pairs: Sequence[TokenPairs], rows: int) -> list[ModelInputs]:
     """Cut the pairs into batches of like lengths."""
     lengths = np.concatenate([pairs.lengths for pairs in all_pairs])
     owner = np.repeat(np.arange(len(all_pairs)), [len(pairs) for pairs in all_pairs])

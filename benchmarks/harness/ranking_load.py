@@ -20,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
 
 from common.errors import NotReady
-from common.gc_freeze import settle
+from common.gc_freeze import freeze_heap
 from common.server.channel import open_channel
 
 _START_S: Final = 120.0
@@ -134,7 +134,7 @@ async def closed_loop(
     target: str, requests: Sequence[ranking_pb2.RankRequest], callers: int, seconds: float
 ) -> Answers:
     """Have so many callers call one after the other for so long; each call begun is awaited and counted."""
-    settle()  # else collecting what the benchmark itself holds, 50 ms at a time, would count as latency
+    freeze_heap()  # else collecting what the benchmark itself holds, 50 ms at a time, would count as latency
     answers = Answers()
     ends = time.perf_counter() + seconds
     following = iter(range(sys.maxsize))
@@ -151,7 +151,7 @@ async def open_loop(
     target: str, requests: Sequence[ranking_pb2.RankRequest], per_s: float, seconds: float, deadline_s: float, seed: int
 ) -> Answers:
     """Call at random times (Poisson), so many a second whether or not answers come, each with a deadline."""
-    settle()
+    freeze_heap()
     answers, generator = Answers(), np.random.default_rng(seed)
 
     async def arrive(stub: Any) -> None:

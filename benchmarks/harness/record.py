@@ -21,7 +21,7 @@ _TOP: Final = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
-class Bar:
+class Threshold:
     """One thing that should hold.
 
     Attributes:
@@ -37,18 +37,18 @@ class Bar:
     holds: bool
 
 
-def at_least(what: str, target: float, value: float) -> Bar:
+def at_least(what: str, target: float, value: float) -> Threshold:
     """Return a bar that holds from ``target`` upwards."""
-    return Bar(what, target, value, value >= target)
+    return Threshold(what, target, value, value >= target)
 
 
-def at_most(what: str, target: float, value: float) -> Bar:
+def at_most(what: str, target: float, value: float) -> Threshold:
     """Return a bar that holds up to ``target``."""
-    return Bar(what, target, value, value <= target)
+    return Threshold(what, target, value, value <= target)
 
 
 @dataclass(frozen=True)
-class Finding:
+class Result:
     """What one run of a benchmark found.
 
     Attributes:
@@ -59,12 +59,12 @@ class Finding:
     """
 
     figures: Mapping[str, Any]
-    bars: Sequence[Bar]
+    bars: Sequence[Threshold]
     tables: Sequence[Table] = ()
     picture: str = ""
 
 
-def write(name: str, finding: Finding, *, quick: bool) -> Path | None:
+def write(name: str, finding: Result, *, quick: bool) -> Path | None:
     """Write a finding to `results/NAME.json`, and its picture to `NAME.svg`; a quick run, which is rough, nowhere."""
     if quick:
         return None
@@ -84,7 +84,7 @@ def write(name: str, finding: Finding, *, quick: bool) -> Path | None:
     return file
 
 
-def show(finding: Finding, console: Console) -> None:
+def show(finding: Result, console: Console) -> None:
     """Print the tables and the bars."""
     for table in finding.tables:
         console.print(table)
@@ -92,13 +92,13 @@ def show(finding: Finding, console: Console) -> None:
         console.print(bars_table({"": finding.bars}))
 
 
-def recorded() -> dict[str, list[Bar]]:
+def recorded() -> dict[str, list[Threshold]]:
     """Return every recorded bar by benchmark."""
     files = sorted(RESULTS.glob("*.json"))
-    return {file.stem: [Bar(**bar) for bar in json.loads(file.read_text())["bars"]] for file in files}
+    return {file.stem: [Threshold(**bar) for bar in json.loads(file.read_text())["bars"]] for file in files}
 
 
-def bars_table(bars: Mapping[str, Sequence[Bar]]) -> Table:
+def bars_table(bars: Mapping[str, Sequence[Threshold]]) -> Table:
     """Return bars as a table, by benchmark."""
     table = Table("benchmark", "what", "target", "value", "holds", title="Bars")
     for name, found in bars.items():

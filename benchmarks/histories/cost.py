@@ -15,7 +15,7 @@ from benchmarks.histories.scores import HistoryLate, context_of
 from common.onnx_session import SessionOptions
 from pipeline.learning.examples.labelled_candidates import Labelled
 from pipeline.learning.examples.text_pairs import pairs_of, score_pairs
-from pipeline.progress import ProgressReport, Step
+from pipeline.progress import ProgressReport, ProgressStep
 from pipeline.release.export.cached_export import exported_cross_encoder
 from services.ranking.cross_encoder.model import CrossEncoder
 from services.ranking.late_interaction.vector_codec import Bits
@@ -65,5 +65,5 @@ def _late(late: HistoryLate, bits: Bits) -> Callable[[Labelled], object]:
 
 
 def _reader(model: CrossEncoder, late: HistoryLate) -> Callable[[Labelled], object]:
-    every, untold = np.arange(CANDIDATES), Step(None, "", None)
+    every, untold = np.arange(CANDIDATES), ProgressStep(None, "", None)
     return lambda one: score_pairs(model, [pairs_of(one, every[: len(one.labels)], late.texts)], untold)

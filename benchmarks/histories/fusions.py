@@ -19,12 +19,12 @@ from common.release.catalogue import Catalogue
 from common.release.store import Release
 from pipeline.learning.fusion.lambdamart import RankedExamples, fit_ranking
 from pipeline.learning.fusion.trees import raw_score
-from pipeline.learning.training.model_cache import KeptModels
+from pipeline.learning.training.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEQUENCES
-from services.ranking.features.feature_set import Features
-from services.ranking.features.item_tables import ItemFacts
+from services.ranking.features.feature_set import FeatureSet
+from services.ranking.features.item_tables import ItemTables
 
 _LATE: Final = SEQUENCES.late_features
 
@@ -77,7 +77,7 @@ class TextFeatures:
 
     def __init__(self, release: Release) -> None:
         catalogue = Catalogue.open(release.file(layout.CATALOGUE))
-        self._features = Features((*_LATE, *_LOGIT), ItemFacts(release, catalogue))
+        self._features = FeatureSet((*_LATE, *_LOGIT), ItemTables(release, catalogue))
 
     def beside(self, requests: Requests, text: TextScores) -> RankedExamples:
         """Return the requests' examples with every feature of text."""
@@ -92,7 +92,7 @@ class TextFeatures:
 
 
 def fitted_fusions(
-    examples: RankedExamples, settings: BuildSettings, kept: KeptModels, report: ProgressReport
+    examples: RankedExamples, settings: BuildSettings, kept: ModelCache, report: ProgressReport
 ) -> dict[str, list[lgb.Booster]]:
     """Return a bag of boosters for each of `FUSIONS`, grown as the recipe grows them; grown now where not kept.
 

@@ -17,14 +17,14 @@ from transformers import BertForSequenceClassification
 
 from benchmarks.histories.requests import Requests
 from common.onnx_session import OnnxModel, SessionOptions
-from common.release.store import sha256_of
+from common.release.store import file_sha256
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.learning.examples.late_interaction import late_lists, taught
+from pipeline.learning.examples.late_interaction import distilled, late_lists
 from pipeline.learning.examples.ranking_lists import RankingExample
 from pipeline.learning.examples.text_pairs import training_lists
 from pipeline.learning.training.cross_encoder import train_cross_encoder
 from pipeline.learning.training.late_interaction import load_tower, save_tower, train_late_interaction
-from pipeline.learning.training.model_cache import KeptModels
+from pipeline.learning.training.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.artifacts.catalogue import build_catalogue
 from pipeline.release.config.training_settings import CrossEncoderTraining, LateTraining
@@ -37,7 +37,7 @@ from pipeline.release.models.base_model import WEIGHTS, BaseModel
 from pipeline.release.models.tokenizer import plain_tokenizer
 from pipeline.release.models.vocabulary_trimming import TOKENIZER
 from services.ranking.cross_encoder.model import CrossEncoder
-from services.ranking.pairs.pair_tokenizer import PairTexts
+from services.ranking.pairs.pair_tokenizer import PairTokenizer
 from services.ranking.release_settings import RankerSettings
 
 CONTEXT: Final = RankerSettings(context_items=8, context_tokens=96, item_tokens=32, depth=0)
@@ -89,11 +89,11 @@ class HistoryModels:
         texts: Histories and items in the models' tokens.
     """
 
-    def __init__(self, dataset: Dataset, base: BaseModel, kept: KeptModels, report: ProgressReport) -> None:
+    def __init__(self, dataset: Dataset, base: BaseModel, kept: ModelCache, report: ProgressReport) -> None:
         tokenizer = plain_tokenizer(str(base.path / TOKENIZER))
         catalogue = build_catalogue(dataset.items, tokenizer, CONTEXT.item_tokens)
         self.catalogue = catalogue
-        self.texts = PairTexts(catalogue, tokenizer, CONTEXT)
+        self.texts = PairTokenizer(catalogue, tokenizer, CONTEXT)
         self._items = hashlib.sha256(catalogue.tokens.astype("<i4").tobytes()).hexdigest()
         self._base = base
         self._kept = kept
@@ -113,7 +113,7 @@ class HistoryModels:
                 told = lambda done, total, _: step.at(done, total)  # noqa: E731 - a name for one line
                 return train_cross_encoder(first, self._lists(requests, READER_LISTS), READER, work, told)
 
-        made_from = [sha256_of(first / WEIGHTS), dataclasses.asdict(READER), READER_LISTS, *self._made_from(requests)]
+        made_from = [file_sha256(first / WEIGHTS), dataclasses.asdict(READER), READER_LISTS, *self._made_from(requests)]
         folder = self._kept.get("history-cross-encoder", made_from, train)
         if not (folder / INT8).exists():
             with self._report.step("Rounding the cross-encoder"):
@@ -128,7 +128,7 @@ class HistoryModels:
         def make(folder: Path, work: Path) -> None:
             chosen = late_lists(requests.labelled(), self.texts, lists=TOWER_LISTS, size=LIST_SIZE, seed=READER.seed)
             with self._report.step("Having the cross-encoder teach late interaction") as step:
-                examples = taught(chosen, self.texts, loaded(cross_encoder / INT8), READER_LISTS, step)
+                examples = distilled(chosen, self.texts, loaded(cross_encoder / INT8), READER_LISTS, step)
             with self._report.step(f"Training late interaction on {len(examples):,} lists beside histories") as step:
                 told = lambda done, total, _: step.at(done, total)  # noqa: E731 - a name for one line
                 graph = train_late_interaction(self._base.path, examples, self.texts.template, TOWER, work, told)

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.data.amazon_office import test_rows
 from common.arrays import RowIndices
-from common.ragged import offsets_of
+from common.ragged import offsets_from_lengths
 from common.release import layout
 from common.release.catalogue import Catalogue
 from common.release.store import Release
@@ -28,16 +28,16 @@ from pipeline.data.dataset.training_requests import ShopRequest
 from pipeline.learning.examples.labelled_candidates import Labelled, draw_candidates
 from pipeline.learning.fusion.lambdamart import RankedExamples
 from pipeline.learning.item_graphs.cross_fitting import Fold, parted
-from pipeline.learning.training.model_cache import KeptModels
+from pipeline.learning.training.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.artifacts.staging import Staging
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import find_recipe
 from pipeline.release.models.base_model import resolve_base_model
 from services.ranking.features.feature_context import HalfLives
-from services.ranking.features.feature_set import Features
-from services.ranking.features.item_tables import ItemFacts
-from services.ranking.request import CandidateRows, PersonRows
+from services.ranking.features.feature_set import FeatureSet
+from services.ranking.features.item_tables import ItemTables
+from services.ranking.request import CandidateRows, UserRows
 from services.retrieval.candidates.first_stage import FirstStage
 
 CANDIDATES: Final = 100
@@ -72,7 +72,7 @@ class Requests:
         return len(self.people)
 
     @classmethod
-    def of(cls, people: Sequence[int], drawn: Sequence[Labelled], features: Features) -> Self:
+    def of(cls, people: Sequence[int], drawn: Sequence[Labelled], features: FeatureSet) -> Self:
         """Compute the features of requests that were asked."""
         matrices = [features.matrix(one.person, one.candidates) for one in drawn]
         return cls(
@@ -110,7 +110,7 @@ class Requests:
 
     def found(self) -> RowIndices:
         """Return the places of requests whose target is among the candidates."""
-        starts = offsets_of(self.examples.sizes)[:-1]
+        starts = offsets_from_lengths(self.examples.sizes)[:-1]
         return np.flatnonzero(np.add.reduceat(self.examples.labels, starts) > 0)
 
     def labelled(self) -> list[Labelled]:
@@ -118,7 +118,7 @@ class Requests:
         ends = np.cumsum(self.examples.sizes)[:-1]
         parts = zip(self.histories, np.split(self.rows, ends), np.split(self.examples.labels, ends), strict=True)
         asked = ShopRequest((), "", frozenset())
-        return [Labelled(asked, PersonRows(history), CandidateRows.of(rows), labels) for history, rows, labels in parts]
+        return [Labelled(asked, UserRows(history), CandidateRows.of(rows), labels) for history, rows, labels in parts]
 
     def fingerprint(self) -> str:
         """Return a hash over what the requests are."""
@@ -163,7 +163,7 @@ class Parts:
 
 
 def training_requests(
-    dataset: Dataset, release: Release, settings: BuildSettings, kept: KeptModels, report: ProgressReport
+    dataset: Dataset, release: Release, settings: BuildSettings, kept: ModelCache, report: ProgressReport
 ) -> Parts:
     """Return what may be learned from; asked now (a minute) where it is not kept.
 
@@ -209,10 +209,10 @@ def asked_rows(data: Path, release: Release, count: int, report: ProgressReport)
     return Requests.of(chosen.tolist(), drawn, _features(release, catalogue))
 
 
-def _features(release: Release, catalogue: Catalogue) -> Features:
+def _features(release: Release, catalogue: Catalogue) -> FeatureSet:
     recipe = find_recipe(release.manifest.settings["recipe"])
     lives = HalfLives(recipe.half_life_long, recipe.half_life_short)
-    return Features(recipe.features, ItemFacts(release, catalogue), lives)
+    return FeatureSet(recipe.features, ItemTables(release, catalogue), lives)
 
 
 def _parts(every: Requests, seed: int) -> Parts:

@@ -13,27 +13,27 @@ from benchmarks.histories.models import CONTEXT_TOWER_FILE, INT8, TOWER_FILE, Hi
 from benchmarks.histories.requests import Requests
 from common.arrays import Float32Array, RowIndices, TokenIds
 from common.onnx_session import OnnxModel, SessionOptions
-from common.ragged import TokenRows, offsets_of, positions
+from common.ragged import TokenRows, offsets_from_lengths, ragged_indices
 from pipeline.build.search_models import kept_scores
 from pipeline.learning.examples.text_pairs import pairs_of, score_pairs
-from pipeline.progress import ProgressReport, Step
+from pipeline.progress import ProgressReport, ProgressStep
 from pipeline.release.export.late_interaction import distinct_texts, fitted_codec, products_graph
 from services.ranking.cross_encoder.model import CrossEncoder
-from services.ranking.late_interaction.item_vectors import LateItems, LateRows
-from services.ranking.late_interaction.scorer import LateInteraction, LateOptions
-from services.ranking.late_interaction.tower import LateTower, Role, TextVectors
+from services.ranking.late_interaction.item_vectors import LateItemRows, LateItemVectors
+from services.ranking.late_interaction.scorer import LateInteractionOptions, LateInteractionScorer
+from services.ranking.late_interaction.tower import LateInteractionTower, Role, TextVectors
 from services.ranking.late_interaction.vector_codec import Bits
-from services.ranking.pairs.pair_tokenizer import PairTexts
+from services.ranking.pairs.pair_tokenizer import PairTokenizer
 
 
-def read_pairs(model: CrossEncoder, texts: PairTexts, requests: Requests, step: Step) -> Float32Array:
+def read_pairs(model: CrossEncoder, texts: PairTokenizer, requests: Requests, step: ProgressStep) -> Float32Array:
     """Return the cross-encoder's logits of every candidate, one request's after the other; float32[candidates]."""
     pairs = [pairs_of(one, np.arange(len(one.labels)), texts) for one in requests.labelled()]
     step.at(0, sum(map(len, pairs)))
     return np.concatenate(score_pairs(model, pairs, step))
 
 
-def kept_logits(folder: Path, texts: PairTexts, requests: Requests, report: ProgressReport) -> Float32Array:
+def kept_logits(folder: Path, texts: PairTokenizer, requests: Requests, report: ProgressReport) -> Float32Array:
     """Return the logits of a cross-encoder in int8, as it is served; read now where they are not kept beside it."""
 
     def read() -> Float32Array:
@@ -55,7 +55,7 @@ class HistoryLate:
     """
 
     folder: Path
-    texts: PairTexts
+    texts: PairTokenizer
     items: TextVectors
     text_of_item: RowIndices
 
@@ -65,25 +65,31 @@ class HistoryLate:
         tokens, text_of_item = distinct_texts(models.catalogue, models.texts)
         file = folder / Path(TOWER_FILE).with_suffix(".npz")
         if not file.exists():
-            tower = LateTower(OnnxModel(folder / TOWER_FILE, SessionOptions()), models.texts.template)
+            tower = LateInteractionTower(OnnxModel(folder / TOWER_FILE, SessionOptions()), models.texts.template)
             with report.step(f"Reading {len(tokens):,} items for late interaction"):
                 np.savez(folder / "items.part.npz", **vars(tower(tokens, Role.ITEM)))
             (folder / "items.part.npz").rename(file)
         with np.load(file) as kept:
             return cls(folder, models.texts, TextVectors(**kept), text_of_item)
 
-    def served(self, bits: Bits) -> LateInteraction:
+    def served(self, bits: Bits) -> LateInteractionScorer:
         """Return the tier as it is served, one thread a request; no context is remembered."""
         tokens, pooled = fitted_codec(self.items.vectors, bits), fitted_codec(self.items.pooled, 8)
-        rows = LateItems(tokens, pooled, LateRows.of(self.items, tokens, pooled), self.text_of_item)
+        rows = LateItemVectors(tokens, pooled, LateItemRows.of(self.items, tokens, pooled), self.text_of_item)
         products = self.folder / "products.onnx"
         onnx.save(products_graph(tokens.width), products)
         tower, context_tower, product = (
             OnnxModel(file, SessionOptions(threads=1))
             for file in (self.folder / TOWER_FILE, self.folder / CONTEXT_TOWER_FILE, products)
         )
-        template, forgetful = self.texts.template, LateOptions(cached_contexts=0)
-        return LateInteraction(LateTower(tower, template), LateTower(context_tower, template), product, rows, forgetful)
+        template, forgetful = self.texts.template, LateInteractionOptions(cached_contexts=0)
+        return LateInteractionScorer(
+            LateInteractionTower(tower, template),
+            LateInteractionTower(context_tower, template),
+            product,
+            rows,
+            forgetful,
+        )
 
     def scores(self, requests: Requests, bits: Bits) -> Float32Array:
         """Return the served scores of every candidate, one request's after the other; float32[candidates]."""
@@ -93,7 +99,7 @@ class HistoryLate:
     def exact_scores(self, requests: Requests) -> Float32Array:
         """Return the same with items' vectors as the tower gives them; contexts are read as they are served."""
         model = OnnxModel(self.folder / CONTEXT_TOWER_FILE, SessionOptions(threads=1))
-        tower = LateTower(model, self.texts.template)
+        tower = LateInteractionTower(model, self.texts.template)
         return self._each(
             requests, lambda context, rows: self._exact(tower(TokenRows.of([context]), Role.CONTEXT), rows)
         )
@@ -105,14 +111,14 @@ class HistoryLate:
     def _exact(self, context: TextVectors, rows: RowIndices) -> Float32Array:
         """Score items the plain way: every dot product by itself."""
         texts, lengths = self.text_of_item[rows], self.items.lengths
-        chosen = positions(offsets_of(lengths)[texts], lengths[texts])
-        starts = offsets_of(lengths[texts])[:-1]
+        chosen = ragged_indices(offsets_from_lengths(lengths)[texts], lengths[texts])
+        starts = offsets_from_lengths(lengths[texts])[:-1]
         match = np.maximum.reduceat(self.items.vectors[chosen] @ context.vectors.T, starts, axis=0)
         likeness = self.items.pooled[texts] @ context.pooled[0]
         scores: Float32Array = match @ context.weights + likeness + context.prior + self.items.prior[texts]
         return scores
 
 
-def context_of(texts: PairTexts, history: RowIndices) -> TokenIds:
+def context_of(texts: PairTokenizer, history: RowIndices) -> TokenIds:
     """Return the tokens of the person context that a history makes."""
     return texts.context("", texts.context_items(history))

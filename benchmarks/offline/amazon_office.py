@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.data.amazon_office import EXAMPLES, STORE, office, office_data, office_release, test_rows
-from benchmarks.harness.record import Bar, Finding, at_least, at_most
+from benchmarks.harness.record import Result, Threshold, at_least, at_most
 from benchmarks.offline.ablation import ablation, ablation_table
 from benchmarks.offline.evaluated import figures
-from pipeline.evaluation.evaluation import How, evaluate_release
+from pipeline.evaluation.evaluation import EvaluationSettings, evaluate_release
 from pipeline.local_services import local_services
 from pipeline.measurement.metrics.evaluation_result import Evaluation, Mode
 from pipeline.measurement.questions.answers import BOTH
@@ -56,14 +56,14 @@ PUBLISHED: Final = {
 }
 
 
-def run(quick: bool, console: Console) -> Finding:
+def run(quick: bool, console: Console) -> Result:
     """Build or reuse the release, ask the gateway for every test row, and ablate; quick asks fewer rows."""
     data, report = office_data(), ProgressReport(console)
     settings = BuildSettings.of(SEQUENCES.name)
     release = office_release(office(data), report)
     rows = test_rows(data)[: _QUICK_ROWS if quick else None]
     with local_services(release.path, STORE / ".services", _PATIENT) as services:
-        how = How(gateway=services.targets["gateway"], seed=settings.seed)
+        how = EvaluationSettings(gateway=services.targets["gateway"], seed=settings.seed)
         found = evaluate_release(release, _questions(rows), how, report)
     without = {} if quick else ablation(EXAMPLES, settings, report)
     minutes = float(release.manifest.metrics["build_s"]) / 60
@@ -75,14 +75,14 @@ def run(quick: bool, console: Console) -> Finding:
         "build_minutes": minutes,
         "published": {name: {"hr@10": hr, "ndcg@10": ndcg} for name, (hr, ndcg) in PUBLISHED.items()},
     }
-    return Finding(recorded, _bars(found.modes[BOTH], minutes), [_table(found), ablation_table(without)])
+    return Result(recorded, _bars(found.modes[BOTH], minutes), [_table(found), ablation_table(without)])
 
 
 def _questions(rows: list[Question]) -> Questions:
     return Questions("given", f"{len(rows):,} rows of the official test split, by history", rows)
 
 
-def _bars(two_stages: Mode, minutes: float) -> list[Bar]:
+def _bars(two_stages: Mode, minutes: float) -> list[Threshold]:
     return [
         at_least("test NDCG@10, all items ranked", 0.150, two_stages.measures["ndcg@10"].mean),
         at_least("test HR@10, all items ranked", 0.195, two_stages.measures["hr@10"].mean),

@@ -9,7 +9,7 @@ from typing import Final
 
 from rich.console import Console
 
-from benchmarks.harness.record import Finding, at_least
+from benchmarks.harness.record import Result, at_least
 from benchmarks.offline.evaluated import figures
 from pipeline.demo import build_release, latency_table, measure, quality_table, serve
 from pipeline.progress import ProgressReport
@@ -21,7 +21,7 @@ _STORE: Final = Path("releases/complete-journey")
 _QUICK_PEOPLE: Final = 60
 
 
-def run(quick: bool, console: Console) -> Finding:
+def run(quick: bool, console: Console) -> Result:
     """Build or reuse the demo's release, and measure it through the gateway; quick asks fewer households."""
     settings, report = BuildSettings(), ProgressReport(console)
     built = build_release(_STORE, settings, report)
@@ -35,4 +35,4 @@ def run(quick: bool, console: Console) -> Finding:
         for before, after in pairwise(found.modes)
         for gain in [found.modes[after].over[before]["ndcg@10"]]
     ]
-    return Finding(figures(found), bars, [quality_table(found), latency_table(found)])
+    return Result(figures(found), bars, [quality_table(found), latency_table(found)])

@@ -22,7 +22,7 @@ from shortlist.retrieval.v1.retrieval_pb2 import SourceScore
 from benchmarks.data.home_depot import HomeDepot
 from benchmarks.data.home_depot_model import CACHE, MODELS
 from benchmarks.harness.ranking_load import ranking_service
-from benchmarks.harness.record import Bar, Finding, at_least, at_most
+from benchmarks.harness.record import Result, Threshold, at_least, at_most
 from common.arrays import Float32Array
 from common.onnx_session import SessionOptions
 from common.release import layout
@@ -34,13 +34,13 @@ from pipeline.build.search_examples import SEMANTIC, held_out_cosines, judged_co
 from pipeline.build.search_models import SearchModels
 from pipeline.learning.examples.fusion import calibration_error
 from pipeline.learning.examples.judged_queries import TEST, JudgedQuery, judged_queries
-from pipeline.learning.training.model_cache import KeptModels
+from pipeline.learning.training.model_cache import ModelCache
 from pipeline.measurement.metrics.reranking import ALL_PAIRS, PER_QUERY, JudgedLists, Reranked, compare_scores
-from pipeline.progress import ProgressReport, Step
+from pipeline.progress import ProgressReport, ProgressStep
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEARCHES
 from pipeline.release.models.base_model import resolve_base_model
-from services.retrieval.encoding.text_encoder import Encoder
+from services.retrieval.encoding.text_encoder import OnnxTextEncoder
 
 STORE: Final = Path("releases/home-depot")
 
@@ -70,7 +70,7 @@ _CALIBRATION: Final = 0.02
 _TIMEOUT_S: Final = 60.0
 
 
-def run(quick: bool, console: Console) -> Finding:
+def run(quick: bool, console: Console) -> Result:
     """Build or reuse the release and rank every test query's judged items; quick ranks fewer."""
     data, report = HomeDepot.find(), ProgressReport(console)
     settings = BuildSettings.of(SEARCHES.name)
@@ -90,7 +90,7 @@ def run(quick: bool, console: Console) -> Finding:
         "validation": release.manifest.metrics["validation"],
         "build_seconds": release.manifest.metrics["build_seconds"],
     }
-    return Finding(figures, _bars(found[_SECOND_STAGE], error), [_table(found)])
+    return Result(figures, _bars(found[_SECOND_STAGE], error), [_table(found)])
 
 
 def test_queries(data: HomeDepot, catalogue: Catalogue) -> list[JudgedQuery]:
@@ -124,7 +124,7 @@ def _scores(
         bm25 = bm25_scores(catalogue, queries)
     with report.step("Asking the encoder, zero-shot and fine-tuned"):
         zero_shot = held_out_cosines(_zero_shot(settings, catalogue, report), queries, catalogue, prefixes)
-        tuned = judged_cosines(Encoder.load(release, SessionOptions()), queries, catalogue, prefixes)
+        tuned = judged_cosines(OnnxTextEncoder.load(release, SessionOptions()), queries, catalogue, prefixes)
     with report.step("Asking the ranking service", len(queries)) as step:
         logits, probabilities = asyncio.run(ask(release, catalogue, queries, tuned, step))
     named = dict(zip(_BASELINES, (bm25, zero_shot, tuned), strict=True))
@@ -133,11 +133,11 @@ def _scores(
 
 def _zero_shot(settings: BuildSettings, catalogue: Catalogue, report: ProgressReport) -> Path:
     base = resolve_base_model(settings.base_model)
-    return SearchModels(base, settings, catalogue, KeptModels(MODELS, base.path), report).base_encoder()
+    return SearchModels(base, settings, catalogue, ModelCache(MODELS, base.path), report).base_encoder()
 
 
 async def ask(
-    release: Release, catalogue: Catalogue, queries: Sequence[JudgedQuery], cosines: Float32Array, step: Step
+    release: Release, catalogue: Catalogue, queries: Sequence[JudgedQuery], cosines: Float32Array, step: ProgressStep
 ) -> tuple[Float32Array, Float32Array]:
     """Ask a ranking service of its own process; returns the logits and the probabilities of every pair."""
     ends = np.cumsum([len(one.rows) for one in queries])[:-1]
@@ -164,13 +164,13 @@ def _request(one: JudgedQuery, catalogue: Catalogue, cosine: Float32Array) -> ra
     return ranking_pb2.RankRequest(person=person, candidates=candidates, cross_encoder_depth=len(candidates))
 
 
-def _bars(second: Reranked, error: float) -> list[Bar]:
+def _bars(second: Reranked, error: float) -> list[Threshold]:
     bars = [at_least("test Spearman over all pairs", _AIM, second.means[ALL_PAIRS].mean)]
     for measure in _CLAIMED:
         for baseline in _BASELINES:
             what = f"{measure} of the second stage over {baseline}: lower end of the paired 95 % interval"
             low = second.over[baseline][measure].low
-            bars.append(Bar(what, 0.0, low, low > 0))
+            bars.append(Threshold(what, 0.0, low, low > 0))
     return [*bars, at_most("expected calibration error", _CALIBRATION, error)]
 
 

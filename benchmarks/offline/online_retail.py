@@ -18,7 +18,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.harness.record import Bar, Finding, at_least, at_most
+from benchmarks.harness.record import Result, Threshold, at_least, at_most
 from common.release.store import Release
 from pipeline.build.builder import build
 from pipeline.data.adapters import prepare
@@ -27,7 +27,7 @@ from pipeline.data.dataset.schema import BadDataset
 from pipeline.data.dataset.temporal_split import examples
 from pipeline.data.dataset.training_requests import Windows
 from pipeline.evaluation.analyses.baselines import DECIDES, TAIL
-from pipeline.evaluation.evaluation import How, evaluate_release
+from pipeline.evaluation.evaluation import EvaluationSettings, evaluate_release
 from pipeline.learning.baselines.methods import FACTORISATIONS
 from pipeline.local_services import local_services
 from pipeline.measurement.metrics.baseline_result import Baselines
@@ -83,7 +83,7 @@ class Parted:
     groups: dict[str, Questions]
 
 
-def run(quick: bool, console: Console) -> Finding:
+def run(quick: bool, console: Console) -> Result:
     """Build or reuse the release and ask the gateway for both groups; quick asks few people."""
     report, settings = ProgressReport(console), BuildSettings.of(SEASONS.name, test_people=1)
     with report.step("Preparing online-retail"):
@@ -95,12 +95,12 @@ def run(quick: bool, console: Console) -> Finding:
             group: evaluate_release(
                 release,
                 questions,
-                How(gateway=services.targets["gateway"], baselines=True, seed=settings.seed),
+                EvaluationSettings(gateway=services.targets["gateway"], baselines=True, seed=settings.seed),
                 report,
             )
             for group, questions in parted.groups.items()
         }
-    return Finding(_figures(found, release), _bars(found), [_table(group, one) for group, one in found.items()])
+    return Result(_figures(found, release), _bars(found), [_table(group, one) for group, one in found.items()])
 
 
 def part(whole: Dataset, days: float, seed: int, people: int | None = None) -> Parted:
@@ -141,12 +141,14 @@ def _figures(found: dict[str, Evaluation], release: Release) -> dict[str, Any]:
     }
 
 
-def _bars(found: dict[str, Evaluation]) -> list[Bar]:
+def _bars(found: dict[str, Evaluation]) -> list[Threshold]:
     bars = []
     for group, one in found.items():
         best = _best(one)
         over = _baselines(one).by_name[best].two_stages_over[DECIDES]
-        bars.append(Bar(f"{group}: NDCG@10 of two stages over {best}, lower end of 95 %", 0.0, over.low, over.low > 0))
+        bars.append(
+            Threshold(f"{group}: NDCG@10 of two stages over {best}, lower end of 95 %", 0.0, over.low, over.low > 0)
+        )
         probabilities = one.modes[BOTH].probabilities
         error = float("inf") if probabilities is None else probabilities.expected_calibration_error
         bars.append(at_most(f"{group}: calibration error", _CALIBRATION, error))

@@ -14,13 +14,13 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.harness.record import Finding
+from benchmarks.harness.record import Result
 from common.arrays import Float64Array
 from common.release.store import Release
 from pipeline.build.builder import build
 from pipeline.data.adapters import prepare
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.data.dataset.training_requests import ShopRequest, Windows, as_met, draw_people
+from pipeline.data.dataset.training_requests import ShopRequest, Windows, draw_people, simulate_cold_start
 from pipeline.measurement.metrics.estimates import Difference, Estimate
 from pipeline.measurement.metrics.ranking_metrics import evaluate
 from pipeline.measurement.questions.local_runner import engines
@@ -49,7 +49,7 @@ _MEASURES: Final = ("recall@100", "ndcg@10")
 _SOURCES: Final[dict[str, tuple[str, ...]]] = {"semantic alone": ("semantic",), "every source": ()}
 
 
-def run(quick: bool, console: Console) -> Finding:
+def run(quick: bool, console: Console) -> Result:
     """Build or reuse both releases and compare them; quick asks fewer people."""
     report, settings = ProgressReport(console), BuildSettings()
     with report.step("Preparing complete-journey"):
@@ -60,7 +60,7 @@ def run(quick: bool, console: Console) -> Finding:
     found = compare(plain, trained, asked, settings.seed)
     stages = {name: one.manifest.metrics["validation"] for name, one in (("plain", plain), ("trained", trained))}
     figures = {"first stage": found, "validation": stages, "build_s": trained.manifest.metrics["build_s"]}
-    return Finding(figures, [], [_table(found)])
+    return Result(figures, [], [_table(found)])
 
 
 def draw_asked(dataset: Dataset, settings: BuildSettings, people: int) -> dict[str, list[ShopRequest]]:
@@ -76,7 +76,7 @@ def draw_asked(dataset: Dataset, settings: BuildSettings, people: int) -> dict[s
         dataset.events, windows, train=0, valid=people, test=settings.test_people, seed=settings.seed
     ).valid
     titles = dict(dataset.items.select("item_id", "title").iter_rows())
-    searches = as_met(drawn, titles, searches=1.0, newcomers=0.0, seed=settings.seed)
+    searches = simulate_cold_start(drawn, titles, searches=1.0, newcomers=0.0, seed=settings.seed)
     return {"histories": drawn, "searches": [request for request in searches if request.query]}
 
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from benchmarks.harness.ranking_load import Answers
 from benchmarks.peers.environment import environment
 from common.errors import NotReady
-from common.gc_freeze import settle
+from common.gc_freeze import freeze_heap
 
 REQUIREMENTS: Final = ("infinity-emb[server,torch]==0.0.78", "torch==2.13.0")
 
@@ -48,7 +48,7 @@ class Infinity:
             callers: How many call at a time.
             seconds: For how long; each call begun is awaited and counted.
         """
-        settle()  # as for our server
+        freeze_heap()  # as for our server
         began = time.perf_counter()
         with ThreadPoolExecutor(callers) as threads:
             latencies = list(threads.map(lambda one: self._call(bodies, one, began + seconds), range(callers)))

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from benchmarks.data.home_depot import HomeDepot
 from benchmarks.data.home_depot_model import shallow_model, trained_model, trimmed_model
-from benchmarks.harness.bare_onnx import BareLoop, Run, Way
+from benchmarks.harness.bare_onnx import BareLoop, Run, Variant
 from benchmarks.harness.rank_correlation import spearman_difference
-from benchmarks.harness.record import Finding, at_least, at_most
+from benchmarks.harness.record import Result, at_least, at_most
 from benchmarks.ranking.precisions import Compared, Form, compare_forms, ndcg_lost, precisions
 from common.cpu import usable_cores
 from common.onnx_session import SessionOptions
@@ -33,7 +33,7 @@ _STUDENT_LAYERS: Final = 3
 _ROWS: Final = 32
 
 
-def run(quick: bool, console: Console) -> Finding:
+def run(quick: bool, console: Console) -> Result:
     """Score Home Depot's test part and time every form in turns; quick takes fewer queries and turns."""
     data, report = HomeDepot.find(), ProgressReport(console)
     compared = compare_forms(data, _forms(data, console), report, quick=quick)
@@ -64,7 +64,7 @@ def run(quick: bool, console: Console) -> Finding:
         "ndcg@10 loss, share": ndcg_loss._asdict(),
         "spearman loss": full.spearman - small.spearman,
     }
-    return Finding(figures, bars, [_table(forms)])
+    return Result(figures, bars, [_table(forms)])
 
 
 def _forms(data: HomeDepot, console: Console) -> dict[str, Form]:
@@ -86,7 +86,7 @@ def _speeds(compared: Mapping[str, Compared], rounds: int, seconds: float) -> di
     """Time bare loops in the order A B C A B C, so that a busy machine hits all of them."""
     loops = {name: BareLoop(found.file, found.pairs, found.form.options) for name, found in compared.items()}
     for loop in loops.values():
-        loop.prepare(Way(_ROWS, usable_cores(), 1))
+        loop.prepare(Variant(_ROWS, usable_cores(), 1))
     speeds: dict[str, list[Run]] = {name: [] for name in loops}
     for _ in range(rounds):
         for name, loop in loops.items():

@@ -16,7 +16,7 @@ from benchmarks.data.home_depot_model import CACHE, trained_model
 from benchmarks.data.home_depot_release import judged_release
 from benchmarks.harness.growth_chart import Panel, growth_chart
 from benchmarks.harness.ranking_load import Served, closed_loop, ranking_service, request
-from benchmarks.harness.record import Finding, at_least, at_most
+from benchmarks.harness.record import Result, at_least, at_most
 from common.server import event_loop
 
 _CANDIDATES: Final = (10, 20, 50, 100, 200, 500, 1_000, 2_000)
@@ -44,7 +44,7 @@ _MAX_MEMORY_GROWTH: Final = 0.1
 _LEAST_KEPT: Final = 0.8
 
 
-def run(quick: bool, console: Console) -> Finding:
+def run(quick: bool, console: Console) -> Result:
     """Measure one axis after the other in int8; quick takes the ends of each."""
     data = HomeDepot.find()
     release = judged_release(data, trained_model(data, console), "int8", _LONGEST)
@@ -72,7 +72,7 @@ def run(quick: bool, console: Console) -> Finding:
         ),
     ]
     tables = [_table(name, figures[name]) for name in axes]
-    return Finding(figures, bars, tables, _chart({name: figures[name] for name in axes}))
+    return Result(figures, bars, tables, _chart({name: figures[name] for name in axes}))
 
 
 def _point(

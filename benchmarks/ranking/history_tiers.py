@@ -20,7 +20,7 @@ from rich.table import Table
 from benchmarks.data.amazon_office import office, office_data, office_release
 from benchmarks.data.home_depot import HomeDepot
 from benchmarks.data.home_depot_model import MODELS, trained_model
-from benchmarks.harness.record import Bar, Finding, at_least
+from benchmarks.harness.record import Result, Threshold, at_least
 from benchmarks.histories.cost import LONG_CONTEXT, cost_ms
 from benchmarks.histories.fusions import (
     FUSIONS,
@@ -37,14 +37,14 @@ from benchmarks.histories.quality import AtTen, at_ten, random_at_ten
 from benchmarks.histories.requests import Parts, Requests, asked_rows, training_requests
 from benchmarks.histories.scores import HistoryLate, context_of, kept_logits, read_pairs
 from common.release.store import Release
-from pipeline.learning.training.model_cache import KeptModels
+from pipeline.learning.training.model_cache import ModelCache
 from pipeline.measurement.metrics.ranking_metrics import Interval
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEQUENCES
 from pipeline.release.export.cached_export import exported_cross_encoder
 from pipeline.release.models.base_model import resolve_base_model
-from services.ranking.pairs.pair_tokenizer import PairTexts
+from services.ranking.pairs.pair_tokenizer import PairTokenizer
 
 _ROWS: Final = 500
 
@@ -83,14 +83,14 @@ class _Trained:
     release: Release
     data: Path
     parts: Parts
-    texts: PairTexts
+    texts: PairTokenizer
     cross_encoder: Path
     late: HistoryLate
     settings: BuildSettings
-    kept: KeptModels
+    kept: ModelCache
 
 
-def run(quick: bool, console: Console) -> Finding:
+def run(quick: bool, console: Console) -> Result:
     """Train or reuse the models, and score test rows; quick scores fewer rows."""
     report = ProgressReport(console)
     trained = _trained(report, console)
@@ -110,7 +110,7 @@ def run(quick: bool, console: Console) -> Finding:
         "NDCG@10 gained a ms, inside the fusion": _gain_a_ms(measured, ms),
         "correlation of int8's logits with float32's": _precision(trained, rows, report, quick=quick),
     }
-    return Finding(figures, _bars(measured), _tables(figures))
+    return Result(figures, _bars(measured), _tables(figures))
 
 
 def _trained(report: ProgressReport, console: Console) -> _Trained:
@@ -119,7 +119,7 @@ def _trained(report: ProgressReport, console: Console) -> _Trained:
     release = office_release(dataset, report)
     settings = BuildSettings.of(SEQUENCES.name)
     base = resolve_base_model(settings.base_model)
-    kept = KeptModels(MODELS, base.path)
+    kept = ModelCache(MODELS, base.path)
     parts = training_requests(dataset, release, settings, kept, report)
     models = HistoryModels(dataset, base, kept, report)
     cross_encoder = models.cross_encoder(parts.readers, trained_model(HomeDepot.find(), console).torch)
@@ -175,14 +175,14 @@ def _gain_a_ms(measured: Mapping[str, AtTen], ms: Mapping[str, float]) -> dict[s
     return {name: float(measured[f"{_FUSION} {name}"].ndcg.mean() - without) / took[name] for name in took}
 
 
-def _context_tokens(texts: PairTexts, rows: Requests) -> dict[str, float]:
+def _context_tokens(texts: PairTokenizer, rows: Requests) -> dict[str, float]:
     lengths = _lengths(texts, rows)
     quantiles = {f"{share:.0%}": float(np.quantile(lengths, share)) for share in (0.1, 0.25, 0.5, 0.75, 0.9)}
     share = {f"share of {LONG_CONTEXT} and more": float((lengths >= LONG_CONTEXT).mean())}
     return {"mean": float(lengths.mean()), **quantiles, **share, "at most": float(CONTEXT.context_tokens)}
 
 
-def _lengths(texts: PairTexts, rows: Requests) -> npt.NDArray[np.int64]:
+def _lengths(texts: PairTokenizer, rows: Requests) -> npt.NDArray[np.int64]:
     return np.array([len(context_of(texts, history)) for history in rows.histories])
 
 
@@ -194,7 +194,7 @@ def _precision(trained: _Trained, rows: Requests, report: ProgressReport, *, qui
     return float(np.corrcoef(full, kept_logits(trained.cross_encoder, trained.texts, few, report))[0, 1])
 
 
-def _bars(measured: Mapping[str, AtTen]) -> list[Bar]:
+def _bars(measured: Mapping[str, AtTen]) -> list[Threshold]:
     ends = {one: measured[one].less(measured[other])["NDCG@10"].high for one, other in _ALIKE.items()}
     return [
         at_least(f"{one}: NDCG@10 less that of {_ALIKE[one]}, upper end of the 95 % interval", 0.0, end)

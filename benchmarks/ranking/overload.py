@@ -20,7 +20,7 @@ from benchmarks.data.home_depot import CANDIDATES, HomeDepot, draw_asked
 from benchmarks.data.home_depot_model import CACHE, trained_model
 from benchmarks.data.home_depot_release import judged_release
 from benchmarks.harness.ranking_load import Answers, closed_loop, open_loop, ranking_service, request
-from benchmarks.harness.record import Bar, Finding, at_least, at_most
+from benchmarks.harness.record import Result, Threshold, at_least, at_most
 from common.server import event_loop
 
 _TIMES: Final = 4.0
@@ -47,7 +47,7 @@ Requests = Sequence[ranking_pb2.RankRequest]
 Turn = tuple[Answers, Answers]
 
 
-def run(quick: bool, console: Console) -> Finding:
+def run(quick: bool, console: Console) -> Result:
     """Measure the peak and the overload in turns; quick takes one turn of each kind."""
     data = HomeDepot.find()
     release = judged_release(data, trained_model(data, console), "int8")
@@ -65,7 +65,7 @@ def run(quick: bool, console: Console) -> Finding:
                 found[kind].append(_turn(served.target, requests, seconds, seed))
     figures: dict[str, Any] = {kind: _figures(of_kind) for kind, of_kind in found.items()}
     bars = [bar for kind, of_kind in figures.items() for bar in _bars(kind, of_kind)]
-    return Finding(figures, bars, [_table(figures)])
+    return Result(figures, bars, [_table(figures)])
 
 
 def _turn(target: str, requests: Requests, seconds: float, seed: int) -> Turn:
@@ -97,7 +97,7 @@ def _quantile(values: Sequence[float], quantile: float = 0.99) -> float:
     return float(np.quantile(values, quantile)) if values else 0.0
 
 
-def _bars(kind: str, figures: dict[str, Any]) -> list[Bar]:
+def _bars(kind: str, figures: dict[str, Any]) -> list[Threshold]:
     return [
         at_least(f"{kind}: goodput at four times saturation over peak", _LEAST_GOODPUT, figures["goodput over peak"]),
         at_most(f"{kind}: latest answer past its deadline, ms", _MAX_LATE_MS, figures["latest past its deadline, ms"]),

@@ -13,7 +13,7 @@ from transformers import BertForSequenceClassification
 
 from benchmarks.data.home_depot import HomeDepot
 from benchmarks.data.home_depot_model import TrainedModel, trained_model
-from benchmarks.harness.record import Finding, at_most
+from benchmarks.harness.record import Result, at_most
 from benchmarks.ranking.precisions import compare_forms, ndcg_lost, precisions
 from pipeline.build.compression_gate import MAX_BATCH_DEPENDENCE
 from pipeline.learning.examples.ranking_lists import RankingExample
@@ -30,7 +30,7 @@ _MAX_NDCG_LOSS: Final = 0.01
 _MAX_SPEARMAN_LOSS: Final = 0.01
 
 
-def run(quick: bool, console: Console) -> Finding:
+def run(quick: bool, console: Console) -> Result:
     """Score Home Depot's test part; quick takes 150 of its queries."""
     data, report = HomeDepot.find(), ProgressReport(console)
     model = trained_model(data, console)
@@ -66,7 +66,7 @@ def run(quick: bool, console: Console) -> Finding:
             "pairs": sum(map(len, found.logits)),
         }
         table.add_row(name, f"{found.ndcg.mean():.4f}", f"{found.spearman:.4f}", f"{found.batch_dependence:.1e}")
-    return Finding(figures, bars, [table])
+    return Result(figures, bars, [table])
 
 
 def _torch_difference(

@@ -21,7 +21,7 @@ from benchmarks.data.home_depot import CANDIDATES, Asked, HomeDepot, draw_asked
 from benchmarks.data.home_depot_model import CACHE, trained_model
 from benchmarks.data.home_depot_release import judged_release
 from benchmarks.harness.ranking_load import Answers, Served, closed_loop, ranking_service, request
-from benchmarks.harness.record import Bar, Finding, at_least, at_most
+from benchmarks.harness.record import Result, Threshold, at_least, at_most
 from benchmarks.peers.infinity import Infinity, body, infinity
 from benchmarks.peers.sentence_transformers import PredictLoop, predict_loop
 from common.server import event_loop
@@ -40,7 +40,7 @@ _SAME_ORDER: Final = 0.99
 _PATIENCE_S: Final = 60.0
 
 
-def run(quick: bool, console: Console) -> Finding:
+def run(quick: bool, console: Console) -> Result:
     """Load the servers one after the other, over and over; quick takes one load and two turns."""
     data = HomeDepot.find()
     model = trained_model(data, console)
@@ -66,7 +66,7 @@ def run(quick: bool, console: Console) -> Finding:
         }
         figures["sentence-transformers"] = _against_loop(served["int8"], requests, loop, rounds, seconds)
     figures["rank correlation with Infinity"] = agreement
-    return Finding(figures, _bars(figures), [_table(figures)])
+    return Result(figures, _bars(figures), [_table(figures)])
 
 
 def _turn(
@@ -127,7 +127,7 @@ def _loads(figures: dict[str, Any]) -> dict[str, Any]:
     return {callers: found for callers, found in figures.items() if callers.isdecimal()}
 
 
-def _bars(figures: dict[str, Any]) -> list[Bar]:
+def _bars(figures: dict[str, Any]) -> list[Threshold]:
     bars = [
         at_least("rank correlation of our fp32 with Infinity's", _SAME_ORDER, figures["rank correlation with Infinity"])
     ]

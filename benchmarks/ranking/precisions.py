@@ -21,7 +21,7 @@ from pipeline.learning.examples.text_pairs import score_pairs
 from pipeline.measurement.metrics.ranking_metrics import Interval, paired_bootstrap
 from pipeline.progress import ProgressReport
 from services.ranking.cross_encoder.model import CrossEncoder
-from services.ranking.pairs.pair_tokens import Pairs
+from services.ranking.pairs.pair_tokens import TokenPairs
 
 _QUICK_QUERIES: Final = 150
 
@@ -64,7 +64,7 @@ class Compared:
     batch_dependence: float
 
     @property
-    def pairs(self) -> list[Pairs]:
+    def pairs(self) -> list[TokenPairs]:
         """The pairs of each query."""
         return [example.pairs for example in self.examples]
 

@@ -20,7 +20,7 @@ from benchmarks.data.home_depot_model import CACHE, trained_model
 from benchmarks.data.home_depot_release import judged_release, model_file
 from benchmarks.harness.bare_onnx import BareLoop, Run
 from benchmarks.harness.ranking_load import Answers, Served, closed_loop, ranking_service, request
-from benchmarks.harness.record import Bar, Finding, at_least
+from benchmarks.harness.record import Result, Threshold, at_least
 from common.server import event_loop
 from pipeline.release.config.build_settings import Precision
 
@@ -30,7 +30,7 @@ _REQUESTS: Final = 64
 _TARGET: Final = 0.95
 
 
-def run(quick: bool, console: Console) -> Finding:
+def run(quick: bool, console: Console) -> Result:
     """Load the service with 8 to 64 callers, in turns with the bare loop; quick takes one load and precision."""
     data = HomeDepot.find()
     model = trained_model(data, console)
@@ -51,7 +51,7 @@ def run(quick: bool, console: Console) -> Finding:
                 str(callers): _in_turns(bare, served, requests, callers, rounds, seconds) for callers in loads
             }
         figures[precision]["bare way"] = vars(bare.way)
-    return Finding(figures, _bars(figures), [_table(figures)])
+    return Result(figures, _bars(figures), [_table(figures)])
 
 
 def _in_turns(
@@ -91,7 +91,7 @@ def _loads(figures: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
     ]
 
 
-def _bars(figures: dict[str, Any]) -> list[Bar]:
+def _bars(figures: dict[str, Any]) -> list[Threshold]:
     return [
         at_least(f"{precision}, {callers} callers of {CANDIDATES}: served over bare pairs/s", _TARGET, found["ratio"])
         for precision, callers, found in _loads(figures)

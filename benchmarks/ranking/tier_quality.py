@@ -25,7 +25,7 @@ from pipeline.learning.examples.text_pairs import score_pairs
 from pipeline.measurement.metrics.ranking_metrics import Interval, paired_bootstrap
 from pipeline.progress import ProgressReport
 from pipeline.release.export.late_interaction import fitted_codec, write_context_tower
-from services.ranking.late_interaction.tower import LateTower, Role, TextVectors
+from services.ranking.late_interaction.tower import LateInteractionTower, Role, TextVectors
 from services.ranking.late_interaction.vector_codec import Bits, VectorCodec
 from services.ranking.pairs.pair_tokens import PairTemplate
 
@@ -88,7 +88,7 @@ def _late_scores(data: HomeDepot, model: TrainedModel, tower: TrainedTower, quer
     """Score the judged pairs by vectors of every bit width; 32 is as the tower gives them."""
     maker = PairMaker(data, model.tokenizer)
     judged = data.judged("test")[:queries]
-    read = LateTower(OnnxModel(tower.onnx, SessionOptions()), maker.template)
+    read = LateInteractionTower(OnnxModel(tower.onnx, SessionOptions()), maker.template)
     items = read(TokenRows.of([row for one in judged for row in maker.items(one.item_ids)]), Role.ITEM)
     contexts = _contexts(tower, [maker.context(one.query) for one in judged], maker.template)
     owner = np.repeat(np.arange(len(judged)), [len(one.item_ids) for one in judged])
@@ -108,7 +108,7 @@ def _contexts(tower: TrainedTower, contexts: Sequence[TokenIds], template: PairT
     file = tower.onnx.with_name(f"{tower.onnx.stem}-context.onnx")
     if not file.exists():
         write_context_tower(tower.onnx, file)
-    read = LateTower(OnnxModel(file, SessionOptions(threads=1)), template)
+    read = LateInteractionTower(OnnxModel(file, SessionOptions(threads=1)), template)
     return TextVectors.join([read(TokenRows.of([one]), Role.CONTEXT) for one in contexts])
 
 

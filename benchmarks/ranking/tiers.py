@@ -21,7 +21,7 @@ from benchmarks.data.home_depot_model import CACHE, TrainedModel, trained_model
 from benchmarks.data.home_depot_release import judged_release
 from benchmarks.data.home_depot_tower import TrainedTower, add_late_interaction, encode_s, trained_tower
 from benchmarks.harness.ranking_load import Answers, Served, closed_loop, ranking_service, request
-from benchmarks.harness.record import Bar, Finding, at_least, at_most
+from benchmarks.harness.record import Result, Threshold, at_least, at_most
 from benchmarks.peers.infinity import Infinity, body, infinity
 from benchmarks.ranking.tier_quality import Quality, compared_tiers
 from common.release import layout
@@ -47,7 +47,7 @@ _P50_MS: Final = 30.0
 _SETTINGS: Final = {"cached-contexts": "0", "cached-texts": "0"}
 
 
-def run(quick: bool, console: Console) -> Finding:
+def run(quick: bool, console: Console) -> Result:
     """Measure speed in turns, then quality; quick takes two turns and fewer queries."""
     data = HomeDepot.find()
     model = trained_model(data, console)
@@ -57,7 +57,7 @@ def run(quick: bool, console: Console) -> Finding:
     quality = compared_tiers(data, model, tower, console, quick=quick)
     figures["quality"] = {name: one.as_json() for name, one in quality.items()}
     figures["storage"] = _storage(data, tower, release)
-    return Finding(figures, _bars(figures["speed"], quality), _tables(figures))
+    return Result(figures, _bars(figures["speed"], quality), _tables(figures))
 
 
 def _speed(data: HomeDepot, model: TrainedModel, release: Release, console: Console, *, quick: bool) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def _storage(data: HomeDepot, tower: TrainedTower, release: Release) -> dict[str
     }
 
 
-def _bars(speed: Mapping[str, Any], quality: Mapping[str, Quality]) -> list[Bar]:
+def _bars(speed: Mapping[str, Any], quality: Mapping[str, Quality]) -> list[Threshold]:
     late, both = quality["late interaction, 8 bits"], quality["both, mean"]
     return [
         at_least(

@@ -18,10 +18,10 @@ from rich.table import Table
 from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 
 from benchmarks.data.home_depot_vectors import HomeDepot, home_depot
-from benchmarks.harness.record import Bar, Finding, at_least, at_most
+from benchmarks.harness.record import Result, Threshold, at_least, at_most
 from benchmarks.harness.retrieval_server import local_retrieval
 from common.arrays import Float32Array
-from common.gc_freeze import settle
+from common.gc_freeze import freeze_heap
 from common.server import event_loop
 from common.server.channel import open_channel
 
@@ -82,7 +82,7 @@ class _Turn:
     took_s: float = 0.0
 
 
-def run(quick: bool, console: Console) -> Finding:
+def run(quick: bool, console: Console) -> Result:
     """Take turns without upserts, with new prices, new vectors and texts; quick takes one short turn of each."""
     data = home_depot(console)
     with (
@@ -95,10 +95,10 @@ def run(quick: bool, console: Console) -> Finding:
         memory = server.memory_bytes()
     figures = {name: _summary(turns[name]) for name in _KINDS}
     settings = {"searches_per_s_asked": rate, "load_average": os.getloadavg()[0], "memory_bytes": memory}
-    return Finding(figures | settings, _bars(figures), [_table(figures, rate)])
+    return Result(figures | settings, _bars(figures), [_table(figures, rate)])
 
 
-def _bars(figures: Mapping[str, Mapping[str, float]]) -> list[Bar]:
+def _bars(figures: Mapping[str, Mapping[str, float]]) -> list[Threshold]:
     still, churning = figures[_STILL]["p99_ms"], (_PRICES, _VECTORS)
     slower = (
         at_most(f"p99 of searches, times that without upserts: {name}", 3, figures[name]["p99_ms"] / still)
@@ -157,7 +157,7 @@ async def _turn(
     seconds: float,
 ) -> _Turn:
     """Search at a steady rate, whether or not earlier searches are answered, and upsert beside it."""
-    settle()  # else collecting what the benchmark itself holds, 200 ms at a time, would count as latency
+    freeze_heap()  # else collecting what the benchmark itself holds, 200 ms at a time, would count as latency
     turn, began = _Turn(), time.perf_counter()
     upserting = asyncio.create_task(_upsert(change, turn, began + seconds))
     searches = []

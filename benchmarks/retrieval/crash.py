@@ -18,7 +18,7 @@ from rich.table import Table
 from shortlist.retrieval.v1 import retrieval_pb2_grpc
 
 from benchmarks.harness.change_writer import ChangeWriter, Faults, found_prices, prices_of, search_beside
-from benchmarks.harness.record import Finding, at_least, at_most
+from benchmarks.harness.record import Result, at_least, at_most
 from common.errors import NotReady
 from common.server import event_loop
 from testing.server_process import ServerProcess
@@ -60,14 +60,14 @@ class Course:
     start_s: list[float] = field(default_factory=list)
 
 
-def run(quick: bool, console: Console) -> Finding:
+def run(quick: bool, console: Console) -> Result:
     """Kill a server again and again while it is changed and searched, and compare what comes back."""
     with tempfile.TemporaryDirectory(prefix="retrieval-crash-") as folder:
         release = build_tiny_release(Path(folder))
         return event_loop.run(_crashed(release, Path(folder), console, _QUICK_KILLS if quick else _KILLS))
 
 
-async def _crashed(release: Path, folder: Path, console: Console, kills: int) -> Finding:
+async def _crashed(release: Path, folder: Path, console: Console, kills: int) -> Result:
     crash = _Crash(release, folder, console)
     await crash.run(kills)
     return crash.finding(kills)
@@ -99,7 +99,7 @@ class _Crash:
         finally:
             await self.server.close()
 
-    def finding(self, kills: int) -> Finding:
+    def finding(self, kills: int) -> Result:
         """Return what was found."""
         changes = sum(writer.changes for writer in self.writers)
         torn = self.log.read_text().count("torn tail cut off")
@@ -114,7 +114,7 @@ class _Crash:
             at_most("searches after a restart that differ from the items there", 0, self.course.wrong_searches),
             at_least("share of restarts that serve", 1, self.course.serving / self.course.starts),
         ]
-        return Finding(figures, bars, [_table(figures)])
+        return Result(figures, bars, [_table(figures)])
 
     async def _start(self) -> None:
         """Start the server and wait until it serves; now and then it is killed while it starts."""

@@ -18,13 +18,13 @@ from benchmarks.data.home_depot_vectors import CACHE, HomeDepot
 from common.arrays import Float32Array
 from common.release.layout import VECTORS
 from common.release.store import Release
-from services.retrieval.ann.ann_index import HnswOptions, Numbers
-from services.retrieval.ann.factory import empty_graph, load_graph
-from services.retrieval.index.flat_index import ExactIndex
-from services.retrieval.index.hybrid_index import ApproximateIndex
+from services.retrieval.ann.ann_index import HnswOptions, VectorEncoding
+from services.retrieval.ann.factory import load_ann_index, new_ann_index
+from services.retrieval.index.flat_index import FlatIndex
+from services.retrieval.index.hybrid_index import HybridIndex
 from services.retrieval.index.reachability import TIE
 
-_NUMBERS: Final[tuple[Numbers, ...]] = ("float32", "float16", "int8", "codes")
+_NUMBERS: Final[tuple[VectorEncoding, ...]] = ("float32", "float16", "int8", "codes")
 
 
 # Rounds of every graph in turn, so that whatever else runs meets all of them.
@@ -38,7 +38,9 @@ _CHUNK: Final = 200
 _FORMAT: Final = 1
 
 
-def by_numbers(data: HomeDepot, queries: Float32Array, k: int, console: Console) -> dict[Numbers, dict[str, Any]]:
+def by_numbers(
+    data: HomeDepot, queries: Float32Array, k: int, console: Console
+) -> dict[VectorEncoding, dict[str, Any]]:
     """Measure what searches in each kind of numbers, at the default setting, each behind the same table of float32.
 
     Returns:
@@ -46,15 +48,15 @@ def by_numbers(data: HomeDepot, queries: Float32Array, k: int, console: Console)
         microseconds of processor time that a search takes, what is compared by the table included.
     """
     folders = {numbers: _graph(data.graph, numbers, console) for numbers in _NUMBERS}
-    exact = ExactIndex.load(data.graph.path)
+    exact = FlatIndex.load(data.graph.path)
     rows, dimension = exact.rows, exact.dimension
     indexes = {
-        numbers: ApproximateIndex(load_graph(folder, dimension), exact, HnswOptions.ef_search)
+        numbers: HybridIndex(load_ann_index(folder, dimension), exact, HnswOptions.ef_search)
         for numbers, folder in folders.items()
     }
     least = last_scores(data.vectors, queries, k)
-    spent: dict[Numbers, list[float]] = {numbers: [] for numbers in _NUMBERS}
-    found: dict[Numbers, Float32Array] = {}
+    spent: dict[VectorEncoding, list[float]] = {numbers: [] for numbers in _NUMBERS}
+    found: dict[VectorEncoding, Float32Array] = {}
     for _ in range(_ROUNDS):
         for numbers, index in indexes.items():
             found[numbers], took_s = _search(index, queries, k)
@@ -70,7 +72,7 @@ def by_numbers(data: HomeDepot, queries: Float32Array, k: int, console: Console)
     }
 
 
-def table_of(figures: Mapping[Numbers, Mapping[str, Any]], k: int) -> Table:
+def table_of(figures: Mapping[VectorEncoding, Mapping[str, Any]], k: int) -> Table:
     """Return the figures as a table."""
     title = f"What is searched; float32 beside it, mapped, takes {4 * 384:,} bytes an item in each"
     table = Table("numbers", f"recall@{k}", "resident B/item", "file B/item", "µs/search", title=title)
@@ -80,7 +82,7 @@ def table_of(figures: Mapping[Numbers, Mapping[str, Any]], k: int) -> Table:
     return table
 
 
-def _graph(release: Release, numbers: Numbers, console: Console) -> Path:
+def _graph(release: Release, numbers: VectorEncoding, console: Console) -> Path:
     """Return a folder with the graph: the release's own, or one that was built of its vectors as that was."""
     if numbers == "float32":
         return release.path
@@ -88,7 +90,7 @@ def _graph(release: Release, numbers: Numbers, console: Console) -> Path:
     if not folder.exists():
         console.print(f"Building the graph of {numbers} …")
         vectors = np.load(release.file(VECTORS))
-        graph = empty_graph(vectors, HnswOptions(vectors=numbers))
+        graph = new_ann_index(vectors, HnswOptions(vectors=numbers))
         graph.add(np.arange(len(vectors)), vectors)
         new = folder.with_suffix(".new")
         (new / "index").mkdir(parents=True, exist_ok=True)
@@ -103,7 +105,7 @@ def last_scores(vectors: Float32Array, queries: Float32Array, k: int) -> Float32
     return np.concatenate([np.partition(scores, -k, axis=1)[:, -k] for scores in parts])
 
 
-def _search(index: ApproximateIndex, queries: Float32Array, k: int) -> tuple[Float32Array, float]:
+def _search(index: HybridIndex, queries: Float32Array, k: int) -> tuple[Float32Array, float]:
     """Search one query at a time; returns the scores, shape [queries, k], and the seconds of processor time."""
     began = time.thread_time()
     scores = [index.search(query[np.newaxis], k).scores for query in queries]
@@ -120,7 +122,7 @@ def _grown_by_loading(folder: Path, dimension: int) -> int:
     import faiss  # noqa: PLC0415, F401 - the library's own memory is none of the graph's
 
     before = _resident()
-    graph = load_graph(folder, dimension)
+    graph = load_ann_index(folder, dimension)
     grown = _resident() - before
     del graph
     return grown

@@ -19,10 +19,10 @@ from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 from benchmarks.data.home_depot_vectors import HomeDepot
 from benchmarks.data.million_vectors import SIZES, build_seconds, million
 from benchmarks.harness.growth_chart import Panel, growth_chart
-from benchmarks.harness.record import Bar, Finding, at_most
+from benchmarks.harness.record import Result, Threshold, at_most
 from benchmarks.harness.retrieval_server import LocalRetrieval, local_retrieval
 from common.arrays import Float32Array
-from common.gc_freeze import settle
+from common.gc_freeze import freeze_heap
 from common.release import layout
 from common.release.store import Release
 from common.server import event_loop
@@ -61,17 +61,17 @@ _RECALL_QUERIES: Final = 100
 _TIE: Final = 1e-5
 
 
-def run(quick: bool, console: Console) -> Finding:
+def run(quick: bool, console: Console) -> Result:
     """Serve a release of each size; quick takes the small ones that are built in a minute."""
     titles, releases = million(console, SIZES[:2] if quick else SIZES)
     turn_s = _QUICK_TURN_S if quick else _TURN_S
     figures = {size: _measure(release, titles, turn_s) for size, release in releases.items()}
     told = {f"{size} items": found for size, found in figures.items()}
     settings = {"searches_per_s": _RATE_PER_S, "k": K, "load_average": os.getloadavg()[0]}
-    return Finding(told | settings, _bars(figures), [_table(figures)], _chart(figures))
+    return Result(told | settings, _bars(figures), [_table(figures)], _chart(figures))
 
 
-def _bars(figures: Mapping[int, Mapping[str, float]]) -> list[Bar]:
+def _bars(figures: Mapping[int, Mapping[str, float]]) -> list[Threshold]:
     size = max(figures)
     what = f"p99 of Retrieve over {size:,} items at {_RATE_PER_S} requests per second, in milliseconds"
     failed = sum(found["failed"] for found in figures.values())
@@ -117,7 +117,7 @@ async def _ask_steadily(
     stub: Any, messages: Sequence[retrieval_pb2.RetrieveRequest], turn_s: float
 ) -> tuple[list[float], int]:
     """Return how long each search took, and how many failed: a machine that is too slow for the rate refuses some."""
-    settle()
+    freeze_heap()
     began, seconds, failed = time.perf_counter(), [], 0
 
     async def ask(number: int, due: float) -> None:

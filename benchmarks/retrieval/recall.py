@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.data.home_depot_vectors import HomeDepot, home_depot
-from benchmarks.harness.record import Bar, Finding, at_least, at_most
+from benchmarks.harness.record import Result, Threshold, at_least, at_most
 from benchmarks.retrieval.index_encodings import by_numbers, table_of
 from common.arrays import BoolMask, Float32Array, RowIndices
 from common.filters import Filter, Range
@@ -22,7 +22,7 @@ from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.first_stage import FirstStage, FirstStageOptions
 from services.retrieval.candidates.request import Request
 from services.retrieval.catalogue.item import Item
-from services.retrieval.changes.local_feed import LogFeed
+from services.retrieval.changes.local_feed import LocalFeed
 from services.retrieval.index.reachability import TIE
 
 K: Final = 100
@@ -43,13 +43,13 @@ _CHANGED_SHARE: Final = 0.2
 _CALL_ITEMS: Final = 500
 
 
-def run(quick: bool, console: Console) -> Finding:
+def run(quick: bool, console: Console) -> Result:
     """Measure recall@100 at the default setting; quick asks fewer queries."""
     data = home_depot(console)
     queries = data.query_vectors[np.random.default_rng(0).permutation(len(data.query_vectors))]
     queries = queries[: _QUICK_QUERIES if quick else _QUERIES]
     with tempfile.TemporaryDirectory() as folder:
-        feed = LogFeed(Path(folder))
+        feed = LocalFeed(Path(folder))
         stage = FirstStage.load(data.release, FirstStageOptions(session=SessionOptions(threads=1)), feed)
         try:
             figures = _by_filter(stage, queries)
@@ -59,14 +59,14 @@ def run(quick: bool, console: Console) -> Finding:
             stage.close()
             feed.close()
     vectors = by_numbers(data, queries, K, console)
-    return Finding(
+    return Result(
         {"queries": len(queries), "k": K, "vectors": vectors} | figures,
         _bars(figures, before),
         [_table(figures), table_of(vectors, K)],
     )
 
 
-def _bars(figures: Mapping[str, Mapping[str, Any]], before: float) -> list[Bar]:
+def _bars(figures: Mapping[str, Mapping[str, Any]], before: float) -> list[Threshold]:
     after = figures["after 20 % were deleted and inserted again"]
     measured = [name for name in figures if name == "no filter" or "pass" in name]
     return [

@@ -19,7 +19,7 @@ from rich.table import Table
 from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 
 from benchmarks.harness.change_writer import TIMEOUT_S, ChangeWriter, Faults, Prices, found_prices, prices_of
-from benchmarks.harness.record import Finding, at_least, at_most
+from benchmarks.harness.record import Result, at_least, at_most
 from common.server import event_loop
 from testing.redis_server import RedisServer
 from testing.server_process import ServerProcess
@@ -72,7 +72,7 @@ class _Replica:
         return time.monotonic() - began
 
 
-def run(quick: bool, console: Console) -> Finding:
+def run(quick: bool, console: Console) -> Result:
     """Change items on two servers in turn, kill one of them, kill Redis, and look what each finds."""
     del console
     with tempfile.TemporaryDirectory(prefix="retrieval-replicas-") as name:
@@ -85,7 +85,7 @@ def run(quick: bool, console: Console) -> Finding:
             redis.close()
 
 
-async def _measured(release: Path, folder: Path, redis: RedisServer, changes: int) -> Finding:
+async def _measured(release: Path, folder: Path, redis: RedisServer, changes: int) -> Result:
     replicas = [_Replica(release, folder, name, redis.url("shop")) for name in ("one", "other")]
     course, faults = _Course(), Faults()
     items = [*tiny_items()["item_id"], *(f"new-{number}" for number in range(_NEW_ITEMS))]
@@ -168,7 +168,7 @@ def _there(prices: Prices) -> Prices:
     return {item_id: price for item_id, price in prices.items() if price is not None}
 
 
-def _finding(course: _Course, faults: Faults, writer: ChangeWriter) -> Finding:
+def _finding(course: _Course, faults: Faults, writer: ChangeWriter) -> Result:
     seen = np.array(course.seen_s) * 1_000
     figures: dict[str, Any] = {
         "changes": writer.changes,
@@ -189,4 +189,4 @@ def _finding(course: _Course, faults: Faults, writer: ChangeWriter) -> Finding:
     table = Table("what", "figure", title="Two retrieval servers and Redis (append-only file, fsync always)")
     for name, value in figures.items():
         table.add_row(name.replace("_", " "), f"{value:.4g}")
-    return Finding(figures, bars, [table])
+    return Result(figures, bars, [table])

@@ -21,7 +21,7 @@ from rich.table import Table
 from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 
 from benchmarks.data.home_depot_vectors import HomeDepot, home_depot
-from benchmarks.harness.record import Finding, at_least
+from benchmarks.harness.record import Result, at_least
 from benchmarks.harness.retrieval_server import LocalRetrieval, local_retrieval
 from benchmarks.retrieval.index_encodings import last_scores
 from common.arrays import Float32Array
@@ -71,7 +71,7 @@ _NAMES: Final = ("hnswlib", *_CALLERS)
 _QUIET: Final = 0.03
 
 
-def run(quick: bool, console: Console) -> Finding:
+def run(quick: bool, console: Console) -> Result:
     """Measure in turns, a second each; quick takes fewer turns."""
     data = home_depot(console)
     with (
@@ -94,7 +94,7 @@ def run(quick: bool, console: Console) -> Finding:
         "ef_search": EF_SEARCH,
         "rounds": len(rounds),
     }
-    return Finding(figures | settings, bars, [_table(figures, others, recall)])
+    return Result(figures | settings, bars, [_table(figures, others, recall)])
 
 
 async def _measure(

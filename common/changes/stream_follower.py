@@ -17,7 +17,7 @@ _RETRY_S: Final = 0.2
 _log = structlog.get_logger()
 
 
-class StreamTail:
+class StreamFollower:
     """Hands over every entry after a position, in order, each once.
 
     Args:

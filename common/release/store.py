@@ -172,7 +172,7 @@ def verify(path: Path, manifest: Manifest) -> None:
         file = path / name
         if not file.is_file():
             raise BadRelease(f"release {manifest.release_id} is incomplete: {file} is missing; copy or build it again")
-        if file.stat().st_size != entry.bytes or sha256_of(file) != entry.sha256:
+        if file.stat().st_size != entry.bytes or file_sha256(file) != entry.sha256:
             raise BadRelease(f"release {manifest.release_id} is damaged: {file} was altered; copy or build it again")
 
 
@@ -214,7 +214,7 @@ def describe_files(path: Path) -> dict[str, FileEntry]:
     """Return size and SHA-256 of every file below ``path`` but the manifest, by relative name, sorted."""
     found = {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()}
     names = sorted(found - {MANIFEST})
-    return {name: FileEntry(bytes=(path / name).stat().st_size, sha256=sha256_of(path / name)) for name in names}
+    return {name: FileEntry(bytes=(path / name).stat().st_size, sha256=file_sha256(path / name)) for name in names}
 
 
 def release_id(
@@ -233,7 +233,7 @@ def release_id(
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def sha256_of(file: Path) -> str:
+def file_sha256(file: Path) -> str:
     """Return the SHA-256 of a file as hex."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

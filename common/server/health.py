@@ -13,7 +13,7 @@ from common.errors import NotFound
 _Response = health_pb2.HealthCheckResponse
 
 
-class Probes(health_pb2_grpc.HealthServicer):
+class HealthService(health_pb2_grpc.HealthServicer):
     """Health of every service of a server and of the server as a whole (the empty name); all serve or none does.
 
     grpcio's own servicer keeps watches open at shutdown, so that one watcher holds up the drain until its timeout.

@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import structlog
 
 from common.errors import BadRelease, NotFound, NotReady
-from common.gc_freeze import settle_anew
+from common.gc_freeze import refreeze_heap
 from common.release.store import Release, open_release
 from common.server.telemetry import Metrics
 
@@ -169,4 +169,4 @@ async def _close(engine: Engine, release_id: str) -> None:
         await asyncio.to_thread(lambda: held.pop().close())
     except Exception:  # noqa: BLE001 - it is logged, and nobody waits for it
         _log.exception("an engine could not be closed", release_id=release_id)
-    settle_anew()
+    refreeze_heap()

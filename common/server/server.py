@@ -21,10 +21,10 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
 from common.errors import ShortlistError
-from common.gc_freeze import settle
+from common.gc_freeze import freeze_heap
 from common.server import event_loop
 from common.server.channel import MAX_MESSAGE_BYTES
-from common.server.health import Probes
+from common.server.health import HealthService
 from common.server.interceptors import CallInterceptor
 from common.server.settings import ServerSettings
 from common.server.telemetry import Metrics
@@ -121,7 +121,7 @@ async def _serve_until_signalled(service: Service, settings: ServerSettings, met
     _cancel_on_signals()
     try:
         async with running(service, settings, metrics) as server:
-            settle()
+            freeze_heap()
             _log.info("serving", host=settings.host, port=server.port, metrics_port=server.metrics_port)
             await asyncio.Event().wait()
     except asyncio.CancelledError:
@@ -145,8 +145,8 @@ def _cancel_on_signals() -> None:
         loop.add_signal_handler(number, stop, number)
 
 
-def _register(server: grpc.aio.Server, service: Service) -> Probes:
-    probes = Probes(service.names)
+def _register(server: grpc.aio.Server, service: Service) -> HealthService:
+    probes = HealthService(service.names)
     health_pb2_grpc.add_HealthServicer_to_server(probes, server)
     service.register(server)
     reflection.enable_server_reflection([*service.names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)

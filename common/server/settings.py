@@ -79,12 +79,12 @@ def load_settings(cls: type[S], program: str, argv: Sequence[str]) -> S:
     return settings
 
 
-def flag_of(name: str) -> str:
+def flag_name(name: str) -> str:
     """Return the flag of a setting: `metrics_port` is `--metrics-port`."""
     return "--" + name.replace("_", "-")
 
 
-def variable_of(cls: type[BaseSettings], name: str) -> str:
+def variable_name(cls: type[BaseSettings], name: str) -> str:
     """Return the environment variable of a setting."""
     return f"{cls.model_config.get('env_prefix', '')}{name}".upper()
 
@@ -99,14 +99,16 @@ def _parser(cls: type[BaseSettings], program: str) -> argparse.ArgumentParser:
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=36, width=120),
     )
     for name, field in cls.model_fields.items():
-        parser.add_argument(flag_of(name), dest=name, metavar=_metavar(field.annotation), help=_help(cls, name, field))
+        parser.add_argument(
+            flag_name(name), dest=name, metavar=_metavar(field.annotation), help=_help(cls, name, field)
+        )
     return parser
 
 
 def _help(cls: type[BaseSettings], name: str, field: FieldInfo) -> str:
     default = field.get_default(call_default_factory=True)
     fallback = "required" if field.is_required() else "optional" if default is None else f"default: {default}"
-    return f"{field.description} [{fallback}; environment: {variable_of(cls, name)}]".replace("%", "%%")
+    return f"{field.description} [{fallback}; environment: {variable_name(cls, name)}]".replace("%", "%%")
 
 
 def _metavar(annotation: Any) -> str:
@@ -118,7 +120,7 @@ def _metavar(annotation: Any) -> str:
 
 
 def _unknown_arguments(cls: type[BaseSettings], leftover: Sequence[str]) -> Iterator[str]:
-    known = [flag_of(name) for name in cls.model_fields]
+    known = [flag_name(name) for name in cls.model_fields]
     flags = [argument.partition("=")[0] for argument in leftover if argument.startswith("-")]
     # The values of unknown flags are left over too; they are named only where no flag explains them.
     for argument in flags or leftover:
@@ -127,7 +129,7 @@ def _unknown_arguments(cls: type[BaseSettings], leftover: Sequence[str]) -> Iter
 
 def _unknown_variables(cls: type[BaseSettings]) -> Iterator[str]:
     prefix = cls.model_config.get("env_prefix", "").upper()
-    known = [variable_of(cls, name) for name in cls.model_fields]
+    known = [variable_name(cls, name) for name in cls.model_fields]
     for variable in sorted(os.environ):
         if variable.upper().startswith(prefix) and variable.upper() not in known:
             yield f"{variable}: unknown environment variable{_nearest(variable.upper(), known)}"
@@ -143,7 +145,7 @@ def _fault(cls: type[BaseSettings], location: tuple[int | str, ...], message: st
     if name not in cls.model_fields:  # a rule over several settings
         return message
     given = "" if isinstance(value, dict) else f" (given: {value!r})"
-    return f"{flag_of(name)} or {variable_of(cls, name)}: {message}{given}"
+    return f"{flag_name(name)} or {variable_name(cls, name)}: {message}{given}"
 
 
 def _refuse(program: str, faults: Sequence[str]) -> NoReturn:

@@ -19,10 +19,10 @@ from pipeline.build.build_steps import BuildSteps
 from pipeline.build.compression_gate import Gate, to_int8
 from pipeline.build.model_card import write_model_card
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.data.dataset.training_requests import People, ShopRequest, Windows, as_met, draw_people
+from pipeline.data.dataset.training_requests import People, ShopRequest, Windows, draw_people, simulate_cold_start
 from pipeline.learning.examples.fusion import FusionExamples, every_tier, quality
 from pipeline.learning.examples.labelled_candidates import Labelled, draw_candidates, learn_source_weights
-from pipeline.learning.examples.late_interaction import late_lists, taught
+from pipeline.learning.examples.late_interaction import distilled, late_lists
 from pipeline.learning.examples.text_pairs import score_pairs, training_lists
 from pipeline.learning.fusion.tier_plan import choose_plan, plan_report
 from pipeline.learning.fusion.trees import Examples, Fusion, calibrate, export_fusion, fit_behaviour, fit_logits
@@ -35,7 +35,7 @@ from pipeline.release.models.tokenizer import plain_tokenizer
 from pipeline.release.models.vocabulary_trimming import TOKENIZER, untrimmed
 from services.ranking.cascade.tiers import occasion
 from services.ranking.cross_encoder.model import CrossEncoder
-from services.ranking.pairs.pair_tokenizer import PairTexts
+from services.ranking.pairs.pair_tokenizer import PairTokenizer
 from services.ranking.release_settings import RankerSettings
 
 # The first stage without learned weights is only asked for so many requests: enough to learn them.
@@ -112,8 +112,8 @@ class BasketBuild(BuildSteps):
             searches, newcomers, seed = settings.query_share, settings.newcomer_share, settings.seed
             return dataclasses.replace(
                 people,
-                train=as_met(people.train, titles, searches=searches, newcomers=newcomers, seed=seed),
-                valid=as_met(people.valid, titles, searches=searches, newcomers=newcomers, seed=seed + 1),
+                train=simulate_cold_start(people.train, titles, searches=searches, newcomers=newcomers, seed=seed),
+                valid=simulate_cold_start(people.valid, titles, searches=searches, newcomers=newcomers, seed=seed + 1),
             )
 
     def _learn_weights(self, people: People) -> None:
@@ -148,8 +148,8 @@ class BasketBuild(BuildSteps):
         tokenizer = plain_tokenizer(str(self.whole_base.path / TOKENIZER))
         items = build_catalogue(self._items(), tokenizer, self.settings.item_tokens)
         export_cross_encoder(untrimmed(model, self.whole_base), whole)
-        before = gate.form(whole, PairTexts(items, tokenizer, RankerSettings.load(release)))
-        after = gate.form(release.file(layout.CROSS_ENCODER), PairTexts.load(release, catalogue))
+        before = gate.form(whole, PairTokenizer(items, tokenizer, RankerSettings.load(release)))
+        after = gate.form(release.file(layout.CROSS_ENCODER), PairTokenizer.load(release, catalogue))
         gate.judge("trimmed vocabulary", before, after)
         whole.unlink()
 
@@ -158,7 +158,7 @@ class BasketBuild(BuildSteps):
     ) -> None:
         """Train a shallower cross-encoder on the same lists, and put it in its teacher's place."""
         settings, release = self.settings, self.staging.release()
-        texts, work = PairTexts.load(release, catalogue), self.staging.checkpoints.with_name("student-checkpoints")
+        texts, work = PairTokenizer.load(release, catalogue), self.staging.checkpoints.with_name("student-checkpoints")
         chosen = training_lists(
             self._learnable(train), texts, lists=settings.lists, size=settings.list_size, seed=settings.seed
         )
@@ -182,13 +182,13 @@ class BasketBuild(BuildSteps):
         settings = self.settings
         if not settings.late_bits:
             return
-        texts = PairTexts.load(self.staging.release(), catalogue)
+        texts = PairTokenizer.load(self.staging.release(), catalogue)
         with self.report.step("Having the cross-encoder teach late interaction") as step:
             cross_encoder = CrossEncoder.load(self.staging.release(), SessionOptions())
             first, size, seed = self._before_the_fusion(train), settings.list_size, settings.seed
             chosen = late_lists(first, texts, lists=settings.late_lists, size=size, seed=seed)
             # The cross-encoder learnt from the first lists: of these its logits would tell the labels once more.
-            examples = taught(chosen, texts, cross_encoder, settings.lists, step)
+            examples = distilled(chosen, texts, cross_encoder, settings.lists, step)
         with self.report.step("Training late interaction") as step:
             work = self.staging.checkpoints.with_name("late-checkpoints")
             graph = train_late_interaction(

@@ -39,10 +39,10 @@ from pipeline.release.models.late_interaction_tower import LateTowerGraph
 from pipeline.release.models.tokenizer import plain_tokenizer
 from pipeline.release.models.vocabulary_trimming import TOKENIZER, trimmed_base
 from services.ranking.late_interaction.vector_codec import Bits
-from services.ranking.pairs.pair_tokenizer import PairTexts
+from services.ranking.pairs.pair_tokenizer import PairTokenizer
 from services.retrieval.ann.ann_index import HnswOptions
 from services.retrieval.candidates.first_stage import FirstStage
-from services.retrieval.encoding.text_encoder import Encoder
+from services.retrieval.encoding.text_encoder import OnnxTextEncoder
 
 _ENCODER_TOKENS: Final = 128
 
@@ -164,7 +164,7 @@ class BuildSteps(ABC):
             seed=self.settings.seed,
             vectors=self.settings.index_vectors,
         )
-        encoder = Encoder.load(self.staging.release(), SessionOptions())
+        encoder = OnnxTextEncoder.load(self.staging.release(), SessionOptions())
         with self.report.step("Embedding the catalogue's texts") as step:
             build_index(catalogue, encoder, self.settings.item_prefix, self.staging.path, options, step)
 
@@ -174,7 +174,7 @@ class BuildSteps(ABC):
         """Fine-tune it on the lists of ``train``, watched on those of ``valid``, and export it."""
         settings, work = self.settings, self.staging.checkpoints
         self._write_ranker_settings({})
-        texts = PairTexts.load(self.staging.release(), catalogue)
+        texts = PairTokenizer.load(self.staging.release(), catalogue)
         learnable = self._learnable(train)
         lists, watched = (
             training_lists(drawn, texts, lists=lists, size=settings.list_size, seed=settings.seed)

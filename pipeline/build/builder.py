@@ -17,7 +17,7 @@ from pipeline.build.seasons import SeasonBuild
 from pipeline.build.sequences import SequenceBuild
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.progress import ProgressReport
-from pipeline.release.artifacts.staging import Staging, aside
+from pipeline.release.artifacts.staging import Staging, staging_dir
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.models.base_model import BaseModel, resolve_base_model
 
@@ -60,7 +60,7 @@ def build(
     key = _build_key(card, base, settings)
     known = _built_before(store, key)
     if known is None:
-        with aside(store, key, lambda: _waiting(store, report)) as folder:
+        with staging_dir(store, key, lambda: _waiting(store, report)) as folder:
             known = _built_before(store, key)  # by another process, while this one waited for it
             if known is None:
                 staging = Staging(folder, card, key, settings.as_json())

@@ -24,12 +24,12 @@ from pipeline.learning.examples.labelled_candidates import Labelled
 from pipeline.learning.examples.ranking_lists import RankingExample
 from pipeline.learning.examples.text_pairs import pairs_of, score_pairs
 from pipeline.measurement.metrics.ranking_metrics import evaluate
-from pipeline.progress import ProgressReport, Step
+from pipeline.progress import ProgressReport, ProgressStep
 from pipeline.release.artifacts.staging import Staging
 from pipeline.release.export.int8 import quantise
 from services.ranking.cross_encoder.model import CrossEncoder
-from services.ranking.pairs.pair_tokenizer import PairTexts
-from services.ranking.pairs.pair_tokens import ModelInputs, Pairs
+from services.ranking.pairs.pair_tokenizer import PairTokenizer
+from services.ranking.pairs.pair_tokens import ModelInputs, TokenPairs
 
 MAX_BATCH_DEPENDENCE: Final = 1e-5
 
@@ -124,7 +124,7 @@ class Gate:
         self._max_ndcg_loss = max_ndcg_loss
         self._report = report
 
-    def form(self, file: Path, texts: PairTexts) -> Form:
+    def form(self, file: Path, texts: PairTokenizer) -> Form:
         """Return a model with the requests as it reads them."""
         return Form(file, [_example(one, texts, len(one.labels)) for one in self._valid])
 
@@ -136,7 +136,7 @@ class Gate:
         self._staging.metrics.setdefault("compression", {})[name] = asdict(found)
         return found
 
-    def replace(self, name: str, texts: PairTexts, smaller: Path) -> Compression:
+    def replace(self, name: str, texts: PairTokenizer, smaller: Path) -> Compression:
         """Put a compressed form in the cross-encoder's place, once it was judged.
 
         Args:
@@ -168,7 +168,7 @@ def to_int8(staging: Staging, catalogue: Catalogue, train: Sequence[Labelled], g
     Raises:
         CompressionRefused: It loses too much, or its scores depend on batch-mates; the staged model stays in float32.
     """
-    texts, file = PairTexts.load(staging.release(), catalogue), staging.file(layout.CROSS_ENCODER)
+    texts, file = PairTokenizer.load(staging.release(), catalogue), staging.file(layout.CROSS_ENCODER)
     first = [_example(one, texts, _CALIBRATION_CANDIDATES).pairs for one in train[:_CALIBRATION_REQUESTS]]
     smaller = staging.path.with_name("int8.onnx")
     quantise(file, smaller, first)
@@ -178,7 +178,7 @@ def to_int8(staging: Staging, catalogue: Catalogue, train: Sequence[Labelled], g
     staging.models["cross_encoder"] = card.model_copy(update=changed)
 
 
-def compare(before: Form, after: Form, step: Step) -> Compression:
+def compare(before: Form, after: Form, step: ProgressStep) -> Compression:
     """Measure a compressed model against the one it came from, on examples that neither was trained on."""
     full, small = (CrossEncoder(OnnxModel(form.file, SessionOptions())) for form in (before, after))
     wanted_pairs, pairs = ([example.pairs for example in form.examples] for form in (before, after))
@@ -204,7 +204,7 @@ def ndcg(examples: Sequence[RankingExample], logits: Sequence[Float32Array]) -> 
     return evaluate(rankings, relevance, ["ndcg@10"])["ndcg@10"]
 
 
-def batch_dependence(model: CrossEncoder, all_pairs: Sequence[Pairs]) -> float:
+def batch_dependence(model: CrossEncoder, all_pairs: Sequence[TokenPairs]) -> float:
     """Return by how much a pair's probability changes between itself alone and among others, padded; at the most."""
     worst, checked = 0.0, 0
     for pairs in all_pairs:
@@ -217,12 +217,12 @@ def batch_dependence(model: CrossEncoder, all_pairs: Sequence[Pairs]) -> float:
     return worst
 
 
-def _example(labelled: Labelled, texts: PairTexts, candidates: int) -> RankingExample:
+def _example(labelled: Labelled, texts: PairTokenizer, candidates: int) -> RankingExample:
     places = np.arange(min(candidates, len(labelled.labels)))
     return RankingExample(pairs_of(labelled, places, texts), labelled.labels[places])
 
 
-def _logits(model: CrossEncoder, pairs: Pairs) -> Float32Array:
+def _logits(model: CrossEncoder, pairs: TokenPairs) -> Float32Array:
     inputs = ModelInputs.of(pairs)
     return model(inputs.input_ids, inputs.attention_mask, inputs.token_type_ids)
 

@@ -21,11 +21,11 @@ from pipeline.learning.fusion.lambdamart import RankedExamples, fit_ranking
 from pipeline.learning.fusion.trees import Examples, Fusion, calibrate, export_fusion
 from pipeline.learning.item_graphs.builders import TEXT_KINDS, Evidence, item_graphs
 from pipeline.learning.item_graphs.text_similarity import ItemTexts
-from pipeline.progress import Step
+from pipeline.progress import ProgressStep
 from pipeline.release.config.recipe import GraphSpec
 from services.ranking.features.feature_context import HalfLives
-from services.ranking.features.feature_set import Features
-from services.ranking.features.item_tables import ItemFacts
+from services.ranking.features.feature_set import FeatureSet
+from services.ranking.features.item_tables import ItemTables
 
 _CHUNK: Final = 32
 
@@ -34,7 +34,7 @@ _WEIGHT_REQUESTS: Final = 1_500
 
 
 @dataclass
-class Gathered:
+class RankingExamples:
     """What the fusion learns from.
 
     Attributes:
@@ -56,7 +56,9 @@ class RankedBuild(BuildSteps):
     """Builds a release whose tables are counted anew for every set of requests that is learned from."""
 
     @abstractmethod
-    def _quality(self, gathered: Gathered, checked: RankedExamples, fusion: Fusion) -> dict[str, dict[str, float]]:
+    def _quality(
+        self, gathered: RankingExamples, checked: RankedExamples, fusion: Fusion
+    ) -> dict[str, dict[str, float]]:
         """Judge the people checked on."""
 
     def _gather_requests(
@@ -64,7 +66,7 @@ class RankedBuild(BuildSteps):
         catalogue: Catalogue,
         requests: Sequence[ShopRequest],
         checked: Sequence[bool],
-        gathered: Gathered,
+        gathered: RankingExamples,
         title: str = "Asking for what comes next",
     ) -> None:
         """Find the candidates of requests by the tables that are there now, and compute their features.
@@ -85,7 +87,7 @@ class RankedBuild(BuildSteps):
         if len(gathered.learnt) > 1:
             gathered.learnt = [RankedExamples.join(gathered.learnt)]
 
-    def _keep(self, gathered: Gathered, features: Features, example: Labelled, *, checked: bool) -> None:
+    def _keep(self, gathered: RankingExamples, features: FeatureSet, example: Labelled, *, checked: bool) -> None:
         learned = self.recipe.learned
         if not checked and not example.labels[:learned].any():
             return
@@ -110,7 +112,7 @@ class RankedBuild(BuildSteps):
             drawn = draw_candidates(first_stage, requests, self.settings.candidates, step)
             self._write_retrieval(learn_source_weights(drawn, first_stage.sources))
 
-    def _fuse(self, gathered: Gathered) -> npt.NDArray[np.float64]:
+    def _fuse(self, gathered: RankingExamples) -> npt.NDArray[np.float64]:
         """Calibrate and judge trees that saw nothing of the people checked on, then learn from those people too.
 
         The trees that are served keep the first ones' calibration: their scores have the same scale, and no people are
@@ -134,7 +136,7 @@ class RankedBuild(BuildSteps):
         self.staging.models["fusion"] = self._fusion_card(f"{len(learnt.sizes)} requests of {self.learnt_from}", worst)
         return judged.probability(checked.features)
 
-    def _fit(self, examples: RankedExamples, step: Step) -> list[lgb.Booster]:
+    def _fit(self, examples: RankedExamples, step: ProgressStep) -> list[lgb.Booster]:
         seeds = range(self.settings.seed, self.settings.seed + self.settings.bag)
         recipe, trees = self.recipe, self.settings.trees
         return fit_ranking(
@@ -156,9 +158,9 @@ class RankedBuild(BuildSteps):
         titles, brands = (catalogue.table[name].to_pylist() for name in ("title", "brand"))
         return ItemTexts(titles, [brand or "" for brand in brands], vectors, self.settings.seed)
 
-    def _features(self, catalogue: Catalogue) -> Features:
+    def _features(self, catalogue: Catalogue) -> FeatureSet:
         lives = HalfLives(self.recipe.half_life_long, self.recipe.half_life_short)
-        return Features(self.recipe.features, ItemFacts(self.staging.release(), catalogue), lives)
+        return FeatureSet(self.recipe.features, ItemTables(self.staging.release(), catalogue), lives)
 
     def _refuse_compression(self) -> None:
         """Raise InvalidRequest where the cross-encoder is to be compressed, which needs pairs that are read."""

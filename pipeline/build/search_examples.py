@@ -15,10 +15,10 @@ from common.release.catalogue import Catalogue
 from pipeline.build.search_models import SearchModels, kept_scores
 from pipeline.learning.examples.judged_queries import JudgedQuery, fingerprint
 from pipeline.learning.fusion.graded_trees import GradedExamples
-from pipeline.progress import Step
+from pipeline.progress import ProgressStep
 from pipeline.release.export.cached_export import loaded_encoder
-from services.ranking.features.feature_set import Features
-from services.ranking.request import CandidateRows, PersonRows
+from services.ranking.features.feature_set import FeatureSet
+from services.ranking.request import CandidateRows, UserRows
 from services.retrieval.encoding.text_encoder import TextEncoder
 
 # The first stage's source whose score is the encoder's cosine.
@@ -132,11 +132,11 @@ def held_out_cosines(
 
 
 def graded_examples(
-    features: Features,
+    features: FeatureSet,
     queries: Sequence[JudgedQuery],
     held: HeldOut,
     fold: npt.NDArray[np.int64],
-    step: Step,
+    step: ProgressStep,
 ) -> GradedExamples:
     """Compute the features of every judged pair as the ranking service does, a query being one request.
 
@@ -154,7 +154,7 @@ def graded_examples(
     views: dict[str, list[Float32Array]] = {}
     for one, (cosine, logit, late) in zip(queries, parts, strict=True):
         candidates = CandidateRows(one.rows, np.full(len(one.rows), np.nan, np.float32), {SEMANTIC: cosine})
-        plain = features.matrix(PersonRows(np.empty(0, np.int64), one.query), candidates)
+        plain = features.matrix(UserRows(np.empty(0, np.int64), one.query), candidates)
         unread = features.with_late(plain, late)
         views.setdefault(FUSION, []).append(features.with_logits(unread, logit))
         views.setdefault(UNREAD, []).append(unread)

@@ -20,13 +20,13 @@ from pipeline.learning.examples.hard_negatives import mined_negatives
 from pipeline.learning.examples.judged_queries import JudgedQuery, fingerprint
 from pipeline.learning.examples.late_interaction import LateExample
 from pipeline.learning.examples.ranking_lists import RankingExample
-from pipeline.learning.examples.synthetic_queries import MADE, made_queries
+from pipeline.learning.examples.synthetic_queries import MADE, synthetic_queries
 from pipeline.learning.examples.text_pairs import score_pairs
 from pipeline.learning.training.bi_encoder import EncoderExample, train_encoder
 from pipeline.learning.training.cross_encoder import train_cross_encoder
 from pipeline.learning.training.distillation import TEACHER_SHARE, train_student
 from pipeline.learning.training.late_interaction import late_scores, load_tower, save_tower, train_late_interaction
-from pipeline.learning.training.model_cache import KeptModels
+from pipeline.learning.training.model_cache import ModelCache
 from pipeline.learning.training_run.run import load_trained
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
@@ -35,7 +35,7 @@ from pipeline.release.export.cached_export import loaded_cross_encoder, loaded_e
 from pipeline.release.models.base_model import BaseModel
 from pipeline.release.models.late_interaction_tower import LateTowerGraph
 from pipeline.release.models.tokenizer import plain_tokenizer
-from services.ranking.pairs.pair_tokens import Pairs, PairTemplate
+from services.ranking.pairs.pair_tokens import PairTemplate, TokenPairs
 
 _FORMAT: Final = 1  # raise it whenever the same settings and judgements train another model than before
 
@@ -56,7 +56,7 @@ class SearchModels:
         base: BaseModel,
         settings: BuildSettings,
         catalogue: Catalogue,
-        kept: KeptModels,
+        kept: ModelCache,
         report: ProgressReport,
     ) -> None:
         self._base = base
@@ -159,7 +159,7 @@ class SearchModels:
         """Return what the cross-encoder learns from."""
         return [RankingExample(self.pairs(one), one.grades) for one in queries]
 
-    def pairs(self, one: JudgedQuery) -> Pairs:
+    def pairs(self, one: JudgedQuery) -> TokenPairs:
         """Return a query beside each of its items, as the ranking service joins them."""
         items = self._items.take(one.rows, self._settings.item_tokens)
         contexts = TokenRows.of([self._context(one)])
@@ -199,7 +199,7 @@ class SearchModels:
     def _made_queries(self, queries: Sequence[JudgedQuery]) -> list[JudgedQuery]:
         settings = self._settings
         asked = loaded_encoder(self.base_encoder()).encode([settings.query_prefix + one.query for one in queries])
-        return made_queries(queries, asked, self._catalogue.text, settings.seed)
+        return synthetic_queries(queries, asked, self._catalogue.text, settings.seed)
 
     def _examples(self, queries: Sequence[JudgedQuery]) -> list[EncoderExample]:
         mined = self._mine(queries) if self._settings.encoder.mined else [np.empty(0, np.int64)] * len(queries)

@@ -24,13 +24,13 @@ from pipeline.learning.examples.judged_queries import JudgedQuery, folds_of, tra
 from pipeline.learning.examples.labelled_candidates import Labelled
 from pipeline.learning.fusion.graded_trees import CrossFitted, GradedExamples, cross_fit_fusion
 from pipeline.learning.fusion.trees import export_fusion
-from pipeline.learning.training.model_cache import KeptModels
+from pipeline.learning.training.model_cache import ModelCache
 from pipeline.measurement.metrics.reranking import ALL_PAIRS, JudgedLists, per_query, spearman
 from pipeline.release.export.bert import export_cross_encoder, export_encoder
-from services.ranking.features.feature_set import Features
-from services.ranking.features.item_tables import ItemFacts
-from services.ranking.features.word_index import Lexicon
-from services.ranking.request import CandidateRows, PersonRows
+from services.ranking.features.feature_set import FeatureSet
+from services.ranking.features.item_tables import ItemTables
+from services.ranking.features.word_index import WordIndex
+from services.ranking.request import CandidateRows, UserRows
 
 _HALF: Final = 0.5
 
@@ -66,7 +66,7 @@ class SearchBuild(BuildSteps):
             self._write_late_interaction(graph, self.settings.late_bits, f"{len(queries)} {self.learnt_from}")
         self._write_fusion_settings()
         with self.report.step("Comparing words", len(queries)) as step:
-            features = Features(self.features, ItemFacts(self.staging.release(), catalogue))
+            features = FeatureSet(self.features, ItemTables(self.staging.release(), catalogue))
             examples = graded_examples(features, queries, held, fold, step)
         fitted = self._fuse(queries, examples)
         self._measure(queries, held, fitted)
@@ -82,13 +82,13 @@ class SearchBuild(BuildSteps):
 
     def _write_words(self, catalogue: Catalogue) -> None:
         with self.report.step("Reading the catalogue's words"):
-            Lexicon.of(catalogue.table["text"].to_pylist()).save(self.staging.path)
+            WordIndex.of(catalogue.table["text"].to_pylist()).save(self.staging.path)
             # Nobody bought anything: what is popular is not known.
             np.save(self.staging.file(layout.POPULARITY), np.zeros(len(catalogue), np.float32))
 
     def _models(self, catalogue: Catalogue) -> SearchModels:
         folder = self.models_in or self.staging.checkpoints
-        return SearchModels(self.base, self.settings, catalogue, KeptModels(folder, self.base.path), self.report)
+        return SearchModels(self.base, self.settings, catalogue, ModelCache(folder, self.base.path), self.report)
 
     def _hold_out(
         self,
@@ -147,7 +147,7 @@ def _labelled(queries: Sequence[JudgedQuery], catalogue: Catalogue) -> list[Labe
     return [
         Labelled(
             ShopRequest((), one.query, frozenset(catalogue.item_ids[row] for row in one.rows[one.grades >= _HALF])),
-            PersonRows(nobody, one.query),
+            UserRows(nobody, one.query),
             CandidateRows.of(one.rows),
             (one.grades >= _HALF).astype(np.float32),
         )

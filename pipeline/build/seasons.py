@@ -15,8 +15,14 @@ from common.release import layout
 from common.release.catalogue import Catalogue
 from pipeline.build.baskets import catalogue_items
 from pipeline.build.model_card import write_model_card
-from pipeline.build.ranked import Gathered, RankedBuild
-from pipeline.data.dataset.training_requests import Season, ShopRequest, Windows, as_met, draw_seasons
+from pipeline.build.ranked import RankedBuild, RankingExamples
+from pipeline.data.dataset.training_requests import (
+    ShopRequest,
+    TrainingSnapshot,
+    Windows,
+    draw_seasons,
+    simulate_cold_start,
+)
 from pipeline.learning.examples.fusion import calibration_error, ndcg_by_kind
 from pipeline.learning.fusion.lambdamart import RankedExamples
 from pipeline.learning.fusion.trees import Fusion
@@ -75,9 +81,9 @@ class SeasonBuild(RankedBuild):
     def _items(self) -> pl.DataFrame:
         return catalogue_items(self.dataset, self.windows.test, self.settings.min_buyers)
 
-    def _gather(self, catalogue: Catalogue) -> Gathered:
+    def _gather(self, catalogue: Catalogue) -> RankingExamples:
         """Make examples moment by moment, the last of which is validation."""
-        gathered = Gathered()
+        gathered = RankingExamples()
         self._write_retrieval({})
         self._write_fusion_settings()
         titles = dict(zip(catalogue.item_ids, catalogue.table["title"].to_pylist(), strict=True))
@@ -92,7 +98,7 @@ class SeasonBuild(RankedBuild):
             raise InvalidRequest("the events leave nobody to learn from; choose other windows")
         return gathered
 
-    def _seasons(self) -> Sequence[Season]:
+    def _seasons(self) -> Sequence[TrainingSnapshot]:
         settings = self.settings
         with self.report.step("Drawing people to learn from"):
             return draw_seasons(
@@ -105,9 +111,9 @@ class SeasonBuild(RankedBuild):
                 seed=settings.seed,
             )
 
-    def _met(self, season: Season, titles: dict[str, str], number: int) -> list[ShopRequest]:
+    def _met(self, season: TrainingSnapshot, titles: dict[str, str], number: int) -> list[ShopRequest]:
         settings = self.settings
-        return as_met(
+        return simulate_cold_start(
             season.requests,
             titles,
             searches=settings.query_share,
@@ -126,7 +132,9 @@ class SeasonBuild(RankedBuild):
             self._write_array(layout.statistic_file(name), values)
         self._write_array(layout.POPULARITY, popularity(purchases, items).buyers)
 
-    def _quality(self, gathered: Gathered, checked: RankedExamples, fusion: Fusion) -> dict[str, dict[str, float]]:
+    def _quality(
+        self, gathered: RankingExamples, checked: RankedExamples, fusion: Fusion
+    ) -> dict[str, dict[str, float]]:
         """See `RankedBuild`; NDCG@10 of both stages by what is known of a person, and the calibration."""
         probability = fusion.probability(checked.features)
         ends = np.cumsum(checked.sizes)[:-1]

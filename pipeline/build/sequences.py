@@ -13,7 +13,7 @@ from common.errors import InvalidRequest
 from common.release import layout
 from common.release.catalogue import Catalogue
 from pipeline.build.model_card import write_model_card
-from pipeline.build.ranked import Gathered, RankedBuild
+from pipeline.build.ranked import RankedBuild, RankingExamples
 from pipeline.learning.examples.fusion import calibration_error
 from pipeline.learning.fusion.lambdamart import RankedExamples
 from pipeline.learning.fusion.trees import Fusion
@@ -73,9 +73,9 @@ class SequenceBuild(RankedBuild):
         """What the models are trained on, for their cards."""
         return "next items of cross-fitted sequences"
 
-    def _gather(self, catalogue: Catalogue, split: Parted) -> Gathered:
+    def _gather(self, catalogue: Catalogue, split: Parted) -> RankingExamples:
         """Make examples fold by fold; the last fold is validation, asked of tables of what came before."""
-        gathered = Gathered()
+        gathered = RankingExamples()
         self._write_fusion_settings()
         for number, fold in enumerate(self._folds(catalogue, split)):
             if number == 0:
@@ -93,7 +93,7 @@ class SequenceBuild(RankedBuild):
             self._write_graphs(catalogue, fold.sequences)
             yield fold
 
-    def _quality(self, _: Gathered, checked: RankedExamples, fusion: Fusion) -> dict[str, dict[str, float]]:
+    def _quality(self, _: RankingExamples, checked: RankedExamples, fusion: Fusion) -> dict[str, dict[str, float]]:
         """See `RankedBuild`; NDCG@10 and HR@10 of both stages, what was not found missed; and the calibration."""
         probability = fusion.probability(checked.features)
         ends = np.cumsum(checked.sizes)[:-1]

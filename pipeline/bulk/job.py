@@ -19,7 +19,7 @@ _ALL_PROCESSORS: Final = 0
 
 
 @dataclass(frozen=True)
-class Bulk:
+class BulkJob:
     """A task over files.
 
     Attributes:
@@ -38,7 +38,7 @@ class Bulk:
 
 
 @dataclass(frozen=True)
-class Piece:
+class Chunk:
     """A row group of a file, which a worker reads, and the file that it writes.
 
     Attributes:
@@ -68,7 +68,7 @@ class Worker:
         self._task = task(release, threads)
         self._batch = batch
 
-    def do(self, piece: Piece) -> None:
+    def do(self, piece: Chunk) -> None:
         """Do the task to one piece; done once more, it writes the same."""
         with pq.ParquetFile(piece.file) as source:
             batches = source.iter_batches(self._batch, row_groups=[piece.group])

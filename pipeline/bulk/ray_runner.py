@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from common.errors import InvalidRequest, NotReady
-from pipeline.bulk.job import Bulk, Piece, Worker
+from pipeline.bulk.job import BulkJob, Chunk, Worker
 from pipeline.bulk.tasks import Task
 
 _TOP: Final = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ class RayRun:
         self._address = address
         self._ray = _import_ray()
 
-    def __call__(self, bulk: Bulk, pieces: Sequence[Piece], on_rows: Callable[[int], None]) -> None:
+    def __call__(self, bulk: BulkJob, pieces: Sequence[Chunk], on_rows: Callable[[int], None]) -> None:
         """Do the pieces, in any order."""
         with _connected(self._ray, self._address):
             processors = int(self._ray.cluster_resources().get("CPU", 1))
@@ -60,7 +60,7 @@ class RayWorker:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Do one piece; returns how many rows it has."""
-        piece = Piece(row["file"], int(row["group"]), row["out"], int(row["rows"]))  # numbers may be numpy's
+        piece = Chunk(row["file"], int(row["group"]), row["out"], int(row["rows"]))  # numbers may be numpy's
         self._worker.do(piece)
         return {"rows": piece.rows}
 

@@ -11,15 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common.errors import InvalidRequest
-from pipeline.bulk.job import Bulk, Piece, Worker, Workers
+from pipeline.bulk.job import BulkJob, Chunk, Worker, Workers
 from pipeline.data.dataset.schema import BadDataset
 from pipeline.progress import ProgressReport
 
 # Does the pieces of a task: told of how many rows are done after each.
-Run = Callable[[Bulk, Sequence[Piece], Callable[[int], None]], None]
+Run = Callable[[BulkJob, Sequence[Chunk], Callable[[int], None]], None]
 
 
-def run_bulk(bulk: Bulk, workers: Workers, ray_address: str, report: ProgressReport) -> int:
+def run_bulk(bulk: BulkJob, workers: Workers, ray_address: str, report: ProgressReport) -> int:
     """Do the task; returns how many rows came out. Results appear whole, or not at all.
 
     Args:
@@ -43,7 +43,7 @@ def run_bulk(bulk: Bulk, workers: Workers, ray_address: str, report: ProgressRep
     return total
 
 
-def pieces_of(source: Path, folder: Path) -> list[Piece]:
+def pieces_of(source: Path, folder: Path) -> list[Chunk]:
     """Return the row groups of a Parquet file, or of a folder's files in the order of their names.
 
     Raises:
@@ -56,7 +56,7 @@ def pieces_of(source: Path, folder: Path) -> list[Piece]:
     for number, file in enumerate(files):
         for group, rows in enumerate(_row_groups(file)):
             out = folder.resolve() / f"part-{number:05}-{group:05}.parquet"
-            pieces.append(Piece(str(file.resolve()), group, str(out), rows))
+            pieces.append(Chunk(str(file.resolve()), group, str(out), rows))
     if not pieces:
         raise BadDataset(f"{source} has no row in a Parquet file")
     return pieces
@@ -81,7 +81,7 @@ def _run_of(workers: Workers, ray_address: str) -> Run:
     return _in_this_process
 
 
-def _in_this_process(bulk: Bulk, pieces: Sequence[Piece], on_rows: Callable[[int], None]) -> None:
+def _in_this_process(bulk: BulkJob, pieces: Sequence[Chunk], on_rows: Callable[[int], None]) -> None:
     worker = Worker(bulk.task, bulk.release, bulk.batch)
     for piece in pieces:
         worker.do(piece)

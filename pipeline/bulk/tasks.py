@@ -18,17 +18,17 @@ from common.release.store import Release, open_release
 from common.text import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS, item_text
 from pipeline.data.dataset.schema import BadDataset
 from pipeline.learning.examples.text_pairs import score_pairs
-from pipeline.progress import Step
+from pipeline.progress import ProgressStep
 from services.ranking.cross_encoder.model import CrossEncoder
-from services.ranking.pairs.pair_tokenizer import PairTexts
-from services.ranking.pairs.pair_tokens import Pairs
+from services.ranking.pairs.pair_tokenizer import PairTokenizer
+from services.ranking.pairs.pair_tokens import TokenPairs
 from services.retrieval.candidates.release_settings import FirstStageSettings
-from services.retrieval.encoding.text_encoder import Encoder
+from services.retrieval.encoding.text_encoder import OnnxTextEncoder
 
 _TEXTS: Final = ("title", "brand", "category", "description")
 
 
-_UNWATCHED: Final = Step(None, "", None)
+_UNWATCHED: Final = ProgressStep(None, "", None)
 
 
 class Task(ABC):
@@ -57,7 +57,7 @@ class Embed(Task):
 
     def __init__(self, release: str, threads: int = 0) -> None:
         super().__init__(release, threads)
-        self._encoder = Encoder.load(self.release, self.options)
+        self._encoder = OnnxTextEncoder.load(self.release, self.options)
         self._prefix = FirstStageSettings.load(self.release).item_prefix
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -82,7 +82,7 @@ class Score(Task):
     def __init__(self, release: str, threads: int = 0) -> None:
         super().__init__(release, threads)
         self._catalogue = Catalogue.open(self.release.file(CATALOGUE))
-        self._texts = PairTexts.load(self.release, self._catalogue)
+        self._texts = PairTokenizer.load(self.release, self._catalogue)
         self._model = CrossEncoder.load(self.release, self.options)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -97,7 +97,7 @@ class Score(Task):
             logits[known] = score_pairs(self._model, [pairs], _UNWATCHED)[0]
         return batch.append_column("logit", pa.array(logits, pa.float32(), mask=np.isnan(logits)))
 
-    def _pairs(self, batch: pa.Table, rows: npt.NDArray[np.int64], texts: Sequence[str]) -> Pairs:
+    def _pairs(self, batch: pa.Table, rows: npt.NDArray[np.int64], texts: Sequence[str]) -> TokenPairs:
         queries = [query[:MAX_QUERY_CHARACTERS] for query in _strings(batch, "query")]
         people = list(zip(queries, _histories(batch), strict=True))
         place_of = {person: place for place, person in enumerate(dict.fromkeys(people))}

@@ -14,7 +14,7 @@ from common.errors import InvalidRequest
 from common.release.store import CURRENT, Release, open_release
 from pipeline.data.adapters import prepare
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.evaluation.evaluation import How, evaluate_release
+from pipeline.evaluation.evaluation import EvaluationSettings, evaluate_release
 from pipeline.evaluation.report.report import render_report
 from pipeline.measurement.metrics.baseline_result import Baselines
 from pipeline.measurement.metrics.estimates import Estimate
@@ -32,7 +32,7 @@ _SHOWN = ("ndcg@10", "hr@10", "recall@100", "tail share@10")
 
 
 @dataclass(frozen=True)
-class Where:
+class EvaluationData:
     """What the questions are made of.
 
     Attributes:
@@ -51,7 +51,12 @@ class Where:
 
 
 def run_evaluation(
-    store: str, where: Where, how: How, out: Path | None, json: Path | None, report: ProgressReport
+    store: str,
+    where: EvaluationData,
+    how: EvaluationSettings,
+    out: Path | None,
+    json: Path | None,
+    report: ProgressReport,
 ) -> Evaluation:
     """Evaluate the release in ``store``, and write what was asked for.
 
@@ -127,7 +132,7 @@ def _baselines(given: Baselines) -> Table:
     return table
 
 
-def _questions(release: Release, where: Where, seed: int, report: ProgressReport) -> Questions:
+def _questions(release: Release, where: EvaluationData, seed: int, report: ProgressReport) -> Questions:
     if where.examples is not None:
         return given_questions(where.examples, where.people, seed)
     dataset = _dataset(where, report)
@@ -139,7 +144,7 @@ def _questions(release: Release, where: Where, seed: int, report: ProgressReport
     return dataclasses.replace(questions, notes=[*questions.notes, note])
 
 
-def _dataset(where: Where, report: ProgressReport) -> Dataset:
+def _dataset(where: EvaluationData, report: ProgressReport) -> Dataset:
     if where.source:
         with report.step(f"Preparing {where.source}"):
             return prepare(where.source, where.data)

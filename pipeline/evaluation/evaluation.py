@@ -22,8 +22,8 @@ from pipeline.measurement.metrics.baseline_result import Baselines
 from pipeline.measurement.metrics.beyond_accuracy import K, concentration, exposure, gini, measure
 from pipeline.measurement.metrics.calibration import assess, outcomes
 from pipeline.measurement.metrics.estimates import Difference, Estimate, Latency
-from pipeline.measurement.metrics.evaluation_result import Cost, Depth, Evaluation, Folds, Hidden, Mode, SourceShare
-from pipeline.measurement.metrics.item_popularity import BANDS, CatalogueFacts
+from pipeline.measurement.metrics.evaluation_result import Ablation, Cost, Depth, Evaluation, Folds, Mode, SourceShare
+from pipeline.measurement.metrics.item_popularity import BANDS, ItemPopularity
 from pipeline.measurement.questions.answers import BOTH, MODES, Answer
 from pipeline.measurement.questions.gateway_runner import Gateway
 from pipeline.measurement.questions.local_runner import Engines, engines
@@ -37,7 +37,7 @@ _DEEPEST: Final = 100  # of the measures
 
 
 @dataclass(frozen=True)
-class How:
+class EvaluationSettings:
     """How a release is evaluated.
 
     Attributes:
@@ -59,7 +59,9 @@ class How:
     seed: int = 7
 
 
-def evaluate_release(release: Release, questions: Questions, how: How, report: ProgressReport) -> Evaluation:
+def evaluate_release(
+    release: Release, questions: Questions, how: EvaluationSettings, report: ProgressReport
+) -> Evaluation:
     """Ask a release every question in every mode, and measure.
 
     Args:
@@ -93,7 +95,7 @@ def evaluate_release(release: Release, questions: Questions, how: How, report: P
 
 
 def _asked(
-    answering: Engines | Gateway, questions: Questions, how: How, report: ProgressReport
+    answering: Engines | Gateway, questions: Questions, how: EvaluationSettings, report: ProgressReport
 ) -> dict[str, dict[str, Answer]]:
     everyone = [*questions.asked, *questions.new_people]
     answers = {}
@@ -104,7 +106,7 @@ def _asked(
 
 
 def _steered(
-    answering: Engines | Gateway, questions: Questions, how: How, report: ProgressReport
+    answering: Engines | Gateway, questions: Questions, how: EvaluationSettings, report: ProgressReport
 ) -> dict[float, dict[str, Answer]]:
     if not how.steer:
         return {}
@@ -114,21 +116,21 @@ def _steered(
 
 
 def _shares(
-    local: Engines, questions: Questions, first: Mapping[str, Answer], how: How, report: ProgressReport
+    local: Engines, questions: Questions, first: Mapping[str, Answer], how: EvaluationSettings, report: ProgressReport
 ) -> dict[str, SourceShare]:
     total = 2 * len(local.first.sources) * len(questions.asked)
     with report.step("Asking with each source alone, and without it", total) as step:
         return source_shares(local, questions.asked, first, how.limit, how.seed, step)
 
 
-def _folds(local: Engines, questions: Questions, how: How, report: ProgressReport) -> Folds | None:
+def _folds(local: Engines, questions: Questions, how: EvaluationSettings, report: ProgressReport) -> Folds | None:
     if not how.folds:
         return None
     with report.step(f"Cross-validating in {how.folds} folds", len(questions.asked)) as step:
         return cross_validate(local, questions.asked, how.folds, how.seed, step)
 
 
-def _depths(local: Engines, questions: Questions, how: How, report: ProgressReport) -> list[Depth]:
+def _depths(local: Engines, questions: Questions, how: EvaluationSettings, report: ProgressReport) -> list[Depth]:
     if not reads_logits(local):
         return []
     asked = some(questions.asked)
@@ -136,7 +138,9 @@ def _depths(local: Engines, questions: Questions, how: How, report: ProgressRepo
         return by_depth(local, asked, how.limit, how.seed, step)
 
 
-def _hidden(local: Engines, questions: Questions, how: How, report: ProgressReport) -> dict[str, Hidden]:
+def _hidden(
+    local: Engines, questions: Questions, how: EvaluationSettings, report: ProgressReport
+) -> dict[str, Ablation]:
     with report.step("Hiding features from the fusion", len(questions.asked)) as step:
         return by_hidden(local, questions.asked, how.limit, how.seed, step)
 
@@ -147,19 +151,19 @@ class _Inside:
 
     sources: dict[str, SourceShare] | None = None
     depths: list[Depth] = field(default_factory=list)
-    hidden: dict[str, Hidden] = field(default_factory=dict)
+    hidden: dict[str, Ablation] = field(default_factory=dict)
     folds: Folds | None = None
 
 
 class _Measuring:
     """Turns answers into figures."""
 
-    def __init__(self, release: Release, questions: Questions, how: How, report: ProgressReport) -> None:
+    def __init__(self, release: Release, questions: Questions, how: EvaluationSettings, report: ProgressReport) -> None:
         self._release = release
         self._questions = questions
         self._how = how
         self._report = report
-        self._facts = CatalogueFacts.load(release)
+        self._facts = ItemPopularity.load(release)
 
     def result(
         self,

@@ -10,8 +10,8 @@ from pydantic_settings import SettingsConfigDict
 
 from common.server.settings import ServerSettings
 from services.gateway.profiles.profile_store import ITEM_KINDS, EventKind
-from services.gateway.recommendation.deadline import Shares
-from services.gateway.recommendation.recommender import Tuning
+from services.gateway.recommendation.deadline import DeadlineShares
+from services.gateway.recommendation.recommender import RecommenderOptions
 
 
 class Settings(ServerSettings):
@@ -106,14 +106,14 @@ class Settings(ServerSettings):
         """Return the kinds of event that make up a history."""
         return tuple(EventKind(name.strip()) for name in self.history_events.split(","))
 
-    def tuning(self) -> Tuning:
+    def tuning(self) -> RecommenderOptions:
         """Return how recommendations are made."""
-        shares = Shares(
+        shares = DeadlineShares(
             default_s=min(self.default_timeout_s, self.request_timeout_s),
             reserve_s=self.reserve_s,
             profile=self.profile_share,
             retrieval=self.retrieval_share,
         )
-        return Tuning(
+        return RecommenderOptions(
             self.candidates, self.history_items, self.search_memory_s, shares, self.max_calls, self.min_tail_share
         )

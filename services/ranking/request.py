@@ -15,7 +15,7 @@ MAX_CANDIDATES: Final = 2_000
 
 
 @dataclass(frozen=True)
-class PersonRows:
+class UserRows:
     """What is known of a person.
 
     Attributes:

@@ -11,8 +11,8 @@ from common.onnx_session import MissingProvider, Provider, SessionOptions
 from common.server.settings import ServerSettings
 from services.ranking.batching.capacity import BatchLimits
 from services.ranking.batching.job import LEAST_SHARE
-from services.ranking.cascade.second_stage import Options
-from services.ranking.late_interaction.scorer import LateOptions
+from services.ranking.cascade.second_stage import SecondStageOptions
+from services.ranking.late_interaction.scorer import LateInteractionOptions
 from services.ranking.request import MAX_CANDIDATES
 
 
@@ -99,10 +99,10 @@ class Settings(ServerSettings):
         """Return the bounds of batches and queue."""
         return BatchLimits(self.batch_tokens, self.queued_pairs, self.workers or usable_cores())
 
-    def options(self) -> Options:
+    def options(self) -> SecondStageOptions:
         """Return how second stages run."""
         memory = self.gpu_memory_mb << 20
         session = SessionOptions(self.provider, self.missing_provider, self.worker_threads, memory)
         threads = self.feature_threads or usable_cores()
-        late = LateOptions(self.cached_contexts, self.cached_texts)
-        return Options(session, self.limits(), self.cached_scores, threads, self.least_share, late)
+        late = LateInteractionOptions(self.cached_contexts, self.cached_texts)
+        return SecondStageOptions(session, self.limits(), self.cached_scores, threads, self.least_share, late)

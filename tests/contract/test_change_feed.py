@@ -12,10 +12,10 @@ import pytest
 
 from common.changes.redis_stream import StreamAddress
 from services.retrieval.catalogue.item import Item
-from services.retrieval.catalogue.live_catalogue import Applied
+from services.retrieval.catalogue.live_catalogue import ChangeCounts
 from services.retrieval.changes.change import Change
 from services.retrieval.changes.change_feed import ChangeFeed
-from services.retrieval.changes.local_feed import LogFeed
+from services.retrieval.changes.local_feed import LocalFeed
 from services.retrieval.changes.redis_feed import RedisFeed
 from testing.redis_server import RedisServer
 
@@ -30,14 +30,14 @@ class Shelf:
         self.vectors: dict[str, list[float]] = {}
         self.changes = 0
 
-    def apply(self, change: Change) -> Applied:
+    def apply(self, change: Change) -> ChangeCounts:
         """Keep what the change says."""
         self.changes += 1
         for item, vector in zip(change.items, change.vectors.tolist(), strict=True):
             self.prices[item.item_id] = item.price
             self.vectors[item.item_id] = vector
         gone = [item_id for item_id in change.deleted if self.prices.pop(item_id, self) is not self]
-        return Applied(inserted=len(change.items), deleted=len(gone))
+        return ChangeCounts(inserted=len(change.items), deleted=len(gone))
 
 
 def priced(prices: dict[str, float], encoder: str = "e", deleted: Sequence[str] = ()) -> Change:
@@ -53,7 +53,7 @@ def open_feed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     redis: RedisServer | None = request.getfixturevalue("redis") if request.param == "redis" else None
 
     def open_() -> ChangeFeed:
-        opened.append(RedisFeed(StreamAddress.parse(redis.url("feed"))) if redis else LogFeed(tmp_path))
+        opened.append(RedisFeed(StreamAddress.parse(redis.url("feed"))) if redis else LocalFeed(tmp_path))
         return opened[-1]
 
     yield open_
@@ -73,9 +73,9 @@ def test_changes_reach_every_follower(feed: ChangeFeed):
     for shelf in (one, other):
         feed.attach(shelf)
     other.prices["b"] = 2.0
-    assert feed.commit(priced({"a": 1.0}, deleted=["b"]), other) == Applied(inserted=1, deleted=1)
+    assert feed.commit(priced({"a": 1.0}, deleted=["b"]), other) == ChangeCounts(inserted=1, deleted=1)
     assert other.prices == {"a": 1.0}
-    assert feed.commit(priced({"b": 2.0}), one) == Applied(inserted=1)
+    assert feed.commit(priced({"b": 2.0}), one) == ChangeCounts(inserted=1)
     assert one.prices == {"a": 1.0, "b": 2.0}
     assert one.vectors == {"a": [1.0], "b": [2.0]}
 
@@ -97,7 +97,7 @@ def test_changes_made_while_a_release_loads_reach_it(feed: ChangeFeed):
     early = Shelf()
 
     class Loading(Shelf):
-        def apply(self, change: Change) -> Applied:
+        def apply(self, change: Change) -> ChangeCounts:
             if not self.changes:
                 feed.commit(priced({"b": 2.0}), early)
             return super().apply(change)
@@ -144,7 +144,7 @@ def test_changes_have_one_order(feed: ChangeFeed):
             super().__init__()
             self.name = name
 
-        def apply(self, change: Change) -> Applied:
+        def apply(self, change: Change) -> ChangeCounts:
             seen[self.name] += [item.price for item in change.items]
             return super().apply(change)
 
@@ -162,7 +162,7 @@ def test_a_follower_that_fails(feed: ChangeFeed):
     """Where a change can't be shown its caller is told, and the changes behind it are shown."""
 
     class Failing(Shelf):
-        def apply(self, change: Change) -> Applied:
+        def apply(self, change: Change) -> ChangeCounts:
             if change.items[0].item_id == "bad":
                 raise RuntimeError("out of memory")
             return super().apply(change)

@@ -8,21 +8,30 @@ from pathlib import Path
 
 import pytest
 
-from services.gateway.profiles.profile_store import Event, EventKind, Profile, Profiles, ProfilesUnavailable, Search
-from services.gateway.profiles.sqlite_store import SqliteProfiles
+from services.gateway.profiles.profile_store import (
+    Event,
+    EventKind,
+    Profile,
+    ProfileStore,
+    ProfileStoreUnavailable,
+    Search,
+)
+from services.gateway.profiles.sqlite_store import SqliteProfileStore
 
-_OPENERS: dict[str, Callable[[Path], Profiles]] = {"sqlite": lambda folder: SqliteProfiles(folder / "profiles.db")}
+_OPENERS: dict[str, Callable[[Path], ProfileStore]] = {
+    "sqlite": lambda folder: SqliteProfileStore(folder / "profiles.db")
+}
 
 
 @pytest.fixture(params=sorted(_OPENERS))
-def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Profiles]:
+def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], ProfileStore]:
     """Return a function that opens the same store again and again."""
     opener = _OPENERS[request.param]
     return lambda: opener(tmp_path)
 
 
 @pytest.fixture
-async def profiles(reopen: Callable[[], Profiles]) -> AsyncIterator[Profiles]:
+async def profiles(reopen: Callable[[], ProfileStore]) -> AsyncIterator[ProfileStore]:
     """Return an empty store, closed at the end."""
     store = reopen()
     yield store
@@ -37,12 +46,12 @@ def _search(event_id: str, query: str, at: int) -> Event:
     return Event(event_id, "ann", EventKind.SEARCH, at, query=query)
 
 
-async def test_an_unknown_person_has_an_empty_profile(profiles: Profiles):
+async def test_an_unknown_person_has_an_empty_profile(profiles: ProfileStore):
     """A person of whom nothing was recorded is new, not an error."""
     assert await profiles.history("nobody", 10) == Profile([], None)
 
 
-async def test_history_is_in_the_order_of_time_then_of_arrival(profiles: Profiles):
+async def test_history_is_in_the_order_of_time_then_of_arrival(profiles: ProfileStore):
     """Items come oldest first by when they happened; those of one moment in the order in which they arrived."""
     await profiles.record([_view("1", "late", 30), _view("2", "early", 10), _view("3", "tie-a", 20)])
     await profiles.record([_view("4", "tie-b", 20), _view("5", "before 1970", -5)])
@@ -50,20 +59,20 @@ async def test_history_is_in_the_order_of_time_then_of_arrival(profiles: Profile
     assert list(history) == ["before 1970", "early", "tie-a", "tie-b", "late"]
 
 
-async def test_the_latest_items_are_kept(profiles: Profiles):
+async def test_the_latest_items_are_kept(profiles: ProfileStore):
     """A limit cuts the oldest items off; repeats are kept."""
     await profiles.record([_view(str(at), f"i{at % 2}", at) for at in range(6)])
     assert list((await profiles.history("ann", 3)).item_ids) == ["i1", "i0", "i1"]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in EventKind if kind is not EventKind.SEARCH])
-async def test_what_names_an_item_is_history(profiles: Profiles, kind: EventKind):
+async def test_what_names_an_item_is_history(profiles: ProfileStore, kind: EventKind):
     """Views, carts, purchases and ratings make up the history."""
     await profiles.record([Event("1", "ann", kind, 0, "milk", value=4.5)])
     assert list((await profiles.history("ann", 10)).item_ids) == ["milk"]
 
 
-async def test_a_search_is_no_history(profiles: Profiles):
+async def test_a_search_is_no_history(profiles: ProfileStore):
     """Searches are kept apart, and the latest by its time is told."""
     await profiles.record([_search("1", "later", 20), _search("2", "earlier", 10), _view("3", "milk")])
     profile = await profiles.history("ann", 10)
@@ -71,20 +80,20 @@ async def test_a_search_is_no_history(profiles: Profiles):
     assert profile.last_search == Search("later", 20)
 
 
-async def test_people_are_kept_apart(profiles: Profiles):
+async def test_people_are_kept_apart(profiles: ProfileStore):
     """One person's events are not another's."""
     await profiles.record([_view("1", "milk"), _view("2", "bread", user_id="bob")])
     assert list((await profiles.history("bob", 10)).item_ids) == ["bread"]
 
 
-async def test_an_event_id_counts_once(profiles: Profiles):
+async def test_an_event_id_counts_once(profiles: ProfileStore):
     """The same id again, in the same call or a later one, changes nothing and is counted as a duplicate."""
     assert await profiles.record([_view("1", "milk"), _view("1", "bread"), _view("2", "egg")]) == (2, 1)
     assert await profiles.record([_view("2", "salt"), _view("3", "tea")]) == (1, 1)
     assert list((await profiles.history("ann", 10)).item_ids) == ["milk", "egg", "tea"]
 
 
-async def test_calls_side_by_side_do_not_mix(profiles: Profiles):
+async def test_calls_side_by_side_do_not_mix(profiles: ProfileStore):
     """Many calls at once record each event exactly once, whichever call brings it."""
     batches = [[_view(f"{batch}-{at}", "milk", at) for at in range(5)] for batch in range(20)]
     outcomes = await asyncio.gather(*(profiles.record(batch) for batch in [*batches, *batches]))
@@ -93,7 +102,7 @@ async def test_calls_side_by_side_do_not_mix(profiles: Profiles):
     assert len((await profiles.history("ann", 1_000)).item_ids) == 100
 
 
-async def test_a_call_that_fails_records_nothing_and_harms_no_other(profiles: Profiles):
+async def test_a_call_that_fails_records_nothing_and_harms_no_other(profiles: ProfileStore):
     """All of a call's events are recorded or none, also where calls are written together."""
     unwritable = Event("bad", "ann", EventKind.VIEW, 2**80, "egg")
     outcomes = await asyncio.gather(
@@ -106,7 +115,7 @@ async def test_a_call_that_fails_records_nothing_and_harms_no_other(profiles: Pr
     assert sorted((await profiles.history("ann", 10)).item_ids) == ["milk", "tea"]
 
 
-async def test_forgetting_erases_one_person(profiles: Profiles):
+async def test_forgetting_erases_one_person(profiles: ProfileStore):
     """Everything of the person is gone and counted, nothing of others; asking again is no error."""
     await profiles.record([_view("1", "milk"), _search("2", "tea", 1), _view("3", "bread", user_id="bob")])
     assert await profiles.forget("ann") == 2
@@ -115,14 +124,14 @@ async def test_forgetting_erases_one_person(profiles: Profiles):
     assert list((await profiles.history("bob", 10)).item_ids) == ["bread"]
 
 
-async def test_an_event_after_forgetting_is_new(profiles: Profiles):
+async def test_an_event_after_forgetting_is_new(profiles: ProfileStore):
     """Not even the ids of forgotten events are remembered."""
     await profiles.record([_view("1", "milk")])
     await profiles.forget("ann")
     assert await profiles.record([_view("1", "milk")]) == (1, 0)
 
 
-async def test_events_outlive_the_process_that_recorded_them(reopen: Callable[[], Profiles]):
+async def test_events_outlive_the_process_that_recorded_them(reopen: Callable[[], ProfileStore]):
     """A store opened again holds what was recorded, and still knows the event ids."""
     first = reopen()
     await first.record([_view("1", "milk"), _search("2", "tea", 7)])
@@ -133,17 +142,17 @@ async def test_events_outlive_the_process_that_recorded_them(reopen: Callable[[]
     await second.close()
 
 
-async def test_a_closed_store_says_so(profiles: Profiles):
+async def test_a_closed_store_says_so(profiles: ProfileStore):
     """Calls after closing fail as an unavailable store does."""
     await profiles.close()
-    with pytest.raises(ProfilesUnavailable):
+    with pytest.raises(ProfileStoreUnavailable):
         await profiles.history("ann", 10)
-    with pytest.raises(ProfilesUnavailable):
+    with pytest.raises(ProfileStoreUnavailable):
         await profiles.record([_view("1", "milk")])
 
 
 @pytest.mark.parametrize("text", ["", "  ", "naïve", "💚", "a\x00b", "'; DROP TABLE events; --", "x" * 256])
-async def test_any_text_is_kept_as_it_is(profiles: Profiles, text: str):
+async def test_any_text_is_kept_as_it_is(profiles: ProfileStore, text: str):
     """Ids and queries come back exactly as they were given."""
     await profiles.record([Event("1", text, EventKind.VIEW, 0, text), Event("2", text, EventKind.SEARCH, 0, "", text)])
     profile = await profiles.history(text, 10)

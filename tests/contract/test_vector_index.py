@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.arrays import BoolMask, Float32Array, RowIndices, unit
+from common.arrays import BoolMask, Float32Array, RowIndices, unit_vectors
 from common.errors import InvalidRequest
 from services.retrieval.ann.ann_index import HnswOptions
-from services.retrieval.index.flat_index import ExactIndex
-from services.retrieval.index.hybrid_index import ApproximateIndex
+from services.retrieval.index.flat_index import FlatIndex
+from services.retrieval.index.hybrid_index import HybridIndex
 from services.retrieval.index.vector_index import VectorIndex
 
 VECTORS = 2_000
@@ -35,14 +35,14 @@ SHORT = HnswOptions(ef_construction=100, ef_search=100, threads=1)
 
 
 IMPLEMENTATIONS = {
-    "exact": (ExactIndex, ExactIndex.load),
-    "hnsw": (lambda vectors: ApproximateIndex.build(vectors, SHORT), ApproximateIndex.load),
+    "exact": (FlatIndex, FlatIndex.load),
+    "hnsw": (lambda vectors: HybridIndex.build(vectors, SHORT), HybridIndex.load),
     "float16": (
-        lambda vectors: ApproximateIndex.build(vectors, replace(SHORT, vectors="float16")),
-        ApproximateIndex.load,
+        lambda vectors: HybridIndex.build(vectors, replace(SHORT, vectors="float16")),
+        HybridIndex.load,
     ),
-    "codes": (lambda vectors: ApproximateIndex.build(vectors, replace(SHORT, vectors="codes")), ApproximateIndex.load),
-    "int8": (lambda vectors: ApproximateIndex.build(vectors, replace(SHORT, vectors="int8")), ApproximateIndex.load),
+    "codes": (lambda vectors: HybridIndex.build(vectors, replace(SHORT, vectors="codes")), HybridIndex.load),
+    "int8": (lambda vectors: HybridIndex.build(vectors, replace(SHORT, vectors="int8")), HybridIndex.load),
 }
 
 
@@ -90,7 +90,7 @@ def vectors() -> Float32Array:
     generator = np.random.default_rng(3)
     centres = generator.standard_normal((40, DIMENSION))
     spread = 0.5 * generator.standard_normal((VECTORS, DIMENSION))
-    return unit((centres[generator.integers(0, 40, VECTORS)] + spread).astype(np.float32))
+    return unit_vectors((centres[generator.integers(0, 40, VECTORS)] + spread).astype(np.float32))
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_labels_past_the_filter_are_not_allowed(index: VectorIndex, vectors: Flo
 
 def test_added_vectors_are_found(index: VectorIndex, vectors: Float32Array):
     """What was added is found by the next search, beside what was there."""
-    new = unit(-vectors[:3])
+    new = unit_vectors(-vectors[:3])
     index.add(np.arange(VECTORS, VECTORS + 3), new)
     assert len(index) == VECTORS + 3
     assert index.search(new, 1).labels[:, 0].tolist() == [VECTORS, VECTORS + 1, VECTORS + 2]
@@ -184,14 +184,14 @@ def test_added_vectors_are_found(index: VectorIndex, vectors: Float32Array):
 
 def test_vectors_are_added_past_a_gap(index: VectorIndex, vectors: Float32Array):
     """Labels may leave gaps, and nothing is found in them."""
-    index.add(np.array([VECTORS + 200]), unit(-vectors[:1]))
+    index.add(np.array([VECTORS + 200]), unit_vectors(-vectors[:1]))
     assert len(index) == VECTORS + 1
     assert set(index.search(vectors[:1], VECTORS + 200).labels[0].tolist()) == {*range(VECTORS), VECTORS + 200}
 
 
 def test_adding_replaces(index: VectorIndex, vectors: Float32Array):
     """A label added again is found at its new place alone, and the caller's array stays as it was."""
-    before, far = vectors[7].copy(), unit(-vectors[7:8])
+    before, far = vectors[7].copy(), unit_vectors(-vectors[7:8])
     index.add(np.array([7]), far)
     assert len(index) == VECTORS
     assert index.search(far, 1).labels[0, 0] == 7
@@ -241,7 +241,7 @@ def test_what_is_saved_can_be_loaded(
 ):
     """A saved index, removed and added vectors included, finds the same once loaded, and can be changed further."""
     index.remove(np.array([3]))
-    index.add(np.array([VECTORS]), unit(-vectors[3:4]))
+    index.add(np.array([VECTORS]), unit_vectors(-vectors[3:4]))
     index.save(tmp_path)
     loaded = implementation[1](tmp_path)
     assert (len(loaded), loaded.dimension) == (VECTORS, DIMENSION)
@@ -295,7 +295,7 @@ def test_searching_while_changing(index: VectorIndex, vectors: Float32Array):
     for reader in readers:
         reader.start()
     for label in range(VECTORS, VECTORS + 100):
-        index.add(np.array([label]), unit(-vectors[label - VECTORS : label - VECTORS + 1]))
+        index.add(np.array([label]), unit_vectors(-vectors[label - VECTORS : label - VECTORS + 1]))
         index.remove(np.array([label - 20]))
     done.set()
     for reader in readers:

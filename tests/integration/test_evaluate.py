@@ -12,18 +12,18 @@ from rich.console import Console
 from common.errors import InvalidRequest
 from common.release.store import Release, open_release
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.evaluation.evaluation import How, evaluate_release
+from pipeline.evaluation.evaluation import EvaluationSettings, evaluate_release
 from pipeline.local_services import LocalServices, local_services
 from pipeline.measurement.questions.answers import BOTH, MODES
 from pipeline.measurement.questions.gateway_runner import Gateway
 from pipeline.measurement.questions.local_runner import engines
 from pipeline.measurement.questions.protocols import Question, Questions, make_questions
-from pipeline.progress import ProgressReport, Step
+from pipeline.progress import ProgressReport, ProgressStep
 
 PATIENT = {"SHORTLIST_GATEWAY_REQUEST_TIMEOUT_S": "30", "SHORTLIST_RANKING_REQUEST_TIMEOUT_S": "30"}
 
 
-STEP = Step(None, "", None)
+STEP = ProgressStep(None, "", None)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,9 @@ def test_engines_and_gateway_answer_alike(services: LocalServices, release: Rele
 def test_a_release_is_measured_through_the_gateway(services: LocalServices, release: Release, questions: Questions):
     """Every figure but the sources' is there, and the stages' latencies are those that the gateway tells."""
     quiet = ProgressReport(Console(quiet=True))
-    found = evaluate_release(release, questions, How(limit=10, gateway=services.targets["gateway"]), quiet)
+    found = evaluate_release(
+        release, questions, EvaluationSettings(limit=10, gateway=services.targets["gateway"]), quiet
+    )
     assert found.sources is None
     assert found.folds is None
     assert services.targets["gateway"] in found.asked
@@ -75,7 +77,7 @@ def test_steering_costs_what_was_foretold(
     """Asked for each least share of the tail, the release answers what the plain answers promised, and at that cost."""
     target = services.targets["gateway"] if through_gateway else ""
     quiet = ProgressReport(Console(quiet=True))
-    found = evaluate_release(release, questions, How(limit=50, gateway=target, steer=True), quiet)
+    found = evaluate_release(release, questions, EvaluationSettings(limit=50, gateway=target, steer=True), quiet)
     assert [point.kept for point in found.steering] == [0.0, 0.1, 0.2, 0.3, 0.5]
     for point in found.steering:
         assert point.served_tail_share == pytest.approx(point.tail_share)
@@ -89,7 +91,7 @@ def test_folds_cannot_be_made_through_a_gateway(services: LocalServices, release
     """What has to be learned anew needs the engines, and the message says so."""
     quiet = ProgressReport(Console(quiet=True))
     with pytest.raises(InvalidRequest, match="folds need the engines"):
-        evaluate_release(release, questions, How(folds=2, gateway=services.targets["gateway"]), quiet)
+        evaluate_release(release, questions, EvaluationSettings(folds=2, gateway=services.targets["gateway"]), quiet)
 
 
 def test_a_gateway_with_another_release_is_refused(services: LocalServices, questions: Questions):

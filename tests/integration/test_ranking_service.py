@@ -27,7 +27,7 @@ from common.release.store import describe_files, open_release, publish, release_
 from common.server.channel import open_channel
 from common.server.server import running
 from common.server.telemetry import Metrics
-from services.ranking.server.request_messages import MAX_CANDIDATES
+from services.ranking.request import MAX_CANDIDATES
 from services.ranking.server.server import RankingServer
 from services.ranking.server.service import NAME
 from services.ranking.settings import Settings

@@ -16,8 +16,8 @@ from services.ranking.batching.batch_queue import BatchQueue
 from services.ranking.batching.batcher import Batcher
 from services.ranking.batching.capacity import BatchLimits
 from services.ranking.batching.cost_model import CostModel
-from services.ranking.batching.job import Part, Priority
-from services.ranking.pairs.pair_tokens import Pairs, PairTemplate
+from services.ranking.batching.job import JobSlice, Priority
+from services.ranking.pairs.pair_tokens import PairTemplate, TokenPairs
 
 # A busy machine is no fault.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -83,7 +83,7 @@ def test_every_admitted_row_is_taken_once_or_expires(
     assert list(queue) == []
 
 
-def _rows(part: Part) -> range:
+def _rows(part: JobSlice) -> range:
     return range(part.start, part.stop)
 
 
@@ -127,7 +127,7 @@ def test_admitted_work_is_done_in_time_where_costs_are_as_expected(jobs: list[An
     assert not late
 
 
-def _try_to_admit(queue: BatchQueue, pairs: Pairs, deadline: float, owner: str, now: float) -> None:
+def _try_to_admit(queue: BatchQueue, pairs: TokenPairs, deadline: float, owner: str, now: float) -> None:
     try:
         queue.admit(queue.job(pairs, deadline, Priority.INTERACTIVE, owner, now=now, settle=lambda _error: None), now)
     except ShortlistError:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.gateway.candidates import Candidate, Item
-from services.gateway.policy.policy import Policy, select
+from services.gateway.policy.policy import Policy, apply_policy
 
 _BRANDS = ("", "acme", "zenith")
 
@@ -55,7 +55,7 @@ def _allowed_alone(item: Item, policy: Policy) -> bool:
 @given(_items(), _POLICIES)
 def test_no_item_is_chosen_that_the_policy_forbids(items: list[Item], policy: Policy):
     """No answer is longer than the limit, or holds a blocked item or one below the threshold."""
-    chosen = select(items, policy).items
+    chosen = apply_policy(items, policy).items
     assert len(chosen) <= policy.limit
     assert all(_allowed_alone(item, policy) for item in chosen)
 
@@ -64,7 +64,7 @@ def test_no_item_is_chosen_that_the_policy_forbids(items: list[Item], policy: Po
 @pytest.mark.parametrize("attribute", ["brand", "category"])
 def test_caps_hold(attribute: str, items: list[Item], policy: Policy):
     """No brand and no category comes more often than its cap; items without one do not count."""
-    counts = Counter(getattr(item.candidate, attribute) for item in select(items, policy).items)
+    counts = Counter(getattr(item.candidate, attribute) for item in apply_policy(items, policy).items)
     counts.pop("", None)
     cap = getattr(policy, f"max_per_{attribute}")
     assert cap is None or all(count <= cap for count in counts.values())
@@ -73,21 +73,21 @@ def test_caps_hold(attribute: str, items: list[Item], policy: Policy):
 @given(_items(), _POLICIES)
 def test_the_order_is_kept(items: list[Item], policy: Policy):
     """The chosen items stand in the order in which they came."""
-    ranks = [item.first_stage_rank for item in select(items, policy).items]
+    ranks = [item.first_stage_rank for item in apply_policy(items, policy).items]
     assert ranks == sorted(ranks)
 
 
 @given(_items(), _POLICIES)
 def test_choosing_twice_changes_nothing(items: list[Item], policy: Policy):
     """The policy lets everything through that it let through before."""
-    chosen = select(items, policy).items
-    assert select(chosen, policy).items == chosen
+    chosen = apply_policy(items, policy).items
+    assert apply_policy(chosen, policy).items == chosen
 
 
 @given(_items(), _POLICIES)
 def test_an_item_is_left_out_for_a_reason_only(items: list[Item], policy: Policy):
     """Every item left out is forbidden, comes after the limit was reached, breaks a cap, or gave way to the tail."""
-    selection = select(items, policy)
+    selection = apply_policy(items, policy)
     moved = [swap.came_in for swap in selection.swaps]
     chosen = [item for item in items if item in selection.items and item not in moved]
     chosen += [swap.gave_way for swap in selection.swaps]
@@ -102,7 +102,7 @@ def test_an_item_is_left_out_for_a_reason_only(items: list[Item], policy: Policy
 def test_the_threshold_is_counted(items: list[Item], policy: Policy):
     """The count of items below the threshold is that of items with such a probability, blocked ones included."""
     below = [item for item in items if item.probability is not None and item.probability < policy.min_probability]
-    assert select(items, policy).below_threshold == len(below)
+    assert apply_policy(items, policy).below_threshold == len(below)
 
 
 def _breaks_a_cap(item: Item, before: list[Item], policy: Policy) -> bool:

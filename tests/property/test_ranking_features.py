@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from common.errors import BadRelease
 from common.release.item_graph import ItemGraph
 from services.ranking.features.feature_context import HalfLives
-from services.ranking.features.feature_set import Features
+from services.ranking.features.feature_set import FeatureSet
 from services.ranking.features.item_tables import ItemVectors
-from services.ranking.request import CandidateRows, PersonRows
+from services.ranking.request import CandidateRows, UserRows
 
 # A busy machine is no fault.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -144,8 +144,8 @@ NAMES = sorted(_expected([1, 0, 1], 1, ""))
 )
 def test_features_are_what_their_definitions_say(history: list[int], rows: Any, query: str):
     """Each feature equals its one-at-a-time definition; missing is NaN, duplicates and unknown items included."""
-    features = Features(NAMES, FACTS, LIVES)
-    matrix = features.matrix(PersonRows(np.array(history, np.int64), query), CandidateRows.of(np.array(rows)))
+    features = FeatureSet(NAMES, FACTS, LIVES)
+    matrix = features.matrix(UserRows(np.array(history, np.int64), query), CandidateRows.of(np.array(rows)))
     for place, row in enumerate(rows):
         expected = _expected(history, row, query)
         np.testing.assert_allclose(
@@ -168,10 +168,10 @@ def test_scores_pass_through_with_rank_and_share(candidates: CandidateRows):
         "logit_rank",
         "logit_deviation",
     ]
-    features = Features(names, FACTS, LIVES)
+    features = FeatureSet(names, FACTS, LIVES)
     assert features.sources == {"semantic", "other"}
     asked = CandidateRows(rows, fused, {"semantic": semantic})
-    matrix = features.matrix(PersonRows(np.empty(0, np.int64)), asked, logits)
+    matrix = features.matrix(UserRows(np.empty(0, np.int64)), asked, logits)
     best = np.nanmax(semantic, initial=-np.inf)
     relative = semantic / best if best > 1e-9 else np.full(len(rows), NAN)
     mean = np.mean(logits[~np.isnan(logits)]) if (~np.isnan(logits)).any() else NAN
@@ -186,7 +186,7 @@ def test_scores_pass_through_with_rank_and_share(candidates: CandidateRows):
         logits - mean,
     ]
     np.testing.assert_allclose(matrix, np.stack(expected, 1), rtol=1e-5, atol=1e-5)
-    blind = features.matrix(PersonRows(np.empty(0, np.int64)), asked)
+    blind = features.matrix(UserRows(np.empty(0, np.int64)), asked)
     assert np.isnan(blind[:, -3:]).all()
     np.testing.assert_array_equal(features.with_logits(blind, logits), matrix)
 
@@ -202,7 +202,7 @@ def _ranks(values: Any) -> Any:
 @given(st.lists(ROWS, max_size=20), st.lists(ROWS, min_size=2, max_size=10, unique=True))
 def test_order_of_candidates_does_not_matter(history: list[int], rows: Any):
     """Turning the candidates round turns the rows of the matrix round."""
-    features, person = Features(NAMES, FACTS, LIVES), PersonRows(np.array(history, np.int64))
+    features, person = FeatureSet(NAMES, FACTS, LIVES), UserRows(np.array(history, np.int64))
     matrix = features.matrix(person, CandidateRows.of(np.array(rows)))
     turned = features.matrix(person, CandidateRows.of(np.array(rows[::-1])))
     np.testing.assert_allclose(matrix, turned[::-1], rtol=1e-6)
@@ -214,4 +214,4 @@ def test_order_of_candidates_does_not_matter(history: list[int], rows: Any):
 def test_unknown_features_are_refused(name: str):
     """A feature that can't be computed from the release is named when the release is loaded."""
     with pytest.raises(BadRelease):
-        Features(["repeat_count", name], FACTS, LIVES)
+        FeatureSet(["repeat_count", name], FACTS, LIVES)

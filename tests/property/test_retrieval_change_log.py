@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.retrieval.catalogue.item import Item
 from services.retrieval.changes.change import Change
-from services.retrieval.changes.write_ahead_log import FILE, ChangeLog
+from services.retrieval.changes.write_ahead_log import FILE, WriteAheadLog
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
@@ -42,7 +42,7 @@ def changes(draw: st.DrawFn) -> Change:
 def test_a_cut_log_comes_back_with_whole_changes(written: list[Change], cut: float):
     """Cut anywhere, the log reads back every change that lies before the cut whole, and takes new ones."""
     with tempfile.TemporaryDirectory() as folder:
-        log, ends = ChangeLog(Path(folder)), []
+        log, ends = WriteAheadLog(Path(folder)), []
         for change in written:
             log.append(change)
             ends.append(log.end)
@@ -50,7 +50,7 @@ def test_a_cut_log_comes_back_with_whole_changes(written: list[Change], cut: flo
         file = Path(folder) / FILE
         size = round(cut * file.stat().st_size)
         file.write_bytes(file.read_bytes()[:size])
-        again = ChangeLog(Path(folder))
+        again = WriteAheadLog(Path(folder))
         kept = [change for change, end in zip(written, ends, strict=True) if end <= size]
         again.append(Change((), np.empty((0, 2), dtype=np.float32), "", ("last",)))
         read = [change.to_bytes() for _, change in again.read()]

@@ -10,16 +10,16 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.arrays import stacked, unit
+from common.arrays import stack_vectors, unit_vectors
 from common.filters import Range
 from common.release.catalogue import SCHEMA, Catalogue
-from services.retrieval.ann.oversampling import first_passing
+from services.retrieval.ann.oversampling import oversample
 from services.retrieval.candidates.candidate_generator import _unsorted
 from services.retrieval.candidates.score_fusion import normalised
 from services.retrieval.catalogue.item import Item
 from services.retrieval.catalogue.item_vectors import ItemVectors
 from services.retrieval.catalogue.live_catalogue import LiveCatalogue
-from services.retrieval.catalogue.scored_items import Found, best_of, merged
+from services.retrieval.catalogue.scored_items import ScoredItems, best_of, merged
 from services.retrieval.search.item_filter import ItemFilter
 
 score = st.integers(-4, 4).map(lambda number: number / 4)
@@ -41,8 +41,8 @@ RELEASED_VECTORS = np.array([[1.0], [2.0], [3.0], [4.0]], np.float32)
 def test_a_vector_is_scaled_alike_whatever_stands_beside_it(vectors: list[list[float]]):
     """Unit vectors of a table are to the last bit those of each vector alone."""
     given_ = [np.array(vector, np.float32) for vector in vectors]
-    table = unit(stacked(given_))
-    assert [row.tobytes() for row in table] == [unit(vector).tobytes() for vector in given_]
+    table = unit_vectors(stack_vectors(given_))
+    assert [row.tobytes() for row in table] == [unit_vectors(vector).tobytes() for vector in given_]
     assert np.allclose(np.linalg.norm(table.astype(np.float64), axis=1), 1)
 
 
@@ -52,7 +52,7 @@ def test_merged_agrees_with_best_of(scores: list[list[float]], k: int):
     founds, first = [], 0
     for each in scores:
         falling = np.array(sorted(each, reverse=True), np.float32)
-        founds.append(Found(np.arange(first, first + len(each)), falling))
+        founds.append(ScoredItems(np.arange(first, first + len(each)), falling))
         first += len(each)
     one, other = merged(founds, k), best_of(founds, k)
     assert (one.rows.tolist(), one.scores.tolist()) == (other.rows.tolist(), other.scores.tolist())
@@ -65,7 +65,7 @@ def test_what_passes_is_kept_as_a_loop_keeps_it(data: st.DataObject, queries: in
     passes = np.array(data.draw(st.lists(st.booleans(), min_size=queries * width, max_size=queries * width)))
     labels, passes = np.arange(queries * width).reshape(queries, width), passes.reshape(queries, width)
     wanted = [[label for label, is_in in zip(*row, strict=True) if is_in] for row in zip(labels, passes, strict=True)]
-    kept = first_passing(labels, labels / 2, passes.copy(), least, most)
+    kept = oversample(labels, labels / 2, passes.copy(), least, most)
     if min(map(len, wanted)) < least:
         assert kept is None
         return

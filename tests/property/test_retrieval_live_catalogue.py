@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from common.release.catalogue import SCHEMA, Catalogue
 from services.retrieval.catalogue import live_catalogue
 from services.retrieval.catalogue.item import Item
-from services.retrieval.catalogue.live_catalogue import Applied, LiveCatalogue
+from services.retrieval.catalogue.live_catalogue import ChangeCounts, LiveCatalogue
 
 IDS = [f"item-{number}" for number in range(9)]
 
@@ -48,7 +48,7 @@ def test_the_catalogue_is_what_was_said_last(steps: list[tuple[dict[str, int], l
             items = [Item(item_id, "thing", price=float(price)) for item_id, price in upserts.items()]
             vectors = np.array([[item.price] for item in items], dtype=np.float32).reshape(-1, 1)
             applied = live.apply(items, vectors, deleted_only)
-            assert applied == Applied(
+            assert applied == ChangeCounts(
                 inserted=sum(item_id not in model for item_id in upserts),
                 replaced=sum(item_id in model for item_id in upserts),
                 deleted=sum(item_id in model for item_id in deleted_only),

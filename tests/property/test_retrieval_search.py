@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.retrieval.catalogue.item_vectors import ItemVectors
-from services.retrieval.catalogue.scored_items import Found, best_of
+from services.retrieval.catalogue.scored_items import ScoredItems, best_of
 from services.retrieval.index.scoring import top_k
 
 scores_ = st.integers(0, 5).map(float)
@@ -49,7 +49,9 @@ def test_fan_out_agrees_with_a_loop(owners: list[int], labels: list[int], allowe
 @settings(deadline=None)
 def test_best_of_agrees_with_a_dictionary(searches: list[dict[int, float]], k: int):
     """Joined searches hold each item once with its highest score, the best first."""
-    founds = [Found(np.array(list(each), np.int64), np.array(list(each.values()), np.float32)) for each in searches]
+    founds = [
+        ScoredItems(np.array(list(each), np.int64), np.array(list(each.values()), np.float32)) for each in searches
+    ]
     found = best_of(founds, k)
     highest = {row: max(each[row] for each in searches if row in each) for each in searches for row in each}
     assert found.scores.tolist() == sorted(highest.values(), reverse=True)[:k]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.gateway.candidates import Candidate, Item
-from services.gateway.policy.policy import Policy, select
+from services.gateway.policy.policy import Policy, apply_policy
 
 _KINDS = ("", "a", "b", "c")
 
@@ -79,7 +79,7 @@ def _possible(items: Sequence[Item], policy: Policy, size: int) -> Iterator[Sequ
 def test_with_one_kind_of_cap_no_choice_is_cheaper(items: list[Item], policy: Policy):
     """The tail has its share, or all it can have, and no choice with as many items of it is more probable."""
     policy = replace(policy, max_per_category=None)
-    chosen = select(items, policy).items
+    chosen = apply_policy(items, policy).items
     places = math.ceil(round((policy.min_tail_share or 0.0) * len(chosen), 6))
     choices = list(_possible(items, policy, len(chosen)))
     reached = min(places, max(map(_tail, choices)))
@@ -90,8 +90,8 @@ def test_with_one_kind_of_cap_no_choice_is_cheaper(items: list[Item], policy: Po
 @given(_items(), _POLICIES)
 def test_every_other_rule_holds(items: list[Item], policy: Policy):
     """As many items as without it, in the stages' order, none forbidden, no cap broken, no fewer of the tail."""
-    chosen = select(items, policy).items
-    plain = select(items, replace(policy, min_tail_share=None)).items
+    chosen = apply_policy(items, policy).items
+    plain = apply_policy(items, replace(policy, min_tail_share=None)).items
     assert tuple(chosen) in set(_possible(items, policy, len(plain)))
     assert _tail(chosen) >= _tail(plain)
     assert [item.first_stage_rank for item in chosen] == sorted(item.first_stage_rank for item in chosen)
@@ -100,8 +100,8 @@ def test_every_other_rule_holds(items: list[Item], policy: Policy):
 @given(_items(), _POLICIES)
 def test_what_is_moved_is_said(items: list[Item], policy: Policy):
     """The swaps lead from the plain choice to the one made, each for an item of the tail, and as few as need be."""
-    selection = select(items, policy)
-    plain = select(items, replace(policy, min_tail_share=None)).items
+    selection = apply_policy(items, policy)
+    plain = apply_policy(items, replace(policy, min_tail_share=None)).items
     ids = {item.candidate.item_id for item in plain}
     for swap in selection.swaps:
         assert swap.came_in.candidate.tail
@@ -118,8 +118,8 @@ def test_without_probabilities_the_order_decides(items: list[Item], policy: Poli
     """Where ranking did not answer and no cap binds, the first items of the tail come in for the last of the others."""
     silent = [replace(item, probability=None) for item in items]
     policy = replace(policy, max_per_brand=None, max_per_category=None)
-    swaps = select(silent, policy).swaps
-    plain = select(silent, replace(policy, min_tail_share=None)).items
+    swaps = apply_policy(silent, policy).swaps
+    plain = apply_policy(silent, replace(policy, min_tail_share=None)).items
     others = [item for item in plain if not item.candidate.tail]
     waiting = [
         item

@@ -18,11 +18,11 @@ from pipeline.data.adapters import (
     retailrocket,
     wands,
 )
-from pipeline.data.adapters.adapter import Progress, Source
+from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.schema import BadDataset
 
-SOURCES: Final[dict[str, Source]] = {
+ADAPTERS: Final[dict[str, Adapter]] = {
     source.name: source
     for source in (
         amazon_office.SOURCE,
@@ -44,11 +44,11 @@ def _silently(step: str) -> None:
     """Say nothing of a step."""
 
 
-def find_source(name: str) -> Source:
+def find_adapter(name: str) -> Adapter:
     """Return the source called ``name``; raises NotFound listing the known ones."""
-    if name not in SOURCES:
-        raise NotFound(f"there is no source {name!r}; the known ones are {', '.join(sorted(SOURCES))}")
-    return SOURCES[name]
+    if name not in ADAPTERS:
+        raise NotFound(f"there is no source {name!r}; the known ones are {', '.join(sorted(ADAPTERS))}")
+    return ADAPTERS[name]
 
 
 def prepare(source: str, data: Path | None = None, progress: Progress = _silently) -> Dataset:
@@ -63,7 +63,7 @@ def prepare(source: str, data: Path | None = None, progress: Progress = _silentl
         NotFound: No such source.
         BadDataset: The raw data is missing or cannot be used.
     """
-    known = find_source(source)
+    known = find_adapter(source)
     place = data or known.default_data()
     if place is None:
         raise BadDataset(f"the source {source!r} ({known.description}) finds no data; say where it lies with --data")

@@ -17,7 +17,7 @@ def _nowhere() -> Path | None:
 
 
 @dataclass(frozen=True)
-class Source:
+class Adapter:
     """One kind of raw shop data.
 
     Attributes:

@@ -7,11 +7,11 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.data.adapters.adapter import Progress, Source
+from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.ingest.plain_text import plain, plain_literal
-from pipeline.data.ingest.row_filter import Cleaning, refuse_empty
+from pipeline.data.ingest.row_filter import RowFilter, refuse_empty
 from pipeline.data.ingest.tables import read_table
 
 _ITEM: Final = ("item_id", "title", "brand", "description")
@@ -30,12 +30,12 @@ def prepare(data: Path, progress: Progress) -> Dataset:
         BadDataset: A file or a column is missing, or nothing usable is left.
     """
     progress("reading items")
-    items = Cleaning(_read(data / "items.parquet", _ITEM).with_columns(_text(plain, "title", "brand")))
+    items = RowFilter(_read(data / "items.parquet", _ITEM).with_columns(_text(plain, "title", "brand")))
     _clean_items(items)
     refuse_empty(items, f"{data}/items.parquet")
     kept = items.frame.with_columns(_text(plain_literal, "description"))
     progress("reading sequences")
-    events = Cleaning(_read(data / "sequences.parquet", _SEQUENCE))
+    events = RowFilter(_read(data / "sequences.parquet", _SEQUENCE))
     _clean_events(events, kept)
     refuse_empty(events, f"{data}/sequences.parquet")
     report = DataReport(
@@ -55,14 +55,14 @@ def _text(function: object, *columns: str) -> pl.Expr:
     return pl.col(columns).map_elements(function, return_dtype=pl.String)  # type: ignore[arg-type]  # str to str
 
 
-def _clean_items(items: Cleaning) -> None:
+def _clean_items(items: RowFilter) -> None:
     items.drop("no_id", "The item has no id.", pl.col("item_id").is_null())
     items.drop("no_title", "The item has no title.", pl.col("title").is_null())
     again = ~pl.col("item_id").is_first_distinct()
     items.drop("repeated_id", "An item with this id came before; the first one stays.", again)
 
 
-def _clean_events(events: Cleaning, items: pl.DataFrame) -> None:
+def _clean_events(events: RowFilter, items: pl.DataFrame) -> None:
     missing = pl.any_horizontal(pl.col("user_id", "item_id", "position").is_null())
     events.drop("incomplete", "Person, item or position is missing.", missing)
     known = pl.col("item_id").is_in(items["item_id"].implode())
@@ -71,7 +71,7 @@ def _clean_events(events: Cleaning, items: pl.DataFrame) -> None:
     events.drop("repeated_position", "The person has an event at this position already; the first one stays.", again)
 
 
-SOURCE: Final = Source(
+SOURCE: Final = Adapter(
     name="amazon-office",
     description="Amazon Office Products in MiniOneRec's split: a folder with items.parquet and sequences.parquet",
     licence="Amazon Reviews 2018, McAuley Lab (no licence stated; cite the paper, research use)",

@@ -16,13 +16,13 @@ from typing import Any, Final
 
 import polars as pl
 
-from pipeline.data.adapters.adapter import Progress, Source
+from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.dataset.schema import TIMESTAMP, BadDataset
 from pipeline.data.ingest.json_lines import READABLE, Fields, read_json_lines
 from pipeline.data.ingest.plain_text import plain, plain_list
-from pipeline.data.ingest.row_filter import Cleaning, refuse_empty
+from pipeline.data.ingest.row_filter import RowFilter, refuse_empty
 
 _SUFFIXES: Final = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 
@@ -98,11 +98,11 @@ def _prepare(edition: _Edition, data: Path, progress: Progress) -> Dataset:
     """
     reviews, metadata = _files(data)
     progress("reading products")
-    items = Cleaning(read_json_lines(metadata, _ITEM, _item_of(edition), (edition.item,)))
+    items = RowFilter(read_json_lines(metadata, _ITEM, _item_of(edition), (edition.item,)))
     _clean_items(items)
     refuse_empty(items, str(metadata))
     progress("reading reviews")
-    events = Cleaning(read_json_lines(reviews, _EVENT, _event_of(edition), edition.review))
+    events = RowFilter(read_json_lines(reviews, _EVENT, _event_of(edition), edition.review))
     _clean_events(events, items.frame)
     refuse_empty(events, str(reviews))
     kept_items = items.frame.drop(READABLE)
@@ -187,7 +187,7 @@ def _price(value: object) -> float | None:
     return _number(value)
 
 
-def _clean_items(items: Cleaning) -> None:
+def _clean_items(items: RowFilter) -> None:
     items.drop("unreadable", "The line is no JSON object.", ~pl.col(READABLE))
     items.drop("no_id", "The product has no id.", pl.col("item_id").is_null())
     items.drop("no_title", "The product has no title.", pl.col("title").is_null())
@@ -198,7 +198,7 @@ def _clean_items(items: Cleaning) -> None:
     items.frame = items.frame.with_columns(pl.when(~impossible).then("price").alias("price"))
 
 
-def _clean_events(events: Cleaning, items: pl.DataFrame) -> None:
+def _clean_events(events: RowFilter, items: pl.DataFrame) -> None:
     events.drop("unreadable", "The line is no JSON object.", ~pl.col(READABLE))
     missing = pl.any_horizontal(pl.col("user_id", "item_id", "value", "timestamp").is_null())
     events.drop("incomplete", "Person, product, stars or time is missing.", missing)
@@ -210,8 +210,8 @@ def _clean_events(events: Cleaning, items: pl.DataFrame) -> None:
     events.drop("repeated", "The same person reviewed the same product at the same time before.", again)
 
 
-def _source(edition: _Edition) -> Source:
-    return Source(
+def _source(edition: _Edition) -> Adapter:
+    return Adapter(
         name=f"amazon-{edition.year}",
         description=f"Amazon Reviews {edition.year}: a folder with a category's reviews and its meta_ file, JSON Lines",
         licence=f"Amazon Reviews {edition.year}, McAuley Lab (no licence stated; cite the paper, research use)",

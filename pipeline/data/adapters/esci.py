@@ -7,11 +7,11 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.data.adapters.adapter import Progress, Source
+from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.ingest.plain_text import plain_column
-from pipeline.data.ingest.row_filter import Cleaning, clean_judgements, no_events, no_events_report, refuse_empty
+from pipeline.data.ingest.row_filter import RowFilter, clean_judgements, no_events, no_events_report, refuse_empty
 from pipeline.data.ingest.tables import read_table
 
 EXAMPLES: Final = "shopping_queries_dataset_examples.parquet"
@@ -46,7 +46,7 @@ def prepare(data: Path, progress: Progress) -> Dataset:
         BadDataset: A file or a column is missing, or nothing usable is left.
     """
     progress("reading products")
-    products = Cleaning(_read(data / PRODUCTS, _PRODUCT))
+    products = RowFilter(_read(data / PRODUCTS, _PRODUCT))
     _clean_products(products)
     refuse_empty(products, f"{data}/{PRODUCTS}")
     items = _items(products.frame)
@@ -73,7 +73,7 @@ def _item_id() -> pl.Expr:
     return pl.concat_str("product_locale", pl.lit(":"), "product_id").alias("item_id")
 
 
-def _clean_products(products: Cleaning) -> None:
+def _clean_products(products: RowFilter) -> None:
     products.drop("no_id", "Id or locale is missing.", _item_id().is_null())
     unknown = ~pl.col("product_locale").is_in(list(LANGUAGES))
     products.drop("unknown_locale", f"Locales are {', '.join(LANGUAGES)}.", unknown)
@@ -114,7 +114,7 @@ def _judgements(examples: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-SOURCE: Final = Source(
+SOURCE: Final = Adapter(
     name="esci",
     description="ESCI: Amazon's Shopping Queries, a folder with the Parquet files of examples and products",
     licence="Shopping Queries Dataset, Amazon (Apache 2.0)",

@@ -7,11 +7,11 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.data.adapters.adapter import Progress, Source
+from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.ingest.plain_text import plain_column
-from pipeline.data.ingest.row_filter import Cleaning, clean_judgements, no_events, no_events_report, refuse_empty
+from pipeline.data.ingest.row_filter import RowFilter, clean_judgements, no_events, no_events_report, refuse_empty
 from pipeline.data.ingest.tables import read_table
 
 _JUDGEMENT: Final = ("query", "item_id", "relevance")
@@ -29,7 +29,7 @@ def prepare(data: Path, progress: Progress) -> Dataset:
         BadDataset: A file or a column is missing, or nothing usable is left.
     """
     progress("reading items")
-    items = Cleaning(_read(data / "items.parquet", ("item_id", "title")).with_columns(plain_column("title")))
+    items = RowFilter(_read(data / "items.parquet", ("item_id", "title")).with_columns(plain_column("title")))
     items.drop("no_id", "The item has no id.", pl.col("item_id").is_null())
     items.drop("no_title", "The item has no title.", pl.col("title").is_null())
     again = ~pl.col("item_id").is_first_distinct()
@@ -53,7 +53,7 @@ def _read(file: Path, columns: tuple[str, ...]) -> pl.DataFrame:
     return read_table(file, {column: column for column in columns})
 
 
-SOURCE: Final = Source(
+SOURCE: Final = Adapter(
     name="home-depot",
     description="Home Depot search relevance: a folder with items and judgements_train and _test, Parquet",
     licence="Home Depot product search relevance, Kaggle (competition terms, research use)",

@@ -8,11 +8,11 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.data.adapters.adapter import Progress, Source
+from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.dataset.schema import TIMESTAMP, BadDataset
-from pipeline.data.ingest.row_filter import Cleaning, refuse_empty
+from pipeline.data.ingest.row_filter import RowFilter, refuse_empty
 from pipeline.data.ingest.tables import read_table
 
 _RATINGS: Final = ("userId", "movieId", "rating", "timestamp")
@@ -62,11 +62,11 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     """
     ratings_file, movies_file = _files(data)
     progress("reading films")
-    movies = Cleaning(_read_movies(movies_file))
+    movies = RowFilter(_read_movies(movies_file))
     _clean_movies(movies)
     refuse_empty(movies, str(movies_file))
     progress("reading ratings")
-    ratings = Cleaning(_typed(_read(ratings_file, _RATINGS)))
+    ratings = RowFilter(_typed(_read(ratings_file, _RATINGS)))
     _clean_ratings(ratings, movies.frame)
     refuse_empty(ratings, str(ratings_file))
     items, events = _items(movies.frame), _events(ratings.frame)
@@ -124,7 +124,7 @@ def _typed(ratings: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _clean_movies(movies: Cleaning) -> None:
+def _clean_movies(movies: RowFilter) -> None:
     blank = pl.col("title").str.strip_chars() == ""
     unreadable = pl.col("movieId").is_null() | pl.col("title").is_null() | blank
     movies.drop("unreadable", "The line has no id or no title.", unreadable)
@@ -132,7 +132,7 @@ def _clean_movies(movies: Cleaning) -> None:
     movies.drop("repeated_id", "A film with this id came before; the first one stays.", again)
 
 
-def _clean_ratings(ratings: Cleaning, movies: pl.DataFrame) -> None:
+def _clean_ratings(ratings: RowFilter, movies: pl.DataFrame) -> None:
     unreadable = pl.any_horizontal(pl.col(_RATINGS).is_null())
     ratings.drop("unreadable", "Person, film, rating or time is missing or unreadable.", unreadable)
     ratings.drop("impossible_rating", "Ratings are 0.5 to 5 stars.", ~pl.col("rating").is_between(0.5, 5.0))
@@ -168,7 +168,7 @@ def _events(ratings: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-SOURCE: Final = Source(
+SOURCE: Final = Adapter(
     name="movielens",
     description="MovieLens: a folder with ratings and movies, as .csv, as .dat, or as the oldest u.data and u.item",
     licence="MovieLens, GroupLens Research (research use, no redistribution without permission)",

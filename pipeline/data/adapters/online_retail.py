@@ -8,11 +8,11 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.data.adapters.adapter import Progress, Source
+from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.ingest.abbreviations import name_case
-from pipeline.data.ingest.row_filter import Cleaning, refuse_empty
+from pipeline.data.ingest.row_filter import RowFilter, refuse_empty
 from pipeline.data.ingest.tables import chosen, only_table, read_whole, times_of
 
 _COLUMNS: Final = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID")
@@ -44,8 +44,8 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     """
     progress("reading invoices")
     raw, licence = _read(data)
-    lines = Cleaning(raw)
-    codes = Cleaning(lines.frame.select("StockCode").unique())
+    lines = RowFilter(raw)
+    codes = RowFilter(lines.frame.select("StockCode").unique())
     progress("leaving out what is no purchase")
     _clean(lines)
     refuse_empty(lines, f"{data} holds no purchase")
@@ -94,7 +94,7 @@ def _read(data: Path) -> tuple[pl.DataFrame, str]:
     return lines, _SECOND if second else SOURCE.licence
 
 
-def _clean(lines: Cleaning) -> None:
+def _clean(lines: RowFilter) -> None:
     unreadable = pl.any_horizontal(pl.col("InvoiceNo", "StockCode", "Quantity", "InvoiceDate", "UnitPrice").is_null())
     lines.drop("unreadable", "Invoice, code, quantity, date or price is missing or unreadable.", unreadable)
     repeated = ~pl.struct(_COLUMNS).is_first_distinct()
@@ -164,7 +164,7 @@ def _events(lines: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-SOURCE: Final = Source(
+SOURCE: Final = Adapter(
     name="online-retail",
     description="Invoices of a British gift shop: UCI Online Retail or Online Retail II, the .xlsx or a table of it",
     licence="Online Retail, UCI Machine Learning Repository 352 (CC BY 4.0)",

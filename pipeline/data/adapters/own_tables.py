@@ -25,11 +25,11 @@ from typing import Final
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.data.adapters.adapter import Progress, Source
+from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.dataset.schema import EVENTS, ITEMS, JUDGEMENTS, BadDataset, TableSpec, check_columns
-from pipeline.data.ingest.row_filter import Cleaning, clean_judgements, no_events, refuse_empty
+from pipeline.data.ingest.row_filter import RowFilter, clean_judgements, no_events, refuse_empty
 from pipeline.data.ingest.tables import SUFFIXES, read_columns, read_table, times_of
 
 
@@ -148,8 +148,8 @@ def _as_text(column: pl.Series) -> pl.Series:
     return text.set(text == "", None)
 
 
-def _clean_items(frame: pl.DataFrame) -> Cleaning:
-    items = Cleaning(frame)
+def _clean_items(frame: pl.DataFrame) -> RowFilter:
+    items = RowFilter(frame)
     items.drop("no_id", "The item has no id.", pl.col("item_id").is_null())
     items.drop("no_title", "The item has no title.", pl.col("title").is_null())
     items.drop(
@@ -161,8 +161,8 @@ def _clean_items(frame: pl.DataFrame) -> Cleaning:
     return items
 
 
-def _clean_events(frame: pl.DataFrame, items: pl.DataFrame) -> Cleaning:
-    events = Cleaning(frame)
+def _clean_events(frame: pl.DataFrame, items: pl.DataFrame) -> RowFilter:
+    events = RowFilter(frame)
     missing = pl.any_horizontal(pl.col("user_id", "item_id", "event").is_null())
     events.drop("incomplete", "User, item or kind of event is missing.", missing)
     for order in ("timestamp", "position"):
@@ -182,7 +182,7 @@ def _clean_events(frame: pl.DataFrame, items: pl.DataFrame) -> Cleaning:
     return events
 
 
-SOURCE: Final = Source(
+SOURCE: Final = Adapter(
     name="table",
     description="Your own tables: a folder with items and events as CSV, Parquet or JSON Lines, or a TOML mapping",
     licence="as the description states",

@@ -7,11 +7,11 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.data.adapters.adapter import Progress, Source
+from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.dataset.schema import TIMESTAMP, BadDataset
-from pipeline.data.ingest.row_filter import Cleaning, refuse_empty
+from pipeline.data.ingest.row_filter import RowFilter, refuse_empty
 from pipeline.data.ingest.tables import read_table
 
 _EVENTS: Final = ("timestamp", "visitorid", "event", "itemid")
@@ -42,11 +42,11 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     progress("reading properties")
     properties = _properties(data)
     progress("reading events")
-    events = Cleaning(_read(data / "events.csv", _EVENTS))
+    events = RowFilter(_read(data / "events.csv", _EVENTS))
     _clean(events)
     refuse_empty(events, f"{data}/events.csv")
     items = _items(properties, events.frame)
-    listed = Cleaning(items)
+    listed = RowFilter(items)
     kept = _typed_events(events.frame)
     report = DataReport(
         source=SOURCE.name,
@@ -75,7 +75,7 @@ def _read(file: Path, columns: tuple[str, ...]) -> pl.DataFrame:
     return read.with_columns(pl.col("timestamp").cast(pl.Int64, strict=False))
 
 
-def _clean(events: Cleaning) -> None:
+def _clean(events: RowFilter) -> None:
     unreadable = pl.any_horizontal(pl.col(_EVENTS).is_null())
     events.drop("unreadable", "Time, visitor, event or item is missing or unreadable.", unreadable)
     events.drop("unknown_kind", f"Events are {', '.join(_KINDS)}.", ~pl.col("event").is_in(list(_KINDS)))
@@ -108,7 +108,7 @@ def _typed_events(events: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-SOURCE: Final = Source(
+SOURCE: Final = Adapter(
     name="retailrocket",
     description="RetailRocket: a folder with events.csv and item_properties*.csv of a real shop, texts hashed",
     licence="RetailRocket recommender system dataset (CC BY-NC-SA 4.0)",

@@ -7,11 +7,11 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.data.adapters.adapter import Progress, Source
+from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.ingest.plain_text import plain_column
-from pipeline.data.ingest.row_filter import Cleaning, clean_judgements, no_events, no_events_report, refuse_empty
+from pipeline.data.ingest.row_filter import RowFilter, clean_judgements, no_events, no_events_report, refuse_empty
 from pipeline.data.ingest.tables import read_table
 
 GRADES: Final = {"Exact": 1.0, "Partial": 0.5, "Irrelevant": 0.0}
@@ -29,7 +29,7 @@ def prepare(data: Path, progress: Progress) -> Dataset:
         BadDataset: A file or a column is missing, or nothing usable is left.
     """
     progress("reading products")
-    products = Cleaning(_read(data / "product.csv", _PRODUCT))
+    products = RowFilter(_read(data / "product.csv", _PRODUCT))
     _clean_products(products)
     refuse_empty(products, f"{data}/product.csv")
     items = _items(products.frame)
@@ -53,7 +53,7 @@ def _read(file: Path, columns: tuple[str, ...]) -> pl.DataFrame:
     return read_table(file, {column: column for column in columns}, infer=False, separator="\t")
 
 
-def _clean_products(products: Cleaning) -> None:
+def _clean_products(products: RowFilter) -> None:
     products.drop("no_id", "The product has no id.", pl.col("product_id").is_null())
     blank = pl.col("product_name").is_null() | (pl.col("product_name").str.strip_chars() == "")
     products.drop("no_title", "The product has no name.", blank)
@@ -72,7 +72,7 @@ def _items(products: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _judgements(data: Path, items: pl.DataFrame) -> Cleaning:
+def _judgements(data: Path, items: pl.DataFrame) -> RowFilter:
     queries = _read(data / "query.csv", ("query_id", "query")).unique("query_id", keep="first", maintain_order=True)
     labels = _read(data / "label.csv", ("query_id", "product_id", "label"))
     graded = labels.join(queries, on="query_id", how="left", maintain_order="left").select(
@@ -83,7 +83,7 @@ def _judgements(data: Path, items: pl.DataFrame) -> Cleaning:
     return clean_judgements(graded, items)
 
 
-SOURCE: Final = Source(
+SOURCE: Final = Adapter(
     name="wands",
     description="WANDS: Wayfair's product search judgements, a folder with query.csv, product.csv and label.csv",
     licence="WANDS, Wayfair (MIT)",

@@ -122,7 +122,7 @@ def draw_people(events: pl.DataFrame, windows: Windows, *, train: int, valid: in
 
 
 @dataclass(frozen=True)
-class Season:
+class TrainingSnapshot:
     """A moment to learn at: what stands in the tables then, and who is asked.
 
     Attributes:
@@ -140,7 +140,7 @@ class Season:
 
 def draw_seasons(
     events: pl.DataFrame, windows: Windows, *, requests: int, valid: int, test: int, left_out: float, seed: int
-) -> list[Season]:
+) -> list[TrainingSnapshot]:
     """Draw whom to learn from at each moment, the last of which is validation.
 
     People of the test are asked nowhere; people checked on are asked at validation alone.
@@ -166,7 +166,7 @@ def draw_seasons(
         asked = _drawn(asked, checked, requests // len(moments), generator)
         absent = generator.permutation(len(people))[: round(left_out * len(people))]
         seasons.append(
-            Season(
+            TrainingSnapshot(
                 moment,
                 frozenset(people[place] for place in absent.tolist()),
                 [_asked(example) for example in asked],
@@ -186,7 +186,7 @@ def _drawn(
     return [*kept, *(others[place] for place in places)]
 
 
-def as_met(
+def simulate_cold_start(
     requests: Sequence[ShopRequest], titles: Mapping[str, str], *, searches: float, newcomers: float, seed: int
 ) -> list[ShopRequest]:
     """Turn a share of requests into searches and another into people of whom nothing is known, as a shop meets them.

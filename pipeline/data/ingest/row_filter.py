@@ -8,7 +8,7 @@ from pipeline.data.dataset.report import Dropped, TableReport
 from pipeline.data.dataset.schema import EVENTS, BadDataset
 
 
-class Cleaning:
+class RowFilter:
     """A table being cleaned. ``frame`` holds the rows that are left."""
 
     def __init__(self, frame: pl.DataFrame) -> None:
@@ -35,7 +35,7 @@ class Cleaning:
         )
 
 
-def refuse_empty(cleaning: Cleaning, what: str) -> None:
+def refuse_empty(cleaning: RowFilter, what: str) -> None:
     """Raise BadDataset, naming the commonest reason, where rows came in and none is left."""
     report = cleaning.report()
     if report.rows_out or not report.rows_in:
@@ -44,9 +44,9 @@ def refuse_empty(cleaning: Cleaning, what: str) -> None:
     raise BadDataset(f"{what}: all {report.rows_in:,} rows were left out, {reason.rows:,} of them since: {reason.why}")
 
 
-def clean_judgements(frame: pl.DataFrame, items: pl.DataFrame) -> Cleaning:
+def clean_judgements(frame: pl.DataFrame, items: pl.DataFrame) -> RowFilter:
     """Leave out judgements that are incomplete, below zero, of unknown items, or that stand there already."""
-    judgements = Cleaning(frame)
+    judgements = RowFilter(frame)
     missing = pl.any_horizontal(pl.col("query", "item_id", "relevance").is_null())
     judgements.drop("incomplete", "Query, item or relevance is missing.", missing)
     judgements.drop("impossible_relevance", "The relevance is below zero.", pl.col("relevance") < 0)

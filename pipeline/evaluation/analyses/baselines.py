@@ -17,12 +17,12 @@ from pipeline.learning.baselines.methods import BASELINES, Known
 from pipeline.learning.item_graphs.purchases import Purchases
 from pipeline.measurement.metrics.baseline_result import BaselineFigures, Baselines
 from pipeline.measurement.metrics.estimates import Difference, Estimate
-from pipeline.measurement.metrics.item_popularity import CatalogueFacts
+from pipeline.measurement.metrics.item_popularity import ItemPopularity
 from pipeline.measurement.metrics.ranking_metrics import evaluate
 from pipeline.measurement.questions.answers import Answer, rankings
 from pipeline.measurement.questions.protocols import Question, Questions
 from pipeline.progress import ProgressReport
-from services.ranking.request import PersonRows
+from services.ranking.request import UserRows
 
 DECIDES: Final = "ndcg@10"
 
@@ -50,7 +50,7 @@ class Asked:
 
 def ask_baselines(
     questions: Questions,
-    facts: CatalogueFacts,
+    facts: ItemPopularity,
     limit: int,
     seed: int,
     report: ProgressReport,
@@ -82,7 +82,7 @@ def ask_baselines(
             fit_s, answers = time.perf_counter() - began, {}
             for question in questions.asked:
                 asked = time.perf_counter()
-                person = PersonRows(facts.rows(list(question.history)), question.query)
+                person = UserRows(facts.rows(list(question.history)), question.query)
                 best = _best(np.asarray(baseline.scores(person), np.float64), limit)
                 ids = [facts.catalogue.item_ids[row] for row in best]
                 ms = {"total": (time.perf_counter() - asked) * 1e3}
@@ -93,7 +93,7 @@ def ask_baselines(
 
 
 def compare_baselines(
-    questions: Questions, asked: Mapping[str, Asked], two_stages: Mapping[str, Answer], facts: CatalogueFacts, seed: int
+    questions: Questions, asked: Mapping[str, Asked], two_stages: Mapping[str, Answer], facts: ItemPopularity, seed: int
 ) -> Baselines:
     """Measure baselines and two stages on the same questions.
 
@@ -128,7 +128,7 @@ def compare_baselines(
 
 
 def _scores(
-    questions: Sequence[Question], answers: Mapping[str, Answer], facts: CatalogueFacts
+    questions: Sequence[Question], answers: Mapping[str, Answer], facts: ItemPopularity
 ) -> dict[str, Float64Array]:
     relevance = {question.key: question.relevant for question in questions}
     scores = evaluate(rankings({key: answers[key] for key in relevance}), relevance, MEASURES)

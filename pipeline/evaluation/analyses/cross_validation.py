@@ -27,7 +27,7 @@ from pipeline.measurement.metrics.evaluation_result import Folds
 from pipeline.measurement.metrics.ranking_metrics import evaluate
 from pipeline.measurement.questions.local_runner import Engines
 from pipeline.measurement.questions.protocols import Question
-from pipeline.progress import Step
+from pipeline.progress import ProgressStep
 from services.ranking.features.settings import FusionSettings
 from services.retrieval.candidates.score_fusion import normalised
 
@@ -61,7 +61,7 @@ class _Drawn:
     labelled: Labelled
 
 
-def cross_validate(engines: Engines, questions: Sequence[Question], folds: int, seed: int, step: Step) -> Folds:
+def cross_validate(engines: Engines, questions: Sequence[Question], folds: int, seed: int, step: ProgressStep) -> Folds:
     """Order each fold's candidates by what the other folds teach.
 
     Args:

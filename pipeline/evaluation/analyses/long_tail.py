@@ -14,7 +14,7 @@ from common.arrays import Float64Array
 from pipeline.measurement.metrics.baseline_result import Demand, DemandBin, SteeringPoint
 from pipeline.measurement.metrics.beyond_accuracy import K
 from pipeline.measurement.metrics.estimates import Difference, Estimate
-from pipeline.measurement.metrics.item_popularity import BANDS, CatalogueFacts
+from pipeline.measurement.metrics.item_popularity import BANDS, ItemPopularity
 from pipeline.measurement.metrics.ranking_metrics import evaluate
 from pipeline.measurement.questions.answers import Answer, rankings
 from pipeline.measurement.questions.policy import chosen
@@ -37,7 +37,7 @@ STEERED: Final = (0.0, 0.1, 0.2, 0.3, 0.5)
 _MEASURE: Final = "ndcg@10"
 
 
-def tail_questions(questions: Sequence[Question], facts: CatalogueFacts) -> list[Question]:
+def tail_questions(questions: Sequence[Question], facts: ItemPopularity) -> list[Question]:
     """Return the questions of which some wanted item is of the tail, with those items alone."""
     kept = []
     for question in questions:
@@ -49,14 +49,14 @@ def tail_questions(questions: Sequence[Question], facts: CatalogueFacts) -> list
     return kept
 
 
-def tail_recall(questions: Sequence[Question], answers: Mapping[str, Answer], facts: CatalogueFacts) -> Float64Array:
+def tail_recall(questions: Sequence[Question], answers: Mapping[str, Answer], facts: ItemPopularity) -> Float64Array:
     """Return recall@100 of what was wanted of the tail, of each question that wanted some; shape [questions]."""
     relevance = {question.key: question.relevant for question in tail_questions(questions, facts)}
     return evaluate(rankings({key: answers[key] for key in relevance}), relevance, [RECALL])[RECALL]
 
 
 def expected_demand(
-    questions: Sequence[Question], answers: Mapping[str, Answer], facts: CatalogueFacts
+    questions: Sequence[Question], answers: Mapping[str, Answer], facts: ItemPopularity
 ) -> Demand | None:
     """Compare each item's summed probability over the people asked with how many of them took it later.
 
@@ -90,7 +90,7 @@ def expected_demand(
 def steering(
     questions: Sequence[Question],
     answers: Mapping[str, Answer],
-    facts: CatalogueFacts,
+    facts: ItemPopularity,
     seed: int,
     served: Mapping[float, Mapping[str, Answer]] | None = None,
 ) -> list[SteeringPoint]:
@@ -108,7 +108,9 @@ def steering(
     """
     relevance = {question.key: question.relevant for question in questions}
     foretold = {
-        share: {key: steer(answers[key], _of_tail(answers[key].item_ids, facts), share) for key in relevance}
+        share: {
+            key: apply_long_tail_share(answers[key], _of_tail(answers[key].item_ids, facts), share) for key in relevance
+        }
         for share in STEERED
     }
     measured = _Steered(foretold, relevance, facts, seed)
@@ -127,7 +129,7 @@ def steering(
     ]
 
 
-def steer(answer: Answer, tail: npt.NDArray[np.bool_], share: float) -> list[str]:
+def apply_long_tail_share(answer: Answer, tail: npt.NDArray[np.bool_], share: float) -> list[str]:
     """Return the first ten items of an answer as the gateway gives them with a least share of the tail.
 
     Args:
@@ -146,7 +148,7 @@ class _Steered:
         self,
         ranked: Mapping[float, Mapping[str, Sequence[str]]],
         relevance: Mapping[str, Mapping[str, float]],
-        facts: CatalogueFacts,
+        facts: ItemPopularity,
         seed: int,
     ) -> None:
         self._ranked = ranked
@@ -171,7 +173,7 @@ class _Steered:
         return Difference.between(self._scores[share], self._scores[0.0], self._seed)
 
 
-def _of_tail(items: Sequence[str], facts: CatalogueFacts) -> npt.NDArray[np.bool_]:
+def _of_tail(items: Sequence[str], facts: ItemPopularity) -> npt.NDArray[np.bool_]:
     rows = facts.catalogue.rows_of(list(items))
     return np.asarray((rows >= 0) & (facts.band[np.maximum(rows, 0)] == _TAIL))
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from common.arrays import Float64Array
 from pipeline.measurement.metrics.estimates import Difference, Estimate, Latency
-from pipeline.measurement.metrics.evaluation_result import Depth, Hidden
+from pipeline.measurement.metrics.evaluation_result import Ablation, Depth
 from pipeline.measurement.metrics.ranking_metrics import evaluate
 from pipeline.measurement.questions.answers import Answer, rankings
 from pipeline.measurement.questions.local_runner import Engines, ServedFeatures
 from pipeline.measurement.questions.protocols import Question
-from pipeline.progress import Step
-from services.ranking.cascade.fusion_model import Fusion
+from pipeline.progress import ProgressStep
+from services.ranking.cascade.fusion_model import FusionModel
 from services.ranking.features.settings import FusionSettings
 
 DEPTHS: Final = (0, 10, 20, 50, 100)
@@ -55,7 +55,7 @@ def some(questions: Sequence[Question]) -> Sequence[Question]:
     return questions[:: max(1, -(-len(questions) // MOST_QUESTIONS))]
 
 
-def by_depth(local: Engines, questions: Sequence[Question], limit: int, seed: int, step: Step) -> list[Depth]:
+def by_depth(local: Engines, questions: Sequence[Question], limit: int, seed: int, step: ProgressStep) -> list[Depth]:
     """Ask with the cross-encoder reading ever more candidates.
 
     Args:
@@ -79,7 +79,9 @@ def by_depth(local: Engines, questions: Sequence[Question], limit: int, seed: in
     ]
 
 
-def by_hidden(local: Engines, questions: Sequence[Question], limit: int, seed: int, step: Step) -> dict[str, Hidden]:
+def by_hidden(
+    local: Engines, questions: Sequence[Question], limit: int, seed: int, step: ProgressStep
+) -> dict[str, Ablation]:
     """Rank again without each group of the fusion's features; the trees stay as they are.
 
     Args:
@@ -90,13 +92,13 @@ def by_hidden(local: Engines, questions: Sequence[Question], limit: int, seed: i
         step: Told of each question.
     """
     names = FusionSettings.load(local.release).features
-    fusion = Fusion.load(local.release, len(names))
+    fusion = FusionModel.load(local.release, len(names))
     served = local.served_features(questions, limit, step)
     whole = _scores(questions, served, fusion, limit, ())
     found = {}
     for group, columns in _columns(names).items():
         without = _scores(questions, served, fusion, limit, columns)
-        found[group] = Hidden(features=len(columns), loss=_differences(whole, without, seed))
+        found[group] = Ablation(features=len(columns), loss=_differences(whole, without, seed))
     return found
 
 
@@ -115,7 +117,7 @@ def _columns(names: Sequence[str]) -> dict[str, list[int]]:
 def _scores(
     questions: Sequence[Question],
     served: Sequence[ServedFeatures],
-    fusion: Fusion,
+    fusion: FusionModel,
     limit: int,
     hidden: Sequence[int],
 ) -> dict[str, Float64Array]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pipeline.measurement.metrics.estimates import Estimate
 from pipeline.measurement.metrics.evaluation_result import Slice
-from pipeline.measurement.metrics.item_popularity import BANDS, CatalogueFacts
+from pipeline.measurement.metrics.item_popularity import BANDS, ItemPopularity
 from pipeline.measurement.metrics.ranking_metrics import evaluate
 from pipeline.measurement.questions.answers import Answer, rankings
 from pipeline.measurement.questions.protocols import Question, Questions
@@ -28,7 +28,7 @@ _LEAST: Final = 5  # questions of a slice whose figures are worth an interval
 Answers = Mapping[str, Answer]
 
 
-def slices_of(questions: Questions, answers: Mapping[str, Answers], facts: CatalogueFacts, seed: int) -> list[Slice]:
+def slices_of(questions: Questions, answers: Mapping[str, Answers], facts: ItemPopularity, seed: int) -> list[Slice]:
     """Measure every slice with at least five questions.
 
     By what is known of people, questions are told apart; by items and languages, what was wanted is: of each question
@@ -70,12 +70,12 @@ def _people(questions: Questions) -> Iterator[tuple[str, str, list[Question]]]:
             yield "people", name, [questions.asked[row] for row in rows]
 
 
-def _items(asked: Sequence[Question], facts: CatalogueFacts) -> Iterator[tuple[str, str, list[Question]]]:
+def _items(asked: Sequence[Question], facts: ItemPopularity) -> Iterator[tuple[str, str, list[Question]]]:
     for number, name in enumerate(BANDS):
         yield "items wanted", name, _restricted(asked, facts.band == number, facts)
 
 
-def _languages(questions: Questions, facts: CatalogueFacts) -> Iterator[tuple[str, str, list[Question]]]:
+def _languages(questions: Questions, facts: ItemPopularity) -> Iterator[tuple[str, str, list[Question]]]:
     languages = facts.column("language")
     known = sorted({language for language in languages if language})
     if len(known) > 1:
@@ -84,7 +84,7 @@ def _languages(questions: Questions, facts: CatalogueFacts) -> Iterator[tuple[st
             yield "language", name, _restricted(questions.asked, belongs, facts)
 
 
-def _restricted(asked: Sequence[Question], belongs: npt.NDArray[np.bool_], facts: CatalogueFacts) -> list[Question]:
+def _restricted(asked: Sequence[Question], belongs: npt.NDArray[np.bool_], facts: ItemPopularity) -> list[Question]:
     """Return the questions with the wanted items that belong, bool [items]; those that keep a wanted one."""
     kept = []
     for question in asked:

@@ -14,13 +14,18 @@ from pipeline.measurement.metrics.ranking_metrics import evaluate
 from pipeline.measurement.questions.answers import Answer, rankings
 from pipeline.measurement.questions.local_runner import Engines
 from pipeline.measurement.questions.protocols import Question
-from pipeline.progress import Step
+from pipeline.progress import ProgressStep
 
 MEASURED: Final = ("ndcg@10", "recall@100")
 
 
 def source_shares(
-    engines: Engines, questions: Sequence[Question], first: Mapping[str, Answer], limit: int, seed: int, step: Step
+    engines: Engines,
+    questions: Sequence[Question],
+    first: Mapping[str, Answer],
+    limit: int,
+    seed: int,
+    step: ProgressStep,
 ) -> dict[str, SourceShare]:
     """Ask the first stage with each source alone and with all others; weights stay as the release has them.
 

@@ -22,7 +22,7 @@ _ROUNDS: Final = 12
 
 
 @dataclass(frozen=True, eq=False)
-class RatingFactors:
+class MatrixFactorisation:
     """Ratings as mean + biases + inner products.
 
     Attributes:
@@ -47,7 +47,7 @@ class RatingFactors:
         return np.asarray(rating + inner * (person & item), np.float64)
 
 
-def fit_ratings(people: RowIndices, items: RowIndices, ratings: Float64Array, seed: int = 0) -> RatingFactors:
+def fit_ratings(people: RowIndices, items: RowIndices, ratings: Float64Array, seed: int = 0) -> MatrixFactorisation:
     """Fit biases, shrunk to 0, then factors by alternating ridge regression, each weighed by its number of ratings.
 
     Args:
@@ -66,7 +66,7 @@ def fit_ratings(people: RowIndices, items: RowIndices, ratings: Float64Array, se
     for _ in range(_ROUNDS):
         of_people = _solve(people, of_items[items], left, len(person_bias))
         of_items = _solve(items, of_people[people], left, len(item_bias))
-    return RatingFactors(mean, person_bias, item_bias, of_people, of_items)
+    return MatrixFactorisation(mean, person_bias, item_bias, of_people, of_items)
 
 
 def _bias(groups: RowIndices, left: Float64Array) -> Float64Array:

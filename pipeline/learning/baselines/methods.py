@@ -19,7 +19,7 @@ from common.arrays import Float32Array
 from common.errors import NotReady
 from common.release.catalogue import Catalogue
 from pipeline.learning.item_graphs.purchases import Purchases, popularity, transition_table
-from services.ranking.request import PersonRows
+from services.ranking.request import UserRows
 
 # Chosen on Online Retail's validation window, by NDCG@10.
 LATELY_DAYS: Final = 7.0
@@ -74,7 +74,7 @@ class Known:
 class Baseline(Protocol):
     """A recommender by one method."""
 
-    def scores(self, person: PersonRows) -> npt.NDArray[Any]:
+    def scores(self, person: UserRows) -> npt.NDArray[Any]:
         """Return a score for each item of the catalogue, higher is better; float [items]."""
         ...
 
@@ -85,7 +85,7 @@ class Same:
 
     values: Float32Array
 
-    def scores(self, _: PersonRows) -> Float32Array:
+    def scores(self, _: UserRows) -> Float32Array:
         """See `Baseline`."""
         return self.values
 
@@ -96,7 +96,7 @@ class Own:
 
     lately: Float32Array
 
-    def scores(self, person: PersonRows) -> npt.NDArray[Any]:
+    def scores(self, person: UserRows) -> npt.NDArray[Any]:
         """See `Baseline`."""
         tie = self.lately / max(float(self.lately.max(initial=0.0)), 1e-9) * _TIE
         return np.bincount(person.history, minlength=len(tie)) + tie
@@ -108,7 +108,7 @@ class Transitions:
 
     table: sp.csr_matrix
 
-    def scores(self, person: PersonRows) -> npt.NDArray[Any]:
+    def scores(self, person: UserRows) -> npt.NDArray[Any]:
         """See `Baseline`."""
         age = np.arange(len(person.history) - 1, -1, -1)
         weights = np.bincount(person.history, 0.5 ** (age / HISTORY_HALF_LIFE), minlength=self.table.shape[0])
@@ -127,7 +127,7 @@ class Factors:
     items: Float32Array
     fold_in: Callable[[sp.csr_matrix], Float32Array]
 
-    def scores(self, person: PersonRows) -> npt.NDArray[Any]:
+    def scores(self, person: UserRows) -> npt.NDArray[Any]:
         """See `Baseline`."""
         rows, counts = np.unique(person.history, return_counts=True)
         held = sp.csr_matrix((counts.astype(np.float32), (np.zeros(len(rows), int), rows)), (1, len(self.items)))
@@ -142,7 +142,7 @@ class Words:
     texts: list[str]
     split: Callable[[str], list[str]]
 
-    def scores(self, person: PersonRows) -> npt.NDArray[Any]:
+    def scores(self, person: UserRows) -> npt.NDArray[Any]:
         """See `Baseline`."""
         latest = list(dict.fromkeys(person.history[::-1].tolist()))[:_TITLES]
         said = self.split(person.query or " ".join(self.texts[row] for row in latest))

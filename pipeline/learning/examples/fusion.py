@@ -20,12 +20,12 @@ from pipeline.learning.examples.text_pairs import pairs_of, score_pairs
 from pipeline.learning.fusion.tier_plan import Option
 from pipeline.learning.fusion.trees import Examples, Fusion
 from pipeline.measurement.metrics.ranking_metrics import evaluate
-from pipeline.progress import Step
+from pipeline.progress import ProgressStep
 from services.ranking.cross_encoder.model import CrossEncoder
-from services.ranking.features.feature_set import Features
-from services.ranking.features.item_tables import ItemFacts
-from services.ranking.late_interaction.scorer import LateInteraction, has_late_interaction
-from services.ranking.pairs.pair_tokenizer import PairTexts
+from services.ranking.features.feature_set import FeatureSet
+from services.ranking.features.item_tables import ItemTables
+from services.ranking.late_interaction.scorer import LateInteractionScorer, has_late_interaction
+from services.ranking.pairs.pair_tokenizer import PairTokenizer
 
 _BINS: Final = 15
 
@@ -44,14 +44,14 @@ class FusionExamples:
     """
 
     def __init__(self, release: Release, catalogue: Catalogue, names: Sequence[str], depth: int) -> None:
-        self._features = Features(names, ItemFacts(release, catalogue))
-        self._texts = PairTexts.load(release, catalogue)
+        self._features = FeatureSet(names, ItemTables(release, catalogue))
+        self._texts = PairTokenizer.load(release, catalogue)
         self._cross_encoder = CrossEncoder.load(release, SessionOptions())
         self._depth = depth
         self._late_s = self._pairs_s = 0.0
         self._scored = self._read_pairs = 0
         self._late = (
-            LateInteraction.load(release, len(catalogue), self._texts.template)
+            LateInteractionScorer.load(release, len(catalogue), self._texts.template)
             if has_late_interaction(release)
             else None
         )
@@ -69,7 +69,7 @@ class FusionExamples:
         plain = np.concatenate([self._plain(example) for example in drawn])
         return Examples(np.concatenate([scored.features, plain]), np.concatenate([scored.labels, scored.labels]))
 
-    def read(self, drawn: Sequence[Labelled], first: lgb.Booster, step: Step) -> Examples:
+    def read(self, drawn: Sequence[Labelled], first: lgb.Booster, step: ProgressStep) -> Examples:
         """Return the candidates that would be read, each with its logit and once more without."""
         matrices = [self._matrix(example) for example in drawn]
         chosen = [self._chosen(matrix, first) for matrix in matrices]
@@ -79,7 +79,7 @@ class FusionExamples:
         labels = [example.labels[places] for example, places in zip(drawn, chosen, strict=True)]
         return Examples(np.concatenate([*filled, *plain]), np.concatenate([*labels, *labels]))
 
-    def served(self, drawn: Sequence[Labelled], first: lgb.Booster, step: Step) -> Examples:
+    def served(self, drawn: Sequence[Labelled], first: lgb.Booster, step: ProgressStep) -> Examples:
         """Return every candidate as it is served: the most promising with logits, the others without."""
         matrices = [self._matrix(example) for example in drawn]
         chosen = [self._chosen(matrix, first) for matrix in matrices]
@@ -105,7 +105,7 @@ class FusionExamples:
         return np.argsort(-promise, kind="stable")[: self._depth]
 
     def _logits(
-        self, drawn: Sequence[Labelled], chosen: Sequence[npt.NDArray[np.int64]], step: Step
+        self, drawn: Sequence[Labelled], chosen: Sequence[npt.NDArray[np.int64]], step: ProgressStep
     ) -> list[Float32Array]:
         pairs = [pairs_of(example, places, self._texts) for example, places in zip(drawn, chosen, strict=True)]
         step.at(0, sum(map(len, pairs)))

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from pipeline.data.dataset.training_requests import ShopRequest
 from pipeline.learning.fusion.source_weights import fit_source_weights
-from pipeline.progress import Step
-from services.ranking.request import CandidateRows, PersonRows
+from pipeline.progress import ProgressStep
+from services.ranking.request import CandidateRows, UserRows
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import Request
@@ -34,12 +34,14 @@ class Labelled:
     """
 
     request: ShopRequest
-    person: PersonRows
+    person: UserRows
     candidates: CandidateRows
     labels: npt.NDArray[np.float32]
 
 
-def draw_candidates(first_stage: FirstStage, requests: Sequence[ShopRequest], limit: int, step: Step) -> list[Labelled]:
+def draw_candidates(
+    first_stage: FirstStage, requests: Sequence[ShopRequest], limit: int, step: ProgressStep
+) -> list[Labelled]:
     """Ask the serving first stage for the candidates of each request."""
     drawn = []
     for start in range(0, len(requests), _CHUNK):
@@ -76,13 +78,13 @@ def _labelled(first_stage: FirstStage, request: ShopRequest, answer: Candidates)
     sources = dict(zip(answer.sources, answer.source_scores.T, strict=True))
     return Labelled(
         request,
-        PersonRows(history[history >= 0], request.query),
+        UserRows(history[history >= 0], request.query),
         CandidateRows(answer.rows, answer.scores.astype(np.float32), sources),
         np.array([item_id in request.bought for item_id in answer.item_ids], np.float32),
     )
 
 
-def situation(person: PersonRows) -> str:
+def situation(person: UserRows) -> str:
     """Return what is known of a person, in the first stage's words."""
     if person.query:
         return "both" if len(person.history) else "query"

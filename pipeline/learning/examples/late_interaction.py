@@ -12,22 +12,22 @@ from common.arrays import Float32Array, TokenIds
 from common.ragged import TokenRows
 from pipeline.learning.examples.labelled_candidates import Labelled
 from pipeline.learning.examples.text_pairs import choose_candidates, pairs_of, score_pairs
-from pipeline.progress import Step
+from pipeline.progress import ProgressStep
 from services.ranking.cross_encoder.model import CrossEncoder
-from services.ranking.pairs.pair_tokenizer import PairTexts
+from services.ranking.pairs.pair_tokenizer import PairTokenizer
 
 Chosen = tuple[Labelled, npt.NDArray[np.int64]]
 
 
-def late_lists(drawn: Sequence[Labelled], texts: PairTexts, *, lists: int, size: int, seed: int) -> list[Chosen]:
+def late_lists(drawn: Sequence[Labelled], texts: PairTokenizer, *, lists: int, size: int, seed: int) -> list[Chosen]:
     """Choose lists to learn from, as `training_lists` does: with the same seed and size the first ones are the same."""
     generator = np.random.default_rng(seed)
     found = [example for example in drawn if example.labels.any()]
     return [(example, choose_candidates(example, texts, size, generator)) for example in found[:lists]]
 
 
-def taught(
-    chosen: Sequence[Chosen], texts: PairTexts, cross_encoder: CrossEncoder, learnt: int, step: Step
+def distilled(
+    chosen: Sequence[Chosen], texts: PairTokenizer, cross_encoder: CrossEncoder, learnt: int, step: ProgressStep
 ) -> list[LateExample]:
     """Return lists as examples, with the cross-encoder's logits from list ``learnt`` on."""
     pairs = [pairs_of(example, places, texts) for example, places in chosen[learnt:]]
@@ -38,7 +38,7 @@ def taught(
 
 
 def _example(
-    example: Labelled, places: npt.NDArray[np.int64], texts: PairTexts, teacher: npt.NDArray[np.float32]
+    example: Labelled, places: npt.NDArray[np.int64], texts: PairTokenizer, teacher: npt.NDArray[np.float32]
 ) -> LateExample:
     context = texts.context(example.person.query, texts.context_items(example.person.history))
     items, _ = texts.items(example.candidates.rows[places], {})

@@ -18,11 +18,11 @@ import polars as pl
 
 from common.arrays import Float32Array, Int64Array
 from pipeline.data.dataset.temporal_split import examples
-from pipeline.data.dataset.training_requests import ShopRequest, as_met
-from pipeline.progress import Step
+from pipeline.data.dataset.training_requests import ShopRequest, simulate_cold_start
+from pipeline.progress import ProgressStep
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import Request
-from services.retrieval.sources.user_context import Person
+from services.retrieval.sources.user_context import UserContext
 
 # Moments that people are asked at, a window apart: what sells in one fortnight is not what sells.
 _MOMENTS: Final = 6
@@ -109,7 +109,7 @@ def draw_purchases(
         generator = np.random.default_rng([seed, number])
         chosen = [asked[place] for place in generator.permutation(len(asked))[: count // _MOMENTS]]
         requests = [ShopRequest(one.history, "", frozenset(one.held_out)) for one in chosen]
-        met = as_met(requests, titles, searches=searches, newcomers=0.0, seed=seed + number)
+        met = simulate_cold_start(requests, titles, searches=searches, newcomers=0.0, seed=seed + number)
         later = _taken_from(past, moment)
         for person, request in zip(chosen, met, strict=True):
             wanted = sorted(request.bought & titles.keys())
@@ -140,7 +140,7 @@ class EventTexts:
         self._queries = queries
 
     def examples(
-        self, purchases: Sequence[Purchase], *, mined: int, mined_from: int, seed: int, step: Step
+        self, purchases: Sequence[Purchase], *, mined: int, mined_from: int, seed: int, step: ProgressStep
     ) -> list[EventExample]:
         """Return the examples of purchases, with negatives that the first stage finds for the same person.
 
@@ -175,7 +175,7 @@ class EventTexts:
         known = history[history >= 0][-settings.history_items :]
         if not len(known):
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        rows, weights = Person(query=None, history=known, decay=settings.decay).interests
+        rows, weights = UserContext(query=None, history=known, decay=settings.decay).interests
         texts, places = np.unique(self.of_item[rows], return_inverse=True)
         total = np.bincount(places, weights=weights.astype(np.float64))
         if len(texts) > _CONTEXT_TEXTS:

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from common.ragged import TokenRows, offsets_of
-from services.ranking.pairs.pair_tokens import Pairs
+from common.ragged import TokenRows, offsets_from_lengths
+from services.ranking.pairs.pair_tokens import TokenPairs
 
 _LISTS_A_BATCH: Final = 64
 
@@ -37,7 +37,7 @@ class RankingExample:
         labels: float32 [pairs]; 1 where bought, or a graded relevance from 0 to 1.
     """
 
-    pairs: Pairs
+    pairs: TokenPairs
     labels: npt.NDArray[np.float32]
 
 
@@ -74,7 +74,7 @@ class ListFile(Sequence[RankingExample]):
         batch, row = divmod(index, _LISTS_A_BATCH)
         columns = self._reader.get_batch(batch)
         tokens, lengths, seconds, labels = (columns[name][row].values.to_numpy() for name in _SCHEMA.names)
-        return RankingExample(Pairs(TokenRows(tokens, offsets_of(lengths)), seconds), labels)
+        return RankingExample(TokenPairs(TokenRows(tokens, offsets_from_lengths(lengths)), seconds), labels)
 
 
 def write_lists(file: Path, lists: Iterable[RankingExample]) -> int:
@@ -103,6 +103,6 @@ def _batches(lists: Iterable[RankingExample]) -> Iterator[Any]:
 
 
 def _column(rows: Sequence[npt.NDArray[Any]], kind: Any) -> Any:
-    offsets = offsets_of(np.fromiter((len(row) for row in rows), np.int64, len(rows)))
+    offsets = offsets_from_lengths(np.fromiter((len(row) for row in rows), np.int64, len(rows)))
     values = pa.array(np.concatenate(rows), kind)
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)

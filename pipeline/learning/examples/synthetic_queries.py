@@ -26,7 +26,7 @@ MADE: Final = 2 + _OF_TITLES
 _FEWEST_WORDS, _MOST_WORDS = 2, 4
 
 
-def made_queries(
+def synthetic_queries(
     queries: Sequence[JudgedQuery], vectors: npt.NDArray[np.float32], title: Callable[[int], str], seed: int
 ) -> list[JudgedQuery]:
     """Return ``MADE`` queries over each list's items, one list's after the other; their grades are NaN.

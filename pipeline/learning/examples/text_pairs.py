@@ -12,10 +12,10 @@ import numpy.typing as npt
 from common.ragged import TokenRows
 from pipeline.learning.examples.labelled_candidates import Labelled
 from pipeline.learning.examples.ranking_lists import RankingExample
-from pipeline.progress import Step
+from pipeline.progress import ProgressStep
 from services.ranking.cross_encoder.model import CrossEncoder
-from services.ranking.pairs.pair_tokenizer import PairTexts
-from services.ranking.pairs.pair_tokens import ModelInputs, Pairs
+from services.ranking.pairs.pair_tokenizer import PairTokenizer
+from services.ranking.pairs.pair_tokens import ModelInputs, TokenPairs
 
 _POSITIVES: Final = 4
 
@@ -24,7 +24,7 @@ _PADDED_TOKENS: Final = 4_096
 
 
 def training_lists(
-    drawn: Sequence[Labelled], texts: PairTexts, *, lists: int, size: int, seed: int
+    drawn: Sequence[Labelled], texts: PairTokenizer, *, lists: int, size: int, seed: int
 ) -> Iterator[RankingExample]:
     """Choose lists to learn from: up to four bought candidates beside ones of the first stage that were not.
 
@@ -37,14 +37,16 @@ def training_lists(
         yield RankingExample(pairs_of(example, places, texts), example.labels[places])
 
 
-def pairs_of(example: Labelled, places: npt.NDArray[np.int64], texts: PairTexts) -> Pairs:
+def pairs_of(example: Labelled, places: npt.NDArray[np.int64], texts: PairTokenizer) -> TokenPairs:
     """Join the person's context with some of the candidates, as the ranking service does."""
     context = texts.context(example.person.query, texts.context_items(example.person.history))
     items, _ = texts.items(example.candidates.rows[places], {})
     return texts.template.join(TokenRows.of([context]), np.zeros(len(places), np.int64), items)
 
 
-def score_pairs(model: CrossEncoder, all_pairs: Sequence[Pairs], step: Step) -> list[npt.NDArray[np.float32]]:
+def score_pairs(
+    model: CrossEncoder, all_pairs: Sequence[TokenPairs], step: ProgressStep
+) -> list[npt.NDArray[np.float32]]:
     """Read pairs in batches of like lengths; returns the logits of each of ``all_pairs``."""
     lengths = np.concatenate([pairs.lengths for pairs in all_pairs])
     owner = np.repeat(np.arange(len(all_pairs)), [len(pairs) for pairs in all_pairs])
@@ -71,7 +73,7 @@ def _batch_end(lengths: npt.NDArray[np.int64], order: npt.NDArray[np.int64], sta
 
 
 def choose_candidates(
-    example: Labelled, texts: PairTexts, size: int, generator: np.random.Generator
+    example: Labelled, texts: PairTokenizer, size: int, generator: np.random.Generator
 ) -> npt.NDArray[np.int64]:
     """Draw up to four bought candidates and others whose texts are none of the bought ones'; returns their places."""
     bought = np.flatnonzero(example.labels)

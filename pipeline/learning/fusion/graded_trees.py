@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from common.arrays import Float32Array
 from pipeline.learning.fusion.trees import Fusion, platt, raw_score
-from pipeline.progress import Step
+from pipeline.progress import ProgressStep
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class CrossFitted:
 
 
 def cross_fit_fusion(
-    examples: GradedExamples, names: Sequence[str], *, seeds: Sequence[int], trees: int, step: Step
+    examples: GradedExamples, names: Sequence[str], *, seeds: Sequence[int], trees: int, step: ProgressStep
 ) -> CrossFitted:
     """Fit trees fold by fold to calibrate them, then to every pair.
 
@@ -78,7 +78,7 @@ def _fit(
     names: Sequence[str],
     seeds: Sequence[int],
     trees: int,
-    step: Step,
+    step: ProgressStep,
 ) -> list[lgb.Booster]:
     """Fit to every view of the pairs, so that the trees know what to do with each."""
     features = np.concatenate([view[chosen] for view in examples.views.values()])

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.arrays import Float32Array
-from pipeline.progress import Step
+from pipeline.progress import ProgressStep
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ def fit_ranking(
     *,
     seeds: Sequence[int],
     trees: int,
-    step: Step,
+    step: ProgressStep,
     growing: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[lgb.Booster]:
     """Fit one booster a seed.

@@ -20,7 +20,7 @@ from transformers import BertModel, set_seed
 
 from common.ragged import TokenRows
 from pipeline.learning.training_run.run import quiet_loading
-from pipeline.learning.training_run.trainer import OnStep, Pace, fit
+from pipeline.learning.training_run.trainer import OnStep, Throughput, fit
 from pipeline.release.config.training_settings import EncoderTraining
 from pipeline.release.models.bert_graph import EncoderGraph
 
@@ -59,7 +59,7 @@ def train_encoder(
         on_step: Told steps done, steps in all, and the recent loss.
     """
     bert = loaded(base_model, settings.seed)
-    pace = Pace(settings.queries_per_step, settings.epochs, settings.seed, settings.warm_up_steps)
+    pace = Throughput(settings.queries_per_step, settings.epochs, settings.seed, settings.warm_up_steps)
     loss = _BatchLoss(bert, settings.graded_share)
     fit(loss, examples, _collate, optimizer_of(bert, settings), pace, work, on_step)
     bert.eval()

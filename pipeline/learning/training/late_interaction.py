@@ -24,8 +24,8 @@ from common.ragged import TokenRows
 from pipeline.learning.examples.late_interaction import LateExample
 from pipeline.learning.training_run.list_loss import LISTWISE_SHARE, listwise_loss
 from pipeline.learning.training_run.run import quiet_loading
-from pipeline.learning.training_run.trainer import OnStep, Pace, fit
-from pipeline.progress import Step
+from pipeline.learning.training_run.trainer import OnStep, Throughput, fit
+from pipeline.progress import ProgressStep
 from pipeline.release.config.training_settings import LateTraining
 from pipeline.release.models.late_interaction_tower import CONTEXT, ITEM, Encoded, LateTowerGraph, joint_scores
 from services.ranking.late_interaction.tower import padded
@@ -61,7 +61,7 @@ def train_late_interaction(
     """
     set_seed(settings.seed)
     graph = new_tower(base_model, settings)
-    pace = Pace(settings.requests_per_step, settings.epochs, settings.seed, warm_up_steps=50)
+    pace = Throughput(settings.requests_per_step, settings.epochs, settings.seed, warm_up_steps=50)
     collate, loss = _Collate(template), _LateLoss(graph, settings.distillation)
     _centre(loss, collate(examples[:_CENTRED_ON]))
     fit(loss, examples, collate, _optimizer(graph, settings), pace, work, on_step)
@@ -88,7 +88,7 @@ def load_tower(base_model: Path, settings: LateTraining, folder: Path) -> LateTo
 
 
 def late_scores(
-    graph: LateTowerGraph, examples: Sequence[LateExample], template: PairTemplate, step: Step
+    graph: LateTowerGraph, examples: Sequence[LateExample], template: PairTemplate, step: ProgressStep
 ) -> Float32Array:
     """Return a tower's scores of the candidates, one example's after the other; float32 [candidates]."""
     loss, collate, scores = _LateLoss(graph.eval(), distillation=0.0), _Collate(template), []

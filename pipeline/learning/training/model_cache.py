@@ -20,7 +20,7 @@ _CHECKPOINTS: Final = "checkpoints"
 _TOKENIZER_FILES: Final = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
-class KeptModels:
+class ModelCache:
     """Models in Hugging Face's form, each in a folder of its own.
 
     Args:

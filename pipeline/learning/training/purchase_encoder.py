@@ -18,7 +18,7 @@ from transformers import BertModel
 from common.ragged import TokenRows
 from pipeline.learning.examples.purchases import EventExample
 from pipeline.learning.training.bi_encoder import TextTower, contrastive_loss, loaded, optimizer_of, padded
-from pipeline.learning.training_run.trainer import OnStep, Pace, fit
+from pipeline.learning.training_run.trainer import OnStep, Throughput, fit
 from pipeline.release.config.training_settings import EncoderTraining
 
 _NO_NEGATIVE: Final = -100.0  # as a cosine: nothing is left of it in the softmax
@@ -43,7 +43,7 @@ def train_on_purchases(
         on_step: Told steps done, steps in all, and the recent loss.
     """
     bert = loaded(base_model, settings.seed)
-    pace = Pace(settings.queries_per_step, settings.epochs, settings.seed, settings.warm_up_steps)
+    pace = Throughput(settings.queries_per_step, settings.epochs, settings.seed, settings.warm_up_steps)
     fit(PurchaseLoss(bert), examples, Collate(texts), optimizer_of(bert, settings), pace, work, on_step)
     bert.eval()
     return bert

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pipeline.measurement.metrics.estimates import Difference, Estimate, Part
+from pipeline.measurement.metrics.estimates import Difference, Estimate, ResultModel
 
 
-class DemandBin(Part):
+class DemandBin(ResultModel):
     """Items of like expected demand: the means over them of what was expected and of what was sold."""
 
     expected: float
@@ -13,7 +13,7 @@ class DemandBin(Part):
     items: int
 
 
-class Demand(Part):
+class Demand(ResultModel):
     """What was expected to be taken by the people asked, against what they took.
 
     Attributes:
@@ -29,7 +29,7 @@ class Demand(Part):
     bands: dict[str, tuple[float, float]]
 
 
-class SteeringPoint(Part):
+class SteeringPoint(ResultModel):
     """What a least share of the tail does.
 
     Attributes:
@@ -49,7 +49,7 @@ class SteeringPoint(Part):
     served_cost: Difference | None = None
 
 
-class BaselineFigures(Part):
+class BaselineFigures(ResultModel):
     """One method alone.
 
     Attributes:
@@ -65,7 +65,7 @@ class BaselineFigures(Part):
     answer_ms: float
 
 
-class RatingFigures(Part):
+class RatingFigures(ResultModel):
     """How well ratings are foretold: root mean squared errors, and the mean absolute one.
 
     Attributes:
@@ -83,7 +83,7 @@ class RatingFigures(Part):
     rmse_mean: float
 
 
-class Baselines(Part):
+class Baselines(ResultModel):
     """Single methods beside the two stages.
 
     Attributes:

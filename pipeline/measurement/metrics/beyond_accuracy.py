@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.arrays import Float64Array
-from pipeline.measurement.metrics.item_popularity import CatalogueFacts
+from pipeline.measurement.metrics.item_popularity import ItemPopularity
 from pipeline.measurement.metrics.ranking_metrics import evaluate
 from pipeline.measurement.questions.answers import Answer, rankings
 from pipeline.measurement.questions.protocols import Question
@@ -28,7 +28,7 @@ JUDGED: Final = "ndcg@10 judged"
 
 
 def measure(
-    questions: Sequence[Question], answers: Mapping[str, Answer], facts: CatalogueFacts, *, judged: bool = False
+    questions: Sequence[Question], answers: Mapping[str, Answer], facts: ItemPopularity, *, judged: bool = False
 ) -> dict[str, Float64Array]:
     """Measure each answer; returns scores by measure, each of shape [questions] in their order.
 
@@ -50,7 +50,7 @@ def measure(
     return scores | dict(zip(names, np.array(single, np.float64).reshape(-1, len(names)).T, strict=True))
 
 
-def _single(question: Question, answer: Answer, facts: CatalogueFacts) -> tuple[float, float, float, float]:
+def _single(question: Question, answer: Answer, facts: ItemPopularity) -> tuple[float, float, float, float]:
     relevant = {item for item, grade in question.relevant.items() if grade > 0}
     shown = facts.rows(answer.item_ids[:K])
     surprise = facts.surprise()[shown]
@@ -97,7 +97,7 @@ def diversity(vectors: npt.NDArray[np.floating[Any]]) -> float:
     return float(1.0 - pairs)
 
 
-def exposure(answers: Mapping[str, Answer], facts: CatalogueFacts, k: int = K) -> npt.NDArray[np.int64]:
+def exposure(answers: Mapping[str, Answer], facts: ItemPopularity, k: int = K) -> npt.NDArray[np.int64]:
     """Return how often each item stands in somebody's first ``k``; int [items]."""
     shown = [facts.rows(answer.item_ids[:k]) for answer in answers.values()]
     return np.bincount(np.concatenate(shown) if shown else np.empty(0, np.int64), minlength=len(facts))

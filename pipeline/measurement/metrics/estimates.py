@@ -10,13 +10,13 @@ from common.arrays import Float64Array
 from pipeline.measurement.metrics.ranking_metrics import Interval, bootstrap_interval, paired_bootstrap, paired_p_value
 
 
-class Part(BaseModel):
+class ResultModel(BaseModel):
     """A part of an evaluation, as it is written to JSON."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class Estimate(Part):
+class Estimate(ResultModel):
     """A mean with its 95 % bootstrap interval over questions."""
 
     mean: float
@@ -41,7 +41,7 @@ class Difference(Estimate):
         return cls(**_fields(interval), p=paired_p_value(scores, baseline, seed=seed))
 
 
-class Latency(Part):
+class Latency(ResultModel):
     """Milliseconds of a stage: median and 95th percentile over answers."""
 
     p50: float

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pipeline.measurement.metrics.baseline_result import Baselines, Demand, SteeringPoint
 from pipeline.measurement.metrics.calibration import Probabilities
-from pipeline.measurement.metrics.estimates import Difference, Estimate, Latency, Part
+from pipeline.measurement.metrics.estimates import Difference, Estimate, Latency, ResultModel
 from pipeline.measurement.metrics.learning_curve import LearningCurve
 
 
-class Mode(Part):
+class Mode(ResultModel):
     """The figures of one way to answer.
 
     Attributes:
@@ -34,7 +34,7 @@ class Mode(Part):
     probabilities: Probabilities | None
 
 
-class Slice(Part):
+class Slice(ResultModel):
     """A part of the questions, or of what was wanted.
 
     Attributes:
@@ -50,7 +50,7 @@ class Slice(Part):
     modes: dict[str, dict[str, Estimate]]
 
 
-class SourceShare(Part):
+class SourceShare(ResultModel):
     """What one source does for the first stage.
 
     Attributes:
@@ -66,7 +66,7 @@ class SourceShare(Part):
     loss: dict[str, Difference]
 
 
-class Depth(Part):
+class Depth(ResultModel):
     """Both stages with the cross-encoder reading so many candidates.
 
     Attributes:
@@ -82,7 +82,7 @@ class Depth(Part):
     latency: Latency
 
 
-class Hidden(Part):
+class Ablation(ResultModel):
     """What is lost where the fusion is not shown a group of its features.
 
     Attributes:
@@ -94,7 +94,7 @@ class Hidden(Part):
     loss: dict[str, Difference]
 
 
-class Folds(Part):
+class Folds(ResultModel):
     """Cross-validation.
 
     Attributes:
@@ -114,7 +114,7 @@ class Folds(Part):
     over_served: dict[str, Difference]
 
 
-class Cost(Part):
+class Cost(ResultModel):
     """What the figures cost.
 
     Attributes:
@@ -128,7 +128,7 @@ class Cost(Part):
     build_s: dict[str, float]
 
 
-class Evaluation(Part):
+class Evaluation(ResultModel):
     """An evaluation.
 
     Attributes:
@@ -173,7 +173,7 @@ class Evaluation(Part):
     slices: list[Slice]
     sources: dict[str, SourceShare] | None
     depths: list[Depth]
-    hidden: dict[str, Hidden]
+    hidden: dict[str, Ablation]
     folds: Folds | None
     training: dict[str, LearningCurve]
     cost: Cost

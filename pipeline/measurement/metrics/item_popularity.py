@@ -9,11 +9,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from common.long_tail import tail_below
+from common.long_tail import long_tail_threshold
 from common.release.catalogue import Catalogue
 from common.release.layout import CATALOGUE
 from common.release.store import Release
-from services.ranking.features.item_tables import ItemFacts
+from services.ranking.features.item_tables import ItemTables
 
 _HEAD_SHARE: Final = 0.1
 
@@ -22,7 +22,7 @@ BANDS: Final = ("head", "middle", "tail")
 
 
 @dataclass(frozen=True, eq=False)
-class CatalogueFacts:
+class ItemPopularity:
     """The items of a release.
 
     Attributes:
@@ -40,10 +40,10 @@ class CatalogueFacts:
     vector_of: npt.NDArray[np.integer[Any]]
 
     @classmethod
-    def load(cls, release: Release) -> CatalogueFacts:
+    def load(cls, release: Release) -> ItemPopularity:
         """Read the facts of a release."""
         catalogue = Catalogue.open(release.file(CATALOGUE))
-        facts = ItemFacts(release, catalogue)
+        facts = ItemTables(release, catalogue)
         popularity = np.asarray(facts.popularity(), np.float64)
         return cls(catalogue, popularity, band_of(popularity), facts.vectors().vectors, facts.vectors().of_item)
 
@@ -77,5 +77,5 @@ def band_of(popularity: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     band = np.ones(len(popularity), np.int64)
     if len(popularity):
         band[popularity >= np.quantile(popularity, 1 - _HEAD_SHARE, method="higher")] = 0
-        band[popularity < tail_below(popularity)] = 2
+        band[popularity < long_tail_threshold(popularity)] = 2
     return band

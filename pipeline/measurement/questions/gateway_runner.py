@@ -15,7 +15,7 @@ from common.errors import InvalidRequest, NotReady
 from common.server.channel import open_channel
 from pipeline.measurement.questions.answers import BOTH, FIRST, POPULAR, Answer
 from pipeline.measurement.questions.protocols import Question
-from pipeline.progress import Step
+from pipeline.progress import ProgressStep
 
 if TYPE_CHECKING:
     from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceAsyncStub
@@ -45,7 +45,7 @@ class Gateway:
         self._release_id = release_id
 
     def ask(
-        self, questions: Sequence[Question], mode: str, limit: int, step: Step, tail_share: float = 0.0
+        self, questions: Sequence[Question], mode: str, limit: int, step: ProgressStep, tail_share: float = 0.0
     ) -> dict[str, Answer]:
         """Answer questions, two callers at a time, with a least share of the tail.
 
@@ -60,7 +60,7 @@ class Gateway:
             raise NotReady(f"the gateway at {self._target} does not answer: {_detail(error)}") from error
 
     async def _ask(
-        self, requests: Sequence[RecommendRequest], questions: Sequence[Question], step: Step
+        self, requests: Sequence[RecommendRequest], questions: Sequence[Question], step: ProgressStep
     ) -> dict[str, Answer]:
         answers: dict[str, Answer] = {}
         waiting = zip(questions, requests, strict=True)

@@ -16,16 +16,16 @@ from common.release.store import Release
 from pipeline.measurement.questions.answers import BOTH, CANDIDATES_PER_ITEM, POPULAR, Answer
 from pipeline.measurement.questions.policy import chosen
 from pipeline.measurement.questions.protocols import Question
-from pipeline.progress import Step
+from pipeline.progress import ProgressStep
 from services.gateway.policy.policy import Policy
-from services.ranking.batching.job import Terms
+from services.ranking.batching.job import CallContext
 from services.ranking.cascade.results import Depths, Ranking
-from services.ranking.cascade.second_stage import Options, SecondStage
+from services.ranking.cascade.second_stage import SecondStage, SecondStageOptions
 from services.ranking.features.feature_context import HalfLives
-from services.ranking.features.feature_set import Features
-from services.ranking.features.item_tables import ItemFacts
+from services.ranking.features.feature_set import FeatureSet
+from services.ranking.features.item_tables import ItemTables
 from services.ranking.features.settings import FusionSettings
-from services.ranking.request import CandidateRows, PersonRows
+from services.ranking.request import CandidateRows, UserRows
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import MAX_HISTORY, MAX_LIMIT, Request
@@ -64,7 +64,7 @@ class Engines:
         self.first = first
 
     def ask(
-        self, questions: Sequence[Question], mode: str, limit: int, step: Step, tail_share: float = 0.0
+        self, questions: Sequence[Question], mode: str, limit: int, step: ProgressStep, tail_share: float = 0.0
     ) -> dict[str, Answer]:
         """Answer questions one after the other.
 
@@ -80,7 +80,7 @@ class Engines:
         sources = ("popular",) if mode == POPULAR else ()
         return {question.key: self.first_alone(question, limit, sources, step) for question in questions}
 
-    def first_alone(self, question: Question, limit: int, sources: Sequence[str], step: Step) -> Answer:
+    def first_alone(self, question: Question, limit: int, sources: Sequence[str], step: ProgressStep) -> Answer:
         """Answer by the first stage, drawing from ``sources``, or from all where there are none."""
         query = "" if tuple(sources) == ("popular",) else question.query
         found, took_ms = self._retrieve(question, query, limit, sources)
@@ -93,12 +93,12 @@ class Engines:
         )
 
     def at_depths(
-        self, questions: Sequence[Question], limit: int, depths: Sequence[int], step: Step
+        self, questions: Sequence[Question], limit: int, depths: Sequence[int], step: ProgressStep
     ) -> dict[int, dict[str, Answer]]:
         """Answer by both stages, the cross-encoder reading so many candidates of each question; answers by depth."""
         return dict(zip(depths, asyncio.run(self._both(questions, limit, depths, step)), strict=True))
 
-    def served_features(self, questions: Sequence[Question], limit: int, step: Step) -> list[ServedFeatures]:
+    def served_features(self, questions: Sequence[Question], limit: int, step: ProgressStep) -> list[ServedFeatures]:
         """Return what the fusion reads of each question's candidates when it is served, logits included."""
         return asyncio.run(self._features(questions, limit, step))
 
@@ -107,12 +107,12 @@ class Engines:
         questions: Sequence[Question],
         limit: int,
         depths: Sequence[int | None],
-        step: Step,
+        step: ProgressStep,
         tail_share: float = 0.0,
     ) -> list[dict[str, Answer]]:
         """Answer at each depth, None for the release's own."""
         # No cache: an item read for one person of a test must cost what it costs when served.
-        with closing(SecondStage.load(self.release, Options(cached_scores=0))) as second:
+        with closing(SecondStage.load(self.release, SecondStageOptions(cached_scores=0))) as second:
             answers: list[dict[str, Answer]] = [{} for _ in depths]
             policy = Policy(limit, min_tail_share=tail_share)
             for depth, given in zip(depths, answers, strict=True):
@@ -136,12 +136,12 @@ class Engines:
             {name: found.source_scores[best, place] for place, name in enumerate(found.sources)},
         )
 
-    async def _features(self, questions: Sequence[Question], limit: int, step: Step) -> list[ServedFeatures]:
+    async def _features(self, questions: Sequence[Question], limit: int, step: ProgressStep) -> list[ServedFeatures]:
         settings = FusionSettings.load(self.release)
         made = []
         with closing(SecondStage.load(self.release)) as second:
             lives = HalfLives(settings.half_life_long, settings.half_life_short)
-            features = Features(settings.features, ItemFacts(self.release, second.catalogue), lives)
+            features = FeatureSet(settings.features, ItemTables(self.release, second.catalogue), lives)
             for question in questions:
                 found, _ = self._retrieve(question, question.query, limit, ())
                 person = self._person(question)
@@ -155,13 +155,13 @@ class Engines:
                 step.advance()
         return made
 
-    async def _rank(self, second: SecondStage, person: PersonRows, found: Candidates, depth: int | None) -> Ranking:
-        terms = Terms(time.monotonic() + _PATIENCE_S)
+    async def _rank(self, second: SecondStage, person: UserRows, found: Candidates, depth: int | None) -> Ranking:
+        terms = CallContext(time.monotonic() + _PATIENCE_S)
         return await second.rank(person, _rows(found), {}, Depths(cross_encoder=depth), terms)
 
-    def _person(self, question: Question) -> PersonRows:
+    def _person(self, question: Question) -> UserRows:
         history = self.first.view.history_rows(question.history[-MAX_HISTORY:])
-        return PersonRows(history[history >= 0], question.query)
+        return UserRows(history[history >= 0], question.query)
 
     def _retrieve(self, question: Question, query: str, limit: int, sources: Sequence[str]) -> tuple[Candidates, float]:
         depth = max(_CANDIDATES, min(MAX_LIMIT, CANDIDATES_PER_ITEM * limit))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.gateway.candidates import Candidate, Item
-from services.gateway.policy.policy import Policy, select
+from services.gateway.policy.policy import Policy, apply_policy
 
 
 def chosen(
@@ -32,4 +32,4 @@ def chosen(
         for place, (item_id, of_tail, value) in enumerate(told)
     ]
     items.sort(key=lambda item: -(item.probability or 0.0))
-    return np.array([item.first_stage_rank for item in select(items, policy).items], np.int64)
+    return np.array([item.first_stage_rank for item in apply_policy(items, policy).items], np.int64)

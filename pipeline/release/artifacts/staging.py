@@ -82,7 +82,7 @@ class Staging:
 
 
 @contextmanager
-def aside(store: Path, key: str = "release", on_wait: Callable[[], None] = lambda: None) -> Iterator[Path]:
+def staging_dir(store: Path, key: str = "release", on_wait: Callable[[], None] = lambda: None) -> Iterator[Path]:
     """Give an empty folder to build in, inside the store so that publishing is a rename; removed where nothing was.
 
     One build of a key runs at a time in a store. What builds that were killed left behind is removed too, but for

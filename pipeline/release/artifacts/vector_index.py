@@ -9,16 +9,16 @@ import numpy as np
 
 from common.release.catalogue import Catalogue
 from common.release.layout import VECTOR_OF_ITEM
-from pipeline.progress import Step
+from pipeline.progress import ProgressStep
 from services.retrieval.ann.ann_index import HnswOptions
 from services.retrieval.encoding.text_encoder import TextEncoder
-from services.retrieval.index.hybrid_index import ApproximateIndex
+from services.retrieval.index.hybrid_index import HybridIndex
 
 _CHUNK_TEXTS: Final = 512
 
 
 def build_index(
-    catalogue: Catalogue, encoder: TextEncoder, prefix: str, folder: Path, options: HnswOptions, step: Step
+    catalogue: Catalogue, encoder: TextEncoder, prefix: str, folder: Path, options: HnswOptions, step: ProgressStep
 ) -> None:
     """Embed the catalogue's distinct texts and write vectors, item mapping and graph into a release's folder.
 
@@ -42,5 +42,5 @@ def build_index(
         chunk = order[start : start + _CHUNK_TEXTS]
         vectors[chunk] = encoder.encode([prefix + str(texts[row]) for row in chunk])
         step.advance(len(chunk))
-    ApproximateIndex.build(vectors, options).save(folder)
+    HybridIndex.build(vectors, options).save(folder)
     np.save(folder / VECTOR_OF_ITEM, vector_of_item.astype(np.int32))

@@ -10,7 +10,7 @@ from common.errors import InvalidRequest
 from pipeline.release.config.recipe import Recipe
 from pipeline.release.config.recipes import BASKETS, find_recipe
 from pipeline.release.config.training_settings import ON_PURCHASES, CrossEncoderTraining, EncoderTraining, LateTraining
-from services.retrieval.ann.ann_index import WantedNumbers
+from services.retrieval.ann.ann_index import RequestedVectorEncoding
 
 _LONGEST_WINDOW_DAYS: Final = 3_650
 
@@ -104,7 +104,7 @@ class BuildSettings:
     max_ndcg_loss: float = 0.01
     hnsw_m: int = 16
     ef_construction: int = 200
-    index_vectors: WantedNumbers = "auto"
+    index_vectors: RequestedVectorEncoding = "auto"
     seed: int = 7
 
     def __post_init__(self) -> None:

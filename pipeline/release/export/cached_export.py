@@ -17,7 +17,7 @@ from pipeline.release.export import bert
 from pipeline.release.export.bert import export_cross_encoder, export_encoder
 from pipeline.release.models import bert_graph
 from services.ranking.cross_encoder.model import CrossEncoder
-from services.retrieval.encoding.text_encoder import Encoder
+from services.retrieval.encoding.text_encoder import OnnxTextEncoder
 
 
 def written_by(*modules: ModuleType) -> str:
@@ -41,10 +41,10 @@ def loaded_cross_encoder(model: Path) -> CrossEncoder:
     return CrossEncoder(OnnxModel(exported_cross_encoder(model), SessionOptions()))
 
 
-def loaded_encoder(model: Path) -> Encoder:
+def loaded_encoder(model: Path) -> OnnxTextEncoder:
     """Load an encoder in Hugging Face's form."""
     file = _exported(model, lambda to: export_encoder(BertModel.from_pretrained(model), to))
-    return Encoder(OnnxModel(file, SessionOptions()), Tokenizer.from_file(str(model / "tokenizer.json")))
+    return OnnxTextEncoder(OnnxModel(file, SessionOptions()), Tokenizer.from_file(str(model / "tokenizer.json")))
 
 
 def _exported(model: Path, write: Callable[[Path], float]) -> Path:

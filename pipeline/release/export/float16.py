@@ -13,7 +13,7 @@ import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 
-def halve(file: Path, out: Path) -> None:
+def to_float16(file: Path, out: Path) -> None:
     """Write the float16 form of an exported model.
 
     Args:

@@ -25,7 +25,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from common.arrays import Int64Array
 from pipeline.release.export.unshifted_softmax import without_shift
-from services.ranking.pairs.pair_tokens import ModelInputs, Pairs
+from services.ranking.pairs.pair_tokens import ModelInputs, TokenPairs
 
 _MATRIX: Final = 2  # dimensions
 
@@ -33,7 +33,7 @@ _MATRIX: Final = 2  # dimensions
 _ORT_DOMAIN: Final = "com.microsoft"
 
 
-def quantise(file: Path, out: Path, calibration: Sequence[Pairs]) -> None:
+def quantise(file: Path, out: Path, calibration: Sequence[TokenPairs]) -> None:
     """Write the int8 form of an exported model.
 
     Args:
@@ -63,7 +63,7 @@ def quantise(file: Path, out: Path, calibration: Sequence[Pairs]) -> None:
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # the library has no types
     """Hands out what the model reads, as the library wants it."""
 
-    def __init__(self, all_pairs: Sequence[Pairs]) -> None:
+    def __init__(self, all_pairs: Sequence[TokenPairs]) -> None:
         self._inputs = _inputs(all_pairs)
 
     def get_next(self) -> dict[str, Int64Array] | None:
@@ -71,7 +71,7 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # the library 
         return next(self._inputs, None)
 
 
-def _inputs(all_pairs: Sequence[Pairs]) -> Iterator[dict[str, Int64Array]]:
+def _inputs(all_pairs: Sequence[TokenPairs]) -> Iterator[dict[str, Int64Array]]:
     """Return pairs one at a time: padding, which is never read, must not widen a scale."""
     return (asdict(ModelInputs.of(pairs.part(row, row + 1))) for pairs in all_pairs for row in range(len(pairs)))
 

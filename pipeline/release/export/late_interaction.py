@@ -20,15 +20,15 @@ from common.onnx_session import OnnxModel, SessionOptions
 from common.ragged import TokenRows
 from common.release import layout
 from common.release.catalogue import Catalogue
-from pipeline.progress import Step
+from pipeline.progress import ProgressStep
 from pipeline.release.artifacts.staging import Staging
 from pipeline.release.export.bert import OPSET, PARITY_TOLERANCE, ParityError
 from pipeline.release.export.int8 import products_with_weights, quiet_quantiser
 from pipeline.release.models.late_interaction_tower import Encoded, LateTowerGraph
-from services.ranking.late_interaction.item_vectors import LateRows
-from services.ranking.late_interaction.tower import LateTower, Role
+from services.ranking.late_interaction.item_vectors import LateItemRows
+from services.ranking.late_interaction.tower import LateInteractionTower, Role
 from services.ranking.late_interaction.vector_codec import Bits, VectorCodec
-from services.ranking.pairs.pair_tokenizer import PairTexts
+from services.ranking.pairs.pair_tokenizer import PairTokenizer
 
 _PARITY_SHAPES: Final = ((1, 2), (1, 9), (5, 24), (3, 80))
 
@@ -80,7 +80,7 @@ def export_late_tower(graph: LateTowerGraph, file: Path) -> float:
     return _check_parity(graph, file)
 
 
-def write_late_interaction(staging: Staging, bits: Bits, step: Step) -> None:
+def write_late_interaction(staging: Staging, bits: Bits, step: ProgressStep) -> None:
     """Encode every item of a staged release that has catalogue, tokenizer and tower, and write the tier's other files.
 
     Args:
@@ -90,8 +90,8 @@ def write_late_interaction(staging: Staging, bits: Bits, step: Step) -> None:
     """
     release = staging.release()
     catalogue = Catalogue.open(release.file(layout.CATALOGUE))
-    texts = PairTexts.load(release, catalogue)
-    tower = LateTower(OnnxModel(release.file(layout.LATE_TOWER), SessionOptions()), texts.template)
+    texts = PairTokenizer.load(release, catalogue)
+    tower = LateInteractionTower(OnnxModel(release.file(layout.LATE_TOWER), SessionOptions()), texts.template)
     write_context_tower(release.file(layout.LATE_TOWER), staging.file(layout.LATE_CONTEXT_TOWER))
     tokens, text_of_item = distinct_texts(catalogue, texts)
     codecs = fitted_codecs(tower, tokens, bits)
@@ -136,7 +136,7 @@ class Codecs(NamedTuple):
     pooled: VectorCodec
 
 
-def distinct_texts(catalogue: Catalogue, texts: PairTexts) -> tuple[TokenRows, npt.NDArray[np.int64]]:
+def distinct_texts(catalogue: Catalogue, texts: PairTokenizer) -> tuple[TokenRows, npt.NDArray[np.int64]]:
     """Return the distinct texts of a catalogue in tokens, and the text of each item."""
     rows, _ = texts.items(np.arange(len(catalogue)), {})
     number: dict[bytes, int] = {}
@@ -145,22 +145,22 @@ def distinct_texts(catalogue: Catalogue, texts: PairTexts) -> tuple[TokenRows, n
     return rows.take(first), text_of_item
 
 
-def fitted_codecs(tower: LateTower, texts: TokenRows, bits: Bits) -> Codecs:
+def fitted_codecs(tower: LateInteractionTower, texts: TokenRows, bits: Bits) -> Codecs:
     """Fit the codecs on some of the texts, the same each time."""
     sample = np.unique(np.linspace(0, len(texts) - 1, _SAMPLE_TEXTS).astype(np.int64))
     vectors = tower(texts.take(sample), Role.ITEM)
     return Codecs(fitted_codec(vectors.vectors, bits), fitted_codec(vectors.pooled, 8))
 
 
-def encoded_texts(tower: LateTower, texts: TokenRows, codecs: Codecs, step: Step) -> LateRows:
+def encoded_texts(tower: LateInteractionTower, texts: TokenRows, codecs: Codecs, step: ProgressStep) -> LateItemRows:
     """Read items' texts through the serving tower, a few hundred at a time, and encode their vectors."""
     step.at(0, len(texts))
     parts = []
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
         part = texts.take(np.arange(start, min(start + _TEXTS_AT_ONCE, len(texts))))
-        parts.append(LateRows.of(tower(part, Role.ITEM), codecs.tokens, codecs.pooled))
+        parts.append(LateItemRows.of(tower(part, Role.ITEM), codecs.tokens, codecs.pooled))
         step.advance(len(part))
-    return LateRows.join(parts)
+    return LateItemRows.join(parts)
 
 
 def fitted_codec(vectors: Float32Array, bits: Bits) -> VectorCodec:

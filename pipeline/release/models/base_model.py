@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from common.errors import ShortlistError
-from common.release.store import sha256_of
+from common.release.store import file_sha256
 
 WEIGHTS: Final = "model.safetensors"
 
@@ -117,4 +117,4 @@ def _described(name: str, folder: Path, origin: str) -> BaseModel:
         raise BadBaseModel(
             f"the base model in {folder} ({origin}) lacks {', '.join(missing)}; it needs {', '.join(_NEEDED)}"
         )
-    return BaseModel(name, folder, origin, sha256_of(folder / WEIGHTS))
+    return BaseModel(name, folder, origin, file_sha256(folder / WEIGHTS))

@@ -26,7 +26,7 @@ from tokenizers import Tokenizer
 from transformers import BertForSequenceClassification, BertModel
 
 from common.errors import InvalidRequest
-from common.release.store import sha256_of
+from common.release.store import file_sha256
 from pipeline.release.models.base_model import WEIGHTS, BaseModel
 from pipeline.release.models.tokenizer import plain_tokenizer
 
@@ -68,7 +68,7 @@ def trimmed_base(base: BaseModel, texts: Iterable[str], out: Path) -> BaseModel:
     kept = kept_tokens(plain_tokenizer(str(base.path / TOKENIZER)), texts)
     trim_model(base.path, kept, out)
     origin = f"{base.origin}, sha256 {base.sha256}, vocabulary trimmed to {kept}"
-    return BaseModel(base.name, out, origin, sha256_of(out / WEIGHTS))
+    return BaseModel(base.name, out, origin, file_sha256(out / WEIGHTS))
 
 
 def untrimmed(model: BertForSequenceClassification, base: BaseModel) -> BertForSequenceClassification:

@@ -17,14 +17,14 @@ from common.server.interceptors import REQUEST_ID
 from common.server.telemetry import request_id
 from services.gateway.backends import filter_messages
 from services.gateway.backends.stages import (
-    Found,
-    Ranked,
+    RankedItem,
+    RankingResult,
+    RetrievalResult,
+    RetrieveRequest,
     StageFailed,
     StageOverloaded,
     StageTooSlow,
     StageUnavailable,
-    Verdict,
-    Wish,
 )
 from services.gateway.candidates import Candidate
 
@@ -43,7 +43,7 @@ class GrpcRetrieval:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = retrieval_pb2_grpc.RetrievalServiceStub(channel)
 
-    async def retrieve(self, wish: Wish, timeout_s: float) -> Found:
+    async def retrieve(self, wish: RetrieveRequest, timeout_s: float) -> RetrievalResult:
         """Find candidates; see Retrieval. Made once more, in the time left, where the connection broke.
 
         Raises:
@@ -68,7 +68,7 @@ class GrpcRanking:
 
     async def rank(
         self, query: str, history: Sequence[str], candidates: Sequence[Candidate], release_id: str, timeout_s: float
-    ) -> Ranked:
+    ) -> RankingResult:
         """Give each candidate its probability; see Ranking. Never tried twice: it is the costly stage.
 
         Raises:
@@ -113,7 +113,7 @@ def _failure(stage: str, error: grpc.aio.AioRpcError) -> Exception:
     return _FAILURES.get(code, StageUnavailable)(f"{stage} answered {code.name}: {details}")
 
 
-def _retrieve_request(wish: Wish) -> retrieval_pb2.RetrieveRequest:
+def _retrieve_request(wish: RetrieveRequest) -> retrieval_pb2.RetrieveRequest:
     return retrieval_pb2.RetrieveRequest(
         query=wish.query,
         history_item_ids=wish.history,
@@ -124,8 +124,8 @@ def _retrieve_request(wish: Wish) -> retrieval_pb2.RetrieveRequest:
     )
 
 
-def _found(response: retrieval_pb2.RetrieveResponse) -> Found:
-    return Found(
+def _found(response: retrieval_pb2.RetrieveResponse) -> RetrievalResult:
+    return RetrievalResult(
         [_candidate(message) for message in response.candidates], response.release_id, response.ignored_history_items
     )
 
@@ -154,16 +154,18 @@ def _rank_candidate(candidate: Candidate) -> ranking_pb2.RankCandidate:
     )
 
 
-def _ranked(response: ranking_pb2.RankResponse, count: int) -> Ranked:
+def _ranked(response: ranking_pb2.RankResponse, count: int) -> RankingResult:
     """Check that every candidate has its verdict: probabilities given to the wrong items would go unnoticed."""
     if [item.index for item in response.items] != list(range(count)):
         raise StageUnavailable(f"ranking did not answer in order for each of {count} candidates")
     if not all(math.isfinite(item.probability) for item in response.items):
         raise StageUnavailable("ranking answered with a probability that is no number")
-    return Ranked([_verdict(item) for item in response.items], response.release_id, response.ignored_history_items)
+    return RankingResult(
+        [_verdict(item) for item in response.items], response.release_id, response.ignored_history_items
+    )
 
 
-def _verdict(item: ranking_pb2.RankedItem) -> Verdict:
+def _verdict(item: ranking_pb2.RankedItem) -> RankedItem:
     logit = item.cross_encoder_logit if item.HasField("cross_encoder_logit") else None
     late_score = item.late_interaction_score if item.HasField("late_interaction_score") else None
-    return Verdict(item.probability, logit, late_score, item.tier)
+    return RankedItem(item.probability, logit, late_score, item.tier)

@@ -11,7 +11,7 @@ import structlog
 
 from common.errors import NotReady
 from services.gateway.backends.filter_evaluation import passes
-from services.gateway.backends.stages import Found, Retrieval, StageFailed, Wish
+from services.gateway.backends.stages import RetrievalBackend, RetrievalResult, RetrieveRequest, StageFailed
 
 SOURCE: Final = "popular"
 
@@ -26,10 +26,10 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Remembered:
+class PopularFallback:
     """Popular items in place of candidates, and a sentence that says how they were chosen."""
 
-    found: Found
+    found: RetrievalResult
     note: str
 
 
@@ -42,11 +42,11 @@ class PopularItems:
         every_s: How often to ask.
     """
 
-    def __init__(self, retrieval: Retrieval, count: int, every_s: float) -> None:
+    def __init__(self, retrieval: RetrievalBackend, count: int, every_s: float) -> None:
         self._retrieval = retrieval
-        self._wish = Wish(limit=count, sources=(SOURCE,))
+        self._wish = RetrieveRequest(limit=count, sources=(SOURCE,))
         self._every_s = every_s
-        self._seen: Found | None = None
+        self._seen: RetrievalResult | None = None
         self._wanted = asyncio.Event()
 
     async def refresh(self) -> bool:
@@ -71,7 +71,7 @@ class PopularItems:
             self._wanted.clear()
             fresh = await self.refresh()
 
-    def in_place_of(self, wish: Wish) -> Remembered:
+    def in_place_of(self, wish: RetrieveRequest) -> PopularFallback:
         """Choose from the remembered items what the wish allows, most popular first.
 
         An item that may break the filter (a condition on an attribute that is not known here) is left out.
@@ -85,8 +85,8 @@ class PopularItems:
         open_items = [item for item in self._seen.candidates if item.item_id not in excluded]
         decisions = [True if wish.filter is None else passes(wish.filter, item) for item in open_items]
         chosen = [item for item, decision in zip(open_items, decisions, strict=True) if decision]
-        found = Found(chosen[: wish.limit], self._seen.release_id, remembered=True)
-        return Remembered(found, _note(decisions.count(None)))
+        found = RetrievalResult(chosen[: wish.limit], self._seen.release_id, remembered=True)
+        return PopularFallback(found, _note(decisions.count(None)))
 
 
 def _note(undecided: int) -> str:

@@ -12,7 +12,7 @@ from services.gateway.backends.releases import Releases
 _log = structlog.get_logger()
 
 
-async def keep_aligned(releases: Releases, every_s: float) -> None:
+async def align_releases(releases: Releases, every_s: float) -> None:
     """Look for ever, each ``every_s`` seconds, whether both serve the same release, and see to it that they do.
 
     A service that does not answer is looked at again the next time; one that refuses the release stays as it is, which

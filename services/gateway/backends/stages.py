@@ -30,7 +30,7 @@ class StageOverloaded(StageFailed):
 
 
 @dataclass(frozen=True)
-class Wish:
+class RetrieveRequest:
     """What the first stage is asked for; empty ``sources`` means all of them."""
 
     query: str = ""
@@ -42,7 +42,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Found:
+class RetrievalResult:
     """Candidates, best first.
 
     Attributes:
@@ -59,7 +59,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RankedItem:
     """What the second stage says of one candidate.
 
     Attributes:
@@ -76,18 +76,18 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Ranked:
+class RankingResult:
     """The second stage's verdicts in the order of the candidates; as many as those."""
 
-    verdicts: Sequence[Verdict]
+    verdicts: Sequence[RankedItem]
     release_id: str
     ignored_history_items: int = 0
 
 
-class Retrieval(Protocol):
+class RetrievalBackend(Protocol):
     """The first stage."""
 
-    async def retrieve(self, wish: Wish, timeout_s: float) -> Found:
+    async def retrieve(self, wish: RetrieveRequest, timeout_s: float) -> RetrievalResult:
         """Find candidates within ``timeout_s``.
 
         Raises:
@@ -97,12 +97,12 @@ class Retrieval(Protocol):
         ...
 
 
-class Ranking(Protocol):
+class RankingBackend(Protocol):
     """The second stage."""
 
     async def rank(
         self, query: str, history: Sequence[str], candidates: Sequence[Candidate], release_id: str, timeout_s: float
-    ) -> Ranked:
+    ) -> RankingResult:
         """Give each of the candidates (at least one), found by ``release_id``, its probability within ``timeout_s``.
 
         Raises:

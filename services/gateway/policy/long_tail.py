@@ -19,7 +19,7 @@ from services.gateway.policy.caps import Caps, Kind
 
 
 @dataclass(frozen=True)
-class Swap:
+class Substitution:
     """An item of the tail that came in, and the one that gave way to it."""
 
     came_in: Item
@@ -31,7 +31,7 @@ class Swap:
         return _probability(self.gave_way) - _probability(self.came_in)
 
 
-class TailSwaps:
+class LongTailSubstitution:
     """Finds swaps that bring items of the tail into a choice.
 
     Args:
@@ -49,9 +49,9 @@ class TailSwaps:
         waiting = (i for i in allowed if i.candidate.tail and i.candidate.item_id not in inside)
         self._waiting = self._by_kind(sorted(waiting, key=self._worth))
 
-    def cheapest(self, count: int) -> Sequence[Swap]:
+    def cheapest(self, count: int) -> Sequence[Substitution]:
         """Return ``count`` swaps, each the cheapest after those before it; fewer where no more are allowed."""
-        swaps: list[Swap] = []
+        swaps: list[Substitution] = []
         while len(swaps) < count:
             swap = self._next()
             if swap is None:
@@ -60,20 +60,20 @@ class TailSwaps:
             swaps.append(swap)
         return swaps
 
-    def _next(self) -> Swap | None:
+    def _next(self) -> Substitution | None:
         worst: dict[Kind, Item] = {}
         for kind, items in self._giving.items():
             for part in _parts(kind) if items else ():
                 if part not in worst or self._worth(items[-1]) < self._worth(worst[part]):
                     worst[part] = items[-1]
         possible = (
-            Swap(items[-1], worst[full])
+            Substitution(items[-1], worst[full])
             for kind, items in self._waiting.items()
             if items and (full := self._caps.full(kind)) in worst
         )
         return min(possible, key=self._loss, default=None)
 
-    def _make(self, swap: Swap) -> None:
+    def _make(self, swap: Substitution) -> None:
         coming, going = self._caps.kind(swap.came_in), self._caps.kind(swap.gave_way)
         self._waiting[coming].pop()
         self._giving[going].pop()
@@ -83,7 +83,7 @@ class TailSwaps:
     def _worth(self, item: Item) -> tuple[float, int]:
         return _probability(item), -self._place[item.candidate.item_id]
 
-    def _loss(self, swap: Swap) -> tuple[float, int]:
+    def _loss(self, swap: Substitution) -> tuple[float, int]:
         """Order swaps by cost, equal ones by how far down the order the item comes from."""
         place = self._place
         return swap.cost, place[swap.came_in.candidate.item_id] - place[swap.gave_way.candidate.item_id]

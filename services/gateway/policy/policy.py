@@ -12,7 +12,7 @@ from typing import Final
 
 from services.gateway.candidates import Item
 from services.gateway.policy.caps import Caps
-from services.gateway.policy.long_tail import Swap, TailSwaps
+from services.gateway.policy.long_tail import LongTailSubstitution, Substitution
 
 # A share of so many items that floating point puts a hair above a whole number is that number.
 _HAIR: Final = 1e-9
@@ -52,10 +52,10 @@ class Selection:
 
     items: Sequence[Item]
     below_threshold: int
-    swaps: Sequence[Swap] = ()
+    swaps: Sequence[Substitution] = ()
 
 
-def select(items: Sequence[Item], policy: Policy) -> Selection:
+def apply_policy(items: Sequence[Item], policy: Policy) -> Selection:
     """Choose the first items that the policy allows, at most ``policy.limit``, with the least share of the tail.
 
     An item without a probability passes the threshold: nothing is known against it.
@@ -84,7 +84,7 @@ def _capped(items: Sequence[Item], limit: int, caps: Caps) -> Sequence[Item]:
     return chosen
 
 
-def _swaps(allowed: Sequence[Item], chosen: Sequence[Item], policy: Policy, caps: Caps) -> Sequence[Swap]:
+def _swaps(allowed: Sequence[Item], chosen: Sequence[Item], policy: Policy, caps: Caps) -> Sequence[Substitution]:
     places = math.ceil((policy.min_tail_share or 0.0) * len(chosen) - _HAIR)
     missing = places - sum(item.candidate.tail for item in chosen)
-    return TailSwaps(allowed, chosen, caps).cheapest(missing) if missing > 0 else ()
+    return LongTailSubstitution(allowed, chosen, caps).cheapest(missing) if missing > 0 else ()

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from common.errors import NotReady
 
 
-class ProfilesUnavailable(NotReady):
+class ProfileStoreUnavailable(NotReady):
     """The profiles cannot be read or written; nothing of the call was recorded."""
 
 
@@ -47,7 +47,7 @@ class Event:
     value: float | None = None
 
 
-class Recorded(NamedTuple):
+class RecordedCounts(NamedTuple):
     """How many events of a call were new, and how many were known by their id."""
 
     recorded: int
@@ -70,10 +70,10 @@ class Profile:
     last_search: Search | None = None
 
 
-class Profiles(Protocol):
+class ProfileStore(Protocol):
     """Profiles of people. Every method may be called concurrently, and raises ProfilesUnavailable where it fails."""
 
-    async def record(self, events: Sequence[Event]) -> Recorded:
+    async def record(self, events: Sequence[Event]) -> RecordedCounts:
         """Record all of the events or none; they are durable on return. An event id already known changes nothing."""
         ...
 

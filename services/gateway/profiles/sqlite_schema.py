@@ -38,7 +38,7 @@ COMMIT;
 """
 
 
-class BadProfiles(ShortlistError):  # noqa: N818 - named for what it is, as the tree of common.errors does
+class BadProfileStore(ShortlistError):  # noqa: N818 - named for what it is, as the tree of common.errors does
     """A file that is damaged, holds no profiles, or was written by a newer version; the message names it."""
 
     status = "FAILED_PRECONDITION"
@@ -60,7 +60,7 @@ def open_for_writing(file: Path) -> sqlite3.Connection:
             connection.close()
             raise
     except (sqlite3.Error, OSError) as error:
-        raise BadProfiles(
+        raise BadProfileStore(
             f"the profiles in {file} cannot be opened: {error}; restore the file, or name another one"
         ) from error
     return connection
@@ -75,15 +75,15 @@ def _check(connection: sqlite3.Connection, file: Path) -> None:
     """Refuse what is not ours before anything is written to it."""
     application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
     if application != APPLICATION_ID and not _is_empty(connection):
-        raise BadProfiles(f"{file} is another program's database; name another file for the profiles")
+        raise BadProfileStore(f"{file} is another program's database; name another file for the profiles")
     if version > SCHEMA_VERSION:
-        raise BadProfiles(
+        raise BadProfileStore(
             f"{file} has schema version {version}, this server reads up to {SCHEMA_VERSION}; run the newer version"
         )
     (state,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if state != "ok":
         fault = state.splitlines()[-1]
-        raise BadProfiles(f"{file} is damaged: {fault}; restore it, or name another file for the profiles")
+        raise BadProfileStore(f"{file} is damaged: {fault}; restore it, or name another file for the profiles")
 
 
 def _set_up(connection: sqlite3.Connection) -> None:

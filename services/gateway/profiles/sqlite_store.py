@@ -19,12 +19,12 @@ from services.gateway.profiles.profile_store import (
     Event,
     EventKind,
     Profile,
-    ProfilesUnavailable,
-    Recorded,
+    ProfileStoreUnavailable,
+    RecordedCounts,
     Search,
 )
 from services.gateway.profiles.sqlite_schema import connect, open_for_writing
-from services.gateway.profiles.sqlite_writer import Writer
+from services.gateway.profiles.sqlite_writer import SqliteWriter
 
 _READERS: Final = 2
 
@@ -50,7 +50,7 @@ ORDER BY occurred_at_us DESC, arrival DESC LIMIT 1
 ResultT = TypeVar("ResultT")
 
 
-class SqliteProfiles:
+class SqliteProfileStore:
     """Profiles in a SQLite file.
 
     Args:
@@ -66,12 +66,12 @@ class SqliteProfiles:
         self._file = file
         self._kinds = tuple(str(kind) for kind in kinds)
         self._history_sql = _HISTORY.format(marks=", ".join("?" * len(self._kinds)))
-        self._writer = Writer(open_for_writing(file))
+        self._writer = SqliteWriter(open_for_writing(file))
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="profiles-read")
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
 
-    async def record(self, events: Sequence[Event]) -> Recorded:
+    async def record(self, events: Sequence[Event]) -> RecordedCounts:
         """Record all of the events or none, durably; see Profiles."""
         rows = [_row(event) for event in events]
         return await self._write(lambda connection: _insert(connection, rows))
@@ -82,7 +82,7 @@ class SqliteProfiles:
         try:
             return await loop.run_in_executor(self._readers, self._read, user_id, limit)
         except (sqlite3.Error, RuntimeError) as error:  # RuntimeError: closed
-            raise ProfilesUnavailable(f"the profiles in {self._file} cannot be read: {error}") from error
+            raise ProfileStoreUnavailable(f"the profiles in {self._file} cannot be read: {error}") from error
 
     async def forget(self, user_id: str) -> int:
         """Erase a person's events from the file and its write-ahead log; see Profiles.
@@ -102,7 +102,7 @@ class SqliteProfiles:
         try:
             return await asyncio.wrap_future(self._writer.submit(change, erases=erases))
         except (sqlite3.Error, RuntimeError) as error:  # RuntimeError: closed
-            raise ProfilesUnavailable(f"the profiles in {self._file} cannot be written: {error}") from error
+            raise ProfileStoreUnavailable(f"the profiles in {self._file} cannot be written: {error}") from error
 
     def _read(self, user_id: str, limit: int) -> Profile:
         connection = self._reader()
@@ -133,9 +133,9 @@ def _row(event: Event) -> tuple[Any, ...]:
     )
 
 
-def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> Recorded:
+def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> RecordedCounts:
     recorded = max(0, connection.executemany(_INSERT, rows).rowcount)
-    return Recorded(recorded, len(rows) - recorded)
+    return RecordedCounts(recorded, len(rows) - recorded)
 
 
 def _erase(connection: sqlite3.Connection, user_id: str) -> int:

@@ -33,7 +33,7 @@ class _Change:
             self.done.set_result(self.result)
 
 
-class Writer:
+class SqliteWriter:
     """Applies changes in one thread, in the order they came; a future is done only when its change is on the disk.
 
     Args:

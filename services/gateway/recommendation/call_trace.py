@@ -10,7 +10,7 @@ from services.gateway.recommendation.deadline import Deadline
 from services.gateway.recommendation.result import Degradation, DegradationKind
 
 
-class Course:
+class CallTrace:
     """The course of one call: its deadline, how long its stages took, and what went wrong.
 
     Attributes:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from common.errors import Overloaded
-from common.latency import Reserve
+from common.latency import LatenessReserve
 
 _LEAST_CALLS: Final = 8
 
@@ -20,7 +20,7 @@ _LEAST_CALLS: Final = 8
 _FALL: Final = 0.9
 
 
-class Load:
+class AdaptiveConcurrencyLimit:
     """What the gateway has learnt of its load; lives on one event loop.
 
     Args:
@@ -32,7 +32,7 @@ class Load:
         self._limit = float(max_calls)
         self._calls = 0
         self._fell_at_s = 0.0
-        self._late = Reserve()
+        self._late = LatenessReserve()
 
     @property
     def limit(self) -> int:

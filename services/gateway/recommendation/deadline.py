@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Shares:
+class DeadlineShares:
     """How the time of one call is shared out; seconds, and shares of what is left less the reserve (0 to 1)."""
 
     default_s: float = 1.0
@@ -27,7 +27,7 @@ class Deadline:
     reserve_s: float
 
     @classmethod
-    def of_call(cls, now_s: float, remaining_s: float | None, shares: Shares, late_s: float = 0.0) -> Deadline:
+    def of_call(cls, now_s: float, remaining_s: float | None, shares: DeadlineShares, late_s: float = 0.0) -> Deadline:
         """Return the deadline of a call that came in at ``now_s`` with ``remaining_s`` to go, or None.
 
         The reserve is as much more than that of ``shares`` as answers were late lately, up to half of the time.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.gateway.candidates import Candidate
-from services.gateway.policy.long_tail import Swap
-from services.gateway.recommendation.request import Person
+from services.gateway.policy.long_tail import Substitution
+from services.gateway.recommendation.request import UserInput
 
 
 class ReasonKind(StrEnum):
@@ -52,7 +52,7 @@ class Reasons:
         swaps: Which items came in for the tail's share.
     """
 
-    def __init__(self, candidates: Iterable[Candidate], person: Person, swaps: Iterable[Swap] = ()) -> None:
+    def __init__(self, candidates: Iterable[Candidate], person: UserInput, swaps: Iterable[Substitution] = ()) -> None:
         self._gave_way = {swap.came_in.candidate.item_id: swap.gave_way.candidate for swap in swaps}
         self._best: dict[str, float] = {}
         for name, score in (said for candidate in candidates for said in candidate.sources):

@@ -10,23 +10,23 @@ from typing import Final
 
 from services.gateway.backends.popular_fallback import SOURCE, PopularItems
 from services.gateway.backends.stages import (
-    Found,
-    Ranked,
-    Ranking,
-    Retrieval,
+    RankingBackend,
+    RankingResult,
+    RetrievalBackend,
+    RetrievalResult,
+    RetrieveRequest,
     StageFailed,
     StageOverloaded,
     StageTooSlow,
-    Wish,
 )
 from services.gateway.candidates import Item
-from services.gateway.policy.policy import Policy, select
-from services.gateway.profiles.profile_store import Profile, Profiles, ProfilesUnavailable, Search
-from services.gateway.recommendation.call_trace import Course
-from services.gateway.recommendation.concurrency_limit import Load
-from services.gateway.recommendation.deadline import Deadline, Shares
-from services.gateway.recommendation.request import Ask, Person, Stages
-from services.gateway.recommendation.result import Answer, DegradationKind
+from services.gateway.policy.policy import Policy, apply_policy
+from services.gateway.profiles.profile_store import Profile, ProfileStore, ProfileStoreUnavailable, Search
+from services.gateway.recommendation.call_trace import CallTrace
+from services.gateway.recommendation.concurrency_limit import AdaptiveConcurrencyLimit
+from services.gateway.recommendation.deadline import Deadline, DeadlineShares
+from services.gateway.recommendation.request import RecommendRequest, Stages, UserInput
+from services.gateway.recommendation.result import DegradationKind, RecommendResult
 
 # Bounds of the backends' contracts.
 _MAX_HISTORY: Final = 10_000
@@ -47,7 +47,7 @@ _TELLING: Final = 4
 
 
 @dataclass(frozen=True)
-class Tuning:
+class RecommenderOptions:
     """How recommendations are made.
 
     Attributes:
@@ -62,7 +62,7 @@ class Tuning:
     candidates: int = 100
     history_items: int = 1_000
     search_memory_s: float = 1_800.0
-    shares: Shares = field(default_factory=Shares)
+    shares: DeadlineShares = field(default_factory=DeadlineShares)
     max_calls: int = 256
     min_tail_share: float = 0.0
 
@@ -82,16 +82,21 @@ class Recommender:
     """
 
     def __init__(
-        self, profiles: Profiles, retrieval: Retrieval, ranking: Ranking, popular: PopularItems, tuning: Tuning
+        self,
+        profiles: ProfileStore,
+        retrieval: RetrievalBackend,
+        ranking: RankingBackend,
+        popular: PopularItems,
+        tuning: RecommenderOptions,
     ) -> None:
         self._profiles = profiles
         self._retrieval = retrieval
         self._ranking = ranking
         self._popular = popular
         self._tuning = tuning
-        self.load = Load(tuning.max_calls)
+        self.load = AdaptiveConcurrencyLimit(tuning.max_calls)
 
-    async def recommend(self, ask: Ask, remaining_s: float | None = None) -> Answer:
+    async def recommend(self, ask: RecommendRequest, remaining_s: float | None = None) -> RecommendResult:
         """Recommend within ``remaining_s`` seconds, or the default where it is None.
 
         Raises:
@@ -101,7 +106,7 @@ class Recommender:
         """
         with self.load.call():
             deadline = Deadline.of_call(time.monotonic(), remaining_s, self._tuning.shares, self.load.late_s)
-            course = Course(deadline)
+            course = CallTrace(deadline)
             # A caller who leaves next to no time shall not lower the limit for all.
             telling = course.part_s(1.0) >= _TELLING * self._tuning.shares.reserve_s
             try:
@@ -110,16 +115,16 @@ class Recommender:
                 if telling:
                     self.load.observe(course.began_s, course.late_s(), starved=course.over() or course.starved)
 
-    async def _answer(self, ask: Ask, course: Course) -> Answer:
+    async def _answer(self, ask: RecommendRequest, course: CallTrace) -> RecommendResult:
         person = await self._person(ask, course)
         found = await self._find(self._wish(ask, person), course)
         ranked = await self._rank(ask, person, found, course)
         with course.stage("policy"):
-            selection = select(_in_order(found, ranked), self._policy(ask, person))
+            selection = apply_policy(_in_order(found, ranked), self._policy(ask, person))
         if ranked is None and found.candidates and ask.policy.min_probability > 0:
             course.degrade(DegradationKind.POLICY_NOT_APPLIED, "min_probability: no item has a probability")
         course.finish()
-        return Answer(
+        return RecommendResult(
             items=selection.items,
             candidates=found.candidates,
             person=person,
@@ -131,7 +136,7 @@ class Recommender:
             swaps=selection.swaps,
         )
 
-    def _policy(self, ask: Ask, person: Person) -> Policy:
+    def _policy(self, ask: RecommendRequest, person: UserInput) -> Policy:
         """Return the policy with the server's share of the tail where the request has none, and the history blocked.
 
         It is blocked here too where it is to be left out: retrieval excludes only so many.
@@ -141,26 +146,26 @@ class Recommender:
             policy = replace(policy, min_tail_share=self._tuning.min_tail_share)
         return replace(policy, blocked=policy.blocked | set(person.history)) if ask.exclude_history else policy
 
-    async def _person(self, ask: Ask, course: Course) -> Person:
+    async def _person(self, ask: RecommendRequest, course: CallTrace) -> UserInput:
         profile = await self._profile(ask.user_id, course) if ask.user_id else Profile()
         query = ask.query or _recent(profile.last_search, self._tuning.search_memory_s)
-        return Person(query, [*profile.item_ids, *ask.history][-_MAX_HISTORY:])
+        return UserInput(query, [*profile.item_ids, *ask.history][-_MAX_HISTORY:])
 
-    async def _profile(self, user_id: str, course: Course) -> Profile:
+    async def _profile(self, user_id: str, course: CallTrace) -> Profile:
         part_s = course.part_s(self._tuning.shares.profile)
         with course.stage("profile"):
             try:
                 return await asyncio.wait_for(self._profiles.history(user_id, self._tuning.history_items), part_s)
-            except ProfilesUnavailable as error:
+            except ProfileStoreUnavailable as error:
                 reason = str(error)
             except TimeoutError:
                 reason = f"the profile was not read within {part_s * 1e3:.0f} ms"
         course.degrade(DegradationKind.PROFILE_UNAVAILABLE, f"{reason}; the request's own history and query alone")
         return Profile()
 
-    def _wish(self, ask: Ask, person: Person) -> Wish:
+    def _wish(self, ask: RecommendRequest, person: UserInput) -> RetrieveRequest:
         excluded = [*ask.policy.blocked, *(reversed(person.history) if ask.exclude_history else ())]
-        return Wish(
+        return RetrieveRequest(
             query="" if ask.stages is Stages.POPULAR else person.query,
             history=person.history,
             filter=ask.filter,
@@ -169,7 +174,7 @@ class Recommender:
             sources=(SOURCE,) if ask.stages is Stages.POPULAR else (),
         )
 
-    async def _find(self, wish: Wish, course: Course) -> Found:
+    async def _find(self, wish: RetrieveRequest, course: CallTrace) -> RetrievalResult:
         with course.stage("retrieval"):
             try:
                 return await self._retrieval.retrieve(wish, course.part_s(self._tuning.shares.retrieval))
@@ -179,7 +184,9 @@ class Recommender:
                 course.degrade(DegradationKind.RETRIEVAL_UNAVAILABLE, f"{failure}; {remembered.note}")
                 return remembered.found
 
-    async def _rank(self, ask: Ask, person: Person, found: Found, course: Course) -> Ranked | None:
+    async def _rank(
+        self, ask: RecommendRequest, person: UserInput, found: RetrievalResult, course: CallTrace
+    ) -> RankingResult | None:
         """Rank the candidates; None where ranking is not wanted, has nothing to do, or fails."""
         if ask.stages is not Stages.BOTH or not found.candidates:
             return None
@@ -201,7 +208,7 @@ def _recent(search: Search | None, memory_s: float) -> str:
     return search.query
 
 
-def _in_order(found: Found, ranked: Ranked | None) -> Sequence[Item]:
+def _in_order(found: RetrievalResult, ranked: RankingResult | None) -> Sequence[Item]:
     """Return the candidates by falling probability, ties (and all, where there is none) in the first stage's order."""
     items = [Item(candidate, rank) for rank, candidate in enumerate(found.candidates, start=1)]
     if ranked is None:
@@ -229,11 +236,11 @@ def _kind_of(failure: StageFailed) -> DegradationKind:
             return DegradationKind.RANKING_UNAVAILABLE
 
 
-def _release_id(found: Found, ranked: Ranked | None) -> str:
+def _release_id(found: RetrievalResult, ranked: RankingResult | None) -> str:
     if ranked is not None:
         return ranked.release_id
     return "" if found.remembered else found.release_id
 
 
-def _ignored(found: Found, ranked: Ranked | None) -> int:
+def _ignored(found: RetrievalResult, ranked: RankingResult | None) -> int:
     return ranked.ignored_history_items if found.remembered and ranked is not None else found.ignored_history_items

@@ -19,7 +19,7 @@ class Stages(StrEnum):
 
 
 @dataclass(frozen=True)
-class Ask:
+class RecommendRequest:
     """A valid request; ``history`` is oldest first and comes after the recorded events of ``user_id``."""
 
     user_id: str = ""
@@ -32,7 +32,7 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Person:
+class UserInput:
     """What the stages are told of a person: the query, and the history oldest first."""
 
     query: str

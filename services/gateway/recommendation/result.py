@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.gateway.candidates import Candidate, Item
-from services.gateway.policy.long_tail import Swap
-from services.gateway.recommendation.request import Person
+from services.gateway.policy.long_tail import Substitution
+from services.gateway.recommendation.request import UserInput
 
 
 class DegradationKind(StrEnum):
@@ -31,7 +31,7 @@ class Degradation:
 
 
 @dataclass(frozen=True)
-class Answer:
+class RecommendResult:
     """The items chosen and how they came about.
 
     Attributes:
@@ -48,13 +48,13 @@ class Answer:
 
     items: Sequence[Item]
     candidates: Sequence[Candidate]
-    person: Person
+    person: UserInput
     release_id: str
     degradations: Sequence[Degradation]
     timings_ms: dict[str, float]
     ignored_history_items: int
     below_threshold: int
-    swaps: Sequence[Swap] = ()
+    swaps: Sequence[Substitution] = ()
 
     @property
     def tail_items(self) -> int:

@@ -7,9 +7,9 @@ from typing import Any, Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from common.server.telemetry import Metrics
-from services.gateway.recommendation.concurrency_limit import Load
+from services.gateway.recommendation.concurrency_limit import AdaptiveConcurrencyLimit
 from services.gateway.recommendation.request import Stages
-from services.gateway.recommendation.result import Answer, DegradationKind
+from services.gateway.recommendation.result import DegradationKind, RecommendResult
 
 # What an answer before weighs in the share of the tail lately: some thousand answers count.
 _KEPT: Final = 0.999
@@ -41,12 +41,12 @@ class GatewayMetrics:
         for kind in DegradationKind:  # so that a rate over them has a zero to start from
             self._degradations.labels(kind=kind)
 
-    def watch_load(self, load: Load) -> None:
+    def watch_load(self, load: AdaptiveConcurrencyLimit) -> None:
         """Have the metrics show what the gateway learns of its load."""
         self._call_limit.set_function(lambda: load.limit)
         self._late.set_function(lambda: load.late_s)
 
-    def observe(self, answer: Answer, stages: Stages) -> None:
+    def observe(self, answer: RecommendResult, stages: Stages) -> None:
         """Count one answer."""
         self._answers.labels(stages=stages).inc()
         for degradation in answer.degradations:
@@ -59,7 +59,7 @@ class GatewayMetrics:
         self._observe_tail(answer)
         self._tell_release(answer.release_id)
 
-    def _observe_tail(self, answer: Answer) -> None:
+    def _observe_tail(self, answer: RecommendResult) -> None:
         self._tail_items.inc(answer.tail_items)
         self._tail_swaps.inc(len(answer.swaps))
         tail, items = (_KEPT * value for value in self._lately)

@@ -14,7 +14,7 @@ from common.text import MAX_QUERY_CHARACTERS
 from services.gateway.backends import filter_messages
 from services.gateway.policy.policy import Policy
 from services.gateway.profiles.profile_store import Event, EventKind
-from services.gateway.recommendation.request import Ask, Stages
+from services.gateway.recommendation.request import RecommendRequest, Stages
 
 MAX_LIMIT: Final = 500
 
@@ -61,12 +61,12 @@ _EVENT_KINDS: Final = {
 }
 
 
-def read_ask(request: gateway_pb2.RecommendRequest) -> Ask:
+def read_recommend_request(request: gateway_pb2.RecommendRequest) -> RecommendRequest:
     """Return what a RecommendRequest asks for; raises InvalidRequest."""
     _check_id("user_id", request.user_id, required=False)
     _check_query("query", request.query)
     _check_ids("history_item_ids", request.history_item_ids, MAX_HISTORY)
-    return Ask(
+    return RecommendRequest(
         user_id=request.user_id,
         query=request.query.strip(),
         history=tuple(request.history_item_ids),

@@ -10,10 +10,12 @@ from shortlist.retrieval.v1 import retrieval_pb2
 
 from services.gateway.candidates import Item
 from services.gateway.recommendation.reasons import Reason, Reasons
-from services.gateway.recommendation.result import Answer, Degradation
+from services.gateway.recommendation.result import Degradation, RecommendResult
 
 
-def write_answer(answer: Answer, request_id: str, *, explain: bool) -> gateway_pb2.RecommendResponse:
+def write_recommend_response(
+    answer: RecommendResult, request_id: str, *, explain: bool
+) -> gateway_pb2.RecommendResponse:
     """Return an answer as a message; with ``explain`` its items carry reasons and what the sources said."""
     gave_way = {swap.came_in.candidate.item_id: swap.gave_way.candidate.item_id for swap in answer.swaps}
     items = [_item(item, gave_way.get(item.candidate.item_id, "")) for item in answer.items]

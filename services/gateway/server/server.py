@@ -17,8 +17,8 @@ from common.server.telemetry import Metrics
 from services.gateway.backends import releases
 from services.gateway.backends.grpc_clients import GrpcRanking, GrpcRetrieval
 from services.gateway.backends.popular_fallback import PopularItems
-from services.gateway.backends.release_alignment import keep_aligned
-from services.gateway.profiles.sqlite_store import SqliteProfiles
+from services.gateway.backends.release_alignment import align_releases
+from services.gateway.profiles.sqlite_store import SqliteProfileStore
 from services.gateway.recommendation.recommender import Recommender
 from services.gateway.server.metrics import GatewayMetrics
 from services.gateway.server.service import NAME, Engines, RecommendationService
@@ -65,7 +65,7 @@ class GatewayServer:
         await popular.refresh()
         self._keep_doing(popular.keep_fresh())
         if settings.alignment_s:
-            self._keep_doing(keep_aligned(served, settings.alignment_s))
+            self._keep_doing(align_releases(served, settings.alignment_s))
 
     def _keep_doing(self, work: Coroutine[Any, Any, None]) -> None:
         self._held.push_async_callback(_cancel, asyncio.create_task(work))
@@ -75,9 +75,9 @@ class GatewayServer:
         self._parts = None
         await self._held.aclose()
 
-    async def _open_profiles(self) -> SqliteProfiles:
+    async def _open_profiles(self) -> SqliteProfileStore:
         file = self._settings.profiles.expanduser()
-        profiles = await asyncio.to_thread(SqliteProfiles, file, self._settings.history_kinds())
+        profiles = await asyncio.to_thread(SqliteProfileStore, file, self._settings.history_kinds())
         self._held.push_async_callback(profiles.close)
         return profiles
 

@@ -12,11 +12,11 @@ from shortlist.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 from common.server.telemetry import request_id
 from services.gateway.backends import releases
-from services.gateway.profiles.profile_store import Profiles
+from services.gateway.profiles.profile_store import ProfileStore
 from services.gateway.recommendation.recommender import Recommender
 from services.gateway.server import request_messages
 from services.gateway.server.metrics import GatewayMetrics
-from services.gateway.server.response_messages import write_answer
+from services.gateway.server.response_messages import write_recommend_response
 
 NAME: Final = gateway_pb2.DESCRIPTOR.services_by_name["RecommendationService"].full_name
 
@@ -25,7 +25,7 @@ NAME: Final = gateway_pb2.DESCRIPTOR.services_by_name["RecommendationService"].f
 class Engines:
     """What the gateway works with once it has started."""
 
-    profiles: Profiles
+    profiles: ProfileStore
     recommender: Recommender
     releases: releases.Releases
 
@@ -49,7 +49,7 @@ class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
     ) -> gateway_pb2.RecommendResponse:
         """Recommend items; the call's log line names what went wrong on the way."""
         recommender = self._parts().recommender
-        ask = request_messages.read_ask(request)
+        ask = request_messages.read_recommend_request(request)
         remaining_s = context.time_remaining()
         answer = await recommender.recommend(
             ask, None if remaining_s is None else min(float(remaining_s), self._timeout_s)
@@ -59,7 +59,7 @@ class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
             structlog.contextvars.bind_contextvars(
                 degradations={str(degradation.kind): degradation.detail for degradation in answer.degradations}
             )
-        return write_answer(answer, request_id(), explain=request.explain)
+        return write_recommend_response(answer, request_id(), explain=request.explain)
 
     async def RecordEvents(  # noqa: N802
         self, request: gateway_pb2.RecordEventsRequest, context: Any

@@ -9,15 +9,15 @@ from dataclasses import replace
 from typing import Final
 
 from common.errors import DeadlineTooShort, Overloaded
-from common.latency import Pace
-from services.ranking.batching.job import Terms
-from services.ranking.cross_encoder.pair_scorer import PairReader
+from common.latency import LatencyEstimate
+from services.ranking.batching.job import CallContext
+from services.ranking.cross_encoder.pair_scorer import PairScorer
 
 # Calls that want features must not eat up the time in which pairs are to be read.
 _MOST_WAITING: Final = 0.25
 
 
-class Door:
+class AdmissionControl:
     """Knows how many calls wait for their features and how long these take; used on one event loop.
 
     Args:
@@ -26,13 +26,13 @@ class Door:
         reader: Reads pairs.
     """
 
-    def __init__(self, threads: int, pace: Pace, reader: PairReader) -> None:
+    def __init__(self, threads: int, pace: LatencyEstimate, reader: PairScorer) -> None:
         self._threads = threads
         self._pace = pace
         self._reader = reader
-        self._passing: list[Terms] = []
+        self._passing: list[CallContext] = []
 
-    def check(self, candidates: int, terms: Terms, kept_back_s: float) -> None:
+    def check(self, candidates: int, terms: CallContext, kept_back_s: float) -> None:
         """Let a call in, or not.
 
         Args:
@@ -61,7 +61,7 @@ class Door:
             self._reader.check_room(replace(terms, deadline=terms.deadline - own_s - kept_back_s), promised)
 
     @contextmanager
-    def passing(self, terms: Terms) -> Iterator[None]:
+    def passing(self, terms: CallContext) -> Iterator[None]:
         """Count a call as waiting for its features while the body runs, and the pairs that it insists on as promised.
 
         Calls that come meanwhile would else be let in for the same pairs, and turned away with their features done.

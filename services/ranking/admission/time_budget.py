@@ -13,7 +13,7 @@ _WAY_SHARE: Final = 0.05
 _WAY_BOUNDS_S: Final = (0.002, 0.05)
 
 
-def less_the_way(remaining_s: float) -> float:
+def less_return_time(remaining_s: float) -> float:
     """Return how many of a call's remaining seconds it may be worked on."""
     least_s, most_s = _WAY_BOUNDS_S
     return remaining_s - min(max(_WAY_SHARE * remaining_s, least_s), most_s)

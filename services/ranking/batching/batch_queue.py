@@ -18,10 +18,10 @@ from common.arrays import Float64Array, Int64Array
 from common.errors import DeadlineTooShort, Overloaded
 from services.ranking.batching.capacity import BatchLimits, Capacity
 from services.ranking.batching.cost_model import CostModel
-from services.ranking.batching.job import Batch, Job, Part, Priority, runs_of
-from services.ranking.batching.job_order import Line, Owners
+from services.ranking.batching.job import Batch, Job, JobSlice, Priority, contiguous_runs
+from services.ranking.batching.job_order import FairShareClock, JobOrder
 from services.ranking.pairs.pair_scores import PairScores
-from services.ranking.pairs.pair_tokens import Pairs
+from services.ranking.pairs.pair_tokens import TokenPairs
 
 # A batch is filled with other callers' pairs until its overhead is below this share of it: beyond, they would only
 # make the first caller wait.
@@ -52,10 +52,10 @@ class BatchQueue:
         self.waiting_ms = 0.0  # what they cost
         self.typical_ms = 0.0  # what a pair costs, by the jobs of late
         self.capacity = Capacity(cost, limits)
-        self._deadlines = Line(lambda job: (job.priority, job.deadline, job.serial))
-        self._turns = Line(lambda job: (job.priority, job.turn, job.serial))
+        self._deadlines = JobOrder(lambda job: (job.priority, job.deadline, job.serial))
+        self._turns = JobOrder(lambda job: (job.priority, job.turn, job.serial))
         self._in_flight: set[Batch] = set()
-        self._owners = Owners()
+        self._owners = FairShareClock()
         self._serials = itertools.count()
 
     def __iter__(self) -> Iterator[Job]:
@@ -64,7 +64,7 @@ class BatchQueue:
 
     def job(
         self,
-        pairs: Pairs,
+        pairs: TokenPairs,
         deadline: float,
         priority: Priority,
         owner: str,
@@ -79,7 +79,7 @@ class BatchQueue:
         spent = pairs.rows.offsets.tolist(), [0.0, *np.cumsum(self.pair_ms(lengths)).tolist()]
         planned, scores = self._planned(deadline, now), PairScores.unread(len(pairs))
         asked = (pairs, planned, priority, owner, now)
-        return Job(*asked, order, *spent, runs_of(lengths), scores, settle, deadline, anytime)
+        return Job(*asked, order, *spent, contiguous_runs(lengths), scores, settle, deadline, anytime)
 
     def pair_ms(self, lengths: Int64Array) -> Float64Array:
         """Return what pairs of so many tokens cost, with their share of a full batch's overhead."""
@@ -201,7 +201,7 @@ class BatchQueue:
         self._in_flight.remove(batch)
         self.cost.observe(batch.cost_ms, (now - batch.started) * 1e3)
 
-    def _fill(self, batch: Batch, line: Line, lead: Job, share_ms: float) -> None:
+    def _fill(self, batch: Batch, line: JobOrder, lead: Job, share_ms: float) -> None:
         """Take the lead's longest run, then what shares a batch with it for little."""
         bucket = max(lead.runs)
         self._take_run(batch, lead, bucket, self._room(batch, lead, bucket, share_ms))
@@ -214,7 +214,7 @@ class BatchQueue:
         for shorter in range(bucket - 1, -1, -1):
             self._absorb(batch, line, lead, shorter, share_ms)
 
-    def _absorb(self, batch: Batch, line: Line, lead: Job, bucket: int, share_ms: float) -> None:
+    def _absorb(self, batch: Batch, line: JobOrder, lead: Job, bucket: int, share_ms: float) -> None:
         """Take whole runs of a shorter bucket while one of their tokens, padded, costs no more than the batch's do.
 
         The batch's overhead counts as its own, so that it grows as long as that makes its tokens cheaper.
@@ -242,7 +242,7 @@ class BatchQueue:
         start, stop = job.runs[bucket]
         taken = min(start + count, stop)
         cost_ms = job.spent_ms[taken] - job.spent_ms[start]
-        batch.parts.append(Part(job, start, taken))
+        batch.parts.append(JobSlice(job, start, taken))
         batch.rows += taken - start
         batch.tokens = max(batch.tokens, job.tokens(start))
         batch.read_tokens += job.spent_tokens[taken] - job.spent_tokens[start]

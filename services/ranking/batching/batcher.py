@@ -20,9 +20,9 @@ from common.errors import DeadlineTooShort, NotReady
 from services.ranking.batching.batch_queue import BatchQueue
 from services.ranking.batching.capacity import BatchLimits
 from services.ranking.batching.cost_model import CostModel
-from services.ranking.batching.job import Batch, Job, Part, Priority
+from services.ranking.batching.job import Batch, Job, JobSlice, Priority
 from services.ranking.pairs.pair_scores import PairScores
-from services.ranking.pairs.pair_tokens import ModelInputs, Pairs
+from services.ranking.pairs.pair_tokens import ModelInputs, TokenPairs
 
 # (input_ids, attention_mask, token_type_ids), each int64[rows, tokens] -> float32[rows]; raises where it can't.
 Model = Callable[[Int64Array, Int64Array, Int64Array], Float32Array]
@@ -98,7 +98,7 @@ class Batcher:
 
     async def score(
         self,
-        pairs: Pairs,
+        pairs: TokenPairs,
         deadline: float,
         priority: Priority = Priority.INTERACTIVE,
         owner: str = "",
@@ -215,7 +215,7 @@ class Batcher:
         halves = inputs.part(0, middle), inputs.part(middle, len(inputs))
         return np.concatenate([self._read(half) for half in halves])
 
-    def _deliver(self, part: Part, logits: Float32Array, batch: Batch, finished: float) -> None:
+    def _deliver(self, part: JobSlice, logits: Float32Array, batch: Batch, finished: float) -> None:
         job, scores = part.job, part.job.scores
         scores.logits[part.start : part.stop] = logits
         scores.queue_wait_ms = max(scores.queue_wait_ms, (batch.started - job.submitted) * 1e3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from common.latency import Reserve
+from common.latency import LatenessReserve
 from services.ranking.batching.cost_model import CostModel
 
 # At most this share of a job's time is kept back for work that takes longer than planned.
@@ -40,7 +40,7 @@ class Capacity:
 
     def __init__(self, cost: CostModel, limits: BatchLimits) -> None:
         self.longest = 1
-        self.overrun = Reserve()
+        self.overrun = LatenessReserve()
         self._cost = cost
         self._limits = limits
 

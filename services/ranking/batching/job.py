@@ -11,7 +11,7 @@ import numpy as np
 
 from common.arrays import Int64Array
 from services.ranking.pairs.pair_scores import PairScores
-from services.ranking.pairs.pair_tokens import Pairs
+from services.ranking.pairs.pair_tokens import TokenPairs
 
 # Upper ends of the length buckets, in tokens; the last bucket is open. Among many pairs that wait enough are of one
 # length: one by one up to 64 tokens next to nothing is padding, where steps of an eighth made it 3 %. Where few wait,
@@ -46,7 +46,7 @@ class Job:
         turn: When the job's turn comes among the callers, set when it is admitted.
     """
 
-    pairs: Pairs
+    pairs: TokenPairs
     deadline: float
     priority: Priority
     owner: str
@@ -81,7 +81,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Part:
+class JobSlice:
     """The pairs of a job from ``start`` to ``stop``."""
 
     job: Job
@@ -106,7 +106,7 @@ class Batch:
     """
 
     started: float
-    parts: list[Part] = field(default_factory=list)
+    parts: list[JobSlice] = field(default_factory=list)
     rows: int = 0
     tokens: int = 0
     read_tokens: int = 0
@@ -118,7 +118,7 @@ class Batch:
         return self.rows * self.tokens
 
 
-def runs_of(lengths: Int64Array) -> dict[int, tuple[int, int]]:
+def contiguous_runs(lengths: Int64Array) -> dict[int, tuple[int, int]]:
     """Cut lengths, longest first, into runs of one bucket each."""
     buckets = np.searchsorted(_EDGES, lengths)
     starts = np.flatnonzero(np.diff(buckets, prepend=-1))
@@ -131,7 +131,7 @@ LEAST_SHARE: Final = 0.5
 
 
 @dataclass(frozen=True)
-class Terms:
+class CallContext:
     """On what terms a caller's pairs are read.
 
     Attributes:
@@ -146,6 +146,6 @@ class Terms:
     owner: str = ""
     least: int = 0
 
-    def at_least_as_soon_as(self, other: Terms) -> bool:
+    def at_least_as_soon_as(self, other: CallContext) -> bool:
         """Tell whether work on these terms is done by the time that work on the others must be."""
         return self.priority <= other.priority and self.deadline <= other.deadline

@@ -10,7 +10,7 @@ from services.ranking.batching.job import BUCKETS, Job
 Key = tuple[int, float, int]
 
 
-class Line:
+class JobOrder:
     """Jobs in one order, all of them and by length bucket; finding one is O(log jobs)."""
 
     def __init__(self, key: Callable[[Job], Key]) -> None:
@@ -45,7 +45,7 @@ class Line:
         del jobs[bisect.bisect_left(jobs, self._key(job), key=self._key)]
 
 
-class Owners:
+class FairShareClock:
     """When callers had their last turn; those whose turn has passed are forgotten."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ T = TypeVar("T")
 _WORTH_THE_WAY_S: Final = 0.001
 
 
-class ComputeThreads:
+class ComputePool:
     """Threads for one event loop; close them at the end."""
 
     def __init__(self, threads: int, name: str) -> None:

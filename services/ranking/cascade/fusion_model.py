@@ -12,7 +12,7 @@ from common.release.layout import FUSION
 from common.release.store import Release
 
 
-class Fusion:
+class FusionModel:
     """Features to probability. Missing features are NaN, which the model was trained with."""
 
     def __init__(self, model: OnnxModel, features: int) -> None:
@@ -22,7 +22,7 @@ class Fusion:
         self._check(features)
 
     @classmethod
-    def load(cls, release: Release, features: int) -> Fusion:
+    def load(cls, release: Release, features: int) -> FusionModel:
         """Load the fusion of a release that reads so many features; raises BadRelease where it reads others.
 
         It always runs on the CPU: its trees take microseconds, less than the way to another device.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from common.arrays import Float32Array
 from services.ranking.cross_encoder.explanation import Explanation
-from services.ranking.pairs.pair_scores import Reading
+from services.ranking.pairs.pair_scores import PairResult
 
 
 class Tier(IntEnum):
@@ -48,7 +48,7 @@ class Ranking:
     probability: Float32Array
     logit: Float32Array
     late_score: Float32Array
-    reading: Reading
+    reading: PairResult
     tokenise_ms: float
     late_ms: float
     fuse_ms: float

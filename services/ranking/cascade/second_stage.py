@@ -15,33 +15,33 @@ import numpy.typing as npt
 
 from common.arrays import FloatArray
 from common.errors import BadRelease
-from common.latency import Pace, Reserve
+from common.latency import LatencyEstimate, LatenessReserve
 from common.onnx_session import SessionOptions
 from common.release.catalogue import Catalogue
 from common.release.layout import CATALOGUE
 from common.release.store import Release
-from services.ranking.admission.admission_control import Door
+from services.ranking.admission.admission_control import AdmissionControl
 from services.ranking.batching.batcher import Batcher, BatchReport
 from services.ranking.batching.capacity import BatchLimits
-from services.ranking.batching.job import LEAST_SHARE, Terms
-from services.ranking.cascade.compute_pool import ComputeThreads
-from services.ranking.cascade.fusion_model import Fusion
+from services.ranking.batching.job import LEAST_SHARE, CallContext
+from services.ranking.cascade.compute_pool import ComputePool
+from services.ranking.cascade.fusion_model import FusionModel
 from services.ranking.cascade.results import Depths, Explained, Ranking
-from services.ranking.cascade.tiers import Cascade, Prepared
+from services.ranking.cascade.tiers import Cascade, PreparedRequest
 from services.ranking.cross_encoder.explanation import explain
 from services.ranking.cross_encoder.model import CrossEncoder
-from services.ranking.cross_encoder.pair_scorer import PairReader
+from services.ranking.cross_encoder.pair_scorer import PairScorer
 from services.ranking.features.feature_context import HalfLives
-from services.ranking.features.feature_set import Features
-from services.ranking.features.item_tables import ItemFacts
+from services.ranking.features.feature_set import FeatureSet
+from services.ranking.features.item_tables import ItemTables
 from services.ranking.features.settings import FusionSettings
-from services.ranking.late_interaction.scorer import LateInteraction, LateOptions, has_late_interaction
-from services.ranking.late_interaction.tier import LateTier
-from services.ranking.pairs.pair_scores import PairScores, Reading
-from services.ranking.pairs.pair_tokenizer import PairTexts
+from services.ranking.late_interaction.scorer import LateInteractionOptions, LateInteractionScorer, has_late_interaction
+from services.ranking.late_interaction.tier import LateInteractionTier
+from services.ranking.pairs.pair_scores import PairResult, PairScores
+from services.ranking.pairs.pair_tokenizer import PairTokenizer
 from services.ranking.pairs.score_cache import ScoreCache
 from services.ranking.release_settings import TierDepths
-from services.ranking.request import CandidateRows, PersonRows
+from services.ranking.request import CandidateRows, UserRows
 
 _WARM_UP_CANDIDATES: Final = 100
 
@@ -55,7 +55,7 @@ _MOST_AFTER_READING: Final = 0.25
 
 
 @dataclass(frozen=True)
-class Options:
+class SecondStageOptions:
     """How a second stage runs.
 
     Attributes:
@@ -73,7 +73,7 @@ class Options:
     cached_scores: int = 100_000
     threads: int = 1
     least_share: float = LEAST_SHARE
-    late: LateOptions = field(default_factory=LateOptions)
+    late: LateInteractionOptions = field(default_factory=LateInteractionOptions)
 
 
 class SecondStage:
@@ -86,33 +86,36 @@ class SecondStage:
         after_reading: What is kept back of a call's time for what comes after reading; to be told of every answer.
     """
 
-    def __init__(self, release: Release, options: Options, observe: Callable[[BatchReport], None]) -> None:
+    def __init__(self, release: Release, options: SecondStageOptions, observe: Callable[[BatchReport], None]) -> None:
         settings = FusionSettings.load(release)
         self.release = release
         self.catalogue = Catalogue.open(release.file(CATALOGUE))
-        facts = ItemFacts(release, self.catalogue)
-        self._features = Features(
+        facts = ItemTables(release, self.catalogue)
+        self._features = FeatureSet(
             settings.features, facts, HalfLives(settings.half_life_long, settings.half_life_short)
         )
-        self._fusion = Fusion.load(release, len(settings.features))
-        self._texts = PairTexts.load(release, self.catalogue)
+        self._fusion = FusionModel.load(release, len(settings.features))
+        self._texts = PairTokenizer.load(release, self.catalogue)
         cross_encoder = CrossEncoder.load(release, options.session)
         self.providers = {"cross_encoder": cross_encoder.provider, "fusion": self._fusion.provider}
         self._late = self._load_late(options.late)
         self._cascade = Cascade(self._features, self._fusion, self._late, self._texts)
         cost = cross_encoder.warm_up(options.limits, self._texts.settings.pair_tokens)
-        self._preparing, self._finishing = Pace(), Pace()
+        self._preparing, self._finishing = LatencyEstimate(), LatencyEstimate()
         self._warm_up()
-        self._threads = ComputeThreads(options.threads, "second-stage")
+        self._threads = ComputePool(options.threads, "second-stage")
         self._batcher = Batcher(cross_encoder, cost, options.limits, observe)
         cache = ScoreCache(options.cached_scores)
-        self._reader = PairReader(self._batcher, self._texts.template, cache, options.least_share)
-        self._door = Door(options.threads, self._preparing, self._reader)
-        self.after_reading = Reserve(_AFTER_READING_S)
+        self._reader = PairScorer(self._batcher, self._texts.template, cache, options.least_share)
+        self._door = AdmissionControl(options.threads, self._preparing, self._reader)
+        self.after_reading = LatenessReserve(_AFTER_READING_S)
 
     @classmethod
     def load(
-        cls, release: Release, options: Options | None = None, observe: Callable[[BatchReport], None] = lambda _: None
+        cls,
+        release: Release,
+        options: SecondStageOptions | None = None,
+        observe: Callable[[BatchReport], None] = lambda _: None,
     ) -> SecondStage:
         """Load and warm up the second stage of a release.
 
@@ -128,7 +131,7 @@ class SecondStage:
         missing = {"cross_encoder", "fusion"} - set(release.manifest.models)
         if missing:
             raise BadRelease(f"release {release.id}: the manifest lists no model called {', '.join(sorted(missing))}")
-        return cls(release, options or Options(), observe)
+        return cls(release, options or SecondStageOptions(), observe)
 
     @property
     def sources(self) -> frozenset[str]:
@@ -150,12 +153,12 @@ class SecondStage:
         """How many pairs wait for the cross-encoder."""
         return self._batcher.queued_pairs
 
-    def check_room(self, candidates: int, terms: Terms) -> None:
-        """Refuse what there is no time for, before it is looked at; raises as `Door.check`."""
+    def check_room(self, candidates: int, terms: CallContext) -> None:
+        """Refuse what there is no time for, before it is looked at; raises as `AdmissionControl.check`."""
         self._door.check(candidates, terms, self._kept_back_s(candidates, terms))
 
     async def rank(
-        self, person: PersonRows, candidates: CandidateRows, texts: Mapping[int, str], depths: Depths, terms: Terms
+        self, person: UserRows, candidates: CandidateRows, texts: Mapping[int, str], depths: Depths, terms: CallContext
     ) -> Ranking:
         """Give each candidate its probability.
 
@@ -199,7 +202,7 @@ class SecondStage:
         )
 
     @contextmanager
-    def keeping_time(self, terms: Terms) -> Iterator[None]:
+    def keeping_time(self, terms: CallContext) -> Iterator[None]:
         """Learn from a body that is cancelled past its deadline: the next ones' reading must end so much sooner."""
         planned = terms.deadline - _at_most_a_share(self.after_reading.seconds, terms)
         try:
@@ -209,7 +212,7 @@ class SecondStage:
                 self.after_reading.observe(now - planned)
             raise
 
-    async def explain(self, person: PersonRows, candidate: CandidateRows, text: str, terms: Terms) -> Explained:
+    async def explain(self, person: UserRows, candidate: CandidateRows, text: str, terms: CallContext) -> Explained:
         """Tell why one candidate has its probability.
 
         Args:
@@ -234,24 +237,24 @@ class SecondStage:
         self._batcher.close()
         self._threads.close()
 
-    async def _read(self, prepared: Prepared, terms: Terms) -> Reading:
+    async def _read(self, prepared: PreparedRequest, terms: CallContext) -> PairResult:
         if not len(prepared.chosen):
-            return Reading(PairScores.unread(0))
+            return PairResult(PairScores.unread(0))
         terms = replace(terms, deadline=terms.deadline - self._kept_back_s(len(prepared.chosen), terms))
         return await self._reader.read(prepared.context, prepared.items, prepared.keys, terms)
 
-    def _kept_back_s(self, read: int, terms: Terms) -> float:
+    def _kept_back_s(self, read: int, terms: CallContext) -> float:
         """Return how much of a call's time is kept back for fusing and answering."""
         return _at_most_a_share(max(self._finishing.expected_s(read), self.after_reading.seconds), terms)
 
     def _prepare(
         self,
-        person: PersonRows,
+        person: UserRows,
         candidates: CandidateRows,
         texts: Mapping[int, str],
         depths: TierDepths,
         deadline: float,
-    ) -> Prepared:
+    ) -> PreparedRequest:
         began = time.perf_counter()
         until = deadline - self._finishing.expected_s(min(depths.cross_encoder, len(candidates)))
         prepared = self._cascade.prepare(person, candidates, texts, depths, until)
@@ -259,7 +262,7 @@ class SecondStage:
         return prepared
 
     async def _finished(
-        self, prepared: Prepared, logits: npt.NDArray[np.float32]
+        self, prepared: PreparedRequest, logits: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], float]:
         """Fuse again where there is a logit; returns logits and probabilities of all candidates, and milliseconds."""
         if not len(prepared.chosen):
@@ -269,7 +272,7 @@ class SecondStage:
         )
 
     def _finish(
-        self, prepared: Prepared, logits: npt.NDArray[np.float32]
+        self, prepared: PreparedRequest, logits: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], float]:
         began = time.perf_counter()
         logit, probability = self._cascade.finish(prepared, logits)
@@ -277,7 +280,7 @@ class SecondStage:
         self._finishing.observe(len(prepared.chosen), took_s)
         return logit, probability, took_s * 1e3
 
-    def _explained_features(self, person: PersonRows, candidate: CandidateRows, text: str, logit: float) -> FloatArray:
+    def _explained_features(self, person: UserRows, candidate: CandidateRows, text: str, logit: float) -> FloatArray:
         matrix = self._features.matrix(person, candidate, np.array([logit], dtype=np.float32))
         if self._late is None:
             return matrix
@@ -285,21 +288,21 @@ class SecondStage:
         score = self._late.score(context, int(candidate.rows[0]), text)
         return self._features.with_late(matrix, np.array([score], dtype=np.float32))
 
-    def _load_late(self, options: LateOptions) -> LateTier | None:
+    def _load_late(self, options: LateInteractionOptions) -> LateInteractionTier | None:
         if not has_late_interaction(self.release):
             return None
-        late = LateInteraction.load(self.release, len(self.catalogue), self._texts.template, options)
+        late = LateInteractionScorer.load(self.release, len(self.catalogue), self._texts.template, options)
         self.providers["late_interaction"] = late.provider
-        return LateTier(late, self._texts)
+        return LateInteractionTier(late, self._texts)
 
     def _warm_up(self) -> None:
         """Rank once, so that the first caller finds everything loaded and the paces known."""
         rows = np.arange(min(_WARM_UP_CANDIDATES, len(self.catalogue)))
         everything = TierDepths(late_interaction=len(rows), cross_encoder=len(rows))
-        prepared = self._prepare(PersonRows(rows), CandidateRows.of(rows), {}, everything, np.inf)
+        prepared = self._prepare(UserRows(rows), CandidateRows.of(rows), {}, everything, np.inf)
         self._finish(prepared, np.zeros(len(rows), dtype=np.float32))
 
 
-def _at_most_a_share(reserve_s: float, terms: Terms) -> float:
+def _at_most_a_share(reserve_s: float, terms: CallContext) -> float:
     """Return what is kept back for what comes after reading, so that most of a call's time is left to read."""
     return min(reserve_s, _MOST_AFTER_READING * max(terms.deadline - time.monotonic(), 0.0))

@@ -15,21 +15,21 @@ import numpy.typing as npt
 
 from common.arrays import FloatArray, RowIndices, TokenIds
 from common.ragged import TokenRows
-from services.ranking.cascade.fusion_model import Fusion
+from services.ranking.cascade.fusion_model import FusionModel
 from services.ranking.cascade.results import Depths
-from services.ranking.features.feature_set import Features
-from services.ranking.late_interaction.tier import LateReading, LateTier
-from services.ranking.pairs.pair_tokenizer import PairTexts
+from services.ranking.features.feature_set import FeatureSet
+from services.ranking.late_interaction.tier import LateInteractionTier, LateScores
+from services.ranking.pairs.pair_tokenizer import PairTokenizer
 from services.ranking.pairs.score_cache import ItemKey
 from services.ranking.release_settings import Occasion, TierDepths
-from services.ranking.request import CandidateRows, PersonRows
+from services.ranking.request import CandidateRows, UserRows
 
 # From this share of candidates on that the release does not know, they are what a request is about.
 _NEW_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedRequest:
     """A request before the cross-encoder reads.
 
     Attributes:
@@ -46,7 +46,7 @@ class Prepared:
 
     matrix: FloatArray
     probability: npt.NDArray[np.float32]
-    late: LateReading
+    late: LateScores
     chosen: RowIndices
     context: TokenIds
     items: TokenRows
@@ -65,13 +65,15 @@ class Cascade:
         texts: Persons and items in tokens.
     """
 
-    def __init__(self, features: Features, fusion: Fusion, late: LateTier | None, texts: PairTexts) -> None:
+    def __init__(
+        self, features: FeatureSet, fusion: FusionModel, late: LateInteractionTier | None, texts: PairTokenizer
+    ) -> None:
         self._features = features
         self._fusion = fusion
         self._late = late
         self._texts = texts
 
-    def depths(self, person: PersonRows, candidates: CandidateRows, wanted: Depths, least: int = 0) -> TierDepths:
+    def depths(self, person: UserRows, candidates: CandidateRows, wanted: Depths, least: int = 0) -> TierDepths:
         """Return how deep the tiers go: as wanted, else as planned for the occasion.
 
         Args:
@@ -89,12 +91,12 @@ class Cascade:
 
     def prepare(
         self,
-        person: PersonRows,
+        person: UserRows,
         candidates: CandidateRows,
         texts: Mapping[int, str],
         depths: TierDepths,
         deadline: float,
-    ) -> Prepared:
+    ) -> PreparedRequest:
         """Rank without the cross-encoder, and choose what it is to read.
 
         Args:
@@ -121,7 +123,7 @@ class Cascade:
         clock.lap("tokenise")
         spent = clock.spent_ms
         fuse_ms = spent["fuse"] + spent["late"] - late.ms
-        return Prepared(
+        return PreparedRequest(
             matrix,
             probability,
             late,
@@ -134,7 +136,7 @@ class Cascade:
         )
 
     def finish(
-        self, prepared: Prepared, logits: npt.NDArray[np.float32]
+        self, prepared: PreparedRequest, logits: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Fuse again where there is a logit.
 
@@ -160,16 +162,16 @@ class Cascade:
         texts: Mapping[int, str],
         depth: int,
         deadline: float,
-    ) -> LateReading:
+    ) -> LateScores:
         """Have late interaction score the ``depth`` most probable by the other features."""
         if self._late is None or not depth:
-            return LateReading.none(len(candidates))
+            return LateScores.none(len(candidates))
         everyone = depth >= len(candidates)
         chosen = np.arange(len(candidates)) if everyone else _best(self._fusion.probability(matrix), depth)
         return self._late.read(context, candidates, texts, chosen, deadline)
 
 
-def occasion(person: PersonRows, candidates: CandidateRows) -> Occasion:
+def occasion(person: UserRows, candidates: CandidateRows) -> Occasion:
     """Tell what a request is about."""
     if (candidates.rows < 0).mean() >= _NEW_SHARE:
         return "new_items"

@@ -13,10 +13,10 @@ import numpy as np
 
 from common.ragged import TokenRows
 from services.ranking.batching.batcher import Batcher
-from services.ranking.batching.job import Terms
-from services.ranking.pairs.pair_tokenizer import PairTexts
-from services.ranking.pairs.pair_tokens import Pairs
-from services.ranking.request import PersonRows
+from services.ranking.batching.job import CallContext
+from services.ranking.pairs.pair_tokenizer import PairTokenizer
+from services.ranking.pairs.pair_tokens import TokenPairs
+from services.ranking.request import UserRows
 
 MAX_WORDS: Final = 32
 
@@ -46,7 +46,9 @@ class Explanation:
     history_items: list[Contribution]
 
 
-async def explain(person: PersonRows, item: str, texts: PairTexts, batcher: Batcher, terms: Terms) -> Explanation:
+async def explain(
+    person: UserRows, item: str, texts: PairTokenizer, batcher: Batcher, terms: CallContext
+) -> Explanation:
     """Explain the logit of an item's text for a person.
 
     Raises:
@@ -67,7 +69,7 @@ async def explain(person: PersonRows, item: str, texts: PairTexts, batcher: Batc
     )
 
 
-def _pairs(texts: PairTexts, items: list[str], queries: list[str], query: str, history: list[int]) -> Pairs:
+def _pairs(texts: PairTokenizer, items: list[str], queries: list[str], query: str, history: list[int]) -> TokenPairs:
     """Join the whole pair, then one pair for each word of item and query and each history item left out."""
     contexts = [texts.context(query, history)]
     contexts += [texts.context(shorter, history) for shorter in queries[1:]]

@@ -16,8 +16,8 @@ from common.arrays import Int64Array, TokenIds
 from common.errors import Overloaded
 from common.ragged import TokenRows
 from services.ranking.batching.batcher import Batcher
-from services.ranking.batching.job import LEAST_SHARE, Terms
-from services.ranking.pairs.pair_scores import PairScores, Reading
+from services.ranking.batching.job import LEAST_SHARE, CallContext
+from services.ranking.pairs.pair_scores import PairResult, PairScores
 from services.ranking.pairs.pair_tokens import PairTemplate
 from services.ranking.pairs.score_cache import ItemKey, ScoreCache
 
@@ -36,14 +36,14 @@ _FULL: Final = "there is no time for the {least} pairs that the call insists on;
 
 
 @dataclass(frozen=True, eq=False)
-class _Flight:
+class _InFlightPairs:
     """Pairs under way, for others who want them too."""
 
-    terms: Terms
+    terms: CallContext
     landed: asyncio.Future[None]
 
 
-class PairReader:
+class PairScorer:
     """Reads the pairs of requests; lives on one event loop.
 
     Args:
@@ -62,9 +62,11 @@ class PairReader:
         self._cache = cache
         self._least_share = least_share
         self._fresh_share = 1.0  # of the pairs asked for of late, those that had to be read
-        self._flights: dict[tuple[bytes, ItemKey], _Flight] = {}
+        self._flights: dict[tuple[bytes, ItemKey], _InFlightPairs] = {}
 
-    async def read(self, context: TokenIds, items: TokenRows, keys: Sequence[ItemKey], terms: Terms) -> Reading:
+    async def read(
+        self, context: TokenIds, items: TokenRows, keys: Sequence[ItemKey], terms: CallContext
+    ) -> PairResult:
         """Read items beside a context, the first first: as many as the time left allows.
 
         Args:
@@ -78,15 +80,15 @@ class PairReader:
             RuntimeError: The model failed on every pair.
         """
         if len(set(keys)) == len(keys):
-            return await self._read_distinct(_Ask(context, items, keys, terms))
+            return await self._read_distinct(_PendingRequest(context, items, keys, terms))
         places = np.array(sorted({key: place for place, key in reversed(list(enumerate(keys)))}.values()))
         distinct = [keys[place] for place in places.tolist()]
-        reading = await self._read_distinct(_Ask(context, items.take(places), distinct, terms))
+        reading = await self._read_distinct(_PendingRequest(context, items.take(places), distinct, terms))
         logit_of = dict(zip(distinct, reading.scores.logits.tolist(), strict=True))
         logits = np.array([logit_of[key] for key in keys], dtype=np.float32)
         return replace(reading, scores=replace(reading.scores, logits=logits))
 
-    def check_room(self, terms: Terms, promised: int) -> None:
+    def check_room(self, terms: CallContext, promised: int) -> None:
         """Raise Overloaded where there is no time for ``terms.least`` pairs such as were asked for of late.
 
         Costs next to nothing: for the door, before a call's candidates are looked at.
@@ -102,7 +104,7 @@ class PairReader:
             if wait_s > 0:
                 raise Overloaded(_FULL.format(least=terms.least), retry_after_s=wait_s)
 
-    async def _read_distinct(self, ask: _Ask) -> Reading:
+    async def _read_distinct(self, ask: _PendingRequest) -> PairResult:
         logits = self._cache.find(ask.name, ask.keys)
         unknown = np.flatnonzero(np.isnan(logits))
         flights = {place: flight for place in unknown.tolist() if (flight := self._flight(ask, place))}
@@ -123,9 +125,9 @@ class PairReader:
             tried += len(again)
         read = tried - scores.failed - more.failed
         total = _total(logits, scores, more)
-        return Reading(total, read, len(logits) - total.failed - read, total.failed)
+        return PairResult(total, read, len(logits) - total.failed - read, total.failed)
 
-    async def _read_own(self, ask: _Ask, least: int) -> PairScores:
+    async def _read_own(self, ask: _PendingRequest, least: int) -> PairScores:
         """Read as many pairs as there is time for, from the first on; the logits of the others are NaN."""
         answer = PairScores.unread(len(ask.keys))
         ask = ask.part(np.arange(self._affordable(ask, least)))
@@ -137,7 +139,7 @@ class PairReader:
             answer.logits[: len(ask.keys)] = scores.logits
         return replace(scores, logits=answer.logits)
 
-    def _affordable(self, ask: _Ask, least: int) -> int:
+    def _affordable(self, ask: _PendingRequest, least: int) -> int:
         """Return how many pairs to read; raises Overloaded where there is no time for ``least``."""
         lengths, terms = ask.items.lengths + len(ask.context) + 3, ask.terms
         share = 0.0 if least > 0 else self._least_share
@@ -147,7 +149,7 @@ class PairReader:
             raise Overloaded(_FULL.format(least=least), retry_after_s=max(wait_s, _LEAST_WAIT_S))
         return count
 
-    def _flight(self, ask: _Ask, place: int) -> _Flight | None:
+    def _flight(self, ask: _PendingRequest, place: int) -> _InFlightPairs | None:
         """Return the flight that brings a pair soon enough, if there is one."""
         if not self._flights:
             return None
@@ -155,10 +157,10 @@ class PairReader:
         return flight if flight and flight.terms.at_least_as_soon_as(ask.terms) else None
 
     @contextlib.contextmanager
-    def _under_way(self, ask: _Ask) -> Iterator[None]:
+    def _under_way(self, ask: _PendingRequest) -> Iterator[None]:
         """Let others know that these pairs are being read."""
         names = [(ask.name, key) for key in ask.keys] if self._cache.entries else []
-        flight = _Flight(ask.terms, asyncio.get_running_loop().create_future())
+        flight = _InFlightPairs(ask.terms, asyncio.get_running_loop().create_future())
         self._flights |= dict.fromkeys(names, flight)
         try:
             yield
@@ -170,19 +172,19 @@ class PairReader:
 
 
 @dataclass(frozen=True)
-class _Ask:
+class _PendingRequest:
     """Distinct items to be read beside one context."""
 
     context: TokenIds
     items: TokenRows
     keys: Sequence[ItemKey]
-    terms: Terms
+    terms: CallContext
 
     @property
     def name(self) -> bytes:
         return self.context.tobytes()
 
-    def part(self, places: Int64Array) -> _Ask:
+    def part(self, places: Int64Array) -> _PendingRequest:
         """Return some of the items, in their order."""
         if len(places) == len(self.keys):
             return self
@@ -200,7 +202,7 @@ def _total(logits: npt.NDArray[np.float32], one: PairScores, other: PairScores) 
     )
 
 
-async def _landed(flights: Iterable[_Flight]) -> None:
+async def _landed(flights: Iterable[_InFlightPairs]) -> None:
     """Wait for flights, however they end."""
     if landed := {flight.landed for flight in flights}:
         await asyncio.wait(landed)

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from common.arrays import FloatArray, RowIndices
-from services.ranking.features.item_tables import ItemFacts
-from services.ranking.features.lexical_features import LexicalMatch
-from services.ranking.request import CandidateRows, PersonRows
+from services.ranking.features.item_tables import ItemTables
+from services.ranking.features.lexical_features import LexicalFeatures
+from services.ranking.request import CandidateRows, UserRows
 
 # How many of the most recent events, and of their distinct texts, the features read: bounds the cost of a request.
 HISTORY_EVENTS: Final = 1_000
@@ -39,7 +39,7 @@ class HalfLives:
 
 
 @dataclass(frozen=True)
-class Seen:
+class HistoryCounts:
     """How a group of items (or one item) occurs in a history, for each candidate's group.
 
     Attributes:
@@ -57,15 +57,15 @@ class Seen:
     first_age: FloatArray
 
 
-class Situation:
+class FeatureContext:
     """One request as the features see it."""
 
     def __init__(
         self,
-        person: PersonRows,
+        person: UserRows,
         candidates: CandidateRows,
         logits: FloatArray | None,
-        facts: ItemFacts,
+        facts: ItemTables,
         lives: HalfLives,
     ) -> None:
         self.person = person
@@ -88,15 +88,15 @@ class Situation:
         return np.where(self.known, values[self.rows], np.nan)
 
     @cached_property
-    def item(self) -> Seen:
+    def item(self) -> HistoryCounts:
         """How the candidates themselves occur in the history."""
         return self._seen(self.history, self.rows)
 
     @cached_property
-    def _by_column(self) -> dict[str, Seen]:
+    def _by_column(self) -> dict[str, HistoryCounts]:
         return {}
 
-    def column(self, name: str) -> Seen:
+    def column(self, name: str) -> HistoryCounts:
         """How the candidates' values of a catalogue column occur in the history; NaN where the value is missing."""
         if name not in self._by_column:
             codes = self.facts.codes(name)
@@ -127,15 +127,15 @@ class Situation:
     def _spread(self) -> dict[str, dict[str, FloatArray]]:
         return {}
 
-    def lexical(self, feature: Callable[[LexicalMatch], FloatArray]) -> FloatArray:
+    def lexical(self, feature: Callable[[LexicalFeatures], FloatArray]) -> FloatArray:
         """Compute a lexical feature; NaN for a query without words, and for candidates without a row."""
         if not self._match.words:
             return self.everywhere(np.nan)
         return np.where(self.known, feature(self._match), np.nan)
 
     @cached_property
-    def _match(self) -> LexicalMatch:
-        return LexicalMatch(self.person.query, self.rows, self.facts.lexicon())
+    def _match(self) -> LexicalFeatures:
+        return LexicalFeatures(self.person.query, self.rows, self.facts.lexicon())
 
     @cached_property
     def cosines(self) -> FloatArray:
@@ -151,7 +151,7 @@ class Situation:
         cosines = vectors.vectors[own] @ vectors.vectors[texts].T
         return np.where((own[:, None] == texts) | ~self.known[:, None], np.nan, cosines)
 
-    def _seen(self, history: RowIndices, wanted: RowIndices) -> Seen:
+    def _seen(self, history: RowIndices, wanted: RowIndices) -> HistoryCounts:
         """Count each of ``wanted`` in ``history``; -1 in either is a missing value."""
         groups, group_of = np.unique(wanted, return_inverse=True)
         place = np.minimum(np.searchsorted(groups, history), len(groups) - 1)
@@ -164,7 +164,7 @@ class Situation:
         missing = (wanted < 0) | ~self.known
         columns = [np.where(missing, np.nan, values[group_of]) for values in (*sums, last, first)]
         count, long, short, last, first = (column.astype(np.float32) for column in columns)
-        return Seen(count, long, short, _finite(last), _finite(first))
+        return HistoryCounts(count, long, short, _finite(last), _finite(first))
 
 
 def _finite(values: FloatArray) -> FloatArray:

@@ -35,15 +35,15 @@ import numpy as np
 
 from common.arrays import FloatArray
 from common.errors import BadRelease
-from services.ranking.features.feature_context import HalfLives, Seen, Situation
-from services.ranking.features.item_tables import ItemFacts
+from services.ranking.features.feature_context import FeatureContext, HalfLives, HistoryCounts
+from services.ranking.features.item_tables import ItemTables
 from services.ranking.features.lexical_features import FEATURES as LEXICAL
-from services.ranking.request import CandidateRows, PersonRows
+from services.ranking.request import CandidateRows, UserRows
 
-Column = Callable[[Situation], FloatArray]
+Column = Callable[[FeatureContext], FloatArray]
 
 
-class Features:
+class FeatureSet:
     """The features of one release, in its order.
 
     Args:
@@ -59,7 +59,7 @@ class Features:
         BadRelease: A name is unknown, or the release lacks what it is computed from.
     """
 
-    def __init__(self, names: Sequence[str], facts: ItemFacts, lives: HalfLives = HalfLives()) -> None:  # noqa: B008 - frozen
+    def __init__(self, names: Sequence[str], facts: ItemTables, lives: HalfLives = HalfLives()) -> None:  # noqa: B008 - frozen
         self.names = tuple(names)
         self._facts = facts
         self._lives = lives
@@ -69,7 +69,7 @@ class Features:
         self._of_late = [place for place, name in enumerate(names) if name in _LATE]
         self.matrix(_NOBODY, CandidateRows.of(np.zeros(1, np.int64)))  # loads what the features read
 
-    def matrix(self, person: PersonRows, candidates: CandidateRows, logits: FloatArray | None = None) -> FloatArray:
+    def matrix(self, person: UserRows, candidates: CandidateRows, logits: FloatArray | None = None) -> FloatArray:
         """Compute the features.
 
         Args:
@@ -80,7 +80,7 @@ class Features:
         Returns:
             float32[candidates, features], NaN where a feature is missing.
         """
-        situation = Situation(person, candidates, logits, self._facts, self._lives)
+        situation = FeatureContext(person, candidates, logits, self._facts, self._lives)
         matrix = np.empty((len(candidates), len(self._columns)), dtype=np.float32)
         with np.errstate(over="ignore"):  # a caller's scores may be absurd
             for place, column in enumerate(self._columns):
@@ -105,10 +105,10 @@ class Features:
 _NEXT_TO_NOTHING: Final = 1e-9
 
 
-_NOBODY = PersonRows(np.zeros(1, np.int64))
+_NOBODY = UserRows(np.zeros(1, np.int64))
 
 
-def _column(name: str, facts: ItemFacts) -> Column:
+def _column(name: str, facts: ItemTables) -> Column:
     """Return what computes a feature; raises BadRelease where nothing does."""
     if name in _PLAIN:
         return _PLAIN[name]
@@ -126,7 +126,7 @@ def _column(name: str, facts: ItemFacts) -> Column:
     )
 
 
-def _of_logits(feature: Callable[[FloatArray], FloatArray], situation: Situation) -> FloatArray:
+def _of_logits(feature: Callable[[FloatArray], FloatArray], situation: FeatureContext) -> FloatArray:
     return situation.everywhere(np.nan) if situation.logits is None else feature(situation.logits)
 
 
@@ -152,31 +152,31 @@ def _ratio(above: FloatArray, below: FloatArray) -> FloatArray:
     return above / np.where(below > 0, below, np.nan)
 
 
-def _mean_gap(item: Seen) -> FloatArray:
+def _mean_gap(item: HistoryCounts) -> FloatArray:
     return _ratio(item.first_age - item.last_age, item.count - 1)
 
 
-def _source(_facts: ItemFacts, kind: str, name: str) -> Column:
+def _source(_facts: ItemTables, kind: str, name: str) -> Column:
     adjusted = {"source": lambda scores: scores, "relative": _relative, "deviation": _deviation}[kind]
     return lambda s: adjusted(s.candidates.sources.get(name, s.everywhere(np.nan)))
 
 
-def _graph(_facts: ItemFacts, name: str, weights: str) -> Column:
+def _graph(_facts: ItemTables, name: str, weights: str) -> Column:
     return lambda s: s.graph(name, weights)
 
 
-def _statistic(facts: ItemFacts, name: str) -> Column:
+def _statistic(facts: ItemTables, name: str) -> Column:
     return lambda s: s.of_item(facts.statistic(name))
 
 
-def _lexical(facts: ItemFacts, name: str) -> Column | None:
+def _lexical(facts: ItemTables, name: str) -> Column | None:
     if name not in LEXICAL:
         return None
     facts.lexicon()
     return lambda s: s.lexical(LEXICAL[name])
 
 
-def _group(facts: ItemFacts, column: str, kind: str) -> Column | None:
+def _group(facts: ItemTables, column: str, kind: str) -> Column | None:
     if not facts.has_column(column):
         return None
     return lambda s: _GROUP[kind](s, s.column(column))
@@ -185,7 +185,7 @@ def _group(facts: ItemFacts, column: str, kind: str) -> Column | None:
 def _similarity(reduce: Callable[[FloatArray], FloatArray]) -> Column:
     """Return what reduces the cosines of each candidate, leaving its own text out; NaN where nothing is left."""
 
-    def column(situation: Situation) -> FloatArray:
+    def column(situation: FeatureContext) -> FloatArray:
         similarity = situation.everywhere(np.nan)
         some = ~np.isnan(situation.cosines).all(axis=1)
         if some.any():
@@ -236,7 +236,7 @@ _LATE: Final[Mapping[str, Callable[[FloatArray], FloatArray]]] = {
 }
 
 
-_GROUP: Final[Mapping[str, Callable[[Situation, Seen], FloatArray]]] = {
+_GROUP: Final[Mapping[str, Callable[[FeatureContext, HistoryCounts], FloatArray]]] = {
     "affinity": lambda s, group: group.weight / max(float(s.long.sum()), 1e-9),
     "count": lambda _, group: group.count,
     "last_age": lambda _, group: group.last_age,

@@ -16,7 +16,7 @@ from common.release.catalogue import Catalogue
 from common.release.item_graph import ItemGraph
 from common.release.layout import POPULARITY, VECTOR_OF_ITEM, VECTORS, statistic_file
 from common.release.store import Release
-from services.ranking.features.word_index import Lexicon
+from services.ranking.features.word_index import WordIndex
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class ItemVectors:
     of_item: npt.NDArray[np.integer[Any]]
 
 
-class ItemFacts:
+class ItemTables:
     """Facts of the items by catalogue row, each loaded when first asked for and kept.
 
     Everything is asked for while a server loads, so that a release that lacks a part is refused then.
@@ -65,9 +65,9 @@ class ItemFacts:
         """An item graph; raises BadRelease where the release has none of this name."""
         return self._keep(f"graph {name}", lambda: self._graph(name))
 
-    def lexicon(self) -> Lexicon:
+    def lexicon(self) -> WordIndex:
         """The items' words; raises BadRelease where the release has none, or not those of its items."""
-        return self._keep("lexicon", lambda: Lexicon.load(self._release, len(self._catalogue)))
+        return self._keep("lexicon", lambda: WordIndex.load(self._release, len(self._catalogue)))
 
     def codes(self, column: str) -> RowIndices:
         """A number for each value of a catalogue column, -1 where missing; shape [items]."""

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from common.arrays import FloatArray, Int64Array, RowIndices
-from services.ranking.features.word_index import Lexicon
+from services.ranking.features.word_index import WordIndex
 from services.ranking.features.word_tokenizer import is_number, words_of
 
 _LONGEST_QUERY: Final = 24
@@ -28,7 +28,7 @@ _K1: Final = 1.2
 _B: Final = 0.75
 
 
-class LexicalMatch:
+class LexicalFeatures:
     """The query's words against the candidates'.
 
     Args:
@@ -46,7 +46,7 @@ class LexicalMatch:
         subjects: Where among its words the one stands that names it, -1 for none.
     """
 
-    def __init__(self, query: str, rows: RowIndices, lexicon: Lexicon) -> None:
+    def __init__(self, query: str, rows: RowIndices, lexicon: WordIndex) -> None:
         said = words_of(query)
         self.words = said.all[:_LONGEST_QUERY]
         self.subject = said.subject if said.subject < len(self.words) else -1
@@ -158,17 +158,17 @@ class LexicalMatch:
         return np.asarray(self._lexicon.rarity[self.tokens.tokens])
 
 
-def _mean_place(match: LexicalMatch) -> FloatArray:
+def _mean_place(match: LexicalFeatures) -> FloatArray:
     weights = np.where(np.isnan(match.first_place), 0, match.weights[:, None])
     total = weights.sum(axis=0)
     return np.asarray(np.nansum(match.first_place * weights, axis=0) / np.where(total > 0, total, np.nan))
 
 
-def _nan(match: LexicalMatch) -> FloatArray:
+def _nan(match: LexicalFeatures) -> FloatArray:
     return np.full(len(match.lengths), np.nan)
 
 
-FEATURES: Final[Mapping[str, Callable[[LexicalMatch], FloatArray]]] = {
+FEATURES: Final[Mapping[str, Callable[[LexicalFeatures], FloatArray]]] = {
     "words": lambda m: np.full(len(m.lengths), len(m.words)),
     "rarity": lambda m: np.full(len(m.lengths), m.rarity.sum()),
     "rarest": lambda m: np.full(len(m.lengths), m.rarity.max()),

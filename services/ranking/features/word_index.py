@@ -15,7 +15,7 @@ from common.errors import BadRelease
 from common.ragged import TokenRows
 from common.release import layout
 from common.release.store import Release
-from services.ranking.features.word_tokenizer import Words, is_number, words_of
+from services.ranking.features.word_tokenizer import WordTokenizer, is_number, words_of
 
 _PARTS: Final = ("tokens", "offsets", "heads", "subjects")
 
@@ -26,7 +26,7 @@ _GRAM: Final = 3
 _ALIKE: Final = 0.4
 
 
-class Lexicon:
+class WordIndex:
     """The words of a catalogue's texts, by number.
 
     Attributes:
@@ -120,8 +120,8 @@ class Lexicon:
         return table, TokenRows(places.astype(np.int32), np.concatenate([[0], ends]))
 
 
-def _never_empty(words: Words) -> Words:
-    return words if words.all else Words(("",), 1, -1)
+def _never_empty(words: WordTokenizer) -> WordTokenizer:
+    return words if words.all else WordTokenizer(("",), 1, -1)
 
 
 def _gram_codes(word: str) -> Int64Array:

@@ -63,7 +63,7 @@ _HALF_UNITS: Final = frozenset(("sq", "cu"))  # another unit follows
 
 
 @dataclass(frozen=True)
-class Words:
+class WordTokenizer:
     """The words of a text.
 
     Attributes:
@@ -78,7 +78,7 @@ class Words:
 
 
 @lru_cache(maxsize=4_096)
-def words_of(text: str) -> Words:
+def words_of(text: str) -> WordTokenizer:
     """Split a text into words.
 
     Letters and digits are parted ("4x8wood" is 4, 8, wood), fractions become decimals ("1-1/2" is 1.5), and units after
@@ -97,7 +97,7 @@ def words_of(text: str) -> Words:
         elif found not in _FUNCTION_WORDS:
             subject = len(words) if head < 0 and not measured else subject
             words.append(_number(found) if measured else found)
-    return Words(tuple(words), len(words) if head < 0 else head, subject)
+    return WordTokenizer(tuple(words), len(words) if head < 0 else head, subject)
 
 
 def is_number(word: str) -> bool:

@@ -10,16 +10,16 @@ import numpy.typing as npt
 
 from common.arrays import Float32Array, Int64Array, UInt8Array
 from common.errors import BadRelease
-from common.ragged import offsets_of, positions
+from common.ragged import offsets_from_lengths, ragged_indices
 from common.release import layout
 from common.release.store import Release
-from services.ranking.late_interaction.settings import LateSettings
+from services.ranking.late_interaction.settings import LateInteractionSettings
 from services.ranking.late_interaction.tower import TextVectors
 from services.ranking.late_interaction.vector_codec import VectorCodec
 
 
 @dataclass(frozen=True, eq=False)
-class LateRows:
+class LateItemRows:
     """Some items, ready for the joint step.
 
     Attributes:
@@ -48,15 +48,15 @@ class LateRows:
         names = ("codes", "lengths", "pooled", "prior")
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
-    def row(self, index: int) -> LateRows:
+    def row(self, index: int) -> LateItemRows:
         """Return one item, copied so that it does not keep the others in memory."""
         start = int(self.lengths[:index].sum())
         one = slice(index, index + 1)
         codes = self.codes[start : start + int(self.lengths[index])]
-        return LateRows(codes.copy(), self.lengths[one].copy(), self.pooled[one].copy(), self.prior[one].copy())
+        return LateItemRows(codes.copy(), self.lengths[one].copy(), self.pooled[one].copy(), self.prior[one].copy())
 
 
-class LateItems:
+class LateItemVectors:
     """The vectors of a catalogue's items.
 
     Attributes:
@@ -64,15 +64,15 @@ class LateItems:
         pooled: How pooled vectors are stored, in 8 bits.
     """
 
-    def __init__(self, tokens: VectorCodec, pooled: VectorCodec, texts: LateRows, text_of_item: Int64Array) -> None:
+    def __init__(self, tokens: VectorCodec, pooled: VectorCodec, texts: LateItemRows, text_of_item: Int64Array) -> None:
         self.tokens = tokens
         self.pooled = pooled
         self._texts = texts
         self._text_of_item = text_of_item
-        self._offsets = offsets_of(texts.lengths)
+        self._offsets = offsets_from_lengths(texts.lengths)
 
     @classmethod
-    def load(cls, release: Release, settings: LateSettings, items: int) -> Self:
+    def load(cls, release: Release, settings: LateInteractionSettings, items: int) -> Self:
         """Map a release's vectors; raises BadRelease naming the file that does not fit the others."""
         files = _Files(release)
         step = files.array(layout.LATE_STEPS, np.float32, (2, settings.width))
@@ -81,7 +81,7 @@ class LateItems:
         lengths = files.array(layout.LATE_LENGTHS, np.uint16, (None,))
         files.check(layout.LATE_LENGTHS, bool((lengths > 0).all()), "has texts without a vector")
         total, texts = int(lengths.sum(dtype=np.int64)), len(lengths)
-        rows = LateRows(
+        rows = LateItemRows(
             files.array(layout.LATE_TOKENS, np.uint8, (total, tokens.row_bytes)),
             lengths.astype(np.int64),
             files.array(layout.LATE_POOLED, np.uint8, (texts, settings.width)),
@@ -93,12 +93,12 @@ class LateItems:
         files.check(layout.LATE_TEXT_OF_ITEM, inside, f"names texts outside of the {texts}")
         return cls(tokens, pooled, rows, text_of_item.astype(np.int64))
 
-    def take(self, rows: Int64Array) -> LateRows:
+    def take(self, rows: Int64Array) -> LateItemRows:
         """Return the vectors of some items by catalogue row; the bytes are copied."""
         texts = self._text_of_item[rows]
         lengths = self._texts.lengths[texts]
-        tokens = positions(self._offsets[texts], lengths)
-        return LateRows(
+        tokens = ragged_indices(self._offsets[texts], lengths)
+        return LateItemRows(
             self._texts.codes.take(tokens, axis=0), lengths, self._texts.pooled[texts], self._texts.prior[texts]
         )
 

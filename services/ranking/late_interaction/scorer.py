@@ -18,13 +18,13 @@ import numpy as np
 from common.arrays import Float32Array, Int64Array, TokenIds, UInt8Array
 from common.errors import BadRelease
 from common.onnx_session import OnnxModel, SessionOptions
-from common.ragged import TokenRows, offsets_of
+from common.ragged import TokenRows, offsets_from_lengths
 from common.release.layout import LATE_CONTEXT_TOWER, LATE_PRODUCTS, LATE_TOWER
 from common.release.store import Release
-from services.ranking.late_interaction.item_vectors import LateItems, LateRows
-from services.ranking.late_interaction.settings import LateSettings
-from services.ranking.late_interaction.tower import LateTower, Role
-from services.ranking.late_interaction.vector_codec import AskingVectors
+from services.ranking.late_interaction.item_vectors import LateItemRows, LateItemVectors
+from services.ranking.late_interaction.settings import LateInteractionSettings
+from services.ranking.late_interaction.tower import LateInteractionTower, Role
+from services.ranking.late_interaction.vector_codec import QueryVectors
 from services.ranking.pairs.pair_tokens import PairTemplate
 
 K = TypeVar("K")
@@ -38,7 +38,7 @@ _CHUNK_SUMS: Final = 1 << 17
 
 
 @dataclass(frozen=True)
-class LateOptions:
+class LateInteractionOptions:
     """How late interaction runs.
 
     Attributes:
@@ -61,13 +61,13 @@ class ContextVectors:
         prior: What it adds to every score.
     """
 
-    tokens: AskingVectors
+    tokens: QueryVectors
     weights: Float32Array
-    pooled: AskingVectors
+    pooled: QueryVectors
     prior: float
 
 
-class LateInteraction:
+class LateInteractionScorer:
     """Scores items beside a person context; safe to share between threads.
 
     Args:
@@ -84,11 +84,11 @@ class LateInteraction:
 
     def __init__(
         self,
-        tower: LateTower,
-        context_tower: LateTower,
+        tower: LateInteractionTower,
+        context_tower: LateInteractionTower,
         products: OnnxModel,
-        items: LateItems,
-        options: LateOptions = LateOptions(),
+        items: LateItemVectors,
+        options: LateInteractionOptions = LateInteractionOptions(),
     ) -> None:
         self.provider = tower.provider
         self.items = items
@@ -96,7 +96,7 @@ class LateInteraction:
         self._context_tower = context_tower
         self._products = products
         self._contexts: _Recent[bytes, ContextVectors] = _Recent(options.cached_contexts)
-        self._texts: _Recent[bytes, LateRows] = _Recent(options.cached_texts)
+        self._texts: _Recent[bytes, LateItemRows] = _Recent(options.cached_texts)
 
     @classmethod
     def load(
@@ -104,7 +104,7 @@ class LateInteraction:
         release: Release,
         items: int,
         template: PairTemplate,
-        options: LateOptions = LateOptions(),
+        options: LateInteractionOptions = LateInteractionOptions(),
     ) -> Self:
         """Load the late-interaction tier of a release.
 
@@ -117,14 +117,20 @@ class LateInteraction:
         Raises:
             BadRelease: Naming the file that can't be used.
         """
-        settings = LateSettings.load(release)
-        vectors = LateItems.load(release, settings, items)
+        settings = LateInteractionSettings.load(release)
+        vectors = LateItemVectors.load(release, settings, items)
         # One thread: several requests are scored at a time, and waking a second thread takes longer than it saves.
         session = SessionOptions(threads=1)
         tower, context_tower, products = (
             OnnxModel(release.file(name), session) for name in (LATE_TOWER, LATE_CONTEXT_TOWER, LATE_PRODUCTS)
         )
-        made = cls(LateTower(tower, template), LateTower(context_tower, template), products, vectors, options)
+        made = cls(
+            LateInteractionTower(tower, template),
+            LateInteractionTower(context_tower, template),
+            products,
+            vectors,
+            options,
+        )
         made._check(release)
         return made
 
@@ -152,15 +158,15 @@ class LateInteraction:
         """Score items given by the tokens of their texts; float32[texts]."""
         if not texts:
             return np.empty(0, dtype=np.float32)
-        return self._joint(context, LateRows.join(self._rows_of(texts)))
+        return self._joint(context, LateItemRows.join(self._rows_of(texts)))
 
-    def _rows_of(self, texts: Sequence[TokenIds]) -> list[LateRows]:
+    def _rows_of(self, texts: Sequence[TokenIds]) -> list[LateItemRows]:
         keys = [text.tobytes() for text in texts]
         rows = {key: found for key in keys if (found := self._texts.find(key)) is not None}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in rows}
         if missing:
             read = self._tower(TokenRows.of(list(missing.values())), Role.ITEM)
-            encoded = LateRows.of(read, self.items.tokens, self.items.pooled)
+            encoded = LateItemRows.of(read, self.items.tokens, self.items.pooled)
             for place, key in enumerate(missing):
                 rows[key] = encoded.row(place)
                 self._texts.keep(key, rows[key])
@@ -175,9 +181,9 @@ class LateInteraction:
             float(read.prior[0]),
         )
 
-    def _joint(self, context: ContextVectors, items: LateRows) -> Float32Array:
+    def _joint(self, context: ContextVectors, items: LateItemRows) -> Float32Array:
         """Score items, a chunk at a time."""
-        offsets = offsets_of(items.lengths)
+        offsets = offsets_from_lengths(items.lengths)
         chunk = max(_CHUNK_SUMS // max(len(context.tokens), 1), 1)
         match = np.empty((len(items), len(context.tokens)), dtype=np.int32)
         start = 0
@@ -191,7 +197,7 @@ class LateInteraction:
         scores: Float32Array = context.tokens.products(match) @ context.weights + likeness + items.prior + context.prior
         return scores.astype(np.float32)
 
-    def _sums(self, levels: UInt8Array, context: AskingVectors) -> Ints32:
+    def _sums(self, levels: UInt8Array, context: QueryVectors) -> Ints32:
         """Return whole-number products; int32[rows, context vectors]."""
         inputs = {"levels": np.ascontiguousarray(levels), "context": context.codes}
         return self._products.run_all(inputs)[0]
@@ -217,7 +223,7 @@ def has_late_interaction(release: Release) -> bool:
 Ints32 = np.ndarray[tuple[int, ...], np.dtype[np.int32]]
 
 
-def _plain_score(context: ContextVectors, items: LateRows, vectors: LateItems) -> Float32Array:
+def _plain_score(context: ContextVectors, items: LateItemRows, vectors: LateItemVectors) -> Float32Array:
     """Score items the plain way: every dot product by itself."""
     levels = vectors.tokens.levels(items.codes).astype(np.int32)
     dots = context.tokens.products(levels @ context.tokens.codes.astype(np.int32))

@@ -12,7 +12,7 @@ from common.release.store import Release
 from services.ranking.late_interaction.vector_codec import Bits
 
 
-class LateSettings(SettingsFile):
+class LateInteractionSettings(SettingsFile):
     """How the late-interaction tier is stored.
 
     Attributes:

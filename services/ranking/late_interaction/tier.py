@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.arrays import Float32Array, RowIndices, TokenIds
-from common.latency import Pace
-from services.ranking.late_interaction.scorer import ContextVectors, LateInteraction
-from services.ranking.pairs.pair_tokenizer import PairTexts
+from common.latency import LatencyEstimate
+from services.ranking.late_interaction.scorer import ContextVectors, LateInteractionScorer
+from services.ranking.pairs.pair_tokenizer import PairTokenizer
 from services.ranking.request import CandidateRows
 
 
 @dataclass(frozen=True)
-class LateReading:
+class LateScores:
     """What late interaction says of a request's candidates.
 
     Attributes:
@@ -28,12 +28,12 @@ class LateReading:
     ms: float = 0.0
 
     @classmethod
-    def none(cls, candidates: int) -> LateReading:
+    def none(cls, candidates: int) -> LateScores:
         """Return what is said where nothing is scored."""
         return cls(np.full(candidates, np.nan, dtype=np.float32))
 
 
-class LateTier:
+class LateInteractionTier:
     """Scores the candidates of requests; safe to share between threads.
 
     Args:
@@ -41,10 +41,10 @@ class LateTier:
         texts: Tokenises texts that the release does not have.
     """
 
-    def __init__(self, late: LateInteraction, texts: PairTexts) -> None:
+    def __init__(self, late: LateInteractionScorer, texts: PairTokenizer) -> None:
         self._late = late
         self._texts = texts
-        self._contexts, self._new_texts, self._joint = Pace(), Pace(), Pace()
+        self._contexts, self._new_texts, self._joint = LatencyEstimate(), LatencyEstimate(), LatencyEstimate()
 
     def read(
         self,
@@ -53,7 +53,7 @@ class LateTier:
         texts: Mapping[int, str],
         chosen: RowIndices,
         deadline: float,
-    ) -> LateReading:
+    ) -> LateScores:
         """Score candidates beside a person context.
 
         Where there is no time for the context or the joint step, nothing is scored; where there is none for all of the
@@ -67,7 +67,7 @@ class LateTier:
             deadline: When the scores must be there, in seconds of the monotonic clock.
         """
         began = time.monotonic()
-        reading = LateReading.none(len(candidates))
+        reading = LateScores.none(len(candidates))
         known = np.array([place for place in chosen.tolist() if place not in texts], np.int64) if texts else chosen
         needed_s = self._joint.expected_s(len(chosen))
         if not self._late.knows_context(context):
@@ -79,7 +79,7 @@ class LateTier:
         if texts:
             given = [place for place in chosen.tolist() if place in texts]
             self._score_texts(vectors, given, texts, deadline, reading.scores)
-        return LateReading(reading.scores, (time.monotonic() - began) * 1e3)
+        return LateScores(reading.scores, (time.monotonic() - began) * 1e3)
 
     def score(self, context: TokenIds, row: int, text: str) -> float:
         """Score one item by its row, or by its text where there is one, however long it takes."""

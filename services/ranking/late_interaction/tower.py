@@ -13,7 +13,7 @@ import numpy.typing as npt
 from common.arrays import Float32Array
 from common.errors import BadRelease
 from common.onnx_session import OnnxModel
-from common.ragged import TokenRows, positions
+from common.ragged import TokenRows, ragged_indices
 from services.ranking.pairs.pair_tokens import PairTemplate
 
 _INPUTS: Final = ("input_ids", "role")
@@ -60,7 +60,7 @@ class TextVectors:
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-class LateTower:
+class LateInteractionTower:
     """Texts in tokens to vectors; safe to call from several threads at a time.
 
     Args:
@@ -132,7 +132,7 @@ def _reordered(found: TextVectors, order: npt.NDArray[np.int64]) -> TextVectors:
     """Put texts that were read in ``order`` back where they came from."""
     place = np.argsort(order)
     starts = np.cumsum(found.lengths) - found.lengths
-    tokens = positions(starts[place], found.lengths[place])
+    tokens = ragged_indices(starts[place], found.lengths[place])
     return TextVectors(
         found.vectors[tokens], found.lengths[place], found.weights[tokens], found.pooled[place], found.prior[place]
     )

@@ -71,17 +71,17 @@ class VectorCodec:
         values: Float32Array = (self.levels(codes) - np.float32(self.zero)) * self.step
         return values
 
-    def ask(self, vectors: Float32Array) -> AskingVectors:
+    def ask(self, vectors: Float32Array) -> QueryVectors:
         """Prepare vectors whose dot products with encoded ones are wanted; float32[rows, width]."""
         folded = vectors * self.step
         unit = np.maximum(np.abs(folded).max(axis=1, initial=0.0) / _CONTEXT_LEVELS, np.finfo(np.float32).tiny)
         rounded = np.rint(folded / unit[:, None]).astype(np.int8)
         offset = -self.zero * rounded.sum(axis=1, dtype=np.int32)
-        return AskingVectors(np.ascontiguousarray(rounded.T), unit.astype(np.float32), offset.astype(np.float32))
+        return QueryVectors(np.ascontiguousarray(rounded.T), unit.astype(np.float32), offset.astype(np.float32))
 
 
 @dataclass(frozen=True, eq=False)
-class AskingVectors:
+class QueryVectors:
     """Vectors to multiply with levels: dot product ``i`` is ``(levels @ codes[:, i] + offset[i]) * unit[i]``.
 
     Attributes:

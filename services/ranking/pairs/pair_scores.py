@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 
 @dataclass(frozen=True)
-class Reading:
+class PairResult:
     """What became of a request's pairs.
 
     Attributes:

@@ -19,7 +19,7 @@ from services.ranking.pairs.score_cache import ItemKey
 from services.ranking.release_settings import RankerSettings
 
 
-class PairTexts:
+class PairTokenizer:
     """Puts person contexts and items into tokens, each cut to its budget. Safe to share between threads."""
 
     def __init__(self, catalogue: Catalogue, tokenizer: Tokenizer, settings: RankerSettings) -> None:
@@ -30,7 +30,7 @@ class PairTexts:
         self._tokenizer = tokenizer
 
     @classmethod
-    def load(cls, release: Release, catalogue: Catalogue) -> PairTexts:
+    def load(cls, release: Release, catalogue: Catalogue) -> PairTokenizer:
         """Load tokenizer and settings of a release; raises BadRelease where they can't be used."""
         file = release.file(CROSS_ENCODER_TOKENIZER)
         try:

@@ -13,11 +13,11 @@ from tokenizers import Tokenizer
 
 from common.arrays import Int64Array
 from common.errors import BadRelease
-from common.ragged import TokenRows, offsets_of, positions
+from common.ragged import TokenRows, offsets_from_lengths, ragged_indices
 
 
 @dataclass(frozen=True)
-class Pairs:
+class TokenPairs:
     """Pairs ready for the model but for padding.
 
     Attributes:
@@ -36,13 +36,13 @@ class Pairs:
         """How many tokens each pair has, special tokens included; shape [pairs]."""
         return self.rows.lengths
 
-    def part(self, start: int, stop: int) -> Pairs:
+    def part(self, start: int, stop: int) -> TokenPairs:
         """Return the pairs from ``start`` to ``stop``; views."""
-        return Pairs(self.rows.part(start, stop), self.seconds[start:stop])
+        return TokenPairs(self.rows.part(start, stop), self.seconds[start:stop])
 
-    def take(self, chosen: Int64Array) -> Pairs:
+    def take(self, chosen: Int64Array) -> TokenPairs:
         """Return some pairs, in the order chosen."""
-        return Pairs(self.rows.take(chosen), self.seconds[chosen])
+        return TokenPairs(self.rows.take(chosen), self.seconds[chosen])
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ModelInputs:
     token_type_ids: Int64Array
 
     @classmethod
-    def of(cls, *parts: Pairs) -> ModelInputs:
+    def of(cls, *parts: TokenPairs) -> ModelInputs:
         """Return the pairs of each part one after the other, padded to the longest of them."""
         ends = np.concatenate([pairs.lengths for pairs in parts])[:, None]
         seconds = np.concatenate([pairs.seconds for pairs in parts])[:, None]
@@ -91,7 +91,7 @@ class PairTemplate:
             )
         return cls(ids[0], ids[1])
 
-    def join(self, contexts: TokenRows, context_of: Int64Array, items: TokenRows) -> Pairs:
+    def join(self, contexts: TokenRows, context_of: Int64Array, items: TokenRows) -> TokenPairs:
         """Join each item with its context.
 
         Args:
@@ -100,13 +100,13 @@ class PairTemplate:
             items: Items without special tokens.
         """
         context_lengths, item_lengths = contexts.lengths[context_of], items.lengths
-        offsets = offsets_of(context_lengths + item_lengths + 3)
+        offsets = offsets_from_lengths(context_lengths + item_lengths + 3)
         starts = offsets[:-1]
         seconds = context_lengths + 2
         tokens = np.empty(offsets[-1], dtype=np.int32)
         tokens[starts] = self.cls_id
         tokens[starts + seconds - 1] = self.sep_id
         tokens[offsets[1:] - 1] = self.sep_id
-        tokens[positions(starts + 1, context_lengths)] = contexts.take(context_of).tokens
-        tokens[positions(starts + seconds, item_lengths)] = items.tokens[: items.offsets[-1]]
-        return Pairs(TokenRows(tokens, offsets), seconds)
+        tokens[ragged_indices(starts + 1, context_lengths)] = contexts.take(context_of).tokens
+        tokens[ragged_indices(starts + seconds, item_lengths)] = items.tokens[: items.offsets[-1]]
+        return TokenPairs(TokenRows(tokens, offsets), seconds)

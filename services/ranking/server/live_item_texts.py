@@ -10,7 +10,7 @@ import structlog
 
 from common.changes.codec import read_texts
 from common.changes.redis_stream import START, ChangeStream, Entry, StreamAddress
-from common.changes.stream_follower import StreamTail
+from common.changes.stream_follower import StreamFollower
 
 NO_LIVE_TEXTS: Final[Mapping[str, str]] = {}
 
@@ -18,7 +18,7 @@ NO_LIVE_TEXTS: Final[Mapping[str, str]] = {}
 _log = structlog.get_logger()
 
 
-class LiveItems:
+class LiveItemTexts:
     """Follows the stream that the retrieval servers write. Safe for threads.
 
     Args:
@@ -39,7 +39,7 @@ class LiveItems:
         for entry in self._stream.read(START):
             self._take(entry)
             position = entry.position
-        self._tail = StreamTail(self._stream, position, self._take, on_connection)
+        self._tail = StreamFollower(self._stream, position, self._take, on_connection)
 
     def close(self) -> None:
         """Let go of the thread and the connection."""

@@ -14,7 +14,7 @@ from common.errors import InvalidRequest, NotFound
 from common.release.catalogue import Catalogue
 from common.text import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS
 from services.ranking.batching.job import Priority
-from services.ranking.request import MAX_CANDIDATES, CandidateRows, PersonRows
+from services.ranking.request import MAX_CANDIDATES, CandidateRows, UserRows
 from services.ranking.server.live_item_texts import NO_LIVE_TEXTS
 
 MAX_HISTORY: Final = 10_000
@@ -31,10 +31,10 @@ _PRIORITIES: Final = {
 
 
 @dataclass(frozen=True)
-class Person:
+class UserInput:
     """What a request says of the person, and how many history items the release does not know."""
 
-    rows: PersonRows
+    rows: UserRows
     ignored: int
 
 
@@ -46,7 +46,7 @@ class Candidates:
     texts: dict[int, str]
 
 
-def read_person(message: ranking_pb2.PersonContext, catalogue: Catalogue) -> Person:
+def read_user(message: ranking_pb2.PersonContext, catalogue: Catalogue) -> UserInput:
     """Return what is known of the person; raises InvalidRequest."""
     if len(message.query) > MAX_QUERY_CHARACTERS:
         raise InvalidRequest(f"person.query: at most {MAX_QUERY_CHARACTERS:,} characters, has {len(message.query):,}")
@@ -55,7 +55,7 @@ def read_person(message: ranking_pb2.PersonContext, catalogue: Catalogue) -> Per
         raise InvalidRequest(f"person.history_item_ids: at most {MAX_HISTORY:,}, has {count:,}; give the latest")
     rows = catalogue.rows_of(message.history_item_ids)
     known = rows[rows >= 0]
-    return Person(PersonRows(known, message.query), count - len(known))
+    return UserInput(UserRows(known, message.query), count - len(known))
 
 
 def read_candidates(
@@ -106,7 +106,7 @@ def read_priority(message: ranking_pb2.RankRequest) -> Priority:
     return _PRIORITIES[message.priority]
 
 
-def read_least(message: ranking_pb2.RankRequest, depth: int) -> int:
+def read_min_depth(message: ranking_pb2.RankRequest, depth: int) -> int:
     """Return how many candidates the cross-encoder must read of the ``depth`` it may; raises InvalidRequest."""
     least, most = message.least_cross_encoder_depth, min(depth, len(message.candidates))
     if least > most:

@@ -13,7 +13,7 @@ from services.ranking.cascade.results import Explained, Ranking
 from services.ranking.cross_encoder.explanation import Contribution, Explanation
 
 
-def write_ranking(
+def write_rank_response(
     ranking: Ranking, request: ranking_pb2.RankRequest, release_id: str, ignored: int
 ) -> ranking_pb2.RankResponse:
     """Return the answer to a RankRequest."""
@@ -28,7 +28,7 @@ def write_ranking(
     return response
 
 
-def write_explanation(explained: Explained, catalogue: Catalogue, release_id: str) -> ranking_pb2.ExplainResponse:
+def write_explain_response(explained: Explained, catalogue: Catalogue, release_id: str) -> ranking_pb2.ExplainResponse:
     """Return the answer to an ExplainRequest."""
     parts: Explanation = explained.explanation
     history = [Contribution(catalogue.item_ids[int(one.part)], one.logit) for one in parts.history_items]

@@ -18,7 +18,7 @@ from common.server.telemetry import Metrics
 from services.ranking.cascade.second_stage import SecondStage
 from services.ranking.cross_encoder.explanation import MAX_WORDS
 from services.ranking.request import MAX_CANDIDATES
-from services.ranking.server.live_item_texts import NO_LIVE_TEXTS, LiveItems
+from services.ranking.server.live_item_texts import NO_LIVE_TEXTS, LiveItemTexts
 from services.ranking.server.metrics import RankingMetrics
 from services.ranking.server.request_messages import (
     MAX_HISTORY,
@@ -36,7 +36,7 @@ class RankingServer:
         self._settings = settings
         self._metrics = RankingMetrics(metrics)
         self._live: LiveRelease[SecondStage] = LiveRelease(self._load, metrics)
-        self._items: LiveItems | None = None
+        self._items: LiveItemTexts | None = None
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add both services to a server."""
@@ -53,7 +53,7 @@ class RankingServer:
         """
         if self._settings.changes is not None:
             address = StreamAddress.parse(self._settings.changes)
-            self._items = await asyncio.to_thread(LiveItems, address)
+            self._items = await asyncio.to_thread(LiveItemTexts, address)
         await self._live.activate(self._settings.release)
 
     async def stop(self) -> None:

@@ -13,8 +13,8 @@ from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
 
 from common.server.channel import remaining_s
 from common.server.live_release import LiveRelease
-from services.ranking.admission.time_budget import less_the_way
-from services.ranking.batching.job import Priority, Terms
+from services.ranking.admission.time_budget import less_return_time
+from services.ranking.batching.job import CallContext, Priority
 from services.ranking.cascade.results import Depths
 from services.ranking.cascade.second_stage import SecondStage
 from services.ranking.server.live_item_texts import NO_LIVE_TEXTS
@@ -22,11 +22,11 @@ from services.ranking.server.metrics import RankingMetrics
 from services.ranking.server.request_messages import (
     read_candidate,
     read_candidates,
-    read_least,
-    read_person,
+    read_min_depth,
     read_priority,
+    read_user,
 )
-from services.ranking.server.response_messages import write_explanation, write_ranking
+from services.ranking.server.response_messages import write_explain_response, write_rank_response
 from services.ranking.settings import Settings
 
 NAME: Final = ranking_pb2.DESCRIPTOR.services_by_name["RankingService"].full_name
@@ -58,14 +58,14 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
             with self._stage(request.release_id) as stage:
                 depths = self._depths(request)
                 most = stage.depth if depths.cross_encoder is None else depths.cross_encoder
-                terms = self._terms(context, read_priority(request), read_least(request, most))
+                terms = self._terms(context, read_priority(request), read_min_depth(request, most))
                 stage.check_room(len(request.candidates), terms)
-                person = read_person(request.person, stage.catalogue)
+                person = read_user(request.person, stage.catalogue)
                 candidates = read_candidates(request.candidates, stage.catalogue, stage.sources, self._texts())
                 with stage.keeping_time(terms):
                     ranking = await stage.rank(person.rows, candidates.rows, candidates.texts, depths, terms)
                     self._metrics.observe(ranking, person.ignored)
-                    answer = write_ranking(ranking, request, stage.release.id, person.ignored)
+                    answer = write_rank_response(ranking, request, stage.release.id, person.ignored)
                 stage.after_reading.observe(time.monotonic() - ranking.read_at)
                 return answer
 
@@ -75,12 +75,12 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
         """Tell what moved an item's score."""
         async with asyncio.timeout(self._remaining_s(context)):
             with self._stage(request.release_id) as stage:
-                person = read_person(request.person, stage.catalogue)
+                person = read_user(request.person, stage.catalogue)
                 candidate = read_candidate(request, stage.catalogue, stage.sources, self._texts())
                 text = candidate.texts.get(0, "")
                 terms = self._terms(context, Priority.INTERACTIVE)
                 explained = await stage.explain(person.rows, candidate.rows, text, terms)
-                return write_explanation(explained, stage.catalogue, stage.release.id)
+                return write_explain_response(explained, stage.catalogue, stage.release.id)
 
     @contextmanager
     def _stage(self, release_id: str) -> Iterator[SecondStage]:
@@ -90,9 +90,9 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
     def _remaining_s(self, context: Any) -> float:
         return remaining_s(context, self._settings.request_timeout_s)
 
-    def _terms(self, context: Any, priority: Priority, least: int = 0) -> Terms:
-        deadline = time.monotonic() + less_the_way(self._remaining_s(context))
-        return Terms(deadline, priority, context.peer(), least)
+    def _terms(self, context: Any, priority: Priority, least: int = 0) -> CallContext:
+        deadline = time.monotonic() + less_return_time(self._remaining_s(context))
+        return CallContext(deadline, priority, context.peer(), least)
 
     def _depths(self, request: ranking_pb2.RankRequest) -> Depths:
         """Return how deep the tiers go: as the request says, else the server; None where it is the release's to say."""

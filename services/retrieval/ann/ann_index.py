@@ -27,10 +27,10 @@ class HnswOptions:
     ef_search: int = 300
     threads: int = 0
     seed: int = 1
-    vectors: WantedNumbers = "auto"
+    vectors: RequestedVectorEncoding = "auto"
 
 
-class Graph(Protocol):
+class AnnIndex(Protocol):
     """Vectors and their links, or codes in place of these.
 
     Searches may run in any number of threads; `add` and `remove` must be alone.
@@ -42,7 +42,7 @@ class Graph(Protocol):
         ...
 
     @property
-    def numbers(self) -> Numbers:
+    def numbers(self) -> VectorEncoding:
         """Return what numbers its vectors are of."""
         ...
 
@@ -99,8 +99,8 @@ class Graph(Protocol):
 
 
 # What an index keeps its vectors in to search them; scores are of float32 in any case.
-Numbers = Literal["float32", "float16", "int8", "codes"]
+VectorEncoding = Literal["float32", "float16", "int8", "codes"]
 
 
 # What may be asked for: `auto` leaves it to how many vectors there are.
-WantedNumbers = Literal["auto", "float32", "float16", "int8", "codes"]
+RequestedVectorEncoding = Literal["auto", "float32", "float16", "int8", "codes"]

@@ -7,8 +7,8 @@ from typing import Final
 
 from common.arrays import Float32Array
 from common.release.layout import CODES, ROUNDED_INDEX
-from services.retrieval.ann.ann_index import Graph, HnswOptions, Numbers
-from services.retrieval.ann.hnswlib_hnsw import HnswlibGraph
+from services.retrieval.ann.ann_index import AnnIndex, HnswOptions, VectorEncoding
+from services.retrieval.ann.hnswlib_hnsw import HnswlibHnsw
 
 # Between these, comparing all codes takes less time than walking a graph to as good an answer: a third for 10,000,
 # three fifths for 100,000 vectors of 384 numbers. Fewer are soon compared themselves.
@@ -18,37 +18,37 @@ _FEWEST_SCANNED: Final = 5_000
 _MOST_SCANNED: Final = 100_000
 
 
-def fastest(count: int) -> Numbers:
+def fastest(count: int) -> VectorEncoding:
     """Return what so many vectors are searched in fastest."""
     return "codes" if _FEWEST_SCANNED <= count <= _MOST_SCANNED else "float32"
 
 
-def empty_graph(vectors: Float32Array, options: HnswOptions) -> Graph:
+def new_ann_index(vectors: Float32Array, options: HnswOptions) -> AnnIndex:
     """Return a graph without vectors for those of ``vectors``, with room for them; shape [n, dimension]."""
     numbers = fastest(len(vectors)) if options.vectors == "auto" else options.vectors
     if numbers == "float32":
-        return HnswlibGraph.empty(vectors.shape[1], len(vectors), options)
+        return HnswlibHnsw.empty(vectors.shape[1], len(vectors), options)
     if numbers == "codes":
-        from services.retrieval.ann.faiss_pq import ScannedCodes  # noqa: PLC0415 - faiss: 15 MB that few need
+        from services.retrieval.ann.faiss_pq import FaissPqFastScan  # noqa: PLC0415 - faiss: 15 MB that few need
 
-        return ScannedCodes.empty(vectors, options.seed)
-    from services.retrieval.ann.faiss_hnsw import RoundedGraph, Rounding  # noqa: PLC0415 - as above
+        return FaissPqFastScan.empty(vectors, options.seed)
+    from services.retrieval.ann.faiss_hnsw import FaissHnswSq, FaissHnswSqHeader  # noqa: PLC0415 - as above
 
-    return RoundedGraph.empty(vectors.shape[1], Rounding.of(numbers, vectors), options)
+    return FaissHnswSq.empty(vectors.shape[1], FaissHnswSqHeader.of(numbers, vectors), options)
 
 
-def load_graph(folder: Path, dimension: int) -> Graph:
+def load_ann_index(folder: Path, dimension: int) -> AnnIndex:
     """Load the graph that the release in ``folder`` holds.
 
     Raises:
         BadRelease: A file can't be read, or they don't fit together.
     """
     if (folder / CODES).exists():
-        from services.retrieval.ann.faiss_pq import ScannedCodes  # noqa: PLC0415 - as above
+        from services.retrieval.ann.faiss_pq import FaissPqFastScan  # noqa: PLC0415 - as above
 
-        return ScannedCodes.load(folder, dimension)
+        return FaissPqFastScan.load(folder, dimension)
     if not (folder / ROUNDED_INDEX).exists():
-        return HnswlibGraph.load(folder, dimension)
-    from services.retrieval.ann.faiss_hnsw import RoundedGraph  # noqa: PLC0415 - as above
+        return HnswlibHnsw.load(folder, dimension)
+    from services.retrieval.ann.faiss_hnsw import FaissHnswSq  # noqa: PLC0415 - as above
 
-    return RoundedGraph.load(folder, dimension)
+    return FaissHnswSq.load(folder, dimension)

@@ -20,7 +20,7 @@ from common.cpu import usable_cores
 from common.errors import BadRelease
 from common.release.layout import ROUNDED_INDEX, ROUNDED_INDEX_SETTINGS
 from services.retrieval.ann.ann_index import HnswOptions
-from services.retrieval.ann.label_map import Places
+from services.retrieval.ann.label_map import LabelMap
 
 LABELS: Final = "index/rounded_labels.npy"
 
@@ -38,7 +38,7 @@ _LARGEST: Final = 127  # of int8; -128 stays unused, so that a vector and its op
 _PART_ROWS: Final = 1_000
 
 
-class Rounding(BaseModel):
+class FaissHnswSqHeader(BaseModel):
     """How vectors are rounded: the file beside the graph.
 
     Attributes:
@@ -52,7 +52,7 @@ class Rounding(BaseModel):
     scale: float = Field(gt=0, allow_inf_nan=False)
 
     @classmethod
-    def of(cls, vectors: Literal["float16", "int8"], table: Float32Array) -> Rounding:
+    def of(cls, vectors: Literal["float16", "int8"], table: Float32Array) -> FaissHnswSqHeader:
         """Return how a table is rounded with nothing cut off; shape [rows, dimension]."""
         largest = max(float(table.max()), -float(table.min())) if table.size else 1.0
         return cls(vectors=vectors, scale=_LARGEST / largest if vectors == "int8" and largest else 1.0)
@@ -65,7 +65,7 @@ class Rounding(BaseModel):
         return np.clip(whole, -_LARGEST, _LARGEST, out=whole)
 
 
-class RoundedGraph:
+class FaissHnswSq:
     """Implements `Graph`. Make it with `empty` or `load`.
 
     Args:
@@ -78,7 +78,7 @@ class RoundedGraph:
     linked: Final = True
     rows_an_entry: Final = 10.0
 
-    def __init__(self, index: faiss.IndexHNSWSQ, rounding: Rounding, places: Places) -> None:
+    def __init__(self, index: faiss.IndexHNSWSQ, rounding: FaissHnswSqHeader, places: LabelMap) -> None:
         self.numbers: Final = rounding.vectors
         self._index = index
         self._rounding = rounding
@@ -87,29 +87,29 @@ class RoundedGraph:
         self._search = self._parameters()
 
     @classmethod
-    def empty(cls, dimension: int, rounding: Rounding, options: HnswOptions) -> RoundedGraph:
+    def empty(cls, dimension: int, rounding: FaissHnswSqHeader, options: HnswOptions) -> FaissHnswSq:
         """Return a graph without vectors."""
         index = faiss.IndexHNSWSQ(dimension, _KINDS[rounding.vectors], options.m, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = options.ef_construction
         index.hnsw.rng = faiss.RandomGenerator(options.seed)
-        return cls(index, rounding, Places())
+        return cls(index, rounding, LabelMap())
 
     @classmethod
-    def load(cls, folder: Path, dimension: int) -> RoundedGraph:
+    def load(cls, folder: Path, dimension: int) -> FaissHnswSq:
         """Load the graph of the release in ``folder``.
 
         Raises:
             BadRelease: A file can't be read, or they don't fit together.
         """
         try:
-            rounding = Rounding.model_validate_json((folder / ROUNDED_INDEX_SETTINGS).read_bytes())
+            rounding = FaissHnswSqHeader.model_validate_json((folder / ROUNDED_INDEX_SETTINGS).read_bytes())
         except (OSError, ValidationError) as error:
             raise BadRelease(f"{ROUNDED_INDEX_SETTINGS} can't be used: {error}; build the release again") from error
         try:
             index = faiss.read_index(str(folder / ROUNDED_INDEX))
         except RuntimeError as error:
             raise BadRelease(f"{ROUNDED_INDEX} can't be read; build the release again") from error
-        places = Places.load(folder / LABELS, index.ntotal)
+        places = LabelMap.load(folder / LABELS, index.ntotal)
         sound = {
             f"{ROUNDED_INDEX} is no graph of {rounding.vectors}": _holds(index, rounding),
             f"{ROUNDED_INDEX} has vectors of {index.d} numbers and not of {dimension}": index.d == dimension,
@@ -152,7 +152,7 @@ class RoundedGraph:
         self._places.forget(labels)
         self._search = self._parameters()
 
-    def fresh(self, size: int) -> RoundedGraph:
+    def fresh(self, size: int) -> FaissHnswSq:
         """Return a graph without vectors that builds and rounds as this one does; see `Graph.fresh`."""
         del size  # it grows by itself
         hnsw = self._index.hnsw
@@ -175,7 +175,7 @@ class RoundedGraph:
         return faiss.SearchParametersHNSW(efSearch=self._ef_search, sel=selector)
 
 
-def _holds(index: faiss.Index, rounding: Rounding) -> bool:
+def _holds(index: faiss.Index, rounding: FaissHnswSqHeader) -> bool:
     """Tell whether a file's index is what `empty` makes."""
     return (
         isinstance(index, faiss.IndexHNSWSQ)

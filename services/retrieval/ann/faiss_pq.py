@@ -22,8 +22,8 @@ import numpy as np
 from common.arrays import Float32Array, RowIndices
 from common.errors import BadRelease
 from common.release.layout import CODES
-from services.retrieval.ann.label_map import Places
-from services.retrieval.ann.oversampling import first_passing
+from services.retrieval.ann.label_map import LabelMap
+from services.retrieval.ann.oversampling import oversample
 
 LABELS: Final = "index/codes_labels.npy"
 
@@ -58,7 +58,7 @@ _COMPARED_EACH: Final = 2.5
 _OVERSAMPLING: Final = 1.5
 
 
-class ScannedCodes:
+class FaissPqFastScan:
     """Implements `Graph`, without links. Make it with `empty` or `load`.
 
     Args:
@@ -71,13 +71,13 @@ class ScannedCodes:
     linked: Final = False
     rows_an_entry: Final = 1.0
 
-    def __init__(self, index: faiss.IndexPreTransform, places: Places) -> None:
+    def __init__(self, index: faiss.IndexPreTransform, places: LabelMap) -> None:
         self._index = index
         self._places = places
         self._ef_search = 0
 
     @classmethod
-    def empty(cls, vectors: Float32Array, seed: int) -> ScannedCodes:
+    def empty(cls, vectors: Float32Array, seed: int) -> FaissPqFastScan:
         """Return an index without vectors, its rotation and codes learnt from some of ``vectors``."""
         rows = np.random.default_rng(seed).permutation(len(vectors))[:_SAMPLE]
         sample = vectors[np.sort(rows)] if len(rows) else np.eye(vectors.shape[1], dtype=np.float32)
@@ -89,10 +89,10 @@ class ScannedCodes:
         codes.train(rotation.apply(np.resize(sample, (max(len(sample), _CENTRES), sample.shape[1]))))
         index = faiss.IndexPreTransform(rotation, codes)
         index.is_trained = True
-        return cls(index, Places())
+        return cls(index, LabelMap())
 
     @classmethod
-    def load(cls, folder: Path, dimension: int) -> ScannedCodes:
+    def load(cls, folder: Path, dimension: int) -> FaissPqFastScan:
         """Load the codes of the release in ``folder``.
 
         Raises:
@@ -104,7 +104,7 @@ class ScannedCodes:
             raise BadRelease(f"{CODES} can't be read; build the release again") from error
         if not _is_ours(index) or index.d != dimension:
             raise BadRelease(f"{CODES} holds no codes of vectors of {dimension} numbers; build the release again")
-        places = Places.load(folder / LABELS, index.ntotal)
+        places = LabelMap.load(folder / LABELS, index.ntotal)
         if len(places) != index.ntotal:
             raise BadRelease(f"{CODES} and {LABELS} differ in size; build the release again")
         return cls(index, places)
@@ -130,7 +130,7 @@ class ScannedCodes:
             return None if (found[:, -1] < 0).any() else (self._places.of(found), None)
         wanted = math.ceil(_OVERSAMPLING * k * len(self._places) / len(self))
         labels = self._places.of(self._index.search(vectors, min(wanted, len(self._places)))[1])
-        kept = first_passing(labels, None, labels >= 0, k, k)
+        kept = oversample(labels, None, labels >= 0, k, k)
         return None if kept is None else (kept[0], None)
 
     def add(self, labels: RowIndices, vectors: Float32Array, threads: int = 1) -> None:
@@ -146,18 +146,18 @@ class ScannedCodes:
         """Leave the places of vectors behind; see `Graph.remove`."""
         self._places.forget(labels)
 
-    def fresh(self, size: int) -> ScannedCodes:
+    def fresh(self, size: int) -> FaissPqFastScan:
         """Return codes of no vectors, of the same rotation; see `Graph.fresh`."""
         del size  # it grows by itself
         ours = faiss.downcast_index(self._index.index)
         codes = faiss.IndexPQFastScan(ours.d, ours.M, _BITS, faiss.METRIC_INNER_PRODUCT)
         codes.pq, codes.is_trained = ours.pq, True  # a copy; `reset` leaves faiss reading behind its end (issue 5591)
         axes = faiss.vector_to_array(faiss.downcast_VectorTransform(self._index.chain.at(0)).A)
-        return ScannedCodes(faiss.IndexPreTransform(_linear(axes.reshape(ours.d, -1)), codes), Places())
+        return FaissPqFastScan(faiss.IndexPreTransform(_linear(axes.reshape(ours.d, -1)), codes), LabelMap())
 
-    def __copy__(self) -> ScannedCodes:
+    def __copy__(self) -> FaissPqFastScan:
         """Return the same codes again, which change apart from these."""
-        copied = ScannedCodes(faiss.clone_index(self._index), copy.copy(self._places))
+        copied = FaissPqFastScan(faiss.clone_index(self._index), copy.copy(self._places))
         copied.set_ef_search(self._ef_search)
         return copied
 

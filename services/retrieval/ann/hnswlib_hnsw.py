@@ -18,7 +18,7 @@ from common.release.layout import INDEX
 from services.retrieval.ann.ann_index import HnswOptions
 
 
-class HnswlibGraph:
+class HnswlibHnsw:
     """Implements `Graph`. Make it with `empty` or `load`.
 
     Args:
@@ -35,14 +35,14 @@ class HnswlibGraph:
         self._index = index
 
     @classmethod
-    def empty(cls, dimension: int, size: int, options: HnswOptions) -> HnswlibGraph:
+    def empty(cls, dimension: int, size: int, options: HnswOptions) -> HnswlibHnsw:
         """Return a graph without vectors, with room for ``size``."""
         index = hnswlib.Index(space="ip", dim=dimension)
         index.init_index(max(1, size), options.m, options.ef_construction, random_seed=options.seed)
         return cls(index)
 
     @classmethod
-    def load(cls, folder: Path, dimension: int) -> HnswlibGraph:
+    def load(cls, folder: Path, dimension: int) -> HnswlibHnsw:
         """Load the graph of the release in ``folder``; raises BadRelease where the file can't be read."""
         index = hnswlib.Index(space="ip", dim=dimension)
         try:
@@ -82,7 +82,7 @@ class HnswlibGraph:
         for label in labels.tolist():
             self._index.mark_deleted(label)
 
-    def fresh(self, size: int) -> HnswlibGraph:
+    def fresh(self, size: int) -> HnswlibHnsw:
         """Return a graph without vectors that builds as this one does; see `Graph.fresh`."""
         options = HnswOptions(m=self._index.M, ef_construction=self._index.ef_construction)
         return self.empty(self._index.dim, size, options)

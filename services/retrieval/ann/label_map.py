@@ -10,7 +10,7 @@ import numpy.typing as npt
 from common.arrays import BoolMask, RowIndices
 
 
-class Places:
+class LabelMap:
     """Labels by place. Read by any number of threads; changed by one while nobody reads.
 
     Args:
@@ -23,7 +23,7 @@ class Places:
         self._count()
 
     @classmethod
-    def load(cls, file: Path, places: int) -> Places:
+    def load(cls, file: Path, places: int) -> LabelMap:
         """Read what `save` wrote for an index of so many places."""
         return cls(np.load(file) if file.exists() else np.arange(places, dtype=np.int32))
 

@@ -11,7 +11,7 @@ from common.arrays import BoolMask, Float32Array, RowIndices
 T = TypeVar("T", bound=np.dtype[Any])
 
 
-def first_passing(
+def oversample(
     labels: RowIndices, scores: Float32Array | None, passes: BoolMask, least: int, most: int
 ) -> tuple[RowIndices, Float32Array | None] | None:
     """Keep the first ``most`` of each row that pass, -1 where there are fewer; None where a row has not ``least``.

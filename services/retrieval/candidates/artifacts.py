@@ -26,14 +26,14 @@ from common.release.layout import (
 )
 from common.release.store import Release
 from services.retrieval.candidates.release_settings import FirstStageSettings
-from services.retrieval.encoding.text_encoder import Encoder, TextEncoder
-from services.retrieval.index.hybrid_index import ApproximateIndex
+from services.retrieval.encoding.text_encoder import OnnxTextEncoder, TextEncoder
+from services.retrieval.index.hybrid_index import HybridIndex
 from services.retrieval.index.vector_index import VectorIndex
-from services.retrieval.sources.bm25 import TitleWords
+from services.retrieval.sources.bm25 import TitleBm25
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class ReleaseArtifacts:
     """The parts of a first stage.
 
     Attributes:
@@ -61,10 +61,12 @@ class Parts:
     encoder: TextEncoder
     encoder_id: str
     statistics: Mapping[str, Float32Array] = field(default_factory=dict)
-    titles: TitleWords | None = None
+    titles: TitleBm25 | None = None
 
     @classmethod
-    def load(cls, release: Release, session: SessionOptions, ef_search: int, milvus: str | None = None) -> Parts:
+    def load(
+        cls, release: Release, session: SessionOptions, ef_search: int, milvus: str | None = None
+    ) -> ReleaseArtifacts:
         """Read a release's parts, and search its vectors by Milvus where that has an address.
 
         Raises:
@@ -79,20 +81,18 @@ class Parts:
             catalogue=catalogue,
             vectors=_array(release, VECTORS),
             vector_of_item=_array(release, VECTOR_OF_ITEM).astype(np.int64),
-            index=ApproximateIndex.load(release.path, ef_search)
-            if milvus is None
-            else _milvus(release, ef_search, milvus),
+            index=HybridIndex.load(release.path, ef_search) if milvus is None else _milvus(release, ef_search, milvus),
             popularity=_array(release, POPULARITY).astype(np.float32),
             graphs=_graphs(release, settings),
             settings=settings,
-            encoder=Encoder.load(release, session),
+            encoder=OnnxTextEncoder.load(release, session),
             encoder_id=release.manifest.files[ENCODER].sha256,
             statistics={
                 name: _array(release, statistic_file(source.statistic)).astype(np.float32)
                 for name, source in settings.sources.items()
                 if source.statistic is not None
             },
-            titles=TitleWords.load(release, len(catalogue)) if lexical else None,
+            titles=TitleBm25.load(release, len(catalogue)) if lexical else None,
         )
         parts.check(release.id)
         return parts
@@ -102,7 +102,7 @@ class Parts:
         vectors: Float32Array = self.vectors[self.vector_of_item[rows]]
         return vectors
 
-    def words(self) -> TitleWords:
+    def words(self) -> TitleBm25:
         """Return the words of the titles; raises BadRelease where there are none."""
         if self.titles is None:
             raise BadRelease(f"a source is lexical, and the release has no {TITLE_WORDS}; build it again")

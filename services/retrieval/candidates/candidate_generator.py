@@ -11,21 +11,21 @@ from typing import Final, NamedTuple
 import numpy as np
 import pyarrow.compute as pc
 
-from common.arrays import Float32Array, Float64Array, RowIndices, stacked, unit
+from common.arrays import Float32Array, Float64Array, RowIndices, stack_vectors, unit_vectors
 from common.release.catalogue import Catalogue
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.release_settings import FirstStageSettings
 from services.retrieval.candidates.request import Request
 from services.retrieval.candidates.score_fusion import LinearFusion, unions
 from services.retrieval.catalogue.item_vectors import ItemVectors
-from services.retrieval.catalogue.scored_items import Found
-from services.retrieval.catalogue.snapshot import CatalogueView
+from services.retrieval.catalogue.scored_items import ScoredItems
+from services.retrieval.catalogue.snapshot import Snapshot
 from services.retrieval.search.allowed_items import AllowedItems
 from services.retrieval.search.filter_evaluation import for_sale
 from services.retrieval.search.item_filter import ItemFilter
-from services.retrieval.sources.popular import Popular
-from services.retrieval.sources.source import Drawn, Source
-from services.retrieval.sources.user_context import Person
+from services.retrieval.sources.popular import PopularSource
+from services.retrieval.sources.source import Source, SourceResult
+from services.retrieval.sources.user_context import UserContext
 
 _NO_ROWS: Final[RowIndices] = np.empty(0, dtype=np.int64)
 
@@ -35,7 +35,7 @@ class _Asked(NamedTuple):
 
     place: int
     limit: int
-    person: Person
+    person: UserContext
     ignored_history: int
 
 
@@ -47,7 +47,7 @@ class _Ranked(NamedTuple):
     source_scores: Float32Array
 
 
-class Search:
+class CandidateGenerator:
     """One release's sources and how they are fused. Safe for threads.
 
     Args:
@@ -64,7 +64,7 @@ class Search:
         self,
         settings: FirstStageSettings,
         sources: Mapping[str, Source],
-        popular: Popular,
+        popular: PopularSource,
         vectors: ItemVectors,
         item_filter: ItemFilter,
         depth: int,
@@ -80,7 +80,7 @@ class Search:
         self._place_of = _places(base)
         self._fusion = LinearFusion(settings.weights)
 
-    def answer(self, requests: Sequence[Request], view: CatalogueView) -> list[Candidates]:
+    def answer(self, requests: Sequence[Request], view: Snapshot) -> list[Candidates]:
         """Answer requests whose queries have their vectors, in one state of the catalogue.
 
         Those that may be answered with the same items from the same sources are searched together: every search costs
@@ -107,12 +107,12 @@ class Search:
             answers |= self._answer(asked, names, depth, allowed_of[key], prepare_s)
         return [answers[place] for place in range(len(requests))]
 
-    def _asked(self, place: int, request: Request, query: Float32Array | None, view: CatalogueView) -> _Asked:
+    def _asked(self, place: int, request: Request, query: Float32Array | None, view: Snapshot) -> _Asked:
         history = known = _NO_ROWS
         if request.history_item_ids:
             history = view.history_rows(request.history_item_ids)
             known = history[history >= 0]
-        person = Person(
+        person = UserContext(
             query=query,
             history=known[-self._settings.history_items :],
             decay=self._settings.decay,
@@ -122,7 +122,7 @@ class Search:
         )
         return _Asked(place, request.limit, person, len(history) - len(known))
 
-    def _allowed(self, request: Request, view: CatalogueView) -> AllowedItems:
+    def _allowed(self, request: Request, view: Snapshot) -> AllowedItems:
         allowed = self._filter.allowed(view, for_sale(request.filter))
         if not request.exclude_item_ids:
             return allowed
@@ -150,9 +150,9 @@ class Search:
     def _ranked(
         self,
         asked: Sequence[_Asked],
-        founds: Sequence[Sequence[Found]],
+        founds: Sequence[Sequence[ScoredItems]],
         names: tuple[str, ...],
-        view: CatalogueView,
+        view: Snapshot,
     ) -> list[_Ranked]:
         """Fuse what was drawn for each request, and return the highest scores, falling, ties by item id.
 
@@ -172,7 +172,7 @@ class Search:
         return [_Ranked(rows[part], scores[part], given[part]) for part in bounds]
 
     def _filled(
-        self, asked: _Asked, allowed: AllowedItems, names: tuple[str, ...], draws: Sequence[Drawn], best: _Ranked
+        self, asked: _Asked, allowed: AllowedItems, names: tuple[str, ...], draws: Sequence[SourceResult], best: _Ranked
     ) -> Candidates:
         """Return the candidates of a request, filled up where the sources found too few."""
         rows, scores, source_scores = best
@@ -198,7 +198,7 @@ class Search:
         rows = self._popular.fill(len(found) + missing, allowed)
         return rows[~np.isin(rows, found)][:missing]
 
-    def _places(self, rows: RowIndices, view: CatalogueView) -> RowIndices:
+    def _places(self, rows: RowIndices, view: Snapshot) -> RowIndices:
         """Return numbers that order rows as their items' ids do."""
         origins = view.origin_of(rows)  # which have the same ids
         if (origins >= 0).all():
@@ -209,7 +209,7 @@ class Search:
 def _queries(requests: Sequence[Request]) -> dict[int, Float32Array]:
     """Return the unit vectors of queries, by the places of the requests that have one."""
     given = {place: request.vector for place, request in enumerate(requests) if request.vector is not None}
-    return dict(zip(given, unit(stacked(list(given.values()))), strict=True)) if given else {}
+    return dict(zip(given, unit_vectors(stack_vectors(list(given.values()))), strict=True)) if given else {}
 
 
 def _unsorted(scores: Float64Array, starts: Sequence[int]) -> RowIndices:

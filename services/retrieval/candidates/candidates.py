@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.arrays import Float32Array, RowIndices
-from services.retrieval.catalogue.snapshot import CatalogueView
+from services.retrieval.catalogue.snapshot import Snapshot
 from services.retrieval.search.item_search import Path
 
 
@@ -29,7 +29,7 @@ class Candidates:
         fuse_s: How long filtering, fusing and sorting took, in seconds.
     """
 
-    view: CatalogueView
+    view: Snapshot
     rows: RowIndices
     scores: npt.NDArray[np.float64]
     sources: tuple[str, ...]

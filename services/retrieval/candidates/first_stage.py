@@ -11,9 +11,9 @@ from typing import Final
 from common.cpu import usable_cores
 from common.onnx_session import SessionOptions
 from common.release.store import Release
-from services.retrieval.ann.ann_index import Numbers
-from services.retrieval.candidates.artifacts import Parts
-from services.retrieval.candidates.candidate_generator import Search
+from services.retrieval.ann.ann_index import VectorEncoding
+from services.retrieval.candidates.artifacts import ReleaseArtifacts
+from services.retrieval.candidates.candidate_generator import CandidateGenerator
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.release_settings import FirstStageSettings
 from services.retrieval.candidates.request import Request, check_request
@@ -21,19 +21,19 @@ from services.retrieval.candidates.source_factory import make_sources
 from services.retrieval.catalogue.item import Item
 from services.retrieval.catalogue.item_validation import check_ids, check_items
 from services.retrieval.catalogue.item_vectors import ItemVectors
-from services.retrieval.catalogue.live_catalogue import Applied, LiveCatalogue
-from services.retrieval.catalogue.long_tail import Tail
-from services.retrieval.catalogue.snapshot import CatalogueView
+from services.retrieval.catalogue.live_catalogue import ChangeCounts, LiveCatalogue
+from services.retrieval.catalogue.long_tail import LongTail
+from services.retrieval.catalogue.snapshot import Snapshot
 from services.retrieval.changes.change import Change
 from services.retrieval.changes.change_feed import ChangeFeed
-from services.retrieval.changes.local_feed import LogFeed
+from services.retrieval.changes.local_feed import LocalFeed
 from services.retrieval.encoding.item_encoder import ItemEncoder
 from services.retrieval.encoding.query_encoder import QueryEncoder, QueryEncoderOptions
-from services.retrieval.maintenance.background_worker import Upkeep
-from services.retrieval.maintenance.recall_monitor import LiveRecall, Sample
+from services.retrieval.maintenance.background_worker import MaintenanceWorker
+from services.retrieval.maintenance.recall_monitor import RecallMonitor, RecallSample
 from services.retrieval.search.item_filter import ItemFilter
-from services.retrieval.search.item_search import NearestItems
-from services.retrieval.sources.popular import Popular
+from services.retrieval.search.item_search import ItemSearch
+from services.retrieval.sources.popular import PopularSource
 
 # Vectors that are audited at a time: some twenty milliseconds.
 _AUDITED: Final = 64
@@ -87,25 +87,27 @@ class FirstStage:
         replayed: How many changes made before were put on top of the release.
     """
 
-    def __init__(self, parts: Parts, options: FirstStageOptions | None = None, feed: ChangeFeed | None = None) -> None:
+    def __init__(
+        self, parts: ReleaseArtifacts, options: FirstStageOptions | None = None, feed: ChangeFeed | None = None
+    ) -> None:
         self._options = options or FirstStageOptions()
         self._parts = parts
         self._settings = parts.settings
         self._item_encoder = ItemEncoder(
             parts.encoder, parts.settings.item_prefix, parts.catalogue, parts.vectors, parts.vector_of_item
         )
-        self._feed = feed or LogFeed(None)
+        self._feed = feed or LocalFeed(None)
         vectors = ItemVectors(parts.vector_of_item, len(parts.vectors), parts.popularity)
-        self._nearest = NearestItems(parts.index, parts.vectors, vectors, self._options.neighbours_cached)
-        popular = Popular(parts.popularity)
-        self.tail = Tail(parts.popularity)
+        self._nearest = ItemSearch(parts.index, parts.vectors, vectors, self._options.neighbours_cached)
+        popular = PopularSource(parts.popularity)
+        self.tail = LongTail(parts.popularity)
         self._sources = make_sources(parts, self._nearest, popular)
         self._catalogue = LiveCatalogue(parts.catalogue, parts.index.dimension, parts.vectors_of, self._nearest.codes)
         self._filter = ItemFilter(parts.catalogue.table.select(parts.catalogue.attributes()), vectors)
-        self._search = Search(
+        self._search = CandidateGenerator(
             parts.settings, self._sources, popular, vectors, self._filter, self._options.depth, parts.catalogue
         )
-        self._upkeep = Upkeep(self._tend, self._audit, self._options.audit_share)
+        self._upkeep = MaintenanceWorker(self._tend, self._audit, self._options.audit_share)
         self.replayed = self._feed.attach(self)
         self._upkeep.start()
         self._recall = self._watched()
@@ -125,7 +127,7 @@ class FirstStage:
             BadRelease: A part is missing or the parts do not fit together.
         """
         options = options or FirstStageOptions()
-        stage = cls(Parts.load(release, options.session, options.ef_search, options.milvus), options, feed)
+        stage = cls(ReleaseArtifacts.load(release, options.session, options.ef_search, options.milvus), options, feed)
         try:
             stage.retrieve([Request(query="warm up", history_item_ids=stage.view.base.item_ids[:1])])
         except Exception:
@@ -144,7 +146,7 @@ class FirstStage:
         return self._parts.index.dimension
 
     @property
-    def numbers(self) -> Numbers:
+    def numbers(self) -> VectorEncoding:
         """What numbers the index over the release's vectors searches in."""
         return self._parts.index.numbers
 
@@ -159,7 +161,7 @@ class FirstStage:
         return self._settings
 
     @property
-    def view(self) -> CatalogueView:
+    def view(self) -> Snapshot:
         """The catalogue as it is now."""
         return self._catalogue.view
 
@@ -181,11 +183,11 @@ class FirstStage:
         ready = [request.embedded(next(vectors)) if request.has_text else request for request in requests]
         return self.search(ready, self.view)
 
-    def search(self, requests: Sequence[Request], view: CatalogueView) -> list[Candidates]:
+    def search(self, requests: Sequence[Request], view: Snapshot) -> list[Candidates]:
         """Answer requests that `check` passed and whose queries have their vectors, in one state of the catalogue."""
         return self._search.answer(requests, view)
 
-    def upsert(self, items: Sequence[Item]) -> Applied:
+    def upsert(self, items: Sequence[Item]) -> ChangeCounts:
         """Add items or replace them whole; durable and visible when this returns.
 
         Raises:
@@ -195,7 +197,7 @@ class FirstStage:
         check_items(items, self.dimension)
         return self._feed.commit(Change(tuple(items), self._item_encoder.of(items), self._parts.encoder_id), self)
 
-    def delete(self, item_ids: Sequence[str]) -> Applied:
+    def delete(self, item_ids: Sequence[str]) -> ChangeCounts:
         """Remove items; durable and visible when this returns. An id that is given twice counts once.
 
         Raises:
@@ -214,7 +216,7 @@ class FirstStage:
         found = iter(view.read(rows[rows >= 0]))
         return [None if row < 0 else next(found) for row in rows.tolist()]
 
-    def apply(self, change: Change) -> Applied:
+    def apply(self, change: Change) -> ChangeCounts:
         """Show a change to every search from now on; the feed calls this.
 
         Vectors of another encoder can't be compared with this release's: such items are embedded again from their
@@ -265,13 +267,13 @@ class FirstStage:
         """Change the length of HNSW's candidate list for searches from now on."""
         self._nearest.set_ef_search(ef_search, self.view)
 
-    def _watched(self) -> LiveRecall | None:
+    def _watched(self) -> RecallMonitor | None:
         """Begin to sample the recall of searches, where that is wished for."""
         share, tell = self._options.recall_share, self._options.on_recall
         if not share or tell is None:
             return None
-        watching = LiveRecall(share, self._nearest.exact, tell)
-        self._nearest.watch = lambda *search: watching.offer(Sample(*search))
+        watching = RecallMonitor(share, self._nearest.exact, tell)
+        self._nearest.watch = lambda *search: watching.offer(RecallSample(*search))
         return watching
 
     def _tend(self) -> bool:

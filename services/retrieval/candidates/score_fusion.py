@@ -8,7 +8,7 @@ from itertools import accumulate
 import numpy as np
 
 from common.arrays import Float32Array, Float64Array, RowIndices
-from services.retrieval.catalogue.scored_items import Found
+from services.retrieval.catalogue.scored_items import ScoredItems
 from services.retrieval.sources.user_context import Situation
 
 
@@ -85,7 +85,7 @@ def _spread(values: Float64Array, counts: Sequence[int]) -> Float64Array:
     return values if len(counts) == 1 else values.repeat(counts, axis=1)
 
 
-def unions(requests: Sequence[Sequence[Found]]) -> tuple[RowIndices, Float32Array, list[int]]:
+def unions(requests: Sequence[Sequence[ScoredItems]]) -> tuple[RowIndices, Float32Array, list[int]]:
     """Join what the sources found for each of several requests.
 
     Args:
@@ -104,7 +104,7 @@ def unions(requests: Sequence[Sequence[Found]]) -> tuple[RowIndices, Float32Arra
     return rows, tables, [len(rows) for rows, _ in joined]
 
 
-def _union(founds: Sequence[Found]) -> tuple[RowIndices, Float32Array]:
+def _union(founds: Sequence[ScoredItems]) -> tuple[RowIndices, Float32Array]:
     rows = np.unique(np.concatenate([found.rows for found in founds]))
     scores = np.full((len(rows), len(founds)), np.nan, dtype=np.float32)
     for column, found in enumerate(founds):

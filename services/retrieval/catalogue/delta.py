@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from common.arrays import BoolMask, Float32Array, RowIndices
-from services.retrieval.catalogue.growable_array import GrowingRows
+from services.retrieval.catalogue.growable_array import GrowableArray
 from services.retrieval.catalogue.item import Item
-from services.retrieval.catalogue.title_postings import AddedTitles
-from services.retrieval.index.delta_index import AddedGraph, Codes, no_codes
+from services.retrieval.catalogue.title_postings import TitlePostings
+from services.retrieval.index.delta_index import Codes, DeltaIndex, no_codes
 
 # The attributes that an upsert sets; further ones of the release are null for added items.
 _GIVEN: Final = frozenset({"brand", "category", "price", "available"})
@@ -24,25 +24,25 @@ _GIVEN: Final = frozenset({"brand", "category", "price", "available"})
 _MAX_CHUNKS: Final = 64
 
 
-class Shelf:
+class DeltaStorage:
     """What the states of the added items share, from one numbering to the next: it only ever grows at its end.
 
     One writer puts items on it; states read as far as they know of.
 
     Args:
         dimension: The encoder's.
-        codes: Of the release; see `AddedGraph`.
+        codes: Of the release; see `DeltaIndex`.
     """
 
     def __init__(self, dimension: int, codes: Codes = no_codes) -> None:
         self.items: list[Item] = []
         self.numbers_of: dict[str, list[int]] = {}
-        self.vectors = GrowingRows(np.float32, dimension)
-        self.origin = GrowingRows(np.int64)
-        self.own = GrowingRows(np.bool_)
-        self.titles = AddedTitles()
+        self.vectors = GrowableArray(np.float32, dimension)
+        self.origin = GrowableArray(np.int64)
+        self.own = GrowableArray(np.bool_)
+        self.titles = TitlePostings()
         self.codes = codes
-        self.graph = AddedGraph(dimension, codes)
+        self.graph = DeltaIndex(dimension, codes)
 
     def put(self, items: Sequence[Item], vectors: Float32Array, origin: RowIndices, own: BoolMask) -> None:
         """Put items at the end."""
@@ -56,7 +56,7 @@ class Shelf:
 
 
 @dataclass(frozen=True, eq=False)
-class AddedItems:
+class Delta:
     """One stable state of the added items, in the order they came; numbers count from 0.
 
     An item that was replaced or deleted keeps its number until `kept` leaves it out; which are there is told by the
@@ -70,7 +70,7 @@ class AddedItems:
         own: Which items have a vector of their own; the others have their origin's, and are found by it. Shape [items].
     """
 
-    shelf: Shelf
+    shelf: DeltaStorage
     table: pa.Table
     vectors: Float32Array
     origin: RowIndices
@@ -85,7 +85,7 @@ class AddedItems:
         return self.shelf.items
 
     @property
-    def graph(self) -> AddedGraph:
+    def graph(self) -> DeltaIndex:
         """The graph over the beginning of the vectors."""
         return self.shelf.graph
 
@@ -98,7 +98,7 @@ class AddedItems:
         numbers = self.shelf.numbers_of.get(item_id, ())
         return next((number for number in reversed(numbers) if number < len(self)), None)
 
-    def extended(self, items: Sequence[Item], vectors: Float32Array, origin: RowIndices, own: BoolMask) -> AddedItems:
+    def extended(self, items: Sequence[Item], vectors: Float32Array, origin: RowIndices, own: BoolMask) -> Delta:
         """Return a state with further items at the end; those of the same id are superseded. For the one writer.
 
         Costs what the further items cost, however many there are.
@@ -108,22 +108,22 @@ class AddedItems:
         chunks = table.column(0).num_chunks if table.num_columns else 0
         return _state(self.shelf, table if chunks < _MAX_CHUNKS else table.combine_chunks())
 
-    def kept(self, there: BoolMask) -> AddedItems:
+    def kept(self, there: BoolMask) -> Delta:
         """Return a state of the items that are ``there`` (shape [items]) alone, numbered anew in the same order."""
         numbers = np.flatnonzero(there)
-        shelf = Shelf(self.vectors.shape[1], self.shelf.codes)
+        shelf = DeltaStorage(self.vectors.shape[1], self.shelf.codes)
         items = [self.items[number] for number in numbers.tolist()]
         shelf.put(items, self.vectors[numbers], self.origin[numbers], self.own[numbers])
         return _state(shelf, self.table.take(numbers).combine_chunks())
 
 
-def no_items(schema: pa.Schema, dimension: int, codes: Codes = no_codes) -> AddedItems:
-    """Return the state before anything was added, to a catalogue with the attributes of ``schema``; see `Shelf`."""
-    return _state(Shelf(dimension, codes), schema.empty_table())
+def empty_delta(schema: pa.Schema, dimension: int, codes: Codes = no_codes) -> Delta:
+    """Return the state before anything was added, to a catalogue with the attributes of ``schema``."""
+    return _state(DeltaStorage(dimension, codes), schema.empty_table())
 
 
-def _state(shelf: Shelf, table: pa.Table) -> AddedItems:
-    return AddedItems(shelf, table, shelf.vectors.rows, shelf.origin.rows, shelf.own.rows)
+def _state(shelf: DeltaStorage, table: pa.Table) -> Delta:
+    return Delta(shelf, table, shelf.vectors.rows, shelf.origin.rows, shelf.own.rows)
 
 
 def _table(items: Sequence[Item], schema: pa.Schema) -> pa.Table:

@@ -9,7 +9,7 @@ import numpy as np
 _FIRST_ROWS = 64
 
 
-class GrowingRows:
+class GrowableArray:
     """Rows appended by one writer. A view taken never changes: what is appended lies behind its end.
 
     Room doubles when it runs out, so that appending costs a constant per row on average.

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from common.arrays import BoolMask, Float32Array, RowIndices
-from services.retrieval.catalogue.scored_items import NOTHING, Found
+from services.retrieval.catalogue.scored_items import NOTHING, ScoredItems
 
 
 class ItemVectors:
@@ -34,7 +34,7 @@ class ItemVectors:
         k: int,
         allowed: BoolMask | None,
         stand_in: RowIndices | None = None,
-    ) -> list[Found]:
+    ) -> list[ScoredItems]:
         """Return the first ``k`` allowed items of each row of vectors.
 
         Args:
@@ -54,7 +54,9 @@ class ItemVectors:
         if stand_in is not None:
             rows = stand_in[rows]
         bounds = pairwise([0, *ends.tolist()])
-        return [Found(rows[start : min(end, start + k)], values[start : min(end, start + k)]) for start, end in bounds]
+        return [
+            ScoredItems(rows[start : min(end, start + k)], values[start : min(end, start + k)]) for start, end in bounds
+        ]
 
     def and_further(self, count: int) -> ItemVectors:
         """Return the same with so many vectors behind them, each that of one more item."""

@@ -10,11 +10,11 @@ from typing import Final
 import numpy as np
 
 from common.arrays import BoolMask, Float32Array, RowIndices
-from common.gc_freeze import settle_anew, settle_further
+from common.gc_freeze import freeze_new_objects, refreeze_heap
 from common.release.catalogue import Catalogue
-from services.retrieval.catalogue.delta import AddedItems, no_items
+from services.retrieval.catalogue.delta import Delta, empty_delta
 from services.retrieval.catalogue.item import Item
-from services.retrieval.catalogue.snapshot import CatalogueView
+from services.retrieval.catalogue.snapshot import Snapshot
 from services.retrieval.index.delta_index import Codes, no_codes
 
 # Vectors that differ by no more in any number are the same: scaling one to unit length again moves its last digits.
@@ -35,7 +35,7 @@ _FEW_ROWS: Final = 1_000
 
 
 @dataclass(frozen=True)
-class Applied:
+class ChangeCounts:
     """What a change did to the catalogue."""
 
     inserted: int = 0
@@ -63,17 +63,17 @@ class LiveCatalogue:
     ) -> None:
         self._released = released
         self._kept = np.ones(len(base), dtype=np.bool_)
-        added = no_items(base.table.select(base.attributes()).schema, dimension, codes)
-        self._view = CatalogueView(0, base, added, np.ones(len(base), dtype=np.bool_))
+        added = empty_delta(base.table.select(base.attributes()).schema, dimension, codes)
+        self._view = Snapshot(0, base, added, np.ones(len(base), dtype=np.bool_))
         self._writer = threading.Lock()
         self._settled = self._settlings = 0
 
     @property
-    def view(self) -> CatalogueView:
+    def view(self) -> Snapshot:
         """The catalogue as it is now."""
         return self._view
 
-    def apply(self, items: Sequence[Item], vectors: Float32Array, deleted: Sequence[str]) -> Applied:
+    def apply(self, items: Sequence[Item], vectors: Float32Array, deleted: Sequence[str]) -> ChangeCounts:
         """Upsert items, delete others, and show both at once.
 
         Args:
@@ -90,7 +90,7 @@ class LiveCatalogue:
             if items:
                 added = added.extended(items, vectors, origin, self._is_own(origin, vectors))
             self._view = _changed(view, added, np.concatenate([replaced, gone]))
-        return Applied(
+        return ChangeCounts(
             inserted=int((replaced < 0).sum()),
             replaced=int((replaced >= 0).sum()),
             deleted=int((gone >= 0).sum()),
@@ -134,9 +134,9 @@ class LiveCatalogue:
         self._settled = added
         self._settlings += 1
         if self._settlings % _SETTLED_ANEW:
-            settle_further()
+            freeze_new_objects()
         else:
-            settle_anew()
+            refreeze_heap()
 
     def _is_own(self, origin: RowIndices, vectors: Float32Array) -> BoolMask:
         """Return which items have another vector than their origin: a new price needs no place in a graph."""
@@ -146,11 +146,11 @@ class LiveCatalogue:
             own[known] = (np.abs(self._released(origin[known]) - vectors[known]) > _SAME).any(axis=1)
         return own
 
-    def _superseded(self, view: CatalogueView) -> bool:
+    def _superseded(self, view: Snapshot) -> bool:
         there = int(np.count_nonzero(view.alive[len(view.base) :]))
         return len(view.added) - there > max(_FEW_ROWS, there)
 
-    def _leave_out(self, before: CatalogueView) -> None:
+    def _leave_out(self, before: Snapshot) -> None:
         """Leave superseded rows out; the bulk without holding up the writer."""
         kept = before.added.kept(before.alive[len(before.base) :])
         if kept.graph.is_behind(len(kept)):
@@ -159,13 +159,13 @@ class LiveCatalogue:
             self._view = _renumbered(self._view, before, kept)
 
 
-def _changed(view: CatalogueView, added: AddedItems, dead: RowIndices) -> CatalogueView:
+def _changed(view: Snapshot, added: Delta, dead: RowIndices) -> Snapshot:
     alive = np.concatenate([view.alive, np.ones(len(added) - len(view.added), dtype=np.bool_)])
     alive[dead[dead >= 0]] = False
-    return CatalogueView(view.version + 1, view.base, added, alive)
+    return Snapshot(view.version + 1, view.base, added, alive)
 
 
-def _renumbered(view: CatalogueView, before: CatalogueView, kept: AddedItems) -> CatalogueView:
+def _renumbered(view: Snapshot, before: Snapshot, kept: Delta) -> Snapshot:
     """Return ``view`` with the added items of ``before`` replaced by those ``kept`` of it, and what came since."""
     base, first = len(view.base), len(before.added)
     alive = view.alive[base:]
@@ -175,4 +175,4 @@ def _renumbered(view: CatalogueView, before: CatalogueView, kept: AddedItems) ->
     added = kept.extended(items, state.vectors[late], state.origin[late], state.own[late]) if items else kept
     still = alive[:first][before.alive[base:]]
     rows = np.concatenate([view.alive[:base], still, np.ones(len(late), dtype=np.bool_)])
-    return CatalogueView(view.version + 1, view.base, added, rows)
+    return Snapshot(view.version + 1, view.base, added, rows)

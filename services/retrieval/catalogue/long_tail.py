@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from common.arrays import BoolMask, Float32Array, RowIndices
-from common.long_tail import tail_below
-from services.retrieval.catalogue.snapshot import CatalogueView
+from common.long_tail import long_tail_threshold
+from services.retrieval.catalogue.snapshot import Snapshot
 
 
-class Tail:
+class LongTail:
     """The release's items that sold less than its median item, and, unless that sold nothing, those that came since.
 
     Args:
@@ -17,11 +17,11 @@ class Tail:
     """
 
     def __init__(self, popularity: Float32Array) -> None:
-        below = tail_below(popularity)
+        below = long_tail_threshold(popularity)
         self._released = popularity < below
         self._added = below > 0
 
-    def of(self, view: CatalogueView, rows: RowIndices) -> BoolMask:
+    def of(self, view: Snapshot, rows: RowIndices) -> BoolMask:
         """Return which of a view's items are of the tail; shape [rows]."""
         origin = view.origin_of(rows)
         found = np.full(len(rows), self._added)

@@ -15,7 +15,7 @@ NO_ROWS: Final[RowIndices] = np.empty(0, dtype=np.int64)
 NO_SCORES: Final[Float32Array] = np.empty(0, dtype=np.float32)
 
 
-class Found(NamedTuple):
+class ScoredItems(NamedTuple):
     """Items that a source found, best first.
 
     Attributes:
@@ -27,10 +27,10 @@ class Found(NamedTuple):
     scores: Float32Array
 
 
-NOTHING: Final = Found(NO_ROWS, NO_SCORES)
+NOTHING: Final = ScoredItems(NO_ROWS, NO_SCORES)
 
 
-def best_of(founds: list[Found], k: int) -> Found:
+def best_of(founds: list[ScoredItems], k: int) -> ScoredItems:
     """Join what several searches found, each item with its highest score, and keep the best ``k``.
 
     Among equal scores the earlier search goes first, and within it the order that it gave.
@@ -41,11 +41,11 @@ def best_of(founds: list[Found], k: int) -> Found:
     # np.unique tells the first place of each row, which after sorting is that of its highest score.
     _, first = np.unique(rows[order], return_index=True)
     kept = order[np.sort(first)[:k]]
-    return Found(rows[kept], scores[kept])
+    return ScoredItems(rows[kept], scores[kept])
 
 
-def merged(founds: Sequence[Found], k: int) -> Found:
+def merged(founds: Sequence[ScoredItems], k: int) -> ScoredItems:
     """Join what several searches found of which no item was found twice, as `best_of` does, and keep the best ``k``."""
     scores = np.concatenate([found.scores for found in founds])
     kept = (-scores).argsort(kind="stable")[:k]
-    return Found(np.concatenate([found.rows for found in founds])[kept], scores[kept])
+    return ScoredItems(np.concatenate([found.rows for found in founds])[kept], scores[kept])

@@ -12,14 +12,14 @@ import pyarrow as pa
 
 from common.arrays import BoolMask, RowIndices
 from common.release.catalogue import Catalogue
-from services.retrieval.catalogue.delta import AddedItems
+from services.retrieval.catalogue.delta import Delta
 from services.retrieval.catalogue.item import Item
 
 _READ: Final = ("item_id", "title", "brand", "category", "description", "price", "available")
 
 
 @dataclass(frozen=True, eq=False)
-class CatalogueView:
+class Snapshot:
     """The release's items and those added since. Nothing in it ever changes.
 
     A row counts through the release's catalogue first and the added items behind it. An item of the release that was
@@ -34,7 +34,7 @@ class CatalogueView:
 
     version: int
     base: Catalogue
-    added: AddedItems
+    added: Delta
     alive: BoolMask
 
     @property

@@ -20,7 +20,7 @@ _ENTRY: Final = struct.Struct("3d")
 _NO_ENTRIES: Final = array("d")
 
 
-class AddedTitles:
+class TitlePostings:
     """The words of titles that only ever grow at their end. One writer; readers say how far they know of."""
 
     def __init__(self) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from services.retrieval.catalogue.live_catalogue import Applied
+from services.retrieval.catalogue.live_catalogue import ChangeCounts
 from services.retrieval.changes.change import Change
 
 
-class Follower(Protocol):
+class ChangeListener(Protocol):
     """What changes are carried to."""
 
-    def apply(self, change: Change) -> Applied:
+    def apply(self, change: Change) -> ChangeCounts:
         """Show a change to every search from now on."""
         ...
 
@@ -24,7 +24,7 @@ class ChangeFeed(Protocol):
     have found their way into the releases' data are dropped by starting with a new log or stream.
     """
 
-    def attach(self, follower: Follower) -> int:
+    def attach(self, follower: ChangeListener) -> int:
         """Carry every change made so far to ``follower``, and from now on each new one; returns how many there were.
 
         Raises:
@@ -32,11 +32,11 @@ class ChangeFeed(Protocol):
         """
         ...
 
-    def detach(self, follower: Follower) -> None:
+    def detach(self, follower: ChangeListener) -> None:
         """Carry nothing more to ``follower``; it need not be attached."""
         ...
 
-    def commit(self, change: Change, asker: Follower) -> Applied:
+    def commit(self, change: Change, asker: ChangeListener) -> ChangeCounts:
         """Make a change durable, show it to all followers, and return what it did to ``asker``, which is attached.
 
         Raises:

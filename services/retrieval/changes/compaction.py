@@ -14,7 +14,7 @@ from services.retrieval.changes.change import Change
 _ITEMS_A_CHANGE: Final = 1_000
 
 
-class LastStates:
+class Compaction:
     """The last state of each item: what it is and by which encoder, or that it is gone.
 
     Args:

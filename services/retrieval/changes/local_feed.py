@@ -10,11 +10,11 @@ from typing import Final
 import structlog
 
 from common.errors import NotReady
-from services.retrieval.catalogue.live_catalogue import Applied
+from services.retrieval.catalogue.live_catalogue import ChangeCounts
 from services.retrieval.changes.change import Change
-from services.retrieval.changes.change_feed import Follower
-from services.retrieval.changes.compaction import LastStates
-from services.retrieval.changes.write_ahead_log import ChangeLog
+from services.retrieval.changes.change_feed import ChangeListener
+from services.retrieval.changes.compaction import Compaction
+from services.retrieval.changes.write_ahead_log import WriteAheadLog
 
 # Records that no longer say anything new are left out at start once they are so many, and the larger part.
 _FEW_SUPERSEDED: Final = 1_000
@@ -23,24 +23,24 @@ _FEW_SUPERSEDED: Final = 1_000
 _log = structlog.get_logger()
 
 
-class LogFeed:
+class LocalFeed:
     """One writer over the log and the releases loaded; implements `ChangeFeed`.
 
     Args:
         folder: Where the log lies; None refuses changes, since they would not survive.
 
     Raises:
-        NotReady: The log can't be used; see `ChangeLog`.
+        NotReady: The log can't be used; see `WriteAheadLog`.
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self._log = None if folder is None else ChangeLog(folder)
+        self._log = None if folder is None else WriteAheadLog(folder)
         self._writer = threading.Lock()
-        self._followers: list[Follower] = []
+        self._followers: list[ChangeListener] = []
         if self._log is not None:
             _compact(self._log)
 
-    def attach(self, follower: Follower) -> int:
+    def attach(self, follower: ChangeListener) -> int:
         """Carry every change made so far to ``follower``, and from now on each new one; returns how many there were."""
         count, position = 0, 0
         if self._log is not None:  # the bulk without holding up writers
@@ -51,13 +51,13 @@ class LogFeed:
             self._followers.append(follower)
         return count
 
-    def detach(self, follower: Follower) -> None:
+    def detach(self, follower: ChangeListener) -> None:
         """Carry nothing more to ``follower``; it need not be attached."""
         with self._writer:
             if follower in self._followers:
                 self._followers.remove(follower)
 
-    def commit(self, change: Change, asker: Follower) -> Applied:
+    def commit(self, change: Change, asker: ChangeListener) -> ChangeCounts:
         """Make a change durable, show it to all followers, and return what it did to ``asker``.
 
         Raises:
@@ -78,7 +78,7 @@ class LogFeed:
             self._log.close()
 
 
-def _carry(changes: Iterable[tuple[int, Change]], follower: Follower) -> tuple[int, int]:
+def _carry(changes: Iterable[tuple[int, Change]], follower: ChangeListener) -> tuple[int, int]:
     """Apply changes; returns how many, and where the last one ended."""
     count, position = 0, 0
     for position, change in changes:  # noqa: B007 - the last position is the result
@@ -87,9 +87,9 @@ def _carry(changes: Iterable[tuple[int, Change]], follower: Follower) -> tuple[i
     return count, position
 
 
-def _compact(log: ChangeLog) -> None:
+def _compact(log: WriteAheadLog) -> None:
     """Leave out what later changes superseded, where that is worth it."""
-    last = LastStates(change for _, change in log.read())
+    last = Compaction(change for _, change in log.read())
     if last.superseded > max(_FEW_SUPERSEDED, len(last)):
         log.rewrite(last.changes())
         _log.info("log of changes compacted", kept=len(last), dropped=last.superseded)

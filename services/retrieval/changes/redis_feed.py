@@ -13,12 +13,12 @@ from typing import Final
 import structlog
 
 from common.changes.redis_stream import START, ChangeStream, Entry, Position, StreamAddress
-from common.changes.stream_follower import StreamTail
+from common.changes.stream_follower import StreamFollower
 from common.errors import NotReady
-from services.retrieval.catalogue.live_catalogue import Applied
+from services.retrieval.catalogue.live_catalogue import ChangeCounts
 from services.retrieval.changes.change import Change
-from services.retrieval.changes.change_feed import Follower
-from services.retrieval.changes.compaction import LastStates
+from services.retrieval.changes.change_feed import ChangeListener
+from services.retrieval.changes.compaction import Compaction
 
 # How long a stored change may take until it is seen here.
 _SHOWN_S: Final = 5.0
@@ -35,10 +35,10 @@ _log = structlog.get_logger()
 
 
 @dataclass
-class _Seat:
+class _Subscriber:
     """A follower, and the last entry it has."""
 
-    follower: Follower
+    follower: ChangeListener
     position: Position
 
 
@@ -60,35 +60,35 @@ class RedisFeed:
         self._stream = ChangeStream(address)
         self._on_connection = on_connection
         self._lock = threading.Lock()
-        self._seats: list[_Seat] = []
-        self._waiting: dict[bytes, tuple[Follower, Future[Applied]]] = {}
-        self._tail: StreamTail | None = None
+        self._seats: list[_Subscriber] = []
+        self._waiting: dict[bytes, tuple[ChangeListener, Future[ChangeCounts]]] = {}
+        self._tail: StreamFollower | None = None
         self._compactor = ThreadPoolExecutor(1, thread_name_prefix="compact")
         self._unlooked = 0
         self._stream.check()
         self._look_at_length()
 
-    def attach(self, follower: Follower) -> int:
+    def attach(self, follower: ChangeListener) -> int:
         """Carry every change to ``follower``; see `ChangeFeed.attach`."""
-        seat = _Seat(follower, START)
+        seat = _Subscriber(follower, START)
         count = self._carry(seat)  # the bulk without holding up the others
         with self._lock:
             count += self._carry(seat)
             self._seats.append(seat)
             if self._tail is None:
-                self._tail = StreamTail(self._stream, seat.position, self._take, self._on_connection)
+                self._tail = StreamFollower(self._stream, seat.position, self._take, self._on_connection)
         return count
 
-    def detach(self, follower: Follower) -> None:
+    def detach(self, follower: ChangeListener) -> None:
         """Carry nothing more to ``follower``."""
         with self._lock:
             self._seats = [seat for seat in self._seats if seat.follower is not follower]
 
-    def commit(self, change: Change, asker: Follower) -> Applied:
+    def commit(self, change: Change, asker: ChangeListener) -> ChangeCounts:
         """Append a change, and wait until it came along the stream; see `ChangeFeed.commit`."""
         if self._tail is None or not self._tail.connected:
             raise NotReady(f"changes can't be stored: {self._stream.address} can't be reached; repeat the call later")
-        call, shown = uuid.uuid4().bytes, Future[Applied]()
+        call, shown = uuid.uuid4().bytes, Future[ChangeCounts]()
         self._waiting[call] = asker, shown
         try:
             self._stream.append(change.to_bytes(), call)
@@ -105,7 +105,7 @@ class RedisFeed:
         self._compactor.shutdown(cancel_futures=True)
         self._stream.close()
 
-    def _carry(self, seat: _Seat) -> int:
+    def _carry(self, seat: _Subscriber) -> int:
         count = 0
         for entry in self._stream.read(seat.position):
             change = _change(entry.body)
@@ -135,7 +135,7 @@ class RedisFeed:
                 if entry.whole:
                     seat.position = entry.position
 
-    def _show(self, seat: _Seat, change: Change, shown: Future[Applied] | None) -> None:
+    def _show(self, seat: _Subscriber, change: Change, shown: Future[ChangeCounts] | None) -> None:
         try:
             applied = seat.follower.apply(change)
         except Exception as error:  # noqa: BLE001 - told to the one who asked, else logged; the others get theirs
@@ -157,7 +157,7 @@ class RedisFeed:
 
 def _fold(bodies: Iterable[bytes]) -> Iterator[bytes]:
     """Make few changes of many that come down to the same."""
-    last = LastStates(change for change in map(_change, bodies) if change is not None)
+    last = Compaction(change for change in map(_change, bodies) if change is not None)
     return (change.to_bytes() for change in last.changes())
 
 

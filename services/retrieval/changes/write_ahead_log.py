@@ -33,7 +33,7 @@ _HEAD: Final = struct.Struct("<III")
 _log = structlog.get_logger()
 
 
-class ChangeLog:
+class WriteAheadLog:
     """Changes in the order they were made, in a file of ``folder`` that this process alone writes.
 
     Safe for one writer and any number of readers.

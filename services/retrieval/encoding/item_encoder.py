@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from common.arrays import Float32Array, RowIndices, unit
-from common.cpu import step_back
+from common.arrays import Float32Array, RowIndices, unit_vectors
+from common.cpu import lower_thread_priority
 from common.release.catalogue import Catalogue
 from services.retrieval.catalogue.item import Item
 from services.retrieval.encoding.text_encoder import TextEncoder
@@ -38,7 +38,7 @@ class ItemEncoder:
         self._catalogue = catalogue
         self._vectors = vectors
         self._vector_of_item = vector_of_item
-        self._thread = ThreadPoolExecutor(1, "item-encoder", initializer=step_back)
+        self._thread = ThreadPoolExecutor(1, "item-encoder", initializer=lower_thread_priority)
 
     def of(self, items: Sequence[Item]) -> Float32Array:
         """Return unit vectors: those given, the release's where the text is the same, or new ones; [items, width]."""
@@ -49,7 +49,7 @@ class ItemEncoder:
             if vector is None:
                 unknown.append(number)
             else:
-                vectors[number] = unit(vector)
+                vectors[number] = unit_vectors(vector)
         vectors[unknown] = self.of_texts([items[number].text for number in unknown])
         return vectors
 

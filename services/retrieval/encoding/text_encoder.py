@@ -39,7 +39,7 @@ class TextEncoder(Protocol):
         ...
 
 
-class Encoder:
+class OnnxTextEncoder:
     """Embeds texts with a model that pools and normalises itself.
 
     Args:
@@ -57,7 +57,7 @@ class Encoder:
         self.dimension: int = self._run([""]).shape[1]
 
     @classmethod
-    def load(cls, release: Release, options: SessionOptions) -> Encoder:
+    def load(cls, release: Release, options: SessionOptions) -> OnnxTextEncoder:
         """Load the encoder of a release."""
         tokenizer = Tokenizer.from_file(str(release.file(ENCODER_TOKENIZER)))
         return cls(OnnxModel(release.file(ENCODER), options), tokenizer)

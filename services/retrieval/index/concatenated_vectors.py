@@ -10,7 +10,7 @@ import numpy.typing as npt
 from common.arrays import Float32Array, RowIndices
 
 
-class StackedTable:
+class ConcatenatedVectors:
     """The rows of one table, and behind them those of another. Reads as an array does, as far as search reads one.
 
     Args:
@@ -50,4 +50,4 @@ class StackedTable:
 
 
 # What can be searched through.
-Table = Float32Array | StackedTable
+Table = Float32Array | ConcatenatedVectors

@@ -10,11 +10,11 @@ import numpy as np
 from common.arrays import BoolMask, Float32Array, RowIndices
 from common.cache import IdentityCache
 from services.retrieval.ann.ann_index import HnswOptions
-from services.retrieval.ann.hnswlib_hnsw import HnswlibGraph
-from services.retrieval.index.concatenated_vectors import StackedTable, Table
-from services.retrieval.index.flat_index import ExactIndex
-from services.retrieval.index.hybrid_index import ApproximateIndex
-from services.retrieval.index.scoring import along, products_of, top_k
+from services.retrieval.ann.hnswlib_hnsw import HnswlibHnsw
+from services.retrieval.index.concatenated_vectors import ConcatenatedVectors, Table
+from services.retrieval.index.flat_index import FlatIndex
+from services.retrieval.index.hybrid_index import HybridIndex
+from services.retrieval.index.scoring import inner_products, take_along_rows, top_k
 from services.retrieval.index.vector_index import Hits
 
 # Rows behind the graph's end are compared one by one, at 384 dimensions some 0.05 ms a thousand. Inserting a row among
@@ -37,7 +37,7 @@ _EF_SHARE: Final = 0.5
 
 
 # Returns the index over the release's vectors as it is now, where codes of added items can go behind its own.
-Codes = Callable[[], ApproximateIndex | None]
+Codes = Callable[[], HybridIndex | None]
 
 
 def no_codes() -> None:
@@ -47,8 +47,8 @@ def no_codes() -> None:
 class _Copy(NamedTuple):
     """An index that may grow, and the release's index whose codes it began with, None where it began with nothing."""
 
-    made: ApproximateIndex
-    of: ApproximateIndex | None
+    made: HybridIndex
+    of: HybridIndex | None
 
 
 class _Searched(NamedTuple):
@@ -58,7 +58,7 @@ class _Searched(NamedTuple):
     splits: IdentityCache[BoolMask, tuple[BoolMask, RowIndices]]
 
 
-class AddedGraph:
+class DeltaIndex:
     """Finds added items among many thousands. A search never waits for what is being inserted.
 
     A graph must not be searched while it grows, so one copy is searched while the other takes what came since; then
@@ -124,7 +124,7 @@ class AddedGraph:
         self._growing = before if before.of is release and before.made is not release else None
 
     @property
-    def index(self) -> ApproximateIndex:
+    def index(self) -> HybridIndex:
         """The copy that is searched now."""
         return self._searched.copy.made
 
@@ -144,30 +144,30 @@ class AddedGraph:
         hits = copy.made.search(queries, k, of_graph)
         if not len(of_tail):
             return hits
-        products = products_of(vectors[covered - self.released :], queries, of_tail)
+        products = inner_products(vectors[covered - self.released :], queries, of_tail)
         scores = np.concatenate([hits.scores, products], axis=1)
         labels = np.concatenate([hits.labels, np.broadcast_to(covered + of_tail, products.shape)], axis=1)
         best = top_k(scores, k)
-        return Hits(along(labels, best), along(scores, best), hits.method)
+        return Hits(take_along_rows(labels, best), take_along_rows(scores, best), hits.method)
 
-    def _begun(self, release: ApproximateIndex | None) -> _Copy:
+    def _begun(self, release: HybridIndex | None) -> _Copy:
         """Return what grows from nothing, or from the release's codes."""
         if release is not None:
             return _Copy(release.copied(), release)
-        graph = HnswlibGraph.empty(self._dimension, TAIL, _OPTIONS)
-        nothing = ExactIndex(np.empty((0, self._dimension), dtype=np.float32))
-        return _Copy(ApproximateIndex(graph, nothing, self._ef_search), None)
+        graph = HnswlibHnsw.empty(self._dimension, TAIL, _OPTIONS)
+        nothing = FlatIndex(np.empty((0, self._dimension), dtype=np.float32))
+        return _Copy(HybridIndex(graph, nothing, self._ef_search), None)
 
 
 def _searched(copy: _Copy) -> _Searched:
     return _Searched(copy, IdentityCache(_MASKS))
 
 
-def _behind(release: ApproximateIndex | None, vectors: Float32Array, own: BoolMask) -> tuple[Table, BoolMask]:
+def _behind(release: HybridIndex | None, vectors: Float32Array, own: BoolMask) -> tuple[Table, BoolMask]:
     """Return the added rows behind the release's vectors, and which of all are there."""
     if release is None:
         return vectors, own
     released, removed = release.table()
     there = np.concatenate([np.ones(len(released), dtype=np.bool_), own])
     there[removed] = False
-    return StackedTable(released, vectors), there
+    return ConcatenatedVectors(released, vectors), there

@@ -6,10 +6,10 @@ import faiss
 import numpy as np
 
 from common.arrays import Float32Array, RowIndices
-from services.retrieval.index.concatenated_vectors import StackedTable, Table
+from services.retrieval.index.concatenated_vectors import ConcatenatedVectors, Table
 
 
-def table_products(table: Table, queries: Float32Array, labels: RowIndices) -> Float32Array:
+def gathered_products(table: Table, queries: Float32Array, labels: RowIndices) -> Float32Array:
     """Return each query's inner products with the rows of its labels, -inf where a label is negative.
 
     Args:
@@ -17,10 +17,10 @@ def table_products(table: Table, queries: Float32Array, labels: RowIndices) -> F
         queries: Shape [n, dimension].
         labels: Rows of the table; shape [n, k].
     """
-    if isinstance(table, StackedTable):
+    if isinstance(table, ConcatenatedVectors):
         rows = len(table.above)
-        products = table_products(table.above, queries, np.where(labels < rows, labels, -1))
-        return np.maximum(products, table_products(table.below, queries, labels - rows), out=products)
+        products = gathered_products(table.above, queries, np.where(labels < rows, labels, -1))
+        return np.maximum(products, gathered_products(table.below, queries, labels - rows), out=products)
     queries, labels = np.ascontiguousarray(queries), np.ascontiguousarray(labels)
     products = np.empty(labels.shape, dtype=np.float32)
     pointers = (faiss.swig_ptr(array) for array in (products, queries, table, labels))

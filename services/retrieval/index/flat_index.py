@@ -9,10 +9,10 @@ import numpy as np
 from common.arrays import BoolMask, Float32Array, RowIndices
 from common.cache import IdentityCache
 from common.release.layout import VECTORS
-from services.retrieval.ann.ann_index import Numbers
+from services.retrieval.ann.ann_index import VectorEncoding
 from services.retrieval.index.concatenated_vectors import Table
 from services.retrieval.index.read_write_lock import ReadWriteLock
-from services.retrieval.index.scoring import along, nearest, top_k
+from services.retrieval.index.scoring import nearest, take_along_rows, top_k
 from services.retrieval.index.vector_index import Hits, check_search
 from services.retrieval.index.vector_storage import Passing
 
@@ -23,7 +23,7 @@ REMOVED = "index/removed.npy"
 _MASKS = 4
 
 
-class ExactIndex:
+class FlatIndex:
     """Compares a query with every allowed vector; implements `VectorIndex`.
 
     Args:
@@ -42,7 +42,7 @@ class ExactIndex:
         self._counted()
 
     @classmethod
-    def load(cls, folder: Path) -> ExactIndex:
+    def load(cls, folder: Path) -> FlatIndex:
         """Map the vectors of the release in ``folder``."""
         removed = np.load(folder / REMOVED) if (folder / REMOVED).exists() else None
         return cls(np.asarray(np.load(folder / VECTORS, mmap_mode="r")), removed)
@@ -69,7 +69,7 @@ class ExactIndex:
         return int(self._vectors.shape[1])
 
     @property
-    def numbers(self) -> Numbers:
+    def numbers(self) -> VectorEncoding:
         """What numbers its vectors are searched in."""
         return "float32"
 
@@ -110,11 +110,11 @@ class ExactIndex:
             labels: What was found for each, -1 for nothing; shape [n, found].
             k: How many at most.
         """
-        from services.retrieval.index.faiss_products import table_products  # noqa: PLC0415 - faiss: 15 MB that few need
+        from services.retrieval.index.faiss_products import gathered_products  # noqa: PLC0415 - faiss: 15 MB that few need
 
-        scores = table_products(self._vectors, vectors, labels)
+        scores = gathered_products(self._vectors, vectors, labels)
         best = top_k(scores, k)
-        return along(labels, best), along(scores, best)
+        return take_along_rows(labels, best), take_along_rows(scores, best)
 
     def add(self, labels: RowIndices, vectors: Float32Array) -> None:
         """Add or replace vectors; see `VectorIndex.add`."""

@@ -20,12 +20,12 @@ from common.arrays import BoolMask, Float32Array, RowIndices
 from common.cache import IdentityCache
 from common.errors import BadRelease
 from common.release.layout import VECTORS
-from services.retrieval.ann.ann_index import Graph, HnswOptions, Numbers
-from services.retrieval.ann.factory import empty_graph, load_graph
-from services.retrieval.ann.oversampling import first_passing
+from services.retrieval.ann.ann_index import AnnIndex, HnswOptions, VectorEncoding
+from services.retrieval.ann.factory import load_ann_index, new_ann_index
+from services.retrieval.ann.oversampling import oversample
 from services.retrieval.index.concatenated_vectors import Table
-from services.retrieval.index.flat_index import ExactIndex
-from services.retrieval.index.reachability import TIE, Reach, not_found, with_lost
+from services.retrieval.index.flat_index import FlatIndex
+from services.retrieval.index.reachability import TIE, AuditState, not_found, with_lost
 from services.retrieval.index.read_write_lock import ReadWriteLock
 from services.retrieval.index.vector_index import Hits, check_search
 from services.retrieval.index.vector_storage import Passing
@@ -52,7 +52,7 @@ _FINDS = 0.98
 _SAMPLE, _NEAREST = 200, 10
 
 
-class ApproximateIndex:
+class HybridIndex:
     """A graph or codes beside the table of vectors; implements `VectorIndex`. Make it with `build` or `load`.
 
     Args:
@@ -61,35 +61,35 @@ class ApproximateIndex:
         ef_search: Length of the candidate list while searching.
     """
 
-    def __init__(self, graph: Graph, exact: ExactIndex, ef_search: int) -> None:
+    def __init__(self, graph: AnnIndex, exact: FlatIndex, ef_search: int) -> None:
         self._lock = ReadWriteLock()
         self._graph = graph
         self._exact = exact
         self._moved = False
-        self._reach = Reach(due=exact.rows if graph.linked else 0)
+        self._reach = AuditState(due=exact.rows if graph.linked else 0)
         self._lost: IdentityCache[RowIndices, Float32Array] = IdentityCache(1)
         self.ef_search = ef_search
 
     @classmethod
-    def build(cls, vectors: Float32Array, options: HnswOptions | None = None) -> ApproximateIndex:
+    def build(cls, vectors: Float32Array, options: HnswOptions | None = None) -> HybridIndex:
         """Build the graph of unit vectors, the label of each being its row; shape [n, dimension]."""
         options = options or HnswOptions()
-        graph = empty_graph(vectors, options)
+        graph = new_ann_index(vectors, options)
         graph.add(np.arange(len(vectors)), vectors, options.threads)
-        index = cls(graph, ExactIndex(vectors), options.ef_search)
+        index = cls(graph, FlatIndex(vectors), options.ef_search)
         if options.vectors == "auto" and not graph.linked and index._finds(vectors) < _FINDS:
             return cls.build(vectors, replace(options, vectors="float32"))
         return index
 
     @classmethod
-    def load(cls, folder: Path, ef_search: int = HnswOptions.ef_search) -> ApproximateIndex:
+    def load(cls, folder: Path, ef_search: int = HnswOptions.ef_search) -> HybridIndex:
         """Load the graph of the release in ``folder`` and map its vectors.
 
         Raises:
             BadRelease: A file can't be read, or they don't fit together.
         """
-        exact = ExactIndex.load(folder)
-        graph = load_graph(folder, exact.dimension)
+        exact = FlatIndex.load(folder)
+        graph = load_ann_index(folder, exact.dimension)
         if not len(exact) <= len(graph) <= exact.rows:
             raise BadRelease(f"{graph.file} and {VECTORS} differ in size; build the release again")
         return cls(graph, exact, ef_search)
@@ -105,7 +105,7 @@ class ApproximateIndex:
         with self._lock.read():  # not while vectors are added or removed
             self._graph.set_ef_search(ef_search)
 
-    def grown(self, vectors: Table, there: BoolMask) -> ApproximateIndex:
+    def grown(self, vectors: Table, there: BoolMask) -> HybridIndex:
         """Return an index of ``vectors`` whose first rows are this one's, with this one's graph grown by the others.
 
         Waits for searches under way; from then on this index, whose graph has moved, answers by exact search.
@@ -118,13 +118,13 @@ class ApproximateIndex:
             self._moved = True
             labels = self.rows + np.flatnonzero(there[self.rows :])
             self._graph.add(labels, vectors[labels])
-        grown = ApproximateIndex(self._graph, ExactIndex(vectors, np.flatnonzero(~there)), self._ef_search)
+        grown = HybridIndex(self._graph, FlatIndex(vectors, np.flatnonzero(~there)), self._ef_search)
         grown._reach = self._grown_reach(grown.rows, len(labels))
         return grown
 
     def without_removed(
         self, labels: RowIndices, vectors: Float32Array, between: Callable[[], object] = lambda: None
-    ) -> ApproximateIndex:
+    ) -> HybridIndex:
         """Build a fresh graph of ``labels`` alone, built as this one was; their vectors are rows of ``vectors``.
 
         In parts, since the libraries give nobody else a turn inside of one call; ``between`` them is called.
@@ -135,15 +135,15 @@ class ApproximateIndex:
             graph.add(part, vectors[part])
             between()
         removed = np.setdiff1d(np.arange(len(vectors)), labels)
-        return ApproximateIndex(graph, ExactIndex(vectors, removed), self._ef_search)
+        return HybridIndex(graph, FlatIndex(vectors, removed), self._ef_search)
 
-    def copied(self) -> ApproximateIndex:
+    def copied(self) -> HybridIndex:
         """Return an index of the same vectors, to be `grown`; of codes alone, since links would be shared."""
         with self._lock.read():
-            return ApproximateIndex(copy.copy(self._graph), self._exact, self._ef_search)
+            return HybridIndex(copy.copy(self._graph), self._exact, self._ef_search)
 
     def table(self) -> tuple[Float32Array, RowIndices]:
-        """Return every vector, and the labels of those that can't be found; see `ExactIndex.table`."""
+        """Return every vector, and the labels of those that can't be found; see `FlatIndex.table`."""
         return self._exact.table()
 
     def save(self, folder: Path) -> None:
@@ -161,7 +161,7 @@ class ApproximateIndex:
         return self._exact.dimension
 
     @property
-    def numbers(self) -> Numbers:
+    def numbers(self) -> VectorEncoding:
         """What numbers its vectors are searched in."""
         return self._graph.numbers
 
@@ -237,7 +237,7 @@ class ApproximateIndex:
             self._reach = self._reach.after(rows, lost, self.rows)
         return lost
 
-    def _grown_reach(self, rows: int, by: int) -> Reach:
+    def _grown_reach(self, rows: int, by: int) -> AuditState:
         """Return what is to be audited once ``by`` rows came; nothing where there are no links."""
         return self._reach.grown(rows, by) if self._graph.linked else self._reach
 
@@ -274,7 +274,7 @@ class ApproximateIndex:
                 found = self._deep_enough(vectors, least, passing.mask, found)
             if found is not None:
                 most = self._graph.asked(k) if self._graph.linked else found[0].shape[1]
-                found = first_passing(*found, passing.mask[found[0]], least, most)
+                found = oversample(*found, passing.mask[found[0]], least, most)
         if found is None:
             return None
         labels, scores = self._scored(vectors, *found, k)

@@ -15,8 +15,8 @@ from pymilvus import DataType, MilvusClient, MilvusException
 
 from common.arrays import BoolMask, Float32Array, RowIndices
 from common.errors import InvalidRequest, NotReady
-from services.retrieval.ann.ann_index import Numbers
-from services.retrieval.index.flat_index import ExactIndex
+from services.retrieval.ann.ann_index import VectorEncoding
+from services.retrieval.index.flat_index import FlatIndex
 from services.retrieval.index.vector_index import Hits, check_search
 
 MAX_K: Final = 16_384  # Milvus' own bound on a search's results
@@ -89,7 +89,7 @@ class MilvusIndex:
     @classmethod
     def load(cls, folder: Path, options: MilvusOptions) -> MilvusIndex:
         """Open the collection of the release in ``folder``, filled from the release's vectors where it is not there."""
-        exact = ExactIndex.load(folder)
+        exact = FlatIndex.load(folder)
         vectors, removed = exact.table()
         return cls.build(vectors, options, removed)
 
@@ -102,7 +102,7 @@ class MilvusIndex:
                 rows = self._client.get(self._options.collection, ids=part.tolist(), output_fields=["label", "vector"])
                 for row in rows:
                     table[row["label"]] = row["vector"]
-        ExactIndex(table, np.flatnonzero(~self._present)).save(folder)
+        FlatIndex(table, np.flatnonzero(~self._present)).save(folder)
 
     def close(self, *, discard: bool = False) -> None:
         """Let go of the connection, and drop the collection before where it is of no use any more."""
@@ -117,7 +117,7 @@ class MilvusIndex:
         return self._dimension
 
     @property
-    def numbers(self) -> Numbers:
+    def numbers(self) -> VectorEncoding:
         """What numbers its vectors are searched in."""
         return "float32"
 

@@ -21,7 +21,7 @@ TIE: Final = 1e-5
 _NOTHING: Final[RowIndices] = np.empty(0, dtype=np.int64)
 
 
-class Reach(NamedTuple):
+class AuditState(NamedTuple):
     """How much of a graph was searched for by its own vectors, and what was not found.
 
     Attributes:
@@ -36,7 +36,7 @@ class Reach(NamedTuple):
     lost: RowIndices = _NOTHING
     fresh: int = 0
 
-    def grown(self, rows: int, by: int) -> Reach:
+    def grown(self, rows: int, by: int) -> AuditState:
         """Return what is due once ``by`` rows came to a graph that now has ``rows``: those, and as many older ones."""
         return self._replace(due=min(rows, self.due + by), fresh=min(rows, self.fresh + by))
 
@@ -46,12 +46,12 @@ class Reach(NamedTuple):
             return rows - self.fresh + np.arange(min(count, self.fresh))
         return (self.at + np.arange(min(count, self.due))) % max(1, rows)
 
-    def after(self, audited: RowIndices, lost: RowIndices, rows: int) -> Reach:
+    def after(self, audited: RowIndices, lost: RowIndices, rows: int) -> AuditState:
         """Return the state once the rows of `next` were audited, of which ``lost`` were not found."""
         known = np.union1d(np.setdiff1d(self.lost, audited), lost)
         if self.fresh:
             return self._replace(lost=known, fresh=self.fresh - len(audited))
-        return Reach((self.at + len(audited)) % max(1, rows), self.due - len(audited), known)
+        return AuditState((self.at + len(audited)) % max(1, rows), self.due - len(audited), known)
 
 
 def not_found(labels: RowIndices, own_scores: Float32Array, found: RowIndices, scores: Float32Array) -> RowIndices:

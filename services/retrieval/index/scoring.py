@@ -35,13 +35,13 @@ def nearest(
         passing: Which rows count, shape [rows]; None for all.
     """
     rows = None if passing is None else np.flatnonzero(passing)
-    scores = products_of(table, queries, rows)
+    scores = inner_products(table, queries, rows)
     best = top_k(scores, k)
     labels = best if rows is None else rows[best]
-    return labels.astype(np.int64, copy=False), along(scores, best)
+    return labels.astype(np.int64, copy=False), take_along_rows(scores, best)
 
 
-def products_of(table: Table, queries: Float32Array, rows: RowIndices | None) -> Float32Array:
+def inner_products(table: Table, queries: Float32Array, rows: RowIndices | None) -> Float32Array:
     """Return the inner products of queries with ``rows`` of the table, None for all; shape [n, rows]. See `nearest`."""
     products = np.empty((len(queries), len(table) if rows is None else len(rows)), dtype=np.float32)
     for number, query in enumerate(queries):
@@ -59,11 +59,11 @@ def top_k(scores: Float32Array, k: int) -> RowIndices:
         best = np.broadcast_to(np.arange(columns), scores.shape)
     else:
         best = np.sort(np.argpartition(scores, columns - k, axis=1)[:, columns - k :], axis=1)
-    order = np.argsort(-along(scores, best), axis=1, kind="stable")
-    return along(best, order)
+    order = np.argsort(-take_along_rows(scores, best), axis=1, kind="stable")
+    return take_along_rows(best, order)
 
 
-def along(table: np.ndarray[Any, T], columns: RowIndices) -> np.ndarray[Any, T]:
+def take_along_rows(table: np.ndarray[Any, T], columns: RowIndices) -> np.ndarray[Any, T]:
     """Return the given columns of each row, as `np.take_along_axis` does in four times as long; shape [n, columns]."""
     return table[np.arange(len(table))[:, np.newaxis], columns]
 

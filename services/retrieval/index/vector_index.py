@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from common.arrays import BoolMask, Float32Array, RowIndices
 from common.errors import InvalidRequest
-from services.retrieval.ann.ann_index import Numbers
+from services.retrieval.ann.ann_index import VectorEncoding
 
 Method = Literal["exact", "approximate"]
 
@@ -39,7 +39,7 @@ class VectorIndex(Protocol):
         ...
 
     @property
-    def numbers(self) -> Numbers:
+    def numbers(self) -> VectorEncoding:
         """Return what numbers its vectors are searched in."""
         ...
 

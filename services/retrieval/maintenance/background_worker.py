@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from common.cpu import step_back
+from common.cpu import lower_thread_priority
 
 # Before what never ends well is tried again, in seconds.
 _RETRY_S: Final = 60.0
@@ -18,7 +18,7 @@ _RETRY_S: Final = 60.0
 _log = structlog.get_logger()
 
 
-class Upkeep:
+class MaintenanceWorker:
     """Does what is due on a thread of its own, one thing after the other.
 
     Args:
@@ -67,7 +67,7 @@ class Upkeep:
         self._thread.join()
 
     def _work(self) -> None:
-        step_back()
+        lower_thread_priority()
         while True:
             if self._due.wait(None if self._idle else max(self._audit_at_s - time.monotonic(), 0.0)):
                 self._due.clear()

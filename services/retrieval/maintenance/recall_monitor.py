@@ -12,8 +12,8 @@ import numpy as np
 import structlog
 
 from common.arrays import Float32Array
-from common.cpu import step_back
-from services.retrieval.catalogue.scored_items import Found
+from common.cpu import lower_thread_priority
+from services.retrieval.catalogue.scored_items import ScoredItems
 from services.retrieval.index.reachability import TIE
 from services.retrieval.search.allowed_items import AllowedItems
 
@@ -27,7 +27,7 @@ _WAITING: Final = 4
 _log = structlog.get_logger()
 
 
-class Sample(NamedTuple):
+class RecallSample(NamedTuple):
     """A search as it was answered.
 
     Attributes:
@@ -40,13 +40,13 @@ class Sample(NamedTuple):
     query: Float32Array
     k: int
     allowed: AllowedItems
-    found: Found
+    found: ScoredItems
 
 
-Exact = Callable[[Float32Array, int, AllowedItems], Found]
+Exact = Callable[[Float32Array, int, AllowedItems], ScoredItems]
 
 
-class LiveRecall:
+class RecallMonitor:
     """Draws searches, answers them exactly on a thread of its own, and tells what share was found.
 
     It takes a fiftieth of one core at most: samples that come faster are let go.
@@ -62,12 +62,12 @@ class LiveRecall:
         self._exact = exact
         self._tell = tell
         self._draw = np.random.default_rng()
-        self._samples: queue.Queue[Sample | None] = queue.Queue(_WAITING)
+        self._samples: queue.Queue[RecallSample | None] = queue.Queue(_WAITING)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._work, name="recall", daemon=True)
         self._thread.start()
 
-    def offer(self, sample: Sample) -> None:
+    def offer(self, sample: RecallSample) -> None:
         """Draw this search perhaps; returns at once."""
         if self._draw.random() < self._share:
             try:
@@ -84,7 +84,7 @@ class LiveRecall:
         self._thread.join()
 
     def _work(self) -> None:
-        step_back()
+        lower_thread_priority()
         while (sample := self._samples.get()) is not None:
             began = time.thread_time()
             try:
@@ -95,7 +95,7 @@ class LiveRecall:
                 self._closed.wait((time.thread_time() - began) * (1 / _BUSY_SHARE - 1))
 
 
-def recall(sample: Sample, exact: Found) -> float:
+def recall(sample: RecallSample, exact: ScoredItems) -> float:
     """Return the share of what is nearest that was found; items as near as the last of them count too."""
     if not len(exact.scores):
         return 1.0

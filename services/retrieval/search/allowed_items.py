@@ -10,10 +10,10 @@ import numpy as np
 
 from common.arrays import BoolMask, RowIndices
 from services.retrieval.catalogue.item_vectors import ItemVectors
-from services.retrieval.catalogue.snapshot import CatalogueView
+from services.retrieval.catalogue.snapshot import Snapshot
 
 
-class Joined(NamedTuple):
+class CombinedMasks(NamedTuple):
     """What of a release and of the items added to it is allowed, by one numbering of both.
 
     Attributes:
@@ -38,7 +38,7 @@ class AllowedItems:
         count: How many items are allowed.
     """
 
-    view: CatalogueView
+    view: Snapshot
     rows: BoolMask
     released: BoolMask | None
     vectors: BoolMask | None
@@ -50,12 +50,12 @@ class AllowedItems:
         return self.rows[len(self.view.base) :] & self.view.added.own
 
     @cached_property
-    def joined(self) -> Joined:
+    def joined(self) -> CombinedMasks:
         """What is allowed where the added items' own vectors are numbered behind the release's."""
         view = self.view
         vectors = np.ones(view.added.graph.released, dtype=np.bool_) if self.vectors is None else self.vectors
         released = np.ones(len(view.base), dtype=np.bool_) if self.released is None else self.released
-        return Joined(np.concatenate([vectors, self.added]), np.concatenate([released, self.added]))
+        return CombinedMasks(np.concatenate([vectors, self.added]), np.concatenate([released, self.added]))
 
     def without(self, rows: RowIndices, vectors: ItemVectors) -> AllowedItems:
         """Return the same without ``rows``."""

@@ -13,9 +13,9 @@ import pyarrow as pa
 from common.arrays import BoolMask
 from common.cache import LruCache
 from common.filters import Filter
-from services.retrieval.catalogue.delta import AddedItems, Shelf
+from services.retrieval.catalogue.delta import Delta, DeltaStorage
 from services.retrieval.catalogue.item_vectors import ItemVectors
-from services.retrieval.catalogue.snapshot import CatalogueView
+from services.retrieval.catalogue.snapshot import Snapshot
 from services.retrieval.search.allowed_items import AllowedItems
 from services.retrieval.search.filter_evaluation import check_filter, evaluate
 
@@ -55,7 +55,7 @@ class ItemFilter:
         self._vectors = vectors
         self._cached = cached
         self._base_masks: LruCache[Filter, BoolMask] = LruCache(cached)
-        self._added_masks: LruCache[Filter, tuple[ref[Shelf], BoolMask]] = LruCache(cached)
+        self._added_masks: LruCache[Filter, tuple[ref[DeltaStorage], BoolMask]] = LruCache(cached)
         # Of the latest view alone, by its version: views hold the added vectors, so old ones must not be kept alive.
         self._views: LruCache[int, LruCache[Filter | None, _Once]] = LruCache(1)
         self._lock = threading.Lock()
@@ -64,11 +64,11 @@ class ItemFilter:
         """Raise InvalidRequest where the filter can't be answered over this catalogue."""
         check_filter(condition, self._table.schema)
 
-    def allowed(self, view: CatalogueView, condition: Filter | None) -> AllowedItems:
+    def allowed(self, view: Snapshot, condition: Filter | None) -> AllowedItems:
         """Return the items of ``view`` that pass a checked filter; None passes all."""
         return self._once(view, condition).of(lambda: self._evaluate(view, condition))
 
-    def _once(self, view: CatalogueView, condition: Filter | None) -> _Once:
+    def _once(self, view: Snapshot, condition: Filter | None) -> _Once:
         with self._lock:
             known = self._views.get(view.version)
             if known is None:
@@ -80,7 +80,7 @@ class ItemFilter:
                 known.put(condition, once)
             return once
 
-    def _evaluate(self, view: CatalogueView, condition: Filter | None) -> AllowedItems:
+    def _evaluate(self, view: Snapshot, condition: Filter | None) -> AllowedItems:
         rows = view.alive if condition is None else view.alive & self._mask(view, condition)
         count = int(np.count_nonzero(rows))
         base, released = len(view.base), rows[: len(view.base)]
@@ -91,14 +91,14 @@ class ItemFilter:
             return AllowedItems(view, rows, None, None, count)
         return AllowedItems(view, rows, released, self._vectors.with_items(released), count)
 
-    def _mask(self, view: CatalogueView, condition: Filter) -> BoolMask:
+    def _mask(self, view: Snapshot, condition: Filter) -> BoolMask:
         base = self._base_masks.get(condition)
         if base is None:
             base = evaluate(condition, self._table)
             self._base_masks.put(condition, base)
         return np.concatenate([base, self._added_mask(view.added, condition)]) if len(view.added) else base
 
-    def _added_mask(self, added: AddedItems, condition: Filter) -> BoolMask:
+    def _added_mask(self, added: Delta, condition: Filter) -> BoolMask:
         """Return which added items pass; looks at those alone that came since the last time."""
         of, mask = self._added_masks.get(condition) or (None, _NOTHING)
         if of is None or of() is not added.shelf:

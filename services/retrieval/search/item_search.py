@@ -10,15 +10,15 @@ import structlog
 
 from common.arrays import BoolMask, Float32Array, RowIndices
 from services.retrieval.catalogue.item_vectors import ItemVectors
-from services.retrieval.catalogue.scored_items import NOTHING, Found, merged
-from services.retrieval.catalogue.snapshot import CatalogueView
-from services.retrieval.index.hybrid_index import ApproximateIndex
+from services.retrieval.catalogue.scored_items import NOTHING, ScoredItems, merged
+from services.retrieval.catalogue.snapshot import Snapshot
+from services.retrieval.index.hybrid_index import HybridIndex
 from services.retrieval.index.scoring import nearest
 from services.retrieval.index.vector_index import Method, VectorIndex
 from services.retrieval.search.allowed_items import AllowedItems
-from services.retrieval.search.neighbour_cache import Neighbours
+from services.retrieval.search.neighbour_cache import NeighbourCache
 
-Watch = Callable[[Float32Array, int, AllowedItems, Found], None]
+Watch = Callable[[Float32Array, int, AllowedItems, ScoredItems], None]
 
 
 # How vectors were searched; `remembered` neighbours were searched for an earlier request.
@@ -59,7 +59,7 @@ _FEW_LOST: Final = 100
 _log = structlog.get_logger()
 
 
-class NearestItems:
+class ItemSearch:
     """Searches one catalogue view.
 
     Items added since the release have a graph of their own.
@@ -81,7 +81,7 @@ class NearestItems:
         self._joined = items  # and those added, as far as there was need
         self._cached = cached
         self.watch: Watch | None = None
-        self._neighbours = Neighbours(index, vectors, cached)
+        self._neighbours = NeighbourCache(index, vectors, cached)
         self._built_for_lost = False
 
     @property
@@ -89,18 +89,18 @@ class NearestItems:
         """The index over the release's vectors, or over those of them that still have items."""
         return self._neighbours.index
 
-    def codes(self) -> ApproximateIndex | None:
+    def codes(self) -> HybridIndex | None:
         """Return the index over the release's vectors where codes of added items can stand behind its own."""
         index = self.index
-        return index if isinstance(index, ApproximateIndex) and not index.linked else None
+        return index if isinstance(index, HybridIndex) and not index.linked else None
 
     def tend(
-        self, view: CatalogueView, let_go: Callable[[], BoolMask], between: Callable[[], object] = lambda: None
+        self, view: Snapshot, let_go: Callable[[], BoolMask], between: Callable[[], object] = lambda: None
     ) -> bool:
         """Build the index anew, where vectors that lost their items, or that the graph lost, are a share worth it.
 
         For one thread at a time; searches go on with the index there was. Returns whether it was due. An index of
-        another kind than `ApproximateIndex` looks after itself.
+        another kind than `HybridIndex` looks after itself.
 
         Args:
             view: The catalogue as it is.
@@ -108,18 +108,20 @@ class NearestItems:
             between: Called again and again while the index is built, for what must not wait for that.
         """
         index = self.index
-        if not isinstance(index, ApproximateIndex):
+        if not isinstance(index, HybridIndex):
             return False
         if self._has_lost_many(index):
             self._built_for_lost = True
         elif not self._many_are_gone(index, view):
             return False
         there = np.flatnonzero(self._items.with_items(let_go()))
-        self._neighbours = Neighbours(index.without_removed(there, self._vectors, between), self._vectors, self._cached)
+        self._neighbours = NeighbourCache(
+            index.without_removed(there, self._vectors, between), self._vectors, self._cached
+        )
         _log.info("graph built anew", vectors=len(there), left_out=len(index) - len(there), lost=index.unreachable)
         return True
 
-    def audit(self, view: CatalogueView, count: int) -> bool:
+    def audit(self, view: Snapshot, count: int) -> bool:
         """Search for ``count`` vectors of the graphs by themselves, and see to those that are not found.
 
         For one thread at a time. Returns whether any are left to be audited.
@@ -128,7 +130,7 @@ class NearestItems:
             if index.audit_due:
                 lost = index.audit(count)
                 if name == "release" and len(lost):  # what was remembered knows nothing of these
-                    self._neighbours = Neighbours(index, self._vectors, self._cached)
+                    self._neighbours = NeighbourCache(index, self._vectors, self._cached)
                 if index.unreachable and not index.audit_due:
                     _log.warning(
                         "the graph does not lead to all vectors", graph=name, vectors=len(index), lost=index.unreachable
@@ -136,15 +138,15 @@ class NearestItems:
                 return True
         return False
 
-    def unreachable(self, view: CatalogueView) -> int:
+    def unreachable(self, view: Snapshot) -> int:
         """Return how many vectors are known that the graphs do not lead to."""
         return sum(index.unreachable for index in self._graphs(view).values())
 
-    def audit_due(self, view: CatalogueView) -> int:
+    def audit_due(self, view: Snapshot) -> int:
         """Return how many vectors of the graphs are yet to be audited."""
         return sum(index.audit_due for index in self._graphs(view).values())
 
-    def search(self, queries: Float32Array, k: int, allowed: AllowedItems) -> tuple[list[Found], Path | None]:
+    def search(self, queries: Float32Array, k: int, allowed: AllowedItems) -> tuple[list[ScoredItems], Path | None]:
         """Find the ``k`` allowed items nearest to each query.
 
         Args:
@@ -166,20 +168,20 @@ class NearestItems:
                 self.watch(query, k, allowed, found)
         return founds, path
 
-    def exact(self, query: Float32Array, k: int, allowed: AllowedItems) -> Found:
+    def exact(self, query: Float32Array, k: int, allowed: AllowedItems) -> ScoredItems:
         """Find the ``k`` allowed items nearest to a query by comparing every one; shape [dimension]."""
         labels, scores = nearest(self._vectors, query[np.newaxis], k, allowed.vectors)
         released = self._items_of(labels, scores, k, allowed)[0]
         numbers, scores = nearest(allowed.view.added.vectors, query[np.newaxis], k, allowed.added)
-        return merged([released, Found(len(allowed.view.base) + numbers[0], scores[0])], k)
+        return merged([released, ScoredItems(len(allowed.view.base) + numbers[0], scores[0])], k)
 
-    def set_ef_search(self, ef_search: int, view: CatalogueView) -> None:
+    def set_ef_search(self, ef_search: int, view: Snapshot) -> None:
         """Change the length of the candidate list of the graphs."""
-        if isinstance(self.index, ApproximateIndex):
+        if isinstance(self.index, HybridIndex):
             self.index.ef_search = ef_search
         view.added.graph.set_ef_search(ef_search)
 
-    def around(self, rows: RowIndices, k: int, allowed: AllowedItems) -> tuple[list[Found], Path | None]:
+    def around(self, rows: RowIndices, k: int, allowed: AllowedItems) -> tuple[list[ScoredItems], Path | None]:
         """Find the ``k`` allowed items nearest to each of the items ``rows``, itself included; see `search`."""
         queries = self.of(allowed.view, rows)
         released = allowed.view.released(rows)
@@ -193,7 +195,7 @@ class NearestItems:
             return self.search(queries, k, allowed)
         return self._with_added(of_base, queries, k, allowed), "remembered"
 
-    def of(self, view: CatalogueView, rows: RowIndices) -> Float32Array:
+    def of(self, view: Snapshot, rows: RowIndices) -> Float32Array:
         """Return the vectors of items; shape [rows, dimension]."""
         base = rows < len(view.base)
         vectors = np.empty((len(rows), self.index.dimension), dtype=np.float32)
@@ -201,15 +203,15 @@ class NearestItems:
         vectors[~base] = view.added.vectors[rows[~base] - len(view.base)]
         return vectors
 
-    def _graphs(self, view: CatalogueView) -> dict[str, ApproximateIndex]:
-        released = {"release": self.index} if isinstance(self.index, ApproximateIndex) else {}
+    def _graphs(self, view: Snapshot) -> dict[str, HybridIndex]:
+        released = {"release": self.index} if isinstance(self.index, HybridIndex) else {}
         return released | {"added": view.added.graph.index}
 
-    def _has_lost_many(self, index: ApproximateIndex) -> bool:
+    def _has_lost_many(self, index: HybridIndex) -> bool:
         """Tell whether to build the graph anew for what it does not lead to; once, for it may come out no better."""
         return not self._built_for_lost and index.unreachable > max(_FEW_LOST, _LOST_SHARE * len(index))
 
-    def _many_are_gone(self, index: ApproximateIndex, view: CatalogueView) -> bool:
+    def _many_are_gone(self, index: HybridIndex, view: Snapshot) -> bool:
         stand_in = view.stand_in
         if stand_in is None:
             return False
@@ -219,7 +221,7 @@ class NearestItems:
             return False
         return len(index) - int(np.count_nonzero(self._items.with_items(found))) > many
 
-    def _search_joined(self, queries: Float32Array, k: int, allowed: AllowedItems) -> tuple[list[Found], Path]:
+    def _search_joined(self, queries: Float32Array, k: int, allowed: AllowedItems) -> tuple[list[ScoredItems], Path]:
         """Find the nearest of the release's items and of those added, whose codes are scanned together."""
         added, joined = allowed.view.added, allowed.joined
         hits = added.graph.search(added.vectors, queries, k, joined.vectors)
@@ -233,17 +235,21 @@ class NearestItems:
             joined = self._joined = self._items.and_further(2 * (count - self._items.count))
         return joined
 
-    def _search_base(self, queries: Float32Array, k: int, allowed: AllowedItems) -> tuple[list[Found], Path | None]:
+    def _search_base(
+        self, queries: Float32Array, k: int, allowed: AllowedItems
+    ) -> tuple[list[ScoredItems], Path | None]:
         if allowed.vectors is not None and not allowed.vectors.any():
             return [NOTHING] * len(queries), None
         hits = self.index.search(queries, k, allowed.vectors)
         return self._items_of(hits.labels, hits.scores, k, allowed), hits.method
 
-    def _items_of(self, labels: RowIndices, scores: Float32Array, k: int, allowed: AllowedItems) -> list[Found]:
+    def _items_of(self, labels: RowIndices, scores: Float32Array, k: int, allowed: AllowedItems) -> list[ScoredItems]:
         """Return the first ``k`` allowed items of each row of the release's vectors, as the rows they are now."""
         return self._items.fan_out(labels, scores, k, allowed.released, allowed.view.stand_in)
 
-    def _with_added(self, of_base: list[Found], queries: Float32Array, k: int, allowed: AllowedItems) -> list[Found]:
+    def _with_added(
+        self, of_base: list[ScoredItems], queries: Float32Array, k: int, allowed: AllowedItems
+    ) -> list[ScoredItems]:
         """Join what was found among the release's items with the nearest of those added since."""
         base, added, passing = len(allowed.view.base), allowed.view.added, allowed.added
         if not passing.any():
@@ -252,5 +258,5 @@ class NearestItems:
             rows, scores = nearest(added.vectors, queries, k, passing)
         else:
             rows, scores, _ = added.graph.search(added.vectors, queries, k, passing)
-        of_added = map(Found, base + rows, scores)
+        of_added = map(ScoredItems, base + rows, scores)
         return [merged(founds, k) for founds in zip(of_base, of_added, strict=True)]

@@ -6,11 +6,11 @@ import numpy as np
 
 from common.arrays import Float32Array, RowIndices
 from common.cache import LruCache
-from services.retrieval.catalogue.scored_items import Found
+from services.retrieval.catalogue.scored_items import ScoredItems
 from services.retrieval.index.vector_index import VectorIndex
 
 
-class Neighbours:
+class NeighbourCache:
     """Searches around vectors of the release and remembers what it found: histories are full of the same items.
 
     Args:
@@ -22,9 +22,9 @@ class Neighbours:
     def __init__(self, index: VectorIndex, vectors: Float32Array, cached: int) -> None:
         self.index = index
         self._vectors = vectors
-        self._cache: LruCache[tuple[int, int], Found] = LruCache(cached)
+        self._cache: LruCache[tuple[int, int], ScoredItems] = LruCache(cached)
 
-    def of(self, labels: RowIndices, k: int) -> list[Found]:
+    def of(self, labels: RowIndices, k: int) -> list[ScoredItems]:
         """Return the labels and scores of the ``k`` vectors nearest to each of ``labels``, itself included."""
         keys = [(label, k) for label in labels.tolist()]
         known = {key: found for key in keys if (found := self._cache.get(key)) is not None}
@@ -32,6 +32,6 @@ class Neighbours:
         if missing:
             hits = self.index.search(self._vectors[np.array([label for label, _ in missing])], k)
             for key, near, scores in zip(missing, hits.labels, hits.scores, strict=True):
-                known[key] = Found(near.copy(), scores.copy())  # a view would keep the whole search alive
+                known[key] = ScoredItems(near.copy(), scores.copy())  # a view would keep the whole search alive
                 self._cache.put(key, known[key])
         return [known[key] for key in keys]

@@ -25,7 +25,7 @@ _SHED: Final = 0.8
 _RECOVER: Final = 0.02
 
 
-class Effort:
+class AdaptiveEfSearch:
     """Controls `ef_search`: multiplied down when the latency target is missed, added up again while it is met.
 
     Fast down and slowly up, as TCP does with its window (Chiu and Jain 1989,

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from common.release.store import Release
 from services.retrieval.candidates.first_stage import FirstStage
-from services.retrieval.server.search_batcher import SearchQueue
-from services.retrieval.server.search_worker import Asked
+from services.retrieval.server.search_batcher import SearchBatcher
+from services.retrieval.server.search_worker import SearchRequest
 
 
-class EnginesOpen:
+class EngineRefCount:
     """Counts each release's engines. Safe for threads.
 
     A release that was replaced may be activated again while its old engine still closes, so one that opens waits for
@@ -51,13 +51,13 @@ class EnginesOpen:
 
 
 @dataclass(frozen=True)
-class Served:
+class LoadedRelease:
     """A release, the first stage made of it, the queue of its searches, and what engines are open besides."""
 
     release: Release
     stage: FirstStage
-    queue: SearchQueue[Asked, bytes]
-    engines: EnginesOpen
+    queue: SearchBatcher[SearchRequest, bytes]
+    engines: EngineRefCount
 
     def close(self) -> None:
         """Let go of the first stage, and of what its index keeps elsewhere if the release was replaced for good."""

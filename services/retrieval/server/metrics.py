@@ -12,9 +12,9 @@ import numpy as np
 from prometheus_client import Counter, Gauge, Histogram, Info
 
 from common.server.telemetry import Metrics
-from services.retrieval.ann.ann_index import Numbers
+from services.retrieval.ann.ann_index import VectorEncoding
 from services.retrieval.candidates.candidates import Candidates
-from services.retrieval.catalogue.live_catalogue import Applied
+from services.retrieval.catalogue.live_catalogue import ChangeCounts
 
 # Samples that the recall is the mean of.
 _RECENT: Final = 200
@@ -93,7 +93,7 @@ class RetrievalMetrics:
         self._recall.set(sum(self._recent) / len(self._recent))
         self._samples.inc()
 
-    def set_index(self, numbers: Numbers) -> None:
+    def set_index(self, numbers: VectorEncoding) -> None:
         """Tell what numbers the index being served searches in."""
         self._index.info({"vectors": numbers})
 
@@ -105,7 +105,7 @@ class RetrievalMetrics:
         """Record one pass of the encoder."""
         self._batches.observe(queries)
 
-    def observe_change(self, applied: Applied) -> None:
+    def observe_change(self, applied: ChangeCounts) -> None:
         """Count a change that this server was asked for."""
         for kind in ("inserted", "replaced", "deleted"):
             self._changes.labels(kind=kind).inc(getattr(applied, kind))

@@ -1,7 +1,7 @@
 """Answers as bytes: what a protobuf message of them would be, without making the message.
 
 A hundred candidates are a hundred messages of ten fields, which takes longer to make in Python than the search for
-them. Of each item what does not change is therefore serialised once (`Fragments`), and an answer is those pieces
+them. What does not change of an item is therefore serialised once (`CandidateFragments`), and an answer is those pieces
 joined with the scores: protobuf reads the fields of a message in any order
 (https://protobuf.dev/programming-guides/encoding/#order).
 """
@@ -20,8 +20,8 @@ from shortlist.retrieval.v1 import retrieval_pb2
 from common.arrays import BoolMask, RowIndices
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.catalogue.item import Item
-from services.retrieval.catalogue.long_tail import Tail
-from services.retrieval.catalogue.snapshot import CatalogueView
+from services.retrieval.catalogue.long_tail import LongTail
+from services.retrieval.catalogue.snapshot import Snapshot
 
 _LENGTH_DELIMITED: Final = 2
 
@@ -74,7 +74,7 @@ _SOURCE_COLUMN_SCORES: Final = tag(retrieval_pb2.SourceColumn, "scores", _LENGTH
 _VALUE: Final = tag(retrieval_pb2.SourceScore, "score", _FLOAT)
 
 
-class Fragments:
+class CandidateFragments:
     """Of each item the part of an answer that no request changes, serialised once.
 
     Safe for threads: two may make the same fragment, which is the same bytes.
@@ -84,20 +84,20 @@ class Fragments:
         make: Serialises items of a view.
     """
 
-    def __init__(self, kept: int, make: Callable[[CatalogueView, RowIndices], Iterable[bytes]]) -> None:
+    def __init__(self, kept: int, make: Callable[[Snapshot, RowIndices], Iterable[bytes]]) -> None:
         self._kept = kept
         self._make = make
         self._known: dict[int | Item, bytes] = {}
         self._begun: dict[tuple[bytes, int], dict[int | Item, bytes]] = {}
 
-    def of(self, view: CatalogueView, rows: RowIndices) -> list[bytes]:
+    def of(self, view: Snapshot, rows: RowIndices) -> list[bytes]:
         """Return the fragments of a view's items; the release's are known by row, others as the items they are."""
         return self._all(self._known, view, rows, self._make)
 
-    def begun(self, view: CatalogueView, rows: RowIndices, field: bytes, further: int) -> list[bytes]:
+    def begun(self, view: Snapshot, rows: RowIndices, field: bytes, further: int) -> list[bytes]:
         """Return the same as values of a field that go on for ``further`` bytes, from the tag on."""
 
-        def begin(view: CatalogueView, rows: RowIndices) -> Iterable[bytes]:
+        def begin(view: Snapshot, rows: RowIndices) -> Iterable[bytes]:
             return (_begin(field, len(fragment) + further) + fragment for fragment in self.of(view, rows))
 
         known = self._begun.get((field, further))
@@ -110,9 +110,9 @@ class Fragments:
     def _all(
         self,
         known: dict[int | Item, bytes],
-        view: CatalogueView,
+        view: Snapshot,
         rows: RowIndices,
-        make: Callable[[CatalogueView, RowIndices], Iterable[bytes]],
+        make: Callable[[Snapshot, RowIndices], Iterable[bytes]],
     ) -> list[bytes]:
         """Return what is known of items, made and remembered for those of which nothing is."""
         keys = _keys(view, rows)
@@ -127,7 +127,7 @@ class Fragments:
         return pieces
 
 
-def _keys(view: CatalogueView, rows: RowIndices) -> Sequence[int | Item]:
+def _keys(view: Snapshot, rows: RowIndices) -> Sequence[int | Item]:
     numbers: list[int] = rows.tolist()
     base = len(view.base)
     if not numbers or max(numbers) < base:  # mostly all are of the release
@@ -136,12 +136,12 @@ def _keys(view: CatalogueView, rows: RowIndices) -> Sequence[int | Item]:
     return [row if row < base else items[row - base] for row in numbers]
 
 
-def candidate_fragments(kept: int, tail: Tail) -> Fragments:
+def candidate_fragments(kept: int, tail: LongTail) -> CandidateFragments:
     """Return the fragments that `write_candidates` joins."""
-    return Fragments(kept, partial(_candidates, tail))
+    return CandidateFragments(kept, partial(_candidates, tail))
 
 
-def write_candidates(candidates: Candidates, fragments: Fragments) -> bytes:
+def write_candidates(candidates: Candidates, fragments: CandidateFragments) -> bytes:
     """Write the field `candidates` of a `RetrieveResponse`; ``fragments`` are candidates'."""
     if not len(candidates):
         return b""
@@ -160,12 +160,12 @@ def write_candidates(candidates: Candidates, fragments: Fragments) -> bytes:
     return b"".join(pieces)
 
 
-def id_fragments(kept: int) -> Fragments:
+def id_fragments(kept: int) -> CandidateFragments:
     """Return the fragments that `write_columns` joins."""
-    return Fragments(kept, _ids)
+    return CandidateFragments(kept, _ids)
 
 
-def write_columns(candidates: Candidates, fragments: Fragments) -> bytes:
+def write_columns(candidates: Candidates, fragments: CandidateFragments) -> bytes:
     """Write the field `columns` of a `RetrieveResponse`; ``fragments`` are ids'."""
     pieces = fragments.of(candidates.view, candidates.rows)
     pieces += _packed(_COLUMN_SCORES, candidates.scores.astype("<f8", copy=False))
@@ -185,11 +185,11 @@ def _packed(field: bytes, numbers: np.ndarray[Any, Any]) -> tuple[bytes, bytes]:
     return _begin(field, numbers.nbytes), numbers.tobytes()
 
 
-def _ids(view: CatalogueView, rows: RowIndices) -> Iterable[bytes]:
+def _ids(view: Snapshot, rows: RowIndices) -> Iterable[bytes]:
     return (retrieval_pb2.CandidateColumns(item_ids=[item_id]).SerializeToString() for item_id in view.item_ids(rows))
 
 
-def _candidates(tail: Tail, view: CatalogueView, rows: RowIndices) -> Iterable[bytes]:
+def _candidates(tail: LongTail, view: Snapshot, rows: RowIndices) -> Iterable[bytes]:
     return map(_fragment, view.read(rows), (rows >= len(view.base)).tolist(), tail.of(view, rows).tolist())
 
 

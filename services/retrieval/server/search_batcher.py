@@ -16,11 +16,11 @@ from contextlib import suppress
 from typing import Final, Generic, NamedTuple, TypeVar
 
 # Requests that one thread answers in a row; with 100 candidates each, some five milliseconds.
-MOST: Final = 32
+MAX_BATCH: Final = 32
 
 
 # Requests that wait for each thread at work before another one begins; a call of more has a turn of its own.
-WORTH: Final = 8
+MIN_PER_WORKER: Final = 8
 
 
 T = TypeVar("T")
@@ -29,14 +29,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class _Part(NamedTuple, Generic[T, R]):
+class _BatchSlice(NamedTuple, Generic[T, R]):
     """Requests of one call, and who waits for their answers."""
 
     asked: Sequence[T]
     answered: asyncio.Future[list[R]]
 
 
-class SearchQueue(Generic[T, R]):
+class SearchBatcher(Generic[T, R]):
     """Hands waiting requests to threads, those of several calls in one turn.
 
     Nothing waits for company: a request that finds no thread at work is answered at once, alone.
@@ -53,16 +53,16 @@ class SearchQueue(Generic[T, R]):
         self._threads = threads
         self._beside = max(1, threads - 1)
         self._lock = threading.Lock()
-        self._waiting: deque[_Part[T, R]] = deque()
+        self._waiting: deque[_BatchSlice[T, R]] = deque()
         self._working = 0
         self._few = 0  # requests that wait, but for those of long parts
         self._at_few = 0  # threads that answer such ones
         self._long = 0  # long parts that wait or are answered
 
     async def ask(self, asked: Sequence[T]) -> list[R]:
-        """Return the answers to at most `MOST` requests; they are answered in one turn."""
+        """Return the answers to at most `MAX_BATCH` requests; they are answered in one turn."""
         loop = asyncio.get_running_loop()
-        part: _Part[T, R] = _Part(asked, loop.create_future())
+        part: _BatchSlice[T, R] = _BatchSlice(asked, loop.create_future())
         with self._lock:
             self._waiting.append(part)
             if _is_long(part):
@@ -77,7 +77,7 @@ class SearchQueue(Generic[T, R]):
 
     def _wanted(self) -> int:
         """Return how many threads are worth being at work: one for each long part, which nobody is to wait for."""
-        return min(self._threads, self._long + min(self._beside, max(self._at_few, -(-self._few // WORTH))))
+        return min(self._threads, self._long + min(self._beside, max(self._at_few, -(-self._few // MIN_PER_WORKER))))
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         """Answer some of those who wait, then the next ones once the thread had a turn for what else the pool does."""
@@ -92,27 +92,27 @@ class SearchQueue(Generic[T, R]):
                 self._pool.submit(self._work, loop)
                 return
 
-    def _take(self) -> list[_Part[T, R]]:
+    def _take(self) -> list[_BatchSlice[T, R]]:
         """Take this thread's share of what waits; nothing ends its work."""
         with self._lock:
             parts = self._next() if self._waiting and self._working <= self._wanted() else []
             self._working -= not parts
             return parts
 
-    def _next(self) -> list[_Part[T, R]]:
+    def _next(self) -> list[_BatchSlice[T, R]]:
         """Take a long part, or short ones up to the next long one."""
         parts = [self._waiting.popleft()]
         if _is_long(parts[0]):
             return parts
-        room = min(MOST, max(WORTH, -(-self._few // self._beside))) - len(parts[0].asked)
-        while self._waiting and len(self._waiting[0].asked) <= min(room, WORTH):
+        room = min(MAX_BATCH, max(MIN_PER_WORKER, -(-self._few // self._beside))) - len(parts[0].asked)
+        while self._waiting and len(self._waiting[0].asked) <= min(room, MIN_PER_WORKER):
             parts.append(self._waiting.popleft())
             room -= len(parts[-1].asked)
         self._few -= sum(len(part.asked) for part in parts)
         self._at_few += 1
         return parts
 
-    def _outcomes(self, parts: Sequence[_Part[T, R]]) -> list[list[R] | Exception]:
+    def _outcomes(self, parts: Sequence[_BatchSlice[T, R]]) -> list[list[R] | Exception]:
         """Return each part's answers; where that fails for all together, each by itself, so that one harms no other."""
         try:
             answers = iter(self._answer([request for part in parts for request in part.asked]))
@@ -123,11 +123,11 @@ class SearchQueue(Generic[T, R]):
         return [outcome for part in parts for outcome in self._outcomes([part])]
 
 
-def _is_long(part: _Part[T, R]) -> bool:
-    return len(part.asked) > WORTH
+def _is_long(part: _BatchSlice[T, R]) -> bool:
+    return len(part.asked) > MIN_PER_WORKER
 
 
-def _deliver(parts: Sequence[_Part[T, R]], outcomes: Sequence[list[R] | Exception]) -> None:
+def _deliver(parts: Sequence[_BatchSlice[T, R]], outcomes: Sequence[list[R] | Exception]) -> None:
     for part, outcome in zip(parts, outcomes, strict=True):
         if part.answered.done():  # its caller went away meanwhile
             continue

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import Request
-from services.retrieval.catalogue.snapshot import CatalogueView
-from services.retrieval.server.adaptive_ef_search import Effort
+from services.retrieval.catalogue.snapshot import Snapshot
+from services.retrieval.server.adaptive_ef_search import AdaptiveEfSearch
 from services.retrieval.server.response_encoding import (
     candidate_fragments,
     id_fragments,
@@ -22,7 +22,7 @@ from services.retrieval.server.response_encoding import (
 from services.retrieval.server.response_messages import write_response
 
 
-class Asked(NamedTuple):
+class SearchRequest(NamedTuple):
     """A request that waits to be searched.
 
     Attributes:
@@ -34,13 +34,13 @@ class Asked(NamedTuple):
     """
 
     request: Request
-    view: CatalogueView
+    view: Snapshot
     columns: bool
     began: float
     encode_s: float
 
 
-class Answers:
+class SearchWorker:
     """Searches a first stage and writes the answers; in a thread, since writing takes long too.
 
     Args:
@@ -55,7 +55,7 @@ class Answers:
         self,
         release_id: str,
         stage: FirstStage,
-        effort: Effort,
+        effort: AdaptiveEfSearch,
         observe: Callable[[Sequence[Candidates]], None],
         kept: int,
     ) -> None:
@@ -65,7 +65,7 @@ class Answers:
         self._observe = observe
         self._items, self._ids = candidate_fragments(kept, stage.tail), id_fragments(kept)
 
-    def write(self, asked: Sequence[Asked]) -> list[bytes]:
+    def write(self, asked: Sequence[SearchRequest]) -> list[bytes]:
         """Answer requests, each as a serialised `RetrieveResponse`; those in one state of the catalogue together."""
         found: list[Candidates] = []
         for view, together in groupby(asked, key=attrgetter("view")):
@@ -73,7 +73,7 @@ class Answers:
         self._observe(found)
         return [self._write(each, candidates) for each, candidates in zip(asked, found, strict=True)]
 
-    def _write(self, asked: Asked, candidates: Candidates) -> bytes:
+    def _write(self, asked: SearchRequest, candidates: Candidates) -> bytes:
         total_s = time.perf_counter() - asked.began
         self._effort.observe(total_s - asked.encode_s)
         written = write_columns(candidates, self._ids) if asked.columns else write_candidates(candidates, self._items)

@@ -23,14 +23,14 @@ from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import MAX_BATCH_CANDIDATES, MAX_REQUESTS
 from services.retrieval.catalogue import item_validation
 from services.retrieval.changes.change_feed import ChangeFeed
-from services.retrieval.changes.local_feed import LogFeed
+from services.retrieval.changes.local_feed import LocalFeed
 from services.retrieval.changes.redis_feed import RedisFeed
-from services.retrieval.server.adaptive_ef_search import Effort
-from services.retrieval.server.loaded_release import EnginesOpen, Served
+from services.retrieval.server.adaptive_ef_search import AdaptiveEfSearch
+from services.retrieval.server.loaded_release import EngineRefCount, LoadedRelease
 from services.retrieval.server.metrics import RetrievalMetrics
 from services.retrieval.server.rpc_handlers import NAME, handlers
-from services.retrieval.server.search_batcher import SearchQueue
-from services.retrieval.server.search_worker import Answers
+from services.retrieval.server.search_batcher import SearchBatcher
+from services.retrieval.server.search_worker import SearchWorker
 from services.retrieval.server.service import RetrievalService, log
 from services.retrieval.settings import Settings
 
@@ -54,8 +54,8 @@ class RetrievalServer:
         self._settings = settings
         self._metrics = RetrievalMetrics(metrics)
         self._feed: ChangeFeed | None = None
-        self._engines = EnginesOpen()
-        self._live: LiveRelease[Served] = LiveRelease(self._load, metrics)
+        self._engines = EngineRefCount()
+        self._live: LiveRelease[LoadedRelease] = LiveRelease(self._load, metrics)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add both services to a server."""
@@ -82,14 +82,14 @@ class RetrievalServer:
 
     def _open_feed(self) -> ChangeFeed:
         if self._settings.changes is None:
-            return LogFeed(self._settings.data_dir)
+            return LocalFeed(self._settings.data_dir)
         return RedisFeed(StreamAddress.parse(self._settings.changes), self._metrics.set_connected)
 
-    def _load(self, release: Release) -> Served:
+    def _load(self, release: Release) -> LoadedRelease:
         with self._engines.opening(release.id):
             return self._open(release)
 
-    def _open(self, release: Release) -> Served:
+    def _open(self, release: Release) -> LoadedRelease:
         options = dataclasses.replace(
             self._settings.first_stage_options(),
             on_batch=self._metrics.observe_batch,
@@ -106,10 +106,12 @@ class RetrievalServer:
             index_vectors=stage.numbers,
             changes=stage.replayed,
         )
-        answers = Answers(release.id, stage, self._effort(stage), self._metrics.observe, self._settings.candidate_cache)
-        return Served(release, stage, SearchQueue(answers.write, stage.pool, stage.threads), self._engines)
+        answers = SearchWorker(
+            release.id, stage, self._effort(stage), self._metrics.observe, self._settings.candidate_cache
+        )
+        return LoadedRelease(release, stage, SearchBatcher(answers.write, stage.pool, stage.threads), self._engines)
 
-    def _effort(self, stage: FirstStage) -> Effort:
+    def _effort(self, stage: FirstStage) -> AdaptiveEfSearch:
         def apply(ef_search: int) -> None:
             stage.search_with(ef_search)
             self._metrics.set_ef_search(ef_search)
@@ -117,10 +119,10 @@ class RetrievalServer:
         settings = self._settings
         self._metrics.set_ef_search(settings.ef_search)
         target_s = settings.latency_target_ms / 1e3 or math.inf
-        return Effort(settings.ef_search, settings.least_ef_search, target_s, apply)
+        return AdaptiveEfSearch(settings.ef_search, settings.least_ef_search, target_s, apply)
 
 
-def describe(served: Served) -> release_pb2.ReleaseInfo:
+def describe(served: LoadedRelease) -> release_pb2.ReleaseInfo:
     """Tell what is being served."""
     info = release_info("retrieval", served.release, {"encoder": served.stage.provider})
     info.items = served.stage.view.items

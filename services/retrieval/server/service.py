@@ -17,14 +17,14 @@ from common.server.channel import remaining_s
 from common.server.live_release import LiveRelease
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import Request
-from services.retrieval.catalogue.live_catalogue import Applied
-from services.retrieval.server.loaded_release import Served
+from services.retrieval.catalogue.live_catalogue import ChangeCounts
+from services.retrieval.server.loaded_release import LoadedRelease
 from services.retrieval.server.metrics import RetrievalMetrics
 from services.retrieval.server.request_messages import read_batch, read_items, read_request
 from services.retrieval.server.response_encoding import write_batch
 from services.retrieval.server.response_messages import write_item
-from services.retrieval.server.search_batcher import MOST
-from services.retrieval.server.search_worker import Asked
+from services.retrieval.server.search_batcher import MAX_BATCH
+from services.retrieval.server.search_worker import SearchRequest
 from services.retrieval.settings import Settings
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 class RetrievalService:
     """Reads messages, leaves the event loop to search, and writes messages, candidates as bytes."""
 
-    def __init__(self, live: LiveRelease[Served], settings: Settings, metrics: RetrievalMetrics) -> None:
+    def __init__(self, live: LiveRelease[LoadedRelease], settings: Settings, metrics: RetrievalMetrics) -> None:
         self._live = live
         self._settings = settings
         self._metrics = metrics
@@ -93,7 +93,7 @@ class RetrievalService:
             )
 
     @contextmanager
-    def _call(self) -> Iterator[Served]:
+    def _call(self) -> Iterator[LoadedRelease]:
         """Lease the current release for a call, where there is room for one more."""
         if self._calls >= self._settings.max_calls:
             raise Overloaded(f"{self._calls} calls are under way; call again later")
@@ -105,7 +105,7 @@ class RetrievalService:
             self._calls -= 1
 
     async def _answer(
-        self, served: Served, asked: Sequence[Request], columns: Sequence[bool], context: Any
+        self, served: LoadedRelease, asked: Sequence[Request], columns: Sequence[bool], context: Any
     ) -> list[bytes]:
         """Answer requests, each with columns or with candidates."""
         began = time.perf_counter()
@@ -114,15 +114,15 @@ class RetrievalService:
             encode_s = time.perf_counter() - began
             view = served.stage.view
             waiting = [
-                Asked(request, view, in_columns, began, encode_s)
+                SearchRequest(request, view, in_columns, began, encode_s)
                 for request, in_columns in zip(ready, columns, strict=True)
             ]
-            if len(waiting) <= MOST:
+            if len(waiting) <= MAX_BATCH:
                 return await served.queue.ask(waiting)
             # As many parts at a time as there are threads, so that other calls get their turn between them.
             turns = asyncio.Semaphore(served.stage.threads)
-            starts = range(0, len(waiting), MOST)
-            answers = await asyncio.gather(*(_in_turn(turns, served, waiting[at : at + MOST]) for at in starts))
+            starts = range(0, len(waiting), MAX_BATCH)
+            answers = await asyncio.gather(*(_in_turn(turns, served, waiting[at : at + MAX_BATCH]) for at in starts))
         return [response for part in answers for response in part]
 
     async def _embed(self, stage: FirstStage, asked: Sequence[Request]) -> list[Request]:
@@ -134,14 +134,14 @@ class RetrievalService:
             vectors = iter(await asyncio.gather(*map(asyncio.wrap_future, stage.queries.submit(texts))))
         return [request.embedded(next(vectors)) if request.has_text else request for request in asked]
 
-    async def _change(self, stage: FirstStage, change: Callable[[], Applied]) -> Applied:
+    async def _change(self, stage: FirstStage, change: Callable[[], ChangeCounts]) -> ChangeCounts:
         """Make a change; once begun it is finished, whether or not its caller still waits."""
         applied = await _on(stage.writer, change)
         self._metrics.observe_change(applied)
         return applied
 
 
-async def _in_turn(turns: asyncio.Semaphore, served: Served, asked: Sequence[Asked]) -> list[bytes]:
+async def _in_turn(turns: asyncio.Semaphore, served: LoadedRelease, asked: Sequence[SearchRequest]) -> list[bytes]:
     async with turns:
         return await served.queue.ask(asked)
 

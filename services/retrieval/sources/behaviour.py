@@ -10,33 +10,33 @@ import numpy as np
 from common.arrays import Float32Array
 from common.release.item_graph import ItemGraph
 from services.retrieval.catalogue.scored_items import NOTHING
-from services.retrieval.catalogue.snapshot import CatalogueView
+from services.retrieval.catalogue.snapshot import Snapshot
 from services.retrieval.search.allowed_items import AllowedItems
-from services.retrieval.sources.source import Drawn, best
-from services.retrieval.sources.user_context import Person
+from services.retrieval.sources.source import SourceResult, best
+from services.retrieval.sources.user_context import UserContext
 
 
 @dataclass(frozen=True, eq=False)
-class Behaviour:
+class BehaviourSource:
     """Items that people with such a history go on to: the history's neighbours in an item graph, summed."""
 
     graph: ItemGraph
 
-    def draw(self, people: Sequence[Person], k: int, allowed: AllowedItems) -> list[Drawn]:
+    def draw(self, people: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
         """See `Source.draw`."""
         return [self._draw(person, k, allowed) for person in people]
 
-    def _draw(self, person: Person, k: int, allowed: AllowedItems) -> Drawn:
+    def _draw(self, person: UserContext, k: int, allowed: AllowedItems) -> SourceResult:
         rows, weights = person.interests
         origin = allowed.view.origin_of(rows)
         known = origin >= 0
         if not known.any():
-            return Drawn(NOTHING)
+            return SourceResult(NOTHING)
         scores = self.graph.spread(origin[known], weights[known])
-        return Drawn(best(_current(scores, allowed.view), k, allowed))
+        return SourceResult(best(_current(scores, allowed.view), k, allowed))
 
 
-def _current(scores: Float32Array, view: CatalogueView) -> Float32Array:
+def _current(scores: Float32Array, view: Snapshot) -> Float32Array:
     """Move scores of the release's items to where those items are now; shape [rows]."""
     if view.current_row is None and view.rows == len(scores):
         return scores

@@ -16,11 +16,11 @@ import numpy as np
 from common.arrays import Float32Array, RowIndices
 from common.release.layout import TITLE_WORDS, title_words_file
 from common.release.store import Release
-from services.retrieval.catalogue.title_postings import AddedTitles
+from services.retrieval.catalogue.title_postings import TitlePostings
 
 
 @dataclass(frozen=True, eq=False)
-class TitleWords:
+class TitleBm25:
     """The words of the release's titles.
 
     Attributes:
@@ -44,7 +44,7 @@ class TitleWords:
     mean_words: float
 
     @classmethod
-    def load(cls, release: Release, items: int) -> TitleWords:
+    def load(cls, release: Release, items: int) -> TitleBm25:
         """Map a release's words; raises BadRelease where it has none."""
         told = json.loads(release.file(TITLE_WORDS).read_text())
         indptr, rows, scores = (
@@ -64,7 +64,7 @@ class TitleWords:
                 total[self.items[begin:end]] += self.scores[begin:end]  # no item has a word twice
         return total
 
-    def of_added(self, asked: Sequence[str], added: AddedTitles, count: int) -> Float32Array:
+    def of_added(self, asked: Sequence[str], added: TitlePostings, count: int) -> Float32Array:
         """Score the first ``count`` added items for words, by what the release's titles say of these; shape [count]."""
         total = np.zeros(count, dtype=np.float32)
         for word in asked:

@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 
 from common.arrays import Float32Array, RowIndices
-from services.retrieval.catalogue.scored_items import NOTHING, Found
-from services.retrieval.catalogue.snapshot import CatalogueView
+from services.retrieval.catalogue.scored_items import NOTHING, ScoredItems
+from services.retrieval.catalogue.snapshot import Snapshot
 from services.retrieval.search.allowed_items import AllowedItems
-from services.retrieval.sources.source import Drawn
-from services.retrieval.sources.user_context import Person
+from services.retrieval.sources.source import SourceResult
+from services.retrieval.sources.user_context import UserContext
 
 _DAY_S: Final = 86_400
 
@@ -26,7 +26,7 @@ def _today() -> int:
     return int(time.time()) // _DAY_S
 
 
-class Exploration:
+class ExplorationSource:
     """Items that few have wanted so far, new ones too, drawn at random: all day the same for the same request.
 
     Args:
@@ -39,11 +39,11 @@ class Exploration:
         self._tail = np.flatnonzero(popularity <= most)
         self._today = today
 
-    def draw(self, people: Sequence[Person], k: int, allowed: AllowedItems) -> list[Drawn]:
+    def draw(self, people: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
         """See `Source.draw`; fewer than ``k`` where a filter leaves little. Scores fall from 1 in the order drawn."""
-        return [Drawn(self._draw(person, k, allowed)) for person in people]
+        return [SourceResult(self._draw(person, k, allowed)) for person in people]
 
-    def _draw(self, person: Person, k: int, allowed: AllowedItems) -> Found:
+    def _draw(self, person: UserContext, k: int, allowed: AllowedItems) -> ScoredItems:
         view, tail = allowed.view, len(self._tail)
         there = tail + len(view.added)
         if not there:
@@ -53,9 +53,9 @@ class Exploration:
         rows = self._rows(drawn[np.sort(first)], view)
         rows = rows[rows >= 0]
         rows = rows[allowed.rows[rows]][:k]
-        return Found(rows, (1 - np.arange(len(rows)) / max(1, len(rows))).astype(np.float32))
+        return ScoredItems(rows, (1 - np.arange(len(rows)) / max(1, len(rows))).astype(np.float32))
 
-    def _rows(self, places: RowIndices, view: CatalogueView) -> RowIndices:
+    def _rows(self, places: RowIndices, view: Snapshot) -> RowIndices:
         """Return the rows of places in the tail and behind it among the added items, -1 for what is not there."""
         tail, base = len(self._tail), len(view.base)
         rows = np.full(len(places), -1, dtype=np.int64)

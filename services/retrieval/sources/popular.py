@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from common.arrays import Float32Array, RowIndices
-from services.retrieval.catalogue.scored_items import NOTHING, Found
+from services.retrieval.catalogue.scored_items import NOTHING, ScoredItems
 from services.retrieval.search.allowed_items import AllowedItems
-from services.retrieval.sources.source import Drawn
-from services.retrieval.sources.user_context import Person
+from services.retrieval.sources.source import SourceResult
+from services.retrieval.sources.user_context import UserContext
 
 
-class Popular:
+class PopularSource:
     """The items that most people want.
 
     Args:
@@ -25,9 +25,9 @@ class Popular:
         self._order = np.argsort(-popularity, kind="stable")
         self._wanted = int(np.count_nonzero(popularity > 0))
 
-    def draw(self, people: Sequence[Person], k: int, allowed: AllowedItems) -> list[Drawn]:
+    def draw(self, people: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
         """See `Source.draw`; the same for everybody."""
-        return [Drawn(self._first(self._order[: self._wanted], k, allowed))] * len(people)
+        return [SourceResult(self._first(self._order[: self._wanted], k, allowed))] * len(people)
 
     def fill(self, k: int, allowed: AllowedItems) -> RowIndices:
         """Return ``k`` allowed items, or as many as there are: the popular first, those added since last."""
@@ -37,7 +37,7 @@ class Popular:
             rows = np.concatenate([rows, unknown[allowed.view.origin_of(unknown) < 0]])
         return rows[:k]
 
-    def _first(self, order: RowIndices, k: int, allowed: AllowedItems) -> Found:
+    def _first(self, order: RowIndices, k: int, allowed: AllowedItems) -> ScoredItems:
         """Return the first ``k`` allowed of ``order``; reads no further than it must, twice as far each time."""
         rows, values, start, stop = [NOTHING.rows], [NOTHING.scores], 0, 4 * k
         while start < len(order) and sum(map(len, rows)) < k:
@@ -47,4 +47,4 @@ class Popular:
             rows.append(now[passes])
             values.append(self._popularity[part[passes]])
             start, stop = stop, 2 * stop
-        return Found(np.concatenate(rows)[:k], np.concatenate(values)[:k])
+        return ScoredItems(np.concatenate(rows)[:k], np.concatenate(values)[:k])

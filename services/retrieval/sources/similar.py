@@ -5,32 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.retrieval.catalogue.scored_items import NOTHING, Found, best_of
+from services.retrieval.catalogue.scored_items import NOTHING, ScoredItems, best_of
 from services.retrieval.search.allowed_items import AllowedItems
-from services.retrieval.search.item_search import NearestItems
-from services.retrieval.sources.source import Drawn
-from services.retrieval.sources.user_context import Person
+from services.retrieval.search.item_search import ItemSearch
+from services.retrieval.sources.source import SourceResult
+from services.retrieval.sources.user_context import UserContext
 
 
 @dataclass(frozen=True, eq=False)
-class Similar:
+class SimilarSource:
     """Items whose text is near one of the history's: one search around each of the most recent distinct items.
 
     An item's score is its highest cosine, weighed by how long ago the history item was. The history items themselves
     and those that share their text are found too: people buy again.
     """
 
-    nearest: NearestItems
+    nearest: ItemSearch
     recent: int
 
-    def draw(self, people: Sequence[Person], k: int, allowed: AllowedItems) -> list[Drawn]:
+    def draw(self, people: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
         """See `Source.draw`."""
         return [self._draw(person, k, allowed) for person in people]
 
-    def _draw(self, person: Person, k: int, allowed: AllowedItems) -> Drawn:
+    def _draw(self, person: UserContext, k: int, allowed: AllowedItems) -> SourceResult:
         rows, weights = person.recent(self.recent)
         if not len(rows):
-            return Drawn(NOTHING)
+            return SourceResult(NOTHING)
         founds, path = self.nearest.around(rows, k, allowed)
-        weighed = [Found(found.rows, found.scores * weight) for found, weight in zip(founds, weights, strict=True)]
-        return Drawn(best_of(weighed, k), path)
+        weighed = [
+            ScoredItems(found.rows, found.scores * weight) for found, weight in zip(founds, weights, strict=True)
+        ]
+        return SourceResult(best_of(weighed, k), path)

@@ -8,30 +8,30 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from common.arrays import Float32Array
-from services.retrieval.catalogue.scored_items import Found
+from services.retrieval.catalogue.scored_items import ScoredItems
 from services.retrieval.index.scoring import top_k
 from services.retrieval.search.allowed_items import AllowedItems
 from services.retrieval.search.item_search import Path
-from services.retrieval.sources.user_context import Person
+from services.retrieval.sources.user_context import UserContext
 
 
-class Drawn(NamedTuple):
+class SourceResult(NamedTuple):
     """What a source drew, and how it searched where it searched vectors."""
 
-    found: Found
+    found: ScoredItems
     path: Path | None = None
 
 
 class Source(Protocol):
     """A way to find candidates."""
 
-    def draw(self, people: Sequence[Person], k: int, allowed: AllowedItems) -> list[Drawn]:
+    def draw(self, people: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
         """Find at most ``k`` allowed items for each person, best first; nothing for a person it knows nothing of."""
         ...
 
 
-def best(scores: Float32Array, k: int, allowed: AllowedItems) -> Found:
+def best(scores: Float32Array, k: int, allowed: AllowedItems) -> ScoredItems:
     """Return the ``k`` allowed rows with the highest scores above 0."""
     rows = np.flatnonzero((scores > 0) & allowed.rows)
     highest = rows[top_k(scores[rows][np.newaxis], k)[0]]
-    return Found(highest, scores[highest])
+    return ScoredItems(highest, scores[highest])

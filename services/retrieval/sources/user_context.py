@@ -17,7 +17,7 @@ Situation = Literal["query", "history", "both", "none"]
 
 
 @dataclass(frozen=True, eq=False)
-class Person:
+class UserContext:
     """A person as the sources see one.
 
     Attributes:

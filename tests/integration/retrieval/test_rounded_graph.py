@@ -20,7 +20,7 @@ from pipeline.build.builder import build
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
-from services.retrieval.ann.faiss_hnsw import RoundedGraph
+from services.retrieval.ann.faiss_hnsw import FaissHnswSq
 
 Item = retrieval_pb2.Item
 
@@ -42,7 +42,7 @@ def test_the_release_tells_what_it_holds(rounded: Release, tiny_release: Path):
 
 async def test_int8_is_served_and_told(rounded: Release, serve: Any, monkeypatch: pytest.MonkeyPatch):
     """The graph is walked in int8, what it finds has float32's scores, and items come and go."""
-    monkeypatch.setattr(RoundedGraph, "rows_an_entry", 0.0)  # or the shop is too small for its graph
+    monkeypatch.setattr(FaissHnswSq, "rows_an_entry", 0.0)  # or the shop is too small for its graph
     table = np.load(rounded.file(VECTORS))
     ask = {"vector": table[11].tolist(), "sources": ["semantic"], "limit": 30}
     async with serve(release=str(rounded.path)) as service:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from common import gc_freeze
-from common.gc_freeze import settle, settle_anew, settle_further
+from common.gc_freeze import freeze_heap, freeze_new_objects, refreeze_heap
 from common.release.store import Release
 from common.server.live_release import LiveRelease
 from common.server.telemetry import Metrics
@@ -36,7 +36,7 @@ def _as_never_settled(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def settled() -> Iterator[None]:
     """Settle the heap for a test."""
-    settle()
+    freeze_heap()
     yield
     gc.unfreeze()
 
@@ -49,7 +49,7 @@ async def test_a_replaced_release_is_let_go_of(metrics: Metrics, make_release: C
     with live.current() as engine:
         first = weakref.ref(engine)
     del engine
-    settle()
+    freeze_heap()
     for marker in ("b", "c"):
         await live.activate(str(make_release(marker).path))
     await asyncio.gather(*live._tasks)
@@ -60,7 +60,7 @@ async def test_a_replaced_release_is_let_go_of(metrics: Metrics, make_release: C
 
 def test_a_heap_that_was_never_settled_is_left_alone():
     """A process that did not ask for it collects as ever."""
-    settle_anew()
+    refreeze_heap()
     assert not gc.get_freeze_count()
 
 
@@ -72,12 +72,12 @@ def test_what_came_since_is_left_alone_too():
     gone = weakref.ref(garbage)
     del garbage
     before = gc.get_freeze_count()
-    settle_further()
+    freeze_new_objects()
     assert gone() is None
     assert gc.get_freeze_count() >= before + len(came)
 
 
 def test_nothing_is_left_alone_where_nothing_was():
     """A process that is no server collects its garbage as ever."""
-    settle_further()
+    freeze_new_objects()
     assert gc.get_freeze_count() == 0

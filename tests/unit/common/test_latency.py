@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from common.latency import Pace
+from common.latency import LatencyEstimate
 
 
 def test_more_rows_take_longer():
     """Time grows with the rows, from that of a few rows on."""
-    pace = Pace()
+    pace = LatencyEstimate()
     assert pace.expected_s(1_000) == 0
     pace.observe(100, 0.001)
     assert pace.expected_s(1_000) == pytest.approx(0.01)
@@ -18,7 +18,7 @@ def test_more_rows_take_longer():
 
 def test_the_pace_follows():
     """What takes longer of late is expected to."""
-    pace = Pace()
+    pace = LatencyEstimate()
     for seconds in [0.001] * 20 + [0.002] * 60:
         pace.observe(100, seconds)
     assert pace.expected_s(100) == pytest.approx(0.002, rel=0.05)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from common.latency import Reserve
+from common.latency import LatenessReserve
 
 
 def test_the_longest_counts_at_once():
     """One late answer is enough to keep back as much, however many were early."""
-    reserve = Reserve(0.001)
+    reserve = LatenessReserve(0.001)
     for seconds in [0.002] * 10 + [0.03] + [0.002] * 2:
         reserve.observe(seconds)
     assert reserve.seconds == pytest.approx(0.03, rel=0.05)
@@ -17,7 +17,7 @@ def test_the_longest_counts_at_once():
 
 def test_a_spell_of_lateness_is_forgotten():
     """Half of it after 32 answers, and never less than the latest."""
-    reserve = Reserve()
+    reserve = LatenessReserve()
     reserve.observe(0.1)
     for _ in range(32):
         reserve.observe(-0.5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from common.long_tail import tail_below
+from common.long_tail import long_tail_threshold
 
 
 @pytest.mark.parametrize(
@@ -14,4 +14,4 @@ from common.long_tail import tail_below
 )
 def test_the_median_item_is_the_bound(popularity: list[float], below: float):
     """What sold less than the median item is of the tail; nothing is where most items sold nothing."""
-    assert tail_below(np.array(popularity, np.float32)) == below
+    assert long_tail_threshold(np.array(popularity, np.float32)) == below

@@ -15,9 +15,9 @@ from common.release.store import Release, open_release
 from pipeline.data.adapters import complete_journey
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport, TableReport
-from pipeline.evaluation.evaluation import How, evaluate_release
+from pipeline.evaluation.evaluation import EvaluationSettings, evaluate_release
 from pipeline.measurement.metrics.evaluation_result import Evaluation
-from pipeline.measurement.metrics.item_popularity import CatalogueFacts
+from pipeline.measurement.metrics.item_popularity import ItemPopularity
 from pipeline.measurement.questions.local_runner import Engines, engines
 from pipeline.measurement.questions.protocols import Questions, make_questions
 from pipeline.progress import ProgressReport
@@ -96,8 +96,8 @@ def release(tiny_release: Path) -> Release:
 
 
 @pytest.fixture(scope="session")
-def facts(release: Release) -> CatalogueFacts:
-    return CatalogueFacts.load(release)
+def facts(release: Release) -> ItemPopularity:
+    return ItemPopularity.load(release)
 
 
 @pytest.fixture(scope="session")
@@ -116,4 +116,4 @@ def temporal(release: Release, tiny_dataset: Dataset) -> Questions:
 @pytest.fixture(scope="session")
 def evaluation(release: Release, temporal: Questions, quiet: ProgressReport) -> Evaluation:
     """Return the evaluation of the tiny shop's release, with folds."""
-    return evaluate_release(release, temporal, How(limit=20, folds=3, threshold=0.1), quiet)
+    return evaluate_release(release, temporal, EvaluationSettings(limit=20, folds=3, threshold=0.1), quiet)

@@ -9,9 +9,9 @@ from scipy.stats import spearmanr
 from benchmarks.harness.rank_correlation import spearman, spearman_difference
 from common.ragged import TokenRows
 from pipeline.learning.examples.ranking_lists import RankingExample
-from services.ranking.pairs.pair_tokens import Pairs
+from services.ranking.pairs.pair_tokens import TokenPairs
 
-NO_PAIRS = Pairs(TokenRows.of([]), np.empty(0, np.int64))
+NO_PAIRS = TokenPairs(TokenRows.of([]), np.empty(0, np.int64))
 
 
 def _judged(generator: np.random.Generator) -> tuple[list[RankingExample], list[np.ndarray], list[np.ndarray]]:

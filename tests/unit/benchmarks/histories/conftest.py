@@ -14,7 +14,7 @@ from benchmarks.histories.requests import CANDIDATES, Parts, training_requests
 from common.release.store import Release
 from pipeline.build.builder import build
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.learning.training.model_cache import KeptModels
+from pipeline.learning.training.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEQUENCES
@@ -58,19 +58,19 @@ def release(
 
 
 @pytest.fixture(scope="session")
-def kept(tiny_base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> KeptModels:
-    return KeptModels(tmp_path_factory.mktemp("kept"), tiny_base_model)
+def kept(tiny_base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelCache:
+    return ModelCache(tmp_path_factory.mktemp("kept"), tiny_base_model)
 
 
 @pytest.fixture(scope="session")
 def parts(
-    sequences: Dataset, release: Release, settings: BuildSettings, kept: KeptModels, quiet: ProgressReport
+    sequences: Dataset, release: Release, settings: BuildSettings, kept: ModelCache, quiet: ProgressReport
 ) -> Parts:
     return training_requests(sequences, release, settings, kept, quiet)
 
 
 @pytest.fixture(scope="session")
-def models(sequences: Dataset, tiny_base_model: Path, kept: KeptModels, quiet: ProgressReport) -> HistoryModels:
+def models(sequences: Dataset, tiny_base_model: Path, kept: ModelCache, quiet: ProgressReport) -> HistoryModels:
     return HistoryModels(sequences, resolve_base_model(str(tiny_base_model)), kept, quiet)
 
 

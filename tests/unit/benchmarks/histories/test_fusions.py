@@ -17,7 +17,7 @@ from benchmarks.histories.fusions import (
 )
 from benchmarks.histories.requests import Parts
 from common.release.store import Release
-from pipeline.learning.training.model_cache import KeptModels
+from pipeline.learning.training.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEQUENCES
@@ -39,7 +39,7 @@ def test_text_stands_beside_behaviour_request_by_request(release: Release, parts
 
 
 def test_each_fusion_reads_its_own_tiers(
-    release: Release, parts: Parts, settings: BuildSettings, kept: KeptModels, quiet: ProgressReport
+    release: Release, parts: Parts, settings: BuildSettings, kept: ModelCache, quiet: ProgressReport
 ):
     """Trees without text answer alike whatever the tiers say; those with a tier follow it, the more the better."""
     requests, columns = parts.fusers, TextFeatures(release)

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from common.changes import redis_stream
 from common.changes.redis_stream import START, ChangeStream, Entry, Position, StreamAddress
-from common.changes.stream_follower import StreamTail
+from common.changes.stream_follower import StreamFollower
 from common.errors import NotReady
 from testing.redis_server import RedisServer
 
@@ -200,7 +200,7 @@ def test_the_tail_goes_on_when_redis_comes_back(redis: RedisServer, stream: Chan
             assert change.wait_for(lambda: len(got) >= number, timeout=20)
 
     stream.append(b"0", b"")
-    tail = StreamTail(stream, START, take, tell)
+    tail = StreamFollower(stream, START, take, tell)
     stream.append(b"bad", b"")
     stream.append(b"1", b"")
     until(3)

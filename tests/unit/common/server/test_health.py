@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grpc_health.v1 import health_pb2
 
-from common.server.health import Probes
+from common.server.health import HealthService
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 
@@ -14,7 +14,7 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 async def test_a_watch_tells_each_change_once():
     """A watch tells the health it finds and each change after that, and ends when the server drains."""
-    probes = Probes(["a.Service"])
+    probes = HealthService(["a.Service"])
     watch = probes.Watch(health_pb2.HealthCheckRequest(service="a.Service"), None)
     told = [(await anext(watch)).status]
     await probes.serve()
@@ -27,7 +27,7 @@ async def test_a_watch_tells_each_change_once():
 
 async def test_a_watch_that_is_busy_still_learns_of_the_drain():
     """A drain that comes while a watch is sending is told next; a watch that begins after it is told once."""
-    probes = Probes([])
+    probes = HealthService([])
     await probes.serve()
     watch = probes.Watch(health_pb2.HealthCheckRequest(), None)
     assert (await anext(watch)).status == SERVING

@@ -30,7 +30,7 @@ from pipeline.data.dataset.training_requests import Windows
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import BASKETS
-from services.retrieval.encoding.text_encoder import Encoder
+from services.retrieval.encoding.text_encoder import OnnxTextEncoder
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_an_encoder_fine_tuned_on_purchases_is_what_is_served(
     assert release.manifest.files[ENCODER].sha256 != plain.manifest.files[ENCODER].sha256
     texts = Catalogue.open(release.file(CATALOGUE)).table["text"].to_pylist()
     vectors, of_item = np.load(release.file(VECTORS)), np.load(release.file(VECTOR_OF_ITEM))
-    own = Encoder.load(release, SessionOptions()).encode(texts[:3])
+    own = OnnxTextEncoder.load(release, SessionOptions()).encode(texts[:3])
     np.testing.assert_allclose(vectors[of_item[:3]], own, atol=1e-5)
     np.testing.assert_array_equal(np.load(release.file(POPULARITY)), np.load(plain.file(POPULARITY)))
     assert not (tmp_path / "trained" / "encoder-checkpoints").exists()

@@ -13,7 +13,7 @@ from rich.console import Console
 from pipeline.build.search_models import SearchModels
 from pipeline.learning.examples.judged_queries import JudgedQuery
 from pipeline.learning.examples.synthetic_queries import MADE
-from pipeline.learning.training.model_cache import KeptModels
+from pipeline.learning.training.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.artifacts.catalogue import build_catalogue
 from pipeline.release.config.build_settings import BuildSettings
@@ -31,7 +31,7 @@ def settings(tiny_settings: BuildSettings) -> BuildSettings:
 def _models(settings: BuildSettings, items: pl.DataFrame, base_model: Path, kept: Path) -> SearchModels:
     base, report = resolve_base_model(str(base_model)), ProgressReport(Console(quiet=True))
     catalogue = build_catalogue(items, plain_tokenizer(str(base_model / "tokenizer.json")), 16)
-    return SearchModels(base, settings, catalogue, KeptModels(kept, base_model), report)
+    return SearchModels(base, settings, catalogue, ModelCache(kept, base_model), report)
 
 
 def test_the_tower_is_taught_made_queries_and_kept_by_what_drew_them(

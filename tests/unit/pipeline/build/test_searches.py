@@ -21,16 +21,16 @@ from pipeline.build.builder import build
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport, TableReport
 from pipeline.data.ingest.row_filter import no_events
-from pipeline.evaluation.command import Where, run_evaluation
-from pipeline.evaluation.evaluation import How
+from pipeline.evaluation.command import EvaluationData, run_evaluation
+from pipeline.evaluation.evaluation import EvaluationSettings
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEARCHES
 from pipeline.release.config.training_settings import EncoderTraining, LateTraining
-from services.ranking.batching.job import Terms
+from services.ranking.batching.job import CallContext
 from services.ranking.cascade.results import Depths
-from services.ranking.cascade.second_stage import Options, SecondStage
-from services.ranking.request import CandidateRows, PersonRows
+from services.ranking.cascade.second_stage import SecondStage, SecondStageOptions
+from services.ranking.request import CandidateRows, UserRows
 
 QUIET = ProgressReport(Console(quiet=True))
 
@@ -103,10 +103,10 @@ def test_serving_ranks_what_has_the_words_first(release: Release, judged: Datase
     test = judged.judgements.filter(pl.col("split") == "test").group_by("query").agg("item_id", "relevance")
 
     async def rank() -> list[float]:
-        second, agreeing = SecondStage.load(release, Options()), []
+        second, agreeing = SecondStage.load(release, SecondStageOptions()), []
         for query, item_ids, grades in test.iter_rows():
             rows = catalogue.rows_of(item_ids)
-            person, terms = PersonRows(np.empty(0, np.int64), query), Terms(time.monotonic() + 60)
+            person, terms = UserRows(np.empty(0, np.int64), query), CallContext(time.monotonic() + 60)
             ranked = await second.rank(person, CandidateRows.of(rows), {}, Depths(cross_encoder=len(rows)), terms)
             agreeing.append(float(np.array(grades)[ranked.probability.argmax()] == max(grades)))
         second.close()
@@ -147,8 +147,10 @@ def test_without_epochs_the_encoder_stays_the_base_model(
 def test_the_release_is_evaluated_by_its_judged_queries(release: Release, judged: Dataset, tmp_path: Path):
     """`evaluate --protocol judged` measures a release without events, figures and report included."""
     judged.save(tmp_path / "data")
-    where = Where(data=tmp_path / "data", protocol="judged", people=5)
-    found = run_evaluation(str(release.path), where, How(limit=20), tmp_path / "report.html", None, QUIET)
+    where = EvaluationData(data=tmp_path / "data", protocol="judged", people=5)
+    found = run_evaluation(
+        str(release.path), where, EvaluationSettings(limit=20), tmp_path / "report.html", None, QUIET
+    )
     assert found.questions == 5
     assert 0 < found.modes["two stages"].measures["ndcg@10 judged"].mean <= 1
     assert (tmp_path / "report.html").stat().st_size > 0

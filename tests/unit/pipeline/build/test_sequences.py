@@ -21,10 +21,10 @@ from pipeline.data.dataset.dataset import Dataset
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEQUENCES
-from services.ranking.cascade.fusion_model import Fusion
-from services.ranking.features.feature_set import Features
-from services.ranking.features.item_tables import ItemFacts
-from services.ranking.request import CandidateRows, PersonRows
+from services.ranking.cascade.fusion_model import FusionModel
+from services.ranking.features.feature_set import FeatureSet
+from services.ranking.features.item_tables import ItemTables
+from services.ranking.request import CandidateRows, UserRows
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import Request
 
@@ -68,11 +68,11 @@ def test_serving_engines_rank_by_history(release: Release, sequences: Dataset):
     answer = first_stage.retrieve([Request(history_item_ids=history, limit=40)])[0]
     first_stage.close()
     catalogue = _catalogue(release)
-    features = Features(SEQUENCES.features, ItemFacts(release, catalogue))
+    features = FeatureSet(SEQUENCES.features, ItemTables(release, catalogue))
     scores = dict(zip(answer.sources, answer.source_scores.T, strict=True))
-    person = PersonRows(catalogue.rows_of(history))
+    person = UserRows(catalogue.rows_of(history))
     matrix = features.matrix(person, CandidateRows(answer.rows, answer.scores.astype(np.float32), scores))
-    probability = Fusion.load(release, len(SEQUENCES.features)).probability(matrix)
+    probability = FusionModel.load(release, len(SEQUENCES.features)).probability(matrix)
     assert len(np.unique(probability)) > 1
     assert ((probability > 0) & (probability < 1)).all()
 

@@ -18,15 +18,15 @@ from common.errors import InvalidRequest
 from common.release.catalogue import Catalogue
 from common.release.layout import CATALOGUE, VECTOR_OF_ITEM, VECTORS
 from common.release.store import Release, open_release
-from pipeline.bulk.job import Bulk
+from pipeline.bulk.job import BulkJob
 from pipeline.bulk.run import run_bulk
 from pipeline.bulk.tasks import Embed, Score, Task
 from pipeline.data.dataset.schema import BadDataset
 from pipeline.progress import ProgressReport
-from services.ranking.batching.job import Terms
+from services.ranking.batching.job import CallContext
 from services.ranking.cascade.results import Depths
 from services.ranking.cascade.second_stage import SecondStage
-from services.ranking.request import CandidateRows, PersonRows
+from services.ranking.request import CandidateRows, UserRows
 
 QUIET = ProgressReport(Console(quiet=True))
 
@@ -46,7 +46,7 @@ def items(tmp_path: Path, tiny_items: pl.DataFrame) -> Path:
 
 
 def _run(task: type[Task], release: Release, source: Path, out: Path, batch: int = 37) -> pl.DataFrame:
-    rows = run_bulk(Bulk(task, str(release.path), source, out, batch), "process", "", QUIET)
+    rows = run_bulk(BulkJob(task, str(release.path), source, out, batch), "process", "", QUIET)
     found = pl.read_parquet(out)
     assert found.height == rows
     return found
@@ -80,8 +80,10 @@ def test_pairs_get_the_logits_that_are_served(release: Release, tiny_items: pl.D
 async def _served(release: Release, query: str, history: list[str], items: list[str]) -> Any:
     second = SecondStage.load(release)
     rows = second.catalogue.rows_of
-    person, candidates = PersonRows(rows(history), query), CandidateRows.of(rows(items))
-    ranked = await second.rank(person, candidates, {}, Depths(cross_encoder=len(items)), Terms(time.monotonic() + 60))
+    person, candidates = UserRows(rows(history), query), CandidateRows.of(rows(items))
+    ranked = await second.rank(
+        person, candidates, {}, Depths(cross_encoder=len(items)), CallContext(time.monotonic() + 60)
+    )
     second.close()
     return ranked.logit
 
@@ -151,11 +153,11 @@ def test_a_file_that_is_no_parquet_is_refused(release: Release, tmp_path: Path):
 def test_an_address_without_ray_is_refused(release: Release, items: Path, tmp_path: Path):
     """An address that would be ignored is an error."""
     with pytest.raises(InvalidRequest, match="--workers ray"):
-        run_bulk(Bulk(Embed, str(release.path), items, tmp_path / "out"), "process", "127.0.0.1:6379", QUIET)
+        run_bulk(BulkJob(Embed, str(release.path), items, tmp_path / "out"), "process", "127.0.0.1:6379", QUIET)
 
 
 def test_without_ray_the_extra_is_named(release: Release, items: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Where Ray is not installed, the message says what to install."""
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InvalidRequest, match="extra `scale`"):
-        run_bulk(Bulk(Embed, str(release.path), items, tmp_path / "out"), "ray", "", QUIET)
+        run_bulk(BulkJob(Embed, str(release.path), items, tmp_path / "out"), "ray", "", QUIET)

@@ -12,16 +12,16 @@ from common.errors import InvalidRequest, NotReady
 from common.release.store import Release
 from pipeline.evaluation.analyses.cross_validation import SERVED, TREES, WEIGHTS, cross_validate
 from pipeline.evaluation.analyses.slices import slices_of
-from pipeline.evaluation.evaluation import How, evaluate_release
+from pipeline.evaluation.evaluation import EvaluationSettings, evaluate_release
 from pipeline.measurement.metrics.evaluation_result import Evaluation
-from pipeline.measurement.metrics.item_popularity import CatalogueFacts
+from pipeline.measurement.metrics.item_popularity import ItemPopularity
 from pipeline.measurement.questions.answers import BOTH, FIRST, MODES, POPULAR
 from pipeline.measurement.questions.gateway_runner import Gateway
 from pipeline.measurement.questions.local_runner import Engines
 from pipeline.measurement.questions.protocols import Question, Questions
-from pipeline.progress import ProgressReport, Step
+from pipeline.progress import ProgressReport, ProgressStep
 
-STEP = Step(None, "", None)
+STEP = ProgressStep(None, "", None)
 
 
 def test_every_mode_answers_every_question(local: Engines, temporal: Questions):
@@ -36,7 +36,7 @@ def test_every_mode_answers_every_question(local: Engines, temporal: Questions):
     assert all(falling)
 
 
-def test_popular_items_are_the_same_for_everybody(local: Engines, temporal: Questions, facts: CatalogueFacts):
+def test_popular_items_are_the_same_for_everybody(local: Engines, temporal: Questions, facts: ItemPopularity):
     """Without a person in it, the answer is the items with the most buyers."""
     answers = local.ask(temporal.asked, POPULAR, 5, STEP)
     assert len({tuple(answer.item_ids) for answer in answers.values()}) == 1
@@ -78,7 +78,7 @@ def test_the_same_release_and_seed_give_the_same_figures(
     evaluation: Evaluation, release: Release, temporal: Questions, quiet: ProgressReport
 ):
     """All but what is measured in time and memory is repeatable."""
-    again = evaluate_release(release, temporal, How(limit=20, folds=3, threshold=0.1), quiet)
+    again = evaluate_release(release, temporal, EvaluationSettings(limit=20, folds=3, threshold=0.1), quiet)
 
     def repeatable(found: Evaluation) -> dict[str, object]:
         figures = found.model_dump(exclude={"cost"})
@@ -110,7 +110,7 @@ def test_slices_part_people_and_items(evaluation: Evaluation, temporal: Question
     assert all(set(part.modes) == set(MODES) for part in evaluation.slices)
 
 
-def test_new_people_and_languages_are_slices(local: Engines, facts: CatalogueFacts):
+def test_new_people_and_languages_are_slices(local: Engines, facts: ItemPopularity):
     """New people are measured apart; a catalogue of two languages has a slice for each."""
     items = facts.catalogue.item_ids
     old = [Question(f"o{n}", f"o{n}", items[n : n + 1 + n % 3], "", {items[n]: 1.0, items[-1]: 1.0}) for n in range(15)]
@@ -176,5 +176,5 @@ def test_progress_names_each_step(release: Release, temporal: Questions):
     """Every long step is told as it goes."""
     report = ProgressReport(Console(quiet=True))
     few = dataclasses.replace(temporal, asked=temporal.asked[:2], new_people=())
-    evaluate_release(release, few, How(limit=5), report)
+    evaluate_release(release, few, EvaluationSettings(limit=5), report)
     assert [name.split(" ")[0] for name in report.seconds] == [*["Asking"] * 5, "Hiding", "Measuring"]

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from services.gateway.backends.popular_fallback import PopularItems
-from services.gateway.backends.stages import Found, Ranked, StageFailed, Verdict, Wish
+from services.gateway.backends.stages import RankedItem, RankingResult, RetrievalResult, RetrieveRequest, StageFailed
 from services.gateway.candidates import Candidate
-from services.gateway.profiles.profile_store import Event, Profile, Recorded
-from services.gateway.recommendation.deadline import Shares
-from services.gateway.recommendation.recommender import Recommender, Tuning
-from services.gateway.recommendation.request import Ask
-from services.gateway.recommendation.result import Answer
+from services.gateway.profiles.profile_store import Event, Profile, RecordedCounts
+from services.gateway.recommendation.deadline import DeadlineShares
+from services.gateway.recommendation.recommender import Recommender, RecommenderOptions
+from services.gateway.recommendation.request import RecommendRequest
+from services.gateway.recommendation.result import RecommendResult
 
 _FILE = Path(__file__).parents[3] / "fixtures" / "gateway_backends.py"
 
@@ -56,7 +56,7 @@ class _FakeProfiles:
             raise self.error
         return self.profile
 
-    async def record(self, events: Sequence[Event]) -> Recorded:
+    async def record(self, events: Sequence[Event]) -> RecordedCounts:
         raise NotImplementedError
 
     async def forget(self, user_id: str) -> int:
@@ -71,14 +71,14 @@ class _FakeRetrieval:
 
     def __init__(self) -> None:
         self.error: StageFailed | None = None
-        self.wish = Wish()
+        self.wish = RetrieveRequest()
         self.timeout_s = 0.0
 
-    async def retrieve(self, wish: Wish, timeout_s: float) -> Found:
+    async def retrieve(self, wish: RetrieveRequest, timeout_s: float) -> RetrievalResult:
         self.wish, self.timeout_s = wish, timeout_s
         if self.error is not None:
             raise self.error
-        return Found([item for item in ITEMS if item.item_id not in wish.exclude][: wish.limit], "r1", 2)
+        return RetrievalResult([item for item in ITEMS if item.item_id not in wish.exclude][: wish.limit], "r1", 2)
 
 
 class _FakeRanking:
@@ -91,13 +91,13 @@ class _FakeRanking:
 
     async def rank(
         self, query: str, history: Sequence[str], candidates: Sequence[Candidate], release_id: str, timeout_s: float
-    ) -> Ranked:
+    ) -> RankingResult:
         self.asked.append((query, history, release_id))
         self.timeout_s = timeout_s
         if self.error is not None:
             raise self.error
-        verdicts = [Verdict((at + 1) / 100, float(at)) for at in range(len(candidates))]
-        return Ranked(verdicts, release_id, 7)
+        verdicts = [RankedItem((at + 1) / 100, float(at)) for at in range(len(candidates))]
+        return RankingResult(verdicts, release_id, 7)
 
 
 class _FakedGateway:
@@ -110,10 +110,14 @@ class _FakedGateway:
         self.ranking = _FakeRanking()
         self.popular = PopularItems(self.retrieval, 20, 60.0)
         self.recommender = Recommender(
-            self.profiles, self.retrieval, self.ranking, self.popular, Tuning(shares=Shares(profile=0.02))
+            self.profiles,
+            self.retrieval,
+            self.ranking,
+            self.popular,
+            RecommenderOptions(shares=DeadlineShares(profile=0.02)),
         )
 
-    async def ask(self, ask: Ask, remaining_s: float | None = None) -> Answer:
+    async def ask(self, ask: RecommendRequest, remaining_s: float | None = None) -> RecommendResult:
         return await self.recommender.recommend(ask, remaining_s)
 
 

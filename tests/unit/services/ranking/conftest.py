@@ -23,7 +23,7 @@ from common.release import layout
 from common.release.item_graph import ItemGraph
 from common.release.store import DataCard, Manifest, ModelCard, Release, describe_files, publish, release_id
 from pipeline.learning.training.late_interaction import new_tower
-from pipeline.progress import Step
+from pipeline.progress import ProgressStep
 from pipeline.release.artifacts.catalogue import build_catalogue
 from pipeline.release.artifacts.staging import Staging
 from pipeline.release.config.training_settings import LateTraining
@@ -33,7 +33,7 @@ from pipeline.release.models.tokenizer import plain_tokenizer
 from services.ranking.batching.batcher import Batcher, BatchReport
 from services.ranking.batching.capacity import BatchLimits
 from services.ranking.batching.cost_model import CostModel
-from services.ranking.pairs.pair_tokens import Pairs, PairTemplate
+from services.ranking.pairs.pair_tokens import PairTemplate, TokenPairs
 
 
 class Clock:
@@ -70,14 +70,14 @@ class GatedModel:
         return np.asarray((input_ids * attention_mask).sum(1), dtype=np.float32)
 
 
-def make_pairs(lengths: Sequence[int], token: int = 1) -> Pairs:
+def make_pairs(lengths: Sequence[int], token: int = 1) -> TokenPairs:
     """Return pairs of so many tokens, special ones included; the items' tokens are ``token``, `token` + 1, …."""
     items = TokenRows.of([np.full(length - 4, token + number) for number, length in enumerate(lengths)])
     return PairTemplate(101, 102).join(TokenRows.of([[7]]), np.zeros(len(lengths), np.int64), items)
 
 
 @pytest.fixture
-def pairs_of() -> Callable[..., Pairs]:
+def pairs_of() -> Callable[..., TokenPairs]:
     """Make pairs of given lengths."""
     return make_pairs
 
@@ -174,7 +174,7 @@ def late_folder(tmp_path_factory: pytest.TempPathFactory, ranking_folder: Path, 
     torch.manual_seed(5)
     graph = new_tower(tiny_base_model, LateTraining(layers=2, width=8))
     export_late_tower(graph, folder / layout.LATE_TOWER)
-    write_late_interaction(Staging(folder, DATA, "", {}), 8, Step(None, "", None))
+    write_late_interaction(Staging(folder, DATA, "", {}), 8, ProgressStep(None, "", None))
     (folder / layout.FUSION_SETTINGS).write_text(json.dumps({"features": LATE_FEATURES, "calibration": "none"}))
     slopes = np.concatenate([np.linspace(-0.02, 0.03, len(FEATURES)), [0.3, -0.01, 0.2]]).astype(np.float32)
     onnx.save(_logistic(slopes), str(folder / layout.FUSION))

@@ -16,12 +16,12 @@ from common.arrays import Float32Array
 from common.release.catalogue import SCHEMA, Catalogue
 from common.release.item_graph import ItemGraph
 from common.text import item_text
-from services.retrieval.candidates.artifacts import Parts
+from services.retrieval.candidates.artifacts import ReleaseArtifacts
 from services.retrieval.candidates.first_stage import FirstStage, FirstStageOptions
 from services.retrieval.candidates.release_settings import FirstStageSettings
 from services.retrieval.changes.change_feed import ChangeFeed
-from services.retrieval.changes.local_feed import LogFeed
-from services.retrieval.index.hybrid_index import ApproximateIndex
+from services.retrieval.changes.local_feed import LocalFeed
+from services.retrieval.index.hybrid_index import HybridIndex
 
 DIMENSION = 24
 
@@ -92,17 +92,17 @@ def make_graph(catalogue: Catalogue) -> ItemGraph:
     )
 
 
-def make_parts(settings: Mapping[str, Any], encoder: WordEncoder) -> Parts:
+def make_parts(settings: Mapping[str, Any], encoder: WordEncoder) -> ReleaseArtifacts:
     """Return the shop as parts of a first stage."""
     catalogue = make_catalogue()
     texts = catalogue.table["text"].to_pylist()
     distinct = sorted(set(texts))
     vectors = WordEncoder(encoder.seed).encode(distinct)
-    return Parts(
+    return ReleaseArtifacts(
         catalogue=catalogue,
         vectors=vectors,
         vector_of_item=np.array([distinct.index(text) for text in texts]),
-        index=ApproximateIndex.build(vectors),
+        index=HybridIndex.build(vectors),
         popularity=np.array([shelf[-1] for shelf in SHELVES], np.float32),
         graphs={"behaviour": make_graph(catalogue)},
         settings=FirstStageSettings.model_validate(settings),
@@ -151,7 +151,7 @@ def live_shop(open_shop: OpenShop, feed: ChangeFeed) -> FirstStage:
 @pytest.fixture
 def feed(tmp_path: Path) -> Iterator[ChangeFeed]:
     """Return a feed of changes with a log of its own."""
-    feed = LogFeed(tmp_path / "changes")
+    feed = LocalFeed(tmp_path / "changes")
     yield feed
     feed.close()
 
@@ -175,12 +175,12 @@ def new_encoder() -> Callable[..., WordEncoder]:
 
 
 @pytest.fixture
-def parts() -> Parts:
+def parts() -> ReleaseArtifacts:
     """Return the shop's parts."""
     return make_parts(SETTINGS, WordEncoder())
 
 
-CutOff = Callable[[ApproximateIndex, Sequence[int]], ApproximateIndex]
+CutOff = Callable[[HybridIndex, Sequence[int]], HybridIndex]
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def cut_off() -> CutOff:
     return _cut_off
 
 
-def _cut_off(index: ApproximateIndex, labels: Sequence[int]) -> ApproximateIndex:
+def _cut_off(index: HybridIndex, labels: Sequence[int]) -> HybridIndex:
     state = index._graph._index.__getstate__()[0]
     numbers = dict(zip(state["label_lookup_external"].tolist(), state["label_lookup_internal"].tolist(), strict=True))
     gone = [numbers[label] for label in labels]

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.dataset.schema import BadDataset
-from pipeline.data.ingest.row_filter import Cleaning, refuse_empty
+from pipeline.data.ingest.row_filter import RowFilter, refuse_empty
 
 
 @given(values=st.lists(st.one_of(st.none(), st.integers(-5, 5)), max_size=40))
 def test_the_counts_always_add_up(values: list[int | None]):
     """Rows in are rows out and all dropped ones, each under one reason; an undecided row stays."""
-    cleaning = Cleaning(pl.DataFrame({"n": values}, schema={"n": pl.Int64}))
+    cleaning = RowFilter(pl.DataFrame({"n": values}, schema={"n": pl.Int64}))
     cleaning.drop("negative", "Below zero.", pl.col("n") < 0)
     cleaning.drop("small", "Below two.", pl.col("n") < 2)
     report = cleaning.report()
@@ -26,17 +26,17 @@ def test_the_counts_always_add_up(values: list[int | None]):
 
 def test_dropped_rows_are_handed_out():
     """The caller may look at what was dropped."""
-    cleaning = Cleaning(pl.DataFrame({"n": [1, 2, 3]}))
+    cleaning = RowFilter(pl.DataFrame({"n": [1, 2, 3]}))
     assert cleaning.drop("two", "It is two.", pl.col("n") == 2)["n"].to_list() == [2]
     assert cleaning.frame["n"].to_list() == [1, 3]
 
 
 def test_a_table_without_a_row_left_is_refused_with_the_commonest_reason():
     """The message says which reason took most rows; a table that was empty before is none of its business."""
-    cleaning = Cleaning(pl.DataFrame({"n": [1, 2, 3]}))
+    cleaning = RowFilter(pl.DataFrame({"n": [1, 2, 3]}))
     cleaning.drop("one", "It is one.", pl.col("n") == 1)
     refuse_empty(cleaning, "shop")
     cleaning.drop("more", "It is more.", pl.col("n") > 1)
     with pytest.raises(BadDataset, match=r"shop: all 3 rows were left out, 2 of them since: It is more\."):
         refuse_empty(cleaning, "shop")
-    refuse_empty(Cleaning(pl.DataFrame({"n": []})), "shop")
+    refuse_empty(RowFilter(pl.DataFrame({"n": []})), "shop")

@@ -13,9 +13,9 @@ from common.errors import InvalidRequest
 from common.release.store import Release
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.evaluation.analyses.baselines import TAIL, ask_baselines, compare_baselines
-from pipeline.evaluation.command import Where, run_evaluation, show
-from pipeline.evaluation.evaluation import How
-from pipeline.measurement.metrics.item_popularity import CatalogueFacts
+from pipeline.evaluation.command import EvaluationData, run_evaluation, show
+from pipeline.evaluation.evaluation import EvaluationSettings
+from pipeline.measurement.metrics.item_popularity import ItemPopularity
 from pipeline.measurement.questions.answers import Answer
 from pipeline.measurement.questions.protocols import Questions
 from pipeline.progress import ProgressReport
@@ -23,7 +23,7 @@ from pipeline.progress import ProgressReport
 FAST = ("popular", "own most frequent", "BM25")
 
 
-def test_baselines_answer_the_same_questions(temporal: Questions, facts: CatalogueFacts, quiet: ProgressReport):
+def test_baselines_answer_the_same_questions(temporal: Questions, facts: ItemPopularity, quiet: ProgressReport):
     """Each answers every question with as many distinct items as asked for, and without probabilities."""
     asked = ask_baselines(temporal, facts, 20, 7, quiet, FAST)
     assert list(asked) == list(FAST)
@@ -34,7 +34,7 @@ def test_baselines_answer_the_same_questions(temporal: Questions, facts: Catalog
 
 
 def test_who_answers_what_was_wanted_beats_every_baseline(
-    temporal: Questions, facts: CatalogueFacts, quiet: ProgressReport
+    temporal: Questions, facts: ItemPopularity, quiet: ProgressReport
 ):
     """An oracle in place of the two stages is better beyond chance, the best baseline is named, and ties are ties."""
     asked = ask_baselines(temporal, facts, 20, 7, quiet, FAST)
@@ -52,13 +52,13 @@ def test_who_answers_what_was_wanted_beats_every_baseline(
     assert found.ratings is None
 
 
-def test_baselines_need_to_know_what_was_known(temporal: Questions, facts: CatalogueFacts, quiet: ProgressReport):
+def test_baselines_need_to_know_what_was_known(temporal: Questions, facts: ItemPopularity, quiet: ProgressReport):
     """Questions asked at different moments have no common past, and the message says which protocol has one."""
     with pytest.raises(InvalidRequest, match="--protocol temporal"):
         ask_baselines(dataclasses.replace(temporal, before=None), facts, 20, 7, quiet)
 
 
-def test_who_has_nothing_to_say_answers_nothing(temporal: Questions, facts: CatalogueFacts, quiet: ProgressReport):
+def test_who_has_nothing_to_say_answers_nothing(temporal: Questions, facts: ItemPopularity, quiet: ProgressReport):
     """Of a person of whom nothing is known, popularity speaks, and what reads histories or queries does not."""
     nobody = dataclasses.replace(temporal.asked[0], history=(), query="")
     asked = ask_baselines(
@@ -81,9 +81,9 @@ def test_the_command_compares_when_asked(
     """Report, figures and table have every baseline, the tail's demand and what steering costs."""
     tiny_dataset.save(tmp_path / "data")
     page = tmp_path / "report.html"
-    how = How(limit=20, baselines=True)
+    how = EvaluationSettings(limit=20, baselines=True)
     found = run_evaluation(
-        str(release.path.parent), Where(data=tmp_path / "data"), how, page, tmp_path / "it.json", quiet
+        str(release.path.parent), EvaluationData(data=tmp_path / "data"), how, page, tmp_path / "it.json", quiet
     )
     assert found.baselines is not None
     assert found.demand is not None

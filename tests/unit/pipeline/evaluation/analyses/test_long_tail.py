@@ -9,28 +9,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluation.analyses.long_tail import expected_demand, steer, steering, tail_recall
-from pipeline.measurement.metrics.item_popularity import CatalogueFacts
+from pipeline.evaluation.analyses.long_tail import apply_long_tail_share, expected_demand, steering, tail_recall
+from pipeline.measurement.metrics.item_popularity import ItemPopularity
 from pipeline.measurement.questions.answers import Answer
 from pipeline.measurement.questions.protocols import Question
 
 
 @pytest.fixture
-def banded(facts: CatalogueFacts) -> CatalogueFacts:
+def banded(facts: ItemPopularity) -> ItemPopularity:
     """Return the tiny shop's facts, its first ten items the head and the others the tail."""
     return dataclasses.replace(facts, band=np.where(np.arange(len(facts)) < 10, 0, 2))
 
 
-def _ids(facts: CatalogueFacts, *rows: int) -> list[str]:
+def _ids(facts: ItemPopularity, *rows: int) -> list[str]:
     return [facts.catalogue.item_ids[row] for row in rows]
 
 
-def _answer(facts: CatalogueFacts, rows: list[int], probability: list[float]) -> Answer:
+def _answer(facts: ItemPopularity, rows: list[int], probability: list[float]) -> Answer:
     return Answer(_ids(facts, *rows), np.array(probability), {"total": 1.0})
 
 
 @pytest.fixture
-def asked(banded: CatalogueFacts) -> tuple[list[Question], dict[str, Answer]]:
+def asked(banded: ItemPopularity) -> tuple[list[Question], dict[str, Answer]]:
     """Two people: one takes an item of each band, of which the head's is listed; the other one of the tail, listed."""
     wanted = {"a": _ids(banded, 0, 20), "b": _ids(banded, 30)}
     questions = [Question(key, key, (), "", dict.fromkeys(items, 1.0)) for key, items in wanted.items()]
@@ -38,13 +38,13 @@ def asked(banded: CatalogueFacts) -> tuple[list[Question], dict[str, Answer]]:
     return questions, answers
 
 
-def test_tail_recall_counts_the_tail_alone(banded: CatalogueFacts, asked: tuple[list[Question], dict[str, Answer]]):
+def test_tail_recall_counts_the_tail_alone(banded: ItemPopularity, asked: tuple[list[Question], dict[str, Answer]]):
     """Of each who wanted something of the tail, the share that was listed."""
     assert tail_recall(*asked, banded).tolist() == [0.0, 1.0]
 
 
 def test_expected_demand_is_probability_summed_over_people(
-    banded: CatalogueFacts, asked: tuple[list[Question], dict[str, Answer]]
+    banded: ItemPopularity, asked: tuple[list[Question], dict[str, Answer]]
 ):
     """By band: what was promised, and how many took it; what nobody listed is expected from nobody."""
     found = expected_demand(*asked, banded)
@@ -57,7 +57,7 @@ def test_expected_demand_is_probability_summed_over_people(
 
 
 def test_without_probabilities_nothing_is_expected(
-    banded: CatalogueFacts, asked: tuple[list[Question], dict[str, Answer]]
+    banded: ItemPopularity, asked: tuple[list[Question], dict[str, Answer]]
 ):
     """A first stage alone promises nothing."""
     questions, answers = asked
@@ -72,7 +72,7 @@ def test_steering_keeps_the_order(tail: list[bool], places: int):
     """The first ten have the places kept, or all of the tail there is, and stand in their order."""
     items = [str(number) for number in range(len(tail))]
     answer = Answer(items, np.linspace(0.9, 0.1, len(items)), {})
-    first = [int(item) for item in steer(answer, np.array(tail, bool), places / 10)]
+    first = [int(item) for item in apply_long_tail_share(answer, np.array(tail, bool), places / 10)]
     assert first == sorted(first)
     assert len(first) == min(10, len(items))
     kept = min(-(-places * len(first) // 10), sum(tail))
@@ -82,7 +82,7 @@ def test_steering_keeps_the_order(tail: list[bool], places: int):
         assert first == list(range(len(first)))
 
 
-def test_steering_says_what_it_costs(banded: CatalogueFacts):
+def test_steering_says_what_it_costs(banded: ItemPopularity):
     """Moving up what was not wanted costs; keeping nothing costs nothing."""
     rows = [*range(10), *range(40, 60)]
     question = Question("a", "a", (), "", dict.fromkeys(_ids(banded, 9), 1.0))

@@ -13,13 +13,13 @@ from pipeline.measurement.metrics.evaluation_result import Evaluation
 from pipeline.measurement.questions.answers import BOTH
 from pipeline.measurement.questions.local_runner import Engines
 from pipeline.measurement.questions.protocols import Questions
-from pipeline.progress import Step
+from pipeline.progress import ProgressStep
 from pipeline.release.config.recipes import BASKETS, SEQUENCES
-from services.ranking.cascade.fusion_model import Fusion
+from services.ranking.cascade.fusion_model import FusionModel
 from services.ranking.cascade.second_stage import SecondStage
 from services.ranking.release_settings import RankerSettings
 
-STEP = Step(None, "", None)
+STEP = ProgressStep(None, "", None)
 
 
 def test_served_features_make_the_served_probabilities(local: Engines, release: Release, temporal: Questions):
@@ -27,7 +27,7 @@ def test_served_features_make_the_served_probabilities(local: Engines, release: 
     asked = temporal.asked[:3]
     answers = local.ask(asked, BOTH, 30, STEP)
     for question, served in zip(asked, local.served_features(asked, 30, STEP), strict=True):
-        probability = Fusion.load(release, served.matrix.shape[1]).probability(served.matrix)
+        probability = FusionModel.load(release, served.matrix.shape[1]).probability(served.matrix)
         best = np.argsort(-probability, kind="stable")[:30]
         assert [served.item_ids[place] for place in best] == list(answers[question.key].item_ids)
         np.testing.assert_allclose(probability[best], answers[question.key].probability, atol=1e-6)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import NotFound
-from pipeline.data.adapters import SOURCES, prepare
+from pipeline.data.adapters import ADAPTERS, prepare
 from pipeline.data.dataset.schema import BadDataset
 
 
@@ -21,7 +21,7 @@ def test_an_unknown_source_is_answered_with_the_known_ones():
 
 def test_every_source_describes_itself():
     """A source is listed under its own name, with a line and terms of use."""
-    for name, source in SOURCES.items():
+    for name, source in ADAPTERS.items():
         assert source.name == name
         assert source.description
         assert source.licence

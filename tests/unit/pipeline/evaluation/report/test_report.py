@@ -13,8 +13,8 @@ from rich.console import Console
 from common.errors import InvalidRequest
 from common.release.store import open_release
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.evaluation.command import Where, run_evaluation, show
-from pipeline.evaluation.evaluation import How
+from pipeline.evaluation.command import EvaluationData, run_evaluation, show
+from pipeline.evaluation.evaluation import EvaluationSettings
 from pipeline.evaluation.report.report import render_report
 from pipeline.evaluation.report.svg import Scale
 from pipeline.measurement.metrics.estimates import Difference
@@ -125,8 +125,8 @@ def test_the_command_writes_both_files(
     """On a prepared dataset it measures, writes page and figures, and prints a table."""
     tiny_dataset.save(tmp_path / "data")
     out, json = tmp_path / "new/report.html", tmp_path / "report.json"
-    where = Where(data=tmp_path / "data", people=4)
-    found = run_evaluation(str(tiny_release), where, How(limit=10), out, json, quiet)
+    where = EvaluationData(data=tmp_path / "data", people=4)
+    found = run_evaluation(str(tiny_release), where, EvaluationSettings(limit=10), out, json, quiet)
     assert out.read_text() == render_report(found)
     assert Evaluation.model_validate_json(json.read_text()) == found
     beside = tiny_release / "evaluations" / found.release_id / "temporal.json"
@@ -146,8 +146,8 @@ def test_a_release_outside_a_store_gets_no_file_beside_it(
     tiny_dataset.save(tmp_path / "data")
     release = open_release(str(tiny_release))
     shutil.copytree(release.path, tmp_path / "cache" / release.id)
-    where = Where(data=tmp_path / "data", people=1)
-    run_evaluation(str(tmp_path / "cache" / release.id), where, How(limit=5), None, None, quiet)
+    where = EvaluationData(data=tmp_path / "data", people=1)
+    run_evaluation(str(tmp_path / "cache" / release.id), where, EvaluationSettings(limit=5), None, None, quiet)
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [release.id]
 
 
@@ -157,14 +157,21 @@ def test_other_data_than_the_releases_is_noted(
     """Where the fingerprint differs, nobody can tell what the release has seen."""
     fewer = Dataset(tiny_dataset.items, tiny_dataset.events[:-1], None, tiny_dataset.report.model_copy())
     fewer.save(tmp_path / "data")
-    found = run_evaluation(str(tiny_release), Where(data=tmp_path / "data", people=2), How(limit=5), None, None, quiet)
+    found = run_evaluation(
+        str(tiny_release),
+        EvaluationData(data=tmp_path / "data", people=2),
+        EvaluationSettings(limit=5),
+        None,
+        None,
+        quiet,
+    )
     assert any("built from other data" in note for note in found.notes)
 
 
 def test_without_data_the_command_asks_for_it(tiny_release: Path, quiet: ProgressReport):
     """The message names the options."""
     with pytest.raises(InvalidRequest, match="--source and --data"):
-        run_evaluation(str(tiny_release), Where(), How(), None, None, quiet)
+        run_evaluation(str(tiny_release), EvaluationData(), EvaluationSettings(), None, None, quiet)
 
 
 @pytest.mark.parametrize(

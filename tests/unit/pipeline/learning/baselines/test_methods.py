@@ -14,9 +14,9 @@ from common.release.layout import CATALOGUE
 from common.release.store import open_release
 from pipeline.learning.baselines.methods import BASELINES, FACTORISATIONS, Known
 from pipeline.learning.item_graphs.purchases import Purchases
-from services.ranking.request import PersonRows
+from services.ranking.request import UserRows
 
-NOBODY = PersonRows(np.empty(0, np.int64))
+NOBODY = UserRows(np.empty(0, np.int64))
 
 
 GROUP = 4
@@ -38,7 +38,7 @@ def known(tiny_release: Path) -> Known:
     return Known(Purchases(users, sessions, items, ages.astype(np.float32)), catalogue, seed=1)
 
 
-def _best(known: Known, name: str, person: PersonRows, count: int = GROUP) -> list[int]:
+def _best(known: Known, name: str, person: UserRows, count: int = GROUP) -> list[int]:
     scores = np.asarray(BASELINES[name](known).scores(person))
     assert scores.shape == (known.items,)
     return np.argsort(-scores, kind="stable")[:count].tolist()
@@ -47,7 +47,7 @@ def _best(known: Known, name: str, person: PersonRows, count: int = GROUP) -> li
 def test_popular_is_by_buyers(known: Known):
     """The item that ten more people took once comes first, whoever asks."""
     assert _best(known, "popular", NOBODY)[0] == 0
-    assert _best(known, "popular", PersonRows(np.array([5]))) == _best(known, "popular", NOBODY)
+    assert _best(known, "popular", UserRows(np.array([5]))) == _best(known, "popular", NOBODY)
 
 
 def test_recently_popular_is_by_what_is_bought_now(known: Known):
@@ -57,7 +57,7 @@ def test_recently_popular_is_by_what_is_bought_now(known: Known):
 
 def test_own_items_come_by_frequency_then_by_what_sells_lately(known: Known):
     """Twice comes before once; among equals, and after them, what sells lately."""
-    best = _best(known, "own most frequent", PersonRows(np.array([1, 6, 2, 2])))
+    best = _best(known, "own most frequent", UserRows(np.array([1, 6, 2, 2])))
     assert best[:3] == [2, 6, 1]
     assert best[3] in range(GROUP, 2 * GROUP)
 
@@ -67,17 +67,17 @@ def test_behaviour_finds_the_group_of_the_history(known: Known, name: str):
     """From two items of a group, its four come first: a person is folded in who was never seen."""
     for kind in (0, 1):
         history = np.array([kind * GROUP, kind * GROUP + 1])
-        assert set(_best(known, name, PersonRows(history))) == set(range(kind * GROUP, (kind + 1) * GROUP))
+        assert set(_best(known, name, UserRows(history))) == set(range(kind * GROUP, (kind + 1) * GROUP))
 
 
 def test_bm25_reads_the_query_or_the_history(known: Known):
     """The words of the query decide; without one, those of the latest titles."""
     titles = known.catalogue.table["text"].to_pylist()
-    by_query = _best(known, "BM25", PersonRows(np.array([3]), "red cheese"), 2)
+    by_query = _best(known, "BM25", UserRows(np.array([3]), "red cheese"), 2)
     assert all("red" in titles[row] and "cheese" in titles[row] for row in by_query)
-    by_history = _best(known, "BM25", PersonRows(np.array([7])), 1)
+    by_history = _best(known, "BM25", UserRows(np.array([7])), 1)
     assert set(titles[by_history[0]].split()) & set(titles[7].split())
-    assert not np.asarray(BASELINES["BM25"](known).scores(PersonRows(np.array([3]), "xyzzy"))).any()
+    assert not np.asarray(BASELINES["BM25"](known).scores(UserRows(np.array([3]), "xyzzy"))).any()
 
 
 def test_a_library_that_is_not_there_is_named(known: Known, monkeypatch: pytest.MonkeyPatch):

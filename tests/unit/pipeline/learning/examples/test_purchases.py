@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from common.release.layout import VECTOR_OF_ITEM, VECTORS
 from common.release.store import Release, open_release
 from pipeline.learning.examples.purchases import EventTexts, Purchase, draw_purchases
-from pipeline.progress import Step
+from pipeline.progress import ProgressStep
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import Request
 
@@ -36,7 +36,7 @@ WINDOW = 5 * DAY
 TITLES = {item: f"{word} {kind}" for item, word, kind in zip("abcdef", ("milk", "tea") * 3, "uvwxyz", strict=True)}
 
 
-STEP = Step(None, "", None)
+STEP = ProgressStep(None, "", None)
 
 
 def _events(rows: Sequence[tuple[str, str, int]]) -> pl.DataFrame:

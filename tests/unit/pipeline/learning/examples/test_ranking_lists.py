@@ -11,7 +11,7 @@ import pytest
 
 from common.ragged import TokenRows
 from pipeline.learning.examples.ranking_lists import ListFile, RankingExample, write_lists
-from services.ranking.pairs.pair_tokens import Pairs
+from services.ranking.pairs.pair_tokens import TokenPairs
 
 PAIRS, TOKENS = 12, 200
 
@@ -19,7 +19,7 @@ PAIRS, TOKENS = 12, 200
 def _example(number: int, pairs: int = PAIRS, tokens: int = TOKENS) -> RankingExample:
     generator = np.random.default_rng(number)
     rows = TokenRows.of([generator.integers(0, 30_000, generator.integers(3, tokens + 1)) for _ in range(pairs)])
-    return RankingExample(Pairs(rows, generator.integers(1, 3, pairs)), generator.random(pairs, np.float32))
+    return RankingExample(TokenPairs(rows, generator.integers(1, 3, pairs)), generator.random(pairs, np.float32))
 
 
 def _equal(one: RankingExample, other: RankingExample) -> bool:

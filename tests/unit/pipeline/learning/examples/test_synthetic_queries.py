@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.learning.examples.judged_queries import JudgedQuery
-from pipeline.learning.examples.synthetic_queries import MADE, made_queries
+from pipeline.learning.examples.synthetic_queries import MADE, synthetic_queries
 
 TITLES = ("Angle iron 4 ft", "Wood screw 2 in", "Bolt", "Deck paint for outside use")
 
@@ -23,7 +23,7 @@ def queries() -> list[JudgedQuery]:
 
 def _made(queries: list[JudgedQuery], seed: int) -> list[list[JudgedQuery]]:
     vectors = np.tile(VECTORS, (len(queries) // len(VECTORS), 1))
-    made = made_queries(queries, vectors, TITLES.__getitem__, seed)
+    made = synthetic_queries(queries, vectors, TITLES.__getitem__, seed)
     return [made[start : start + MADE] for start in range(0, len(made), MADE)]
 
 

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from pipeline.learning.fusion.graded_trees import GradedExamples, cross_fit_fusion
 from pipeline.learning.fusion.trees import platt
 from pipeline.measurement.metrics.reranking import spearman
-from pipeline.progress import Step
+from pipeline.progress import ProgressStep
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def examples() -> GradedExamples:
 
 def test_held_out_probabilities_order_and_are_calibrated(examples: GradedExamples):
     """With its logit a pair is judged better than without; promised grades are kept in the mean, low and high."""
-    fitted = cross_fit_fusion(examples, ["words", "logit"], seeds=[1], trees=40, step=Step(None, "", None))
+    fitted = cross_fit_fusion(examples, ["words", "logit"], seeds=[1], trees=40, step=ProgressStep(None, "", None))
     read, unread = fitted.held_out["read"], fitted.held_out["unread"]
     assert spearman(read, examples.grades) > spearman(unread, examples.grades) + 0.1
     assert spearman(unread, examples.grades) > 0.3
@@ -37,7 +37,7 @@ def test_no_fold_sees_its_own_grades(examples: GradedExamples):
     """Where grades are noise, held-out probabilities know nothing of them; the served trees have learnt them."""
     noise = np.random.default_rng(9).permutation(examples.grades)
     blind = GradedExamples(examples.views, noise, examples.fold)
-    fitted = cross_fit_fusion(blind, ["words", "logit"], seeds=[1], trees=40, step=Step(None, "", None))
+    fitted = cross_fit_fusion(blind, ["words", "logit"], seeds=[1], trees=40, step=ProgressStep(None, "", None))
     assert abs(spearman(fitted.held_out["read"], noise)) < 0.06
     assert spearman(fitted.fusion.probability(blind.views["read"]), noise) > 0.1
 

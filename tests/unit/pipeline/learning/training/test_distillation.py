@@ -17,9 +17,9 @@ from pipeline.learning.examples.judged_queries import JudgedQuery
 from pipeline.learning.examples.ranking_lists import RankingExample
 from pipeline.learning.examples.text_pairs import score_pairs
 from pipeline.learning.training.distillation import keep_layers, spread, taught_by, train_student
-from pipeline.learning.training.model_cache import KeptModels
+from pipeline.learning.training.model_cache import ModelCache
 from pipeline.learning.training_run.run import collate, load_base
-from pipeline.progress import ProgressReport, Step
+from pipeline.progress import ProgressReport, ProgressStep
 from pipeline.release.artifacts.catalogue import build_catalogue
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.training_settings import CrossEncoderTraining
@@ -86,14 +86,16 @@ def test_the_student_of_judged_queries_is_trained_once(
     """It is kept beside its teacher, loads as the engines do, and is found again without training."""
     base, report = resolve_base_model(str(tiny_base_model)), ProgressReport(Console(quiet=True))
     catalogue = build_catalogue(tiny_items, plain_tokenizer(str(tiny_base_model / "tokenizer.json")), 16)
-    models = SearchModels(base, tiny_settings, catalogue, KeptModels(tmp_path, tiny_base_model), report)
+    models = SearchModels(base, tiny_settings, catalogue, ModelCache(tmp_path, tiny_base_model), report)
     queries = [
         JudgedQuery(f"red {word}", np.arange(place, place + 3), np.array([1, 0, 0.5], np.float32))
         for place, word in enumerate(("milk", "soap", "bread", "pear"))
     ]
     student = models.student(queries, 1)
     assert sorted(folder.name.rpartition("-")[0] for folder in tmp_path.iterdir()) == ["cross-encoder", "student-1"]
-    logits = score_pairs(loaded_cross_encoder(student), [models.pairs(one) for one in queries], Step(None, "", None))
+    logits = score_pairs(
+        loaded_cross_encoder(student), [models.pairs(one) for one in queries], ProgressStep(None, "", None)
+    )
     assert [len(one) for one in logits] == [3] * 4
     stamp = (student / "done.json").stat().st_mtime_ns
     assert models.student(queries, 1) == student

@@ -23,9 +23,9 @@ from pipeline.release.export.bert import ParityError
 from pipeline.release.export.late_interaction import export_late_tower, write_context_tower
 from pipeline.release.models.late_interaction_tower import LateTowerGraph, joint_scores
 from pipeline.release.models.tokenizer import plain_tokenizer
-from services.ranking.late_interaction.item_vectors import LateItems
-from services.ranking.late_interaction.settings import LateSettings
-from services.ranking.late_interaction.tower import LateTower, Role, padded
+from services.ranking.late_interaction.item_vectors import LateItemVectors
+from services.ranking.late_interaction.settings import LateInteractionSettings
+from services.ranking.late_interaction.tower import LateInteractionTower, Role, padded
 from services.ranking.pairs.pair_tokens import PairTemplate
 
 SETTINGS = LateTraining(layers=2, width=8, requests_per_step=4, epochs=30, learning_rate=3e-3, head_learning_rate=1e-2)
@@ -110,7 +110,7 @@ def _torch_scores(graph: LateTowerGraph, example: LateExample, template: PairTem
 def test_the_exported_tower_is_the_trained_one(graph: LateTowerGraph, template: PairTemplate, tmp_path: Path):
     """ONNX gives what torch gives, whatever the padding; texts come back in their order, [CLS] in and [SEP] out."""
     assert export_late_tower(graph, tmp_path / "tower.onnx") <= 1e-4
-    tower = LateTower(OnnxModel(tmp_path / "tower.onnx", SessionOptions(threads=1)), template)
+    tower = LateInteractionTower(OnnxModel(tmp_path / "tower.onnx", SessionOptions(threads=1)), template)
     texts = TokenRows.of([[11, 12, 13, 14, 15], [], [21], [31] * 40, [11, 12]])
     read = tower(texts, Role.ITEM)
     assert read.lengths.tolist() == [6, 1, 2, 41, 3]
@@ -149,7 +149,7 @@ def test_the_context_tower_is_the_tower_in_int8(graph: LateTowerGraph, template:
     operators = {node.op_type for node in onnx.load(tmp_path / "context.onnx").graph.node}
     assert "MatMulInteger" in operators
     full, small = (
-        LateTower(OnnxModel(tmp_path / name, SessionOptions(threads=1)), template)(
+        LateInteractionTower(OnnxModel(tmp_path / name, SessionOptions(threads=1)), template)(
             TokenRows.of([[11, 12, 13]]), Role.CONTEXT
         )
         for name in ("tower.onnx", "context.onnx")
@@ -161,7 +161,7 @@ def test_a_release_with_the_tier_is_whole(late_shop: Path):
     """The build writes vectors of every distinct text, features, a plan by occasion, and what the options reached."""
     release = open_release(str(late_shop))
     catalogue = Catalogue.open(release.file(layout.CATALOGUE))
-    vectors = LateItems.load(release, LateSettings.load(release), len(catalogue))
+    vectors = LateItemVectors.load(release, LateInteractionSettings.load(release), len(catalogue))
     first = vectors.take(np.arange(len(catalogue)))
     assert len(first) == len(catalogue)
     assert (first.lengths == np.diff(catalogue.token_offsets) + 1).all()

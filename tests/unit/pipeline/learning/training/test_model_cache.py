@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from transformers import BertModel
 
-from pipeline.learning.training.model_cache import KeptModels
+from pipeline.learning.training.model_cache import ModelCache
 
 
 @pytest.fixture
-def kept(tmp_path: Path, tiny_base_model: Path) -> KeptModels:
+def kept(tmp_path: Path, tiny_base_model: Path) -> ModelCache:
     """A place with nothing in it."""
-    return KeptModels(tmp_path / "models", tiny_base_model)
+    return ModelCache(tmp_path / "models", tiny_base_model)
 
 
-def test_the_same_model_is_trained_once(kept: KeptModels, tiny_base_model: Path):
+def test_the_same_model_is_trained_once(kept: ModelCache, tiny_base_model: Path):
     """What was made from the same things is found again, with its tokenizer; from other things it is trained."""
     trained: list[Path] = []
 
@@ -32,7 +32,7 @@ def test_the_same_model_is_trained_once(kept: KeptModels, tiny_base_model: Path)
     assert BertModel.from_pretrained(first).config.hidden_size == 32
 
 
-def test_a_training_that_broke_off_goes_on_in_its_folder(kept: KeptModels, tiny_base_model: Path):
+def test_a_training_that_broke_off_goes_on_in_its_folder(kept: ModelCache, tiny_base_model: Path):
     """Its checkpoints are there the next time, and gone when the model is."""
 
     def broken(work: Path) -> BertModel:

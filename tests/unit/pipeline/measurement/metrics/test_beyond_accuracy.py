@@ -18,7 +18,7 @@ from pipeline.measurement.metrics.beyond_accuracy import (
     gini,
     measure,
 )
-from pipeline.measurement.metrics.item_popularity import CatalogueFacts, band_of
+from pipeline.measurement.metrics.item_popularity import ItemPopularity, band_of
 from pipeline.measurement.questions.answers import Answer
 from pipeline.measurement.questions.protocols import Question
 
@@ -86,7 +86,7 @@ def test_concentration_runs_from_the_least_popular_to_all():
     assert curve == [(0.0, 0.0), (0.5, 0.25), (1.0, 1.0)]
 
 
-def test_answers_are_measured_in_the_order_of_the_questions(facts: CatalogueFacts):
+def test_answers_are_measured_in_the_order_of_the_questions(facts: ItemPopularity):
     """Novelty is in bits of the items' share of purchases with one more each, tail share is of those shown."""
     first, second = facts.catalogue.item_ids[:2]
     questions = [Question("b", "b", (), "", {first: 1.0}), Question("a", "a", (), "", {"elsewhere": 1.0})]
@@ -99,7 +99,7 @@ def test_answers_are_measured_in_the_order_of_the_questions(facts: CatalogueFact
     assert found["tail share@10"][1] == float(facts.band[1] == 2)
 
 
-def test_judged_measures_leave_out_what_nobody_judged(facts: CatalogueFacts):
+def test_judged_measures_leave_out_what_nobody_judged(facts: ItemPopularity):
     """An item without a judgement pushes nothing down in the condensed list, and does in the whole one."""
     a, b, c = facts.catalogue.item_ids[:3]
     questions = [Question("q", "q", (), "pen", {a: 2.0, b: 0.0})]
@@ -108,7 +108,7 @@ def test_judged_measures_leave_out_what_nobody_judged(facts: CatalogueFacts):
     assert found["ndcg@10"].tolist() == pytest.approx([1 / log2(3)])
 
 
-def test_exposure_counts_each_first_ten(facts: CatalogueFacts):
+def test_exposure_counts_each_first_ten(facts: ItemPopularity):
     """Only the first k count, and items unknown to the catalogue count nowhere."""
     a, b, c = facts.catalogue.item_ids[:3]
     counts = exposure({"x": answer(a, b, c), "y": answer(a, "elsewhere")}, facts, k=2)

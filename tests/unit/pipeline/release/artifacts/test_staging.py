@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import InvalidRequest
-from pipeline.release.artifacts.staging import aside
+from pipeline.release.artifacts.staging import staging_dir
 
 _HOLDER = """
 import sys, time
@@ -40,14 +40,14 @@ def holder(tmp_path: Path):
 
 def _fail(store: Path, error: BaseException) -> None:
     """Begin a build that has checkpoints, and end it by an error."""
-    with aside(store, "key") as folder:
+    with staging_dir(store, "key") as folder:
         folder.with_name("checkpoints").mkdir()
         raise error
 
 
 def test_nothing_is_left_of_a_build_that_ends(tmp_path: Path):
     """Folder, checkpoints and lock are gone after a build, and after one that can't be done."""
-    with aside(tmp_path, "key") as folder:
+    with staging_dir(tmp_path, "key") as folder:
         (folder / "file").write_text("built")
         folder.with_name("checkpoints").mkdir()
     assert list(tmp_path.iterdir()) == []
@@ -61,7 +61,7 @@ def test_an_interrupted_build_leaves_its_checkpoints_alone(tmp_path: Path):
     with pytest.raises(KeyboardInterrupt):
         _fail(tmp_path, KeyboardInterrupt())
     assert [file.name for file in tmp_path.rglob("*")] == [".building-key", "checkpoints"]
-    with aside(tmp_path, "key") as folder:
+    with staging_dir(tmp_path, "key") as folder:
         assert folder.with_name("checkpoints").is_dir()
         assert list(folder.iterdir()) == []
 
@@ -71,11 +71,11 @@ def test_the_same_build_waits_for_the_one_under_way(tmp_path: Path):
     told, entered = threading.Event(), threading.Event()
 
     def second() -> None:
-        with aside(tmp_path, "key", told.set):
+        with staging_dir(tmp_path, "key", told.set):
             entered.set()
 
     thread = threading.Thread(target=second)
-    with aside(tmp_path, "key") as folder:
+    with staging_dir(tmp_path, "key") as folder:
         thread.start()
         assert told.wait(20)
         assert not entered.is_set()
@@ -87,7 +87,7 @@ def test_the_same_build_waits_for_the_one_under_way(tmp_path: Path):
 
 def test_other_builds_leave_a_live_one_alone(tmp_path: Path, holder: subprocess.Popen[str]):
     """A build of another key neither waits for a build under way nor removes anything of it."""
-    with aside(tmp_path, "other"):
+    with staging_dir(tmp_path, "other"):
         pass
     assert (tmp_path / ".building-key/release/half").exists()
     assert holder.poll() is None
@@ -97,6 +97,6 @@ def test_a_killed_build_is_cleaned_up_but_for_its_checkpoints(tmp_path: Path, ho
     """After `kill -9` any other build removes the half-built release and the lock, and keeps the checkpoints."""
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
-    with aside(tmp_path, "other"):
+    with staging_dir(tmp_path, "other"):
         assert not (tmp_path / ".building-key/release").exists()
     assert [file.name for file in tmp_path.rglob("*")] == [".building-key", "checkpoints"]

@@ -11,7 +11,7 @@ import torch
 from common.onnx_session import OnnxModel, SessionOptions
 from pipeline.learning.training_run.run import load_base
 from pipeline.release.export.bert import export_cross_encoder
-from pipeline.release.export.float16 import halve
+from pipeline.release.export.float16 import to_float16
 
 
 def test_half_the_bytes_say_nearly_the_same(tiny_base_model: Path, tmp_path: Path):
@@ -19,7 +19,7 @@ def test_half_the_bytes_say_nearly_the_same(tiny_base_model: Path, tmp_path: Pat
     torch.manual_seed(3)
     whole, half = tmp_path / "whole.onnx", tmp_path / "half.onnx"
     export_cross_encoder(load_base(tiny_base_model, 2), whole)
-    halve(whole, half)
+    to_float16(whole, half)
     weights = [one for one in onnx.load(half).graph.initializer if len(one.dims) == 2]
     assert {one.data_type for one in weights} == {onnx.TensorProto.FLOAT16}
     assert half.stat().st_size < 0.7 * whole.stat().st_size

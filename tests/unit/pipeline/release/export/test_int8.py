@@ -16,16 +16,16 @@ from pipeline.build import compression_gate as compression
 from pipeline.build.compression_gate import Form, compare
 from pipeline.learning.examples.ranking_lists import RankingExample
 from pipeline.learning.training_run.run import load_base
-from pipeline.progress import Step
+from pipeline.progress import ProgressStep
 from pipeline.release.export.bert import export_cross_encoder
 from pipeline.release.export.int8 import quantise
 from services.ranking.cross_encoder.model import CrossEncoder
-from services.ranking.pairs.pair_tokens import Pairs, PairTemplate
+from services.ranking.pairs.pair_tokens import PairTemplate, TokenPairs
 
-SILENT = Step(None, "", None)
+SILENT = ProgressStep(None, "", None)
 
 
-def _pairs(generator: np.random.Generator, count: int = 10) -> Pairs:
+def _pairs(generator: np.random.Generator, count: int = 10) -> TokenPairs:
     items = TokenRows.of([generator.integers(5, 60, generator.integers(2, 30)) for _ in range(count)])
     context = TokenRows.of([generator.integers(5, 60, 6)])
     return PairTemplate(2, 3).join(context, np.zeros(count, np.int64), items)

@@ -17,7 +17,7 @@ from common.ragged import TokenRows
 from pipeline.learning.training_run.run import load_base
 from pipeline.release.export.bert import export_cross_encoder
 from pipeline.release.export.unshifted_softmax import without_shift
-from services.ranking.pairs.pair_tokens import ModelInputs, Pairs, PairTemplate
+from services.ranking.pairs.pair_tokens import ModelInputs, PairTemplate, TokenPairs
 
 _RARE = 59  # a token that calibration never sees
 
@@ -29,14 +29,14 @@ def model(tiny_base_model: Path) -> BertForSequenceClassification:
 
 
 @pytest.fixture(scope="module")
-def pairs() -> Pairs:
+def pairs() -> TokenPairs:
     """Pairs of different lengths."""
     generator = np.random.default_rng(1)
     items = TokenRows.of([generator.integers(5, _RARE, length) for length in (2, 9, 30, 17)])
     return PairTemplate(2, 3).join(TokenRows.of([generator.integers(5, _RARE, 6)]), np.zeros(4, np.int64), items)
 
 
-def _inputs(pairs: Pairs) -> dict[str, np.ndarray]:
+def _inputs(pairs: TokenPairs) -> dict[str, np.ndarray]:
     return asdict(ModelInputs.of(pairs))
 
 
@@ -45,7 +45,7 @@ def _exported(model: BertForSequenceClassification, folder: Path) -> onnx.ModelP
     return onnx.load(folder / "model.onnx")
 
 
-def _unshifted(model: onnx.ModelProto, pairs: Pairs) -> onnx.ModelProto:
+def _unshifted(model: onnx.ModelProto, pairs: TokenPairs) -> onnx.ModelProto:
     alone = [asdict(ModelInputs.of(pairs.part(row, row + 1))) for row in range(len(pairs))]
     return without_shift(copy.deepcopy(model), alone)
 
@@ -59,7 +59,7 @@ def _softmaxes(model: onnx.ModelProto) -> int:
     return sum(node.op_type == "Softmax" for node in model.graph.node)
 
 
-def test_scores_stay_what_they_were(model: BertForSequenceClassification, pairs: Pairs, tmp_path: Path):
+def test_scores_stay_what_they_were(model: BertForSequenceClassification, pairs: TokenPairs, tmp_path: Path):
     """Padded batches give the logits that softmax gives, and no softmax is left."""
     before = _exported(model, tmp_path)
     after = _unshifted(before, pairs)
@@ -67,7 +67,7 @@ def test_scores_stay_what_they_were(model: BertForSequenceClassification, pairs:
     np.testing.assert_allclose(_logits(after, _inputs(pairs)), _logits(before, _inputs(pairs)), atol=1e-6)
 
 
-def test_padding_weighs_nothing_at_all(model: BertForSequenceClassification, pairs: Pairs, tmp_path: Path):
+def test_padding_weighs_nothing_at_all(model: BertForSequenceClassification, pairs: TokenPairs, tmp_path: Path):
     """What stands where the mask is 0 changes no bit of the logits."""
     after = _unshifted(_exported(model, tmp_path), pairs)
     inputs = _inputs(pairs)
@@ -75,7 +75,7 @@ def test_padding_weighs_nothing_at_all(model: BertForSequenceClassification, pai
     np.testing.assert_array_equal(_logits(after, filled), _logits(after, inputs))
 
 
-def test_far_scores_keep_their_softmax(model: BertForSequenceClassification, pairs: Pairs, tmp_path: Path):
+def test_far_scores_keep_their_softmax(model: BertForSequenceClassification, pairs: TokenPairs, tmp_path: Path):
     """A layer whose scores float32's exponential could not take goes on shifting them; the other does not."""
     steep = copy.deepcopy(model)
     query = steep.bert.encoder.layer[0].attention.self.query
@@ -102,7 +102,7 @@ def odd(model: BertForSequenceClassification) -> BertForSequenceClassification:
     return odd
 
 
-def test_scores_beyond_calibration_are_cut_off(odd: BertForSequenceClassification, pairs: Pairs, tmp_path: Path):
+def test_scores_beyond_calibration_are_cut_off(odd: BertForSequenceClassification, pairs: TokenPairs, tmp_path: Path):
     """Nothing overflows, for nothing is as far out as float32 goes, and what was not far stays as it was."""
     after = _unshifted(_exported(odd, tmp_path), pairs)
     assert _softmaxes(after) == 0
@@ -116,7 +116,7 @@ def test_scores_beyond_calibration_are_cut_off(odd: BertForSequenceClassificatio
     np.testing.assert_array_equal(np.delete(got, 2), np.delete(wanted, 2))
 
 
-def test_padding_far_out_weighs_nothing_either(odd: BertForSequenceClassification, pairs: Pairs, tmp_path: Path):
+def test_padding_far_out_weighs_nothing_either(odd: BertForSequenceClassification, pairs: TokenPairs, tmp_path: Path):
     """Calibration sees no padding, so its scores may be any: 0 times an infinite weight would be no number."""
     after = _unshifted(_exported(odd, tmp_path), pairs)
     inputs = _inputs(pairs)

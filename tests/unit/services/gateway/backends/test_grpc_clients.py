@@ -15,7 +15,14 @@ from common.errors import InvalidRequest
 from common.filters import AllOf, Match, Range
 from common.server.channel import open_channel
 from services.gateway.backends.grpc_clients import GrpcRanking, GrpcRetrieval
-from services.gateway.backends.stages import StageFailed, StageOverloaded, StageTooSlow, StageUnavailable, Verdict, Wish
+from services.gateway.backends.stages import (
+    RankedItem,
+    RetrieveRequest,
+    StageFailed,
+    StageOverloaded,
+    StageTooSlow,
+    StageUnavailable,
+)
 from services.gateway.candidates import Candidate
 
 _CANDIDATES = [Candidate("item-0", 0.9, (("popular", 0.5),)), Candidate("new", 0.8, text="a new thing")]
@@ -37,7 +44,9 @@ async def ranking(backends: Any) -> AsyncIterator[GrpcRanking]:
 
 async def test_a_wish_reaches_retrieval_whole(backends: Any, retrieval: GrpcRetrieval):
     """Everything that is wished for is in the call, and the call's id goes with it."""
-    wish = Wish("milk", ["a", "a"], AllOf((Match("brand", ("x",)), Range("price", 1.0))), ["b"], 7, ["popular"])
+    wish = RetrieveRequest(
+        "milk", ["a", "a"], AllOf((Match("brand", ("x",)), Range("price", 1.0))), ["b"], 7, ["popular"]
+    )
     with structlog.contextvars.bound_contextvars(request_id="call-1"):
         await retrieval.retrieve(wish, 5.0)
     (request,) = backends.retrieval.requests
@@ -55,7 +64,7 @@ async def test_a_wish_reaches_retrieval_whole(backends: Any, retrieval: GrpcRetr
 
 async def test_candidates_come_back_with_their_attributes(retrieval: GrpcRetrieval):
     """A candidate carries what policy and answers need."""
-    found = await retrieval.retrieve(Wish(limit=2, history=["unknown"]), 5.0)
+    found = await retrieval.retrieve(RetrieveRequest(limit=2, history=["unknown"]), 5.0)
     assert found.candidates[1] == Candidate(
         "item-1",
         pytest.approx(0.99),
@@ -86,7 +95,7 @@ async def test_statuses_of_retrieval_say_how_it_failed(
     """Every status but an invalid request is a failed stage, with the status in its message."""
     backends.retrieval.status = status
     with pytest.raises(failure, match=f"retrieval answered {status.name}: told to fail"):
-        await retrieval.retrieve(Wish(), 5.0)
+        await retrieval.retrieve(RetrieveRequest(), 5.0)
     assert len(backends.retrieval.requests) == (2 if status is grpc.StatusCode.UNAVAILABLE else 1)
 
 
@@ -104,7 +113,7 @@ async def test_statuses_of_ranking_say_how_it_failed(
 async def test_a_broken_connection_is_tried_once_more(backends: Any, retrieval: GrpcRetrieval):
     """One UNAVAILABLE goes unnoticed, since retrieving twice does no harm."""
     backends.retrieval.status, backends.retrieval.failures = grpc.StatusCode.UNAVAILABLE, 1
-    assert (await retrieval.retrieve(Wish(limit=3), 5.0)).candidates
+    assert (await retrieval.retrieve(RetrieveRequest(limit=3), 5.0)).candidates
     assert len(backends.retrieval.requests) == 2
 
 
@@ -112,7 +121,7 @@ async def test_a_late_answer_is_too_slow(backends: Any, retrieval: GrpcRetrieval
     """A stage that does not answer within its part of the time is too slow; with no time it is not even called."""
     backends.retrieval.delay_s = backends.ranking.delay_s = 30.0
     with pytest.raises(StageTooSlow):
-        await retrieval.retrieve(Wish(), 0.2)
+        await retrieval.retrieve(RetrieveRequest(), 0.2)
     with pytest.raises(StageTooSlow, match="no time was left for ranking"):
         await ranking.rank("", [], _CANDIDATES, "r1", 0.0)
     assert not backends.ranking.requests
@@ -121,14 +130,14 @@ async def test_a_late_answer_is_too_slow(backends: Any, retrieval: GrpcRetrieval
 async def test_a_filter_that_retrieval_refuses_is_the_callers_mistake(retrieval: GrpcRetrieval):
     """The caller's own filter comes back to the caller with retrieval's message."""
     with pytest.raises(InvalidRequest, match=r"^filter\.match\.attribute: unknown colour"):
-        await retrieval.retrieve(Wish(filter=Match("colour", ("red",))), 5.0)
+        await retrieval.retrieve(RetrieveRequest(filter=Match("colour", ("red",))), 5.0)
 
 
 async def test_any_other_refusal_is_the_gateways_mistake(backends: Any, retrieval: GrpcRetrieval):
     """A request without a filter of the caller's that is refused is no error of the caller's."""
     backends.retrieval.status = grpc.StatusCode.INVALID_ARGUMENT
     with pytest.raises(RuntimeError, match="told to fail"):
-        await retrieval.retrieve(Wish(), 5.0)
+        await retrieval.retrieve(RetrieveRequest(), 5.0)
 
 
 async def test_candidates_reach_ranking_by_id_or_by_text(backends: Any, ranking: GrpcRanking):
@@ -144,8 +153,8 @@ async def test_candidates_reach_ranking_by_id_or_by_text(backends: Any, ranking:
     assert backends.ranking.metadata[0]["x-request-id"] == "call-2"
     tier = ranking_pb2.TIER_CROSS_ENCODER
     assert ranked.verdicts == [
-        Verdict(pytest.approx(1 / 3), 0.0, 0.0, tier),
-        Verdict(pytest.approx(2 / 3), 1.0, -1.0, tier),
+        RankedItem(pytest.approx(1 / 3), 0.0, 0.0, tier),
+        RankedItem(pytest.approx(2 / 3), 1.0, -1.0, tier),
     ]
     assert ranked.release_id == "r7"
 

@@ -11,7 +11,7 @@ import pytest
 
 from common.errors import BadRelease, InvalidRequest, NotReady
 from common.server.channel import open_channel
-from services.gateway.backends.release_alignment import keep_aligned
+from services.gateway.backends.release_alignment import align_releases
 from services.gateway.backends.releases import Backend, Releases
 
 
@@ -189,7 +189,7 @@ async def test_alignment_goes_on_after_a_failure(
         await met(request, context)
 
     monkeypatch.setattr(backends.retrieval_releases, "meet", meet)
-    keeping = asyncio.create_task(keep_aligned(releases, 0.01))
+    keeping = asyncio.create_task(align_releases(releases, 0.01))
     await asyncio.wait_for(told.heard.wait(), 20)
     keeping.cancel()
     assert (await releases.look()).release.release_id == "r2"

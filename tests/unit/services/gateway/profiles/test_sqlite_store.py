@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from services.gateway.profiles.profile_store import Event, EventKind, ProfilesUnavailable
-from services.gateway.profiles.sqlite_schema import SCHEMA_VERSION, BadProfiles
-from services.gateway.profiles.sqlite_store import SqliteProfiles
+from services.gateway.profiles.profile_store import Event, EventKind, ProfileStoreUnavailable
+from services.gateway.profiles.sqlite_schema import SCHEMA_VERSION, BadProfileStore
+from services.gateway.profiles.sqlite_store import SqliteProfileStore
 
 _RECORDER = """
 import asyncio, sys
@@ -44,7 +44,7 @@ def file(tmp_path: Path) -> Path:
 
 
 async def _make(file: Path) -> None:
-    profiles = SqliteProfiles(file)
+    profiles = SqliteProfileStore(file)
     await profiles.record([Event(f"e{at}", "ann", EventKind.VIEW, at, f"item-{at}") for at in range(500)])
     await profiles.close()
 
@@ -72,7 +72,7 @@ async def test_forgetting_leaves_no_trace_in_the_files(file: Path):
     Times at random make SQLite split pages of the indexes, which leaves copies that deletion alone does not clear.
     """
     numbers = random.Random(1)
-    profiles = SqliteProfiles(file)
+    profiles = SqliteProfileStore(file)
     for batch in range(40):
         people = [numbers.choice(["SECRET", "other"]) for _ in range(100)]
         await profiles.record([_random_event(f"{batch}-{at}", who, numbers) for at, who in enumerate(people)])
@@ -85,7 +85,7 @@ async def test_forgetting_leaves_no_trace_in_the_files(file: Path):
 
 async def test_only_the_kinds_set_are_history(file: Path):
     """Which kinds of event make up a history is the operator's to say."""
-    profiles = SqliteProfiles(file, [EventKind.PURCHASE])
+    profiles = SqliteProfileStore(file, [EventKind.PURCHASE])
     await profiles.record([Event("1", "ann", EventKind.VIEW, 0, "seen"), Event("2", "ann", EventKind.PURCHASE, 0, "b")])
     assert list((await profiles.history("ann", 10)).item_ids) == ["b"]
     await profiles.close()
@@ -97,16 +97,16 @@ def test_a_damaged_file_is_refused(file: Path):
     content = bytearray(file.read_bytes())
     content[4_096:8_192] = b"\x55" * 4_096
     file.write_bytes(content)
-    with pytest.raises(BadProfiles, match=r"profiles\.db.*restore"):
-        SqliteProfiles(file)
+    with pytest.raises(BadProfileStore, match=r"profiles\.db.*restore"):
+        SqliteProfileStore(file)
 
 
 def test_a_file_that_is_no_database_is_refused(file: Path):
     """Any other file is refused and left as it is."""
     file.parent.mkdir()
     file.write_bytes(b"people and what they did" * 100)
-    with pytest.raises(BadProfiles, match=r"profiles\.db cannot be opened"):
-        SqliteProfiles(file)
+    with pytest.raises(BadProfileStore, match=r"profiles\.db cannot be opened"):
+        SqliteProfileStore(file)
     assert file.read_bytes() == b"people and what they did" * 100
 
 
@@ -117,8 +117,8 @@ def test_another_programs_database_is_refused(file: Path):
     connection.execute("CREATE TABLE diary (entry TEXT)")
     connection.close()
     before = file.read_bytes()
-    with pytest.raises(BadProfiles, match="another program's database"):
-        SqliteProfiles(file)
+    with pytest.raises(BadProfileStore, match="another program's database"):
+        SqliteProfileStore(file)
     assert file.read_bytes() == before
 
 
@@ -128,33 +128,33 @@ def test_a_newer_file_is_refused(file: Path):
     connection = sqlite3.connect(file)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     connection.close()
-    with pytest.raises(BadProfiles, match=f"version {SCHEMA_VERSION + 1}.*up to {SCHEMA_VERSION}"):
-        SqliteProfiles(file)
+    with pytest.raises(BadProfileStore, match=f"version {SCHEMA_VERSION + 1}.*up to {SCHEMA_VERSION}"):
+        SqliteProfileStore(file)
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path):
     """Where no file can be made the message says so."""
     (tmp_path / "taken").write_text("a file, not a folder")
-    with pytest.raises(BadProfiles, match="name another one"):
-        SqliteProfiles(tmp_path / "taken" / "profiles.db")
+    with pytest.raises(BadProfileStore, match="name another one"):
+        SqliteProfileStore(tmp_path / "taken" / "profiles.db")
 
 
 async def test_a_store_that_breaks_while_it_runs_is_unavailable(file: Path):
     """Reading and writing fail with ProfilesUnavailable once the table is gone."""
-    profiles = SqliteProfiles(file)
+    profiles = SqliteProfileStore(file)
     connection = sqlite3.connect(file)
     connection.execute("DROP TABLE events")
     connection.close()
-    with pytest.raises(ProfilesUnavailable, match="cannot be read"):
+    with pytest.raises(ProfileStoreUnavailable, match="cannot be read"):
         await profiles.history("ann", 10)
-    with pytest.raises(ProfilesUnavailable, match="cannot be written"):
+    with pytest.raises(ProfileStoreUnavailable, match="cannot be written"):
         await profiles.record([Event("1", "ann", EventKind.VIEW, 0, "milk")])
     await profiles.close()
 
 
 async def test_a_caller_who_leaves_harms_no_other(file: Path):
     """A cancelled call takes nothing away from the calls beside it."""
-    profiles = SqliteProfiles(file)
+    profiles = SqliteProfileStore(file)
     calls = [
         asyncio.create_task(profiles.record([Event(f"{at}", "ann", EventKind.VIEW, at, f"i{at}")])) for at in range(20)
     ]
@@ -167,7 +167,7 @@ async def test_a_caller_who_leaves_harms_no_other(file: Path):
 
 
 async def _history(file: Path) -> set[str]:
-    profiles = SqliteProfiles(file)
+    profiles = SqliteProfileStore(file)
     kept = set((await profiles.history("ann", 100_000)).item_ids)
     await profiles.close()
     return kept

@@ -9,8 +9,8 @@ from shortlist.gateway.v1 import gateway_pb2
 from common.errors import InvalidRequest
 from services.gateway.policy.policy import Policy
 from services.gateway.profiles.profile_store import Event, EventKind
-from services.gateway.recommendation.request import Ask, Stages
-from services.gateway.server.request_messages import read_ask, read_events, read_user_id
+from services.gateway.recommendation.request import RecommendRequest, Stages
+from services.gateway.server.request_messages import read_events, read_recommend_request, read_user_id
 
 _NOW_US = 1_800_000_000_000_000
 
@@ -33,12 +33,12 @@ def _event(**fields: object) -> gateway_pb2.RecordEventsRequest:
 
 def test_an_empty_request_asks_for_what_anybody_might_want():
     """Nothing is required; ten items, both stages and no restriction are the default."""
-    assert read_ask(gateway_pb2.RecommendRequest()) == Ask(policy=Policy(limit=10))
+    assert read_recommend_request(gateway_pb2.RecommendRequest()) == RecommendRequest(policy=Policy(limit=10))
 
 
 def test_a_full_request_is_read():
     """Every field of the request reaches what is asked."""
-    ask = read_ask(
+    ask = read_recommend_request(
         _recommend(
             user_id="ann",
             query=" soft cheese ",
@@ -55,7 +55,7 @@ def test_a_full_request_is_read():
             ),
         )
     )
-    assert ask == Ask(
+    assert ask == RecommendRequest(
         user_id="ann",
         query="soft cheese",
         history=("a", "b", "a"),
@@ -80,7 +80,7 @@ def test_a_full_request_is_read():
 )
 def test_requests_at_the_limits_are_read(request_at_limit: gateway_pb2.RecommendRequest):
     """What the contract just allows is allowed."""
-    read_ask(request_at_limit)
+    read_recommend_request(request_at_limit)
 
 
 @pytest.mark.parametrize(
@@ -105,13 +105,13 @@ def test_requests_at_the_limits_are_read(request_at_limit: gateway_pb2.Recommend
 def test_requests_beyond_the_limits_are_refused(request_beyond: gateway_pb2.RecommendRequest, said: str):
     """What the contract forbids is refused, naming the field and what it was."""
     with pytest.raises(InvalidRequest, match=said):
-        read_ask(request_beyond)
+        read_recommend_request(request_beyond)
 
 
 def test_a_share_of_none_is_not_a_share_left_unset():
     """A request that asks for no tail says so, though the server's setting might ask for some."""
-    assert read_ask(_policy(min_tail_share=0.0)).policy.min_tail_share == 0.0
-    assert read_ask(_policy()).policy.min_tail_share is None
+    assert read_recommend_request(_policy(min_tail_share=0.0)).policy.min_tail_share == 0.0
+    assert read_recommend_request(_policy()).policy.min_tail_share is None
 
 
 def test_an_event_is_read():

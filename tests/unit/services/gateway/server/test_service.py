@@ -21,7 +21,7 @@ from shortlist.retrieval.v1 import retrieval_pb2
 from common.errors import NotReady
 from common.server.server import running
 from common.server.telemetry import Metrics
-from services.gateway.profiles.sqlite_schema import BadProfiles
+from services.gateway.profiles.sqlite_schema import BadProfileStore
 from services.gateway.server.server import GatewayServer
 from services.gateway.settings import Settings
 
@@ -344,7 +344,7 @@ async def test_a_broken_profile_store_is_named(backends: Any, tmp_path: Path):
 async def test_a_bad_file_of_profiles_stops_the_start(backends: Any, tmp_path: Path):
     """A gateway whose profiles cannot be used does not begin to serve."""
     (tmp_path / "profiles.db").write_bytes(b"no database" * 100)
-    with pytest.raises(BadProfiles):
+    with pytest.raises(BadProfileStore):
         async with _gateway(_settings(backends, tmp_path)):
             pass
 

@@ -13,7 +13,7 @@ from services.ranking.batching.batch_queue import BatchQueue
 from services.ranking.batching.capacity import BatchLimits
 from services.ranking.batching.cost_model import CostModel
 from services.ranking.batching.job import Job, Priority
-from services.ranking.pairs.pair_tokens import Pairs
+from services.ranking.pairs.pair_tokens import TokenPairs
 
 FAR = 1e6
 
@@ -23,7 +23,7 @@ def _queue(batch_ms: float = 0.0, token_ms: float = 1.0, **limits: Any) -> Any:
 
 
 @pytest.fixture
-def put(pairs_of: Callable[..., Pairs]):
+def put(pairs_of: Callable[..., TokenPairs]):
     """Queue pairs of given lengths for an owner."""
 
     def queue_up(
@@ -221,7 +221,7 @@ def test_who_has_to_wait_is_told_how_long(put: Any):
     assert queue.wait_s(2, 0.12, Priority.INTERACTIVE, 0.0) == 0.0
 
 
-def test_a_job_that_takes_what_is_read_goes_on_to_the_last_row(pairs_of: Callable[..., Pairs]):
+def test_a_job_that_takes_what_is_read_goes_on_to_the_last_row(pairs_of: Callable[..., TokenPairs]):
     """It leaves the queue when there is no time for its shortest row, and its batches end by its deadline."""
     queue = _queue()
     pairs = pairs_of([10] * 8)

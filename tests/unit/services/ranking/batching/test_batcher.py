@@ -13,7 +13,7 @@ from common.errors import DeadlineTooShort, NotReady, Overloaded
 from services.ranking.batching.batcher import Batcher, BatchReport
 from services.ranking.batching.cost_model import CostModel
 from services.ranking.batching.job import Priority
-from services.ranking.pairs.pair_tokens import ModelInputs, Pairs
+from services.ranking.pairs.pair_tokens import ModelInputs, TokenPairs
 
 FAR = 1e6
 
@@ -29,12 +29,12 @@ async def _queued(batcher: Batcher, pairs: int) -> None:
         await asyncio.sleep(0)
 
 
-def _sums(pairs: Pairs) -> Any:
+def _sums(pairs: TokenPairs) -> Any:
     return [float(pairs.rows.row(row).sum()) for row in range(len(pairs))]
 
 
 async def test_scores_come_back_in_the_callers_order(
-    batcher_of: Callable[..., Batcher], pairs_of: Callable[..., Pairs]
+    batcher_of: Callable[..., Batcher], pairs_of: Callable[..., TokenPairs]
 ):
     """Sorting by length and cutting into batches does not show in the answer."""
     pairs = pairs_of([30, 5, 60, 5, 31, 8, 200, 9])
@@ -43,7 +43,7 @@ async def test_scores_come_back_in_the_callers_order(
     assert scores.padded_tokens >= pairs.lengths.sum()
 
 
-async def test_no_pairs_is_no_work(batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., Pairs]):
+async def test_no_pairs_is_no_work(batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., TokenPairs]):
     """Asking for nothing answers nothing and runs nothing."""
     scores = await batcher_of().score(pairs_of([]), deadline=0.0)
     assert scores.logits.shape == (0,)
@@ -51,7 +51,7 @@ async def test_no_pairs_is_no_work(batcher_of: Callable[..., Batcher], model: An
 
 
 async def test_callers_share_a_batch_where_overhead_dominates(
-    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., Pairs]
+    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., TokenPairs]
 ):
     """Pairs of several callers run together, and each gets its own."""
     batcher = batcher_of(CostModel(100.0, 0.001))
@@ -68,7 +68,7 @@ async def test_callers_share_a_batch_where_overhead_dominates(
 
 
 async def test_a_poisonous_pair_fails_alone(
-    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., Pairs], reports: list[BatchReport]
+    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., TokenPairs], reports: list[BatchReport]
 ):
     """The pair on which the model raises gets NaN; its batch-mates get their scores."""
     model.poison = 5
@@ -82,7 +82,7 @@ async def test_a_poisonous_pair_fails_alone(
 
 
 async def test_a_model_that_always_fails_is_an_error(
-    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., Pairs]
+    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., TokenPairs]
 ):
     """Where no pair could be read, the caller gets an error, and the next caller is served again."""
     model.poison = 101
@@ -94,7 +94,7 @@ async def test_a_model_that_always_fails_is_an_error(
 
 
 async def test_an_answer_of_the_wrong_shape_is_a_failure(
-    batcher_of: Callable[..., Batcher], pairs_of: Callable[..., Pairs], monkeypatch: pytest.MonkeyPatch
+    batcher_of: Callable[..., Batcher], pairs_of: Callable[..., TokenPairs], monkeypatch: pytest.MonkeyPatch
 ):
     """Logits that cannot be told apart are given to nobody."""
     batcher = batcher_of()
@@ -104,7 +104,7 @@ async def test_an_answer_of_the_wrong_shape_is_a_failure(
 
 
 async def test_a_fault_outside_the_model_does_not_stop_the_threads(
-    batcher_of: Callable[..., Batcher], pairs_of: Callable[..., Pairs], monkeypatch: pytest.MonkeyPatch
+    batcher_of: Callable[..., Batcher], pairs_of: Callable[..., TokenPairs], monkeypatch: pytest.MonkeyPatch
 ):
     """Where a batch cannot even be put together its callers get the error, and the next ones are served."""
     batcher = batcher_of()
@@ -120,7 +120,7 @@ def _no_memory(*_parts: Any) -> None:
 
 
 async def test_a_cancelled_caller_takes_its_pairs_along(
-    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., Pairs]
+    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., TokenPairs]
 ):
     """Pairs of a caller that went away are not read, and the other callers are answered."""
     batcher = batcher_of()
@@ -141,7 +141,7 @@ async def test_a_cancelled_caller_takes_its_pairs_along(
 
 
 async def test_a_caller_cancelled_while_its_pairs_run_harms_nobody(
-    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., Pairs]
+    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., TokenPairs]
 ):
     """A result without a caller is dropped."""
     batcher = batcher_of()
@@ -155,7 +155,7 @@ async def test_a_caller_cancelled_while_its_pairs_run_harms_nobody(
 
 
 async def test_work_that_cannot_be_done_in_time_is_refused_at_the_door(
-    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., Pairs]
+    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., TokenPairs]
 ):
     """A token costs a millisecond: 8 tokens cannot be read in 7 milliseconds, in 9 they can."""
     batcher = batcher_of()
@@ -166,7 +166,7 @@ async def test_work_that_cannot_be_done_in_time_is_refused_at_the_door(
 
 
 async def test_work_that_expired_in_the_queue_is_dropped(
-    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., Pairs]
+    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., TokenPairs]
 ):
     """A batch that took longer than expected costs the callers behind it no compute where they are late already."""
     batcher = batcher_of()
@@ -184,7 +184,7 @@ async def test_work_that_expired_in_the_queue_is_dropped(
 
 
 async def test_a_full_queue_says_when_to_try_again(
-    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., Pairs]
+    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., TokenPairs]
 ):
     """Past the bound the caller is told to wait as long as the queued work takes."""
     batcher = batcher_of(queued_pairs=10)
@@ -201,7 +201,7 @@ async def test_a_full_queue_says_when_to_try_again(
 
 
 async def test_a_batch_of_several_lengths_is_timed_once(
-    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., Pairs]
+    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., TokenPairs]
 ):
     """However many parts of a batch are a caller's, it took as long as it took."""
     batcher = batcher_of(CostModel(100.0, 0.001))
@@ -215,7 +215,7 @@ async def test_a_batch_of_several_lengths_is_timed_once(
 
 
 async def test_timings_are_those_of_the_callers_batches(
-    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., Pairs]
+    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., TokenPairs]
 ):
     """Waiting and reading are told apart."""
     batcher = batcher_of()
@@ -232,7 +232,7 @@ async def test_timings_are_those_of_the_callers_batches(
 
 
 async def test_affordable_is_what_score_accepts(
-    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., Pairs]
+    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., TokenPairs]
 ):
     """As many pairs as are called affordable are admitted, and one more is not."""
     batcher = batcher_of()
@@ -252,7 +252,7 @@ async def test_affordable_is_what_score_accepts(
 
 
 async def test_batch_work_waits_for_interactive_work(
-    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., Pairs]
+    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., TokenPairs]
 ):
     """However early its deadline, batch work is read when nobody waits."""
     batcher = batcher_of()
@@ -269,7 +269,7 @@ async def test_batch_work_waits_for_interactive_work(
 
 
 async def test_closing_fails_what_waits_and_refuses_what_comes(
-    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., Pairs]
+    batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., TokenPairs]
 ):
     """A closed batcher leaves no caller waiting."""
     batcher = batcher_of()
@@ -289,7 +289,7 @@ async def test_closing_fails_what_waits_and_refuses_what_comes(
 
 
 async def test_batches_are_reported(
-    batcher_of: Callable[..., Batcher], pairs_of: Callable[..., Pairs], reports: list[BatchReport]
+    batcher_of: Callable[..., Batcher], pairs_of: Callable[..., TokenPairs], reports: list[BatchReport]
 ):
     """The observer learns rows, tokens and padding of each batch."""
     batcher = batcher_of()
@@ -298,7 +298,7 @@ async def test_batches_are_reported(
 
 
 async def test_what_was_read_by_the_deadline_is_answered(
-    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., Pairs]
+    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., TokenPairs]
 ):
     """Who takes what is read gets it at the deadline, though a batch hangs; what comes later is not in it."""
     batcher = batcher_of(padded_tokens=8)
@@ -313,7 +313,7 @@ async def test_what_was_read_by_the_deadline_is_answered(
 
 
 async def test_a_hanging_batch_keeps_nobody_past_the_deadline(
-    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., Pairs]
+    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., TokenPairs]
 ):
     """Who wants all or nothing is told that it is nothing."""
     batcher = batcher_of()
@@ -323,7 +323,7 @@ async def test_a_hanging_batch_keeps_nobody_past_the_deadline(
 
 
 async def test_half_a_job_is_answered_where_the_rest_expires(
-    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., Pairs]
+    batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., TokenPairs]
 ):
     """Rows that ran count, those for which no time is left are NaN, and the next calls are planned more carefully."""
     batcher = batcher_of(padded_tokens=40)

@@ -15,11 +15,11 @@ from common.arrays import Int64Array
 from services.ranking.batching.batcher import Batcher
 from services.ranking.batching.capacity import BatchLimits
 from services.ranking.batching.cost_model import CostModel
-from services.ranking.pairs.pair_tokens import Pairs
+from services.ranking.pairs.pair_tokens import TokenPairs
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of their own")
-async def test_threads_that_compute_give_way(pairs_of: Callable[..., Pairs]):
+async def test_threads_that_compute_give_way(pairs_of: Callable[..., TokenPairs]):
     """The model runs on threads of a low priority; the caller's own thread stays as it is."""
     ran_at: set[int] = set()
 

@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 
 from common.errors import BadRelease, DeadlineTooShort
-from common.latency import Pace
+from common.latency import LatencyEstimate
 from common.release import layout
 from common.release.store import Release
 from services.ranking.batching.capacity import BatchLimits
-from services.ranking.batching.job import Priority, Terms
+from services.ranking.batching.job import CallContext, Priority
 from services.ranking.cascade.results import Depths, Ranking
-from services.ranking.cascade.second_stage import Options, SecondStage
-from services.ranking.cascade.tiers import Prepared
-from services.ranking.request import CandidateRows, PersonRows
+from services.ranking.cascade.second_stage import SecondStage, SecondStageOptions
+from services.ranking.cascade.tiers import PreparedRequest
+from services.ranking.request import CandidateRows, UserRows
 
-HISTORY = PersonRows(np.array([3, 9, 3, 50, 120, 3]), "fresh milk")
+HISTORY = UserRows(np.array([3, 9, 3, 50, 120, 3]), "fresh milk")
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def stage_of(ranking_release: Release):
     made = []
 
     def load(release: Release = ranking_release, **options: Any) -> SecondStage:
-        made.append(SecondStage.load(release, Options(**options)))
+        made.append(SecondStage.load(release, SecondStageOptions(**options)))
         return made[-1]
 
     yield load
@@ -56,7 +56,7 @@ def _candidates(rows: Any) -> Any:
 
 
 def _terms(seconds: float = 30.0) -> Any:
-    return Terms(time.monotonic() + seconds)
+    return CallContext(time.monotonic() + seconds)
 
 
 async def _rank(
@@ -65,7 +65,7 @@ async def _rank(
     *,
     depth: int = 1_000,
     texts: dict[int, str] | None = None,
-    person: PersonRows = HISTORY,
+    person: UserRows = HISTORY,
     seconds: float = 30.0,
 ) -> Ranking:
     return await stage.rank(person, candidates, texts or {}, Depths(cross_encoder=depth), _terms(seconds))
@@ -140,7 +140,7 @@ async def test_a_second_reading_comes_from_the_cache(stage_of: Callable[..., Sec
 
 async def test_a_person_of_whom_nothing_is_known_is_ranked_too(stage: SecondStage):
     """Without query and history the features are missing, and there is an answer."""
-    ranking = await _rank(stage, CandidateRows.of(np.arange(5)), person=PersonRows(np.empty(0, np.int64)))
+    ranking = await _rank(stage, CandidateRows.of(np.arange(5)), person=UserRows(np.empty(0, np.int64)))
     assert np.isfinite(ranking.probability).all()
 
 
@@ -206,7 +206,7 @@ async def test_identical_pairs_under_way_are_read_once(stage_of: Callable[..., S
 
 async def test_an_explanation_adds_up(stage: SecondStage):
     """Contributions are differences to the logit in place; a part that is not read contributes nothing."""
-    terms = Terms(time.monotonic() + 30.0, Priority.INTERACTIVE)
+    terms = CallContext(time.monotonic() + 30.0, Priority.INTERACTIVE)
     explained = await stage.explain(HISTORY, _candidates([17]), "", terms)
     ranking = await _rank(stage, _candidates([17]))
     explanation = explained.explanation
@@ -261,13 +261,13 @@ async def test_what_may_take_long_is_not_done_on_the_event_loop(
     stage: SecondStage, monkeypatch: pytest.MonkeyPatch, texts: dict[int, str], history: int, *, there: bool
 ):
     """Candidates by their id alone are prepared where they came in; texts and long histories in a thread."""
-    monkeypatch.setattr(Pace, "expected_s", lambda _self, _rows: 0.0)
+    monkeypatch.setattr(LatencyEstimate, "expected_s", lambda _self, _rows: 0.0)
     prepare, used = stage._cascade.prepare, []
 
-    def watched(*asked: Any) -> Prepared:
+    def watched(*asked: Any) -> PreparedRequest:
         used.append(threading.get_ident())
         return prepare(*asked)
 
     monkeypatch.setattr(stage._cascade, "prepare", watched)
-    await _rank(stage, _candidates([3, 7, 9]), texts=texts, person=PersonRows(np.arange(history)))
+    await _rank(stage, _candidates([3, 7, 9]), texts=texts, person=UserRows(np.arange(history)))
     assert (used == [threading.get_ident()]) is there

@@ -16,17 +16,17 @@ import pytest
 from common.errors import BadRelease
 from common.release import layout
 from common.release.store import Release
-from services.ranking.batching.job import Terms
+from services.ranking.batching.job import CallContext
 from services.ranking.cascade.results import Depths, Ranking, Tier
-from services.ranking.cascade.second_stage import Options, SecondStage
+from services.ranking.cascade.second_stage import SecondStage, SecondStageOptions
 from services.ranking.cascade.tiers import occasion
-from services.ranking.late_interaction.scorer import LateOptions
-from services.ranking.request import CandidateRows, PersonRows
+from services.ranking.late_interaction.scorer import LateInteractionOptions
+from services.ranking.request import CandidateRows, UserRows
 
-HISTORY = PersonRows(np.array([3, 9, 3, 50, 120, 3]), "fresh milk")
+HISTORY = UserRows(np.array([3, 9, 3, 50, 120, 3]), "fresh milk")
 
 
-NOBODY = PersonRows(np.empty(0, np.int64))
+NOBODY = UserRows(np.empty(0, np.int64))
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def stage_of(late_release: Release):
     made = []
 
     def load(release: Release = late_release, **options: Any) -> SecondStage:
-        made.append(SecondStage.load(release, Options(cached_scores=0, **options)))
+        made.append(SecondStage.load(release, SecondStageOptions(cached_scores=0, **options)))
         return made[-1]
 
     yield load
@@ -50,10 +50,10 @@ async def _rank(
     cross_encoder: int | None = None,
     *,
     texts: dict[int, str] | None = None,
-    person: PersonRows = HISTORY,
+    person: UserRows = HISTORY,
     seconds: float = 30.0,
 ) -> Ranking:
-    terms = Terms(time.monotonic() + seconds)
+    terms = CallContext(time.monotonic() + seconds)
     candidates = CandidateRows.of(np.array(rows))
     return await stage.rank(person, candidates, texts or {}, Depths(late, cross_encoder), terms)
 
@@ -98,7 +98,7 @@ async def test_a_candidate_given_by_its_text_is_scored_like_the_item_that_has_it
 
 async def test_scores_do_not_depend_on_company(stage_of: Callable[..., SecondStage]):
     """An item's late score is the same alone as among others, with vectors remembered or not."""
-    stage, forgetful = stage_of(), stage_of(late=LateOptions(0, 0))
+    stage, forgetful = stage_of(), stage_of(late=LateInteractionOptions(0, 0))
     together = await _rank(stage, range(100), cross_encoder=0)
     for row in (0, 41, 99):
         for one in (stage, forgetful):
@@ -139,7 +139,7 @@ async def test_depths_are_the_requests_else_the_plans(
     }
     stage = stage_of(late_release_of(_edit(layout.RANKER_SETTINGS, lambda settings: settings.update(plan=plan))))
 
-    async def depths(person: PersonRows, *wanted: int | None) -> tuple[int, int]:
+    async def depths(person: UserRows, *wanted: int | None) -> tuple[int, int]:
         ranking = await _rank(stage, range(120), *wanted, person=person)
         return int(np.isfinite(ranking.late_score).sum()), int(np.isfinite(ranking.logit).sum())
 
@@ -153,7 +153,7 @@ async def test_an_explanation_names_the_late_score(stage_of: Callable[..., Secon
     """What the fusion read of an item includes late interaction's score, for an item and for a text."""
     stage = stage_of()
     scored = float((await _rank(stage, [17], cross_encoder=1)).late_score[0])
-    terms = Terms(time.monotonic() + 30.0)
+    terms = CallContext(time.monotonic() + 30.0)
     for row, text in ((17, ""), (-1, stage.catalogue.text(17))):
         explained = await stage.explain(HISTORY, CandidateRows.of(np.array([row])), text, terms)
         assert explained.features["late_score"] == pytest.approx(scored, abs=1e-5)

@@ -10,7 +10,7 @@ from common.onnx_session import OnnxModel, SessionOptions
 from common.release.layout import FUSION
 from common.release.store import Release
 from services.ranking.batching.capacity import BatchLimits
-from services.ranking.cascade.fusion_model import Fusion
+from services.ranking.cascade.fusion_model import FusionModel
 from services.ranking.cross_encoder.model import CrossEncoder
 
 
@@ -35,7 +35,7 @@ def test_the_cross_encoder_answers_a_logit_for_each_pair(ranking_release: Releas
 
 def test_the_fusion_takes_missing_features(ranking_release: Release):
     """NaN is a value like any other to it, and no candidates are no work."""
-    fusion = Fusion.load(ranking_release, 12)
+    fusion = FusionModel.load(ranking_release, 12)
     probability = fusion.probability(np.full((3, 12), np.nan, dtype=np.float32))
     np.testing.assert_allclose(probability, 0.5)
     assert fusion.probability(np.empty((0, 12))).shape == (0,)
@@ -46,4 +46,4 @@ def test_a_fusion_that_answers_no_probability_is_refused(ranking_release: Releas
     model = OnnxModel(ranking_release.file(FUSION), SessionOptions())
     model.run = lambda inputs: np.full(len(inputs["features"]), 7.0, np.float32)
     with pytest.raises(BadRelease, match="no probabilities"):
-        Fusion(model, 12)
+        FusionModel(model, 12)

@@ -12,24 +12,24 @@ import pytest
 from common.errors import Overloaded
 from common.ragged import TokenRows
 from services.ranking.batching.batcher import Batcher
-from services.ranking.batching.job import Priority, Terms
-from services.ranking.cross_encoder.pair_scorer import PairReader
+from services.ranking.batching.job import CallContext, Priority
+from services.ranking.cross_encoder.pair_scorer import PairScorer
 from services.ranking.pairs.pair_tokens import PairTemplate
 from services.ranking.pairs.score_cache import ScoreCache
 
 CONTEXT = np.array([7, 7], dtype=np.int32)
 
 
-FAR = Terms(1e6)
+FAR = CallContext(1e6)
 
 
 @pytest.fixture
 def reader_of(batcher_of: Callable[..., Batcher]):
     """Make readers with caches of so many entries."""
-    return lambda entries=100: PairReader(batcher_of(), PairTemplate(101, 102), ScoreCache(entries))
+    return lambda entries=100: PairScorer(batcher_of(), PairTemplate(101, 102), ScoreCache(entries))
 
 
-async def _read(reader: PairReader, keys: list[int], terms: Terms = FAR) -> Any:
+async def _read(reader: PairScorer, keys: list[int], terms: CallContext = FAR) -> Any:
     items = TokenRows.of([[key] * 3 for key in keys])
     return await reader.read(CONTEXT, items, keys, terms)
 
@@ -92,9 +92,9 @@ async def test_urgent_callers_do_not_wait_for_patient_ones(reader_of: Any, model
     model.gate.clear()
     blocking = asyncio.create_task(_read(reader, [9]))
     await _begun(model)
-    patient = asyncio.create_task(_read(reader, [1], Terms(1e6, Priority.BATCH)))
+    patient = asyncio.create_task(_read(reader, [1], CallContext(1e6, Priority.BATCH)))
     await asyncio.sleep(0)
-    urgent = asyncio.create_task(_read(reader, [1], Terms(1e5)))
+    urgent = asyncio.create_task(_read(reader, [1], CallContext(1e5)))
     await asyncio.sleep(0)
     model.gate.set()
     readings = await asyncio.gather(blocking, patient, urgent)
@@ -104,7 +104,7 @@ async def test_urgent_callers_do_not_wait_for_patient_ones(reader_of: Any, model
 async def test_what_there_is_no_time_for_stays_unread(reader_of: Any, clock: Any):
     """The first pairs are read, the others are told to be unread, and later asked for again."""
     reader = reader_of()
-    reading = await _read(reader, [1, 2, 3], Terms(clock.now + 0.017))  # a pair of 8 tokens takes 8 ms
+    reading = await _read(reader, [1, 2, 3], CallContext(clock.now + 0.017))  # a pair of 8 tokens takes 8 ms
     np.testing.assert_array_equal(reading.scores.logits, [*_sums([1, 2]), np.nan])
     assert (reading.read, reading.unread) == (2, 1)
     assert (await _read(reader, [1, 2, 3])).read == 1
@@ -126,15 +126,15 @@ async def test_a_poisonous_pair_is_told_to_be_unread(reader_of: Any, model: Any)
     assert (await _read(reader, [1, 2, 3])).scores.logits.tolist() == _sums([1, 2, 3])
 
 
-def _insisting(clock: Any, seconds: float, least: int) -> Terms:
-    return Terms(clock.now + seconds, least=least)
+def _insisting(clock: Any, seconds: float, least: int) -> CallContext:
+    return CallContext(clock.now + seconds, least=least)
 
 
-async def _kept_busy(reader: PairReader, model: Any, clock: Any, pairs: int) -> Any:
+async def _kept_busy(reader: PairScorer, model: Any, clock: Any, pairs: int) -> Any:
     """Have pairs of 8 ms each read for another caller."""
     model.gate.clear()
     keys = list(range(100, 100 + pairs))
-    task = asyncio.create_task(_read(reader, keys, Terms(clock.now + 0.1)))
+    task = asyncio.create_task(_read(reader, keys, CallContext(clock.now + 0.1)))
     await _begun(model)
     return task
 
@@ -169,7 +169,7 @@ async def test_who_takes_what_is_left_gets_nothing_rather_than_little(reader_of:
     """Two of twelve pairs are not worth waiting for behind others; the answer comes at once."""
     reader = reader_of()
     busy = await _kept_busy(reader, model, clock, 10)
-    reading = await _read(reader, list(range(12)), Terms(clock.now + 0.1))
+    reading = await _read(reader, list(range(12)), CallContext(clock.now + 0.1))
     assert (reading.read, reading.unread) == (0, 12)
     model.gate.set()
     await busy

@@ -13,42 +13,42 @@ from common.release.catalogue import Catalogue
 from common.release.layout import CATALOGUE, statistic_file
 from common.release.store import Release
 from services.ranking.features.feature_context import HISTORY_EVENTS
-from services.ranking.features.feature_set import Features
-from services.ranking.features.item_tables import ItemFacts
-from services.ranking.request import CandidateRows, PersonRows
+from services.ranking.features.feature_set import FeatureSet
+from services.ranking.features.item_tables import ItemTables
+from services.ranking.request import CandidateRows, UserRows
 
 
 @pytest.fixture
 def facts(ranking_release: Release):
     """What the small release knows of its items."""
-    return ItemFacts(ranking_release, Catalogue.open(ranking_release.file(CATALOGUE)))
+    return ItemTables(ranking_release, Catalogue.open(ranking_release.file(CATALOGUE)))
 
 
-def test_similarity_to_the_most_recent_text(facts: ItemFacts):
+def test_similarity_to_the_most_recent_text(facts: ItemTables):
     """The last text counts, where it is not the candidate's own."""
-    features = Features(["similarity_last"], facts)
+    features = FeatureSet(["similarity_last"], facts)
     vectors = facts.vectors()
-    person = PersonRows(np.array([3, 200, 100]))
+    person = UserRows(np.array([3, 200, 100]))
     similarity = features.matrix(person, CandidateRows.of(np.array([7, 101, -1])))[:, 0]
     expected = vectors.vectors[vectors.of_item[7]] @ vectors.vectors[vectors.of_item[100]]
     np.testing.assert_allclose(similarity, [expected, np.nan, np.nan], rtol=1e-5)
 
 
-def test_any_text_column_of_the_catalogue_makes_features(facts: ItemFacts):
+def test_any_text_column_of_the_catalogue_makes_features(facts: ItemTables):
     """Columns beyond the schema's, such as departments, count like categories; numbers do not."""
-    features = Features(["department_count", "brand_loyalty"], facts)
-    matrix = features.matrix(PersonRows(np.arange(4)), CandidateRows.of(np.array([0])))
+    features = FeatureSet(["department_count", "brand_loyalty"], facts)
+    matrix = features.matrix(UserRows(np.arange(4)), CandidateRows.of(np.array([0])))
     departments, brands = (facts.codes(column)[:4].tolist() for column in ("department", "brand"))
     expected = [departments.count(departments[0]), 1 / brands.count(brands[0])]
     np.testing.assert_allclose(matrix, [expected], rtol=1e-6)
     with pytest.raises(BadRelease, match="price_count"):
-        Features(["price_count"], facts)
+        FeatureSet(["price_count"], facts)
 
 
-def test_long_histories_are_read_from_the_end(facts: ItemFacts):
+def test_long_histories_are_read_from_the_end(facts: ItemTables):
     """Past the bound, the oldest events do not count: the cost of a request is bounded."""
-    features = Features(["history_events", "repeat_count"], facts)
-    person = PersonRows(np.concatenate([np.full(50, 7), np.full(HISTORY_EVENTS, 8)]))
+    features = FeatureSet(["history_events", "repeat_count"], facts)
+    person = UserRows(np.concatenate([np.full(50, 7), np.full(HISTORY_EVENTS, 8)]))
     matrix = features.matrix(person, CandidateRows.of(np.array([7, 8])))
     assert matrix.tolist() == [[HISTORY_EVENTS, 0], [HISTORY_EVENTS, HISTORY_EVENTS]]
 
@@ -62,20 +62,20 @@ def test_item_statistics_are_read_by_name(release_of: Callable[[Callable[[Path],
         np.save(file, np.arange(240, dtype=np.float32))
 
     release = release_of(write)
-    facts = ItemFacts(release, Catalogue.open(release.file(CATALOGUE)))
-    features = Features(["item_repeat_rate"], facts)
-    matrix = features.matrix(PersonRows(np.array([3])), CandidateRows.of(np.array([7, -1])))
+    facts = ItemTables(release, Catalogue.open(release.file(CATALOGUE)))
+    features = FeatureSet(["item_repeat_rate"], facts)
+    matrix = features.matrix(UserRows(np.array([3])), CandidateRows.of(np.array([7, -1])))
     np.testing.assert_array_equal(matrix[:, 0], [7, np.nan])
     with pytest.raises(BadRelease):
-        Features(["item_charm"], facts)
+        FeatureSet(["item_charm"], facts)
 
 
 def test_a_score_is_also_told_by_its_distance_from_the_mean(release_of: Callable[..., Release]):
     """Candidates that the source did not find leave the mean alone, and have no distance."""
     release = release_of(lambda _: None)
-    features = Features(["deviation_semantic"], ItemFacts(release, Catalogue.open(release.file(CATALOGUE))))
+    features = FeatureSet(["deviation_semantic"], ItemTables(release, Catalogue.open(release.file(CATALOGUE))))
     scores = {"semantic": np.array([0.1, 0.5, np.nan], np.float32)}
     candidates = CandidateRows(np.array([1, 2, 3]), np.full(3, np.nan, np.float32), scores)
-    matrix = features.matrix(PersonRows(np.empty(0, np.int64), "milk"), candidates)
+    matrix = features.matrix(UserRows(np.empty(0, np.int64), "milk"), candidates)
     np.testing.assert_allclose(matrix[:, 0], [-0.2, 0.2, np.nan], rtol=1e-5)
     assert features.sources == {"semantic"}

@@ -11,11 +11,11 @@ from common.errors import BadRelease
 from common.release.catalogue import Catalogue
 from common.release.layout import CATALOGUE
 from common.release.store import Release
-from services.ranking.features.feature_set import Features
-from services.ranking.features.item_tables import ItemFacts
-from services.ranking.features.lexical_features import FEATURES, LexicalMatch
-from services.ranking.features.word_index import Lexicon
-from services.ranking.request import CandidateRows, PersonRows
+from services.ranking.features.feature_set import FeatureSet
+from services.ranking.features.item_tables import ItemTables
+from services.ranking.features.lexical_features import FEATURES, LexicalFeatures
+from services.ranking.features.word_index import WordIndex
+from services.ranking.request import CandidateRows, UserRows
 
 TEXTS = [
     "Acme 50 ft. garden hose with brass nozzle",
@@ -27,17 +27,17 @@ TEXTS = [
 
 
 @pytest.fixture
-def lexicon() -> Lexicon:
+def lexicon() -> WordIndex:
     """The words of five texts."""
-    return Lexicon.of(TEXTS)
+    return WordIndex.of(TEXTS)
 
 
 @pytest.fixture
-def feature(lexicon: Lexicon) -> Callable[[str, str], list[float]]:
+def feature(lexicon: WordIndex) -> Callable[[str, str], list[float]]:
     """Compute one feature of every text for a query."""
 
     def compute(name: str, query: str) -> list[float]:
-        match = LexicalMatch(query, np.arange(len(TEXTS)), lexicon)
+        match = LexicalFeatures(query, np.arange(len(TEXTS)), lexicon)
         return np.asarray(FEATURES[name](match), np.float64).tolist()
 
     return compute
@@ -89,10 +89,10 @@ def test_a_missing_brand_weighs_more_than_a_missing_word(feature: Callable[[str,
     assert feature("brand_missed", "garden hose")[1] == 0
 
 
-def test_a_candidate_has_the_same_features_beside_others(lexicon: Lexicon):
+def test_a_candidate_has_the_same_features_beside_others(lexicon: WordIndex):
     """But for the share of the request's best BM25, features do not depend on the other candidates."""
-    alone = [LexicalMatch("acme gardn hose 50", np.array([row]), lexicon) for row in range(len(TEXTS))]
-    together = LexicalMatch("acme gardn hose 50", np.arange(len(TEXTS)), lexicon)
+    alone = [LexicalFeatures("acme gardn hose 50", np.array([row]), lexicon) for row in range(len(TEXTS))]
+    together = LexicalFeatures("acme gardn hose 50", np.arange(len(TEXTS)), lexicon)
     for name in set(FEATURES) - {"bm25_relative"}:
         expected = np.concatenate([np.asarray(FEATURES[name](match), np.float64) for match in alone])
         np.testing.assert_allclose(np.asarray(FEATURES[name](together), np.float64), expected, rtol=1e-5, err_msg=name)
@@ -101,25 +101,25 @@ def test_a_candidate_has_the_same_features_beside_others(lexicon: Lexicon):
 def test_missing_words_are_missing_features(release_of: Callable[..., Release]):
     """A query without words and a candidate without a row have no lexical features, and no zeros; others have."""
     release = release_of(lambda folder: _words_of(folder / CATALOGUE).save(folder))
-    features = Features([f"query_{name}" for name in FEATURES], _facts(release))
+    features = FeatureSet([f"query_{name}" for name in FEATURES], _facts(release))
     candidates = CandidateRows.of(np.array([3, -1]))
     title = Catalogue.open(release.file(CATALOGUE)).title(3)
-    matrix = features.matrix(PersonRows(np.empty(0, np.int64), title), candidates)
+    matrix = features.matrix(UserRows(np.empty(0, np.int64), title), candidates)
     assert np.isnan(matrix[1]).all()
     assert matrix[0, features.names.index("query_near")] == pytest.approx(1.0)
-    assert np.isnan(features.matrix(PersonRows(np.empty(0, np.int64), "and of"), candidates)).all()
+    assert np.isnan(features.matrix(UserRows(np.empty(0, np.int64), "and of"), candidates)).all()
 
 
 def test_a_release_without_words_is_refused(ranking_release: Release):
     """A fusion that reads words of a release that has none can't be served; nor can a feature nobody knows."""
     for name in ("query_near", "query_charm"):
         with pytest.raises(BadRelease):
-            Features([name], _facts(ranking_release))
+            FeatureSet([name], _facts(ranking_release))
 
 
-def _facts(release: Release) -> ItemFacts:
-    return ItemFacts(release, Catalogue.open(release.file(CATALOGUE)))
+def _facts(release: Release) -> ItemTables:
+    return ItemTables(release, Catalogue.open(release.file(CATALOGUE)))
 
 
-def _words_of(catalogue: object) -> Lexicon:
-    return Lexicon.of(Catalogue.open(catalogue).table["text"].to_pylist())  # type: ignore[arg-type]
+def _words_of(catalogue: object) -> WordIndex:
+    return WordIndex.of(Catalogue.open(catalogue).table["text"].to_pylist())  # type: ignore[arg-type]

@@ -10,33 +10,33 @@ import pytest
 
 from common.errors import BadRelease
 from common.release.store import Release
-from services.ranking.features.word_index import Lexicon
+from services.ranking.features.word_index import WordIndex
 
 TEXTS = ["Acme garden hose", "Acme hose reel", "Garden gnome", "", "Acme Acme"]
 
 
 @pytest.fixture
-def lexicon() -> Lexicon:
+def lexicon() -> WordIndex:
     """The words of five texts, one of them empty."""
-    return Lexicon.of(TEXTS)
+    return WordIndex.of(TEXTS)
 
 
-def _value(lexicon: Lexicon, values: np.ndarray, word: str) -> float:
+def _value(lexicon: WordIndex, values: np.ndarray, word: str) -> float:
     return float(values[lexicon.number(word)])
 
 
-def test_rarity_counts_items_not_occurrences(lexicon: Lexicon):
+def test_rarity_counts_items_not_occurrences(lexicon: WordIndex):
     """Three of five items have "acme", one of them twice."""
     assert _value(lexicon, lexicon.rarity, "acme") == pytest.approx(np.log(1 + (5 - 3 + 0.5) / 3.5))
     assert _value(lexicon, lexicon.rarity, "gnome") == pytest.approx(np.log(1 + (5 - 1 + 0.5) / 1.5))
 
 
-def test_opening_is_the_share_of_items_that_begin_with_a_word(lexicon: Lexicon):
+def test_opening_is_the_share_of_items_that_begin_with_a_word(lexicon: WordIndex):
     """Every item with "acme" begins with it, one of two with "garden"."""
     assert [_value(lexicon, lexicon.opening, word) for word in ("acme", "garden", "hose")] == [1.0, 0.5, 0.0]
 
 
-def test_words_are_alike_by_their_trigrams(lexicon: Lexicon):
+def test_words_are_alike_by_their_trigrams(lexicon: WordIndex):
     """Dice's share: "gardne" has three of the trigrams of "garden", each has six of them."""
     numbers = np.array([lexicon.number(word) for word in ("garden", "gnome")])
     np.testing.assert_allclose(lexicon.alike("garden", numbers), [1.0, 0.0])
@@ -46,19 +46,19 @@ def test_words_are_alike_by_their_trigrams(lexicon: Lexicon):
 
 def test_numbers_are_like_themselves_alone():
     """1000 is not nearly 100."""
-    lexicon = Lexicon.of(["100 watt", "1000 watt"])
+    lexicon = WordIndex.of(["100 watt", "1000 watt"])
     numbers = np.array([lexicon.number("100"), lexicon.number("1000")])
     assert lexicon.alike("1000", numbers).tolist() == [0.0, 1.0]
 
 
 def test_a_saved_lexicon_comes_back_and_fits_its_items(release_of: Callable[[Callable[[Path], object]], Release]):
     """What is read is what was written; for another number of items it is refused."""
-    written = Lexicon.of(TEXTS)
+    written = WordIndex.of(TEXTS)
     release = release_of(written.save)
-    read = Lexicon.load(release, len(TEXTS))
+    read = WordIndex.load(release, len(TEXTS))
     assert read.vocabulary == written.vocabulary
     for name in ("heads", "subjects", "rarity", "opening"):
         np.testing.assert_array_equal(getattr(read, name), getattr(written, name))
     np.testing.assert_array_equal(read.rows.tokens, written.rows.tokens)
     with pytest.raises(BadRelease, match="words"):
-        Lexicon.load(release, len(TEXTS) + 1)
+        WordIndex.load(release, len(TEXTS) + 1)

@@ -14,18 +14,18 @@ from hypothesis import strategies as st
 from common.onnx_session import OnnxModel, SessionOptions
 from common.ragged import TokenRows
 from pipeline.release.export.late_interaction import fitted_codec, products_graph
-from services.ranking.late_interaction.item_vectors import LateItems, LateRows
-from services.ranking.late_interaction.scorer import ContextVectors, LateInteraction, LateOptions
+from services.ranking.late_interaction.item_vectors import LateItemRows, LateItemVectors
+from services.ranking.late_interaction.scorer import ContextVectors, LateInteractionOptions, LateInteractionScorer
 from services.ranking.late_interaction.tower import Role, TextVectors
 from services.ranking.late_interaction.vector_codec import Bits, VectorCodec
 
 WIDTH = 16
 
 
-LateOf = Callable[..., LateInteraction]
+LateOf = Callable[..., LateInteractionScorer]
 
 
-LateOf = Callable[..., LateInteraction]
+LateOf = Callable[..., LateInteractionScorer]
 
 
 class WordVectors:
@@ -65,16 +65,16 @@ def products(tmp_path_factory: pytest.TempPathFactory) -> OnnxModel:
 
 
 @pytest.fixture
-def late_of(products: OnnxModel) -> Callable[..., LateInteraction]:
+def late_of(products: OnnxModel) -> Callable[..., LateInteractionScorer]:
     """Make late interaction over items given by their tokens."""
 
-    def make(texts: TokenRows, bits: int = 8, **options: int) -> LateInteraction:
+    def make(texts: TokenRows, bits: int = 8, **options: int) -> LateInteractionScorer:
         tower = WordVectors()
         vectors = tower(texts, Role.ITEM)
         codec, pooled = fitted_codec(vectors.vectors, bits), fitted_codec(vectors.pooled, 8)
-        items = LateItems(codec, pooled, LateRows.of(vectors, codec, pooled), np.arange(len(texts)))
+        items = LateItemVectors(codec, pooled, LateItemRows.of(vectors, codec, pooled), np.arange(len(texts)))
         tower.read.clear()
-        return LateInteraction(tower, tower, products, items, LateOptions(**options))
+        return LateInteractionScorer(tower, tower, products, items, LateInteractionOptions(**options))
 
     return make
 
@@ -105,8 +105,8 @@ def test_scores_are_those_of_the_plain_way(
     tower = WordVectors()
     vectors = tower(rows, Role.ITEM)
     codec, pooled = fitted_codec(vectors.vectors, 8), fitted_codec(vectors.pooled, 8)
-    items = LateItems(codec, pooled, LateRows.of(vectors, codec, pooled), np.arange(len(rows)))
-    late = LateInteraction(tower, tower, products, items, LateOptions())
+    items = LateItemVectors(codec, pooled, LateItemRows.of(vectors, codec, pooled), np.arange(len(rows)))
+    late = LateInteractionScorer(tower, tower, products, items, LateInteractionOptions())
     chosen = np.array(data.draw(st.lists(st.integers(0, len(texts) - 1), min_size=1, max_size=60)))
     scores = late.scores(late.context(np.array(asked, np.int32)), chosen)
     expected = _plain(tower(TokenRows.of([asked]), Role.CONTEXT), tower(rows.take(chosen), Role.ITEM))
@@ -209,7 +209,7 @@ def test_an_asking_vector_of_nothing_finds_nothing():
     assert prepared.products(np.full((2, 1), 7, np.int32)) == pytest.approx(0.0, abs=1e-30)
 
 
-def _context(late: LateInteraction, tokens: list[int]) -> ContextVectors:
+def _context(late: LateInteractionScorer, tokens: list[int]) -> ContextVectors:
     return late.context(np.array(tokens, np.int32))
 
 
@@ -219,7 +219,7 @@ def test_items_that_share_a_text_share_its_vectors(products: OnnxModel, tmp_path
     tower = WordVectors()
     vectors = tower(TokenRows.of([[1, 2], [3]]), Role.ITEM)
     codec, pooled = fitted_codec(vectors.vectors, 8), fitted_codec(vectors.pooled, 8)
-    items = LateItems(codec, pooled, LateRows.of(vectors, codec, pooled), np.array([1, 0, 1]))
-    late = LateInteraction(tower, tower, products, items, LateOptions())
+    items = LateItemVectors(codec, pooled, LateItemRows.of(vectors, codec, pooled), np.array([1, 0, 1]))
+    late = LateInteractionScorer(tower, tower, products, items, LateInteractionOptions())
     scores = late.scores(_context(late, [3]), np.arange(3))
     assert scores[0] == scores[2] != scores[1]

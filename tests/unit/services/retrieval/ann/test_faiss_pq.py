@@ -10,13 +10,13 @@ import faiss
 import numpy as np
 import pytest
 
-from common.arrays import Float32Array, unit
+from common.arrays import Float32Array, unit_vectors
 from common.errors import BadRelease
 from common.release.layout import CODES, VECTORS
 from services.retrieval.ann.ann_index import HnswOptions
 from services.retrieval.ann.factory import fastest
-from services.retrieval.ann.faiss_pq import LABELS, ScannedCodes
-from services.retrieval.index.hybrid_index import ApproximateIndex
+from services.retrieval.ann.faiss_pq import LABELS, FaissPqFastScan
+from services.retrieval.index.hybrid_index import HybridIndex
 
 ROWS, DIMENSION = 3_000, 128
 
@@ -28,17 +28,19 @@ OPTIONS = HnswOptions(ef_search=60, threads=1, vectors="codes")
 def vectors() -> Float32Array:
     """Return unit vectors that spread in some directions more than in others, as embeddings do."""
     generator = np.random.default_rng(4)
-    return unit((generator.standard_normal((ROWS, DIMENSION)) * np.geomspace(4, 0.2, DIMENSION)).astype(np.float32))
+    return unit_vectors(
+        (generator.standard_normal((ROWS, DIMENSION)) * np.geomspace(4, 0.2, DIMENSION)).astype(np.float32)
+    )
 
 
 @pytest.fixture
 def saved(vectors: Float32Array, tmp_path: Path) -> Path:
     """Return a folder with codes."""
-    ApproximateIndex.build(vectors, OPTIONS).save(tmp_path)
+    HybridIndex.build(vectors, OPTIONS).save(tmp_path)
     return tmp_path
 
 
-def recall(index: ApproximateIndex, vectors: Float32Array, queries: Float32Array, k: int) -> float:
+def recall(index: HybridIndex, vectors: Float32Array, queries: Float32Array, k: int) -> float:
     """Return the share of the nearest that are found."""
     hits = index.search(queries, k)
     assert hits.method == "approximate"
@@ -48,8 +50,10 @@ def recall(index: ApproximateIndex, vectors: Float32Array, queries: Float32Array
 
 def test_codes_find_what_exact_search_finds(vectors: Float32Array, saved: Path):
     """An eighth of the table's room is enough, also for queries that are no vectors of it."""
-    index = ApproximateIndex.load(saved)
-    queries = unit(vectors[:100] + 0.05 * np.random.default_rng(1).standard_normal((100, DIMENSION)).astype(np.float32))
+    index = HybridIndex.load(saved)
+    queries = unit_vectors(
+        vectors[:100] + 0.05 * np.random.default_rng(1).standard_normal((100, DIMENSION)).astype(np.float32)
+    )
     assert (index.numbers, len(index)) == ("codes", ROWS)
     assert min(recall(index, vectors, queries, k) for k in (1, 10, 100)) > 0.98
     assert {file.name for file in (saved / "index").iterdir()} == {"codes.faiss", "vectors.npy"}
@@ -58,18 +62,18 @@ def test_codes_find_what_exact_search_finds(vectors: Float32Array, saved: Path):
 
 def test_the_rotation_is_worth_it(vectors: Float32Array, monkeypatch: pytest.MonkeyPatch):
     """Without it, the codes of the narrow directions have nothing to tell, and less is found."""
-    rotated = recall(ApproximateIndex.build(vectors, OPTIONS), vectors, vectors[:200], 50)
+    rotated = recall(HybridIndex.build(vectors, OPTIONS), vectors, vectors[:200], 50)
     identity = faiss.LinearTransform(DIMENSION, DIMENSION)
     faiss.copy_array_to_vector(np.eye(DIMENSION, dtype=np.float32).ravel(), identity.A)
     identity.is_trained = True
     monkeypatch.setattr("services.retrieval.ann.faiss_pq._rotation", lambda *_: identity)
-    assert recall(ApproximateIndex.build(vectors, OPTIONS), vectors, vectors[:200], 50) < rotated - 0.01
+    assert recall(HybridIndex.build(vectors, OPTIONS), vectors, vectors[:200], 50) < rotated - 0.01
 
 
 def test_the_same_vectors_become_the_same_codes(vectors: Float32Array, saved: Path, tmp_path: Path):
     """A build can be repeated byte by byte."""
     again = tmp_path / "again"
-    ApproximateIndex.build(vectors, OPTIONS).save(again)
+    HybridIndex.build(vectors, OPTIONS).save(again)
     assert (again / CODES).read_bytes() == (saved / CODES).read_bytes()
 
 
@@ -77,8 +81,8 @@ def test_the_same_vectors_become_the_same_codes(vectors: Float32Array, saved: Pa
 @pytest.mark.parametrize("dimension", [1, 2, 5, 8])
 def test_few_vectors_and_odd_dimensions(rows: int, dimension: int):
     """Fewer vectors than a code has values, and dimensions that no code divides, are found all the same."""
-    table = unit(np.random.default_rng(rows).standard_normal((rows, dimension)).astype(np.float32))
-    index = ApproximateIndex.build(table, HnswOptions(ef_search=20, vectors="codes"))
+    table = unit_vectors(np.random.default_rng(rows).standard_normal((rows, dimension)).astype(np.float32))
+    index = HybridIndex.build(table, HnswOptions(ef_search=20, vectors="codes"))
     for k in (1, rows, rows + 1):
         hits = index.search(table, k)
         best = np.sort(table @ table.T, axis=1)[:, ::-1]
@@ -89,14 +93,14 @@ def test_few_vectors_and_odd_dimensions(rows: int, dimension: int):
 
 def test_equal_vectors_are_coded_too():
     """Where no direction tells anything, nothing is divided by nothing."""
-    same = np.tile(unit(np.ones((1, 8), np.float32)), (50, 1))
-    index = ApproximateIndex.build(same, HnswOptions(ef_search=5, vectors="codes"))
+    same = np.tile(unit_vectors(np.ones((1, 8), np.float32)), (50, 1))
+    index = HybridIndex.build(same, HnswOptions(ef_search=5, vectors="codes"))
     assert np.allclose(index.search(same[:2], 3).scores, 1.0)
 
 
 def test_places_left_behind_are_not_found(vectors: Float32Array, tmp_path: Path):
     """What was removed or replaced is found by nobody, as soon as it is and after a restart."""
-    index = ApproximateIndex.build(vectors, OPTIONS)
+    index = HybridIndex.build(vectors, OPTIONS)
     index.remove(np.arange(0, ROWS, 2))
     index.add(np.array([1, 4]), -vectors[[1, 4]])
     for each in (index, _loaded(index, tmp_path)):
@@ -110,7 +114,7 @@ def test_places_left_behind_are_not_found(vectors: Float32Array, tmp_path: Path)
 
 def test_where_too_little_is_left_all_is_compared(vectors: Float32Array):
     """A neighbourhood that was removed gives way to an exact answer."""
-    index = ApproximateIndex.build(vectors, OPTIONS)
+    index = HybridIndex.build(vectors, OPTIONS)
     near = np.argsort(-vectors @ vectors[0])[:1_200]
     index.remove(near)
     hits = index.search(vectors[:1], 20)
@@ -122,7 +126,7 @@ def test_where_too_little_is_left_all_is_compared(vectors: Float32Array):
 @pytest.mark.parametrize("excluded", [5, 60, 300, 900])
 def test_what_lies_behind_what_is_excluded_is_found(vectors: Float32Array, excluded: int):
     """However many of the nearest may not be found, those that follow are as sure to be."""
-    index, shares = ApproximateIndex.build(vectors, replace(OPTIONS, ef_search=120)), []
+    index, shares = HybridIndex.build(vectors, replace(OPTIONS, ef_search=120)), []
     for query in vectors[:40]:
         order = np.argsort(-vectors @ query)
         allowed = np.ones(ROWS, np.bool_)
@@ -136,16 +140,18 @@ def test_alike_vectors_get_a_graph():
     """Codes are chosen only where they tell the vectors apart."""
     generator = np.random.default_rng(6)
     centres = generator.standard_normal((2, DIMENSION)).repeat(2_500, axis=0)
-    alike = unit((centres + 0.02 * generator.standard_normal((5_000, DIMENSION))).astype(np.float32))
-    spread = unit((generator.standard_normal((5_000, DIMENSION)) * np.geomspace(4, 0.2, DIMENSION)).astype(np.float32))
+    alike = unit_vectors((centres + 0.02 * generator.standard_normal((5_000, DIMENSION))).astype(np.float32))
+    spread = unit_vectors(
+        (generator.standard_normal((5_000, DIMENSION)) * np.geomspace(4, 0.2, DIMENSION)).astype(np.float32)
+    )
     options = HnswOptions(ef_construction=20)
-    assert [ApproximateIndex.build(table, options).numbers for table in (alike, spread)] == ["float32", "codes"]
+    assert [HybridIndex.build(table, options).numbers for table in (alike, spread)] == ["float32", "codes"]
 
 
 def test_what_scores_lowest_is_no_other_label():
     """Faiss leaves out what has the lowest score there is: nothing else is answered in its place."""
-    table = unit(np.repeat(np.array([[1.0, 0.0], [-1.0, 0.0]], np.float32), 300, axis=0))
-    index = ApproximateIndex.build(table, HnswOptions(ef_search=20, vectors="codes"))
+    table = unit_vectors(np.repeat(np.array([[1.0, 0.0], [-1.0, 0.0]], np.float32), 300, axis=0))
+    index = HybridIndex.build(table, HnswOptions(ef_search=20, vectors="codes"))
     for _ in range(2):
         for k in (1, 300, 500, 598):
             for row in index.search(table[[0, 400]], k).labels:
@@ -155,7 +161,7 @@ def test_what_scores_lowest_is_no_other_label():
 
 def test_grown_and_built_anew(vectors: Float32Array):
     """Codes learnt from some vectors take others, and a fresh index keeps what was learnt."""
-    index = ApproximateIndex.build(vectors[:2_000], OPTIONS)
+    index = HybridIndex.build(vectors[:2_000], OPTIONS)
     grown = index.grown(vectors, np.ones(ROWS, np.bool_))
     assert recall(grown, vectors, vectors[-100:], 10) > 0.95
     odd = np.arange(1, ROWS, 2)
@@ -165,14 +171,14 @@ def test_grown_and_built_anew(vectors: Float32Array):
 
 def test_nothing_is_added(vectors: Float32Array):
     """Adding no vectors changes nothing."""
-    index = ApproximateIndex.build(vectors, OPTIONS)
+    index = HybridIndex.build(vectors, OPTIONS)
     grown = index.grown(vectors, np.ones(ROWS, np.bool_))
     assert len(grown) == ROWS
 
 
 def test_nothing_is_out_of_reach(vectors: Float32Array):
     """Where no links lead to vectors, there is nothing to audit, whatever comes."""
-    index = ApproximateIndex.build(vectors[:2_000], OPTIONS)
+    index = HybridIndex.build(vectors[:2_000], OPTIONS)
     index.add(np.array([0, 2_000]), vectors[[0, 2_000]])
     for each in (index, index.grown(vectors, np.ones(ROWS, np.bool_))):
         assert (each.audit_due, each.unreachable) == (0, 0)
@@ -180,7 +186,7 @@ def test_nothing_is_out_of_reach(vectors: Float32Array):
 
 def test_a_fresh_index_is_searched_before_it_has_anything(vectors: Float32Array):
     """Its codes are a copy, and finding nothing in it is no harm."""
-    codes = ScannedCodes.empty(vectors, seed=1)
+    codes = FaissPqFastScan.empty(vectors, seed=1)
     codes.add(np.arange(ROWS), vectors)
     fresh = codes.fresh(0)
     assert (len(fresh), fresh.nearest(vectors[:2], 1)) == (0, None)
@@ -193,7 +199,7 @@ def test_a_fresh_index_is_searched_before_it_has_anything(vectors: Float32Array)
 
 def test_fewer_are_compared_where_effort_is_shed(vectors: Float32Array):
     """A shorter candidate list asks for fewer, but never for too few to choose from."""
-    codes = ScannedCodes.empty(vectors, seed=1)
+    codes = FaissPqFastScan.empty(vectors, seed=1)
     codes.set_ef_search(300)
     much = codes.asked(100)
     codes.set_ef_search(100)
@@ -221,12 +227,12 @@ def test_files_that_can_not_be_used(saved: Path, spoil: Callable[[Path], None], 
     """A release whose codes are spoilt is refused, and the message names the file."""
     spoil(saved)
     with pytest.raises(BadRelease, match=message):
-        ApproximateIndex.load(saved)
+        HybridIndex.load(saved)
 
 
-def _loaded(index: ApproximateIndex, folder: Path) -> ApproximateIndex:
+def _loaded(index: HybridIndex, folder: Path) -> HybridIndex:
     index.save(folder)
-    return ApproximateIndex.load(folder, ef_search=60)
+    return HybridIndex.load(folder, ef_search=60)
 
 
 def _cut(file: Path) -> None:

@@ -16,7 +16,7 @@ from services.retrieval.candidates.first_stage import FirstStage, FirstStageOpti
 from services.retrieval.candidates.request import Request
 from services.retrieval.catalogue.item import Item
 from services.retrieval.changes.change_feed import ChangeFeed
-from services.retrieval.changes.local_feed import LogFeed
+from services.retrieval.changes.local_feed import LocalFeed
 from services.retrieval.encoding.text_encoder import TextEncoder
 
 OpenShop = Callable[..., FirstStage]
@@ -161,7 +161,7 @@ def test_requests_at_the_limits_are_answered(shop: FirstStage):
 
 def test_changes_are_visible_at_once_and_durable(open_shop: OpenShop, tmp_path: Path):
     """A change is seen by the next search, and by a first stage that starts later."""
-    feed = LogFeed(tmp_path)
+    feed = LocalFeed(tmp_path)
     shop = open_shop(feed)
     assert shop.upsert([Item("oats", "rolled oats"), Item("cheese", "soft cheese", price=8.0)]).inserted == 1
     assert shop.delete(["milk-1", "milk-1", "nothing"]).missing == 1
@@ -256,7 +256,7 @@ def test_closing_finishes_what_runs(open_shop: OpenShop, feed: ChangeFeed):
 
 def test_items_that_cannot_be_bought_are_found_only_on_demand(open_shop: OpenShop, tmp_path: Path):
     """An item that is no longer available is left out, unless the filter speaks of `available`."""
-    shop = open_shop(LogFeed(tmp_path))
+    shop = open_shop(LocalFeed(tmp_path))
     shop.upsert([Item("cheese", "hard cheese", available=False)])
     assert "cheese" not in ask(shop, limit=100).item_ids
     assert ask(shop, limit=100, filter=Match("available", ("false",))).item_ids == ["cheese"]

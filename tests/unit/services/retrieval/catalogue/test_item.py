@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.arrays import unit
+from common.arrays import unit_vectors
 from common.errors import InvalidRequest
 from services.retrieval.catalogue.item import Item
 from services.retrieval.catalogue.item_validation import check_ids, check_items, check_vector
@@ -75,7 +75,7 @@ def test_vectors_are_scaled_to_unit_length(numbers: list[float]):
     """A vector of any length, huge and tiny ones too, passes the check and has length 1 once scaled."""
     vector = np.array(numbers, "f4")
     check_vector("vector", vector, 2)
-    assert np.linalg.norm(unit(vector)) == pytest.approx(1)
+    assert np.linalg.norm(unit_vectors(vector)) == pytest.approx(1)
 
 
 def test_the_text_of_an_item():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from services.retrieval.catalogue.item_vectors import ItemVectors
-from services.retrieval.catalogue.scored_items import NOTHING, Found, best_of
+from services.retrieval.catalogue.scored_items import NOTHING, ScoredItems, best_of
 
 # Items 0, 2, 5 share vector 0; 1 and 4 share vector 1; 3 has vector 2 alone.
 ITEMS = ItemVectors(np.array([0, 1, 0, 2, 1, 0]), vectors=4, popularity=np.array([1, 0, 5, 2, 9, 3], dtype=np.float32))
@@ -15,7 +15,7 @@ ITEMS = ItemVectors(np.array([0, 1, 0, 2, 1, 0]), vectors=4, popularity=np.array
 LABELS, SCORES = np.array([[1, 0, 2], [3, 2, 0]]), np.array([[0.9, 0.8, 0.7], [0.6, 0.5, 0.4]], dtype=np.float32)
 
 
-def pairs(found: Found) -> list[tuple[int, float]]:
+def pairs(found: ScoredItems) -> list[tuple[int, float]]:
     """Return what was found as pairs."""
     return [(row, round(score, 3)) for row, score in zip(found.rows.tolist(), found.scores.tolist(), strict=True)]
 
@@ -45,8 +45,8 @@ def test_which_vectors_have_allowed_items():
 
 def test_the_best_of_several_searches():
     """Each item is kept once, with its highest score, best first."""
-    first = Found(np.array([7, 3]), np.array([0.9, 0.5], np.float32))
-    second = Found(np.array([3, 8, 7]), np.array([0.8, 0.7, 0.1], np.float32))
+    first = ScoredItems(np.array([7, 3]), np.array([0.9, 0.5], np.float32))
+    second = ScoredItems(np.array([3, 8, 7]), np.array([0.8, 0.7, 0.1], np.float32))
     assert pairs(best_of([first, NOTHING, second], 5)) == [(7, 0.9), (3, 0.8), (8, 0.7)]
     assert pairs(best_of([first, second], 2)) == [(7, 0.9), (3, 0.8)]
     assert pairs(best_of([NOTHING], 2)) == []

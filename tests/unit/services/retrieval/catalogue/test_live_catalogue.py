@@ -9,9 +9,9 @@ from common import gc_freeze
 from common.arrays import BoolMask
 from common.release.catalogue import Catalogue
 from services.retrieval.catalogue import live_catalogue
-from services.retrieval.catalogue.delta import AddedItems
+from services.retrieval.catalogue.delta import Delta
 from services.retrieval.catalogue.item import Item
-from services.retrieval.catalogue.live_catalogue import Applied, LiveCatalogue
+from services.retrieval.catalogue.live_catalogue import ChangeCounts, LiveCatalogue
 
 BASE = 8
 
@@ -27,7 +27,7 @@ def live(catalogue: Catalogue) -> LiveCatalogue:
     return LiveCatalogue(catalogue, 2)
 
 
-def upsert(live: LiveCatalogue, *items: Item) -> Applied:
+def upsert(live: LiveCatalogue, *items: Item) -> ChangeCounts:
     """Upsert items."""
     return live.apply(items, vectors(len(items)), [])
 
@@ -35,7 +35,7 @@ def upsert(live: LiveCatalogue, *items: Item) -> Applied:
 def test_a_new_item_is_seen_whole(live: LiveCatalogue):
     """An added item has a row, an id and what was given of it; the view from before does not know it."""
     before, oats = live.view, Item("oats", "rolled oats", "acme", price=3.5, available=False)
-    assert upsert(live, oats) == Applied(inserted=1)
+    assert upsert(live, oats) == ChangeCounts(inserted=1)
     view = live.view
     assert (view.items, view.row_of("oats"), view.item_ids(np.array([BASE, 0]))) == (BASE + 1, BASE, ["oats", "milk-1"])
     assert vars(view.read(np.array([BASE]))[0]) == vars(oats)
@@ -44,7 +44,7 @@ def test_a_new_item_is_seen_whole(live: LiveCatalogue):
 
 def test_a_replaced_item_moves_and_keeps_its_origin(live: LiveCatalogue):
     """A replaced item of the release has a new row that leads back to its old one; it is replaced whole."""
-    assert upsert(live, Item("cheese", "soft cheese")) == Applied(replaced=1)
+    assert upsert(live, Item("cheese", "soft cheese")) == ChangeCounts(replaced=1)
     view = live.view
     row = view.row_of("cheese")
     assert (row, view.items, view.alive[3]) == (BASE, BASE, False)
@@ -55,18 +55,18 @@ def test_a_replaced_item_moves_and_keeps_its_origin(live: LiveCatalogue):
 
 def test_a_deleted_item_is_gone_and_can_come_back(live: LiveCatalogue):
     """A deleted item has no row; added again it is a new item with its old origin."""
-    assert live.apply([], vectors(0), ["bread", "nothing"]) == Applied(deleted=1, missing=1)
+    assert live.apply([], vectors(0), ["bread", "nothing"]) == ChangeCounts(deleted=1, missing=1)
     assert (live.view.row_of("bread"), live.view.items, live.view.current_row[4]) == (None, BASE - 1, -1)
-    assert upsert(live, Item("bread", "white bread")) == Applied(inserted=1)
+    assert upsert(live, Item("bread", "white bread")) == ChangeCounts(inserted=1)
     assert live.view.origin_of(np.array([live.view.row_of("bread")])).tolist() == [4]
 
 
 def test_an_added_item_can_be_replaced_and_deleted(live: LiveCatalogue):
     """The last word on an added item counts."""
     upsert(live, Item("oats", "rolled oats"))
-    assert upsert(live, Item("oats", "oat flakes")) == Applied(replaced=1)
+    assert upsert(live, Item("oats", "oat flakes")) == ChangeCounts(replaced=1)
     assert live.view.read(live.view.rows_of(["oats"]))[0].title == "oat flakes"
-    assert live.apply([], vectors(0), ["oats"]) == Applied(deleted=1)
+    assert live.apply([], vectors(0), ["oats"]) == ChangeCounts(deleted=1)
     assert (live.view.row_of("oats"), live.view.items) == (None, BASE)
     assert live.view.origin_of(np.array([BASE])).tolist() == [-1]
 
@@ -107,14 +107,14 @@ def test_leaving_out_waits_for_nobody(live: LiveCatalogue, monkeypatch: pytest.M
     upsert(live, *(Item(f"item-{number}", "thing", price=1.0) for number in range(4)))
     upsert(live, *(Item(f"item-{number}", "thing", price=2.0) for number in range(4)))
     upsert(live, Item("item-0", "thing", price=3.0))
-    before, kept = live.view, AddedItems.kept
+    before, kept = live.view, Delta.kept
 
-    def kept_meanwhile(added: AddedItems, there: BoolMask) -> AddedItems:
+    def kept_meanwhile(added: Delta, there: BoolMask) -> Delta:
         result = kept(added, there)
         live.apply([Item("item-1", "thing", price=4.0), Item("late", "thing")], vectors(2), ["item-2"])
         return result
 
-    monkeypatch.setattr(AddedItems, "kept", kept_meanwhile)
+    monkeypatch.setattr(Delta, "kept", kept_meanwhile)
     assert live.tend()
     view = live.view
     rows = view.rows_of(["item-0", "item-1", "item-2", "item-3", "late"])
@@ -149,8 +149,8 @@ def test_many_added_items_are_kept_out_of_garbage_collection(live: LiveCatalogue
     called: list[int] = []
     anew: list[int] = []
     monkeypatch.setattr(live_catalogue, "_SETTLED_ANEW", 4)
-    monkeypatch.setattr(gc_freeze, "settle_further", lambda: called.append(len(live.view.added)))
-    monkeypatch.setattr(gc_freeze, "settle_anew", lambda: anew.append(len(live.view.added)))
+    monkeypatch.setattr(gc_freeze, "freeze_new_objects", lambda: called.append(len(live.view.added)))
+    monkeypatch.setattr(gc_freeze, "refreeze_heap", lambda: anew.append(len(live.view.added)))
     for start in range(0, 9_000, 1_000):
         items = [Item(f"many-{number}", "many") for number in range(start, start + 1_000)]
         live.apply(items, np.random.default_rng(start).standard_normal((1_000, 2)).astype(np.float32), [])

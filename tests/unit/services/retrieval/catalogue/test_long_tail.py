@@ -6,7 +6,7 @@ import numpy as np
 
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.catalogue.item import Item
-from services.retrieval.catalogue.long_tail import Tail
+from services.retrieval.catalogue.long_tail import LongTail
 
 
 def _of_tail(shop: FirstStage, *item_ids: str) -> list[bool]:
@@ -31,5 +31,5 @@ def test_a_replaced_item_keeps_what_it_sold(live_shop: FirstStage):
 def test_where_nothing_sells_nothing_is_of_the_tail(live_shop: FirstStage):
     """Without sales there is no tail, and what comes is of none."""
     live_shop.upsert([Item("oats", "rolled oats")])
-    nothing = Tail(np.zeros(len(live_shop.view.base), np.float32))
+    nothing = LongTail(np.zeros(len(live_shop.view.base), np.float32))
     assert not nothing.of(live_shop.view, live_shop.view.rows_of(["oats", "milk-1"])).any()

@@ -6,7 +6,7 @@ import numpy as np
 
 from services.retrieval.catalogue.item import Item
 from services.retrieval.changes.change import Change
-from services.retrieval.changes.compaction import LastStates
+from services.retrieval.changes.compaction import Compaction
 
 
 def change(item_ids: str, value: float, encoder: str = "e", deleted: str = "") -> Change:
@@ -17,7 +17,7 @@ def change(item_ids: str, value: float, encoder: str = "e", deleted: str = "") -
 
 def test_the_last_state_counts():
     """Each item is left as its last change made it, with that change's encoder; deletions are kept."""
-    last = LastStates([change("abc", 1.0), change("bc", 2.0, "other"), change("", 0.0, deleted="cx"), change("x", 3.0)])
+    last = Compaction([change("abc", 1.0), change("bc", 2.0, "other"), change("", 0.0, deleted="cx"), change("x", 3.0)])
     kept = list(last.changes())
     assert (len(last), last.superseded) == (4, 4)
     states = [(item.item_id, item.price, each.encoder) for each in kept for item in each.items]
@@ -29,4 +29,4 @@ def test_the_last_state_counts():
 def test_few_changes_are_made_of_many():
     """A thousand items make one change, whatever number of changes they came in."""
     changes = [Change((Item(f"i{number}", "thing"),), np.ones((1, 2), "f4"), "e") for number in range(1_500)]
-    assert [len(each.items) for each in LastStates(changes).changes()] == [1_000, 500]
+    assert [len(each.items) for each in Compaction(changes).changes()] == [1_000, 500]

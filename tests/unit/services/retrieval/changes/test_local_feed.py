@@ -9,10 +9,10 @@ import pytest
 
 from common.errors import NotReady
 from services.retrieval.catalogue.item import Item
-from services.retrieval.catalogue.live_catalogue import Applied
+from services.retrieval.catalogue.live_catalogue import ChangeCounts
 from services.retrieval.changes import local_feed
 from services.retrieval.changes.change import Change
-from services.retrieval.changes.local_feed import LogFeed
+from services.retrieval.changes.local_feed import LocalFeed
 from services.retrieval.changes.write_ahead_log import FILE
 
 
@@ -22,12 +22,12 @@ class Shelf:
     def __init__(self) -> None:
         self.prices: dict[str, float | None] = {}
 
-    def apply(self, change: Change) -> Applied:
+    def apply(self, change: Change) -> ChangeCounts:
         """Keep what the change says."""
         self.prices |= {item.item_id: item.price for item in change.items}
         for item_id in change.deleted:
             self.prices.pop(item_id, None)
-        return Applied()
+        return ChangeCounts()
 
 
 def priced(prices: dict[str, float], deleted: tuple[str, ...] = ()) -> Change:
@@ -39,14 +39,14 @@ def priced(prices: dict[str, float], deleted: tuple[str, ...] = ()) -> Change:
 def test_what_was_superseded_is_dropped_at_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A log of mostly superseded changes is rewritten at start and says the same; deletions are kept."""
     monkeypatch.setattr(local_feed, "_FEW_SUPERSEDED", 10)
-    feed, shelf = LogFeed(tmp_path), Shelf()
+    feed, shelf = LocalFeed(tmp_path), Shelf()
     feed.attach(shelf)
     for price in range(20):
         feed.commit(priced({"a": float(price), f"b{price % 3}": 1.0}), shelf)
     feed.commit(priced({}, deleted=("b1", "base")), shelf)
     feed.close()
     size = (tmp_path / FILE).stat().st_size
-    again, later = LogFeed(tmp_path), Shelf()
+    again, later = LocalFeed(tmp_path), Shelf()
     later.prices["base"] = 5.0
     assert again.attach(later) == 2
     assert (tmp_path / FILE).stat().st_size < size / 4
@@ -56,7 +56,7 @@ def test_what_was_superseded_is_dropped_at_start(tmp_path: Path, monkeypatch: py
 
 def test_a_change_that_is_not_stored_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Where the log refuses, no release shows the change."""
-    feed, shelf = LogFeed(tmp_path), Shelf()
+    feed, shelf = LocalFeed(tmp_path), Shelf()
     feed.attach(shelf)
 
     def refuse(_change: Change) -> None:
@@ -71,7 +71,7 @@ def test_a_change_that_is_not_stored_is_not_shown(tmp_path: Path, monkeypatch: p
 
 def test_without_a_folder_changes_are_refused():
     """A server without a place for changes refuses them and says what to do."""
-    feed, shelf = LogFeed(None), Shelf()
+    feed, shelf = LocalFeed(None), Shelf()
     assert feed.attach(shelf) == 0
     with pytest.raises(NotReady, match="start the server with --data-dir or --changes"):
         feed.commit(priced({"a": 1.0}), shelf)

@@ -15,7 +15,7 @@ from common.changes import redis_stream
 from common.changes.redis_stream import StreamAddress
 from common.errors import NotReady
 from services.retrieval.catalogue.item import Item
-from services.retrieval.catalogue.live_catalogue import Applied
+from services.retrieval.catalogue.live_catalogue import ChangeCounts
 from services.retrieval.changes import redis_feed
 from services.retrieval.changes.change import Change
 from services.retrieval.changes.redis_feed import RedisFeed
@@ -35,7 +35,7 @@ class Shelf:
         self.seen: list[float | None] = []
         self.change = threading.Condition()
 
-    def apply(self, change: Change) -> Applied:
+    def apply(self, change: Change) -> ChangeCounts:
         """Keep what the change says."""
         with self.change:
             self.prices |= {item.item_id: item.price for item in change.items}
@@ -43,7 +43,7 @@ class Shelf:
             for item_id in change.deleted:
                 self.prices.pop(item_id, None)
             self.change.notify_all()
-        return Applied(inserted=len(change.items))
+        return ChangeCounts(inserted=len(change.items))
 
     def until(self, prices: dict[str, float]) -> None:
         """Wait until the shelf is as it should be."""

@@ -15,7 +15,7 @@ from common.errors import NotReady
 from services.retrieval.catalogue.item import Item
 from services.retrieval.changes import write_ahead_log
 from services.retrieval.changes.change import Change
-from services.retrieval.changes.write_ahead_log import FILE, ChangeLog
+from services.retrieval.changes.write_ahead_log import FILE, WriteAheadLog
 
 
 def upsert(*item_ids: str) -> Change:
@@ -43,12 +43,12 @@ class Disk:
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / FILE
-        self.log: ChangeLog | None = None
+        self.log: WriteAheadLog | None = None
 
-    def start(self) -> ChangeLog:
+    def start(self) -> WriteAheadLog:
         """Open the log as the next process does, the one before having ended."""
         self.stop()
-        self.log = ChangeLog(self.file.parent)
+        self.log = WriteAheadLog(self.file.parent)
         return self.log
 
     def stop(self) -> None:
@@ -71,7 +71,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 @pytest.fixture
-def log(disk: Disk) -> ChangeLog:
+def log(disk: Disk) -> WriteAheadLog:
     """Return a log with three changes."""
     log = disk.start()
     for change in CHANGES:
@@ -79,7 +79,7 @@ def log(disk: Disk) -> ChangeLog:
     return log
 
 
-def test_changes_are_read_back(log: ChangeLog, disk: Disk):
+def test_changes_are_read_back(log: WriteAheadLog, disk: Disk):
     """Every change is read back as it was, also by the next process, and further ones go behind them."""
     assert [told(change) for _, change in log.read()] == [told(change) for change in CHANGES]
     assert disk.changes() == [told(change) for change in CHANGES]
@@ -87,14 +87,14 @@ def test_changes_are_read_back(log: ChangeLog, disk: Disk):
     assert [change.deleted for _, change in log.read()] == [(), ("a",), (), ("z",)]
 
 
-def test_reading_goes_on_where_it_ended(log: ChangeLog):
+def test_reading_goes_on_where_it_ended(log: WriteAheadLog):
     """A later read can start behind what was read before."""
     position = [end for end, _ in log.read()][1]
     assert [told(change) for _, change in log.read(position)] == [told(CHANGES[2])]
     assert list(log.read(log.end)) == []
 
 
-def test_a_torn_tail_is_cut_off(log: ChangeLog, disk: Disk):
+def test_a_torn_tail_is_cut_off(log: WriteAheadLog, disk: Disk):
     """Wherever a crash cut the last record, it is cut off with a warning and the changes before it stay."""
     whole = disk.file.read_bytes()
     start = [end for end, _ in log.read()][1]
@@ -130,7 +130,7 @@ def test_a_damaged_last_body_is_cut_off(disk: Disk):
 
 
 @pytest.mark.parametrize("offset", [0, 4, 8, 12, 40])
-def test_damage_before_the_end_is_refused(log: ChangeLog, disk: Disk, offset: int):
+def test_damage_before_the_end_is_refused(log: WriteAheadLog, disk: Disk, offset: int):
     """A flipped byte with changes behind it is no torn write: nothing is cut off, and the place is named."""
     whole = bytearray(disk.file.read_bytes())
     start = next(end for end, _ in log.read())
@@ -159,21 +159,21 @@ def test_another_file_is_refused(disk: Disk):
         disk.start()
 
 
-def test_one_process_at_a_time(log: ChangeLog, disk: Disk):
+def test_one_process_at_a_time(log: WriteAheadLog, disk: Disk):
     """A second server on the same folder is refused."""
     assert log.end > 0
     with pytest.raises(NotReady, match=r"is in use by another server; choose another --data-dir"):
-        ChangeLog(disk.file.parent)
+        WriteAheadLog(disk.file.parent)
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path):
     """A folder that cannot be made is named."""
     (tmp_path / "file").touch()
     with pytest.raises(NotReady, match=r"can't be kept in .*file/log"):
-        ChangeLog(tmp_path / "file" / "log")
+        WriteAheadLog(tmp_path / "file" / "log")
 
 
-def test_a_full_disk_changes_nothing(log: ChangeLog, disk: Disk, monkeypatch: pytest.MonkeyPatch):
+def test_a_full_disk_changes_nothing(log: WriteAheadLog, disk: Disk, monkeypatch: pytest.MonkeyPatch):
     """A change that can't be written is refused and leaves no trace, and the log works once there is room."""
 
     def half_then_full(descriptor: int, data: bytes, position: int) -> int:
@@ -189,7 +189,7 @@ def test_a_full_disk_changes_nothing(log: ChangeLog, disk: Disk, monkeypatch: py
     assert [change[-1] for change in disk.changes()] == [(), ("a",), (), ("y",)]
 
 
-def test_a_broken_disk_refuses_further_changes(log: ChangeLog, monkeypatch: pytest.MonkeyPatch):
+def test_a_broken_disk_refuses_further_changes(log: WriteAheadLog, monkeypatch: pytest.MonkeyPatch):
     """Where not even the state before can be restored, every later change is refused until a restart."""
 
     def broken(*_arguments: object) -> None:
@@ -203,7 +203,7 @@ def test_a_broken_disk_refuses_further_changes(log: ChangeLog, monkeypatch: pyte
         log.append(delete("y"))
 
 
-def test_the_log_can_be_rewritten(log: ChangeLog, disk: Disk):
+def test_the_log_can_be_rewritten(log: WriteAheadLog, disk: Disk):
     """Rewriting replaces every change, and the log goes on from there."""
     log.rewrite([upsert("b", "c")])
     log.append(delete("c"))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from services.retrieval.encoding.text_encoder import DEFAULT_MAX_TOKENS, Encoder
+from services.retrieval.encoding.text_encoder import DEFAULT_MAX_TOKENS, OnnxTextEncoder
 
 
 class Recorder:
@@ -39,21 +39,21 @@ def tokenizer() -> Tokenizer:
 
 def test_padding_is_masked_and_order_kept(tokenizer: Tokenizer):
     """Texts of different lengths share a batch, padding says nothing, and answers stand in the order of the texts."""
-    encoder = Encoder(Recorder(), tokenizer)
+    encoder = OnnxTextEncoder(Recorder(), tokenizer)
     assert encoder.encode(["1 2 3", "4", "5 5"]).tolist() == [[6, 3], [4, 1], [10, 2]]
 
 
 def test_texts_are_cut_to_what_the_tokenizer_asks_for(tokenizer: Tokenizer):
     """Truncation is the tokenizer file's."""
     tokenizer.enable_truncation(2)
-    encoder = Encoder(Recorder(), tokenizer)
+    encoder = OnnxTextEncoder(Recorder(), tokenizer)
     assert encoder.max_tokens == 2
     assert encoder.encode(["1 2 3 4"]).tolist() == [[3, 2]]
 
 
 def test_texts_are_cut_where_the_tokenizer_asks_for_nothing(tokenizer: Tokenizer):
     """Without word of it from the tokenizer, texts are still bounded."""
-    encoder = Encoder(Recorder(), tokenizer)
+    encoder = OnnxTextEncoder(Recorder(), tokenizer)
     assert encoder.encode(["1 " * 5_000]).tolist() == [[DEFAULT_MAX_TOKENS, DEFAULT_MAX_TOKENS]]
 
 
@@ -61,13 +61,13 @@ def test_long_texts_do_not_pad_short_ones(tokenizer: Tokenizer):
     """Texts are batched by length."""
     model = Recorder()
     texts = ["1 " * 50, "1"] * 32
-    vectors = Encoder(model, tokenizer).encode(texts)
+    vectors = OnnxTextEncoder(model, tokenizer).encode(texts)
     assert model.shapes[1:] == [(32, 1), (32, 50)]
     assert vectors[:, 1].tolist() == [50, 1] * 32
 
 
 def test_no_texts(tokenizer: Tokenizer):
     """No texts have no embeddings, and the empty text has one."""
-    encoder = Encoder(Recorder(), tokenizer)
+    encoder = OnnxTextEncoder(Recorder(), tokenizer)
     assert encoder.encode([]).shape == (0, 2)
     assert encoder.encode([""]).shape == (1, 2)

@@ -7,10 +7,10 @@ import threading
 import numpy as np
 import pytest
 
-from common.arrays import BoolMask, Float32Array, unit
+from common.arrays import BoolMask, Float32Array, unit_vectors
 from services.retrieval.ann.ann_index import HnswOptions
-from services.retrieval.index.delta_index import TAIL, TAIL_OF_CODES, AddedGraph
-from services.retrieval.index.hybrid_index import ApproximateIndex
+from services.retrieval.index.delta_index import TAIL, TAIL_OF_CODES, DeltaIndex
+from services.retrieval.index.hybrid_index import HybridIndex
 from services.retrieval.index.scoring import nearest
 
 ROWS, DIMENSION, K = 6_000, 16, 20
@@ -23,18 +23,18 @@ RELEASED, GONE = 4_000, 7
 @pytest.fixture(scope="module")
 def vectors() -> Float32Array:
     """Return unit vectors."""
-    return unit(np.random.default_rng(5).standard_normal((ROWS, DIMENSION)).astype(np.float32))
+    return unit_vectors(np.random.default_rng(5).standard_normal((ROWS, DIMENSION)).astype(np.float32))
 
 
 @pytest.fixture(scope="module")
-def codes(vectors: Float32Array) -> ApproximateIndex:
+def codes(vectors: Float32Array) -> HybridIndex:
     """Return codes of a release's vectors: the first of all, but for one that was removed."""
-    index = ApproximateIndex.build(vectors[:RELEASED], HnswOptions(vectors="codes"))
+    index = HybridIndex.build(vectors[:RELEASED], HnswOptions(vectors="codes"))
     index.remove(np.array([GONE]))
     return index
 
 
-def recall(graph: AddedGraph, vectors: Float32Array, passing: BoolMask) -> float:
+def recall(graph: DeltaIndex, vectors: Float32Array, passing: BoolMask) -> float:
     """Return the share of the nearest rows that the graph finds, for a few queries.
 
     Args:
@@ -55,7 +55,7 @@ def recall(graph: AddedGraph, vectors: Float32Array, passing: BoolMask) -> float
 
 def test_rows_in_and_behind_the_graph_are_found(vectors: Float32Array):
     """Grown part and tail together answer as exact search does, with and without rows left out."""
-    graph = AddedGraph(DIMENSION)
+    graph = DeltaIndex(DIMENSION)
     everything = np.ones(ROWS, dtype=np.bool_)
     for grown in (0, 500, 3_000, 3_001, 5_500):
         graph.grow(vectors[:grown], np.ones(grown, dtype=np.bool_))
@@ -67,28 +67,28 @@ def test_rows_in_and_behind_the_graph_are_found(vectors: Float32Array):
 
 def test_a_state_from_before_sees_its_own_rows(vectors: Float32Array):
     """A search over fewer rows than the graph has finds none of the later ones."""
-    graph = AddedGraph(DIMENSION)
+    graph = DeltaIndex(DIMENSION)
     graph.grow(vectors, np.ones(ROWS, dtype=np.bool_))
     assert recall(graph, vectors[:2_500], np.ones(2_500, dtype=np.bool_)) > 0.95
 
 
 def test_growing_is_due_by_the_thousand():
     """A few rows are compared one by one."""
-    graph = AddedGraph(DIMENSION)
+    graph = DeltaIndex(DIMENSION)
     assert not graph.is_behind(TAIL - 1)
     assert graph.is_behind(TAIL)
 
 
-def test_growing_by_codes_is_due_sooner(codes: ApproximateIndex):
+def test_growing_by_codes_is_due_sooner(codes: HybridIndex):
     """A code is added in microseconds."""
-    graph = AddedGraph(DIMENSION, lambda: codes)
+    graph = DeltaIndex(DIMENSION, lambda: codes)
     assert not graph.is_behind(TAIL_OF_CODES - 1)
     assert graph.is_behind(TAIL_OF_CODES)
 
 
-def test_codes_are_found_with_those_of_the_release(vectors: Float32Array, codes: ApproximateIndex):
+def test_codes_are_found_with_those_of_the_release(vectors: Float32Array, codes: HybridIndex):
     """One search finds what is nearest of the release, of what was added to its codes, and of what came since."""
-    graph = AddedGraph(DIMENSION, lambda: codes)
+    graph = DeltaIndex(DIMENSION, lambda: codes)
     there = np.arange(ROWS) != GONE
     for grown in (0, 500, 501, 1_900):
         graph.grow(vectors[RELEASED : RELEASED + grown], np.ones(grown, dtype=np.bool_))
@@ -101,19 +101,19 @@ def test_codes_are_found_with_those_of_the_release(vectors: Float32Array, codes:
     assert len(codes) == RELEASED - 1
 
 
-def test_rows_without_a_vector_of_their_own_get_no_code(vectors: Float32Array, codes: ApproximateIndex):
+def test_rows_without_a_vector_of_their_own_get_no_code(vectors: Float32Array, codes: HybridIndex):
     """What is found by its origin's vector is not found by its own too."""
-    graph = AddedGraph(DIMENSION, lambda: codes)
+    graph = DeltaIndex(DIMENSION, lambda: codes)
     own = np.arange(ROWS - RELEASED) % 2 > 0
     graph.grow(vectors[RELEASED:], own)
     assert len(graph.index) == RELEASED - 1 + own.sum()
     assert recall(graph, vectors, np.concatenate([np.arange(RELEASED) != GONE, own])) > 0.95
 
 
-def test_codes_that_are_built_anew_are_begun_with_again(vectors: Float32Array, codes: ApproximateIndex):
+def test_codes_that_are_built_anew_are_begun_with_again(vectors: Float32Array, codes: HybridIndex):
     """Once the release's codes were built anew, growing is due, and both copies leave out what these left out."""
     release = [codes]
-    graph = AddedGraph(DIMENSION, lambda: release[0])
+    graph = DeltaIndex(DIMENSION, lambda: release[0])
     everything = np.ones(500, dtype=np.bool_)
     for _ in range(2):
         graph.grow(vectors[RELEASED : RELEASED + 500], everything)
@@ -127,18 +127,18 @@ def test_codes_that_are_built_anew_are_begun_with_again(vectors: Float32Array, c
         assert recall(graph, vectors[: RELEASED + 500], there) > 0.95
 
 
-def test_codes_follow_the_release_in_how_hard_they_are_searched(codes: ApproximateIndex):
+def test_codes_follow_the_release_in_how_hard_they_are_searched(codes: HybridIndex):
     """One search in place of two looks as far as the release's did; a graph of its own looks half as far."""
-    joined, apart = AddedGraph(DIMENSION, codes.copied), AddedGraph(DIMENSION)
+    joined, apart = DeltaIndex(DIMENSION, codes.copied), DeltaIndex(DIMENSION)
     for graph, ef_search in ((joined, 80), (apart, 40)):
         graph.set_ef_search(80)
         assert graph.index.ef_search == ef_search
 
 
 @pytest.mark.parametrize("joined", [False, True])
-def test_searching_while_it_grows(vectors: Float32Array, codes: ApproximateIndex, joined: bool):
+def test_searching_while_it_grows(vectors: Float32Array, codes: HybridIndex, joined: bool):
     """Searches that run all the while find what they should, whichever copy they came by."""
-    graph = AddedGraph(DIMENSION, lambda: codes) if joined else AddedGraph(DIMENSION)
+    graph = DeltaIndex(DIMENSION, lambda: codes) if joined else DeltaIndex(DIMENSION)
     failures, done = [], threading.Event()
     passing = np.arange(ROWS) != GONE
 

@@ -12,12 +12,12 @@ import numpy as np
 import pymilvus
 import pytest
 
-from common.arrays import Float32Array, unit
+from common.arrays import Float32Array, unit_vectors
 from common.errors import InvalidRequest, NotReady
 from common.onnx_session import SessionOptions
 from common.release.store import describe_files, open_release, publish, release_id
 from common.server.telemetry import Metrics
-from services.retrieval.candidates.artifacts import Parts
+from services.retrieval.candidates.artifacts import ReleaseArtifacts
 from services.retrieval.candidates.first_stage import FirstStage, FirstStageOptions
 from services.retrieval.candidates.request import Request
 from services.retrieval.index import milvus_index
@@ -40,7 +40,7 @@ def options(tmp_path: Path) -> MilvusOptions:
 @pytest.fixture
 def vectors() -> Float32Array:
     """Return 400 unit vectors."""
-    return unit(np.random.default_rng(3).standard_normal((400, 8)).astype(np.float32))
+    return unit_vectors(np.random.default_rng(3).standard_normal((400, 8)).astype(np.float32))
 
 
 @pytest.fixture
@@ -141,4 +141,4 @@ def test_pymilvus_is_an_extra(tiny_release: Path, monkeypatch: pytest.MonkeyPatc
     """Without pymilvus the message says what to install."""
     monkeypatch.setitem(sys.modules, "services.retrieval.index.milvus_index", None)
     with pytest.raises(NotReady, match="pip install 'shortlist"):
-        Parts.load(open_release(str(tiny_release)), SessionOptions(), 100, "vectors.db")
+        ReleaseArtifacts.load(open_release(str(tiny_release)), SessionOptions(), 100, "vectors.db")

@@ -7,26 +7,26 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from common.arrays import Float32Array, unit
+from common.arrays import Float32Array, unit_vectors
 from services.retrieval.ann.ann_index import HnswOptions
-from services.retrieval.index.flat_index import ExactIndex
-from services.retrieval.index.hybrid_index import ApproximateIndex
-from services.retrieval.index.reachability import Reach, not_found, with_lost
+from services.retrieval.index.flat_index import FlatIndex
+from services.retrieval.index.hybrid_index import HybridIndex
+from services.retrieval.index.reachability import AuditState, not_found, with_lost
 from services.retrieval.index.vector_index import Hits
 
 VECTORS, DIMENSION = 3_000, 16
 
 
-CutOff = Callable[[ApproximateIndex, Sequence[int]], ApproximateIndex]
+CutOff = Callable[[HybridIndex, Sequence[int]], HybridIndex]
 
 
 @pytest.fixture(scope="module")
 def vectors() -> Float32Array:
     """Return random unit vectors."""
-    return unit(np.random.default_rng(2).standard_normal((VECTORS, DIMENSION)).astype(np.float32))
+    return unit_vectors(np.random.default_rng(2).standard_normal((VECTORS, DIMENSION)).astype(np.float32))
 
 
-def audited(index: ApproximateIndex, count: int = 64) -> list[int]:
+def audited(index: HybridIndex, count: int = 64) -> list[int]:
     """Audit everything that is due; returns what was not found."""
     lost: list[int] = []
     while index.audit_due:
@@ -34,7 +34,7 @@ def audited(index: ApproximateIndex, count: int = 64) -> list[int]:
     return lost
 
 
-def search(index: ApproximateIndex, vectors: Float32Array, labels: Sequence[int], k: int = 5) -> list[int]:
+def search(index: HybridIndex, vectors: Float32Array, labels: Sequence[int], k: int = 5) -> list[int]:
     """Return what is nearest to each of the vectors."""
     hits = index.search(vectors[list(labels)], k)
     assert hits.method == "approximate"
@@ -46,7 +46,7 @@ def search(index: ApproximateIndex, vectors: Float32Array, labels: Sequence[int]
 def test_islands_are_found_and_mended(vectors: Float32Array, cut_off: CutOff):
     """Vectors that no link leads to are what the audit finds, nothing else; every search finds them from then on."""
     lost = [7, 1_200, 2_999]
-    index = cut_off(ApproximateIndex.build(vectors, HnswOptions(ef_search=50)), lost)
+    index = cut_off(HybridIndex.build(vectors, HnswOptions(ef_search=50)), lost)
     assert not set(search(index, vectors, lost)) & set(lost)
     assert audited(index) == lost
     assert index.unreachable == 3
@@ -56,7 +56,7 @@ def test_islands_are_found_and_mended(vectors: Float32Array, cut_off: CutOff):
 
 def test_a_lost_vector_is_found_behind_a_filter_and_not_where_it_is_forbidden(vectors: Float32Array, cut_off: CutOff):
     """What the graph does not lead to keeps to filters and removals like everything else."""
-    index = cut_off(ApproximateIndex.build(vectors, HnswOptions(ef_search=50)), [7, 8])
+    index = cut_off(HybridIndex.build(vectors, HnswOptions(ef_search=50)), [7, 8])
     audited(index)
     allowed = np.ones(VECTORS, dtype=np.bool_)
     allowed[7] = False
@@ -70,7 +70,7 @@ def test_a_lost_vector_is_found_behind_a_filter_and_not_where_it_is_forbidden(ve
 
 def test_a_sound_graph_has_nothing_to_mend(vectors: Float32Array):
     """Where every vector is reached, the audit ends after one round and finds nothing."""
-    index = ApproximateIndex.build(vectors, HnswOptions(ef_search=100))
+    index = HybridIndex.build(vectors, HnswOptions(ef_search=100))
     assert index.audit_due == VECTORS
     assert audited(index, 700) == []
     assert (index.unreachable, index.audit_due) == (0, 0)
@@ -78,14 +78,14 @@ def test_a_sound_graph_has_nothing_to_mend(vectors: Float32Array):
 
 def test_equal_vectors_are_not_lost():
     """Where more vectors are equal than a search looks at, none of them counts as lost."""
-    same = np.tile(unit(np.ones((1, DIMENSION), np.float32)), (1_500, 1))
-    index = ApproximateIndex.build(same, HnswOptions(ef_search=20))
+    same = np.tile(unit_vectors(np.ones((1, DIMENSION), np.float32)), (1_500, 1))
+    index = HybridIndex.build(same, HnswOptions(ef_search=20))
     assert audited(index) == []
 
 
 def test_growth_is_audited_too(vectors: Float32Array):
     """Each vector that comes is due, and one of those before; rows without a vector are passed over."""
-    index = ApproximateIndex.build(vectors[:1_000], HnswOptions(ef_search=100))
+    index = HybridIndex.build(vectors[:1_000], HnswOptions(ef_search=100))
     audited(index)
     there = np.ones(1_200, dtype=np.bool_)
     there[1_100:] = False
@@ -98,7 +98,7 @@ def test_growth_is_audited_too(vectors: Float32Array):
 
 def test_a_vector_that_is_reached_again_is_lost_no_more(vectors: Float32Array, cut_off: CutOff):
     """What is inserted again is audited again, and forgotten as lost once a search finds it."""
-    index = cut_off(ApproximateIndex.build(vectors, HnswOptions(ef_search=50)), [7])
+    index = cut_off(HybridIndex.build(vectors, HnswOptions(ef_search=50)), [7])
     audited(index)
     index.add(np.arange(10), vectors[:10])
     for _ in range(VECTORS // 10):
@@ -109,8 +109,8 @@ def test_a_vector_that_is_reached_again_is_lost_no_more(vectors: Float32Array, c
 
 def test_a_graph_that_reaches_too_few_for_one_search():
     """Where even a whole candidate list can't be filled, vectors are searched for one by one."""
-    vectors = unit(np.random.default_rng(3).standard_normal((40, DIMENSION)).astype(np.float32))
-    index = ApproximateIndex.build(vectors, HnswOptions(ef_search=100))
+    vectors = unit_vectors(np.random.default_rng(3).standard_normal((40, DIMENSION)).astype(np.float32))
+    index = HybridIndex.build(vectors, HnswOptions(ef_search=100))
     index.remove(np.arange(20))
     assert audited(index) == []
 
@@ -133,7 +133,7 @@ def test_lost_vectors_take_their_places():
 
 def test_rounds_go_on_where_they_ended():
     """The audit goes round the table, from where it was, no further than is due."""
-    reach = Reach(at=8, due=5)
+    reach = AuditState(at=8, due=5)
     rows = reach.next(4, 10)
     assert rows.tolist() == [8, 9, 0, 1]
     reach = reach.after(rows, np.array([9]), 10)
@@ -143,16 +143,16 @@ def test_rounds_go_on_where_they_ended():
 
 def test_rows_that_came_since_go_first_and_as_many_older_ones_follow():
     """What is new is audited before the rotation goes on from where it was."""
-    reach = Reach(at=2, due=0).grown(12, 2)
+    reach = AuditState(at=2, due=0).grown(12, 2)
     rows = reach.next(4, 12)
     assert rows.tolist() == [10, 11]
     reach = reach.after(rows, np.array([11]), 12)
     assert (reach.at, reach.due, reach.fresh, reach.lost.tolist()) == (2, 2, 0, [11])
     assert reach.next(4, 12).tolist() == [2, 3]
-    assert (Reach().grown(20, 50).due, Reach().grown(20, 50).fresh) == (20, 20)
+    assert (AuditState().grown(20, 50).due, AuditState().grown(20, 50).fresh) == (20, 20)
 
 
 def test_an_index_without_vectors_has_nothing_due():
     """Nothing is audited where nothing is."""
-    assert ApproximateIndex.build(np.empty((0, DIMENSION), np.float32)).audit(64).tolist() == []
-    assert ExactIndex(np.ones((2, 3), np.float32)).read(np.array([1])).tolist() == [[1, 1, 1]]
+    assert HybridIndex.build(np.empty((0, DIMENSION), np.float32)).audit(64).tolist() == []
+    assert FlatIndex(np.ones((2, 3), np.float32)).read(np.array([1])).tolist() == [[1, 1, 1]]

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from services.retrieval.maintenance.background_worker import Upkeep
+from services.retrieval.maintenance.background_worker import MaintenanceWorker
 
 
 def test_what_is_due_is_done_until_nothing_is():
@@ -25,7 +25,7 @@ def test_what_is_due_is_done_until_nothing_is():
         done.append(threading.current_thread().name)
         return True
 
-    upkeep = Upkeep(tend)
+    upkeep = MaintenanceWorker(tend)
     upkeep.start()
     assert done == ["MainThread"] * 2
     for wanted in (-1, 3):
@@ -54,7 +54,7 @@ def test_what_is_never_urgent_is_done_between():
         due[0], mended[0], left[0] = False, True, 2
         return True
 
-    upkeep = Upkeep(tend, audit, audit_share=1)
+    upkeep = MaintenanceWorker(tend, audit, audit_share=1)
     upkeep.start()
     assert ended.wait(10)
     upkeep.close()
@@ -74,7 +74,7 @@ def test_looks_do_not_hurry_the_audit():
         looked.set()
         return False
 
-    upkeep = Upkeep(tend, audit, audit_share=1e-6)
+    upkeep = MaintenanceWorker(tend, audit, audit_share=1e-6)
     upkeep.start()
     for _ in range(20):
         looked.clear()
@@ -86,7 +86,7 @@ def test_looks_do_not_hurry_the_audit():
 
 def test_an_audit_that_may_take_nothing_is_none():
     """A share of 0 never audits."""
-    upkeep = Upkeep(lambda: False, lambda: pytest.fail("was audited"), audit_share=0)
+    upkeep = MaintenanceWorker(lambda: False, lambda: pytest.fail("was audited"), audit_share=0)
     upkeep.start()
     upkeep.look()
     upkeep.close()

@@ -10,19 +10,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from common.arrays import Float32Array, RowIndices, unit
+from common.arrays import Float32Array, RowIndices, unit_vectors
 from common.release.catalogue import SCHEMA, Catalogue
 from services.retrieval.ann.ann_index import HnswOptions
-from services.retrieval.candidates.artifacts import Parts
+from services.retrieval.candidates.artifacts import ReleaseArtifacts
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.first_stage import FirstStage, FirstStageOptions
 from services.retrieval.candidates.release_settings import FirstStageSettings
 from services.retrieval.candidates.request import Request
 from services.retrieval.catalogue.item import Item
 from services.retrieval.changes.change_feed import ChangeFeed
-from services.retrieval.index.hybrid_index import ApproximateIndex
+from services.retrieval.index.hybrid_index import HybridIndex
 from services.retrieval.index.vector_index import VectorIndex
-from services.retrieval.maintenance.recall_monitor import Sample, recall
+from services.retrieval.maintenance.recall_monitor import RecallSample, recall
 
 ITEMS, DIMENSION, K = 4_000, 24, 20
 
@@ -31,7 +31,7 @@ ITEMS, DIMENSION, K = 4_000, 24, 20
 GONE = 1_400
 
 
-CutOff = Callable[[VectorIndex, Sequence[int]], ApproximateIndex]
+CutOff = Callable[[VectorIndex, Sequence[int]], HybridIndex]
 
 
 OPTIONS = FirstStageOptions(depth=K, threads=1, audit_share=0)
@@ -40,21 +40,21 @@ OPTIONS = FirstStageOptions(depth=K, threads=1, audit_share=0)
 @pytest.fixture(scope="module")
 def vectors() -> Float32Array:
     """Return random unit vectors."""
-    return unit(np.random.default_rng(8).standard_normal((ITEMS, DIMENSION)).astype(np.float32))
+    return unit_vectors(np.random.default_rng(8).standard_normal((ITEMS, DIMENSION)).astype(np.float32))
 
 
 @pytest.fixture
-def many_parts(vectors: Float32Array, new_encoder: Callable[..., object]) -> Parts:
+def many_parts(vectors: Float32Array, new_encoder: Callable[..., object]) -> ReleaseArtifacts:
     """Return a release of thousands of items, found by their vectors alone."""
     names = [f"item-{number}" for number in range(ITEMS)]
     columns: dict[str, list[Any]] = {name: [None] * ITEMS for name in SCHEMA.names}
     columns |= dict.fromkeys(("item_id", "title", "text"), names)
     columns |= {"available": [True] * ITEMS, "token_ids": [[1]] * ITEMS}
-    return Parts(
+    return ReleaseArtifacts(
         catalogue=Catalogue(pa.table(columns, schema=SCHEMA)),
         vectors=vectors,
         vector_of_item=np.arange(ITEMS),
-        index=ApproximateIndex.build(vectors, HnswOptions(ef_construction=80, ef_search=60)),
+        index=HybridIndex.build(vectors, HnswOptions(ef_construction=80, ef_search=60)),
         popularity=np.zeros(ITEMS, np.float32),
         graphs={},
         settings=FirstStageSettings.model_validate({"sources": {"semantic": {}}}),
@@ -64,7 +64,7 @@ def many_parts(vectors: Float32Array, new_encoder: Callable[..., object]) -> Par
 
 
 @pytest.fixture
-def stage(many_parts: Parts, feed: ChangeFeed) -> Iterator[FirstStage]:
+def stage(many_parts: ReleaseArtifacts, feed: ChangeFeed) -> Iterator[FirstStage]:
     """Return a first stage over them."""
     stage = FirstStage(many_parts, OPTIONS, feed)
     yield stage
@@ -81,11 +81,11 @@ def recall_of(stage: FirstStage, vector: Float32Array, answer: Candidates) -> fl
     allowed = stage._filter.allowed(answer.view, None)
     exact = stage._nearest.exact(vector, K, allowed)
     scores = answer.source_scores[:, 0]
-    return recall(Sample(vector, K, allowed, exact._replace(rows=answer.rows, scores=scores)), exact)
+    return recall(RecallSample(vector, K, allowed, exact._replace(rows=answer.rows, scores=scores)), exact)
 
 
 def test_few_lost_vectors_are_found_by_comparing_them(
-    many_parts: Parts, feed: ChangeFeed, vectors: Float32Array, cut_off: CutOff
+    many_parts: ReleaseArtifacts, feed: ChangeFeed, vectors: Float32Array, cut_off: CutOff
 ):
     """Items that no link leads to are counted, and found from then on; the graph stays."""
     lost = [40, 400, 3_999]
@@ -103,7 +103,11 @@ def test_few_lost_vectors_are_found_by_comparing_them(
 
 
 def test_a_graph_that_lost_many_vectors_is_built_anew(
-    many_parts: Parts, feed: ChangeFeed, vectors: Float32Array, cut_off: CutOff, capsys: pytest.CaptureFixture[str]
+    many_parts: ReleaseArtifacts,
+    feed: ChangeFeed,
+    vectors: Float32Array,
+    cut_off: CutOff,
+    capsys: pytest.CaptureFixture[str],
 ):
     """Past a share of lost vectors a fresh graph takes the old one's place, once, and is audited in its turn."""
     lost = list(range(1_000, 1_200))
@@ -115,7 +119,7 @@ def test_a_graph_that_lost_many_vectors_is_built_anew(
         assert (stage.unreachable, stage.audit_due) == (0, 0)
         assert [ask(stage, vectors[number]).item_ids[0] for number in lost[:5]] == [f"item-{n}" for n in lost[:5]]
         second = stage._nearest.index
-        assert isinstance(second, ApproximateIndex)
+        assert isinstance(second, HybridIndex)
         second._reach = second._reach._replace(due=ITEMS)
         cut_off(second, lost)
         stage.audit()
@@ -131,11 +135,11 @@ def test_added_items_do_not_wait_for_a_graph_that_is_built_anew(
     stage: FirstStage, vectors: Float32Array, monkeypatch: pytest.MonkeyPatch
 ):
     """What is added while the release's graph is built anew gets into its own graph meanwhile, part by part."""
-    built, grown, moved = ApproximateIndex.without_removed, list[int](), unit(-vectors[:1_000])
+    built, grown, moved = HybridIndex.without_removed, list[int](), unit_vectors(-vectors[:1_000])
 
     def building(
-        index: ApproximateIndex, labels: RowIndices, table: Float32Array, between: Callable[[], object]
-    ) -> ApproximateIndex:
+        index: HybridIndex, labels: RowIndices, table: Float32Array, between: Callable[[], object]
+    ) -> HybridIndex:
         stage.upsert([Item(f"new-{number}", f"new {number}", vector=moved[number]) for number in range(1_000)])
 
         def then() -> None:
@@ -144,7 +148,7 @@ def test_added_items_do_not_wait_for_a_graph_that_is_built_anew(
 
         return built(index, labels, table, then)
 
-    monkeypatch.setattr(ApproximateIndex, "without_removed", building)
+    monkeypatch.setattr(HybridIndex, "without_removed", building)
     for start in range(0, GONE, 700):
         stage.delete([f"item-{number}" for number in range(start, start + 700)])
     stage.tend()
@@ -154,7 +158,7 @@ def test_added_items_do_not_wait_for_a_graph_that_is_built_anew(
 
 def test_the_graph_of_added_items_is_audited(stage: FirstStage, vectors: Float32Array, cut_off: CutOff):
     """Items that came since the release, and that their graph lost, are found again."""
-    moved = unit(-vectors[:2_000])
+    moved = unit_vectors(-vectors[:2_000])
     for start in range(0, 2_000, 1_000):
         part = range(start, start + 1_000)
         stage.upsert([Item(f"new-{number}", f"new {number}", vector=moved[number]) for number in part])
@@ -169,7 +173,7 @@ def test_the_graph_of_added_items_is_audited(stage: FirstStage, vectors: Float32
     assert ask(stage, moved[77]).item_ids[0] == "new-77"
 
 
-def test_the_audit_goes_on_in_the_background(many_parts: Parts, feed: ChangeFeed):
+def test_the_audit_goes_on_in_the_background(many_parts: ReleaseArtifacts, feed: ChangeFeed):
     """Nobody has to ask for the audit."""
     stage = FirstStage(many_parts, FirstStageOptions(depth=K, threads=1, audit_share=1), feed)
     try:

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from common.arrays import Float32Array, unit
+from common.arrays import Float32Array, unit_vectors
 from common.filters import Range
 from common.release.catalogue import SCHEMA, Catalogue
 from services.retrieval.ann.ann_index import HnswOptions
-from services.retrieval.candidates.artifacts import Parts
+from services.retrieval.candidates.artifacts import ReleaseArtifacts
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.first_stage import FirstStage, FirstStageOptions
 from services.retrieval.candidates.release_settings import FirstStageSettings
@@ -21,8 +21,8 @@ from services.retrieval.candidates.request import Request
 from services.retrieval.catalogue import live_catalogue
 from services.retrieval.catalogue.item import Item
 from services.retrieval.changes.change_feed import ChangeFeed
-from services.retrieval.index.hybrid_index import ApproximateIndex
-from services.retrieval.maintenance.recall_monitor import Sample, recall
+from services.retrieval.index.hybrid_index import HybridIndex
+from services.retrieval.maintenance.recall_monitor import RecallSample, recall
 from services.retrieval.search import item_search
 from services.retrieval.search.filter_evaluation import for_sale
 
@@ -39,7 +39,7 @@ OWNERS = np.arange(ITEMS) - (np.arange(ITEMS) + 2) // 3
 @pytest.fixture(scope="module")
 def vectors() -> Float32Array:
     """Return random unit vectors."""
-    return unit(np.random.default_rng(8).standard_normal((OWNERS[-1] + 1, DIMENSION)).astype(np.float32))
+    return unit_vectors(np.random.default_rng(8).standard_normal((OWNERS[-1] + 1, DIMENSION)).astype(np.float32))
 
 
 @pytest.fixture
@@ -50,11 +50,11 @@ def stage(vectors: Float32Array, new_encoder: Callable[..., object], feed: Chang
     columns |= dict.fromkeys(("item_id", "title", "text"), names)
     columns |= {"price": [float(number) for number in range(ITEMS)], "available": [True] * ITEMS}
     columns["token_ids"] = [[1]] * ITEMS
-    parts = Parts(
+    parts = ReleaseArtifacts(
         catalogue=Catalogue(pa.table(columns, schema=SCHEMA)),
         vectors=vectors,
         vector_of_item=OWNERS,
-        index=ApproximateIndex.build(vectors, HnswOptions(vectors="codes")),
+        index=HybridIndex.build(vectors, HnswOptions(vectors="codes")),
         popularity=np.zeros(ITEMS, np.float32),
         graphs={},
         settings=FirstStageSettings.model_validate({"sources": {"semantic": {}, "similar": {}}}),
@@ -80,7 +80,7 @@ def recall_of(stage: FirstStage, vector: Float32Array, **request: Any) -> float:
     assert allowed.rows[answer.rows].all()
     assert len(set(answer.item_ids)) == len(answer) == K
     return recall(
-        Sample(vector, K, allowed, exact._replace(rows=answer.rows, scores=answer.source_scores[:, 0])), exact
+        RecallSample(vector, K, allowed, exact._replace(rows=answer.rows, scores=answer.source_scores[:, 0])), exact
     )
 
 
@@ -97,13 +97,13 @@ def test_changed_items_are_found_as_they_are(stage: FirstStage, vectors: Float32
     everyone = [f"item-{number}" for number in range(ITEMS)] + [f"new-{number}" for number in range(400)]
     for turn in range(8):
         names = [everyone[number] for number in generator.permutation(len(everyone))[:150].tolist()]
-        upsert(stage, names[:100], unit(generator.standard_normal((100, DIMENSION)).astype(np.float32)))
+        upsert(stage, names[:100], unit_vectors(generator.standard_normal((100, DIMENSION)).astype(np.float32)))
         same = [name for name in names[100:130] if name.startswith("item")]
         upsert(stage, same, vectors[OWNERS[[int(name[5:]) for name in same]]])
         stage.delete(names[130:])
         if turn % 2:
             stage.tend()
-        queries = unit(generator.standard_normal((20, DIMENSION)).astype(np.float32))
+        queries = unit_vectors(generator.standard_normal((20, DIMENSION)).astype(np.float32))
         assert np.mean([recall_of(stage, query) for query in queries]) > 0.97
         cheap = Range("price", 0, 300)
         assert np.mean([recall_of(stage, query, filter=cheap) for query in queries]) > 0.97
@@ -114,9 +114,9 @@ def test_changed_items_are_found_as_they_are(stage: FirstStage, vectors: Float32
 
 def test_each_of_several_queries_is_answered_as_alone(stage: FirstStage, vectors: Float32Array):
     """Searches that are answered together find what each finds alone, of codes, of what came since, and by filters."""
-    upsert(stage, [f"new-{number}" for number in range(130)], unit(vectors[:130] + 0.3 * vectors[200:330]))
+    upsert(stage, [f"new-{number}" for number in range(130)], unit_vectors(vectors[:130] + 0.3 * vectors[200:330]))
     stage.tend()
-    upsert(stage, [f"late-{number}" for number in range(40)], unit(vectors[:40] + 0.3 * vectors[300:340]))
+    upsert(stage, [f"late-{number}" for number in range(40)], unit_vectors(vectors[:40] + 0.3 * vectors[300:340]))
     queries = [Request(vector=vector, limit=K, sources=["semantic"]) for vector in vectors[:30]]
     together = stage.retrieve(queries)
     assert any(item_id.startswith("new") for one in together for item_id in one.item_ids)
@@ -131,7 +131,7 @@ def test_remembered_neighbours_are_of_use_while_few_were_added(
     stage: FirstStage, vectors: Float32Array, monkeypatch: pytest.MonkeyPatch
 ):
     """Beside few added items these are compared; past that all codes are scanned, and the same is found."""
-    upsert(stage, [f"new-{number}" for number in range(300)], unit(vectors[:300] + 0.3 * vectors[300:600]))
+    upsert(stage, [f"new-{number}" for number in range(300)], unit_vectors(vectors[:300] + 0.3 * vectors[300:600]))
     stage.tend()
     asked = [Request(history_item_ids=["item-0", "item-5"], sources=["similar"], limit=K)]
     few = stage.retrieve(asked)[0]
@@ -148,13 +148,13 @@ def test_codes_that_are_built_anew_take_the_others_place(stage: FirstStage, monk
     monkeypatch.setattr(live_catalogue, "_FEW_ROWS", 100)
     generator = np.random.default_rng(4)
     for _ in range(2):
-        moved = unit(generator.standard_normal((ITEMS - 300, DIMENSION)).astype(np.float32))
+        moved = unit_vectors(generator.standard_normal((ITEMS - 300, DIMENSION)).astype(np.float32))
         upsert(stage, [f"item-{number}" for number in range(ITEMS - 300)], moved)
         stage.tend()
     graph, index = stage.view.added.graph, stage._nearest.index
     assert len(index) < ITEMS // 2
     assert len(graph.index) < len(index) + len(stage.view.added) + 1
-    queries = unit(generator.standard_normal((20, DIMENSION)).astype(np.float32))
+    queries = unit_vectors(generator.standard_normal((20, DIMENSION)).astype(np.float32))
     assert np.mean([recall_of(stage, query) for query in queries]) > 0.97
 
 

@@ -8,19 +8,19 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from services.retrieval.ann.hnswlib_hnsw import HnswlibGraph
+from services.retrieval.ann.hnswlib_hnsw import HnswlibHnsw
 from services.retrieval.candidates.first_stage import FirstStage, FirstStageOptions
 from services.retrieval.candidates.request import Request
 from services.retrieval.catalogue.item import Item
-from services.retrieval.catalogue.scored_items import NOTHING, Found
-from services.retrieval.maintenance.recall_monitor import LiveRecall, Sample, recall
+from services.retrieval.catalogue.scored_items import NOTHING, ScoredItems
+from services.retrieval.maintenance.recall_monitor import RecallMonitor, RecallSample, recall
 
 OpenShop = Callable[..., FirstStage]
 
 
-def found(*scores: float) -> Found:
+def found(*scores: float) -> ScoredItems:
     """Return what was found, by its scores."""
-    return Found(np.arange(len(scores)), np.array(scores, dtype=np.float32))
+    return ScoredItems(np.arange(len(scores)), np.array(scores, dtype=np.float32))
 
 
 @pytest.mark.parametrize(
@@ -33,15 +33,15 @@ def found(*scores: float) -> Found:
         (NOTHING, NOTHING, 1),
     ],
 )
-def test_recall_counts_ties(searched: Found, exact: Found, share: float):
+def test_recall_counts_ties(searched: ScoredItems, exact: ScoredItems, share: float):
     """What is as near as the last of the nearest was found too, whichever item it is."""
-    sample = Sample(np.ones(2, np.float32), 3, None, searched)  # type: ignore[arg-type]
+    sample = RecallSample(np.ones(2, np.float32), 3, None, searched)  # type: ignore[arg-type]
     assert recall(sample, exact) == share
 
 
 def test_live_searches_are_sampled(open_shop: OpenShop, feed: object, monkeypatch: pytest.MonkeyPatch):
     """Each search through the graph is answered exactly over released and added items, and its recall told."""
-    monkeypatch.setattr(HnswlibGraph, "rows_an_entry", 0.0)  # or the shop is too small for its graph
+    monkeypatch.setattr(HnswlibHnsw, "rows_an_entry", 0.0)  # or the shop is too small for its graph
     told, enough = [], threading.Event()
 
     def tell(recall: float) -> None:
@@ -61,7 +61,7 @@ def test_an_error_does_not_end_it():
     told, enough = [], threading.Event()
     turns = iter([RuntimeError("no luck"), found(0.5)])
 
-    def exact(*_: object) -> Found:
+    def exact(*_: object) -> ScoredItems:
         turn = next(turns)
         if isinstance(turn, Exception):
             raise turn
@@ -71,9 +71,9 @@ def test_an_error_does_not_end_it():
         told.append(recall)
         enough.set()
 
-    watching = LiveRecall(1, exact, tell)
+    watching = RecallMonitor(1, exact, tell)
     for _ in range(2):
-        watching.offer(Sample(np.ones(2, np.float32), 1, None, found(0.5)))  # type: ignore[arg-type]
+        watching.offer(RecallSample(np.ones(2, np.float32), 1, None, found(0.5)))  # type: ignore[arg-type]
     assert enough.wait(10)
     watching.close()
     assert told == [1.0]
@@ -81,7 +81,7 @@ def test_an_error_does_not_end_it():
 
 def test_nothing_is_drawn_from_a_share_of_zero():
     """Without a share nothing is sampled."""
-    watching = LiveRecall(0, lambda *_: NOTHING, lambda _: pytest.fail("was sampled"))
+    watching = RecallMonitor(0, lambda *_: NOTHING, lambda _: pytest.fail("was sampled"))
     for _ in range(100):
-        watching.offer(Sample(np.ones(2, np.float32), 1, None, NOTHING))  # type: ignore[arg-type]
+        watching.offer(RecallSample(np.ones(2, np.float32), 1, None, NOTHING))  # type: ignore[arg-type]
     watching.close()

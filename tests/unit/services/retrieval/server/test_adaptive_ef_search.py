@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from services.retrieval.server.adaptive_ef_search import Effort
+from services.retrieval.server.adaptive_ef_search import AdaptiveEfSearch
 
 
 class Clock:
@@ -26,7 +26,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def period(effort: Effort, clock: Clock, *, late: int, answers: int = 100) -> int:
+def period(effort: AdaptiveEfSearch, clock: Clock, *, late: int, answers: int = 100) -> int:
     """Let half a second pass with some answers late; returns the value in force afterwards."""
     for number in range(answers):
         if number == answers - 1:
@@ -38,7 +38,7 @@ def period(effort: Effort, clock: Clock, *, late: int, answers: int = 100) -> in
 def test_it_sheds_fast_and_recovers_slowly(clock: Clock):
     """A missed target takes a fifth off at once, down to the least; each period in time gives a fiftieth back."""
     told: list[int] = []
-    effort = Effort(200, 100, 0.01, told.append, clock)
+    effort = AdaptiveEfSearch(200, 100, 0.01, told.append, clock)
     assert [period(effort, clock, late=50) for _ in range(5)] == [160, 128, 102, 100, 100]
     assert [period(effort, clock, late=5) for _ in range(3)] == [104, 108, 112]
     assert told == [160, 128, 102, 100, 104, 108, 112]
@@ -49,13 +49,13 @@ def test_it_sheds_fast_and_recovers_slowly(clock: Clock):
 
 def test_a_few_answers_decide_nothing(clock: Clock):
     """A handful of late answers is no load."""
-    effort = Effort(200, 100, 0.01, lambda _: None, clock)
+    effort = AdaptiveEfSearch(200, 100, 0.01, lambda _: None, clock)
     assert period(effort, clock, late=10, answers=10) == 200
 
 
 def test_without_a_target_nothing_is_shed(clock: Clock):
     """An infinite target is never missed."""
-    effort = Effort(200, 100, math.inf, lambda _: pytest.fail("was changed"), clock)
+    effort = AdaptiveEfSearch(200, 100, math.inf, lambda _: pytest.fail("was changed"), clock)
     assert period(effort, clock, late=100) == 200
 
 
@@ -66,7 +66,7 @@ FULL, LEAST, TARGET_S = 250, 50, 0.01
 FIXED_S, ENTRY_S = 0.0005, 0.000006
 
 
-def simulate(effort: Effort, clock: Clock, rates: Sequence[float], seed: int = 1) -> list[tuple[int, float]]:
+def simulate(effort: AdaptiveEfSearch, clock: Clock, rates: Sequence[float], seed: int = 1) -> list[tuple[int, float]]:
     """Let one searcher answer what comes in, each second at another rate.
 
     Returns:
@@ -93,7 +93,7 @@ def test_a_surge_is_answered_in_time_with_less_effort_until_it_is_over(clock: Cl
     Once the surge is over, it comes back to full, slowly.
     """
     applied: list[int] = []
-    effort = Effort(FULL, LEAST, TARGET_S, applied.append, clock)
+    effort = AdaptiveEfSearch(FULL, LEAST, TARGET_S, applied.append, clock)
     before, surge, after = 20, 60, 60
     # Full effort answers 500 a second, an effort of 83 answers 1,000, and the least 1,250.
     trace = simulate(effort, clock, [200.0] * before + [800.0] * surge + [200.0] * after)
@@ -114,12 +114,12 @@ def test_a_surge_is_answered_in_time_with_less_effort_until_it_is_over(clock: Cl
 
 def test_a_load_that_no_effort_answers_in_time_leaves_the_least(clock: Clock):
     """However late answers come, the graph is searched with the least effort allowed."""
-    effort = Effort(FULL, LEAST, TARGET_S, lambda _: None, clock)
+    effort = AdaptiveEfSearch(FULL, LEAST, TARGET_S, lambda _: None, clock)
     trace = simulate(effort, clock, [2_000.0] * 20)
     assert trace[-1][0] == LEAST
 
 
 def test_a_few_slow_answers_shed_nothing(clock: Clock):
     """Answers that are late one time in fifty, as after a pause of the machine, are within the target."""
-    effort = Effort(FULL, LEAST, TARGET_S, lambda _: None, clock)
+    effort = AdaptiveEfSearch(FULL, LEAST, TARGET_S, lambda _: None, clock)
     assert [period(effort, clock, late=2) for _ in range(10)] == [FULL] * 10

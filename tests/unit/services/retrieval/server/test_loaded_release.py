@@ -6,16 +6,16 @@ import threading
 
 import pytest
 
-from services.retrieval.server.loaded_release import EnginesOpen
+from services.retrieval.server.loaded_release import EngineRefCount
 
 
-def open_one(engines: EnginesOpen, release_id: str) -> None:
+def open_one(engines: EngineRefCount, release_id: str) -> None:
     """Open an engine."""
     with engines.opening(release_id):
         pass
 
 
-def closed(engines: EnginesOpen, release_id: str) -> bool:
+def closed(engines: EngineRefCount, release_id: str) -> bool:
     """Close an engine; returns whether its release was replaced for good."""
     with engines.closing(release_id) as replaced:
         return replaced
@@ -23,7 +23,7 @@ def closed(engines: EnginesOpen, release_id: str) -> bool:
 
 def test_the_last_engine_of_a_release_takes_it_along():
     """A release that was activated again while its old engine still answered stays."""
-    engines = EnginesOpen()
+    engines = EngineRefCount()
     for release_id in ("one", "two", "one"):
         open_one(engines, release_id)
     assert not closed(engines, "one")
@@ -33,7 +33,7 @@ def test_the_last_engine_of_a_release_takes_it_along():
 
 def test_what_failed_to_open_holds_nothing():
     """An engine that could not be opened counts for nothing."""
-    engines = EnginesOpen()
+    engines = EngineRefCount()
     open_one(engines, "one")
     with pytest.raises(RuntimeError), engines.opening("one"):
         raise RuntimeError("no luck")
@@ -42,7 +42,7 @@ def test_what_failed_to_open_holds_nothing():
 
 def test_the_end_of_the_process_replaces_nothing():
     """Servers that stop keep what their release has elsewhere, for their next start."""
-    engines = EnginesOpen()
+    engines = EngineRefCount()
     open_one(engines, "one")
     engines.end()
     assert not closed(engines, "one")
@@ -50,7 +50,7 @@ def test_the_end_of_the_process_replaces_nothing():
 
 def test_opening_waits_for_closing():
     """A release that is activated again is opened once all of it is gone."""
-    engines, opened = EnginesOpen(), threading.Event()
+    engines, opened = EngineRefCount(), threading.Event()
     open_one(engines, "one")
 
     def again() -> None:

@@ -16,15 +16,15 @@ from common.filters import Match
 from common.release.catalogue import Catalogue
 from common.text import words
 from pipeline.release.artifacts.title_bm25 import write_title_words
-from services.retrieval.candidates.artifacts import Parts
+from services.retrieval.candidates.artifacts import ReleaseArtifacts
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.release_settings import FirstStageSettings
 from services.retrieval.candidates.request import Request
 from services.retrieval.catalogue.item import Item
 from services.retrieval.changes.change_feed import ChangeFeed
-from services.retrieval.sources.bm25 import TitleWords
-from services.retrieval.sources.exploration import Exploration
+from services.retrieval.sources.bm25 import TitleBm25
+from services.retrieval.sources.exploration import ExplorationSource
 
 SETTINGS = {"sources": {"lexical": {}, "exploration": {"popularity": 1}, "popular": {}}}
 
@@ -41,14 +41,14 @@ class Folder:
 
 
 @pytest.fixture
-def titles(catalogue: Catalogue, tmp_path: Path) -> TitleWords:
+def titles(catalogue: Catalogue, tmp_path: Path) -> TitleBm25:
     """Return the words of the shop's titles, written and read again."""
     write_title_words(catalogue, tmp_path)
-    return TitleWords.load(Folder(tmp_path), len(catalogue))  # type: ignore[arg-type]
+    return TitleBm25.load(Folder(tmp_path), len(catalogue))  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def stage(parts: Parts, titles: TitleWords, feed: ChangeFeed) -> Iterator[FirstStage]:
+def stage(parts: ReleaseArtifacts, titles: TitleBm25, feed: ChangeFeed) -> Iterator[FirstStage]:
     """Return a first stage that searches by words and by chance."""
     settings = FirstStageSettings.model_validate(SETTINGS)
     stage = FirstStage(dataclasses.replace(parts, settings=settings, titles=titles), feed=feed)
@@ -111,7 +111,7 @@ def test_words_keep_to_the_filter(stage: FirstStage):
     assert sorted(found.item_ids) == ["bread", "roll"]
 
 
-def test_a_release_without_words_is_refused(parts: Parts):
+def test_a_release_without_words_is_refused(parts: ReleaseArtifacts):
     """A lexical source without its files says so when the release is loaded."""
     settings = FirstStageSettings.model_validate({"sources": {"lexical": {}}})
     with pytest.raises(BadRelease, match=r"lexical/words\.json"):
@@ -146,7 +146,7 @@ def test_chance_is_the_same_all_day(stage: FirstStage, monkeypatch: pytest.Monke
 
 def test_nothing_to_explore(stage: FirstStage):
     """Where every item is popular and none is new, chance finds nothing."""
-    source = Exploration(np.ones(8, np.float32), 0.5)
+    source = ExplorationSource(np.ones(8, np.float32), 0.5)
     allowed = stage._filter.allowed(stage.view, None)
     person = stage._search._asked(0, Request(), None, stage.view).person
     assert len(source.draw([person], 5, allowed)[0].found.rows) == 0
