@@ -1,7 +1,7 @@
 # Everything a newcomer needs; `make` alone prints the list.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RELEASE ?= releases/complete-journey
-# What people did and what changed in the catalogue: a shop's own, like its releases.
+# What users did and what changed in the catalogue: a shop's own, like its releases.
 LIVE ?= $(RELEASE)/.live
 BIN := .venv/bin
 CONTRACT := $(shell find protos -name '*.proto')

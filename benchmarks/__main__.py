@@ -45,7 +45,7 @@ BENCHMARKS: Final = {
     ),
     "purchase-encoder": (
         "offline.purchase_encoder",
-        "the encoder fine-tuned on purchases beside the base model, on validation people",
+        "the encoder fine-tuned on purchases beside the base model, on validation users",
     ),
     "ranking-growth": ("ranking.growth", "pairs/s as candidates, tokens and callers grow; memory"),
     "ranking-overload": (

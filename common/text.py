@@ -1,4 +1,4 @@
-"""How items and people are put into words, the same offline and online.
+"""How items and users are put into words, the same offline and online.
 
 The encoder and the cross-encoder see nothing but these texts, so a change here needs a new release.
 """
@@ -45,7 +45,7 @@ def recent_distinct(history: Sequence[int], count: int) -> list[int]:
 
 
 def context_text(query: str, history_titles: Iterable[str]) -> str:
-    """Return the person context that the models read: the query, then titles of the history, most recent first.
+    """Return the user context that the models read: the query, then titles of the history, most recent first.
 
     The most recent comes first since the tokenizer cuts at the end.
     """

@@ -162,7 +162,7 @@ def evaluate_command(
     examples: Annotated[
         Path | None, typer.Option(help="Table of user_id, history and target to ask, in place of a protocol.")
     ] = None,
-    people: Annotated[int | None, typer.Option(help="People or queries to ask for at most.", min=1)] = None,
+    users: Annotated[int | None, typer.Option(help="Users or queries to ask for at most.", min=1)] = None,
     folds: Annotated[int, typer.Option(help="Cross-validate source weights and trees in so many folds.", min=0)] = 0,
     baselines: Annotated[bool, typer.Option(help="Compare with single methods too.")] = False,
     steer: Annotated[
@@ -184,7 +184,7 @@ def evaluate_command(
     from pipeline.evaluation.command import EvaluationData, run_evaluation, show  # noqa: PLC0415 - as with build
     from pipeline.evaluation.evaluation import EvaluationSettings  # noqa: PLC0415
 
-    where = EvaluationData(source, data, protocol, examples, people)
+    where = EvaluationData(source, data, protocol, examples, users)
     how = EvaluationSettings(
         limit=limit, threshold=threshold, folds=folds, gateway=gateway, baselines=baselines, steer=steer, seed=seed
     )
@@ -233,7 +233,7 @@ def score(
     ray_address: RayAddress = "",
     batch: Batch = 1_024,
 ) -> None:
-    """Score pairs of person and item with a release's cross-encoder; there may be more than fit on one machine."""
+    """Score pairs of user and item with a release's cross-encoder; there may be more than fit on one machine."""
     from pipeline.bulk.tasks import Score  # noqa: PLC0415 - as with build
 
     _bulk(BulkJob(Score, release, pairs, out, batch), workers, ray_address)

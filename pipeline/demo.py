@@ -86,8 +86,8 @@ def build_release(store: Path, settings: BuildSettings, report: ProgressReport) 
     release = build(dataset, store, settings, report)
     catalogue = Catalogue.open(release.file(CATALOGUE))
     report.console.print(f"Release [bold]{release.id}[/]: {len(catalogue):,} items, in {release.path}")
-    questions = make_questions(dataset, release.manifest.settings, "temporal", people=None, seed=settings.seed)
-    return Built(release, catalogue, dataclasses.replace(questions, new_people=()))
+    questions = make_questions(dataset, release.manifest.settings, "temporal", users=None, seed=settings.seed)
+    return Built(release, catalogue, dataclasses.replace(questions, new_users=()))
 
 
 def serve(built: Built, report: ProgressReport) -> AbstractContextManager[LocalServices]:
@@ -118,30 +118,30 @@ def run_demo(store: Path, console: Console) -> None:
 
 
 def _show(target: str, built: Built, console: Console) -> None:
-    people = built.questions.asked
+    users = built.questions.asked
     with grpc.insecure_channel(target) as channel:
         stub = RecommendationServiceStub(channel)
-        for person in people[:: max(1, len(people) // _HOUSEHOLDS)][:_HOUSEHOLDS]:
-            console.print(_household(stub, person, built.catalogue))
+        for user in users[:: max(1, len(users) // _HOUSEHOLDS)][:_HOUSEHOLDS]:
+            console.print(_household(stub, user, built.catalogue))
         for query in _QUERIES:
             console.print(_search(stub, query))
 
 
-def _household(stub: RecommendationServiceStub, person: Question, catalogue: Catalogue) -> Panel:
+def _household(stub: RecommendationServiceStub, user: Question, catalogue: Catalogue) -> Panel:
     """Show a household's history, and the first stage's order beside the second's."""
     first, second = (
         stub.Recommend(
-            RecommendRequest(history_item_ids=person.history, limit=_SHOWN, explain=True, policy=Policy(stages=stages)),
+            RecommendRequest(history_item_ids=user.history, limit=_SHOWN, explain=True, policy=Policy(stages=stages)),
             timeout=_TIMEOUT_S,
         )
         for stages in (Stages.STAGES_FIRST, Stages.STAGES_BOTH)
     )
-    rows = catalogue.rows_of(person.history)
+    rows = catalogue.rows_of(user.history)
     titles = [catalogue.title(row) for row in recent_distinct(rows[rows >= 0].tolist(), _SHOWN)]
-    history = f"[bold]Bought lately[/] (of {len(person.history)}): " + "; ".join(titles)
+    history = f"[bold]Bought lately[/] (of {len(user.history)}): " + "; ".join(titles)
     note = "[green]●[/] bought in the fortnight that follows, which nothing learned from"
-    table = _answer_table(second, person.relevant, [_marked(item, person.relevant) for item in first.items])
-    return Panel(Group(history, table, note), title=f"Household {person.group}")
+    table = _answer_table(second, user.relevant, [_marked(item, user.relevant) for item in first.items])
+    return Panel(Group(history, table, note), title=f"Household {user.group}")
 
 
 def _search(stub: RecommendationServiceStub, query: str) -> Panel:
@@ -213,7 +213,7 @@ def _print_claims(found: Evaluation, release: Release, console: Console) -> None
             console.print(f"{after} {verdict} {before}: {measure} {interval}, paired")
     validation = release.manifest.metrics["validation"]
     console.print(
-        "What the cross-encoder adds, on validation people (searches are made of purchases, newcomers unknown):"
+        "What the cross-encoder adds, on validation users (searches are made of purchases, newcomers unknown):"
     )
     for name in ("first stage", "cross-encoder's order", "fusion without the logit", "fusion"):
         console.print(f"  {name}: " + ", ".join(f"{what} {value:.4f}" for what, value in validation[name].items()))

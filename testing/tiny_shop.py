@@ -60,7 +60,7 @@ def tiny_items() -> pl.DataFrame:
 
 
 def tiny_events(items: pl.DataFrame) -> pl.DataFrame:
-    """Return purchases of 60 people, each of whom keeps to one shelf and buys a few things again and again."""
+    """Return purchases of 60 users, each of whom keeps to one shelf and buys a few things again and again."""
     generator = np.random.default_rng(7)
     start = datetime(2026, 1, 1)  # noqa: DTZ001 - shops' files carry no zone
     shelves = {name: items.filter(pl.col("category") == name)["item_id"].to_list() for name in SHELVES}
@@ -113,8 +113,8 @@ def tiny_settings(base_model: Path) -> BuildSettings:
         read=10,
         training_requests=60,
         read_requests=20,
-        valid_people=12,
-        test_people=12,
+        valid_users=12,
+        test_users=12,
         list_size=6,
         lists=16,
         cross_encoder=CrossEncoderTraining(layers=2),

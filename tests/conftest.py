@@ -31,7 +31,7 @@ def tiny_items() -> pl.DataFrame:
 
 @pytest.fixture(scope="session")
 def tiny_events(tiny_items: pl.DataFrame) -> pl.DataFrame:
-    """Return purchases of 60 people, each of whom keeps to one shelf and buys a few things again and again."""
+    """Return purchases of 60 users, each of whom keeps to one shelf and buys a few things again and again."""
     return tiny_shop.tiny_events(tiny_items)
 
 

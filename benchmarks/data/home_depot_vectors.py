@@ -54,7 +54,7 @@ class MissingData(ShortlistError):  # noqa: N818 - named for what it is, as its 
 
 @dataclass(frozen=True)
 class HomeDepot:
-    """The titles as a release, and what people really searched for.
+    """The titles as a release, and what users really searched for.
 
     Attributes:
         release: Holds the encoder, the vectors of the distinct titles, what searches them as a build chooses it, and

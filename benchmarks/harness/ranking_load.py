@@ -123,10 +123,10 @@ def request(query: str, item_ids: Sequence[str], depth: int | None = None, least
         least: How many it must read.
     """
     return ranking_pb2.RankRequest(
-        person=ranking_pb2.PersonContext(query=query),
+        user=ranking_pb2.UserContext(query=query),
         candidates=[ranking_pb2.RankCandidate(item_id=item_id) for item_id in item_ids],
         cross_encoder_depth=len(item_ids) if depth is None else depth,
-        least_cross_encoder_depth=least,
+        min_cross_encoder_depth=least,
     )
 
 

@@ -54,7 +54,7 @@ class Result:
     Attributes:
         figures: Figures by name, nested as the benchmark likes.
         bars: What should hold.
-        tables: The figures for people.
+        tables: The figures for users.
         picture: An SVG file of them, where there is one.
     """
 

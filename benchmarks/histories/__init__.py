@@ -1,1 +1,1 @@
-"""Rankers of text beside histories: Office Products, whose people are known by what they took before."""
+"""Rankers of text beside histories: Office Products, whose users are known by what they took before."""

@@ -36,7 +36,7 @@ def cost_ms(
         report: Told of each.
     """
     one_thread = SessionOptions(threads=1)
-    long = [one for one in requests.labelled() if len(context_of(late.texts, one.person.history)) >= LONG_CONTEXT]
+    long = [one for one in requests.labelled() if len(context_of(late.texts, one.user.history)) >= LONG_CONTEXT]
     rankers: dict[str, Callable[[Labelled], object]] = {
         "late interaction, 8 bits": _late(late, 8),
         "late interaction, 4 bits": _late(late, 4),
@@ -59,7 +59,7 @@ def _late(late: HistoryLate, bits: Bits) -> Callable[[Labelled], object]:
     tier = late.served(bits)
 
     def score(one: Labelled) -> object:
-        return tier.scores(tier.context(context_of(late.texts, one.person.history)), one.candidates.rows)
+        return tier.scores(tier.context(context_of(late.texts, one.user.history)), one.candidates.rows)
 
     return score
 

@@ -1,7 +1,7 @@
 """Requests with a history, their candidates and features: those to learn from, and those of the official test rows.
 
 Those to learn from are the build's own cross-fitted ones: no target stands in the tables that its candidates and
-features come from. They are parted by person, so that what reads texts and what fuses share nobody.
+features come from. They are parted by user, so that what reads texts and what fuses share nobody.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from services.retrieval.candidates.first_stage import FirstStage
 CANDIDATES: Final = 100
 
 
-_READERS: Final = 0.7  # share of the people whose requests rankers of text learn from
+_READERS: Final = 0.7  # share of the users whose requests rankers of text learn from
 
 
 _FORMAT: Final = 1  # raise it whenever the same release gives other requests than before
@@ -57,27 +57,27 @@ class Requests:
     """Requests with their candidates, one after the other.
 
     Attributes:
-        people: A number for each person; int64[requests].
+        users: A number for each user; int64[requests].
         histories: Catalogue rows of each one's history, oldest first.
         rows: Catalogue rows of the candidates, the first stage's best first; int64[candidates].
         examples: Their features, labels, and how many candidates each request has.
     """
 
-    people: RowIndices
+    users: RowIndices
     histories: Sequence[RowIndices]
     rows: RowIndices
     examples: RankedExamples
 
     def __len__(self) -> int:
-        return len(self.people)
+        return len(self.users)
 
     @classmethod
-    def of(cls, people: Sequence[int], drawn: Sequence[Labelled], features: FeatureSet) -> Self:
+    def of(cls, users: Sequence[int], drawn: Sequence[Labelled], features: FeatureSet) -> Self:
         """Compute the features of requests that were asked."""
-        matrices = [features.matrix(one.person, one.candidates) for one in drawn]
+        matrices = [features.matrix(one.user, one.candidates) for one in drawn]
         return cls(
-            np.array(people, np.int64),
-            [one.person.history for one in drawn],
+            np.array(users, np.int64),
+            [one.user.history for one in drawn],
             np.concatenate([one.candidates.rows for one in drawn]),
             RankedExamples(
                 np.concatenate(matrices),
@@ -90,7 +90,7 @@ class Requests:
     def join(cls, parts: Sequence[Self]) -> Self:
         """Put requests one after another."""
         return cls(
-            np.concatenate([part.people for part in parts]),
+            np.concatenate([part.users for part in parts]),
             [history for part in parts for history in part.histories],
             np.concatenate([part.rows for part in parts]),
             RankedExamples.join([part.examples for part in parts]),
@@ -102,7 +102,7 @@ class Requests:
         kept = np.concatenate([np.arange(ends[one] - self.examples.sizes[one], ends[one]) for one in places])
         examples = self.examples
         return Requests(
-            self.people[places],
+            self.users[places],
             [self.histories[one] for one in places],
             self.rows[kept],
             RankedExamples(examples.features[kept], examples.labels[kept], examples.sizes[places]),
@@ -123,7 +123,7 @@ class Requests:
     def fingerprint(self) -> str:
         """Return a hash over what the requests are."""
         lengths = np.array([len(history) for history in self.histories])
-        known = *self.histories, lengths, self.people, self.rows, self.examples.labels, self.examples.sizes
+        known = *self.histories, lengths, self.users, self.rows, self.examples.labels, self.examples.sizes
         return hashlib.sha256(b"".join(part.tobytes() for part in known)).hexdigest()
 
     def save(self, file: Path) -> None:
@@ -131,7 +131,7 @@ class Requests:
         examples = self.examples
         np.savez(
             file,
-            people=self.people,
+            users=self.users,
             histories=np.concatenate(self.histories),
             lengths=np.array([len(history) for history in self.histories]),
             rows=self.rows,
@@ -146,12 +146,12 @@ class Requests:
         with np.load(file) as kept:
             histories = np.split(kept["histories"], np.cumsum(kept["lengths"])[:-1])
             examples = RankedExamples(kept["features"], kept["labels"], kept["sizes"])
-            return cls(kept["people"], histories, kept["rows"], examples)
+            return cls(kept["users"], histories, kept["rows"], examples)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Requests to learn from, whose target was found, by what learns from them; no person is in two parts.
+    """Requests to learn from, whose target was found, by what learns from them; no user is in two parts.
 
     Attributes:
         readers: For rankers of text.
@@ -216,12 +216,12 @@ def _features(release: Release, catalogue: Catalogue) -> FeatureSet:
 
 
 def _parts(every: Requests, seed: int) -> Parts:
-    """Part requests by person, in a drawn order of people, each one's requests together."""
-    people = np.unique(every.people)
-    lot = np.empty(people.max() + 1)
-    lot[people] = np.random.default_rng(seed).permutation(len(people)) / len(people)
-    order = np.argsort(lot[every.people], kind="stable")
-    readers = int(np.searchsorted(lot[every.people[order]], _READERS))
+    """Part requests by user, in a drawn order of users, each one's requests together."""
+    users = np.unique(every.users)
+    lot = np.empty(users.max() + 1)
+    lot[users] = np.random.default_rng(seed).permutation(len(users)) / len(users)
+    order = np.argsort(lot[every.users], kind="stable")
+    readers = int(np.searchsorted(lot[every.users[order]], _READERS))
     return Parts(every.take(order[:readers]), every.take(order[readers:]))
 
 
@@ -233,11 +233,11 @@ class _Asking(SequenceBuild):
         catalogue = Catalogue.open(self.staging.file(layout.CATALOGUE))
         self._texts = self._read_texts(catalogue)
         split = parted(self.dataset.events)
-        number = {person: place for place, person in enumerate(split.whole)}
+        number = {user: place for place, user in enumerate(split.whole)}
         return Requests.join([self._asked(catalogue, fold, number) for fold in self._folds(catalogue, split)])
 
     def _asked(self, catalogue: Catalogue, fold: Fold, number: Mapping[str, int]) -> Requests:
         title = "Asking for what comes next"
         with self._first_stage() as first_stage, self.report.step(title, len(fold.requests)) as step:
             drawn = draw_candidates(first_stage, fold.requests, CANDIDATES, step)
-        return Requests.of([number[person] for person in fold.people], drawn, self._features(catalogue))
+        return Requests.of([number[user] for user in fold.users], drawn, self._features(catalogue))

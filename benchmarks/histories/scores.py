@@ -82,7 +82,7 @@ class HistoryLate:
             OnnxModel(file, SessionOptions(threads=1))
             for file in (self.folder / TOWER_FILE, self.folder / CONTEXT_TOWER_FILE, products)
         )
-        template, forgetful = self.texts.template, LateInteractionOptions(cached_contexts=0)
+        template, forgetful = self.texts.template, LateInteractionOptions(context_cache_size=0)
         return LateInteractionScorer(
             LateInteractionTower(tower, template),
             LateInteractionTower(context_tower, template),
@@ -105,7 +105,7 @@ class HistoryLate:
         )
 
     def _each(self, requests: Requests, score: Callable[[TokenIds, RowIndices], Float32Array]) -> Float32Array:
-        scored = [score(context_of(self.texts, one.person.history), one.candidates.rows) for one in requests.labelled()]
+        scored = [score(context_of(self.texts, one.user.history), one.candidates.rows) for one in requests.labelled()]
         return np.concatenate(scored)
 
     def _exact(self, context: TextVectors, rows: RowIndices) -> Float32Array:
@@ -120,5 +120,5 @@ class HistoryLate:
 
 
 def context_of(texts: PairTokenizer, history: RowIndices) -> TokenIds:
-    """Return the tokens of the person context that a history makes."""
+    """Return the tokens of the user context that a history makes."""
     return texts.context("", texts.context_items(history))

@@ -1,4 +1,4 @@
-"""What each kind of evidence adds: the fusion refitted without it, judged on people that no fit saw."""
+"""What each kind of evidence adds: the fusion refitted without it, judged on users that no fit saw."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def features_of(recipe: Recipe, kinds: tuple[str, ...]) -> set[str]:
 
 
 def ablation_table(found: Mapping[str, Any]) -> Table:
-    """Return the ablation for people."""
-    table = Table("evidence", "NDCG@10", "95 %", title="Ablation on held-out validation people")
+    """Return the ablation for users."""
+    table = Table("evidence", "NDCG@10", "95 %", title="Ablation on held-out validation users")
     if not found:
         return table
     table.add_row("everything", *_cells(Interval(**found["all"])))

@@ -18,7 +18,7 @@ from pipeline.release.config.build_settings import BuildSettings
 _STORE: Final = Path("releases/complete-journey")
 
 
-_QUICK_PEOPLE: Final = 60
+_QUICK_USERS: Final = 60
 
 
 def run(quick: bool, console: Console) -> Result:
@@ -26,7 +26,7 @@ def run(quick: bool, console: Console) -> Result:
     settings, report = BuildSettings(), ProgressReport(console)
     built = build_release(_STORE, settings, report)
     if quick:
-        fewer = dataclasses.replace(built.questions, asked=built.questions.asked[:_QUICK_PEOPLE])
+        fewer = dataclasses.replace(built.questions, asked=built.questions.asked[:_QUICK_USERS])
         built = dataclasses.replace(built, questions=fewer)
     with serve(built, report) as services:
         found = measure(services.targets["gateway"], built, report)

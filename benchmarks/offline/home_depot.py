@@ -160,8 +160,8 @@ def _request(one: JudgedQuery, catalogue: Catalogue, cosine: Float32Array) -> ra
         )
         for row, score in zip(one.rows.tolist(), cosine, strict=True)
     ]
-    person = ranking_pb2.PersonContext(query=one.query)
-    return ranking_pb2.RankRequest(person=person, candidates=candidates, cross_encoder_depth=len(candidates))
+    user = ranking_pb2.UserContext(query=one.query)
+    return ranking_pb2.RankRequest(user=user, candidates=candidates, cross_encoder_depth=len(candidates))
 
 
 def _bars(second: Reranked, error: float) -> list[Threshold]:

@@ -3,7 +3,7 @@
 A third of the customers is held out whole: nothing of theirs reaches a table, a model or a baseline. The release knows
 everybody else's purchases up to the last fortnight. Every customer who buys in that fortnight and bought at least
 three items before is asked for through the gateway, by history alone. Baselines know what the release knows, and answer
-the same people.
+the same users.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _HELD_OUT: Final = 1 / 3
 _MIN_HISTORY: Final = 3
 
 
-_QUICK_PEOPLE: Final = 60
+_QUICK_USERS: Final = 60
 
 
 _CALIBRATION: Final = 0.02
@@ -84,11 +84,11 @@ class Parted:
 
 
 def run(quick: bool, console: Console) -> Result:
-    """Build or reuse the release and ask the gateway for both groups; quick asks few people."""
-    report, settings = ProgressReport(console), BuildSettings.of(SEASONS.name, test_people=1)
+    """Build or reuse the release and ask the gateway for both groups; quick asks few users."""
+    report, settings = ProgressReport(console), BuildSettings.of(SEASONS.name, test_users=1)
     with report.step("Preparing online-retail"):
         whole = prepare("online-retail", _data())
-    parted = part(whole, settings.window_days, settings.seed, _QUICK_PEOPLE if quick else None)
+    parted = part(whole, settings.window_days, settings.seed, _QUICK_USERS if quick else None)
     release = build(parted.kept, _STORE, settings, report)
     with local_services(release.path, _STORE / ".services", _PATIENT) as services:
         found = {
@@ -103,14 +103,14 @@ def run(quick: bool, console: Console) -> Result:
     return Result(_figures(found, release), _bars(found), [_table(group, one) for group, one in found.items()])
 
 
-def part(whole: Dataset, days: float, seed: int, people: int | None = None) -> Parted:
+def part(whole: Dataset, days: float, seed: int, users: int | None = None) -> Parted:
     """Hold a third of the customers out, and say whom to ask at the last moment.
 
     Args:
         whole: The shop's data.
         days: Length of the window that is asked for.
         seed: Of who is held out.
-        people: How many people of each group to ask for at most.
+        users: How many users of each group to ask for at most.
     """
     windows = Windows.of(whole.events, days)
     customers = whole.events.filter(pl.col("known_user"))["user_id"].unique().sort().to_list()
@@ -126,7 +126,7 @@ def part(whole: Dataset, days: float, seed: int, people: int | None = None) -> P
             Question(one.user_id, one.user_id, one.history, "", dict.fromkeys(one.held_out, 1.0))
             for one in asked
             if (one.user_id in held_out) == its
-        ][:people]
+        ][:users]
         described = f"what {len(questions):,} {group} bought in the {days:g} days from {windows.test:%Y-%m-%d}"
         groups[group] = Questions("temporal", described, questions, before=before)
     return Parted(Dataset(whole.items, events, None, whole.report), groups)

@@ -1,6 +1,6 @@
-"""What does fine-tuning the encoder on purchases bring? Complete Journey, on validation: never the test's people.
+"""What does fine-tuning the encoder on purchases bring? Complete Journey, on validation: never the test's users.
 
-Two releases alike but for the encoder are asked the same: people at the validation moment, by their history and by
+Two releases alike but for the encoder are asked the same: users at the validation moment, by their history and by
 searches made of titles of what they went on to buy. The first stage answers by the source `semantic` alone and by all
 sources; what both stages reach stands in the manifests.
 """
@@ -20,7 +20,7 @@ from common.release.store import Release
 from pipeline.build.builder import build
 from pipeline.data.adapters import prepare
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.data.dataset.training_requests import ShopRequest, Windows, draw_people, simulate_cold_start
+from pipeline.data.dataset.training_requests import ShopRequest, Windows, draw_users, simulate_cold_start
 from pipeline.measurement.metrics.estimates import Difference, Estimate
 from pipeline.measurement.metrics.ranking_metrics import evaluate
 from pipeline.measurement.questions.local_runner import engines
@@ -34,10 +34,10 @@ _PLAIN: Final = Path("releases/complete-journey")
 _TRAINED: Final = Path("releases/complete-journey-encoder")
 
 
-_PEOPLE: Final = 600
+_USERS: Final = 600
 
 
-_QUICK_PEOPLE: Final = 60
+_QUICK_USERS: Final = 60
 
 
 _DEPTH: Final = 100
@@ -50,30 +50,30 @@ _SOURCES: Final[dict[str, tuple[str, ...]]] = {"semantic alone": ("semantic",), 
 
 
 def run(quick: bool, console: Console) -> Result:
-    """Build or reuse both releases and compare them; quick asks fewer people."""
+    """Build or reuse both releases and compare them; quick asks fewer users."""
     report, settings = ProgressReport(console), BuildSettings()
     with report.step("Preparing complete-journey"):
         dataset = prepare("complete-journey", None)
     plain = build(dataset, _PLAIN, settings, report)
     trained = build(dataset, _TRAINED, settings.encoder_trained(1), report)
-    asked = draw_asked(dataset, settings, _QUICK_PEOPLE if quick else _PEOPLE)
+    asked = draw_asked(dataset, settings, _QUICK_USERS if quick else _USERS)
     found = compare(plain, trained, asked, settings.seed)
     stages = {name: one.manifest.metrics["validation"] for name, one in (("plain", plain), ("trained", trained))}
     figures = {"first stage": found, "validation": stages, "build_s": trained.manifest.metrics["build_s"]}
     return Result(figures, [], [_table(found)])
 
 
-def draw_asked(dataset: Dataset, settings: BuildSettings, people: int) -> dict[str, list[ShopRequest]]:
-    """Return what people are asked at the validation moment, by what is known of them.
+def draw_asked(dataset: Dataset, settings: BuildSettings, users: int) -> dict[str, list[ShopRequest]]:
+    """Return what users are asked at the validation moment, by what is known of them.
 
     Args:
         dataset: The shop's data.
-        settings: Those of the releases, whose test's people are left out.
-        people: How many at most.
+        settings: Those of the releases, whose test's users are left out.
+        users: How many at most.
     """
     windows = Windows.of(dataset.events, settings.window_days)
-    drawn = draw_people(
-        dataset.events, windows, train=0, valid=people, test=settings.test_people, seed=settings.seed
+    drawn = draw_users(
+        dataset.events, windows, train=0, valid=users, test=settings.test_users, seed=settings.seed
     ).valid
     titles = dict(dataset.items.select("item_id", "title").iter_rows())
     searches = simulate_cold_start(drawn, titles, searches=1.0, newcomers=0.0, seed=settings.seed)

@@ -1,1 +1,1 @@
-"""Other people's rerankers, each in an environment of its own, on the same weights and texts."""
+"""Other users's rerankers, each in an environment of its own, on the same weights and texts."""

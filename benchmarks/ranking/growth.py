@@ -98,8 +98,8 @@ def _by_tokens(count: int) -> list[ranking_pb2.RankRequest]:
     generator = np.random.default_rng(count)
     texts = [" ".join(generator.choice(words, count - _OTHER_TOKENS)) for _ in range(100)]
     candidates = [ranking_pb2.RankCandidate(text=text) for text in texts]
-    person = ranking_pb2.PersonContext(query="lamp")
-    return [ranking_pb2.RankRequest(person=person, candidates=candidates, cross_encoder_depth=len(candidates))]
+    user = ranking_pb2.UserContext(query="lamp")
+    return [ranking_pb2.RankRequest(user=user, candidates=candidates, cross_encoder_depth=len(candidates))]
 
 
 def _table(axis: str, points: dict[str, dict[str, float]]) -> Table:

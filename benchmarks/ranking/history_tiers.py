@@ -1,6 +1,6 @@
-"""What do the tiers bring where a person is known by a history? Next items of Office Products, official test rows.
+"""What do the tiers bring where a user is known by a history? Next items of Office Products, official test rows.
 
-Contexts hold titles of the last items, 64 tokens and more for most people. Each tier orders the first stage's best 100
+Contexts hold titles of the last items, 64 tokens and more for most users. Each tier orders the first stage's best 100
 by its score alone, and is read by the recipe's trees besides what they know of behaviour. Models and trees learn from
 cross-fitted requests of the training part; test rows are scored once. A target that is not among the 100 is missed.
 """

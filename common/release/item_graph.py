@@ -1,4 +1,4 @@
-"""Item-to-item tables: for each item the items that people go on to, with a weight."""
+"""Item-to-item tables: for each item the items that users go on to, with a weight."""
 
 from __future__ import annotations
 

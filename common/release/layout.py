@@ -22,7 +22,7 @@ CROSS_ENCODER_TOKENIZER: Final = "ranker/tokenizer.json"
 RANKER_SETTINGS: Final = "ranker/ranker.json"
 
 
-# The late-interaction tier, which a release need not have: the tower for items and in int8 for person contexts, the
+# The late-interaction tier, which a release need not have: the tower for items and in int8 for user contexts, the
 # joint step's product, and for each distinct text its token vectors (one after the other), how many those are, its
 # pooled vector and its prior.
 LATE_SETTINGS: Final = "late/late.json"

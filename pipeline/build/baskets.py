@@ -1,4 +1,4 @@
-"""The build of the recipe `baskets`: windows of time, and what people buy in them."""
+"""The build of the recipe `baskets`: windows of time, and what users buy in them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.build.build_steps import BuildSteps
 from pipeline.build.compression_gate import Gate, to_int8
 from pipeline.build.model_card import write_model_card
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.data.dataset.training_requests import People, ShopRequest, Windows, draw_people, simulate_cold_start
+from pipeline.data.dataset.training_requests import ShopRequest, Users, Windows, draw_users, simulate_cold_start
 from pipeline.learning.examples.fusion import FusionExamples, every_tier, quality
 from pipeline.learning.examples.labelled_candidates import Labelled, draw_candidates, learn_source_weights
 from pipeline.learning.examples.late_interaction import distilled, late_lists
@@ -64,7 +64,7 @@ class BasketBuild(BuildSteps):
     @property
     def learnt_from(self) -> str:
         """What the models are trained on, for their cards."""
-        return f"what people bought before {self.windows.valid:%Y-%m-%d}"
+        return f"what users bought before {self.windows.valid:%Y-%m-%d}"
 
     def run(self) -> None:
         """Take every step; raises InvalidRequest where the events leave nobody to learn from."""
@@ -74,9 +74,9 @@ class BasketBuild(BuildSteps):
         self._index(catalogue)
         self._train_encoder(catalogue, self.windows)
         self._count_behaviour(catalogue)
-        people = self._draw_people(catalogue)
-        self._learn_weights(people)
-        train, valid = self._draw_candidates(people)
+        users = self._draw_users(catalogue)
+        self._learn_weights(users)
+        train, valid = self._draw_candidates(users)
         model = self._train_cross_encoder(catalogue, train, valid)
         self._compress(catalogue, model, train, Gate(self.staging, valid, self.settings.max_ndcg_loss, self.report))
         self._train_late_interaction(catalogue, train)
@@ -95,29 +95,29 @@ class BasketBuild(BuildSteps):
             self._write_array(layout.POPULARITY, buyers)
         self._write_retrieval({})
 
-    def _draw_people(self, catalogue: Catalogue) -> People:
+    def _draw_users(self, catalogue: Catalogue) -> Users:
         settings = self.settings
-        with self.report.step("Drawing people to learn from"):
-            people = draw_people(
+        with self.report.step("Drawing users to learn from"):
+            users = draw_users(
                 self.dataset.events,
                 self.windows,
                 train=settings.training_requests,
-                valid=settings.valid_people,
-                test=settings.test_people,
+                valid=settings.valid_users,
+                test=settings.test_users,
                 seed=settings.seed,
             )
-            if not people.train or not people.valid or not people.test:
+            if not users.train or not users.valid or not users.test:
                 raise InvalidRequest("the events leave nobody to learn from; choose other windows")
             titles = dict(zip(catalogue.item_ids, catalogue.table["title"].to_pylist(), strict=True))
             searches, newcomers, seed = settings.query_share, settings.newcomer_share, settings.seed
             return dataclasses.replace(
-                people,
-                train=simulate_cold_start(people.train, titles, searches=searches, newcomers=newcomers, seed=seed),
-                valid=simulate_cold_start(people.valid, titles, searches=searches, newcomers=newcomers, seed=seed + 1),
+                users,
+                train=simulate_cold_start(users.train, titles, searches=searches, newcomers=newcomers, seed=seed),
+                valid=simulate_cold_start(users.valid, titles, searches=searches, newcomers=newcomers, seed=seed + 1),
             )
 
-    def _learn_weights(self, people: People) -> None:
-        requests = people.train[:_WEIGHT_REQUESTS]
+    def _learn_weights(self, users: Users) -> None:
+        requests = users.train[:_WEIGHT_REQUESTS]
         with (
             self._first_stage() as first_stage,
             self.report.step("Learning the sources' weights", len(requests)) as step,
@@ -125,11 +125,11 @@ class BasketBuild(BuildSteps):
             drawn = draw_candidates(first_stage, requests, self.settings.candidates * 3, step)
             self._write_retrieval(learn_source_weights(drawn, first_stage.sources))
 
-    def _draw_candidates(self, people: People) -> tuple[list[Labelled], list[Labelled]]:
-        requests: Sequence[ShopRequest] = [*people.train, *people.valid]
+    def _draw_candidates(self, users: Users) -> tuple[list[Labelled], list[Labelled]]:
+        requests: Sequence[ShopRequest] = [*users.train, *users.valid]
         with self._first_stage() as first_stage, self.report.step("Finding candidates", len(requests)) as step:
             drawn = draw_candidates(first_stage, requests, self.settings.candidates, step)
-        return drawn[: len(people.train)], drawn[len(people.train) :]
+        return drawn[: len(users.train)], drawn[len(users.train) :]
 
     def _compress(
         self, catalogue: Catalogue, model: BertForSequenceClassification, train: Sequence[Labelled], gate: Gate
@@ -204,9 +204,9 @@ class BasketBuild(BuildSteps):
     def _plan_tiers(
         self, examples: FusionExamples, valid: Sequence[Labelled], checked: Examples, fusion: Fusion
     ) -> None:
-        """Choose how deep the tiers go on each occasion, by what a millisecond brings the validation people."""
+        """Choose how deep the tiers go on each occasion, by what a millisecond brings the validation users."""
         options = examples.options(valid, checked, fusion)
-        occasions = [occasion(example.person, example.candidates) for example in valid]
+        occasions = [occasion(example.user, example.candidates) for example in valid]
         self._write_ranker_settings(choose_plan(options, occasions, self.settings.least_gain_per_ms))
         self.staging.metrics["tiers"] = plan_report(options, occasions)
 
@@ -220,7 +220,7 @@ class BasketBuild(BuildSteps):
             read = examples.read(train[-settings.read_requests :], first, step)
             checked = examples.served(valid, first, step)
         if not checked.labels.any():
-            raise InvalidRequest("no validation person bought a candidate, so nothing can be calibrated")
+            raise InvalidRequest("no validation user bought a candidate, so nothing can be calibrated")
         with self.report.step("Fitting and calibrating the fusion"):
             fusion = calibrate([fit_logits(first, read, features, settings.seed)], every_tier(checked, features))
             worst = export_fusion(fusion, self.staging.file(layout.FUSION), checked.features)

@@ -97,7 +97,7 @@ class BuildSteps(ABC):
         """Raise InvalidRequest where nobody ever did anything, before time is spent on what can't be finished."""
         if self.dataset.events.is_empty():
             raise InvalidRequest(
-                f"there are no events, and the recipe {self.recipe.name} learns from what people took; "
+                f"there are no events, and the recipe {self.recipe.name} learns from what users took; "
                 "give events, with one row at least"
             )
 
@@ -124,7 +124,7 @@ class BuildSteps(ABC):
             self.staging.models["encoder"] = self._card(layout.ENCODER, trained_on, worst)
 
     def _train_encoder(self, catalogue: Catalogue, windows: Windows) -> None:
-        """Fine-tune the encoder on what people took before the tables end, and embed the catalogue anew.
+        """Fine-tune the encoder on what users took before the tables end, and embed the catalogue anew.
 
         Leaves it as it is where the settings ask for no epochs.
 

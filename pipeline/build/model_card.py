@@ -1,6 +1,6 @@
 """The model card of a release: data, licence, intended use, and known biases with figures (Mitchell et al., FAT* 2019).
 
-Its figures come from the validation people, so that the evaluation's people stay unseen. It holds nothing that
+Its figures come from the validation users, so that the evaluation's users stay unseen. It holds nothing that
 differs between two builds of the same data with the same settings.
 """
 
@@ -34,12 +34,12 @@ _NO_BRAND: Final = "(no brand stated)"
 _USE: Final = """\
 ## Intended use
 
-Choosing items of this catalogue for people of the shop whose events made it, by their history, their search, or both.
-Probabilities say how likely a person is to take an item within the window that the release was built with; they are
+Choosing items of this catalogue for users of the shop whose events made it, by their history, their search, or both.
+Probabilities say how likely a user is to take an item within the window that the release was built with; they are
 meant for ordering and for thresholds, in this shop.
 
-Out of scope: decisions about people, such as credit, price or access; another shop's catalogue; languages that the base
-model was not trained on. A person's history can reveal health, belief or family, and so can what is recommended.
+Out of scope: decisions about users, such as credit, price or access; another shop's catalogue; languages that the base
+model was not trained on. A user's history can reveal health, belief or family, and so can what is recommended.
 """
 
 
@@ -51,7 +51,7 @@ def write_model_card(
     Args:
         staging: The release so far.
         catalogue: Its items.
-        valid: The validation people's requests with their candidates.
+        valid: The validation users's requests with their candidates.
         probability: The candidates' probabilities, one request's after the other; float [candidates].
     """
     popularity = np.load(staging.path / POPULARITY).astype(np.float64)
@@ -83,7 +83,7 @@ def _chosen(settings: Mapping[str, Any]) -> str:
     if recipe.judged:
         return "; all are reached by their text. What raters gave at least half the highest grade was wanted.\n"
     if not recipe.windows:
-        return "; those that nobody took are reached by their text. What people were judged by is the next item.\n"
+        return "; those that nobody took are reached by their text. What users were judged by is the next item.\n"
     return f"""\
 : those with at least {settings.get("min_buyers", 1)} buyers before
   the windows of {settings.get("window_days", 0):g} days that were foretold. The others are never recommended, until
@@ -103,13 +103,11 @@ def _quality(validation: Mapping[str, Mapping[str, float]]) -> str:
     rows = [
         [name, kind, f"{value:.4f}"] for name, figures in validation.items() for kind, value in sorted(figures.items())
     ]
-    note = "On validation people, who also calibrated the probabilities. For figures on others, run\n"
+    note = "On validation users, who also calibrated the probabilities. For figures on others, run\n"
     return "## Quality\n\n" + note + "`python -m pipeline evaluate`.\n\n" + _table(["", "measure", "value"], rows)
 
 
-def _bias(
-    catalogue: Catalogue, popularity: Float64Array, shown: Float64Array, bought: Float64Array, people: int
-) -> str:
+def _bias(catalogue: Catalogue, popularity: Float64Array, shown: Float64Array, bought: Float64Array, users: int) -> str:
     band = band_of(popularity)
     bands = [
         [name, *(_percent(counts, band == number) for counts in (np.ones(len(band)), popularity, bought, shown))]
@@ -120,7 +118,7 @@ def _bias(
     return f"""\
 ## Known biases
 
-What stands in the first {_K} of {people:,} validation requests, against what the same people went on to take. Head: the
+What stands in the first {_K} of {users:,} validation requests, against what the same users went on to take. Head: the
 tenth of the items that sold most. Tail: items under the median of sales.
 
 ### Exposure by popularity
@@ -134,7 +132,7 @@ all items alike). What sells is shown more, and what is shown more sells more: w
 {_by_brand(catalogue, shown, bought)}
 ### Others
 
-- People without history get what is popular; nothing else is known of them.
+- Users without history get what is popular; nothing else is known of them.
 - Items that came after the build are reached by their text alone.
 """
 

@@ -64,7 +64,7 @@ def _examples(
     chosen = settings.encoder
     with (
         closing(FirstStage.load(staging.release())) as first_stage,
-        report.step("Finding what people never took", len(purchases)) as step,
+        report.step("Finding what users never took", len(purchases)) as step,
     ):
         texts = EventTexts(of_item, first_stage, queries)
         return texts.examples(purchases, mined=chosen.mined, mined_from=chosen.mined_from, seed=chosen.seed, step=step)

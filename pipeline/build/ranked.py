@@ -39,10 +39,10 @@ class RankingExamples:
 
     Attributes:
         learnt: Examples of everybody who is not checked on.
-        checked: Validation people who calibrate and judge, with every candidate, as it is served.
+        checked: Validation users who calibrate and judge, with every candidate, as it is served.
         checked_last: The same as examples to learn from, for the trees that are served.
         labelled: Some requests with their candidates, for the cross-encoder.
-        judged: The requests of the people checked.
+        judged: The requests of the users checked.
     """
 
     learnt: list[RankedExamples] = field(default_factory=list)
@@ -59,7 +59,7 @@ class RankedBuild(BuildSteps):
     def _quality(
         self, gathered: RankingExamples, checked: RankedExamples, fusion: Fusion
     ) -> dict[str, dict[str, float]]:
-        """Judge the people checked on."""
+        """Judge the users checked on."""
 
     def _gather_requests(
         self,
@@ -74,7 +74,7 @@ class RankedBuild(BuildSteps):
         Args:
             catalogue: The items.
             requests: The requests.
-            checked: Of each, whether its person calibrates and judges.
+            checked: Of each, whether its user calibrates and judges.
             gathered: What was gathered before, and is added to.
             title: What the step is called.
         """
@@ -91,7 +91,7 @@ class RankedBuild(BuildSteps):
         learned = self.recipe.learned
         if not checked and not example.labels[:learned].any():
             return
-        matrix = features.matrix(example.person, example.candidates)
+        matrix = features.matrix(example.user, example.candidates)
         best = RankedExamples(matrix[:learned], example.labels[:learned], np.array([min(len(matrix), learned)]))
         if not checked:
             gathered.learnt.append(best)
@@ -113,19 +113,19 @@ class RankedBuild(BuildSteps):
             self._write_retrieval(learn_source_weights(drawn, first_stage.sources))
 
     def _fuse(self, gathered: RankingExamples) -> npt.NDArray[np.float64]:
-        """Calibrate and judge trees that saw nothing of the people checked on, then learn from those people too.
+        """Calibrate and judge trees that saw nothing of the users checked on, then learn from those users too.
 
-        The trees that are served keep the first ones' calibration: their scores have the same scale, and no people are
-        left over to calibrate them on. Returns the probabilities that the first ones gave the people checked.
+        The trees that are served keep the first ones' calibration: their scores have the same scale, and no users are
+        left over to calibrate them on. Returns the probabilities that the first ones gave the users checked.
         """
         whole = RankedExamples.join(gathered.checked)
         if not whole.labels.any():
-            raise InvalidRequest("no validation person took a candidate, so nothing can be calibrated")
+            raise InvalidRequest("no validation user took a candidate, so nothing can be calibrated")
         if self.examples_to is not None:
             gathered.learnt[0].save(self.examples_to / "learnt.npz")
             whole.save(self.examples_to / "checked.npz")
         checked = Examples(whole.features, whole.labels)
-        with self.report.step("Fitting and calibrating on held-out people") as step:
+        with self.report.step("Fitting and calibrating on held-out users") as step:
             judged = calibrate(self._fit(gathered.learnt[0], step), checked)
             self.staging.metrics["validation"] = self._quality(gathered, whole, judged)
         learnt = RankedExamples.join([*gathered.learnt, *gathered.checked_last])
@@ -144,7 +144,7 @@ class RankedBuild(BuildSteps):
         )
 
     def _graphs(self, *, text: bool) -> dict[str, GraphSpec]:
-        """Return the recipe's graphs that do not change with what is known of people, or those that do."""
+        """Return the recipe's graphs that do not change with what is known of users, or those that do."""
         return {name: spec for name, spec in self.recipe.graphs.items() if (spec.kind in TEXT_KINDS) == text}
 
     def _compute(self, specs: Mapping[str, GraphSpec], evidence: Evidence, title: str) -> None:

@@ -35,7 +35,7 @@ from pipeline.learning.item_graphs.sequences import Sequences
 MOMENTS: Final = 5
 
 
-# Of people; as many as that are met as if nothing was counted of them.
+# Of users; as many as that are met as if nothing was counted of them.
 LEFT_OUT: Final = 1 / 3
 
 
@@ -54,7 +54,7 @@ class SeasonBuild(RankedBuild):
     @property
     def learnt_from(self) -> str:
         """What the models are trained on, for their cards."""
-        return f"what people bought before {self.windows.test:%Y-%m-%d}"
+        return f"what users bought before {self.windows.test:%Y-%m-%d}"
 
     def run(self) -> None:
         """Take every step.
@@ -100,13 +100,13 @@ class SeasonBuild(RankedBuild):
 
     def _seasons(self) -> Sequence[TrainingSnapshot]:
         settings = self.settings
-        with self.report.step("Drawing people to learn from"):
+        with self.report.step("Drawing users to learn from"):
             return draw_seasons(
                 self.dataset.events,
                 self.windows,
                 requests=settings.training_requests,
-                valid=settings.valid_people,
-                test=settings.test_people,
+                valid=settings.valid_users,
+                test=settings.test_users,
                 left_out=LEFT_OUT,
                 seed=settings.seed,
             )
@@ -122,9 +122,9 @@ class SeasonBuild(RankedBuild):
         )
 
     def _count(self, catalogue: Catalogue, moment: datetime, left_out: Collection[str]) -> None:
-        """Count graphs and statistics of what some people bought before a moment, in place of those that were there."""
-        time, user = pl.col("timestamp"), pl.col("user_id")
-        past = self.dataset.events.filter((time < moment) & ~user.is_in(sorted(left_out)))
+        """Count graphs and statistics of what some users bought before a moment, in place of those that were there."""
+        time, user_id = pl.col("timestamp"), pl.col("user_id")
+        past = self.dataset.events.filter((time < moment) & ~user_id.is_in(sorted(left_out)))
         purchases, items = Purchases.of(past, catalogue, moment), len(catalogue)
         evidence = Evidence(Sequences.of([], items), self._texts, purchases.baskets(items))
         self._compute(self._graphs(text=False), evidence, f"Counting what was known on {moment:%Y-%m-%d}")
@@ -135,7 +135,7 @@ class SeasonBuild(RankedBuild):
     def _quality(
         self, gathered: RankingExamples, checked: RankedExamples, fusion: Fusion
     ) -> dict[str, dict[str, float]]:
-        """See `RankedBuild`; NDCG@10 of both stages by what is known of a person, and the calibration."""
+        """See `RankedBuild`; NDCG@10 of both stages by what is known of a user, and the calibration."""
         probability = fusion.probability(checked.features)
         ends = np.cumsum(checked.sizes)[:-1]
         first = [-np.arange(size, dtype=np.float64) for size in checked.sizes.tolist()]

@@ -18,7 +18,7 @@ from pipeline.learning.examples.fusion import calibration_error
 from pipeline.learning.fusion.lambdamart import RankedExamples
 from pipeline.learning.fusion.trees import Fusion
 from pipeline.learning.item_graphs.builders import Evidence
-from pipeline.learning.item_graphs.cross_fitting import Fold, Parted, cross_fit, held_out_people, later_requests, parted
+from pipeline.learning.item_graphs.cross_fitting import Fold, Parted, cross_fit, held_out_users, later_requests, parted
 from pipeline.learning.item_graphs.sequences import Sequences, statistics
 
 _FOLDS: Final = 5
@@ -81,8 +81,8 @@ class SequenceBuild(RankedBuild):
             if number == 0:
                 self._learn_weights(fold.requests)
             last = number == _FOLDS
-            checked = held_out_people(fold.people, _CHECKED_SHARE, self.settings.seed) if last else frozenset()
-            self._gather_requests(catalogue, fold.requests, [person in checked for person in fold.people], gathered)
+            checked = held_out_users(fold.users, _CHECKED_SHARE, self.settings.seed) if last else frozenset()
+            self._gather_requests(catalogue, fold.requests, [user in checked for user in fold.users], gathered)
         return gathered
 
     def _folds(self, catalogue: Catalogue, split: Parted) -> Iterator[Fold]:
@@ -111,7 +111,7 @@ class SequenceBuild(RankedBuild):
         }
 
     def _write_text_graphs(self, catalogue: Catalogue) -> None:
-        """Compute the graphs that do not change with what is known of people."""
+        """Compute the graphs that do not change with what is known of users."""
         self._texts = self._read_texts(catalogue)
         nobody = Sequences.of([], len(catalogue))
         self._compute(self._graphs(text=True), Evidence(nobody, self._texts), "Comparing texts")

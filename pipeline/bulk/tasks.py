@@ -72,7 +72,7 @@ class Embed(Task):
 
 
 class Score(Task):
-    """Pairs of a person and an item to the cross-encoder's logits.
+    """Pairs of a user and an item to the cross-encoder's logits.
 
     Rows need ``item_id`` and may have ``query`` and ``history`` (item ids, oldest first), as a request has, and
     ``text``: an item's text where the release does not have the item, or has another. What comes out: the row with
@@ -99,10 +99,10 @@ class Score(Task):
 
     def _pairs(self, batch: pa.Table, rows: npt.NDArray[np.int64], texts: Sequence[str]) -> TokenPairs:
         queries = [query[:MAX_QUERY_CHARACTERS] for query in _strings(batch, "query")]
-        people = list(zip(queries, _histories(batch), strict=True))
-        place_of = {person: place for place, person in enumerate(dict.fromkeys(people))}
-        contexts = TokenRows.of([self._context(*person) for person in place_of])
-        context_of = np.array([place_of[person] for person in people], np.int64)
+        users = list(zip(queries, _histories(batch), strict=True))
+        place_of = {user: place for place, user in enumerate(dict.fromkeys(users))}
+        contexts = TokenRows.of([self._context(*user) for user in place_of])
+        context_of = np.array([place_of[user] for user in users], np.int64)
         items, _ = self._texts.items(rows, {place: text for place, text in enumerate(texts) if text})
         return self._texts.template.join(contexts, context_of, items)
 

@@ -40,14 +40,14 @@ class EvaluationData:
         data: Raw data, or the dataset's folder.
         protocol: How the questions are made.
         examples: A file of questions, in place of data and protocol.
-        people: How many people or queries to ask for at most.
+        users: How many users or queries to ask for at most.
     """
 
     source: str = ""
     data: Path | None = None
     protocol: str = "temporal"
     examples: Path | None = None
-    people: int | None = None
+    users: int | None = None
 
 
 def run_evaluation(
@@ -134,10 +134,10 @@ def _baselines(given: Baselines) -> Table:
 
 def _questions(release: Release, where: EvaluationData, seed: int, report: ProgressReport) -> Questions:
     if where.examples is not None:
-        return given_questions(where.examples, where.people, seed)
+        return given_questions(where.examples, where.users, seed)
     dataset = _dataset(where, report)
     settings = release.manifest.settings
-    questions = make_questions(dataset, settings, where.protocol, people=where.people, seed=seed)
+    questions = make_questions(dataset, settings, where.protocol, users=where.users, seed=seed)
     if dataset.fingerprint() == release.manifest.data.fingerprint:
         return questions
     note = "The release was built from other data: whether it has seen the answers can't be told."

@@ -97,7 +97,7 @@ def evaluate_release(
 def _asked(
     answering: Engines | Gateway, questions: Questions, how: EvaluationSettings, report: ProgressReport
 ) -> dict[str, dict[str, Answer]]:
-    everyone = [*questions.asked, *questions.new_people]
+    everyone = [*questions.asked, *questions.new_users]
     answers = {}
     for mode in MODES:
         with report.step(f"Asking for {len(everyone):,}: {mode}", len(everyone)) as step:

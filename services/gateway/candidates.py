@@ -18,7 +18,7 @@ class Candidate:
         category: The category; empty where unknown.
         price: The price in the shop's currency; None where unknown.
         available: Whether it can be bought now.
-        tail: Whether it is of the long tail, as retrieval says.
+        long_tail: Whether it is of the long tail, as retrieval says.
         text: What the models read of it, set only where the release does not have the item or another text of it.
     """
 
@@ -30,7 +30,7 @@ class Candidate:
     category: str = ""
     price: float | None = None
     available: bool = True
-    tail: bool = False
+    long_tail: bool = False
     text: str = ""
 
 
@@ -41,7 +41,7 @@ class Item:
     Attributes:
         candidate: What the first stage said.
         first_stage_rank: The position in the first stage's order, from 1.
-        probability: The calibrated probability that the person buys it, 0 to 1.
+        probability: The calibrated probability that the user buys it, 0 to 1.
         cross_encoder_logit: The cross-encoder's logit; None also where it did not read the item.
         late_score: Late interaction's score; None also where it did not score the item.
         tier: Which tier ranked the item, as the contract numbers them; 0 where none did.

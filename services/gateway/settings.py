@@ -25,15 +25,15 @@ class Settings(ServerSettings):
     ranking_target: str = Field("127.0.0.1:50053", min_length=1, description="Where the ranking service listens.")
     profiles: Path = Field(
         Path("~/.local/share/shortlist/profiles.sqlite3"),
-        description="SQLite file of the people's events; made where it does not exist.",
+        description="SQLite file of the users's events; made where it does not exist.",
     )
     history_events: str = Field(
         ",".join(ITEM_KINDS), description="Kinds of event that make up a history, separated by commas."
     )
     history_items: int = Field(
-        1_000, ge=1, le=10_000, description="How many of a person's latest recorded items to read."
+        1_000, ge=1, le=10_000, description="How many of a user's latest recorded items to read."
     )
-    search_memory_s: float = Field(
+    query_carry_over_s: float = Field(
         1_800.0,
         ge=0,
         allow_inf_nan=False,
@@ -49,7 +49,7 @@ class Settings(ServerSettings):
         description="Calls of Recommend that may be under way; fewer while answers come late. More are told to come "
         "back later.",
     )
-    min_tail_share: float = Field(
+    min_long_tail_share: float = Field(
         0.0,
         ge=0,
         le=1,
@@ -79,7 +79,7 @@ class Settings(ServerSettings):
         600.0, gt=0, allow_inf_nan=False, description="Seconds that each service may take to load a release."
     )
 
-    alignment_s: float = Field(
+    release_sync_interval_s: float = Field(
         5.0,
         ge=0,
         allow_inf_nan=False,
@@ -115,5 +115,10 @@ class Settings(ServerSettings):
             retrieval=self.retrieval_share,
         )
         return RecommenderOptions(
-            self.candidates, self.history_items, self.search_memory_s, shares, self.max_calls, self.min_tail_share
+            self.candidates,
+            self.history_items,
+            self.query_carry_over_s,
+            shares,
+            self.max_calls,
+            self.min_long_tail_share,
         )

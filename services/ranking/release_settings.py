@@ -11,8 +11,8 @@ from common.release.layout import RANKER_SETTINGS
 from common.release.settings_file import SettingsFile
 from common.release.store import Release
 
-# What a request is to a second stage: what is known of the person, or that most candidates are not in the release.
-Occasion = Literal["query", "history", "both", "new_person", "new_items"]
+# What a request is to a second stage: what is known of the user, or that most candidates are not in the release.
+Occasion = Literal["query", "history", "both", "new_user", "new_items"]
 
 
 class TierDepths(BaseModel):
@@ -33,8 +33,8 @@ class RankerSettings(SettingsFile):
     """What the cross-encoder was trained to read.
 
     Attributes:
-        context_items: How many of the last distinct history items stand in the person context.
-        context_tokens: How many tokens of the person context it reads.
+        context_items: How many of the last distinct history items stand in the user context.
+        context_tokens: How many tokens of the user context it reads.
         item_tokens: How many tokens of an item it reads.
         depth: How many candidates of a request it reads where neither caller nor server nor plan says.
         plan: Depths of the tiers by occasion, as they paid on validation.

@@ -16,11 +16,11 @@ MAX_CANDIDATES: Final = 2_000
 
 @dataclass(frozen=True)
 class UserRows:
-    """What is known of a person.
+    """What is known of a user.
 
     Attributes:
-        history: Catalogue rows of what the person bought or looked at, oldest first, repeats kept; shape [events].
-        query: What the person searched for; empty for nothing.
+        history: Catalogue rows of what the user bought or looked at, oldest first, repeats kept; shape [events].
+        query: What the user searched for; empty for nothing.
     """
 
     history: RowIndices

@@ -17,7 +17,7 @@ from services.ranking.request import MAX_CANDIDATES
 
 
 class Settings(ServerSettings):
-    """The ranking service: reads candidates beside what is known of the person and gives probabilities."""
+    """The ranking service: reads candidates beside what is known of the user and gives probabilities."""
 
     model_config = SettingsConfigDict(env_prefix="SHORTLIST_RANKING_")
 
@@ -26,7 +26,7 @@ class Settings(ServerSettings):
     release: str = Field(
         "releases", min_length=1, description="Path or URL of a release, or of a store whose current one is meant."
     )
-    changes: str | None = Field(
+    change_stream: str | None = Field(
         None,
         description="Redis stream of changes of the catalogue that the retrieval servers share, "
         "redis://host:port/0?stream=NAME: from it texts of items that the release does not have are read. Without it, "
@@ -46,12 +46,12 @@ class Settings(ServerSettings):
         description="How many candidates late interaction scores where the request does not say; 0 scores none, unset "
         "as many as the release says.",
     )
-    cached_contexts: int = Field(
+    context_cache_size: int = Field(
         10_000,
         ge=0,
-        description="Person contexts whose late-interaction vectors are kept, 1 to 10 KB each; 0 for none.",
+        description="User contexts whose late-interaction vectors are kept, 1 to 10 KB each; 0 for none.",
     )
-    cached_texts: int = Field(
+    text_cache_size: int = Field(
         10_000,
         ge=0,
         description="Late-interaction vectors kept of texts that the release lacks, about 3 KB each; 0 for none.",
@@ -59,23 +59,23 @@ class Settings(ServerSettings):
     # What a batch's widest layer holds stays in a core's second-level cache up to about 300 tokens of 1,536 floats.
     # MiniLM in int8 read 0.6 to 0.9 % more pairs a second with 384 than with 512 and with 256, at 8 to 64 callers, and
     # the slowest call took 2 to 4 % less.
-    batch_tokens: int = Field(
+    max_batch_tokens: int = Field(
         384, ge=1, le=1 << 20, description="Tokens of a batch, padding included; 16384 or so fill a GPU."
     )
     workers: int = Field(0, ge=0, le=1_024, description="Batches at a time; 0 for as many as there are cores.")
     worker_threads: int = Field(
         1, ge=0, le=1_024, description="Threads inside one operator; 0 for as many as there are cores."
     )
-    queued_pairs: int = Field(
+    max_queued_pairs: int = Field(
         20_000, ge=MAX_CANDIDATES, description="Pairs that may wait; more are told to come back later."
     )
-    cached_scores: int = Field(
+    score_cache_size: int = Field(
         100_000, ge=0, description="Logits kept of pairs read before, about 200 bytes each; 0 for none."
     )
     feature_threads: int = Field(
         0, ge=0, le=1_024, description="Threads for features and tokenising; 0 for as many as there are cores."
     )
-    least_share: float = Field(
+    min_read_share: float = Field(
         LEAST_SHARE,
         ge=0,
         le=1,
@@ -88,7 +88,7 @@ class Settings(ServerSettings):
     )
     gpu_memory_mb: int = Field(4_096, ge=64, description="Bound on the GPU memory of the cross-encoder's session.")
 
-    @field_validator("changes")
+    @field_validator("change_stream")
     @classmethod
     def _check_changes(cls, changes: str | None) -> str | None:
         if changes is not None:
@@ -97,12 +97,12 @@ class Settings(ServerSettings):
 
     def limits(self) -> BatchLimits:
         """Return the bounds of batches and queue."""
-        return BatchLimits(self.batch_tokens, self.queued_pairs, self.workers or usable_cores())
+        return BatchLimits(self.max_batch_tokens, self.max_queued_pairs, self.workers or usable_cores())
 
     def options(self) -> SecondStageOptions:
         """Return how second stages run."""
         memory = self.gpu_memory_mb << 20
         session = SessionOptions(self.provider, self.missing_provider, self.worker_threads, memory)
         threads = self.feature_threads or usable_cores()
-        late = LateInteractionOptions(self.cached_contexts, self.cached_texts)
-        return SecondStageOptions(session, self.limits(), self.cached_scores, threads, self.least_share, late)
+        late = LateInteractionOptions(self.context_cache_size, self.text_cache_size)
+        return SecondStageOptions(session, self.limits(), self.score_cache_size, threads, self.min_read_share, late)

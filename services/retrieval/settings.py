@@ -15,7 +15,7 @@ from services.retrieval.encoding.query_encoder import QueryEncoderOptions
 
 
 class Settings(ServerSettings):
-    """The retrieval service: finds a few hundred candidates for a person, and keeps the live catalogue."""
+    """The retrieval service: finds a few hundred candidates for a user, and keeps the live catalogue."""
 
     model_config = SettingsConfigDict(env_prefix="SHORTLIST_RETRIEVAL_")
 
@@ -27,14 +27,14 @@ class Settings(ServerSettings):
     data_dir: Path | None = Field(
         None, description="Folder that keeps changes of the catalogue, for one server that has no other beside it."
     )
-    changes: str | None = Field(
+    change_stream: str | None = Field(
         None,
         description="Redis stream that carries changes of the catalogue between servers, in place of data_dir: "
         "redis://host:port/0?stream=NAME, with &wait=N for Redis' replicas that must have a change. "
         "Without either, changes are refused.",
     )
     ef_search: int = Field(300, ge=1, le=10_000, description="Length of HNSW's candidate list: recall against time.")
-    least_ef_search: int = Field(
+    min_ef_search: int = Field(
         50, ge=1, le=10_000, description="How far ef_search is lowered at most while answers come late."
     )
     latency_target_ms: float = Field(
@@ -49,7 +49,7 @@ class Settings(ServerSettings):
         le=1,
         description="What of one core may go on looking for vectors that the graph no longer leads to; 0: none.",
     )
-    milvus: str | None = Field(
+    milvus_uri: str | None = Field(
         None,
         min_length=1,
         description="Milvus that searches the release's vectors, http://host:port or a file of the embedded one; "
@@ -60,10 +60,10 @@ class Settings(ServerSettings):
     max_calls: int = Field(
         256, ge=1, le=100_000, description="Calls that may be under way; more are told to come back later."
     )
-    neighbour_cache: int = Field(20_000, ge=0, description="How many items' neighbours are kept; 1.5 kB each.")
-    query_cache: int = Field(10_000, ge=0, description="How many query embeddings are kept.")
-    query_batch: int = Field(32, ge=1, le=1_024, description="How many queries one encoder pass embeds at most.")
-    candidate_cache: int = Field(
+    neighbour_cache_size: int = Field(20_000, ge=0, description="How many items' neighbours are kept; 1.5 kB each.")
+    query_cache_size: int = Field(10_000, ge=0, description="How many query embeddings are kept.")
+    max_query_batch: int = Field(32, ge=1, le=1_024, description="How many queries one encoder pass embeds at most.")
+    candidate_cache_size: int = Field(
         200_000, ge=0, description="How many items are kept as they are written into answers; some 400 bytes each."
     )
     provider: Provider = Field("cpu", description="ONNX Runtime's execution provider of the encoder.")
@@ -74,7 +74,7 @@ class Settings(ServerSettings):
         0, ge=0, le=1_024, description="Threads inside one operator of the encoder; 0 for as many as there are cores."
     )
 
-    @field_validator("changes")
+    @field_validator("change_stream")
     @classmethod
     def _check_changes(cls, changes: str | None) -> str | None:
         if changes is not None:
@@ -83,7 +83,7 @@ class Settings(ServerSettings):
 
     @model_validator(mode="after")
     def _check_one_feed(self) -> Settings:
-        if self.data_dir is not None and self.changes is not None:
+        if self.data_dir is not None and self.change_stream is not None:
             raise ValueError("data_dir and changes both keep changes of the catalogue; give one of them")
         return self
 
@@ -92,11 +92,11 @@ class Settings(ServerSettings):
         return FirstStageOptions(
             session=SessionOptions(self.provider, self.missing_provider, self.encoder_threads),
             ef_search=self.ef_search,
-            milvus=self.milvus,
+            milvus=self.milvus_uri,
             depth=self.source_depth,
             recall_share=self.recall_share,
             audit_share=self.audit_share,
-            neighbours_cached=self.neighbour_cache,
-            queries=QueryEncoderOptions(cached=self.query_cache, batch=self.query_batch),
+            neighbours_cached=self.neighbour_cache_size,
+            queries=QueryEncoderOptions(cached=self.query_cache_size, batch=self.max_query_batch),
             threads=self.search_threads,
         )

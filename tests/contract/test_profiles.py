@@ -46,8 +46,8 @@ def _search(event_id: str, query: str, at: int) -> Event:
     return Event(event_id, "ann", EventKind.SEARCH, at, query=query)
 
 
-async def test_an_unknown_person_has_an_empty_profile(profiles: ProfileStore):
-    """A person of whom nothing was recorded is new, not an error."""
+async def test_an_unknown_user_has_an_empty_profile(profiles: ProfileStore):
+    """A user of whom nothing was recorded is new, not an error."""
     assert await profiles.history("nobody", 10) == Profile([], None)
 
 
@@ -80,8 +80,8 @@ async def test_a_search_is_no_history(profiles: ProfileStore):
     assert profile.last_search == Search("later", 20)
 
 
-async def test_people_are_kept_apart(profiles: ProfileStore):
-    """One person's events are not another's."""
+async def test_users_are_kept_apart(profiles: ProfileStore):
+    """One user's events are not another's."""
     await profiles.record([_view("1", "milk"), _view("2", "bread", user_id="bob")])
     assert list((await profiles.history("bob", 10)).item_ids) == ["bread"]
 
@@ -115,8 +115,8 @@ async def test_a_call_that_fails_records_nothing_and_harms_no_other(profiles: Pr
     assert sorted((await profiles.history("ann", 10)).item_ids) == ["milk", "tea"]
 
 
-async def test_forgetting_erases_one_person(profiles: ProfileStore):
-    """Everything of the person is gone and counted, nothing of others; asking again is no error."""
+async def test_forgetting_erases_one_user(profiles: ProfileStore):
+    """Everything of the user is gone and counted, nothing of others; asking again is no error."""
     await profiles.record([_view("1", "milk"), _search("2", "tea", 1), _view("3", "bread", user_id="bob")])
     assert await profiles.forget("ann") == 2
     assert await profiles.forget("ann") == 0

@@ -80,7 +80,7 @@ def test_every_model_of_the_release_reads_the_same_tokens(compressed: Release):
 
 async def test_served_scores_do_not_depend_on_batch_mates(compressed: Release):
     """GetRelease says int8, and a candidate's logit is the same alone as among forty others."""
-    settings = Settings(release=str(compressed.path), port=0, metrics_port=0, cached_scores=0, request_timeout_s=60)
+    settings = Settings(release=str(compressed.path), port=0, metrics_port=0, score_cache_size=0, request_timeout_s=60)
     metrics = Metrics("ranking")
     ids = Catalogue.open(compressed.file(CATALOGUE)).item_ids[:40]
     async with (
@@ -96,7 +96,7 @@ async def test_served_scores_do_not_depend_on_batch_mates(compressed: Release):
 
 async def _logits(channel: object, ids: list[str]) -> list[float]:
     request = ranking_pb2.RankRequest(
-        person=ranking_pb2.PersonContext(query="fresh milk"),
+        user=ranking_pb2.UserContext(query="fresh milk"),
         candidates=[ranking_pb2.RankCandidate(item_id=item_id) for item_id in ids],
         cross_encoder_depth=len(ids),
     )

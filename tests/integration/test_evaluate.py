@@ -39,7 +39,7 @@ def release(tiny_release: Path) -> Release:
 
 @pytest.fixture(scope="module")
 def questions(release: Release, tiny_dataset: Dataset) -> Questions:
-    return make_questions(tiny_dataset, release.manifest.settings, "temporal", people=None, seed=7)
+    return make_questions(tiny_dataset, release.manifest.settings, "temporal", users=None, seed=7)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -80,10 +80,10 @@ def test_steering_costs_what_was_foretold(
     found = evaluate_release(release, questions, EvaluationSettings(limit=50, gateway=target, steer=True), quiet)
     assert [point.kept for point in found.steering] == [0.0, 0.1, 0.2, 0.3, 0.5]
     for point in found.steering:
-        assert point.served_tail_share == pytest.approx(point.tail_share)
+        assert point.served_tail_share == pytest.approx(point.long_tail_share)
         assert point.served_cost == point.cost
-        assert point.tail_share >= point.kept
-    assert found.steering[-1].tail_share > found.steering[0].tail_share
+        assert point.long_tail_share >= point.kept
+    assert found.steering[-1].long_tail_share > found.steering[0].long_tail_share
     assert found.steering[-1].cost.mean < 0
 
 

@@ -34,7 +34,7 @@ def upsert(title: str) -> bytes:
 async def logit(stub: ranking_pb2_grpc.RankingServiceStub, candidate: ranking_pb2.RankCandidate) -> float:
     """Rank one candidate; returns its logit."""
     request = ranking_pb2.RankRequest(
-        person=ranking_pb2.PersonContext(query="milk"), candidates=[candidate], cross_encoder_depth=1
+        user=ranking_pb2.UserContext(query="milk"), candidates=[candidate], cross_encoder_depth=1
     )
     return (await stub.Rank(request, timeout=TIMEOUT_S)).items[0].cross_encoder_logit
 

@@ -84,8 +84,8 @@ def _candidate(item_id: Any, **fields: Any) -> Any:
     return ranking_pb2.RankCandidate(item_id=item_id, **fields)
 
 
-def _person(history: list[int] = (), query: str = "") -> Any:
-    return ranking_pb2.PersonContext(query=query, history_item_ids=history)
+def _user(history: list[int] = (), query: str = "") -> Any:
+    return ranking_pb2.UserContext(query=query, history_item_ids=history)
 
 
 def _refused(raised: Any, code: Any, message: str) -> None:
@@ -96,7 +96,7 @@ def _refused(raised: Any, code: Any, message: str) -> None:
 async def test_answers_come_in_the_order_of_the_request(service: Running, ids: list[str]):
     """Each candidate has its place, id, probability and logit; the timings say what was done."""
     asked = ids[30:10:-1]
-    response = await service.rank(asked, person=_person(ids[:3]))
+    response = await service.rank(asked, user=_user(ids[:3]))
     assert [item.item_id for item in response.items] == asked
     assert [item.index for item in response.items] == list(range(20))
     assert all(0 < item.probability < 1 for item in response.items)
@@ -119,10 +119,10 @@ async def test_release_says_how_many_are_read(tiny_release: Path, ids: list[str]
 
 async def test_another_text_of_an_item_is_read_beside_its_id(service: Running, ids: list[str]):
     """An item of the release given with another text keeps its behaviour, and the cross-encoder reads that text."""
-    person = _person([ids[0], ids[0]], "bread")
-    plain, other = [await service.rank([_candidate(ids[0], **text)], person=person) for text in ({}, {"text": "soap"})]
+    user = _user([ids[0], ids[0]], "bread")
+    plain, other = [await service.rank([_candidate(ids[0], **text)], user=user) for text in ({}, {"text": "soap"})]
     explained = [
-        await service.ranking.Explain(ranking_pb2.ExplainRequest(person=person, candidate=_candidate(ids[0], **text)))
+        await service.ranking.Explain(ranking_pb2.ExplainRequest(user=user, candidate=_candidate(ids[0], **text)))
         for text in ({}, {"text": "soap"})
     ]
     assert plain.items[0].item_id == other.items[0].item_id == ids[0]
@@ -133,8 +133,8 @@ async def test_another_text_of_an_item_is_read_beside_its_id(service: Running, i
 
 async def test_best_first_on_demand(service: Running, ids: list[str]):
     """With `sort`, the same items come by falling probability and keep their index."""
-    plain = await service.rank(ids[:30], person=_person(ids[:3], "milk"))
-    best = await service.rank(ids[:30], person=_person(ids[:3], "milk"), sort=True)
+    plain = await service.rank(ids[:30], user=_user(ids[:3], "milk"))
+    best = await service.rank(ids[:30], user=_user(ids[:3], "milk"), sort=True)
     probabilities = [item.probability for item in best.items]
     assert probabilities == sorted(probabilities, reverse=True)
     assert {item.index: item.item_id for item in best.items} == {item.index: item.item_id for item in plain.items}
@@ -169,8 +169,8 @@ async def test_the_first_stages_scores_are_taken(service: Running, ids: list[str
 
 async def test_unknown_history_items_are_counted(service: Running, ids: list[str]):
     """Items that the release does not know change nothing but the count."""
-    with_unknown = await service.rank(ids[:5], person=_person(["gone", *ids[:3], "gone too"]))
-    without = await service.rank(ids[:5], person=_person(ids[:3]))
+    with_unknown = await service.rank(ids[:5], user=_user(["gone", *ids[:3], "gone too"]))
+    without = await service.rank(ids[:5], user=_user(ids[:3]))
     assert with_unknown.ignored_history_items == 2
     assert [item.probability for item in with_unknown.items] == [item.probability for item in without.items]
 
@@ -196,13 +196,13 @@ async def test_unknown_candidates_are_named(service: Running, ids: list[str]):
             lambda _: {"candidates": [ranking_pb2.RankCandidate(text="x" * 20_001)]},
             "candidates[0].text: at most 20,000",
         ),
-        (lambda ids: {"candidates": ids[:1], "person": _person(query="x" * 1_001)}, "person.query: at most 1,000"),
+        (lambda ids: {"candidates": ids[:1], "user": _user(query="x" * 1_001)}, "user.query: at most 1,000"),
         (
-            lambda ids: {"candidates": ids[:1], "person": _person(ids[:1] * 10_001)},
-            "person.history_item_ids: at most 10,000",
+            lambda ids: {"candidates": ids[:1], "user": _user(ids[:1] * 10_001)},
+            "user.history_item_ids: at most 10,000",
         ),
         (lambda ids: {"candidates": ids[:1], "priority": 9}, "priority: 9"),
-        (lambda ids: {"candidates": ids[:3], "least_cross_encoder_depth": 4}, "least_cross_encoder_depth: at most 3"),
+        (lambda ids: {"candidates": ids[:3], "min_cross_encoder_depth": 4}, "min_cross_encoder_depth: at most 3"),
     ],
 )
 async def test_limits_are_held(service: Running, ids: list[str], request_of: Any, message: str):
@@ -215,7 +215,7 @@ async def test_limits_are_held(service: Running, ids: list[str], request_of: Any
 
 async def test_the_largest_request_is_answered(service: Running, ids: list[str]):
     """2,000 candidates with repeats and 10,000 history items are within the limits."""
-    response = await service.rank((ids * 10)[:2_000], person=_person((ids * 50)[:10_000], "milk"), priority=2)
+    response = await service.rank((ids * 10)[:2_000], user=_user((ids * 50)[:10_000], "milk"), priority=2)
     assert len(response.items) == 2_000
 
 
@@ -237,7 +237,7 @@ async def test_a_full_queue_says_when_to_come_back(service: Running, ids: list[s
         return model(*inputs)
 
     monkeypatch.setattr(batcher, "_model", gated)
-    object.__setattr__(batcher._queue.limits, "queued_pairs", 100)
+    object.__setattr__(batcher._queue.limits, "max_queued_pairs", 100)
     waiting = asyncio.create_task(service.rank(ids[:100]))
     assert await asyncio.to_thread(began.acquire, timeout=TIMEOUT_S)
     with pytest.raises(grpc.aio.AioRpcError) as raised:
@@ -253,10 +253,10 @@ async def test_a_full_queue_says_when_to_come_back(service: Running, ids: list[s
 async def test_explanations_name_the_parts(service: Running, ids: list[str]):
     """Words of item and query, history items and features come with the probability that Rank gives."""
     request = ranking_pb2.ExplainRequest(
-        person=_person([ids[5], ids[7], ids[5]], "fresh milk"), candidate=_candidate(ids[0])
+        user=_user([ids[5], ids[7], ids[5]], "fresh milk"), candidate=_candidate(ids[0])
     )
     response = await service.ranking.Explain(request, timeout=TIMEOUT_S)
-    ranked = await service.rank([ids[0]], person=request.person)
+    ranked = await service.rank([ids[0]], user=request.user)
     assert response.probability == pytest.approx(ranked.items[0].probability, abs=1e-5)
     assert response.cross_encoder_logit == pytest.approx(ranked.items[0].cross_encoder_logit, abs=1e-5)
     assert [one.part for one in response.query_words] == ["fresh", "milk"]
@@ -321,8 +321,8 @@ async def test_a_bad_release_does_not_start(tmp_path: Path):
 
 async def test_metrics_tell_of_batches_and_refusals(service: Running, ids: list[str]):
     """Queue, batches, padding, outcomes, refusals, stages and models are exported."""
-    await service.rank(ids[:50], person=_person(["gone"]))
-    await service.rank(ids[:50], person=_person(["gone"]))
+    await service.rank(ids[:50], user=_user(["gone"]))
+    await service.rank(ids[:50], user=_user(["gone"]))
     with pytest.raises(grpc.aio.AioRpcError):
         await service.rank(ids[:1], wait_s=0.0019)
     url = f"http://127.0.0.1:{service.metrics_port}/metrics"

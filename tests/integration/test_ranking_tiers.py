@@ -51,8 +51,8 @@ def ids(late_shop: Path) -> list[str]:
 async def _rank(channel: Any, candidates: Any, **request: Any) -> ranking_pb2.RankResponse:
     stub: Any = ranking_pb2_grpc.RankingServiceStub(channel)
     messages = [ranking_pb2.RankCandidate(item_id=one) if isinstance(one, str) else one for one in candidates]
-    person = ranking_pb2.PersonContext(query="fresh milk")
-    return await stub.Rank(ranking_pb2.RankRequest(person=person, candidates=messages, **request), timeout=TIMEOUT_S)
+    user = ranking_pb2.UserContext(query="fresh milk")
+    return await stub.Rank(ranking_pb2.RankRequest(user=user, candidates=messages, **request), timeout=TIMEOUT_S)
 
 
 async def test_the_answer_says_which_tier_ranked_each_item(channel_of: Any, ids: list[str]):

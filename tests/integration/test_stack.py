@@ -44,7 +44,7 @@ TIMEOUT_S = 20.0
 
 PATIENT = {
     "SHORTLIST_GATEWAY_REQUEST_TIMEOUT_S": "15",
-    "SHORTLIST_GATEWAY_ALIGNMENT_S": "0.2",
+    "SHORTLIST_GATEWAY_RELEASE_SYNC_INTERVAL_S": "0.2",
     "SHORTLIST_RANKING_REQUEST_TIMEOUT_S": "15",
 }
 
@@ -76,7 +76,7 @@ async def test_recommends_by_history_through_both_stages(stub: RecommendationSer
 
 
 async def test_recommends_by_recorded_events_and_forgets(stub: RecommendationServiceStub):
-    """A person's recorded purchases change the answer, and forgetting the person takes that back."""
+    """A user's recorded purchases change the answer, and forgetting the user takes that back."""
     unknown = await stub.Recommend(gateway.RecommendRequest(user_id="ada", limit=5), timeout=TIMEOUT_S)
     events = [
         gateway.Event(event_id=f"ada-{n}", user_id="ada", kind=gateway.EVENT_KIND_PURCHASE, item_id=item)
@@ -98,7 +98,7 @@ async def test_explains_what_moved_a_score(services: LocalServices):
     """Ranking tells the contribution of each word and history item, and the features that the fusion read."""
     async with open_channel(services.targets["ranking"]) as channel:
         request = ranking.ExplainRequest(
-            person=ranking.PersonContext(query="red milk", history_item_ids=HISTORY),
+            user=ranking.UserContext(query="red milk", history_item_ids=HISTORY),
             candidate=ranking.RankCandidate(item_id="dairy-butter-red-0"),
         )
         answer = await RankingServiceStub(channel).Explain(request, timeout=TIMEOUT_S)

@@ -32,7 +32,7 @@ COSTS = st.builds(
 
 
 LIMITS = st.builds(
-    BatchLimits, padded_tokens=st.integers(1, 600), queued_pairs=st.just(1_000), workers=st.integers(1, 3)
+    BatchLimits, padded_tokens=st.integers(1, 600), max_queued_pairs=st.just(1_000), workers=st.integers(1, 3)
 )
 
 
@@ -107,7 +107,7 @@ def _take(queue: BatchQueue, now: float, taken: dict[Any, list[int]]) -> Any:
 )
 def test_admitted_work_is_done_in_time_where_costs_are_as_expected(jobs: list[Any], limits: BatchLimits):
     """With a true cost model and one worker, no admitted job is late, whatever order fairness asks for."""
-    limits = BatchLimits(limits.padded_tokens, limits.queued_pairs, workers=1)
+    limits = BatchLimits(limits.padded_tokens, limits.max_queued_pairs, workers=1)
     queue, now, late = BatchQueue(CostModel(0.0, 1.0), limits), 0.0, []
     arrivals = list(np.cumsum([pause for _, _, pause, _ in jobs]))
     while arrivals or queue.pairs:
@@ -168,4 +168,4 @@ async def _call_all(calls: list[Any], batcher: Batcher) -> None:
         else:
             expected = [101 + 102 + 102 + token * (length - 3) for length in lengths]
             assert outcome.logits.tolist() == expected
-    assert batcher.queued_pairs == 0
+    assert batcher.max_queued_pairs == 0

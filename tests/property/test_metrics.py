@@ -24,7 +24,7 @@ scores = st.lists(st.floats(0, 1), min_size=1, max_size=30).map(np.array)
 
 
 def measured(ranking: list[str], judged: dict[str, float], measures: list[str]) -> dict[str, float]:
-    """Return one person's measures."""
+    """Return one user's measures."""
     found = evaluate({"u": ranking}, {"u": judged}, measures)
     return {name: float(values[0]) for name, values in found.items()}
 

@@ -24,7 +24,7 @@ def _items(draw: st.DrawFn) -> list[Item]:
                 1.0,
                 brand=draw(st.sampled_from(_BRANDS)),
                 category=draw(st.sampled_from(_BRANDS)),
-                tail=draw(st.booleans()),
+                long_tail=draw(st.booleans()),
             ),
             rank,
             draw(st.none() | st.floats(0, 1)),
@@ -43,7 +43,7 @@ _POLICIES = st.builds(
     blocked=st.frozensets(st.integers(0, 40).map(str), max_size=10),
     max_per_brand=_CAP,
     max_per_category=_CAP,
-    min_tail_share=st.none() | st.floats(0, 1),
+    min_long_tail_share=st.none() | st.floats(0, 1),
 )
 
 

@@ -202,9 +202,9 @@ def _ranks(values: Any) -> Any:
 @given(st.lists(ROWS, max_size=20), st.lists(ROWS, min_size=2, max_size=10, unique=True))
 def test_order_of_candidates_does_not_matter(history: list[int], rows: Any):
     """Turning the candidates round turns the rows of the matrix round."""
-    features, person = FeatureSet(NAMES, FACTS, LIVES), UserRows(np.array(history, np.int64))
-    matrix = features.matrix(person, CandidateRows.of(np.array(rows)))
-    turned = features.matrix(person, CandidateRows.of(np.array(rows[::-1])))
+    features, user = FeatureSet(NAMES, FACTS, LIVES), UserRows(np.array(history, np.int64))
+    matrix = features.matrix(user, CandidateRows.of(np.array(rows)))
+    turned = features.matrix(user, CandidateRows.of(np.array(rows[::-1])))
     np.testing.assert_allclose(matrix, turned[::-1], rtol=1e-6)
 
 

@@ -26,7 +26,11 @@ def _items(draw: st.DrawFn) -> list[Item]:
     probabilities = sorted(draw(st.lists(_PROBABILITY, max_size=9)), reverse=True)
     kind = st.sampled_from(_KINDS)
     return [
-        Item(Candidate(f"i{at}", 1.0, brand=draw(kind), category=draw(kind), tail=draw(st.booleans())), at + 1, value)
+        Item(
+            Candidate(f"i{at}", 1.0, brand=draw(kind), category=draw(kind), long_tail=draw(st.booleans())),
+            at + 1,
+            value,
+        )
         for at, value in enumerate(probabilities)
     ]
 
@@ -44,12 +48,12 @@ _POLICIES = st.builds(
     blocked=st.frozensets(st.sampled_from(["i0", "i3", "i5"]), max_size=2),
     max_per_brand=_CAP,
     max_per_category=_CAP,
-    min_tail_share=_SHARE,
+    min_long_tail_share=_SHARE,
 )
 
 
 def _tail(items: Sequence[Item]) -> int:
-    return sum(item.candidate.tail for item in items)
+    return sum(item.candidate.long_tail for item in items)
 
 
 def _total(items: Sequence[Item]) -> float:
@@ -80,7 +84,7 @@ def test_with_one_kind_of_cap_no_choice_is_cheaper(items: list[Item], policy: Po
     """The tail has its share, or all it can have, and no choice with as many items of it is more probable."""
     policy = replace(policy, max_per_category=None)
     chosen = apply_policy(items, policy).items
-    places = math.ceil(round((policy.min_tail_share or 0.0) * len(chosen), 6))
+    places = math.ceil(round((policy.min_long_tail_share or 0.0) * len(chosen), 6))
     choices = list(_possible(items, policy, len(chosen)))
     reached = min(places, max(map(_tail, choices)))
     assert _tail(chosen) >= reached
@@ -91,7 +95,7 @@ def test_with_one_kind_of_cap_no_choice_is_cheaper(items: list[Item], policy: Po
 def test_every_other_rule_holds(items: list[Item], policy: Policy):
     """As many items as without it, in the stages' order, none forbidden, no cap broken, no fewer of the tail."""
     chosen = apply_policy(items, policy).items
-    plain = apply_policy(items, replace(policy, min_tail_share=None)).items
+    plain = apply_policy(items, replace(policy, min_long_tail_share=None)).items
     assert tuple(chosen) in set(_possible(items, policy, len(plain)))
     assert _tail(chosen) >= _tail(plain)
     assert [item.first_stage_rank for item in chosen] == sorted(item.first_stage_rank for item in chosen)
@@ -101,15 +105,15 @@ def test_every_other_rule_holds(items: list[Item], policy: Policy):
 def test_what_is_moved_is_said(items: list[Item], policy: Policy):
     """The swaps lead from the plain choice to the one made, each for an item of the tail, and as few as need be."""
     selection = apply_policy(items, policy)
-    plain = apply_policy(items, replace(policy, min_tail_share=None)).items
+    plain = apply_policy(items, replace(policy, min_long_tail_share=None)).items
     ids = {item.candidate.item_id for item in plain}
     for swap in selection.swaps:
-        assert swap.came_in.candidate.tail
-        assert not swap.gave_way.candidate.tail
+        assert swap.came_in.candidate.long_tail
+        assert not swap.gave_way.candidate.long_tail
         ids = ids - {swap.gave_way.candidate.item_id} | {swap.came_in.candidate.item_id}
     assert ids == {item.candidate.item_id for item in selection.items}
     assert _total(plain) - _total(selection.items) == sum(swap.cost for swap in selection.swaps)
-    wanted = (policy.min_tail_share or 0.0) * len(plain)
+    wanted = (policy.min_long_tail_share or 0.0) * len(plain)
     assert not selection.swaps or _tail(selection.items) - 1 < wanted
 
 
@@ -119,12 +123,12 @@ def test_without_probabilities_the_order_decides(items: list[Item], policy: Poli
     silent = [replace(item, probability=None) for item in items]
     policy = replace(policy, max_per_brand=None, max_per_category=None)
     swaps = apply_policy(silent, policy).swaps
-    plain = apply_policy(silent, replace(policy, min_tail_share=None)).items
-    others = [item for item in plain if not item.candidate.tail]
+    plain = apply_policy(silent, replace(policy, min_long_tail_share=None)).items
+    others = [item for item in plain if not item.candidate.long_tail]
     waiting = [
         item
         for item in silent
-        if item.candidate.tail and item not in plain and item.candidate.item_id not in policy.blocked
+        if item.candidate.long_tail and item not in plain and item.candidate.item_id not in policy.blocked
     ]
     assert [swap.gave_way for swap in swaps] == others[::-1][: len(swaps)]
     assert [swap.came_in for swap in swaps] == waiting[: len(swaps)]

@@ -23,7 +23,7 @@ _SEQUENCE: Final = ("user_id", "item_id", "position", "split")
 def prepare(data: Path, progress: Progress) -> Dataset:
     """Make a dataset of a folder with ``items.parquet`` and ``sequences.parquet``.
 
-    Only the order of a person's events is known (``position``). The rows of the official validation and test are not
+    Only the order of a user's events is known (``position``). The rows of the official validation and test are not
     part of the dataset; `evaluate --examples` takes such files.
 
     Raises:
@@ -42,7 +42,7 @@ def prepare(data: Path, progress: Progress) -> Dataset:
         source=SOURCE.name,
         licence=SOURCE.licence,
         tables={"items": items.report(missing_in=kept), "events": events.report()},
-        notes=["Times are unknown: a person's events have positions alone."],
+        notes=["Times are unknown: a user's events have positions alone."],
     )
     return Dataset(kept, events.frame.with_columns(pl.lit("review").alias("event")), None, report)
 
@@ -64,11 +64,11 @@ def _clean_items(items: RowFilter) -> None:
 
 def _clean_events(events: RowFilter, items: pl.DataFrame) -> None:
     missing = pl.any_horizontal(pl.col("user_id", "item_id", "position").is_null())
-    events.drop("incomplete", "Person, item or position is missing.", missing)
+    events.drop("incomplete", "User, item or position is missing.", missing)
     known = pl.col("item_id").is_in(items["item_id"].implode())
     events.drop("unknown_item", "The item is not among the items.", ~known)
     again = ~pl.struct("user_id", "position").is_first_distinct()
-    events.drop("repeated_position", "The person has an event at this position already; the first one stays.", again)
+    events.drop("repeated_position", "The user has an event at this position already; the first one stays.", again)
 
 
 SOURCE: Final = Adapter(

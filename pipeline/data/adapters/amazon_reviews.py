@@ -201,13 +201,13 @@ def _clean_items(items: RowFilter) -> None:
 def _clean_events(events: RowFilter, items: pl.DataFrame) -> None:
     events.drop("unreadable", "The line is no JSON object.", ~pl.col(READABLE))
     missing = pl.any_horizontal(pl.col("user_id", "item_id", "value", "timestamp").is_null())
-    events.drop("incomplete", "Person, product, stars or time is missing.", missing)
+    events.drop("incomplete", "User, product, stars or time is missing.", missing)
     possible = pl.col("value").is_between(_LOWEST, _HIGHEST)
     events.drop("impossible_rating", f"Stars are {_LOWEST} to {_HIGHEST}.", ~possible)
     known = pl.col("item_id").is_in(items["item_id"].implode())
     events.drop("unknown_item", "The metadata has no usable product of this id.", ~known)
     again = ~pl.struct("user_id", "item_id", "timestamp").is_first_distinct()
-    events.drop("repeated", "The same person reviewed the same product at the same time before.", again)
+    events.drop("repeated", "The same user reviewed the same product at the same time before.", again)
 
 
 def _source(edition: _Edition) -> Adapter:

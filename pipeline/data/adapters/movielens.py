@@ -134,12 +134,12 @@ def _clean_movies(movies: RowFilter) -> None:
 
 def _clean_ratings(ratings: RowFilter, movies: pl.DataFrame) -> None:
     unreadable = pl.any_horizontal(pl.col(_RATINGS).is_null())
-    ratings.drop("unreadable", "Person, film, rating or time is missing or unreadable.", unreadable)
+    ratings.drop("unreadable", "User, film, rating or time is missing or unreadable.", unreadable)
     ratings.drop("impossible_rating", "Ratings are 0.5 to 5 stars.", ~pl.col("rating").is_between(0.5, 5.0))
     known = pl.col("movieId").is_in(movies["movieId"].implode())
     ratings.drop("unknown_item", "No film has this id.", ~known)
     again = ~pl.struct("userId", "movieId", "timestamp").is_first_distinct()
-    ratings.drop("repeated", "The same person rated the same film at the same time before.", again)
+    ratings.drop("repeated", "The same user rated the same film at the same time before.", again)
 
 
 def _items(movies: pl.DataFrame) -> pl.DataFrame:

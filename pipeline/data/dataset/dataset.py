@@ -1,7 +1,7 @@
 """A dataset: items, events and judgements in Parquet, with the report of how they came to be.
 
 Every dataset is in canonical form, so that equal content means equal bytes in memory and an equal fingerprint:
-columns as pipeline.data.dataset.schema lists them, then further ones by name; items by id; events by person, then
+columns as pipeline.data.dataset.schema lists them, then further ones by name; items by id; events by user, then
 oldest first.
 """
 
@@ -64,7 +64,7 @@ class Dataset:
 
     @property
     def order_column(self) -> str:
-        """The column that orders a person's events: ``timestamp``, else ``position``."""
+        """The column that orders a user's events: ``timestamp``, else ``position``."""
         return "timestamp" if "timestamp" in self.events.columns else "position"
 
     def tables(self) -> dict[str, pl.DataFrame]:

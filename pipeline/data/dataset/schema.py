@@ -68,8 +68,8 @@ ITEMS: Final = TableSpec(
 )
 
 
-# `timestamp` is UTC, or local time where the source does not say; `position` counts a person's events where only
-# their order is known. `known_user` is false where the source names no person and user_id stands for one visit.
+# `timestamp` is UTC, or local time where the source does not say; `position` counts a user's events where only
+# their order is known. `known_user` is false where the source names no user and user_id stands for one visit.
 EVENTS: Final = TableSpec(
     "events",
     {"user_id": _TEXT, "item_id": _TEXT, "event": _TEXT},

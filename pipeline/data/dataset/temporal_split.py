@@ -1,4 +1,4 @@
-"""People at a moment: what was known of them then, and what they went on to take."""
+"""Users at a moment: what was known of them then, and what they went on to take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import polars as pl
 
 
 class Example(NamedTuple):
-    """A person at a moment: item ids before it, oldest first, and the distinct ones of the window after it."""
+    """A user at a moment: item ids before it, oldest first, and the distinct ones of the window after it."""
 
     user_id: str
     history: list[str]
@@ -17,16 +17,16 @@ class Example(NamedTuple):
 
 
 def examples(events: pl.DataFrame, cut: datetime, window: timedelta, *, min_history: int = 1) -> list[Example]:
-    """Return what people held at ``cut`` and what they took in [cut, cut + window).
+    """Return what users held at ``cut`` and what they took in [cut, cut + window).
 
     Args:
         events: Events of a dataset with timestamps.
         cut: The moment that parts history from future.
         window: How far the future reaches.
-        min_history: People with fewer events before ``cut`` are left out.
+        min_history: Users with fewer events before ``cut`` are left out.
 
     Returns:
-        One example for each person with enough history and a future, by user id.
+        One example for each user with enough history and a future, by user id.
     """
     time = pl.col("timestamp")
     known = _of_known_users(events)

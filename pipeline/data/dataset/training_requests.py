@@ -1,4 +1,4 @@
-"""Requests to learn from and to be judged by: a person at a moment, and what the person went on to buy."""
+"""Requests to learn from and to be judged by: a user at a moment, and what the user went on to buy."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Windows:
 
     Attributes:
         length: How far ahead a request is judged.
-        test: The last moment: test people are asked here, and judged by the last window.
-        moments: At how many moments training people are asked.
+        test: The last moment: test users are asked here, and judged by the last window.
+        moments: At how many moments training users are asked.
     """
 
     length: timedelta
@@ -53,12 +53,12 @@ class Windows:
 
     @property
     def valid(self) -> datetime:
-        """The moment at which validation people are asked: their window ends before the test begins."""
+        """The moment at which validation users are asked: their window ends before the test begins."""
         return self.test - self.length
 
     @property
     def training(self) -> list[datetime]:
-        """The moments at which training people are asked, each window over before validation begins."""
+        """The moments at which training users are asked, each window over before validation begins."""
         return [self.valid - step * self.length for step in range(self.moments, 0, -1)]
 
     @property
@@ -69,7 +69,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class ShopRequest:
-    """A person, what is searched for, and what was bought.
+    """A user, what is searched for, and what was bought.
 
     Attributes:
         history: Item ids before the moment, oldest first.
@@ -83,31 +83,31 @@ class ShopRequest:
 
 
 @dataclass(frozen=True)
-class People:
-    """Who is asked when: the three parts share nobody. ``train`` holds one person's requests after another's."""
+class Users:
+    """Who is asked when: the three parts share nobody. ``train`` holds one user's requests after another's."""
 
     train: list[ShopRequest]
     valid: list[ShopRequest]
     test: list[Example]
 
 
-def draw_test(events: pl.DataFrame, windows: Windows, people: int, seed: int) -> list[Example]:
-    """Draw the people held out for the evaluation: at most ``people``, and at most half of those active."""
+def draw_test(events: pl.DataFrame, windows: Windows, users: int, seed: int) -> list[Example]:
+    """Draw the users held out for the evaluation: at most ``users``, and at most half of those active."""
     asked = examples(events, windows.test, windows.length, min_history=_MIN_HISTORY)
-    count = min(people, len(asked) // 2)
+    count = min(users, len(asked) // 2)
     chosen = np.random.default_rng(seed).choice(len(asked), count, replace=False)
     return [asked[place] for place in np.sort(chosen)]
 
 
-def draw_people(events: pl.DataFrame, windows: Windows, *, train: int, valid: int, test: int, seed: int) -> People:
-    """Draw people for training, validation and test, and ask each at their part's moments.
+def draw_users(events: pl.DataFrame, windows: Windows, *, train: int, valid: int, test: int, seed: int) -> Users:
+    """Draw users for training, validation and test, and ask each at their part's moments.
 
     Args:
         events: The dataset's events.
         windows: The moments.
         train: Requests for training at most, over all moments.
-        valid: People for validation at most.
-        test: People for the test at most.
+        valid: Users for validation at most.
+        test: Users for the test at most.
         seed: Of the drawing.
     """
     chosen = draw_test(events, windows, test, seed)
@@ -117,8 +117,8 @@ def draw_people(events: pl.DataFrame, windows: Windows, *, train: int, valid: in
     checked = [checked[place] for place in generator.permutation(len(checked))[: min(valid, len(checked) // 3)]]
     taken |= {example.user_id for example in checked}
     learnt = [example for moment in windows.training for example in _others(events, moment, windows, taken)]
-    learnt = _person_after_person(learnt, generator)[:train]
-    return People([_asked(example) for example in learnt], [_asked(example) for example in checked], chosen)
+    learnt = _user_after_user(learnt, generator)[:train]
+    return Users([_asked(example) for example in learnt], [_asked(example) for example in checked], chosen)
 
 
 @dataclass(frozen=True)
@@ -127,9 +127,9 @@ class TrainingSnapshot:
 
     Attributes:
         moment: When; tables hold what came before.
-        left_out: Whose events the tables lack, so that people are learned from whom nothing was counted of.
+        left_out: Whose events the tables lack, so that users are learned from whom nothing was counted of.
         requests: The requests.
-        checked: Of each request, whether its person is kept to calibrate and to judge.
+        checked: Of each request, whether its user is kept to calibrate and to judge.
     """
 
     moment: datetime
@@ -143,20 +143,20 @@ def draw_seasons(
 ) -> list[TrainingSnapshot]:
     """Draw whom to learn from at each moment, the last of which is validation.
 
-    People of the test are asked nowhere; people checked on are asked at validation alone.
+    Users of the test are asked nowhere; users checked on are asked at validation alone.
 
     Args:
         events: The dataset's events.
         windows: The moments.
         requests: Requests to learn from at most, over all moments.
-        valid: People checked on at most; at most a third of those active at validation.
-        test: People of the test at most.
-        left_out: The share of people that each moment's tables lack.
+        valid: Users checked on at most; at most a third of those active at validation.
+        test: Users of the test at most.
+        left_out: The share of users that each moment's tables lack.
         seed: Of the drawing.
     """
     generator = np.random.default_rng(seed)
     kept = {example.user_id for example in draw_test(events, windows, test, seed)}
-    people = sorted(_known(events)["user_id"].unique().to_list())
+    users = sorted(_known(events)["user_id"].unique().to_list())
     active = _others(events, windows.valid, windows, kept)
     places = generator.permutation(len(active))[: min(valid, len(active) // 3)]
     checked = {active[place].user_id for place in places}
@@ -164,11 +164,11 @@ def draw_seasons(
     for moment in moments:
         asked = _others(events, moment, windows, kept if moment == windows.valid else kept | checked)
         asked = _drawn(asked, checked, requests // len(moments), generator)
-        absent = generator.permutation(len(people))[: round(left_out * len(people))]
+        absent = generator.permutation(len(users))[: round(left_out * len(users))]
         seasons.append(
             TrainingSnapshot(
                 moment,
-                frozenset(people[place] for place in absent.tolist()),
+                frozenset(users[place] for place in absent.tolist()),
                 [_asked(example) for example in asked],
                 [example.user_id in checked for example in asked],
             )
@@ -189,10 +189,10 @@ def _drawn(
 def simulate_cold_start(
     requests: Sequence[ShopRequest], titles: Mapping[str, str], *, searches: float, newcomers: float, seed: int
 ) -> list[ShopRequest]:
-    """Turn a share of requests into searches and another into people of whom nothing is known, as a shop meets them.
+    """Turn a share of requests into searches and another into users of whom nothing is known, as a shop meets them.
 
     Purchase records seldom say what was searched for. One to three words of a bought item's title stand in, and what
-    was bought counts where its title has them all; half of the searches come without a history, as from a new person.
+    was bought counts where its title has them all; half of the searches come without a history, as from a new user.
     """
     generator = np.random.default_rng(seed)
     met = []
@@ -234,10 +234,10 @@ def _known(events: pl.DataFrame) -> pl.DataFrame:
     return events.filter(pl.col("known_user").fill_null(value=True)) if "known_user" in events.columns else events
 
 
-def _person_after_person(learnt: Sequence[Example], generator: np.random.Generator) -> list[Example]:
-    """Shuffle the people and keep each one's requests together, so that slices hardly share anybody."""
-    people = sorted({example.user_id for example in learnt})
-    place = dict(zip(people, generator.permutation(len(people)).tolist(), strict=True))
+def _user_after_user(learnt: Sequence[Example], generator: np.random.Generator) -> list[Example]:
+    """Shuffle the users and keep each one's requests together, so that slices hardly share anybody."""
+    users = sorted({example.user_id for example in learnt})
+    place = dict(zip(users, generator.permutation(len(users)).tolist(), strict=True))
     return sorted(learnt, key=lambda example: place[example.user_id])
 
 

@@ -82,8 +82,8 @@ def ask_baselines(
             fit_s, answers = time.perf_counter() - began, {}
             for question in questions.asked:
                 asked = time.perf_counter()
-                person = UserRows(facts.rows(list(question.history)), question.query)
-                best = _best(np.asarray(baseline.scores(person), np.float64), limit)
+                user = UserRows(facts.rows(list(question.history)), question.query)
+                best = _best(np.asarray(baseline.scores(user), np.float64), limit)
                 ids = [facts.catalogue.item_ids[row] for row in best]
                 ms = {"total": (time.perf_counter() - asked) * 1e3}
                 answers[question.key] = Answer(ids, np.full(len(ids), np.nan), ms)

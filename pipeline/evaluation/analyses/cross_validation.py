@@ -66,13 +66,13 @@ def cross_validate(engines: Engines, questions: Sequence[Question], folds: int, 
 
     Args:
         engines: The release's engines.
-        questions: The questions; those of one person, or of one query, fall into one fold.
+        questions: The questions; those of one user, or of one query, fall into one fold.
         folds: How many folds, 2 and up.
         seed: Of the parting, the learning and the intervals.
         step: Told of each question as its candidates are found.
 
     Raises:
-        InvalidRequest: Fewer than two folds, or more folds than people or queries.
+        InvalidRequest: Fewer than two folds, or more folds than users or queries.
     """
     fold_of = _parted([question.group for question in questions], folds, seed)
     requests = [_request(question) for question in questions]
@@ -96,7 +96,7 @@ def _parted(groups: Sequence[str], folds: int, seed: int) -> list[int]:
     """Give each question the fold of its group; groups are dealt out in a drawn order."""
     known = sorted(set(groups))
     if not 2 <= folds <= len(known):  # noqa: PLR2004 - learning and testing
-        raise InvalidRequest(f"{folds} folds of {len(known)} people or queries: choose 2 to {len(known)}")
+        raise InvalidRequest(f"{folds} folds of {len(known)} users or queries: choose 2 to {len(known)}")
     order = np.random.default_rng(seed).permutation(len(known))
     fold_of = {known[group]: place % folds for place, group in enumerate(order.tolist())}
     return [fold_of[group] for group in groups]
@@ -123,7 +123,7 @@ def _by_weights(train: Sequence[Labelled], test: Sequence[Labelled], sources: Se
 
     def scores(example: Labelled) -> Float64Array:
         given = np.stack([np.asarray(example.candidates.sources[name], np.float32) for name in sources], axis=1)
-        weights = learned.get(situation(example.person), {})
+        weights = learned.get(situation(example.user), {})
         return np.asarray(normalised(given) @ np.array([weights.get(name, 1.0) for name in sources]))
 
     return [scores(example) for example in test]

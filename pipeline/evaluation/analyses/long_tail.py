@@ -58,13 +58,13 @@ def tail_recall(questions: Sequence[Question], answers: Mapping[str, Answer], fa
 def expected_demand(
     questions: Sequence[Question], answers: Mapping[str, Answer], facts: ItemPopularity
 ) -> Demand | None:
-    """Compare each item's summed probability over the people asked with how many of them took it later.
+    """Compare each item's summed probability over the users asked with how many of them took it later.
 
     An answer says nothing of items that it does not list: they are expected from nobody. None where answers have no
     probabilities.
 
     Args:
-        questions: The people asked.
+        questions: The users asked.
         answers: What they were answered.
         facts: The catalogue.
     """
@@ -77,7 +77,7 @@ def expected_demand(
         expected[rows[rows >= 0]] += answer.probability[rows >= 0]
         sold[facts.rows([item for item, grade in question.relevant.items() if grade > 0])] += 1
     return Demand(
-        people=len(questions),
+        users=len(questions),
         correlation=_rank_correlation(expected, sold),
         bins=_bins(expected, sold),
         bands={
@@ -119,10 +119,10 @@ def steering(
     return [
         SteeringPoint(
             kept=share,
-            tail_share=measured.tail_share(share),
+            long_tail_share=measured.long_tail_share(share),
             quality=measured.quality(share),
             cost=measured.cost(share),
-            served_tail_share=asked.tail_share(share) if asked else None,
+            served_tail_share=asked.long_tail_share(share) if asked else None,
             served_cost=asked.cost(share) if asked else None,
         )
         for share in STEERED
@@ -137,7 +137,7 @@ def apply_long_tail_share(answer: Answer, tail: npt.NDArray[np.bool_], share: fl
         tail: Whether each of its items is of the tail; shape [items].
         share: The least share.
     """
-    places = chosen(answer.item_ids, tail, answer.probability, Policy(limit=K, min_tail_share=share))
+    places = chosen(answer.item_ids, tail, answer.probability, Policy(limit=K, min_long_tail_share=share))
     return [answer.item_ids[place] for place in places.tolist()]
 
 
@@ -159,7 +159,7 @@ class _Steered:
             for share, given in ranked.items()
         }
 
-    def tail_share(self, share: float) -> float:
+    def long_tail_share(self, share: float) -> float:
         """Return the mean share of the tail."""
         shown = [_of_tail(items, self._facts).mean() for items in self._ranked[share].values() if len(items)]
         return float(np.mean(shown)) if shown else 0.0

@@ -24,15 +24,15 @@ def rating_figures(before: pl.DataFrame, later: pl.DataFrame) -> RatingFigures |
     learnt, asked = _ratings(before), _ratings(later)
     if learnt.is_empty() or asked.is_empty():
         return None
-    people, items = (_numbers(learnt[column]) for column in ("user_id", "item_id"))
+    users, items = (_numbers(learnt[column]) for column in ("user_id", "item_id"))
     values = learnt["value"].to_numpy().astype(np.float64)
     model = fit_ratings(
-        np.array([people[user] for user in learnt["user_id"]]),
+        np.array([users[user] for user in learnt["user_id"]]),
         np.array([items[item] for item in learnt["item_id"]]),
         values,
     )
     foretold = model.predict(
-        np.array([people.get(user, -1) for user in asked["user_id"]]),
+        np.array([users.get(user, -1) for user in asked["user_id"]]),
         np.array([items.get(item, -1) for item in asked["item_id"]]),
     )
     truth = asked["value"].to_numpy().astype(np.float64)

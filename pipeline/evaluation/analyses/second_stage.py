@@ -39,7 +39,7 @@ _GROUPS: Final = (
     ("item graphs", r"graph_.*"),
     ("texts alike", r"similarity_.*"),
     ("how popular it is", r"popularity.*|item_.*"),
-    ("what the person had of it", r"repeat_.*|last_age|first_age|mean_gap|due|decayed_.*"),
+    ("what the user had of it", r"repeat_.*|last_age|first_age|mean_gap|due|decayed_.*"),
     ("category and brand", r".*_(affinity|count|last_age|loyalty|due)"),
     ("how much is known", r"history_.*|has_query"),
 )

@@ -1,4 +1,4 @@
-"""Figures by slice: people by what is known of them, items by how well they sell, languages."""
+"""Figures by slice: users by what is known of them, items by how well they sell, languages."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ Answers = Mapping[str, Answer]
 def slices_of(questions: Questions, answers: Mapping[str, Answers], facts: ItemPopularity, seed: int) -> list[Slice]:
     """Measure every slice with at least five questions.
 
-    By what is known of people, questions are told apart; by items and languages, what was wanted is: of each question
+    By what is known of users, questions are told apart; by items and languages, what was wanted is: of each question
     only the wanted items of the slice count, and questions without one are left out.
 
     Args:
-        questions: The questions; the new people's are a slice of their own.
-        answers: The answers by mode and question, the new people's among them.
+        questions: The questions; the new users's are a slice of their own.
+        answers: The answers by mode and question, the new users's among them.
         facts: The catalogue.
         seed: Of the intervals.
     """
     found = [
         _slice(kind, name, part, answers, seed)
-        for kind, name, part in [*_people(questions), *_items(questions.asked, facts), *_languages(questions, facts)]
+        for kind, name, part in [*_users(questions), *_items(questions.asked, facts), *_languages(questions, facts)]
         if len(part) >= _LEAST
     ]
     return [part for kind in dict.fromkeys(part.kind for part in found) for part in found if part.kind == kind]
@@ -57,9 +57,9 @@ def _slice(kind: str, name: str, part: Sequence[Question], answers: Mapping[str,
     return Slice(kind=kind, name=name, questions=len(part), modes=modes)
 
 
-def _people(questions: Questions) -> Iterator[tuple[str, str, list[Question]]]:
-    """Part people into those without history and three equal parts by its length."""
-    yield "people", "new: no history", list(questions.new_people)
+def _users(questions: Questions) -> Iterator[tuple[str, str, list[Question]]]:
+    """Part users into those without history and three equal parts by its length."""
+    yield "users", "new: no history", list(questions.new_users)
     lengths = np.array([len(question.history) for question in questions.asked])
     if not lengths.any():
         return
@@ -67,7 +67,7 @@ def _people(questions: Questions) -> Iterator[tuple[str, str, list[Question]]]:
     for rows in np.array_split(order, _PARTS):
         if len(rows):
             name = f"{lengths[rows].min()} to {lengths[rows].max()} events"
-            yield "people", name, [questions.asked[row] for row in rows]
+            yield "users", name, [questions.asked[row] for row in rows]
 
 
 def _items(asked: Sequence[Question], facts: ItemPopularity) -> Iterator[tuple[str, str, list[Question]]]:

@@ -74,7 +74,7 @@ def demand(found: Evaluation) -> str:
     ]
     return section(
         "What was expected to sell",
-        f"Each item's probabilities, summed over {given.people:,} people, against how many of them took it. An answer "
+        f"Each item's probabilities, summed over {given.users:,} users, against how many of them took it. An answer "
         f"expects nothing of items beyond its {found.limit}, so that the tail, which seldom stands in one, sells more "
         f"than is expected. Rank correlation over all items: {given.correlation:.3f}.",
         panels(

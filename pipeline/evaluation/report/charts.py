@@ -96,7 +96,7 @@ def demand(bins: Sequence[DemandBin]) -> str:
     up = Scale(0.0, top, _SQUARE - 50, 34, math.log1p)
     parts = [
         *axis_below(across, _SQUARE - 50, 34, "expected takers of an item", ticks),
-        *axis_left(up, 60, _SQUARE - 20, "people who took it", ticks),
+        *axis_left(up, 60, _SQUARE - 20, "users who took it", ticks),
         path([(across(0.0), up(0.0)), (across(top), up(top))], "zero"),
     ]
     for part in bins:

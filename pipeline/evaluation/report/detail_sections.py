@@ -26,7 +26,7 @@ from pipeline.measurement.metrics.item_popularity import BANDS
 def tail(found: Evaluation) -> str:
     """Return how far recommendations reach into the tail."""
     series = {name: (KIND[name], mode.concentration) for name, mode in found.modes.items()}
-    series["what people buy"] = ("sales", found.sales)
+    series["what users buy"] = ("sales", found.sales)
     bars = {name: mode.shares for name, mode in found.modes.items()}
     return section(
         "Reach into the tail",
@@ -55,7 +55,7 @@ def _steering(found: Evaluation) -> str:
         return ""
     head = ["least share", "tail share@10", "NDCG@10", "cost"]
     rows = [
-        [f"{point.kept:.0%}", f"{point.tail_share:.1%}", estimated(point.quality), compared(point.cost)]
+        [f"{point.kept:.0%}", f"{point.long_tail_share:.1%}", estimated(point.quality), compared(point.cost)]
         for point in found.steering
     ]
     if found.steering[0].served_cost is not None:

@@ -72,6 +72,6 @@ def p_value(p: float) -> str:
 
 
 def measure_name(measure: str) -> str:
-    """Return a measure as people write it."""
+    """Return a measure as users write it."""
     kind, _, rest = measure.partition("@")
     return (kind.upper() if kind in ("ndcg", "hr", "map", "mrr", "auc", "f1") else kind) + ("@" + rest if rest else "")

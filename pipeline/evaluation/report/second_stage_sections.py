@@ -40,7 +40,7 @@ def training(found: Evaluation) -> str:
     parts = [part for name, curve in found.training.items() for part in _curves(name.replace("_", "-"), curve)]
     return section(
         "How it was trained",
-        "By step: the loss of what is learned from, and what lists of validation people say meanwhile. Where these get "
+        "By step: the loss of what is learned from, and what lists of validation users say meanwhile. Where these get "
         "worse while the loss still falls, the model learns its examples by heart.",
         panels(*parts),
     )

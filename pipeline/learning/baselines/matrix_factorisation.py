@@ -1,4 +1,4 @@
-"""Explicit matrix factorisation: which rating a person would give an item (Koren, Bell and Volinsky, IEEE 2009)."""
+"""Explicit matrix factorisation: which rating a user would give an item (Koren, Bell and Volinsky, IEEE 2009)."""
 
 from __future__ import annotations
 
@@ -27,46 +27,46 @@ class MatrixFactorisation:
 
     Attributes:
         mean: Of all ratings.
-        person_bias: float64[people].
+        user_bias: float64[users].
         item_bias: float64[items].
-        people: float64[people, width].
+        users: float64[users, width].
         items: float64[items, width].
     """
 
     mean: float
-    person_bias: Float64Array
+    user_bias: Float64Array
     item_bias: Float64Array
-    people: Float64Array
+    users: Float64Array
     items: Float64Array
 
-    def predict(self, people: RowIndices, items: RowIndices) -> Float64Array:
-        """Return the rating of each pair of person and item, -1 for one that is not known; shape [pairs]."""
-        person, item = people >= 0, items >= 0
-        rating = self.mean + self.person_bias[people] * person + self.item_bias[items] * item
-        inner = np.einsum("pw,pw->p", self.people[people], self.items[items])
-        return np.asarray(rating + inner * (person & item), np.float64)
+    def predict(self, users: RowIndices, items: RowIndices) -> Float64Array:
+        """Return the rating of each pair of user and item, -1 for one that is not known; shape [pairs]."""
+        user, item = users >= 0, items >= 0
+        rating = self.mean + self.user_bias[users] * user + self.item_bias[items] * item
+        inner = np.einsum("pw,pw->p", self.users[users], self.items[items])
+        return np.asarray(rating + inner * (user & item), np.float64)
 
 
-def fit_ratings(people: RowIndices, items: RowIndices, ratings: Float64Array, seed: int = 0) -> MatrixFactorisation:
+def fit_ratings(users: RowIndices, items: RowIndices, ratings: Float64Array, seed: int = 0) -> MatrixFactorisation:
     """Fit biases, shrunk to 0, then factors by alternating ridge regression, each weighed by its number of ratings.
 
     Args:
-        people: Person of each rating, numbered from 0.
+        users: User of each rating, numbered from 0.
         items: Item of each rating, likewise.
         ratings: The ratings; all three of shape [ratings], which is at least 1.
         seed: Of the factors that it starts from.
     """
     mean = float(ratings.mean())
     item_bias = _bias(items, ratings - mean)
-    person_bias = _bias(people, ratings - mean - item_bias[items])
-    left = ratings - mean - item_bias[items] - person_bias[people]
+    user_bias = _bias(users, ratings - mean - item_bias[items])
+    left = ratings - mean - item_bias[items] - user_bias[users]
     generator = np.random.default_rng(seed)
     of_items = generator.normal(0, 0.1, (len(item_bias), _WIDTH))
-    of_people = np.zeros((len(person_bias), _WIDTH))
+    of_users = np.zeros((len(user_bias), _WIDTH))
     for _ in range(_ROUNDS):
-        of_people = _solve(people, of_items[items], left, len(person_bias))
-        of_items = _solve(items, of_people[people], left, len(item_bias))
-    return MatrixFactorisation(mean, person_bias, item_bias, of_people, of_items)
+        of_users = _solve(users, of_items[items], left, len(user_bias))
+        of_items = _solve(items, of_users[users], left, len(item_bias))
+    return MatrixFactorisation(mean, user_bias, item_bias, of_users, of_items)
 
 
 def _bias(groups: RowIndices, left: Float64Array) -> Float64Array:

@@ -1,6 +1,6 @@
 """Single methods of the field, each a recommender of its own: what two stages must beat.
 
-All of them are asked as the gateway is, by a history or a query, so matrix factorisation folds a person in from the
+All of them are asked as the gateway is, by a history or a query, so matrix factorisation folds a user in from the
 history: nobody needs to have been there when the factors were learned.
 """
 
@@ -45,7 +45,7 @@ class Known:
     """What was known when the questions are asked.
 
     Attributes:
-        purchases: What people took before, with ages.
+        purchases: What users took before, with ages.
         catalogue: The items.
         seed: Of factors.
     """
@@ -65,7 +65,7 @@ class Known:
         return np.asarray(baskets.held.T @ baskets.weights(LATELY_DAYS), np.float32)
 
     def taken(self) -> sp.csr_matrix:
-        """Return how often each person took each item; sparse [people, items]."""
+        """Return how often each user took each item; sparse [users, items]."""
         ones = np.ones(len(self.purchases.rows), np.float32)
         shape = (int(self.purchases.users.max(initial=-1)) + 1, self.items)
         return sp.csr_matrix((ones, (self.purchases.users, self.purchases.rows)), shape=shape)
@@ -74,7 +74,7 @@ class Known:
 class Baseline(Protocol):
     """A recommender by one method."""
 
-    def scores(self, person: UserRows) -> npt.NDArray[Any]:
+    def scores(self, user: UserRows) -> npt.NDArray[Any]:
         """Return a score for each item of the catalogue, higher is better; float [items]."""
         ...
 
@@ -92,44 +92,44 @@ class Same:
 
 @dataclass(frozen=True, eq=False)
 class Own:
-    """What the person took most often before, equal counts by what sells lately; then what sells lately."""
+    """What the user took most often before, equal counts by what sells lately; then what sells lately."""
 
     lately: Float32Array
 
-    def scores(self, person: UserRows) -> npt.NDArray[Any]:
+    def scores(self, user: UserRows) -> npt.NDArray[Any]:
         """See `Baseline`."""
         tie = self.lately / max(float(self.lately.max(initial=0.0)), 1e-9) * _TIE
-        return np.bincount(person.history, minlength=len(tie)) + tie
+        return np.bincount(user.history, minlength=len(tie)) + tie
 
 
 @dataclass(frozen=True, eq=False)
 class Transitions:
-    """What people go on to from item to item, themselves included; recent events weigh more."""
+    """What users go on to from item to item, themselves included; recent events weigh more."""
 
     table: sp.csr_matrix
 
-    def scores(self, person: UserRows) -> npt.NDArray[Any]:
+    def scores(self, user: UserRows) -> npt.NDArray[Any]:
         """See `Baseline`."""
-        age = np.arange(len(person.history) - 1, -1, -1)
-        weights = np.bincount(person.history, 0.5 ** (age / HISTORY_HALF_LIFE), minlength=self.table.shape[0])
+        age = np.arange(len(user.history) - 1, -1, -1)
+        weights = np.bincount(user.history, 0.5 ** (age / HISTORY_HALF_LIFE), minlength=self.table.shape[0])
         return np.asarray(weights @ self.table)
 
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """Matrix factorisation: items' factors, and how a history becomes a person's.
+    """Matrix factorisation: items' factors, and how a history becomes a user's.
 
     Attributes:
         items: float32[items, width].
-        fold_in: Makes a person's factors, shape [width], of item counts, sparse [1, items].
+        fold_in: Makes a user's factors, shape [width], of item counts, sparse [1, items].
     """
 
     items: Float32Array
     fold_in: Callable[[sp.csr_matrix], Float32Array]
 
-    def scores(self, person: UserRows) -> npt.NDArray[Any]:
+    def scores(self, user: UserRows) -> npt.NDArray[Any]:
         """See `Baseline`."""
-        rows, counts = np.unique(person.history, return_counts=True)
+        rows, counts = np.unique(user.history, return_counts=True)
         held = sp.csr_matrix((counts.astype(np.float32), (np.zeros(len(rows), int), rows)), (1, len(self.items)))
         return np.asarray(self.items @ self.fold_in(held))
 
@@ -142,10 +142,10 @@ class Words:
     texts: list[str]
     split: Callable[[str], list[str]]
 
-    def scores(self, person: UserRows) -> npt.NDArray[Any]:
+    def scores(self, user: UserRows) -> npt.NDArray[Any]:
         """See `Baseline`."""
-        latest = list(dict.fromkeys(person.history[::-1].tolist()))[:_TITLES]
-        said = self.split(person.query or " ".join(self.texts[row] for row in latest))
+        latest = list(dict.fromkeys(user.history[::-1].tolist()))[:_TITLES]
+        said = self.split(user.query or " ".join(self.texts[row] for row in latest))
         known = [word for word in said if word in self.index.vocab_dict]
         return np.asarray(self.index.get_scores(known)) if known else np.zeros(len(self.texts), np.float32)
 
@@ -161,17 +161,17 @@ def recently_popular(known: Known) -> Same:
 
 
 def own_items(known: Known) -> Own:
-    """Rank what the person took before by how often."""
+    """Rank what the user took before by how often."""
     return Own(known.lately())
 
 
 def item_transitions(known: Known) -> Transitions:
-    """Count what is in the next baskets of the same person; see `behaviour.transitions`."""
+    """Count what is in the next baskets of the same user; see `behaviour.transitions`."""
     return Transitions(transition_table(known.purchases.baskets(known.items)))
 
 
 def als(known: Known) -> Factors:
-    """Implicit alternating least squares (Hu, Koren and Volinsky, ICDM 2008); a person is folded in by its own step."""
+    """Implicit alternating least squares (Hu, Koren and Volinsky, ICDM 2008); a user is folded in by its own step."""
     module = _installed("implicit.als")
     with threadpool_limits(1, "blas"):  # implicit warns of more, and is slower with them
         model = module.AlternatingLeastSquares(**_ALS, random_state=known.seed, num_threads=1)
@@ -180,7 +180,7 @@ def als(known: Known) -> Factors:
 
 
 def bpr(known: Known) -> Factors:
-    """Bayesian personalised ranking (Rendle et al., UAI 2009); a person is the mean of the history's items."""
+    """Bayesian personalised ranking (Rendle et al., UAI 2009); a user is the mean of the history's items."""
     module = _installed("implicit.bpr")
     model = module.BayesianPersonalizedRanking(**_BPR, random_state=known.seed, num_threads=1)
     model.fit(known.taken(), show_progress=False)

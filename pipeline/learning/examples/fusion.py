@@ -92,13 +92,13 @@ class FusionExamples:
         if self._late is None:
             return self._plain(example)
         began = time.perf_counter()
-        context = self._texts.context(example.person.query, self._texts.context_items(example.person.history))
+        context = self._texts.context(example.user.query, self._texts.context_items(example.user.history))
         scores = self._late.scores(self._late.context(context), example.candidates.rows)
         self._late_s, self._scored = self._late_s + time.perf_counter() - began, self._scored + 1
         return self._features.with_late(self._plain(example), scores)
 
     def _plain(self, example: Labelled) -> Float32Array:
-        return self._features.matrix(example.person, example.candidates)
+        return self._features.matrix(example.user, example.candidates)
 
     def _chosen(self, matrix: Float32Array, first: lgb.Booster) -> npt.NDArray[np.int64]:
         promise = np.asarray(first.predict(matrix, raw_score=True))
@@ -164,11 +164,11 @@ def every_tier(served: Examples, names: Sequence[str]) -> Examples:
 def quality(
     drawn: Sequence[Labelled], served: Examples, fusion: Fusion, names: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """Measure the validation people: what the first stage, behaviour alone, the logit alone and all of it reach.
+    """Measure the validation users: what the first stage, behaviour alone, the logit alone and all of it reach.
 
     NDCG@10 counts what the first stage did not find as missed, apart for histories, searches and newcomers; the
     cross-encoder's order is that of the candidates it read, which behaviour chose. The
-    expected calibration error is over 15 bins of equal numbers; these people also calibrated the fusion.
+    expected calibration error is over 15 bins of equal numbers; these users also calibrated the fusion.
     """
     starts = np.cumsum([len(example.labels) for example in drawn])[:-1]
     of_logits = [place for place, name in enumerate(names) if name.startswith("logit")]
@@ -201,7 +201,7 @@ def _kind(request: ShopRequest) -> str:
 
 
 def ndcg_by_kind(drawn: Sequence[Labelled], scores: Sequence[npt.NDArray[np.floating[Any]]]) -> dict[str, float]:
-    """Return NDCG@10 of requests by what is known of a person, what was not found missed.
+    """Return NDCG@10 of requests by what is known of a user, what was not found missed.
 
     Args:
         drawn: The requests with their candidates.

@@ -28,13 +28,13 @@ class Labelled:
 
     Attributes:
         request: The request.
-        person: Its history in catalogue rows, and its query.
+        user: Its history in catalogue rows, and its query.
         candidates: What the first stage found, best first.
         labels: 1 where bought; float32 [candidates].
     """
 
     request: ShopRequest
-    person: UserRows
+    user: UserRows
     candidates: CandidateRows
     labels: npt.NDArray[np.float32]
 
@@ -56,7 +56,7 @@ def learn_source_weights(drawn: Iterable[Labelled], sources: Sequence[str]) -> d
     """Fit the first stage's weights for each situation that occurs, by the sources' names."""
     by_situation: dict[str, list[Labelled]] = defaultdict(list)
     for example in drawn:
-        by_situation[situation(example.person)].append(example)
+        by_situation[situation(example.user)].append(example)
     weights = {}
     for known, examples in by_situation.items():
         scores = [_source_scores(example.candidates, sources) for example in examples]
@@ -84,11 +84,11 @@ def _labelled(first_stage: FirstStage, request: ShopRequest, answer: Candidates)
     )
 
 
-def situation(person: UserRows) -> str:
-    """Return what is known of a person, in the first stage's words."""
-    if person.query:
-        return "both" if len(person.history) else "query"
-    return "history" if len(person.history) else "none"
+def situation(user: UserRows) -> str:
+    """Return what is known of a user, in the first stage's words."""
+    if user.query:
+        return "both" if len(user.history) else "query"
+    return "history" if len(user.history) else "none"
 
 
 def _source_scores(candidates: CandidateRows, sources: Sequence[str]) -> npt.NDArray[np.float32]:

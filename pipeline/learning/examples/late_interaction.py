@@ -40,17 +40,17 @@ def distilled(
 def _example(
     example: Labelled, places: npt.NDArray[np.int64], texts: PairTokenizer, teacher: npt.NDArray[np.float32]
 ) -> LateExample:
-    context = texts.context(example.person.query, texts.context_items(example.person.history))
+    context = texts.context(example.user.query, texts.context_items(example.user.history))
     items, _ = texts.items(example.candidates.rows[places], {})
     return LateExample(context, items, example.labels[places], teacher)
 
 
 @dataclass(frozen=True)
 class LateExample:
-    """One person and some candidates.
+    """One user and some candidates.
 
     Attributes:
-        context: The person context's token ids, without special tokens.
+        context: The user context's token ids, without special tokens.
         items: The candidates' likewise.
         labels: 1 where bought, or a graded relevance from 0 to 1; NaN where unknown; float32 [candidates].
         teacher: The cross-encoder's logits, NaN where unknown; float32 [candidates].
@@ -67,7 +67,7 @@ class LateExample:
 
     @property
     def contexts(self) -> list[TokenIds]:
-        """All contexts, the person's first."""
+        """All contexts, the user's first."""
         return [self.context, *self.others]
 
     @property

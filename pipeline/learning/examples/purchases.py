@@ -1,6 +1,6 @@
-"""What the encoder learns from events: people at moments of the past, what they took next, and what they never took.
+"""What the encoder learns from events: users at moments of the past, what they took next, and what they never took.
 
-Nothing in an example is later than what its moment lets one look at: the person is what was known before it, and the
+Nothing in an example is later than what its moment lets one look at: the user is what was known before it, and the
 target is of the window after it. No window reaches past the moment up to which behaviour tables are counted, so that
 the encoder has not seen what the second stage learns from, is checked on, or is tested by.
 """
@@ -24,18 +24,18 @@ from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import Request
 from services.retrieval.sources.user_context import UserContext
 
-# Moments that people are asked at, a window apart: what sells in one fortnight is not what sells.
+# Moments that users are asked at, a window apart: what sells in one fortnight is not what sells.
 _MOMENTS: Final = 6
 
 
 _MIN_HISTORY: Final = 3
 
 
-# A history of more distinct texts is sampled: every text of every person in a step has to be read.
+# A history of more distinct texts is sampled: every text of every user in a step has to be read.
 _CONTEXT_TEXTS: Final = 16
 
 
-# How many items near a person are looked through for those never taken.
+# How many items near a user are looked through for those never taken.
 _NEAR: Final = 600
 
 
@@ -44,14 +44,14 @@ _CHUNK: Final = 32
 
 @dataclass(frozen=True)
 class Purchase:
-    """A person at a moment, and an item taken after it.
+    """A user at a moment, and an item taken after it.
 
     Attributes:
         moment: When.
         history: Item ids before the moment, oldest first.
         query: What is searched for; empty for nothing.
         target: The item that was taken in the window after the moment.
-        taken: What the person took before the moment or later: no item of it says what the person does not want.
+        taken: What the user took before the moment or later: no item of it says what the user does not want.
     """
 
     moment: datetime
@@ -67,7 +67,7 @@ class EventExample:
 
     Attributes:
         context: Texts of the history, none with a query.
-        weights: What each of them weighs in the person's vector, 1 together; float32 [context].
+        weights: What each of them weighs in the user's vector, 1 together; float32 [context].
         query: The query in tokens, with [CLS] and [SEP]; None without one.
         items: The target's text, then those of mined items.
         taken: Texts that are no negatives.
@@ -90,7 +90,7 @@ def draw_purchases(
     searches: float,
     seed: int,
 ) -> list[Purchase]:
-    """Draw what people took in the windows before ``until``, each moment's draw depending on its own window alone.
+    """Draw what users took in the windows before ``until``, each moment's draw depending on its own window alone.
 
     Args:
         events: The dataset's events.
@@ -111,11 +111,11 @@ def draw_purchases(
         requests = [ShopRequest(one.history, "", frozenset(one.held_out)) for one in chosen]
         met = simulate_cold_start(requests, titles, searches=searches, newcomers=0.0, seed=seed + number)
         later = _taken_from(past, moment)
-        for person, request in zip(chosen, met, strict=True):
+        for user, request in zip(chosen, met, strict=True):
             wanted = sorted(request.bought & titles.keys())
             if wanted:
                 target = str(generator.choice(wanted))
-                taken = frozenset([*person.history, *later[person.user_id]])
+                taken = frozenset([*user.history, *later[user.user_id]])
                 drawn.append(Purchase(moment, request.history, request.query, target, taken))
     return drawn
 
@@ -142,11 +142,11 @@ class EventTexts:
     def examples(
         self, purchases: Sequence[Purchase], *, mined: int, mined_from: int, seed: int, step: ProgressStep
     ) -> list[EventExample]:
-        """Return the examples of purchases, with negatives that the first stage finds for the same person.
+        """Return the examples of purchases, with negatives that the first stage finds for the same user.
 
         Args:
             purchases: The purchases.
-            mined: How many items near the person, never taken, each example gets.
+            mined: How many items near the user, never taken, each example gets.
             mined_from: From which rank on, from 0, among those never taken.
             seed: Of the sampling of long histories.
             step: Told of each.
@@ -165,7 +165,7 @@ class EventTexts:
         return [example for example in made if example.query is not None or len(example.context)]
 
     def _context(self, purchase: Purchase, generator: np.random.Generator) -> tuple[Int64Array, Float32Array]:
-        """Return the history's texts and what each weighs, as the source `semantic` forms a person's vector.
+        """Return the history's texts and what each weighs, as the source `semantic` forms a user's vector.
 
         Of a long history so many events are drawn, each as likely as it weighs: the mean of their vectors is on average
         the vector that is served.
@@ -186,7 +186,7 @@ class EventTexts:
     def _mine(
         self, purchases: Sequence[Purchase], taken: Sequence[frozenset[int]], mined: int, mined_from: int
     ) -> list[Int64Array]:
-        """Return texts near each person that were never taken; fewer where most of what is near was."""
+        """Return texts near each user that were never taken; fewer where most of what is near was."""
         if not mined:
             return [np.empty(0, np.int64)] * len(purchases)
         requests = [Request(query=one.query, history_item_ids=one.history, limit=_NEAR) for one in purchases]
@@ -203,6 +203,6 @@ class EventTexts:
 
 
 def _taken_from(events: pl.DataFrame, moment: datetime) -> dict[str, list[str]]:
-    """Return what each person took from a moment on."""
+    """Return what each user took from a moment on."""
     later = events.filter(pl.col("timestamp") >= moment).group_by("user_id").agg(pl.col("item_id").unique())
     return dict(later.iter_rows())

@@ -30,10 +30,10 @@ _SCHEMA: Final = pa.schema(
 
 @dataclass(frozen=True)
 class RankingExample:
-    """One person and some candidates, at least one of which was bought.
+    """One user and some candidates, at least one of which was bought.
 
     Attributes:
-        pairs: The person context beside each candidate, in tokens.
+        pairs: The user context beside each candidate, in tokens.
         labels: float32 [pairs]; 1 where bought, or a graded relevance from 0 to 1.
     """
 

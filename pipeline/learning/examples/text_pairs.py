@@ -38,8 +38,8 @@ def training_lists(
 
 
 def pairs_of(example: Labelled, places: npt.NDArray[np.int64], texts: PairTokenizer) -> TokenPairs:
-    """Join the person's context with some of the candidates, as the ranking service does."""
-    context = texts.context(example.person.query, texts.context_items(example.person.history))
+    """Join the user's context with some of the candidates, as the ranking service does."""
+    context = texts.context(example.user.query, texts.context_items(example.user.history))
     items, _ = texts.items(example.candidates.rows[places], {})
     return texts.template.join(TokenRows.of([context]), np.zeros(len(places), np.int64), items)
 

@@ -1,4 +1,4 @@
-"""The first stage's weights: how much each source's score counts, learned from what people went on to buy."""
+"""The first stage's weights: how much each source's score counts, learned from what users went on to buy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def fit_source_weights(
 
     Args:
         scores: Each source's normalised score of each candidate, 0 where it did not find it; [rows, sources].
-        labels: 1 where the person went on to buy the candidate; [rows].
+        labels: 1 where the user went on to buy the candidate; [rows].
         sizes: Candidates of each request; their sum is the number of rows.
 
     Returns:

@@ -1,6 +1,6 @@
 """The second stage's final model: gradient-boosted trees over logit, scores and features, calibrated, in ONNX.
 
-LightGBM (Ke et al., NeurIPS 2017) fits the trees on one part of the people, Platt scaling (Platt 1999) the probability
+LightGBM (Ke et al., NeurIPS 2017) fits the trees on one part of the users, Platt scaling (Platt 1999) the probability
 on another; both end up in one ONNX graph, so that serving needs onnxruntime alone. Reading pairs is dear, so only some
 candidates have logits: most trees are fitted to behaviour alone, a few more to what that leaves open.
 """
@@ -44,7 +44,7 @@ class Examples:
 
     Attributes:
         features: float32 [rows, features]; NaN where a feature is missing.
-        labels: float32 [rows]; 1 where the person went on to buy the item.
+        labels: float32 [rows]; 1 where the user went on to buy the item.
     """
 
     features: Float32Array
@@ -105,7 +105,7 @@ def fit_logits(first: lgb.Booster, read: Examples, names: Sequence[str], seed: i
 
 
 def calibrate(boosters: Sequence[lgb.Booster], valid: Examples) -> Fusion:
-    """Fit the probability on candidates of people that the trees saw nothing of, as they will be served."""
+    """Fit the probability on candidates of users that the trees saw nothing of, as they will be served."""
     slope, intercept = platt(raw_score(boosters, valid.features), valid.labels)
     return Fusion(tuple(boosters), slope, intercept)
 

@@ -25,13 +25,13 @@ def follow(baskets: Baskets, *, half_life: float = math.inf) -> sp.csr_matrix:
 
 
 def again(baskets: Baskets, *, half_life: float) -> sp.csr_matrix:
-    """What a person bought before, by how much everybody buys it lately: log(1 + baskets) on the diagonal."""
+    """What a user bought before, by how much everybody buys it lately: log(1 + baskets) on the diagonal."""
     lately = np.asarray(baskets.held.T @ baskets.weights(half_life)).ravel()
     return sp.diags(np.log1p(lately), format="csr", dtype=np.float32)
 
 
 def basket_ease(baskets: Baskets, *, l2: float, half_life: float = math.inf) -> Float32Array:
-    """EASE (Steck, WWW 2019) over baskets in place of people, recent ones weighing more: what is bought together."""
+    """EASE (Steck, WWW 2019) over baskets in place of users, recent ones weighing more: what is bought together."""
     held = sp.diags(np.sqrt(baskets.weights(half_life))) @ baskets.held
     return ease_weights((held.T @ held).toarray(), l2)
 

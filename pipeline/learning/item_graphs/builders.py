@@ -1,4 +1,4 @@
-"""Item graphs by recipe: what people go on to, from sequences, from texts, and from sequences spread over texts.
+"""Item graphs by recipe: what users go on to, from sequences, from texts, and from sequences spread over texts.
 
 Tables are dense while they are computed, hence a bound on the catalogue; a release keeps each item's best neighbours.
 """
@@ -32,7 +32,7 @@ MAX_ITEMS: Final = 20_000
 _GROUP_PRIOR: Final = 5.0
 
 
-# Kinds that only read texts: they do not change with what is known of people.
+# Kinds that only read texts: they do not change with what is known of users.
 TEXT_KINDS: Final = ("text", "alike")
 
 
@@ -41,9 +41,9 @@ class Evidence:
     """What graphs are computed from.
 
     Attributes:
-        sequences: What people took, in order.
+        sequences: What users took, in order.
         texts: What the items say.
-        baskets: What people took together and when; None where a recipe makes no graphs of baskets.
+        baskets: What users took together and when; None where a recipe makes no graphs of baskets.
     """
 
     sequences: Sequences
@@ -106,7 +106,7 @@ def _cooccurrence(
 
 
 def _ease(evidence: Evidence, *, l2: float, words: float = 0.0) -> Float32Array:
-    """EASE (Steck, WWW 2019) in closed form; ``words`` stacks the items' words under the people, weighed so much."""
+    """EASE (Steck, WWW 2019) in closed form; ``words`` stacks the items' words under the users, weighed so much."""
     taken = evidence.sequences.taken()
     gram = (taken.T @ taken).toarray()
     if words:

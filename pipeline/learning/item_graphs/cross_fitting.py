@@ -20,19 +20,19 @@ class Fold:
     """What tables are made of, and what may be asked of them.
 
     Attributes:
-        sequences: Item ids of each person's known events, oldest first.
+        sequences: Item ids of each user's known events, oldest first.
         requests: Next-item requests whose targets are in none of the sequences.
-        people: Whose each request is.
+        users: Whose each request is.
     """
 
     sequences: list[list[str]]
     requests: list[ShopRequest]
-    people: list[str]
+    users: list[str]
 
 
 @dataclass(frozen=True)
 class Parted:
-    """Sequences by person, parted in what came before validation and all of them."""
+    """Sequences by user, parted in what came before validation and all of them."""
 
     before: Mapping[str, list[str]]
     whole: Mapping[str, list[str]]
@@ -45,43 +45,43 @@ def parted(events: pl.DataFrame) -> Parted:
 
 
 def cross_fit(sequences: Mapping[str, list[str]], folds: int, longest: int, seed: int) -> Iterator[Fold]:
-    """Hold out the ends of each person's sequence once.
+    """Hold out the ends of each user's sequence once.
 
-    A person held out keeps a random beginning in the tables, as a known person met again does; what follows is asked
+    A user held out keeps a random beginning in the tables, as a known user met again does; what follows is asked
     for with everything before it as history.
 
     Args:
-        sequences: Item ids by person, oldest first.
+        sequences: Item ids by user, oldest first.
         folds: In how many folds.
         longest: How much history a request carries.
         seed: Of folds and cuts.
     """
     generator = np.random.default_rng(seed)
-    people = list(sequences)
-    fold_of = generator.permutation(len(people)) % folds
+    users = list(sequences)
+    fold_of = generator.permutation(len(users)) % folds
     for fold in range(folds):
         cuts = {
-            person: int(generator.integers(1, len(sequences[person])))
-            for person, its in zip(people, fold_of.tolist(), strict=True)
-            if its == fold and len(sequences[person]) > 1
+            user: int(generator.integers(1, len(sequences[user])))
+            for user, its in zip(users, fold_of.tolist(), strict=True)
+            if its == fold and len(sequences[user]) > 1
         }
-        known = [sequences[person][: cuts.get(person)] for person in people]
+        known = [sequences[user][: cuts.get(user)] for user in users]
         yield _fold(known, sequences, cuts, longest)
 
 
 def later_requests(split: Parted, longest: int) -> Fold:
     """Ask for what came after the split, of tables of what came before it: as it is in serving."""
-    starts = {person: len(split.before.get(person, ())) for person in split.whole if split.before.get(person)}
+    starts = {user: len(split.before.get(user, ())) for user in split.whole if split.before.get(user)}
     return _fold(list(split.before.values()), split.whole, starts, longest)
 
 
 def _fold(known: list[list[str]], sequences: Mapping[str, list[str]], starts: Mapping[str, int], longest: int) -> Fold:
-    asked = [(person, place) for person, start in starts.items() for place in range(start, len(sequences[person]))]
+    asked = [(user, place) for user, start in starts.items() for place in range(start, len(sequences[user]))]
     requests = [
-        ShopRequest(sequences[person][max(0, place - longest) : place], "", frozenset([sequences[person][place]]))
-        for person, place in asked
+        ShopRequest(sequences[user][max(0, place - longest) : place], "", frozenset([sequences[user][place]]))
+        for user, place in asked
     ]
-    return Fold(known, requests, [person for person, _ in asked])
+    return Fold(known, requests, [user for user, _ in asked])
 
 
 def _sequences(events: pl.DataFrame) -> dict[str, list[str]]:
@@ -99,8 +99,8 @@ def _later(events: pl.DataFrame) -> pl.Series:
     return events.select(later.alias("later")).to_series()
 
 
-def held_out_people(people: Sequence[str], share: float, seed: int) -> frozenset[str]:
-    """Draw a share of the distinct people."""
-    distinct = sorted(set(people))
+def held_out_users(users: Sequence[str], share: float, seed: int) -> frozenset[str]:
+    """Draw a share of the distinct users."""
+    distinct = sorted(set(users))
     chosen = np.random.default_rng(seed).permutation(len(distinct))[: max(1, round(share * len(distinct)))]
     return frozenset(distinct[place] for place in chosen)

@@ -24,7 +24,7 @@ def demand(purchases: Purchases, items: int) -> Mapping[str, Float32Array]:
     """Say how each item sells; float32[items] each.
 
     Every figure is a share of the baskets, an age or a ratio, so that it means the same whenever it is counted and
-    however many people are left out.
+    however many users are left out.
 
     Args:
         purchases: Events with their ages.
@@ -34,7 +34,7 @@ def demand(purchases: Purchases, items: int) -> Mapping[str, Float32Array]:
         ``sold_H`` for half-lives of 3, 7, 14, 30 and 90 days (share of the baskets with the item, recent ones weighing
         more), ``trend_short`` and ``trend_long`` (log ratio of the shares by 3 and 14 days, and by 14 and 90),
         ``on_sale`` and ``last_sold`` (days since the first and the last sale, NaN for none), ``bought_again`` (share
-        of its baskets that were not their person's first with it).
+        of its baskets that were not their user's first with it).
     """
     baskets = purchases.baskets(items)
     found: dict[str, Float32Array] = {}

@@ -1,4 +1,4 @@
-"""Behaviour tables: what people go on to buy after an item, what they buy again, and what everybody buys."""
+"""Behaviour tables: what users go on to buy after an item, what they buy again, and what everybody buys."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ NEIGHBOURS: Final = 150
 
 @dataclass(frozen=True)
 class Purchases:
-    """Training events in the order of person and time, as parallel arrays of shape [events].
+    """Training events in the order of user and time, as parallel arrays of shape [events].
 
     Attributes:
-        users: Person numbers, equal for neighbours of one person.
+        users: User numbers, equal for neighbours of one user.
         sessions: Session (basket) numbers; where a shop has none, each event is a session of its own.
         rows: Catalogue rows.
         ages: Days from each event to the moment that the tables are counted at; empty where nothing asks for them.
@@ -51,7 +51,7 @@ class Purchases:
 
     @classmethod
     def of(cls, events: pl.DataFrame, catalogue: Catalogue, moment: datetime) -> Self:
-        """Number people and sessions of events before a moment; items that the catalogue lacks are left out."""
+        """Number users and sessions of events before a moment; items that the catalogue lacks are left out."""
         rows = catalogue.rows_of(events["item_id"].to_list())
         session = pl.col("session_id") if "session_id" in events.columns else pl.int_range(pl.len())
         age = (pl.lit(moment) - pl.col("timestamp")).dt.total_seconds() / _DAY_S
@@ -76,7 +76,7 @@ class Purchases:
 
 @dataclass(frozen=True, eq=False)
 class Baskets:
-    """Sessions, those of one person together, oldest first.
+    """Sessions, those of one user together, oldest first.
 
     Attributes:
         held: 1 where a session has an item; sparse [sessions, items].
@@ -98,9 +98,9 @@ class Popularity:
     """How much each item is bought, each of shape [items].
 
     Attributes:
-        buyers: Distinct people who bought it.
+        buyers: Distinct users who bought it.
         events: Events.
-        repeat_rate: Share of the events that were not a person's first.
+        repeat_rate: Share of the events that were not a user's first.
     """
 
     buyers: npt.NDArray[np.float32]
@@ -118,7 +118,7 @@ def popularity(purchases: Purchases, items: int) -> Popularity:
 
 
 def transitions(purchases: Purchases, items: int) -> dict[str, ItemGraph]:
-    """Count what follows what, decayed over the next four sessions of the same person.
+    """Count what follows what, decayed over the next four sessions of the same user.
 
     weight(i → j) = sum over k = 1..4 of 0.7^(k-1) * #(i in a session, j in the k-th after it),
     divided by #(sessions with i) * sum of the decays + 5, a shrinkage that keeps rare items humble.
@@ -172,7 +172,7 @@ def as_graph(table: sp.csr_matrix) -> ItemGraph:
 
 
 def _next_sessions(baskets: Baskets, weights: npt.NDArray[np.float32]) -> sp.csr_matrix:
-    """Sum, for each session, the decayed next sessions of the same person; shape [sessions, items]."""
+    """Sum, for each session, the decayed next sessions of the same user; shape [sessions, items]."""
     owners, count = baskets.owners, len(baskets.owners)
     ahead = sp.csr_matrix(baskets.held.shape, dtype=np.float32)
     for step in range(1, min(STEPS, count - 1) + 1):

@@ -17,15 +17,15 @@ MAX_GAP: Final = 20
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
-    """What people took, one person after another, each oldest first.
+    """What users took, one user after another, each oldest first.
 
     Attributes:
-        people: Person numbers, rising; shape [events].
+        users: User numbers, rising; shape [events].
         rows: Catalogue rows; shape [events].
         items: How many items the catalogue has.
     """
 
-    people: RowIndices
+    users: RowIndices
     rows: RowIndices
     items: int
     _counted: dict[float, sp.csr_matrix] = field(default_factory=dict)
@@ -34,12 +34,12 @@ class Sequences:
     def of(cls, sequences: Iterable[RowIndices], items: int) -> Self:
         """Put sequences one after another."""
         listed = [np.asarray(rows, np.int64) for rows in sequences]
-        people = np.repeat(np.arange(len(listed)), [len(rows) for rows in listed])
-        return cls(people, np.concatenate([*listed, np.empty(0, np.int64)]), items)
+        users = np.repeat(np.arange(len(listed)), [len(rows) for rows in listed])
+        return cls(users, np.concatenate([*listed, np.empty(0, np.int64)]), items)
 
     def followed(self, gap: int) -> tuple[RowIndices, RowIndices]:
-        """Return places of events and of those ``gap`` later of the same person."""
-        places = np.flatnonzero(self.people[:-gap] == self.people[gap:])
+        """Return places of events and of those ``gap`` later of the same user."""
+        places = np.flatnonzero(self.users[:-gap] == self.users[gap:])
         return places, places + gap
 
     def pairs(self, decay: float) -> sp.csr_matrix:
@@ -54,10 +54,10 @@ class Sequences:
         return self._counted[decay]
 
     def taken(self) -> sp.csr_matrix:
-        """Return 1 where a person took an item, however often; shape [people, items]."""
-        people = int(self.people.max(initial=-1)) + 1
+        """Return 1 where a user took an item, however often; shape [users, items]."""
+        users = int(self.users.max(initial=-1)) + 1
         ones = np.ones(len(self.rows), np.float32)
-        taken = sp.csr_matrix((ones, (self.people, self.rows)), (people, self.items))
+        taken = sp.csr_matrix((ones, (self.users, self.rows)), (users, self.items))
         taken.data[:] = 1.0
         return taken
 
@@ -79,7 +79,7 @@ def statistics(sequences: Sequences, kernel: sp.csr_matrix) -> dict[str, Float32
         like it).
     """
     events, step = sequences.events(), sequences.pairs(0.0)
-    change = np.flatnonzero(np.diff(sequences.people, prepend=-1))
+    change = np.flatnonzero(np.diff(sequences.users, prepend=-1))
     first = np.bincount(sequences.rows[change], minlength=sequences.items)
     last = np.bincount(sequences.rows[np.append(change[1:], len(sequences.rows)) - 1], minlength=sequences.items)
     found = {

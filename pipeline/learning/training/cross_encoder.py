@@ -1,4 +1,4 @@
-"""The cross-encoder: a BERT that reads a person beside an item, fine-tuned on what people went on to buy.
+"""The cross-encoder: a BERT that reads a user beside an item, fine-tuned on what users went on to buy.
 
 Trained with transformers' Trainer, in this process or in several ones that torchrun starts; see
 `pipeline.learning.training_run.run`. The lists lie in a file, so that there may be more of them than memory holds.

@@ -1,4 +1,4 @@
-"""The late-interaction tower: one BERT for persons and items, trained on labels and distilled from the cross-encoder.
+"""The late-interaction tower: one BERT for users and items, trained on labels and distilled from the cross-encoder.
 
 The loss is the cross-encoder's own (binary cross-entropy, which makes the score a log-odds, and a listwise term), and,
 where the cross-encoder's logits are known, their squared distance to the scores. The logits should be of models that
@@ -114,7 +114,7 @@ class _LateLoss(nn.Module):
         """Return the loss.
 
         Args:
-            contexts: Each list's, the person's first; int32 [lists * contexts, L].
+            contexts: Each list's, the user's first; int32 [lists * contexts, L].
             items: Groups of the lists' items; int32 [n, L] each.
             order: Where each item stands in the groups laid one after the other; [items].
             labels: float32 [items].

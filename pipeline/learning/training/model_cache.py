@@ -36,7 +36,7 @@ class ModelCache:
         """Return a model's folder; trains the model where it is not there yet.
 
         Args:
-            name: What it is, for people.
+            name: What it is, for users.
             made_from: Everything that makes it what it is, as JSON values.
             train: Makes it; given a folder for checkpoints, from which it goes on after a kill.
         """

@@ -1,7 +1,7 @@
-"""The bi-encoder, fine-tuned on purchases: a person's vector, formed as it is served, near what the person took next.
+"""The bi-encoder, fine-tuned on purchases: a user's vector, formed as it is served, near what the user took next.
 
 Contrastive over whole batches, as for judged searches (`pipeline.learning.training.bi_encoder`): the others' targets
-and mined items are the negatives, but for what the person took.
+and mined items are the negatives, but for what the user took.
 """
 
 from __future__ import annotations
@@ -60,25 +60,25 @@ class PurchaseLoss(nn.Module):
         self,
         ids: Tensor,
         mask: Tensor,
-        people: Tensor,
+        users: Tensor,
         items: Tensor,
         owner: Tensor,
         grades: Tensor,
         taken: Tensor,
     ) -> dict[str, Tensor]:
-        """Return the loss; each text is read once, as person or item or both.
+        """Return the loss; each text is read once, as user or item or both.
 
         Args:
             ids: Token ids of the batch's texts; int64 [texts, L].
             mask: Which are no padding; int64 [texts, L].
-            people: What each text weighs in each person's vector; float [people, texts].
+            users: What each text weighs in each user's vector; float [users, texts].
             items: Each item's text; int64 [items].
             owner: Whose each item is; int64 [items].
             grades: 1 for targets, NaN for mined items; float [items].
-            taken: Which items are no negatives of whom; bool [people, items].
+            taken: Which items are no negatives of whom; bool [users, items].
         """
         vectors = self.tower(ids, mask)
-        cosines = nn.functional.normalize(people @ vectors, dim=-1) @ vectors[items].T
+        cosines = nn.functional.normalize(users @ vectors, dim=-1) @ vectors[items].T
         return {"loss": contrastive_loss(cosines.masked_fill(taken, _NO_NEGATIVE), owner, grades)}
 
 
@@ -101,7 +101,7 @@ class Collate:
         return {
             "ids": ids,
             "mask": mask,
-            "people": torch.from_numpy(_people(examples, texts, len(ids))),
+            "users": torch.from_numpy(_users(examples, texts, len(ids))),
             "items": torch.from_numpy(np.searchsorted(texts, items)),
             "owner": torch.from_numpy(owner),
             "grades": torch.from_numpy(np.where(target, 1.0, np.nan).astype(np.float32)),
@@ -109,14 +109,14 @@ class Collate:
         }
 
 
-def _people(examples: Sequence[EventExample], texts: np.ndarray, rows: int) -> np.ndarray:
-    """Return what each row of the batch weighs in each person's vector; queries stand behind the texts."""
+def _users(examples: Sequence[EventExample], texts: np.ndarray, rows: int) -> np.ndarray:
+    """Return what each row of the batch weighs in each user's vector; queries stand behind the texts."""
     weights = np.zeros((len(examples), rows), np.float32)
     query = len(texts)
-    for person, example in enumerate(examples):
+    for user, example in enumerate(examples):
         if example.query is None:
-            weights[person, np.searchsorted(texts, example.context)] = example.weights
+            weights[user, np.searchsorted(texts, example.context)] = example.weights
         else:
-            weights[person, query] = 1.0
+            weights[user, query] = 1.0
             query += 1
     return weights

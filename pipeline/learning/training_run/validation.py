@@ -23,7 +23,7 @@ _CHUNK_LISTS: Final = 8
 class Validation(TrainerCallback):
     """Writes loss and NDCG@10 of validation lists into the trainer's log: before the first step, then eight times.
 
-    The processes share the lists. Nothing is chosen by the figures: they are for people.
+    The processes share the lists. Nothing is chosen by the figures: they are for users.
 
     Args:
         loss: What is trained.

@@ -14,16 +14,16 @@ class DemandBin(ResultModel):
 
 
 class Demand(ResultModel):
-    """What was expected to be taken by the people asked, against what they took.
+    """What was expected to be taken by the users asked, against what they took.
 
     Attributes:
-        people: How many were asked.
+        users: How many were asked.
         correlation: Spearman's, over all items.
         bins: From the least expected up, each with the same sum of expected demand.
         bands: By band the sums over its items: expected, and sold.
     """
 
-    people: int
+    users: int
     correlation: float
     bins: list[DemandBin]
     bands: dict[str, tuple[float, float]]
@@ -34,7 +34,7 @@ class SteeringPoint(ResultModel):
 
     Attributes:
         kept: The least share of the first ten.
-        tail_share: Share of the first ten that is of the tail then, as foretold from answers without it.
+        long_tail_share: Share of the first ten that is of the tail then, as foretold from answers without it.
         quality: NDCG@10, likewise.
         cost: The paired difference in NDCG@10 to asking for none, likewise.
         served_tail_share: The share where it was asked for; None where it was not.
@@ -42,7 +42,7 @@ class SteeringPoint(ResultModel):
     """
 
     kept: float
-    tail_share: float
+    long_tail_share: float
     quality: Estimate
     cost: Difference
     served_tail_share: float | None = None

@@ -40,7 +40,7 @@ class Probabilities(BaseModel):
         base_rate: Share of them that were wanted; always saying no is right for all others.
         expected_calibration_error: Mean distance of promised and kept over 15 bins of equal numbers.
         brier: Mean squared distance of probability and outcome.
-        auc: Share of pairs (wanted, unwanted) that the probability puts in the right order, over all people.
+        auc: Share of pairs (wanted, unwanted) that the probability puts in the right order, over all users.
         threshold: From which probability on a candidate is said to be wanted.
         accuracy: Share of candidates that the threshold decides rightly.
         precision: Share wanted among those above the threshold; 0 where there are none.

@@ -144,7 +144,7 @@ class Evaluation(ResultModel):
         seed: Of everything drawn.
         notes: What a reader should know.
         modes: The figures by mode, in the order of the claim.
-        sales: Points as `Mode.concentration`, of what people had bought when the release was built.
+        sales: Points as `Mode.concentration`, of what users had bought when the release was built.
         slices: The figures by slice.
         sources: By source; None where a gateway answered.
         depths: By how many candidates the cross-encoder reads; empty where it takes no part, or a gateway answered.

@@ -1,6 +1,6 @@
 """Measures of ranked lists, by trec_eval's definitions (through ir-measures), and bootstrap intervals.
 
-Items without a judgement count as not relevant; people without a ranking count as 0 in every measure.
+Items without a judgement count as not relevant; users without a ranking count as 0 in every measure.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ class Interval(NamedTuple):
 def evaluate(
     rankings: Rankings, relevance: Relevance, measures: Collection[str], *, relevant_from: float = 0.001
 ) -> dict[str, Float64Array]:
-    """Measure each person's (or query's) ranked list.
+    """Measure each user's (or query's) ranked list.
 
     Args:
-        rankings: Item ids, best first and each once, by person.
-        relevance: By person the relevant items, or items with a grade of 0 and up, in steps of 0.001.
+        rankings: Item ids, best first and each once, by user.
+        relevance: By user the relevant items, or items with a grade of 0 and up, in steps of 0.001.
         measures: ``ndcg@10``, ``hr@10``, ``recall@100``, ``precision@10``, ``mrr``, ``mrr@10``, ``map``, ``map@10``.
         relevant_from: The grade from which on an item is relevant, for all but ``ndcg``.
 
     Returns:
-        Scores by measure, each of shape [people], people in the order of ``relevance``.
+        Scores by measure, each of shape [users], users in the order of ``relevance``.
 
     Raises:
-        InvalidRequest: An unknown measure, an item twice in a list, a negative grade, or a person without a
+        InvalidRequest: An unknown measure, an item twice in a list, a negative grade, or a user without a
             relevant item.
     """
     threshold = max(1, round(relevant_from * _GRADES_A_POINT))
     wanted = {name: _measure(name, threshold) for name in measures}
-    grades = {person: _grades(person, judged, threshold) for person, judged in relevance.items()}
-    runs = {person: _run(person, rankings[person]) for person in relevance if person in rankings}
-    row_of = {person: row for row, person in enumerate(relevance)}
+    grades = {user: _grades(user, judged, threshold) for user, judged in relevance.items()}
+    runs = {user: _run(user, rankings[user]) for user in relevance if user in rankings}
+    row_of = {user: row for row, user in enumerate(relevance)}
     scores = {name: np.zeros(len(row_of)) for name in wanted}
     if not runs:
         return scores
@@ -70,7 +70,7 @@ def evaluate(
 
 
 def bootstrap_interval(scores: Float64Array, *, seed: int, resamples: int = 2_000) -> Interval:
-    """Return the mean of ``scores`` with its 95 % percentile bootstrap interval, people resampled."""
+    """Return the mean of ``scores`` with its 95 % percentile bootstrap interval, users resampled."""
     if len(scores) == 0:
         raise InvalidRequest("there are no scores to take an interval of")
     draws = np.random.default_rng(seed)
@@ -83,13 +83,13 @@ def paired_bootstrap(a: Float64Array, b: Float64Array, *, seed: int, resamples: 
     """Return the mean of ``a - b`` with its 95 % interval; above 0 throughout, ``a`` is better beyond chance.
 
     Args:
-        a: Scores of one system by person.
-        b: Scores of the other for the same people in the same order.
+        a: Scores of one system by user.
+        b: Scores of the other for the same users in the same order.
         seed: Of the resampling.
-        resamples: How often people are drawn anew.
+        resamples: How often users are drawn anew.
     """
     if a.shape != b.shape:
-        raise InvalidRequest(f"paired scores must be of the same people, they are of {len(a)} and {len(b)}")
+        raise InvalidRequest(f"paired scores must be of the same users, they are of {len(a)} and {len(b)}")
     return bootstrap_interval(a - b, seed=seed, resamples=resamples)
 
 
@@ -103,32 +103,32 @@ def _measure(name: str, threshold: int) -> ir_measures.Measure:
     return measure @ int(cutoff) if cutoff else measure
 
 
-def _grades(person: str, judged: Mapping[str, float] | Collection[str], threshold: int) -> dict[str, int]:
+def _grades(user: str, judged: Mapping[str, float] | Collection[str], threshold: int) -> dict[str, int]:
     graded = judged if isinstance(judged, Mapping) else dict.fromkeys(judged, 1.0)
     grades = {item: round(grade * _GRADES_A_POINT) for item, grade in graded.items()}
     if min(grades.values(), default=0) < 0:
-        raise InvalidRequest(f"{person!r} has a negative grade; grades are 0 and up")
+        raise InvalidRequest(f"{user!r} has a negative grade; grades are 0 and up")
     if max(grades.values(), default=0) < threshold:
-        raise InvalidRequest(f"{person!r} has no relevant item, so nothing can be measured; leave such people out")
+        raise InvalidRequest(f"{user!r} has no relevant item, so nothing can be measured; leave such users out")
     return grades
 
 
-def _run(person: str, ranking: Sequence[str]) -> dict[str, float]:
+def _run(user: str, ranking: Sequence[str]) -> dict[str, float]:
     run = {item: float(-rank) for rank, item in enumerate(ranking)}  # trec_eval sorts by score
     if len(run) != len(ranking):
-        raise InvalidRequest(f"the ranking of {person!r} names an item twice")
+        raise InvalidRequest(f"the ranking of {user!r} names an item twice")
     return run
 
 
 def paired_p_value(a: Float64Array, b: Float64Array, *, seed: int, flips: int = 5_000) -> float:
     """Return the two-sided p-value of the mean of ``a - b`` by the sign-flip randomisation test.
 
-    Where both systems are equally good, each person's difference might as well have the other sign (Smucker, Allan and
+    Where both systems are equally good, each user's difference might as well have the other sign (Smucker, Allan and
     Carterette, CIKM 2007).
 
     Args:
-        a: Scores of one system by person.
-        b: Scores of the other for the same people in the same order.
+        a: Scores of one system by user.
+        b: Scores of the other for the same users in the same order.
         seed: Of the flips.
         flips: How many draws; the smallest p-value is 1 / (flips + 1).
     """

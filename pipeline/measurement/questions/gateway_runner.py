@@ -45,7 +45,7 @@ class Gateway:
         self._release_id = release_id
 
     def ask(
-        self, questions: Sequence[Question], mode: str, limit: int, step: ProgressStep, tail_share: float = 0.0
+        self, questions: Sequence[Question], mode: str, limit: int, step: ProgressStep, long_tail_share: float = 0.0
     ) -> dict[str, Answer]:
         """Answer questions, two callers at a time, with a least share of the tail.
 
@@ -53,7 +53,7 @@ class Gateway:
             NotReady: The gateway does not answer.
             InvalidRequest: It serves another release.
         """
-        requests = [_request(question, mode, limit, tail_share) for question in questions]
+        requests = [_request(question, mode, limit, long_tail_share) for question in questions]
         try:
             return asyncio.run(self._ask(requests, questions, step))
         except grpc.RpcError as error:
@@ -91,9 +91,9 @@ class Gateway:
         )
 
 
-def _request(question: Question, mode: str, limit: int, tail_share: float) -> RecommendRequest:
+def _request(question: Question, mode: str, limit: int, long_tail_share: float) -> RecommendRequest:
     history = question.history[-_MAX_HISTORY:]
-    policy = Policy(stages=_STAGES[mode], min_tail_share=tail_share)
+    policy = Policy(stages=_STAGES[mode], min_long_tail_share=long_tail_share)
     return RecommendRequest(history_item_ids=history, query=question.query, limit=limit, policy=policy)
 
 

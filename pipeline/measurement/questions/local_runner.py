@@ -64,7 +64,7 @@ class Engines:
         self.first = first
 
     def ask(
-        self, questions: Sequence[Question], mode: str, limit: int, step: ProgressStep, tail_share: float = 0.0
+        self, questions: Sequence[Question], mode: str, limit: int, step: ProgressStep, long_tail_share: float = 0.0
     ) -> dict[str, Answer]:
         """Answer questions one after the other.
 
@@ -73,10 +73,10 @@ class Engines:
             mode: One of `answers.MODES`.
             limit: How many items to answer.
             step: Told of each answer.
-            tail_share: The least share of the tail, where both stages answer.
+            long_tail_share: The least share of the tail, where both stages answer.
         """
         if mode == BOTH:
-            return asyncio.run(self._both(questions, limit, (None,), step, tail_share))[0]
+            return asyncio.run(self._both(questions, limit, (None,), step, long_tail_share))[0]
         sources = ("popular",) if mode == POPULAR else ()
         return {question.key: self.first_alone(question, limit, sources, step) for question in questions}
 
@@ -108,13 +108,13 @@ class Engines:
         limit: int,
         depths: Sequence[int | None],
         step: ProgressStep,
-        tail_share: float = 0.0,
+        long_tail_share: float = 0.0,
     ) -> list[dict[str, Answer]]:
         """Answer at each depth, None for the release's own."""
-        # No cache: an item read for one person of a test must cost what it costs when served.
-        with closing(SecondStage.load(self.release, SecondStageOptions(cached_scores=0))) as second:
+        # No cache: an item read for one user of a test must cost what it costs when served.
+        with closing(SecondStage.load(self.release, SecondStageOptions(score_cache_size=0))) as second:
             answers: list[dict[str, Answer]] = [{} for _ in depths]
-            policy = Policy(limit, min_tail_share=tail_share)
+            policy = Policy(limit, min_long_tail_share=long_tail_share)
             for depth, given in zip(depths, answers, strict=True):
                 for question in questions:
                     given[question.key] = await self._ranked(second, question, policy, depth)
@@ -125,7 +125,7 @@ class Engines:
         began = time.perf_counter()
         found, retrieval_ms = self._retrieve(question, question.query, policy.limit, ())
         ranking = time.perf_counter()
-        ranked = await self._rank(second, self._person(question), found, depth)
+        ranked = await self._rank(second, self._user(question), found, depth)
         ended = time.perf_counter()
         item_ids = found.item_ids
         best = chosen(item_ids, self.first.tail.of(found.view, found.rows), ranked.probability, policy)
@@ -144,9 +144,9 @@ class Engines:
             features = FeatureSet(settings.features, ItemTables(self.release, second.catalogue), lives)
             for question in questions:
                 found, _ = self._retrieve(question, question.query, limit, ())
-                person = self._person(question)
-                ranked = await self._rank(second, person, found, None)
-                matrix = features.matrix(person, _rows(found))
+                user = self._user(question)
+                ranked = await self._rank(second, user, found, None)
+                matrix = features.matrix(user, _rows(found))
                 if not np.isnan(ranked.late_score).all():
                     matrix = features.with_late(matrix, ranked.late_score)
                 read = np.flatnonzero(~np.isnan(ranked.logit))
@@ -155,11 +155,11 @@ class Engines:
                 step.advance()
         return made
 
-    async def _rank(self, second: SecondStage, person: UserRows, found: Candidates, depth: int | None) -> Ranking:
+    async def _rank(self, second: SecondStage, user: UserRows, found: Candidates, depth: int | None) -> Ranking:
         terms = CallContext(time.monotonic() + _PATIENCE_S)
-        return await second.rank(person, _rows(found), {}, Depths(cross_encoder=depth), terms)
+        return await second.rank(user, _rows(found), {}, Depths(cross_encoder=depth), terms)
 
-    def _person(self, question: Question) -> UserRows:
+    def _user(self, question: Question) -> UserRows:
         history = self.first.view.history_rows(question.history[-MAX_HISTORY:])
         return UserRows(history[history >= 0], question.query)
 

@@ -28,7 +28,7 @@ def chosen(
     """
     told = zip(item_ids, tail.tolist(), probability.tolist(), strict=True)
     items = [
-        Item(Candidate(item_id, 0.0, tail=of_tail), place, None if np.isnan(value) else value)
+        Item(Candidate(item_id, 0.0, long_tail=of_tail), place, None if np.isnan(value) else value)
         for place, (item_id, of_tail, value) in enumerate(told)
     ]
     items.sort(key=lambda item: -(item.probability or 0.0))

@@ -20,7 +20,7 @@ from pipeline.data.ingest.tables import read_table
 PROTOCOLS: Final = ("temporal", "leave-last-out", "judged")
 
 
-_NEW_PEOPLE: Final = 200
+_NEW_USERS: Final = 200
 
 
 # What metrics count as relevant at all; see pipeline.metrics.evaluate.
@@ -45,7 +45,7 @@ class Question:
 
     Attributes:
         key: What tells it from others.
-        group: Whose it is: a person, or a query. Folds never part a group.
+        group: Whose it is: a user, or a query. Folds never part a group.
         history: Item ids before the moment, oldest first.
         query: What is searched for; empty for nothing.
         relevant: Grades by item, above 0 where relevant; items without a grade count as not relevant.
@@ -81,7 +81,7 @@ class Questions:
         protocol: How the questions were made, a word.
         description: The same in a sentence.
         asked: The questions that the main figures are of.
-        new_people: Questions of people without any history, measured apart.
+        new_users: Questions of users without any history, measured apart.
         notes: What a reader should know, one sentence each.
         judged: Whether the answers are judgements, so that an item without one is unknown rather than unwanted.
         before: What was known when they are asked; None where that is not the same for all.
@@ -90,14 +90,14 @@ class Questions:
     protocol: str
     description: str
     asked: Sequence[Question]
-    new_people: Sequence[Question] = ()
+    new_users: Sequence[Question] = ()
     notes: Sequence[str] = field(default_factory=list)
     judged: bool = False
     before: Before | None = None
 
 
 def make_questions(
-    dataset: Dataset, settings: Mapping[str, Any], protocol: str, *, people: int | None, seed: int
+    dataset: Dataset, settings: Mapping[str, Any], protocol: str, *, users: int | None, seed: int
 ) -> Questions:
     """Make the questions of a protocol.
 
@@ -105,7 +105,7 @@ def make_questions(
         dataset: The data.
         settings: The release's, from its manifest.
         protocol: One of PROTOCOLS.
-        people: How many people or queries to ask for at most; by default the release's ``test_people``, or all.
+        users: How many users or queries to ask for at most; by default the release's ``test_users``, or all.
         seed: Of the drawing, where the release's settings have none.
 
     Raises:
@@ -115,11 +115,11 @@ def make_questions(
         raise InvalidRequest(f"the data has no events; {protocol} needs some, --protocol judged does not")
     match protocol:
         case "temporal":
-            made = _temporal(dataset, settings, people, seed)
+            made = _temporal(dataset, settings, users, seed)
         case "leave-last-out":
-            made = _leave_last_out(dataset, people, seed)
+            made = _leave_last_out(dataset, users, seed)
         case "judged":
-            made = _judged(dataset, people, seed)
+            made = _judged(dataset, users, seed)
         case _:
             raise InvalidRequest(f"there is no protocol {protocol!r}; the known ones are {', '.join(PROTOCOLS)}")
     if not made.asked:
@@ -127,7 +127,7 @@ def make_questions(
     return made
 
 
-def given_questions(file: Path, people: int | None, seed: int) -> Questions:
+def given_questions(file: Path, users: int | None, seed: int) -> Questions:
     """Read questions from a table with ``user_id``, ``history`` (a list of item ids, oldest first) and ``target``.
 
     Raises:
@@ -137,7 +137,7 @@ def given_questions(file: Path, people: int | None, seed: int) -> Questions:
     table = read_table(file, {column: column for column in ("user_id", "history", "target")})
     if table.is_empty():
         raise InvalidRequest(f"{file} has no row; name a file with questions")
-    rows = enumerate(_drawn(list(table.iter_rows()), people, seed))
+    rows = enumerate(_drawn(list(table.iter_rows()), users, seed))
     asked = [
         Question(f"{user}#{number}", user, tuple(history), "", {target: 1.0})
         for number, (user, history, target) in rows
@@ -150,23 +150,21 @@ def given_questions(file: Path, people: int | None, seed: int) -> Questions:
     )
 
 
-def _temporal(dataset: Dataset, settings: Mapping[str, Any], people: int | None, seed: int) -> Questions:
+def _temporal(dataset: Dataset, settings: Mapping[str, Any], users: int | None, seed: int) -> Questions:
     days = settings.get("window_days")
     if days is None:
         raise InvalidRequest("the release's settings have no window_days; choose --protocol leave-last-out")
     windows = Windows.of(dataset.events, float(days))
-    count, seed = people or int(settings.get("test_people", 250)), int(settings.get("seed", seed))
+    count, seed = users or int(settings.get("test_users", 250)), int(settings.get("seed", seed))
     examples = draw_test(dataset.events, windows, count, seed)
     described = (
-        f"what {len(examples):,} people did in the {days:g} days from {windows.test:%Y-%m-%d}, asked at that moment "
+        f"what {len(examples):,} users did in the {days:g} days from {windows.test:%Y-%m-%d}, asked at that moment "
         "with their history of at least three events; the release saw nothing of what they did then"
     )
-    drawn = int(settings.get("test_people", count))
-    notes = (
-        [] if count <= drawn else [f"Of {count} people asked for, the release kept {drawn} apart: others taught it."]
-    )
-    new_people = _new_people(dataset.events, windows, seed)
-    return Questions("temporal", described, _of(examples), new_people, notes, before=_before(dataset.events, windows))
+    drawn = int(settings.get("test_users", count))
+    notes = [] if count <= drawn else [f"Of {count} users asked for, the release kept {drawn} apart: others taught it."]
+    new_users = _new_users(dataset.events, windows, seed)
+    return Questions("temporal", described, _of(examples), new_users, notes, before=_before(dataset.events, windows))
 
 
 def _before(events: pl.DataFrame, windows: Windows) -> Before:
@@ -182,8 +180,8 @@ def _of(examples: Sequence[Example]) -> list[Question]:
     ]
 
 
-def _new_people(events: pl.DataFrame, windows: Windows, seed: int) -> list[Question]:
-    """Return people whose first event lies in the window: all that is known of them is that they came."""
+def _new_users(events: pl.DataFrame, windows: Windows, seed: int) -> list[Question]:
+    """Return users whose first event lies in the window: all that is known of them is that they came."""
     known = events.filter(pl.col("known_user").fill_null(value=True)) if "known_user" in events.columns else events
     first = known.group_by("user_id").agg(pl.col("timestamp").min().alias("first"))
     new = first.filter(pl.col("first") >= windows.test).select("user_id")
@@ -191,11 +189,11 @@ def _new_people(events: pl.DataFrame, windows: Windows, seed: int) -> list[Quest
     wanted = future.group_by("user_id").agg(pl.col("item_id").unique().sort()).sort("user_id")
     return [
         Question(f"new {user}", user, (), "", dict.fromkeys(items, 1.0))
-        for user, items in _drawn(list(wanted.iter_rows()), _NEW_PEOPLE, seed)
+        for user, items in _drawn(list(wanted.iter_rows()), _NEW_USERS, seed)
     ]
 
 
-def _leave_last_out(dataset: Dataset, people: int | None, seed: int) -> Questions:
+def _leave_last_out(dataset: Dataset, users: int | None, seed: int) -> Questions:
     order = dataset.order_column
     events = dataset.events
     if "known_user" in events.columns:
@@ -206,17 +204,17 @@ def _leave_last_out(dataset: Dataset, people: int | None, seed: int) -> Question
         .agg("item_id")
         .filter(pl.col("item_id").list.len() > 1)
     )
-    drawn = _drawn(list(sequences.iter_rows()), people, seed)
+    drawn = _drawn(list(sequences.iter_rows()), users, seed)
     asked = [Question(user, user, items[:-1], "", {items[-1]: 1.0}) for user, items in drawn]
     return Questions(
         "leave-last-out",
-        f"the last event of each of {len(asked):,} people, asked with all events before it",
+        f"the last event of each of {len(asked):,} users, asked with all events before it",
         asked,
         notes=[_SEEN, _NOT_THE_WINDOW],
     )
 
 
-def _judged(dataset: Dataset, people: int | None, seed: int) -> Questions:
+def _judged(dataset: Dataset, users: int | None, seed: int) -> Questions:
     judgements = dataset.judgements
     if judgements is None or judgements.is_empty():
         raise InvalidRequest("the data has no judgements; choose another protocol")
@@ -227,7 +225,7 @@ def _judged(dataset: Dataset, people: int | None, seed: int) -> Questions:
     rows = [(*row[: len(keys)], dict(zip(*row[len(keys) :], strict=True))) for row in grouped.iter_rows()]
     usable = [row for row in rows if max(row[-1].values()) >= _LEAST_GRADE]
     asked = [
-        Question(" ".join(filter(None, row[:-1])), row[0], (), row[0], row[-1]) for row in _drawn(usable, people, seed)
+        Question(" ".join(filter(None, row[:-1])), row[0], (), row[0], row[-1]) for row in _drawn(usable, users, seed)
     ]
     notes = ["An item without a judgement counts as not relevant, but in the measures that say `judged`."]
     if len(usable) < len(rows):

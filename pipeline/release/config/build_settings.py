@@ -36,16 +36,16 @@ class BuildSettings:
         read: How many of them the cross-encoder reads.
         training_requests: Requests that the fusion learns from at most.
         read_requests: How many of those it learns from with logits.
-        valid_people: People for weights and calibration at most.
-        test_people: People held out for the evaluation at most.
+        valid_users: Users for weights and calibration at most.
+        test_users: Users held out for the evaluation at most.
         bag: Boosters that are averaged, where a recipe learns the order of candidates.
         trees: Trees of each of them.
         query_share: Share of the requests that are made searches.
-        newcomer_share: Share of the requests that are made to know nothing of the person.
+        newcomer_share: Share of the requests that are made to know nothing of the user.
         list_size: Candidates in a list that the cross-encoder learns from.
         lists: Lists that it learns from.
-        context_items: History items in the person context.
-        context_tokens: Tokens of the person context.
+        context_items: History items in the user context.
+        context_tokens: Tokens of the user context.
         item_tokens: Tokens of an item.
         cross_encoder: How it is fine-tuned.
         encoder: How the encoder is fine-tuned, on judged searches or on purchases; no epochs leave it as it is.
@@ -80,8 +80,8 @@ class BuildSettings:
     read: int = 15
     training_requests: int = 2_400
     read_requests: int = 200
-    valid_people: int = 160
-    test_people: int = 250
+    valid_users: int = 160
+    test_users: int = 250
     bag: int = 3
     trees: int = 250
     query_share: float = 0.4

@@ -34,7 +34,7 @@ class Recipe:
         features: What the fusion reads, in its order; see `services.ranking.features.feature_set`.
         late_features: What it reads besides, where a release has late interaction.
         half_life_long: After how many events an event counts half in the features, for habits.
-        half_life_short: The same for what the person is about now.
+        half_life_short: The same for what the user is about now.
         windows: Whether examples are drawn at moments, and judged by the days after; else by the next item.
         graphs: Item graphs by name, where the recipe makes its own.
         neighbours: How many neighbours of each item a graph keeps.

@@ -11,7 +11,7 @@ from pipeline.release.config.training_settings import CrossEncoderTraining, Enco
 # Nothing here tells which item it is: what identifies items memorises what sold in the weeks of training.
 BASKETS: Final = Recipe(
     name="baskets",
-    description="people who buy again and again, with times: groceries",
+    description="users who buy again and again, with times: groceries",
     sources={
         "repeat": {"kind": "graph"},
         "follow": {"kind": "graph"},
@@ -132,7 +132,7 @@ _SEASON_FEATURES: Final = (
 
 SEASONS: Final = Recipe(
     name="seasons",
-    description="people who buy again, with times, in a shop whose demand moves by the week: gifts, wholesale",
+    description="users who buy again, with times, in a shop whose demand moves by the week: gifts, wholesale",
     graphs=_SEASON_GRAPHS,
     sources={name: {"kind": "graph"} for name in _SEASON_GRAPHS}
     | {"lately": {"kind": "popular", "statistic": "sold_7"}}
@@ -149,7 +149,7 @@ SEASONS: Final = Recipe(
         "query_share": 0.15,
         "lists": 60,
         "training_requests": 6_000,
-        "valid_people": 250,
+        "valid_users": 250,
         "trees": 150,
         "bag": 2,
     },

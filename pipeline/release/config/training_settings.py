@@ -53,7 +53,7 @@ class EncoderTraining:
         queries_per_step: Examples a step; each one's items are negatives of the others.
         epochs: Passes over the examples; 0 leaves the base model as it is.
         warm_up_steps: Steps in which the rate rises from 0.
-        mined: Items near each query or person by the base model, unjudged or never taken, that count as negatives; 0
+        mined: Items near each query or user by the base model, unjudged or never taken, that count as negatives; 0
             for none.
         mined_from: From which rank on they are taken: the nearest are often good, though nothing says so.
         graded_share: Weight of the term that orders cosines by grade.

@@ -113,7 +113,7 @@ def write_late_interaction(staging: Staging, bits: Bits, step: ProgressStep) -> 
 def write_context_tower(tower: Path, file: Path) -> None:
     """Write the int8 form of a tower, which reads a short text in a third of the time.
 
-    Activations are scaled by each call's largest. Person contexts are read one at a time, so none has batch-mates to
+    Activations are scaled by each call's largest. User contexts are read one at a time, so none has batch-mates to
     depend on; items are not read with it.
     """
     with tempfile.TemporaryDirectory() as folder, quiet_quantiser():

@@ -1,6 +1,6 @@
 """The late-interaction tower as plain matrix products, for training and export alike.
 
-One BERT reads a person context or an item alone; a token type tells which of the two it is (0 and 1). The score of a
+One BERT reads a user context or an item alone; a token type tells which of the two it is (0 and 1). The score of a
 pair is the weighted mean of each context token's best match among the item's tokens (MaxSim; Khattab and Zaharia,
 arXiv 2004.12832), plus the cosine of the pooled texts, plus a small linear prior for each side.
 """
@@ -67,7 +67,7 @@ class LateTowerGraph(nn.Module):
 
         Args:
             input_ids: ``[CLS] text [SEP]``, padded with 0; int [n, L].
-            role: 0 for a person context, 1 for an item; int [n].
+            role: 0 for a user context, 1 for an item; int [n].
         """
         mask = (input_ids > 0).to(torch.int64)
         types = role[:, None].to(torch.int64) * torch.ones_like(mask)

@@ -75,7 +75,7 @@ class GrpcRanking:
             StageFailed: Ranking did not answer, or not as the contract says.
         """
         request = ranking_pb2.RankRequest(
-            person=ranking_pb2.PersonContext(query=query, history_item_ids=history),
+            user=ranking_pb2.UserContext(query=query, history_item_ids=history),
             candidates=[_rank_candidate(candidate) for candidate in candidates],
             release_id=release_id,
         )
@@ -140,7 +140,7 @@ def _candidate(message: retrieval_pb2.Candidate) -> Candidate:
         category=message.category,
         price=message.price if message.HasField("price") else None,
         available=message.available,
-        tail=message.tail,
+        long_tail=message.long_tail,
         text=message.text,
     )
 

@@ -71,7 +71,7 @@ class PopularItems:
             self._wanted.clear()
             fresh = await self.refresh()
 
-    def in_place_of(self, wish: RetrieveRequest) -> PopularFallback:
+    def replaced_item_id(self, wish: RetrieveRequest) -> PopularFallback:
         """Choose from the remembered items what the wish allows, most popular first.
 
         An item that may break the filter (a condition on an attribute that is not known here) is left out.

@@ -45,8 +45,10 @@ class LongTailSubstitution:
         self._place = {item.candidate.item_id: place for place, item in enumerate(allowed)}
         inside = {item.candidate.item_id for item in chosen}
         # By kind, the next to be swapped at the end of each list.
-        self._giving = self._by_kind(sorted((i for i in chosen if not i.candidate.tail), key=self._worth, reverse=True))
-        waiting = (i for i in allowed if i.candidate.tail and i.candidate.item_id not in inside)
+        self._giving = self._by_kind(
+            sorted((i for i in chosen if not i.candidate.long_tail), key=self._worth, reverse=True)
+        )
+        waiting = (i for i in allowed if i.candidate.long_tail and i.candidate.item_id not in inside)
         self._waiting = self._by_kind(sorted(waiting, key=self._worth))
 
     def cheapest(self, count: int) -> Sequence[Substitution]:

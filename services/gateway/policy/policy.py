@@ -28,8 +28,8 @@ class Policy:
         blocked: Items never to choose.
         max_per_brand: How many items of one brand at most.
         max_per_category: How many items of one category at most.
-        min_tail_share: The least share of the items chosen that is of the long tail, as far as candidates and the other
-            rules let it be; None as 0.
+        min_long_tail_share: The least share of long-tail items among those chosen, as far as candidates and
+            the other rules allow; None as 0.
     """
 
     limit: int = 10
@@ -37,7 +37,7 @@ class Policy:
     blocked: frozenset[str] = frozenset()
     max_per_brand: int | None = None
     max_per_category: int | None = None
-    min_tail_share: float | None = None
+    min_long_tail_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,6 @@ def _capped(items: Sequence[Item], limit: int, caps: Caps) -> Sequence[Item]:
 
 
 def _swaps(allowed: Sequence[Item], chosen: Sequence[Item], policy: Policy, caps: Caps) -> Sequence[Substitution]:
-    places = math.ceil((policy.min_tail_share or 0.0) * len(chosen) - _HAIR)
-    missing = places - sum(item.candidate.tail for item in chosen)
+    places = math.ceil((policy.min_long_tail_share or 0.0) * len(chosen) - _HAIR)
+    missing = places - sum(item.candidate.long_tail for item in chosen)
     return LongTailSubstitution(allowed, chosen, caps).cheapest(missing) if missing > 0 else ()

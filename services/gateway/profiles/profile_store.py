@@ -1,4 +1,4 @@
-"""The port to people's profiles: what they did, durable once acknowledged, and erased when they ask.
+"""The port to users's profiles: what they did, durable once acknowledged, and erased when they ask.
 
 Implementations: :mod:`services.gateway.profiles.sqlite_store`. ``tests/contract/test_profiles.py`` holds all of them to
 what stands here.
@@ -19,7 +19,7 @@ class ProfileStoreUnavailable(NotReady):
 
 
 class EventKind(StrEnum):
-    """What a person can do."""
+    """What a user can do."""
 
     VIEW = "view"
     CART = "cart"
@@ -36,7 +36,7 @@ ITEM_KINDS = (EventKind.VIEW, EventKind.CART, EventKind.PURCHASE, EventKind.RATI
 
 @dataclass(frozen=True)
 class Event:
-    """What a person did, and when: microseconds since 1970, UTC; ``item_id`` is empty only for a search."""
+    """What a user did, and when: microseconds since 1970, UTC; ``item_id`` is empty only for a search."""
 
     event_id: str
     user_id: str
@@ -56,7 +56,7 @@ class RecordedCounts(NamedTuple):
 
 @dataclass(frozen=True)
 class Search:
-    """What a person searched for, and when: microseconds since 1970, UTC."""
+    """What a user searched for, and when: microseconds since 1970, UTC."""
 
     query: str
     occurred_at_us: int
@@ -64,28 +64,28 @@ class Search:
 
 @dataclass(frozen=True)
 class Profile:
-    """What is known of a person: items oldest first, repeats kept, and the latest search where there is one."""
+    """What is known of a user: items oldest first, repeats kept, and the latest search where there is one."""
 
     item_ids: Sequence[str] = ()
     last_search: Search | None = None
 
 
 class ProfileStore(Protocol):
-    """Profiles of people. Every method may be called concurrently, and raises ProfilesUnavailable where it fails."""
+    """Profiles of users. Every method may be called concurrently, and raises ProfilesUnavailable where it fails."""
 
     async def record(self, events: Sequence[Event]) -> RecordedCounts:
         """Record all of the events or none; they are durable on return. An event id already known changes nothing."""
         ...
 
     async def history(self, user_id: str, limit: int) -> Profile:
-        """Return a person's last ``limit`` items in the order of their time, then of their arrival.
+        """Return a user's last ``limit`` items in the order of their time, then of their arrival.
 
-        A person of whom nothing is known has an empty profile.
+        A user of whom nothing is known has an empty profile.
         """
         ...
 
     async def forget(self, user_id: str) -> int:
-        """Erase everything about a person beyond recovery from the store; return how many events that were.
+        """Erase everything about a user beyond recovery from the store; return how many events that were.
 
         An event that arrives again afterwards is a new event.
         """

@@ -30,8 +30,8 @@ CREATE TABLE events (
     value REAL,
     occurred_at_us INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX events_by_person ON events (user_id, occurred_at_us);
-CREATE INDEX searches_by_person ON events (user_id, occurred_at_us) WHERE kind = 'search';
+CREATE INDEX events_by_user ON events (user_id, occurred_at_us);
+CREATE INDEX searches_by_user ON events (user_id, occurred_at_us) WHERE kind = 'search';
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;

@@ -77,7 +77,7 @@ class SqliteProfileStore:
         return await self._write(lambda connection: _insert(connection, rows))
 
     async def history(self, user_id: str, limit: int) -> Profile:
-        """Return a person's last ``limit`` items, oldest first; see Profiles."""
+        """Return a user's last ``limit`` items, oldest first; see Profiles."""
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._readers, self._read, user_id, limit)
@@ -85,7 +85,7 @@ class SqliteProfileStore:
             raise ProfileStoreUnavailable(f"the profiles in {self._file} cannot be read: {error}") from error
 
     async def forget(self, user_id: str) -> int:
-        """Erase a person's events from the file and its write-ahead log; see Profiles.
+        """Erase a user's events from the file and its write-ahead log; see Profiles.
 
         The file is rewritten, in time proportional to its size; records wait meanwhile, histories are read.
         """

@@ -20,12 +20,12 @@ class ReasonKind(StrEnum):
     SIMILAR = "SIMILAR"
     SEMANTIC = "SEMANTIC"
     POPULAR = "POPULAR"
-    TAIL_SHARE = "TAIL_SHARE"
+    LONG_TAIL_SHARE = "LONG_TAIL_SHARE"
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Why an item is recommended, with a sentence for people."""
+    """Why an item is recommended, with a sentence for users."""
 
     kind: ReasonKind
     text: str
@@ -48,17 +48,17 @@ class Reasons:
 
     Args:
         candidates: All that the first stage found.
-        person: What the stages were told of the person.
+        user: What the stages were told of the user.
         swaps: Which items came in for the tail's share.
     """
 
-    def __init__(self, candidates: Iterable[Candidate], person: UserInput, swaps: Iterable[Substitution] = ()) -> None:
+    def __init__(self, candidates: Iterable[Candidate], user: UserInput, swaps: Iterable[Substitution] = ()) -> None:
         self._gave_way = {swap.came_in.candidate.item_id: swap.gave_way.candidate for swap in swaps}
         self._best: dict[str, float] = {}
         for name, score in (said for candidate in candidates for said in candidate.sources):
             self._best[name] = max(score, self._best.get(name, score))
-        self._times = Counter(person.history)
-        self._query = person.query
+        self._times = Counter(user.history)
+        self._query = user.query
 
     def of(self, candidate: Candidate) -> Sequence[Reason]:
         """Return the reasons for one item, each kind once.
@@ -74,7 +74,7 @@ class Reasons:
         if self._times[candidate.item_id]:
             kinds.insert(0, ReasonKind.IN_HISTORY)
         if candidate.item_id in self._gave_way:
-            kinds.insert(0, ReasonKind.TAIL_SHARE)
+            kinds.insert(0, ReasonKind.LONG_TAIL_SHARE)
         return [Reason(kind, self._sentence(kind, candidate.item_id)) for kind in kinds]
 
     def _strength(self, name: str, score: float) -> float:
@@ -86,14 +86,14 @@ class Reasons:
             case ReasonKind.IN_HISTORY:
                 return f"bought or looked at {_times(self._times[item_id])} before"
             case ReasonKind.BEHAVIOUR:
-                return "people with such a history go on to it"
+                return "users with such a history go on to it"
             case ReasonKind.SIMILAR:
                 return "its text is like an item of the history"
             case ReasonKind.SEMANTIC:
                 return f"its text fits the query “{self._query}”" if self._query else "its text fits the interests"
             case ReasonKind.POPULAR:
-                return "many people buy it"
-            case ReasonKind.TAIL_SHARE:
+                return "many users buy it"
+            case ReasonKind.LONG_TAIL_SHARE:
                 gave_way = self._gave_way[item_id]
                 return f"it keeps a place for what sells less; “{gave_way.title or gave_way.item_id}” gave way"
 

@@ -52,26 +52,26 @@ class RecommenderOptions:
 
     Attributes:
         candidates: How many candidates to retrieve, or twice the limit where that is more; at most 1,000.
-        history_items: How many of a person's recorded items to read.
-        search_memory_s: How long a recorded search stands in for a query that the request lacks; 0 never.
+        history_items: How many of a user's recorded items to read.
+        query_carry_over_s: How long a recorded search stands in for a query that the request lacks; 0 never.
         shares: How the time is shared out.
         max_calls: How many calls may be under way at most.
-        min_tail_share: The least share of the tail where a request does not say.
+        min_long_tail_share: The least share of the tail where a request does not say.
     """
 
     candidates: int = 100
     history_items: int = 1_000
-    search_memory_s: float = 1_800.0
+    query_carry_over_s: float = 1_800.0
     shares: DeadlineShares = field(default_factory=DeadlineShares)
     max_calls: int = 256
-    min_tail_share: float = 0.0
+    min_long_tail_share: float = 0.0
 
 
 class Recommender:
     """Recommends items, and answers wherever it can: what went wrong stands in the answer.
 
     Args:
-        profiles: What people did.
+        profiles: What users did.
         retrieval: The first stage.
         ranking: The second stage.
         popular: What to recommend while the first stage is away.
@@ -116,18 +116,18 @@ class Recommender:
                     self.load.observe(course.began_s, course.late_s(), starved=course.over() or course.starved)
 
     async def _answer(self, ask: RecommendRequest, course: CallTrace) -> RecommendResult:
-        person = await self._person(ask, course)
-        found = await self._find(self._wish(ask, person), course)
-        ranked = await self._rank(ask, person, found, course)
+        user = await self._user(ask, course)
+        found = await self._find(self._wish(ask, user), course)
+        ranked = await self._rank(ask, user, found, course)
         with course.stage("policy"):
-            selection = apply_policy(_in_order(found, ranked), self._policy(ask, person))
+            selection = apply_policy(_in_order(found, ranked), self._policy(ask, user))
         if ranked is None and found.candidates and ask.policy.min_probability > 0:
             course.degrade(DegradationKind.POLICY_NOT_APPLIED, "min_probability: no item has a probability")
         course.finish()
         return RecommendResult(
             items=selection.items,
             candidates=found.candidates,
-            person=person,
+            user=user,
             release_id=_release_id(found, ranked),
             degradations=course.degradations,
             timings_ms=course.timings_ms,
@@ -136,19 +136,19 @@ class Recommender:
             swaps=selection.swaps,
         )
 
-    def _policy(self, ask: RecommendRequest, person: UserInput) -> Policy:
+    def _policy(self, ask: RecommendRequest, user: UserInput) -> Policy:
         """Return the policy with the server's share of the tail where the request has none, and the history blocked.
 
         It is blocked here too where it is to be left out: retrieval excludes only so many.
         """
         policy = ask.policy
-        if policy.min_tail_share is None:
-            policy = replace(policy, min_tail_share=self._tuning.min_tail_share)
-        return replace(policy, blocked=policy.blocked | set(person.history)) if ask.exclude_history else policy
+        if policy.min_long_tail_share is None:
+            policy = replace(policy, min_long_tail_share=self._tuning.min_long_tail_share)
+        return replace(policy, blocked=policy.blocked | set(user.history)) if ask.exclude_history else policy
 
-    async def _person(self, ask: RecommendRequest, course: CallTrace) -> UserInput:
+    async def _user(self, ask: RecommendRequest, course: CallTrace) -> UserInput:
         profile = await self._profile(ask.user_id, course) if ask.user_id else Profile()
-        query = ask.query or _recent(profile.last_search, self._tuning.search_memory_s)
+        query = ask.query or _recent(profile.last_search, self._tuning.query_carry_over_s)
         return UserInput(query, [*profile.item_ids, *ask.history][-_MAX_HISTORY:])
 
     async def _profile(self, user_id: str, course: CallTrace) -> Profile:
@@ -163,11 +163,11 @@ class Recommender:
         course.degrade(DegradationKind.PROFILE_UNAVAILABLE, f"{reason}; the request's own history and query alone")
         return Profile()
 
-    def _wish(self, ask: RecommendRequest, person: UserInput) -> RetrieveRequest:
-        excluded = [*ask.policy.blocked, *(reversed(person.history) if ask.exclude_history else ())]
+    def _wish(self, ask: RecommendRequest, user: UserInput) -> RetrieveRequest:
+        excluded = [*ask.policy.blocked, *(reversed(user.history) if ask.exclude_history else ())]
         return RetrieveRequest(
-            query="" if ask.stages is Stages.POPULAR else person.query,
-            history=person.history,
+            query="" if ask.stages is Stages.POPULAR else user.query,
+            history=user.history,
             filter=ask.filter,
             exclude=list(dict.fromkeys(excluded))[:_MAX_EXCLUDED],
             limit=max(self._tuning.candidates, min(_MAX_CANDIDATES, _CANDIDATES_PER_ITEM * ask.policy.limit)),
@@ -180,12 +180,12 @@ class Recommender:
                 return await self._retrieval.retrieve(wish, course.part_s(self._tuning.shares.retrieval))
             except StageFailed as failure:
                 course.starved = isinstance(failure, StageTooSlow | StageOverloaded)
-                remembered = self._popular.in_place_of(wish)
+                remembered = self._popular.replaced_item_id(wish)
                 course.degrade(DegradationKind.RETRIEVAL_UNAVAILABLE, f"{failure}; {remembered.note}")
                 return remembered.found
 
     async def _rank(
-        self, ask: RecommendRequest, person: UserInput, found: RetrievalResult, course: CallTrace
+        self, ask: RecommendRequest, user: UserInput, found: RetrievalResult, course: CallTrace
     ) -> RankingResult | None:
         """Rank the candidates; None where ranking is not wanted, has nothing to do, or fails."""
         if ask.stages is not Stages.BOTH or not found.candidates:
@@ -193,16 +193,14 @@ class Recommender:
         with course.stage("ranking"):
             try:
                 part_s = course.part_s(self._tuning.shares.ranking)
-                return await self._ranking.rank(
-                    person.query, person.history, found.candidates, found.release_id, part_s
-                )
+                return await self._ranking.rank(user.query, user.history, found.candidates, found.release_id, part_s)
             except StageFailed as failure:
                 course.degrade(_kind_of(failure), f"{failure}; first-stage order")
                 return None
 
 
 def _recent(search: Search | None, memory_s: float) -> str:
-    """Return what the person searched for where that was within the last ``memory_s`` seconds."""
+    """Return what the user searched for where that was within the last ``memory_s`` seconds."""
     if search is None or time.time() - search.occurred_at_us / 1e6 >= memory_s:
         return ""
     return search.query

@@ -33,7 +33,7 @@ class RecommendRequest:
 
 @dataclass(frozen=True)
 class UserInput:
-    """What the stages are told of a person: the query, and the history oldest first."""
+    """What the stages are told of a user: the query, and the history oldest first."""
 
     query: str
     history: Sequence[str]

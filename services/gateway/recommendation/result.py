@@ -37,7 +37,7 @@ class RecommendResult:
     Attributes:
         items: Best first, at most the policy's limit.
         candidates: What the first stage found, which the items were chosen from.
-        person: What the stages were told.
+        user: What the stages were told.
         release_id: The release that answered; empty where no stage did.
         degradations: What went wrong, in the order it did.
         timings_ms: How long each stage took, by name, and ``total``; stages that were left out are missing.
@@ -48,7 +48,7 @@ class RecommendResult:
 
     items: Sequence[Item]
     candidates: Sequence[Candidate]
-    person: UserInput
+    user: UserInput
     release_id: str
     degradations: Sequence[Degradation]
     timings_ms: dict[str, float]
@@ -57,6 +57,6 @@ class RecommendResult:
     swaps: Sequence[Substitution] = ()
 
     @property
-    def tail_items(self) -> int:
+    def long_tail_items(self) -> int:
         """How many of the items are of the long tail."""
-        return sum(item.candidate.tail for item in self.items)
+        return sum(item.candidate.long_tail for item in self.items)

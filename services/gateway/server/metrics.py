@@ -31,13 +31,13 @@ class GatewayMetrics:
         self._degradations = Counter("degradations", "What went wrong in answers given.", ["kind"], **names)
         self._candidates = Histogram("candidates", "Candidates of an answer.", buckets=_COUNTS, **names)
         self._items = Histogram("items", "Items of an answer.", buckets=_COUNTS, **names)
-        self._tail_items = Counter("tail_items", "Items of answers that are of the long tail.", **names)
-        self._tail_swaps = Counter("tail_swaps", "Items that came in for the tail's share.", **names)
-        self._tail_share = Gauge("tail_share", "The tail's share of the items lately answered.", **names)
+        self._tail_items = Counter("long_tail_items", "Items of answers that are of the long tail.", **names)
+        self._tail_swaps = Counter("long_tail_substitutions", "Items that came in for the tail's share.", **names)
+        self._tail_share = Gauge("long_tail_share", "The tail's share of the items lately answered.", **names)
         self._lately = (0.0, 0.0)
         self._below = Counter("below_threshold", "Candidates that the probability threshold left out.", **names)
         self._call_limit = Gauge("call_limit", "Calls of Recommend that may be under way.", **names)
-        self._late = Gauge("late_seconds", "By how much answers lately came later than planned.", **names)
+        self._late = Gauge("answer_lateness_seconds", "By how much answers lately came later than planned.", **names)
         for kind in DegradationKind:  # so that a rate over them has a zero to start from
             self._degradations.labels(kind=kind)
 
@@ -60,10 +60,10 @@ class GatewayMetrics:
         self._tell_release(answer.release_id)
 
     def _observe_tail(self, answer: RecommendResult) -> None:
-        self._tail_items.inc(answer.tail_items)
+        self._tail_items.inc(answer.long_tail_items)
         self._tail_swaps.inc(len(answer.swaps))
         tail, items = (_KEPT * value for value in self._lately)
-        self._lately = (tail + answer.tail_items, items + len(answer.items))
+        self._lately = (tail + answer.long_tail_items, items + len(answer.items))
         if self._lately[1]:
             self._tail_share.set(self._lately[0] / self._lately[1])
 

@@ -103,7 +103,7 @@ def _policy(request: gateway_pb2.RecommendRequest) -> Policy:
         blocked=frozenset(policy.blocked_item_ids),
         max_per_brand=_cap(policy, "max_per_brand"),
         max_per_category=_cap(policy, "max_per_category"),
-        min_tail_share=_min_tail_share(policy),
+        min_long_tail_share=_min_tail_share(policy),
     )
 
 
@@ -118,7 +118,7 @@ def _limit(request: gateway_pb2.RecommendRequest) -> int:
 
 
 def _min_tail_share(policy: gateway_pb2.Policy) -> float | None:
-    return _share("min_tail_share", policy.min_tail_share) if policy.HasField("min_tail_share") else None
+    return _share("min_long_tail_share", policy.min_long_tail_share) if policy.HasField("min_long_tail_share") else None
 
 
 def _share(name: str, value: float) -> float:
@@ -144,7 +144,7 @@ def _stages(policy: gateway_pb2.Policy) -> Stages:
 
 def _event(message: gateway_pb2.Event, field: str, now_us: int) -> Event:
     if message.kind not in _EVENT_KINDS:
-        raise InvalidRequest(f"{field}.kind: must say what the person did, such as EVENT_KIND_VIEW")
+        raise InvalidRequest(f"{field}.kind: must say what the user did, such as EVENT_KIND_VIEW")
     kind = _EVENT_KINDS[message.kind]
     _check_id(f"{field}.event_id", message.event_id)
     _check_id(f"{field}.user_id", message.user_id)

@@ -20,7 +20,7 @@ def write_recommend_response(
     gave_way = {swap.came_in.candidate.item_id: swap.gave_way.candidate.item_id for swap in answer.swaps}
     items = [_item(item, gave_way.get(item.candidate.item_id, "")) for item in answer.items]
     if explain:
-        reasons = Reasons(answer.candidates, answer.person, answer.swaps)
+        reasons = Reasons(answer.candidates, answer.user, answer.swaps)
         for message, item in zip(items, answer.items, strict=True):
             _explain(message, item, reasons)
     return gateway_pb2.RecommendResponse(
@@ -30,11 +30,11 @@ def write_recommend_response(
         timings=gateway_pb2.RecommendTimings(**{f"{stage}_ms": ms for stage, ms in answer.timings_ms.items()}),
         request_id=request_id,
         ignored_history_items=answer.ignored_history_items,
-        tail_share=answer.tail_items / len(answer.items) if answer.items else None,
+        long_tail_share=answer.long_tail_items / len(answer.items) if answer.items else None,
     )
 
 
-def _item(item: Item, in_place_of: str) -> gateway_pb2.RecommendedItem:
+def _item(item: Item, replaced_item_id: str) -> gateway_pb2.RecommendedItem:
     candidate = item.candidate
     return gateway_pb2.RecommendedItem(
         item_id=candidate.item_id,
@@ -48,8 +48,8 @@ def _item(item: Item, in_place_of: str) -> gateway_pb2.RecommendedItem:
         brand=candidate.brand,
         category=candidate.category,
         price=candidate.price,
-        tail=candidate.tail,
-        in_place_of=in_place_of,
+        long_tail=candidate.long_tail,
+        replaced_item_id=replaced_item_id,
     )
 
 

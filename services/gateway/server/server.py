@@ -64,8 +64,8 @@ class GatewayServer:
         self._parts = Engines(profiles, recommender, served)
         await popular.refresh()
         self._keep_doing(popular.keep_fresh())
-        if settings.alignment_s:
-            self._keep_doing(align_releases(served, settings.alignment_s))
+        if settings.release_sync_interval_s:
+            self._keep_doing(align_releases(served, settings.release_sync_interval_s))
 
     def _keep_doing(self, work: Coroutine[Any, Any, None]) -> None:
         self._held.push_async_callback(_cancel, asyncio.create_task(work))

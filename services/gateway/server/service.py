@@ -64,7 +64,7 @@ class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
     async def RecordEvents(  # noqa: N802
         self, request: gateway_pb2.RecordEventsRequest, context: Any
     ) -> gateway_pb2.RecordEventsResponse:
-        """Record what people did; answers once it is durable."""
+        """Record what users did; answers once it is durable."""
         del context
         events = request_messages.read_events(request, time.time_ns() // 1_000)
         recorded, duplicates = await self._parts().profiles.record(events)
@@ -73,7 +73,7 @@ class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
     async def ForgetUser(  # noqa: N802
         self, request: gateway_pb2.ForgetUserRequest, context: Any
     ) -> gateway_pb2.ForgetUserResponse:
-        """Erase a person's profile and events."""
+        """Erase a user's profile and events."""
         del context
         user_id = request_messages.read_user_id(request)
         return gateway_pb2.ForgetUserResponse(erased_events=await self._parts().profiles.forget(user_id))

@@ -93,8 +93,8 @@ class BatchQueue:
             Overloaded: Too many pairs wait already.
             DeadlineTooShort: It could not be done in time, or would make another job late.
         """
-        if self.pairs + len(job.pairs) > self.limits.queued_pairs:
-            message = f"{self.pairs} of {self.limits.queued_pairs} pairs wait already; try again later"
+        if self.pairs + len(job.pairs) > self.limits.max_queued_pairs:
+            message = f"{self.pairs} of {self.limits.max_queued_pairs} pairs wait already; try again later"
             raise Overloaded(message, retry_after_s=max(self.drain_s(), 0.01))
         if not job.anytime and job.waiting_ms > self.spare_ms(job.deadline, job.priority, now):
             raise DeadlineTooShort(
@@ -112,7 +112,7 @@ class BatchQueue:
         self.waiting_ms += job.waiting_ms
 
     def affordable(
-        self, spent_ms: Float64Array, deadline: float, priority: Priority, now: float, least_share: float
+        self, spent_ms: Float64Array, deadline: float, priority: Priority, now: float, min_read_share: float
     ) -> int:
         """Return how many pairs there is time for.
 
@@ -121,14 +121,14 @@ class BatchQueue:
             deadline: When they must have been read.
             priority: Who waits for them.
             now: The time.
-            least_share: Where other work leaves time for less than this share of what could be read without it, the
+            min_read_share: Where other work leaves time for less than this share of what could be read without it, the
                 answer is 0: a few pairs are not worth waiting for.
         """
         planned = self._planned(deadline, now)
         times_ms = [self.spare_ms(planned, priority, now), self.capacity.less_tail(self.capacity.ms(planned, now))]
         # Rounding must not make an affordable pair unaffordable.
         count, alone = np.searchsorted(spent_ms * (1 - 1e-9), times_ms, side="right").tolist()
-        return count if count >= least_share * alone else 0
+        return count if count >= min_read_share * alone else 0
 
     def wait_s(self, pairs: float, deadline: float, priority: Priority, now: float) -> float:
         """Return how long to wait until there is time for so many more pairs of the typical cost; 0 where there is."""

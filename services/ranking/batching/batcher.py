@@ -92,7 +92,7 @@ class Batcher:
             thread.start()
 
     @property
-    def queued_pairs(self) -> int:
+    def max_queued_pairs(self) -> int:
         """How many pairs wait."""
         return self._queue.pairs
 
@@ -142,12 +142,16 @@ class Batcher:
         return scores
 
     def affordable(
-        self, lengths: Int64Array, deadline: float, priority: Priority = Priority.INTERACTIVE, least_share: float = 0.0
+        self,
+        lengths: Int64Array,
+        deadline: float,
+        priority: Priority = Priority.INTERACTIVE,
+        min_read_share: float = 0.0,
     ) -> int:
         """Return how many of these pairs, from the first on, there is time for; see `BatchQueue.affordable`."""
         spent_ms = np.cumsum(self._queue.pair_ms(lengths))
         with self._changed:
-            return self._queue.affordable(spent_ms, deadline, priority, self._clock(), least_share)
+            return self._queue.affordable(spent_ms, deadline, priority, self._clock(), min_read_share)
 
     def wait_s(self, pairs: float, deadline: float, priority: Priority) -> float:
         """Return how long to wait until there is time for so many pairs; see `BatchQueue.wait_s`."""

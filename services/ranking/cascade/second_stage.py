@@ -61,18 +61,18 @@ class SecondStageOptions:
     Attributes:
         session: How the cross-encoder's session is made.
         limits: The bounds of batches and queue.
-        cached_scores: How many logits to keep; 0 for none.
+        score_cache_size: How many logits to keep; 0 for none.
         threads: Threads for features, tokenising, late interaction and fusion.
-        least_share: Where other calls leave time to read less than this share of what could be read without them,
+        min_read_share: Where other calls leave time to read less than this share of what could be read without them,
             nothing is read.
         late: How late interaction runs.
     """
 
     session: SessionOptions = field(default_factory=SessionOptions)
     limits: BatchLimits = field(default_factory=BatchLimits)
-    cached_scores: int = 100_000
+    score_cache_size: int = 100_000
     threads: int = 1
-    least_share: float = LEAST_SHARE
+    min_read_share: float = LEAST_SHARE
     late: LateInteractionOptions = field(default_factory=LateInteractionOptions)
 
 
@@ -105,8 +105,8 @@ class SecondStage:
         self._warm_up()
         self._threads = ComputePool(options.threads, "second-stage")
         self._batcher = Batcher(cross_encoder, cost, options.limits, observe)
-        cache = ScoreCache(options.cached_scores)
-        self._reader = PairScorer(self._batcher, self._texts.template, cache, options.least_share)
+        cache = ScoreCache(options.score_cache_size)
+        self._reader = PairScorer(self._batcher, self._texts.template, cache, options.min_read_share)
         self._door = AdmissionControl(options.threads, self._preparing, self._reader)
         self.after_reading = LatenessReserve(_AFTER_READING_S)
 
@@ -149,16 +149,16 @@ class SecondStage:
         return self._texts.settings.depth
 
     @property
-    def queued_pairs(self) -> int:
+    def max_queued_pairs(self) -> int:
         """How many pairs wait for the cross-encoder."""
-        return self._batcher.queued_pairs
+        return self._batcher.max_queued_pairs
 
     def check_room(self, candidates: int, terms: CallContext) -> None:
         """Refuse what there is no time for, before it is looked at; raises as `AdmissionControl.check`."""
         self._door.check(candidates, terms, self._kept_back_s(candidates, terms))
 
     async def rank(
-        self, person: UserRows, candidates: CandidateRows, texts: Mapping[int, str], depths: Depths, terms: CallContext
+        self, user: UserRows, candidates: CandidateRows, texts: Mapping[int, str], depths: Depths, terms: CallContext
     ) -> Ranking:
         """Give each candidate its probability.
 
@@ -166,7 +166,7 @@ class SecondStage:
         there is time for.
 
         Args:
-            person: Whom the candidates are for.
+            user: Whom the candidates are for.
             candidates: The candidates; at least one.
             texts: Texts of candidates without a catalogue row or with another text than the catalogue's, by place.
             depths: How many candidates the tiers take at most.
@@ -178,13 +178,13 @@ class SecondStage:
         """
         began = time.monotonic()
         self.check_room(len(candidates), terms)
-        tiers = self._cascade.depths(person, candidates, depths, terms.least)
+        tiers = self._cascade.depths(user, candidates, depths, terms.least)
         # The pace knows candidates alone: not texts to tokenise, histories, or late interaction.
-        long = texts or len(person.history) > len(candidates) or (self._late and tiers.late_interaction)
+        long = texts or len(user.history) > len(candidates) or (self._late and tiers.late_interaction)
         expected_s = math.inf if long else self._preparing.expected_s(len(candidates))
         with self._door.passing(terms):
             prepared = await self._threads.run(
-                lambda: self._prepare(person, candidates, texts, tiers, terms.deadline), expected_s
+                lambda: self._prepare(user, candidates, texts, tiers, terms.deadline), expected_s
             )
         reading = await self._read(prepared, terms)
         read_at = time.monotonic() if np.isnan(reading.scores.read_at) else reading.scores.read_at
@@ -212,11 +212,11 @@ class SecondStage:
                 self.after_reading.observe(now - planned)
             raise
 
-    async def explain(self, person: UserRows, candidate: CandidateRows, text: str, terms: CallContext) -> Explained:
+    async def explain(self, user: UserRows, candidate: CandidateRows, text: str, terms: CallContext) -> Explained:
         """Tell why one candidate has its probability.
 
         Args:
-            person: Whom the candidate is for.
+            user: Whom the candidate is for.
             candidate: The one candidate.
             text: Its text where it has no catalogue row or another text; else empty.
             terms: By when and for whom.
@@ -226,8 +226,8 @@ class SecondStage:
         """
         row = int(candidate.rows[0])
         given, text = text, text or self._texts.item_text(row)
-        explanation = await explain(person, text, self._texts, self._batcher, terms)
-        matrix = await self._threads.run(lambda: self._explained_features(person, candidate, given, explanation.logit))
+        explanation = await explain(user, text, self._texts, self._batcher, terms)
+        matrix = await self._threads.run(lambda: self._explained_features(user, candidate, given, explanation.logit))
         features = dict(sorted(zip(self._features.names, matrix[0].tolist(), strict=True)))
         present = {name: value for name, value in features.items() if not np.isnan(value)}
         return Explained(float(self._fusion.probability(matrix)[0]), explanation, present)
@@ -249,7 +249,7 @@ class SecondStage:
 
     def _prepare(
         self,
-        person: UserRows,
+        user: UserRows,
         candidates: CandidateRows,
         texts: Mapping[int, str],
         depths: TierDepths,
@@ -257,7 +257,7 @@ class SecondStage:
     ) -> PreparedRequest:
         began = time.perf_counter()
         until = deadline - self._finishing.expected_s(min(depths.cross_encoder, len(candidates)))
-        prepared = self._cascade.prepare(person, candidates, texts, depths, until)
+        prepared = self._cascade.prepare(user, candidates, texts, depths, until)
         self._preparing.observe(len(candidates), time.perf_counter() - began - prepared.late.ms / 1e3)
         return prepared
 
@@ -280,11 +280,11 @@ class SecondStage:
         self._finishing.observe(len(prepared.chosen), took_s)
         return logit, probability, took_s * 1e3
 
-    def _explained_features(self, person: UserRows, candidate: CandidateRows, text: str, logit: float) -> FloatArray:
-        matrix = self._features.matrix(person, candidate, np.array([logit], dtype=np.float32))
+    def _explained_features(self, user: UserRows, candidate: CandidateRows, text: str, logit: float) -> FloatArray:
+        matrix = self._features.matrix(user, candidate, np.array([logit], dtype=np.float32))
         if self._late is None:
             return matrix
-        context = self._texts.context(person.query, self._texts.context_items(person.history))
+        context = self._texts.context(user.query, self._texts.context_items(user.history))
         score = self._late.score(context, int(candidate.rows[0]), text)
         return self._features.with_late(matrix, np.array([score], dtype=np.float32))
 

@@ -37,7 +37,7 @@ class PreparedRequest:
         probability: By these alone; float32[candidates].
         late: What late interaction said.
         chosen: What the cross-encoder is to read, by place, the most probable first.
-        context: The person context's tokens.
+        context: The user context's tokens.
         items: The chosen candidates' tokens.
         keys: What tells the chosen candidates' texts apart.
         fuse_ms: What features and fusion took.
@@ -62,7 +62,7 @@ class Cascade:
         features: What the fusion reads.
         fusion: Features to probability.
         late: Late interaction, None where the release has none.
-        texts: Persons and items in tokens.
+        texts: Users and items in tokens.
     """
 
     def __init__(
@@ -73,16 +73,16 @@ class Cascade:
         self._late = late
         self._texts = texts
 
-    def depths(self, person: UserRows, candidates: CandidateRows, wanted: Depths, least: int = 0) -> TierDepths:
+    def depths(self, user: UserRows, candidates: CandidateRows, wanted: Depths, least: int = 0) -> TierDepths:
         """Return how deep the tiers go: as wanted, else as planned for the occasion.
 
         Args:
-            person: Whom the candidates are for.
+            user: Whom the candidates are for.
             candidates: The candidates.
             wanted: What the caller or the server says.
             least: How many candidates the caller insists on having read; a plan yields to it.
         """
-        planned = self._texts.settings.planned(occasion(person, candidates))
+        planned = self._texts.settings.planned(occasion(user, candidates))
         late, cross_encoder = wanted.late_interaction, wanted.cross_encoder
         return TierDepths(
             late_interaction=planned.late_interaction if late is None else late,
@@ -91,7 +91,7 @@ class Cascade:
 
     def prepare(
         self,
-        person: UserRows,
+        user: UserRows,
         candidates: CandidateRows,
         texts: Mapping[int, str],
         depths: TierDepths,
@@ -100,16 +100,16 @@ class Cascade:
         """Rank without the cross-encoder, and choose what it is to read.
 
         Args:
-            person: Whom the candidates are for.
+            user: Whom the candidates are for.
             candidates: The candidates.
             texts: Texts of candidates without a catalogue row or with another text than the catalogue's, by place.
             depths: How deep the tiers go.
             deadline: When late interaction must be done, in seconds of the monotonic clock.
         """
         clock = _Clock()
-        matrix = self._features.matrix(person, candidates)
+        matrix = self._features.matrix(user, candidates)
         clock.lap("fuse")
-        context = self._texts.context(person.query, self._texts.context_items(person.history))
+        context = self._texts.context(user.query, self._texts.context_items(user.history))
         clock.lap("tokenise")
         late = self._read_late(matrix, context, candidates, texts, depths.late_interaction, deadline)
         clock.lap("late")
@@ -171,7 +171,7 @@ class Cascade:
         return self._late.read(context, candidates, texts, chosen, deadline)
 
 
-def occasion(person: UserRows, candidates: CandidateRows) -> Occasion:
+def occasion(user: UserRows, candidates: CandidateRows) -> Occasion:
     """Tell what a request is about."""
     if (candidates.rows < 0).mean() >= _NEW_SHARE:
         return "new_items"
@@ -179,9 +179,9 @@ def occasion(person: UserRows, candidates: CandidateRows) -> Occasion:
         (True, True): "both",
         (True, False): "query",
         (False, True): "history",
-        (False, False): "new_person",
+        (False, False): "new_user",
     }
-    return known[bool(person.query.strip()), len(person.history) > 0]
+    return known[bool(user.query.strip()), len(user.history) > 0]
 
 
 def _best(probability: npt.NDArray[np.float32], depth: int) -> RowIndices:

@@ -46,17 +46,15 @@ class Explanation:
     history_items: list[Contribution]
 
 
-async def explain(
-    person: UserRows, item: str, texts: PairTokenizer, batcher: Batcher, terms: CallContext
-) -> Explanation:
-    """Explain the logit of an item's text for a person.
+async def explain(user: UserRows, item: str, texts: PairTokenizer, batcher: Batcher, terms: CallContext) -> Explanation:
+    """Explain the logit of an item's text for a user.
 
     Raises:
         DeadlineTooShort, Overloaded: As the batcher does.
     """
-    item_words, query_words = item.split()[:MAX_WORDS], person.query.split()[:MAX_WORDS]
-    history = texts.context_items(person.history)
-    pairs = _pairs(texts, _without_each(item), _without_each(person.query), person.query, history)
+    item_words, query_words = item.split()[:MAX_WORDS], user.query.split()[:MAX_WORDS]
+    history = texts.context_items(user.history)
+    pairs = _pairs(texts, _without_each(item), _without_each(user.query), user.query, history)
     scores = await batcher.score(pairs, terms.deadline, terms.priority, terms.owner)
     logit, *left = scores.logits.tolist()
     contributions = [logit - without for without in left]

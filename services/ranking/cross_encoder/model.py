@@ -1,4 +1,4 @@
-"""The cross-encoder: a BERT that reads person context and item together and gives one logit, run by ONNX Runtime."""
+"""The cross-encoder: a BERT that reads user context and item together and gives one logit, run by ONNX Runtime."""
 
 from __future__ import annotations
 

@@ -50,17 +50,17 @@ class PairScorer:
         batcher: Reads what has to be read.
         template: Joins context and item.
         cache: Remembers; with 0 entries pairs under way aren't shared either.
-        least_share: Where other calls leave time for less than this share of what could be read without them, nothing
-            is read: the caller is better off with an answer at once, and the next one with the time.
+        min_read_share: If other calls leave less than this share of the time, nothing is read: the caller is better off
+            with an answer at once, and the next caller with the time.
     """
 
     def __init__(
-        self, batcher: Batcher, template: PairTemplate, cache: ScoreCache, least_share: float = LEAST_SHARE
+        self, batcher: Batcher, template: PairTemplate, cache: ScoreCache, min_read_share: float = LEAST_SHARE
     ) -> None:
         self._batcher = batcher
         self._template = template
         self._cache = cache
-        self._least_share = least_share
+        self._least_share = min_read_share
         self._fresh_share = 1.0  # of the pairs asked for of late, those that had to be read
         self._flights: dict[tuple[bytes, ItemKey], _InFlightPairs] = {}
 
@@ -70,7 +70,7 @@ class PairScorer:
         """Read items beside a context, the first first: as many as the time left allows.
 
         Args:
-            context: The person context's token ids.
+            context: The user context's token ids.
             items: The items' token ids, the most important first; the same item twice is read once.
             keys: What tells the items' texts apart; as many as items.
             terms: By when and for whom.
@@ -98,7 +98,7 @@ class PairScorer:
             promised: So many pairs are sure to be read before, though they do not wait yet.
         """
         if terms.least:
-            margin = _MARGIN if promised or self._batcher.queued_pairs else 1.0
+            margin = _MARGIN if promised or self._batcher.max_queued_pairs else 1.0
             pairs = (margin * terms.least + promised) * self._fresh_share
             wait_s = self._batcher.wait_s(pairs, terms.deadline, terms.priority)
             if wait_s > 0:

@@ -1,4 +1,4 @@
-"""A person and the candidates side by side: what several features have in common, computed once for a request.
+"""A user and the candidates side by side: what several features have in common, computed once for a request.
 
 ``age`` counts the events after an event: 0 for the most recent. Weights halve every so many events.
 """
@@ -31,7 +31,7 @@ class HalfLives:
 
     Attributes:
         long: For habits.
-        short: For what the person is about now.
+        short: For what the user is about now.
     """
 
     long: float = 150.0
@@ -62,17 +62,17 @@ class FeatureContext:
 
     def __init__(
         self,
-        person: UserRows,
+        user: UserRows,
         candidates: CandidateRows,
         logits: FloatArray | None,
         facts: ItemTables,
         lives: HalfLives,
     ) -> None:
-        self.person = person
+        self.user = user
         self.candidates = candidates
         self.logits = logits
         self.facts = facts
-        self.history = person.history[-HISTORY_EVENTS:]
+        self.history = user.history[-HISTORY_EVENTS:]
         self.known = candidates.rows >= 0
         self.rows = np.where(self.known, candidates.rows, 0)
         self.age = np.arange(len(self.history) - 1, -1, -1, dtype=np.float64)
@@ -114,7 +114,7 @@ class FeatureContext:
         return items, shares
 
     def graph(self, name: str, weights: str) -> FloatArray:
-        """What an item graph says the person goes on to; NaN without a history."""
+        """What an item graph says the user goes on to; NaN without a history."""
         if not len(self.history):
             return self.everywhere(np.nan)
         if name not in self._spread:
@@ -135,13 +135,13 @@ class FeatureContext:
 
     @cached_property
     def _match(self) -> LexicalFeatures:
-        return LexicalFeatures(self.person.query, self.rows, self.facts.lexicon())
+        return LexicalFeatures(self.user.query, self.rows, self.facts.lexicon())
 
     @cached_property
     def cosines(self) -> FloatArray:
         """Cosines of the candidates and the distinct texts of the recent history, the most recent last.
 
-        NaN between an item and its own text: that the person knows it is told by other features.
+        NaN between an item and its own text: that the user knows it is told by other features.
         """
         vectors = self.facts.vectors()
         texts = vectors.of_item[self.history[-_SIMILARITY_EVENTS:]][::-1]

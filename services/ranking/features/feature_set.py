@@ -1,8 +1,8 @@
-"""The second stage's features: what the fusion reads of a person and a candidate, in the release's order.
+"""The second stage's features: what the fusion reads of a user and a candidate, in the release's order.
 
 What is missing is NaN, never zero. Serving and training compute them by this module. The names::
 
-    history_events, history_items, has_query          the person: events, distinct items, 1 with a query
+    history_events, history_items, has_query          the user: events, distinct items, 1 with a query
     variety                                           distinct items among the events, 1 where nothing comes twice
     repeat_count, repeat_share                        the candidate in the history: events, share of all events
     last_age, first_age, mean_gap, due                events since its last and first, between two, last_age / mean_gap
@@ -69,18 +69,18 @@ class FeatureSet:
         self._of_late = [place for place, name in enumerate(names) if name in _LATE]
         self.matrix(_NOBODY, CandidateRows.of(np.zeros(1, np.int64)))  # loads what the features read
 
-    def matrix(self, person: UserRows, candidates: CandidateRows, logits: FloatArray | None = None) -> FloatArray:
+    def matrix(self, user: UserRows, candidates: CandidateRows, logits: FloatArray | None = None) -> FloatArray:
         """Compute the features.
 
         Args:
-            person: Whom the candidates are for.
+            user: Whom the candidates are for.
             candidates: The candidates.
             logits: The cross-encoder's logits, NaN where it did not read the candidate; default it read none.
 
         Returns:
             float32[candidates, features], NaN where a feature is missing.
         """
-        situation = FeatureContext(person, candidates, logits, self._facts, self._lives)
+        situation = FeatureContext(user, candidates, logits, self._facts, self._lives)
         matrix = np.empty((len(candidates), len(self._columns)), dtype=np.float32)
         with np.errstate(over="ignore"):  # a caller's scores may be absurd
             for place, column in enumerate(self._columns):
@@ -202,7 +202,7 @@ _PLAIN: Final[Mapping[str, Column]] = {
     "history_events": lambda s: s.everywhere(len(s.history)),
     "history_items": lambda s: s.everywhere(len(s.interest[0])),
     "variety": lambda s: s.everywhere(len(s.interest[0]) / max(len(s.history), 1)),
-    "has_query": lambda s: s.everywhere(float(bool(s.person.query.strip()))),
+    "has_query": lambda s: s.everywhere(float(bool(s.user.query.strip()))),
     "repeat_count": lambda s: s.item.count,
     "repeat_share": lambda s: s.item.count / max(len(s.history), 1),
     "last_age": lambda s: s.item.last_age,

@@ -17,7 +17,7 @@ class FusionSettings(SettingsFile):
     Attributes:
         features: The names of its features, in its order.
         half_life_long: After how many events an event counts half, for habits.
-        half_life_short: The same for what the person is about now.
+        half_life_short: The same for what the user is about now.
     """
 
     features: tuple[str, ...] = Field(min_length=1)

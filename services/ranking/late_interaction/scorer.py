@@ -1,4 +1,4 @@
-"""Late interaction: a person context beside hundreds of items at once, by vectors that were computed for each alone.
+"""Late interaction: a user context beside hundreds of items at once, by vectors that were computed for each alone.
 
 The score of an item is each context token's best match among the item's tokens (MaxSim), weighed and summed, plus the
 dot product of the pooled vectors, plus a prior of each side; see `pipeline.release.models.late_interaction_tower`.
@@ -42,17 +42,17 @@ class LateInteractionOptions:
     """How late interaction runs.
 
     Attributes:
-        cached_contexts: Person contexts whose vectors are kept; about 1 KB for a query, 10 KB for a long history.
-        cached_texts: Vectors kept of texts that the release does not have; about 2 KB each.
+        context_cache_size: User contexts whose vectors are kept; about 1 KB for a query, 10 KB for a long history.
+        text_cache_size: Vectors kept of texts that the release does not have; about 2 KB each.
     """
 
-    cached_contexts: int = 10_000
-    cached_texts: int = 10_000
+    context_cache_size: int = 10_000
+    text_cache_size: int = 10_000
 
 
 @dataclass(frozen=True, eq=False)
 class ContextVectors:
-    """A person context, ready for the joint step.
+    """A user context, ready for the joint step.
 
     Attributes:
         tokens: Its token vectors.
@@ -68,11 +68,11 @@ class ContextVectors:
 
 
 class LateInteractionScorer:
-    """Scores items beside a person context; safe to share between threads.
+    """Scores items beside a user context; safe to share between threads.
 
     Args:
         tower: Reads items' texts.
-        context_tower: Reads person contexts; faster, since somebody waits for each.
+        context_tower: Reads user contexts; faster, since somebody waits for each.
         products: Multiplies levels and context vectors in whole numbers.
         items: The release's vectors.
         options: How to run.
@@ -95,8 +95,8 @@ class LateInteractionScorer:
         self._tower = tower
         self._context_tower = context_tower
         self._products = products
-        self._contexts: _Recent[bytes, ContextVectors] = _Recent(options.cached_contexts)
-        self._texts: _Recent[bytes, LateItemRows] = _Recent(options.cached_texts)
+        self._contexts: _Recent[bytes, ContextVectors] = _Recent(options.context_cache_size)
+        self._texts: _Recent[bytes, LateItemRows] = _Recent(options.text_cache_size)
 
     @classmethod
     def load(
@@ -135,7 +135,7 @@ class LateInteractionScorer:
         return made
 
     def context(self, tokens: TokenIds) -> ContextVectors:
-        """Return a person context's vectors, from the tower where they are not known yet."""
+        """Return a user context's vectors, from the tower where they are not known yet."""
         key = tokens.tobytes()
         if (known := self._contexts.find(key)) is None:
             known = self._read_context(tokens)

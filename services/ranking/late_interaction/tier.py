@@ -54,13 +54,13 @@ class LateInteractionTier:
         chosen: RowIndices,
         deadline: float,
     ) -> LateScores:
-        """Score candidates beside a person context.
+        """Score candidates beside a user context.
 
         Where there is no time for the context or the joint step, nothing is scored; where there is none for all of the
         texts that the release does not have, the first of them are.
 
         Args:
-            context: The person context's tokens.
+            context: The user context's tokens.
             candidates: The request's candidates.
             texts: Texts of candidates without a catalogue row or with another text than the catalogue's, by place.
             chosen: Which candidates, by place, the most promising first.

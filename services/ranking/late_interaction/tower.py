@@ -1,4 +1,4 @@
-"""The late-interaction tower: reads a person context or an item alone and gives its vectors, run by ONNX Runtime."""
+"""The late-interaction tower: reads a user context or an item alone and gives its vectors, run by ONNX Runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Persons and items in the cross-encoder's tokens, the same offline and online."""
+"""Users and items in the cross-encoder's tokens, the same offline and online."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from services.ranking.release_settings import RankerSettings
 
 
 class PairTokenizer:
-    """Puts person contexts and items into tokens, each cut to its budget. Safe to share between threads."""
+    """Puts user contexts and items into tokens, each cut to its budget. Safe to share between threads."""
 
     def __init__(self, catalogue: Catalogue, tokenizer: Tokenizer, settings: RankerSettings) -> None:
         self.template = PairTemplate.of(tokenizer)
@@ -46,7 +46,7 @@ class PairTokenizer:
         return recent_distinct(history.tolist(), self.settings.context_items)
 
     def context(self, query: str, items: Sequence[int]) -> TokenIds:
-        """Return the tokens of a person context: the query and the titles of history items; int32[tokens]."""
+        """Return the tokens of a user context: the query and the titles of history items; int32[tokens]."""
         text = context_text(query, (self._catalogue.title(row) for row in items))
         return self.tokens([text], self.settings.context_tokens).tokens
 

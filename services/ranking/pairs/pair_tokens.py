@@ -1,4 +1,4 @@
-"""Pairs of person context and item in tokens: joined without tokenising items again, padded into batches.
+"""Pairs of user context and item in tokens: joined without tokenising items again, padded into batches.
 
 Rows of different lengths lie in one array with offsets, so that a request of 2,000 pairs costs a few numpy calls
 rather than 2,000 Python objects.
@@ -95,7 +95,7 @@ class PairTemplate:
         """Join each item with its context.
 
         Args:
-            contexts: Person contexts without special tokens.
+            contexts: User contexts without special tokens.
             context_of: The context of each item, as a row of ``contexts``; shape [items].
             items: Items without special tokens.
         """

@@ -13,7 +13,7 @@ ItemKey = int | bytes
 
 
 class ScoreCache:
-    """Logits by person context and item. Lives and dies with a model; not safe to share between threads.
+    """Logits by user context and item. Lives and dies with a model; not safe to share between threads.
 
     Args:
         entries: How many logits to keep at most; 0 keeps none. An entry takes about 200 bytes.

@@ -33,7 +33,7 @@ class RankingMetrics:
         self._stages = metrics.stage_seconds
         self._loaded: weakref.WeakSet[SecondStage] = weakref.WeakSet()
         queue = Gauge("queued_pairs", "Pairs that wait for the cross-encoder.", **names)
-        queue.set_function(lambda: sum(stage.queued_pairs for stage in list(self._loaded)))
+        queue.set_function(lambda: sum(stage.max_queued_pairs for stage in list(self._loaded)))
         self._rows = Histogram("batch_pairs", "Pairs of a batch.", buckets=_COUNTS, **names)
         self._tokens = Histogram("batch_tokens", "Tokens of a batch, padding included.", buckets=_TOKENS, **names)
         self._padding = Counter("padding_tokens", "Tokens of batches that were padding.", **names)

@@ -32,7 +32,7 @@ _PRIORITIES: Final = {
 
 @dataclass(frozen=True)
 class UserInput:
-    """What a request says of the person, and how many history items the release does not know."""
+    """What a request says of the user, and how many history items the release does not know."""
 
     rows: UserRows
     ignored: int
@@ -46,13 +46,13 @@ class Candidates:
     texts: dict[int, str]
 
 
-def read_user(message: ranking_pb2.PersonContext, catalogue: Catalogue) -> UserInput:
-    """Return what is known of the person; raises InvalidRequest."""
+def read_user(message: ranking_pb2.UserContext, catalogue: Catalogue) -> UserInput:
+    """Return what is known of the user; raises InvalidRequest."""
     if len(message.query) > MAX_QUERY_CHARACTERS:
-        raise InvalidRequest(f"person.query: at most {MAX_QUERY_CHARACTERS:,} characters, has {len(message.query):,}")
+        raise InvalidRequest(f"user.query: at most {MAX_QUERY_CHARACTERS:,} characters, has {len(message.query):,}")
     count = len(message.history_item_ids)
     if count > MAX_HISTORY:
-        raise InvalidRequest(f"person.history_item_ids: at most {MAX_HISTORY:,}, has {count:,}; give the latest")
+        raise InvalidRequest(f"user.history_item_ids: at most {MAX_HISTORY:,}, has {count:,}; give the latest")
     rows = catalogue.rows_of(message.history_item_ids)
     known = rows[rows >= 0]
     return UserInput(UserRows(known, message.query), count - len(known))
@@ -108,10 +108,10 @@ def read_priority(message: ranking_pb2.RankRequest) -> Priority:
 
 def read_min_depth(message: ranking_pb2.RankRequest, depth: int) -> int:
     """Return how many candidates the cross-encoder must read of the ``depth`` it may; raises InvalidRequest."""
-    least, most = message.least_cross_encoder_depth, min(depth, len(message.candidates))
+    least, most = message.min_cross_encoder_depth, min(depth, len(message.candidates))
     if least > most:
         raise InvalidRequest(
-            f"least_cross_encoder_depth: at most {most:,}, which is what the cross-encoder may read here, is {least:,}"
+            f"min_cross_encoder_depth: at most {most:,}, which is what the cross-encoder may read here, is {least:,}"
         )
     return least
 

@@ -51,8 +51,8 @@ class RankingServer:
             NotReady: The changes can't be read.
             BadRelease: The release can't be served.
         """
-        if self._settings.changes is not None:
-            address = StreamAddress.parse(self._settings.changes)
+        if self._settings.change_stream is not None:
+            address = StreamAddress.parse(self._settings.change_stream)
             self._items = await asyncio.to_thread(LiveItemTexts, address)
         await self._live.activate(self._settings.release)
 
@@ -81,8 +81,8 @@ class RankingServer:
             history_items=MAX_HISTORY,
             explained_words=MAX_WORDS,
             cross_encoder_depth=_depth(self._settings, stage),
-            queued_pairs=limits.queued_pairs,
-            batch_tokens=limits.padded_tokens,
+            max_queued_pairs=limits.max_queued_pairs,
+            max_batch_tokens=limits.padded_tokens,
             batches_at_a_time=limits.workers,
         )
         return info

@@ -60,12 +60,12 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
                 most = stage.depth if depths.cross_encoder is None else depths.cross_encoder
                 terms = self._terms(context, read_priority(request), read_min_depth(request, most))
                 stage.check_room(len(request.candidates), terms)
-                person = read_user(request.person, stage.catalogue)
+                user = read_user(request.user, stage.catalogue)
                 candidates = read_candidates(request.candidates, stage.catalogue, stage.sources, self._texts())
                 with stage.keeping_time(terms):
-                    ranking = await stage.rank(person.rows, candidates.rows, candidates.texts, depths, terms)
-                    self._metrics.observe(ranking, person.ignored)
-                    answer = write_rank_response(ranking, request, stage.release.id, person.ignored)
+                    ranking = await stage.rank(user.rows, candidates.rows, candidates.texts, depths, terms)
+                    self._metrics.observe(ranking, user.ignored)
+                    answer = write_rank_response(ranking, request, stage.release.id, user.ignored)
                 stage.after_reading.observe(time.monotonic() - ranking.read_at)
                 return answer
 
@@ -75,11 +75,11 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
         """Tell what moved an item's score."""
         async with asyncio.timeout(self._remaining_s(context)):
             with self._stage(request.release_id) as stage:
-                person = read_user(request.person, stage.catalogue)
+                user = read_user(request.user, stage.catalogue)
                 candidate = read_candidate(request, stage.catalogue, stage.sources, self._texts())
                 text = candidate.texts.get(0, "")
                 terms = self._terms(context, Priority.INTERACTIVE)
-                explained = await stage.explain(person.rows, candidate.rows, text, terms)
+                explained = await stage.explain(user.rows, candidate.rows, text, terms)
                 return write_explain_response(explained, stage.catalogue, stage.release.id)
 
     @contextmanager

@@ -35,7 +35,7 @@ class _Asked(NamedTuple):
 
     place: int
     limit: int
-    person: UserContext
+    user: UserContext
     ignored_history: int
 
 
@@ -112,7 +112,7 @@ class CandidateGenerator:
         if request.history_item_ids:
             history = view.history_rows(request.history_item_ids)
             known = history[history >= 0]
-        person = UserContext(
+        user = UserContext(
             query=query,
             history=known[-self._settings.history_items :],
             decay=self._settings.decay,
@@ -120,7 +120,7 @@ class CandidateGenerator:
             given_seed=request.seed,
             item_ids=request.history_item_ids,
         )
-        return _Asked(place, request.limit, person, len(history) - len(known))
+        return _Asked(place, request.limit, user, len(history) - len(known))
 
     def _allowed(self, request: Request, view: Snapshot) -> AllowedItems:
         allowed = self._filter.allowed(view, for_sale(request.filter))
@@ -134,8 +134,8 @@ class CandidateGenerator:
     ) -> dict[int, Candidates]:
         """Answer requests that are searched together, by their places."""
         began = time.perf_counter()
-        people = [each.person for each in asked]
-        drawn = list(zip(*(self._sources[name].draw(people, depth, allowed) for name in names), strict=True))
+        users = [each.user for each in asked]
+        drawn = list(zip(*(self._sources[name].draw(users, depth, allowed) for name in names), strict=True))
         searched = time.perf_counter()
         ranked = self._ranked(asked, [[draw.found for draw in draws] for draws in drawn], names, allowed.view)
         answers = {
@@ -159,7 +159,7 @@ class CandidateGenerator:
         All requests' candidates stand one after the other's: a hundred of them take numpy no longer than one call does.
         """
         rows, given, counts = unions(founds)
-        scores = self._fusion.fuse(given, counts, [each.person.situation for each in asked], names)
+        scores = self._fusion.fuse(given, counts, [each.user.situation for each in asked], names)
         starts = [0, *accumulate(counts)]
         if len(unsorted := _unsorted(scores, starts)):
             owners = np.searchsorted(starts, unsorted, "right")

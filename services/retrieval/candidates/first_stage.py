@@ -1,4 +1,4 @@
-"""The first stage: finds candidates for people in a catalogue that changes while it is searched."""
+"""The first stage: finds candidates for users in a catalogue that changes while it is searched."""
 
 from __future__ import annotations
 

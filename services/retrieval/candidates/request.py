@@ -33,17 +33,17 @@ MAX_BATCH_CANDIDATES: Final = 65_536
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A person and what may be found.
+    """A user and what may be found.
 
     Attributes:
-        query: Free text that the person searches for.
+        query: Free text that the user searches for.
         vector: An embedding in place of the query's; shape [dimension].
-        history_item_ids: What the person bought or looked at, oldest first, repeats kept.
+        history_item_ids: What the user bought or looked at, oldest first, repeats kept.
         filter: Which items may be found, None for every one.
         exclude_item_ids: Items that must not be found.
         limit: How many candidates to find.
         sources: Names of the sources to draw from; empty for all.
-        seed: Tells people apart to sources that draw by chance; 0 goes by query and history.
+        seed: Tells users apart to sources that draw by chance; 0 goes by query and history.
     """
 
     query: str = ""

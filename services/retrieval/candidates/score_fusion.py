@@ -41,7 +41,7 @@ class LinearFusion:
         Args:
             scores: What each source said, NaN where it did not find the candidate; shape [candidates, sources].
             counts: How many of the candidates each request has.
-            situations: What is known of each request's person.
+            situations: What is known of each request's user.
             sources: The sources' names; shape [sources].
         """
         weights = np.array([self.weights(situation, sources) for situation in situations])
@@ -54,7 +54,7 @@ class LinearFusion:
 def normalised(scores: Float32Array, counts: Sequence[int] | None = None) -> Float64Array:
     """Scale each source's scores to 0 to 1 by its highest score in a request; what it did not find has 0.
 
-    The square root keeps a source's many small scores above another's few large ones: counts of what people buy again
+    The square root keeps a source's many small scores above another's few large ones: counts of what users buy again
     fall off steeply. Negative scores (cosines of unlike texts) shift a source's scores up until none is.
 
     Args:

@@ -105,9 +105,9 @@ class Snapshot:
         return np.array([-1 if row is None else row for row in rows], dtype=np.int64)
 
     def history_rows(self, item_ids: Sequence[str]) -> RowIndices:
-        """Return the rows of items that a person knew, -1 where unknown; shape [ids].
+        """Return the rows of items that a user knew, -1 where unknown; shape [ids].
 
-        An item of the release that was deleted since still says what the person likes.
+        An item of the release that was deleted since still says what the user likes.
         """
         rows = self.base.rows_of(item_ids)
         if len(self.added):

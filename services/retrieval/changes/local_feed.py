@@ -65,7 +65,7 @@ class LocalFeed:
         """
         if self._log is None:
             raise NotReady(
-                "changes of the catalogue would not survive a crash here; start the server with --data-dir or --changes"
+                "changes of the catalogue would be lost in a crash; start the server with --data-dir or --change-stream"
             )
         with self._writer:
             self._log.append(change)

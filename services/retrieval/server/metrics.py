@@ -32,7 +32,7 @@ class RetrievalMetrics:
         self._candidates = Counter(
             "candidates", "Candidates answered, by each source that found them.", ["source"], **names
         )
-        self._filled = Counter("filled", "Candidates answered that no source found.", **names)
+        self._filled = Counter("padded_candidates", "Candidates answered that no source found.", **names)
         self._searches = Counter(
             "searches",
             "Vector searches by source, and whether the graph, exact search or memory answered.",

@@ -202,7 +202,7 @@ def _fragment(item: Item, is_live: bool, of_tail: bool) -> bytes:
         price=item.price,
         available=item.available,
         text=item.text if is_live else "",
-        tail=of_tail,
+        long_tail=of_tail,
     )
     return message.SerializeToString()
 

@@ -81,9 +81,9 @@ class RetrievalServer:
             self._feed.close()
 
     def _open_feed(self) -> ChangeFeed:
-        if self._settings.changes is None:
+        if self._settings.change_stream is None:
             return LocalFeed(self._settings.data_dir)
-        return RedisFeed(StreamAddress.parse(self._settings.changes), self._metrics.set_connected)
+        return RedisFeed(StreamAddress.parse(self._settings.change_stream), self._metrics.set_connected)
 
     def _load(self, release: Release) -> LoadedRelease:
         with self._engines.opening(release.id):
@@ -107,7 +107,7 @@ class RetrievalServer:
             changes=stage.replayed,
         )
         answers = SearchWorker(
-            release.id, stage, self._effort(stage), self._metrics.observe, self._settings.candidate_cache
+            release.id, stage, self._effort(stage), self._metrics.observe, self._settings.candidate_cache_size
         )
         return LoadedRelease(release, stage, SearchBatcher(answers.write, stage.pool, stage.threads), self._engines)
 
@@ -119,7 +119,7 @@ class RetrievalServer:
         settings = self._settings
         self._metrics.set_ef_search(settings.ef_search)
         target_s = settings.latency_target_ms / 1e3 or math.inf
-        return AdaptiveEfSearch(settings.ef_search, settings.least_ef_search, target_s, apply)
+        return AdaptiveEfSearch(settings.ef_search, settings.min_ef_search, target_s, apply)
 
 
 def describe(served: LoadedRelease) -> release_pb2.ReleaseInfo:

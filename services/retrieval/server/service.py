@@ -45,7 +45,7 @@ class RetrievalService:
     async def Retrieve(  # noqa: N802 - the contract's name
         self, request: retrieval_pb2.RetrieveRequest, context: Any
     ) -> bytes:
-        """Find candidates for one person."""
+        """Find candidates for one user."""
         with self._call() as served:
             asked = read_request(request)
             served.stage.check(asked)
@@ -54,7 +54,7 @@ class RetrievalService:
     async def BatchRetrieve(  # noqa: N802
         self, request: retrieval_pb2.BatchRetrieveRequest, context: Any
     ) -> bytes:
-        """Find candidates for several people."""
+        """Find candidates for several users."""
         with self._call() as served:
             asked = read_batch(request.requests, served.stage.check)
             columns = [each.columns for each in request.requests]

@@ -18,16 +18,16 @@ from services.retrieval.sources.user_context import UserContext
 
 @dataclass(frozen=True, eq=False)
 class BehaviourSource:
-    """Items that people with such a history go on to: the history's neighbours in an item graph, summed."""
+    """Items that users with such a history go on to: the history's neighbours in an item graph, summed."""
 
     graph: ItemGraph
 
-    def draw(self, people: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
+    def draw(self, users: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
         """See `Source.draw`."""
-        return [self._draw(person, k, allowed) for person in people]
+        return [self._draw(user, k, allowed) for user in users]
 
-    def _draw(self, person: UserContext, k: int, allowed: AllowedItems) -> SourceResult:
-        rows, weights = person.interests
+    def _draw(self, user: UserContext, k: int, allowed: AllowedItems) -> SourceResult:
+        rows, weights = user.interests
         origin = allowed.view.origin_of(rows)
         known = origin >= 0
         if not known.any():

@@ -39,16 +39,16 @@ class ExplorationSource:
         self._tail = np.flatnonzero(popularity <= most)
         self._today = today
 
-    def draw(self, people: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
+    def draw(self, users: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
         """See `Source.draw`; fewer than ``k`` where a filter leaves little. Scores fall from 1 in the order drawn."""
-        return [SourceResult(self._draw(person, k, allowed)) for person in people]
+        return [SourceResult(self._draw(user, k, allowed)) for user in users]
 
-    def _draw(self, person: UserContext, k: int, allowed: AllowedItems) -> ScoredItems:
+    def _draw(self, user: UserContext, k: int, allowed: AllowedItems) -> ScoredItems:
         view, tail = allowed.view, len(self._tail)
         there = tail + len(view.added)
         if not there:
             return NOTHING
-        drawn = np.random.default_rng([self._today(), person.seed]).integers(there, size=_TRIES * k)
+        drawn = np.random.default_rng([self._today(), user.seed]).integers(there, size=_TRIES * k)
         first = np.unique(drawn, return_index=True)[1]
         rows = self._rows(drawn[np.sort(first)], view)
         rows = rows[rows >= 0]

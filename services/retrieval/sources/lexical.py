@@ -20,12 +20,12 @@ class LexicalSource:
 
     titles: TitleBm25
 
-    def draw(self, people: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
+    def draw(self, users: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
         """See `Source.draw`."""
-        return [SourceResult(self._draw(person, k, allowed) if person.words else NOTHING) for person in people]
+        return [SourceResult(self._draw(user, k, allowed) if user.words else NOTHING) for user in users]
 
-    def _draw(self, person: UserContext, k: int, allowed: AllowedItems) -> ScoredItems:
+    def _draw(self, user: UserContext, k: int, allowed: AllowedItems) -> ScoredItems:
         added = allowed.view.added
-        released = self.titles.of_release(person.words)
-        live = self.titles.of_added(person.words, added.shelf.titles, len(added))
+        released = self.titles.of_release(user.words)
+        live = self.titles.of_added(user.words, added.shelf.titles, len(added))
         return best(np.concatenate([released, live]), k, allowed)

@@ -14,7 +14,7 @@ from services.retrieval.sources.user_context import UserContext
 
 
 class PopularSource:
-    """The items that most people want.
+    """The items that most users want.
 
     Args:
         popularity: How much each item of the release is wanted, 0 for never; shape [items].
@@ -25,9 +25,9 @@ class PopularSource:
         self._order = np.argsort(-popularity, kind="stable")
         self._wanted = int(np.count_nonzero(popularity > 0))
 
-    def draw(self, people: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
+    def draw(self, users: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
         """See `Source.draw`; the same for everybody."""
-        return [SourceResult(self._first(self._order[: self._wanted], k, allowed))] * len(people)
+        return [SourceResult(self._first(self._order[: self._wanted], k, allowed))] * len(users)
 
     def fill(self, k: int, allowed: AllowedItems) -> RowIndices:
         """Return ``k`` allowed items, or as many as there are: the popular first, those added since last."""

@@ -16,27 +16,27 @@ from services.retrieval.sources.user_context import UserContext
 
 @dataclass(frozen=True, eq=False)
 class SemanticSource:
-    """Items whose text is near the query; without a query, near the person's interest.
+    """Items whose text is near the query; without a query, near the user's interest.
 
     The interest is the mean of the history's vectors, each weighed by how long ago it was. Scores are cosines.
     """
 
     nearest: ItemSearch
 
-    def draw(self, people: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
-        """See `Source.draw`; one search for all people, since each costs some Python around it."""
-        vectors = [self._vector(person, allowed.view) for person in people]
+    def draw(self, users: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
+        """See `Source.draw`; one search for all users, since each costs some Python around it."""
+        vectors = [self._vector(user, allowed.view) for user in users]
         known = [vector for vector in vectors if vector is not None]
         if not known:
-            return [SourceResult(NOTHING)] * len(people)
+            return [SourceResult(NOTHING)] * len(users)
         founds, path = self.nearest.search(stack_vectors(known), k, allowed)
         found = iter(founds)
         return [SourceResult(NOTHING) if vector is None else SourceResult(next(found), path) for vector in vectors]
 
-    def _vector(self, person: UserContext, view: Snapshot) -> Float32Array | None:
-        return person.query if person.query is not None else self._interest(person, view)
+    def _vector(self, user: UserContext, view: Snapshot) -> Float32Array | None:
+        return user.query if user.query is not None else self._interest(user, view)
 
-    def _interest(self, person: UserContext, view: Snapshot) -> Float32Array | None:
-        rows, weights = person.interests
+    def _interest(self, user: UserContext, view: Snapshot) -> Float32Array | None:
+        rows, weights = user.interests
         total: Float32Array = weights @ self.nearest.of(view, rows)
         return unit_vectors(total) if total.any() else None

@@ -17,18 +17,18 @@ class SimilarSource:
     """Items whose text is near one of the history's: one search around each of the most recent distinct items.
 
     An item's score is its highest cosine, weighed by how long ago the history item was. The history items themselves
-    and those that share their text are found too: people buy again.
+    and those that share their text are found too: users buy again.
     """
 
     nearest: ItemSearch
     recent: int
 
-    def draw(self, people: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
+    def draw(self, users: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
         """See `Source.draw`."""
-        return [self._draw(person, k, allowed) for person in people]
+        return [self._draw(user, k, allowed) for user in users]
 
-    def _draw(self, person: UserContext, k: int, allowed: AllowedItems) -> SourceResult:
-        rows, weights = person.recent(self.recent)
+    def _draw(self, user: UserContext, k: int, allowed: AllowedItems) -> SourceResult:
+        rows, weights = user.recent(self.recent)
         if not len(rows):
             return SourceResult(NOTHING)
         founds, path = self.nearest.around(rows, k, allowed)

@@ -1,4 +1,4 @@
-"""Where candidates come from. Each source finds items for a person, with a score of its own kind."""
+"""Where candidates come from. Each source finds items for a user, with a score of its own kind."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class SourceResult(NamedTuple):
 class Source(Protocol):
     """A way to find candidates."""
 
-    def draw(self, people: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
-        """Find at most ``k`` allowed items for each person, best first; nothing for a person it knows nothing of."""
+    def draw(self, users: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
+        """Find at most ``k`` allowed items for each user, best first; nothing for a user it knows nothing of."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What the sources are told of a person."""
+"""What the sources are told of a user."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Situation = Literal["query", "history", "both", "none"]
 
 @dataclass(frozen=True, eq=False)
 class UserContext:
-    """A person as the sources see one.
+    """A user as the sources see one.
 
     Attributes:
-        query: The unit vector of what the person searches for, None without a query; shape [dimension].
-        history: Rows of the items that the person bought or looked at, oldest first, repeats kept; shape [n].
+        query: The unit vector of what the user searches for, None without a query; shape [dimension].
+        history: Rows of the items that the user bought or looked at, oldest first, repeats kept; shape [n].
         decay: What one step back in the history weighs less, above 0 to 1.
-        text: What the person searches for in words; empty without.
-        given_seed: What the caller gave to tell people apart to chance; 0 where it gave nothing.
+        text: What the user searches for in words; empty without.
+        given_seed: What the caller gave to tell users apart to chance; 0 where it gave nothing.
         item_ids: The history as it was given.
     """
 
@@ -48,7 +48,7 @@ class UserContext:
 
     @property
     def situation(self) -> Situation:
-        """What is known of the person."""
+        """What is known of the user."""
         if self.query is None:
             return "history" if len(self.history) else "none"
         return "both" if len(self.history) else "query"

@@ -60,7 +60,7 @@ async def test_candidates_for_a_query(service: Any):
 
 
 async def test_candidates_for_nobody(service: Any):
-    """With nothing known of the person the popular items come first."""
+    """With nothing known of the user the popular items come first."""
     response = await service.retrieve(limit=1_000)
     stage = service.stage()
     popularity = np.load(service.server._live._current.engine.release.file(POPULARITY))

@@ -128,7 +128,7 @@ async def test_metrics_tell_what_was_done(service: Any, history: list[str]):
 
 async def test_late_answers_shed_effort(serve: Any):
     """Where answers miss the target the graph is searched with less effort, as the metric tells; never too little."""
-    async with serve(latency_target_ms=1e-6, ef_search=200, least_ef_search=150) as service:
+    async with serve(latency_target_ms=1e-6, ef_search=200, min_ef_search=150) as service:
         assert "shortlist_retrieval_ef_search 200.0" in await asyncio.to_thread(_scrape, service.metrics_port)
         async with asyncio.timeout(TIMEOUT_S):
             while service.stage()._nearest.index.ef_search != 150:  # type: ignore[attr-defined]

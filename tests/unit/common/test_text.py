@@ -1,4 +1,4 @@
-"""How items and people are put into words."""
+"""How items and users are put into words."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def items() -> pl.DataFrame:
 
 @pytest.fixture
 def events() -> pl.DataFrame:
-    """Return four purchases of two people, not in order."""
+    """Return four purchases of two users, not in order."""
     return pl.DataFrame(
         {
             "user_id": ["u2", "u1", "u1", "u1"],
@@ -109,8 +109,8 @@ def local(release: Release) -> Iterator[Engines]:
 
 @pytest.fixture(scope="session")
 def temporal(release: Release, tiny_dataset: Dataset) -> Questions:
-    """Return what the tiny shop's people held out did in the last window."""
-    return make_questions(tiny_dataset, release.manifest.settings, "temporal", people=None, seed=7)
+    """Return what the tiny shop's users held out did in the last window."""
+    return make_questions(tiny_dataset, release.manifest.settings, "temporal", users=None, seed=7)
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ def quiet() -> ProgressReport:
 
 @pytest.fixture(scope="session")
 def sequences(tiny_dataset: Dataset) -> Dataset:
-    """Return the last purchases of each person with nothing but their order."""
+    """Return the last purchases of each user with nothing but their order."""
     order = pl.int_range(pl.len()).over("user_id").alias("position")
     last = tiny_dataset.events.sort("user_id", "timestamp").group_by("user_id", maintain_order=True).tail(8)
     return Dataset(tiny_dataset.items, last.select("user_id", "item_id", "event", order), None, tiny_dataset.report)

@@ -23,12 +23,12 @@ def test_what_is_asked_is_what_the_build_asked(parts: Parts, examples: Path):
 
 
 def test_nobody_is_in_both_parts_and_every_target_was_found(parts: Parts):
-    """Fusions read no score of a model that learnt from the same person, whose requests stand together."""
-    assert not set(parts.readers.people) & set(parts.fusers.people)
-    assert len(set(parts.readers.people)) > len(set(parts.fusers.people)) > 0
+    """Fusions read no score of a model that learnt from the same user, whose requests stand together."""
+    assert not set(parts.readers.users) & set(parts.fusers.users)
+    assert len(set(parts.readers.users)) > len(set(parts.fusers.users)) > 0
     for part in (parts.readers, parts.fusers):
         assert part.found().tolist() == list(range(len(part)))
-        assert 1 + np.count_nonzero(np.diff(part.people)) == len(np.unique(part.people))
+        assert 1 + np.count_nonzero(np.diff(part.users)) == len(np.unique(part.users))
 
 
 def test_kept_requests_come_back_as_they_were(parts: Parts, tmp_path: Path):
@@ -50,7 +50,7 @@ def test_training_reads_histories_candidates_and_labels(parts: Parts):
     assert len(labelled) == len(parts.fusers)
     assert np.array_equal(np.concatenate([one.candidates.rows for one in labelled]), parts.fusers.rows)
     assert all(one.labels.sum() == 1 for one in labelled)
-    assert np.array_equal(labelled[3].person.history, parts.fusers.histories[3])
+    assert np.array_equal(labelled[3].user.history, parts.fusers.histories[3])
 
 
 def _key(part: RankedExamples, place: int) -> bytes:

@@ -48,6 +48,6 @@ def test_everybody_who_buys_is_asked_with_what_came_before(shop: Dataset, parted
     assert len(one.history) == len(events.filter((pl.col("user_id") == one.group) & (pl.col("timestamp") < moment)))
 
 
-def test_few_people_are_asked_when_told_so(shop: Dataset):
+def test_few_users_are_asked_when_told_so(shop: Dataset):
     """A quick run asks as many of each group."""
-    assert [len(questions.asked) for questions in part(shop, 10, 7, people=3).groups.values()] == [3, 3]
+    assert [len(questions.asked) for questions in part(shop, 10, 7, users=3).groups.values()] == [3, 3]

@@ -1,4 +1,4 @@
-"""Comparing two encoders on validation people."""
+"""Comparing two encoders on validation users."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_a_release_gains_nothing_over_itself(tiny_release: Path, tiny_dataset: D
     """Every figure is there, the same for both, and nobody of the test is asked."""
     asked = draw_asked(tiny_dataset, tiny_settings, 30)
     windows = Windows.of(tiny_dataset.events, tiny_settings.window_days)
-    tested = draw_test(tiny_dataset.events, windows, tiny_settings.test_people, tiny_settings.seed)
+    tested = draw_test(tiny_dataset.events, windows, tiny_settings.test_users, tiny_settings.seed)
     known = [tuple(one.history) for one in tested]
     assert asked["histories"]
     assert not any(tuple(one.history) == history[: len(one.history)] for one in asked["histories"] for history in known)

@@ -106,8 +106,8 @@ def test_serving_ranks_what_has_the_words_first(release: Release, judged: Datase
         second, agreeing = SecondStage.load(release, SecondStageOptions()), []
         for query, item_ids, grades in test.iter_rows():
             rows = catalogue.rows_of(item_ids)
-            person, terms = UserRows(np.empty(0, np.int64), query), CallContext(time.monotonic() + 60)
-            ranked = await second.rank(person, CandidateRows.of(rows), {}, Depths(cross_encoder=len(rows)), terms)
+            user, terms = UserRows(np.empty(0, np.int64), query), CallContext(time.monotonic() + 60)
+            ranked = await second.rank(user, CandidateRows.of(rows), {}, Depths(cross_encoder=len(rows)), terms)
             agreeing.append(float(np.array(grades)[ranked.probability.argmax()] == max(grades)))
         second.close()
         return agreeing
@@ -147,7 +147,7 @@ def test_without_epochs_the_encoder_stays_the_base_model(
 def test_the_release_is_evaluated_by_its_judged_queries(release: Release, judged: Dataset, tmp_path: Path):
     """`evaluate --protocol judged` measures a release without events, figures and report included."""
     judged.save(tmp_path / "data")
-    where = EvaluationData(data=tmp_path / "data", protocol="judged", people=5)
+    where = EvaluationData(data=tmp_path / "data", protocol="judged", users=5)
     found = run_evaluation(
         str(release.path), where, EvaluationSettings(limit=20), tmp_path / "report.html", None, QUIET
     )

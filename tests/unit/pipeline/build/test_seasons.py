@@ -97,20 +97,20 @@ def test_release_serves_both_stages(release: Release):
 
 
 def test_seasons_share_nobody_they_should_not(tiny_dataset: Dataset, windows: Windows):
-    """People checked on are asked at validation alone, and everybody there; a share of people is left out each time."""
+    """Users checked on are asked at validation alone, and everybody there; a share of users is left out each time."""
     seasons = draw_seasons(tiny_dataset.events, windows, requests=10_000, valid=10, test=5, left_out=0.25, seed=3)
     assert [season.moment for season in seasons] == [*windows.training, windows.valid]
     assert not any(any(season.checked) for season in seasons[:-1])
     assert sum(seasons[-1].checked) == 10
     asked = [len(season.requests) for season in seasons]
-    people = tiny_dataset.events["user_id"].n_unique()
-    assert all(count <= people - 15 for count in asked[:-1])
-    assert all(len(season.left_out) == round(0.25 * people) for season in seasons)
+    users = tiny_dataset.events["user_id"].n_unique()
+    assert all(count <= users - 15 for count in asked[:-1])
+    assert all(len(season.left_out) == round(0.25 * users) for season in seasons)
     assert len({season.left_out for season in seasons}) == len(seasons)
 
 
 def test_requests_are_bounded_but_for_those_checked(tiny_dataset: Dataset, windows: Windows):
-    """Each moment has its part of the requests; people checked on come on top."""
+    """Each moment has its part of the requests; users checked on come on top."""
     seasons = draw_seasons(tiny_dataset.events, windows, requests=30, valid=10, test=5, left_out=0.0, seed=3)
     assert [len(season.requests) - sum(season.checked) for season in seasons] == [5] * (MOMENTS + 1)
 

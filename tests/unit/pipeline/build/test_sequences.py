@@ -70,15 +70,15 @@ def test_serving_engines_rank_by_history(release: Release, sequences: Dataset):
     catalogue = _catalogue(release)
     features = FeatureSet(SEQUENCES.features, ItemTables(release, catalogue))
     scores = dict(zip(answer.sources, answer.source_scores.T, strict=True))
-    person = UserRows(catalogue.rows_of(history))
-    matrix = features.matrix(person, CandidateRows(answer.rows, answer.scores.astype(np.float32), scores))
+    user = UserRows(catalogue.rows_of(history))
+    matrix = features.matrix(user, CandidateRows(answer.rows, answer.scores.astype(np.float32), scores))
     probability = FusionModel.load(release, len(SEQUENCES.features)).probability(matrix)
     assert len(np.unique(probability)) > 1
     assert ((probability > 0) & (probability < 1)).all()
 
 
-def test_validation_is_of_held_out_people(release: Release):
-    """The manifest says what both stages reach on people whom the judged trees saw nothing of."""
+def test_validation_is_of_held_out_users(release: Release):
+    """The manifest says what both stages reach on users whom the judged trees saw nothing of."""
     validation = open_release(str(release.path)).manifest.metrics["validation"]
     assert 0 < validation["fusion"]["hr@10"] <= 1
     assert 0 <= validation["first stage"]["ndcg@10"] <= 1

@@ -64,7 +64,7 @@ def test_items_get_the_vectors_that_the_index_has(
 
 
 def test_pairs_get_the_logits_that_are_served(release: Release, tiny_items: pl.DataFrame, tmp_path: Path):
-    """Each row keeps its columns and gets the logit that the second stage gives the item for that person."""
+    """Each row keeps its columns and gets the logit that the second stage gives the item for that user."""
     ids = tiny_items["item_id"].to_list()
     history = ids[:3]
     pairs = pl.DataFrame({"item_id": ids[5:45] * 2, "query": ["red milk"] * 40 + [None] * 40, "note": range(80)})
@@ -80,9 +80,9 @@ def test_pairs_get_the_logits_that_are_served(release: Release, tiny_items: pl.D
 async def _served(release: Release, query: str, history: list[str], items: list[str]) -> Any:
     second = SecondStage.load(release)
     rows = second.catalogue.rows_of
-    person, candidates = UserRows(rows(history), query), CandidateRows.of(rows(items))
+    user, candidates = UserRows(rows(history), query), CandidateRows.of(rows(items))
     ranked = await second.rank(
-        person, candidates, {}, Depths(cross_encoder=len(items)), CallContext(time.monotonic() + 60)
+        user, candidates, {}, Depths(cross_encoder=len(items)), CallContext(time.monotonic() + 60)
     )
     second.close()
     return ranked.logit

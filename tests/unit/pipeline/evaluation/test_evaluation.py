@@ -37,7 +37,7 @@ def test_every_mode_answers_every_question(local: Engines, temporal: Questions):
 
 
 def test_popular_items_are_the_same_for_everybody(local: Engines, temporal: Questions, facts: ItemPopularity):
-    """Without a person in it, the answer is the items with the most buyers."""
+    """Without a user in it, the answer is the items with the most buyers."""
     answers = local.ask(temporal.asked, POPULAR, 5, STEP)
     assert len({tuple(answer.item_ids) for answer in answers.values()}) == 1
     shown = facts.popularity[facts.rows(next(iter(answers.values())).item_ids)]
@@ -102,16 +102,16 @@ def test_sources_explain_the_first_stage(evaluation: Evaluation, local: Engines)
     assert evaluation.sources["popular"].alone["ndcg@10"].mean < whole
 
 
-def test_slices_part_people_and_items(evaluation: Evaluation, temporal: Questions):
-    """People fall into parts by history; items into bands, where only the band's items count."""
-    people = [part for part in evaluation.slices if part.kind == "people" and not part.name.startswith("new")]
-    assert sum(part.questions for part in people) <= len(temporal.asked)
+def test_slices_part_users_and_items(evaluation: Evaluation, temporal: Questions):
+    """Users fall into parts by history; items into bands, where only the band's items count."""
+    users = [part for part in evaluation.slices if part.kind == "users" and not part.name.startswith("new")]
+    assert sum(part.questions for part in users) <= len(temporal.asked)
     assert {part.name for part in evaluation.slices if part.kind == "items wanted"} <= {"head", "middle", "tail"}
     assert all(set(part.modes) == set(MODES) for part in evaluation.slices)
 
 
-def test_new_people_and_languages_are_slices(local: Engines, facts: ItemPopularity):
-    """New people are measured apart; a catalogue of two languages has a slice for each."""
+def test_new_users_and_languages_are_slices(local: Engines, facts: ItemPopularity):
+    """New users are measured apart; a catalogue of two languages has a slice for each."""
     items = facts.catalogue.item_ids
     old = [Question(f"o{n}", f"o{n}", items[n : n + 1 + n % 3], "", {items[n]: 1.0, items[-1]: 1.0}) for n in range(15)]
     new = [Question(f"n{n}", f"n{n}", (), "", {items[n]: 1.0}) for n in range(5)]
@@ -140,7 +140,7 @@ def test_folds_learn_from_the_others(evaluation: Evaluation):
 
 @pytest.mark.parametrize("folds", [1, 1_000])
 def test_impossible_folds_are_refused(local: Engines, temporal: Questions, folds: int):
-    """There are at least two folds, and at most as many as people."""
+    """There are at least two folds, and at most as many as users."""
     with pytest.raises(InvalidRequest, match="choose 2 to"):
         cross_validate(local, temporal.asked, folds, 1, STEP)
 
@@ -175,6 +175,6 @@ def test_a_gateway_that_is_not_there_is_told(release: Release, temporal: Questio
 def test_progress_names_each_step(release: Release, temporal: Questions):
     """Every long step is told as it goes."""
     report = ProgressReport(Console(quiet=True))
-    few = dataclasses.replace(temporal, asked=temporal.asked[:2], new_people=())
+    few = dataclasses.replace(temporal, asked=temporal.asked[:2], new_users=())
     evaluate_release(release, few, EvaluationSettings(limit=5), report)
     assert [name.split(" ")[0] for name in report.seconds] == [*["Asking"] * 5, "Hiding", "Measuring"]

@@ -28,7 +28,7 @@ def test_kinds_of_history_are_read_from_a_list():
         (["--history-events", "purchase,search"], "'search' is none of view, cart, purchase, rating"),
         (["--reserve-s", "1.5"], "--reserve-s must be below"),
         (["--candidates", "1001"], "--candidates"),
-        (["--min-tail-share", "1.1"], "--min-tail-share"),
+        (["--min-long-tail-share", "1.1"], "--min-long-tail-share"),
         (["--retrieval-share", "0"], "--retrieval-share"),
         (["--rankin-target", "x:1"], "the nearest known one is --ranking-target"),
     ],

@@ -26,6 +26,6 @@ def test_defaults_fit_the_machine():
 def test_the_queue_holds_the_largest_request(capsys: pytest.CaptureFixture[str]):
     """A queue shorter than one request could never take it."""
     with pytest.raises(SystemExit) as exit_info:
-        _load("--queued-pairs", "100")
+        _load("--max-queued-pairs", "100")
     assert exit_info.value.code == 2
-    assert "--queued-pairs" in capsys.readouterr().err
+    assert "--max-queued-pairs" in capsys.readouterr().err

@@ -39,7 +39,7 @@ SHELVES: tuple[tuple[str, str, str | None, str, float | None, bool, float], ...]
 )
 
 
-# What people go on to, by item: (next item, weight).
+# What users go on to, by item: (next item, weight).
 NEXT = {
     "milk-1": (("milk-1", 3.0), ("bread", 2.0)),
     "bread": (("cheese", 4.0), ("milk-1", 1.0)),
@@ -82,7 +82,7 @@ def make_catalogue() -> Catalogue:
 
 
 def make_graph(catalogue: Catalogue) -> ItemGraph:
-    """Return what people go on to as an item graph."""
+    """Return what users go on to as an item graph."""
     rows = [NEXT.get(item_id, ()) for item_id in catalogue.item_ids]
     entries = [(catalogue.row_of(item_id), weight) for row in rows for item_id, weight in row]
     return ItemGraph(
@@ -164,7 +164,7 @@ def catalogue() -> Catalogue:
 
 @pytest.fixture
 def graph(catalogue: Catalogue) -> ItemGraph:
-    """Return what people go on to."""
+    """Return what users go on to."""
     return make_graph(catalogue)
 
 

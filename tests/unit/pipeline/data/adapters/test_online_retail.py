@@ -108,7 +108,7 @@ def test_a_line_that_stands_twice_counts_once(tmp_path: Path):
 
 
 def test_a_cancellation_takes_back_the_latest_such_purchase_before_it(tmp_path: Path):
-    """Of two equal purchases the later one goes; a purchase after the cancellation stays, and so do other people's."""
+    """Of two equal purchases the later one goes; a purchase after the cancellation stays, and so do other users's."""
     box = ("22752", "SET OF 7 BOXES")
     lines = [
         ("500001", *box, 2, 7.65, 17850.0),

@@ -36,8 +36,8 @@ def test_items_have_every_optional_column_and_missing_cells_stay_null(make_datas
     assert dataset.items.schema["available"] == pl.Boolean
 
 
-def test_the_canonical_order_is_by_id_and_by_person_oldest_first(make_dataset: MakeDataset):
-    """Items are sorted by id, events by person and time, whatever order they came in."""
+def test_the_canonical_order_is_by_id_and_by_user_oldest_first(make_dataset: MakeDataset):
+    """Items are sorted by id, events by user and time, whatever order they came in."""
     dataset = make_dataset()
     assert dataset.items["item_id"].to_list() == ["a", "b", "c"]
     assert dataset.events["item_id"].to_list() == ["a", "b", "c", "a"]

@@ -1,4 +1,4 @@
-"""A person's history ends where what is to be foretold begins."""
+"""A user's history ends where what is to be foretold begins."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ DAY = timedelta(days=1)
 
 
 def purchases(rows: list[tuple[str, str, int]]) -> pl.DataFrame:
-    """Return events of (person, item, day), in that order."""
+    """Return events of (user, item, day), in that order."""
     users, items, when = zip(*rows, strict=True)
     stamps = [START + day * DAY for day in when]
     return pl.DataFrame({"user_id": users, "item_id": items, "event": "purchase", "timestamp": stamps})
 
 
 def test_an_example_holds_the_history_oldest_first_and_the_window_after_the_cut():
-    """The cut's own moment belongs to the future, the window's end does not; people without a future are left out."""
+    """The cut's own moment belongs to the future, the window's end does not; users without a future are left out."""
     events = purchases(
         [("u", "c", 3), ("u", "a", 1), ("u", "b", 2), ("u", "d", 5), ("u", "a", 6), ("u", "z", 8), ("v", "a", 1)]
     )
@@ -30,14 +30,14 @@ def test_an_example_holds_the_history_oldest_first_and_the_window_after_the_cut(
     assert example == ("u", ["a", "b", "c"], {"d", "a"})
 
 
-def test_people_with_a_short_history_are_left_out():
+def test_users_with_a_short_history_are_left_out():
     """min_history counts events before the cut."""
     events = purchases([("u", "a", 1), ("u", "b", 2), ("u", "c", 9), ("v", "a", 1), ("v", "b", 9)])
     assert [found.user_id for found in examples(events, START + 5 * DAY, 9 * DAY, min_history=2)] == ["u"]
 
 
 def test_guests_are_no_examples():
-    """Events that name no person are not taken for a person's history."""
+    """Events that name no user are not taken for a user's history."""
     rows = [("u", "a", 1), ("u", "b", 9), ("guest", "a", 1), ("guest", "b", 9)]
     events = purchases(rows).with_columns(known_user=pl.col("user_id") == "u")
     assert [found.user_id for found in examples(events, START + 5 * DAY, 9 * DAY)] == ["u"]

@@ -1,4 +1,4 @@
-"""Labels of tills and warehouses become words that people read."""
+"""Labels of tills and warehouses become words that users read."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_baselines_need_to_know_what_was_known(temporal: Questions, facts: ItemP
 
 
 def test_who_has_nothing_to_say_answers_nothing(temporal: Questions, facts: ItemPopularity, quiet: ProgressReport):
-    """Of a person of whom nothing is known, popularity speaks, and what reads histories or queries does not."""
+    """Of a user of whom nothing is known, popularity speaks, and what reads histories or queries does not."""
     nobody = dataclasses.replace(temporal.asked[0], history=(), query="")
     asked = ask_baselines(
         dataclasses.replace(temporal, asked=[nobody]), facts, 20, 7, quiet, ("popular", "transitions", "BM25")

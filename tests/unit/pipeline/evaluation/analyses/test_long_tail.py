@@ -31,7 +31,7 @@ def _answer(facts: ItemPopularity, rows: list[int], probability: list[float]) ->
 
 @pytest.fixture
 def asked(banded: ItemPopularity) -> tuple[list[Question], dict[str, Answer]]:
-    """Two people: one takes an item of each band, of which the head's is listed; the other one of the tail, listed."""
+    """Two users: one takes an item of each band, of which the head's is listed; the other one of the tail, listed."""
     wanted = {"a": _ids(banded, 0, 20), "b": _ids(banded, 30)}
     questions = [Question(key, key, (), "", dict.fromkeys(items, 1.0)) for key, items in wanted.items()]
     answers = {"a": _answer(banded, [0, 1, 30], [0.5, 0.25, 0.125]), "b": _answer(banded, [1, 30], [0.5, 0.25])}
@@ -43,13 +43,13 @@ def test_tail_recall_counts_the_tail_alone(banded: ItemPopularity, asked: tuple[
     assert tail_recall(*asked, banded).tolist() == [0.0, 1.0]
 
 
-def test_expected_demand_is_probability_summed_over_people(
+def test_expected_demand_is_probability_summed_over_users(
     banded: ItemPopularity, asked: tuple[list[Question], dict[str, Answer]]
 ):
     """By band: what was promised, and how many took it; what nobody listed is expected from nobody."""
     found = expected_demand(*asked, banded)
     assert found is not None
-    assert found.people == 2
+    assert found.users == 2
     assert found.bands == {"head": (1.25, 1.0), "middle": (0.0, 0.0), "tail": (0.375, 2.0)}
     assert sum(part.items for part in found.bins) == 3
     assert sum(part.items * part.expected for part in found.bins) == pytest.approx(1.625)
@@ -88,6 +88,6 @@ def test_steering_says_what_it_costs(banded: ItemPopularity):
     question = Question("a", "a", (), "", dict.fromkeys(_ids(banded, 9), 1.0))
     answer = _answer(banded, rows, np.linspace(0.9, 0.1, 30).tolist())
     points = steering([question], {"a": answer}, banded, seed=1)
-    assert [point.tail_share for point in points] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.5])
+    assert [point.long_tail_share for point in points] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.5])
     assert points[0].cost.mean == 0
     assert points[1].cost.mean == pytest.approx(-points[0].quality.mean)

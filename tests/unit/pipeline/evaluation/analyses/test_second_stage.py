@@ -61,11 +61,11 @@ def test_every_depth_is_measured_against_none(evaluation: Evaluation):
         assert 0 < one.latency.p50 <= one.latency.p95
 
 
-def test_hiding_what_people_had_costs_most(evaluation: Evaluation):
-    """In a shop where people buy the same again, no group is worth more than what the person had of an item."""
+def test_hiding_what_users_had_costs_most(evaluation: Evaluation):
+    """In a shop where users buy the same again, no group is worth more than what the user had of an item."""
     loss = {group: one.loss["ndcg@10"].mean for group, one in evaluation.hidden.items()}
-    assert max(loss, key=lambda group: loss[group]) == "what the person had of it"
-    assert loss["what the person had of it"] > 0
+    assert max(loss, key=lambda group: loss[group]) == "what the user had of it"
+    assert loss["what the user had of it"] > 0
     assert sum(one.features for one in evaluation.hidden.values()) == len(BASKETS.features)
     assert all(set(one.loss) == set(MEASURED) for one in evaluation.hidden.values())
 

@@ -125,7 +125,7 @@ def test_the_command_writes_both_files(
     """On a prepared dataset it measures, writes page and figures, and prints a table."""
     tiny_dataset.save(tmp_path / "data")
     out, json = tmp_path / "new/report.html", tmp_path / "report.json"
-    where = EvaluationData(data=tmp_path / "data", people=4)
+    where = EvaluationData(data=tmp_path / "data", users=4)
     found = run_evaluation(str(tiny_release), where, EvaluationSettings(limit=10), out, json, quiet)
     assert out.read_text() == render_report(found)
     assert Evaluation.model_validate_json(json.read_text()) == found
@@ -146,7 +146,7 @@ def test_a_release_outside_a_store_gets_no_file_beside_it(
     tiny_dataset.save(tmp_path / "data")
     release = open_release(str(tiny_release))
     shutil.copytree(release.path, tmp_path / "cache" / release.id)
-    where = EvaluationData(data=tmp_path / "data", people=1)
+    where = EvaluationData(data=tmp_path / "data", users=1)
     run_evaluation(str(tmp_path / "cache" / release.id), where, EvaluationSettings(limit=5), None, None, quiet)
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [release.id]
 
@@ -159,7 +159,7 @@ def test_other_data_than_the_releases_is_noted(
     fewer.save(tmp_path / "data")
     found = run_evaluation(
         str(tiny_release),
-        EvaluationData(data=tmp_path / "data", people=2),
+        EvaluationData(data=tmp_path / "data", users=2),
         EvaluationSettings(limit=5),
         None,
         None,

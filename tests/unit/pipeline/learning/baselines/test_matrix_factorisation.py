@@ -12,11 +12,11 @@ from pipeline.learning.baselines.matrix_factorisation import fit_ratings
 
 @pytest.fixture
 def ratings() -> pl.DataFrame:
-    """Return ratings by two kinds of people, who like opposite halves of twelve items; one in ten pairs is left out."""
+    """Return ratings by two kinds of users, who like opposite halves of twelve items; one in ten pairs is left out."""
     generator = np.random.default_rng(2)
     rows = [
-        (f"u{person}", f"i{item}", "rating", 4.5 if (person + item) % 2 else 1.5)
-        for person in range(40)
+        (f"u{user}", f"i{item}", "rating", 4.5 if (user + item) % 2 else 1.5)
+        for user in range(40)
         for item in range(12)
     ]
     frame = pl.DataFrame(rows, schema=["user_id", "item_id", "event", "value"], orient="row")
@@ -33,11 +33,11 @@ def test_factors_foretell_what_biases_cannot(ratings: pl.DataFrame):
     assert found.mae <= found.rmse
 
 
-def test_unknown_people_and_items_get_what_is_known_of_the_rest():
-    """A new person gets the item's mean, a new item the person's, both new the mean of all."""
+def test_unknown_users_and_items_get_what_is_known_of_the_rest():
+    """A new user gets the item's mean, a new item the user's, both new the mean of all."""
     model = fit_ratings(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), np.array([5.0, 3.0, 5.0, 3.0]))
-    new_person, new_item, both = model.predict(np.array([-1, 0, -1]), np.array([0, -1, -1]))
-    assert new_person > both > model.predict(np.array([-1]), np.array([1]))[0]
+    new_user, new_item, both = model.predict(np.array([-1, 0, -1]), np.array([0, -1, -1]))
+    assert new_user > both > model.predict(np.array([-1]), np.array([1]))[0]
     assert new_item == pytest.approx(4.0, abs=0.3)
     assert both == pytest.approx(4.0)
 

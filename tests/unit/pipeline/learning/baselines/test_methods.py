@@ -24,12 +24,12 @@ GROUP = 4
 
 @pytest.fixture(scope="module")
 def known(tiny_release: Path) -> Known:
-    """Return forty people of two kinds, who take of two groups of items: those of the second only lately."""
+    """Return forty users of two kinds, who take of two groups of items: those of the second only lately."""
     catalogue = Catalogue.open(open_release(str(tiny_release)).file(CATALOGUE))
     generator = np.random.default_rng(4)
     rows = [
-        (person, person * 10 + session, person % 2 * GROUP + item, (0 if person % 2 else 60) + 3 - session)
-        for person in range(40)
+        (user, user * 10 + session, user % 2 * GROUP + item, (0 if user % 2 else 60) + 3 - session)
+        for user in range(40)
         for session in range(4)
         for item in generator.choice(GROUP, 2, replace=False).tolist()
     ]
@@ -38,14 +38,14 @@ def known(tiny_release: Path) -> Known:
     return Known(Purchases(users, sessions, items, ages.astype(np.float32)), catalogue, seed=1)
 
 
-def _best(known: Known, name: str, person: UserRows, count: int = GROUP) -> list[int]:
-    scores = np.asarray(BASELINES[name](known).scores(person))
+def _best(known: Known, name: str, user: UserRows, count: int = GROUP) -> list[int]:
+    scores = np.asarray(BASELINES[name](known).scores(user))
     assert scores.shape == (known.items,)
     return np.argsort(-scores, kind="stable")[:count].tolist()
 
 
 def test_popular_is_by_buyers(known: Known):
-    """The item that ten more people took once comes first, whoever asks."""
+    """The item that ten more users took once comes first, whoever asks."""
     assert _best(known, "popular", NOBODY)[0] == 0
     assert _best(known, "popular", UserRows(np.array([5]))) == _best(known, "popular", NOBODY)
 
@@ -64,7 +64,7 @@ def test_own_items_come_by_frequency_then_by_what_sells_lately(known: Known):
 
 @pytest.mark.parametrize("name", ["transitions", *FACTORISATIONS])
 def test_behaviour_finds_the_group_of_the_history(known: Known, name: str):
-    """From two items of a group, its four come first: a person is folded in who was never seen."""
+    """From two items of a group, its four come first: a user is folded in who was never seen."""
     for kind in (0, 1):
         history = np.array([kind * GROUP, kind * GROUP + 1])
         assert set(_best(known, name, UserRows(history))) == set(range(kind * GROUP, (kind + 1) * GROUP))

@@ -40,9 +40,9 @@ STEP = ProgressStep(None, "", None)
 
 
 def _events(rows: Sequence[tuple[str, str, int]]) -> pl.DataFrame:
-    people, items, days = zip(*rows, strict=True) if rows else ((), (), ())
+    users, items, days = zip(*rows, strict=True) if rows else ((), (), ())
     return pl.DataFrame(
-        {"user_id": people, "item_id": items, "timestamp": [START + day * DAY for day in days]},
+        {"user_id": users, "item_id": items, "timestamp": [START + day * DAY for day in days]},
         schema={"user_id": pl.String, "item_id": pl.String, "timestamp": pl.Datetime("us")},
     )
 
@@ -60,7 +60,7 @@ _ROWS = st.lists(
 @settings(max_examples=15, deadline=None)  # six groupings each: milliseconds, but many
 @given(_ROWS, _ROWS, st.integers(0, 60))
 def test_the_future_changes_no_example(rows: list[tuple[str, str, int]], others: list[tuple[str, str, int]], day: int):
-    """Whatever happens from a moment on, examples whose window ended by then have the same person and target.
+    """Whatever happens from a moment on, examples whose window ended by then have the same user and target.
 
     And what happens after the tables end changes nothing at all, not even what counts as a negative.
     """
@@ -78,30 +78,29 @@ def test_the_future_changes_no_example(rows: list[tuple[str, str, int]], others:
 
 @settings(max_examples=15, deadline=None)
 @given(_ROWS, st.sampled_from([0.0, 0.5, 1.0]))
-def test_an_example_is_a_person_as_known_then_and_what_came_next(rows: list[tuple[str, str, int]], searches: float):
+def test_an_example_is_a_user_as_known_then_and_what_came_next(rows: list[tuple[str, str, int]], searches: float):
     """The history is somebody's before the moment, the target of their window after it, and nothing taken is missed."""
     for one in _drawn(rows, searches):
         day = (one.moment - START) // DAY
         owners = [
-            person
-            for person in "pqrs"
-            if frozenset(item for who, item, when in rows if who == person and when < (UNTIL - START) // DAY)
-            == one.taken
-            and any(row[0] == person and row[1] == one.target and day <= row[2] < day + 5 for row in rows)
+            user
+            for user in "pqrs"
+            if frozenset(item for who, item, when in rows if who == user and when < (UNTIL - START) // DAY) == one.taken
+            and any(row[0] == user and row[1] == one.target and day <= row[2] < day + 5 for row in rows)
         ]
         assert owners
         if one.history:
             assert any(
-                Counter(one.history) == Counter(item for who, item, when in rows if who == person and when < day)
-                for person in owners
+                Counter(one.history) == Counter(item for who, item, when in rows if who == user and when < day)
+                for user in owners
             )
         assert one.query or one.history
         assert set(one.query.split()) <= set(TITLES[one.target].split())
 
 
 def test_each_moment_gives_its_share():
-    """Of many people as many are drawn at each moment, the same ones each time."""
-    rows = [(f"u{person}", item, day) for person in range(40) for item, day in zip("abcd" * 10, range(40), strict=True)]
+    """Of many users as many are drawn at each moment, the same ones each time."""
+    rows = [(f"u{user}", item, day) for user in range(40) for item, day in zip("abcd" * 10, range(40), strict=True)]
     drawn = _drawn(rows)
     assert set(Counter(one.moment for one in drawn).values()) == {10}
     assert drawn == _drawn(rows)
@@ -133,12 +132,12 @@ def _purchase(first_stage: FirstStage, rows: Sequence[int], query: str = "") -> 
 
 
 def test_a_short_history_is_the_vector_that_is_served(release: Release, first_stage: FirstStage, texts: EventTexts):
-    """The weighted texts of a person make the vector that the source `semantic` searches around."""
+    """The weighted texts of a user make the vector that the source `semantic` searches around."""
     purchase = _purchase(first_stage, [0, 60, 61, 0, 120, 180, 0])
     (example,) = texts.examples([purchase], mined=0, mined_from=0, seed=1, step=STEP)
     vectors = np.load(release.file(VECTORS))
-    person = example.weights @ vectors[example.context]
-    cosines = vectors @ (person / np.linalg.norm(person))
+    user = example.weights @ vectors[example.context]
+    cosines = vectors @ (user / np.linalg.norm(user))
     served = first_stage.retrieve([Request(history_item_ids=purchase.history, sources=["semantic"], limit=20)])[0]
     of_item = np.load(release.file(VECTOR_OF_ITEM))
     np.testing.assert_allclose(served.source_scores[:, 0], cosines[of_item[served.rows]], atol=1e-5)
@@ -161,7 +160,7 @@ def test_a_long_history_is_sampled_as_it_weighs(first_stage: FirstStage, texts: 
 
 
 def test_mined_items_are_near_and_were_never_taken(first_stage: FirstStage, texts: EventTexts):
-    """Negatives come from the first stage's order for this person, after those passed over, without what was taken."""
+    """Negatives come from the first stage's order for this user, after those passed over, without what was taken."""
     purchase = _purchase(first_stage, [0, 3, 6])
     near, far = (texts.examples([purchase], mined=4, mined_from=start, seed=1, step=STEP)[0] for start in (0, 4))
     taken = {int(text) for text in texts.of_item[[0, 3, 6, 200, 230]]}
@@ -176,7 +175,7 @@ def test_mined_items_are_near_and_were_never_taken(first_stage: FirstStage, text
 
 
 def test_a_search_is_read_without_the_history(first_stage: FirstStage, texts: EventTexts):
-    """With a query the served vector is the query's alone; a person of whom nothing is known teaches nothing."""
+    """With a query the served vector is the query's alone; a user of whom nothing is known teaches nothing."""
     searched = _purchase(first_stage, [0, 3, 6], "red milk")
     unknown = Purchase(START, ["never heard of"], "", searched.target, frozenset())
     (example,) = texts.examples([unknown, searched], mined=2, mined_from=0, seed=1, step=STEP)

@@ -62,7 +62,7 @@ def _thresholds(part: dict) -> list[float]:
     return [part["threshold"], *_thresholds(part["left_child"]), *_thresholds(part["right_child"])]
 
 
-def test_probabilities_are_calibrated_on_people_not_trained_on(fusion: Fusion):
+def test_probabilities_are_calibrated_on_users_not_trained_on(fusion: Fusion):
     """Among rows given a probability of p about the share p is bought."""
     fresh = _examples(4)
     probability = fusion.probability(fresh.features)

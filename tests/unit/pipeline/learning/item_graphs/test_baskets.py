@@ -31,7 +31,7 @@ NOON = datetime(2026, 3, 1, 12)  # noqa: DTZ001 - shops' files carry no zone
 
 @pytest.fixture
 def purchases() -> Purchases:
-    """One person takes 0, then 0 and 1 ten days later; another takes 1 and 2 at once, long ago."""
+    """One user takes 0, then 0 and 1 ten days later; another takes 1 and 2 at once, long ago."""
     users, sessions, rows, ages = np.array(
         [(0, 0, 0, 20), (0, 1, 0, 10), (0, 1, 1, 10), (1, 2, 1, 40), (1, 2, 2, 40)]
     ).T
@@ -93,7 +93,7 @@ def test_graphs_of_baskets_need_baskets():
 
 
 def test_purchases_of_events_have_ages_and_leave_unknown_items_out(tiny_release: object):
-    """People and sessions are numbered in order, ages are days before the moment."""
+    """Users and sessions are numbered in order, ages are days before the moment."""
     catalogue = Catalogue.open(open_release(str(tiny_release)).file(CATALOGUE))
     known = catalogue.item_ids[5]
     events = pl.DataFrame(

@@ -8,7 +8,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.learning.item_graphs.cross_fitting import cross_fit, held_out_people, later_requests, parted
+from pipeline.learning.item_graphs.cross_fitting import cross_fit, held_out_users, later_requests, parted
 
 SHOPS = st.dictionaries(
     st.text("abcdef", min_size=1, max_size=3),
@@ -21,7 +21,7 @@ SHOPS = st.dictionaries(
 @given(SHOPS, st.integers(0, 5))
 def test_tables_and_targets_together_are_what_is_known(shop: dict[str, list[int]], seed: int):
     """In each fold, the sequences and the targets are every event once: nothing is both known and asked for."""
-    sequences = {person: [str(item) for item in items] for person, items in shop.items()}
+    sequences = {user: [str(item) for item in items] for user, items in shop.items()}
     everything = Counter(item for items in sequences.values() for item in items)
     for fold in cross_fit(sequences, 3, 5, seed):
         known = Counter(item for items in fold.sequences for item in items)
@@ -32,7 +32,7 @@ def test_tables_and_targets_together_are_what_is_known(shop: dict[str, list[int]
 @given(SHOPS)
 def test_everybody_with_two_events_is_asked_about_once(shop: dict[str, list[int]]):
     """Over all folds each sequence's last event is a target exactly once, with a history no longer than allowed."""
-    sequences = {person: [f"{person}-{place}" for place in range(len(items))] for person, items in shop.items()}
+    sequences = {user: [f"{user}-{place}" for place in range(len(items))] for user, items in shop.items()}
     requests = [request for fold in cross_fit(sequences, 3, 4, 1) for request in fold.requests]
     targets = [item for request in requests for item in request.bought]
     assert len(targets) == len(set(targets))
@@ -53,13 +53,13 @@ def _events(**more: list[str]) -> pl.DataFrame:
 
 
 def test_the_datas_own_split_is_kept():
-    """Events marked valid are asked for, of tables of the others; people without any other are not."""
+    """Events marked valid are asked for, of tables of the others; users without any other are not."""
     split = parted(_events(split=["valid", "train", "train", "valid"]))
     fold = later_requests(split, 10)
     assert split.whole == {"u": ["b", "c", "a"], "v": ["d"]}
     assert fold.sequences == [["b", "c"]]
     assert [(list(request.history), set(request.bought)) for request in fold.requests] == [(["b", "c"], {"a"})]
-    assert fold.people == ["u"]
+    assert fold.users == ["u"]
 
 
 def test_without_a_split_the_end_of_each_sequence_is_asked_for():
@@ -67,9 +67,9 @@ def test_without_a_split_the_end_of_each_sequence_is_asked_for():
     assert parted(_events()).before == {"u": ["b", "c"], "v": ["d"]}
 
 
-def test_held_out_people_are_a_share_and_the_same_each_time():
-    """A fifth of ten people are two, whoever is listed how often."""
-    people = [f"p{number % 10}" for number in range(50)]
-    chosen = held_out_people(people, 0.2, 3)
+def test_held_out_users_are_a_share_and_the_same_each_time():
+    """A fifth of ten users are two, whoever is listed how often."""
+    users = [f"p{number % 10}" for number in range(50)]
+    chosen = held_out_users(users, 0.2, 3)
     assert len(chosen) == 2
-    assert chosen == held_out_people(people[::-1], 0.2, 3)
+    assert chosen == held_out_users(users[::-1], 0.2, 3)

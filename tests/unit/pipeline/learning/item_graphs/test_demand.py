@@ -13,7 +13,7 @@ from pipeline.learning.item_graphs.purchases import Purchases
 
 @pytest.fixture
 def sold() -> dict[str, np.ndarray]:
-    """Return statistics of three items: one is bought twice by one person, one long ago, one never."""
+    """Return statistics of three items: one is bought twice by one user, one long ago, one never."""
     users, sessions, rows, ages = np.array([(0, 0, 0, 14), (0, 1, 0, 0), (1, 2, 1, 90)]).T
     return dict(demand(Purchases(users, sessions, rows, ages.astype(np.float32)), 3))
 
@@ -41,11 +41,11 @@ def test_ages_are_missing_for_what_never_sold(sold: dict[str, np.ndarray]):
 
 
 def test_bought_again_is_shrunk(sold: dict[str, np.ndarray]):
-    """One of two baskets was not the person's first with it; five baskets more keep rare items humble."""
+    """One of two baskets was not the user's first with it; five baskets more keep rare items humble."""
     assert sold["bought_again"] == pytest.approx([1 / 7, 0, 0])
 
 
-def test_figures_do_not_depend_on_how_many_people_there_are():
+def test_figures_do_not_depend_on_how_many_users_there_are():
     """Everybody twice gives the same statistics, but for the shrinkage."""
     once = np.array([(0, 0, 0, 3), (0, 1, 1, 9)])
     twice = np.concatenate([once, once + np.array([1, 2, 0, 0])])

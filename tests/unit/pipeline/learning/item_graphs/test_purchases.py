@@ -24,22 +24,22 @@ ITEMS = 6
 BASKET = st.sets(st.integers(0, ITEMS - 1), min_size=1, max_size=3)
 
 
-PEOPLE = st.lists(st.lists(BASKET, min_size=1, max_size=9), min_size=1, max_size=4)
+USERS = st.lists(st.lists(BASKET, min_size=1, max_size=9), min_size=1, max_size=4)
 
 
-def _purchases(people: list[list[set[int]]]) -> Purchases:
+def _purchases(users: list[list[set[int]]]) -> Purchases:
     rows = [
         (user, user * 100 + number, item)
-        for user, baskets in enumerate(people)
+        for user, baskets in enumerate(users)
         for number, basket in enumerate(baskets)
         for item in sorted(basket)
     ]
     return Purchases(*np.array(rows, np.int64).T)
 
 
-def _oracle(people: list[list[set[int]]]) -> np.ndarray:
+def _oracle(users: list[list[set[int]]]) -> np.ndarray:
     table, seen = np.zeros((ITEMS, ITEMS)), np.zeros(ITEMS)
-    for baskets in people:
+    for baskets in users:
         for place, basket in enumerate(baskets):
             for item in basket:
                 seen[item] += 1
@@ -50,13 +50,13 @@ def _oracle(people: list[list[set[int]]]) -> np.ndarray:
 
 
 @settings(max_examples=60, deadline=None)
-@given(PEOPLE)
-def test_transitions_equal_a_plain_count(people: list[list[set[int]]]):
-    """`repeat` and `follow` together are the decayed counts of what is in the next baskets of the same person."""
-    graphs = transitions(_purchases(people), ITEMS)
+@given(USERS)
+def test_transitions_equal_a_plain_count(users: list[list[set[int]]]):
+    """`repeat` and `follow` together are the decayed counts of what is in the next baskets of the same user."""
+    graphs = transitions(_purchases(users), ITEMS)
     one = np.ones(1, np.float32)
     got = np.stack([sum(graph.spread(np.array([row]), one) for graph in graphs.values()) for row in range(ITEMS)])
-    assert got == pytest.approx(_oracle(people), abs=1e-6)
+    assert got == pytest.approx(_oracle(users), abs=1e-6)
 
 
 def test_repeat_holds_the_diagonal_alone():
@@ -66,8 +66,8 @@ def test_repeat_holds_the_diagonal_alone():
     assert graphs["follow"].indices.tolist() == [1]
 
 
-def test_popularity_counts_people_once():
-    """Buyers are distinct people; the repeat rate is the share of purchases that were not a person's first."""
+def test_popularity_counts_users_once():
+    """Buyers are distinct users; the repeat rate is the share of purchases that were not a user's first."""
     counts = popularity(_purchases([[{0}, {0}, {0}], [{0}, {1}]]), ITEMS)
     assert counts.buyers[:3].tolist() == [2, 1, 0]
     assert counts.events[:3].tolist() == [4, 1, 0]

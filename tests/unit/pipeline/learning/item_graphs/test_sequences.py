@@ -8,12 +8,12 @@ import scipy.sparse as sp
 
 from pipeline.learning.item_graphs.sequences import Sequences, statistics
 
-# Person 0 takes 0, 1, 2; person 1 takes 1, 1.
+# User 0 takes 0, 1, 2; user 1 takes 1, 1.
 SEQUENCES = Sequences.of([np.array([0, 1, 2]), np.array([1, 1])], items=4)
 
 
-def test_pairs_decay_with_what_lies_between_and_end_with_the_person():
-    """Neighbours count 1, pairs with one event between them the decay, pairs of two people nothing."""
+def test_pairs_decay_with_what_lies_between_and_end_with_the_user():
+    """Neighbours count 1, pairs with one event between them the decay, pairs of two users nothing."""
     counts = SEQUENCES.pairs(0.5).toarray()
     expected = np.zeros((4, 4))
     expected[0, 1], expected[1, 2], expected[0, 2], expected[1, 1] = 1, 1, 0.5, 1
@@ -25,7 +25,7 @@ def test_without_decay_to_speak_of_only_neighbours_count():
     assert SEQUENCES.pairs(0.0).toarray()[0].tolist() == [0, 1, 0, 0]
 
 
-def test_taken_is_once_a_person():
+def test_taken_is_once_a_user():
     """Whoever takes an item twice took it."""
     assert SEQUENCES.taken().toarray().tolist() == [[1, 1, 1, 0], [0, 1, 0, 0]]
 

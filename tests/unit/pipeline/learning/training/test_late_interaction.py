@@ -170,7 +170,7 @@ def test_a_release_with_the_tier_is_whole(late_shop: Path):
     assert features[-3:] == ["late_score", "late_rank", "late_deviation"]
     plan = json.loads(release.file(layout.RANKER_SETTINGS).read_text())["plan"]
     assert plan
-    assert set(plan) <= {"query", "history", "both", "new_person"}
+    assert set(plan) <= {"query", "history", "both", "new_user"}
     reached = release.manifest.metrics["tiers"]
     assert set(reached) == set(plan)
     assert all(len(options) == 6 for options in reached.values())

@@ -37,7 +37,7 @@ def _vectors(bert: BertModel, texts: TokenRows) -> np.ndarray:
 
 
 def test_the_loss_is_that_of_served_vectors_without_what_was_taken(tiny_base_model: Path, texts: TokenRows):
-    """By hand: a person is the weighted mean of texts, or the query; others' targets that were taken don't count."""
+    """By hand: a user is the weighted mean of texts, or the query; others' targets that were taken don't count."""
     bert = BertModel.from_pretrained(tiny_base_model)
     query = np.array([5, 9, 6], np.int32)
     examples = [
@@ -50,17 +50,17 @@ def test_the_loss_is_that_of_served_vectors_without_what_was_taken(tiny_base_mod
     with torch.no_grad():
         got = float(loss(**Collate(texts)(examples))["loss"])
     vectors = _vectors(bert, texts)
-    person = 0.75 * vectors[0] + 0.25 * vectors[1]
+    user = 0.75 * vectors[0] + 0.25 * vectors[1]
     searched = _vectors(bert, TokenRows.of([query]))[0]
     shares = []
-    for vector, target, seen in ((person / np.linalg.norm(person), 2, (2, 3, 5)), (searched, 4, (2, 3, 4, 5))):
+    for vector, target, seen in ((user / np.linalg.norm(user), 2, (2, 3, 5)), (searched, 4, (2, 3, 4, 5))):
         odds = {text: math.exp(SCALE * float(vector @ vectors[text])) for text in seen}
         shares.append(odds[target] / sum(odds.values()))
     assert got == pytest.approx(-sum(map(math.log, shares)) / 2, abs=1e-4)
 
 
-def test_training_draws_people_to_what_they_take_next(tiny_base_model: Path, texts: TokenRows, tmp_path: Path):
-    """After some epochs each person is nearer to the target than to the mined item; the embeddings are as they were."""
+def test_training_draws_users_to_what_they_take_next(tiny_base_model: Path, texts: TokenRows, tmp_path: Path):
+    """After some epochs each user is nearer to the target than to the mined item; the embeddings are as they were."""
     examples = [_example([at, at + 1], [at + 6, 11], {at, at + 1, at + 6}) for at in range(5)]
     settings = EncoderTraining(learning_rate=3e-3, queries_per_step=5, epochs=40, warm_up_steps=2)
     trained = train_on_purchases(tiny_base_model, examples, texts, settings, tmp_path / "work", lambda *_: None)
@@ -73,7 +73,7 @@ def _margin(bert: BertModel, examples: list[EventExample], texts: TokenRows) -> 
     vectors = _vectors(bert, texts)
     margins = []
     for example in examples:
-        person = example.weights @ vectors[example.context]
+        user = example.weights @ vectors[example.context]
         good, bad = vectors[example.items]
-        margins.append(float(person @ (good - bad) / np.linalg.norm(person)))
+        margins.append(float(user @ (good - bad) / np.linalg.norm(user)))
     return float(np.mean(margins))

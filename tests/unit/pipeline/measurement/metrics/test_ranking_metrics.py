@@ -58,7 +58,7 @@ def test_a_threshold_says_from_which_grade_an_item_is_relevant():
     assert [strict[name][0] for name in ("hr@1", "recall@2", "mrr@10", "ndcg@1")] == [0.0, 1.0, 0.5, 0.5]
 
 
-def test_people_keep_their_order_and_one_without_ranking_counts_as_zero():
+def test_users_keep_their_order_and_one_without_ranking_counts_as_zero():
     """Scores follow the order of the relevance; a missing list is a failure, not an exemption."""
     relevance = {"w": {"a"}, "u": {"a"}, "v": {"a"}}
     found = evaluate({"v": ["a"], "u": ["b", "a"], "stranger": ["a"]}, relevance, ["mrr", "hr@1"])
@@ -85,7 +85,7 @@ def test_a_list_that_names_an_item_twice_is_refused():
 
 
 @pytest.mark.parametrize("judged", [{}, {"a": 0.0}])
-def test_a_person_without_a_relevant_item_is_refused(judged: dict[str, float]):
+def test_a_user_without_a_relevant_item_is_refused(judged: dict[str, float]):
     """Nothing can be measured there; the caller decides whom to leave out."""
     with pytest.raises(InvalidRequest, match="'u' has no relevant item"):
         evaluate(RANKING, {"u": judged}, ["hr@1"])
@@ -106,7 +106,7 @@ def test_the_bootstrap_interval_is_near_the_normal_one():
     assert (found.low, found.high) == pytest.approx((found.mean - margin, found.mean + margin), abs=0.03)
 
 
-def test_a_paired_difference_is_seen_where_the_people_differ_more_than_the_systems():
+def test_a_paired_difference_is_seen_where_the_users_differ_more_than_the_systems():
     """Pairing sees a small steady gain that unpaired intervals would hide."""
     draws = np.random.default_rng(4)
     weaker = draws.uniform(0, 1, 300)
@@ -117,7 +117,7 @@ def test_a_paired_difference_is_seen_where_the_people_differ_more_than_the_syste
 
 
 def test_unpaired_or_missing_scores_are_refused():
-    """Scores of different people cannot be paired, and no scores have no interval."""
+    """Scores of different users cannot be paired, and no scores have no interval."""
     with pytest.raises(InvalidRequest, match="they are of 2 and 3"):
         paired_bootstrap(np.zeros(2), np.zeros(3), seed=1)
     with pytest.raises(InvalidRequest, match="no scores"):

@@ -21,7 +21,7 @@ START = datetime(2026, 1, 1)  # noqa: DTZ001 - datasets have no zone
 
 
 def shop(rows: list[tuple[str, str, int]], make: Callable[..., Dataset]) -> Dataset:
-    """Return a dataset of (person, item, day)."""
+    """Return a dataset of (user, item, day)."""
     events = pl.DataFrame(
         {
             "user_id": [user for user, _, _ in rows],
@@ -33,13 +33,13 @@ def shop(rows: list[tuple[str, str, int]], make: Callable[..., Dataset]) -> Data
     return make(events=events)
 
 
-def test_temporal_asks_the_people_that_the_release_held_out(
+def test_temporal_asks_the_users_that_the_release_held_out(
     temporal: Questions, release: Release, tiny_dataset: Dataset
 ):
-    """The same people, moment and window as the build's own settings draw."""
+    """The same users, moment and window as the build's own settings draw."""
     settings = release.manifest.settings
     windows = Windows.of(tiny_dataset.events, settings["window_days"])
-    drawn = draw_test(tiny_dataset.events, windows, settings["test_people"], settings["seed"])
+    drawn = draw_test(tiny_dataset.events, windows, settings["test_users"], settings["seed"])
     assert [question.key for question in temporal.asked] == [example.user_id for example in drawn]
     assert [set(question.relevant) for question in temporal.asked] == [example.held_out for example in drawn]
     assert all(len(question.history) >= 3 for question in temporal.asked)
@@ -47,26 +47,26 @@ def test_temporal_asks_the_people_that_the_release_held_out(
     assert temporal.notes == []
 
 
-def test_people_whose_first_event_lies_in_the_window_are_new(make_dataset: Callable[..., Dataset]):
-    """New people are asked without history, for all that they took in the window."""
+def test_users_whose_first_event_lies_in_the_window_are_new(make_dataset: Callable[..., Dataset]):
+    """New users are asked without history, for all that they took in the window."""
     old = [(user, item, day) for user in "pq" for day, item in enumerate("abcabcabcabc")]
     dataset = shop([*old, ("p", "b", 20), ("q", "b", 20), ("n", "a", 19), ("n", "c", 20)], make_dataset)
-    found = make_questions(dataset, {"window_days": 2, "test_people": 1, "seed": 1}, "temporal", people=None, seed=1)
-    assert [(q.history, q.relevant) for q in found.new_people] == [((), {"a": 1.0, "c": 1.0})]
-    assert {q.key for q in found.new_people}.isdisjoint(q.key for q in found.asked)
+    found = make_questions(dataset, {"window_days": 2, "test_users": 1, "seed": 1}, "temporal", users=None, seed=1)
+    assert [(q.history, q.relevant) for q in found.new_users] == [((), {"a": 1.0, "c": 1.0})]
+    assert {q.key for q in found.new_users}.isdisjoint(q.key for q in found.asked)
 
 
-def test_asking_more_people_than_were_held_out_is_noted(tiny_dataset: Dataset, release: Release):
-    """People beyond those held out may have taught the release at earlier moments."""
-    found = make_questions(tiny_dataset, release.manifest.settings, "temporal", people=20, seed=7)
-    assert len(found.asked) > release.manifest.settings["test_people"]
+def test_asking_more_users_than_were_held_out_is_noted(tiny_dataset: Dataset, release: Release):
+    """Users beyond those held out may have taught the release at earlier moments."""
+    found = make_questions(tiny_dataset, release.manifest.settings, "temporal", users=20, seed=7)
+    assert len(found.asked) > release.manifest.settings["test_users"]
     assert any("others taught it" in note for note in found.notes)
 
 
 def test_leave_last_out_asks_for_the_last_event(make_dataset: Callable[..., Dataset]):
-    """History is all that came before, one event is the answer, people with one event are left out."""
+    """History is all that came before, one event is the answer, users with one event are left out."""
     dataset = shop([("p", "a", 1), ("p", "b", 2), ("p", "a", 3), ("q", "c", 1)], make_dataset)
-    found = make_questions(dataset, {}, "leave-last-out", people=None, seed=1)
+    found = make_questions(dataset, {}, "leave-last-out", users=None, seed=1)
     assert [(q.group, list(q.history), q.relevant) for q in found.asked] == [("p", ["a", "b"], {"a": 1.0})]
     assert "has seen the answers" in found.notes[0]
 
@@ -74,7 +74,7 @@ def test_leave_last_out_asks_for_the_last_event(make_dataset: Callable[..., Data
 def test_leave_last_out_goes_by_position_where_no_time_is_known(make_dataset: Callable[..., Dataset]):
     """The highest position is the last."""
     events = pl.DataFrame({"user_id": ["p"] * 3, "item_id": ["c", "b", "a"], "event": ["r"] * 3, "position": [2, 0, 1]})
-    found = make_questions(make_dataset(events=events), {}, "leave-last-out", people=None, seed=1)
+    found = make_questions(make_dataset(events=events), {}, "leave-last-out", users=None, seed=1)
     assert (list(found.asked[0].history), found.asked[0].relevant) == (["b", "a"], {"c": 1.0})
 
 
@@ -88,7 +88,7 @@ def test_judged_asks_the_test_split(make_dataset: Callable[..., Dataset]):
             "split": ["test", "test", "test", "train"],
         }
     )
-    found = make_questions(make_dataset(judgements=judgements), {}, "judged", people=None, seed=1)
+    found = make_questions(make_dataset(judgements=judgements), {}, "judged", users=None, seed=1)
     assert [(q.query, q.relevant) for q in found.asked] == [("pen", {"a": 2.0, "b": 0.0})]
     assert found.judged
     assert any("1 queries without any relevant item" in note for note in found.notes)
@@ -99,13 +99,13 @@ def test_a_query_in_two_languages_is_two_questions(make_dataset: Callable[..., D
     judgements = pl.DataFrame(
         {"query": ["pen"] * 2, "item_id": ["a", "b"], "relevance": [1.0, 1.0], "language": ["en", "es"]}
     )
-    found = make_questions(make_dataset(judgements=judgements), {}, "judged", people=None, seed=1)
+    found = make_questions(make_dataset(judgements=judgements), {}, "judged", users=None, seed=1)
     assert [(q.group, q.relevant) for q in found.asked] == [("pen", {"a": 1.0}), ("pen", {"b": 1.0})]
     assert len({q.key for q in found.asked}) == 2
 
 
 def test_given_questions_come_from_a_table(tmp_path: Path):
-    """A row is a question; the same person may ask several."""
+    """A row is a question; the same user may ask several."""
     rows = {"user_id": ["p", "p"], "history": [["a"], ["a", "b"]], "target": ["b", "c"]}
     pl.DataFrame(rows).write_parquet(tmp_path / "q.parquet")
     found = given_questions(tmp_path / "q.parquet", None, 1)
@@ -133,20 +133,20 @@ def test_a_table_of_something_else_is_refused(tmp_path: Path):
 def test_what_cannot_be_asked_is_refused(make_dataset: Callable[..., Dataset], protocol: str, message: str):
     """The message says what is missing and what to choose."""
     with pytest.raises(InvalidRequest, match=message):
-        make_questions(make_dataset(), {}, protocol, people=None, seed=1)
+        make_questions(make_dataset(), {}, protocol, users=None, seed=1)
 
 
 def test_a_drawing_is_the_same_for_the_same_seed(make_dataset: Callable[..., Dataset]):
-    """Fewer people are drawn, and drawn again alike."""
+    """Fewer users are drawn, and drawn again alike."""
     dataset = shop([(f"p{number}", item, day) for number in range(9) for day, item in enumerate("ab")], make_dataset)
-    drawn = [make_questions(dataset, {}, "leave-last-out", people=4, seed=seed).asked for seed in (3, 3, 4)]
+    drawn = [make_questions(dataset, {}, "leave-last-out", users=4, seed=seed).asked for seed in (3, 3, 4)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert len(drawn[0]) == 4
 
 
 @pytest.mark.parametrize("protocol", ["temporal", "leave-last-out"])
 def test_data_without_events_is_pointed_to_judgements(make_dataset: Callable[..., Dataset], protocol: str):
-    """Search data has no people to ask for."""
+    """Search data has no users to ask for."""
     dataset = make_dataset(events=no_events())
     with pytest.raises(InvalidRequest, match="--protocol judged does not"):
-        make_questions(dataset, {"window_days": 1}, protocol, people=None, seed=1)
+        make_questions(dataset, {"window_days": 1}, protocol, users=None, seed=1)

@@ -73,7 +73,7 @@ async def test_candidates_come_back_with_their_attributes(retrieval: GrpcRetriev
         "brand-1",
         "category-1",
         1.0,
-        tail=True,
+        long_tail=True,
     )
     assert (found.release_id, found.ignored_history_items, found.remembered) == ("r1", 1, False)
 
@@ -145,7 +145,7 @@ async def test_candidates_reach_ranking_by_id_or_by_text(backends: Any, ranking:
     with structlog.contextvars.bound_contextvars(request_id="call-2"):
         ranked = await ranking.rank("milk", ["h"], _CANDIDATES, "r7", 5.0)
     (request,) = backends.ranking.requests
-    assert (request.person.query, list(request.person.history_item_ids)) == ("milk", ["h"])
+    assert (request.user.query, list(request.user.history_item_ids)) == ("milk", ["h"])
     assert (request.release_id, request.sort) == ("r7", False)
     assert (request.candidates[0].item_id, request.candidates[1].text) == ("item-0", "a new thing")
     assert request.candidates[0].first_stage_score == pytest.approx(0.9)

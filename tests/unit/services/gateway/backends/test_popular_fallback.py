@@ -45,7 +45,7 @@ async def _seen(count: int = 6) -> PopularItems:
 
 async def test_items_come_as_last_seen():
     """The items come in their order, at most as many as wished, with the release that they are of."""
-    found = (await _seen()).in_place_of(RetrieveRequest(limit=3)).found
+    found = (await _seen()).replaced_item_id(RetrieveRequest(limit=3)).found
     assert _ids(found) == ["i0", "i1", "i2"]
     assert found.release_id == "r1"
     assert found.remembered
@@ -54,12 +54,12 @@ async def test_items_come_as_last_seen():
 async def test_what_is_known_of_the_filter_is_applied():
     """Items that fail the filter or are excluded are left out before the limit counts."""
     wish = RetrieveRequest(limit=2, filter=Match("brand", ("acme",)), exclude=("i1",))
-    assert _ids((await _seen()).in_place_of(wish).found) == ["i3", "i5"]
+    assert _ids((await _seen()).replaced_item_id(wish).found) == ["i3", "i5"]
 
 
 async def test_items_that_may_break_the_filter_are_never_returned():
     """A condition that cannot be decided leaves the items out, and the note says how many."""
-    remembered = (await _seen()).in_place_of(RetrieveRequest(filter=Range("weight", 1.0)))
+    remembered = (await _seen()).replaced_item_id(RetrieveRequest(filter=Range("weight", 1.0)))
     assert not remembered.found.candidates
     assert "without 6 of which the gateway cannot tell" in remembered.note
 
@@ -67,7 +67,7 @@ async def test_items_that_may_break_the_filter_are_never_returned():
 async def test_nothing_seen_is_not_ready():
     """Before retrieval has answered once there is nothing to give."""
     with pytest.raises(NotReady, match="retrieval does not answer"):
-        PopularItems(_Retrieval(), 5, 60.0).in_place_of(RetrieveRequest())
+        PopularItems(_Retrieval(), 5, 60.0).replaced_item_id(RetrieveRequest())
 
 
 @pytest.mark.parametrize("error", [StageUnavailable("away"), RuntimeError("refused")])
@@ -78,7 +78,7 @@ async def test_a_failed_refresh_keeps_what_was_seen(error: Exception):
     await popular.refresh()
     retrieval.error = error
     assert not await popular.refresh()
-    assert len(popular.in_place_of(RetrieveRequest()).found.candidates) == 4
+    assert len(popular.replaced_item_id(RetrieveRequest()).found.candidates) == 4
 
 
 async def test_another_release_is_looked_at_at_once():

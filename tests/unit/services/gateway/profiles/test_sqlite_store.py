@@ -67,15 +67,15 @@ def test_every_acknowledged_event_survives_kill_9(file: Path):
 
 
 async def test_forgetting_leaves_no_trace_in_the_files(file: Path):
-    """After forgetting, no byte of the person's ids, items or queries is in the file or its write-ahead log.
+    """After forgetting, no byte of the user's ids, items or queries is in the file or its write-ahead log.
 
     Times at random make SQLite split pages of the indexes, which leaves copies that deletion alone does not clear.
     """
     numbers = random.Random(1)
     profiles = SqliteProfileStore(file)
     for batch in range(40):
-        people = [numbers.choice(["SECRET", "other"]) for _ in range(100)]
-        await profiles.record([_random_event(f"{batch}-{at}", who, numbers) for at, who in enumerate(people)])
+        users = [numbers.choice(["SECRET", "other"]) for _ in range(100)]
+        await profiles.record([_random_event(f"{batch}-{at}", who, numbers) for at, who in enumerate(users)])
     assert b"SECRET" in _bytes(file)
     assert await profiles.forget("SECRET") > 1_000
     assert b"SECRET" not in _bytes(file)
@@ -104,10 +104,10 @@ def test_a_damaged_file_is_refused(file: Path):
 def test_a_file_that_is_no_database_is_refused(file: Path):
     """Any other file is refused and left as it is."""
     file.parent.mkdir()
-    file.write_bytes(b"people and what they did" * 100)
+    file.write_bytes(b"users and what they did" * 100)
     with pytest.raises(BadProfileStore, match=r"profiles\.db cannot be opened"):
         SqliteProfileStore(file)
-    assert file.read_bytes() == b"people and what they did" * 100
+    assert file.read_bytes() == b"users and what they did" * 100
 
 
 def test_another_programs_database_is_refused(file: Path):

@@ -18,8 +18,8 @@ _BREAD = Candidate("bread", 0.9, sources=(("follow_recent", 8.0), ("popular", 1.
 _CHEESE = Candidate("cheese", 0.8, sources=(("semantic", 0.3), ("similar", 0.4)))
 
 
-def _kinds(candidate: Candidate, person: UserInput) -> list[ReasonKind]:
-    return [reason.kind for reason in Reasons([_MILK, _BREAD, _CHEESE], person).of(candidate)]
+def _kinds(candidate: Candidate, user: UserInput) -> list[ReasonKind]:
+    return [reason.kind for reason in Reasons([_MILK, _BREAD, _CHEESE], user).of(candidate)]
 
 
 def test_the_strongest_source_comes_first():
@@ -37,7 +37,7 @@ def test_being_in_the_history_comes_before_all_else():
 
 
 def test_once_and_twice_are_words():
-    """Small counts read as a person would say them."""
+    """Small counts read as a user would say them."""
     texts = [Reasons([], UserInput("", ["milk"] * count)).of(_MILK)[0].text for count in (1, 2)]
     assert texts == ["bought or looked at once before", "bought or looked at twice before"]
 
@@ -59,9 +59,9 @@ def test_keeping_a_place_for_the_tail_comes_before_all_else():
     """An item that came in for the tail's share says so first, and names what gave way."""
     swap = Substitution(Item(_MILK, 3), Item(replace(_BREAD, title="rye bread"), 1))
     reasons = Reasons([_MILK, _BREAD], UserInput("", ["milk"]), [swap])
-    assert [reason.kind for reason in reasons.of(_MILK)][:2] == [ReasonKind.TAIL_SHARE, ReasonKind.IN_HISTORY]
+    assert [reason.kind for reason in reasons.of(_MILK)][:2] == [ReasonKind.LONG_TAIL_SHARE, ReasonKind.IN_HISTORY]
     assert reasons.of(_MILK)[0].text == "it keeps a place for what sells less; “rye bread” gave way"
-    assert ReasonKind.TAIL_SHARE not in [reason.kind for reason in reasons.of(_BREAD)]
+    assert ReasonKind.LONG_TAIL_SHARE not in [reason.kind for reason in reasons.of(_BREAD)]
 
 
 def test_scores_that_are_not_positive_have_no_strength():

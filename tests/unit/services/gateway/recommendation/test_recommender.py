@@ -90,7 +90,7 @@ async def test_the_threshold_leaves_items_out(gateway: Any):
 
 
 async def test_without_retrieval_popular_items_are_ranked(gateway: Any):
-    """Popular items as last seen stand in for candidates, filtered, and ranking orders them for the person."""
+    """Popular items as last seen stand in for candidates, filtered, and ranking orders them for the user."""
     await gateway.popular.refresh()
     gateway.retrieval.error = StageUnavailable("gone")
     ask = RecommendRequest(policy=Policy(limit=2), filter=Match("brand", ("b1",)), history=("h",))
@@ -147,7 +147,7 @@ async def test_the_oldest_history_is_cut_at_what_the_stages_take(gateway: Any):
 
 @pytest.mark.parametrize(("age_s", "query", "expected"), [(60, "", "shoes"), (7_200, "", ""), (60, "milk", "milk")])
 async def test_a_recent_search_stands_in_for_a_query(gateway: Any, age_s: int, query: str, expected: str):
-    """What the person searched for lately is the query where the request has none."""
+    """What the user searched for lately is the query where the request has none."""
     searched_at_us = (time.time_ns() // 1_000) - age_s * 1_000_000
     gateway.profiles.profile = Profile([], Search("shoes", searched_at_us))
     await gateway.ask(RecommendRequest(user_id="u", query=query))

@@ -51,7 +51,7 @@ def test_a_full_request_is_read():
                 max_per_category=3,
                 exclude_history=True,
                 stages=gateway_pb2.STAGES_FIRST,
-                min_tail_share=0.5,
+                min_long_tail_share=0.5,
             ),
         )
     )
@@ -73,7 +73,7 @@ def test_a_full_request_is_read():
         _recommend(history_item_ids=["i"] * 10_000),
         _recommend(limit=1),
         _policy(min_probability=1.0),
-        _policy(min_tail_share=1.0),
+        _policy(min_long_tail_share=1.0),
         _policy(blocked_item_ids=["i"] * 10_000),
         _policy(max_per_brand=1),
     ],
@@ -94,8 +94,8 @@ def test_requests_at_the_limits_are_read(request_at_limit: gateway_pb2.Recommend
         (_policy(min_probability=1.01), r"^policy\.min_probability: must be 0 to 1, is 1\.01"),
         (_policy(min_probability=-0.01), r"^policy\.min_probability"),
         (_policy(min_probability=float("nan")), r"^policy\.min_probability: .* is nan"),
-        (_policy(min_tail_share=1.01), r"^policy\.min_tail_share: must be 0 to 1, is 1\.01"),
-        (_policy(min_tail_share=float("nan")), r"^policy\.min_tail_share: .* is nan"),
+        (_policy(min_long_tail_share=1.01), r"^policy\.min_long_tail_share: must be 0 to 1, is 1\.01"),
+        (_policy(min_long_tail_share=float("nan")), r"^policy\.min_long_tail_share: .* is nan"),
         (_policy(blocked_item_ids=["i"] * 10_001), r"^policy\.blocked_item_ids: at most 10,000"),
         (_policy(max_per_brand=0), r"^policy\.max_per_brand: must be at least 1"),
         (_policy(max_per_category=0), r"^policy\.max_per_category: must be at least 1"),
@@ -110,8 +110,8 @@ def test_requests_beyond_the_limits_are_refused(request_beyond: gateway_pb2.Reco
 
 def test_a_share_of_none_is_not_a_share_left_unset():
     """A request that asks for no tail says so, though the server's setting might ask for some."""
-    assert read_recommend_request(_policy(min_tail_share=0.0)).policy.min_tail_share == 0.0
-    assert read_recommend_request(_policy()).policy.min_tail_share is None
+    assert read_recommend_request(_policy(min_long_tail_share=0.0)).policy.min_long_tail_share == 0.0
+    assert read_recommend_request(_policy()).policy.min_long_tail_share is None
 
 
 def test_an_event_is_read():
@@ -171,6 +171,6 @@ def test_the_bad_event_is_named_by_its_position():
 
 @pytest.mark.parametrize("user_id", ["", "x" * 257])
 def test_whom_to_forget_must_be_said(user_id: str):
-    """Forgetting needs a person's id of the contract's length."""
+    """Forgetting needs a user's id of the contract's length."""
     with pytest.raises(InvalidRequest, match=r"^user_id"):
         read_user_id(gateway_pb2.ForgetUserRequest(user_id=user_id))

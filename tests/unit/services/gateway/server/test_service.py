@@ -130,39 +130,39 @@ async def test_reasons_come_when_asked_for(client: _Client):
 
 async def test_the_tail_has_its_share(client: _Client):
     """Too few of the tail: as many as are missing come in, each names the likelier item that gave way, and why."""
-    policy = gateway_pb2.Policy(min_tail_share=0.3)
+    policy = gateway_pb2.Policy(min_long_tail_share=0.3)
     response = await client.recommend(limit=5, policy=policy, explain=True)
     assert [item.item_id for item in response.items] == ["item-39", "item-38", "item-37", "item-9", "item-8"]
-    assert [item.tail for item in response.items] == [False] * 3 + [True] * 2
-    assert [item.in_place_of for item in response.items] == ["", "", "", "item-35", "item-36"]
-    assert response.tail_share == pytest.approx(0.4)
-    assert response.items[3].reasons[0].kind == gateway_pb2.REASON_KIND_TAIL_SHARE
+    assert [item.long_tail for item in response.items] == [False] * 3 + [True] * 2
+    assert [item.replaced_item_id for item in response.items] == ["", "", "", "item-35", "item-36"]
+    assert response.long_tail_share == pytest.approx(0.4)
+    assert response.items[3].reasons[0].kind == gateway_pb2.REASON_KIND_LONG_TAIL_SHARE
     assert response.items[3].reasons[0].text.endswith("“title 35” gave way")
     text = await client.metrics()
-    assert "shortlist_gateway_tail_items_total 2.0" in text
-    assert "shortlist_gateway_tail_swaps_total 2.0" in text
-    assert "shortlist_gateway_tail_share 0.4" in text
+    assert "shortlist_gateway_long_tail_items_total 2.0" in text
+    assert "shortlist_gateway_long_tail_substitutions_total 2.0" in text
+    assert "shortlist_gateway_long_tail_share 0.4" in text
 
 
 async def test_the_servers_share_holds_where_the_request_has_none(backends: Any, tmp_path: Path):
     """The setting steers every answer but those whose request says otherwise."""
-    async with _gateway(_settings(backends, tmp_path, min_tail_share=0.5)) as client:
-        assert (await client.recommend(limit=4)).tail_share == pytest.approx(0.5)
-        none = await client.recommend(limit=4, policy=gateway_pb2.Policy(min_tail_share=0.0))
+    async with _gateway(_settings(backends, tmp_path, min_long_tail_share=0.5)) as client:
+        assert (await client.recommend(limit=4)).long_tail_share == pytest.approx(0.5)
+        none = await client.recommend(limit=4, policy=gateway_pb2.Policy(min_long_tail_share=0.0))
         nothing = await client.recommend(limit=4, policy=gateway_pb2.Policy(min_probability=1.0))
-    assert (none.HasField("tail_share"), none.tail_share) == (True, 0.0)
-    assert not nothing.HasField("tail_share")
+    assert (none.HasField("long_tail_share"), none.long_tail_share) == (True, 0.0)
+    assert not nothing.HasField("long_tail_share")
 
 
 async def test_recorded_events_are_the_history(backends: Any, client: _Client):
-    """What was recorded of a person reaches both stages, before the request's own history."""
+    """What was recorded of a user reaches both stages, before the request's own history."""
     earlier = _event("2", item_id="item-1", occurred_at=Timestamp(seconds=1))
     response = await client.record(_event("1", item_id="item-2"), earlier, earlier)
     assert (response.recorded, response.duplicates) == (2, 1)
     recommended = await client.recommend(user_id="ann", history_item_ids=["new"])
     expected = ["item-1", "item-2", "new"]
     assert list(backends.retrieval.requests[-1].history_item_ids) == expected
-    assert list(backends.ranking.requests[-1].person.history_item_ids) == expected
+    assert list(backends.ranking.requests[-1].user.history_item_ids) == expected
     assert recommended.ignored_history_items == 1
     assert recommended.timings.profile_ms > 0
 
@@ -171,11 +171,11 @@ async def test_a_recent_search_is_the_query(backends: Any, client: _Client):
     """A search just recorded stands in for a query."""
     await client.record(_event("1", gateway_pb2.EVENT_KIND_SEARCH, item_id="", query="tea"))
     await client.recommend(user_id="ann")
-    assert backends.retrieval.requests[-1].query == backends.ranking.requests[-1].person.query == "tea"
+    assert backends.retrieval.requests[-1].query == backends.ranking.requests[-1].user.query == "tea"
 
 
-async def test_a_person_is_forgotten(backends: Any, client: _Client):
-    """After forgetting nothing of the person reaches the stages, and asking again erases nothing more."""
+async def test_a_user_is_forgotten(backends: Any, client: _Client):
+    """After forgetting nothing of the user reaches the stages, and asking again erases nothing more."""
     await client.record(_event("1"), _event("2"))
     request = gateway_pb2.ForgetUserRequest(user_id="ann")
     assert (await client.recommendations.ForgetUser(request)).erased_events == 2
@@ -326,7 +326,7 @@ async def test_what_happens_is_counted(client: _Client):
     assert "shortlist_gateway_below_threshold_total 20.0" in text
     assert 'shortlist_gateway_release_info{release_id="r1"} 1.0' in text
     assert "shortlist_gateway_call_limit 256.0" in text
-    assert "shortlist_gateway_late_seconds 0.0" in text
+    assert "shortlist_gateway_answer_lateness_seconds 0.0" in text
 
 
 async def test_a_broken_profile_store_is_named(backends: Any, tmp_path: Path):
@@ -335,7 +335,7 @@ async def test_a_broken_profile_store_is_named(backends: Any, tmp_path: Path):
         _drop_events(tmp_path / "profiles.db")
         response = await client.recommend(user_id="ann", history_item_ids=["mine"])
         assert _kinds(response) == ["PROFILE_UNAVAILABLE"]
-        assert list(backends.ranking.requests[-1].person.history_item_ids) == ["mine"]
+        assert list(backends.ranking.requests[-1].user.history_item_ids) == ["mine"]
         with pytest.raises(grpc.aio.AioRpcError) as failed:
             await client.record(_event("1"))
         assert failed.value.code() is grpc.StatusCode.UNAVAILABLE

@@ -25,7 +25,7 @@ async def _begun(model: Any, batches: int = 1) -> None:
 
 async def _queued(batcher: Batcher, pairs: int) -> None:
     """Let the tasks run until so many pairs wait."""
-    while batcher.queued_pairs != pairs:  # noqa: ASYNC110 - the batcher tells nobody
+    while batcher.max_queued_pairs != pairs:  # noqa: ASYNC110 - the batcher tells nobody
         await asyncio.sleep(0)
 
 
@@ -133,7 +133,7 @@ async def test_a_cancelled_caller_takes_its_pairs_along(
     gone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await gone
-    assert batcher.queued_pairs == 1
+    assert batcher.max_queued_pairs == 1
     model.gate.set()
     await first
     assert (await stays).logits.tolist() == _sums(pairs_of([8], token=77))
@@ -187,7 +187,7 @@ async def test_a_full_queue_says_when_to_try_again(
     batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., TokenPairs]
 ):
     """Past the bound the caller is told to wait as long as the queued work takes."""
-    batcher = batcher_of(queued_pairs=10)
+    batcher = batcher_of(max_queued_pairs=10)
     model.gate.clear()
     first = asyncio.create_task(batcher.score(pairs_of([8]), FAR))
     await _begun(model)
@@ -306,7 +306,7 @@ async def test_what_was_read_by_the_deadline_is_answered(
     call = asyncio.create_task(batcher.score(pairs_of([8, 9]), clock.now + 0.05, anytime=True))
     scores = await call
     assert np.isnan(scores.logits).all()
-    assert batcher.queued_pairs == 0
+    assert batcher.max_queued_pairs == 0
     model.gate.set()
     assert (await batcher.score(pairs_of([8]), FAR)).failed == 0
     assert np.isnan(scores.logits).all()

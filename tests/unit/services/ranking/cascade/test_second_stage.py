@@ -46,7 +46,7 @@ def stage_of(ranking_release: Release):
 @pytest.fixture
 def stage(stage_of: Callable[..., SecondStage]):
     """A second stage without a cache."""
-    return stage_of(cached_scores=0)
+    return stage_of(score_cache_size=0)
 
 
 def _candidates(rows: Any) -> Any:
@@ -65,10 +65,10 @@ async def _rank(
     *,
     depth: int = 1_000,
     texts: dict[int, str] | None = None,
-    person: UserRows = HISTORY,
+    user: UserRows = HISTORY,
     seconds: float = 30.0,
 ) -> Ranking:
-    return await stage.rank(person, candidates, texts or {}, Depths(cross_encoder=depth), _terms(seconds))
+    return await stage.rank(user, candidates, texts or {}, Depths(cross_encoder=depth), _terms(seconds))
 
 
 async def test_every_candidate_gets_a_probability(stage: SecondStage):
@@ -102,7 +102,7 @@ async def test_the_probability_is_the_fusion_of_all_features(stage: SecondStage)
 
 async def test_scores_do_not_depend_on_company(stage_of: Callable[..., SecondStage]):
     """A pair's logit is the same alone, among others, in any order and padding, to 1e-5."""
-    stage = stage_of(cached_scores=0, limits=BatchLimits(padded_tokens=300, workers=2))
+    stage = stage_of(score_cache_size=0, limits=BatchLimits(padded_tokens=300, workers=2))
     rows = np.random.default_rng(2).permutation(240)[:60]
     together = await _rank(stage, _candidates(rows))
     backwards = await _rank(stage, _candidates(rows[::-1]))
@@ -128,19 +128,19 @@ async def test_the_same_item_twice_is_read_once(stage_of: Callable[..., SecondSt
 
 
 async def test_a_second_reading_comes_from_the_cache(stage_of: Callable[..., SecondStage]):
-    """The same person and items again cost no inference and give the same answer; another query does not share it."""
+    """The same user and items again cost no inference and give the same answer; another query does not share it."""
     stage = stage_of()
     first = await _rank(stage, _candidates(range(20)))
     second = await _rank(stage, _candidates(range(20)))
     assert (second.reading.read, second.reading.reused) == (0, 20)
     np.testing.assert_array_equal(first.probability, second.probability)
-    other = await _rank(stage, _candidates(range(20)), person=replace(HISTORY, query="bread"))
+    other = await _rank(stage, _candidates(range(20)), user=replace(HISTORY, query="bread"))
     assert other.reading.read == 20
 
 
-async def test_a_person_of_whom_nothing_is_known_is_ranked_too(stage: SecondStage):
+async def test_a_user_of_whom_nothing_is_known_is_ranked_too(stage: SecondStage):
     """Without query and history the features are missing, and there is an answer."""
-    ranking = await _rank(stage, CandidateRows.of(np.arange(5)), person=UserRows(np.empty(0, np.int64)))
+    ranking = await _rank(stage, CandidateRows.of(np.arange(5)), user=UserRows(np.empty(0, np.int64)))
     assert np.isfinite(ranking.probability).all()
 
 
@@ -148,7 +148,7 @@ async def test_where_time_is_short_fewer_are_read(
     stage_of: Callable[..., SecondStage], monkeypatch: pytest.MonkeyPatch
 ):
     """The depth falls to what there is time for, down to nothing, and every candidate has a probability."""
-    stage = stage_of(cached_scores=0, limits=BatchLimits(workers=1))
+    stage = stage_of(score_cache_size=0, limits=BatchLimits(workers=1))
     monkeypatch.setattr(stage._batcher._queue.cost, "token_ms", 100.0)
     ranking = await _rank(stage, _candidates(range(40)), seconds=20.0)
     assert 0 < ranking.reading.read < 40
@@ -188,7 +188,7 @@ def test_a_call_cut_off_past_its_deadline_has_later_ones_end_sooner(stage: Secon
 
 async def test_requests_side_by_side_get_their_own_answers(stage_of: Callable[..., SecondStage]):
     """Many requests at a time are answered as one after the other."""
-    stage = stage_of(cached_scores=0, limits=BatchLimits(padded_tokens=256, workers=2))
+    stage = stage_of(score_cache_size=0, limits=BatchLimits(padded_tokens=256, workers=2))
     asks = [_candidates(range(start, start + 30)) for start in range(0, 200, 20)]
     together = await asyncio.gather(*(_rank(stage, ask) for ask in asks))
     for ask, ranking in zip(asks, together, strict=True):
@@ -215,7 +215,7 @@ async def test_an_explanation_adds_up(stage: SecondStage):
     assert [one.part for one in explanation.item_words] == stage.catalogue.text(17).split()
     assert [one.part for one in explanation.query_words] == ["fresh", "milk"]
     assert [one.part for one in explanation.history_items] == [3, 120, 50, 9]
-    without = await _rank(stage, _candidates([17]), person=replace(HISTORY, query="milk"))
+    without = await _rank(stage, _candidates([17]), user=replace(HISTORY, query="milk"))
     expected = ranking.logit[0] - without.logit[0]
     assert explanation.query_words[0].logit == pytest.approx(expected, abs=1e-4)
     assert list(explained.features) == sorted(explained.features)
@@ -269,5 +269,5 @@ async def test_what_may_take_long_is_not_done_on_the_event_loop(
         return prepare(*asked)
 
     monkeypatch.setattr(stage._cascade, "prepare", watched)
-    await _rank(stage, _candidates([3, 7, 9]), texts=texts, person=UserRows(np.arange(history)))
+    await _rank(stage, _candidates([3, 7, 9]), texts=texts, user=UserRows(np.arange(history)))
     assert (used == [threading.get_ident()]) is there

@@ -35,7 +35,7 @@ def stage_of(late_release: Release):
     made = []
 
     def load(release: Release = late_release, **options: Any) -> SecondStage:
-        made.append(SecondStage.load(release, SecondStageOptions(cached_scores=0, **options)))
+        made.append(SecondStage.load(release, SecondStageOptions(score_cache_size=0, **options)))
         return made[-1]
 
     yield load
@@ -50,12 +50,12 @@ async def _rank(
     cross_encoder: int | None = None,
     *,
     texts: dict[int, str] | None = None,
-    person: UserRows = HISTORY,
+    user: UserRows = HISTORY,
     seconds: float = 30.0,
 ) -> Ranking:
     terms = CallContext(time.monotonic() + seconds)
     candidates = CandidateRows.of(np.array(rows))
-    return await stage.rank(person, candidates, texts or {}, Depths(late, cross_encoder), terms)
+    return await stage.rank(user, candidates, texts or {}, Depths(late, cross_encoder), terms)
 
 
 async def test_each_tier_takes_the_best_of_the_one_before(stage_of: Callable[..., SecondStage]):
@@ -135,12 +135,12 @@ async def test_depths_are_the_requests_else_the_plans(
     """The release's plan says how deep the tiers go on each occasion, unless the request does."""
     plan = {
         "both": {"late_interaction": 30, "cross_encoder": 4},
-        "new_person": {"late_interaction": 0, "cross_encoder": 9},
+        "new_user": {"late_interaction": 0, "cross_encoder": 9},
     }
     stage = stage_of(late_release_of(_edit(layout.RANKER_SETTINGS, lambda settings: settings.update(plan=plan))))
 
-    async def depths(person: UserRows, *wanted: int | None) -> tuple[int, int]:
-        ranking = await _rank(stage, range(120), *wanted, person=person)
+    async def depths(user: UserRows, *wanted: int | None) -> tuple[int, int]:
+        ranking = await _rank(stage, range(120), *wanted, user=user)
         return int(np.isfinite(ranking.late_score).sum()), int(np.isfinite(ranking.logit).sum())
 
     assert await depths(HISTORY) == (30, 4)
@@ -169,12 +169,12 @@ async def test_a_release_without_the_tier_ranks_without(ranking_release: Release
 
 
 def test_occasions():
-    """A request is about what is known of the person, or about new items where they are half of the candidates."""
+    """A request is about what is known of the user, or about new items where they are half of the candidates."""
     some, new = CandidateRows.of(np.array([1, 2, -1])), CandidateRows.of(np.array([1, -1]))
     assert occasion(HISTORY, some) == "both"
     assert occasion(replace(HISTORY, query="  "), some) == "history"
     assert occasion(replace(NOBODY, query="milk"), some) == "query"
-    assert occasion(NOBODY, some) == "new_person"
+    assert occasion(NOBODY, some) == "new_user"
     assert occasion(HISTORY, new) == "new_items"
 
 

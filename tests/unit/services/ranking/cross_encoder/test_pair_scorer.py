@@ -87,7 +87,7 @@ async def test_a_caller_that_vanishes_harms_none_that_waits_for_its_pairs(reader
 
 
 async def test_urgent_callers_do_not_wait_for_patient_ones(reader_of: Any, model: Any):
-    """Pairs that are read for batch work are read again for a person who waits."""
+    """Pairs that are read for batch work are read again for a user who waits."""
     reader = reader_of()
     model.gate.clear()
     blocking = asyncio.create_task(_read(reader, [9]))

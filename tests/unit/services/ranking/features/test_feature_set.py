@@ -28,8 +28,8 @@ def test_similarity_to_the_most_recent_text(facts: ItemTables):
     """The last text counts, where it is not the candidate's own."""
     features = FeatureSet(["similarity_last"], facts)
     vectors = facts.vectors()
-    person = UserRows(np.array([3, 200, 100]))
-    similarity = features.matrix(person, CandidateRows.of(np.array([7, 101, -1])))[:, 0]
+    user = UserRows(np.array([3, 200, 100]))
+    similarity = features.matrix(user, CandidateRows.of(np.array([7, 101, -1])))[:, 0]
     expected = vectors.vectors[vectors.of_item[7]] @ vectors.vectors[vectors.of_item[100]]
     np.testing.assert_allclose(similarity, [expected, np.nan, np.nan], rtol=1e-5)
 
@@ -48,8 +48,8 @@ def test_any_text_column_of_the_catalogue_makes_features(facts: ItemTables):
 def test_long_histories_are_read_from_the_end(facts: ItemTables):
     """Past the bound, the oldest events do not count: the cost of a request is bounded."""
     features = FeatureSet(["history_events", "repeat_count"], facts)
-    person = UserRows(np.concatenate([np.full(50, 7), np.full(HISTORY_EVENTS, 8)]))
-    matrix = features.matrix(person, CandidateRows.of(np.array([7, 8])))
+    user = UserRows(np.concatenate([np.full(50, 7), np.full(HISTORY_EVENTS, 8)]))
+    matrix = features.matrix(user, CandidateRows.of(np.array([7, 8])))
     assert matrix.tolist() == [[HISTORY_EVENTS, 0], [HISTORY_EVENTS, HISTORY_EVENTS]]
 
 

@@ -137,7 +137,7 @@ def test_a_text_scores_as_the_item_that_has_it(late_of: LateOf, bits: Bits):
 
 def test_texts_and_contexts_are_read_once(late_of: LateOf):
     """The tower reads each distinct text once, all new ones of a request together, and forgets the oldest."""
-    late = late_of(TokenRows.of([[1]]), cached_texts=2, cached_contexts=1)
+    late = late_of(TokenRows.of([[1]]), text_cache_size=2, context_cache_size=1)
     tower = late._tower
     context = late.context(np.array([3], np.int32))
     assert late.context(np.array([3], np.int32)) is context
@@ -154,7 +154,7 @@ def test_texts_and_contexts_are_read_once(late_of: LateOf):
 
 def test_memory_is_bounded_at_nothing(late_of: LateOf):
     """With room for nothing everything is read anew, and answered alike."""
-    late = late_of(TokenRows.of([[1], [2]]), cached_texts=0, cached_contexts=0)
+    late = late_of(TokenRows.of([[1], [2]]), text_cache_size=0, context_cache_size=0)
     texts = [np.array([1], np.int32), np.array([2], np.int32)]
     first = late.scores_of_texts(late.context(texts[0]), texts)
     np.testing.assert_array_equal(late.scores_of_texts(late.context(texts[0]), texts), first)

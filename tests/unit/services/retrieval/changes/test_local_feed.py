@@ -73,6 +73,6 @@ def test_without_a_folder_changes_are_refused():
     """A server without a place for changes refuses them and says what to do."""
     feed, shelf = LocalFeed(None), Shelf()
     assert feed.attach(shelf) == 0
-    with pytest.raises(NotReady, match="start the server with --data-dir or --changes"):
+    with pytest.raises(NotReady, match="start the server with --data-dir or --change-stream"):
         feed.commit(priced({"a": 1.0}), shelf)
     feed.close()

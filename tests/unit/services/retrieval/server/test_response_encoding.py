@@ -40,7 +40,7 @@ def message(candidates: Candidates) -> retrieval_pb2.RetrieveResponse:
             price=item.price,
             available=item.available,
             text=item.text if new[place] else "",
-            tail=item.item_id in {"milk-2", "roll", "soap", "sponge", "oats"},
+            long_tail=item.item_id in {"milk-2", "roll", "soap", "sponge", "oats"},
         )
     return made
 

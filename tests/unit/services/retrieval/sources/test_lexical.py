@@ -148,5 +148,5 @@ def test_nothing_to_explore(stage: FirstStage):
     """Where every item is popular and none is new, chance finds nothing."""
     source = ExplorationSource(np.ones(8, np.float32), 0.5)
     allowed = stage._filter.allowed(stage.view, None)
-    person = stage._search._asked(0, Request(), None, stage.view).person
-    assert len(source.draw([person], 5, allowed)[0].found.rows) == 0
+    user = stage._search._asked(0, Request(), None, stage.view).user
+    assert len(source.draw([user], 5, allowed)[0].found.rows) == 0

@@ -70,7 +70,7 @@ def test_similar_looks_at_recent_items_alone(open_shop: OpenShop):
     assert scores["soap"] < 0.5
 
 
-def test_behaviour_sums_what_people_go_on_to(shop: FirstStage):
+def test_behaviour_sums_what_users_go_on_to(shop: FirstStage):
     """The neighbours of every history item add up, each weighed by how long ago it was; the item itself may be one."""
     scores = found(shop, "behaviour", history_item_ids=["milk-1", "milk-1", "bread"])
     assert scores == {"cheese": 4.0, "milk-1": 3 * 0.75 + 1, "bread": 2 * 0.75}
@@ -83,7 +83,7 @@ def test_popular_finds_what_anybody_ever_wanted(shop: FirstStage):
 
 
 @pytest.mark.parametrize("source", ["similar", "behaviour"])
-def test_sources_that_know_nothing_of_the_person(shop: FirstStage, source: str):
+def test_sources_that_know_nothing_of_the_user(shop: FirstStage, source: str):
     """Without a history these sources find nothing, and the answer is filled up."""
     assert found(shop, source, query="milk") == {}
 
@@ -112,7 +112,7 @@ def test_added_items_are_found_by_their_text(live_shop: FirstStage):
 
 
 def test_replaced_items_keep_their_behaviour_and_popularity(live_shop: FirstStage):
-    """A replaced item is still what people go on to, leads on to what it did, and is as popular as before."""
+    """A replaced item is still what users go on to, leads on to what it did, and is as popular as before."""
     history = ["milk-1", "milk-1", "bread"]
     before = found(live_shop, "behaviour", history_item_ids=history), found(live_shop, "popular")
     live_shop.upsert([Item("milk-1", "fresh milk", "acme", "dairy", price=9.0), Item("cheese", "soft cheese")])
@@ -120,7 +120,7 @@ def test_replaced_items_keep_their_behaviour_and_popularity(live_shop: FirstStag
 
 
 def test_deleted_items_are_found_no_more_but_remembered(live_shop: FirstStage):
-    """A deleted item is not found by any source, yet a history with it still says what the person likes."""
+    """A deleted item is not found by any source, yet a history with it still says what the user likes."""
     live_shop.delete(["milk-1"])
     assert found(live_shop, "behaviour", history_item_ids=["milk-1"]) == {"bread": 2.0}
     assert list(found(live_shop, "similar", history_item_ids=["milk-1"]))[:2] == ["milk-2", "milk-3"]

@@ -1,4 +1,4 @@
-"""What the sources are told of a person."""
+"""What the sources are told of a user."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def test_situations(query: np.ndarray | None, history: np.ndarray, situation: st
 
 def test_weights_fall_with_time():
     """The last step weighs 1, each one before it by the decay less; the steps of one item add up."""
-    person = UserContext(None, HISTORY, 0.5)
-    assert person.weights.tolist() == [0.125, 0.25, 0.5, 1.0]
-    rows, weights = person.interests
+    user = UserContext(None, HISTORY, 0.5)
+    assert user.weights.tolist() == [0.125, 0.25, 0.5, 1.0]
+    rows, weights = user.interests
     assert dict(zip(rows.tolist(), weights.tolist(), strict=True)) == {4: 0.625, 7: 0.25, 9: 1.0}
 
 
