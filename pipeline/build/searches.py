@@ -125,7 +125,7 @@ class SearchBuild(BuildSteps):
 
     def _measure(self, queries: Sequence[JudgedQuery], held: HeldOut, fitted: CrossFitted) -> None:
         """Write down what models that had not seen the queries reached on them."""
-        lists = JudgedLists.of([one.grades for one in queries])
+        lists = JudgedLists.from_queries([one.grades for one in queries])
         systems: dict[str, npt.NDArray[np.floating[Any]]] = {
             "encoder": held.cosines,
             "cross-encoder": held.logits,
