@@ -15,8 +15,6 @@ from common.errors import NotReady
 from testing.server_process import free_port
 
 PROGRAM: Final = "redis-server"
-
-
 _STARTS_S: Final = 20.0
 
 

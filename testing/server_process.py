@@ -19,8 +19,6 @@ from common.server.channel import open_channel
 
 # Below what Linux gives to connections (net.ipv4.ip_local_port_range).
 _PORTS: Final = (15_000, 32_000)
-
-
 _LOOK_S: Final = 0.02
 
 

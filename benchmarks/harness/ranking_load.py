@@ -24,11 +24,7 @@ from common.gc_freeze import freeze_heap
 from common.server.channel import open_channel
 
 _START_S: Final = 120.0
-
-
 _STOP_S: Final = 30.0
-
-
 _PATIENCE_S: Final = 60.0
 
 

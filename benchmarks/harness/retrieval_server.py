@@ -19,8 +19,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from common.errors import NotReady
 
 _START_S: Final = 300.0
-
-
 _STOP_S: Final = 60.0
 
 

@@ -22,14 +22,8 @@ from common.errors import NotReady
 from common.gc_freeze import freeze_heap
 
 REQUIREMENTS: Final = ("infinity-emb[server,torch]==0.0.78", "torch==2.13.0")
-
-
 _START_S: Final = 300.0
-
-
 _STOP_S: Final = 30.0
-
-
 _PATIENCE_S: Final = 300.0
 
 

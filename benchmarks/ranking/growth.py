@@ -20,27 +20,13 @@ from benchmarks.harness.record import Result, at_least, at_most
 from common.server import event_loop
 
 _CANDIDATES: Final = (10, 20, 50, 100, 200, 500, 1_000, 2_000)
-
-
 _TOKENS: Final = (16, 32, 64, 128, 256)
-
-
 _CALLERS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-
-
 _QUICK: Final = {"candidates": (10, 200), "tokens": (16, 128), "callers": (1, 32)}
-
-
 _LONGEST: Final = 256
-
-
 # Beside the item's: [CLS], two [SEP], and the one token of the query.
 _OTHER_TOKENS: Final = 4
-
-
 _MAX_MEMORY_GROWTH: Final = 0.1
-
-
 _LEAST_KEPT: Final = 0.8
 
 

@@ -24,26 +24,12 @@ from benchmarks.harness.record import Result, Threshold, at_least, at_most
 from common.server import event_loop
 
 _TIMES: Final = 4.0
-
-
 _DEADLINE_S: Final = 1.0
-
-
 _INSISTED: Final = CANDIDATES // 2
-
-
 _LEAST_GOODPUT: Final = 0.9
-
-
 _MAX_LATE_MS: Final = 10.0
-
-
 _MAX_REFUSAL_MS: Final = 5.0
-
-
 Requests = Sequence[ranking_pb2.RankRequest]
-
-
 Turn = tuple[Answers, Answers]
 
 

@@ -29,14 +29,8 @@ from common.server.channel import open_channel
 from pipeline.release.config.build_settings import Precision
 
 _PRECISIONS: Final[Sequence[Precision]] = ("int8", "fp32")
-
-
 _TARGET: Final = 5.0
-
-
 _SAME_ORDER: Final = 0.99
-
-
 _PATIENCE_S: Final = 60.0
 
 

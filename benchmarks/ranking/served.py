@@ -25,8 +25,6 @@ from common.server import event_loop
 from pipeline.release.config.build_settings import Precision
 
 _REQUESTS: Final = 64
-
-
 _TARGET: Final = 0.95
 
 

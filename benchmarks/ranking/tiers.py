@@ -29,20 +29,10 @@ from common.release.store import Release
 from common.server import event_loop
 
 CANDIDATES: Final = 500
-
-
 _DEPTH: Final = 20
-
-
 _CALLERS: Final = 4
-
-
 _TIMES_INFINITY: Final = 150.0
-
-
 _P50_MS: Final = 30.0
-
-
 # Nothing is remembered between calls, and the cross-encoder reads what calls say.
 _SETTINGS: Final = {"cached-contexts": "0", "cached-texts": "0"}
 

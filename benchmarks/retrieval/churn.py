@@ -26,49 +26,21 @@ from common.server import event_loop
 from common.server.channel import open_channel
 
 _ITEMS_PER_S: Final = 500
-
-
 _CALL_ITEMS: Final = 25
-
-
 _TEXT_CALL_ITEMS: Final = 8
-
-
 _CALLERS: Final = 16
-
-
 _WARM_S: Final = 10.0
-
-
 _TURN_S: Final = 20.0
-
-
 _QUICK_TURN_S: Final = 4.0
-
-
 _TURNS: Final = 3
-
-
 # How far a new vector is moved, by the difference of two others.
 _MOVED: Final = 0.3
-
-
 # Upserts that may be under way: one that waits for the disk holds up no other.
 _UPSERTERS: Final = 2
-
-
 _STILL: Final = "no upserts"
-
-
 _PRICES: Final = "500 items/s, new prices, vectors given"
-
-
 _VECTORS: Final = "500 items/s, new vectors given"
-
-
 _TEXTS: Final = "texts embedded here"
-
-
 _KINDS: Final = (_STILL, _PRICES, _VECTORS, _TEXTS)
 
 

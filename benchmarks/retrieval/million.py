@@ -30,8 +30,6 @@ from common.server.channel import open_channel
 from services.retrieval.index.scoring import nearest
 
 K: Final = 100
-
-
 _PLOTS: Final = {
     "p50_ms": "p50 of Retrieve, ms",
     "p99_ms": "p99 of Retrieve, ms",
@@ -40,23 +38,11 @@ _PLOTS: Final = {
     "bytes_per_item_in_memory": "memory, bytes an item",
     "recall": "recall@100",
 }
-
-
 _RATE_PER_S: Final = 200
-
-
 _WARM_S: Final = 5.0
-
-
 _TURN_S: Final = 30.0
-
-
 _QUICK_TURN_S: Final = 3.0
-
-
 _RECALL_QUERIES: Final = 100
-
-
 # Inner products of the same vectors differ by so much from one library to another.
 _TIE: Final = 1e-5
 

@@ -32,41 +32,17 @@ from services.retrieval.ann.ann_index import HnswOptions
 from services.retrieval.index.reachability import TIE
 
 K: Final = 100
-
-
 EF_SEARCH: Final = HnswOptions.ef_search  # the service's default
-
-
 BATCH: Final = 32
-
-
 _ROUNDS: Final = 15
-
-
 _QUICK_ROUNDS: Final = 4
-
-
 _ROUND_S: Final = 1.0
-
-
 _UNARY: Final = "Retrieve"
-
-
 _BATCHED: Final = f"BatchRetrieve of {BATCH}"
-
-
 _WITH_ITEMS: Final = ", titles and prices too"
-
-
 _FEWER: Final = ", 16 callers"
-
-
 _CALLERS: Final = {_UNARY: 64, _UNARY + _FEWER: 16, _BATCHED: 4, _UNARY + _WITH_ITEMS: 64, _BATCHED + _WITH_ITEMS: 4}
-
-
 _NAMES: Final = ("hnswlib", *_CALLERS)
-
-
 # Where other work takes more of the processors, wall clock favours whoever has more threads.
 _QUIET: Final = 0.03
 
