@@ -21,8 +21,8 @@ from shortlist.retrieval.v1.retrieval_pb2 import SourceScore
 
 from benchmarks.data.home_depot import HomeDepot
 from benchmarks.data.home_depot_model import CACHE, MODELS
-from benchmarks.harness.ranking_load import ranking_service
 from benchmarks.harness.record import Result, Threshold, at_least, at_most
+from benchmarks.harness.servers import ranking_service
 from common.arrays import Float32Array
 from common.onnx_session import SessionOptions
 from common.release import layout

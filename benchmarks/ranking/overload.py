@@ -19,8 +19,9 @@ from shortlist.ranking.v1 import ranking_pb2
 from benchmarks.data.home_depot import CANDIDATES, HomeDepot, draw_asked
 from benchmarks.data.home_depot_model import CACHE, trained_model
 from benchmarks.data.home_depot_release import judged_release
-from benchmarks.harness.ranking_load import Answers, closed_loop, open_loop, ranking_service, request
+from benchmarks.harness.ranking_load import Answers, closed_loop, open_loop, request
 from benchmarks.harness.record import Result, Threshold, at_least, at_most
+from benchmarks.harness.servers import ranking_service
 from common.server import event_loop
 
 _TIMES: Final = 4.0

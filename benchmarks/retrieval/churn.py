@@ -19,7 +19,7 @@ from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 
 from benchmarks.data.home_depot_vectors import HomeDepot, home_depot
 from benchmarks.harness.record import Result, Threshold, at_least, at_most
-from benchmarks.harness.retrieval_server import local_retrieval
+from benchmarks.harness.servers import retrieval_service
 from common.arrays import Float32Array
 from common.gc_freeze import freeze_heap
 from common.server import event_loop
@@ -59,7 +59,7 @@ def run(quick: bool, console: Console) -> Result:
     data = home_depot(console)
     with (
         tempfile.TemporaryDirectory() as folder,
-        local_retrieval(data.release.path, Path(folder), ["--log-level", "warning"]) as server,
+        retrieval_service(data.release.path, Path(folder)) as server,
     ):
         rate, turns = event_loop.run(
             _measure(data, server.target, _QUICK_TURN_S if quick else _TURN_S, 1 if quick else _TURNS)
