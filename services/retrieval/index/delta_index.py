@@ -9,7 +9,7 @@ import numpy as np
 
 from common.arrays import BoolMask, Float32Array, RowIndices
 from common.cache import IdentityCache
-from services.retrieval.ann.ann_index import HnswOptions
+from services.retrieval.ann.ann_index import IndexOptions
 from services.retrieval.ann.hnswlib_hnsw import HnswlibHnsw
 from services.retrieval.index.concatenated_vectors import ConcatenatedVectors, Table
 from services.retrieval.index.flat_index import FlatIndex
@@ -25,7 +25,7 @@ TAIL: Final = 1_000
 TAIL_OF_CODES: Final = 100
 
 
-_OPTIONS: Final = HnswOptions(ef_construction=100)
+_OPTIONS: Final = IndexOptions(ef_construction=100)
 
 
 # Masks that are remembered with how they fall apart: most searches at a time share one.
@@ -81,7 +81,7 @@ class DeltaIndex:
         self._codes = codes
         release = codes()
         self.released = 0 if release is None else release.rows
-        self._ef_search = round(HnswOptions.ef_search * _EF_SHARE) if release is None else release.ef_search
+        self._ef_search = round(IndexOptions.ef_search * _EF_SHARE) if release is None else release.ef_search
         self._searched = _searched(self._begun(None) if release is None else _Copy(release, release))
         self._growing: _Copy | None = None
 
@@ -103,7 +103,7 @@ class DeltaIndex:
     def is_behind(self, count: int) -> bool:
         """Tell whether growing is due: for so many of ``count`` rows not in it, or for codes that were built anew."""
         is_of_another = self._searched.copy.of is not self._codes()
-        return count - self.rows >= (TAIL if self.index.linked else TAIL_OF_CODES) or (is_of_another and count > 0)
+        return count - self.rows >= (TAIL if self.index.is_graph else TAIL_OF_CODES) or (is_of_another and count > 0)
 
     def grow(self, vectors: Float32Array, own: BoolMask) -> None:
         """Take in the rows that came since; for one thread at a time.

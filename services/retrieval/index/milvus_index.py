@@ -15,7 +15,7 @@ from pymilvus import DataType, MilvusClient, MilvusException
 
 from common.arrays import BoolMask, Float32Array, RowIndices
 from common.errors import InvalidRequest, NotReady
-from services.retrieval.ann.ann_index import VectorEncoding
+from services.retrieval.ann.ann_index import IndexType
 from services.retrieval.index.flat_index import FlatIndex
 from services.retrieval.index.vector_index import Hits, check_search
 
@@ -38,7 +38,7 @@ _OVERSAMPLING: Final = 1.5
 
 @dataclass(frozen=True)
 class MilvusOptions:
-    """Where Milvus is, and how its graph is built and searched; see `HnswOptions`.
+    """Where Milvus is, and how its graph is built and searched; see `IndexOptions`.
 
     Attributes:
         address: ``http://host:19530``, or the file of the embedded server, which ends in ``.db``.
@@ -117,9 +117,9 @@ class MilvusIndex:
         return self._dimension
 
     @property
-    def numbers(self) -> VectorEncoding:
-        """What numbers its vectors are searched in."""
-        return "float32"
+    def index_type(self) -> IndexType:
+        """See `VectorIndex.index_type`."""
+        return "milvus"
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self._present))

@@ -92,7 +92,7 @@ class ItemSearch:
     def codes(self) -> HybridIndex | None:
         """Return the index over the release's vectors where codes of added items can stand behind its own."""
         index = self.index
-        return index if isinstance(index, HybridIndex) and not index.linked else None
+        return index if isinstance(index, HybridIndex) and not index.is_graph else None
 
     def tend(
         self, view: Snapshot, let_go: Callable[[], BoolMask], between: Callable[[], object] = lambda: None
@@ -215,7 +215,7 @@ class ItemSearch:
         stand_in = view.stand_in
         if stand_in is None:
             return False
-        share = _GONE_SHARE if index.linked else _GONE_SHARE_OF_CODES
+        share = _GONE_SHARE if index.is_graph else _GONE_SHARE_OF_CODES
         many, found = max(_FEW_GONE, share * len(index)), stand_in >= 0
         if len(found) - np.count_nonzero(found) <= many:  # no more vectors are gone than items are
             return False
