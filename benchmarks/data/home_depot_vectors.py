@@ -37,13 +37,7 @@ CACHE: Final = Path(__file__).parents[2] / ".cache" / "benchmarks"
 _TOKENS: Final = 128
 # Grows with whatever changes the release that is built here from the same data.
 _FORMAT: Final = 2
-<<<<<<< HEAD
-
-
 _PQ_FORMAT: Final = 1
-=======
-_AS_BUILT: Final = 1
->>>>>>> main
 
 
 class MissingData(ShortlistError):  # noqa: N818 - named for what it is, as its siblings are

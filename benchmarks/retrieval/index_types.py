@@ -24,24 +24,11 @@ from services.retrieval.index.flat_index import FlatIndex
 from services.retrieval.index.hybrid_index import HybridIndex
 from services.retrieval.index.reachability import TIE
 
-<<<<<<< HEAD:benchmarks/retrieval/index_types.py
 _KINDS: Final[tuple[AnnKind, ...]] = ("hnsw", "pq")
-
-
 # Each round searches every index in turn, so that other load affects all of them.
-=======
-_NUMBERS: Final[tuple[VectorEncoding, ...]] = ("float32", "float16", "int8", "codes")
-# Rounds of every graph in turn, so that whatever else runs meets all of them.
->>>>>>> main:benchmarks/retrieval/index_encodings.py
 _ROUNDS: Final = 3
 _CHUNK: Final = 200
-<<<<<<< HEAD:benchmarks/retrieval/index_types.py
-
-
 # Raise it when cached indexes of earlier runs must be built again.
-=======
-# Grows with whatever changes the graphs that are kept from earlier runs.
->>>>>>> main:benchmarks/retrieval/index_encodings.py
 _FORMAT: Final = 1
 
 

@@ -22,13 +22,8 @@ from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 
 from benchmarks.data.home_depot_vectors import HomeDepot, home_depot
 from benchmarks.harness.record import Result, at_least
-<<<<<<< HEAD
-from benchmarks.harness.retrieval_server import LocalRetrieval, local_retrieval
-from benchmarks.retrieval.index_types import last_scores
-=======
 from benchmarks.harness.servers import retrieval_service
-from benchmarks.retrieval.index_encodings import last_scores
->>>>>>> main
+from benchmarks.retrieval.index_types import last_scores
 from common.arrays import Float32Array
 from common.release import layout
 from common.server import event_loop
@@ -38,15 +33,7 @@ from services.retrieval.index.reachability import TIE
 from testing.local_server import LocalServer
 
 K: Final = 100
-<<<<<<< HEAD
-
-
 EF_SEARCH: Final = IndexOptions.ef_search  # the service's default
-
-
-=======
-EF_SEARCH: Final = HnswOptions.ef_search  # the service's default
->>>>>>> main
 BATCH: Final = 32
 _ROUNDS: Final = 15
 _QUICK_ROUNDS: Final = 4

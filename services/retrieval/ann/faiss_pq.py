@@ -25,34 +25,16 @@ from services.retrieval.ann.label_map import LabelMap
 from services.retrieval.ann.oversampling import first_passing
 
 LABELS: Final = "index/pq_labels.npy"
-
-
 _DIMENSIONS_PER_CODE: Final = 4
-
-
 _MIN_CODES: Final = 32
-
-
 _BITS: Final = 4
-
-
 _CENTROIDS: Final = 1 << _BITS
-
-
 # Vectors that rotation and codes are trained on; more gain nothing measurable.
 _TRAINING_ROWS: Final = 30_000
-
-
 _EPSILON: Final = 1e-12
-
-
 # Candidates compared exactly: per entry of an HNSW candidate list, and per item that is asked for.
 _CANDIDATES_PER_EF: Final = 1.25
-
-
 _CANDIDATES_PER_K: Final = 2.5
-
-
 # Tombstones come in clusters, as filtered items do.
 _OVERSAMPLING: Final = 1.5
 

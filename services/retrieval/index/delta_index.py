@@ -20,18 +20,12 @@ from services.retrieval.index.vector_index import Hits
 # Rows behind the graph's end are compared one by one, at 384 dimensions some 0.05 ms a thousand. Inserting a row among
 # links takes half a millisecond and is better done for many; a code takes microseconds.
 TAIL: Final = 1_000
-
-
 TAIL_OF_CODES: Final = 100
-
-
 _OPTIONS: Final = IndexOptions(ef_construction=100)
 
 
 # Masks that are remembered with how they fall apart: most searches at a time share one.
 _MASKS: Final = 4
-
-
 # What a graph of added items alone finds joins what the release's finds, so that fewer of it are needed.
 _EF_SHARE: Final = 0.5
 

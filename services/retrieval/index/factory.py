@@ -19,11 +19,7 @@ from services.retrieval.index.vector_index import VectorIndex
 
 # PQ is replaced by HNSW if it finds less than this of the ten nearest vectors: near-duplicates share a code.
 _MIN_PQ_RECALL: Final = 0.98
-
-
 _SAMPLE_QUERIES: Final = 200
-
-
 _SAMPLE_K: Final = 10
 
 

@@ -17,8 +17,6 @@ from services.retrieval.index.vector_index import Hits, check_search
 from services.retrieval.index.vector_storage import Passing
 
 REMOVED = "index/removed.npy"
-
-
 # Masks that are remembered with what passes them: most searches at a time share one.
 _MASKS = 4
 

@@ -31,16 +31,10 @@ from services.retrieval.index.vector_storage import Passing
 
 # Filtered searches ask for so much more than the filter's share calls for, since allowed items come in clusters.
 _OVERSAMPLING = 1.5
-
-
 # Of codes so many times as many are asked for where too few passed; past the inverse of all, those are compared.
 _DEEPER = 4
-
-
 # Their order is that much rougher where what passes lies among much that does not.
 _DOUBT = 1.25
-
-
 _BUILD_ROWS = 1_000
 
 

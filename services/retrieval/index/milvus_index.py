@@ -20,19 +20,11 @@ from services.retrieval.index.flat_index import FlatIndex
 from services.retrieval.index.vector_index import Hits, check_search
 
 MAX_K: Final = 16_384  # Milvus' own bound on a search's results
-
-
 _ROWS_A_CALL: Final = 5_000
-
-
 _TIMEOUT_S: Final = 10.0  # to connect
-
-
 # A filter goes to Milvus as a list of labels while it, or what it leaves out, is no longer than this; past it more
 # neighbours are asked for than are needed, by so much more than the filter's share calls for.
 _LISTED: Final = 10_000
-
-
 _OVERSAMPLING: Final = 1.5
 
 
