@@ -27,8 +27,17 @@ _DEMAND_TICKS: Final = (0.0, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0)
 _LABEL: Final = 190
 
 
+_STEP_WIDTH: Final = 460
+
+
+_STEP_HEIGHT: Final = 300
+
+
+StepSeries = tuple[str, Sequence[tuple[int, float]]]
+
+
 @dataclass(frozen=True)
-class Row:
+class IntervalRow:
     """A line of a chart.
 
     Attributes:
@@ -44,7 +53,7 @@ class Row:
     says: str
 
 
-def intervals(rows: Sequence[Row], label: str, *, width: int = 640, zero: bool = False) -> str:
+def intervals(rows: Sequence[IntervalRow], label: str, *, width: int = 640, zero: bool = False) -> str:
     """Draw estimates with their intervals, one below the other; ``zero`` marks where no difference is."""
     low = min(0.0, *(row.estimate.low for row in rows)) if zero else 0.0
     high = max(*(row.estimate.high for row in rows), 1e-6, 0.0)
@@ -58,7 +67,7 @@ def intervals(rows: Sequence[Row], label: str, *, width: int = 640, zero: bool =
     return picture(width, bottom + 42, parts, label)
 
 
-def _interval(row: Row, scale: Scale, y: float, width: int) -> list[str]:
+def _interval(row: IntervalRow, scale: Scale, y: float, width: int) -> list[str]:
     found = row.estimate
     says = f"{row.says}: {found.mean:.4f} [{found.low:.4f}, {found.high:.4f}]"
     return [
@@ -105,7 +114,7 @@ def demand(bins: Sequence[DemandBin]) -> str:
     return picture(_SQUARE, _SQUARE, parts, "Expected demand against what sold")
 
 
-def curves(series: Mapping[str, tuple[str, Sequence[tuple[float, float]]]], across: str, up: str) -> str:
+def lorenz_curves(series: Mapping[str, tuple[str, Sequence[tuple[float, float]]]], across: str, up: str) -> str:
     """Draw curves from (0, 0) to (1, 1); by name a class and points. The diagonal is where all share alike."""
     x = Scale(0.0, 1.0, 60, _SQUARE - 20)
     y = Scale(0.0, 1.0, _SQUARE - 50, 34)
@@ -115,7 +124,7 @@ def curves(series: Mapping[str, tuple[str, Sequence[tuple[float, float]]]], acro
     return picture(_SQUARE, _SQUARE, parts, f"{up} by {across}: {', '.join(series)}")
 
 
-def shares(rows: Mapping[str, Mapping[str, float]], kinds: Sequence[str], *, width: int = 640) -> str:
+def stacked_bars(rows: Mapping[str, Mapping[str, float]], kinds: Sequence[str], *, width: int = 640) -> str:
     """Draw parts of a whole side by side, a bar a row; ``kinds`` colour the parts in their order."""
     scale = Scale(0.0, 1.0, _LABEL, width - 20)
     bottom = 30 * len(rows) + 8
@@ -130,7 +139,7 @@ def shares(rows: Mapping[str, Mapping[str, float]], kinds: Sequence[str], *, wid
     return picture(width, bottom + 42, parts, "Shares")
 
 
-def against(points: Sequence[tuple[str, str, float, Estimate]], across: str, up: str, *, width: int = 460) -> str:
+def scatter(points: Sequence[tuple[str, str, float, Estimate]], across: str, up: str, *, width: int = 460) -> str:
     """Draw named points with an interval upwards; each is (name, class, value across, estimate)."""
     height = 300
     x = Scale(0.0, max(value for _, _, value, _ in points) * 1.2 or 1.0, 60, width - 20)
@@ -144,3 +153,16 @@ def against(points: Sequence[tuple[str, str, float, Estimate]], across: str, up:
             text(x(value) + (-10 if left else 10), y(found.mean) + 4, name, "n", "end" if left else "start"),
         ]
     return picture(width, height, parts, f"{up} against {across}")
+
+
+def step_curves(series: Mapping[str, StepSeries], up: str) -> str:
+    """Draw values by step; by name a class and points, at least one."""
+    everything = [point for _, points in series.values() for point in points]
+    values = [value for _, value in everything]
+    x = Scale(0.0, float(max(step for step, _ in everything)) or 1.0, 60, _STEP_WIDTH - 20)
+    y = Scale(min(0.0, *values), max(values) * 1.05 or 1.0, _STEP_HEIGHT - 50, 34)
+    parts = [*axis_below(x, _STEP_HEIGHT - 50, 34, "step"), *axis_left(y, 60, _STEP_WIDTH - 20, up)]
+    for name, (kind, points) in series.items():
+        parts.append(path([(x(step), y(value)) for step, value in points], f"c {kind}"))
+        parts += [dot(x(step), y(value), f"f {kind}", f"{name}, step {step}: {value:.4f}", 3) for step, value in points]
+    return picture(_STEP_WIDTH, _STEP_HEIGHT, parts, f"{up} by step: {', '.join(series)}")

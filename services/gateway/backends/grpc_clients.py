@@ -13,9 +13,9 @@ from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
 from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 
 from common.errors import InvalidRequest
+from common.server.filter_messages import write_filter
 from common.server.interceptors import REQUEST_ID
 from common.server.telemetry import request_id
-from services.gateway.backends import filter_messages
 from services.gateway.backends.stages import (
     RankedItem,
     RankingResult,
@@ -117,7 +117,7 @@ def _retrieve_request(wish: RetrieveRequest) -> retrieval_pb2.RetrieveRequest:
     return retrieval_pb2.RetrieveRequest(
         query=wish.query,
         history_item_ids=wish.history,
-        filter=None if wish.filter is None else filter_messages.write(wish.filter),
+        filter=None if wish.filter is None else write_filter(wish.filter),
         exclude_item_ids=wish.exclude,
         limit=wish.limit,
         sources=wish.sources,

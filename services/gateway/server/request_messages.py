@@ -10,8 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from shortlist.gateway.v1 import gateway_pb2
 
 from common.errors import InvalidRequest
+from common.server.filter_messages import read_filter
 from common.text import MAX_QUERY_CHARACTERS
-from services.gateway.backends import filter_messages
 from services.gateway.policy.policy import Policy
 from services.gateway.profiles.profile_store import Event, EventKind
 from services.gateway.recommendation.request import RecommendRequest, Stages
@@ -70,7 +70,7 @@ def read_recommend_request(request: gateway_pb2.RecommendRequest) -> RecommendRe
         user_id=request.user_id,
         query=request.query.strip(),
         history=tuple(request.history_item_ids),
-        filter=filter_messages.read(request.filter) if request.HasField("filter") else None,
+        filter=read_filter(request.filter) if request.HasField("filter") else None,
         policy=_policy(request),
         exclude_history=request.policy.exclude_history,
         stages=_stages(request.policy),

@@ -10,23 +10,20 @@ from shortlist.retrieval.v1 import retrieval_pb2
 
 from common.arrays import Float32Array
 from common.errors import InvalidRequest
-from common.filters import MAX_DEPTH, AllOf, AnyOf, Filter, Match, NoneOf, Range
+from common.server.filter_messages import read_filter
 from services.retrieval.candidates.request import DEFAULT_LIMIT, MAX_BATCH_CANDIDATES, MAX_REQUESTS, Request
 from services.retrieval.catalogue.item import Item
 
 _FLOAT_BYTES: Final = 4
 
 
-_LISTS: Final[dict[str, Callable[[tuple[Filter, ...]], Filter]]] = {"all_of": AllOf, "any_of": AnyOf, "none_of": NoneOf}
-
-
 def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
-    """Read a request; raises InvalidRequest where its filter has not exactly one kind at each place."""
+    """Read a request; raises InvalidRequest if its filter violates the contract."""
     return Request(
         query=message.query,
         vector=_read_vector(message),
         history_item_ids=message.history_item_ids,
-        filter=_read_filter(message.filter, "filter", 1) if message.HasField("filter") else None,
+        filter=read_filter(message.filter) if message.HasField("filter") else None,
         exclude_item_ids=message.exclude_item_ids,
         limit=message.limit if message.HasField("limit") else DEFAULT_LIMIT,
         sources=message.sources,
@@ -94,28 +91,3 @@ def _read_vector(message: retrieval_pb2.RetrieveRequest | retrieval_pb2.Item) ->
             f"vector_f32: {len(message.vector_f32)} bytes are no whole numbers of {_FLOAT_BYTES} bytes"
         )
     return np.frombuffer(message.vector_f32, dtype="<f4").astype(np.float32, copy=False)
-
-
-def _read_filter(message: retrieval_pb2.Filter, path: str, depth: int) -> Filter:
-    if depth > MAX_DEPTH:
-        raise InvalidRequest(f"{path}: deeper than {MAX_DEPTH} levels; flatten the filter")
-    match message.WhichOneof("kind"):
-        case "match":
-            return Match(message.match.attribute, tuple(message.match.values))
-        case "range":
-            return _read_range(message.range)
-        case "all_of" | "any_of" | "none_of" as kind:
-            parts = enumerate(getattr(message, kind).filters)
-            return _LISTS[kind](
-                tuple(_read_filter(part, f"{path}.{kind}.filters[{number}]", depth + 1) for number, part in parts)
-            )
-        case _:
-            raise InvalidRequest(f"{path}: has no kind; set one of match, range, all_of, any_of, none_of")
-
-
-def _read_range(message: retrieval_pb2.Range) -> Range:
-    return Range(
-        message.attribute,
-        message.min if message.HasField("min") else None,
-        message.max if message.HasField("max") else None,
-    )
