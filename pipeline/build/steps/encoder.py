@@ -11,9 +11,9 @@ from common.release import layout
 from common.release.catalogue import Catalogue
 from pipeline.build.context import BuildContext
 from pipeline.build.steps.staged_release import record_model
-from pipeline.release.artifacts.vector_index import build_index
+from pipeline.release.artifacts.vector_index import build_vector_index
 from pipeline.release.export.bert import export_encoder
-from services.retrieval.ann.ann_index import HnswOptions
+from services.retrieval.ann.ann_index import IndexOptions
 from services.retrieval.encoding.text_encoder import OnnxTextEncoder
 
 # What the manifest says of an encoder that is the base model itself.
@@ -41,13 +41,15 @@ def write_encoder(context: BuildContext, bert: BertModel, trained_on: str) -> No
 def write_index(context: BuildContext, catalogue: Catalogue) -> None:
     """Embed the catalogue's texts with the staged encoder, and write the vector index."""
     settings = context.settings
-    options = HnswOptions(
+    options = IndexOptions(
         m=settings.hnsw_m,
         ef_construction=settings.ef_construction,
         threads=1,
         seed=settings.seed,
-        vectors=settings.index_vectors,
+        kind=settings.index,
     )
     encoder = OnnxTextEncoder.load(context.staging.release(), SessionOptions())
     with context.report.step("Embedding the catalogue's texts") as step:
-        build_index(catalogue, encoder, settings.item_prefix, context.staging.path, options, step)
+        build_vector_index(
+            catalogue, encoder, settings.item_prefix, context.staging.path, options, step, context.report.warn
+        )
