@@ -21,8 +21,8 @@ from shortlist.retrieval.v1.retrieval_pb2 import SourceScore
 
 from benchmarks.data.home_depot import HomeDepot
 from benchmarks.data.home_depot_model import CACHE, MODELS
-from benchmarks.harness.ranking_load import ranking_service
 from benchmarks.harness.record import Result, Threshold, at_least, at_most
+from benchmarks.harness.servers import ranking_service
 from common.arrays import Float32Array
 from common.onnx_session import SessionOptions
 from common.release import layout
@@ -30,8 +30,8 @@ from common.release.catalogue import Catalogue
 from common.release.store import Release
 from common.server.channel import open_channel
 from pipeline.build.builder import build
-from pipeline.build.search_examples import SEMANTIC, held_out_cosines, judged_cosines
-from pipeline.build.search_models import SearchModels
+from pipeline.build.search.search_examples import SEMANTIC, held_out_cosines, judged_cosines
+from pipeline.build.search.search_models import SearchModels
 from pipeline.learning.examples.fusion import calibration_error
 from pipeline.learning.examples.judged_queries import TEST, JudgedQuery, judged_queries
 from pipeline.learning.training.model_cache import ModelCache
@@ -43,30 +43,14 @@ from pipeline.release.models.base_model import resolve_base_model
 from services.retrieval.encoding.text_encoder import OnnxTextEncoder
 
 STORE: Final = Path("releases/home-depot")
-
-
 _QUICK_QUERIES: Final = 150
-
-
 _SECOND_STAGE: Final = "second stage"
-
-
 # The claim: the second stage is better than each of these, in both measures.
 _BASELINES: Final = ("BM25", "encoder, zero-shot", "encoder, fine-tuned")
-
-
 _CLAIMED: Final = ("ndcg@10", ALL_PAIRS)
-
-
 _MEASURES: Final = (ALL_PAIRS, *PER_QUERY)
-
-
 _AIM: Final = 0.56
-
-
 _CALIBRATION: Final = 0.02
-
-
 _TIMEOUT_S: Final = 60.0
 
 
@@ -74,7 +58,7 @@ def run(quick: bool, console: Console) -> Result:
     """Build or reuse the release and rank every test query's judged items; quick ranks fewer."""
     data, report = HomeDepot.find(), ProgressReport(console)
     settings = BuildSettings.of(SEARCHES.name)
-    release = build(data.dataset, STORE, settings, report, models_in=MODELS)
+    release = build(data.dataset, STORE, settings, report, models_dir=MODELS)
     catalogue = Catalogue.open(release.file(layout.CATALOGUE))
     queries = test_queries(data, catalogue)[: _QUICK_QUERIES if quick else None]
     systems = _scores(release, catalogue, queries, settings, report)

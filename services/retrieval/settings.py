@@ -97,6 +97,6 @@ class Settings(ServerSettings):
             recall_share=self.recall_share,
             audit_share=self.audit_share,
             neighbours_cached=self.neighbour_cache_size,
-            queries=QueryEncoderOptions(cached=self.query_cache_size, batch=self.max_query_batch),
+            queries=QueryEncoderOptions(cache_size=self.query_cache_size, max_batch=self.max_query_batch),
             threads=self.search_threads,
         )
