@@ -29,10 +29,10 @@ from pipeline.build.steps.item_graphs import read_item_texts
 from pipeline.build.steps.ranking_examples import feature_set
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.training_requests import ShopRequest
-from pipeline.learning.examples.labelled_candidates import Labelled, draw_candidates
+from pipeline.learning.examples.labelled_candidates import LabelledCandidates, label_candidates
 from pipeline.learning.fusion.lambdamart import RankedExamples
-from pipeline.learning.item_graphs.cross_fitting import Fold, parted
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.item_graphs.cross_fitting import Fold, split_sequences
+from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.artifacts.staging import Staging
 from pipeline.release.config.build_settings import BuildSettings
@@ -70,7 +70,7 @@ class Requests:
         return len(self.users)
 
     @classmethod
-    def of(cls, users: Sequence[int], drawn: Sequence[Labelled], features: FeatureSet) -> Self:
+    def of(cls, users: Sequence[int], drawn: Sequence[LabelledCandidates], features: FeatureSet) -> Self:
         """Compute the features of requests that were asked."""
         matrices = [features.matrix(one.user, one.candidates) for one in drawn]
         return cls(
@@ -111,12 +111,15 @@ class Requests:
         starts = offsets_from_lengths(self.examples.sizes)[:-1]
         return np.flatnonzero(np.add.reduceat(self.examples.labels, starts) > 0)
 
-    def labelled(self) -> list[Labelled]:
+    def labelled(self) -> list[LabelledCandidates]:
         """Return the requests as training reads them: histories, candidates and labels."""
         ends = np.cumsum(self.examples.sizes)[:-1]
         parts = zip(self.histories, np.split(self.rows, ends), np.split(self.examples.labels, ends), strict=True)
         asked = ShopRequest((), "", frozenset())
-        return [Labelled(asked, UserRows(history), CandidateRows.of(rows), labels) for history, rows, labels in parts]
+        return [
+            LabelledCandidates(asked, UserRows(history), CandidateRows.of(rows), labels)
+            for history, rows, labels in parts
+        ]
 
     def fingerprint(self) -> str:
         """Return a hash over what the requests are."""
@@ -203,7 +206,7 @@ def asked_rows(data: Path, release: Release, count: int, report: ProgressReport)
         closing(FirstStage.load(release)) as first_stage,
         report.step("Asking for the test rows' candidates", len(asked)) as step,
     ):
-        drawn = draw_candidates(first_stage, asked, CANDIDATES, step)
+        drawn = label_candidates(first_stage, asked, CANDIDATES, step)
     catalogue = Catalogue.open(release.file(layout.CATALOGUE))
     return Requests.of(chosen.tolist(), drawn, _features(release, catalogue))
 
@@ -227,7 +230,7 @@ def _parts(every: Requests, seed: int) -> Parts:
 def _requests_of_folds(context: BuildContext) -> Requests:
     """Ask a copy of a release what its build asked, with the tables of each fold."""
     catalogue = Catalogue.open(context.staging.file(layout.CATALOGUE))
-    texts, split = read_item_texts(context, catalogue), parted(context.dataset.events)
+    texts, split = read_item_texts(context, catalogue), split_sequences(context.dataset.events)
     number = {user: place for place, user in enumerate(split.whole)}
     folds = sequence_folds(context, catalogue, texts, split)
     return Requests.join([_requests_of_fold(context, catalogue, fold, number) for fold in folds])
@@ -236,5 +239,5 @@ def _requests_of_folds(context: BuildContext) -> Requests:
 def _requests_of_fold(context: BuildContext, catalogue: Catalogue, fold: Fold, number: Mapping[str, int]) -> Requests:
     title = "Asking for what comes next"
     with open_first_stage(context) as first_stage, context.report.step(title, len(fold.requests)) as step:
-        drawn = draw_candidates(first_stage, fold.requests, CANDIDATES, step)
+        drawn = label_candidates(first_stage, fold.requests, CANDIDATES, step)
     return Requests.of([number[user] for user in fold.users], drawn, feature_set(context, catalogue))

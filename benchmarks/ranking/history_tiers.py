@@ -37,7 +37,7 @@ from benchmarks.histories.quality import AtTen, at_ten, random_at_ten
 from benchmarks.histories.requests import Parts, Requests, asked_rows, training_requests
 from benchmarks.histories.scores import HistoryLate, context_of, kept_logits, read_pairs
 from common.release.store import Release
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.measurement.metrics.ranking_metrics import Interval
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings

@@ -53,7 +53,7 @@ class BuildSettings:
             seen the query.
         precision: Of the cross-encoder as it is served; see `pipeline.build.compression.gate`.
         student_layers: Layers of a shallower cross-encoder that is served in its place, taught by it; 0 for none. See
-            `pipeline.learning.training.distillation`.
+            `pipeline.learning.trainers.distillation`.
         trimmed_vocabulary: Whether the models keep only tokens that the catalogue has; see
             `pipeline.release.models.vocabulary_trimming`.
         late_bits: Bits of a dimension of late interaction's token vectors, 4 or 8; 0 builds no such tier.
