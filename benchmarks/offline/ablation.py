@@ -100,7 +100,12 @@ def _fitted(
     names = [recipe.features[place] for place in places]
     with report.step(f"Fitting with {title}" if title == "everything" else f"Fitting {title}") as step:
         boosters = fit_ranking(
-            learnt.columns(places), names, recipe.falling, seeds=[settings.seed], trees=settings.trees, step=step
+            learnt.columns(places),
+            names,
+            recipe.non_increasing_features,
+            seeds=[settings.seed],
+            trees=settings.trees,
+            step=step,
         )
     return _ndcg(checked, raw_score(boosters, checked.columns(places).features))
 
