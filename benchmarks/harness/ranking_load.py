@@ -65,7 +65,7 @@ def ranking_service(release: Path, log: Path, settings: Mapping[str, str] | None
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
-    flags = {"release": str(release), "port": str(port), "metrics-port": "0", "cached-scores": "0"}
+    flags = {"release": str(release), "port": str(port), "metrics-port": "0", "score-cache-size": "0"}
     flags |= {"request-timeout-s": str(_PATIENCE_S), "log-level": "warning"} | dict(settings or {})
     command = [sys.executable, "-m", "services.ranking", *(part for pair in flags.items() for part in _flag(*pair))]
     with log.open("w") as output:

@@ -148,7 +148,7 @@ def _labelled(queries: Sequence[JudgedQuery], catalogue: Catalogue) -> list[Labe
         Labelled(
             ShopRequest((), one.query, frozenset(catalogue.item_ids[row] for row in one.rows[one.grades >= _HALF])),
             UserRows(nobody, one.query),
-            CandidateRows.of(one.rows),
+            CandidateRows.from_rows(one.rows),
             (one.grades >= _HALF).astype(np.float32),
         )
         for one in queries

@@ -18,14 +18,13 @@ from pipeline.measurement.questions.policy import chosen
 from pipeline.measurement.questions.protocols import Question
 from pipeline.progress import ProgressStep
 from services.gateway.policy.policy import Policy
-from services.ranking.batching.job import CallContext
-from services.ranking.cascade.results import Depths, Ranking
+from services.ranking.cascade.results import Ranking, RequestedDepths
 from services.ranking.cascade.second_stage import SecondStage, SecondStageOptions
 from services.ranking.features.feature_context import HalfLives
 from services.ranking.features.feature_set import FeatureSet
 from services.ranking.features.item_tables import ItemTables
 from services.ranking.features.settings import FusionSettings
-from services.ranking.request import CandidateRows, UserRows
+from services.ranking.request import CallContext, CandidateRows, UserRows
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import MAX_HISTORY, MAX_LIMIT, Request
@@ -157,7 +156,7 @@ class Engines:
 
     async def _rank(self, second: SecondStage, user: UserRows, found: Candidates, depth: int | None) -> Ranking:
         terms = CallContext(time.monotonic() + _PATIENCE_S)
-        return await second.rank(user, _rows(found), {}, Depths(cross_encoder=depth), terms)
+        return await second.rank(user, _rows(found), {}, RequestedDepths(cross_encoder=depth), terms)
 
     def _user(self, question: Question) -> UserRows:
         history = self.first.view.history_rows(question.history[-MAX_HISTORY:])
