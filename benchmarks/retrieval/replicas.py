@@ -61,7 +61,7 @@ class _Course:
 
 class _Replica:
     def __init__(self, release: Path, folder: Path, name: str, stream: str) -> None:
-        self.server = ServerProcess("retrieval", {"release": release, "changes": stream}, folder / f"{name}.log")
+        self.server = ServerProcess("retrieval", {"release": release, "change-stream": stream}, folder / f"{name}.log")
         self.stub: RetrievalServiceAsyncStub = retrieval_pb2_grpc.RetrievalServiceStub(self.server.channel)
 
     async def start(self) -> float:

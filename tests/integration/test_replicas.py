@@ -66,7 +66,7 @@ def serve(tiny_release: Path, redis: RedisServer) -> Serve:
 
     @asynccontextmanager
     async def serve_() -> AsyncIterator[Replica]:
-        settings = Settings(port=0, metrics_port=0, release=str(tiny_release), changes=redis.url("shop"))
+        settings = Settings(port=0, metrics_port=0, release=str(tiny_release), change_stream=redis.url("shop"))
         metrics = Metrics("retrieval")
         async with (
             running(RetrievalServer(settings, metrics), settings, metrics) as ports,
@@ -121,9 +121,9 @@ async def test_a_server_does_not_start_without_redis(serve: Serve, redis: RedisS
 def test_one_feed_at_a_time(tmp_path: Path):
     """A log and a stream at once, and a stream that is none, are refused."""
     with pytest.raises(ValueError, match="data_dir and changes both keep changes"):
-        Settings(data_dir=tmp_path, changes="redis://r/0")
+        Settings(data_dir=tmp_path, change_stream="redis://r/0")
     with pytest.raises(ValueError, match="no scheme of Redis"):
-        Settings(changes="kafka://r/0")
+        Settings(change_stream="kafka://r/0")
 
 
 async def _repeated(replica: Replica) -> None:

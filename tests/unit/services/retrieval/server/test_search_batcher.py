@@ -12,8 +12,6 @@ import pytest
 from services.retrieval.server.search_batcher import MAX_BATCH, MIN_PER_WORKER, SearchBatcher
 
 THREADS = 2
-
-
 Answer = Callable[[Sequence[int]], list[int]]
 
 
