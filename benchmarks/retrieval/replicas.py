@@ -29,23 +29,11 @@ if TYPE_CHECKING:
     from shortlist.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceAsyncStub
 
 _CHANGES: Final = 300
-
-
 _QUICK_CHANGES: Final = 40
-
-
 _ROUNDS: Final = 5
-
-
 _MISSED: Final = 100
-
-
 _NEW_ITEMS: Final = 60
-
-
 _LIMIT_S: Final = 1.0
-
-
 _SEED: Final = 11
 
 

@@ -29,7 +29,7 @@ from pipeline.progress import ProgressReport
 from pipeline.release.artifacts.catalogue import build_catalogue, item_texts
 from pipeline.release.artifacts.staging import Staging
 from pipeline.release.artifacts.title_bm25 import write_title_words
-from pipeline.release.artifacts.vector_index import build_index
+from pipeline.release.artifacts.vector_index import build_vector_index
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipe import Recipe
 from pipeline.release.export.bert import export_cross_encoder, export_encoder
@@ -40,7 +40,7 @@ from pipeline.release.models.tokenizer import plain_tokenizer
 from pipeline.release.models.vocabulary_trimming import TOKENIZER, trimmed_base
 from services.ranking.late_interaction.vector_codec import Bits
 from services.ranking.pairs.pair_tokenizer import PairTokenizer
-from services.retrieval.ann.ann_index import HnswOptions
+from services.retrieval.ann.ann_index import IndexOptions
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.encoding.text_encoder import OnnxTextEncoder
 
@@ -157,16 +157,18 @@ class BuildSteps(ABC):
         self._index(catalogue)
 
     def _index(self, catalogue: Catalogue) -> None:
-        options = HnswOptions(
+        options = IndexOptions(
             m=self.settings.hnsw_m,
             ef_construction=self.settings.ef_construction,
             threads=1,
             seed=self.settings.seed,
-            vectors=self.settings.index_vectors,
+            kind=self.settings.index,
         )
         encoder = OnnxTextEncoder.load(self.staging.release(), SessionOptions())
         with self.report.step("Embedding the catalogue's texts") as step:
-            build_index(catalogue, encoder, self.settings.item_prefix, self.staging.path, options, step)
+            build_vector_index(
+                catalogue, encoder, self.settings.item_prefix, self.staging.path, options, step, self.report.warn
+            )
 
     def _train_cross_encoder(
         self, catalogue: Catalogue, train: Sequence[Labelled], valid: Sequence[Labelled]

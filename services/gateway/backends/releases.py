@@ -216,7 +216,7 @@ def _merged(retrieval: release_pb2.ReleaseInfo, ranking: release_pb2.ReleaseInfo
         items=retrieval.items,
         models=sorted([*retrieval.models, *ranking.models], key=lambda model: model.name),
         sources=retrieval.sources,
-        index_vectors=retrieval.index_vectors,
+        index_type=retrieval.index_type,
         limits={**_named("retrieval", retrieval.limits), **_named("ranking", ranking.limits)},
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 from prometheus_client import Counter, Gauge, Histogram, Info
 
 from common.server.telemetry import Metrics
-from services.retrieval.ann.ann_index import VectorEncoding
+from services.retrieval.ann.ann_index import IndexType
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.catalogue.live_catalogue import ChangeCounts
 
@@ -27,15 +27,19 @@ class RetrievalMetrics:
     def __init__(self, metrics: Metrics) -> None:
         names: dict[str, Any] = {"namespace": metrics.namespace, "registry": metrics.registry}
         self._stages = metrics.stage_seconds
-        self._candidates = Counter("candidates", "Candidates returned, by each source that found them.", ["source"], **names)
+        self._candidates = Counter(
+            "candidates", "Candidates returned, by each source that found them.", ["source"], **names
+        )
         self._padded = Counter("padded_candidates", "Candidates returned that no source found.", **names)
         self._searches = Counter(
             "searches",
-            "Vector searches by source and by what found the vectors: the approximate index, exact search or the cache.",
+            "Vector searches by source and path: the approximate index, exact search or the neighbour cache.",
             ["source", "path"],
             **names,
         )
-        self._ignored = Counter("ignored_history_items", "Items of histories that the catalogue does not know.", **names)
+        self._ignored = Counter(
+            "ignored_history_items", "Items of histories that the catalogue does not know.", **names
+        )
         self._changes = Counter(
             "changes", "Items inserted, replaced or deleted by calls to this server.", ["kind"], **names
         )
@@ -57,7 +61,7 @@ class RetrievalMetrics:
             "unreachable_vectors", "Vectors that no link of an HNSW graph leads to; they are searched exactly.", **names
         )
         self._audit_due = Gauge("audit_due_vectors", "Vectors that the reachability audit has yet to check.", **names)
-        self._index = Info("index", "The encoding of the vectors in the index of the release.", **names)
+        self._index = Info("index", "The type of the index over the release's vectors.", **names)
         self._ef_search = Gauge("ef_search", "HNSW's present `ef_search`.", **names)
         self._batches = Histogram(
             "encode_batch_queries", "Queries embedded in one encoder pass.", buckets=_BATCH_BUCKETS, **names
@@ -89,9 +93,9 @@ class RetrievalMetrics:
         self._recall.set(sum(self._recent_recalls) / len(self._recent_recalls))
         self._recall_samples.inc()
 
-    def set_index(self, encoding: VectorEncoding) -> None:
-        """Set the vector encoding of the index being served."""
-        self._index.info({"vectors": encoding})
+    def set_index(self, index_type: IndexType) -> None:
+        """Set the type of the index being served."""
+        self._index.info({"type": index_type})
 
     def set_ef_search(self, ef_search: int) -> None:
         """Set HNSW's present `ef_search`."""

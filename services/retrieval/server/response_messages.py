@@ -49,6 +49,6 @@ def write_release_info(loaded: LoadedRelease) -> release_pb2.ReleaseInfo:
     info = release_info("retrieval", loaded.release, {"encoder": loaded.stage.provider})
     info.items = loaded.stage.view.items
     info.sources.extend(loaded.stage.sources)
-    info.index_vectors = loaded.stage.numbers
+    info.index_type = loaded.stage.index_type
     info.limits.update(_LIMITS)
     return info

@@ -6,10 +6,10 @@
     BatchRetrieve, 70 ─────┘      ▲                             └▶ one large slice, alone
       cut into 32 + 32 + 6 ───────┘
 
-A turn costs some Python whatever it searches, so small slices share turns. A slice of more than `min_per_thread` requests
-is large and has a turn of its own. Python runs one thread at a time, so another thread pays only if there is enough to
-search in numpy and the index, which run without the interpreter. For small slices at most all threads but one are used:
-one core is left to the event loop, which reads and answers the calls.
+A turn costs some Python whatever it searches, so small slices share turns. A slice of more than `min_per_thread`
+requests is large and has a turn of its own. Python runs one thread at a time, so another thread pays only if there is
+enough to search in numpy and the index, which run without the interpreter. Small slices use at most all threads but
+one: a core is left to the event loop, which reads and answers the calls.
 
 A slice that finds no thread at work is searched at once. Nothing waits for a batch to fill.
 """

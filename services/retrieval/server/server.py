@@ -101,12 +101,12 @@ class RetrievalServer:
         stage = FirstStage.load(release, options, self._feed)
         self._metrics.watch_items(lambda: stage.view.items)
         self._metrics.watch_audit(lambda: stage.unreachable, lambda: stage.audit_due)
-        self._metrics.set_index(stage.numbers)
+        self._metrics.set_index(stage.index_type)
         _log.info(
             "first stage loaded",
             release_id=release.id,
             provider=stage.provider,
-            index_vectors=stage.numbers,
+            index_type=stage.index_type,
             replayed_changes=stage.replayed,
         )
         return stage

@@ -51,7 +51,7 @@ async def test_both_services_are_told_as_one(releases: Releases):
     assert response.release.location == "/releases/r1"
     assert [model.name for model in response.release.models] == ["cross_encoder", "encoder"]
     assert list(response.release.sources) == ["behaviour", "popular"]
-    assert response.release.index_vectors == "int8"
+    assert response.release.index_type == "hnsw"
     assert dict(response.release.limits) == {"retrieval.candidates": 1_000, "ranking.candidates": 2_000}
 
 

@@ -21,8 +21,6 @@ from services.retrieval.settings import Settings
 from testing.redis_server import RedisServer
 
 TIMEOUT_S = 30.0
-
-
 Item = retrieval_pb2.Item
 
 
@@ -102,12 +100,12 @@ async def test_redis_goes_away_and_comes_back(serve: Serve, redis: RedisServer):
         assert "shop at 127.0.0.1" in (raised.value.details() or "")
         assert "new" in await one.found()
         async with asyncio.timeout(TIMEOUT_S):
-            while one.gauge("changes_connected"):  # noqa: ASYNC110 - nor do gauges
+            while one.gauge("change_stream_connected"):  # noqa: ASYNC110 - nor do gauges
                 await asyncio.sleep(0.01)
         redis.start()
         await _repeated(other)
         await one.until(lambda found: found.get("new") == 9)
-        assert one.gauge("changes_connected") == other.gauge("changes_connected") == 1
+        assert one.gauge("change_stream_connected") == other.gauge("change_stream_connected") == 1
 
 
 async def test_a_server_does_not_start_without_redis(serve: Serve, redis: RedisServer):
@@ -120,7 +118,7 @@ async def test_a_server_does_not_start_without_redis(serve: Serve, redis: RedisS
 
 def test_one_feed_at_a_time(tmp_path: Path):
     """A log and a stream at once, and a stream that is none, are refused."""
-    with pytest.raises(ValueError, match="data_dir and changes both keep changes"):
+    with pytest.raises(ValueError, match="data_dir and change_stream: both store the changes"):
         Settings(data_dir=tmp_path, change_stream="redis://r/0")
     with pytest.raises(ValueError, match="no scheme of Redis"):
         Settings(change_stream="kafka://r/0")
