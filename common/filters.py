@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 MAX_DEPTH: Final = 8
-
-
 MAX_CONDITIONS: Final = 100
-
-
 MAX_VALUES: Final = 1_000
 
 
@@ -24,7 +21,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Range:
-    """The numeric attribute lies within bounds, both included; None leaves a side open."""
+    """The numeric attribute is within the bounds, both included; a bound of None is no bound."""
 
     attribute: str
     minimum: float | None = None
@@ -33,23 +30,33 @@ class Range:
 
 @dataclass(frozen=True)
 class AllOf:
-    """Every condition holds; none given holds for every item."""
+    """Every condition holds; an empty list holds for every item."""
 
     filters: tuple[Filter, ...]
 
 
 @dataclass(frozen=True)
 class AnyOf:
-    """At least one condition holds; none given holds for no item."""
+    """At least one condition holds; an empty list holds for no item."""
 
     filters: tuple[Filter, ...]
 
 
 @dataclass(frozen=True)
 class NoneOf:
-    """No condition holds; none given holds for every item."""
+    """No condition holds; an empty list holds for every item."""
 
     filters: tuple[Filter, ...]
 
 
 Filter = Match | Range | AllOf | AnyOf | NoneOf
+
+_LIST_NAMES: Final = {AllOf: "all_of", AnyOf: "any_of", NoneOf: "none_of"}
+
+
+def walk(condition: Filter, path: str = "filter") -> Iterator[tuple[str, Filter]]:
+    """Yield every condition of a filter with its path in the contract's message, parents first."""
+    yield path, condition
+    if isinstance(condition, (AllOf, AnyOf, NoneOf)):
+        for number, part in enumerate(condition.filters):
+            yield from walk(part, f"{path}.{_LIST_NAMES[type(condition)]}.filters[{number}]")

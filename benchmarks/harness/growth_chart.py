@@ -10,14 +10,8 @@ from typing import Final
 from pipeline.evaluation.report.svg import Scale, axis_below, axis_left, dot, path, picture, text
 
 _WIDTH: Final = 360
-
-
 _HEIGHT: Final = 300
-
-
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 330, 56, 250
-
-
 _STYLE: Final = (
     "<style>text{font:12px sans-serif;fill:#333}.grid{stroke:#ddd}.curve{fill:none;stroke:#26c;stroke-width:2}"
     ".point{fill:#26c}.head,.a{font-weight:bold}</style>"
@@ -33,7 +27,7 @@ class Panel:
         across: What grows; stands below the axis.
         values: The figure by what grows.
         highest: The least that the axis upward reaches.
-        bend: Of the axis across, such as a logarithm.
+        transform: Of the axis across, such as a logarithm.
         ticks: Where the axis across is marked; default at every value.
     """
 
@@ -41,7 +35,7 @@ class Panel:
     across: str
     values: Mapping[float, float]
     highest: float = 1.0
-    bend: Callable[[float], float] = math.log10
+    transform: Callable[[float], float] = math.log10
     ticks: Sequence[float] | None = None
 
 
@@ -60,7 +54,7 @@ def growth_chart(panels: Sequence[Panel], title: str, columns: int) -> str:
 
 def _drawn(panel: Panel) -> list[str]:
     values = dict(sorted(panel.values.items()))
-    across = Scale(min(values), max(values), _LEFT, _RIGHT, panel.bend)
+    across = Scale(min(values), max(values), _LEFT, _RIGHT, panel.transform)
     up = Scale(0.0, max(panel.highest, *values.values()) * 1.05, _BOTTOM, _TOP)
     points = [(across(size), up(value)) for size, value in values.items()]
     marks = zip(points, values.items(), strict=True)

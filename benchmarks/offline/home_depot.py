@@ -21,8 +21,8 @@ from shortlist.retrieval.v1.retrieval_pb2 import SourceScore
 
 from benchmarks.data.home_depot import HomeDepot
 from benchmarks.data.home_depot_model import CACHE, MODELS
-from benchmarks.harness.ranking_load import ranking_service
 from benchmarks.harness.record import Result, Threshold, at_least, at_most
+from benchmarks.harness.servers import ranking_service
 from common.arrays import Float32Array
 from common.onnx_session import SessionOptions
 from common.release import layout
@@ -30,12 +30,12 @@ from common.release.catalogue import Catalogue
 from common.release.store import Release
 from common.server.channel import open_channel
 from pipeline.build.builder import build
-from pipeline.build.search_examples import SEMANTIC, held_out_cosines, judged_cosines
-from pipeline.build.search_models import SearchModels
+from pipeline.build.search.search_examples import SEMANTIC, held_out_cosines, judged_cosines
+from pipeline.build.search.search_models import SearchModels
 from pipeline.learning.examples.fusion import calibration_error
 from pipeline.learning.examples.judged_queries import TEST, JudgedQuery, judged_queries
 from pipeline.learning.training.model_cache import ModelCache
-from pipeline.measurement.metrics.reranking import ALL_PAIRS, PER_QUERY, JudgedLists, Reranked, compare_scores
+from pipeline.measurement.metrics.reranking import ALL_PAIRS, PER_QUERY, JudgedLists, RerankingResult, compare_scores
 from pipeline.progress import ProgressReport, ProgressStep
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEARCHES
@@ -43,30 +43,14 @@ from pipeline.release.models.base_model import resolve_base_model
 from services.retrieval.encoding.text_encoder import OnnxTextEncoder
 
 STORE: Final = Path("releases/home-depot")
-
-
 _QUICK_QUERIES: Final = 150
-
-
 _SECOND_STAGE: Final = "second stage"
-
-
 # The claim: the second stage is better than each of these, in both measures.
 _BASELINES: Final = ("BM25", "encoder, zero-shot", "encoder, fine-tuned")
-
-
 _CLAIMED: Final = ("ndcg@10", ALL_PAIRS)
-
-
 _MEASURES: Final = (ALL_PAIRS, *PER_QUERY)
-
-
 _AIM: Final = 0.56
-
-
 _CALIBRATION: Final = 0.02
-
-
 _TIMEOUT_S: Final = 60.0
 
 
@@ -74,11 +58,11 @@ def run(quick: bool, console: Console) -> Result:
     """Build or reuse the release and rank every test query's judged items; quick ranks fewer."""
     data, report = HomeDepot.find(), ProgressReport(console)
     settings = BuildSettings.of(SEARCHES.name)
-    release = build(data.dataset, STORE, settings, report, models_in=MODELS)
+    release = build(data.dataset, STORE, settings, report, models_dir=MODELS)
     catalogue = Catalogue.open(release.file(layout.CATALOGUE))
     queries = test_queries(data, catalogue)[: _QUICK_QUERIES if quick else None]
     systems = _scores(release, catalogue, queries, settings, report)
-    lists = JudgedLists.of([one.grades for one in queries])
+    lists = JudgedLists.from_queries([one.grades for one in queries])
     with report.step("Comparing on drawn queries"):
         found = compare_scores(lists, systems, settings.seed)
     error = calibration_error(systems[_SECOND_STAGE].astype(np.float64), lists.grades.astype(np.float32))
@@ -164,7 +148,7 @@ def _request(one: JudgedQuery, catalogue: Catalogue, cosine: Float32Array) -> ra
     return ranking_pb2.RankRequest(user=user, candidates=candidates, cross_encoder_depth=len(candidates))
 
 
-def _bars(second: Reranked, error: float) -> list[Threshold]:
+def _bars(second: RerankingResult, error: float) -> list[Threshold]:
     bars = [at_least("test Spearman over all pairs", _AIM, second.means[ALL_PAIRS].mean)]
     for measure in _CLAIMED:
         for baseline in _BASELINES:
@@ -174,7 +158,7 @@ def _bars(second: Reranked, error: float) -> list[Threshold]:
     return [*bars, at_most("expected calibration error", _CALIBRATION, error)]
 
 
-def _table(found: dict[str, Reranked]) -> Table:
+def _table(found: dict[str, RerankingResult]) -> Table:
     table = Table("", *_MEASURES, "lift", title="Home Depot, test queries, judged items re-ranked")
     for name, one in found.items():
         cells = [f"{mean.mean:.4f} [{mean.low:.3f}, {mean.high:.3f}]" for mean in map(one.means.__getitem__, _MEASURES)]

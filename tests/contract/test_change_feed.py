@@ -1,4 +1,4 @@
-"""What every implementation of `ChangeFeed` holds to: the log on a disk, and the Redis stream."""
+"""What holds for every `ChangeFeed`: the write-ahead log and the Redis stream."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from testing.redis_server import RedisServer
 Open = Callable[[], ChangeFeed]
 
 
-class Shelf:
-    """A follower that keeps prices."""
+class PriceListener:
+    """Keeps the prices of items."""
 
     def __init__(self) -> None:
         self.prices: dict[str, float | None] = {}
@@ -31,7 +31,7 @@ class Shelf:
         self.changes = 0
 
     def apply(self, change: Change) -> ChangeCounts:
-        """Keep what the change says."""
+        """Keep the prices of a change."""
         self.changes += 1
         for item, vector in zip(change.items, change.vectors.tolist(), strict=True):
             self.prices[item.item_id] = item.price
@@ -48,7 +48,7 @@ def priced(prices: dict[str, float], encoder: str = "e", deleted: Sequence[str] 
 
 @pytest.fixture(params=["log", "redis"])
 def open_feed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
-    """Return how a feed is opened over the same changes each time; one after the other, since a log is for one."""
+    """Return how a feed over the same changes is opened; one at a time, since a log has one owner."""
     opened: list[ChangeFeed] = []
     redis: RedisServer | None = request.getfixturevalue("redis") if request.param == "redis" else None
 
@@ -67,11 +67,11 @@ def feed(open_feed: Open) -> ChangeFeed:
     return open_feed()
 
 
-def test_changes_reach_every_follower(feed: ChangeFeed):
-    """A change is shown to all that are attached before it is acknowledged, and its answer is the asker's."""
-    one, other = Shelf(), Shelf()
-    for shelf in (one, other):
-        feed.attach(shelf)
+def test_changes_reach_every_listener(feed: ChangeFeed):
+    """A change is applied to every listener before `commit` returns the counts of the given one."""
+    one, other = PriceListener(), PriceListener()
+    for listener in (one, other):
+        feed.subscribe(listener)
     other.prices["b"] = 2.0
     assert feed.commit(priced({"a": 1.0}, deleted=["b"]), other) == ChangeCounts(inserted=1, deleted=1)
     assert other.prices == {"a": 1.0}
@@ -80,66 +80,66 @@ def test_changes_reach_every_follower(feed: ChangeFeed):
     assert one.vectors == {"a": [1.0], "b": [2.0]}
 
 
-def test_who_comes_later_gets_what_was_before(feed: ChangeFeed):
-    """A release that is activated later gets every change made before, in order, and then the new ones."""
-    early, late = Shelf(), Shelf()
-    feed.attach(early)
+def test_a_late_listener_receives_earlier_changes(feed: ChangeFeed):
+    """A listener receives every change made before it subscribed, in order, and then the new ones."""
+    early, late = PriceListener(), PriceListener()
+    feed.subscribe(early)
     for price in (1.0, 2.0, 3.0):
         feed.commit(priced({"a": price}), early)
-    assert feed.attach(late) == 3
+    assert feed.subscribe(late) == 3
     feed.commit(priced({"b": 4.0}), late)
     assert late.prices == {"a": 3.0, "b": 4.0}
     assert late.changes == 4
 
 
-def test_changes_made_while_a_release_loads_reach_it(feed: ChangeFeed):
-    """What is changed while a release catches up is carried to it too, once."""
-    early = Shelf()
+def test_changes_during_a_subscription_are_delivered_once(feed: ChangeFeed):
+    """A change made while a listener receives the earlier ones is delivered to it once."""
+    early = PriceListener()
 
-    class Loading(Shelf):
+    class Loading(PriceListener):
         def apply(self, change: Change) -> ChangeCounts:
             if not self.changes:
                 feed.commit(priced({"b": 2.0}), early)
             return super().apply(change)
 
-    feed.attach(early)
+    feed.subscribe(early)
     feed.commit(priced({"a": 1.0}), early)
     late = Loading()
-    assert feed.attach(late) == 2
+    assert feed.subscribe(late) == 2
     feed.commit(priced({"c": 3.0}), late)
     assert late.prices == early.prices | {"c": 3.0} == {"a": 1.0, "b": 2.0, "c": 3.0}
     assert late.changes == 3
 
 
-def test_who_is_detached_gets_nothing_more(feed: ChangeFeed):
-    """A release that is closed is left alone, also when it is detached again."""
-    shelf, other = Shelf(), Shelf()
-    for each in (shelf, other):
-        feed.attach(each)
-    feed.detach(shelf)
-    feed.detach(shelf)
+def test_an_unsubscribed_listener_receives_nothing(feed: ChangeFeed):
+    """After unsubscribing, once or twice, a listener receives no change."""
+    listener, other = PriceListener(), PriceListener()
+    for each in (listener, other):
+        feed.subscribe(each)
+    feed.unsubscribe(listener)
+    feed.unsubscribe(listener)
     feed.commit(priced({"a": 1.0}), other)
     feed.commit(priced({"b": 1.0}), other)
-    assert shelf.changes == 0
+    assert listener.changes == 0
 
 
 def test_changes_survive_a_restart(open_feed: Open):
-    """The next process shows every change that was acknowledged."""
+    """The next process delivers every change that was acknowledged."""
     for price in (1.0, 2.0):
-        feed, shelf = open_feed(), Shelf()
-        feed.attach(shelf)
-        feed.commit(priced({f"item-{price}": price}), shelf)
+        feed, listener = open_feed(), PriceListener()
+        feed.subscribe(listener)
+        feed.commit(priced({f"item-{price}": price}), listener)
         feed.close()
-    shelf = Shelf()
-    open_feed().attach(shelf)
-    assert shelf.prices == {"item-1.0": 1.0, "item-2.0": 2.0}
+    listener = PriceListener()
+    open_feed().subscribe(listener)
+    assert listener.prices == {"item-1.0": 1.0, "item-2.0": 2.0}
 
 
 def test_changes_have_one_order(feed: ChangeFeed):
-    """Changes made by many threads at once come to every follower in the same order, the last acknowledged one last."""
+    """Changes of many threads reach every listener in the same order, the last acknowledged one last."""
     seen: dict[str, list[float | None]] = {"one": [], "other": []}
 
-    class Listening(Shelf):
+    class Listening(PriceListener):
         def __init__(self, name: str) -> None:
             super().__init__()
             self.name = name
@@ -149,8 +149,8 @@ def test_changes_have_one_order(feed: ChangeFeed):
             return super().apply(change)
 
     one, other = Listening("one"), Listening("other")
-    feed.attach(one)
-    feed.attach(other)
+    feed.subscribe(one)
+    feed.subscribe(other)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda price: feed.commit(priced({"a": price}), one), map(float, range(40))))
     feed.commit(priced({"a": 99.0}), other)
@@ -158,27 +158,27 @@ def test_changes_have_one_order(feed: ChangeFeed):
     assert seen["one"] == seen["other"]
 
 
-def test_a_follower_that_fails(feed: ChangeFeed):
-    """Where a change can't be shown its caller is told, and the changes behind it are shown."""
+def test_a_listener_that_fails(feed: ChangeFeed):
+    """If a change can't be applied, `commit` raises the error, and later changes are applied."""
 
-    class Failing(Shelf):
+    class Failing(PriceListener):
         def apply(self, change: Change) -> ChangeCounts:
             if change.items[0].item_id == "bad":
                 raise RuntimeError("out of memory")
             return super().apply(change)
 
-    shelf = Failing()
-    feed.attach(shelf)
+    listener = Failing()
+    feed.subscribe(listener)
     with pytest.raises(RuntimeError, match="out of memory"):
-        feed.commit(priced({"bad": 1.0}), shelf)
-    feed.commit(priced({"good": 1.0}), shelf)
-    assert shelf.prices == {"good": 1.0}
+        feed.commit(priced({"bad": 1.0}), listener)
+    feed.commit(priced({"good": 1.0}), listener)
+    assert listener.prices == {"good": 1.0}
 
 
-def test_changing_while_others_come_and_go(feed: ChangeFeed):
-    """Followers that are attached at any moment between changes miss none and see none twice."""
-    early, done = Shelf(), threading.Event()
-    feed.attach(early)
+def test_listeners_that_subscribe_between_changes(feed: ChangeFeed):
+    """A listener that subscribes at any moment misses no change and receives none twice."""
+    early, done = PriceListener(), threading.Event()
+    feed.subscribe(early)
 
     def change() -> None:
         for number in range(60):
@@ -187,10 +187,10 @@ def test_changing_while_others_come_and_go(feed: ChangeFeed):
 
     writer = threading.Thread(target=change)
     writer.start()
-    late: list[Shelf] = []
+    late: list[PriceListener] = []
     while not done.is_set():
-        late.append(Shelf())
-        feed.attach(late[-1])
+        late.append(PriceListener())
+        feed.subscribe(late[-1])
     writer.join()
     feed.commit(priced({"end": 1.0}), late[-1])
-    assert {shelf.changes for shelf in late} == {61}
+    assert {listener.changes for listener in late} == {61}

@@ -1,4 +1,4 @@
-"""Whatever was logged and wherever a crash cut the file, the log comes back with what was acknowledged."""
+"""A write-ahead log that is cut at any byte still holds every change before the cut."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ items = st.builds(
 
 @st.composite
 def changes(draw: st.DrawFn) -> Change:
-    """Draw a change with up to three items and three deletions."""
+    """Generate a change of up to three items and three deletions."""
     upserted = tuple(draw(st.lists(items, max_size=3)))
     numbers = draw(st.lists(st.floats(-1, 1, width=32), min_size=2 * len(upserted), max_size=2 * len(upserted)))
     deleted = tuple(draw(st.lists(texts, max_size=3)))
@@ -40,7 +40,7 @@ def changes(draw: st.DrawFn) -> Change:
 @given(written=st.lists(changes(), max_size=5), cut=st.floats(0, 1))
 @settings(max_examples=60, deadline=None)
 def test_a_cut_log_comes_back_with_whole_changes(written: list[Change], cut: float):
-    """Cut anywhere, the log reads back every change that lies before the cut whole, and takes new ones."""
+    """A log cut at any byte reads back every change that is whole before the cut, and takes new ones."""
     with tempfile.TemporaryDirectory() as folder:
         log, ends = WriteAheadLog(Path(folder)), []
         for change in written:

@@ -175,7 +175,7 @@ class EventTexts:
         known = history[history >= 0][-settings.history_items :]
         if not len(known):
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        rows, weights = UserContext(query=None, history=known, decay=settings.decay).interests
+        rows, weights = UserContext(query_vector=None, history=known, decay=settings.decay).weighted_items
         texts, places = np.unique(self.of_item[rows], return_inverse=True)
         total = np.bincount(places, weights=weights.astype(np.float64))
         if len(texts) > _CONTEXT_TEXTS:

@@ -42,7 +42,7 @@ def run_training(folder: Path, on_step: OnStep) -> None:
     watch = Validation(loss, valid, collate)
     history = fit(loss, lists, collate, _optimizer(model, job), pace, folder, on_step, [watch])
     if is_first_process():
-        _finish(folder, model, LearningCurve.of(history))
+        _finish(folder, model, LearningCurve.from_history(history))
 
 
 def load_base(base_model: Path, layers: int) -> BertForSequenceClassification:

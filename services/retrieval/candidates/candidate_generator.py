@@ -1,4 +1,4 @@
-"""Answers requests: every source draws for them, and what was drawn is fused."""
+"""Generates candidates: every source retrieves items, and their scores are fused."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class CandidateGenerator:
         popular: Fills up what no source found.
         vectors: Which item has which vector.
         item_filter: Answers filters.
-        depth: How many items each source draws at least.
+        depth: How many items each source retrieves at least.
         base: The release's catalogue.
     """
 
@@ -113,12 +113,12 @@ class CandidateGenerator:
             history = view.history_rows(request.history_item_ids)
             known = history[history >= 0]
         user = UserContext(
-            query=query,
+            query_vector=query,
             history=known[-self._settings.history_items :],
             decay=self._settings.decay,
-            text=request.text,
-            given_seed=request.seed,
-            item_ids=request.history_item_ids,
+            query_text=request.text,
+            request_seed=request.seed,
+            history_item_ids=request.history_item_ids,
         )
         return _Asked(place, request.limit, user, len(history) - len(known))
 
@@ -135,12 +135,12 @@ class CandidateGenerator:
         """Answer requests that are searched together, by their places."""
         began = time.perf_counter()
         users = [each.user for each in asked]
-        drawn = list(zip(*(self._sources[name].draw(users, depth, allowed) for name in names), strict=True))
+        results = list(zip(*(self._sources[name].retrieve(users, depth, allowed) for name in names), strict=True))
         searched = time.perf_counter()
-        ranked = self._ranked(asked, [[draw.found for draw in draws] for draws in drawn], names, allowed.view)
+        ranked = self._ranked(asked, [[result.items for result in of_user] for of_user in results], names, allowed.view)
         answers = {
-            each.place: self._filled(each, allowed, names, draws, best)
-            for each, draws, best in zip(asked, drawn, ranked, strict=True)
+            each.place: self._filled(each, allowed, names, of_user, best)
+            for each, of_user, best in zip(asked, results, ranked, strict=True)
         }
         fuse_s = (time.perf_counter() - searched) / len(asked) + prepare_s
         for candidates in answers.values():
@@ -154,7 +154,7 @@ class CandidateGenerator:
         names: tuple[str, ...],
         view: Snapshot,
     ) -> list[_Ranked]:
-        """Fuse what was drawn for each request, and return the highest scores, falling, ties by item id.
+        """Fuse what the sources retrieved for each request, and return the highest scores, falling, ties by item id.
 
         All requests' candidates stand one after the other's: a hundred of them take numpy no longer than one call does.
         """
@@ -172,7 +172,12 @@ class CandidateGenerator:
         return [_Ranked(rows[part], scores[part], given[part]) for part in bounds]
 
     def _filled(
-        self, asked: _Asked, allowed: AllowedItems, names: tuple[str, ...], draws: Sequence[SourceResult], best: _Ranked
+        self,
+        asked: _Asked,
+        allowed: AllowedItems,
+        names: tuple[str, ...],
+        results: Sequence[SourceResult],
+        best: _Ranked,
     ) -> Candidates:
         """Return the candidates of a request, filled up where the sources found too few."""
         rows, scores, source_scores = best
@@ -190,12 +195,12 @@ class CandidateGenerator:
             source_scores=source_scores,
             ignored_history=asked.ignored_history,
             filled=missing,
-            paths={name: draw.path for name, draw in zip(names, draws, strict=True) if draw.path is not None},
+            paths={name: result.path for name, result in zip(names, results, strict=True) if result.path is not None},
         )
 
     def _filling(self, found: RowIndices, missing: int, allowed: AllowedItems) -> RowIndices:
         """Return ``missing`` allowed items that no source found, the popular first."""
-        rows = self._popular.fill(len(found) + missing, allowed)
+        rows = self._popular.padding(len(found) + missing, allowed)
         return rows[~np.isin(rows, found)][:missing]
 
     def _places(self, rows: RowIndices, view: Snapshot) -> RowIndices:

@@ -11,7 +11,7 @@ from typing import Final
 from common.cpu import usable_cores
 from common.onnx_session import SessionOptions
 from common.release.store import Release
-from services.retrieval.ann.ann_index import VectorEncoding
+from services.retrieval.ann.ann_index import IndexType
 from services.retrieval.candidates.artifacts import ReleaseArtifacts
 from services.retrieval.candidates.candidate_generator import CandidateGenerator
 from services.retrieval.candidates.candidates import Candidates
@@ -108,7 +108,7 @@ class FirstStage:
             parts.settings, self._sources, popular, vectors, self._filter, self._options.depth, parts.catalogue
         )
         self._upkeep = MaintenanceWorker(self._tend, self._audit, self._options.audit_share)
-        self.replayed = self._feed.attach(self)
+        self.replayed = self._feed.subscribe(self)
         self._upkeep.start()
         self._recall = self._watched()
         self.threads = self._options.threads or usable_cores()
@@ -146,9 +146,9 @@ class FirstStage:
         return self._parts.index.dimension
 
     @property
-    def numbers(self) -> VectorEncoding:
-        """What numbers the index over the release's vectors searches in."""
-        return self._parts.index.numbers
+    def index_type(self) -> IndexType:
+        """What searches the release's vectors."""
+        return self._parts.index.index_type
 
     @property
     def provider(self) -> str:
@@ -195,7 +195,9 @@ class FirstStage:
             NotReady: The change can't be stored; nothing was changed.
         """
         check_items(items, self.dimension)
-        return self._feed.commit(Change(tuple(items), self._item_encoder.of(items), self._parts.encoder_id), self)
+        return self._feed.commit(
+            Change(tuple(items), self._item_encoder.encode_items(items), self._parts.encoder_id), self
+        )
 
     def delete(self, item_ids: Sequence[str]) -> ChangeCounts:
         """Remove items; durable and visible when this returns. An id that is given twice counts once.
@@ -206,7 +208,9 @@ class FirstStage:
         """
         check_ids("item_ids", item_ids)
         distinct = tuple(dict.fromkeys(item_ids))
-        return self._feed.commit(Change((), self._item_encoder.of([]), self._parts.encoder_id, distinct), self)
+        return self._feed.commit(
+            Change((), self._item_encoder.encode_items([]), self._parts.encoder_id, distinct), self
+        )
 
     def read(self, item_ids: Sequence[str]) -> list[Item | None]:
         """Read items, None for those that the catalogue does not have; raises InvalidRequest as `delete` does."""
@@ -223,7 +227,7 @@ class FirstStage:
         text, also where their vector was given.
         """
         same = change.encoder == self._parts.encoder_id or not change.items
-        vectors = change.vectors if same else self._item_encoder.of_texts([item.text for item in change.items])
+        vectors = change.vectors if same else self._item_encoder.encode_texts([item.text for item in change.items])
         applied = self._catalogue.apply(change.items, vectors, change.deleted)
         self._upkeep.look()
         return applied
@@ -255,7 +259,7 @@ class FirstStage:
         """
         self.writer.shutdown()  # changes whose callers went away are finished first
         self.pool.shutdown()
-        self._feed.detach(self)
+        self._feed.unsubscribe(self)
         self._upkeep.close()
         if self._recall is not None:
             self._recall.close()

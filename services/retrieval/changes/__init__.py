@@ -1,1 +1,1 @@
-"""Where changes of the catalogue come from and are stored: a write-ahead log or a Redis stream."""
+"""Changes of the catalogue: stored in a write-ahead log or a Redis stream, and applied to every loaded release."""

@@ -1,4 +1,4 @@
-"""One change of the live catalogue, in memory and in bytes."""
+"""One change of the live catalogue, in memory and as bytes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from services.retrieval.catalogue.item import Item
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """What one call changes: all of it is applied or nothing.
+    """The change of one call, applied as a whole or not at all.
 
     Attributes:
-        items: Items with distinct ids, added or replaced whole.
+        items: Items with distinct ids, to be added or replaced whole.
         vectors: Their unit embeddings; shape [items, dimension].
-        encoder: SHA-256 of the encoder's model that `vectors` belong to.
-        deleted: Ids of items deleted.
+        encoder: SHA-256 of the encoder model that made `vectors`.
+        deleted: Ids of items to delete.
     """
 
     items: tuple[Item, ...]

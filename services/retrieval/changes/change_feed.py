@@ -1,4 +1,4 @@
-"""The port of changes: how they become durable and reach every release that is loaded."""
+"""The port of change feeds: they make changes durable and apply them to every loaded release."""
 
 from __future__ import annotations
 
@@ -9,41 +9,45 @@ from services.retrieval.changes.change import Change
 
 
 class ChangeListener(Protocol):
-    """What changes are carried to."""
+    """Receives changes: the first stage of a loaded release."""
 
     def apply(self, change: Change) -> ChangeCounts:
-        """Show a change to every search from now on."""
+        """Make a change visible to every search from now on, and count what it did."""
         ...
 
 
 class ChangeFeed(Protocol):
-    """Carries changes of the catalogue to the releases loaded, in one order. Safe for threads.
+    """Delivers changes of the catalogue to its listeners, in one order. Safe for threads.
 
-    A change says what an item is from now on, or that it is gone, so it holds on top of any release: a release that
-    is activated gets every change that was ever made, in order, and so does one that is rolled back to. Changes that
-    have found their way into the releases' data are dropped by starting with a new log or stream.
+    A change holds the complete state of its items, so it applies to any release. A release that is activated, or rolled
+    back to, receives every change ever made, in order. Once changes are part of the releases' data, drop them by
+    starting a new log or stream.
     """
 
-    def attach(self, follower: ChangeListener) -> int:
-        """Carry every change made so far to ``follower``, and from now on each new one; returns how many there were.
+    def subscribe(self, listener: ChangeListener) -> int:
+        """Deliver every change made so far to ``listener``, then each new one; returns how many there were so far.
 
         Raises:
             NotReady: The changes can't be read.
         """
         ...
 
-    def detach(self, follower: ChangeListener) -> None:
-        """Carry nothing more to ``follower``; it need not be attached."""
+    def unsubscribe(self, listener: ChangeListener) -> None:
+        """Deliver nothing more to ``listener``; does nothing if it is not subscribed."""
         ...
 
-    def commit(self, change: Change, asker: ChangeListener) -> ChangeCounts:
-        """Make a change durable, show it to all followers, and return what it did to ``asker``, which is attached.
+    def commit(self, change: Change, listener: ChangeListener) -> ChangeCounts:
+        """Make a change durable, apply it to all listeners, and return what it did to ``listener``.
+
+        Args:
+            change: The change.
+            listener: A subscribed listener.
 
         Raises:
-            NotReady: The change can't be stored, or nobody can say whether it was.
+            NotReady: The change can't be stored, or it is unknown whether it was.
         """
         ...
 
     def close(self) -> None:
-        """Let go of files and connections; nothing can be committed any more."""
+        """Release files and connections; nothing can be committed any more."""
         ...

@@ -1,4 +1,4 @@
-"""Changes kept in a log on this machine's disk, for one server."""
+"""The change feed of a single server: a write-ahead log on its disk."""
 
 from __future__ import annotations
 
@@ -16,49 +16,50 @@ from services.retrieval.changes.change_feed import ChangeListener
 from services.retrieval.changes.compaction import Compaction
 from services.retrieval.changes.write_ahead_log import WriteAheadLog
 
-# Records that no longer say anything new are left out at start once they are so many, and the larger part.
-_FEW_SUPERSEDED: Final = 1_000
-
-
+MAX_SUPERSEDED: Final = 1_000
 _log = structlog.get_logger()
 
 
 class LocalFeed:
-    """One writer over the log and the releases loaded; implements `ChangeFeed`.
+    """Implements `ChangeFeed` with one writer and a write-ahead log.
+
+    At start the log is compacted if more than ``max_superseded`` of its operations are superseded, and more than are
+    not.
 
     Args:
-        folder: Where the log lies; None refuses changes, since they would not survive.
+        folder: The folder of the log. None refuses changes, since they would be lost in a crash.
+        max_superseded: How many superseded operations are kept at least.
 
     Raises:
         NotReady: The log can't be used; see `WriteAheadLog`.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, max_superseded: int = MAX_SUPERSEDED) -> None:
         self._log = None if folder is None else WriteAheadLog(folder)
         self._writer = threading.Lock()
-        self._followers: list[ChangeListener] = []
+        self._listeners: list[ChangeListener] = []
         if self._log is not None:
-            _compact(self._log)
+            _compact(self._log, max_superseded)
 
-    def attach(self, follower: ChangeListener) -> int:
-        """Carry every change made so far to ``follower``, and from now on each new one; returns how many there were."""
+    def subscribe(self, listener: ChangeListener) -> int:
+        """See `ChangeFeed.subscribe`."""
         count, position = 0, 0
-        if self._log is not None:  # the bulk without holding up writers
-            count, position = _carry(self._log.read(), follower)
+        if self._log is not None:  # most of the log is read without blocking writers
+            count, position = _replay(self._log.read(), listener)
         with self._writer:
             if self._log is not None:
-                count += _carry(self._log.read(position), follower)[0]
-            self._followers.append(follower)
+                count += _replay(self._log.read(position), listener)[0]
+            self._listeners.append(listener)
         return count
 
-    def detach(self, follower: ChangeListener) -> None:
-        """Carry nothing more to ``follower``; it need not be attached."""
+    def unsubscribe(self, listener: ChangeListener) -> None:
+        """See `ChangeFeed.unsubscribe`."""
         with self._writer:
-            if follower in self._followers:
-                self._followers.remove(follower)
+            if listener in self._listeners:
+                self._listeners.remove(listener)
 
-    def commit(self, change: Change, asker: ChangeListener) -> ChangeCounts:
-        """Make a change durable, show it to all followers, and return what it did to ``asker``.
+    def commit(self, change: Change, listener: ChangeListener) -> ChangeCounts:
+        """See `ChangeFeed.commit`.
 
         Raises:
             NotReady: The change can't be stored; nothing was changed.
@@ -69,27 +70,27 @@ class LocalFeed:
             )
         with self._writer:
             self._log.append(change)
-            applied = [(follower, follower.apply(change)) for follower in self._followers]
-        return next(what for follower, what in applied if follower is asker)
+            counts = [(each, each.apply(change)) for each in self._listeners]
+        return next(count for each, count in counts if each is listener)
 
     def close(self) -> None:
-        """Let go of the log."""
+        """Close the log."""
         if self._log is not None:
             self._log.close()
 
 
-def _carry(changes: Iterable[tuple[int, Change]], follower: ChangeListener) -> tuple[int, int]:
-    """Apply changes; returns how many, and where the last one ended."""
+def _replay(changes: Iterable[tuple[int, Change]], listener: ChangeListener) -> tuple[int, int]:
+    """Apply changes; returns how many, and the position where the last one ends."""
     count, position = 0, 0
     for position, change in changes:  # noqa: B007 - the last position is the result
-        follower.apply(change)
+        listener.apply(change)
         count += 1
     return count, position
 
 
-def _compact(log: WriteAheadLog) -> None:
-    """Leave out what later changes superseded, where that is worth it."""
-    last = Compaction(change for _, change in log.read())
-    if last.superseded > max(_FEW_SUPERSEDED, len(last)):
-        log.rewrite(last.changes())
-        _log.info("log of changes compacted", kept=len(last), dropped=last.superseded)
+def _compact(log: WriteAheadLog, max_superseded: int) -> None:
+    """Rewrite the log without superseded operations, if these are many and the larger part."""
+    compaction = Compaction(change for _, change in log.read())
+    if compaction.superseded > max(max_superseded, len(compaction)):
+        log.rewrite(compaction.changes())
+        _log.info("write-ahead log compacted", kept=len(compaction), dropped=compaction.superseded)

@@ -1,4 +1,4 @@
-"""Changes carried by a Redis stream, for servers that answer as one."""
+"""The change feed of several servers with one catalogue: a Redis stream."""
 
 from __future__ import annotations
 
@@ -20,151 +20,166 @@ from services.retrieval.changes.change import Change
 from services.retrieval.changes.change_feed import ChangeListener
 from services.retrieval.changes.compaction import Compaction
 
-# How long a stored change may take until it is seen here.
-_SHOWN_S: Final = 5.0
-
-
-# The stream is compacted once so many changes lie in it; it is looked at so often.
-_MANY_CHANGES: Final = 10_000
-
-
-_LOOK_AFTER: Final = 1_000
-
-
+# How long a stored change may take to arrive at this server.
+_ARRIVAL_TIMEOUT_S: Final = 5.0
 _log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class RedisFeedOptions:
+    """When the stream is compacted.
+
+    Attributes:
+        max_entries: The length above which the stream is compacted.
+        check_interval: How many entries arrive between two checks of the length.
+    """
+
+    max_entries: int = 10_000
+    check_interval: int = 1_000
 
 
 @dataclass
 class _Subscriber:
-    """A follower, and the last entry it has."""
+    """A listener, and the position of the last entry that was delivered to it."""
 
-    follower: ChangeListener
+    listener: ChangeListener
     position: Position
 
 
 class RedisFeed:
-    """Appends changes to a stream and shows what comes along it, its own changes too; implements `ChangeFeed`.
+    """Implements `ChangeFeed` with a Redis stream: appends changes, and applies every entry that arrives, its own too.
 
-    The order is the stream's, for every server alike. Nothing is kept on this machine: a server that starts reads
-    the stream from its snapshot on, one that lost Redis goes on after the last entry that it saw.
+    The order is the stream's, the same for every server. Nothing is kept on this machine: a server that starts reads
+    the stream's snapshot and the entries after it, and one that lost Redis continues after the last entry it received.
 
     Args:
-        address: Where the stream is.
-        on_connection: Told whether the stream can be followed, when that changes.
+        address: The address of the stream.
+        on_connection: Called with whether the stream can be followed, when that changes.
+        options: When the stream is compacted.
 
     Raises:
-        NotReady: Redis is not there: nobody can say what the catalogue is.
+        NotReady: Redis can't be reached, so the catalogue is unknown.
     """
 
-    def __init__(self, address: StreamAddress, on_connection: Callable[[bool], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        address: StreamAddress,
+        on_connection: Callable[[bool], None] = lambda _: None,
+        options: RedisFeedOptions | None = None,
+    ) -> None:
         self._stream = ChangeStream(address)
         self._on_connection = on_connection
+        self._options = options or RedisFeedOptions()
         self._lock = threading.Lock()
-        self._seats: list[_Subscriber] = []
-        self._waiting: dict[bytes, tuple[ChangeListener, Future[ChangeCounts]]] = {}
-        self._tail: StreamFollower | None = None
+        self._subscribers: list[_Subscriber] = []
+        self._pending: dict[bytes, tuple[ChangeListener, Future[ChangeCounts]]] = {}  # commits by call id
+        self._follower: StreamFollower | None = None
         self._compactor = ThreadPoolExecutor(1, thread_name_prefix="compact")
-        self._unlooked = 0
+        self._unchecked_entries = 0
         self._stream.check()
-        self._look_at_length()
+        self._compact_if_long()
 
-    def attach(self, follower: ChangeListener) -> int:
-        """Carry every change to ``follower``; see `ChangeFeed.attach`."""
-        seat = _Subscriber(follower, START)
-        count = self._carry(seat)  # the bulk without holding up the others
+    def subscribe(self, listener: ChangeListener) -> int:
+        """See `ChangeFeed.subscribe`."""
+        subscriber = _Subscriber(listener, START)
+        count = self._replay(subscriber)  # most of the stream is read without blocking the others
         with self._lock:
-            count += self._carry(seat)
-            self._seats.append(seat)
-            if self._tail is None:
-                self._tail = StreamFollower(self._stream, seat.position, self._take, self._on_connection)
+            count += self._replay(subscriber)
+            self._subscribers.append(subscriber)
+            if self._follower is None:
+                self._follower = StreamFollower(self._stream, subscriber.position, self._receive, self._on_connection)
         return count
 
-    def detach(self, follower: ChangeListener) -> None:
-        """Carry nothing more to ``follower``."""
+    def unsubscribe(self, listener: ChangeListener) -> None:
+        """See `ChangeFeed.unsubscribe`."""
         with self._lock:
-            self._seats = [seat for seat in self._seats if seat.follower is not follower]
+            self._subscribers = [each for each in self._subscribers if each.listener is not listener]
 
-    def commit(self, change: Change, asker: ChangeListener) -> ChangeCounts:
-        """Append a change, and wait until it came along the stream; see `ChangeFeed.commit`."""
-        if self._tail is None or not self._tail.connected:
+    def commit(self, change: Change, listener: ChangeListener) -> ChangeCounts:
+        """Append a change and wait until it arrives with the stream; see `ChangeFeed.commit`."""
+        if self._follower is None or not self._follower.connected:
             raise NotReady(f"changes can't be stored: {self._stream.address} can't be reached; repeat the call later")
-        call, shown = uuid.uuid4().bytes, Future[ChangeCounts]()
-        self._waiting[call] = asker, shown
+        call_id, applied = uuid.uuid4().bytes, Future[ChangeCounts]()
+        self._pending[call_id] = listener, applied
         try:
-            self._stream.append(change.to_bytes(), call)
-            return shown.result(_SHOWN_S)
+            self._stream.append(change.to_bytes(), call_id)
+            return applied.result(_ARRIVAL_TIMEOUT_S)
         except TimeoutError as error:
-            raise NotReady("the change is stored and will be seen, but not yet here") from error
+            raise NotReady(
+                "the change is stored and will be applied, but has not arrived at this server yet"
+            ) from error
         finally:
-            del self._waiting[call]
+            del self._pending[call_id]
 
     def close(self) -> None:
-        """Let go of threads and connections."""
-        if self._tail is not None:
-            self._tail.stop()
+        """End threads and close connections."""
+        if self._follower is not None:
+            self._follower.stop()
         self._compactor.shutdown(cancel_futures=True)
         self._stream.close()
 
-    def _carry(self, seat: _Subscriber) -> int:
+    def _replay(self, subscriber: _Subscriber) -> int:
         count = 0
-        for entry in self._stream.read(seat.position):
-            change = _change(entry.body)
+        for entry in self._stream.read(subscriber.position):
+            change = _read_change(entry.body)
             if change is not None:
-                seat.follower.apply(change)
+                subscriber.listener.apply(change)
                 count += 1
             if entry.whole:
-                seat.position = entry.position
+                subscriber.position = entry.position
         return count
 
-    def _take(self, entry: Entry) -> None:
-        change = _change(entry.body)
+    def _receive(self, entry: Entry) -> None:
+        change = _read_change(entry.body)
         if change is not None:
-            self._show_all(entry, change)
-        self._unlooked += 1
-        if self._unlooked >= _LOOK_AFTER:
-            self._unlooked = 0
-            self._compactor.submit(self._look_at_length)
+            self._deliver(entry, change)
+        self._unchecked_entries += 1
+        if self._unchecked_entries >= self._options.check_interval:
+            self._unchecked_entries = 0
+            self._compactor.submit(self._compact_if_long)
 
-    def _show_all(self, entry: Entry, change: Change) -> None:
-        asker, shown = self._waiting.get(entry.call, (None, None))
+    def _deliver(self, entry: Entry, change: Change) -> None:
+        committer, applied = self._pending.get(entry.call, (None, None))
         with self._lock:
-            for seat in self._seats:
-                if entry.position <= seat.position:  # it was attached after this entry had come
+            for subscriber in self._subscribers:
+                if entry.position <= subscriber.position:  # `subscribe` has replayed it
                     continue
-                self._show(seat, change, shown if seat.follower is asker else None)
+                _apply(subscriber.listener, change, applied if subscriber.listener is committer else None)
                 if entry.whole:
-                    seat.position = entry.position
+                    subscriber.position = entry.position
 
-    def _show(self, seat: _Subscriber, change: Change, shown: Future[ChangeCounts] | None) -> None:
+    def _compact_if_long(self) -> None:
         try:
-            applied = seat.follower.apply(change)
-        except Exception as error:  # noqa: BLE001 - told to the one who asked, else logged; the others get theirs
-            if shown is None:
-                _log.exception("a change could not be shown")
-            else:
-                shown.set_exception(error)
-        else:
-            if shown is not None:
-                shown.set_result(applied)
-
-    def _look_at_length(self) -> None:
-        try:
-            if self._stream.length() > _MANY_CHANGES and self._stream.compact(_fold):
-                _log.info("stream of changes compacted", stream=str(self._stream.address))
+            if self._stream.length() > self._options.max_entries and self._stream.compact(_compacted):
+                _log.info("change stream compacted", stream=str(self._stream.address))
         except NotReady as error:
-            _log.warning("the stream of changes was not compacted", reason=str(error))
+            _log.warning("change stream not compacted", reason=str(error))
 
 
-def _fold(bodies: Iterable[bytes]) -> Iterator[bytes]:
-    """Make few changes of many that come down to the same."""
-    last = Compaction(change for change in map(_change, bodies) if change is not None)
-    return (change.to_bytes() for change in last.changes())
+def _apply(listener: ChangeListener, change: Change, applied: Future[ChangeCounts] | None) -> None:
+    """Apply a change; an error goes to the call that committed it, else to the log, so that others get the change."""
+    try:
+        counts = listener.apply(change)
+    except Exception as error:  # noqa: BLE001 - see above
+        if applied is None:
+            _log.exception("change not applied")
+        else:
+            applied.set_exception(error)
+    else:
+        if applied is not None:
+            applied.set_result(counts)
 
 
-def _change(body: bytes) -> Change | None:
-    """Read a change, None where another program wrote into the stream what is none."""
+def _compacted(bodies: Iterable[bytes]) -> Iterator[bytes]:
+    """Compact changes, as bytes."""
+    compaction = Compaction(change for change in map(_read_change, bodies) if change is not None)
+    return (change.to_bytes() for change in compaction.changes())
+
+
+def _read_change(body: bytes) -> Change | None:
+    """Read a change; returns None, and logs an error, for an entry that another program wrote."""
     try:
         return Change.from_bytes(body)
     except (KeyError, TypeError, ValueError, struct.error) as error:
-        _log.error("an entry of the stream is no change, and was left out", reason=repr(error))
+        _log.error("stream entry is not a change, skipped", reason=repr(error))
         return None

@@ -1,1 +1,1 @@
-"""Texts to embeddings: queries and items."""
+"""Embeddings of texts: queries and items."""

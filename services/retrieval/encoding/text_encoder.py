@@ -1,4 +1,4 @@
-"""Texts to embeddings: tokenizer and ONNX model."""
+"""Embeds texts with a tokeniser and an ONNX model."""
 
 from __future__ import annotations
 
@@ -14,19 +14,17 @@ from common.onnx_session import OnnxModel, SessionOptions
 from common.release.layout import ENCODER, ENCODER_TOKENIZER
 from common.release.store import Release
 
-# Where the tokenizer's file sets no bound: what all-MiniLM-L6-v2 was trained with.
+# Used if the tokeniser's file sets no bound; all-MiniLM-L6-v2 was trained with it.
 DEFAULT_MAX_TOKENS: Final = 256
-
-
 _BATCH_TEXTS: Final = 32
 
 
 class TextEncoder(Protocol):
-    """Anything that embeds texts."""
+    """Embeds texts."""
 
     @property
     def dimension(self) -> int:
-        """Return how many numbers an embedding has."""
+        """Return the length of an embedding."""
         ...
 
     @property
@@ -40,11 +38,11 @@ class TextEncoder(Protocol):
 
 
 class OnnxTextEncoder:
-    """Embeds texts with a model that pools and normalises itself.
+    """Embeds texts with a model that pools and normalises.
 
     Args:
-        model: Takes `input_ids` and `attention_mask`, int64 [n, tokens]; gives unit vectors, float32 [n, dimension].
-        tokenizer: The model's. Texts are cut to the length that its file asks for.
+        model: Takes `input_ids` and `attention_mask`, int64 [n, tokens]; returns unit vectors, float32 [n, dimension].
+        tokenizer: The model's. Texts are truncated to the length set in its file.
     """
 
     def __init__(self, model: OnnxModel, tokenizer: Tokenizer) -> None:
@@ -73,7 +71,7 @@ class OnnxTextEncoder:
         return self._model.file
 
     def encode(self, texts: Sequence[str]) -> Float32Array:
-        """Embed texts; see `TextEncoder.encode`. Batches of like lengths, so that little is padding."""
+        """See `TextEncoder.encode`. Batches hold texts of similar length, which keeps padding small."""
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         order = sorted(range(len(texts)), key=lambda position: len(texts[position]))
         for start in range(0, len(order), _BATCH_TEXTS):
@@ -82,11 +80,11 @@ class OnnxTextEncoder:
         return vectors
 
     def _run(self, texts: list[str]) -> Float32Array:
-        ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
-        longest = max(len(tokens) for tokens in ids)
-        input_ids = np.zeros((len(ids), max(1, longest)), dtype=np.int64)
+        token_ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
+        longest = max(map(len, token_ids))
+        input_ids = np.zeros((len(token_ids), max(1, longest)), dtype=np.int64)
         attention_mask = np.zeros_like(input_ids)
-        for row, tokens in enumerate(ids):
+        for row, tokens in enumerate(token_ids):
             input_ids[row, : len(tokens)] = tokens
             attention_mask[row, : len(tokens)] = 1
         return self._model.run({"input_ids": input_ids, "attention_mask": attention_mask})

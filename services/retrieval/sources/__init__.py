@@ -1,1 +1,1 @@
-"""Candidate sources: each proposes items with scores."""
+"""Candidate sources: each one retrieves items for a user and scores them."""

@@ -1,7 +1,10 @@
-"""BM25 over titles: the release's, scored when it was built, and those of items added since.
+"""BM25 over titles: those of the release, scored when it was built, and those of items added since.
 
-A word that an item has t times in a title of n words scores idf · t / (t + k1 · (1 - b + b · n / mean n)), as in
-Lucene (Robertson and Zaragoza, "The Probabilistic Relevance Framework", https://doi.org/10.1561/1500000019).
+A word that occurs t times in a title of n words scores idf · t / (t + k1 · (1 - b + b · n / mean n)), as in Lucene
+(Robertson and Zaragoza, "The Probabilistic Relevance Framework", https://doi.org/10.1561/1500000019).
+
+Written by hand because bm25s, which scores the release's titles when it is built, cannot add a document to an index: an
+upsert would have to index every added title again (`docs/adr/0020-what-stays-hand-written.md`).
 """
 
 from __future__ import annotations
@@ -21,20 +24,20 @@ from services.retrieval.catalogue.title_postings import TitlePostings
 
 @dataclass(frozen=True, eq=False)
 class TitleBm25:
-    """The words of the release's titles.
+    """The postings of the release's titles, with their scores.
 
     Attributes:
-        rows: The row of each word.
-        indptr: Where each word's entries begin; shape [words + 1].
-        items: The items that have the word; shape [entries].
-        scores: What it scores there; shape [entries].
-        catalogue_items: How many items there are.
-        k1: How soon repeating a word stops to matter.
-        b: How much long titles weigh less, 0 to 1.
-        mean_words: How many words a title has on average.
+        word_rows: The row of each word.
+        indptr: Where each word's postings begin; shape [words + 1].
+        items: The items that have the word; shape [postings].
+        scores: The word's score in each of them; shape [postings].
+        catalogue_items: The number of items in the release.
+        k1: BM25's saturation of repeated words.
+        b: BM25's length normalisation, 0 to 1.
+        mean_words: The mean number of words in a title.
     """
 
-    rows: Mapping[str, int]
+    word_rows: Mapping[str, int]
     indptr: RowIndices
     items: RowIndices
     scores: Float32Array
@@ -45,35 +48,35 @@ class TitleBm25:
 
     @classmethod
     def load(cls, release: Release, items: int) -> TitleBm25:
-        """Map a release's words; raises BadRelease where it has none."""
-        told = json.loads(release.file(TITLE_WORDS).read_text())
-        indptr, rows, scores = (
+        """Map the postings of a release that has ``items`` items; raises BadRelease if it has none."""
+        header = json.loads(release.file(TITLE_WORDS).read_text())
+        indptr, postings, scores = (
             np.asarray(np.load(release.file(title_words_file(part)), mmap_mode="r"))
             for part in ("indptr", "items", "scores")
         )
-        known = {word: row for row, word in enumerate(told["words"])}
-        return cls(known, indptr, rows, scores, items, told["k1"], told["b"], told["mean_words"])
+        word_rows = {word: row for row, word in enumerate(header["words"])}
+        return cls(word_rows, indptr, postings, scores, items, header["k1"], header["b"], header["mean_words"])
 
-    def of_release(self, asked: Sequence[str]) -> Float32Array:
-        """Score the release's items for words; shape [items of the release]."""
+    def score_release_items(self, query_words: Sequence[str]) -> Float32Array:
+        """Score the release's items; shape [items of the release]."""
         total = np.zeros(self.catalogue_items, dtype=np.float32)
-        for word in asked:
-            row = self.rows.get(word)
+        for word in query_words:
+            row = self.word_rows.get(word)
             if row is not None:
                 begin, end = self.indptr[row : row + 2]
                 total[self.items[begin:end]] += self.scores[begin:end]  # no item has a word twice
         return total
 
-    def of_added(self, asked: Sequence[str], added: TitlePostings, count: int) -> Float32Array:
-        """Score the first ``count`` added items for words, by what the release's titles say of these; shape [count]."""
+    def score_added_items(self, query_words: Sequence[str], postings: TitlePostings, count: int) -> Float32Array:
+        """Score the first ``count`` added items; idf and mean length are the release's. Shape [count]."""
         total = np.zeros(count, dtype=np.float32)
-        for word in asked:
-            numbers, times, lengths = added.with_word(word, count)
-            worn = self.k1 * (1 - self.b + self.b * lengths / self.mean_words)
-            total[numbers] += self._idf(word) * times / (times + worn)
+        for word in query_words:
+            numbers, frequencies, lengths = postings.with_word(word, count)
+            normalisation = self.k1 * (1 - self.b + self.b * lengths / self.mean_words)
+            total[numbers] += self._idf(word) * frequencies / (frequencies + normalisation)
         return total
 
     def _idf(self, word: str) -> float:
-        row = self.rows.get(word)
-        having = 0 if row is None else int(self.indptr[row + 1] - self.indptr[row])
-        return math.log(1 + (self.catalogue_items - having + 0.5) / (having + 0.5))
+        row = self.word_rows.get(word)
+        document_frequency = 0 if row is None else int(self.indptr[row + 1] - self.indptr[row])
+        return math.log(1 + (self.catalogue_items - document_frequency + 0.5) / (document_frequency + 0.5))

@@ -1,4 +1,4 @@
-"""Items shown for exploration, drawn anew each day."""
+"""The source `exploration`: unpopular and new items, sampled at random each day."""
 
 from __future__ import annotations
 
@@ -16,54 +16,57 @@ from services.retrieval.sources.source import SourceResult
 from services.retrieval.sources.user_context import UserContext
 
 _DAY_S: Final = 86_400
+# Samples for each item asked for: repeats, and items that are not allowed, are dropped.
+_OVERSAMPLING: Final = 3
 
 
-# Draws for each item wanted: repeats, and items that are not allowed, find nothing.
-_TRIES: Final = 3
-
-
-def _today() -> int:
+def _days_since_epoch() -> int:
     return int(time.time()) // _DAY_S
 
 
 class ExplorationSource:
-    """Items that few have wanted so far, new ones too, drawn at random: all day the same for the same request.
+    """Items of low popularity and new items, sampled at random: the same all day for the same seed.
 
     Args:
-        popularity: How much each item of the release is wanted; shape [items].
-        most: What few are.
+        popularity: The popularity of each item of the release; shape [items].
+        max_popularity: The highest popularity of an item to explore.
         today: Returns a number that changes with the day.
     """
 
-    def __init__(self, popularity: Float32Array, most: float, today: Callable[[], int] = _today) -> None:
-        self._tail = np.flatnonzero(popularity <= most)
+    def __init__(
+        self, popularity: Float32Array, max_popularity: float, today: Callable[[], int] = _days_since_epoch
+    ) -> None:
+        self._unpopular = np.flatnonzero(popularity <= max_popularity)
         self._today = today
 
-    def draw(self, users: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
-        """See `Source.draw`; fewer than ``k`` where a filter leaves little. Scores fall from 1 in the order drawn."""
-        return [SourceResult(self._draw(user, k, allowed)) for user in users]
+    def retrieve(self, users: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
+        """See `Source.retrieve`; fewer than ``k`` if a filter leaves few. Scores fall from 1 in the order sampled."""
+        return [SourceResult(self._retrieve_one(user, k, allowed)) for user in users]
 
-    def _draw(self, user: UserContext, k: int, allowed: AllowedItems) -> ScoredItems:
-        view, tail = allowed.view, len(self._tail)
-        there = tail + len(view.added)
-        if not there:
+    def _retrieve_one(self, user: UserContext, k: int, allowed: AllowedItems) -> ScoredItems:
+        view = allowed.view
+        population = len(self._unpopular) + len(view.added)
+        if not population:
             return NOTHING
-        drawn = np.random.default_rng([self._today(), user.seed]).integers(there, size=_TRIES * k)
-        first = np.unique(drawn, return_index=True)[1]
-        rows = self._rows(drawn[np.sort(first)], view)
+        samples = np.random.default_rng([self._today(), user.seed]).integers(population, size=_OVERSAMPLING * k)
+        first = np.unique(samples, return_index=True)[1]
+        rows = self._rows(samples[np.sort(first)], view)
         rows = rows[rows >= 0]
         rows = rows[allowed.rows[rows]][:k]
         return ScoredItems(rows, (1 - np.arange(len(rows)) / max(1, len(rows))).astype(np.float32))
 
-    def _rows(self, places: RowIndices, view: Snapshot) -> RowIndices:
-        """Return the rows of places in the tail and behind it among the added items, -1 for what is not there."""
-        tail, base = len(self._tail), len(view.base)
-        rows = np.full(len(places), -1, dtype=np.int64)
-        released = places < tail
-        rows[released] = self._tail[places[released]]
+    def _rows(self, samples: RowIndices, view: Snapshot) -> RowIndices:
+        """Return the row of each sample, -1 if its item is gone or already counted among the release's.
+
+        Samples below the number of unpopular items are places among these; the others are numbers of added items.
+        """
+        unpopular = len(self._unpopular)
+        rows = np.full(len(samples), -1, dtype=np.int64)
+        of_release = samples < unpopular
+        rows[of_release] = self._unpopular[samples[of_release]]
         if view.current_row is not None:
-            rows[released] = view.current_row[rows[released]]
-        new = np.flatnonzero(~released)
-        new = new[view.added.origin[places[new] - tail] < 0]  # the others are in the tail, or wanted
-        rows[new] = base + places[new] - tail
+            rows[of_release] = view.current_row[rows[of_release]]
+        added = np.flatnonzero(~of_release)
+        added = added[view.added.origin[samples[added] - unpopular] < 0]  # the others are items of the release
+        rows[added] = len(view.base) + samples[added] - unpopular
         return rows

@@ -1,4 +1,4 @@
-"""Sources that need neither vectors nor behaviour: the words of a query, and chance."""
+"""The source `lexical`: items with the query's words in their titles."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ import numpy as np
 from services.retrieval.catalogue.scored_items import NOTHING, ScoredItems
 from services.retrieval.search.allowed_items import AllowedItems
 from services.retrieval.sources.bm25 import TitleBm25
-from services.retrieval.sources.source import SourceResult, best
+from services.retrieval.sources.source import SourceResult, top_allowed
 from services.retrieval.sources.user_context import UserContext
 
 
 @dataclass(frozen=True, eq=False)
 class LexicalSource:
-    """Items with the query's words in their titles, by BM25; nothing without a query's text."""
+    """Items by the BM25 score of their titles; none without a query's text.
+
+    Attributes:
+        titles: BM25 over the titles.
+    """
 
     titles: TitleBm25
 
-    def draw(self, users: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
-        """See `Source.draw`."""
-        return [SourceResult(self._draw(user, k, allowed) if user.words else NOTHING) for user in users]
+    def retrieve(self, users: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
+        """See `Source.retrieve`."""
+        return [SourceResult(self._retrieve_one(user, k, allowed)) for user in users]
 
-    def _draw(self, user: UserContext, k: int, allowed: AllowedItems) -> ScoredItems:
+    def _retrieve_one(self, user: UserContext, k: int, allowed: AllowedItems) -> ScoredItems:
+        if not user.query_words:
+            return NOTHING
         added = allowed.view.added
-        released = self.titles.of_release(user.words)
-        live = self.titles.of_added(user.words, added.shelf.titles, len(added))
-        return best(np.concatenate([released, live]), k, allowed)
+        of_release = self.titles.score_release_items(user.query_words)
+        of_added = self.titles.score_added_items(user.query_words, added.shelf.titles, len(added))
+        return top_allowed(np.concatenate([of_release, of_added]), k, allowed)

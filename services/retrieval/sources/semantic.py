@@ -1,4 +1,4 @@
-"""Candidates nearest to the query's embedding."""
+"""The source `semantic`: items nearest to the query's embedding."""
 
 from __future__ import annotations
 
@@ -16,27 +16,30 @@ from services.retrieval.sources.user_context import UserContext
 
 @dataclass(frozen=True, eq=False)
 class SemanticSource:
-    """Items whose text is near the query; without a query, near the user's interest.
+    """Items whose embeddings are nearest to the query's; without a query, nearest to the history's mean.
 
-    The interest is the mean of the history's vectors, each weighed by how long ago it was. Scores are cosines.
+    The mean weighs each step of the history by its recency. Scores are cosines.
+
+    Attributes:
+        search: Searches the items' vectors.
     """
 
-    nearest: ItemSearch
+    search: ItemSearch
 
-    def draw(self, users: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
-        """See `Source.draw`; one search for all users, since each costs some Python around it."""
+    def retrieve(self, users: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
+        """See `Source.retrieve`; one search for all users, since each search costs some Python."""
         vectors = [self._vector(user, allowed.view) for user in users]
         known = [vector for vector in vectors if vector is not None]
         if not known:
             return [SourceResult(NOTHING)] * len(users)
-        founds, path = self.nearest.search(stack_vectors(known), k, allowed)
-        found = iter(founds)
-        return [SourceResult(NOTHING) if vector is None else SourceResult(next(found), path) for vector in vectors]
+        results, path = self.search.search(stack_vectors(known), k, allowed)
+        items = iter(results)
+        return [SourceResult(NOTHING) if vector is None else SourceResult(next(items), path) for vector in vectors]
 
     def _vector(self, user: UserContext, view: Snapshot) -> Float32Array | None:
-        return user.query if user.query is not None else self._interest(user, view)
+        return user.query_vector if user.query_vector is not None else self._mean_of_history(user, view)
 
-    def _interest(self, user: UserContext, view: Snapshot) -> Float32Array | None:
-        rows, weights = user.interests
-        total: Float32Array = weights @ self.nearest.of(view, rows)
+    def _mean_of_history(self, user: UserContext, view: Snapshot) -> Float32Array | None:
+        rows, weights = user.weighted_items
+        total: Float32Array = weights @ self.search.of(view, rows)
         return unit_vectors(total) if total.any() else None

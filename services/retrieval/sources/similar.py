@@ -1,4 +1,4 @@
-"""Candidates nearest to items of the history."""
+"""The source `similar`: items nearest to items of the history."""
 
 from __future__ import annotations
 
@@ -14,25 +14,29 @@ from services.retrieval.sources.user_context import UserContext
 
 @dataclass(frozen=True, eq=False)
 class SimilarSource:
-    """Items whose text is near one of the history's: one search around each of the most recent distinct items.
+    """The nearest neighbours of each of the most recent distinct items.
 
-    An item's score is its highest cosine, weighed by how long ago the history item was. The history items themselves
-    and those that share their text are found too: users buy again.
+    An item's score is its highest cosine, weighted by the recency of the history item. The history items themselves
+    and items with the same text are found too, since users buy again.
+
+    Attributes:
+        search: Searches the items' vectors.
+        recent: How many of the most recent distinct items to search around.
     """
 
-    nearest: ItemSearch
+    search: ItemSearch
     recent: int
 
-    def draw(self, users: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
-        """See `Source.draw`."""
-        return [self._draw(user, k, allowed) for user in users]
+    def retrieve(self, users: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
+        """See `Source.retrieve`."""
+        return [self._retrieve_one(user, k, allowed) for user in users]
 
-    def _draw(self, user: UserContext, k: int, allowed: AllowedItems) -> SourceResult:
-        rows, weights = user.recent(self.recent)
+    def _retrieve_one(self, user: UserContext, k: int, allowed: AllowedItems) -> SourceResult:
+        rows, weights = user.recent_items(self.recent)
         if not len(rows):
             return SourceResult(NOTHING)
-        founds, path = self.nearest.around(rows, k, allowed)
-        weighed = [
-            ScoredItems(found.rows, found.scores * weight) for found, weight in zip(founds, weights, strict=True)
+        results, path = self.search.around(rows, k, allowed)
+        weighted = [
+            ScoredItems(items.rows, items.scores * weight) for items, weight in zip(results, weights, strict=True)
         ]
-        return SourceResult(best_of(weighed, k), path)
+        return SourceResult(best_of(weighted, k), path)

@@ -1,4 +1,4 @@
-"""Where candidates come from. Each source finds items for a user, with a score of its own kind."""
+"""The port of candidate sources. Each source retrieves items for a user, with a score of its own kind."""
 
 from __future__ import annotations
 
@@ -16,22 +16,33 @@ from services.retrieval.sources.user_context import UserContext
 
 
 class SourceResult(NamedTuple):
-    """What a source drew, and how it searched where it searched vectors."""
+    """What a source retrieved for one user.
 
-    found: ScoredItems
+    Attributes:
+        items: The items and their scores, best first.
+        path: How the vectors were searched; None if none were.
+    """
+
+    items: ScoredItems
     path: Path | None = None
 
 
 class Source(Protocol):
-    """A way to find candidates."""
+    """Retrieves candidates."""
 
-    def draw(self, users: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
-        """Find at most ``k`` allowed items for each user, best first; nothing for a user it knows nothing of."""
+    def retrieve(self, users: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
+        """Retrieve at most ``k`` allowed items for each user, best first; none for a user it knows nothing about."""
         ...
 
 
-def best(scores: Float32Array, k: int, allowed: AllowedItems) -> ScoredItems:
-    """Return the ``k`` allowed rows with the highest scores above 0."""
+def top_allowed(scores: Float32Array, k: int, allowed: AllowedItems) -> ScoredItems:
+    """Return the ``k`` allowed rows with the highest scores above 0.
+
+    Args:
+        scores: One score for each row of the catalogue; shape [rows].
+        k: How many rows to return at most.
+        allowed: The items that may be returned.
+    """
     rows = np.flatnonzero((scores > 0) & allowed.rows)
     highest = rows[top_k(scores[rows][np.newaxis], k)[0]]
     return ScoredItems(highest, scores[highest])

@@ -1,4 +1,4 @@
-"""What the sources are told of a user."""
+"""What the candidate sources know about a user."""
 
 from __future__ import annotations
 
@@ -18,55 +18,57 @@ Situation = Literal["query", "history", "both", "none"]
 
 @dataclass(frozen=True, eq=False)
 class UserContext:
-    """A user as the sources see one.
+    """A user's query and history.
 
     Attributes:
-        query: The unit vector of what the user searches for, None without a query; shape [dimension].
-        history: Rows of the items that the user bought or looked at, oldest first, repeats kept; shape [n].
-        decay: What one step back in the history weighs less, above 0 to 1.
-        text: What the user searches for in words; empty without.
-        given_seed: What the caller gave to tell users apart to chance; 0 where it gave nothing.
-        item_ids: The history as it was given.
+        query_vector: The unit vector of the query, None without a query; shape [dimension].
+        history: Rows of the items that the user bought or looked at, oldest first, with repeats; shape [n].
+        decay: The factor by which the weight falls with each step back in the history, above 0 to 1.
+        query_text: The query as text; empty without one.
+        request_seed: The random seed that the caller gave; 0 if none.
+        history_item_ids: The history as the caller gave it.
     """
 
-    query: Float32Array | None
+    query_vector: Float32Array | None
     history: RowIndices
     decay: float
-    text: str = ""
-    given_seed: int = 0
-    item_ids: Sequence[str] = ()
+    query_text: str = ""
+    request_seed: int = 0
+    history_item_ids: Sequence[str] = ()
 
     @cached_property
-    def words(self) -> tuple[str, ...]:
+    def query_words(self) -> tuple[str, ...]:
         """The distinct words of the query."""
-        return tuple(dict.fromkeys(words(self.text)))
+        return tuple(dict.fromkeys(words(self.query_text)))
 
     @cached_property
     def seed(self) -> int:
-        """What chance begins with: the seed given, else one that query and history make, the same for the same."""
-        return self.given_seed or crc32("\0".join([self.text, *self.item_ids]).encode(errors="surrogatepass"))
+        """The caller's random seed, or a hash of query and history: equal requests get equal seeds."""
+        identity = "\0".join([self.query_text, *self.history_item_ids])
+        return self.request_seed or crc32(identity.encode(errors="surrogatepass"))
 
     @property
     def situation(self) -> Situation:
-        """What is known of the user."""
-        if self.query is None:
+        """Which of query and history are known."""
+        if self.query_vector is None:
             return "history" if len(self.history) else "none"
         return "both" if len(self.history) else "query"
 
     @cached_property
-    def weights(self) -> Float32Array:
-        """What each step of the history weighs: the last one 1, those before less and less; shape [n]."""
+    def step_weights(self) -> Float32Array:
+        """The weight of each step of the history: 1 for the last one, less for each one before; shape [n]."""
         steps_back = np.arange(len(self.history) - 1, -1, -1)
         return np.power(self.decay, steps_back).astype(np.float32)
 
     @cached_property
-    def interests(self) -> tuple[RowIndices, Float32Array]:
-        """The distinct rows of the history, and the sum of what each one's steps weigh."""
-        rows, places = np.unique(self.history, return_inverse=True)
-        return rows, np.bincount(places, weights=self.weights, minlength=len(rows)).astype(np.float32)
+    def weighted_items(self) -> tuple[RowIndices, Float32Array]:
+        """The distinct rows of the history, and the sum of the weights of each row's steps."""
+        rows, row_of_step = np.unique(self.history, return_inverse=True)
+        weights = np.bincount(row_of_step, weights=self.step_weights, minlength=len(rows))
+        return rows, weights.astype(np.float32)
 
-    def recent(self, count: int) -> tuple[RowIndices, Float32Array]:
-        """Return the last ``count`` distinct rows, the most recent first, and what each one's last step weighs."""
+    def recent_items(self, count: int) -> tuple[RowIndices, Float32Array]:
+        """Return the last ``count`` distinct rows, most recent first, and the weight of each row's last step."""
         _, first = np.unique(self.history[::-1], return_index=True)
-        places = len(self.history) - 1 - np.sort(first)[:count]
-        return self.history[places], self.weights[places]
+        steps = len(self.history) - 1 - np.sort(first)[:count]
+        return self.history[steps], self.step_weights[steps]

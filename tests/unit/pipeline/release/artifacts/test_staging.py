@@ -17,8 +17,8 @@ from pipeline.release.artifacts.staging import staging_dir
 _HOLDER = """
 import sys, time
 from pathlib import Path
-from pipeline.staging import aside
-with aside(Path(sys.argv[1]), "key") as folder:
+from pipeline.release.artifacts.staging import staging_dir
+with staging_dir(Path(sys.argv[1]), "key") as folder:
     (folder / "half").write_text("built")
     (folder.parent / "checkpoints").mkdir()
     print("holding", flush=True)

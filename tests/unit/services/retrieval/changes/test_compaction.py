@@ -1,4 +1,4 @@
-"""What many changes come down to."""
+"""Log compaction keeps the last state of every item."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def change(item_ids: str, value: float, encoder: str = "e", deleted: str = "") -
     return Change(items, np.full((len(items), 2), value, "f4"), encoder, tuple(deleted))
 
 
-def test_the_last_state_counts():
-    """Each item is left as its last change made it, with that change's encoder; deletions are kept."""
+def test_the_last_state_is_kept():
+    """Each item keeps the state of its last change and that change's encoder; deletions are kept."""
     last = Compaction([change("abc", 1.0), change("bc", 2.0, "other"), change("", 0.0, deleted="cx"), change("x", 3.0)])
     kept = list(last.changes())
     assert (len(last), last.superseded) == (4, 4)
@@ -26,7 +26,7 @@ def test_the_last_state_counts():
     assert {float(vector[0]) for each in kept for vector in each.vectors} == {1.0, 2.0, 3.0}
 
 
-def test_few_changes_are_made_of_many():
-    """A thousand items make one change, whatever number of changes they came in."""
+def test_changes_are_merged():
+    """A compacted change holds up to 1,000 items, whatever number of changes they came from."""
     changes = [Change((Item(f"i{number}", "thing"),), np.ones((1, 2), "f4"), "e") for number in range(1_500)]
     assert [len(each.items) for each in Compaction(changes).changes()] == [1_000, 500]

@@ -1,4 +1,4 @@
-"""The write-ahead log: what was acknowledged survives, what was torn is cut off, what is damaged is refused."""
+"""The write-ahead log: acknowledged changes survive, a torn tail is cut off, damage is refused."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def delete(*item_ids: str) -> Change:
     return Change((), np.empty((0, 3), dtype=np.float32), "encoder", item_ids)
 
 
-def told(change: Change) -> tuple[object, ...]:
-    """Return what a change says, to compare."""
+def fields_of(change: Change) -> tuple[object, ...]:
+    """Return the fields of a change, to compare."""
     items = [vars(item) | {"vector": None} for item in change.items]
     return items, change.vectors.tolist(), change.vectors.shape, change.encoder, change.deleted
 
@@ -39,14 +39,14 @@ CHANGES = (upsert("a", "b"), delete("a"), upsert("c"))
 
 
 class Disk:
-    """A folder whose log is opened by one process after the other."""
+    """A folder; one process after the other opens the log in it."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / FILE
         self.log: WriteAheadLog | None = None
 
     def start(self) -> WriteAheadLog:
-        """Open the log as the next process does, the one before having ended."""
+        """Open the log as the next process does after the previous one ended."""
         self.stop()
         self.log = WriteAheadLog(self.file.parent)
         return self.log
@@ -59,12 +59,12 @@ class Disk:
 
     def changes(self) -> list[tuple[object, ...]]:
         """Return what the next process reads."""
-        return [told(change) for _, change in self.start().read()]
+        return [fields_of(change) for _, change in self.start().read()]
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    """Return a folder with nothing in it."""
+    """Return an empty folder."""
     disk = Disk(tmp_path)
     yield disk
     disk.stop()
@@ -80,22 +80,22 @@ def log(disk: Disk) -> WriteAheadLog:
 
 
 def test_changes_are_read_back(log: WriteAheadLog, disk: Disk):
-    """Every change is read back as it was, also by the next process, and further ones go behind them."""
-    assert [told(change) for _, change in log.read()] == [told(change) for change in CHANGES]
-    assert disk.changes() == [told(change) for change in CHANGES]
+    """Every change is read back unchanged, by the next process too; new ones follow them."""
+    assert [fields_of(change) for _, change in log.read()] == [fields_of(change) for change in CHANGES]
+    assert disk.changes() == [fields_of(change) for change in CHANGES]
     log.append(delete("z"))
     assert [change.deleted for _, change in log.read()] == [(), ("a",), (), ("z",)]
 
 
-def test_reading_goes_on_where_it_ended(log: WriteAheadLog):
-    """A later read can start behind what was read before."""
+def test_reading_continues_from_a_position(log: WriteAheadLog):
+    """A later read can start where an earlier one ended."""
     position = [end for end, _ in log.read()][1]
-    assert [told(change) for _, change in log.read(position)] == [told(CHANGES[2])]
+    assert [fields_of(change) for _, change in log.read(position)] == [fields_of(CHANGES[2])]
     assert list(log.read(log.end)) == []
 
 
 def test_a_torn_tail_is_cut_off(log: WriteAheadLog, disk: Disk):
-    """Wherever a crash cut the last record, it is cut off with a warning and the changes before it stay."""
+    """A last record cut at any byte is cut off with a warning; the changes before it stay."""
     whole = disk.file.read_bytes()
     start = [end for end, _ in log.read()][1]
     for cut in range(start + 1, len(whole)):
@@ -107,13 +107,13 @@ def test_a_torn_tail_is_cut_off(log: WriteAheadLog, disk: Disk):
         assert len(list(log.read())) == 2
         assert disk.file.stat().st_size == start
     log.append(CHANGES[2])
-    assert disk.changes() == [told(change) for change in CHANGES]
+    assert disk.changes() == [fields_of(change) for change in CHANGES]
 
 
 @pytest.mark.usefixtures("log")
 @pytest.mark.parametrize("tail", [b"\0" * 5, b"\0" * 4_000, b"half a head"])
 def test_a_tail_that_is_no_record_is_cut_off(disk: Disk, tail: bytes):
-    """Zeros that a power cut left, and pieces of a head, are cut off."""
+    """Zeros after a power cut, and parts of a header, are cut off."""
     with disk.file.open("ab") as stream:
         stream.write(tail)
     disk.stop()
@@ -131,7 +131,7 @@ def test_a_damaged_last_body_is_cut_off(disk: Disk):
 
 @pytest.mark.parametrize("offset", [0, 4, 8, 12, 40])
 def test_damage_before_the_end_is_refused(log: WriteAheadLog, disk: Disk, offset: int):
-    """A flipped byte with changes behind it is no torn write: nothing is cut off, and the place is named."""
+    """A damaged byte with changes behind it is refused with its position; the file is not touched."""
     whole = bytearray(disk.file.read_bytes())
     start = next(end for end, _ in log.read())
     whole[start + offset] ^= 0x40
@@ -140,12 +140,12 @@ def test_damage_before_the_end_is_refused(log: WriteAheadLog, disk: Disk, offset
         disk.start()
     assert disk.file.read_bytes() == whole
     disk.file.unlink()
-    assert disk.changes() == []  # the refused log held on to nothing
+    assert disk.changes() == []  # the refused log left no lock
 
 
 @pytest.mark.parametrize("size", [0, 1, 29])
-def test_a_crash_while_the_log_was_made(disk: Disk, size: int):
-    """A file with less than the first line is a new log."""
+def test_a_crash_while_the_log_was_created(disk: Disk, size: int):
+    """A file shorter than the first line is a new log."""
     disk.start()
     disk.file.write_bytes(disk.file.read_bytes()[:size])
     disk.start().append(delete("a"))
@@ -153,9 +153,9 @@ def test_a_crash_while_the_log_was_made(disk: Disk, size: int):
 
 
 def test_another_file_is_refused(disk: Disk):
-    """A file that is no log of this version is left alone."""
+    """A file that is not a log of this version is refused."""
     disk.file.write_text("my shopping list, with much to buy\n")
-    with pytest.raises(NotReady, match=r"no log of this version; move it away or choose another --data-dir"):
+    with pytest.raises(NotReady, match=r"not a log of this version; move it away or choose another --data-dir"):
         disk.start()
 
 
@@ -166,15 +166,15 @@ def test_one_process_at_a_time(log: WriteAheadLog, disk: Disk):
         WriteAheadLog(disk.file.parent)
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path):
-    """A folder that cannot be made is named."""
+def test_a_folder_that_cannot_be_created(tmp_path: Path):
+    """The error names a folder that can't be created."""
     (tmp_path / "file").touch()
-    with pytest.raises(NotReady, match=r"can't be kept in .*file/log"):
+    with pytest.raises(NotReady, match=r"can't be stored in .*file/log"):
         WriteAheadLog(tmp_path / "file" / "log")
 
 
 def test_a_full_disk_changes_nothing(log: WriteAheadLog, disk: Disk, monkeypatch: pytest.MonkeyPatch):
-    """A change that can't be written is refused and leaves no trace, and the log works once there is room."""
+    """A change that can't be written is refused and leaves no trace; later ones are written once there is room."""
 
     def half_then_full(descriptor: int, data: bytes, position: int) -> int:
         os_pwrite(descriptor, data[: len(data) // 2], position)
@@ -189,8 +189,8 @@ def test_a_full_disk_changes_nothing(log: WriteAheadLog, disk: Disk, monkeypatch
     assert [change[-1] for change in disk.changes()] == [(), ("a",), (), ("y",)]
 
 
-def test_a_broken_disk_refuses_further_changes(log: WriteAheadLog, monkeypatch: pytest.MonkeyPatch):
-    """Where not even the state before can be restored, every later change is refused until a restart."""
+def test_a_failing_disk_refuses_further_changes(log: WriteAheadLog, monkeypatch: pytest.MonkeyPatch):
+    """If the log can't be truncated either, every later change is refused until a restart."""
 
     def broken(*_arguments: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
@@ -199,12 +199,12 @@ def test_a_broken_disk_refuses_further_changes(log: WriteAheadLog, monkeypatch: 
         patch.setattr(write_ahead_log.os, "fsync", broken)
         with pytest.raises(NotReady, match="Input/output error"):
             log.append(delete("z"))
-    with pytest.raises(NotReady, match="could not be written before; restart the server"):
+    with pytest.raises(NotReady, match="could not be written before; repair the disk and restart the server"):
         log.append(delete("y"))
 
 
 def test_the_log_can_be_rewritten(log: WriteAheadLog, disk: Disk):
-    """Rewriting replaces every change, and the log goes on from there."""
+    """Rewriting replaces every change; new ones follow."""
     log.rewrite([upsert("b", "c")])
     log.append(delete("c"))
-    assert disk.changes() == [told(upsert("b", "c")), told(delete("c"))]
+    assert disk.changes() == [fields_of(upsert("b", "c")), fields_of(delete("c"))]

@@ -1,4 +1,4 @@
-"""Queries are cached and batched across those that wait."""
+"""Queries are cached, and queued queries are embedded in batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.retrieval.encoding.query_encoder import QueryEncoder, QueryEncoder
 
 
 class Gate:
-    """An encoder that waits to be let through; a text's embedding is its length."""
+    """An encoder that waits until it is opened; a text's embedding is its length."""
 
     dimension = 1
     provider = "gate"
@@ -59,8 +59,8 @@ def open_encoder(gate: Gate) -> Iterator[Open]:
         encoder.close()
 
 
-def test_what_waits_together_is_encoded_together(open_encoder: Open, gate: Gate):
-    """Queries that came while a batch ran make up the next one, each text once."""
+def test_queued_queries_make_one_batch(open_encoder: Open, gate: Gate):
+    """Queries that arrive during a batch make up the next one, each text once."""
     encoder = open_encoder()
     first = encoder.submit(["a"])[0]
     assert gate.entered.acquire(timeout=30)
@@ -71,8 +71,8 @@ def test_what_waits_together_is_encoded_together(open_encoder: Open, gate: Gate)
 
 
 def test_batches_are_bounded(open_encoder: Open, gate: Gate):
-    """No batch is larger than the bound."""
-    encoder = open_encoder(batch=2)
+    """No batch is larger than `max_batch`."""
+    encoder = open_encoder(max_batch=2)
     encoder.submit(["a"])
     assert gate.entered.acquire(timeout=30)
     futures = encoder.submit(["b", "c", "d"])
@@ -82,31 +82,31 @@ def test_batches_are_bounded(open_encoder: Open, gate: Gate):
     assert gate.batches == [["a"], ["b", "c"], ["d"]]
 
 
-def test_known_queries_are_not_encoded_again(open_encoder: Open, gate: Gate):
-    """A cached query costs no pass, a forgotten one does."""
+def test_cached_queries_are_not_encoded_again(open_encoder: Open, gate: Gate):
+    """A cached query needs no encoder pass; one that was evicted does."""
     gate.open.set()
-    encoder = open_encoder(cached=2)
+    encoder = open_encoder(cache_size=2)
     for query in ("a", "bb", "a", "ccc", "a", "bb"):
         encoder.encode([query])
     assert [batch[0] for batch in gate.batches] == ["a", "bb", "ccc", "bb"]
 
 
 def test_the_prefix_goes_before_the_query(open_encoder: Open, gate: Gate):
-    """The model reads the release's prefix and the query."""
+    """The encoder reads the release's prefix and the query."""
     gate.open.set()
     open_encoder(prefix="query: ").encode(["milk"])
     assert gate.batches == [["query: milk"]]
 
 
-def test_any_number_of_queries_can_be_waited_for(open_encoder: Open, gate: Gate):
-    """Encoding many queries at once keeps to the bounds and to their order."""
+def test_any_number_of_queries_can_be_encoded(open_encoder: Open, gate: Gate):
+    """Encoding many queries keeps the bounds and their order."""
     gate.open.set()
-    encoder = open_encoder(batch=3, waiting=3)
+    encoder = open_encoder(max_batch=3, max_queued=3)
     assert encoder.encode(["x" * size for size in range(1, 11)])[:, 0].tolist() == list(range(1, 11))
 
 
 def test_a_cancelled_query_is_not_encoded(open_encoder: Open, gate: Gate):
-    """A query whose caller went away costs nothing and harms nobody."""
+    """A query whose future was cancelled is not embedded; the others are."""
     encoder = open_encoder()
     encoder.submit(["a"])
     assert gate.entered.acquire(timeout=30)
@@ -117,8 +117,8 @@ def test_a_cancelled_query_is_not_encoded(open_encoder: Open, gate: Gate):
     assert gate.batches == [["a"], ["ccc"]]
 
 
-def test_an_error_reaches_those_who_wait_and_no_one_else(open_encoder: Open, gate: Gate):
-    """A batch that fails fails its callers, and the next batch works."""
+def test_an_error_fails_one_batch_only(open_encoder: Open, gate: Gate):
+    """The callers of a failed batch get its error; the next batch works."""
     encoder = open_encoder()
     bad = encoder.submit(["bad"])[0]
     gate.open.set()
@@ -127,9 +127,9 @@ def test_an_error_reaches_those_who_wait_and_no_one_else(open_encoder: Open, gat
     assert encoder.encode(["good"]).tolist() == [[4]]
 
 
-def test_too_many_are_refused_whole(open_encoder: Open, gate: Gate):
-    """Where too many wait, a call's queries are refused and none of them is queued."""
-    encoder = open_encoder(waiting=2)
+def test_a_full_queue_refuses_a_whole_call(open_encoder: Open, gate: Gate):
+    """If a call's queries do not all fit into the queue, none of them is queued."""
+    encoder = open_encoder(max_queued=2)
     encoder.submit(["a"])
     assert gate.entered.acquire(timeout=30)
     encoder.submit(["b"])
@@ -141,8 +141,8 @@ def test_too_many_are_refused_whole(open_encoder: Open, gate: Gate):
     assert gate.batches == [["a"], ["b", "e"]]
 
 
-def test_closing_fails_those_who_wait(open_encoder: Open, gate: Gate):
-    """What waits when the encoder is closed, or comes later, is told to call again."""
+def test_closing_fails_queued_queries(open_encoder: Open, gate: Gate):
+    """Queries queued when the encoder is closed, or submitted later, fail; the batch at work is finished."""
     encoder = open_encoder()
     under_way = encoder.submit(["a"])[0]
     assert gate.entered.acquire(timeout=30)

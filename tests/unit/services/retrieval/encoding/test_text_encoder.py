@@ -1,4 +1,4 @@
-"""Texts to embeddings, with a model that tells what it was given."""
+"""The text encoder, with a model that records its inputs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Recorder:
         self.shapes: list[tuple[int, ...]] = []
 
     def run(self, inputs: dict[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-        """Return [n, 2] and remember the shape."""
+        """Return [n, 2] and record the shape."""
         ids, mask = inputs["input_ids"], inputs["attention_mask"]
         assert ids.dtype == mask.dtype == np.int64
         self.shapes.append(ids.shape)
@@ -38,27 +38,27 @@ def tokenizer() -> Tokenizer:
 
 
 def test_padding_is_masked_and_order_kept(tokenizer: Tokenizer):
-    """Texts of different lengths share a batch, padding says nothing, and answers stand in the order of the texts."""
+    """Texts of different lengths share a batch; padding is masked, and results keep the order of the texts."""
     encoder = OnnxTextEncoder(Recorder(), tokenizer)
     assert encoder.encode(["1 2 3", "4", "5 5"]).tolist() == [[6, 3], [4, 1], [10, 2]]
 
 
-def test_texts_are_cut_to_what_the_tokenizer_asks_for(tokenizer: Tokenizer):
-    """Truncation is the tokenizer file's."""
+def test_texts_are_truncated_to_the_tokenizers_bound(tokenizer: Tokenizer):
+    """The tokenizer's file sets the length."""
     tokenizer.enable_truncation(2)
     encoder = OnnxTextEncoder(Recorder(), tokenizer)
     assert encoder.max_tokens == 2
     assert encoder.encode(["1 2 3 4"]).tolist() == [[3, 2]]
 
 
-def test_texts_are_cut_where_the_tokenizer_asks_for_nothing(tokenizer: Tokenizer):
-    """Without word of it from the tokenizer, texts are still bounded."""
+def test_texts_are_truncated_without_a_tokenizers_bound(tokenizer: Tokenizer):
+    """If the tokenizer sets no length, the default holds."""
     encoder = OnnxTextEncoder(Recorder(), tokenizer)
     assert encoder.encode(["1 " * 5_000]).tolist() == [[DEFAULT_MAX_TOKENS, DEFAULT_MAX_TOKENS]]
 
 
 def test_long_texts_do_not_pad_short_ones(tokenizer: Tokenizer):
-    """Texts are batched by length."""
+    """Short and long texts are put into different batches."""
     model = Recorder()
     texts = ["1 " * 50, "1"] * 32
     vectors = OnnxTextEncoder(model, tokenizer).encode(texts)
@@ -67,7 +67,7 @@ def test_long_texts_do_not_pad_short_ones(tokenizer: Tokenizer):
 
 
 def test_no_texts(tokenizer: Tokenizer):
-    """No texts have no embeddings, and the empty text has one."""
+    """No texts have no embeddings; the empty text has one."""
     encoder = OnnxTextEncoder(Recorder(), tokenizer)
     assert encoder.encode([]).shape == (0, 2)
     assert encoder.encode([""]).shape == (1, 2)

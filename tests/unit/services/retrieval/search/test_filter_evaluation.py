@@ -62,11 +62,6 @@ def test_a_filter_over_no_rows():
     assert evaluate(AllOf((Match("brand", ("acme",)), Range("price", 1))), TABLE.slice(0, 0)).shape == (0,)
 
 
-def nested(levels: int) -> Filter:
-    """Return a filter of so many levels."""
-    return Range("price") if levels == 1 else AllOf((nested(levels - 1),))
-
-
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
@@ -75,33 +70,20 @@ def nested(levels: int) -> Filter:
             r"filter\.match\.attribute: the catalogue has no 'colour', it has available, brand",
         ),
         (Match("", ("red",)), r"filter\.match\.attribute: the catalogue has no ''"),
-        (Match("brand", ()), r"filter\.match\.values: 0 values; give 1 to 1000"),
-        (Match("brand", ("x",) * 1_001), r"filter\.match\.values: 1001 values"),
         (Match("tags", ("x",)), r"filter\.match\.attribute: 'tags' holds list<.*> and can't be matched"),
         (Range("brand", 1), r"filter\.range\.attribute: 'brand' is not numeric; use `match`"),
         (Range("available", 1), r"filter\.range\.attribute: 'available' is not numeric"),
         (Range("weight", 1), r"filter\.range\.attribute: the catalogue has no 'weight'"),
-        (Range("price", math.nan), r"filter\.range\.min: is NaN"),
-        (Range("price", 0, math.nan), r"filter\.range\.max: is NaN"),
-        (Range("price", 3, 2), r"filter\.range\.min: 3 is above max 2; nothing could pass"),
         (
             AllOf((Range("price"), AnyOf((Range("brand"),)))),
             r"filter\.all_of\.filters\[1\]\.any_of\.filters\[0\]\.range",
         ),
-        (nested(9), r"(\.all_of\.filters\[0\]){8}: deeper than 8 levels"),
-        (NoneOf((Range("price"),) * 100), "filter: more than 100 conditions"),
     ],
 )
 def test_what_is_refused(condition: Filter, message: str):
     """A filter that can't be answered is refused with the place and the reason."""
     with pytest.raises(InvalidRequest, match=message):
         check_filter(condition, TABLE.schema)
-
-
-def test_the_largest_that_is_taken():
-    """Eight levels, a hundred conditions and a thousand values are taken."""
-    check_filter(nested(8), TABLE.schema)
-    check_filter(AllOf((Match("brand", ("x",) * 1_000),) * 99), TABLE.schema)
 
 
 def test_items_that_cannot_be_bought_are_left_out_unless_asked_for():

@@ -1,4 +1,4 @@
-"""What the sources are told of a user."""
+"""What the candidate sources know about a user."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import pytest
 from services.retrieval.sources.user_context import UserContext
 
 QUERY = np.ones(2, dtype=np.float32)
-
-
 HISTORY = np.array([4, 7, 4, 9])
 
 
@@ -17,22 +15,38 @@ HISTORY = np.array([4, 7, 4, 9])
     ("query", "history", "situation"),
     [(QUERY, HISTORY, "both"), (QUERY, HISTORY[:0], "query"), (None, HISTORY, "history"), (None, HISTORY[:0], "none")],
 )
-def test_situations(query: np.ndarray | None, history: np.ndarray, situation: str):
-    """The situation names what is known."""
+def test_the_situation_names_what_is_known(query: np.ndarray | None, history: np.ndarray, situation: str):
+    """The situation is query, history, both or none."""
     assert UserContext(query, history, 0.5).situation == situation
 
 
-def test_weights_fall_with_time():
-    """The last step weighs 1, each one before it by the decay less; the steps of one item add up."""
+def test_weights_fall_with_each_step_back():
+    """The last step weighs 1, each step before it less by the decay; the steps of one item add up."""
     user = UserContext(None, HISTORY, 0.5)
-    assert user.weights.tolist() == [0.125, 0.25, 0.5, 1.0]
-    rows, weights = user.interests
+    assert user.step_weights.tolist() == [0.125, 0.25, 0.5, 1.0]
+    rows, weights = user.weighted_items
     assert dict(zip(rows.tolist(), weights.tolist(), strict=True)) == {4: 0.625, 7: 0.25, 9: 1.0}
 
 
 def test_recent_items_are_distinct_and_most_recent_first():
-    """Each recent item comes once, with what its last step weighs."""
-    rows, weights = UserContext(None, HISTORY, 0.5).recent(2)
+    """Each recent item is listed once, with the weight of its last step."""
+    rows, weights = UserContext(None, HISTORY, 0.5).recent_items(2)
     assert (rows.tolist(), weights.tolist()) == ([9, 4], [1.0, 0.5])
-    assert UserContext(None, HISTORY, 0.5).recent(10)[0].tolist() == [9, 4, 7]
-    assert UserContext(None, HISTORY[:0], 0.5).recent(10)[0].tolist() == []
+    assert UserContext(None, HISTORY, 0.5).recent_items(10)[0].tolist() == [9, 4, 7]
+    assert UserContext(None, HISTORY[:0], 0.5).recent_items(10)[0].tolist() == []
+
+
+def test_the_seed_is_the_callers_or_a_hash():
+    """A given seed is used; otherwise equal queries and histories have equal seeds, and different ones differ."""
+
+    def seed(text: str = "", history: tuple[str, ...] = (), given: int = 0) -> int:
+        return UserContext(None, HISTORY[:0], 0.5, text, given, history).seed
+
+    assert seed("milk", ("a",), given=7) == 7
+    assert seed("milk", ("a", "b")) == seed("milk", ("a", "b"))
+    assert len({seed("milk", ("a", "b")), seed("milk", ("b", "a")), seed("milk"), seed("", ("milk", "a"))}) == 4
+
+
+def test_query_words_are_distinct():
+    """Words are lower-cased, each listed once in the order of the query."""
+    assert UserContext(None, HISTORY, 0.5, "Rye bread, rye").query_words == ("rye", "bread")

@@ -1,0 +1,22 @@
+"""Supervises fake servers, named by ``NAME=HOST:PORT[=FLAGS]``, as ``python -m services`` does the real ones."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from services.supervisor import ChildProcess, supervise
+
+SERVER = str(Path(__file__).with_name("fake_server.py"))
+
+
+def child(text: str) -> ChildProcess:
+    """Return the fake server that an argument names."""
+    name, address, *flags = text.split("=")
+    command = (sys.executable, SERVER, "--port", address.rpartition(":")[2], *" ".join(flags).split())
+    return ChildProcess(name, command, address)
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(supervise([child(text) for text in sys.argv[1:]])))
