@@ -27,7 +27,7 @@ class Panel:
         across: What grows; stands below the axis.
         values: The figure by what grows.
         highest: The least that the axis upward reaches.
-        bend: Of the axis across, such as a logarithm.
+        transform: Of the axis across, such as a logarithm.
         ticks: Where the axis across is marked; default at every value.
     """
 
@@ -35,7 +35,7 @@ class Panel:
     across: str
     values: Mapping[float, float]
     highest: float = 1.0
-    bend: Callable[[float], float] = math.log10
+    transform: Callable[[float], float] = math.log10
     ticks: Sequence[float] | None = None
 
 
@@ -54,7 +54,7 @@ def growth_chart(panels: Sequence[Panel], title: str, columns: int) -> str:
 
 def _drawn(panel: Panel) -> list[str]:
     values = dict(sorted(panel.values.items()))
-    across = Scale(min(values), max(values), _LEFT, _RIGHT, panel.bend)
+    across = Scale(min(values), max(values), _LEFT, _RIGHT, panel.transform)
     up = Scale(0.0, max(panel.highest, *values.values()) * 1.05, _BOTTOM, _TOP)
     points = [(across(size), up(value)) for size, value in values.items()]
     marks = zip(points, values.items(), strict=True)

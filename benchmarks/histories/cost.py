@@ -59,7 +59,7 @@ def _late(late: HistoryLate, bits: Bits) -> Callable[[Labelled], object]:
     tier = late.served(bits)
 
     def score(one: Labelled) -> object:
-        return tier.scores(tier.context(context_of(late.texts, one.user.history)), one.candidates.rows)
+        return tier.score_rows(tier.context_vectors(context_of(late.texts, one.user.history)), one.candidates.rows)
 
     return score
 

@@ -116,7 +116,9 @@ class Requests:
         ends = np.cumsum(self.examples.sizes)[:-1]
         parts = zip(self.histories, np.split(self.rows, ends), np.split(self.examples.labels, ends), strict=True)
         asked = ShopRequest((), "", frozenset())
-        return [Labelled(asked, UserRows(history), CandidateRows.of(rows), labels) for history, rows, labels in parts]
+        return [
+            Labelled(asked, UserRows(history), CandidateRows.from_rows(rows), labels) for history, rows, labels in parts
+        ]
 
     def fingerprint(self) -> str:
         """Return a hash over what the requests are."""

@@ -75,7 +75,7 @@ class HistoryLate:
     def served(self, bits: Bits) -> LateInteractionScorer:
         """Return the tier as it is served, one thread a request; no context is remembered."""
         tokens, pooled = fitted_codec(self.items.vectors, bits), fitted_codec(self.items.pooled, 8)
-        rows = LateItemVectors(tokens, pooled, LateItemRows.of(self.items, tokens, pooled), self.text_of_item)
+        rows = LateItemVectors(tokens, pooled, LateItemRows.from_vectors(self.items, tokens, pooled), self.text_of_item)
         products = self.folder / "products.onnx"
         onnx.save(products_graph(tokens.width), products)
         tower, context_tower, product = (
@@ -94,7 +94,7 @@ class HistoryLate:
     def scores(self, requests: Requests, bits: Bits) -> Float32Array:
         """Return the served scores of every candidate, one request's after the other; float32[candidates]."""
         tier = self.served(bits)
-        return self._each(requests, lambda context, rows: tier.scores(tier.context(context), rows))
+        return self._each(requests, lambda context, rows: tier.score_rows(tier.context_vectors(context), rows))
 
     def exact_scores(self, requests: Requests) -> Float32Array:
         """Return the same with items' vectors as the tower gives them; contexts are read as they are served."""

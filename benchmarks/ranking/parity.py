@@ -74,7 +74,7 @@ def _torch_difference(
     reference = BertForSequenceClassification.from_pretrained(model.torch).eval()
     worst = 0.0
     for example, got in zip(examples, logits, strict=False):
-        inputs = ModelInputs.of(example.pairs)
+        inputs = ModelInputs.from_pairs(example.pairs)
         with torch.inference_mode():
             wanted = reference(**{name: torch.from_numpy(array) for name, array in vars(inputs).items()}).logits
         worst = max(worst, float(np.abs(wanted.squeeze(-1).numpy() - got).max()))

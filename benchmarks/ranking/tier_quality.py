@@ -107,7 +107,7 @@ def _contexts(tower: TrainedTower, contexts: Sequence[TokenIds], template: PairT
     if not file.exists():
         write_context_tower(tower.onnx, file)
     read = LateInteractionTower(OnnxModel(file, SessionOptions(threads=1)), template)
-    return TextVectors.join([read(TokenRows.of([one]), Role.CONTEXT) for one in contexts])
+    return TextVectors.concatenate([read(TokenRows.of([one]), Role.CONTEXT) for one in contexts])
 
 
 def _rounded(codec: VectorCodec) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:

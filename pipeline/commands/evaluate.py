@@ -28,9 +28,11 @@ def evaluate(
         int, typer.Option(help="Folds to cross-validate source weights and trees in; 0 for none.", min=0)
     ] = 0,
     baselines: Annotated[bool, typer.Option(help="Compare with single methods too.")] = False,
-    steer: Annotated[
+    long_tail_shares: Annotated[
         bool,
-        typer.Option("--steer", help="Measure each minimum long-tail share with real answers, not only by estimate."),
+        typer.Option(
+            "--long-tail-shares", help="Measure each minimum long-tail share with real answers, not only by estimate."
+        ),
     ] = False,
     gateway: Annotated[
         str, typer.Option(help="HOST:PORT of a running gateway to ask; by default the engines run in this process.")
@@ -52,6 +54,12 @@ def evaluate(
 
     questions = EvaluationData(adapter, data, protocol, examples, users)
     settings = EvaluationSettings(
-        limit=limit, threshold=threshold, folds=folds, gateway=gateway, baselines=baselines, steer=steer, seed=seed
+        limit=limit,
+        threshold=threshold,
+        folds=folds,
+        gateway=gateway,
+        baselines=baselines,
+        long_tail_shares=long_tail_shares,
+        seed=seed,
     )
     show(run_evaluation(release, questions, settings, out, json, ProgressReport(CONSOLE)), CONSOLE)
