@@ -10,7 +10,7 @@ from typing import Final
 from rich.console import Console
 from rich.markup import escape
 
-from benchmarks.harness.record import Result, bars_table, recorded, show, write
+from benchmarks.harness.record import Result, print_result, recorded_thresholds, thresholds_table, write_result
 from common.errors import ShortlistError
 
 # By name: the module, and the question. The module has `run(quick: bool, console: Console) -> Finding`.
@@ -78,8 +78,8 @@ def main() -> int:
     arguments = _parser().parse_args()
     console = Console()
     if arguments.check:
-        bars = recorded()
-        console.print(bars_table(bars))
+        bars = recorded_thresholds()
+        console.print(thresholds_table(bars))
         return 0 if all(bar.holds for found in bars.values() for bar in found) else 1
     module = importlib.import_module(f"benchmarks.{BENCHMARKS[arguments.name][0]}")
     try:
@@ -87,8 +87,8 @@ def main() -> int:
     except ShortlistError as error:
         console.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
         return 1
-    show(finding, console)
-    file = write(arguments.name, finding, quick=arguments.quick)
+    print_result(finding, console)
+    file = write_result(arguments.name, finding, quick=arguments.quick)
     console.print(f"Written to {file}" if file else "A quick run: nothing is recorded")
     return 0
 

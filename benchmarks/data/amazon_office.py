@@ -37,17 +37,17 @@ def office_release(dataset: Dataset, report: ProgressReport) -> Release:
     return build(dataset, STORE, BuildSettings.of(SEQUENCES.name), report, examples_to=EXAMPLES)
 
 
-def office(data: Path) -> Dataset:
+def training_dataset(data: Path) -> Dataset:
     """Return what is known at training time, its items under ids that tell nothing."""
     known = prepare("amazon-office", data)
-    items, events = (table.with_columns(_renamed("item_id")) for table in (known.items, known.events))
+    items, events = (table.with_columns(_new_ids("item_id")) for table in (known.items, known.events))
     return Dataset(items, events, None, known.report)
 
 
-def test_rows(data: Path) -> list[Question]:
+def test_questions(data: Path) -> list[Question]:
     """Return the official test rows; each is a request of its own."""
     rows = pl.read_parquet(data / "next_item_test.parquet").select(
-        pl.col("history").list.eval(_renamed("")), _renamed("target")
+        pl.col("history").list.eval(_new_ids("")), _new_ids("target")
     )
     return [
         Question(f"row-{number}", f"row-{number}", history, "", {target: 1.0})
@@ -55,13 +55,13 @@ def test_rows(data: Path) -> list[Question]:
     ]
 
 
-def _renamed(column: str) -> pl.Expr:
-    return pl.col(column).map_elements(_blind, return_dtype=pl.String) if column else _element()
+def _new_ids(column: str) -> pl.Expr:
+    return pl.col(column).map_elements(_new_id, return_dtype=pl.String) if column else _new_list_ids()
 
 
-def _element() -> pl.Expr:
-    return pl.element().map_elements(_blind, return_dtype=pl.String)
+def _new_list_ids() -> pl.Expr:
+    return pl.element().map_elements(_new_id, return_dtype=pl.String)
 
 
-def _blind(item_id: str) -> str:
+def _new_id(item_id: str) -> str:
     return hashlib.sha256(f"office {item_id}".encode()).hexdigest()[:12]

@@ -24,12 +24,12 @@ from services.ranking.pairs.pair_tokens import PairTemplate, TokenPairs
 
 CONTEXT_TOKENS: Final = 32
 ITEM_TOKENS: Final = 48
-_HIGHEST: Final = 2.0
+_MAX_RELEVANCE: Final = 2.0
 _TOP: Final = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
-class Judged:
+class QueryJudgements:
     """One query and its judged items.
 
     Attributes:
@@ -77,12 +77,12 @@ class HomeDepot:
         """Titles by item id."""
         return dict(self.items.iter_rows())
 
-    def judged(self, part: str) -> list[Judged]:
+    def judged(self, part: str) -> list[QueryJudgements]:
         """Return the queries of `train` or `test`, in the order of their names."""
         frame = pl.read_parquet(self._judgements(part)).sort("query", "item_id")
         grouped = frame.group_by("query", maintain_order=True).agg("item_id", "relevance")
         return [
-            Judged(query, item_ids, np.array(relevance, np.float32) / _HIGHEST)
+            QueryJudgements(query, item_ids, np.array(relevance, np.float32) / _MAX_RELEVANCE)
             for query, item_ids, relevance in grouped.iter_rows()
         ]
 
@@ -124,21 +124,23 @@ CANDIDATES: Final = 100
 
 
 @dataclass(frozen=True)
-class Asked:
+class RankingQuery:
     """A query and the items to rank for it."""
 
     query: str
     item_ids: Sequence[str]
 
 
-def draw_asked(data: HomeDepot, count: int, candidates: int) -> list[Asked]:
+def sample_queries(data: HomeDepot, count: int, candidates: int) -> list[RankingQuery]:
     """Draw test queries, each beside its judged items and random others."""
     generator = np.random.default_rng(5)
     judged, ids = data.judged("test"), data.items["item_id"].to_list()
     chosen = [judged[place] for place in generator.permutation(len(judged))[:count]]
-    return [Asked(one.query, _filled(one.item_ids, ids, candidates, generator)) for one in chosen]
+    return [RankingQuery(one.query, _with_random_items(one.item_ids, ids, candidates, generator)) for one in chosen]
 
 
-def _filled(judged: Sequence[str], ids: Sequence[str], count: int, generator: np.random.Generator) -> list[str]:
+def _with_random_items(
+    judged: Sequence[str], ids: Sequence[str], count: int, generator: np.random.Generator
+) -> list[str]:
     others = [ids[place] for place in generator.choice(len(ids), count, replace=False)]
     return list(dict.fromkeys([*judged, *others]))[:count]

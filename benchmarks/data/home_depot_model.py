@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from rich.console import Console
 
-from benchmarks.data.home_depot import HomeDepot, Judged
+from benchmarks.data.home_depot import HomeDepot, QueryJudgements
 from pipeline.build.search_models import SearchModels
 from pipeline.learning.examples.judged_queries import JudgedQuery
 from pipeline.learning.examples.judged_queries import training_queries as all_training_queries
@@ -85,7 +85,7 @@ def trimmed_model(data: HomeDepot, model: TrainedModel) -> TrainedModel:
     return TrainedModel(folder, model.base)
 
 
-def training_queries(data: HomeDepot) -> list[Judged]:
+def training_queries(data: HomeDepot) -> list[QueryJudgements]:
     """Return training queries with something relevant and more than one item, in a drawn order."""
     judged = [one for one in data.judged("train") if one.relevance.any() and len(one.item_ids) > 1]
     return [judged[place] for place in np.random.default_rng(0).permutation(len(judged))]

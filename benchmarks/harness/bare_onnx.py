@@ -22,7 +22,7 @@ _OPTIONS = SessionOptions()
 
 
 @dataclass(frozen=True)
-class Variant:
+class LoopOptions:
     """How the loop runs: batches of so many rows, so many at a time, each on so many threads."""
 
     rows: int
@@ -31,7 +31,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Run:
+class LoopRun:
     """What the loop did.
 
     Attributes:
@@ -70,13 +70,13 @@ class BareLoop:
         self._all_pairs = all_pairs
         self._inputs: list[ModelInputs] = []
         self._model: CrossEncoder | None = None
-        self.way = Variant(0, 0, 0)
+        self.way = LoopOptions(0, 0, 0)
 
-    def choose(self) -> Variant:
+    def choose(self) -> LoopOptions:
         """Try batch sizes, and workers against threads, a moment each; keep the fastest."""
         cores = usable_cores()
         shapes = sorted({(cores, 1), (1, cores)})
-        ways = [Variant(rows, *shape) for shape, rows in itertools.product(shapes, _ROWS)]
+        ways = [LoopOptions(rows, *shape) for shape, rows in itertools.product(shapes, _ROWS)]
         speeds = {}
         for way in ways:
             self.prepare(way)
@@ -84,20 +84,20 @@ class BareLoop:
         self.prepare(max(speeds, key=lambda way: speeds[way]))
         return self.way
 
-    def prepare(self, way: Variant) -> None:
+    def prepare(self, way: LoopOptions) -> None:
         """Pad the batches and open a session for a way of running."""
         self.way = way
         self._inputs = _batches(self._all_pairs, way.rows)
         self._model = CrossEncoder(OnnxModel(self._file, replace(self._options, threads=way.threads)))
         self._read(self._inputs[0])
 
-    def run(self, seconds: float) -> Run:
+    def run(self, seconds: float) -> LoopRun:
         """Read for about so long, batches in a drawn order, each as often as the others but for the last round."""
         todo = itertools.cycle(np.random.default_rng(0).permutation(len(self._inputs)).tolist())
         began, processor = time.perf_counter(), time.process_time()
         with ThreadPoolExecutor(self.way.workers) as workers:
             pairs = sum(workers.map(lambda _: self._until(began + seconds, todo), range(self.way.workers)))
-        return Run(pairs, time.perf_counter() - began, time.process_time() - processor)
+        return LoopRun(pairs, time.perf_counter() - began, time.process_time() - processor)
 
     def _until(self, ends: float, todo: itertools.cycle[int]) -> int:
         read = 0

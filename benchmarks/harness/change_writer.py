@@ -18,8 +18,8 @@ Prices = dict[str, float | None]
 
 NO_PRICE: Final = -1.0
 TIMEOUT_S: Final = 30.0
-_MOST_ITEMS: Final = 8
-_DELETIONS: Final = 0.4
+_MAX_ITEMS: Final = 8
+_DELETION_SHARE: Final = 0.4
 _TITLES: Final = ("fresh milk", "large towel", "red apple", "small bread", "white soap")
 
 
@@ -65,8 +65,8 @@ class ChangeWriter:
 
     async def change(self, stub: RetrievalServiceAsyncStub) -> None:
         """Make one change of some items."""
-        chosen = self._random.sample(sorted(self.acknowledged), self._random.randint(1, _MOST_ITEMS))
-        deletes = self._random.random() < _DELETIONS
+        chosen = self._random.sample(sorted(self.acknowledged), self._random.randint(1, _MAX_ITEMS))
+        deletes = self._random.random() < _DELETION_SHARE
         self._version += 1
         self.in_flight = dict.fromkeys(chosen, None if deletes else float(1_000 + self._unique()))
         for item_id in chosen:
@@ -114,7 +114,9 @@ class ChangeWriter:
         await stub.DeleteItems(retrieval_pb2.DeleteItemsRequest(item_ids=item_ids), timeout=TIMEOUT_S)
 
 
-async def search_beside(stub: RetrievalServiceAsyncStub, writers: Sequence[ChangeWriter], faults: Faults) -> None:
+async def search_while_changing(
+    stub: RetrievalServiceAsyncStub, writers: Sequence[ChangeWriter], faults: Faults
+) -> None:
     """Search without end for everything there is, and count deleted items that come back."""
     while True:
         gone = [writer.deleted() for writer in writers]
@@ -132,7 +134,7 @@ async def prices_of(stub: RetrievalServiceAsyncStub, item_ids: Sequence[str]) ->
     return dict.fromkeys(item_ids) | _prices(answer.items)
 
 
-async def found_prices(stub: RetrievalServiceAsyncStub, *, query: str = "") -> Prices:
+async def searched_prices(stub: RetrievalServiceAsyncStub, *, query: str = "") -> Prices:
     """Search for everything, through every source or, with a query, through vectors alone; at most 1,000 items."""
     request = retrieval_pb2.RetrieveRequest(limit=1_000, query=query, sources=["semantic"] if query else [])
     return _prices((await stub.Retrieve(request, timeout=TIMEOUT_S)).candidates)

@@ -16,11 +16,11 @@ from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
 from common.gc_freeze import freeze_heap
 from common.server.channel import open_channel
 
-_PATIENCE_S: Final = 60.0
+_TIMEOUT_S: Final = 60.0
 
 
 @dataclass
-class Answers:
+class LoadResult:
     """What callers got in one run.
 
     Attributes:
@@ -53,7 +53,9 @@ class Answers:
         return float(np.quantile(self.latencies_ms, quantile)) if self.latencies_ms else float("nan")
 
 
-def request(query: str, item_ids: Sequence[str], depth: int | None = None, least: int = 0) -> ranking_pb2.RankRequest:
+def rank_request(
+    query: str, item_ids: Sequence[str], depth: int | None = None, least: int = 0
+) -> ranking_pb2.RankRequest:
     """Return a call that wants items ranked for a query, all of them read unless ``depth`` says otherwise.
 
     Args:
@@ -72,16 +74,16 @@ def request(query: str, item_ids: Sequence[str], depth: int | None = None, least
 
 async def closed_loop(
     target: str, requests: Sequence[ranking_pb2.RankRequest], callers: int, seconds: float
-) -> Answers:
+) -> LoadResult:
     """Have so many callers call one after the other for so long; each call begun is awaited and counted."""
     freeze_heap()  # else collecting what the benchmark itself holds, 50 ms at a time, would count as latency
-    answers = Answers()
+    answers = LoadResult()
     ends = time.perf_counter() + seconds
     following = iter(range(sys.maxsize))
 
     async def caller(stub: Any) -> None:
         while time.perf_counter() < ends:
-            await _call(stub, requests[next(following) % len(requests)], _PATIENCE_S, answers)
+            await _call(stub, requests[next(following) % len(requests)], _TIMEOUT_S, answers)
 
     await _timed(target, answers, lambda stub: _together([caller(stub) for _ in range(callers)]))
     return answers
@@ -89,10 +91,10 @@ async def closed_loop(
 
 async def open_loop(
     target: str, requests: Sequence[ranking_pb2.RankRequest], per_s: float, seconds: float, deadline_s: float, seed: int
-) -> Answers:
+) -> LoadResult:
     """Call at random times (Poisson), so many a second whether or not answers come, each with a deadline."""
     freeze_heap()
-    answers, generator = Answers(), np.random.default_rng(seed)
+    answers, generator = LoadResult(), np.random.default_rng(seed)
 
     async def arrive(stub: Any) -> None:
         began, due, calls = time.perf_counter(), 0.0, []
@@ -106,7 +108,7 @@ async def open_loop(
     return answers
 
 
-async def _call(stub: Any, message: ranking_pb2.RankRequest, deadline_s: float, answers: Answers) -> None:
+async def _call(stub: Any, message: ranking_pb2.RankRequest, deadline_s: float, answers: LoadResult) -> None:
     began = time.perf_counter()
     try:
         answer = await stub.Rank(message, timeout=deadline_s)
@@ -129,7 +131,7 @@ async def _call(stub: Any, message: ranking_pb2.RankRequest, deadline_s: float, 
     answers.tokens += answer.timings.padded_tokens
 
 
-async def _timed(target: str, answers: Answers, body: Callable[[Any], Awaitable[None]]) -> None:
+async def _timed(target: str, answers: LoadResult, body: Callable[[Any], Awaitable[None]]) -> None:
     async with open_channel(target) as channel:
         await channel.channel_ready()
         began = time.perf_counter()

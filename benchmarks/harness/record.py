@@ -62,7 +62,7 @@ class Result:
     picture: str = ""
 
 
-def write(name: str, finding: Result, *, quick: bool) -> Path | None:
+def write_result(name: str, finding: Result, *, quick: bool) -> Path | None:
     """Write a finding to `results/NAME.json`, and its picture to `NAME.svg`; a quick run, which is rough, nowhere."""
     if quick:
         return None
@@ -82,21 +82,21 @@ def write(name: str, finding: Result, *, quick: bool) -> Path | None:
     return file
 
 
-def show(finding: Result, console: Console) -> None:
+def print_result(finding: Result, console: Console) -> None:
     """Print the tables and the bars."""
     for table in finding.tables:
         console.print(table)
     if finding.bars:
-        console.print(bars_table({"": finding.bars}))
+        console.print(thresholds_table({"": finding.bars}))
 
 
-def recorded() -> dict[str, list[Threshold]]:
+def recorded_thresholds() -> dict[str, list[Threshold]]:
     """Return every recorded bar by benchmark."""
     files = sorted(RESULTS.glob("*.json"))
     return {file.stem: [Threshold(**bar) for bar in json.loads(file.read_text())["bars"]] for file in files}
 
 
-def bars_table(bars: Mapping[str, Sequence[Threshold]]) -> Table:
+def thresholds_table(bars: Mapping[str, Sequence[Threshold]]) -> Table:
     """Return bars as a table, by benchmark."""
     table = Table("benchmark", "what", "target", "value", "holds", title="Bars")
     for name, found in bars.items():

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.histories.models import INT8, loaded
 from benchmarks.histories.requests import CANDIDATES, Requests
-from benchmarks.histories.scores import HistoryLate, context_of
+from benchmarks.histories.scores import HistoryLateInteraction, context_of
 from common.onnx_session import SessionOptions
 from pipeline.learning.examples.labelled_candidates import Labelled
 from pipeline.learning.examples.text_pairs import pairs_of, score_pairs
@@ -24,7 +24,7 @@ LONG_CONTEXT: Final = 64
 
 
 def cost_ms(
-    requests: Requests, cross_encoder: Path, late: HistoryLate, count: int, report: ProgressReport
+    requests: Requests, cross_encoder: Path, late: HistoryLateInteraction, count: int, report: ProgressReport
 ) -> dict[str, float]:
     """Return the median milliseconds of processor a request of each ranker, its context read anew.
 
@@ -55,7 +55,7 @@ def cost_ms(
     return {name: float(np.median(times)) for name, times in taken.items()}
 
 
-def _late(late: HistoryLate, bits: Bits) -> Callable[[Labelled], object]:
+def _late(late: HistoryLateInteraction, bits: Bits) -> Callable[[Labelled], object]:
     tier = late.served(bits)
 
     def score(one: Labelled) -> object:
@@ -64,6 +64,6 @@ def _late(late: HistoryLate, bits: Bits) -> Callable[[Labelled], object]:
     return score
 
 
-def _reader(model: CrossEncoder, late: HistoryLate) -> Callable[[Labelled], object]:
+def _reader(model: CrossEncoder, late: HistoryLateInteraction) -> Callable[[Labelled], object]:
     every, untold = np.arange(CANDIDATES), ProgressStep(None, "", None)
     return lambda one: score_pairs(model, [pairs_of(one, every[: len(one.labels)], late.texts)], untold)

@@ -16,7 +16,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from benchmarks.data.amazon_office import test_rows
+from benchmarks.data.amazon_office import test_questions
 from common.arrays import RowIndices
 from common.ragged import offsets_from_lengths
 from common.release import layout
@@ -41,7 +41,7 @@ from services.ranking.request import CandidateRows, UserRows
 from services.retrieval.candidates.first_stage import FirstStage
 
 CANDIDATES: Final = 100
-_READERS: Final = 0.7  # share of the users whose requests rankers of text learn from
+_READER_SHARE: Final = 0.7  # share of the users whose requests rankers of text learn from
 _FORMAT: Final = 1  # raise it whenever the same release gives other requests than before
 _FILE: Final = "requests.npz"
 
@@ -144,7 +144,7 @@ class Requests:
 
 
 @dataclass(frozen=True)
-class Parts:
+class TrainingSplit:
     """Requests to learn from, whose target was found, by what learns from them; no user is in two parts.
 
     Attributes:
@@ -158,7 +158,7 @@ class Parts:
 
 def training_requests(
     dataset: Dataset, release: Release, settings: BuildSettings, kept: ModelCache, report: ProgressReport
-) -> Parts:
+) -> TrainingSplit:
     """Return what may be learned from; asked now (a minute) where it is not kept.
 
     Args:
@@ -174,15 +174,15 @@ def training_requests(
         copy = folder / "release"
         shutil.copytree(release.path, copy, dirs_exist_ok=True)
         staging = Staging(copy, release.manifest.data, "", {})
-        asking = _Asking(dataset, resolve_base_model(settings.base_model), settings, staging, report)
+        asking = _RequestBuild(dataset, resolve_base_model(settings.base_model), settings, staging, report)
         asking.requests().save(folder / _FILE)
         shutil.rmtree(copy)
 
     every = Requests.load(kept.made("history-requests", made_from, make) / _FILE)
-    return _parts(every.take(every.found()), settings.seed)
+    return _split_by_user(every.take(every.found()), settings.seed)
 
 
-def asked_rows(data: Path, release: Release, count: int, report: ProgressReport) -> Requests:
+def test_requests(data: Path, release: Release, count: int, report: ProgressReport) -> Requests:
     """Ask the first stage of a release for the candidates of test rows, the same ones each time.
 
     Args:
@@ -191,7 +191,7 @@ def asked_rows(data: Path, release: Release, count: int, report: ProgressReport)
         count: How many rows; fewer are the first of more.
         report: Told of each chunk.
     """
-    rows = test_rows(data)
+    rows = test_questions(data)
     chosen = np.random.default_rng(0).permutation(len(rows))[:count]
     asked = [ShopRequest(rows[place].history, "", frozenset(rows[place].relevant)) for place in chosen.tolist()]
     with (
@@ -209,17 +209,17 @@ def _features(release: Release, catalogue: Catalogue) -> FeatureSet:
     return FeatureSet(recipe.features, ItemTables(release, catalogue), lives)
 
 
-def _parts(every: Requests, seed: int) -> Parts:
+def _split_by_user(every: Requests, seed: int) -> TrainingSplit:
     """Part requests by user, in a drawn order of users, each one's requests together."""
     users = np.unique(every.users)
     lot = np.empty(users.max() + 1)
     lot[users] = np.random.default_rng(seed).permutation(len(users)) / len(users)
     order = np.argsort(lot[every.users], kind="stable")
-    readers = int(np.searchsorted(lot[every.users[order]], _READERS))
-    return Parts(every.take(order[:readers]), every.take(order[readers:]))
+    readers = int(np.searchsorted(lot[every.users[order]], _READER_SHARE))
+    return TrainingSplit(every.take(order[:readers]), every.take(order[readers:]))
 
 
-class _Asking(SequenceBuild):
+class _RequestBuild(SequenceBuild):
     """Asks in a copy of a release what its build asked, the tables counted anew for each fold."""
 
     def requests(self) -> Requests:

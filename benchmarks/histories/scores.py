@@ -44,7 +44,7 @@ def kept_logits(folder: Path, texts: PairTokenizer, requests: Requests, report: 
 
 
 @dataclass(frozen=True, eq=False)
-class HistoryLate:
+class HistoryLateInteraction:
     """Late interaction over the items, in each bit width.
 
     Attributes:
@@ -60,7 +60,7 @@ class HistoryLate:
     text_of_item: RowIndices
 
     @classmethod
-    def read(cls, folder: Path, models: HistoryModels, report: ProgressReport) -> HistoryLate:
+    def read(cls, folder: Path, models: HistoryModels, report: ProgressReport) -> HistoryLateInteraction:
         """Read every item's text, where its vectors are not kept beside the tower."""
         tokens, text_of_item = distinct_texts(models.catalogue, models.texts)
         file = folder / Path(TOWER_FILE).with_suffix(".npz")

@@ -12,10 +12,10 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.data.amazon_office import EXAMPLES, STORE, office, office_data, office_release, test_rows
+from benchmarks.data.amazon_office import EXAMPLES, STORE, office_data, office_release, test_questions, training_dataset
 from benchmarks.harness.record import Result, Threshold, at_least, at_most
 from benchmarks.offline.ablation import ablation, ablation_table
-from benchmarks.offline.evaluated import figures
+from benchmarks.offline.evaluated import evaluation_figures
 from pipeline.evaluation.evaluation import EvaluationSettings, evaluate_release
 from pipeline.local_services import local_services
 from pipeline.measurement.metrics.evaluation_result import Evaluation, Mode
@@ -52,15 +52,15 @@ def run(quick: bool, console: Console) -> Result:
     """Build or reuse the release, ask the gateway for every test row, and ablate; quick asks fewer rows."""
     data, report = office_data(), ProgressReport(console)
     settings = BuildSettings.of(SEQUENCES.name)
-    release = office_release(office(data), report)
-    rows = test_rows(data)[: _QUICK_ROWS if quick else None]
+    release = office_release(training_dataset(data), report)
+    rows = test_questions(data)[: _QUICK_ROWS if quick else None]
     with local_services(release.path, STORE / ".services", _PATIENT) as services:
         how = EvaluationSettings(gateway=services.targets["gateway"], seed=settings.seed)
         found = evaluate_release(release, _questions(rows), how, report)
     without = {} if quick else ablation(EXAMPLES, settings, report)
     minutes = float(release.manifest.metrics["build_s"]) / 60
     recorded: dict[str, Any] = {
-        "test": figures(found),
+        "test": evaluation_figures(found),
         "rows": len(rows),
         "validation": release.manifest.metrics["validation"],
         "ablation": without,

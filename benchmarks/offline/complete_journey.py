@@ -10,7 +10,7 @@ from typing import Final
 from rich.console import Console
 
 from benchmarks.harness.record import Result, at_least
-from benchmarks.offline.evaluated import figures
+from benchmarks.offline.evaluated import evaluation_figures
 from pipeline.demo import build_release, latency_table, measure, quality_table, serve
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
@@ -33,4 +33,4 @@ def run(quick: bool, console: Console) -> Result:
         for before, after in pairwise(found.modes)
         for gain in [found.modes[after].over[before]["ndcg@10"]]
     ]
-    return Result(figures(found), bars, [quality_table(found), latency_table(found)])
+    return Result(evaluation_figures(found), bars, [quality_table(found), latency_table(found)])

@@ -15,7 +15,7 @@ from typing import Final
 
 from rich.console import Console
 
-from benchmarks.harness.ranking_load import Answers
+from benchmarks.harness.ranking_load import LoadResult
 from benchmarks.peers.environment import environment
 from common.errors import NotReady
 from common.gc_freeze import freeze_heap
@@ -33,7 +33,7 @@ class Infinity:
 
     port: int
 
-    def load(self, bodies: Sequence[bytes], pairs: int, callers: int, seconds: float) -> Answers:
+    def load(self, bodies: Sequence[bytes], pairs: int, callers: int, seconds: float) -> LoadResult:
         """Have so many callers call one after the other for so long, on connections that stay open.
 
         Args:
@@ -46,7 +46,7 @@ class Infinity:
         began = time.perf_counter()
         with ThreadPoolExecutor(callers) as threads:
             latencies = list(threads.map(lambda one: self._call(bodies, one, began + seconds), range(callers)))
-        answers = Answers(seconds=time.perf_counter() - began)
+        answers = LoadResult(seconds=time.perf_counter() - began)
         answers.latencies_ms = [latency for of_caller in latencies for latency in of_caller]
         answers.pairs = pairs * len(answers.latencies_ms)
         return answers

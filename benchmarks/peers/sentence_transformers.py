@@ -11,7 +11,7 @@ from typing import IO, Final
 
 from rich.console import Console
 
-from benchmarks.harness.bare_onnx import Run
+from benchmarks.harness.bare_onnx import LoopRun
 from benchmarks.peers.environment import environment
 from common.errors import NotReady
 
@@ -27,7 +27,7 @@ class PredictLoop:
         self._process = process
         self._log = log
 
-    def run(self, seconds: float) -> Run:
+    def run(self, seconds: float) -> LoopRun:
         """Predict for about so long; raises NotReady where the process is gone."""
         commands, answers = _streams(self._process)
         commands.write(f"{seconds}\n")
@@ -35,7 +35,7 @@ class PredictLoop:
         answer = answers.readline().split()
         if not answer:
             raise NotReady(f"sentence-transformers ended; {self._log} says why")
-        return Run(int(answer[0]), float(answer[1]), float(answer[2]))
+        return LoopRun(int(answer[0]), float(answer[1]), float(answer[2]))
 
 
 @contextmanager

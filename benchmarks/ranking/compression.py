@@ -11,10 +11,10 @@ from rich.table import Table
 
 from benchmarks.data.home_depot import HomeDepot
 from benchmarks.data.home_depot_model import shallow_model, trained_model, trimmed_model
-from benchmarks.harness.bare_onnx import BareLoop, Run, Variant
+from benchmarks.harness.bare_onnx import BareLoop, LoopOptions, LoopRun
 from benchmarks.harness.rank_correlation import spearman_difference
 from benchmarks.harness.record import Result, at_least, at_most
-from benchmarks.ranking.precisions import Compared, Form, compare_forms, ndcg_lost, precisions
+from benchmarks.ranking.precisions import ModelVariant, VariantScores, ndcg_lost, precisions, score_variants
 from common.cpu import usable_cores
 from common.onnx_session import SessionOptions
 from pipeline.build.compression_gate import MAX_BATCH_DEPENDENCE
@@ -30,7 +30,7 @@ _ROWS: Final = 32
 def run(quick: bool, console: Console) -> Result:
     """Score Home Depot's test part and time every form in turns; quick takes fewer queries and turns."""
     data, report = HomeDepot.find(), ProgressReport(console)
-    compared = compare_forms(data, _forms(data, console), report, quick=quick)
+    compared = score_variants(data, _forms(data, console), report, quick=quick)
     rounds, seconds = (3, 0.5) if quick else (10, 2.0)
     with report.step("Timing in turns", rounds):
         speed = _speeds(compared, rounds, seconds)
@@ -61,39 +61,39 @@ def run(quick: bool, console: Console) -> Result:
     return Result(figures, bars, [_table(forms)])
 
 
-def _forms(data: HomeDepot, console: Console) -> dict[str, Form]:
+def _forms(data: HomeDepot, console: Console) -> dict[str, ModelVariant]:
     model = trained_model(data, console)
     student, trimmed = shallow_model(data, _STUDENT_LAYERS, console), trimmed_model(data, model)
     shallow = f"{_STUDENT_LAYERS} layers"
     return precisions(model) | {
-        "fp32, graph not optimised": Form(model, options=SessionOptions(optimised=False)),
-        "fp16": Form(model, "fp16"),
-        "fp32, trimmed": Form(trimmed),
-        "int8, trimmed": Form(trimmed, "int8"),
-        shallow: Form(student),
-        f"{shallow}, int8": Form(student, "int8"),
-        f"{shallow}, int8, trimmed": Form(trimmed_model(data, student), "int8"),
+        "fp32, graph not optimised": ModelVariant(model, options=SessionOptions(optimised=False)),
+        "fp16": ModelVariant(model, "fp16"),
+        "fp32, trimmed": ModelVariant(trimmed),
+        "int8, trimmed": ModelVariant(trimmed, "int8"),
+        shallow: ModelVariant(student),
+        f"{shallow}, int8": ModelVariant(student, "int8"),
+        f"{shallow}, int8, trimmed": ModelVariant(trimmed_model(data, student), "int8"),
     }
 
 
-def _speeds(compared: Mapping[str, Compared], rounds: int, seconds: float) -> dict[str, list[Run]]:
+def _speeds(compared: Mapping[str, VariantScores], rounds: int, seconds: float) -> dict[str, list[LoopRun]]:
     """Time bare loops in the order A B C A B C, so that a busy machine hits all of them."""
     loops = {name: BareLoop(found.file, found.pairs, found.form.options) for name, found in compared.items()}
     for loop in loops.values():
-        loop.prepare(Variant(_ROWS, usable_cores(), 1))
-    speeds: dict[str, list[Run]] = {name: [] for name in loops}
+        loop.prepare(LoopOptions(_ROWS, usable_cores(), 1))
+    speeds: dict[str, list[LoopRun]] = {name: [] for name in loops}
     for _ in range(rounds):
         for name, loop in loops.items():
             speeds[name].append(loop.run(seconds))
     return speeds
 
 
-def _gain(speeds: Sequence[Run], others: Sequence[Run]) -> float:
+def _gain(speeds: Sequence[LoopRun], others: Sequence[LoopRun]) -> float:
     """Return how many times as many pairs a second the first ones read, at the median of turns."""
     return float(np.median([one.pairs_per_s / other.pairs_per_s for one, other in zip(speeds, others, strict=True)]))
 
 
-def _quality(found: Compared, full: Compared) -> dict[str, Any]:
+def _quality(found: VariantScores, full: VariantScores) -> dict[str, Any]:
     """Return how good a form's orders are, by themselves and less those in float32, with 95 % intervals."""
     pairs = zip(found.logits, full.logits, strict=True)
     tokens = zip(found.pairs, full.pairs, strict=True)
@@ -108,7 +108,7 @@ def _quality(found: Compared, full: Compared) -> dict[str, Any]:
     }
 
 
-def _speed(runs: Sequence[Run], full: Sequence[Run]) -> dict[str, Any]:
+def _speed(runs: Sequence[LoopRun], full: Sequence[LoopRun]) -> dict[str, Any]:
     return {
         "pairs/s": float(np.median([run.pairs_per_s for run in runs])),
         "pairs/s by turn": [run.pairs_per_s for run in runs],
@@ -117,7 +117,7 @@ def _speed(runs: Sequence[Run], full: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def _megabytes(found: Compared) -> float:
+def _megabytes(found: VariantScores) -> float:
     return found.file.stat().st_size / 1e6
 
 

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from shortlist.ranking.v1 import ranking_pb2
 
-from benchmarks.data.home_depot import HomeDepot, draw_asked
+from benchmarks.data.home_depot import HomeDepot, sample_queries
 from benchmarks.data.home_depot_model import CACHE, trained_model
 from benchmarks.data.home_depot_release import judged_release
 from benchmarks.harness.growth_chart import Panel, growth_chart
-from benchmarks.harness.ranking_load import closed_loop, request
+from benchmarks.harness.ranking_load import closed_loop, rank_request
 from benchmarks.harness.record import Result, at_least, at_most
 from benchmarks.harness.servers import ranking_service
 from common.server import event_loop
@@ -77,7 +77,7 @@ def _point(
 
 
 def _by_candidates(data: HomeDepot, count: int) -> list[ranking_pb2.RankRequest]:
-    return [request(one.query, one.item_ids) for one in draw_asked(data, 16, count)]
+    return [rank_request(one.query, one.item_ids) for one in sample_queries(data, 16, count)]
 
 
 def _by_tokens(count: int) -> list[ranking_pb2.RankRequest]:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.data.amazon_office import office, office_data, office_release
+from benchmarks.data.amazon_office import office_data, office_release, training_dataset
 from benchmarks.data.home_depot import HomeDepot
 from benchmarks.data.home_depot_model import MODELS, trained_model
 from benchmarks.harness.record import Result, Threshold, at_least
@@ -34,8 +34,8 @@ from benchmarks.histories.fusions import (
 )
 from benchmarks.histories.models import CONTEXT, HistoryModels, loaded
 from benchmarks.histories.quality import AtTen, at_ten, random_at_ten
-from benchmarks.histories.requests import Parts, Requests, asked_rows, training_requests
-from benchmarks.histories.scores import HistoryLate, context_of, kept_logits, read_pairs
+from benchmarks.histories.requests import Requests, TrainingSplit, test_requests, training_requests
+from benchmarks.histories.scores import HistoryLateInteraction, context_of, kept_logits, read_pairs
 from common.release.store import Release
 from pipeline.learning.training.model_cache import ModelCache
 from pipeline.measurement.metrics.ranking_metrics import Interval
@@ -64,10 +64,10 @@ class _Trained:
 
     release: Release
     data: Path
-    parts: Parts
+    parts: TrainingSplit
     texts: PairTokenizer
     cross_encoder: Path
-    late: HistoryLate
+    late: HistoryLateInteraction
     settings: BuildSettings
     kept: ModelCache
 
@@ -76,7 +76,7 @@ def run(quick: bool, console: Console) -> Result:
     """Train or reuse the models, and score test rows; quick scores fewer rows."""
     report = ProgressReport(console)
     trained = _trained(report, console)
-    rows = asked_rows(trained.data, trained.release, _QUICK_ROWS if quick else _ROWS, report)
+    rows = test_requests(trained.data, trained.release, _QUICK_ROWS if quick else _ROWS, report)
     measured, is_long = _measured(trained, rows, report)
     ms = cost_ms(rows, trained.cross_encoder, trained.late, _QUICK_TIMED if quick else _TIMED, report)
     figures: dict[str, Any] = {
@@ -97,7 +97,7 @@ def run(quick: bool, console: Console) -> Result:
 
 def _trained(report: ProgressReport, console: Console) -> _Trained:
     data = office_data()
-    dataset = office(data)
+    dataset = training_dataset(data)
     release = office_release(dataset, report)
     settings = BuildSettings.of(SEQUENCES.name)
     base = resolve_base_model(settings.base_model)
@@ -105,7 +105,7 @@ def _trained(report: ProgressReport, console: Console) -> _Trained:
     parts = training_requests(dataset, release, settings, kept, report)
     models = HistoryModels(dataset, base, kept, report)
     cross_encoder = models.cross_encoder(parts.readers, trained_model(HomeDepot.find(), console).torch)
-    late = HistoryLate.read(models.tower(parts.readers, cross_encoder), models, report)
+    late = HistoryLateInteraction.read(models.tower(parts.readers, cross_encoder), models, report)
     return _Trained(release, data, parts, models.texts, cross_encoder, late, settings, kept)
 
 

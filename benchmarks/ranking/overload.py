@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.table import Table
 from shortlist.ranking.v1 import ranking_pb2
 
-from benchmarks.data.home_depot import CANDIDATES, HomeDepot, draw_asked
+from benchmarks.data.home_depot import CANDIDATES, HomeDepot, sample_queries
 from benchmarks.data.home_depot_model import CACHE, trained_model
 from benchmarks.data.home_depot_release import judged_release
-from benchmarks.harness.ranking_load import Answers, closed_loop, open_loop, request
+from benchmarks.harness.ranking_load import LoadResult, closed_loop, open_loop, rank_request
 from benchmarks.harness.record import Result, Threshold, at_least, at_most
 from benchmarks.harness.servers import ranking_service
 from common.server import event_loop
@@ -31,17 +31,17 @@ _LEAST_GOODPUT: Final = 0.9
 _MAX_LATE_MS: Final = 10.0
 _MAX_REFUSAL_MS: Final = 5.0
 Requests = Sequence[ranking_pb2.RankRequest]
-Turn = tuple[Answers, Answers]
+Turn = tuple[LoadResult, LoadResult]
 
 
 def run(quick: bool, console: Console) -> Result:
     """Measure the peak and the overload in turns; quick takes one turn of each kind."""
     data = HomeDepot.find()
     release = judged_release(data, trained_model(data, console), "int8")
-    asked = draw_asked(data, 64, CANDIDATES)
+    asked = sample_queries(data, 64, CANDIDATES)
     kinds = {
-        "insisting": [request(one.query, one.item_ids, least=_INSISTED) for one in asked],
-        "taking any": [request(one.query, one.item_ids) for one in asked],
+        "insisting": [rank_request(one.query, one.item_ids, least=_INSISTED) for one in asked],
+        "taking any": [rank_request(one.query, one.item_ids) for one in asked],
     }
     turns, seconds = (1, 6.0) if quick else (4, 12.0)
     found: dict[str, list[Turn]] = {kind: [] for kind in kinds}

@@ -14,7 +14,7 @@ from transformers import BertForSequenceClassification
 from benchmarks.data.home_depot import HomeDepot
 from benchmarks.data.home_depot_model import TrainedModel, trained_model
 from benchmarks.harness.record import Result, at_most
-from benchmarks.ranking.precisions import compare_forms, ndcg_lost, precisions
+from benchmarks.ranking.precisions import ndcg_lost, precisions, score_variants
 from pipeline.build.compression_gate import MAX_BATCH_DEPENDENCE
 from pipeline.learning.examples.ranking_lists import RankingExample
 from pipeline.progress import ProgressReport
@@ -30,7 +30,7 @@ def run(quick: bool, console: Console) -> Result:
     """Score Home Depot's test part; quick takes 150 of its queries."""
     data, report = HomeDepot.find(), ProgressReport(console)
     model = trained_model(data, console)
-    compared = compare_forms(data, precisions(model), report, quick=quick)
+    compared = score_variants(data, precisions(model), report, quick=quick)
     full, small = compared["fp32"], compared["int8"]
     with report.step("Reading some of it with torch"):
         difference = _torch_difference(model, full.examples[:_TORCH_QUERIES], full.logits)

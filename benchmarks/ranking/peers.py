@@ -17,10 +17,10 @@ from rich.table import Table
 from scipy.stats import spearmanr
 from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
 
-from benchmarks.data.home_depot import CANDIDATES, Asked, HomeDepot, draw_asked
+from benchmarks.data.home_depot import CANDIDATES, HomeDepot, RankingQuery, sample_queries
 from benchmarks.data.home_depot_model import CACHE, trained_model
 from benchmarks.data.home_depot_release import judged_release
-from benchmarks.harness.ranking_load import Answers, closed_loop, request
+from benchmarks.harness.ranking_load import LoadResult, closed_loop, rank_request
 from benchmarks.harness.record import Result, Threshold, at_least, at_most
 from benchmarks.harness.servers import ranking_service
 from benchmarks.peers.infinity import Infinity, body, infinity
@@ -40,7 +40,7 @@ def run(quick: bool, console: Console) -> Result:
     """Load the servers one after the other, over and over; quick takes one load and two turns."""
     data = HomeDepot.find()
     model = trained_model(data, console)
-    asked = draw_asked(data, 32, CANDIDATES)
+    asked = sample_queries(data, 32, CANDIDATES)
     texts = [[data.titles[item_id] for item_id in one.item_ids] for one in asked]
     loads, rounds, seconds = ((4,), 2, 3.0) if quick else ((1, 4, 8), 5, 8.0)
     with ExitStack() as stack:
@@ -55,7 +55,7 @@ def run(quick: bool, console: Console) -> Result:
         }
         bodies = [body(query, items) for query, items in calls]
         agreement = _agreement(served["fp32"], asked[0], peer.scores(bodies[0]))
-        requests = [request(one.query, one.item_ids) for one in asked]
+        requests = [rank_request(one.query, one.item_ids) for one in asked]
         figures: dict[str, Any] = {
             str(callers): _summary([_turn(served, requests, peer, bodies, callers, seconds) for _ in range(rounds)])
             for callers in loads
@@ -72,16 +72,16 @@ def _turn(
     bodies: Sequence[bytes],
     callers: int,
     seconds: float,
-) -> dict[str, Answers]:
+) -> dict[str, LoadResult]:
     """Load each server for a while."""
-    answers: dict[str, Answers] = {
+    answers: dict[str, LoadResult] = {
         precision: event_loop.run(closed_loop(one.target, requests, callers, seconds))
         for precision, one in served.items()
     }
     return {**answers, "infinity": peer.load(bodies, CANDIDATES, callers, seconds)}
 
 
-def _summary(turns: Sequence[dict[str, Answers]]) -> dict[str, Any]:
+def _summary(turns: Sequence[dict[str, LoadResult]]) -> dict[str, Any]:
     summary: dict[str, Any] = {
         name: {
             "pairs/s": float(np.median([turn[name].pairs_per_s for turn in turns])),
@@ -107,13 +107,13 @@ def _against_loop(
     return {"pairs/s": float(np.median([theirs for theirs, _ in turns])), "int8 served, times it": times}
 
 
-def _agreement(served: LocalServer, asked: Asked, scores: Sequence[float]) -> float:
+def _agreement(served: LocalServer, asked: RankingQuery, scores: Sequence[float]) -> float:
     """Return the rank correlation of our float32 logits and Infinity's scores: near 1 if they read the same."""
 
     async def logits() -> list[float]:
         async with open_channel(served.target) as channel:
             stub: Any = ranking_pb2_grpc.RankingServiceStub(channel)
-            answer = await stub.Rank(request(asked.query, asked.item_ids), timeout=_PATIENCE_S)
+            answer = await stub.Rank(rank_request(asked.query, asked.item_ids), timeout=_PATIENCE_S)
             return [item.cross_encoder_logit for item in answer.items]
 
     return float(spearmanr(event_loop.run(logits()), scores).statistic)

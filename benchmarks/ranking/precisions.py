@@ -27,7 +27,7 @@ _QUICK_QUERIES: Final = 150
 
 
 @dataclass(frozen=True)
-class Form:
+class ModelVariant:
     """A form of the cross-encoder.
 
     Attributes:
@@ -42,7 +42,7 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Compared:
+class VariantScores:
     """One form's scores of the test part.
 
     Attributes:
@@ -55,7 +55,7 @@ class Compared:
         batch_dependence: Largest difference in probability between a pair alone and among others.
     """
 
-    form: Form
+    form: ModelVariant
     file: Path
     examples: Sequence[RankingExample]
     logits: Sequence[npt.NDArray[np.float32]]
@@ -81,29 +81,29 @@ def judged_examples(data: HomeDepot, model: TrainedModel, *, quick: bool) -> lis
     return [RankingExample(maker.pairs(one.query, one.item_ids), one.relevance) for one in judged]
 
 
-def precisions(model: TrainedModel) -> dict[str, Form]:
+def precisions(model: TrainedModel) -> dict[str, ModelVariant]:
     """Return the precisions that releases have."""
-    return {"fp32": Form(model), "int8": Form(model, "int8")}
+    return {"fp32": ModelVariant(model), "int8": ModelVariant(model, "int8")}
 
 
-def compare_forms(
-    data: HomeDepot, forms: Mapping[str, Form], report: ProgressReport, *, quick: bool
-) -> dict[str, Compared]:
+def score_variants(
+    data: HomeDepot, forms: Mapping[str, ModelVariant], report: ProgressReport, *, quick: bool
+) -> dict[str, VariantScores]:
     """Score the test part, or some of it, by each form."""
     return {name: _score(data, form, name, report, quick=quick) for name, form in forms.items()}
 
 
-def ndcg_lost(full: Compared, small: Compared) -> Interval:
+def ndcg_lost(full: VariantScores, small: VariantScores) -> Interval:
     """Return what a form loses of another's NDCG@10, as a share of it, with its paired 95 % interval."""
     whole = float(full.ndcg.mean())
     return Interval(*(value / whole for value in paired_bootstrap(full.ndcg, small.ndcg, seed=0)))
 
 
-def _score(data: HomeDepot, form: Form, name: str, report: ProgressReport, *, quick: bool) -> Compared:
+def _score(data: HomeDepot, form: ModelVariant, name: str, report: ProgressReport, *, quick: bool) -> VariantScores:
     with report.step(f"Preparing {name}"):
         file, examples = model_file(data, form.model, form.precision), judged_examples(data, form.model, quick=quick)
         model, pairs = load(file, form.options), [example.pairs for example in examples]
     with report.step(f"Reading the test part in {name}", sum(map(len, pairs))) as step:
         logits = score_pairs(model, pairs, step)
     correlation, alone = spearman(examples, logits), batch_dependence(model, pairs)
-    return Compared(form, file, examples, logits, ndcg(examples, logits), correlation, alone)
+    return VariantScores(form, file, examples, logits, ndcg(examples, logits), correlation, alone)

@@ -15,11 +15,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.data.home_depot import CANDIDATES, HomeDepot, PairMaker, draw_asked
+from benchmarks.data.home_depot import CANDIDATES, HomeDepot, PairMaker, sample_queries
 from benchmarks.data.home_depot_model import CACHE, trained_model
 from benchmarks.data.home_depot_release import judged_release, model_file
-from benchmarks.harness.bare_onnx import BareLoop, Run
-from benchmarks.harness.ranking_load import Answers, closed_loop, request
+from benchmarks.harness.bare_onnx import BareLoop, LoopRun
+from benchmarks.harness.ranking_load import LoadResult, closed_loop, rank_request
 from benchmarks.harness.record import Result, Threshold, at_least
 from benchmarks.harness.servers import ranking_service
 from common.server import event_loop
@@ -34,7 +34,7 @@ def run(quick: bool, console: Console) -> Result:
     """Load the service with 8 to 64 callers, in turns with the bare loop; quick takes one load and precision."""
     data = HomeDepot.find()
     model = trained_model(data, console)
-    asked = draw_asked(data, _REQUESTS, CANDIDATES)
+    asked = sample_queries(data, _REQUESTS, CANDIDATES)
     maker = PairMaker(data, model.tokenizer)
     all_pairs = [maker.pairs(one.query, one.item_ids) for one in asked]
     precisions: tuple[Precision, ...] = ("int8",) if quick else ("int8", "fp32")
@@ -44,7 +44,7 @@ def run(quick: bool, console: Console) -> Result:
         release = judged_release(data, model, precision)
         bare = BareLoop(model_file(data, model, precision), all_pairs)
         bare.choose()
-        requests = [request(one.query, one.item_ids) for one in asked]
+        requests = [rank_request(one.query, one.item_ids) for one in asked]
         with ranking_service(release.path, CACHE / "ranking-served.log") as served:
             event_loop.run(closed_loop(served.target, requests, 4, seconds / 2))
             figures[precision] = {
@@ -74,7 +74,7 @@ def _in_turns(
 
 def _turn(
     bare: BareLoop, served: LocalServer, requests: Sequence[Any], callers: int, seconds: float
-) -> tuple[Run, Answers, float]:
+) -> tuple[LoopRun, LoadResult, float]:
     """Return what the loop did, what the service did, and the processor time of service and callers together."""
     loop = bare.run(seconds)
     before = time.process_time() + served.cpu_s()

@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.table import Table
 from shortlist.ranking.v1 import ranking_pb2
 
-from benchmarks.data.home_depot import HomeDepot, draw_asked
+from benchmarks.data.home_depot import HomeDepot, sample_queries
 from benchmarks.data.home_depot_model import CACHE, TrainedModel, trained_model
 from benchmarks.data.home_depot_release import judged_release
 from benchmarks.data.home_depot_tower import TrainedTower, add_late_interaction, encode_s, trained_tower
-from benchmarks.harness.ranking_load import Answers, closed_loop, request
+from benchmarks.harness.ranking_load import LoadResult, closed_loop, rank_request
 from benchmarks.harness.record import Result, Threshold, at_least, at_most
 from benchmarks.harness.servers import ranking_service
 from benchmarks.peers.infinity import Infinity, body, infinity
@@ -54,10 +54,10 @@ def run(quick: bool, console: Console) -> Result:
 
 def _speed(data: HomeDepot, model: TrainedModel, release: Release, console: Console, *, quick: bool) -> dict[str, Any]:
     rounds, seconds = (2, 2.0) if quick else (5, 8.0)
-    asked = draw_asked(data, 64 if quick else 512, CANDIDATES)
+    asked = sample_queries(data, 64 if quick else 512, CANDIDATES)
     bodies = [body(one.query, [data.titles[item_id] for item_id in one.item_ids]) for one in asked]
-    late = [request(one.query, one.item_ids, 0) for one in asked]
-    both = [request(one.query, one.item_ids, _DEPTH) for one in asked]
+    late = [rank_request(one.query, one.item_ids, 0) for one in asked]
+    both = [rank_request(one.query, one.item_ids, _DEPTH) for one in asked]
     with ExitStack() as stack:
         peer = stack.enter_context(infinity(model.torch, CACHE / "infinity.log", console))
         served = stack.enter_context(ranking_service(release.path, CACHE / "ranking-tiers.log", _SETTINGS))
@@ -73,7 +73,7 @@ def _turn(
     peer: Infinity,
     bodies: Sequence[bytes],
     seconds: float,
-) -> dict[str, Answers]:
+) -> dict[str, LoadResult]:
     """Load each server for a while; the peer has one caller, which is enough to keep it busy with 500 texts."""
     return {
         "late interaction": event_loop.run(closed_loop(served.target, late, _CALLERS, seconds)),
@@ -83,7 +83,7 @@ def _turn(
     }
 
 
-def _summary(turns: Sequence[Mapping[str, Answers]]) -> dict[str, Any]:
+def _summary(turns: Sequence[Mapping[str, LoadResult]]) -> dict[str, Any]:
     summary: dict[str, Any] = {}
     for name in turns[0]:
         rates = [len(turn[name].latencies_ms) * CANDIDATES / turn[name].seconds for turn in turns]

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from shortlist.retrieval.v1 import retrieval_pb2_grpc
 
-from benchmarks.harness.change_writer import ChangeWriter, Faults, found_prices, prices_of, search_beside
+from benchmarks.harness.change_writer import ChangeWriter, Faults, prices_of, search_while_changing, searched_prices
 from benchmarks.harness.record import Result, at_least, at_most
 from common.errors import NotReady
 from common.server import event_loop
@@ -36,7 +36,7 @@ _KILLED_STARTING: Final = 5
 
 
 @dataclass
-class Course:
+class CrashCounts:
     """What happened so far."""
 
     kills: int = 0
@@ -68,7 +68,7 @@ class _Crash:
         self.server = ServerProcess("retrieval", flags, self.log)
         self.stub = retrieval_pb2_grpc.RetrievalServiceStub(self.server.channel)
         self.console = console
-        self.faults, self.course = Faults(), Course()
+        self.faults, self.course = Faults(), CrashCounts()
         self.writers: list[ChangeWriter] = []
         self.items = [*tiny_items()["item_id"], *(f"new-{number}" for number in range(_NEW_ITEMS))]
         self.random = random.Random(_SEED)
@@ -138,7 +138,7 @@ class _Crash:
 
     async def _change_until_killed(self) -> None:
         tasks = [asyncio.create_task(writer.work(self.stub)) for writer in self.writers]
-        tasks.append(asyncio.create_task(search_beside(self.stub, self.writers, self.faults)))
+        tasks.append(asyncio.create_task(search_while_changing(self.stub, self.writers, self.faults)))
         await asyncio.sleep(self.random.uniform(*_LIFE_S))
         await self.server.kill()
         self.course.kills += 1
@@ -154,7 +154,7 @@ class _Crash:
         for writer in self.writers:
             writer.settle(there, self.faults)
         present = {item_id: price for item_id, price in there.items() if price is not None}
-        for found in (await found_prices(self.stub), await found_prices(self.stub, query="fresh milk")):
+        for found in (await searched_prices(self.stub), await searched_prices(self.stub, query="fresh milk")):
             self.course.wrong_searches += found != present
             self.faults.returned += len(found.keys() - present.keys())
 

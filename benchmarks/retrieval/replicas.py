@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 
-from benchmarks.harness.change_writer import TIMEOUT_S, ChangeWriter, Faults, Prices, found_prices, prices_of
+from benchmarks.harness.change_writer import TIMEOUT_S, ChangeWriter, Faults, Prices, prices_of, searched_prices
 from benchmarks.harness.record import Result, at_least, at_most
 from common.server import event_loop
 from testing.redis_server import RedisServer
@@ -38,7 +38,7 @@ _SEED: Final = 11
 
 
 @dataclass
-class _Course:
+class _Measurements:
     """What was measured so far; times in seconds."""
 
     seen_s: list[float] = field(default_factory=list)
@@ -75,7 +75,7 @@ def run(quick: bool, console: Console) -> Result:
 
 async def _measured(release: Path, folder: Path, redis: RedisServer, changes: int) -> Result:
     replicas = [_Replica(release, folder, name, redis.url("shop")) for name in ("one", "other")]
-    course, faults = _Course(), Faults()
+    course, faults = _Measurements(), Faults()
     items = [*tiny_items()["item_id"], *(f"new-{number}" for number in range(_NEW_ITEMS))]
     try:
         for replica in replicas:
@@ -93,7 +93,9 @@ async def _measured(release: Path, folder: Path, redis: RedisServer, changes: in
     return _finding(course, faults, writer)
 
 
-async def _change_in_turn(replicas: Sequence[_Replica], writer: ChangeWriter, course: _Course, changes: int) -> None:
+async def _change_in_turn(
+    replicas: Sequence[_Replica], writer: ChangeWriter, course: _Measurements, changes: int
+) -> None:
     """Change by one server or the other, and measure how long after the answer both find it."""
     chance = random.Random(_SEED)
     for _ in range(changes):
@@ -103,25 +105,27 @@ async def _change_in_turn(replicas: Sequence[_Replica], writer: ChangeWriter, co
         course.seen_s.append(time.monotonic() - answered)
 
 
-async def _miss_changes(replicas: Sequence[_Replica], writer: ChangeWriter, course: _Course) -> None:
+async def _miss_changes(replicas: Sequence[_Replica], writer: ChangeWriter, course: _Measurements) -> None:
     """Kill a server, change by the other, start it again, and compare what both find from its first answer on."""
     one, other = replicas
     await other.server.kill()
     for _ in range(_MISSED):
         await writer.change(one.stub)
     course.start_s.append(await other.start())
-    course.different += await found_prices(other.stub) != _there(writer.acknowledged)
+    course.different += await searched_prices(other.stub) != _there(writer.acknowledged)
     await _change_in_turn(replicas, writer, course, 2)
 
 
-async def _lose_redis(replicas: Sequence[_Replica], writer: ChangeWriter, course: _Course, redis: RedisServer) -> None:
+async def _lose_redis(
+    replicas: Sequence[_Replica], writer: ChangeWriter, course: _Measurements, redis: RedisServer
+) -> None:
     """Kill Redis: searches go on, changes are refused; start it again, and go on changing."""
     before = _there(writer.acknowledged)
     redis.signal(signal.SIGKILL)
     for replica in replicas:
         if await _is_changed(writer, replica):
             course.different += 1
-        course.different += await found_prices(replica.stub) != before
+        course.different += await searched_prices(replica.stub) != before
     redis.start()
     back = time.monotonic()
     while not await _is_changed(writer, replicas[0]):  # noqa: ASYNC110 - Redis tells nobody
@@ -148,7 +152,7 @@ async def _found(stub: RetrievalServiceAsyncStub, expected: Prices) -> None:
         wanted = _there(expected)
         while True:
             answer = await stub.Retrieve(request, timeout=TIMEOUT_S)
-            if {each.item_id for each in answer.candidates} == wanted.keys() and await found_prices(stub) == wanted:
+            if {each.item_id for each in answer.candidates} == wanted.keys() and await searched_prices(stub) == wanted:
                 return
 
 
@@ -156,7 +160,7 @@ def _there(prices: Prices) -> Prices:
     return {item_id: price for item_id, price in prices.items() if price is not None}
 
 
-def _finding(course: _Course, faults: Faults, writer: ChangeWriter) -> Result:
+def _finding(course: _Measurements, faults: Faults, writer: ChangeWriter) -> Result:
     seen = np.array(course.seen_s) * 1_000
     figures: dict[str, Any] = {
         "changes": writer.changes,

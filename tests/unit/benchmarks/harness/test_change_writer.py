@@ -13,9 +13,9 @@ from benchmarks.harness.change_writer import (
     ChangeWriter,
     Faults,
     Prices,
-    found_prices,
     prices_of,
-    search_beside,
+    search_while_changing,
+    searched_prices,
 )
 
 
@@ -123,10 +123,10 @@ async def test_deleted_items_that_return_are_counted(writer: ChangeWriter, shop:
     faults = Faults()
     shop.shown = ["i9", "i1"]
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(search_beside(shop, [writer], faults), 0.05)
+        await asyncio.wait_for(search_while_changing(shop, [writer], faults), 0.05)
     assert faults == Faults(returned=1)
 
 
 async def test_what_a_search_finds(shop: Shop):
     """Found items come with their prices, those without one told apart."""
-    assert (await found_prices(shop))["i8"] == NO_PRICE
+    assert (await searched_prices(shop))["i8"] == NO_PRICE

@@ -15,7 +15,7 @@ from benchmarks.histories.fusions import (
     fitted_fusions,
     fused,
 )
-from benchmarks.histories.requests import Parts
+from benchmarks.histories.requests import TrainingSplit
 from common.release.store import Release
 from pipeline.learning.training.model_cache import ModelCache
 from pipeline.progress import ProgressReport
@@ -23,7 +23,7 @@ from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEQUENCES
 
 
-def test_text_stands_beside_behaviour_request_by_request(release: Release, parts: Parts):
+def test_text_stands_beside_behaviour_request_by_request(release: Release, parts: TrainingSplit):
     """Scores come as they are, ranks and deviations within each request."""
     requests = parts.fusers.take(np.arange(3))
     text = _told(requests.rows.shape)
@@ -39,7 +39,7 @@ def test_text_stands_beside_behaviour_request_by_request(release: Release, parts
 
 
 def test_each_fusion_reads_its_own_tiers(
-    release: Release, parts: Parts, settings: BuildSettings, kept: ModelCache, quiet: ProgressReport
+    release: Release, parts: TrainingSplit, settings: BuildSettings, kept: ModelCache, quiet: ProgressReport
 ):
     """Trees without text answer alike whatever the tiers say; those with a tier follow it, the more the better."""
     requests, columns = parts.fusers, TextFeatures(release)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.histories.requests import Parts, Requests
+from benchmarks.histories.requests import Requests, TrainingSplit
 from pipeline.learning.fusion.lambdamart import RankedExamples
 
 
-def test_what_is_asked_is_what_the_build_asked(parts: Parts, examples: Path):
+def test_what_is_asked_is_what_the_build_asked(parts: TrainingSplit, examples: Path):
     """Candidates and features of requests to learn from are the build's, of tables without the requests' targets."""
     built = [RankedExamples.load(examples / f"{part}.npz") for part in ("learnt", "checked")]
     known = {_key(part, place) for part in built for place in range(len(part.sizes))}
@@ -22,7 +22,7 @@ def test_what_is_asked_is_what_the_build_asked(parts: Parts, examples: Path):
     assert {_key(built[0], place) for place in range(len(built[0].sizes))} <= mine
 
 
-def test_nobody_is_in_both_parts_and_every_target_was_found(parts: Parts):
+def test_nobody_is_in_both_parts_and_every_target_was_found(parts: TrainingSplit):
     """Fusions read no score of a model that learnt from the same user, whose requests stand together."""
     assert not set(parts.readers.users) & set(parts.fusers.users)
     assert len(set(parts.readers.users)) > len(set(parts.fusers.users)) > 0
@@ -31,7 +31,7 @@ def test_nobody_is_in_both_parts_and_every_target_was_found(parts: Parts):
         assert 1 + np.count_nonzero(np.diff(part.users)) == len(np.unique(part.users))
 
 
-def test_kept_requests_come_back_as_they_were(parts: Parts, tmp_path: Path):
+def test_kept_requests_come_back_as_they_were(parts: TrainingSplit, tmp_path: Path):
     """Saved and loaded, joined and taken apart: the same requests with the same fingerprint."""
     requests = parts.fusers
     requests.save(tmp_path / "requests.npz")
@@ -44,7 +44,7 @@ def test_kept_requests_come_back_as_they_were(parts: Parts, tmp_path: Path):
     assert other.fingerprint() != requests.fingerprint()
 
 
-def test_training_reads_histories_candidates_and_labels(parts: Parts):
+def test_training_reads_histories_candidates_and_labels(parts: TrainingSplit):
     """Each labelled request is one of the kept ones, in order."""
     labelled = parts.fusers.labelled()
     assert len(labelled) == len(parts.fusers)

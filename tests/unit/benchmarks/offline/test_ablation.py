@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks.offline import ablation as ablation_module
 from benchmarks.offline.ablation import ablation, ablation_table, features_of
 from pipeline.learning.fusion.lambdamart import RankedExamples
 from pipeline.progress import ProgressReport
+from pipeline.release.config import recipes as ablation_module
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipe import GraphSpec, Recipe
 from pipeline.release.config.recipes import SEQUENCES
