@@ -77,14 +77,17 @@ def models(sequences: Dataset, tiny_base_model: Path, kept: ModelCache, quiet: P
 @pytest.fixture(scope="session")
 def few(parts: TrainingSplit) -> TrainingSplit:
     """Return a few requests of each part: what they are is the same, reading them is quicker."""
-    return TrainingSplit(parts.readers.take(parts.readers.found()[:6]), parts.fusers.take(parts.fusers.found()[:6]))
+    return TrainingSplit(
+        parts.text_rankers.select(parts.text_rankers.with_target()[:6]),
+        parts.fusions.select(parts.fusions.with_target()[:6]),
+    )
 
 
 @pytest.fixture(scope="session")
 def cross_encoder(models: HistoryModels, few: TrainingSplit, tiny_base_model: Path) -> Path:
-    return models.cross_encoder(few.readers, tiny_base_model)
+    return models.cross_encoder(few.text_rankers, tiny_base_model)
 
 
 @pytest.fixture(scope="session")
 def tower(models: HistoryModels, few: TrainingSplit, cross_encoder: Path) -> Path:
-    return models.tower(few.readers, cross_encoder)
+    return models.tower(few.text_rankers, cross_encoder)

@@ -24,7 +24,7 @@ def test_every_ranker_is_timed_on_long_histories(
     """Both widths of late interaction and both precisions of the cross-encoder took some time."""
     monkeypatch.setattr(cost, "LONG_CONTEXT", 4)
     late = HistoryLateInteraction.read(tower, models, quiet)
-    ms = cost.cost_ms(few.fusers, cross_encoder, late, 2, quiet)
+    ms = cost.cost_ms(few.fusions, cross_encoder, late, 2, quiet)
     assert set(ms) == {
         "late interaction, 8 bits",
         "late interaction, 4 bits",
