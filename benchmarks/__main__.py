@@ -77,11 +77,17 @@ BENCHMARKS: Final = {
     "retrieval-million": ("retrieval.million", "build, memory, load and latency up to a million vectors"),
     "retrieval-churn": ("retrieval.churn", "search latency while items are upserted"),
 }
+_DEFAULT_INDEX: Final = "hnsw"
+# Benchmarks of which `run` takes the name of an index as its third argument.
+_WITH_INDEX: Final = frozenset({"retrieval-recall", "retrieval-served", "retrieval-churn"})
 
 
 def main() -> int:
     """Run a benchmark; returns the exit code, 1 if a recorded threshold does not hold or data is missing."""
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.index != _DEFAULT_INDEX and arguments.name not in _WITH_INDEX:
+        parser.error(f"--index is for {', '.join(sorted(_WITH_INDEX))}")
     console = Console()
     if arguments.check:
         thresholds = recorded_thresholds()
@@ -89,12 +95,13 @@ def main() -> int:
         return 0 if all(threshold.holds for found in thresholds.values() for threshold in found) else 1
     module = importlib.import_module(f"benchmarks.{BENCHMARKS[arguments.name][0]}")
     try:
-        result: Result = module.run(arguments.quick, console)
+        options = () if arguments.index == _DEFAULT_INDEX else (arguments.index,)
+        result: Result = module.run(arguments.quick, console, *options)
     except ShortlistError as error:
         console.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
         return 1
     print_result(result, console)
-    file = write_result(arguments.name, result, quick=arguments.quick)
+    file = write_result("-".join([arguments.name, *options]), result, quick=arguments.quick)
     console.print(f"Written to {file}" if file else "A quick run is not recorded")
     return 0
 
@@ -110,6 +117,12 @@ def _parser() -> argparse.ArgumentParser:
     choice.add_argument("name", nargs="?", choices=sorted(BENCHMARKS), metavar="NAME", help="the benchmark to run")
     choice.add_argument("--check", action="store_true", help="list every recorded threshold")
     parser.add_argument("--quick", action="store_true", help="a smaller run of under a minute, not recorded")
+    parser.add_argument(
+        "--index",
+        choices=[_DEFAULT_INDEX, "pq"],
+        default=_DEFAULT_INDEX,
+        help=f"the index, for {', '.join(sorted(_WITH_INDEX))}; pq is recorded under its own name",
+    )
     return parser
 
 

@@ -100,7 +100,7 @@ class PairMaker:
     def __init__(self, data: HomeDepot, tokenizer: Path) -> None:
         self._data = data
         self._tokenizer: Tokenizer = plain_tokenizer(str(tokenizer))
-        self.template = PairTemplate.of(self._tokenizer)
+        self.template = PairTemplate.from_tokenizer(self._tokenizer)
 
     def pairs(self, query: str, item_ids: Sequence[str]) -> TokenPairs:
         """Return the pairs of a query and each item."""

@@ -128,5 +128,7 @@ def _batches(all_pairs: Sequence[TokenPairs], rows: int) -> list[ModelInputs]:
     batches = []
     for start in range(0, len(order), rows):
         chosen = order[start : start + rows]
-        batches.append(ModelInputs.of(*(all_pairs[owner[row]].part(place[row], place[row] + 1) for row in chosen)))
+        batches.append(
+            ModelInputs.from_pairs(*(all_pairs[owner[row]].part(place[row], place[row] + 1) for row in chosen))
+        )
     return batches

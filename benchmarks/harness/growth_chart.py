@@ -23,19 +23,19 @@ class Panel:
     """One curve.
 
     Attributes:
-        title: The title above it.
-        x_label: The label of the x axis.
-        values: The figure by x.
-        min_top: The y axis reaches at least this value.
-        x_transform: The scale of the x axis, such as a logarithm.
-        ticks: Ticks of the x axis; default every value.
+        title: What stands above it.
+        across: What grows; stands below the axis.
+        values: The figure by what grows.
+        highest: The least that the axis upward reaches.
+        transform: Of the axis across, such as a logarithm.
+        ticks: Where the axis across is marked; default at every value.
     """
 
     title: str
     x_label: str
     values: Mapping[float, float]
     min_top: float = 1.0
-    x_transform: Callable[[float], float] = math.log10
+    transform: Callable[[float], float] = math.log10
     ticks: Sequence[float] | None = None
 
 
@@ -47,14 +47,14 @@ def growth_chart(panels: Sequence[Panel], title: str, columns: int) -> str:
         for (x, y), panel in zip(offsets, panels, strict=True)
     ]
     width, height = columns * _WIDTH, math.ceil(len(panels) / columns) * _HEIGHT
-    background = f'<rect width="{width}" height="{height}" fill="#fff"/>'
-    svg = picture(width, height, [_STYLE, background, *groups], title)
+    backbackground = f'<rect width="{width}" height="{height}" fill="#fff"/>'
+    svg = picture(width, height, [_STYLE, backbackground, *groups], title)
     return svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1) + "\n"
 
 
 def _elements(panel: Panel) -> list[str]:
     values = dict(sorted(panel.values.items()))
-    x_scale = Scale(min(values), max(values), _LEFT, _RIGHT, panel.x_transform)
+    x_scale = Scale(min(values), max(values), _LEFT, _RIGHT, panel.transform)
     y_scale = Scale(0.0, max(panel.min_top, *values.values()) * 1.05, _BOTTOM, _TOP)
     points = [(x_scale(size), y_scale(value)) for size, value in values.items()]
     marks = zip(points, values.items(), strict=True)

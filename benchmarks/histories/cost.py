@@ -61,7 +61,7 @@ def _late(late: HistoryLateInteraction, bits: Bits) -> Callable[[Labelled], obje
     tier = late.served(bits)
 
     def score(one: Labelled) -> object:
-        return tier.scores(tier.context(context_tokens(late.texts, one.user.history)), one.candidates.rows)
+        return tier.score_rows(tier.context_vectors(context_tokens(late.texts, one.user.history)), one.candidates.rows)
 
     return score
 

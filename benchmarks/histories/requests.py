@@ -22,7 +22,11 @@ from common.ragged import offsets_from_lengths
 from common.release import layout
 from common.release.catalogue import Catalogue
 from common.release.store import Release
-from pipeline.build.sequences import SequenceBuild
+from pipeline.build.context import BuildContext
+from pipeline.build.recipes.sequences import sequence_folds
+from pipeline.build.steps.first_stage import open_first_stage
+from pipeline.build.steps.item_graphs import read_item_texts
+from pipeline.build.steps.ranking_examples import feature_set
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.training_requests import ShopRequest
 from pipeline.learning.examples.labelled_candidates import Labelled, draw_candidates
@@ -113,7 +117,8 @@ class Requests:
         parts = zip(self.histories, np.split(self.rows, ends), np.split(self.examples.labels, ends), strict=True)
         requests = ShopRequest((), "", frozenset())
         return [
-            Labelled(requests, UserRows(history), CandidateRows.of(rows), labels) for history, rows, labels in parts
+            Labelled(requests, UserRows(history), CandidateRows.from_rows(rows), labels)
+            for history, rows, labels in parts
         ]
 
     def fingerprint(self) -> str:
@@ -176,8 +181,9 @@ def training_requests(
         copy = folder / "release"
         shutil.copytree(release.path, copy, dirs_exist_ok=True)
         staging = Staging(copy, release.manifest.data, "", {})
-        build = _RequestBuild(dataset, resolve_base_model(settings.base_model), settings, staging, report)
-        build.requests().save(folder / _FILE)
+        base_model = resolve_base_model(settings.base_model)
+        context = BuildContext(dataset, base_model, settings, settings.made_of(), staging, report)
+        _requests_of_folds(context).save(folder / _FILE)
         shutil.rmtree(copy)
 
     every = Requests.load(cache.made("history-requests", inputs, make) / _FILE)
@@ -221,19 +227,17 @@ def _split_by_user(every: Requests, seed: int) -> TrainingSplit:
     return TrainingSplit(every.select(order[:text_rankers]), every.select(order[text_rankers:]))
 
 
-class _RequestBuild(SequenceBuild):
-    """Repeats the build's requests in a copy of a release, with the tables counted again for each fold."""
+def _requests_of_folds(context: BuildContext) -> Requests:
+    """Repeat the build's requests in a copy of a release, with the tables of each fold."""
+    catalogue = Catalogue.open(context.staging.file(layout.CATALOGUE))
+    texts, split = read_item_texts(context, catalogue), parted(context.dataset.events)
+    numbers = {user: number for number, user in enumerate(split.whole)}
+    folds = sequence_folds(context, catalogue, texts, split)
+    return Requests.join([_requests_of_fold(context, catalogue, fold, numbers) for fold in folds])
 
-    def requests(self) -> Requests:
-        """Return the candidates of every request."""
-        catalogue = Catalogue.open(self.staging.file(layout.CATALOGUE))
-        self._texts = self._read_texts(catalogue)
-        split = parted(self.dataset.events)
-        numbers = {user: number for number, user in enumerate(split.whole)}
-        return Requests.join([self._retrieve(catalogue, fold, numbers) for fold in self._folds(catalogue, split)])
 
-    def _retrieve(self, catalogue: Catalogue, fold: Fold, numbers: Mapping[str, int]) -> Requests:
-        title = "Retrieving candidates of training requests"
-        with self._first_stage() as first_stage, self.report.step(title, len(fold.requests)) as step:
-            retrieved = draw_candidates(first_stage, fold.requests, CANDIDATES, step)
-        return Requests.from_candidates([numbers[user] for user in fold.users], retrieved, self._features(catalogue))
+def _requests_of_fold(context: BuildContext, catalogue: Catalogue, fold: Fold, numbers: Mapping[str, int]) -> Requests:
+    title = "Retrieving candidates of training requests"
+    with open_first_stage(context) as first_stage, context.report.step(title, len(fold.requests)) as step:
+        retrieved = draw_candidates(first_stage, fold.requests, CANDIDATES, step)
+    return Requests.from_candidates([numbers[user] for user in fold.users], retrieved, feature_set(context, catalogue))

@@ -14,7 +14,7 @@ from benchmarks.histories.requests import Requests
 from common.arrays import Float32Array, RowIndices, TokenIds
 from common.onnx_session import OnnxModel, SessionOptions
 from common.ragged import TokenRows, offsets_from_lengths, ragged_indices
-from pipeline.build.search_models import kept_scores
+from pipeline.build.search.search_models import kept_scores
 from pipeline.learning.examples.text_pairs import pairs_of, score_pairs
 from pipeline.progress import ProgressReport, ProgressStep
 from pipeline.release.export.late_interaction import distinct_texts, fitted_codec, products_graph
@@ -75,7 +75,7 @@ class HistoryLateInteraction:
     def served(self, bits: Bits) -> LateInteractionScorer:
         """Return the tier as it is served, with one thread per request and no context cache."""
         tokens, pooled = fitted_codec(self.items.vectors, bits), fitted_codec(self.items.pooled, 8)
-        rows = LateItemVectors(tokens, pooled, LateItemRows.of(self.items, tokens, pooled), self.text_of_item)
+        rows = LateItemVectors(tokens, pooled, LateItemRows.from_vectors(self.items, tokens, pooled), self.text_of_item)
         products = self.folder / "products.onnx"
         onnx.save(products_graph(tokens.width), products)
         tower, context_tower, product = (
@@ -94,7 +94,7 @@ class HistoryLateInteraction:
     def scores(self, requests: Requests, bits: Bits) -> Float32Array:
         """Return the served scores of every candidate, one request after the other; float32[candidates]."""
         tier = self.served(bits)
-        return self._each(requests, lambda context, rows: tier.scores(tier.context(context), rows))
+        return self._each(requests, lambda context, rows: tier.score_rows(tier.context_vectors(context), rows))
 
     def exact_scores(self, requests: Requests) -> Float32Array:
         """Return the scores with item vectors before quantisation; contexts are encoded as they are served."""

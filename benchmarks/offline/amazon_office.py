@@ -18,7 +18,7 @@ from benchmarks.offline.ablation import ablation, ablation_table
 from benchmarks.offline.evaluated import evaluation_figures
 from pipeline.evaluation.evaluation import EvaluationSettings, evaluate_release
 from pipeline.local_services import local_services
-from pipeline.measurement.metrics.evaluation_result import Evaluation, Mode
+from pipeline.measurement.metrics.evaluation_result import Evaluation, ModeResult
 from pipeline.measurement.questions.answers import BOTH
 from pipeline.measurement.questions.protocols import Question, Questions
 from pipeline.progress import ProgressReport
@@ -74,7 +74,7 @@ def _questions(rows: list[Question]) -> Questions:
     return Questions("given", f"{len(rows):,} rows of the official test split, by history", rows)
 
 
-def _thresholds(two_stages: Mode, minutes: float) -> list[Threshold]:
+def _thresholds(two_stages: ModeResult, minutes: float) -> list[Threshold]:
     return [
         at_least("test NDCG@10, all items ranked", 0.150, two_stages.measures["ndcg@10"].mean),
         at_least("test HR@10, all items ranked", 0.195, two_stages.measures["hr@10"].mean),

@@ -24,7 +24,7 @@ def run(quick: bool, console: Console) -> Result:
     settings, report = BuildSettings(), ProgressReport(console)
     built = build_release(_STORE, settings, report)
     if quick:
-        fewer = dataclasses.replace(built.questions, asked=built.questions.asked[:_QUICK_USERS])
+        fewer = dataclasses.replace(built.questions, main=built.questions.main[:_QUICK_USERS])
         built = dataclasses.replace(built, questions=fewer)
     with serve(built, report) as services:
         found = measure(services.targets["gateway"], built, report)

@@ -30,12 +30,12 @@ from common.release.catalogue import Catalogue
 from common.release.store import Release
 from common.server.channel import open_channel
 from pipeline.build.builder import build
-from pipeline.build.search_examples import SEMANTIC, held_out_cosines, judged_cosines
-from pipeline.build.search_models import SearchModels
+from pipeline.build.search.search_examples import SEMANTIC, held_out_cosines, judged_cosines
+from pipeline.build.search.search_models import SearchModels
 from pipeline.learning.examples.fusion import calibration_error
 from pipeline.learning.examples.judged_queries import TEST, JudgedQuery, judged_queries
 from pipeline.learning.training.model_cache import ModelCache
-from pipeline.measurement.metrics.reranking import ALL_PAIRS, PER_QUERY, JudgedLists, Reranked, compare_scores
+from pipeline.measurement.metrics.reranking import ALL_PAIRS, PER_QUERY, JudgedLists, RerankingResult, compare_scores
 from pipeline.progress import ProgressReport, ProgressStep
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEARCHES
@@ -58,11 +58,11 @@ def run(quick: bool, console: Console) -> Result:
     """Build or reuse the release and rank every test query's judged items; quick ranks fewer."""
     data, report = HomeDepot.find(), ProgressReport(console)
     settings = BuildSettings.of(SEARCHES.name)
-    release = build(data.dataset, STORE, settings, report, models_in=MODELS)
+    release = build(data.dataset, STORE, settings, report, models_dir=MODELS)
     catalogue = Catalogue.open(release.file(layout.CATALOGUE))
     queries = test_queries(data, catalogue)[: _QUICK_QUERIES if quick else None]
     systems = _scores(release, catalogue, queries, settings, report)
-    lists = JudgedLists.of([one.grades for one in queries])
+    lists = JudgedLists.from_queries([one.grades for one in queries])
     with report.step("Comparing on drawn queries"):
         found = compare_scores(lists, systems, settings.seed)
     error = calibration_error(systems[_SECOND_STAGE].astype(np.float64), lists.grades.astype(np.float32))
@@ -148,7 +148,7 @@ def _request(one: JudgedQuery, catalogue: Catalogue, cosine: Float32Array) -> ra
     return ranking_pb2.RankRequest(user=user, candidates=candidates, cross_encoder_depth=len(candidates))
 
 
-def _thresholds(second: Reranked, error: float) -> list[Threshold]:
+def _thresholds(second: RerankingResult, error: float) -> list[Threshold]:
     thresholds = [at_least("test Spearman over all pairs", _MIN_SPEARMAN, second.means[ALL_PAIRS].mean)]
     for measure in _CLAIMED:
         for baseline in _BASELINES:
@@ -158,7 +158,7 @@ def _thresholds(second: Reranked, error: float) -> list[Threshold]:
     return [*thresholds, at_most("expected calibration error", _MAX_CALIBRATION_ERROR, error)]
 
 
-def _table(found: dict[str, Reranked]) -> Table:
+def _table(found: dict[str, RerankingResult]) -> Table:
     table = Table("", *_MEASURES, "lift", title="Home Depot, test queries, judged items re-ranked")
     for name, one in found.items():
         cells = [f"{mean.mean:.4f} [{mean.low:.3f}, {mean.high:.3f}]" for mean in map(one.means.__getitem__, _MEASURES)]

@@ -23,7 +23,7 @@ from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.training_requests import ShopRequest, Windows, draw_users, simulate_cold_start
 from pipeline.measurement.metrics.estimates import Difference, Estimate
 from pipeline.measurement.metrics.ranking_metrics import evaluate
-from pipeline.measurement.questions.local_runner import engines
+from pipeline.measurement.questions.local_runner import local_runner
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from services.retrieval.candidates.request import Request
@@ -84,8 +84,8 @@ def compare(
         known: {
             name: {
                 measure: {
-                    "plain": Estimate.of(before[known, name][measure], seed).model_dump(),
-                    "trained": Estimate.of(after[known, name][measure], seed).model_dump(),
+                    "plain": Estimate.from_scores(before[known, name][measure], seed).model_dump(),
+                    "trained": Estimate.from_scores(after[known, name][measure], seed).model_dump(),
                     "gain": Difference.between(
                         after[known, name][measure], before[known, name][measure], seed
                     ).model_dump(),
@@ -99,12 +99,12 @@ def compare(
 
 
 def _scores(release: Release, by_known: dict[str, list[ShopRequest]]) -> dict[tuple[str, str], dict[str, Float64Array]]:
-    with engines(release) as local:
+    with local_runner(release) as local:
         found = {}
         for known, requests in by_known.items():
             relevance = {str(number): request.bought for number, request in enumerate(requests)}
             for name, sources in _SOURCES.items():
-                answers = local.first.retrieve([_request(request, sources) for request in requests])
+                answers = local.first_stage.retrieve([_request(request, sources) for request in requests])
                 listed = {str(number): answer.item_ids[:_DEPTH] for number, answer in enumerate(answers)}
                 found[known, name] = evaluate(listed, relevance, _MEASURES)
         return found

@@ -15,7 +15,7 @@ from benchmarks.data.home_depot import HomeDepot
 from benchmarks.data.home_depot_model import TrainedModel, trained_model
 from benchmarks.harness.record import Result, at_most
 from benchmarks.ranking.precisions import ndcg_loss_share, precisions, score_variants
-from pipeline.build.compression_gate import MAX_BATCH_DEPENDENCE
+from pipeline.build.compression.gate import MAX_BATCH_DEPENDENCE
 from pipeline.learning.examples.ranking_lists import RankingExample
 from pipeline.progress import ProgressReport
 from pipeline.release.export.bert import PARITY_TOLERANCE
@@ -74,7 +74,7 @@ def _torch_difference(
     reference = BertForSequenceClassification.from_pretrained(model.torch).eval()
     largest = 0.0
     for example, served in zip(examples, logits, strict=False):
-        inputs = ModelInputs.of(example.pairs)
+        inputs = ModelInputs.from_pairs(example.pairs)
         with torch.inference_mode():
             expected = reference(**{name: torch.from_numpy(array) for name, array in vars(inputs).items()}).logits
         largest = max(largest, float(np.abs(expected.squeeze(-1).numpy() - served).max()))
