@@ -176,7 +176,7 @@ def _labelled(queries: Sequence[JudgedQuery], catalogue: Catalogue) -> list[Labe
         Labelled(
             ShopRequest((), one.query, frozenset(catalogue.item_ids[row] for row in one.rows[_relevant(one)])),
             UserRows(nobody, one.query),
-            CandidateRows.of(one.rows),
+            CandidateRows.from_rows(one.rows),
             _relevant(one).astype(np.float32),
         )
         for one in queries
