@@ -24,7 +24,7 @@ def main() -> int:
     settings = load_settings(Settings, "python -m services.retrieval", sys.argv[1:])
     configure_logging("retrieval", settings.log_level)
     metrics = Metrics("retrieval")
-    # Each search already has a thread. Further threads for one matrix product would only take cores from other searches.
+    # Each search already has a thread. More threads for one matrix product would take cores from other searches.
     with threadpool_limits(1, user_api="blas"):
         return run(RetrievalServer(settings, metrics), settings, metrics)
 
