@@ -142,7 +142,7 @@ def _make_examples(
 
 def _fit_fusion(context: BuildContext, examples: GradedExamples, queries: int) -> CrossFitted:
     settings = context.settings
-    seeds = range(settings.seed, settings.seed + settings.bag)
+    seeds = range(settings.seed, settings.seed + settings.boosters)
     with context.report.step("Fitting and calibrating the fusion") as step:
         fitted = cross_fit_fusion(examples, context.features, seeds=seeds, trees=settings.trees, step=step)
         file = context.staging.file(layout.FUSION)
@@ -176,7 +176,7 @@ def _labelled(queries: Sequence[JudgedQuery], catalogue: Catalogue) -> list[Labe
         LabelledCandidates(
             ShopRequest((), one.query, frozenset(catalogue.item_ids[row] for row in one.rows[_relevant(one)])),
             UserRows(nobody, one.query),
-            CandidateRows.of(one.rows),
+            CandidateRows.from_rows(one.rows),
             _relevant(one).astype(np.float32),
         )
         for one in queries

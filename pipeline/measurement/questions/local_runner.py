@@ -18,14 +18,13 @@ from pipeline.measurement.questions.policy import select_by_policy
 from pipeline.measurement.questions.protocols import Question
 from pipeline.progress import ProgressStep
 from services.gateway.policy.policy import Policy
-from services.ranking.batching.job import CallContext
-from services.ranking.cascade.results import Depths, Ranking
+from services.ranking.cascade.results import Ranking, RequestedDepths
 from services.ranking.cascade.second_stage import SecondStage, SecondStageOptions
 from services.ranking.features.feature_context import HalfLives
 from services.ranking.features.feature_set import FeatureSet
 from services.ranking.features.item_tables import ItemTables
 from services.ranking.features.settings import FusionSettings
-from services.ranking.request import CandidateRows, UserRows
+from services.ranking.request import CallContext, CandidateRows, UserRows
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import MAX_HISTORY, MAX_LIMIT, Request
@@ -163,7 +162,7 @@ class LocalRunner:
 
     async def _rank(self, second: SecondStage, user: UserRows, candidates: Candidates, depth: int | None) -> Ranking:
         context = CallContext(time.monotonic() + _TIMEOUT_S)
-        return await second.rank(user, _candidate_rows(candidates), {}, Depths(cross_encoder=depth), context)
+        return await second.rank(user, _candidate_rows(candidates), {}, RequestedDepths(cross_encoder=depth), context)
 
     def _user(self, question: Question) -> UserRows:
         history = self.first_stage.view.history_rows(question.history[-MAX_HISTORY:])
