@@ -142,7 +142,7 @@ def _make_examples(
 
 def _fit_fusion(context: BuildContext, examples: GradedExamples, queries: int) -> CrossFitted:
     settings = context.settings
-    seeds = range(settings.seed, settings.seed + settings.bag)
+    seeds = range(settings.seed, settings.seed + settings.boosters)
     with context.report.step("Fitting and calibrating the fusion") as step:
         fitted = cross_fit_fusion(examples, context.features, seeds=seeds, trees=settings.trees, step=step)
         file = context.staging.file(layout.FUSION)
