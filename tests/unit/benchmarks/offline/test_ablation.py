@@ -24,7 +24,7 @@ RECIPE = Recipe(
     sources={"popular": {"kind": "popular"}},
     graphs={"good": GraphSpec("cooccurrence"), "idle": GraphSpec("ease")},
     features=("fused", "graph_good_long", "graph_idle_long", "relative_idle"),
-    falling=frozenset({"fused"}),
+    non_increasing_features=frozenset({"fused"}),
 )
 
 
