@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use: its affinity, bounded by the cgroup's quota where there is one."""
+    """Return how many cores this process may use: its affinity, bounded by the cgroup's quota if there is one."""
     cores = len(os.sched_getaffinity(0))
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
