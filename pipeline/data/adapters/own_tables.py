@@ -12,7 +12,7 @@ own column names; or a TOML file that names the tables and maps their columns (o
     [events]
     file = "orders.jsonl"
     columns = { user_id = "customer", item_id = "sku", timestamp = "ordered_at" }
-    event = "purchase"    # where no column says what happened
+    event = "purchase"    # if no column has the kind of event
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from pipeline.data.ingest.tables import SUFFIXES, read_columns, read_table, time
 
 
 class TableMapping(BaseModel):
-    """Where one table lies and what its columns are called.
+    """File and column names of one table.
 
     Attributes:
-        file: The table's file, relative to the description; its suffix says what it is.
-        columns: Our column's name to theirs; None takes every column under its own name.
-        event: Of events, what happened, where no column says it.
+        file: The table's file, relative to the description; its suffix is its format.
+        columns: The file's column name for each of ours; None keeps all columns and names.
+        event: Kind of all events, if no column has it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,7 +50,7 @@ class TableMapping(BaseModel):
 
 
 class Description(BaseModel):
-    """The tables of a shop. Without events a release knows the items' texts alone."""
+    """The tables of a shop. Without events a release knows only the items' texts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -61,7 +61,7 @@ class Description(BaseModel):
 
 
 def prepare(data: Path, progress: Progress) -> Dataset:
-    """Make a dataset of the tables that ``data``, a folder or a TOML description, names.
+    """Make a dataset from the tables that ``data``, a folder or a TOML description, names.
 
     Raises:
         BadDataset: The description, a file or a needed column is missing or wrong, or no row of a table is usable.
@@ -112,9 +112,7 @@ def _read(root: Path, mapping: TableMapping, table: TableSpec) -> pl.DataFrame:
     given = {"event"} if mapping.event else set()
     missing = sorted(set(table.needed) - set(columns) - given)
     if mapping.columns is not None and missing:
-        raise BadDataset(
-            f"{mapping.file}: the mapping of {table.name} lacks {', '.join(missing)}; say what they call it"
-        )
+        raise BadDataset(f"{mapping.file}: the mapping of {table.name} lacks {', '.join(missing)}; add them")
     frame = read_table(file, columns)
     if mapping.event and table is EVENTS:
         frame = frame.with_columns(pl.lit(mapping.event).alias("event"))
@@ -141,7 +139,7 @@ def _with_types(frame: pl.DataFrame, kinds: Mapping[str, pl.DataType], file: Pat
 
 
 def _as_text(column: pl.Series) -> pl.Series:
-    """Return trimmed text, null where blank; 17850.0, an id that an empty cell made a fraction, is 17850."""
+    """Return trimmed text, null if blank; 17850.0, an id that an empty cell made a fraction, is 17850."""
     if column.dtype.is_float() and (column.drop_nulls() % 1 == 0).all():
         column = column.cast(pl.Int64)
     text = column.cast(pl.String).str.strip_chars()

@@ -15,7 +15,7 @@ from pipeline.data.ingest.excel import read_workbook
 SUFFIXES: Final = (".parquet", ".csv", ".jsonl", ".ndjson", ".xlsx")
 
 
-# These mean one thing wherever they stand, so that one column may mix them …
+# These formats are unambiguous, so one column may mix them …
 _ISO_FORMATS: Final = (
     "%Y-%m-%d %H:%M:%S%.f",
     "%Y-%m-%dT%H:%M:%S%.f",
@@ -26,7 +26,7 @@ _ISO_FORMATS: Final = (
 )
 
 
-# … while of these a column keeps to one: the one that most of its cells fit.
+# … while a column has one of these: the one that fits most of its cells.
 _LOCAL_FORMATS: Final = ("%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M", "%d.%m.%Y %H:%M")
 
 
@@ -37,8 +37,8 @@ def read_table(file: Path, columns: Mapping[str, str], *, infer: bool = True, se
     """Read the columns of a table.
 
     Args:
-        file: A file whose suffix, one of SUFFIXES, says what it is.
-        columns: For each column wanted its name in the file.
+        file: A file whose suffix, one of SUFFIXES, is its format.
+        columns: The name in the file for each column.
         infer: Whether numbers and dates of a CSV file or a workbook are recognised; without, cells are text.
         separator: What parts a CSV file's cells.
 
@@ -53,7 +53,7 @@ def select_columns(frame: pl.DataFrame, columns: Mapping[str, str], file: Path) 
 
     Args:
         frame: What was read.
-        columns: For each column wanted its name in the file.
+        columns: The name in the file for each column.
         file: The file.
 
     Raises:
@@ -69,7 +69,7 @@ def read_columns(file: Path) -> list[str]:
 
 
 def only_table(path: Path) -> Path:
-    """Return ``path``, or the one table in that folder; raises BadDataset where there is none or more than one."""
+    """Return ``path``, or the one table in that folder; raises BadDataset if there is none or more than one."""
     if not path.is_dir():
         return path
     found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
@@ -108,10 +108,10 @@ def _read_csv(file: Path, *, infer: bool, separator: str) -> pl.DataFrame:
 
 
 def times_of(column: pl.Series) -> pl.Series:
-    """Return a column of times as microseconds without zone, null where a cell is no time.
+    """Return a column of times as microseconds without zone, null if a cell is no time.
 
     Text in ISO 8601 is read cell by cell, anything else in the one format that fits most cells (a day before a month
-    is told apart by days past the 12th; where there are none, the month comes first); whole numbers are seconds or
+    is recognised by days after the 12th; if there are none, the month comes first); whole numbers are seconds or
     milliseconds since 1970. Times with a zone become UTC.
     """
     if column.dtype == pl.String:

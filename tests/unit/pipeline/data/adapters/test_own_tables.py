@@ -138,7 +138,7 @@ def test_whole_numbers_that_an_empty_cell_made_fractions_stay_ids(tmp_path: Path
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('title = "name", ', "", r"products\.csv: the mapping of items lacks title; say what they call it"),
+        ('title = "name", ', "", r"products\.csv: the mapping of items lacks title; add them"),
         ('title = "name"', 'title = "label"', r"products\.csv lacks the column 'label'.*found are sku, name, cost"),
         ('event = "purchase"', "", r"orders\.jsonl: the mapping of events lacks event"),
         (', timestamp = "at"', "", r"lacks the column 'timestamp'"),
