@@ -10,7 +10,7 @@ from typing import Final
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use: its affinity, bounded by the cgroup's quota where there is one."""
+    """Return how many cores this process may use: its affinity, at most the cgroup's quota if there is one."""
     cores = len(os.sched_getaffinity(0))
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
@@ -19,15 +19,15 @@ def usable_cores() -> int:
     return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
 
 
-# Ten steps of Linux' priorities are a ninth of the weight: enough that work goes on where every core is busy.
-_STEPS: Final = 10
+# Ten steps of niceness are a ninth of the scheduler's weight: work continues even if every core is busy.
+_NICE_STEPS: Final = 10
 
 
 def lower_thread_priority() -> None:
-    """Give the calling thread less of the processor than others, for good.
+    """Lower the priority of the calling thread permanently.
 
-    Linux has a priority for each thread; elsewhere, and where it is not allowed, the thread stays as it is.
+    Only Linux has priorities of threads; elsewhere, and without permission, nothing changes.
     """
     with suppress(OSError, AttributeError):
         thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _STEPS)
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICE_STEPS)

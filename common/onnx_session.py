@@ -19,20 +19,14 @@ from common.cpu import usable_cores
 from common.errors import BadRelease, NotReady
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
-
-
 MissingProvider = Literal["refuse", "degrade"]
-
-
 _log = structlog.get_logger()
-
 
 _NAMES: dict[Provider, str] = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
-
 
 # Fusions whose kernels are slower on the CPU than what they replace: an int8 MiniLM reads 19 % more pairs a second
 # without them, a float32 one as many as with them (onnxruntime 1.31, AVX-512).

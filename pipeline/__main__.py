@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from common.errors import ShortlistError
-from common.release.store import MANIFEST, open_release, read_manifest, set_current
+from common.release.manifest import MANIFEST, read_manifest
+from common.release.store import open_release, set_current
 from pipeline.bulk.job import BulkJob, Workers
 from pipeline.bulk.run import run_bulk
 from pipeline.data.adapters import ADAPTERS, prepare

@@ -75,7 +75,7 @@ def _pairs(texts: PairTokenizer, items: list[str], queries: list[str], query: st
     context_of = np.concatenate([np.zeros(len(items), np.int64), np.arange(1, len(contexts))])
     item_tokens = texts.tokens(items, texts.settings.item_tokens)
     item_of = np.concatenate([np.arange(len(items)), np.zeros(len(contexts) - 1, np.int64)])
-    return texts.template.join(TokenRows.of(contexts), context_of, item_tokens.take(item_of))
+    return texts.template.join(TokenRows.from_rows(contexts), context_of, item_tokens.take(item_of))
 
 
 def _without_each(text: str) -> list[str]:

@@ -132,7 +132,9 @@ class PairScorer:
         answer = PairScores.unread(len(ask.keys))
         ask = ask.part(np.arange(self._affordable(ask, least)))
         with self._under_way(ask):
-            pairs = self._template.join(TokenRows.of([ask.context]), np.zeros(len(ask.keys), np.int64), ask.items)
+            pairs = self._template.join(
+                TokenRows.from_rows([ask.context]), np.zeros(len(ask.keys), np.int64), ask.items
+            )
             terms = ask.terms
             scores = await self._batcher.score(pairs, terms.deadline, terms.priority, terms.owner, anytime=True)
             self._cache.keep(ask.name, ask.keys, scores.logits)

@@ -119,7 +119,7 @@ class FeatureContext:
             return self.everywhere(np.nan)
         if name not in self._spread:
             items, shares = self.interest
-            sums = self.facts.graph(name).spread_all(items, np.stack(list(shares.values())))
+            sums = self.facts.graph(name).weighted_sums(items, np.stack(list(shares.values())))
             self._spread[name] = dict(zip(shares, sums, strict=True))
         return self.of_item(self._spread[name][weights])
 

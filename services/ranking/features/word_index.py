@@ -59,7 +59,7 @@ class WordIndex:
         found = [_never_empty(words_of(text)) for text in texts]
         vocabulary = sorted({word for words in found for word in words.all})
         number_of = {word: number for number, word in enumerate(vocabulary)}
-        rows = TokenRows.of([[number_of[word] for word in words.all] for words in found])
+        rows = TokenRows.from_rows([[number_of[word] for word in words.all] for words in found])
         heads = np.array([words.head for words in found], np.int64)
         return cls(vocabulary, rows, heads, np.array([words.subject for words in found], np.int64))
 

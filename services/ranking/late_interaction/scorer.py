@@ -165,7 +165,7 @@ class LateInteractionScorer:
         rows = {key: found for key in keys if (found := self._texts.find(key)) is not None}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in rows}
         if missing:
-            read = self._tower(TokenRows.of(list(missing.values())), Role.ITEM)
+            read = self._tower(TokenRows.from_rows(list(missing.values())), Role.ITEM)
             encoded = LateItemRows.of(read, self.items.tokens, self.items.pooled)
             for place, key in enumerate(missing):
                 rows[key] = encoded.row(place)
@@ -173,7 +173,7 @@ class LateInteractionScorer:
         return [rows[key] for key in keys]
 
     def _read_context(self, tokens: TokenIds) -> ContextVectors:
-        read = self._context_tower(TokenRows.of([tokens]), Role.CONTEXT)
+        read = self._context_tower(TokenRows.from_rows([tokens]), Role.CONTEXT)
         return ContextVectors(
             self.items.tokens.ask(read.vectors),
             read.weights,

@@ -38,7 +38,7 @@ class TokenPairs:
 
     def part(self, start: int, stop: int) -> TokenPairs:
         """Return the pairs from ``start`` to ``stop``; views."""
-        return TokenPairs(self.rows.part(start, stop), self.seconds[start:stop])
+        return TokenPairs(self.rows.slice(start, stop), self.seconds[start:stop])
 
     def take(self, chosen: Int64Array) -> TokenPairs:
         """Return some pairs, in the order chosen."""

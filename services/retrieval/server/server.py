@@ -11,11 +11,11 @@ from typing import Final
 import grpc
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
-from common.changes.redis_stream import StreamAddress
+from common.changes.stream_address import StreamAddress
 from common.filters import MAX_CONDITIONS
 from common.release.store import Release
 from common.server.live_release import LiveRelease
-from common.server.release_service import NAME as RELEASE_NAME
+from common.server.release_service import SERVICE_NAME as RELEASE_SERVICE_NAME
 from common.server.release_service import ReleaseService, release_info
 from common.server.telemetry import Metrics
 from services.retrieval.candidates import request
@@ -48,7 +48,7 @@ _LIMITS: Final = {
 class RetrievalServer:
     """The retrieval service as `common.server.server` runs it."""
 
-    names: Sequence[str] = (NAME, RELEASE_NAME)
+    names: Sequence[str] = (NAME, RELEASE_SERVICE_NAME)
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings

@@ -99,7 +99,7 @@ class RetrievalService:
             raise Overloaded(f"{self._calls} calls are under way; call again later")
         self._calls += 1
         try:
-            with self._live.current() as served:
+            with self._live.lease() as served:
                 yield served
         finally:
             self._calls -= 1
