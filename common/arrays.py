@@ -12,6 +12,7 @@ Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 # Of any precision.
 FloatArray = npt.NDArray[np.floating[Any]]
+Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
 UInt8Array = npt.NDArray[np.uint8]
 # Row numbers of a table, or indices into an array.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 
 def usable_cores() -> int:
@@ -19,15 +19,16 @@ def usable_cores() -> int:
     return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
 
 
-# Ten steps of niceness are a ninth of the scheduler's weight: work continues even if every core is busy.
-_NICE_STEPS: Final = 10
-
-
-def lower_thread_priority() -> None:
+def lower_thread_priority(nice: int = 10) -> None:
     """Lower the priority of the calling thread permanently.
 
-    Only Linux has priorities of threads; elsewhere, and without permission, nothing changes.
+    Only Linux has a priority for each thread. Elsewhere, and without permission, nothing changes.
+
+    Args:
+        nice: The increase of its nice value. Ten steps cut its weight to a ninth: work continues even if
+            every core is busy.
     """
-    with suppress(OSError, AttributeError):
-        thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICE_STEPS)
+    if sys.platform == "linux":
+        with suppress(OSError):
+            thread = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + nice)

@@ -187,7 +187,13 @@ def evaluate_command(
 
     where = EvaluationData(source, data, protocol, examples, users)
     how = EvaluationSettings(
-        limit=limit, threshold=threshold, folds=folds, gateway=gateway, baselines=baselines, steer=steer, seed=seed
+        limit=limit,
+        threshold=threshold,
+        folds=folds,
+        gateway=gateway,
+        baselines=baselines,
+        long_tail_shares=steer,
+        seed=seed,
     )
     found = run_evaluation(release, where, how, out, json, ProgressReport(console))
     show(found, console)

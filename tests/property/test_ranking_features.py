@@ -145,7 +145,7 @@ NAMES = sorted(_expected([1, 0, 1], 1, ""))
 def test_features_are_what_their_definitions_say(history: list[int], rows: Any, query: str):
     """Each feature equals its one-at-a-time definition; missing is NaN, duplicates and unknown items included."""
     features = FeatureSet(NAMES, FACTS, LIVES)
-    matrix = features.matrix(UserRows(np.array(history, np.int64), query), CandidateRows.of(np.array(rows)))
+    matrix = features.matrix(UserRows(np.array(history, np.int64), query), CandidateRows.from_rows(np.array(rows)))
     for place, row in enumerate(rows):
         expected = _expected(history, row, query)
         np.testing.assert_allclose(
@@ -203,8 +203,8 @@ def _ranks(values: Any) -> Any:
 def test_order_of_candidates_does_not_matter(history: list[int], rows: Any):
     """Turning the candidates round turns the rows of the matrix round."""
     features, user = FeatureSet(NAMES, FACTS, LIVES), UserRows(np.array(history, np.int64))
-    matrix = features.matrix(user, CandidateRows.of(np.array(rows)))
-    turned = features.matrix(user, CandidateRows.of(np.array(rows[::-1])))
+    matrix = features.matrix(user, CandidateRows.from_rows(np.array(rows)))
+    turned = features.matrix(user, CandidateRows.from_rows(np.array(rows[::-1])))
     np.testing.assert_allclose(matrix, turned[::-1], rtol=1e-6)
 
 

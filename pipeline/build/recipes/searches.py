@@ -153,7 +153,7 @@ def _fit_fusion(context: BuildContext, examples: GradedExamples, queries: int) -
 
 def _measure(context: BuildContext, queries: Sequence[JudgedQuery], held_out: HeldOut, fitted: CrossFitted) -> None:
     """Record what the models of the folds reach on the queries that they have not seen."""
-    lists = JudgedLists.of([one.grades for one in queries])
+    lists = JudgedLists.from_queries([one.grades for one in queries])
     systems: dict[str, npt.NDArray[np.floating[Any]]] = {
         "encoder": held_out.cosines,
         "cross-encoder": held_out.logits,
@@ -176,7 +176,7 @@ def _labelled(queries: Sequence[JudgedQuery], catalogue: Catalogue) -> list[Labe
         Labelled(
             ShopRequest((), one.query, frozenset(catalogue.item_ids[row] for row in one.rows[_relevant(one)])),
             UserRows(nobody, one.query),
-            CandidateRows.of(one.rows),
+            CandidateRows.from_rows(one.rows),
             _relevant(one).astype(np.float32),
         )
         for one in queries

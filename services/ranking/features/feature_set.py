@@ -67,7 +67,7 @@ class FeatureSet:
         self.sources = frozenset(found[2] for name in names if (found := _SOURCE.fullmatch(name)))
         self._of_logits = [place for place, name in enumerate(names) if name in _LOGIT]
         self._of_late = [place for place, name in enumerate(names) if name in _LATE]
-        self.matrix(_NOBODY, CandidateRows.of(np.zeros(1, np.int64)))  # loads what the features read
+        self.matrix(_NOBODY, CandidateRows.from_rows(np.zeros(1, np.int64)))  # loads what the features read
 
     def matrix(self, user: UserRows, candidates: CandidateRows, logits: FloatArray | None = None) -> FloatArray:
         """Compute the features.

@@ -27,10 +27,9 @@ from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEARCHES
 from pipeline.release.config.training_settings import EncoderTraining, LateTraining
-from services.ranking.batching.job import CallContext
-from services.ranking.cascade.results import Depths
+from services.ranking.cascade.results import RequestedDepths
 from services.ranking.cascade.second_stage import SecondStage, SecondStageOptions
-from services.ranking.request import CandidateRows, UserRows
+from services.ranking.request import CallContext, CandidateRows, UserRows
 
 QUIET = ProgressReport(Console(quiet=True))
 
@@ -107,7 +106,9 @@ def test_serving_ranks_what_has_the_words_first(release: Release, judged: Datase
         for query, item_ids, grades in test.iter_rows():
             rows = catalogue.rows_of(item_ids)
             user, terms = UserRows(np.empty(0, np.int64), query), CallContext(time.monotonic() + 60)
-            ranked = await second.rank(user, CandidateRows.of(rows), {}, Depths(cross_encoder=len(rows)), terms)
+            ranked = await second.rank(
+                user, CandidateRows.from_rows(rows), {}, RequestedDepths(cross_encoder=len(rows)), terms
+            )
             agreeing.append(float(np.array(grades)[ranked.probability.argmax()] == max(grades)))
         second.close()
         return agreeing

@@ -29,7 +29,7 @@ def test_similarity_to_the_most_recent_text(facts: ItemTables):
     features = FeatureSet(["similarity_last"], facts)
     vectors = facts.vectors()
     user = UserRows(np.array([3, 200, 100]))
-    similarity = features.matrix(user, CandidateRows.of(np.array([7, 101, -1])))[:, 0]
+    similarity = features.matrix(user, CandidateRows.from_rows(np.array([7, 101, -1])))[:, 0]
     expected = vectors.vectors[vectors.of_item[7]] @ vectors.vectors[vectors.of_item[100]]
     np.testing.assert_allclose(similarity, [expected, np.nan, np.nan], rtol=1e-5)
 
@@ -37,7 +37,7 @@ def test_similarity_to_the_most_recent_text(facts: ItemTables):
 def test_any_text_column_of_the_catalogue_makes_features(facts: ItemTables):
     """Columns beyond the schema's, such as departments, count like categories; numbers do not."""
     features = FeatureSet(["department_count", "brand_loyalty"], facts)
-    matrix = features.matrix(UserRows(np.arange(4)), CandidateRows.of(np.array([0])))
+    matrix = features.matrix(UserRows(np.arange(4)), CandidateRows.from_rows(np.array([0])))
     departments, brands = (facts.codes(column)[:4].tolist() for column in ("department", "brand"))
     expected = [departments.count(departments[0]), 1 / brands.count(brands[0])]
     np.testing.assert_allclose(matrix, [expected], rtol=1e-6)
@@ -49,7 +49,7 @@ def test_long_histories_are_read_from_the_end(facts: ItemTables):
     """Past the bound, the oldest events do not count: the cost of a request is bounded."""
     features = FeatureSet(["history_events", "repeat_count"], facts)
     user = UserRows(np.concatenate([np.full(50, 7), np.full(HISTORY_EVENTS, 8)]))
-    matrix = features.matrix(user, CandidateRows.of(np.array([7, 8])))
+    matrix = features.matrix(user, CandidateRows.from_rows(np.array([7, 8])))
     assert matrix.tolist() == [[HISTORY_EVENTS, 0], [HISTORY_EVENTS, HISTORY_EVENTS]]
 
 
@@ -64,7 +64,7 @@ def test_item_statistics_are_read_by_name(release_of: Callable[[Callable[[Path],
     release = release_of(write)
     facts = ItemTables(release, Catalogue.open(release.file(CATALOGUE)))
     features = FeatureSet(["item_repeat_rate"], facts)
-    matrix = features.matrix(UserRows(np.array([3])), CandidateRows.of(np.array([7, -1])))
+    matrix = features.matrix(UserRows(np.array([3])), CandidateRows.from_rows(np.array([7, -1])))
     np.testing.assert_array_equal(matrix[:, 0], [7, np.nan])
     with pytest.raises(BadRelease):
         FeatureSet(["item_charm"], facts)

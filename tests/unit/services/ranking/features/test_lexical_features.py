@@ -102,7 +102,7 @@ def test_missing_words_are_missing_features(release_of: Callable[..., Release]):
     """A query without words and a candidate without a row have no lexical features, and no zeros; others have."""
     release = release_of(lambda folder: _words_of(folder / CATALOGUE).save(folder))
     features = FeatureSet([f"query_{name}" for name in FEATURES], _facts(release))
-    candidates = CandidateRows.of(np.array([3, -1]))
+    candidates = CandidateRows.from_rows(np.array([3, -1]))
     title = Catalogue.open(release.file(CATALOGUE)).title(3)
     matrix = features.matrix(UserRows(np.empty(0, np.int64), title), candidates)
     assert np.isnan(matrix[1]).all()

@@ -35,7 +35,7 @@ def test_padding_is_marked():
     pairs = PairTemplate(101, 102).join(
         TokenRows.from_rows([[7]]), np.zeros(2, np.int64), TokenRows.from_rows([[8, 9], []])
     )
-    inputs = ModelInputs.of(pairs.part(1, 2), pairs.part(0, 1))
+    inputs = ModelInputs.from_pairs(pairs.part(1, 2), pairs.part(0, 1))
     assert inputs.input_ids.tolist() == [[101, 7, 102, 102, 0, 0], [101, 7, 102, 8, 9, 102]]
     assert inputs.attention_mask.tolist() == [[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]]
     assert inputs.token_type_ids.tolist() == [[0, 0, 0, 1, 0, 0], [0, 0, 0, 1, 1, 1]]
@@ -48,4 +48,4 @@ def test_a_tokenizer_that_joins_otherwise_is_refused():
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
     )
     with pytest.raises(BadRelease, match="does not join pairs"):
-        PairTemplate.of(tokenizer)
+        PairTemplate.from_tokenizer(tokenizer)
