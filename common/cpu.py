@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use: its affinity, at most the cgroup's quota if there is one."""
+    """Return how many cores this process may use: its affinity, bounded by the cgroup's quota if there is one."""
     cores = len(os.sched_getaffinity(0))
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
@@ -20,12 +20,12 @@ def usable_cores() -> int:
 
 
 def lower_thread_priority(nice: int = 10) -> None:
-    """Lower the priority of the calling thread permanently.
+    """Lower the priority of the calling thread, for good.
 
-    Only Linux has a priority for each thread. Elsewhere, and without permission, nothing changes.
+    Only Linux has a priority for each thread. Elsewhere, and if it is not allowed, the thread stays as it is.
 
     Args:
-        nice: The increase of its nice value. Ten steps cut its weight to a ninth: work continues even if
+        nice: By how much to raise its nice value. Ten steps cut its weight to a ninth: enough that it goes on even if
             every core is busy.
     """
     if sys.platform == "linux":

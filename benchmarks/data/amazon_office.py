@@ -34,7 +34,7 @@ def office_data() -> Path:
 
 def office_release(dataset: Dataset, report: ProgressReport) -> Release:
     """Return the release of the training part; it is built unless the store has it."""
-    return build(dataset, STORE, BuildSettings.of(SEQUENCES.name), report, examples_dir=EXAMPLES)
+    return build(dataset, STORE, BuildSettings.from_recipe(SEQUENCES.name), report, examples_dir=EXAMPLES)
 
 
 def training_dataset(data: Path) -> Dataset:

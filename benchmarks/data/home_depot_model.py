@@ -29,7 +29,7 @@ from pipeline.release.models.vocabulary_trimming import kept_tokens, trim_model
 
 CACHE: Final = Path(".cache/benchmarks")
 MODELS: Final = CACHE / "models"
-_SETTINGS: Final = BuildSettings.of(SEARCHES.name)
+_SETTINGS: Final = BuildSettings.from_recipe(SEARCHES.name)
 
 
 @dataclass(frozen=True)

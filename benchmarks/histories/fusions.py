@@ -29,7 +29,7 @@ from services.ranking.features.item_tables import ItemTables
 _LATE: Final = SEQUENCES.late_features
 _LOGIT: Final = ("logit", "logit_rank", "logit_deviation")
 # A rank is 0 for the best.
-_DECREASING: Final = SEQUENCES.falling | {"late_rank", "logit_rank"}
+_DECREASING: Final = SEQUENCES.non_increasing_features | {"late_rank", "logit_rank"}
 NO_TEXT: Final = "no text"
 WITH_LATE: Final = "late interaction"
 WITH_CROSS_ENCODER: Final = "cross-encoder"
@@ -89,7 +89,7 @@ def fitted_fusions(
     digest = hashlib.sha256(b"".join(getattr(examples, name).tobytes() for name in ("features", "labels", "sizes")))
 
     def make(folder: Path, _: Path) -> None:
-        seeds = range(settings.seed, settings.seed + settings.bag)
+        seeds = range(settings.seed, settings.seed + settings.boosters)
         for name in FUSIONS:
             columns = _columns(name)
             with report.step(f"Fitting the fusion with {name}") as step:
@@ -100,7 +100,7 @@ def fitted_fusions(
                     seeds=seeds,
                     trees=settings.trees,
                     step=step,
-                    growing=SEQUENCES.growing,
+                    growing=SEQUENCES.lightgbm_params,
                 )
             for number, booster in enumerate(boosters):
                 booster.save_model(folder / _file(name, number))
@@ -108,7 +108,7 @@ def fitted_fusions(
     inputs = [_FORMAT, digest.hexdigest(), settings.as_json(), SEQUENCES.as_json()]
     folder = cache.made("history-fusions", inputs, make)
     return {
-        name: [lgb.Booster(model_file=folder / _file(name, number)) for number in range(settings.bag)]
+        name: [lgb.Booster(model_file=folder / _file(name, number)) for number in range(settings.boosters)]
         for name in FUSIONS
     }
 

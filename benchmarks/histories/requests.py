@@ -182,7 +182,7 @@ def training_requests(
         shutil.copytree(release.path, copy, dirs_exist_ok=True)
         staging = Staging(copy, release.manifest.data, "", {})
         base_model = resolve_base_model(settings.base_model)
-        context = BuildContext(dataset, base_model, settings, settings.made_of(), staging, report)
+        context = BuildContext(dataset, base_model, settings, settings.resolve_recipe(), staging, report)
         _requests_of_folds(context).save(folder / _FILE)
         shutil.rmtree(copy)
 

@@ -100,7 +100,12 @@ def _fitted(
     names = [recipe.features[column] for column in columns]
     with report.step(f"Fitting with {title}" if title == "everything" else f"Fitting {title}") as step:
         boosters = fit_ranking(
-            training.columns(columns), names, recipe.falling, seeds=[settings.seed], trees=settings.trees, step=step
+            training.columns(columns),
+            names,
+            recipe.non_increasing_features,
+            seeds=[settings.seed],
+            trees=settings.trees,
+            step=step,
         )
     return _ndcg(validation, raw_score(boosters, validation.columns(columns).features))
 

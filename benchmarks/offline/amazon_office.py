@@ -51,7 +51,7 @@ PUBLISHED: Final = {
 def run(quick: bool, console: Console) -> Result:
     """Build or reuse the release, evaluate every test row through the gateway, and ablate; quick takes fewer rows."""
     data, report = office_data(), ProgressReport(console)
-    settings = BuildSettings.of(SEQUENCES.name)
+    settings = BuildSettings.from_recipe(SEQUENCES.name)
     release = office_release(training_dataset(data), report)
     rows = test_questions(data)[: _QUICK_ROWS if quick else None]
     with local_services(release.path, STORE / ".services", _PATIENT) as services:

@@ -57,7 +57,7 @@ _TIMEOUT_S: Final = 60.0
 def run(quick: bool, console: Console) -> Result:
     """Build or reuse the release and rank every test query's judged items; quick ranks fewer."""
     data, report = HomeDepot.find(), ProgressReport(console)
-    settings = BuildSettings.of(SEARCHES.name)
+    settings = BuildSettings.from_recipe(SEARCHES.name)
     release = build(data.dataset, STORE, settings, report, models_dir=MODELS)
     catalogue = Catalogue.open(release.file(layout.CATALOGUE))
     queries = test_queries(data, catalogue)[: _QUICK_QUERIES if quick else None]

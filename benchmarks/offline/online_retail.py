@@ -69,7 +69,7 @@ class CustomerSplit:
 
 def run(quick: bool, console: Console) -> Result:
     """Build or reuse the release and evaluate both groups through the gateway; quick takes few users."""
-    report, settings = ProgressReport(console), BuildSettings.of(SEASONS.name, test_users=1)
+    report, settings = ProgressReport(console), BuildSettings.from_recipe(SEASONS.name, test_users=1)
     with report.step("Preparing online-retail"):
         whole = prepare("online-retail", _data())
     split = split_customers(whole, settings.window_days, settings.seed, _QUICK_USERS if quick else None)

@@ -43,7 +43,7 @@ def run(quick: bool, console: Console) -> Result:
     with report.step("Preparing complete-journey"):
         dataset = prepare("complete-journey", None)
     plain = build(dataset, _PLAIN, settings, report)
-    trained = build(dataset, _TRAINED, settings.encoder_trained(1), report)
+    trained = build(dataset, _TRAINED, settings.with_encoder_epochs(1), report)
     requests = sample_requests(dataset, settings, _QUICK_USERS if quick else _USERS)
     found = compare(plain, trained, requests, settings.seed)
     stages = {name: one.manifest.metrics["validation"] for name, one in (("plain", plain), ("trained", trained))}

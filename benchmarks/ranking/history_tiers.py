@@ -99,7 +99,7 @@ def _trained(report: ProgressReport, console: Console) -> _Trained:
     data = office_data()
     dataset = training_dataset(data)
     release = office_release(dataset, report)
-    settings = BuildSettings.of(SEQUENCES.name)
+    settings = BuildSettings.from_recipe(SEQUENCES.name)
     base = resolve_base_model(settings.base_model)
     kept = ModelCache(MODELS, base.path)
     parts = training_requests(dataset, release, settings, kept, report)

@@ -45,7 +45,9 @@ class ItemPopularity:
         catalogue = Catalogue.open(release.file(CATALOGUE))
         tables = ItemTables(release, catalogue)
         popularity = np.asarray(tables.popularity(), np.float64)
-        return cls(catalogue, popularity, band_of(popularity), tables.vectors().vectors, tables.vectors().of_item)
+        return cls(
+            catalogue, popularity, band_of(popularity), tables.embeddings().vectors, tables.embeddings().text_of_item
+        )
 
     def __len__(self) -> int:
         return len(self.catalogue)

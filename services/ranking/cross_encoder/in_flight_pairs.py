@@ -12,7 +12,7 @@ from services.ranking.request import CallContext
 
 
 @dataclass(frozen=True, eq=False)
-class PairsInFlight:
+class PairReading:
     """Pairs that one call is reading.
 
     Attributes:
@@ -28,12 +28,12 @@ class InFlightPairs:
     """The pairs that are being read, by user context and item; lives on one event loop."""
 
     def __init__(self) -> None:
-        self._pairs: dict[tuple[bytes, ItemKey], PairsInFlight] = {}
+        self._pairs: dict[tuple[bytes, ItemKey], PairReading] = {}
 
     def __len__(self) -> int:
         return len(self._pairs)
 
-    def find(self, context: bytes, item: ItemKey, call: CallContext) -> PairsInFlight | None:
+    def find(self, context: bytes, item: ItemKey, call: CallContext) -> PairReading | None:
         """Return the reading of a pair that will end early enough for a call, if there is one."""
         in_flight = self._pairs.get((context, item))
         return in_flight if in_flight and in_flight.call.at_least_as_urgent_as(call) else None
@@ -41,7 +41,7 @@ class InFlightPairs:
     @contextmanager
     def reading(self, context: bytes, items: Sequence[ItemKey], call: CallContext) -> Iterator[None]:
         """Offer these pairs to other calls while the body reads them."""
-        in_flight = PairsInFlight(call, asyncio.get_running_loop().create_future())
+        in_flight = PairReading(call, asyncio.get_running_loop().create_future())
         keys = [(context, item) for item in items]
         self._pairs |= dict.fromkeys(keys, in_flight)
         try:
@@ -53,7 +53,7 @@ class InFlightPairs:
             in_flight.done.set_result(None)
 
 
-async def wait_until_done(readings: Iterable[PairsInFlight]) -> None:
+async def wait_until_done(readings: Iterable[PairReading]) -> None:
     """Wait for other calls' readings, however they end."""
     if done := {in_flight.done for in_flight in readings}:
         await asyncio.wait(done)

@@ -13,7 +13,7 @@ from common.arrays import Float32Array, Int64Array, TokenIds
 from common.errors import Overloaded
 from common.ragged import TokenRows
 from services.ranking.batching.batcher import Batcher
-from services.ranking.cross_encoder.in_flight_pairs import InFlightPairs, PairsInFlight, wait_until_done
+from services.ranking.cross_encoder.in_flight_pairs import InFlightPairs, PairReading, wait_until_done
 from services.ranking.pairs.pair_scores import PairResult, PairScores
 from services.ranking.pairs.pair_tokens import PairTemplate
 from services.ranking.pairs.score_cache import ItemKey, ScoreCache
@@ -123,7 +123,7 @@ class PairScorer:
         total = _total(logits, scores, more)
         return PairResult(total, read=read, reused=len(logits) - total.failed - read, skipped=total.failed)
 
-    def _readings_of_others(self, pairs: _DistinctPairs, unknown: Int64Array) -> dict[int, PairsInFlight]:
+    def _readings_of_others(self, pairs: _DistinctPairs, unknown: Int64Array) -> dict[int, PairReading]:
         """Return other calls' readings that will end early enough, by the pair's index."""
         if not len(self._in_flight):
             return {}

@@ -116,14 +116,6 @@ async def test_a_server_does_not_start_without_redis(serve: Serve, redis: RedisS
             pass
 
 
-def test_one_feed_at_a_time(tmp_path: Path):
-    """Log and stream together, and an address that is not of Redis, are refused."""
-    with pytest.raises(ValueError, match="data_dir and change_stream: both store the changes"):
-        Settings(data_dir=tmp_path, change_stream="redis://r/0")
-    with pytest.raises(ValueError, match="no scheme of Redis"):
-        Settings(change_stream="kafka://r/0")
-
-
 async def _upsert_until_accepted(replica: Replica) -> None:
     """Repeat an upsert until it is accepted."""
     async with asyncio.timeout(TIMEOUT_S):

@@ -36,7 +36,14 @@ def sequences(tiny_dataset: Dataset) -> Dataset:
 
 @pytest.fixture(scope="session")
 def settings(tiny_settings: BuildSettings) -> BuildSettings:
-    changes = {"candidates": CANDIDATES, "read": 0, "half_life": 1.36, "trees": 5, "bag": 2, "lists": 8}
+    changes = {
+        "candidates": CANDIDATES,
+        "cross_encoder_depth": 0,
+        "history_half_life": 1.36,
+        "trees": 5,
+        "boosters": 2,
+        "cross_encoder_lists": 8,
+    }
     return dataclasses.replace(tiny_settings, recipe=SEQUENCES.name, **changes)
 
 

@@ -117,7 +117,7 @@ def test_an_altered_manifest_is_refused(make_release: MakeRelease, field: str, v
     path = make_release().path
     changes = {field: value} | ({"models": {}} if field == "files" else {})
     edit_manifest(path, **changes)
-    with pytest.raises(BadRelease, match=r"manifest\.json was altered: it makes release"):
+    with pytest.raises(BadRelease, match=r"manifest\.json was altered: its content is that of"):
         open_release(str(path))
 
 

@@ -63,7 +63,7 @@ def settings(tiny_settings: BuildSettings) -> BuildSettings:
     encoder = EncoderTraining(epochs=1, mined=1, mined_from=3)
     late = LateTraining(layers=2, width=8, requests_per_step=8, epochs=2)
     return dataclasses.replace(
-        tiny_settings, recipe=SEARCHES.name, trees=10, bag=1, encoder=encoder, late_bits=8, late=late
+        tiny_settings, recipe=SEARCHES.name, trees=10, boosters=1, encoder=encoder, late_bits=8, late=late
     )
 
 
@@ -139,7 +139,7 @@ def test_without_epochs_the_encoder_stays_the_base_model(
     assert built.manifest.models["encoder"].trained_on.startswith("nothing")
     assert "late_interaction" not in built.manifest.models
     assert json.loads(built.file(FUSION_SETTINGS).read_text())["features"] == list(SEARCHES.features)
-    compressions = ({"precision": "int8"}, {"student_layers": 1}, {"trimmed_vocabulary": True})
+    compressions = ({"precision": "int8"}, {"student_layers": 1}, {"trim_vocabulary": True})
     for changed, wrong in (*((one, "compressed") for one in compressions), ({"folds": 1_000}, "folds")):
         with pytest.raises(InvalidRequest, match=wrong):
             build(judged, tmp_path / wrong, dataclasses.replace(settings, **changed), QUIET, models_dir=models)
