@@ -23,7 +23,7 @@ from common.release import layout
 from common.release.item_graph import ItemGraph
 from common.release.manifest import DataCard, Manifest, ModelCard, compute_release_id, describe_files
 from common.release.store import Release, publish
-from pipeline.learning.training.late_interaction import new_tower
+from pipeline.learning.trainers.late_interaction import new_tower
 from pipeline.progress import ProgressStep
 from pipeline.release.artifacts.catalogue import build_catalogue
 from pipeline.release.artifacts.staging import Staging
