@@ -103,11 +103,7 @@ def split_customers(whole: Dataset, days: float, seed: int, users: int | None = 
     events = whole.events.filter(~pl.col("user_id").is_in(sorted(held_out)))
     time = pl.col("timestamp")
     event_split = EventSplit(windows.test, events.filter(time < windows.test), events.filter(time >= windows.test))
-<<<<<<< HEAD
-    buyers = examples(whole.events, windows.test, windows.length, min_history=_MIN_HISTORY)
-=======
-    asked = split_users(whole.events, windows.test, windows.length, min_history=_MIN_HISTORY)
->>>>>>> main
+    buyers = split_users(whole.events, windows.test, windows.length, min_history=_MIN_HISTORY)
     groups = {}
     for group, is_held_out in ((KNOWN, False), (UNSEEN, True)):
         questions = [
