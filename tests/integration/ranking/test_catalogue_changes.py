@@ -1,4 +1,4 @@
-"""A ranking server that follows the stream of changes, over the wire."""
+"""A ranking server that follows the change stream, over the wire."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def until_ranked(stub: ranking_pb2_grpc.RankingServiceStub, expected: floa
 
 
 async def test_live_items_are_ranked_by_their_id(tiny_release: Path, redis: RedisServer):
-    """Texts come along the stream: those from before the start, new ones, and none once the item is deleted."""
+    """The server knows texts from before its start and new ones, and none of deleted items."""
     stream = ChangeStream(StreamAddress.parse(redis.url("shop")))
     stream.append(upsert("fresh milk"), b"")
     settings = Settings(port=0, metrics_port=0, release=str(tiny_release), change_stream=redis.url("shop"))
