@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from common.errors import InvalidRequest
 from common.ragged import TokenRows
 from pipeline.learning.examples.ranking_lists import RankingExample
-from pipeline.learning.training.cross_encoder import learning_curve, train_cross_encoder
+from pipeline.learning.trainers.cross_encoder import learning_curve, train_cross_encoder
 from pipeline.release.config.training_settings import CrossEncoderTraining
 from services.ranking.pairs.pair_tokens import PairTemplate
 
@@ -25,7 +25,7 @@ def examples(tiny_base_model: Path) -> list[RankingExample]:
     """Return examples in which everybody buys the same item, whatever the context."""
     tokenizer = Tokenizer.from_file(str(tiny_base_model / "tokenizer.json"))
     template = PairTemplate.from_tokenizer(tokenizer)
-    items = TokenRows.of([tokenizer.encode(word, add_special_tokens=False).ids for word in WORDS])
+    items = TokenRows.from_rows([tokenizer.encode(word, add_special_tokens=False).ids for word in WORDS])
     made = []
     for number in range(128):
         pairs = template.join(items, np.full(len(WORDS), number % len(WORDS)), items)
