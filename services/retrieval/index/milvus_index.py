@@ -16,8 +16,8 @@ from pymilvus import DataType, MilvusClient, MilvusException
 from common.arrays import BoolMask, Float32Array, RowIndices
 from common.errors import InvalidRequest, NotReady
 from services.retrieval.ann.ann_index import IndexType
-from services.retrieval.index.flat_index import FlatIndex
 from services.retrieval.index.vector_index import Hits, check_search
+from services.retrieval.index.vector_storage import VectorStorage
 
 MAX_K: Final = 16_384  # Milvus' own bound on a search's results
 _ROWS_A_CALL: Final = 5_000
@@ -81,9 +81,8 @@ class MilvusIndex:
     @classmethod
     def load(cls, folder: Path, options: MilvusOptions) -> MilvusIndex:
         """Open the collection of the release in ``folder``, filled from the release's vectors where it is not there."""
-        exact = FlatIndex.load(folder)
-        vectors, removed = exact.table()
-        return cls.build(vectors, options, removed)
+        storage = VectorStorage.load(folder)
+        return cls.build(np.asarray(storage.table), options, storage.removed_labels)
 
     def save(self, folder: Path) -> None:
         """Write the vectors into a release's folder, from which `load` makes the collection."""
@@ -94,7 +93,7 @@ class MilvusIndex:
                 rows = self._client.get(self._options.collection, ids=part.tolist(), output_fields=["label", "vector"])
                 for row in rows:
                     table[row["label"]] = row["vector"]
-        FlatIndex(table, np.flatnonzero(~self._present)).save(folder)
+        VectorStorage(table, np.flatnonzero(~self._present)).save(folder)
 
     def close(self, *, discard: bool = False) -> None:
         """Let go of the connection, and drop the collection before where it is of no use any more."""
