@@ -51,7 +51,7 @@ class BuildSettings:
         encoder: How the encoder is fine-tuned, on judged searches or on purchases; no epochs leave it as it is.
         folds: In how many parts judged queries are held out, so that the fusion reads no score of a model that has
             seen the query.
-        precision: Of the cross-encoder as it is served; see `pipeline.build.compression_gate`.
+        precision: Of the cross-encoder as it is served; see `pipeline.build.compression.gate`.
         student_layers: Layers of a shallower cross-encoder that is served in its place, taught by it; 0 for none. See
             `pipeline.learning.training.distillation`.
         trimmed_vocabulary: Whether the models keep only tokens that the catalogue has; see
