@@ -79,7 +79,7 @@ def cross_validate(engines: Engines, questions: Sequence[Question], folds: int, 
     labelled = draw_candidates(engines.first, requests, _CANDIDATES, step)
     drawn = [_Drawn(question, example) for question, example in zip(questions, labelled, strict=True)]
     rankings: dict[str, dict[str, list[str]]] = {name: {} for name in _WHAT}
-    ids = np.array(engines.first.view.base.item_ids)
+    ids = np.array(engines.first.snapshot.base.item_ids)
     for fold in range(folds):
         train = [part.labelled for part, its in zip(drawn, fold_of, strict=True) if its != fold]
         test = [part for part, its in zip(drawn, fold_of, strict=True) if its == fold]

@@ -128,7 +128,7 @@ class Engines:
         ranked = await self._rank(second, self._user(question), found, depth)
         ended = time.perf_counter()
         item_ids = found.item_ids
-        best = chosen(item_ids, self.first.tail.of(found.view, found.rows), ranked.probability, policy)
+        best = chosen(item_ids, self.first.long_tail.contains(found.snapshot, found.rows), ranked.probability, policy)
         return Answer(
             [item_ids[place] for place in best],
             ranked.probability[best].astype(np.float64),
@@ -160,7 +160,7 @@ class Engines:
         return await second.rank(user, _rows(found), {}, Depths(cross_encoder=depth), terms)
 
     def _user(self, question: Question) -> UserRows:
-        history = self.first.view.history_rows(question.history[-MAX_HISTORY:])
+        history = self.first.snapshot.history_rows(question.history[-MAX_HISTORY:])
         return UserRows(history[history >= 0], question.query)
 
     def _retrieve(self, question: Question, query: str, limit: int, sources: Sequence[str]) -> tuple[Candidates, float]:

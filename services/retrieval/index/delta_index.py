@@ -1,4 +1,4 @@
-"""The index over items added since the release: HNSW of their own, or with PQ a copy of the release's that is extended.
+"""The index over added items: HNSW of their own, or with PQ a copy of the release's that is extended.
 
 A graph must not be searched while it grows, so there are two copies: one is searched while the other is extended, then
 they swap (Ramalhete and Correia, "Left-Right", https://hal.science/hal-01207881)::
@@ -9,8 +9,8 @@ they swap (Ramalhete and Correia, "Left-Right", https://hal.science/hal-01207881
 
 A search never waits for an insertion. Each item costs two insertions and twice the memory.
 
-A PQ search costs more than what it scans. So if the release has PQ, 50 bytes a vector, both copies begin with all of the
-release's codes, and one search finds the nearest of release and delta.
+A PQ search costs more than what it scans. So if the release has PQ, 50 bytes a vector, both copies begin with all of
+the release's codes, and one search finds the nearest of release and delta.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class DeltaIndexOptions:
 class _Copy(NamedTuple):
     """One copy, and the release's PQ index that it began with; None if it began empty."""
 
-    index: HybridIndex
+    hybrid: HybridIndex
     release: HybridIndex | None
 
 
@@ -102,7 +102,7 @@ class DeltaIndex:
     @property
     def index(self) -> HybridIndex:
         """The copy that is searched now."""
-        return self._searched.copy.index
+        return self._searched.copy.hybrid
 
     def set_ef_search(self, ef_search: int) -> None:
         """Follow the length of the candidate list of the release's index."""
@@ -133,11 +133,11 @@ class DeltaIndex:
         copy = self._growing
         if copy is None or copy.release is not release:
             copy = self._new_copy(release)
-        extended = copy.index.extended(*_with_release(release, vectors, has_own_vector))
+        extended = copy.hybrid.extended(*_with_release(release, vectors, has_own_vector))
         extended.ef_search = self._ef_search
         before, self._searched = self._searched.copy, _searched(_Copy(extended, release))
         # The release's own index is never extended, and a copy of one that was rebuilt is of no more use.
-        is_reusable = before.release is release and before.index is not release
+        is_reusable = before.release is release and before.hybrid is not release
         self._growing = before if is_reusable else None
 
     def search(self, vectors: Float32Array, queries: Float32Array, k: int, allowed: BoolMask) -> Hits:
@@ -151,9 +151,9 @@ class DeltaIndex:
                 their own; shape [release_rows + rows]. Must not change any more.
         """
         copy, splits = self._searched
-        covered = min(copy.index.row_count, len(allowed))
+        covered = min(copy.hybrid.row_count, len(allowed))
         in_index, uncovered = splits.of(allowed, lambda mask: (mask[:covered], np.flatnonzero(mask[covered:])))
-        hits = copy.index.search(queries, k, in_index)
+        hits = copy.hybrid.search(queries, k, in_index)
         if not len(uncovered):
             return hits
         products = inner_products(vectors[covered - self.release_rows :], queries, uncovered)

@@ -37,7 +37,6 @@ from services.retrieval.index.scoring import nearest
 from services.retrieval.index.vector_index import Hits, check_search
 from services.retrieval.index.vector_storage import VectorStorage
 
-
 _DEFAULTS: Final = HybridIndexOptions()
 
 
@@ -106,8 +105,8 @@ class HybridIndex:
     def extended(self, vectors: Table, is_live: BoolMask) -> HybridIndex:
         """Return an index of ``vectors``, whose first rows are those of this index, with the later ones inserted.
 
-        Waits for searches under way. The new index takes over this one's HNSW or PQ, so this one answers by exact search
-        from then on.
+        Waits for searches under way. The new index takes over this one's HNSW or PQ, so this one answers by exact
+        search from then on.
 
         Args:
             vectors: Shape [rows, dimension].

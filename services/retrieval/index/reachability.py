@@ -40,10 +40,8 @@ class AuditState(NamedTuple):
     pending_new: int = 0
 
     def extended(self, rows: int, added: int) -> AuditState:
-        """Return the state after ``added`` rows were inserted, of ``rows``: these are pending, and as many older ones."""
-        return self._replace(
-            pending=min(rows, self.pending + added), pending_new=min(rows, self.pending_new + added)
-        )
+        """Return the state after insertions, of ``rows``: the ``added`` ones and as many older ones are pending."""
+        return self._replace(pending=min(rows, self.pending + added), pending_new=min(rows, self.pending_new + added))
 
     def next_rows(self, count: int, rows: int) -> RowIndices:
         """Return up to ``count`` pending rows of a table of ``rows``."""

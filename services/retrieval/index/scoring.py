@@ -37,9 +37,7 @@ def nearest(
     return labels.astype(np.int64, copy=False), take_along_rows(scores, best)
 
 
-def rescore(
-    table: Table, queries: Float32Array, labels: RowIndices, k: int
-) -> tuple[RowIndices, Float32Array]:
+def rescore(table: Table, queries: Float32Array, labels: RowIndices, k: int) -> tuple[RowIndices, Float32Array]:
     """Return the best ``k`` candidates of each query with their inner products, best first.
 
     Args:

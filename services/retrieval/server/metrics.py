@@ -76,7 +76,7 @@ class RetrievalMetrics:
                 counted[self._candidates, (source,)] += len(candidates) - missed
             for path in candidates.paths.items():
                 counted[self._searches, path] += 1
-            counted[self._filled, ()] += candidates.filled
+            counted[self._filled, ()] += candidates.padded
             counted[self._ignored, ()] += candidates.ignored_history
         for (counter, labels), count in counted.items():
             (counter.labels(*labels) if labels else counter).inc(count)

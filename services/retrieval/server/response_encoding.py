@@ -81,7 +81,7 @@ class CandidateFragments:
 
     Args:
         kept: How many fragments are remembered; some 300 bytes each of candidates, 80 of ids.
-        make: Serialises items of a view.
+        make: Serialises items of a snapshot.
     """
 
     def __init__(self, kept: int, make: Callable[[Snapshot, RowIndices], Iterable[bytes]]) -> None:
@@ -90,49 +90,49 @@ class CandidateFragments:
         self._known: dict[int | Item, bytes] = {}
         self._begun: dict[tuple[bytes, int], dict[int | Item, bytes]] = {}
 
-    def of(self, view: Snapshot, rows: RowIndices) -> list[bytes]:
-        """Return the fragments of a view's items; the release's are known by row, others as the items they are."""
-        return self._all(self._known, view, rows, self._make)
+    def of(self, snapshot: Snapshot, rows: RowIndices) -> list[bytes]:
+        """Return the fragments of a snapshot's items; the release's are known by row, others as the items they are."""
+        return self._all(self._known, snapshot, rows, self._make)
 
-    def begun(self, view: Snapshot, rows: RowIndices, field: bytes, further: int) -> list[bytes]:
+    def begun(self, snapshot: Snapshot, rows: RowIndices, field: bytes, further: int) -> list[bytes]:
         """Return the same as values of a field that go on for ``further`` bytes, from the tag on."""
 
-        def begin(view: Snapshot, rows: RowIndices) -> Iterable[bytes]:
-            return (_begin(field, len(fragment) + further) + fragment for fragment in self.of(view, rows))
+        def begin(snapshot: Snapshot, rows: RowIndices) -> Iterable[bytes]:
+            return (_begin(field, len(fragment) + further) + fragment for fragment in self.of(snapshot, rows))
 
         known = self._begun.get((field, further))
         if known is None:
             if len(self._begun) >= _SIZES:
                 self._begun = {}
             known = self._begun.setdefault((field, further), {})
-        return self._all(known, view, rows, begin)
+        return self._all(known, snapshot, rows, begin)
 
     def _all(
         self,
         known: dict[int | Item, bytes],
-        view: Snapshot,
+        snapshot: Snapshot,
         rows: RowIndices,
         make: Callable[[Snapshot, RowIndices], Iterable[bytes]],
     ) -> list[bytes]:
         """Return what is known of items, made and remembered for those of which nothing is."""
-        keys = _keys(view, rows)
+        keys = _keys(snapshot, rows)
         with suppress(KeyError):  # mostly all are known
             return list(map(known.__getitem__, keys))
         pieces: list[Any] = list(map(known.get, keys))
         missing = [place for place, piece in enumerate(pieces) if piece is None]
         if len(known) + len(missing) > self._kept:
             known.clear()  # choosing what to forget would cost more
-        for place, piece in zip(missing, make(view, rows[missing]), strict=True):
+        for place, piece in zip(missing, make(snapshot, rows[missing]), strict=True):
             pieces[place] = known[keys[place]] = piece
         return pieces
 
 
-def _keys(view: Snapshot, rows: RowIndices) -> Sequence[int | Item]:
+def _keys(snapshot: Snapshot, rows: RowIndices) -> Sequence[int | Item]:
     numbers: list[int] = rows.tolist()
-    base = len(view.base)
+    base = len(snapshot.base)
     if not numbers or max(numbers) < base:  # mostly all are of the release
         return numbers
-    items = view.added.items
+    items = snapshot.delta.items
     return [row if row < base else items[row - base] for row in numbers]
 
 
@@ -145,17 +145,17 @@ def write_candidates(candidates: Candidates, fragments: CandidateFragments) -> b
     """Write the field `candidates` of a `RetrieveResponse`; ``fragments`` are candidates'."""
     if not len(candidates):
         return b""
-    view, rows, table = candidates.view, candidates.rows, _scores(candidates)
+    snapshot, rows, table = candidates.snapshot, candidates.rows, _scores(candidates)
     pieces: list[bytes] = [b""] * (2 * len(rows))
     found = candidates.source_scores == candidates.source_scores  # NaN where a source is silent
     if found.all():
-        pieces[::2] = fragments.begun(view, rows, _CANDIDATES, table.itemsize)
+        pieces[::2] = fragments.begun(snapshot, rows, _CANDIDATES, table.itemsize)
         pieces[1::2] = table.view(f"V{table.itemsize}").tolist()
         return b"".join(pieces)
     pieces[1::2] = said = _without_silent(table, found, candidates.sources)
     pieces[::2] = [
         _begin(_CANDIDATES, len(fragment) + len(scores)) + fragment
-        for fragment, scores in zip(fragments.of(view, rows), said, strict=True)
+        for fragment, scores in zip(fragments.of(snapshot, rows), said, strict=True)
     ]
     return b"".join(pieces)
 
@@ -167,7 +167,7 @@ def id_fragments(kept: int) -> CandidateFragments:
 
 def write_columns(candidates: Candidates, fragments: CandidateFragments) -> bytes:
     """Write the field `columns` of a `RetrieveResponse`; ``fragments`` are ids'."""
-    pieces = fragments.of(candidates.view, candidates.rows)
+    pieces = fragments.of(candidates.snapshot, candidates.rows)
     pieces += _packed(_COLUMN_SCORES, candidates.scores.astype("<f8", copy=False))
     said = candidates.source_scores.astype("<f4", copy=False)
     for place, name in enumerate(candidates.sources):
@@ -185,12 +185,19 @@ def _packed(field: bytes, numbers: np.ndarray[Any, Any]) -> tuple[bytes, bytes]:
     return _begin(field, numbers.nbytes), numbers.tobytes()
 
 
-def _ids(view: Snapshot, rows: RowIndices) -> Iterable[bytes]:
-    return (retrieval_pb2.CandidateColumns(item_ids=[item_id]).SerializeToString() for item_id in view.item_ids(rows))
+def _ids(snapshot: Snapshot, rows: RowIndices) -> Iterable[bytes]:
+    return (
+        retrieval_pb2.CandidateColumns(item_ids=[item_id]).SerializeToString() for item_id in snapshot.item_ids(rows)
+    )
 
 
-def _candidates(tail: LongTail, view: Snapshot, rows: RowIndices) -> Iterable[bytes]:
-    return map(_fragment, view.read(rows), (rows >= len(view.base)).tolist(), tail.of(view, rows).tolist())
+def _candidates(tail: LongTail, snapshot: Snapshot, rows: RowIndices) -> Iterable[bytes]:
+    return map(
+        _fragment,
+        snapshot.items_at(rows),
+        (rows >= len(snapshot.base)).tolist(),
+        tail.contains(snapshot, rows).tolist(),
+    )
 
 
 def _fragment(item: Item, is_live: bool, of_tail: bool) -> bytes:

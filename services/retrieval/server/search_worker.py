@@ -27,14 +27,14 @@ class SearchRequest(NamedTuple):
 
     Attributes:
         request: What is asked, with its query's embedding in place.
-        view: The state of the catalogue that answers it.
+        snapshot: The state of the catalogue that answers it.
         columns: Whether the answer is wanted in columns.
         began: When it arrived, by `time.perf_counter`.
         encode_s: How long its embedding took, in seconds.
     """
 
     request: Request
-    view: Snapshot
+    snapshot: Snapshot
     columns: bool
     began: float
     encode_s: float
@@ -63,13 +63,13 @@ class SearchWorker:
         self._stage = stage
         self._effort = effort
         self._observe = observe
-        self._items, self._ids = candidate_fragments(kept, stage.tail), id_fragments(kept)
+        self._items, self._ids = candidate_fragments(kept, stage.long_tail), id_fragments(kept)
 
     def write(self, asked: Sequence[SearchRequest]) -> list[bytes]:
         """Answer requests, each as a serialised `RetrieveResponse`; those in one state of the catalogue together."""
         found: list[Candidates] = []
-        for view, together in groupby(asked, key=attrgetter("view")):
-            found += self._stage.search([each.request for each in together], view)
+        for snapshot, together in groupby(asked, key=attrgetter("snapshot")):
+            found += self._stage.search([each.request for each in together], snapshot)
         self._observe(found)
         return [self._write(each, candidates) for each, candidates in zip(asked, found, strict=True)]
 

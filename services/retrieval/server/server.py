@@ -96,15 +96,15 @@ class RetrievalServer:
             on_recall=self._metrics.observe_recall,
         )
         stage = FirstStage.load(release, options, self._feed)
-        self._metrics.watch_items(lambda: stage.view.items)
-        self._metrics.watch_audit(lambda: stage.unreachable, lambda: stage.audit_due)
+        self._metrics.watch_items(lambda: stage.snapshot.item_count)
+        self._metrics.watch_audit(lambda: stage.unreachable, lambda: stage.audit_pending)
         self._metrics.set_index(stage.index_type)
         log.info(
             "first stage loaded",
             release_id=release.id,
             provider=stage.provider,
             index_type=stage.index_type,
-            changes=stage.replayed,
+            changes=stage.replayed_changes,
         )
         answers = SearchWorker(
             release.id, stage, self._effort(stage), self._metrics.observe, self._settings.candidate_cache_size
@@ -113,7 +113,7 @@ class RetrievalServer:
 
     def _effort(self, stage: FirstStage) -> AdaptiveEfSearch:
         def apply(ef_search: int) -> None:
-            stage.search_with(ef_search)
+            stage.set_ef_search(ef_search)
             self._metrics.set_ef_search(ef_search)
 
         settings = self._settings
@@ -125,7 +125,7 @@ class RetrievalServer:
 def describe(served: LoadedRelease) -> release_pb2.ReleaseInfo:
     """Tell what is being served."""
     info = release_info("retrieval", served.release, {"encoder": served.stage.provider})
-    info.items = served.stage.view.items
+    info.items = served.stage.snapshot.item_count
     info.sources.extend(served.stage.sources)
     info.index_type = served.stage.index_type
     info.limits.update(_LIMITS)

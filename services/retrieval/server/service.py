@@ -66,7 +66,7 @@ class RetrievalService:
         """Add items or replace them whole."""
         del context
         with self._call() as served:
-            applied = await self._change(served.stage, lambda: served.stage.upsert(read_items(request.items)))
+            applied = await self._change(served.stage, lambda: served.stage.writer.upsert(read_items(request.items)))
             return retrieval_pb2.UpsertItemsResponse(inserted=applied.inserted, replaced=applied.replaced)
 
     async def DeleteItems(  # noqa: N802
@@ -75,7 +75,7 @@ class RetrievalService:
         """Remove items."""
         del context
         with self._call() as served:
-            applied = await self._change(served.stage, lambda: served.stage.delete(request.item_ids))
+            applied = await self._change(served.stage, lambda: served.stage.writer.delete(request.item_ids))
             return retrieval_pb2.DeleteItemsResponse(deleted=applied.deleted, missing=applied.missing)
 
     async def GetItems(  # noqa: N802
@@ -84,7 +84,7 @@ class RetrievalService:
         """Read items."""
         del context
         with self._call() as served:
-            found = await _on(served.stage.pool, lambda: served.stage.read(request.item_ids))
+            found = await _on(served.stage.pool, lambda: served.stage.get_items(request.item_ids))
             return retrieval_pb2.GetItemsResponse(
                 items=[write_item(item) for item in found if item is not None],
                 missing_item_ids=[
@@ -112,9 +112,9 @@ class RetrievalService:
         async with asyncio.timeout(remaining_s(context, self._settings.request_timeout_s)):
             ready = await self._embed(served.stage, asked)
             encode_s = time.perf_counter() - began
-            view = served.stage.view
+            snapshot = served.stage.snapshot
             waiting = [
-                SearchRequest(request, view, in_columns, began, encode_s)
+                SearchRequest(request, snapshot, in_columns, began, encode_s)
                 for request, in_columns in zip(ready, columns, strict=True)
             ]
             if len(waiting) <= MAX_BATCH:
@@ -131,12 +131,12 @@ class RetrievalService:
         if not texts:
             return list(asked)
         with self._metrics.encoding():
-            vectors = iter(await asyncio.gather(*map(asyncio.wrap_future, stage.queries.submit(texts))))
+            vectors = iter(await asyncio.gather(*map(asyncio.wrap_future, stage.query_encoder.submit(texts))))
         return [request.embedded(next(vectors)) if request.has_text else request for request in asked]
 
     async def _change(self, stage: FirstStage, change: Callable[[], ChangeCounts]) -> ChangeCounts:
         """Make a change; once begun it is finished, whether or not its caller still waits."""
-        applied = await _on(stage.writer, change)
+        applied = await _on(stage.writer.pool, change)
         self._metrics.observe_change(applied)
         return applied
 

@@ -25,8 +25,8 @@ OpenShop = Callable[..., FirstStage]
 
 def message(candidates: Candidates) -> retrieval_pb2.RetrieveResponse:
     """Make the message of an answer field by field."""
-    items = candidates.view.read(candidates.rows)
-    new = candidates.view.origin_of(candidates.rows) < 0
+    items = candidates.snapshot.items_at(candidates.rows)
+    new = candidates.snapshot.origin_of(candidates.rows) < 0
     made = retrieval_pb2.RetrieveResponse()
     for place, item in enumerate(items):
         scores = zip(candidates.sources, candidates.source_scores[place].tolist(), strict=True)
@@ -48,8 +48,8 @@ def message(candidates: Candidates) -> retrieval_pb2.RetrieveResponse:
 @pytest.mark.parametrize("kept", [0, 3, 100])
 def test_bytes_are_the_message(live_shop: FirstStage, kept: int):
     """Whatever is remembered, the bytes parse to the message: missing sources, unset prices, added and filled items."""
-    fragments = candidate_fragments(kept, live_shop.tail)
-    live_shop.upsert(
+    fragments = candidate_fragments(kept, live_shop.long_tail)
+    live_shop.writer.upsert(
         [Item("oats", "rolled oats \u00fc" * 40, price=2.5), Item("cheese", "soft cheese", available=False)]
     )
     for request in (
@@ -65,10 +65,10 @@ def test_bytes_are_the_message(live_shop: FirstStage, kept: int):
 
 def test_a_replaced_item_is_written_anew(live_shop: FirstStage):
     """What is remembered of an item ends with it."""
-    fragments = candidate_fragments(100, live_shop.tail)
+    fragments = candidate_fragments(100, live_shop.long_tail)
     request = Request(query="rye roll", sources=["semantic"], limit=1)
     for title in ("rye roll", "rye roll large", "rye roll small"):
-        live_shop.upsert([Item("roll", title, category="bakery")])
+        live_shop.writer.upsert([Item("roll", title, category="bakery")])
         written = write_candidates(live_shop.retrieve([request])[0], fragments)
         assert retrieval_pb2.RetrieveResponse.FromString(written).candidates[0].title == title
 
@@ -76,7 +76,7 @@ def test_a_replaced_item_is_written_anew(live_shop: FirstStage):
 @pytest.mark.parametrize("limit", [1, 8, 100])
 def test_columns_are_the_candidates(live_shop: FirstStage, limit: int):
     """Columns hold the ids and scores of the candidates, NaN where a source is silent, added items too."""
-    live_shop.upsert([Item("oats", "rolled oats")])
+    live_shop.writer.upsert([Item("oats", "rolled oats")])
     candidates = live_shop.retrieve([Request(query="oats", history_item_ids=["bread"], limit=limit)])[0]
     ids = id_fragments(100)
     for _ in range(2):
@@ -90,9 +90,9 @@ def test_columns_are_the_candidates(live_shop: FirstStage, limit: int):
 
 def test_no_candidates_are_no_bytes(shop: FirstStage):
     """An empty answer is empty."""
-    empty = shop.retrieve([Request(exclude_item_ids=shop.view.base.item_ids)])[0]
+    empty = shop.retrieve([Request(exclude_item_ids=shop.snapshot.base.item_ids)])[0]
     assert len(empty) == 0
-    assert write_candidates(empty, candidate_fragments(10, shop.tail)) == b""
+    assert write_candidates(empty, candidate_fragments(10, shop.long_tail)) == b""
 
 
 def test_a_batch_of_answers():
