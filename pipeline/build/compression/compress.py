@@ -47,7 +47,7 @@ def check_vocabulary(
     Raises:
         CompressionRefused: The trimmed vocabulary loses too much.
     """
-    if not context.settings.trimmed_vocabulary:
+    if not context.settings.trim_vocabulary:
         return
     release, whole = context.staging.release(), context.staging.path.with_name("untrimmed.onnx")
     tokenizer = plain_tokenizer(str(untrimmed_base.path / TOKENIZER))
@@ -95,7 +95,9 @@ def _train_student(
     settings, staging, release = context.settings, context.staging, context.staging.release()
     texts = PairTokenizer.load(release, catalogue)
     requests = learnable_requests(train, settings)
-    lists = list(training_lists(requests, texts, lists=settings.lists, size=settings.list_size, seed=settings.seed))
+    lists = list(
+        training_lists(requests, texts, lists=settings.cross_encoder_lists, size=settings.list_size, seed=settings.seed)
+    )
     pairs = [one.pairs for one in lists]
     with context.report.step("Scoring lists with the cross-encoder for its student", sum(map(len, pairs))) as step:
         logits = score_pairs(CrossEncoder.load(release, SessionOptions()), pairs, step)

@@ -223,7 +223,7 @@ def _example(labelled: Labelled, texts: PairTokenizer, candidates: int) -> Ranki
 
 
 def _logits(model: CrossEncoder, pairs: TokenPairs) -> Float32Array:
-    inputs = ModelInputs.of(pairs)
+    inputs = ModelInputs.from_pairs(pairs)
     return model(inputs.input_ids, inputs.attention_mask, inputs.token_type_ids)
 
 

@@ -126,10 +126,10 @@ def _fit_fusion(
     """Fit, calibrate and measure the fusion; then plan the tiers, and write the model card."""
     settings, features, staging = context.settings, context.features, context.staging
     write_fusion_settings(context)
-    examples = FusionExamples(staging.release(), catalogue, features, settings.read)
+    examples = FusionExamples(staging.release(), catalogue, features, settings.cross_encoder_depth)
     with context.report.step("Reading pairs for the fusion") as step:
         behaviour = fit_behaviour(examples.learnable(train), features, settings.seed)
-        read = examples.read(train[-settings.read_requests :], behaviour, step)
+        read = examples.read(train[-settings.logit_requests :], behaviour, step)
         served = examples.served(valid, behaviour, step)
     if not served.labels.any():
         raise InvalidRequest("no validation user bought a candidate, so nothing can be calibrated")
@@ -150,5 +150,5 @@ def _plan_tiers(
     """Choose the tiers' depths for each occasion, by the validation NDCG that a millisecond brings."""
     options = examples.options(valid, served, fusion)
     occasions = [occasion(example.user, example.candidates) for example in valid]
-    write_ranker_settings(context, choose_plan(options, occasions, context.settings.least_gain_per_ms))
+    write_ranker_settings(context, choose_plan(options, occasions, context.settings.min_gain_per_ms))
     context.staging.metrics["tiers"] = plan_report(options, occasions)

@@ -66,7 +66,7 @@ class SearchModels:
         self._report = report
         self._lengths = [settings.context_tokens, settings.item_tokens]
         self._tokenizer: Tokenizer = plain_tokenizer(str(base.path / "tokenizer.json"))
-        self._template = PairTemplate.of(self._tokenizer)
+        self._template = PairTemplate.from_tokenizer(self._tokenizer)
         self._items = TokenRows(catalogue.tokens, catalogue.token_offsets.astype(np.int64))
 
     def encoder(self, queries: Sequence[JudgedQuery]) -> Path:

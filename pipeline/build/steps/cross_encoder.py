@@ -43,7 +43,7 @@ def fit_cross_encoder(
     learnable = learnable_requests(train, settings)
     train_lists, valid_lists = (
         training_lists(requests, texts, lists=lists, size=settings.list_size, seed=settings.seed)
-        for requests, lists in ((learnable, settings.lists), (valid, _VALIDATION_LISTS))
+        for requests, lists in ((learnable, settings.cross_encoder_lists), (valid, _VALIDATION_LISTS))
     )
     with context.report.step("Fine-tuning the cross-encoder") as step:
         model = train_cross_encoder(
@@ -65,7 +65,7 @@ def fit_cross_encoder(
 def learnable_requests(train: Sequence[Labelled], settings: BuildSettings) -> list[Labelled]:
     """Return the requests that the cross-encoder learns from; raises InvalidRequest if there are none."""
     requests = without_fusion_requests(train, settings)
-    learnable = [example for example in requests if example.labels.any()][: settings.lists]
+    learnable = [example for example in requests if example.labels.any()][: settings.cross_encoder_lists]
     if not learnable:
         raise InvalidRequest("the first stage found nothing that was bought: there is nothing to learn from")
     return learnable
@@ -76,4 +76,4 @@ def without_fusion_requests(train: Sequence[Labelled], settings: BuildSettings) 
 
     It must not learn from logits of requests that the cross-encoder was trained on.
     """
-    return train[: max(1, len(train) - settings.read_requests)]
+    return train[: max(1, len(train) - settings.logit_requests)]

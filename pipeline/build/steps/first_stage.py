@@ -36,7 +36,7 @@ def write_retrieval_settings(
         {
             "sources": context.recipe.sources if sources is None else sources,
             "weights": weights,
-            "decay": 0.5 ** (1 / settings.half_life),
+            "decay": 0.5 ** (1 / settings.history_half_life),
             "query_prefix": settings.query_prefix,
             "item_prefix": settings.item_prefix,
         },

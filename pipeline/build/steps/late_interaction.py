@@ -37,7 +37,7 @@ def fit_late_interaction(context: BuildContext, catalogue: Catalogue, train: Seq
         requests = without_fusion_requests(train, settings)
         lists = late_lists(requests, texts, lists=settings.late_lists, size=settings.list_size, seed=settings.seed)
         # The cross-encoder was trained on the first lists: there its logits repeat the labels.
-        examples = distilled(lists, texts, cross_encoder, settings.lists, step)
+        examples = distilled(lists, texts, cross_encoder, settings.cross_encoder_lists, step)
     with context.report.step("Training late interaction") as step:
         tower = train_late_interaction(
             context.base_model.path,

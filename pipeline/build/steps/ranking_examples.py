@@ -78,7 +78,7 @@ def make_ranking_examples(
             drawn = draw_candidates(first_stage, requests[start : start + _CHUNK], limit, step)
             for example, validates in zip(drawn, is_validation[start : start + _CHUNK], strict=True):
                 make = _validation_example if validates else _training_example
-                parts.append(make(example, features, context.recipe.learned))
+                parts.append(make(example, features, context.recipe.ranked_candidates))
     made = RankingExamples.join(parts)
     # One array in place of thousands of small ones.
     train = [RankedExamples.join(made.train)] if made.train else []

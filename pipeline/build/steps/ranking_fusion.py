@@ -61,11 +61,11 @@ def _fit(context: BuildContext, examples: RankedExamples, step: ProgressStep) ->
     return fit_ranking(
         examples,
         recipe.features,
-        recipe.falling,
-        seeds=range(settings.seed, settings.seed + settings.bag),
+        recipe.non_increasing_features,
+        seeds=range(settings.seed, settings.seed + settings.boosters),
         trees=settings.trees,
         step=step,
-        growing=recipe.growing,
+        growing=recipe.lightgbm_params,
     )
 
 

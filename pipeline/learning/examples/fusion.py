@@ -93,7 +93,7 @@ class FusionExamples:
             return self._plain(example)
         began = time.perf_counter()
         context = self._texts.context(example.user.query, self._texts.context_items(example.user.history))
-        scores = self._late.scores(self._late.context(context), example.candidates.rows)
+        scores = self._late.score_rows(self._late.context_vectors(context), example.candidates.rows)
         self._late_s, self._scored = self._late_s + time.perf_counter() - began, self._scored + 1
         return self._features.with_late(self._plain(example), scores)
 

@@ -57,7 +57,7 @@ def score_pairs(
     while start < len(order):
         stop = _batch_end(lengths, order, start)
         rows = order[start:stop]
-        inputs = ModelInputs.of(*(all_pairs[owner[row]].part(place[row], place[row] + 1) for row in rows))
+        inputs = ModelInputs.from_pairs(*(all_pairs[owner[row]].part(place[row], place[row] + 1) for row in rows))
         logits[rows] = model(inputs.input_ids, inputs.attention_mask, inputs.token_type_ids)
         step.advance(len(rows))
         start = stop

@@ -33,20 +33,20 @@ class Option:
 
 
 def choose_plan(
-    options: Sequence[Option], occasions: Sequence[str], least_gain_per_ms: float
+    options: Sequence[Option], occasions: Sequence[str], min_gain_per_ms: float
 ) -> dict[str, dict[str, int]]:
     """Choose an option for each occasion that validation met.
 
     From the cheapest option on, the step that brings most a millisecond is taken as long as it brings
-    ``least_gain_per_ms``: the upper hull of gain over time.
+    ``min_gain_per_ms``: the upper hull of gain over time.
 
     Args:
         options: What there is to choose from.
         occasions: Each request's occasion.
-        least_gain_per_ms: What a millisecond must bring.
+        min_gain_per_ms: What a millisecond must bring.
     """
     kinds = _kinds(options, occasions)
-    return {kind: _chosen(options, of_kind, least_gain_per_ms).depths for kind, of_kind in kinds.items()}
+    return {kind: _chosen(options, of_kind, min_gain_per_ms).depths for kind, of_kind in kinds.items()}
 
 
 def plan_report(options: Sequence[Option], occasions: Sequence[str]) -> dict[str, list[dict[str, Any]]]:

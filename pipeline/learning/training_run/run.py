@@ -42,7 +42,7 @@ def run_training(folder: Path, on_step: OnStep) -> None:
     watch = Validation(loss, valid, collate)
     history = fit(loss, lists, collate, _optimizer(model, job), pace, folder, on_step, [watch])
     if is_first_process():
-        _finish(folder, model, LearningCurve.of(history))
+        _finish(folder, model, LearningCurve.from_history(history))
 
 
 def load_base(base_model: Path, layers: int) -> BertForSequenceClassification:
@@ -77,7 +77,7 @@ def quiet_loading() -> Iterator[None]:
 def collate(examples: Sequence[RankingExample]) -> dict[str, Tensor]:
     """Pad the pairs of several examples into one batch: int64 [pairs, L], labels float32 [pairs], sizes [examples]."""
     sizes = [len(example.pairs) for example in examples]
-    inputs = ModelInputs.of(*(example.pairs for example in examples))
+    inputs = ModelInputs.from_pairs(*(example.pairs for example in examples))
     return {
         "input_ids": torch.from_numpy(inputs.input_ids),
         "attention_mask": torch.from_numpy(inputs.attention_mask),

@@ -23,8 +23,8 @@ from services.retrieval.search.neighbour_cache import NeighbourCache
 
 # Receives each approximate search: the query, how many were asked for, what was allowed, and what was found.
 SearchObserver = Callable[[Float32Array, int, AllowedItems, ScoredItems], None]
-# How vectors were searched; `remembered` neighbours come from the cache.
-Path = Method | Literal["remembered"]
+# How vectors were searched; `cached` neighbours were searched for an earlier request.
+Path = Method | Literal["cached"]
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class ItemSearch:
         available = len(snapshot.base) if release_items is None else int(np.count_nonzero(release_items))
         if any(len(near.rows) < min(k, available) for near in of_release):
             return self.search(queries, k, allowed)
-        return self._merge_delta(delta_index, of_release, queries, k, allowed), "remembered"
+        return self._merge_delta(delta_index, of_release, queries, k, allowed), "cached"
 
     def vectors_of(self, snapshot: Snapshot, rows: RowIndices) -> Float32Array:
         """Return the vectors of items; shape [rows, dimension]."""

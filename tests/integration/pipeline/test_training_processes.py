@@ -34,7 +34,7 @@ def examples(tiny_base_model: Path) -> list[RankingExample]:
     tokenizer = Tokenizer.from_file(str(tiny_base_model / "tokenizer.json"))
     words = [word for shelf in SHELVES.values() for word in shelf]
     rows = TokenRows.of([tokenizer.encode(word, add_special_tokens=False).ids for word in (*words, *KINDS)])
-    template, generator, made = PairTemplate.of(tokenizer), np.random.default_rng(2), []
+    template, generator, made = PairTemplate.from_tokenizer(tokenizer), np.random.default_rng(2), []
     for number in range(102):  # no multiple of a step
         items = generator.permutation(len(words))[: 2 + number % 4]
         contexts = np.full(len(items), len(words) + number % len(KINDS))

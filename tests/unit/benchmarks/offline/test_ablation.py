@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks.offline import ablation as ablation_module
-from benchmarks.offline.ablation import ablation, ablation_table, features_of
+from benchmarks.offline.ablation import ablation, ablation_table, features_of_kinds
 from pipeline.learning.fusion.lambdamart import RankedExamples
 from pipeline.progress import ProgressReport
+from pipeline.release.config import recipes as ablation_module
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipe import GraphSpec, Recipe
 from pipeline.release.config.recipes import SEQUENCES
@@ -24,7 +24,7 @@ RECIPE = Recipe(
     sources={"popular": {"kind": "popular"}},
     graphs={"good": GraphSpec("cooccurrence"), "idle": GraphSpec("ease")},
     features=("fused", "graph_good_long", "graph_idle_long", "relative_idle"),
-    falling=frozenset({"fused"}),
+    non_increasing_features=frozenset({"fused"}),
 )
 
 
@@ -50,6 +50,6 @@ def test_without_the_graph_that_tells_the_loss_is_seen(tmp_path: Path, monkeypat
 
 def test_text_stands_behind_graphs_and_similarities():
     """Dropping the text rankers drops their graphs, their sources and the cosines, and nothing of behaviour."""
-    dropped = features_of(SEQUENCES, ("text",))
+    dropped = features_of_kinds(SEQUENCES, ("text",))
     assert {"graph_words_long", "relative_characters", "similarity_max", "relative_semantic"} <= dropped
     assert not {"graph_both_long", "fused"} & dropped

@@ -32,7 +32,14 @@ from services.retrieval.candidates.request import Request
 
 @pytest.fixture(scope="module")
 def settings(tiny_settings: BuildSettings) -> BuildSettings:
-    changes = {"candidates": 40, "read": 0, "trees": 5, "bag": 2, "lists": 8, "training_requests": 200}
+    changes = {
+        "candidates": 40,
+        "cross_encoder_depth": 0,
+        "trees": 5,
+        "boosters": 2,
+        "cross_encoder_lists": 8,
+        "training_requests": 200,
+    }
     return dataclasses.replace(tiny_settings, recipe=SEASONS.name, **changes)
 
 
@@ -45,7 +52,7 @@ def report() -> ProgressReport:
 def release(
     tiny_dataset: Dataset, settings: BuildSettings, tmp_path_factory: pytest.TempPathFactory, report: ProgressReport
 ) -> Release:
-    return build(tiny_dataset, tmp_path_factory.mktemp("seasons"), settings.encoder_trained(1), report)
+    return build(tiny_dataset, tmp_path_factory.mktemp("seasons"), settings.with_encoder_epochs(1), report)
 
 
 @pytest.fixture

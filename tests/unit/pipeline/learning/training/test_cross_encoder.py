@@ -24,7 +24,7 @@ WORDS = ("milk", "cheese", "bread", "soap")
 def examples(tiny_base_model: Path) -> list[RankingExample]:
     """Return examples in which everybody buys the same item, whatever the context."""
     tokenizer = Tokenizer.from_file(str(tiny_base_model / "tokenizer.json"))
-    template = PairTemplate.of(tokenizer)
+    template = PairTemplate.from_tokenizer(tokenizer)
     items = TokenRows.of([tokenizer.encode(word, add_special_tokens=False).ids for word in WORDS])
     made = []
     for number in range(128):

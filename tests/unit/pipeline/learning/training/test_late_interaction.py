@@ -34,7 +34,7 @@ SETTINGS = LateTraining(layers=2, width=8, requests_per_step=4, epochs=30, learn
 @pytest.fixture(scope="module")
 def template(tiny_base_model: Path) -> PairTemplate:
     """The special tokens."""
-    return PairTemplate.of(plain_tokenizer(str(tiny_base_model / "tokenizer.json")))
+    return PairTemplate.from_tokenizer(plain_tokenizer(str(tiny_base_model / "tokenizer.json")))
 
 
 @pytest.fixture(scope="module")

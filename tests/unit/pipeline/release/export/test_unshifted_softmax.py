@@ -37,7 +37,7 @@ def pairs() -> TokenPairs:
 
 
 def _inputs(pairs: TokenPairs) -> dict[str, np.ndarray]:
-    return asdict(ModelInputs.of(pairs))
+    return asdict(ModelInputs.from_pairs(pairs))
 
 
 def _exported(model: BertForSequenceClassification, folder: Path) -> onnx.ModelProto:
@@ -46,7 +46,7 @@ def _exported(model: BertForSequenceClassification, folder: Path) -> onnx.ModelP
 
 
 def _unshifted(model: onnx.ModelProto, pairs: TokenPairs) -> onnx.ModelProto:
-    alone = [asdict(ModelInputs.of(pairs.part(row, row + 1))) for row in range(len(pairs))]
+    alone = [asdict(ModelInputs.from_pairs(pairs.part(row, row + 1))) for row in range(len(pairs))]
     return without_shift(copy.deepcopy(model), alone)
 
 

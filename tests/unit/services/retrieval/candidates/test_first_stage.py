@@ -173,7 +173,7 @@ def test_changes_are_visible_at_once_and_durable(open_shop: OpenShop, tmp_path: 
     answer = ask(shop, query="rolled oats").item_ids
     assert set(answer) == EVERYTHING - {"milk-1"} | {"oats"}
     later = open_shop(feed)
-    assert later.replayed == 2
+    assert later.replayed_changes == 2
     assert ask(later, query="rolled oats").item_ids == answer
     feed.close()
 

@@ -135,7 +135,7 @@ def test_each_of_several_queries_is_answered_as_alone(open_stage: OpenStage, vec
 def test_cached_neighbours_are_used_while_the_delta_is_short(open_stage: OpenStage, vectors: Float32Array):
     """A short delta is compared one by one; with a longer one all codes are scanned, and the same items are found."""
     found = []
-    for max_compared, path in ((1_000, "remembered"), (299, "approximate")):
+    for max_compared, path in ((1_000, "cached"), (299, "approximate")):
         stage = open_stage(search=ItemSearchOptions(max_compared_delta=max_compared))
         upsert(stage, [f"new-{number}" for number in range(300)], unit_vectors(vectors[:300] + 0.3 * vectors[300:600]))
         stage.wait_for_maintenance()

@@ -46,8 +46,8 @@ def test_neighbours_are_searched_once(artifacts: ReleaseArtifacts):
     searches = index.searches
     again = similar(stage, "milk-1")
     assert again.item_ids == first.item_ids
-    assert again.paths == {"similar": "remembered"}
-    assert similar(stage, "milk-2").paths == {"similar": "remembered"}
+    assert again.paths == {"similar": "cached"}
+    assert similar(stage, "milk-2").paths == {"similar": "cached"}
     assert index.searches == searches
     stage.close()
 
@@ -66,7 +66,7 @@ def test_few_exclusions_among_many(live_shop: FirstStage, excluded: list[str]):
     live_shop.writer.upsert([Item(f"item-{number}", f"thing number {number}") for number in range(30)])
     everything = similar(live_shop, "cheese").item_ids
     answer = similar(live_shop, "cheese", exclude_item_ids=excluded)
-    assert answer.paths == {"similar": "remembered"}
+    assert answer.paths == {"similar": "cached"}
     assert answer.item_ids == [item_id for item_id in everything if item_id not in excluded]
 
 
@@ -102,7 +102,7 @@ def test_a_new_price_needs_no_new_vector(live_shop: FirstStage):
     live_shop.writer.upsert([dataclasses.replace(item, price=price[item.item_id]) for item in old if item is not None])
     assert not live_shop.snapshot.delta.has_own_vector.any()
     after = similar(live_shop, "milk-1")
-    assert (after.item_ids, after.paths) == (before.item_ids, {"similar": "remembered"})
+    assert (after.item_ids, after.paths) == (before.item_ids, {"similar": "cached"})
     np.testing.assert_array_equal(after.source_scores, before.source_scores)
     assert {item.price for item in after.snapshot.items_at(after.rows) if item.item_id in price} == {7.0, 8.0, 9.0}
     assert similar(live_shop, "milk-1", filter=Range("price", 6.5, 8.5)).item_ids == ["milk-3", "bread"]
