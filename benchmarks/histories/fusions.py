@@ -19,7 +19,7 @@ from common.release.catalogue import Catalogue
 from common.release.store import Release
 from pipeline.learning.fusion.lambdamart import RankedExamples, fit_ranking
 from pipeline.learning.fusion.trees import raw_score
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEQUENCES

@@ -34,7 +34,7 @@ from pipeline.build.search.search_examples import SEMANTIC, held_out_cosines, ju
 from pipeline.build.search.search_models import SearchModels
 from pipeline.learning.examples.fusion import calibration_error
 from pipeline.learning.examples.judged_queries import TEST, JudgedQuery, judged_queries
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.measurement.metrics.reranking import ALL_PAIRS, PER_QUERY, JudgedLists, RerankingResult, compare_scores
 from pipeline.progress import ProgressReport, ProgressStep
 from pipeline.release.config.build_settings import BuildSettings

@@ -29,7 +29,7 @@ from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.dataset.schema import EVENTS, ITEMS, JUDGEMENTS, BadDataset, TableSpec, check_columns
-from pipeline.data.ingest.row_filter import RowFilter, clean_judgements, no_events, refuse_empty
+from pipeline.data.ingest.row_filter import RowFilter, filter_judgements, no_events, refuse_empty
 from pipeline.data.ingest.tables import SUFFIXES, read_columns, read_table, times_of
 
 
@@ -75,11 +75,11 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     tables["events"] = _clean_events(events, items.frame)
     if description.judgements is not None:
         progress("reading judgements")
-        tables["judgements"] = clean_judgements(_read(root, description.judgements, JUDGEMENTS), items.frame)
+        tables["judgements"] = filter_judgements(_read(root, description.judgements, JUDGEMENTS), items.frame)
     for name, table in tables.items():
         refuse_empty(table, f"{data}: {name}")
     report = DataReport(
-        source=SOURCE.name,
+        source=ADAPTER.name,
         licence=description.licence,
         tables={name: table.report() for name, table in tables.items()},
     )
@@ -182,7 +182,7 @@ def _clean_events(frame: pl.DataFrame, items: pl.DataFrame) -> RowFilter:
     return events
 
 
-SOURCE: Final = Adapter(
+ADAPTER: Final = Adapter(
     name="table",
     description="Your own tables: a folder with items and events as CSV, Parquet or JSON Lines, or a TOML mapping",
     licence="as the description states",

@@ -45,10 +45,10 @@ def read_table(file: Path, columns: Mapping[str, str], *, infer: bool = True, se
     Raises:
         BadDataset: No such file, an unknown suffix, unreadable content, or a column is missing.
     """
-    return chosen(read_whole(file, infer=infer, separator=separator), columns, file)
+    return select_columns(read_all_columns(file, infer=infer, separator=separator), columns, file)
 
 
-def chosen(frame: pl.DataFrame, columns: Mapping[str, str], file: Path) -> pl.DataFrame:
+def select_columns(frame: pl.DataFrame, columns: Mapping[str, str], file: Path) -> pl.DataFrame:
     """Return some columns of what was read from a file.
 
     Args:
@@ -65,7 +65,7 @@ def chosen(frame: pl.DataFrame, columns: Mapping[str, str], file: Path) -> pl.Da
 
 def read_columns(file: Path) -> list[str]:
     """Return the names of a table's columns; raises BadDataset as :func:`read_table` does."""
-    return read_whole(file, infer=False).columns
+    return read_all_columns(file, infer=False).columns
 
 
 def only_table(path: Path) -> Path:
@@ -79,7 +79,7 @@ def only_table(path: Path) -> Path:
     return found[0]
 
 
-def read_whole(file: Path, *, infer: bool, separator: str = ",") -> pl.DataFrame:
+def read_all_columns(file: Path, *, infer: bool, separator: str = ",") -> pl.DataFrame:
     """Read every column of a table; arguments and errors are those of :func:`read_table`."""
     if not file.is_file():
         raise BadDataset(f"{file} does not exist or is no file; name the file that holds the table")

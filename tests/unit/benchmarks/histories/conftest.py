@@ -14,7 +14,7 @@ from benchmarks.histories.requests import CANDIDATES, TrainingSplit, training_re
 from common.release.store import Release
 from pipeline.build.builder import build
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEQUENCES

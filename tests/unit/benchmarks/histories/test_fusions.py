@@ -17,7 +17,7 @@ from benchmarks.histories.fusions import (
 )
 from benchmarks.histories.requests import TrainingSplit
 from common.release.store import Release
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEQUENCES

@@ -22,7 +22,7 @@ from common.ragged import TokenRows
 from common.release import layout
 from common.release.item_graph import ItemGraph
 from common.release.store import DataCard, Manifest, ModelCard, Release, describe_files, publish, release_id
-from pipeline.learning.training.late_interaction import new_tower
+from pipeline.learning.trainers.late_interaction import new_tower
 from pipeline.progress import ProgressStep
 from pipeline.release.artifacts.catalogue import build_catalogue
 from pipeline.release.artifacts.staging import Staging

@@ -14,7 +14,7 @@ import torch
 from transformers import BertForSequenceClassification
 
 from common.ragged import TokenRows
-from pipeline.learning.training_run.run import load_base
+from pipeline.learning.training_loop.run import load_base
 from pipeline.release.export.bert import export_cross_encoder
 from pipeline.release.export.unshifted_softmax import without_shift
 from services.ranking.pairs.pair_tokens import ModelInputs, PairTemplate, TokenPairs

@@ -11,9 +11,9 @@ import torch
 from transformers import BertModel
 
 from common.ragged import TokenRows
-from pipeline.learning.examples.purchases import EventExample
-from pipeline.learning.training.bi_encoder import SCALE
-from pipeline.learning.training.purchase_encoder import Collate, PurchaseLoss, train_on_purchases
+from pipeline.learning.examples.purchases import PurchaseExample
+from pipeline.learning.trainers.bi_encoder import SCALE
+from pipeline.learning.trainers.purchase_encoder import Collate, PurchaseLoss, train_on_purchases
 from pipeline.release.config.training_settings import EncoderTraining
 from pipeline.release.models.bert_graph import EncoderGraph
 
@@ -24,9 +24,9 @@ def texts() -> TokenRows:
     return TokenRows.of([draws.integers(5, 60, draws.integers(3, 7)) for _ in range(12)])
 
 
-def _example(context: list[int], items: list[int], taken: set[int]) -> EventExample:
+def _example(context: list[int], items: list[int], taken: set[int]) -> PurchaseExample:
     weights = np.full(len(context), 1 / len(context), np.float32)
-    return EventExample(np.array(context), weights, None, np.array(items), frozenset(taken))
+    return PurchaseExample(np.array(context), weights, None, np.array(items), frozenset(taken))
 
 
 def _vectors(bert: BertModel, texts: TokenRows) -> np.ndarray:
@@ -41,10 +41,10 @@ def test_the_loss_is_that_of_served_vectors_without_what_was_taken(tiny_base_mod
     bert = BertModel.from_pretrained(tiny_base_model)
     query = np.array([5, 9, 6], np.int32)
     examples = [
-        EventExample(
+        PurchaseExample(
             np.array([0, 1]), np.array([0.75, 0.25], np.float32), None, np.array([2, 3]), frozenset({0, 1, 2, 4})
         ),
-        EventExample(np.array([], np.int64), np.array([], np.float32), query, np.array([4, 5]), frozenset({4})),
+        PurchaseExample(np.array([], np.int64), np.array([], np.float32), query, np.array([4, 5]), frozenset({4})),
     ]
     loss = PurchaseLoss(bert).eval()
     with torch.no_grad():
@@ -69,7 +69,7 @@ def test_training_draws_users_to_what_they_take_next(tiny_base_model: Path, text
     assert torch.equal(trained.embeddings.word_embeddings.weight, base.embeddings.word_embeddings.weight)
 
 
-def _margin(bert: BertModel, examples: list[EventExample], texts: TokenRows) -> float:
+def _margin(bert: BertModel, examples: list[PurchaseExample], texts: TokenRows) -> float:
     vectors = _vectors(bert, texts)
     margins = []
     for example in examples:

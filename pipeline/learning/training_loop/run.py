@@ -15,10 +15,10 @@ from transformers import BertForSequenceClassification, set_seed
 from transformers.utils import logging as transformers_logging
 
 from pipeline.learning.examples.ranking_lists import ListFile, RankingExample
-from pipeline.learning.training_run.job import CURVE, JOB, MODEL, TRAIN, VALID, Job
-from pipeline.learning.training_run.list_loss import ListLoss
-from pipeline.learning.training_run.trainer import OnStep, Throughput, fit, is_first_process
-from pipeline.learning.training_run.validation import Validation
+from pipeline.learning.training_loop.job import CURVE, JOB, MODEL, TRAIN, VALID, Job
+from pipeline.learning.training_loop.list_loss import ListLoss
+from pipeline.learning.training_loop.trainer import OnStep, TrainingSchedule, fit, is_first_process
+from pipeline.learning.training_loop.validation import Validation
 from pipeline.measurement.metrics.learning_curve import LearningCurve
 from services.ranking.pairs.pair_tokens import ModelInputs
 
@@ -38,7 +38,7 @@ def run_training(folder: Path, on_step: OnStep) -> None:
     model = load_base(Path(job.base_model), job.layers)
     lists, valid = ListFile(folder / TRAIN), ListFile(folder / VALID)
     loss = ListLoss(model)
-    pace = Throughput(job.requests_per_step, job.epochs, job.seed, job.warm_up_steps, job.checkpoint_steps)
+    pace = TrainingSchedule(job.requests_per_step, job.epochs, job.seed, job.warm_up_steps, job.checkpoint_steps)
     watch = Validation(loss, valid, collate)
     history = fit(loss, lists, collate, _optimizer(model, job), pace, folder, on_step, [watch])
     if is_first_process():

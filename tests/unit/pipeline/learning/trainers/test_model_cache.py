@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import BertModel
 
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.trainers.model_cache import ModelCache
 
 
 @pytest.fixture

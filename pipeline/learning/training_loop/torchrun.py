@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pipeline.learning.training_run.trainer import OnStep
+    from pipeline.learning.training_loop.trainer import OnStep
 
 _LOG: Final = "training.log"
 
@@ -24,7 +24,7 @@ def run_in_processes(folder: Path, processes: int, on_step: OnStep) -> None:
     They end soon after this process does, even by a kill: the next step cannot be told to anybody.
 
     Args:
-        folder: The job's; see `training_run`.
+        folder: The job's; see `job`.
         processes: How many.
         on_step: Told steps done, steps in all, and the recent loss.
 
@@ -32,7 +32,7 @@ def run_in_processes(folder: Path, processes: int, on_step: OnStep) -> None:
         RuntimeError: One of them failed; the message has the end of the log.
     """
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command = [sys.executable, *torchrun, "-m", "pipeline.learning.training_run", str(folder)]
+    command = [sys.executable, *torchrun, "-m", "pipeline.learning.training_loop", str(folder)]
     # Gloo would else listen where the host's name leads to.
     environment = {"GLOO_SOCKET_IFNAME": "lo", **os.environ}
     log = folder / _LOG

@@ -11,7 +11,7 @@ import torch
 from transformers import BertModel
 
 from common.ragged import TokenRows
-from pipeline.learning.training.bi_encoder import SCALE, EncoderExample, contrastive_loss, ordered_loss, train_encoder
+from pipeline.learning.trainers.bi_encoder import SCALE, EncoderExample, contrastive_loss, ordered_loss, train_encoder
 from pipeline.release.config.training_settings import EncoderTraining
 from pipeline.release.models.bert_graph import EncoderGraph
 

@@ -1,6 +1,6 @@
 """The bi-encoder, fine-tuned on purchases: a user's vector, formed as it is served, near what the user took next.
 
-Contrastive over whole batches, as for judged searches (`pipeline.learning.training.bi_encoder`): the others' targets
+Contrastive over whole batches, as for judged searches (`pipeline.learning.trainers.bi_encoder`): the others' targets
 and mined items are the negatives, but for what the user took.
 """
 
@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from transformers import BertModel
 
 from common.ragged import TokenRows
-from pipeline.learning.examples.purchases import EventExample
-from pipeline.learning.training.bi_encoder import TextTower, contrastive_loss, loaded, optimizer_of, padded
-from pipeline.learning.training_run.trainer import OnStep, Throughput, fit
+from pipeline.learning.examples.purchases import PurchaseExample
+from pipeline.learning.trainers.bi_encoder import TextTower, contrastive_loss, load_bert, optimizer_of, padded
+from pipeline.learning.training_loop.trainer import OnStep, TrainingSchedule, fit
 from pipeline.release.config.training_settings import EncoderTraining
 
 _NO_NEGATIVE: Final = -100.0  # as a cosine: nothing is left of it in the softmax
@@ -26,7 +26,7 @@ _NO_NEGATIVE: Final = -100.0  # as a cosine: nothing is left of it in the softma
 
 def train_on_purchases(
     base_model: Path,
-    examples: Sequence[EventExample],
+    examples: Sequence[PurchaseExample],
     texts: TokenRows,
     settings: EncoderTraining,
     work: Path,
@@ -42,8 +42,8 @@ def train_on_purchases(
         work: Folder for checkpoints.
         on_step: Told steps done, steps in all, and the recent loss.
     """
-    bert = loaded(base_model, settings.seed)
-    pace = Throughput(settings.queries_per_step, settings.epochs, settings.seed, settings.warm_up_steps)
+    bert = load_bert(base_model, settings.seed)
+    pace = TrainingSchedule(settings.queries_per_step, settings.epochs, settings.seed, settings.warm_up_steps)
     fit(PurchaseLoss(bert), examples, Collate(texts), optimizer_of(bert, settings), pace, work, on_step)
     bert.eval()
     return bert
@@ -88,7 +88,7 @@ class Collate:
     def __init__(self, texts: TokenRows) -> None:
         self._texts = texts
 
-    def __call__(self, examples: Sequence[EventExample]) -> dict[str, Tensor]:
+    def __call__(self, examples: Sequence[PurchaseExample]) -> dict[str, Tensor]:
         """Return what `PurchaseLoss` is given."""
         items = np.concatenate([example.items for example in examples])
         texts = np.unique(np.concatenate([items, *(example.context for example in examples)]))
@@ -109,7 +109,7 @@ class Collate:
         }
 
 
-def _users(examples: Sequence[EventExample], texts: np.ndarray, rows: int) -> np.ndarray:
+def _users(examples: Sequence[PurchaseExample], texts: np.ndarray, rows: int) -> np.ndarray:
     """Return what each row of the batch weighs in each user's vector; queries stand behind the texts."""
     weights = np.zeros((len(examples), rows), np.float32)
     query = len(texts)

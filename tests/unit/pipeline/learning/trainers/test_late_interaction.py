@@ -17,7 +17,7 @@ from common.release import layout
 from common.release.catalogue import Catalogue
 from common.release.store import open_release
 from pipeline.learning.examples.late_interaction import LateExample
-from pipeline.learning.training.late_interaction import new_tower, train_late_interaction
+from pipeline.learning.trainers.late_interaction import new_tower, train_late_interaction
 from pipeline.release.config.training_settings import LateTraining
 from pipeline.release.export.bert import ParityError
 from pipeline.release.export.late_interaction import export_late_tower, write_context_tower

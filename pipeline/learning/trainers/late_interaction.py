@@ -22,9 +22,9 @@ from transformers import BertModel, set_seed
 from common.arrays import Float32Array
 from common.ragged import TokenRows
 from pipeline.learning.examples.late_interaction import LateExample
-from pipeline.learning.training_run.list_loss import LISTWISE_SHARE, listwise_loss
-from pipeline.learning.training_run.run import quiet_loading
-from pipeline.learning.training_run.trainer import OnStep, Throughput, fit
+from pipeline.learning.training_loop.list_loss import LISTWISE_SHARE, listwise_loss
+from pipeline.learning.training_loop.run import quiet_loading
+from pipeline.learning.training_loop.trainer import OnStep, TrainingSchedule, fit
 from pipeline.progress import ProgressStep
 from pipeline.release.config.training_settings import LateTraining
 from pipeline.release.models.late_interaction_tower import CONTEXT, ITEM, Encoded, LateTowerGraph, joint_scores
@@ -61,7 +61,7 @@ def train_late_interaction(
     """
     set_seed(settings.seed)
     graph = new_tower(base_model, settings)
-    pace = Throughput(settings.requests_per_step, settings.epochs, settings.seed, warm_up_steps=50)
+    pace = TrainingSchedule(settings.requests_per_step, settings.epochs, settings.seed, warm_up_steps=50)
     collate, loss = _Collate(template), _LateLoss(graph, settings.distillation)
     _centre(loss, collate(examples[:_CENTRED_ON]))
     fit(loss, examples, collate, _optimizer(graph, settings), pace, work, on_step)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.learning.training_run.torchrun import run_in_processes
+from pipeline.learning.training_loop.torchrun import run_in_processes
 
 _SCRIPT = """#!/bin/sh
 echo "$@" > "{folder}/called"
@@ -35,7 +35,7 @@ def test_steps_are_told_as_they_are_done(tmp_path: Path, monkeypatch: pytest.Mon
     assert told == [(1, 2, 0.5), (2, 2, 0.25)]
     called = (tmp_path / "called").read_text().split()
     assert "--nproc-per-node=3" in called
-    assert called[-2:] == ["pipeline.learning.training_run", str(tmp_path)]
+    assert called[-2:] == ["pipeline.learning.training_loop", str(tmp_path)]
 
 
 def test_a_process_that_fails_is_an_error_with_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from common.errors import InvalidRequest
 from common.ragged import TokenRows
 from pipeline.learning.examples.ranking_lists import RankingExample
-from pipeline.learning.training.cross_encoder import learning_curve, train_cross_encoder
+from pipeline.learning.trainers.cross_encoder import learning_curve, train_cross_encoder
 from pipeline.release.config.training_settings import CrossEncoderTraining
 from services.ranking.pairs.pair_tokens import PairTemplate
 

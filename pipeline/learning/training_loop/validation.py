@@ -10,8 +10,8 @@ from torch import Tensor, distributed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from pipeline.learning.examples.ranking_lists import ListFile, RankingExample
-from pipeline.learning.training_run.list_loss import ListLoss, combined
-from pipeline.learning.training_run.list_metrics import list_ndcg
+from pipeline.learning.training_loop.list_loss import ListLoss, combined
+from pipeline.learning.training_loop.list_metrics import list_ndcg
 from pipeline.measurement.metrics.learning_curve import VALID_LOSS, VALID_MEASURE
 
 _TIMES: Final = 8

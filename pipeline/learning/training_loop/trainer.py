@@ -35,7 +35,7 @@ OnStep = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True)
-class Throughput:
+class TrainingSchedule:
     """How much is learnt at a time.
 
     Attributes:
@@ -58,7 +58,7 @@ def fit(
     examples: Sequence[Any],
     collate: Callable[[Sequence[Any]], dict[str, Any]],
     optimizer: torch.optim.Optimizer,
-    pace: Throughput,
+    pace: TrainingSchedule,
     work: Path,
     on_step: OnStep,
     callbacks: Sequence[TrainerCallback] = (),
@@ -133,7 +133,7 @@ def _last_whole(work: Path) -> str | None:
     return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
 
 
-def _arguments(pace: Throughput, work: Path, examples: int) -> TrainingArguments:
+def _arguments(pace: TrainingSchedule, work: Path, examples: int) -> TrainingArguments:
     processes = int(os.environ.get("WORLD_SIZE", "1"))  # as torchrun says
     if pace.examples_per_step % processes:
         raise InvalidRequest(f"{processes} processes cannot share {pace.examples_per_step} examples a step evenly")

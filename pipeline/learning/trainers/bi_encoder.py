@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from transformers import BertModel, set_seed
 
 from common.ragged import TokenRows
-from pipeline.learning.training_run.run import quiet_loading
-from pipeline.learning.training_run.trainer import OnStep, Throughput, fit
+from pipeline.learning.training_loop.run import quiet_loading
+from pipeline.learning.training_loop.trainer import OnStep, TrainingSchedule, fit
 from pipeline.release.config.training_settings import EncoderTraining
 from pipeline.release.models.bert_graph import EncoderGraph
 
@@ -58,15 +58,15 @@ def train_encoder(
         work: Folder for checkpoints.
         on_step: Told steps done, steps in all, and the recent loss.
     """
-    bert = loaded(base_model, settings.seed)
-    pace = Throughput(settings.queries_per_step, settings.epochs, settings.seed, settings.warm_up_steps)
+    bert = load_bert(base_model, settings.seed)
+    pace = TrainingSchedule(settings.queries_per_step, settings.epochs, settings.seed, settings.warm_up_steps)
     loss = _BatchLoss(bert, settings.graded_share)
     fit(loss, examples, _collate, optimizer_of(bert, settings), pace, work, on_step)
     bert.eval()
     return bert
 
 
-def loaded(base_model: Path, seed: int) -> BertModel:
+def load_bert(base_model: Path, seed: int) -> BertModel:
     """Load a copy of the base model to be trained, and seed what is drawn from now on."""
     set_seed(seed)
     with quiet_loading():

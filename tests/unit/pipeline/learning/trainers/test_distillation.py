@@ -16,9 +16,9 @@ from pipeline.build.search.search_models import SearchModels
 from pipeline.learning.examples.judged_queries import JudgedQuery
 from pipeline.learning.examples.ranking_lists import RankingExample
 from pipeline.learning.examples.text_pairs import score_pairs
-from pipeline.learning.training.distillation import keep_layers, spread, taught_by, train_student
-from pipeline.learning.training.model_cache import ModelCache
-from pipeline.learning.training_run.run import collate, load_base
+from pipeline.learning.trainers.distillation import keep_layers, spread, train_student, with_teacher_labels
+from pipeline.learning.trainers.model_cache import ModelCache
+from pipeline.learning.training_loop.run import collate, load_base
 from pipeline.progress import ProgressReport, ProgressStep
 from pipeline.release.artifacts.catalogue import build_catalogue
 from pipeline.release.config.build_settings import BuildSettings
@@ -61,7 +61,7 @@ def test_a_student_begins_as_some_of_its_teacher(tiny_base_model: Path):
 def test_labels_are_half_the_teachers():
     """The mean of the label and of the probability that the teacher gives."""
     example = RankingExample(_examples(1)[0].pairs, np.array([0.5, 1, 1, 0], np.float32))
-    taught = taught_by(example, np.array([0, 0, 20, -20], np.float32))
+    taught = with_teacher_labels(example, np.array([0, 0, 20, -20], np.float32))
     assert taught.pairs is example.pairs
     np.testing.assert_allclose(taught.labels, [0.5, 0.75, 1.0, 0.0], atol=1e-6)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import distributed
 from torch.distributed.elastic.multiprocessing.errors import record
 
-from pipeline.learning.training_run.run import run_training
+from pipeline.learning.training_loop.run import run_training
 
 
 def _say(step: int, steps: int, loss: float) -> None:

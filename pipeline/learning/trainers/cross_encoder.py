@@ -1,7 +1,7 @@
 """The cross-encoder: a BERT that reads a user beside an item, fine-tuned on what users went on to buy.
 
 Trained with transformers' Trainer, in this process or in several ones that torchrun starts; see
-`pipeline.learning.training_run.run`. The lists lie in a file, so that there may be more of them than memory holds.
+`pipeline.learning.training_loop.run`. The lists lie in a file, so that there may be more of them than memory holds.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Final
 from common.errors import InvalidRequest
 from pipeline.file_lock import locked
 from pipeline.learning.examples.ranking_lists import RankingExample, write_lists
-from pipeline.learning.training_run.job import CURVE, JOB, MODEL, TRAIN, VALID, Job
-from pipeline.learning.training_run.torchrun import run_in_processes
+from pipeline.learning.training_loop.job import CURVE, JOB, MODEL, TRAIN, VALID, Job
+from pipeline.learning.training_loop.torchrun import run_in_processes
 from pipeline.measurement.metrics.learning_curve import LearningCurve
 
 if TYPE_CHECKING:
     from transformers import BertForSequenceClassification
 
-    from pipeline.learning.training_run.trainer import OnStep
+    from pipeline.learning.training_loop.trainer import OnStep
 from pipeline.release.config.training_settings import CrossEncoderTraining
 
 _CHECKPOINT_STEPS: Final = 50
@@ -55,7 +55,7 @@ def train_cross_encoder(
         RuntimeError: A process of several failed; the message has the end of its log.
     """
     # The settings above are part of the command line, which must not wait for torch.
-    from pipeline.learning.training_run.run import load_trained, run_training  # noqa: PLC0415
+    from pipeline.learning.training_loop.run import load_trained, run_training  # noqa: PLC0415
 
     work.mkdir(parents=True, exist_ok=True)
     with locked(work.with_name(f".{work.name}.lock"), lambda: None):

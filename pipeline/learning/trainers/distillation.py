@@ -19,14 +19,14 @@ from transformers import BertForSequenceClassification
 
 from common.errors import InvalidRequest
 from pipeline.learning.examples.ranking_lists import RankingExample
-from pipeline.learning.training.cross_encoder import train_cross_encoder
-from pipeline.learning.training_run.trainer import OnStep
+from pipeline.learning.trainers.cross_encoder import train_cross_encoder
+from pipeline.learning.training_loop.trainer import OnStep
 from pipeline.release.config.training_settings import CrossEncoderTraining
 
 TEACHER_SHARE: Final = 0.5  # of a label
 
 
-_START: Final = "start"
+_INITIAL_STUDENT: Final = "start"
 
 
 def train_student(
@@ -51,9 +51,9 @@ def train_student(
         InvalidRequest: The student would not be shallower than its teacher.
     """
     keep_layers(teacher, settings.layers)
-    teacher.save_pretrained(work / _START)
-    taught = [taught_by(*one) for one in zip(examples, logits, strict=True)]
-    return train_cross_encoder(work / _START, taught, settings, work, on_step)
+    teacher.save_pretrained(work / _INITIAL_STUDENT)
+    taught = [with_teacher_labels(*one) for one in zip(examples, logits, strict=True)]
+    return train_cross_encoder(work / _INITIAL_STUDENT, taught, settings, work, on_step)
 
 
 def keep_layers(model: BertForSequenceClassification, count: int) -> None:
@@ -70,7 +70,7 @@ def spread(layers: int, count: int) -> list[int]:
     return [number * layers // count for number in range(count)]
 
 
-def taught_by(example: RankingExample, logits: npt.NDArray[np.float32]) -> RankingExample:
+def with_teacher_labels(example: RankingExample, logits: npt.NDArray[np.float32]) -> RankingExample:
     """Return an example whose labels are partly the teacher's probabilities."""
     probability = 1.0 / (1.0 + np.exp(-logits))
     labels = (1 - TEACHER_SHARE) * example.labels + TEACHER_SHARE * probability
