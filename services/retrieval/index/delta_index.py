@@ -152,7 +152,7 @@ class DeltaIndex:
         """
         copy, splits = self._searched
         covered = min(copy.hybrid.row_count, len(allowed))
-        in_index, uncovered = splits.of(allowed, lambda mask: (mask[:covered], np.flatnonzero(mask[covered:])))
+        in_index, uncovered = splits.get_or_make(allowed, lambda mask: (mask[:covered], np.flatnonzero(mask[covered:])))
         hits = copy.hybrid.search(queries, k, in_index)
         if not len(uncovered):
             return hits

@@ -104,7 +104,7 @@ class ReachabilityAudit:
         labels = self.state.unreachable
         if not len(labels):
             return hits
-        table = self._vectors.of(labels, self._storage.vectors_of)
+        table = self._vectors.get_or_make(labels, self._storage.vectors_of)
         if mask is not None:
             allowed = mask[labels]
             labels, table = labels[allowed], table[allowed]

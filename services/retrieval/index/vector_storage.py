@@ -90,7 +90,7 @@ class VectorStorage:
 
     def select(self, allowed: BoolMask | None) -> Selection:
         """Return the live labels that ``allowed`` has; cached for the last few masks, which must not change."""
-        return self._all_live if allowed is None else self._selections.of(allowed, self._intersect)
+        return self._all_live if allowed is None else self._selections.get_or_make(allowed, self._intersect)
 
     def is_live(self, labels: RowIndices) -> BoolMask:
         """Return which labels can be found; shape [labels]."""

@@ -98,7 +98,7 @@ def test_scores_are_those_of_the_plain_way(
     texts: list[list[int]], asked: list[int], data: st.DataObject, products: OnnxModel
 ):
     """Every item's score is that of loops over exact vectors, up to what 8 bits lose, in any order and number."""
-    rows = TokenRows.of(texts)
+    rows = TokenRows.from_rows(texts)
     tower = WordVectors()
     vectors = tower(rows, Role.ITEM)
     codec, pooled = fitted_codec(vectors.vectors, 8), fitted_codec(vectors.pooled, 8)
@@ -106,13 +106,13 @@ def test_scores_are_those_of_the_plain_way(
     late = LateInteractionScorer(tower, tower, products, items, LateInteractionOptions())
     chosen = np.array(data.draw(st.lists(st.integers(0, len(texts) - 1), min_size=1, max_size=60)))
     scores = late.score_rows(late.context_vectors(np.array(asked, np.int32)), chosen)
-    expected = _plain(tower(TokenRows.of([asked]), Role.CONTEXT), tower(rows.take(chosen), Role.ITEM))
+    expected = _plain(tower(TokenRows.from_rows([asked]), Role.CONTEXT), tower(rows.take(chosen), Role.ITEM))
     np.testing.assert_allclose(scores, expected, atol=0.15)
 
 
 def test_scores_do_not_depend_on_chunks(late_of: LateOf):
     """Items get the same scores all at once as one at a time, to the last bit."""
-    texts = TokenRows.of([list(range(1, 2 + number % 13)) for number in range(80)])
+    texts = TokenRows.from_rows([list(range(1, 2 + number % 13)) for number in range(80)])
     whole, chunked = (
         late.score_rows(late.context_vectors(np.arange(1, 40, dtype=np.int32)), np.arange(80))
         for late in (late_of(texts), late_of(texts, chunk_sums=1))
@@ -124,7 +124,7 @@ def test_scores_do_not_depend_on_chunks(late_of: LateOf):
 def test_a_text_scores_as_the_item_that_has_it(late_of: LateOf, bits: Bits):
     """A text that comes with the request gets the very score of a release's item with that text."""
     texts = [[5, 6, 7], [8], [], [9, 9, 10, 11]]
-    late = late_of(TokenRows.of(texts), bits)
+    late = late_of(TokenRows.from_rows(texts), bits)
     context = late.context_vectors(np.array([5, 10], np.int32))
     given_texts = [np.array(text, np.int32) for text in (*texts, texts[0])]
     expected = late.score_rows(context, np.array([0, 1, 2, 3, 0]))
@@ -134,7 +134,7 @@ def test_a_text_scores_as_the_item_that_has_it(late_of: LateOf, bits: Bits):
 
 def test_texts_and_contexts_are_read_once(late_of: LateOf):
     """The tower reads each distinct text once, all new ones of a request together, and forgets the oldest."""
-    late = late_of(TokenRows.of([[1]]), text_cache_size=2, context_cache_size=1)
+    late = late_of(TokenRows.from_rows([[1]]), text_cache_size=2, context_cache_size=1)
     tower = late._tower
     context = late.context_vectors(np.array([3], np.int32))
     assert late.context_vectors(np.array([3], np.int32)) is context
@@ -151,7 +151,7 @@ def test_texts_and_contexts_are_read_once(late_of: LateOf):
 
 def test_memory_is_bounded_at_nothing(late_of: LateOf):
     """With room for nothing everything is read anew, and answered alike."""
-    late = late_of(TokenRows.of([[1], [2]]), text_cache_size=0, context_cache_size=0)
+    late = late_of(TokenRows.from_rows([[1], [2]]), text_cache_size=0, context_cache_size=0)
     texts = [np.array([1], np.int32), np.array([2], np.int32)]
     first = late.score_texts(late.context_vectors(texts[0]), texts)
     np.testing.assert_array_equal(late.score_texts(late.context_vectors(texts[0]), texts), first)
@@ -214,7 +214,7 @@ def test_items_that_share_a_text_share_its_vectors(products: OnnxModel, tmp_path
     """Two items with one text have one row of vectors and one score."""
     del tmp_path
     tower = WordVectors()
-    vectors = tower(TokenRows.of([[1, 2], [3]]), Role.ITEM)
+    vectors = tower(TokenRows.from_rows([[1, 2], [3]]), Role.ITEM)
     codec, pooled = fitted_codec(vectors.vectors, 8), fitted_codec(vectors.pooled, 8)
     items = LateItemVectors(codec, pooled, LateItemRows.from_vectors(vectors, codec, pooled), np.array([1, 0, 1]))
     late = LateInteractionScorer(tower, tower, products, items, LateInteractionOptions())
