@@ -24,10 +24,10 @@ test: .venv/dev .venv/node .venv/redis .venv/promtool ## Run every test
 	$(BIN)/python -m pytest
 
 test-scale: .venv/scale ## Run the tests that need Ray
-	$(BIN)/python -m pytest tests/integration/test_ray.py
+	$(BIN)/python -m pytest tests/integration/pipeline/test_ray.py
 
 test-gpu-wheel: .venv/dev .venv-gpu/ready ## Run the tests that need onnxruntime-gpu, on a machine without a GPU
-	$(BIN)/python -m pytest tests/integration/test_gpu_wheel.py
+	$(BIN)/python -m pytest tests/integration/runtime/test_gpu_wheel.py
 
 lint: .venv/dev ## Check style, types, import rules and the contract
 	$(BIN)/ruff check .

@@ -61,7 +61,8 @@ def local_services(
     Raises:
         NotReady: A service did not come up; the message ends with the log's last lines.
     """
-    ports = dict(zip((*SERVICES, *(f"{name}-metrics" for name in SERVICES)), _free_ports(), strict=True))
+    names = (*SERVICES, *(f"{name}-metrics" for name in SERVICES))
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     targets = {name: f"127.0.0.1:{ports[name]}" for name in SERVICES}
     folder.mkdir(parents=True, exist_ok=True)
     flags = [flag for name, port in ports.items() for flag in (f"--{name}-port", str(port))]
@@ -73,7 +74,7 @@ def local_services(
             command, stdout=output, stderr=output, env={**os.environ, **(environment or {})}
         )
         try:
-            _await_serving(process, targets, log)
+            await_serving(process, targets, log, _START_S)
             metrics = {name: f"127.0.0.1:{ports[f'{name}-metrics']}" for name in SERVICES}
             yield LocalServices(targets, metrics, process, log)
         finally:
@@ -81,22 +82,33 @@ def local_services(
             process.wait(_STOP_S)
 
 
-def _free_ports() -> list[int]:
-    """Find six free ports; held together, else one might be found twice."""
+def free_ports(count: int) -> list[int]:
+    """Return free ports of this machine; they are held together, so that none is returned twice."""
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(2 * len(SERVICES))]
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for trial in sockets:
             trial.bind(("127.0.0.1", 0))
         return [int(trial.getsockname()[1]) for trial in sockets]
 
 
-def _await_serving(process: subprocess.Popen[bytes], targets: Mapping[str, str], log: Path) -> None:
-    ends = time.monotonic() + _START_S
+def await_serving(process: subprocess.Popen[bytes], targets: Mapping[str, str], log: Path, timeout_s: float) -> None:
+    """Wait until every server is ready.
+
+    Args:
+        process: The process of the servers.
+        targets: Their gRPC addresses by name.
+        log: Their log.
+        timeout_s: How long to wait, in seconds.
+
+    Raises:
+        NotReady: The process ended or the time is over; the message ends with the last lines of the log.
+    """
+    ends = time.monotonic() + timeout_s
     waiting = dict(targets)
     while waiting:
         if process.poll() is not None or time.monotonic() > ends:
             tail = "\n".join(log.read_text().splitlines()[-_LAST_LINES:])
-            raise NotReady(f"{', '.join(waiting)} did not come up; the end of {log}:\n{tail}")
+            raise NotReady(f"{', '.join(waiting)} did not start; the last lines of {log}:\n{tail}")
         waiting = {name: target for name, target in waiting.items() if not _is_serving(target)}
 
 
@@ -109,6 +121,6 @@ def _is_serving(target: str) -> bool:
         except grpc.RpcError:
             return False
     if answer.status != health_pb2.HealthCheckResponse.SERVING:
-        time.sleep(0.2)  # it is up and loads; asking again at once would take the core it loads with
+        time.sleep(0.1)  # it is up and loads; asking again at once would take the core it loads with
         return False
     return True

@@ -1,4 +1,4 @@
-"""A Redis server on this machine that loses nothing it acknowledged, for benchmarks and tests."""
+"""A Redis server on this machine that loses no acknowledged write."""
 
 from __future__ import annotations
 
@@ -15,21 +15,19 @@ from common.errors import NotReady
 from testing.server_process import free_port
 
 PROGRAM: Final = "redis-server"
-
-
-_STARTS_S: Final = 20.0
+_START_TIMEOUT_S: Final = 20.0
 
 
 def is_installed() -> bool:
-    """Tell whether there is a Redis server to start."""
+    """Return whether `redis-server` is installed."""
     return shutil.which(PROGRAM) is not None
 
 
 class RedisServer:
-    """A Redis server with its append-only file synchronised before every answer.
+    """A Redis server that synchronises its append-only file before every answer.
 
     Args:
-        folder: Where it keeps that file.
+        folder: The folder of that file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,7 +41,7 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0?stream={stream}{options}"
 
     def start(self) -> None:
-        """Start it where it does not run, with what it kept, and wait until it answers; raises NotReady."""
+        """Start it with its append-only file, unless it runs, and wait until it answers; raises NotReady."""
         if self._process is not None and self._process.poll() is None:
             return
         if not is_installed():
@@ -52,21 +50,21 @@ class RedisServer:
         options |= {"appendonly": "yes", "appendfsync": "always", "logfile": self._folder / "redis.log"}
         flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         self._process = subprocess.Popen([PROGRAM, *flags])  # noqa: S603 - our own flags
-        last = time.monotonic() + _STARTS_S
+        last = time.monotonic() + _START_TIMEOUT_S
         while not self._answers():
             if time.monotonic() > last:
-                raise NotReady(f"{PROGRAM} does not answer; {self._folder / 'redis.log'} says why")
+                raise NotReady(f"{PROGRAM} does not answer; see {self._folder / 'redis.log'}")
             time.sleep(0.02)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal: SIGKILL as a power cut would, SIGSTOP to have it hang, SIGCONT to go on."""
+        """Send a signal: SIGKILL for a power cut, SIGSTOP to hang, SIGCONT to go on."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
             if number is signal.SIGKILL:
                 self._process.wait()
 
     def close(self) -> None:
-        """End it."""
+        """Stop it."""
         self.client.close()
         self.signal(signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""A server as a process of its own, that a benchmark starts, calls and kills."""
+"""A server as a process of its own that is started, called, killed and started again."""
 
 from __future__ import annotations
 
@@ -17,11 +17,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from common.errors import NotReady
 from common.server.channel import open_channel
 
-# Below what Linux gives to connections (net.ipv4.ip_local_port_range).
+# Below the ports that Linux gives to connections (net.ipv4.ip_local_port_range).
 _PORTS: Final = (15_000, 32_000)
-
-
-_LOOK_S: Final = 0.02
+_POLL_S: Final = 0.02
 
 
 class ServerProcess:
@@ -30,8 +28,8 @@ class ServerProcess:
     Args:
         service: Its module below `services`.
         flags: Its settings, by flag.
-        log: Where its standard error goes.
-        wrapper: A command that runs it, as `nice`.
+        log: The file of its standard error.
+        wrapper: A command that runs it, such as `nice`.
     """
 
     def __init__(self, service: str, flags: dict[str, Any], log: Path, wrapper: tuple[str, ...] = ()) -> None:
@@ -73,7 +71,7 @@ class ServerProcess:
         return self._log.read_text().rstrip().rpartition("\n")[2]
 
     async def kill(self) -> None:
-        """End the process as a power cut would: nothing in it gets a word in."""
+        """Kill the process as a power cut would."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
@@ -86,11 +84,11 @@ class ServerProcess:
     async def _watch(self, timeout_s: float) -> None:
         """Return when the server serves; raises TimeoutError."""
         async with asyncio.timeout(timeout_s):
-            while not await self._is_serving():  # noqa: ASYNC110 - another process tells nobody
-                await asyncio.sleep(_LOOK_S)
+            while not await self._is_serving():  # noqa: ASYNC110 - another process signals no event
+                await asyncio.sleep(_POLL_S)
 
     async def _is_serving(self) -> bool:
-        """Ask once; the channel may still lead to the process that was killed, which counts as not serving."""
+        """Check its health once; a channel that still leads to the killed process counts as not serving."""
         health: Any = health_pb2_grpc.HealthStub(self.channel)  # whose types are missing
         try:
             answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=1)
@@ -100,10 +98,10 @@ class ServerProcess:
 
 
 def free_port() -> int:
-    """Return a port of this machine that is free now, and that no connection is given.
+    """Return a free port of this machine outside the range that Linux gives to connections.
 
-    Trap: a free port of the range that connections are given may connect to itself while its server is down, and is
-    taken when the server comes back.
+    Trap: while a server is down, a client that connects to a port of that range may be given the same port. It then
+    connects to itself, and the port is taken when the server starts again.
     """
     while True:
         port = random.randint(*_PORTS)

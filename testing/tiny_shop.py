@@ -26,17 +26,9 @@ SHELVES: Final = {
     "fruit": ("apple", "banana", "grape", "pear"),
     "household": ("soap", "towel", "candle", "sponge"),
 }
-
-
 KINDS: Final = ("red", "white", "fresh", "large", "small")
-
-
 BRANDS: Final = ("acme", "acme", "orchard")  # two of three products share a text
-
-
 USERS: Final = 60
-
-
 DAYS: Final = 120
 
 

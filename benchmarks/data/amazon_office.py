@@ -20,8 +20,6 @@ from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEQUENCES
 
 STORE: Final = Path("releases/amazon-office")
-
-
 EXAMPLES: Final = STORE / ".examples"
 
 

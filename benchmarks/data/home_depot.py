@@ -23,14 +23,8 @@ from pipeline.release.models.tokenizer import plain_tokenizer
 from services.ranking.pairs.pair_tokens import PairTemplate, TokenPairs
 
 CONTEXT_TOKENS: Final = 32
-
-
 ITEM_TOKENS: Final = 48
-
-
 _HIGHEST: Final = 2.0
-
-
 _TOP: Final = Path(__file__).parents[2]
 
 

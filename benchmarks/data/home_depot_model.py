@@ -28,11 +28,7 @@ from pipeline.release.models.tokenizer import plain_tokenizer
 from pipeline.release.models.vocabulary_trimming import kept_tokens, trim_model
 
 CACHE: Final = Path(".cache/benchmarks")
-
-
 MODELS: Final = CACHE / "models"
-
-
 _SETTINGS: Final = BuildSettings.of(SEARCHES.name)
 
 

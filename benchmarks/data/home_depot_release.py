@@ -24,11 +24,7 @@ from pipeline.release.models.tokenizer import plain_tokenizer
 from services.ranking.pairs.pair_tokens import TokenPairs
 
 AnyPrecision = Precision | Literal["fp16"]
-
-
 _CALIBRATION_QUERIES: Final = 120
-
-
 _DEPTH: Final = 2_000
 
 

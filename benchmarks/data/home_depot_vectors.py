@@ -34,15 +34,9 @@ from services.retrieval.encoding.text_encoder import OnnxTextEncoder
 from services.retrieval.index.hybrid_index import HybridIndex
 
 CACHE: Final = Path(__file__).parents[2] / ".cache" / "benchmarks"
-
-
 _TOKENS: Final = 128
-
-
 # Grows with whatever changes the release that is built here from the same data.
 _FORMAT: Final = 2
-
-
 _AS_BUILT: Final = 1
 
 

@@ -28,18 +28,10 @@ from pipeline.release.artifacts.staging import Staging, staging_dir
 from services.retrieval.ann.ann_index import HnswOptions
 
 SIZES: Final = (10_000, 30_000, 100_000, 300_000, 1_000_000)
-
-
 _SPREAD: Final = 0.3
-
-
 _CHUNK: Final = 50_000
-
-
 # A build that is stopped goes on from the last of these.
 _SAVED_EVERY: Final = 100_000
-
-
 _FORMAT: Final = 2
 
 

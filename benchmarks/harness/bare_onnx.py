@@ -17,11 +17,7 @@ from services.ranking.cross_encoder.model import CrossEncoder
 from services.ranking.pairs.pair_tokens import ModelInputs, TokenPairs
 
 _ROWS = (8, 12, 16, 32, 64)
-
-
 _TRIAL_S = 1.5
-
-
 _OPTIONS = SessionOptions()
 
 

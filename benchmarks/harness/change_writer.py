@@ -13,23 +13,13 @@ if TYPE_CHECKING:  # the stubs of asyncio are a type alone
     from shortlist.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceAsyncStub
 
 Prices = dict[str, float | None]
-
-
 """The price of each item, None where the item is not there; `NO_PRICE` where it is there and has none."""
 
 
 NO_PRICE: Final = -1.0
-
-
 TIMEOUT_S: Final = 30.0
-
-
 _MOST_ITEMS: Final = 8
-
-
 _DELETIONS: Final = 0.4
-
-
 _TITLES: Final = ("fresh milk", "large towel", "red apple", "small bread", "white soap")
 
 

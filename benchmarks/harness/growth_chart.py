@@ -10,14 +10,8 @@ from typing import Final
 from pipeline.evaluation.report.svg import Scale, axis_below, axis_left, dot, path, picture, text
 
 _WIDTH: Final = 360
-
-
 _HEIGHT: Final = 300
-
-
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 330, 56, 250
-
-
 _STYLE: Final = (
     "<style>text{font:12px sans-serif;fill:#333}.grid{stroke:#ddd}.curve{fill:none;stroke:#26c;stroke-width:2}"
     ".point{fill:#26c}.head,.a{font-weight:bold}</style>"

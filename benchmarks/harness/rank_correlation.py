@@ -13,8 +13,6 @@ from pipeline.learning.examples.ranking_lists import RankingExample
 from pipeline.measurement.metrics.ranking_metrics import Interval
 
 Scores = Sequence[npt.NDArray[np.float32]]
-
-
 _RESAMPLES: Final = 500
 
 

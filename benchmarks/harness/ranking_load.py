@@ -3,80 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import grpc
 import numpy as np
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
 
-from common.errors import NotReady
 from common.gc_freeze import freeze_heap
 from common.server.channel import open_channel
 
-_START_S: Final = 120.0
-
-
-_STOP_S: Final = 30.0
-
-
 _PATIENCE_S: Final = 60.0
-
-
-@dataclass(frozen=True)
-class Served:
-    """A ranking service that runs.
-
-    Attributes:
-        target: Its gRPC address.
-        pid: Its process.
-    """
-
-    target: str
-    pid: int
-
-    def memory_mb(self) -> float:
-        """Return the resident memory of the process."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-    def processor_s(self) -> float:
-        """Return the processor time that the process has taken so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def ranking_service(release: Path, log: Path, settings: Mapping[str, str] | None = None) -> Iterator[Served]:
-    """Run ``python -m services.ranking`` on a free port while the body runs; no score is answered from the cache.
-
-    Raises:
-        NotReady: It did not come up; ``log`` says why.
-    """
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port = held.getsockname()[1]
-    flags = {"release": str(release), "port": str(port), "metrics-port": "0", "cached-scores": "0"}
-    flags |= {"request-timeout-s": str(_PATIENCE_S), "log-level": "warning"} | dict(settings or {})
-    command = [sys.executable, "-m", "services.ranking", *(part for pair in flags.items() for part in _flag(*pair))]
-    with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603 - our own interpreter and module
-        try:
-            served = Served(f"127.0.0.1:{port}", process.pid)
-            _await_serving(process, served.target, log)
-            yield served
-        finally:
-            process.terminate()
-            process.wait(_STOP_S)
 
 
 @dataclass
@@ -199,22 +139,3 @@ async def _timed(target: str, answers: Answers, body: Callable[[Any], Awaitable[
 
 async def _together(callers: Sequence[Awaitable[None]]) -> None:
     await asyncio.gather(*callers)
-
-
-def _flag(name: str, value: str) -> tuple[str, str]:
-    return f"--{name}", value
-
-
-def _await_serving(process: subprocess.Popen[bytes], target: str, log: Path) -> None:
-    ends = time.monotonic() + _START_S
-    while process.poll() is None and time.monotonic() < ends:
-        with grpc.insecure_channel(target) as channel:
-            try:
-                stub: Any = health_pb2_grpc.HealthStub(channel)
-                answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=1.0, wait_for_ready=True)
-            except grpc.RpcError:
-                continue
-        if answer.status == health_pb2.HealthCheckResponse.SERVING:
-            return
-        time.sleep(0.2)
-    raise NotReady(f"the ranking service did not come up; {log} says why")

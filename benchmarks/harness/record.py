@@ -15,8 +15,6 @@ from rich.console import Console
 from rich.table import Table
 
 RESULTS: Final = Path(__file__).parents[1] / "results"
-
-
 _TOP: Final = Path(__file__).parents[2]
 
 

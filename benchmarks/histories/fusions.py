@@ -27,35 +27,19 @@ from services.ranking.features.feature_set import FeatureSet
 from services.ranking.features.item_tables import ItemTables
 
 _LATE: Final = SEQUENCES.late_features
-
-
 _LOGIT: Final = ("logit", "logit_rank", "logit_deviation")
-
-
 # A rank is 0 for the best.
 _FALLING: Final = SEQUENCES.falling | {"late_rank", "logit_rank"}
-
-
 NO_TEXT: Final = "no text"
-
-
 WITH_LATE: Final = "late interaction"
-
-
 WITH_CROSS_ENCODER: Final = "cross-encoder"
-
-
 WITH_BOTH: Final = "both"
-
-
 FUSIONS: Final[Mapping[str, tuple[str, ...]]] = {
     NO_TEXT: (),
     WITH_LATE: _LATE,
     WITH_CROSS_ENCODER: _LOGIT,
     WITH_BOTH: (*_LATE, *_LOGIT),
 }
-
-
 _FORMAT: Final = 1  # raise it whenever the same requests grow other trees than before
 
 

@@ -41,37 +41,17 @@ from services.ranking.pairs.pair_tokenizer import PairTokenizer
 from services.ranking.release_settings import RankerSettings
 
 CONTEXT: Final = RankerSettings(context_items=8, context_tokens=96, item_tokens=32, depth=0)
-
-
 READER: Final = CrossEncoderTraining(layers=6, learning_rate=1e-4, head_learning_rate=5e-4, warm_up_steps=20)
-
-
 TOWER: Final = LateTraining(layers=6, learning_rate=1e-4, epochs=1)
-
-
 LIST_SIZE: Final = 8
-
-
 READER_LISTS: Final = 800
-
-
 TOWER_LISTS: Final = 1_200  # the cross-encoder's own ones first, of which its logits would tell the labels once more
-
-
 _CALIBRATION_LISTS: Final = 20
-
-
 INT8: Final = f"model-int8-{written_by(bert_graph, bert, int8, unshifted_softmax)}.onnx"
-
-
 TOWER_FILE: Final = f"tower-{written_by(bert_graph, late_interaction_tower, late_interaction)}.onnx"
-
-
 CONTEXT_TOWER_FILE: Final = (
     f"context_tower-{written_by(bert_graph, late_interaction_tower, late_interaction, int8)}.onnx"
 )
-
-
 _FORMAT: Final = 1  # raise it whenever the same requests and settings train another model than before
 
 

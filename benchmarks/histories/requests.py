@@ -41,14 +41,8 @@ from services.ranking.request import CandidateRows, UserRows
 from services.retrieval.candidates.first_stage import FirstStage
 
 CANDIDATES: Final = 100
-
-
 _READERS: Final = 0.7  # share of the users whose requests rankers of text learn from
-
-
 _FORMAT: Final = 1  # raise it whenever the same release gives other requests than before
-
-
 _FILE: Final = "requests.npz"
 
 

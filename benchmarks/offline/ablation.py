@@ -30,8 +30,6 @@ _KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "clusters and brands": ("groups",),
     "text rankers (words, characters, numbers, vectors)": ("text",),
 }
-
-
 _SIMILARITIES: Final = ("similarity_max", "similarity_mean", "similarity_last", "relative_semantic", "relative_similar")
 
 

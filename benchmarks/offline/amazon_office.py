@@ -26,21 +26,13 @@ from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEQUENCES
 
 _QUICK_ROWS: Final = 200
-
-
 _BUILD_MINUTES: Final = 20.0
-
-
 _CANDIDATES: Final = 300
-
-
 _PATIENT: Final = {
     "SHORTLIST_GATEWAY_REQUEST_TIMEOUT_S": "30",
     "SHORTLIST_GATEWAY_CANDIDATES": str(_CANDIDATES),
     "SHORTLIST_RANKING_REQUEST_TIMEOUT_S": "30",
 }
-
-
 # HR@10 and NDCG@10 as published for the same split, by models that had a part of the training file more.
 PUBLISHED: Final = {
     "GRU4Rec": (0.1019, 0.0669),

@@ -16,8 +16,6 @@ from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 
 _STORE: Final = Path("releases/complete-journey")
-
-
 _QUICK_USERS: Final = 60
 
 

@@ -21,8 +21,8 @@ from shortlist.retrieval.v1.retrieval_pb2 import SourceScore
 
 from benchmarks.data.home_depot import HomeDepot
 from benchmarks.data.home_depot_model import CACHE, MODELS
-from benchmarks.harness.ranking_load import ranking_service
 from benchmarks.harness.record import Result, Threshold, at_least, at_most
+from benchmarks.harness.servers import ranking_service
 from common.arrays import Float32Array
 from common.onnx_session import SessionOptions
 from common.release import layout
@@ -43,30 +43,14 @@ from pipeline.release.models.base_model import resolve_base_model
 from services.retrieval.encoding.text_encoder import OnnxTextEncoder
 
 STORE: Final = Path("releases/home-depot")
-
-
 _QUICK_QUERIES: Final = 150
-
-
 _SECOND_STAGE: Final = "second stage"
-
-
 # The claim: the second stage is better than each of these, in both measures.
 _BASELINES: Final = ("BM25", "encoder, zero-shot", "encoder, fine-tuned")
-
-
 _CLAIMED: Final = ("ndcg@10", ALL_PAIRS)
-
-
 _MEASURES: Final = (ALL_PAIRS, *PER_QUERY)
-
-
 _AIM: Final = 0.56
-
-
 _CALIBRATION: Final = 0.02
-
-
 _TIMEOUT_S: Final = 60.0
 
 

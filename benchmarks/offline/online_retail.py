@@ -40,29 +40,13 @@ from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEASONS
 
 KNOWN: Final = "known customers"
-
-
 UNSEEN: Final = "customers never seen"
-
-
 _STORE: Final = Path("releases/online-retail")
-
-
 _HELD_OUT: Final = 1 / 3
-
-
 _MIN_HISTORY: Final = 3
-
-
 _QUICK_USERS: Final = 60
-
-
 _CALIBRATION: Final = 0.02
-
-
 _TAIL_TIMES: Final = 2.0
-
-
 _PATIENT: Final = {
     "SHORTLIST_GATEWAY_REQUEST_TIMEOUT_S": "30",
     "SHORTLIST_GATEWAY_CANDIDATES": "300",

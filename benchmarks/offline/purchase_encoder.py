@@ -29,23 +29,11 @@ from pipeline.release.config.build_settings import BuildSettings
 from services.retrieval.candidates.request import Request
 
 _PLAIN: Final = Path("releases/complete-journey")
-
-
 _TRAINED: Final = Path("releases/complete-journey-encoder")
-
-
 _USERS: Final = 600
-
-
 _QUICK_USERS: Final = 60
-
-
 _DEPTH: Final = 100
-
-
 _MEASURES: Final = ("recall@100", "ndcg@10")
-
-
 _SOURCES: Final[dict[str, tuple[str, ...]]] = {"semantic alone": ("semantic",), "every source": ()}
 
 

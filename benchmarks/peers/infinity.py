@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -20,16 +19,11 @@ from benchmarks.harness.ranking_load import Answers
 from benchmarks.peers.environment import environment
 from common.errors import NotReady
 from common.gc_freeze import freeze_heap
+from pipeline.local_services import free_ports
 
 REQUIREMENTS: Final = ("infinity-emb[server,torch]==0.0.78", "torch==2.13.0")
-
-
 _START_S: Final = 300.0
-
-
 _STOP_S: Final = 30.0
-
-
 _PATIENCE_S: Final = 300.0
 
 
@@ -85,9 +79,7 @@ def body(query: str, texts: Sequence[str]) -> bytes:
 def infinity(model: Path, log: Path, console: Console) -> Iterator[Infinity]:
     """Serve a model's folder with Infinity while the body runs; raises NotReady."""
     binaries = environment("infinity", REQUIREMENTS, console)
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port = held.getsockname()[1]
+    [port] = free_ports(1)
     where = ["--host", "127.0.0.1", "--port", str(port)]
     what = ["--model-id", str(model.absolute()), "--engine", "torch", "--device", "cpu"]
     command = [str(binaries / "infinity_emb"), "v2", *what, *where]

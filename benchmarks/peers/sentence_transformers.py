@@ -16,11 +16,7 @@ from benchmarks.peers.environment import environment
 from common.errors import NotReady
 
 REQUIREMENTS: Final = ("sentence-transformers==6.2.0", "torch==2.13.0")
-
-
 _LOOP: Final = Path(__file__).with_name("sentence_transformers_loop.py")
-
-
 _STOP_S: Final = 30.0
 
 

@@ -22,14 +22,8 @@ from pipeline.measurement.metrics.ranking_metrics import paired_bootstrap
 from pipeline.progress import ProgressReport
 
 _MAX_NDCG_LOSS: Final = 0.01
-
-
 _LEAST_GAIN: Final = 1.7
-
-
 _STUDENT_LAYERS: Final = 3
-
-
 _ROWS: Final = 32
 
 

@@ -15,32 +15,20 @@ from benchmarks.data.home_depot import HomeDepot, draw_asked
 from benchmarks.data.home_depot_model import CACHE, trained_model
 from benchmarks.data.home_depot_release import judged_release
 from benchmarks.harness.growth_chart import Panel, growth_chart
-from benchmarks.harness.ranking_load import Served, closed_loop, ranking_service, request
+from benchmarks.harness.ranking_load import closed_loop, request
 from benchmarks.harness.record import Result, at_least, at_most
+from benchmarks.harness.servers import ranking_service
 from common.server import event_loop
+from testing.local_server import LocalServer
 
 _CANDIDATES: Final = (10, 20, 50, 100, 200, 500, 1_000, 2_000)
-
-
 _TOKENS: Final = (16, 32, 64, 128, 256)
-
-
 _CALLERS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-
-
 _QUICK: Final = {"candidates": (10, 200), "tokens": (16, 128), "callers": (1, 32)}
-
-
 _LONGEST: Final = 256
-
-
 # Beside the item's: [CLS], two [SEP], and the one token of the query.
 _OTHER_TOKENS: Final = 4
-
-
 _MAX_MEMORY_GROWTH: Final = 0.1
-
-
 _LEAST_KEPT: Final = 0.8
 
 
@@ -53,7 +41,7 @@ def run(quick: bool, console: Console) -> Result:
     axes = _QUICK if quick else {"candidates": _CANDIDATES, "tokens": _TOKENS, "callers": _CALLERS}
     with ranking_service(release.path, CACHE / "ranking-growth.log") as served:
         event_loop.run(closed_loop(served.target, _by_candidates(data, 100), 8, seconds))
-        before = served.memory_mb()
+        before = served.memory_bytes() / 1e6
         figures: dict[str, Any] = {
             "candidates": {
                 str(count): _point(served, _by_candidates(data, count), 4, seconds) for count in axes["candidates"]
@@ -62,7 +50,7 @@ def run(quick: bool, console: Console) -> Result:
             "callers": {str(count): _point(served, few, count, seconds) for count in axes["callers"]},
         }
         event_loop.run(closed_loop(served.target, _by_candidates(data, 100), 8, seconds))
-        figures["memory MB"] = {"warm": before, "at the end": served.memory_mb()}
+        figures["memory MB"] = {"warm": before, "at the end": served.memory_bytes() / 1e6}
     growth = figures["memory MB"]["at the end"] / before - 1
     by_callers = [point["pairs/s"] for point in figures["callers"].values()]
     bars = [
@@ -76,7 +64,7 @@ def run(quick: bool, console: Console) -> Result:
 
 
 def _point(
-    served: Served, requests: Sequence[ranking_pb2.RankRequest], callers: int, seconds: float
+    served: LocalServer, requests: Sequence[ranking_pb2.RankRequest], callers: int, seconds: float
 ) -> dict[str, float]:
     answers = event_loop.run(closed_loop(served.target, requests, callers, seconds))
     return {
@@ -84,7 +72,7 @@ def _point(
         "tokens/s": answers.tokens / answers.seconds,
         "p50 ms": answers.latency_ms(0.5),
         "p99 ms": answers.latency_ms(0.99),
-        "memory MB": served.memory_mb(),
+        "memory MB": served.memory_bytes() / 1e6,
     }
 
 

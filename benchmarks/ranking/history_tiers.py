@@ -47,32 +47,14 @@ from pipeline.release.models.base_model import resolve_base_model
 from services.ranking.pairs.pair_tokenizer import PairTokenizer
 
 _ROWS: Final = 500
-
-
 _QUICK_ROWS: Final = 40
-
-
 _FUSED: Final = 300  # requests that the fusions learn from
-
-
 _PRECISION_ROWS: Final = 6
-
-
 _TIMED: Final = 8
-
-
 _QUICK_TIMED: Final = 2
-
-
 _FUSION: Final = "fusion with"
-
-
 _READER: Final = "cross-encoder"
-
-
 _LATE: Final = "late interaction, 8 bits"
-
-
 _ALIKE: Final = {_LATE: _READER, f"{_FUSION} {WITH_LATE}": f"{_FUSION} {WITH_CROSS_ENCODER}"}
 
 

@@ -19,31 +19,18 @@ from shortlist.ranking.v1 import ranking_pb2
 from benchmarks.data.home_depot import CANDIDATES, HomeDepot, draw_asked
 from benchmarks.data.home_depot_model import CACHE, trained_model
 from benchmarks.data.home_depot_release import judged_release
-from benchmarks.harness.ranking_load import Answers, closed_loop, open_loop, ranking_service, request
+from benchmarks.harness.ranking_load import Answers, closed_loop, open_loop, request
 from benchmarks.harness.record import Result, Threshold, at_least, at_most
+from benchmarks.harness.servers import ranking_service
 from common.server import event_loop
 
 _TIMES: Final = 4.0
-
-
 _DEADLINE_S: Final = 1.0
-
-
 _INSISTED: Final = CANDIDATES // 2
-
-
 _LEAST_GOODPUT: Final = 0.9
-
-
 _MAX_LATE_MS: Final = 10.0
-
-
 _MAX_REFUSAL_MS: Final = 5.0
-
-
 Requests = Sequence[ranking_pb2.RankRequest]
-
-
 Turn = tuple[Answers, Answers]
 
 

@@ -22,11 +22,7 @@ from pipeline.release.export.bert import PARITY_TOLERANCE
 from services.ranking.pairs.pair_tokens import ModelInputs
 
 _TORCH_QUERIES: Final = 100
-
-
 _MAX_NDCG_LOSS: Final = 0.01
-
-
 _MAX_SPEARMAN_LOSS: Final = 0.01
 
 

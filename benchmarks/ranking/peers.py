@@ -20,23 +20,19 @@ from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
 from benchmarks.data.home_depot import CANDIDATES, Asked, HomeDepot, draw_asked
 from benchmarks.data.home_depot_model import CACHE, trained_model
 from benchmarks.data.home_depot_release import judged_release
-from benchmarks.harness.ranking_load import Answers, Served, closed_loop, ranking_service, request
+from benchmarks.harness.ranking_load import Answers, closed_loop, request
 from benchmarks.harness.record import Result, Threshold, at_least, at_most
+from benchmarks.harness.servers import ranking_service
 from benchmarks.peers.infinity import Infinity, body, infinity
 from benchmarks.peers.sentence_transformers import PredictLoop, predict_loop
 from common.server import event_loop
 from common.server.channel import open_channel
 from pipeline.release.config.build_settings import Precision
+from testing.local_server import LocalServer
 
 _PRECISIONS: Final[Sequence[Precision]] = ("int8", "fp32")
-
-
 _TARGET: Final = 5.0
-
-
 _SAME_ORDER: Final = 0.99
-
-
 _PATIENCE_S: Final = 60.0
 
 
@@ -70,7 +66,7 @@ def run(quick: bool, console: Console) -> Result:
 
 
 def _turn(
-    served: dict[Precision, Served],
+    served: dict[Precision, LocalServer],
     requests: Sequence[ranking_pb2.RankRequest],
     peer: Infinity,
     bodies: Sequence[bytes],
@@ -101,7 +97,7 @@ def _summary(turns: Sequence[dict[str, Answers]]) -> dict[str, Any]:
 
 
 def _against_loop(
-    served: Served, requests: Sequence[ranking_pb2.RankRequest], loop: PredictLoop, rounds: int, seconds: float
+    served: LocalServer, requests: Sequence[ranking_pb2.RankRequest], loop: PredictLoop, rounds: int, seconds: float
 ) -> dict[str, float]:
     turns = []
     for _ in range(rounds):
@@ -111,7 +107,7 @@ def _against_loop(
     return {"pairs/s": float(np.median([theirs for theirs, _ in turns])), "int8 served, times it": times}
 
 
-def _agreement(served: Served, asked: Asked, scores: Sequence[float]) -> float:
+def _agreement(served: LocalServer, asked: Asked, scores: Sequence[float]) -> float:
     """Return the rank correlation of our float32 logits and Infinity's scores: near 1 if they read the same."""
 
     async def logits() -> list[float]:

@@ -19,14 +19,14 @@ from benchmarks.data.home_depot import CANDIDATES, HomeDepot, PairMaker, draw_as
 from benchmarks.data.home_depot_model import CACHE, trained_model
 from benchmarks.data.home_depot_release import judged_release, model_file
 from benchmarks.harness.bare_onnx import BareLoop, Run
-from benchmarks.harness.ranking_load import Answers, Served, closed_loop, ranking_service, request
+from benchmarks.harness.ranking_load import Answers, closed_loop, request
 from benchmarks.harness.record import Result, Threshold, at_least
+from benchmarks.harness.servers import ranking_service
 from common.server import event_loop
 from pipeline.release.config.build_settings import Precision
+from testing.local_server import LocalServer
 
 _REQUESTS: Final = 64
-
-
 _TARGET: Final = 0.95
 
 
@@ -55,7 +55,7 @@ def run(quick: bool, console: Console) -> Result:
 
 
 def _in_turns(
-    bare: BareLoop, served: Served, requests: Sequence[Any], callers: int, rounds: int, seconds: float
+    bare: BareLoop, served: LocalServer, requests: Sequence[Any], callers: int, rounds: int, seconds: float
 ) -> dict[str, Any]:
     """Measure one after the other, over and over, so that a busy machine hits both; ratios are of neighbours."""
     turns = [_turn(bare, served, requests, callers, seconds) for _ in range(rounds)]
@@ -73,13 +73,13 @@ def _in_turns(
 
 
 def _turn(
-    bare: BareLoop, served: Served, requests: Sequence[Any], callers: int, seconds: float
+    bare: BareLoop, served: LocalServer, requests: Sequence[Any], callers: int, seconds: float
 ) -> tuple[Run, Answers, float]:
     """Return what the loop did, what the service did, and the processor time of service and callers together."""
     loop = bare.run(seconds)
-    before = time.process_time() + served.processor_s()
+    before = time.process_time() + served.cpu_s()
     answers = event_loop.run(closed_loop(served.target, requests, callers, seconds))
-    return loop, answers, time.process_time() + served.processor_s() - before
+    return loop, answers, time.process_time() + served.cpu_s() - before
 
 
 def _loads(figures: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:

@@ -30,8 +30,6 @@ from services.ranking.late_interaction.vector_codec import Bits, VectorCodec
 from services.ranking.pairs.pair_tokens import PairTemplate
 
 _RANDOM_ORDERS: Final = 20
-
-
 CROSS_ENCODER: Final = "cross-encoder on all"
 
 

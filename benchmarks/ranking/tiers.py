@@ -20,31 +20,23 @@ from benchmarks.data.home_depot import HomeDepot, draw_asked
 from benchmarks.data.home_depot_model import CACHE, TrainedModel, trained_model
 from benchmarks.data.home_depot_release import judged_release
 from benchmarks.data.home_depot_tower import TrainedTower, add_late_interaction, encode_s, trained_tower
-from benchmarks.harness.ranking_load import Answers, Served, closed_loop, ranking_service, request
+from benchmarks.harness.ranking_load import Answers, closed_loop, request
 from benchmarks.harness.record import Result, Threshold, at_least, at_most
+from benchmarks.harness.servers import ranking_service
 from benchmarks.peers.infinity import Infinity, body, infinity
 from benchmarks.ranking.tier_quality import Quality, compared_tiers
 from common.release import layout
 from common.release.store import Release
 from common.server import event_loop
+from testing.local_server import LocalServer
 
 CANDIDATES: Final = 500
-
-
 _DEPTH: Final = 20
-
-
 _CALLERS: Final = 4
-
-
 _TIMES_INFINITY: Final = 150.0
-
-
 _P50_MS: Final = 30.0
-
-
 # Nothing is remembered between calls, and the cross-encoder reads what calls say.
-_SETTINGS: Final = {"cached-contexts": "0", "cached-texts": "0"}
+_SETTINGS: Final = {"context-cache-size": 0, "text-cache-size": 0}
 
 
 def run(quick: bool, console: Console) -> Result:
@@ -75,7 +67,7 @@ def _speed(data: HomeDepot, model: TrainedModel, release: Release, console: Cons
 
 
 def _turn(
-    served: Served,
+    served: LocalServer,
     late: Sequence[ranking_pb2.RankRequest],
     both: Sequence[ranking_pb2.RankRequest],
     peer: Infinity,

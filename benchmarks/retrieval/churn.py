@@ -19,56 +19,28 @@ from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 
 from benchmarks.data.home_depot_vectors import HomeDepot, home_depot
 from benchmarks.harness.record import Result, Threshold, at_least, at_most
-from benchmarks.harness.retrieval_server import local_retrieval
+from benchmarks.harness.servers import retrieval_service
 from common.arrays import Float32Array
 from common.gc_freeze import freeze_heap
 from common.server import event_loop
 from common.server.channel import open_channel
 
 _ITEMS_PER_S: Final = 500
-
-
 _CALL_ITEMS: Final = 25
-
-
 _TEXT_CALL_ITEMS: Final = 8
-
-
 _CALLERS: Final = 16
-
-
 _WARM_S: Final = 10.0
-
-
 _TURN_S: Final = 20.0
-
-
 _QUICK_TURN_S: Final = 4.0
-
-
 _TURNS: Final = 3
-
-
 # How far a new vector is moved, by the difference of two others.
 _MOVED: Final = 0.3
-
-
 # Upserts that may be under way: one that waits for the disk holds up no other.
 _UPSERTERS: Final = 2
-
-
 _STILL: Final = "no upserts"
-
-
 _PRICES: Final = "500 items/s, new prices, vectors given"
-
-
 _VECTORS: Final = "500 items/s, new vectors given"
-
-
 _TEXTS: Final = "texts embedded here"
-
-
 _KINDS: Final = (_STILL, _PRICES, _VECTORS, _TEXTS)
 
 
@@ -87,7 +59,7 @@ def run(quick: bool, console: Console) -> Result:
     data = home_depot(console)
     with (
         tempfile.TemporaryDirectory() as folder,
-        local_retrieval(data.release.path, Path(folder), ["--log-level", "warning"]) as server,
+        retrieval_service(data.release.path, Path(folder)) as server,
     ):
         rate, turns = event_loop.run(
             _measure(data, server.target, _QUICK_TURN_S if quick else _TURN_S, 1 if quick else _TURNS)

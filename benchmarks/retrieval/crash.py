@@ -25,24 +25,12 @@ from testing.server_process import ServerProcess
 from testing.tiny_shop import build_tiny_release, tiny_items
 
 _KILLS: Final = 200
-
-
 _QUICK_KILLS: Final = 10
-
-
 _WRITERS: Final = 4
-
-
 _NEW_ITEMS: Final = 60
-
-
 _SEED: Final = 9
-
-
 # How long changes go on before a kill, in seconds, drawn evenly; a change takes some milliseconds.
 _LIFE_S: Final = (0.0, 0.6)
-
-
 # Every so many restarts the server is killed while it starts, too.
 _KILLED_STARTING: Final = 5
 

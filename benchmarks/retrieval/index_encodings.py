@@ -25,15 +25,9 @@ from services.retrieval.index.hybrid_index import HybridIndex
 from services.retrieval.index.reachability import TIE
 
 _NUMBERS: Final[tuple[VectorEncoding, ...]] = ("float32", "float16", "int8", "codes")
-
-
 # Rounds of every graph in turn, so that whatever else runs meets all of them.
 _ROUNDS: Final = 3
-
-
 _CHUNK: Final = 200
-
-
 # Grows with whatever changes the graphs that are kept from earlier runs.
 _FORMAT: Final = 1
 

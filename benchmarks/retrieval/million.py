@@ -20,7 +20,7 @@ from benchmarks.data.home_depot_vectors import HomeDepot
 from benchmarks.data.million_vectors import SIZES, build_seconds, million
 from benchmarks.harness.growth_chart import Panel, growth_chart
 from benchmarks.harness.record import Result, Threshold, at_most
-from benchmarks.harness.retrieval_server import LocalRetrieval, local_retrieval
+from benchmarks.harness.servers import retrieval_service
 from common.arrays import Float32Array
 from common.gc_freeze import freeze_heap
 from common.release import layout
@@ -28,10 +28,9 @@ from common.release.store import Release
 from common.server import event_loop
 from common.server.channel import open_channel
 from services.retrieval.index.scoring import nearest
+from testing.local_server import LocalServer
 
 K: Final = 100
-
-
 _PLOTS: Final = {
     "p50_ms": "p50 of Retrieve, ms",
     "p99_ms": "p99 of Retrieve, ms",
@@ -40,23 +39,11 @@ _PLOTS: Final = {
     "bytes_per_item_in_memory": "memory, bytes an item",
     "recall": "recall@100",
 }
-
-
 _RATE_PER_S: Final = 200
-
-
 _WARM_S: Final = 5.0
-
-
 _TURN_S: Final = 30.0
-
-
 _QUICK_TURN_S: Final = 3.0
-
-
 _RECALL_QUERIES: Final = 100
-
-
 # Inner products of the same vectors differ by so much from one library to another.
 _TIE: Final = 1e-5
 
@@ -82,7 +69,7 @@ def _measure(release: Release, titles: HomeDepot, turn_s: float) -> dict[str, fl
     size = release.manifest.data.items
     with (
         tempfile.TemporaryDirectory() as folder,
-        local_retrieval(release.path, Path(folder), ["--log-level", "warning"]) as server,
+        retrieval_service(release.path, Path(folder)) as server,
     ):
         seconds, failed, found = event_loop.run(_search(server, titles.query_vectors, turn_s))
         memory = server.memory_bytes()
@@ -91,7 +78,7 @@ def _measure(release: Release, titles: HomeDepot, turn_s: float) -> dict[str, fl
         "build_s": build_seconds(release),
         "bytes_per_item_on_disk": sum(file.bytes for file in release.manifest.files.values()) / size,
         "bytes_per_item_in_memory": memory / size,
-        "load_s": server.started_s,
+        "load_s": server.start_s,
         "failed": failed,
         "p50_ms": float(np.percentile(seconds, 50)) * 1e3,
         "p99_ms": float(np.percentile(seconds, 99)) * 1e3,
@@ -100,7 +87,7 @@ def _measure(release: Release, titles: HomeDepot, turn_s: float) -> dict[str, fl
 
 
 async def _search(
-    server: LocalRetrieval, queries: Float32Array, turn_s: float
+    server: LocalServer, queries: Float32Array, turn_s: float
 ) -> tuple[list[float], int, list[list[int]]]:
     """Ask at a steady rate, whether or not earlier answers are there, and time each from when it was due."""
     async with open_channel(server.target) as channel:

@@ -26,20 +26,10 @@ from services.retrieval.changes.local_feed import LocalFeed
 from services.retrieval.index.reachability import TIE
 
 K: Final = 100
-
-
 _QUERIES: Final = 1_000
-
-
 _QUICK_QUERIES: Final = 100
-
-
 _SHARES: Final = (1, 10, 50)
-
-
 _CHANGED_SHARE: Final = 0.2
-
-
 _CALL_ITEMS: Final = 500
 
 

@@ -29,23 +29,11 @@ if TYPE_CHECKING:
     from shortlist.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceAsyncStub
 
 _CHANGES: Final = 300
-
-
 _QUICK_CHANGES: Final = 40
-
-
 _ROUNDS: Final = 5
-
-
 _MISSED: Final = 100
-
-
 _NEW_ITEMS: Final = 60
-
-
 _LIMIT_S: Final = 1.0
-
-
 _SEED: Final = 11
 
 
@@ -61,7 +49,7 @@ class _Course:
 
 class _Replica:
     def __init__(self, release: Path, folder: Path, name: str, stream: str) -> None:
-        self.server = ServerProcess("retrieval", {"release": release, "changes": stream}, folder / f"{name}.log")
+        self.server = ServerProcess("retrieval", {"release": release, "change-stream": stream}, folder / f"{name}.log")
         self.stub: RetrievalServiceAsyncStub = retrieval_pb2_grpc.RetrievalServiceStub(self.server.channel)
 
     async def start(self) -> float:

@@ -22,7 +22,7 @@ from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 
 from benchmarks.data.home_depot_vectors import HomeDepot, home_depot
 from benchmarks.harness.record import Result, at_least
-from benchmarks.harness.retrieval_server import LocalRetrieval, local_retrieval
+from benchmarks.harness.servers import retrieval_service
 from benchmarks.retrieval.index_encodings import last_scores
 from common.arrays import Float32Array
 from common.release import layout
@@ -30,43 +30,20 @@ from common.server import event_loop
 from common.server.channel import open_channel
 from services.retrieval.ann.ann_index import HnswOptions
 from services.retrieval.index.reachability import TIE
+from testing.local_server import LocalServer
 
 K: Final = 100
-
-
 EF_SEARCH: Final = HnswOptions.ef_search  # the service's default
-
-
 BATCH: Final = 32
-
-
 _ROUNDS: Final = 15
-
-
 _QUICK_ROUNDS: Final = 4
-
-
 _ROUND_S: Final = 1.0
-
-
 _UNARY: Final = "Retrieve"
-
-
 _BATCHED: Final = f"BatchRetrieve of {BATCH}"
-
-
 _WITH_ITEMS: Final = ", titles and prices too"
-
-
 _FEWER: Final = ", 16 callers"
-
-
 _CALLERS: Final = {_UNARY: 64, _UNARY + _FEWER: 16, _BATCHED: 4, _UNARY + _WITH_ITEMS: 64, _BATCHED + _WITH_ITEMS: 4}
-
-
 _NAMES: Final = ("hnswlib", *_CALLERS)
-
-
 # Where other work takes more of the processors, wall clock favours whoever has more threads.
 _QUIET: Final = 0.03
 
@@ -76,7 +53,7 @@ def run(quick: bool, console: Console) -> Result:
     data = home_depot(console)
     with (
         tempfile.TemporaryDirectory() as folder,
-        local_retrieval(data.release.path, Path(folder), ["--log-level", "warning"]) as server,
+        retrieval_service(data.release.path, Path(folder)) as server,
     ):
         rounds, recall = event_loop.run(_measure(data, server, _QUICK_ROUNDS if quick else _ROUNDS))
     figures = {name: _summary(rounds, name) for name in _NAMES}
@@ -98,7 +75,7 @@ def run(quick: bool, console: Console) -> Result:
 
 
 async def _measure(
-    data: HomeDepot, server: LocalRetrieval, rounds: int
+    data: HomeDepot, server: LocalServer, rounds: int
 ) -> tuple[list[dict[str, dict[str, float]]], dict[str, float]]:
     index = hnswlib.Index(space="ip", dim=data.query_vectors.shape[1])
     index.load_index(str(data.graph.file(layout.INDEX)))
@@ -174,7 +151,7 @@ def _in_process(index: hnswlib.Index, vectors: Any) -> dict[str, float]:
 
 
 async def _served(
-    call: Callable[[Float32Array], Awaitable[int]], vectors: Any, callers: int, server: LocalRetrieval
+    call: Callable[[Float32Array], Awaitable[int]], vectors: Any, callers: int, server: LocalServer
 ) -> dict[str, float]:
     """Call from several callers at a time for a second."""
     began, cpu_began = time.perf_counter(), time.process_time() + server.cpu_s()

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 RULES = Path(__file__).parents[2] / "deploy" / "prometheus"
-
-
 PROMTOOL = shutil.which("promtool")
 
 

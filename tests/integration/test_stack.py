@@ -34,14 +34,8 @@ from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 
 TOP = Path(__file__).parents[2]
-
-
 HISTORY = ["dairy-milk-red-0", "dairy-milk-white-0", "dairy-cheese-red-0"]
-
-
 TIMEOUT_S = 20.0
-
-
 PATIENT = {
     "SHORTLIST_GATEWAY_REQUEST_TIMEOUT_S": "15",
     "SHORTLIST_GATEWAY_RELEASE_SYNC_INTERVAL_S": "0.2",

@@ -23,8 +23,6 @@ from services.retrieval.server.server import RetrievalServer
 from services.retrieval.settings import Settings
 
 TIMEOUT_S = 30.0
-
-
 Item = retrieval_pb2.Item
 
 

@@ -14,20 +14,10 @@ from shortlist.retrieval.v1 import retrieval_pb2
 from common.release.layout import POPULARITY
 
 TIMEOUT_S = 30.0
-
-
 DIMENSION = 32
-
-
 Filter = retrieval_pb2.Filter
-
-
 Match = retrieval_pb2.Match
-
-
 Range = retrieval_pb2.Range
-
-
 List = retrieval_pb2.FilterList
 
 

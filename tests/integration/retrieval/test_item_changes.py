@@ -13,8 +13,6 @@ from shortlist.retrieval.v1 import retrieval_pb2
 from common.errors import NotReady
 
 DIMENSION = 32
-
-
 Item = retrieval_pb2.Item
 
 

@@ -23,8 +23,6 @@ from common.release.store import describe_files, open_release, publish, release_
 from services.retrieval.server.rpc_handlers import NAME
 
 TIMEOUT_S = 30.0
-
-
 Item = retrieval_pb2.Item
 
 

@@ -11,11 +11,7 @@ from benchmarks.histories.quality import AtTen, at_ten, random_at_ten
 from pipeline.measurement.metrics.ranking_metrics import evaluate
 
 _LABELS = np.zeros(37, np.float32)
-
-
 _LABELS[[3, 24]] = 1
-
-
 _SIZES = np.array([12, 25])
 
 

@@ -18,8 +18,6 @@ from pipeline.release.config.recipe import GraphSpec, Recipe
 from pipeline.release.config.recipes import SEQUENCES
 
 REQUESTS, SIZE = 100, 15
-
-
 RECIPE = Recipe(
     name="tiny",
     description="two graphs",

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,19 +15,13 @@ from services.gateway.recommendation.deadline import DeadlineShares
 from services.gateway.recommendation.recommender import Recommender, RecommenderOptions
 from services.gateway.recommendation.request import RecommendRequest
 from services.gateway.recommendation.result import RecommendResult
-
-_FILE = Path(__file__).parents[3] / "fixtures" / "gateway_backends.py"
+from testing.gateway_backends import Backends
 
 
 @pytest.fixture
-async def backends() -> AsyncIterator[Any]:
-    """Return retrieval and ranking, listening, to be told how to behave; see tests/fixtures/gateway_backends.py."""
-    spec = importlib.util.spec_from_file_location("gateway_backends", _FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    both = module.Backends()
+async def backends() -> AsyncIterator[Backends]:
+    """Return retrieval and ranking, listening, to be told how to behave; see testing/gateway_backends.py."""
+    both = Backends()
     await both.start()
     yield both
     await both.stop()

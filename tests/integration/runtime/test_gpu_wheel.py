@@ -22,15 +22,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
-TOP: Final = Path(__file__).parents[2]
-
-
+TOP: Final = Path(__file__).parents[3]
 GPU_PYTHON: Final = TOP / ".venv-gpu/bin/python"
-
-
 TIMEOUT_S: Final = 120
-
-
 pytestmark = [
     pytest.mark.skipif(
         not (GPU_PYTHON.parents[1] / "ready").exists(),
@@ -39,8 +33,6 @@ pytestmark = [
     pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there is a GPU here: nothing would fall back"),
     pytest.mark.skipif(sys.platform != "linux", reason="onnxruntime-gpu is a wheel for Linux here"),
 ]
-
-
 _OPEN: Final = """
 import json, sys
 import onnxruntime as ort

@@ -22,17 +22,9 @@ from common.server.channel import open_channel
 from services.__main__ import LocalSettings, children
 
 HERE = Path(__file__).parent
-
-
 SERVING = health_pb2.HealthCheckResponse.SERVING
-
-
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-
-
 Process = asyncio.subprocess.Process
-
-
 Start = Callable[..., Any]
 
 

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness.ranking_load import Served, closed_loop, open_loop, ranking_service, request
+from benchmarks.harness.ranking_load import closed_loop, open_loop, request
+from benchmarks.harness.servers import ranking_service
 from common.release.catalogue import Catalogue
 from common.release.layout import CATALOGUE
 from common.release.store import open_release
+from testing.local_server import LocalServer
 
 
 @pytest.fixture(scope="module")
-def served(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     with ranking_service(tiny_release, tmp_path_factory.mktemp("load") / "ranking.log") as running:
         yield running
 
@@ -24,17 +26,17 @@ def item_ids(tiny_release: Path) -> list[str]:
     return Catalogue.open(open_release(str(tiny_release)).file(CATALOGUE)).item_ids
 
 
-async def test_closed_loop_counts_the_pairs_that_were_read(served: Served, item_ids: list[str]):
+async def test_closed_loop_counts_the_pairs_that_were_read(served: LocalServer, item_ids: list[str]):
     """Every call reads as many distinct texts as it names, for none is answered from the cache."""
     answers = await closed_loop(served.target, [request("milk", item_ids[:30])], callers=2, seconds=0.2)
     assert answers.pairs == 30 * len(answers.latencies_ms) > 0
     assert answers.tokens > answers.pairs
     assert not answers.refused_ms
-    assert served.memory_mb() > 10
-    assert served.processor_s() > 0
+    assert served.memory_bytes() > 10e6
+    assert served.cpu_s() > 0
 
 
-async def test_calls_without_a_pair_read_are_told_apart(served: Served, item_ids: list[str]):
+async def test_calls_without_a_pair_read_are_told_apart(served: LocalServer, item_ids: list[str]):
     """A call whose deadline leaves no time counts neither among those read for nor its pairs as read."""
     answers = await open_loop(
         served.target, [request("milk", item_ids)], per_s=50, seconds=0.2, deadline_s=0.003, seed=0

@@ -19,12 +19,7 @@ from common.server.telemetry import Metrics
 from services.gateway.server.server import GatewayServer
 from services.gateway.settings import Settings
 
-_BACKENDS = Path(__file__).parents[1] / "fixtures" / "gateway_backends.py"
-
-
 _BRAND_1 = retrieval_pb2.Filter(match=retrieval_pb2.Match(attribute="brand", values=["brand-1"]))
-
-
 _LANGUAGE = retrieval_pb2.Filter(match=retrieval_pb2.Match(attribute="language", values=["en"]))
 
 
@@ -42,7 +37,7 @@ class _Backend:
         return f"127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        command = (sys.executable, str(_BACKENDS), self._service, self._port)
+        command = (sys.executable, "-m", "testing.gateway_backends", self._service, self._port)
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own program
         assert self._process.stdout is not None
         self._port = self._process.stdout.readline().strip()

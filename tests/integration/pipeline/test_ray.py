@@ -23,11 +23,7 @@ pytestmark = [
         importlib.util.find_spec("ray") is None, reason="Ray is not installed; `make test-scale` installs it"
     ),
 ]
-
-
 _TIMEOUT_S: Final = 600
-
-
 # Ray takes 127.0.0.1 for an address that others cannot reach, and listens on the machine's own in its place.
 LOOPBACK: Final = "127.0.0.2"
 

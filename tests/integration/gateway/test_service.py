@@ -18,9 +18,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from shortlist.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
-_BACKENDS = Path(__file__).parents[1] / "fixtures" / "gateway_backends.py"
-
-
 _NAMES = ("shortlist.gateway.v1.RecommendationService", "shortlist.release.v1.ReleaseService")
 
 
@@ -88,7 +85,9 @@ def _refused(folder: Path, *flags: str) -> tuple[int, str]:
 def backends() -> Iterator[tuple[str, str]]:
     """Return flags that lead to running stand-ins for retrieval and ranking."""
     processes = [
-        subprocess.Popen([sys.executable, str(_BACKENDS), service, "0"], stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own program
+        subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-m", "testing.gateway_backends", service, "0"], stdout=subprocess.PIPE, text=True
+        )
         for service in ("retrieval", "ranking")
     ]
     ports = [process.stdout.readline().strip() for process in processes if process.stdout is not None]

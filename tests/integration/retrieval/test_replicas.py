@@ -21,8 +21,6 @@ from services.retrieval.settings import Settings
 from testing.redis_server import RedisServer
 
 TIMEOUT_S = 30.0
-
-
 Item = retrieval_pb2.Item
 
 

@@ -23,12 +23,8 @@ async def connect():
 
 asyncio.run(connect())
 """
-
-
 # What gRPC's trace says of every end of a connection that the event engine reads and writes.
 _END = "EventEngine::Endpoint"
-
-
 _MAINS = ("services.gateway", "services.retrieval", "services.ranking", "benchmarks")
 
 

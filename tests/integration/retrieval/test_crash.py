@@ -18,14 +18,8 @@ from common.server.channel import open_channel
 from services.retrieval.server.rpc_handlers import NAME
 
 TIMEOUT_S = 30.0
-
-
 Item = retrieval_pb2.Item
-
-
 ITEMS = [f"live-{number}" for number in range(20)]
-
-
 Outcomes = dict[str, frozenset[float | None]]
 
 

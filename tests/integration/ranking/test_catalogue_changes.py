@@ -21,8 +21,6 @@ from services.retrieval.changes.change import Change
 from testing.redis_server import RedisServer
 
 TIMEOUT_S = 30.0
-
-
 NO_VECTORS = np.empty((0, 2), np.float32)
 
 

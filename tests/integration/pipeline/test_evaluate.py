@@ -21,8 +21,6 @@ from pipeline.measurement.questions.protocols import Question, Questions, make_q
 from pipeline.progress import ProgressReport, ProgressStep
 
 PATIENT = {"SHORTLIST_GATEWAY_REQUEST_TIMEOUT_S": "30", "SHORTLIST_RANKING_REQUEST_TIMEOUT_S": "30"}
-
-
 STEP = ProgressStep(None, "", None)
 
 
