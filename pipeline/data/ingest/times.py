@@ -87,7 +87,9 @@ def read_times(column: pl.Series, order: DayOrder = "auto", now: datetime | None
         times = as_utc(column)
     else:
         times = pl.Series(column.name, [None] * len(column), dtype=TIMESTAMP)
-    present = column.is_not_null() if column.dtype != pl.String else (column.str.strip_chars() != "").fill_null(value=False)
+    present = (
+        column.is_not_null() if column.dtype != pl.String else (column.str.strip_chars() != "").fill_null(value=False)
+    )
     last_year = (now or datetime.now(UTC)).year + 1
     outside = ((times.dt.year() < MIN_YEAR) | (times.dt.year() > last_year)).fill_null(value=False)
     unreadable = present & times.is_null()
@@ -113,7 +115,9 @@ def _of_text(text: pl.Series, order: DayOrder) -> tuple[pl.Series, DayOrder | No
 
 
 def _groups(text: pl.Series, pattern: str) -> pl.DataFrame:
-    return text.alias("text").to_frame().select(pl.col("text").str.extract_groups(pattern).alias("parts")).unnest("parts")
+    return (
+        text.alias("text").to_frame().select(pl.col("text").str.extract_groups(pattern).alias("parts")).unnest("parts")
+    )
 
 
 def _of_plain_iso(text: pl.Series) -> pl.Series:
@@ -145,7 +149,9 @@ def _of_number_text(cells: pl.Series) -> pl.Series:
     """Return the times of cells that hold one number; days as 20240301 are no number of seconds."""
     text = pl.col("text")
     whole = text.str.extract(r"^(-?\d{1,19})(?:\.0+)?$", 1).cast(pl.Int64, strict=False)
-    fraction = text.str.extract(r"^(-?\d{1,11}[.,]\d+)$", 1).str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+    fraction = (
+        text.str.extract(r"^(-?\d{1,11}[.,]\d+)$", 1).str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+    )
     day = text.str.extract(r"^((?:19|20|21)\d{6})(?:\.0+)?$", 1).str.to_date("%Y%m%d", strict=False).cast(TIMESTAMP)
     size = whole.abs()
     microseconds = (
@@ -222,11 +228,18 @@ def _of_compact(cells: pl.Series) -> pl.Series:
 def _at(year: pl.Expr, month: pl.Expr, day: pl.Expr) -> pl.Expr:
     """Return the times of parts in text, with the clock and the zone of the cell."""
     digits = year.str.len_chars()
-    full = year.cast(pl.Int32) + pl.when(digits == 2).then(pl.when(year.cast(pl.Int32) < 70).then(2000).otherwise(1900)).otherwise(0)
+    full = year.cast(pl.Int32) + pl.when(digits == 2).then(
+        pl.when(year.cast(pl.Int32) < 70).then(2000).otherwise(1900)
+    ).otherwise(0)
     full = pl.when(digits.is_in([2, 4])).then(full)
     hour = pl.col("hour").cast(pl.Int32).fill_null(0)
     half = pl.col("half").str.to_lowercase()
-    twelve = pl.when(half.is_null()).then(hour).when(hour.is_between(1, 12)).then(hour % 12 + pl.when(half == "p").then(12).otherwise(0))
+    twelve = (
+        pl.when(half.is_null())
+        .then(hour)
+        .when(hour.is_between(1, 12))
+        .then(hour % 12 + pl.when(half == "p").then(12).otherwise(0))
+    )
     rest = (pl.col(name).cast(pl.Int32).fill_null(0) for name in ("minute", "second"))
     fraction = pl.col("fraction").str.pad_end(9, "0").str.slice(0, 6).cast(pl.Int64).fill_null(0)
     local = _valid(full, month.cast(pl.Int32), day.cast(pl.Int32), twelve, *rest)

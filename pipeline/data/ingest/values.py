@@ -12,11 +12,51 @@ DecimalMark = Literal["auto", ".", ","]
 
 NULLS: Final = frozenset({"na", "n/a", "n.a.", "#n/a", "null", "(null)", "none", "nan", "nil", "\\n", "-", "--", "?"})
 _YES: Final = frozenset(
-    {"true", "t", "yes", "y", "1", "1.0", "in stock", "instock", "available", "active", "enabled", "on", "sale", "有货", "是"}
-    | {"preorder", "pre order", "backorder", "back order", "backorders", "limited availability", "online only", "ja", "oui", "si"}
+    {
+        "true",
+        "t",
+        "yes",
+        "y",
+        "1",
+        "1.0",
+        "in stock",
+        "instock",
+        "available",
+        "active",
+        "enabled",
+        "on",
+        "sale",
+        "有货",
+        "是",
+    }
+    | {
+        "preorder",
+        "pre order",
+        "backorder",
+        "back order",
+        "backorders",
+        "limited availability",
+        "online only",
+        "ja",
+        "oui",
+        "si",
+    }
 )
 _NO: Final = frozenset(
-    {"false", "f", "no", "n", "0", "0.0", "out of stock", "outofstock", "sold out", "soldout", "unavailable", "not available"}
+    {
+        "false",
+        "f",
+        "no",
+        "n",
+        "0",
+        "0.0",
+        "out of stock",
+        "outofstock",
+        "sold out",
+        "soldout",
+        "unavailable",
+        "not available",
+    }
     | {"inactive", "disabled", "off", "discontinued", "archived", "draft", "无货", "缺货", "否", "nein", "non"}
 )
 _UNIT: Final = r"(?:[A-Za-z]{1,3}\.?|[A-Za-z]{0,3}\p{Sc}|元|円|zł|kr\.?|Kč|руб\.?)"
@@ -45,6 +85,24 @@ def without_nulls(column: pl.Series) -> pl.Series:
     return text.set((text == "") | text.str.to_lowercase().is_in(NULLS), None)
 
 
+def as_text(column: pl.Series) -> pl.Series:
+    """Return a column of any type as text without nulls; 17850.0, an id that an empty cell made a fraction, is 17850."""
+    if column.dtype == pl.String:
+        return without_nulls(column)
+    if column.dtype.is_float() and (column.drop_nulls().drop_nans() % 1 == 0).all():
+        column = column.cast(pl.Int64, strict=False)
+    return without_nulls(column.cast(pl.String))
+
+
+def as_ids(column: pl.Series) -> pl.Series:
+    """Return ids as text. If every one ends in .0, which an empty cell does to whole numbers, that goes."""
+    ids = as_text(column)
+    filled = ids.drop_nulls()
+    if len(filled) and filled.str.contains(r"^\d+\.0$").all():
+        return ids.str.strip_suffix(".0")
+    return ids
+
+
 def read_numbers(column: pl.Series, mark: DecimalMark = "auto") -> ReadColumn:
     """Read a column of numbers: with a currency, thousands parted by commas, dots, spaces or apostrophes, or a decimal comma.
 
@@ -57,7 +115,11 @@ def read_numbers(column: pl.Series, mark: DecimalMark = "auto") -> ReadColumn:
         finite = numbers.set(~numbers.is_finite(), None)
         return ReadColumn(finite, column.is_not_null() & finite.is_null() & ~numbers.is_nan().fill_null(value=False))
     text = without_nulls(column)
-    plain = text.cast(pl.Float64, strict=False) if mark != "," else pl.Series(column.name, [None] * len(text), dtype=pl.Float64)
+    plain = (
+        text.cast(pl.Float64, strict=False)
+        if mark != ","
+        else pl.Series(column.name, [None] * len(text), dtype=pl.Float64)
+    )
     doubtful = text.str.contains(r"^\d{1,3}\.\d{3}$").fill_null(value=False) if mark == "auto" else None
     hard = text.is_not_null() & plain.is_null()
     if not hard.any() and (doubtful is None or not doubtful.any()):
@@ -75,10 +137,9 @@ def read_numbers(column: pl.Series, mark: DecimalMark = "auto") -> ReadColumn:
         shaped = shaped.zip_with(~lone, digits)  # a cell with a point that cannot part thousands
         fine = fine | lone
     minus = parts["sign"].is_in(["-", "−"])
-    value = (parts["sign"].is_in(["-", "−"]).not_()).cast(pl.Float64)
-    value = pl.select(pl.when(minus).then(-1.0).otherwise(1.0)).to_series() if len(minus) else value
     written = (shaped + parts["power"].fill_null("")).cast(pl.Float64, strict=False)
-    numbers = (written * value).set(~fine.fill_null(value=False), None)
+    signed = written.zip_with(~minus.fill_null(value=False), -written)
+    numbers = signed.set(~fine.fill_null(value=False), None)
     return _finite(numbers.alias(column.name), text)
 
 
@@ -94,7 +155,7 @@ def read_flags(column: pl.Series) -> ReadColumn:
     number = word.cast(pl.Float64, strict=False)
     yes = word.is_in(_YES) | (number > 0).fill_null(value=False)
     no = word.is_in(_NO) | (number <= 0).fill_null(value=False)
-    flags = pl.select(pl.when(yes).then(True).when(no).then(False)).to_series().alias(column.name)  # noqa: FBT003 - polars' own form
+    flags = pl.select(pl.when(yes).then(True).when(no).then(False)).to_series().alias(column.name)
     return ReadColumn(flags, text.is_not_null() & flags.is_null())
 
 

@@ -85,7 +85,9 @@ def read_text_file(file: Path, encoding: str | None = None) -> TextFile:
         replaced = text.count("\N{REPLACEMENT CHARACTER}")
         data = text.encode()
         old_line_ends = b"\r" in data and b"\n" not in data[:_SAMPLE_BYTES]
-    return TextFile(data.replace(b"\r", b"\n") if old_line_ends else data, found, encoding is not None, replaced, compression)
+    return TextFile(
+        data.replace(b"\r", b"\n") if old_line_ends else data, found, encoding is not None, replaced, compression
+    )
 
 
 @contextmanager
@@ -125,7 +127,7 @@ def _find_encoding(file: Path) -> str:
     best = from_bytes(strange, cp_isolation=list(ENCODINGS)).best()
     if best is None:
         raise BadDataset(
-            f"{file} is neither UTF-8, UTF-16, {' nor '.join(ENCODINGS)}; say what it is with encoding = \"…\" in the mapping "
+            f'{file} is neither UTF-8, UTF-16, {" nor ".join(ENCODINGS)}; say what it is with encoding = "…" in the mapping '
             f"(a line of it: {strange.splitlines()[0][:60]!r})"
         )
     return best.encoding
@@ -167,7 +169,9 @@ def _decoded(data: bytes, encoding: str, file: Path) -> str:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise BadDataset(f"{file}, line {line}: not text in {encoding} ({data[error.start : error.start + 8]!r})") from error
+        raise BadDataset(
+            f"{file}, line {line}: not text in {encoding} ({data[error.start : error.start + 8]!r})"
+        ) from error
 
 
 def _count_replaced(file: Path) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,7 +12,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.data.dataset.schema import BadDataset
-from pipeline.data.ingest.text_files import TextFile
+from pipeline.data.files.text_files import TextFile
 
 DELIMITERS: Final = (",", ";", "\t", "|", "\x01")
 _SAMPLE_BYTES: Final = 1 << 16
@@ -56,7 +55,9 @@ def read_delimited(text: TextFile, file: Path, delimiter: str | None = None) -> 
     names = [name.strip() for name in next(csv.reader(io.StringIO(sample), delimiter=parted_by), [])]
     repeated = [name for name, times in Counter(names).items() if times > 1 and name]
     if repeated:
-        raise BadDataset(f"{file}, line 1: the column {repeated[0]!r} is named {names.count(repeated[0])} times; rename one")
+        raise BadDataset(
+            f"{file}, line 1: the column {repeated[0]!r} is named {names.count(repeated[0])} times; rename one"
+        )
     try:
         table = DelimitedTable(_read_fast(text, parted_by), parted_by)
     except pl.exceptions.PolarsError:  # a stray quote, or a line with too many cells
