@@ -1,7 +1,7 @@
-# Everything a newcomer needs; `make` alone prints the list.
+# Targets for contributors; `make` alone prints the list.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RELEASE ?= releases/complete-journey
-# What users did and what changed in the catalogue: a shop's own, like its releases.
+# Profiles and catalogue changes of the served shop.
 LIVE ?= $(RELEASE)/.live
 BIN := .venv/bin
 CONTRACT := $(shell find protos -name '*.proto')
@@ -43,14 +43,14 @@ format: .venv/dev ## Format code and contract
 	$(BIN)/ruff format .
 	$(BIN)/buf format --write
 
-contract-baseline: .venv/dev ## Take today's contract as the one that must not be broken
+contract-baseline: .venv/dev ## Make the current contract the one that must not be broken
 	$(BIN)/buf build --output protos/baseline.binpb
 
 clean: ## Remove what was built; releases and datasets stay
 	rm -rf .venv .venv-gpu dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; say make PYTHON=/path/to/it"; exit 1; }
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; set it with make PYTHON=/path/to/python"; exit 1; }
 	$(PYTHON) -m venv .venv
 	@touch $@
 
@@ -69,30 +69,30 @@ clean: ## Remove what was built; releases and datasets stay
 	$(INSTALL) '.[scale]'
 	@touch $@
 
-# Of its own, since both builds of onnxruntime are one package to Python: the one installed last would win.
+# A separate environment: both builds of onnxruntime are the same Python package, so the one installed last would win.
 .venv-gpu/ready: $(PACKAGE)
 	@echo "Installing onnxruntime-gpu (a quarter of a gigabyte) …"
 	$(PYTHON) -m venv .venv-gpu
 	.venv-gpu/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ranking-gpu]'
 	@touch $@
 
-# The Node client's test skips, with the reason, where there is no Node.
+# Without Node, the test of the Node client is skipped with the reason.
 .venv/node: .venv/python tests/node/package.json
 	@if command -v npm >/dev/null; then npm install --prefix tests/node --no-audit --no-fund --silent; fi
 	@touch $@
 
-# So do the tests with a real Redis where there is none; installing it takes root and apt.
+# Without Redis, the tests with a real Redis are skipped; installing it needs root and apt.
 .venv/redis: .venv/python
 	@if ! command -v redis-server >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server) \
-			>/dev/null 2>&1 || echo "redis-server could not be installed: the tests with Redis will skip"; \
+			>/dev/null 2>&1 || echo "redis-server could not be installed: the tests with Redis will be skipped"; \
 	fi
 	@touch $@
 
-# Nor do the alert rules' tests without promtool, which comes with Prometheus.
+# Without promtool, which is part of Prometheus, the tests of the alert rules are skipped.
 .venv/promtool: .venv/python
 	@if ! command -v promtool >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus) \
-			>/dev/null 2>&1 || echo "prometheus could not be installed: the tests of its rules will skip"; \
+			>/dev/null 2>&1 || echo "prometheus could not be installed: the tests of its rules will be skipped"; \
 	fi
 	@touch $@

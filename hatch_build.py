@@ -1,6 +1,6 @@
-"""Build hook: generates the Python stubs of the contract beside its protos.
+"""Build hook: generates the Python stubs of the contract next to its protos.
 
-The proto root is the Python root, so the generated imports hold as they are and nothing is rewritten.
+The proto root is the Python root, so the generated imports need no rewriting.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class StubsBuildHook(BuildHookInterface):
-    """Runs protoc for messages, services and their types before a wheel (or an editable install) is made."""
+    """Runs protoc for messages, services and their types before a wheel or an editable install is made."""
 
     PLUGIN_NAME = "custom"
 
@@ -26,7 +26,7 @@ class StubsBuildHook(BuildHookInterface):
 
 
 def generate(root: Path) -> None:
-    """Generate the stubs of every proto below ``root``; raises RuntimeError where protoc fails."""
+    """Generate the stubs of every proto below ``root``; raises RuntimeError if protoc fails."""
     protos = sorted(str(path.relative_to(root)) for path in root.rglob("*.proto"))
     bin_folder = Path(sys.executable).parent
     arguments = [
@@ -41,10 +41,10 @@ def generate(root: Path) -> None:
         *protos,
     ]
     if protoc.main(arguments) != 0:
-        raise RuntimeError("protoc failed on the contract; its message stands above")
+        raise RuntimeError("protoc failed on the contract; see its message above")
 
 
 def _plugins(bin_folder: Path) -> list[str]:
-    """Name mypy-protobuf's plugins by path: pip's isolated build environment need not have them on PATH."""
+    """Return mypy-protobuf's plugins by path, since pip's isolated build environment may not have them on PATH."""
     found = {name: shutil.which(name) or str(bin_folder / name) for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")}
     return [f"--plugin={name}={path}" for name, path in found.items()]

@@ -73,9 +73,19 @@ BENCHMARKS: Final = {
 }
 
 
+_DEFAULT_INDEX: Final = "hnsw"
+
+
+# Benchmarks that can be run with another index: their `run` takes its name as a third argument.
+_WITH_INDEX: Final = frozenset({"retrieval-recall", "retrieval-served", "retrieval-churn"})
+
+
 def main() -> int:
     """Run what was asked for; returns the exit code, 1 where a recorded bar does not hold or data is missing."""
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.index != _DEFAULT_INDEX and arguments.name not in _WITH_INDEX:
+        parser.error(f"--index is for {', '.join(sorted(_WITH_INDEX))}")
     console = Console()
     if arguments.check:
         bars = recorded()
@@ -83,12 +93,13 @@ def main() -> int:
         return 0 if all(bar.holds for found in bars.values() for bar in found) else 1
     module = importlib.import_module(f"benchmarks.{BENCHMARKS[arguments.name][0]}")
     try:
-        finding: Result = module.run(arguments.quick, console)
+        options = () if arguments.index == _DEFAULT_INDEX else (arguments.index,)
+        finding: Result = module.run(arguments.quick, console, *options)
     except ShortlistError as error:
         console.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
         return 1
     show(finding, console)
-    file = write(arguments.name, finding, quick=arguments.quick)
+    file = write("-".join([arguments.name, *options]), finding, quick=arguments.quick)
     console.print(f"Written to {file}" if file else "A quick run: nothing is recorded")
     return 0
 
@@ -104,6 +115,12 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("name", nargs="?", choices=sorted(BENCHMARKS), metavar="NAME", help="which benchmark to run")
     what.add_argument("--check", action="store_true", help="list every recorded bar instead")
     parser.add_argument("--quick", action="store_true", help="a smaller run, under a minute, that is not recorded")
+    parser.add_argument(
+        "--index",
+        choices=[_DEFAULT_INDEX, "pq"],
+        default=_DEFAULT_INDEX,
+        help=f"what searches the vectors, for {', '.join(sorted(_WITH_INDEX))}; pq is recorded under a name of its own",
+    )
     return parser
 
 

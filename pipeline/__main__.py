@@ -22,7 +22,7 @@ from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings, Precision
 from pipeline.release.config.recipe import ADDABLE, Recipe
 from pipeline.release.config.recipes import RECIPES
-from services.retrieval.ann.ann_index import RequestedVectorEncoding
+from services.retrieval.ann.ann_index import AnnKind
 
 _LOG_COLUMNS = 132  # a log has no width of its own, and tables need one
 
@@ -116,13 +116,13 @@ def build_command(
             show_default="the recipe's",
         ),
     ] = None,
-    index_vectors: Annotated[
-        RequestedVectorEncoding,
+    index: Annotated[
+        AnnKind,
         typer.Option(
-            help="What is searched: a graph of float32, of float16 in half of the memory, of int8 in a third, or codes "
-            "of four bits without a graph in a thirtieth. auto: codes from 5,000 to 100,000 texts, else float32."
+            help="What searches the item embeddings: hnsw, a graph, or pq, quantised vectors in a twentieth of the "
+            "memory, for catalogues that change all day. Fewer than 5,000 texts are compared exactly by default."
         ),
-    ] = BuildSettings.index_vectors,
+    ] = BuildSettings.index,
     seed: Annotated[int, typer.Option(help="Of everything drawn.")] = BuildSettings.seed,
 ) -> None:
     """Build a release from raw shop data and publish it."""
@@ -140,7 +140,7 @@ def build_command(
         student_layers=student_layers,
         trimmed_vocabulary=trim_vocabulary,
         max_ndcg_loss=max_ndcg_loss,
-        index_vectors=index_vectors,
+        index=index,
         seed=seed,
     ).trained_by(training_processes)
     if encoder_epochs is not None:

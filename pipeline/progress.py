@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
@@ -38,6 +39,10 @@ class ProgressReport:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.seconds: dict[str, float] = {}
+
+    def warn(self, message: str) -> None:
+        """Print something that whoever started the work should know."""
+        self.console.print(f"[yellow]warning:[/] {escape(message)}", highlight=False)
 
     @contextmanager
     def step(self, title: str, total: float | None = None) -> Iterator[ProgressStep]:

@@ -13,7 +13,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common.server.settings import load_settings
-from services.supervisor import Child, supervise
+from services.supervisor import ChildProcess, supervise
 
 
 class LocalSettings(BaseSettings):
@@ -51,13 +51,13 @@ def main() -> int:
     """Run the three servers; returns the exit code."""
     settings = load_settings(LocalSettings, "python -m services", sys.argv[1:])
     try:
-        return asyncio.run(supervise(children(settings)))
+        return asyncio.run(supervise(child_processes(settings)))
     except OSError as error:
         sys.stderr.write(f"python -m services: {error}\n")
         return 1
 
 
-def children(settings: LocalSettings) -> list[Child]:
+def child_processes(settings: LocalSettings) -> list[ChildProcess]:
     """Return the three servers' commands, the gateway last; raises OSError where a port is taken.
 
     Ports are tried here first: a stranger that answers on a child's port would otherwise pass for the child.
@@ -76,10 +76,10 @@ def children(settings: LocalSettings) -> list[Child]:
     ]
 
 
-def _child(name: str, address: str, metrics_port: int, *arguments: str) -> Child:
+def _child(name: str, address: str, metrics_port: int, *arguments: str) -> ChildProcess:
     host, _, port = address.rpartition(":")
     where = ("--host", host, "--port", port, "--metrics-port", str(metrics_port))
-    return Child(name, (sys.executable, "-m", f"services.{name}", *where, *arguments), address)
+    return ChildProcess(name, (sys.executable, "-m", f"services.{name}", *where, *arguments), address)
 
 
 def _path(flag: str, path: Path | None) -> tuple[str, ...]:

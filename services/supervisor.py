@@ -35,7 +35,7 @@ if os.getppid() == int(sys.argv[1]):
 
 
 @dataclass(frozen=True)
-class Child:
+class ChildProcess:
     """One server to keep running.
 
     Attributes:
@@ -49,7 +49,7 @@ class Child:
     address: str
 
 
-async def supervise(children: Sequence[Child]) -> int:
+async def supervise(children: Sequence[ChildProcess]) -> int:
     """Run the children until SIGTERM or SIGINT, then drain the last one first, each before the next.
 
     A child that dies is started again after 0.2 s, twice as long each time up to 5 s, until it is SERVING again. One
@@ -73,7 +73,7 @@ async def supervise(children: Sequence[Child]) -> int:
 class _Keeper:
     """Keeps one child running."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: ChildProcess) -> None:
         self._child = child
         self._process: asyncio.subprocess.Process | None = None
         self._starting = asyncio.Lock()

@@ -34,7 +34,7 @@ def office_data() -> Path:
 
 def office_release(dataset: Dataset, report: ProgressReport) -> Release:
     """Return the release built from what is known at training time, built now where it is not there."""
-    return build(dataset, STORE, BuildSettings.of(SEQUENCES.name), report, examples_to=EXAMPLES)
+    return build(dataset, STORE, BuildSettings.of(SEQUENCES.name), report, examples_dir=EXAMPLES)
 
 
 def office(data: Path) -> Dataset:

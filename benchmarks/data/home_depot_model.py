@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.data.home_depot import HomeDepot, Judged
-from pipeline.build.search_models import SearchModels
+from pipeline.build.search.search_models import SearchModels
 from pipeline.learning.examples.judged_queries import JudgedQuery
 from pipeline.learning.examples.judged_queries import training_queries as all_training_queries
 from pipeline.learning.training.model_cache import ModelCache

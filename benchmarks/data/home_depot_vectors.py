@@ -25,11 +25,11 @@ from common.release.store import DataCard, ModelCard, Release, file_sha256, open
 from pipeline.progress import ProgressReport
 from pipeline.release.artifacts.catalogue import build_catalogue
 from pipeline.release.artifacts.staging import Staging, staging_dir
-from pipeline.release.artifacts.vector_index import build_index
+from pipeline.release.artifacts.vector_index import build_vector_index
 from pipeline.release.export.bert import export_encoder
 from pipeline.release.models.base_model import BaseModel, resolve_base_model
 from pipeline.release.models.tokenizer import plain_tokenizer
-from services.retrieval.ann.ann_index import HnswOptions
+from services.retrieval.ann.ann_index import AnnKind, IndexOptions
 from services.retrieval.encoding.text_encoder import OnnxTextEncoder
 from services.retrieval.index.hybrid_index import HybridIndex
 
@@ -37,7 +37,7 @@ CACHE: Final = Path(__file__).parents[2] / ".cache" / "benchmarks"
 _TOKENS: Final = 128
 # Grows with whatever changes the release that is built here from the same data.
 _FORMAT: Final = 2
-_AS_BUILT: Final = 1
+_PQ_FORMAT: Final = 1
 
 
 class MissingData(ShortlistError):  # noqa: N818 - named for what it is, as its siblings are
@@ -51,16 +51,15 @@ class HomeDepot:
     """The titles as a release, and what users really searched for.
 
     Attributes:
-        release: Holds the encoder, the vectors of the distinct titles, what searches them as a build chooses it, and
-            one source, `semantic`. Its attribute `aisle` is 0 to 99, drawn evenly: `aisle < p` lets p % of the items
-            pass.
-        graph: The same with hnswlib's graph of float32.
+        release: Holds the encoder, the vectors of the distinct titles, the index asked for, and one source, `semantic`.
+            Its attribute `aisle` is 0 to 99, drawn evenly: `aisle < p` lets p % of the items pass.
+        hnsw: The same with HNSW, the index that a build makes by default.
         queries: Distinct search queries of the judgements' test part; shape [queries].
         query_vectors: Their embeddings; shape [queries, dimension].
     """
 
     release: Release
-    graph: Release
+    hnsw: Release
     queries: Sequence[str]
     query_vectors: Float32Array
 
@@ -75,34 +74,39 @@ class HomeDepot:
         return Catalogue.open(self.release.file(layout.CATALOGUE))
 
 
-def home_depot(console: Console) -> HomeDepot:
+def home_depot(console: Console, index: AnnKind = "hnsw") -> HomeDepot:
     """Build the release, or take the one built before from the same data, model and settings.
+
+    Args:
+        console: Is told the progress.
+        index: What searches the vectors of `HomeDepot.release`.
 
     Raises:
         MissingData: The titles are not on this machine.
     """
     folder = _folder()
-    base, options = resolve_base_model("all-MiniLM-L6-v2"), HnswOptions(threads=1, vectors="float32")
+    base, options = resolve_base_model("all-MiniLM-L6-v2"), IndexOptions(threads=1)
     key = _key(folder / "items.parquet", base, options)
     store = CACHE / f"home-depot-{key}"
     if not (store / "queries.npy").exists():
         _build(folder, store, key, base, options, ProgressReport(console))
-    graph = open_release(str(store))
-    return HomeDepot(_as_built(graph), graph, _queries(folder), np.load(store / "queries.npy"))
+    hnsw = open_release(str(store))
+    release = hnsw if index == "hnsw" else _with_pq(hnsw)
+    return HomeDepot(release, hnsw, _queries(folder), np.load(store / "queries.npy"))
 
 
-def _as_built(graph: Release) -> Release:
-    """Return the release with what a build would search its vectors by."""
-    store = CACHE / f"home-depot-as-built-{_AS_BUILT}-{graph.id}"
+def _with_pq(hnsw: Release) -> Release:
+    """Return the release with a PQ index in place of HNSW."""
+    store = CACHE / f"home-depot-pq-{_PQ_FORMAT}-{hnsw.id}"
     if not (store / "CURRENT").exists():
         with staging_dir(store) as place:
-            staging = Staging(place, graph.manifest.data, graph.id, {"benchmark": "home-depot"})
-            staging.models.update(graph.manifest.models)
-            for name in graph.manifest.files.keys() - {layout.INDEX}:
-                os.link(graph.file(name), staging.file(name))
+            staging = Staging(place, hnsw.manifest.data, hnsw.id, {"benchmark": "home-depot"})
+            staging.models.update(hnsw.manifest.models)
+            for name in hnsw.manifest.files.keys() - {layout.HNSW_INDEX}:
+                os.link(hnsw.file(name), staging.file(name))
             vectors = np.load(staging.file(layout.VECTORS))
             staging.file(layout.VECTORS).unlink()
-            HybridIndex.build(vectors, HnswOptions(threads=1)).save(place)
+            HybridIndex.build(vectors, IndexOptions(threads=1, kind="pq")).save(place)
             staging.publish(store)
     return open_release(str(store))
 
@@ -114,7 +118,7 @@ def _folder() -> Path:
     return folder
 
 
-def _key(items: Path, base: BaseModel, options: HnswOptions) -> str:
+def _key(items: Path, base: BaseModel, options: IndexOptions) -> str:
     files = [file_sha256(items), file_sha256(items.with_name("judgements_test.parquet"))]
     made_of = [_FORMAT, RELEASE_FORMAT, *files, base.sha256]
     built = [options.m, options.ef_construction, options.seed]
@@ -126,7 +130,7 @@ def _queries(folder: Path) -> list[str]:
     return sorted({query.strip() for query in judged["query"]})
 
 
-def _build(folder: Path, store: Path, key: str, base: BaseModel, options: HnswOptions, report: ProgressReport) -> None:
+def _build(folder: Path, store: Path, key: str, base: BaseModel, options: IndexOptions, report: ProgressReport) -> None:
     items = pl.read_parquet(folder / "items.parquet")
     with staging_dir(store) as place:
         card = DataCard(source="Home Depot titles", fingerprint=key, items=len(items), events=0, licence="research use")
@@ -134,7 +138,7 @@ def _build(folder: Path, store: Path, key: str, base: BaseModel, options: HnswOp
         encoder = _write_models(staging, base)
         catalogue = _write_catalogue(staging, base, items)
         with report.step("Embedding Home Depot's titles, building the graph") as step:
-            build_index(catalogue, encoder, "", place, options, step)
+            build_vector_index(catalogue, encoder, "", place, options, step, report.warn)
         staging.write_json(layout.RETRIEVAL_SETTINGS, {"sources": {"semantic": {}}})
         staging.publish(store)
     np.save(store / "queries.npy", encoder.encode(_queries(folder)))

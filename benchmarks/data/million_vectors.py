@@ -25,7 +25,7 @@ from common.release import layout
 from common.release.catalogue import SCHEMA, Catalogue
 from common.release.store import DataCard, Release, open_release
 from pipeline.release.artifacts.staging import Staging, staging_dir
-from services.retrieval.ann.ann_index import HnswOptions
+from services.retrieval.ann.ann_index import IndexOptions
 
 SIZES: Final = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 _SPREAD: Final = 0.3
@@ -45,7 +45,7 @@ def million(console: Console, sizes: Sequence[int] = SIZES) -> tuple[HomeDepot, 
         MissingData: The titles are not on this machine.
     """
     titles = home_depot(console)
-    folder = CACHE / f"million-{_FORMAT}-{titles.graph.id}"
+    folder = CACHE / f"million-{_FORMAT}-{titles.hnsw.id}"
     folder.mkdir(parents=True, exist_ok=True)
     vectors = _vectors(folder / "vectors.npy", titles.vectors)
     return titles, {size: _release(folder, titles, vectors, size, console) for size in sizes}
@@ -85,7 +85,7 @@ def _write(staging: Staging, titles: HomeDepot, vectors: Float32Array, graph: Pa
     for name in (layout.ENCODER, layout.ENCODER_TOKENIZER):
         os.link(titles.release.file(name), staging.file(name))
     staging.models["encoder"] = titles.release.manifest.models["encoder"]
-    os.link(graph, staging.file(layout.INDEX))
+    os.link(graph, staging.file(layout.HNSW_INDEX))
     np.save(staging.file(layout.VECTORS), vectors)
     np.save(staging.file(layout.VECTOR_OF_ITEM), np.arange(len(vectors), dtype=np.int32))
     np.save(staging.file(layout.POPULARITY), np.zeros(len(vectors), np.float32))
@@ -113,7 +113,7 @@ def _graph(folder: Path, vectors: Float32Array, size: int, console: Console) -> 
     """Grow the graph to ``size``, from the largest state that there is; returns its file and how long it took."""
     states = {int(file.stem.removeprefix("graph-")): file for file in folder.glob("graph-*.bin")}
     begin = max((count for count in states if count <= size), default=0)
-    options = HnswOptions()
+    options = IndexOptions()
     graph = hnswlib.Index(space="ip", dim=vectors.shape[1])
     if begin:
         graph.load_index(str(states[begin]), max_elements=size)

@@ -22,7 +22,11 @@ from common.ragged import offsets_from_lengths
 from common.release import layout
 from common.release.catalogue import Catalogue
 from common.release.store import Release
-from pipeline.build.sequences import SequenceBuild
+from pipeline.build.context import BuildContext
+from pipeline.build.recipes.sequences import sequence_folds
+from pipeline.build.steps.first_stage import open_first_stage
+from pipeline.build.steps.item_graphs import read_item_texts
+from pipeline.build.steps.ranking_examples import feature_set
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.training_requests import ShopRequest
 from pipeline.learning.examples.labelled_candidates import Labelled, draw_candidates
@@ -174,8 +178,9 @@ def training_requests(
         copy = folder / "release"
         shutil.copytree(release.path, copy, dirs_exist_ok=True)
         staging = Staging(copy, release.manifest.data, "", {})
-        asking = _Asking(dataset, resolve_base_model(settings.base_model), settings, staging, report)
-        asking.requests().save(folder / _FILE)
+        base_model = resolve_base_model(settings.base_model)
+        context = BuildContext(dataset, base_model, settings, settings.made_of(), staging, report)
+        _requests_of_folds(context).save(folder / _FILE)
         shutil.rmtree(copy)
 
     every = Requests.load(kept.made("history-requests", made_from, make) / _FILE)
@@ -219,19 +224,17 @@ def _parts(every: Requests, seed: int) -> Parts:
     return Parts(every.take(order[:readers]), every.take(order[readers:]))
 
 
-class _Asking(SequenceBuild):
-    """Asks in a copy of a release what its build asked, the tables counted anew for each fold."""
+def _requests_of_folds(context: BuildContext) -> Requests:
+    """Ask a copy of a release what its build asked, with the tables of each fold."""
+    catalogue = Catalogue.open(context.staging.file(layout.CATALOGUE))
+    texts, split = read_item_texts(context, catalogue), parted(context.dataset.events)
+    number = {user: place for place, user in enumerate(split.whole)}
+    folds = sequence_folds(context, catalogue, texts, split)
+    return Requests.join([_requests_of_fold(context, catalogue, fold, number) for fold in folds])
 
-    def requests(self) -> Requests:
-        """Return the best candidates of every request."""
-        catalogue = Catalogue.open(self.staging.file(layout.CATALOGUE))
-        self._texts = self._read_texts(catalogue)
-        split = parted(self.dataset.events)
-        number = {user: place for place, user in enumerate(split.whole)}
-        return Requests.join([self._asked(catalogue, fold, number) for fold in self._folds(catalogue, split)])
 
-    def _asked(self, catalogue: Catalogue, fold: Fold, number: Mapping[str, int]) -> Requests:
-        title = "Asking for what comes next"
-        with self._first_stage() as first_stage, self.report.step(title, len(fold.requests)) as step:
-            drawn = draw_candidates(first_stage, fold.requests, CANDIDATES, step)
-        return Requests.of([number[user] for user in fold.users], drawn, self._features(catalogue))
+def _requests_of_fold(context: BuildContext, catalogue: Catalogue, fold: Fold, number: Mapping[str, int]) -> Requests:
+    title = "Asking for what comes next"
+    with open_first_stage(context) as first_stage, context.report.step(title, len(fold.requests)) as step:
+        drawn = draw_candidates(first_stage, fold.requests, CANDIDATES, step)
+    return Requests.of([number[user] for user in fold.users], drawn, feature_set(context, catalogue))

@@ -14,7 +14,7 @@ from benchmarks.histories.requests import Requests
 from common.arrays import Float32Array, RowIndices, TokenIds
 from common.onnx_session import OnnxModel, SessionOptions
 from common.ragged import TokenRows, offsets_from_lengths, ragged_indices
-from pipeline.build.search_models import kept_scores
+from pipeline.build.search.search_models import kept_scores
 from pipeline.learning.examples.text_pairs import pairs_of, score_pairs
 from pipeline.progress import ProgressReport, ProgressStep
 from pipeline.release.export.late_interaction import distinct_texts, fitted_codec, products_graph

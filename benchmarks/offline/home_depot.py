@@ -30,8 +30,8 @@ from common.release.catalogue import Catalogue
 from common.release.store import Release
 from common.server.channel import open_channel
 from pipeline.build.builder import build
-from pipeline.build.search_examples import SEMANTIC, held_out_cosines, judged_cosines
-from pipeline.build.search_models import SearchModels
+from pipeline.build.search.search_examples import SEMANTIC, held_out_cosines, judged_cosines
+from pipeline.build.search.search_models import SearchModels
 from pipeline.learning.examples.fusion import calibration_error
 from pipeline.learning.examples.judged_queries import TEST, JudgedQuery, judged_queries
 from pipeline.learning.training.model_cache import ModelCache
@@ -58,7 +58,7 @@ def run(quick: bool, console: Console) -> Result:
     """Build or reuse the release and rank every test query's judged items; quick ranks fewer."""
     data, report = HomeDepot.find(), ProgressReport(console)
     settings = BuildSettings.of(SEARCHES.name)
-    release = build(data.dataset, STORE, settings, report, models_in=MODELS)
+    release = build(data.dataset, STORE, settings, report, models_dir=MODELS)
     catalogue = Catalogue.open(release.file(layout.CATALOGUE))
     queries = test_queries(data, catalogue)[: _QUICK_QUERIES if quick else None]
     systems = _scores(release, catalogue, queries, settings, report)

@@ -17,7 +17,7 @@ from benchmarks.harness.record import Result, at_least, at_most
 from benchmarks.ranking.precisions import Compared, Form, compare_forms, ndcg_lost, precisions
 from common.cpu import usable_cores
 from common.onnx_session import SessionOptions
-from pipeline.build.compression_gate import MAX_BATCH_DEPENDENCE
+from pipeline.build.compression.gate import MAX_BATCH_DEPENDENCE
 from pipeline.measurement.metrics.ranking_metrics import paired_bootstrap
 from pipeline.progress import ProgressReport
 

@@ -15,7 +15,7 @@ from benchmarks.data.home_depot import HomeDepot
 from benchmarks.data.home_depot_model import TrainedModel, trained_model
 from benchmarks.harness.record import Result, at_most
 from benchmarks.ranking.precisions import compare_forms, ndcg_lost, precisions
-from pipeline.build.compression_gate import MAX_BATCH_DEPENDENCE
+from pipeline.build.compression.gate import MAX_BATCH_DEPENDENCE
 from pipeline.learning.examples.ranking_lists import RankingExample
 from pipeline.progress import ProgressReport
 from pipeline.release.export.bert import PARITY_TOLERANCE

@@ -15,7 +15,7 @@ from benchmarks.data.home_depot_model import TrainedModel
 from benchmarks.data.home_depot_release import AnyPrecision, model_file
 from benchmarks.harness.rank_correlation import spearman
 from common.onnx_session import OnnxModel, SessionOptions
-from pipeline.build.compression_gate import batch_dependence, ndcg
+from pipeline.build.compression.gate import batch_dependence, ndcg
 from pipeline.learning.examples.ranking_lists import RankingExample
 from pipeline.learning.examples.text_pairs import score_pairs
 from pipeline.measurement.metrics.ranking_metrics import Interval, paired_bootstrap

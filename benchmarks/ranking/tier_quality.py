@@ -19,7 +19,7 @@ from benchmarks.ranking.precisions import judged_examples, load
 from common.arrays import Float64Array, TokenIds
 from common.onnx_session import OnnxModel, SessionOptions
 from common.ragged import TokenRows
-from pipeline.build.compression_gate import ndcg
+from pipeline.build.compression.gate import ndcg
 from pipeline.learning.examples.ranking_lists import RankingExample
 from pipeline.learning.examples.text_pairs import score_pairs
 from pipeline.measurement.metrics.ranking_metrics import Interval, paired_bootstrap

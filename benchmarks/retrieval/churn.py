@@ -24,6 +24,7 @@ from common.arrays import Float32Array
 from common.gc_freeze import freeze_heap
 from common.server import event_loop
 from common.server.channel import open_channel
+from services.retrieval.ann.ann_index import AnnKind
 
 _ITEMS_PER_S: Final = 500
 _CALL_ITEMS: Final = 25
@@ -54,9 +55,9 @@ class _Turn:
     took_s: float = 0.0
 
 
-def run(quick: bool, console: Console) -> Result:
+def run(quick: bool, console: Console, index: AnnKind = "hnsw") -> Result:
     """Take turns without upserts, with new prices, new vectors and texts; quick takes one short turn of each."""
-    data = home_depot(console)
+    data = home_depot(console, index)
     with (
         tempfile.TemporaryDirectory() as folder,
         retrieval_service(data.release.path, Path(folder)) as server,

@@ -14,10 +14,11 @@ from rich.table import Table
 
 from benchmarks.data.home_depot_vectors import HomeDepot, home_depot
 from benchmarks.harness.record import Result, Threshold, at_least, at_most
-from benchmarks.retrieval.index_encodings import by_numbers, table_of
+from benchmarks.retrieval.index_types import compare_index_types, table_of
 from common.arrays import BoolMask, Float32Array, RowIndices
 from common.filters import Filter, Range
 from common.onnx_session import SessionOptions
+from services.retrieval.ann.ann_index import AnnKind
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.first_stage import FirstStage, FirstStageOptions
 from services.retrieval.candidates.request import Request
@@ -33,9 +34,9 @@ _CHANGED_SHARE: Final = 0.2
 _CALL_ITEMS: Final = 500
 
 
-def run(quick: bool, console: Console) -> Result:
+def run(quick: bool, console: Console, index: AnnKind = "hnsw") -> Result:
     """Measure recall@100 at the default setting; quick asks fewer queries."""
-    data = home_depot(console)
+    data = home_depot(console, index)
     queries = data.query_vectors[np.random.default_rng(0).permutation(len(data.query_vectors))]
     queries = queries[: _QUICK_QUERIES if quick else _QUERIES]
     with tempfile.TemporaryDirectory() as folder:
@@ -48,11 +49,11 @@ def run(quick: bool, console: Console) -> Result:
         finally:
             stage.close()
             feed.close()
-    vectors = by_numbers(data, queries, K, console)
+    index_types = compare_index_types(data, queries, K, console)
     return Result(
-        {"queries": len(queries), "k": K, "vectors": vectors} | figures,
+        {"queries": len(queries), "k": K, "index_types": index_types} | figures,
         _bars(figures, before),
-        [_table(figures), table_of(vectors, K)],
+        [_table(figures), table_of(index_types, K)],
     )
 
 

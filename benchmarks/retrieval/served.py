@@ -23,17 +23,17 @@ from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 from benchmarks.data.home_depot_vectors import HomeDepot, home_depot
 from benchmarks.harness.record import Result, at_least
 from benchmarks.harness.servers import retrieval_service
-from benchmarks.retrieval.index_encodings import last_scores
+from benchmarks.retrieval.index_types import last_scores
 from common.arrays import Float32Array
 from common.release import layout
 from common.server import event_loop
 from common.server.channel import open_channel
-from services.retrieval.ann.ann_index import HnswOptions
+from services.retrieval.ann.ann_index import AnnKind, IndexOptions
 from services.retrieval.index.reachability import TIE
 from testing.local_server import LocalServer
 
 K: Final = 100
-EF_SEARCH: Final = HnswOptions.ef_search  # the service's default
+EF_SEARCH: Final = IndexOptions.ef_search  # the service's default
 BATCH: Final = 32
 _ROUNDS: Final = 15
 _QUICK_ROUNDS: Final = 4
@@ -48,9 +48,9 @@ _NAMES: Final = ("hnswlib", *_CALLERS)
 _QUIET: Final = 0.03
 
 
-def run(quick: bool, console: Console) -> Result:
+def run(quick: bool, console: Console, index: AnnKind = "hnsw") -> Result:
     """Measure in turns, a second each; quick takes fewer turns."""
-    data = home_depot(console)
+    data = home_depot(console, index)
     with (
         tempfile.TemporaryDirectory() as folder,
         retrieval_service(data.release.path, Path(folder)) as server,
@@ -78,7 +78,7 @@ async def _measure(
     data: HomeDepot, server: LocalServer, rounds: int
 ) -> tuple[list[dict[str, dict[str, float]]], dict[str, float]]:
     index = hnswlib.Index(space="ip", dim=data.query_vectors.shape[1])
-    index.load_index(str(data.graph.file(layout.INDEX)))
+    index.load_index(str(data.hnsw.file(layout.HNSW_INDEX)))
     index.set_ef(EF_SEARCH)
     async with open_channel(server.target) as channel:
         stub = retrieval_pb2_grpc.RetrievalServiceStub(channel)

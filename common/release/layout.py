@@ -61,19 +61,12 @@ FUSION: Final = "fusion/model.onnx"
 FUSION_SETTINGS: Final = "fusion/fusion.json"
 
 
-# One vector for each distinct text, and for each item of the catalogue the row of its vector: products that share
-# a text would otherwise be islands of equal points in the graph. The graph is hnswlib's, or where it holds float16 or
-# int8 faiss's, with its settings beside it; or codes are scanned in its place.
-INDEX: Final = "index/hnsw.bin"
+# One vector for each distinct text, and for each item of the catalogue the row of its vector. One of two files holds
+# the index over the vectors; a release with few vectors has neither, and all are compared.
+HNSW_INDEX: Final = "index/hnsw.bin"
 
 
-ROUNDED_INDEX: Final = "index/rounded.faiss"
-
-
-ROUNDED_INDEX_SETTINGS: Final = "index/rounded.json"
-
-
-CODES: Final = "index/codes.faiss"
+PQ_INDEX: Final = "index/pq.faiss"
 
 
 VECTORS: Final = "index/vectors.npy"

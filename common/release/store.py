@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from common.errors import BadRelease
 
-FORMAT = 2
+FORMAT = 3
 
 
 MANIFEST = "manifest.json"

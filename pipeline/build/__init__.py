@@ -1,1 +1,1 @@
-"""Building a release: one module a recipe, and the steps that they share."""
+"""Building a release: a module for each recipe, and the steps that recipes share."""

@@ -1,4 +1,4 @@
-"""``python -m services.gateway``: wires the gateway and runs it."""
+"""``python -m services.gateway``: runs the gateway."""
 
 from __future__ import annotations
 

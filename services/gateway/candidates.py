@@ -1,4 +1,4 @@
-"""An item on its way through the stages."""
+"""Candidates: as retrieval returns them, and as ranking has scored them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Candidate:
-    """One item that the first stage found, with the attributes that policy and answers need.
+    """One item that retrieval returned, with the attributes that the policy and the answer need.
 
     Attributes:
         item_id: The item's id.
-        score: The first stage's fused score; comparable within one answer only.
-        sources: What each source that found the item said of it, as (name, score), ordered by name.
+        score: The first stage's fused score; comparable only within one answer.
+        sources: The score that each source gave the item, as (name, score), ordered by name.
         title: The title.
-        brand: The brand; empty where unknown.
-        category: The category; empty where unknown.
-        price: The price in the shop's currency; None where unknown.
+        brand: The brand; empty if unknown.
+        category: The category; empty if unknown.
+        price: The price in the shop's currency; None if unknown.
         available: Whether it can be bought now.
-        long_tail: Whether it is of the long tail, as retrieval says.
-        text: What the models read of it, set only where the release does not have the item or another text of it.
+        long_tail: Whether it belongs to the long tail, as retrieval reports it.
+        text: The text that the models read; set only if the release lacks the item or has another text of it.
     """
 
     item_id: str
@@ -35,16 +35,16 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Item:
-    """A candidate and what the second stage said of it; None where that stage did not answer.
+class RankedCandidate:
+    """A candidate with ranking's scores, which are None if ranking did not answer.
 
     Attributes:
-        candidate: What the first stage said.
-        first_stage_rank: The position in the first stage's order, from 1.
+        candidate: The candidate.
+        first_stage_rank: Its position in the first stage's order, from 1.
         probability: The calibrated probability that the user buys it, 0 to 1.
-        cross_encoder_logit: The cross-encoder's logit; None also where it did not read the item.
-        late_score: Late interaction's score; None also where it did not score the item.
-        tier: Which tier ranked the item, as the contract numbers them; 0 where none did.
+        cross_encoder_logit: The cross-encoder's logit; None also if the cross-encoder did not read the item.
+        late_score: The late-interaction score; None also if late interaction did not score the item.
+        tier: The tier that ranked the item, as numbered in the contract; 0 if none did.
     """
 
     candidate: Candidate

@@ -1,4 +1,4 @@
-"""What the gateway may be told."""
+"""The gateway's settings."""
 
 from __future__ import annotations
 
@@ -21,70 +21,71 @@ class Settings(ServerSettings):
 
     port: int = Field(50_051, ge=0, le=65_535, description="Port of the gRPC server; 0 takes a free one.")
     metrics_port: int = Field(9_091, ge=0, le=65_535, description="Port of the Prometheus metrics; 0 takes a free one.")
-    retrieval_target: str = Field("127.0.0.1:50052", min_length=1, description="Where the retrieval service listens.")
-    ranking_target: str = Field("127.0.0.1:50053", min_length=1, description="Where the ranking service listens.")
+    retrieval_target: str = Field("127.0.0.1:50052", min_length=1, description="Address of the retrieval service.")
+    ranking_target: str = Field("127.0.0.1:50053", min_length=1, description="Address of the ranking service.")
     profiles: Path = Field(
         Path("~/.local/share/shortlist/profiles.sqlite3"),
-        description="SQLite file of the users's events; made where it does not exist.",
+        description="SQLite file of the users' events; created if it does not exist.",
     )
     history_events: str = Field(
-        ",".join(ITEM_KINDS), description="Kinds of event that make up a history, separated by commas."
+        ",".join(ITEM_KINDS), description="Kinds of event that a history consists of, separated by commas."
     )
     history_items: int = Field(
-        1_000, ge=1, le=10_000, description="How many of a user's latest recorded items to read."
+        1_000, ge=1, le=10_000, description="Maximum number of a user's latest recorded items to read."
     )
     query_carry_over_s: float = Field(
         1_800.0,
         ge=0,
         allow_inf_nan=False,
-        description="Seconds that a recorded search stands in for a query that the request lacks; 0 never.",
+        description="Seconds for which a recorded search is used as the query of requests without one; 0 turns it off.",
     )
     candidates: int = Field(
-        100, ge=1, le=1_000, description="Candidates to retrieve and rank; twice the limit where that is more."
+        100, ge=1, le=1_000, description="Candidates to retrieve and rank; twice the request's limit if that is more."
     )
     max_calls: int = Field(
         256,
         ge=8,
         le=100_000,
-        description="Calls of Recommend that may be under way; fewer while answers come late. More are told to come "
-        "back later.",
+        description="Maximum number of concurrent calls of Recommend; lower while answers are late. Further calls are "
+        "refused with RESOURCE_EXHAUSTED.",
     )
     min_long_tail_share: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="Least share of an answer's items that is of the long tail, where the request does not say; items "
-        "of the tail come in where that costs least probability.",
+        description="Minimum share of long-tail items in an answer if the request sets none. If there are too few, "
+        "long-tail items replace others at the least cost in probability.",
     )
     default_timeout_s: float = Field(
-        1.0, gt=0, allow_inf_nan=False, description="Seconds that a call without a deadline may take."
+        1.0, gt=0, allow_inf_nan=False, description="Timeout in seconds of calls without a deadline."
     )
     reserve_s: float = Field(
         0.02,
         ge=0,
         allow_inf_nan=False,
-        description="Seconds kept back from the stages for policy and the answer; more while answers come late.",
+        description="Seconds kept back from the stages for policy and the answer; more while answers are late.",
     )
-    profile_share: float = Field(0.2, gt=0, le=1, description="Share of the time left that reading a profile may take.")
+    profile_share: float = Field(
+        0.2, gt=0, le=1, description="Share of the time left that reading the profile may take."
+    )
     retrieval_share: float = Field(
-        0.5, gt=0, le=1, description="Share of the time then left that retrieval may take; ranking gets the rest."
+        0.5, gt=0, le=1, description="Share of the time then left that retrieval may take; ranking may take the rest."
     )
     popular_items: int = Field(
-        500, ge=1, le=1_000, description="Popular items to remember for when retrieval does not answer."
+        500, ge=1, le=1_000, description="Popular items to keep as the fallback while retrieval does not answer."
     )
     popular_refresh_s: float = Field(
-        60.0, gt=0, allow_inf_nan=False, description="Seconds between two looks at what is popular."
+        60.0, gt=0, allow_inf_nan=False, description="Seconds between refreshes of the popular items."
     )
     activation_timeout_s: float = Field(
-        600.0, gt=0, allow_inf_nan=False, description="Seconds that each service may take to load a release."
+        600.0, gt=0, allow_inf_nan=False, description="Timeout in seconds for each service to load a release."
     )
-
     release_sync_interval_s: float = Field(
         5.0,
         ge=0,
         allow_inf_nan=False,
-        description="Seconds between two looks whether retrieval and ranking serve the same release, after which one "
-        "that came back on another is set right; 0 never, for several replicas behind one address.",
+        description="Seconds between checks that retrieval and ranking serve the same release; one that restarted with "
+        "another release is switched. 0 turns it off, which several replicas behind one address need.",
     )
 
     @field_validator("history_events")
@@ -93,7 +94,7 @@ class Settings(ServerSettings):
         known = [str(kind) for kind in ITEM_KINDS]
         for name in value.split(","):
             if name.strip() not in known:
-                raise ValueError(f"{name.strip()!r} is none of {', '.join(known)}")
+                raise ValueError(f"{name.strip()!r} is not one of {', '.join(known)}")
         return value
 
     @model_validator(mode="after")
@@ -103,16 +104,16 @@ class Settings(ServerSettings):
         return self
 
     def history_kinds(self) -> tuple[EventKind, ...]:
-        """Return the kinds of event that make up a history."""
+        """Return the kinds of event that a history consists of."""
         return tuple(EventKind(name.strip()) for name in self.history_events.split(","))
 
-    def tuning(self) -> RecommenderOptions:
-        """Return how recommendations are made."""
+    def recommender_options(self) -> RecommenderOptions:
+        """Return the options of the recommender."""
         shares = DeadlineShares(
-            default_s=min(self.default_timeout_s, self.request_timeout_s),
+            default_timeout_s=min(self.default_timeout_s, self.request_timeout_s),
             reserve_s=self.reserve_s,
-            profile=self.profile_share,
-            retrieval=self.retrieval_share,
+            profile_share=self.profile_share,
+            retrieval_share=self.retrieval_share,
         )
         return RecommenderOptions(
             self.candidates,

@@ -1,4 +1,4 @@
-"""The contract of the profiles' port, held by every implementation."""
+"""The contract of the profile store, kept by every implementation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OPENERS: dict[str, Callable[[Path], ProfileStore]] = {
 
 @pytest.fixture(params=sorted(_OPENERS))
 def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], ProfileStore]:
-    """Return a function that opens the same store again and again."""
+    """Return a function that opens the same store again."""
     opener = _OPENERS[request.param]
     return lambda: opener(tmp_path)
 
@@ -47,115 +47,117 @@ def _search(event_id: str, query: str, at: int) -> Event:
 
 
 async def test_an_unknown_user_has_an_empty_profile(profiles: ProfileStore):
-    """A user of whom nothing was recorded is new, not an error."""
-    assert await profiles.history("nobody", 10) == Profile([], None)
+    """A user without recorded events has an empty profile, not an error."""
+    assert await profiles.read_profile("nobody", 10) == Profile([], None)
 
 
 async def test_history_is_in_the_order_of_time_then_of_arrival(profiles: ProfileStore):
-    """Items come oldest first by when they happened; those of one moment in the order in which they arrived."""
-    await profiles.record([_view("1", "late", 30), _view("2", "early", 10), _view("3", "tie-a", 20)])
-    await profiles.record([_view("4", "tie-b", 20), _view("5", "before 1970", -5)])
-    history = (await profiles.history("ann", 10)).item_ids
+    """Items come oldest first; those of the same time come in the order of their arrival."""
+    await profiles.record_events([_view("1", "late", 30), _view("2", "early", 10), _view("3", "tie-a", 20)])
+    await profiles.record_events([_view("4", "tie-b", 20), _view("5", "before 1970", -5)])
+    history = (await profiles.read_profile("ann", 10)).item_ids
     assert list(history) == ["before 1970", "early", "tie-a", "tie-b", "late"]
 
 
 async def test_the_latest_items_are_kept(profiles: ProfileStore):
-    """A limit cuts the oldest items off; repeats are kept."""
-    await profiles.record([_view(str(at), f"i{at % 2}", at) for at in range(6)])
-    assert list((await profiles.history("ann", 3)).item_ids) == ["i1", "i0", "i1"]
+    """A limit drops the oldest items; repeats are kept."""
+    await profiles.record_events([_view(str(at), f"i{at % 2}", at) for at in range(6)])
+    assert list((await profiles.read_profile("ann", 3)).item_ids) == ["i1", "i0", "i1"]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in EventKind if kind is not EventKind.SEARCH])
-async def test_what_names_an_item_is_history(profiles: ProfileStore, kind: EventKind):
+async def test_kinds_with_an_item_make_up_the_history(profiles: ProfileStore, kind: EventKind):
     """Views, carts, purchases and ratings make up the history."""
-    await profiles.record([Event("1", "ann", kind, 0, "milk", value=4.5)])
-    assert list((await profiles.history("ann", 10)).item_ids) == ["milk"]
+    await profiles.record_events([Event("1", "ann", kind, 0, "milk", value=4.5)])
+    assert list((await profiles.read_profile("ann", 10)).item_ids) == ["milk"]
 
 
-async def test_a_search_is_no_history(profiles: ProfileStore):
-    """Searches are kept apart, and the latest by its time is told."""
-    await profiles.record([_search("1", "later", 20), _search("2", "earlier", 10), _view("3", "milk")])
-    profile = await profiles.history("ann", 10)
+async def test_a_search_is_not_part_of_the_history(profiles: ProfileStore):
+    """Searches are separate from items, and the latest by time is returned."""
+    await profiles.record_events([_search("1", "later", 20), _search("2", "earlier", 10), _view("3", "milk")])
+    profile = await profiles.read_profile("ann", 10)
     assert list(profile.item_ids) == ["milk"]
     assert profile.last_search == Search("later", 20)
 
 
-async def test_users_are_kept_apart(profiles: ProfileStore):
+async def test_users_are_separate(profiles: ProfileStore):
     """One user's events are not another's."""
-    await profiles.record([_view("1", "milk"), _view("2", "bread", user_id="bob")])
-    assert list((await profiles.history("bob", 10)).item_ids) == ["bread"]
+    await profiles.record_events([_view("1", "milk"), _view("2", "bread", user_id="bob")])
+    assert list((await profiles.read_profile("bob", 10)).item_ids) == ["bread"]
 
 
 async def test_an_event_id_counts_once(profiles: ProfileStore):
     """The same id again, in the same call or a later one, changes nothing and is counted as a duplicate."""
-    assert await profiles.record([_view("1", "milk"), _view("1", "bread"), _view("2", "egg")]) == (2, 1)
-    assert await profiles.record([_view("2", "salt"), _view("3", "tea")]) == (1, 1)
-    assert list((await profiles.history("ann", 10)).item_ids) == ["milk", "egg", "tea"]
+    assert await profiles.record_events([_view("1", "milk"), _view("1", "bread"), _view("2", "egg")]) == (2, 1)
+    assert await profiles.record_events([_view("2", "salt"), _view("3", "tea")]) == (1, 1)
+    assert list((await profiles.read_profile("ann", 10)).item_ids) == ["milk", "egg", "tea"]
 
 
-async def test_calls_side_by_side_do_not_mix(profiles: ProfileStore):
-    """Many calls at once record each event exactly once, whichever call brings it."""
+async def test_concurrent_calls_do_not_mix(profiles: ProfileStore):
+    """Concurrent calls with the same events record each event exactly once."""
     batches = [[_view(f"{batch}-{at}", "milk", at) for at in range(5)] for batch in range(20)]
-    outcomes = await asyncio.gather(*(profiles.record(batch) for batch in [*batches, *batches]))
+    outcomes = await asyncio.gather(*(profiles.record_events(batch) for batch in [*batches, *batches]))
     assert sum(recorded for recorded, _ in outcomes) == 100
     assert sum(duplicates for _, duplicates in outcomes) == 100
-    assert len((await profiles.history("ann", 1_000)).item_ids) == 100
+    assert len((await profiles.read_profile("ann", 1_000)).item_ids) == 100
 
 
-async def test_a_call_that_fails_records_nothing_and_harms_no_other(profiles: ProfileStore):
-    """All of a call's events are recorded or none, also where calls are written together."""
+async def test_a_failed_call_records_nothing_and_affects_no_other(profiles: ProfileStore):
+    """All of a call's events are recorded or none, even if calls are committed together."""
     unwritable = Event("bad", "ann", EventKind.VIEW, 2**80, "egg")
     outcomes = await asyncio.gather(
-        profiles.record([_view("1", "milk")]),
-        profiles.record([_view("2", "bread"), unwritable]),
-        profiles.record([_view("3", "tea")]),
+        profiles.record_events([_view("1", "milk")]),
+        profiles.record_events([_view("2", "bread"), unwritable]),
+        profiles.record_events([_view("3", "tea")]),
         return_exceptions=True,
     )
     assert [isinstance(outcome, Exception) for outcome in outcomes] == [False, True, False]
-    assert sorted((await profiles.history("ann", 10)).item_ids) == ["milk", "tea"]
+    assert sorted((await profiles.read_profile("ann", 10)).item_ids) == ["milk", "tea"]
 
 
 async def test_forgetting_erases_one_user(profiles: ProfileStore):
-    """Everything of the user is gone and counted, nothing of others; asking again is no error."""
-    await profiles.record([_view("1", "milk"), _search("2", "tea", 1), _view("3", "bread", user_id="bob")])
-    assert await profiles.forget("ann") == 2
-    assert await profiles.forget("ann") == 0
-    assert await profiles.history("ann", 10) == Profile([], None)
-    assert list((await profiles.history("bob", 10)).item_ids) == ["bread"]
+    """All events of the user are erased and counted, none of others; erasing again is no error."""
+    await profiles.record_events([_view("1", "milk"), _search("2", "tea", 1), _view("3", "bread", user_id="bob")])
+    assert await profiles.forget_user("ann") == 2
+    assert await profiles.forget_user("ann") == 0
+    assert await profiles.read_profile("ann", 10) == Profile([], None)
+    assert list((await profiles.read_profile("bob", 10)).item_ids) == ["bread"]
 
 
 async def test_an_event_after_forgetting_is_new(profiles: ProfileStore):
-    """Not even the ids of forgotten events are remembered."""
-    await profiles.record([_view("1", "milk")])
-    await profiles.forget("ann")
-    assert await profiles.record([_view("1", "milk")]) == (1, 0)
+    """The ids of forgotten events are forgotten too."""
+    await profiles.record_events([_view("1", "milk")])
+    await profiles.forget_user("ann")
+    assert await profiles.record_events([_view("1", "milk")]) == (1, 0)
 
 
-async def test_events_outlive_the_process_that_recorded_them(reopen: Callable[[], ProfileStore]):
-    """A store opened again holds what was recorded, and still knows the event ids."""
+async def test_events_survive_a_restart(reopen: Callable[[], ProfileStore]):
+    """A reopened store has the recorded events, and still knows their ids."""
     first = reopen()
-    await first.record([_view("1", "milk"), _search("2", "tea", 7)])
+    await first.record_events([_view("1", "milk"), _search("2", "tea", 7)])
     await first.close()
     second = reopen()
-    assert await second.history("ann", 10) == Profile(["milk"], Search("tea", 7))
-    assert await second.record([_view("1", "milk")]) == (0, 1)
+    assert await second.read_profile("ann", 10) == Profile(["milk"], Search("tea", 7))
+    assert await second.record_events([_view("1", "milk")]) == (0, 1)
     await second.close()
 
 
-async def test_a_closed_store_says_so(profiles: ProfileStore):
-    """Calls after closing fail as an unavailable store does."""
+async def test_a_closed_store_is_unavailable(profiles: ProfileStore):
+    """Calls after closing raise ProfileStoreUnavailable."""
     await profiles.close()
     with pytest.raises(ProfileStoreUnavailable):
-        await profiles.history("ann", 10)
+        await profiles.read_profile("ann", 10)
     with pytest.raises(ProfileStoreUnavailable):
-        await profiles.record([_view("1", "milk")])
+        await profiles.record_events([_view("1", "milk")])
 
 
 @pytest.mark.parametrize("text", ["", "  ", "naïve", "💚", "a\x00b", "'; DROP TABLE events; --", "x" * 256])
-async def test_any_text_is_kept_as_it_is(profiles: ProfileStore, text: str):
-    """Ids and queries come back exactly as they were given."""
-    await profiles.record([Event("1", text, EventKind.VIEW, 0, text), Event("2", text, EventKind.SEARCH, 0, "", text)])
-    profile = await profiles.history(text, 10)
+async def test_any_text_is_kept_unchanged(profiles: ProfileStore, text: str):
+    """Ids and queries are returned exactly as given."""
+    await profiles.record_events(
+        [Event("1", text, EventKind.VIEW, 0, text), Event("2", text, EventKind.SEARCH, 0, "", text)]
+    )
+    profile = await profiles.read_profile(text, 10)
     assert list(profile.item_ids) == [text]
     assert profile.last_search == Search(text, 0)
-    assert await profiles.forget(text) == 2
+    assert await profiles.forget_user(text) == 2

@@ -13,7 +13,7 @@ import pytest
 
 from common.arrays import BoolMask, Float32Array, RowIndices, unit_vectors
 from common.errors import InvalidRequest
-from services.retrieval.ann.ann_index import HnswOptions
+from services.retrieval.ann.ann_index import IndexOptions
 from services.retrieval.index.flat_index import FlatIndex
 from services.retrieval.index.hybrid_index import HybridIndex
 from services.retrieval.index.vector_index import VectorIndex
@@ -31,18 +31,13 @@ Load = Callable[[Path], VectorIndex]
 
 
 # A candidate list so short that the graph is walked, also behind a filter that leaves three quarters.
-SHORT = HnswOptions(ef_construction=100, ef_search=100, threads=1)
+SHORT = IndexOptions(ef_construction=100, ef_search=100, threads=1)
 
 
 IMPLEMENTATIONS = {
     "exact": (FlatIndex, FlatIndex.load),
     "hnsw": (lambda vectors: HybridIndex.build(vectors, SHORT), HybridIndex.load),
-    "float16": (
-        lambda vectors: HybridIndex.build(vectors, replace(SHORT, vectors="float16")),
-        HybridIndex.load,
-    ),
-    "codes": (lambda vectors: HybridIndex.build(vectors, replace(SHORT, vectors="codes")), HybridIndex.load),
-    "int8": (lambda vectors: HybridIndex.build(vectors, replace(SHORT, vectors="int8")), HybridIndex.load),
+    "pq": (lambda vectors: HybridIndex.build(vectors, replace(SHORT, kind="pq")), HybridIndex.load),
 }
 
 

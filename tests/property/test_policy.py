@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.candidates import Candidate, Item
+from services.gateway.candidates import Candidate, RankedCandidate
 from services.gateway.policy.policy import Policy, apply_policy
 
 _BRANDS = ("", "acme", "zenith")
 
 
 @st.composite
-def _items(draw: st.DrawFn) -> list[Item]:
+def _items(draw: st.DrawFn) -> list[RankedCandidate]:
     ids = draw(st.lists(st.integers(0, 40), unique=True, max_size=30))
     return [
-        Item(
+        RankedCandidate(
             Candidate(
                 str(name),
                 1.0,
@@ -47,13 +47,13 @@ _POLICIES = st.builds(
 )
 
 
-def _allowed_alone(item: Item, policy: Policy) -> bool:
+def _allowed_alone(item: RankedCandidate, policy: Policy) -> bool:
     likely = item.probability is None or item.probability >= policy.min_probability
     return likely and item.candidate.item_id not in policy.blocked
 
 
 @given(_items(), _POLICIES)
-def test_no_item_is_chosen_that_the_policy_forbids(items: list[Item], policy: Policy):
+def test_no_item_is_chosen_that_the_policy_forbids(items: list[RankedCandidate], policy: Policy):
     """No answer is longer than the limit, or holds a blocked item or one below the threshold."""
     chosen = apply_policy(items, policy).items
     assert len(chosen) <= policy.limit
@@ -62,7 +62,7 @@ def test_no_item_is_chosen_that_the_policy_forbids(items: list[Item], policy: Po
 
 @given(_items(), _POLICIES)
 @pytest.mark.parametrize("attribute", ["brand", "category"])
-def test_caps_hold(attribute: str, items: list[Item], policy: Policy):
+def test_caps_hold(attribute: str, items: list[RankedCandidate], policy: Policy):
     """No brand and no category comes more often than its cap; items without one do not count."""
     counts = Counter(getattr(item.candidate, attribute) for item in apply_policy(items, policy).items)
     counts.pop("", None)
@@ -71,26 +71,26 @@ def test_caps_hold(attribute: str, items: list[Item], policy: Policy):
 
 
 @given(_items(), _POLICIES)
-def test_the_order_is_kept(items: list[Item], policy: Policy):
+def test_the_order_is_kept(items: list[RankedCandidate], policy: Policy):
     """The chosen items stand in the order in which they came."""
     ranks = [item.first_stage_rank for item in apply_policy(items, policy).items]
     assert ranks == sorted(ranks)
 
 
 @given(_items(), _POLICIES)
-def test_choosing_twice_changes_nothing(items: list[Item], policy: Policy):
+def test_choosing_twice_changes_nothing(items: list[RankedCandidate], policy: Policy):
     """The policy lets everything through that it let through before."""
     chosen = apply_policy(items, policy).items
     assert apply_policy(chosen, policy).items == chosen
 
 
 @given(_items(), _POLICIES)
-def test_an_item_is_left_out_for_a_reason_only(items: list[Item], policy: Policy):
+def test_an_item_is_left_out_for_a_reason_only(items: list[RankedCandidate], policy: Policy):
     """Every item left out is forbidden, comes after the limit was reached, breaks a cap, or gave way to the tail."""
     selection = apply_policy(items, policy)
-    moved = [swap.came_in for swap in selection.swaps]
+    moved = [each.substitute for each in selection.substitutions]
     chosen = [item for item in items if item in selection.items and item not in moved]
-    chosen += [swap.gave_way for swap in selection.swaps]
+    chosen += [each.replaced for each in selection.substitutions]
     for item in items:
         if item in chosen or not _allowed_alone(item, policy):
             continue
@@ -99,13 +99,13 @@ def test_an_item_is_left_out_for_a_reason_only(items: list[Item], policy: Policy
 
 
 @given(_items(), _POLICIES)
-def test_the_threshold_is_counted(items: list[Item], policy: Policy):
+def test_the_threshold_is_counted(items: list[RankedCandidate], policy: Policy):
     """The count of items below the threshold is that of items with such a probability, blocked ones included."""
     below = [item for item in items if item.probability is not None and item.probability < policy.min_probability]
     assert apply_policy(items, policy).below_threshold == len(below)
 
 
-def _breaks_a_cap(item: Item, before: list[Item], policy: Policy) -> bool:
+def _breaks_a_cap(item: RankedCandidate, before: list[RankedCandidate], policy: Policy) -> bool:
     brands = sum(other.candidate.brand == item.candidate.brand for other in before)
     categories = sum(other.candidate.category == item.candidate.category for other in before)
     full_brand = bool(item.candidate.brand) and policy.max_per_brand is not None and brands >= policy.max_per_brand

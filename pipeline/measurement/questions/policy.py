@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from services.gateway.candidates import Candidate, Item
+from services.gateway.candidates import Candidate, RankedCandidate
 from services.gateway.policy.policy import Policy, apply_policy
 
 
@@ -28,7 +28,7 @@ def chosen(
     """
     told = zip(item_ids, tail.tolist(), probability.tolist(), strict=True)
     items = [
-        Item(Candidate(item_id, 0.0, long_tail=of_tail), place, None if np.isnan(value) else value)
+        RankedCandidate(Candidate(item_id, 0.0, long_tail=of_tail), place, None if np.isnan(value) else value)
         for place, (item_id, of_tail, value) in enumerate(told)
     ]
     items.sort(key=lambda item: -(item.probability or 0.0))

@@ -1,7 +1,8 @@
-"""The vectors of a release: one for each distinct text, and the graph over them."""
+"""The vectors of a release, one for each distinct text, and the index over them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -10,37 +11,44 @@ import numpy as np
 from common.release.catalogue import Catalogue
 from common.release.layout import VECTOR_OF_ITEM
 from pipeline.progress import ProgressStep
-from services.retrieval.ann.ann_index import HnswOptions
+from services.retrieval.ann.ann_index import IndexOptions
 from services.retrieval.encoding.text_encoder import TextEncoder
-from services.retrieval.index.hybrid_index import HybridIndex
+from services.retrieval.index.factory import build_index
 
 _CHUNK_TEXTS: Final = 512
 
 
-def build_index(
-    catalogue: Catalogue, encoder: TextEncoder, prefix: str, folder: Path, options: HnswOptions, step: ProgressStep
+def build_vector_index(
+    catalogue: Catalogue,
+    encoder: TextEncoder,
+    prefix: str,
+    folder: Path,
+    options: IndexOptions,
+    step: ProgressStep,
+    warn: Callable[[str], object],
 ) -> None:
-    """Embed the catalogue's distinct texts and write vectors, item mapping and graph into a release's folder.
+    """Embed the catalogue's distinct texts and write vectors, item mapping and index into a release's folder.
 
-    Products that share a text share a vector: as points of their own they would be islands of equal points, which a
-    search cannot leave.
+    Items with the same text share a vector. With a vector each, duplicates would link only to one another in an HNSW
+    graph, and a search could not leave them.
 
     Args:
         catalogue: The items.
         encoder: Embeds their texts.
-        prefix: Goes before each text, where the encoder was trained with one.
+        prefix: Is put before each text, if the encoder was trained with a prefix.
         folder: The release's folder.
-        options: How the graph is built.
-        step: Told how many texts are embedded.
+        options: How the index is built.
+        step: Counts the texts embedded.
+        warn: Is called with a sentence if another index than the one asked for is built.
     """
     texts, vector_of_item = np.unique(np.array(catalogue.table["text"].to_pylist(), dtype=object), return_inverse=True)
     step.at(0, len(texts))
     vectors = np.empty((len(texts), encoder.dimension), np.float32)
-    # Texts of like length go together, so that little is padding.
+    # Texts of similar length form a batch, which needs less padding.
     order = np.argsort([len(text) for text in texts], kind="stable")
     for start in range(0, len(order), _CHUNK_TEXTS):
         chunk = order[start : start + _CHUNK_TEXTS]
         vectors[chunk] = encoder.encode([prefix + str(texts[row]) for row in chunk])
         step.advance(len(chunk))
-    HybridIndex.build(vectors, options).save(folder)
+    build_index(vectors, options, warn).save(folder)
     np.save(folder / VECTOR_OF_ITEM, vector_of_item.astype(np.int32))

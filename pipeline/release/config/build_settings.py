@@ -10,7 +10,7 @@ from common.errors import InvalidRequest
 from pipeline.release.config.recipe import Recipe
 from pipeline.release.config.recipes import BASKETS, find_recipe
 from pipeline.release.config.training_settings import ON_PURCHASES, CrossEncoderTraining, EncoderTraining, LateTraining
-from services.retrieval.ann.ann_index import RequestedVectorEncoding
+from services.retrieval.ann.ann_index import AnnKind
 
 _LONGEST_WINDOW_DAYS: Final = 3_650
 
@@ -51,7 +51,7 @@ class BuildSettings:
         encoder: How the encoder is fine-tuned, on judged searches or on purchases; no epochs leave it as it is.
         folds: In how many parts judged queries are held out, so that the fusion reads no score of a model that has
             seen the query.
-        precision: Of the cross-encoder as it is served; see `pipeline.build.compression_gate`.
+        precision: Of the cross-encoder as it is served; see `pipeline.build.compression.gate`.
         student_layers: Layers of a shallower cross-encoder that is served in its place, taught by it; 0 for none. See
             `pipeline.learning.training.distillation`.
         trimmed_vocabulary: Whether the models keep only tokens that the catalogue has; see
@@ -63,8 +63,7 @@ class BuildSettings:
         max_ndcg_loss: The share of NDCG@10 on validation that int8, a student or a trimmed vocabulary may cost, each.
         hnsw_m: Links of a vector in the graph.
         ef_construction: Length of the candidate list while the graph is built.
-        index_vectors: What numbers the graph's vectors are of, or `codes` without a graph; what is found is compared by
-            float32 in any case. `auto` takes what finds as much soonest, by how many distinct texts there are.
+        index: What searches the vectors: `hnsw`, or `pq`, which is small and quick to change. See docs/index-types.md.
         seed: Of everything drawn.
     """
 
@@ -104,7 +103,7 @@ class BuildSettings:
     max_ndcg_loss: float = 0.01
     hnsw_m: int = 16
     ef_construction: int = 200
-    index_vectors: RequestedVectorEncoding = "auto"
+    index: AnnKind = "hnsw"
     seed: int = 7
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 Token ids come in and logits go out as before. Builds do not offer it: rounded to 11 bits after each operator, a pair's
 probability moves with its batch-mates by more than a release promises
-(`pipeline.build.compression_gate.MAX_BATCH_DEPENDENCE`).
+(`pipeline.build.compression.gate.MAX_BATCH_DEPENDENCE`).
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Clients of retrieval and ranking, and what stands in when one of them is down."""
+"""Clients of retrieval and ranking, and the fallback while retrieval does not answer."""

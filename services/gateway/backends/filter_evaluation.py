@@ -1,7 +1,7 @@
-"""What can be said of conditions from the few attributes that the gateway knows.
+"""Filters over the few attributes that the gateway knows, in three values.
 
-Retrieval decides over the whole catalogue. The gateway decides only over popular items while retrieval is away, in
-three values: an item of which nobody knows whether it passes is never recommended.
+Retrieval evaluates filters over the whole catalogue. The gateway does so only for popular items, while retrieval does
+not answer, and never recommends an item for which it cannot decide.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from services.gateway.candidates import Candidate
 
 
 def passes(condition: Filter, item: Candidate) -> bool | None:
-    """Return whether an item passes, None where its known attributes do not tell (Kleene's three-valued logic)."""
+    """Return whether an item passes; None if its known attributes do not decide it (Kleene's three-valued logic)."""
     match condition:
         case Match():
             return _matches(condition, item)
         case Range():
-            return _within(condition, item)
+            return _in_range(condition, item)
         case AllOf(filters):
             return _all(passes(part, item) for part in filters)
         case AnyOf(filters):
@@ -28,7 +28,7 @@ def passes(condition: Filter, item: Candidate) -> bool | None:
 
 
 def _matches(condition: Match, item: Candidate) -> bool | None:
-    """Decide on texts alone: how the catalogue writes a price as text is its own affair."""
+    """Decide on texts only: how the catalogue writes a price as text is not known here."""
     match condition.attribute:
         case "brand":
             return bool(item.brand) and item.brand in condition.values
@@ -39,7 +39,7 @@ def _matches(condition: Match, item: Candidate) -> bool | None:
     return None
 
 
-def _within(condition: Range, item: Candidate) -> bool | None:
+def _in_range(condition: Range, item: Candidate) -> bool | None:
     if condition.attribute != "price":
         return None
     if item.price is None:
@@ -49,8 +49,8 @@ def _within(condition: Range, item: Candidate) -> bool | None:
 
 
 def _all(decisions: Iterable[bool | None]) -> bool | None:
-    seen = set(decisions)
-    return False if False in seen else None if None in seen else True
+    distinct = set(decisions)
+    return False if False in distinct else None if None in distinct else True
 
 
 def _any(decisions: Iterable[bool | None]) -> bool | None:

@@ -1,4 +1,4 @@
-"""Retrieval and ranking over gRPC: requests out, values back, statuses turned into how a stage fails."""
+"""The clients of retrieval and ranking over gRPC; they turn statuses into failures of a stage."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from common.server.filter_messages import write_filter
 from common.server.interceptors import REQUEST_ID
 from common.server.telemetry import request_id
 from services.gateway.backends.stages import (
-    RankedItem,
     RankingResult,
+    RankingScores,
     RetrievalResult,
     RetrieveRequest,
     StageFailed,
@@ -33,7 +33,6 @@ _FAILURES: Final[dict[grpc.StatusCode, type[StageFailed]]] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: StageOverloaded,
 }
 
-
 _log = structlog.get_logger()
 
 
@@ -43,21 +42,21 @@ class GrpcRetrieval:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = retrieval_pb2_grpc.RetrievalServiceStub(channel)
 
-    async def retrieve(self, wish: RetrieveRequest, timeout_s: float) -> RetrievalResult:
-        """Find candidates; see Retrieval. Made once more, in the time left, where the connection broke.
+    async def retrieve(self, request: RetrieveRequest, timeout_s: float) -> RetrievalResult:
+        """Retrieve candidates; see RetrievalBackend. If the connection breaks, try once more in the time left.
 
         Raises:
-            InvalidRequest: The caller's filter is refused.
+            InvalidRequest: Retrieval refused the caller's filter.
             StageFailed: Retrieval did not answer.
-            RuntimeError: Retrieval refused what the gateway itself made up.
+            RuntimeError: Retrieval refused a part of the request that the gateway itself made.
         """
         try:
-            response = await _call("retrieval", self._stub.Retrieve, _retrieve_request(wish), timeout_s, attempts=2)
+            response = await _call("retrieval", self._stub.Retrieve, _retrieve_request(request), timeout_s, attempts=2)
         except _Refused as refused:
-            if wish.filter is not None:
+            if request.filter is not None:
                 raise InvalidRequest(str(refused)) from refused
             raise RuntimeError(f"retrieval refused the gateway's request: {refused}") from refused
-        return _found(response)
+        return _retrieval_result(response)
 
 
 class GrpcRanking:
@@ -69,10 +68,10 @@ class GrpcRanking:
     async def rank(
         self, query: str, history: Sequence[str], candidates: Sequence[Candidate], release_id: str, timeout_s: float
     ) -> RankingResult:
-        """Give each candidate its probability; see Ranking. Never tried twice: it is the costly stage.
+        """Score candidates; see RankingBackend. Never tried twice: this is the costly stage.
 
         Raises:
-            StageFailed: Ranking did not answer, or not as the contract says.
+            StageFailed: Ranking did not answer, or violated the contract.
         """
         request = ranking_pb2.RankRequest(
             user=ranking_pb2.UserContext(query=query, history_item_ids=history),
@@ -82,18 +81,18 @@ class GrpcRanking:
         try:
             response = await _call("ranking", self._stub.Rank, request, timeout_s)
         except _Refused as refused:
-            # A bug of the gateway's, but the first stage's order serves the caller better than an error.
+            # A bug in the gateway, but the first stage's order serves the caller better than an error.
             _log.error("ranking refused the gateway's request", reason=str(refused))
             raise StageUnavailable(f"ranking refused the request: {refused}") from refused
-        return _ranked(response, len(candidates))
+        return _ranking_result(response, len(candidates))
 
 
-class _Refused(Exception):  # noqa: N818 - says what happened
-    """The service behind found the request invalid; the message is its own."""
+class _Refused(Exception):  # noqa: N818 - named for what happened
+    """The service refused the request as invalid; the message is the service's own."""
 
 
 async def _call(stage: str, method: Any, request: Any, timeout_s: float, *, attempts: int = 1) -> Any:
-    """Make one call, carrying the id of the call being answered on; UNAVAILABLE is tried again while attempts last."""
+    """Make one call with the request id of the current call; on UNAVAILABLE, try again while attempts are left."""
     if timeout_s <= 0:
         raise StageTooSlow(f"no time was left for {stage}")
     ends_at_s = time.monotonic() + timeout_s
@@ -113,18 +112,18 @@ def _failure(stage: str, error: grpc.aio.AioRpcError) -> Exception:
     return _FAILURES.get(code, StageUnavailable)(f"{stage} answered {code.name}: {details}")
 
 
-def _retrieve_request(wish: RetrieveRequest) -> retrieval_pb2.RetrieveRequest:
+def _retrieve_request(request: RetrieveRequest) -> retrieval_pb2.RetrieveRequest:
     return retrieval_pb2.RetrieveRequest(
-        query=wish.query,
-        history_item_ids=wish.history,
-        filter=None if wish.filter is None else write_filter(wish.filter),
-        exclude_item_ids=wish.exclude,
-        limit=wish.limit,
-        sources=wish.sources,
+        query=request.query,
+        history_item_ids=request.history,
+        filter=None if request.filter is None else write_filter(request.filter),
+        exclude_item_ids=request.exclude,
+        limit=request.limit,
+        sources=request.sources,
     )
 
 
-def _found(response: retrieval_pb2.RetrieveResponse) -> RetrievalResult:
+def _retrieval_result(response: retrieval_pb2.RetrieveResponse) -> RetrievalResult:
     return RetrievalResult(
         [_candidate(message) for message in response.candidates], response.release_id, response.ignored_history_items
     )
@@ -134,7 +133,7 @@ def _candidate(message: retrieval_pb2.Candidate) -> Candidate:
     return Candidate(
         item_id=message.item_id,
         score=message.score,
-        sources=tuple((said.source, said.score) for said in message.sources),
+        sources=tuple((source.source, source.score) for source in message.sources),
         title=message.title,
         brand=message.brand,
         category=message.category,
@@ -154,18 +153,18 @@ def _rank_candidate(candidate: Candidate) -> ranking_pb2.RankCandidate:
     )
 
 
-def _ranked(response: ranking_pb2.RankResponse, count: int) -> RankingResult:
-    """Check that every candidate has its verdict: probabilities given to the wrong items would go unnoticed."""
+def _ranking_result(response: ranking_pb2.RankResponse, count: int) -> RankingResult:
+    """Return the scores; checks that each belongs to its candidate, since mixed-up scores would go unnoticed."""
     if [item.index for item in response.items] != list(range(count)):
-        raise StageUnavailable(f"ranking did not answer in order for each of {count} candidates")
+        raise StageUnavailable(f"ranking did not score all {count} candidates in order")
     if not all(math.isfinite(item.probability) for item in response.items):
-        raise StageUnavailable("ranking answered with a probability that is no number")
+        raise StageUnavailable("ranking answered with a probability that is not a finite number")
     return RankingResult(
-        [_verdict(item) for item in response.items], response.release_id, response.ignored_history_items
+        [_scores(item) for item in response.items], response.release_id, response.ignored_history_items
     )
 
 
-def _verdict(item: ranking_pb2.RankedItem) -> RankedItem:
+def _scores(item: ranking_pb2.RankedItem) -> RankingScores:
     logit = item.cross_encoder_logit if item.HasField("cross_encoder_logit") else None
     late_score = item.late_interaction_score if item.HasField("late_interaction_score") else None
-    return RankedItem(item.probability, logit, late_score, item.tier)
+    return RankingScores(item.probability, logit, late_score, item.tier)

@@ -1,4 +1,4 @@
-"""What is recommended while retrieval is away: the popular items that it last told of."""
+"""The fallback while retrieval does not answer: the popular items of its last answer."""
 
 from __future__ import annotations
 
@@ -13,84 +13,80 @@ from common.errors import NotReady
 from services.gateway.backends.filter_evaluation import passes
 from services.gateway.backends.stages import RetrievalBackend, RetrievalResult, RetrieveRequest, StageFailed
 
-SOURCE: Final = "popular"
-
+POPULAR_SOURCE: Final = "popular"
 
 _REFRESH_TIMEOUT_S: Final = 5.0
-
-
 _RETRY_S: Final = 1.0
-
 
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class PopularFallback:
-    """Popular items in place of candidates, and a sentence that says how they were chosen."""
+    """Popular items that replace candidates, and a sentence on how they were chosen."""
 
-    found: RetrievalResult
+    result: RetrievalResult
     note: str
 
 
 class PopularItems:
-    """The most popular items as retrieval last told of them, with their attributes.
+    """The most popular items of the current release, as retrieval last reported them.
 
     Args:
-        retrieval: Whom to ask.
+        retrieval: The first stage.
         count: How many items to keep.
-        every_s: How often to ask.
+        interval_s: How often to refresh them.
     """
 
-    def __init__(self, retrieval: RetrievalBackend, count: int, every_s: float) -> None:
+    def __init__(self, retrieval: RetrievalBackend, count: int, interval_s: float) -> None:
         self._retrieval = retrieval
-        self._wish = RetrieveRequest(limit=count, sources=(SOURCE,))
-        self._every_s = every_s
-        self._seen: RetrievalResult | None = None
-        self._wanted = asyncio.Event()
+        self._request = RetrieveRequest(limit=count, sources=(POPULAR_SOURCE,))
+        self._interval_s = interval_s
+        self._latest: RetrievalResult | None = None
+        self._refresh_requested = asyncio.Event()
 
     async def refresh(self) -> bool:
-        """Ask retrieval for its popular items; keeps those of before and returns False where it does not answer."""
+        """Retrieve the popular items; if that fails, keep the earlier ones and return False."""
         try:
-            self._seen = await self._retrieval.retrieve(self._wish, _REFRESH_TIMEOUT_S)
+            self._latest = await self._retrieval.retrieve(self._request, _REFRESH_TIMEOUT_S)
         except (StageFailed, RuntimeError) as failure:  # RuntimeError: the release has no such source
             _log.warning("popular items were not refreshed", reason=str(failure))
             return False
         return True
 
-    def refresh_soon(self) -> None:
-        """Have the items refreshed now, since another release is served."""
-        self._wanted.set()
+    def request_refresh(self) -> None:
+        """Have `refresh_periodically` refresh the items now, because another release is served."""
+        self._refresh_requested.set()
 
-    async def keep_fresh(self) -> None:
-        """Refresh for ever: at the interval set, when wanted, and each second while retrieval does not answer."""
-        fresh = self._seen is not None
+    async def refresh_periodically(self) -> None:
+        """Refresh for ever: at each interval, on request, and each second while retrieval does not answer."""
+        fresh = self._latest is not None
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), self._every_s if fresh else _RETRY_S)
-            self._wanted.clear()
+                await asyncio.wait_for(self._refresh_requested.wait(), self._interval_s if fresh else _RETRY_S)
+            self._refresh_requested.clear()
             fresh = await self.refresh()
 
-    def replaced_item_id(self, wish: RetrieveRequest) -> PopularFallback:
-        """Choose from the remembered items what the wish allows, most popular first.
+    def fallback_for(self, request: RetrieveRequest) -> PopularFallback:
+        """Choose from the latest popular items those that the request allows, most popular first.
 
-        An item that may break the filter (a condition on an attribute that is not known here) is left out.
+        An item is left out if the gateway cannot decide whether it passes the filter.
 
         Raises:
             NotReady: Retrieval has not answered since the gateway started.
         """
-        if self._seen is None:
+        if self._latest is None:
             raise NotReady("retrieval does not answer and has not since the gateway started; try again later")
-        excluded = set(wish.exclude)
-        open_items = [item for item in self._seen.candidates if item.item_id not in excluded]
-        decisions = [True if wish.filter is None else passes(wish.filter, item) for item in open_items]
-        chosen = [item for item, decision in zip(open_items, decisions, strict=True) if decision]
-        found = RetrievalResult(chosen[: wish.limit], self._seen.release_id, remembered=True)
-        return PopularFallback(found, _note(decisions.count(None)))
+        excluded = set(request.exclude)
+        candidates = [item for item in self._latest.candidates if item.item_id not in excluded]
+        decisions = [True if request.filter is None else passes(request.filter, item) for item in candidates]
+        passing = [item for item, decision in zip(candidates, decisions, strict=True) if decision]
+        result = RetrievalResult(passing[: request.limit], self._latest.release_id, is_fallback=True)
+        return PopularFallback(result, _note(decisions.count(None)))
 
 
 def _note(undecided: int) -> str:
-    note = "popular items as last seen"
+    note = "popular items from an earlier answer are used"
     if undecided:
-        note += f", without {undecided} of which the gateway cannot tell whether they pass the filter"
+        note += f", without {undecided} for which the gateway cannot decide whether they pass the filter"
     return note

@@ -1,4 +1,4 @@
-"""Keeps retrieval and ranking on one release, also after one of them died and came back on another."""
+"""Keeps retrieval and ranking on one release, also after one of them restarts with another one."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import asyncio
 import structlog
 
 from common.errors import ShortlistError
-from services.gateway.backends.releases import Releases
+from services.gateway.backends.release_coordinator import ReleaseCoordinator
 
 _log = structlog.get_logger()
 
 
-async def align_releases(releases: Releases, every_s: float) -> None:
-    """Look for ever, each ``every_s`` seconds, whether both serve the same release, and see to it that they do.
+async def align_releases(releases: ReleaseCoordinator, interval_s: float) -> None:
+    """Check for ever, at each interval, that both services serve the same release, and correct it if they do not.
 
-    A service that does not answer is looked at again the next time; one that refuses the release stays as it is, which
-    the log and the answers' degradations tell.
+    A service that does not answer is checked again at the next interval. A service that refuses the release stays on
+    its own; the log and the degradations of the answers report it.
     """
     while True:
-        await asyncio.sleep(every_s)
+        await asyncio.sleep(interval_s)
         try:
-            done = await releases.align()
-        except (ShortlistError, RuntimeError) as error:  # RuntimeError: a status that no ShortlistError has
+            change = await releases.align()
+        except (ShortlistError, RuntimeError) as error:  # RuntimeError: a status without a ShortlistError
             _log.warning("the services' releases could not be aligned", reason=str(error))
             continue
-        if done:
-            _log.warning("releases aligned", done=done)
+        if change:
+            _log.warning("releases aligned", change=change)

@@ -1,6 +1,6 @@
-"""What the gateway asks of retrieval and ranking, as values and ports, and how a stage fails.
+"""The ports to retrieval and ranking: requests, results and failures as plain values.
 
-Knows nothing of grpc: :mod:`services.gateway.backends.grpc_clients` speaks to the services, tests speak to fakes.
+Independent of gRPC: :mod:`services.gateway.backends.grpc_clients` implements the ports, and tests use fakes.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from common.filters import Filter
 from services.gateway.candidates import Candidate
 
 
-class StageFailed(Exception):  # noqa: N818 - says what happened, as the tree of common.errors does
+class StageFailed(Exception):  # noqa: N818 - named for what happened, like the errors of common.errors
     """A stage did not answer; the message is a sentence for operators."""
 
 
 class StageUnavailable(StageFailed):
-    """The service behind the stage is unreachable, failed, or answered what the contract forbids."""
+    """The service is unreachable, failed, or answered in violation of the contract."""
 
 
 class StageTooSlow(StageFailed):
-    """The stage did not answer, or would not have answered, within its part of the deadline."""
+    """The service did not answer, or expected not to answer, within the stage's timeout."""
 
 
 class StageOverloaded(StageFailed):
-    """The service behind the stage refused for lack of capacity."""
+    """The service refused the call for lack of capacity."""
 
 
 @dataclass(frozen=True)
 class RetrieveRequest:
-    """What the first stage is asked for; empty ``sources`` means all of them."""
+    """A request to the first stage; empty ``sources`` means all sources."""
 
     query: str = ""
     history: Sequence[str] = ()
@@ -43,30 +43,30 @@ class RetrieveRequest:
 
 @dataclass(frozen=True)
 class RetrievalResult:
-    """Candidates, best first.
+    """The candidates, best first.
 
     Attributes:
         candidates: The candidates.
         release_id: The release that they came from.
-        ignored_history_items: How many items of the history that release does not know.
-        remembered: Whether they were seen earlier, and the first stage did not answer now.
+        ignored_history_items: How many history items the release does not know.
+        is_fallback: Whether these are popular items from an earlier answer, because retrieval did not answer now.
     """
 
     candidates: Sequence[Candidate]
     release_id: str
     ignored_history_items: int = 0
-    remembered: bool = False
+    is_fallback: bool = False
 
 
 @dataclass(frozen=True)
-class RankedItem:
-    """What the second stage says of one candidate.
+class RankingScores:
+    """The second stage's scores of one candidate.
 
     Attributes:
-        probability: 0 to 1.
-        cross_encoder_logit: The cross-encoder's logit where one was computed.
-        late_score: Late interaction's score, likewise.
-        tier: Which tier ranked the candidate, as the contract numbers them.
+        probability: The calibrated probability that the user buys it, 0 to 1.
+        cross_encoder_logit: The cross-encoder's logit; None if it was not computed.
+        late_score: The late-interaction score; None if it was not computed.
+        tier: The tier that ranked the candidate, as numbered in the contract.
     """
 
     probability: float
@@ -77,9 +77,9 @@ class RankedItem:
 
 @dataclass(frozen=True)
 class RankingResult:
-    """The second stage's verdicts in the order of the candidates; as many as those."""
+    """The second stage's scores, one for each candidate and in the same order."""
 
-    verdicts: Sequence[RankedItem]
+    scores: Sequence[RankingScores]
     release_id: str
     ignored_history_items: int = 0
 
@@ -87,12 +87,12 @@ class RankingResult:
 class RetrievalBackend(Protocol):
     """The first stage."""
 
-    async def retrieve(self, wish: RetrieveRequest, timeout_s: float) -> RetrievalResult:
-        """Find candidates within ``timeout_s``.
+    async def retrieve(self, request: RetrieveRequest, timeout_s: float) -> RetrievalResult:
+        """Retrieve candidates within ``timeout_s``.
 
         Raises:
-            InvalidRequest: The caller's filter names what the catalogue does not have.
-            StageFailed: It did not answer.
+            InvalidRequest: The caller's filter names an attribute that the catalogue lacks.
+            StageFailed: The stage did not answer.
         """
         ...
 
@@ -103,9 +103,9 @@ class RankingBackend(Protocol):
     async def rank(
         self, query: str, history: Sequence[str], candidates: Sequence[Candidate], release_id: str, timeout_s: float
     ) -> RankingResult:
-        """Give each of the candidates (at least one), found by ``release_id``, its probability within ``timeout_s``.
+        """Score candidates (at least one) of the release ``release_id`` within ``timeout_s``.
 
         Raises:
-            StageFailed: It did not answer.
+            StageFailed: The stage did not answer.
         """
         ...

@@ -1,1 +1,1 @@
-"""Business rules over a ranking: threshold, caps, share of the long tail."""
+"""Business rules over a ranking: threshold, caps, minimum share of the long tail."""

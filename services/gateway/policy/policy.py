@@ -1,6 +1,6 @@
-"""What an answer must respect: a threshold, blocked items, caps per brand and category, a limit, the tail's share.
+"""The policy: threshold, blocked items, caps per brand and category, limit, and minimum share of the long tail.
 
-The order is the stages' own: policy leaves items out and never moves one.
+Policy removes and replaces items, but never changes the order of the stages.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from services.gateway.candidates import Item
+from services.gateway.candidates import RankedCandidate
 from services.gateway.policy.caps import Caps
-from services.gateway.policy.long_tail import LongTailSubstitution, Substitution
+from services.gateway.policy.long_tail import Substitution, SubstitutionFinder
 
-# A share of so many items that floating point puts a hair above a whole number is that number.
-_HAIR: Final = 1e-9
+# 0.1 * 30 is slightly above 3 in floating point, and must not be rounded up to 4.
+_ROUNDING_ERROR: Final = 1e-9
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What an answer must respect; None means unlimited.
+    """The rules of an answer; None means unlimited.
 
     Attributes:
-        limit: How many items at most.
+        limit: The maximum number of items.
         min_probability: Items below it are left out.
-        blocked: Items never to choose.
-        max_per_brand: How many items of one brand at most.
-        max_per_category: How many items of one category at most.
-        min_long_tail_share: The least share of long-tail items among those chosen, as far as candidates and
-            the other rules allow; None as 0.
+        blocked: Ids of items that are never chosen.
+        max_per_brand: The maximum number of items of one brand.
+        max_per_category: The maximum number of items of one category.
+        min_long_tail_share: The minimum share of long-tail items among those chosen, as far as the candidates and the
+            other rules allow; None is 0.
     """
 
     limit: int = 10
@@ -46,45 +46,55 @@ class Selection:
 
     Attributes:
         items: The items.
-        below_threshold: How many the threshold left out.
-        swaps: Which of them came in for the tail's share, and which items gave way; cheapest first.
+        below_threshold: How many items the threshold left out.
+        substitutions: Which long-tail items replaced which items, cheapest first.
     """
 
-    items: Sequence[Item]
+    items: Sequence[RankedCandidate]
     below_threshold: int
-    swaps: Sequence[Substitution] = ()
+    substitutions: Sequence[Substitution] = ()
 
 
-def apply_policy(items: Sequence[Item], policy: Policy) -> Selection:
-    """Choose the first items that the policy allows, at most ``policy.limit``, with the least share of the tail.
+def apply_policy(items: Sequence[RankedCandidate], policy: Policy) -> Selection:
+    """Choose the first items that the policy allows, then substitute long-tail items up to their minimum share.
 
-    An item without a probability passes the threshold: nothing is known against it.
+    An item without a probability passes the threshold.
     """
     likely = [item for item in items if item.probability is None or item.probability >= policy.min_probability]
     allowed = [item for item in likely if item.candidate.item_id not in policy.blocked]
     caps = Caps(policy.max_per_brand, policy.max_per_category)
-    chosen = _capped(allowed, policy.limit, caps)
-    swaps = _swaps(allowed, chosen, policy, caps)
-    if swaps:
-        gone = {swap.gave_way.candidate.item_id for swap in swaps}
-        kept = {item.candidate.item_id for item in (*chosen, *(swap.came_in for swap in swaps))} - gone
-        chosen = [item for item in allowed if item.candidate.item_id in kept]
-    return Selection(chosen, len(items) - len(likely), swaps)
+    chosen = _choose(allowed, policy.limit, caps)
+    substitutions = _substitutions(allowed, chosen, policy, caps)
+    if substitutions:
+        chosen = _substitute(allowed, chosen, substitutions)
+    return Selection(chosen, len(items) - len(likely), substitutions)
 
 
-def _capped(items: Sequence[Item], limit: int, caps: Caps) -> Sequence[Item]:
-    chosen: list[Item] = []
+def _choose(items: Sequence[RankedCandidate], limit: int, caps: Caps) -> Sequence[RankedCandidate]:
+    """Choose the first ``limit`` items within the caps, and count them there."""
+    chosen: list[RankedCandidate] = []
     for item in items:
         if len(chosen) == limit:
             break
-        kind = caps.kind(item)
-        if caps.let_in(kind):
-            caps.count(kind, 1)
+        key = caps.key(item)
+        if caps.has_room(key):
+            caps.add(key, 1)
             chosen.append(item)
     return chosen
 
 
-def _swaps(allowed: Sequence[Item], chosen: Sequence[Item], policy: Policy, caps: Caps) -> Sequence[Substitution]:
-    places = math.ceil((policy.min_long_tail_share or 0.0) * len(chosen) - _HAIR)
-    missing = places - sum(item.candidate.long_tail for item in chosen)
-    return LongTailSubstitution(allowed, chosen, caps).cheapest(missing) if missing > 0 else ()
+def _substitutions(
+    allowed: Sequence[RankedCandidate], chosen: Sequence[RankedCandidate], policy: Policy, caps: Caps
+) -> Sequence[Substitution]:
+    required = math.ceil((policy.min_long_tail_share or 0.0) * len(chosen) - _ROUNDING_ERROR)
+    missing = required - sum(item.candidate.long_tail for item in chosen)
+    return SubstitutionFinder(allowed, chosen, caps).cheapest(missing) if missing > 0 else ()
+
+
+def _substitute(
+    allowed: Sequence[RankedCandidate], chosen: Sequence[RankedCandidate], substitutions: Sequence[Substitution]
+) -> Sequence[RankedCandidate]:
+    replaced = {each.replaced.candidate.item_id for each in substitutions}
+    added = (each.substitute for each in substitutions)
+    kept = {item.candidate.item_id for item in (*chosen, *added)} - replaced
+    return [item for item in allowed if item.candidate.item_id in kept]

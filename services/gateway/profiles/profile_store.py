@@ -1,7 +1,7 @@
-"""The port to users's profiles: what they did, durable once acknowledged, and erased when they ask.
+"""The port to users' profiles: events are durable once acknowledged, and can be erased per user.
 
-Implementations: :mod:`services.gateway.profiles.sqlite_store`. ``tests/contract/test_profiles.py`` holds all of them to
-what stands here.
+Implementations: :mod:`services.gateway.profiles.sqlite_store`. ``tests/contract/test_profiles.py`` checks them against
+this contract.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from common.errors import NotReady
 
@@ -28,15 +28,13 @@ class EventKind(StrEnum):
     RATING = "rating"
 
 
-ITEM_KINDS = (EventKind.VIEW, EventKind.CART, EventKind.PURCHASE, EventKind.RATING)
-
-
-"""The kinds that name an item, and so can be part of a history."""
+# The kinds that name an item, and so can be part of a history.
+ITEM_KINDS: Final = (EventKind.VIEW, EventKind.CART, EventKind.PURCHASE, EventKind.RATING)
 
 
 @dataclass(frozen=True)
 class Event:
-    """What a user did, and when: microseconds since 1970, UTC; ``item_id`` is empty only for a search."""
+    """What a user did at a time (microseconds since 1970, UTC); ``item_id`` is empty only for a search."""
 
     event_id: str
     user_id: str
@@ -48,7 +46,7 @@ class Event:
 
 
 class RecordedCounts(NamedTuple):
-    """How many events of a call were new, and how many were known by their id."""
+    """How many events of a call were new, and how many had a known id."""
 
     recorded: int
     duplicates: int
@@ -56,7 +54,7 @@ class RecordedCounts(NamedTuple):
 
 @dataclass(frozen=True)
 class Search:
-    """What a user searched for, and when: microseconds since 1970, UTC."""
+    """What a user searched for, at a time (microseconds since 1970, UTC)."""
 
     query: str
     occurred_at_us: int
@@ -64,33 +62,33 @@ class Search:
 
 @dataclass(frozen=True)
 class Profile:
-    """What is known of a user: items oldest first, repeats kept, and the latest search where there is one."""
+    """A user's items, oldest first with repeats, and the latest search if there is one."""
 
     item_ids: Sequence[str] = ()
     last_search: Search | None = None
 
 
 class ProfileStore(Protocol):
-    """Profiles of users. Every method may be called concurrently, and raises ProfilesUnavailable where it fails."""
+    """Profiles of users. Every method may be called concurrently, and raises ProfileStoreUnavailable if it fails."""
 
-    async def record(self, events: Sequence[Event]) -> RecordedCounts:
-        """Record all of the events or none; they are durable on return. An event id already known changes nothing."""
+    async def record_events(self, events: Sequence[Event]) -> RecordedCounts:
+        """Record all of the events or none; they are durable on return. An event with a known id changes nothing."""
         ...
 
-    async def history(self, user_id: str, limit: int) -> Profile:
-        """Return a user's last ``limit`` items in the order of their time, then of their arrival.
+    async def read_profile(self, user_id: str, max_items: int) -> Profile:
+        """Return a user's profile with the last ``max_items`` items, ordered by time, then by arrival.
 
-        A user of whom nothing is known has an empty profile.
+        An unknown user has an empty profile.
         """
         ...
 
-    async def forget(self, user_id: str) -> int:
-        """Erase everything about a user beyond recovery from the store; return how many events that were.
+    async def forget_user(self, user_id: str) -> int:
+        """Erase a user's events so that they cannot be recovered from the store; return how many there were.
 
-        An event that arrives again afterwards is a new event.
+        An event that arrives again afterwards is new.
         """
         ...
 
     async def close(self) -> None:
-        """Finish what was begun and let go of the store."""
+        """Finish the calls in progress and close the store."""
         ...

@@ -1,4 +1,4 @@
-"""The SQLite file of the profiles: its schema, its version, and how it is opened safely."""
+"""The SQLite file of the profiles: schema, version, and checks when it is opened."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from common.errors import ShortlistError
 SCHEMA_VERSION: Final = 1
 
 
-# "SLPR": tells our files from any other program's.
+# "SLPR": distinguishes our files from other programs'.
 APPLICATION_ID: Final = 0x534C5052
 
 
@@ -38,17 +38,17 @@ COMMIT;
 """
 
 
-class BadProfileStore(ShortlistError):  # noqa: N818 - named for what it is, as the tree of common.errors does
-    """A file that is damaged, holds no profiles, or was written by a newer version; the message names it."""
+class BadProfileStore(ShortlistError):  # noqa: N818 - named for what it is, like the errors of common.errors
+    """A file that is damaged, has no profiles, or was written by a newer version; the message names it."""
 
     status = "FAILED_PRECONDITION"
 
 
 def open_for_writing(file: Path) -> sqlite3.Connection:
-    """Open the file of profiles, or make it, and check all of it.
+    """Open or create the file of profiles, and check all of it.
 
     Raises:
-        BadProfiles: It is damaged, is another program's, is newer than this version, or cannot be opened.
+        BadProfileStore: It is damaged, belongs to another program, is newer than this version, or cannot be opened.
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -67,12 +67,12 @@ def open_for_writing(file: Path) -> sqlite3.Connection:
 
 
 def connect(file: Path) -> sqlite3.Connection:
-    """Open a connection in autocommit mode that any thread may use, one at a time."""
+    """Open a connection in autocommit mode; any thread may use it, one at a time."""
     return sqlite3.connect(file, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
 
 
 def _check(connection: sqlite3.Connection, file: Path) -> None:
-    """Refuse what is not ours before anything is written to it."""
+    """Refuse another program's file before anything is written to it."""
     application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
     if application != APPLICATION_ID and not _is_empty(connection):
         raise BadProfileStore(f"{file} is another program's database; name another file for the profiles")

@@ -1,7 +1,7 @@
 """Profiles in one SQLite file: durable before acknowledged, erased when forgotten.
 
-One thread writes, a few read; WAL lets them go side by side. ``synchronous=FULL`` syncs the log at each commit, so
-that what was acknowledged survives a crash of the machine too; ``secure_delete`` overwrites what is deleted.
+One thread writes while a few read, which WAL mode allows. ``synchronous=FULL`` syncs the log at each commit, so that
+acknowledged events also survive a crash of the machine; ``secure_delete`` overwrites deleted rows.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ class SqliteProfileStore:
     """Profiles in a SQLite file.
 
     Args:
-        file: The file; made, with its folders, where it does not exist.
-        kinds: The kinds of event that make up a history.
+        file: The file; created with its folders if it does not exist.
+        kinds: The kinds of event that a history consists of.
 
     Raises:
-        BadProfiles: The file is damaged, holds something else, or was written by a newer version. The whole file is
+        BadProfileStore: The file is damaged, has other content, or was written by a newer version. The whole file is
             checked, so opening takes time in proportion to its size.
     """
 
@@ -71,28 +71,28 @@ class SqliteProfileStore:
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
 
-    async def record(self, events: Sequence[Event]) -> RecordedCounts:
-        """Record all of the events or none, durably; see Profiles."""
+    async def record_events(self, events: Sequence[Event]) -> RecordedCounts:
+        """Record all of the events or none, durably; see ProfileStore."""
         rows = [_row(event) for event in events]
         return await self._write(lambda connection: _insert(connection, rows))
 
-    async def history(self, user_id: str, limit: int) -> Profile:
-        """Return a user's last ``limit`` items, oldest first; see Profiles."""
+    async def read_profile(self, user_id: str, max_items: int) -> Profile:
+        """Return a user's profile; see ProfileStore."""
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._readers, self._read, user_id, limit)
+            return await loop.run_in_executor(self._readers, self._read, user_id, max_items)
         except (sqlite3.Error, RuntimeError) as error:  # RuntimeError: closed
             raise ProfileStoreUnavailable(f"the profiles in {self._file} cannot be read: {error}") from error
 
-    async def forget(self, user_id: str) -> int:
-        """Erase a user's events from the file and its write-ahead log; see Profiles.
+    async def forget_user(self, user_id: str) -> int:
+        """Erase a user's events from the file and its write-ahead log; see ProfileStore.
 
-        The file is rewritten, in time proportional to its size; records wait meanwhile, histories are read.
+        This rewrites the file, in time proportional to its size; writes wait meanwhile, reads do not.
         """
         return await self._write(lambda connection: _erase(connection, user_id), erases=True)
 
     async def close(self) -> None:
-        """Finish the calls that were begun and close the file."""
+        """Finish the calls in progress and close the file."""
         await asyncio.to_thread(self._readers.shutdown)
         for connection in self._connections:
             connection.close()
@@ -104,9 +104,9 @@ class SqliteProfileStore:
         except (sqlite3.Error, RuntimeError) as error:  # RuntimeError: closed
             raise ProfileStoreUnavailable(f"the profiles in {self._file} cannot be written: {error}") from error
 
-    def _read(self, user_id: str, limit: int) -> Profile:
+    def _read(self, user_id: str, max_items: int) -> Profile:
         connection = self._reader()
-        rows = connection.execute(self._history_sql, (user_id, *self._kinds, limit)).fetchall()
+        rows = connection.execute(self._history_sql, (user_id, *self._kinds, max_items)).fetchall()
         search = connection.execute(_LAST_SEARCH, (user_id,)).fetchone()
         return Profile([item_id for (item_id,) in reversed(rows)], Search(*search) if search else None)
 
@@ -117,8 +117,8 @@ class SqliteProfileStore:
             connection.execute("PRAGMA query_only = ON")
             self._connections.append(connection)
             self._local.connection = connection
-        found: sqlite3.Connection = self._local.connection
-        return found
+        own: sqlite3.Connection = self._local.connection
+        return own
 
 
 def _row(event: Event) -> tuple[Any, ...]:

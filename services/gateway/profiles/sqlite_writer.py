@@ -1,4 +1,4 @@
-"""The one writer of a SQLite file: changes that wait are committed together, each all or nothing."""
+"""The only writer of a SQLite file: commits waiting changes as one group, each change all or nothing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-# Bounds how long the first of a group waits for the last.
-_GROUP: Final = 256
+# Bounds how long the first change of a group waits for the last.
+_MAX_GROUP: Final = 256
 
 
 ResultT = TypeVar("ResultT")
@@ -18,7 +18,7 @@ ResultT = TypeVar("ResultT")
 
 @dataclass
 class _Change:
-    """One caller's change, what came of it, and whether what it deletes must be gone before the caller is told."""
+    """One caller's change with its outcome; with ``erases``, deleted rows must be gone before it is done."""
 
     apply: Callable[[sqlite3.Connection], Any]
     erases: bool
@@ -26,7 +26,7 @@ class _Change:
     error: Exception | None = None
     done: Future[Any] = field(default_factory=Future)
 
-    def tell(self) -> None:
+    def resolve(self) -> None:
         if self.error is not None:
             self.done.set_exception(self.error)
         else:
@@ -34,10 +34,10 @@ class _Change:
 
 
 class SqliteWriter:
-    """Applies changes in one thread, in the order they came; a future is done only when its change is on the disk.
+    """Applies changes in one thread, in order; a future is done only when its change is on the disk.
 
     Args:
-        connection: In autocommit mode, usable from another thread; owned and closed by the writer.
+        connection: A connection in autocommit mode, usable from any thread; the writer closes it.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -46,10 +46,10 @@ class SqliteWriter:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="profiles-write")
 
     def submit(self, apply: Callable[[sqlite3.Connection], ResultT], *, erases: bool = False) -> Future[ResultT]:
-        """Apply a change durably; with ``erases`` no trace of what it deletes is left in the files.
+        """Apply a change durably; with ``erases``, no trace of deleted rows is left in the files.
 
-        The future fails with what ``apply`` raised (its change is undone, those of others are not) or with
-        sqlite3.Error where the file could not be written.
+        The future fails with the error of ``apply`` (that change alone is undone), or with sqlite3.Error if the file
+        cannot be written.
 
         Raises:
             RuntimeError: The writer is closed.
@@ -60,19 +60,19 @@ class SqliteWriter:
         return change.done
 
     def close(self) -> None:
-        """Finish every change that was submitted, then close the connection."""
+        """Finish all submitted changes, then close the connection."""
         self._thread.shutdown()
         self._connection.close()
 
     def _write_waiting(self) -> None:
-        """Commit what waits as one group; nothing where an earlier turn took this turn's change along."""
-        taken = [self._waiting.popleft() for _ in range(min(_GROUP, len(self._waiting)))]
+        """Commit the waiting changes as one group; none may be left if an earlier group included this one."""
+        taken = [self._waiting.popleft() for _ in range(min(_MAX_GROUP, len(self._waiting)))]
         group = [change for change in taken if change.done.set_running_or_notify_cancel()]
         if group:
             self._commit(group)
             self._erase([change for change in group if change.erases and change.error is None])
         for change in group:
-            change.tell()
+            change.resolve()
 
     def _commit(self, group: list[_Change]) -> None:
         try:
@@ -90,15 +90,15 @@ class SqliteWriter:
         self._connection.execute("SAVEPOINT change")
         try:
             change.result = change.apply(self._connection)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the submitter's, who gets it
+        except Exception as error:  # noqa: BLE001 - passed on to the submitter
             change.error = error
             self._connection.execute("ROLLBACK TO change")
         self._connection.execute("RELEASE change")
 
     def _erase(self, changes: list[_Change]) -> None:
-        """Rewrite the file and empty its log, once for all of the changes; takes time in proportion to the file.
+        """Rewrite the file and empty its log, once for all changes; takes time in proportion to the file.
 
-        ``secure_delete`` alone is not enough: where SQLite split a page of an index it leaves copies of the moved
+        ``secure_delete`` alone is not enough: when SQLite splits a page of an index, it leaves copies of the moved
         entries in the unused part of the old page, which only VACUUM clears.
         """
         if not changes:
@@ -113,4 +113,4 @@ class SqliteWriter:
             busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.Error as error:
             return error
-        return sqlite3.OperationalError("a reader holds on to the write-ahead log; try again") if busy else None
+        return sqlite3.OperationalError("a reader still uses the write-ahead log; try again") if busy else None

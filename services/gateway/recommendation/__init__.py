@@ -1,1 +1,1 @@
-"""One Recommend call: deadline, both stages, policy, reasons."""
+"""One Recommend call: deadline, profile, retrieval, ranking, policy, reasons."""

@@ -1,4 +1,4 @@
-"""What happened during a call: times of stages, and degradations."""
+"""The trace of one call: its deadline, stage times and degradations."""
 
 from __future__ import annotations
 
@@ -11,51 +11,47 @@ from services.gateway.recommendation.result import Degradation, DegradationKind
 
 
 class CallTrace:
-    """The course of one call: its deadline, how long its stages took, and what went wrong.
+    """The trace of one call.
 
     Attributes:
-        degradations: What went wrong, in the order it did.
+        started_s: When the call started, in seconds of the monotonic clock.
+        degradations: The degradations, in the order in which they happened.
         timings_ms: How long each stage took, by name.
-        starved: Whether the first stage had no time or room for it.
+        no_time_for_retrieval: Whether retrieval was too slow or overloaded.
     """
 
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
-        self._began_s = time.monotonic()
+        self.started_s = time.monotonic()
         self.degradations: list[Degradation] = []
         self.timings_ms: dict[str, float] = {}
-        self.starved = False
+        self.no_time_for_retrieval = False
 
-    @property
-    def began_s(self) -> float:
-        """When the call began, in seconds of the monotonic clock."""
-        return self._began_s
+    def lateness_s(self) -> float:
+        """Return by how many seconds the call is behind its plan; negative while there is time."""
+        return time.monotonic() - self._deadline.stages_end_s
 
-    def late_s(self) -> float:
-        """Return how much later than planned it is; below 0 while there is time."""
-        return time.monotonic() - self._deadline.planned_s
-
-    def over(self) -> bool:
-        """Tell whether the call's deadline has passed."""
+    def is_overdue(self) -> bool:
+        """Return whether the call's deadline has passed."""
         return time.monotonic() > self._deadline.ends_at_s
 
-    def part_s(self, share: float) -> float:
-        """Return how long a stage that begins now may take."""
-        return self._deadline.part_s(time.monotonic(), share)
+    def timeout_s(self, share: float) -> float:
+        """Return the timeout of a stage that starts now; see `Deadline.timeout_s`."""
+        return self._deadline.timeout_s(time.monotonic(), share)
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage, however it ends."""
-        began_s = time.monotonic()
+    def time_stage(self, name: str) -> Iterator[None]:
+        """Record how long the body takes as the stage ``name``, even if it raises."""
+        started_s = time.monotonic()
         try:
             yield
         finally:
-            self.timings_ms[name] = (time.monotonic() - began_s) * 1e3
+            self.timings_ms[name] = (time.monotonic() - started_s) * 1e3
 
-    def degrade(self, kind: DegradationKind, detail: str) -> None:
-        """Note what went wrong and what is done instead."""
+    def add_degradation(self, kind: DegradationKind, detail: str) -> None:
+        """Record what failed and what was done instead."""
         self.degradations.append(Degradation(kind, detail))
 
     def finish(self) -> None:
-        """Take the total time."""
-        self.timings_ms["total"] = (time.monotonic() - self._began_s) * 1e3
+        """Record the total time."""
+        self.timings_ms["total"] = (time.monotonic() - self.started_s) * 1e3

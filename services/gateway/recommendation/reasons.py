@@ -1,4 +1,4 @@
-"""Why an item is recommended, read from what the sources said of it."""
+"""Why an item is recommended, derived from the scores of the candidate sources."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from services.gateway.candidates import Candidate
 from services.gateway.policy.long_tail import Substitution
@@ -31,8 +32,7 @@ class Reason:
     text: str
 
 
-# By the first word of a source's name; every other source is one of behaviour, whose names a release chooses freely.
-_KINDS = {
+_KIND_BY_FIRST_WORD: Final = {
     "repeat": ReasonKind.IN_HISTORY,
     "similar": ReasonKind.SIMILAR,
     "semantic": ReasonKind.SEMANTIC,
@@ -40,62 +40,73 @@ _KINDS = {
 }
 
 
-class Reasons:
+def reason_kind(source: str) -> ReasonKind:
+    """Return the kind of reason that a candidate source stands for, by the first word of its name.
+
+    A release names its sources freely, so the name is all that the gateway knows of a source. The first word is what
+    comes before the first ``_``: ``similar`` and ``similar_brand`` are both SIMILAR. Any other word is BEHAVIOUR.
+    """
+    return _KIND_BY_FIRST_WORD.get(source.partition("_")[0], ReasonKind.BEHAVIOUR)
+
+
+class Explainer:
     """Gives the reasons for the items of one answer.
 
-    A source's scores compare only with its own, so its strength for an item is its score as a share of the best that
-    it gave to any candidate of the answer.
+    The scores of different sources are not comparable. So a source's strength for an item is its score divided by the
+    largest score that it gave to any candidate of the answer.
 
     Args:
-        candidates: All that the first stage found.
-        user: What the stages were told of the user.
-        swaps: Which items came in for the tail's share.
+        candidates: All candidates.
+        user: The query and history of the user.
+        substitutions: Which long-tail items replaced which items.
     """
 
-    def __init__(self, candidates: Iterable[Candidate], user: UserInput, swaps: Iterable[Substitution] = ()) -> None:
-        self._gave_way = {swap.came_in.candidate.item_id: swap.gave_way.candidate for swap in swaps}
-        self._best: dict[str, float] = {}
-        for name, score in (said for candidate in candidates for said in candidate.sources):
-            self._best[name] = max(score, self._best.get(name, score))
-        self._times = Counter(user.history)
+    def __init__(
+        self, candidates: Iterable[Candidate], user: UserInput, substitutions: Iterable[Substitution] = ()
+    ) -> None:
+        self._replaced = {each.substitute.candidate.item_id: each.replaced.candidate for each in substitutions}
+        self._max_scores: dict[str, float] = {}
+        for name, score in (source for candidate in candidates for source in candidate.sources):
+            self._max_scores[name] = max(score, self._max_scores.get(name, score))
+        self._history_counts = Counter(user.history)
         self._query = user.query
 
-    def of(self, candidate: Candidate) -> Sequence[Reason]:
+    def reasons_for(self, candidate: Candidate) -> Sequence[Reason]:
         """Return the reasons for one item, each kind once.
 
-        That it came in for the tail comes first, then being in the history, then the strongest first.
+        A substitution for the long tail comes first, then that the item is in the history, then the strongest source.
         """
         strengths: dict[ReasonKind, float] = {}
         for name, score in candidate.sources:
-            kind = _KINDS.get(name.partition("_")[0], ReasonKind.BEHAVIOUR)
+            kind = reason_kind(name)
             strengths[kind] = max(self._strength(name, score), strengths.get(kind, 0.0))
         strengths.pop(ReasonKind.IN_HISTORY, None)
         kinds = sorted(strengths, key=lambda kind: -strengths[kind])
-        if self._times[candidate.item_id]:
+        if self._history_counts[candidate.item_id]:
             kinds.insert(0, ReasonKind.IN_HISTORY)
-        if candidate.item_id in self._gave_way:
+        if candidate.item_id in self._replaced:
             kinds.insert(0, ReasonKind.LONG_TAIL_SHARE)
-        return [Reason(kind, self._sentence(kind, candidate.item_id)) for kind in kinds]
+        return [Reason(kind, self._text(kind, candidate.item_id)) for kind in kinds]
 
     def _strength(self, name: str, score: float) -> float:
-        best = self._best.get(name, 0.0)
-        return score / best if best > 0 else 0.0
+        max_score = self._max_scores.get(name, 0.0)
+        return score / max_score if max_score > 0 else 0.0
 
-    def _sentence(self, kind: ReasonKind, item_id: str) -> str:
+    def _text(self, kind: ReasonKind, item_id: str) -> str:
         match kind:
             case ReasonKind.IN_HISTORY:
-                return f"bought or looked at {_times(self._times[item_id])} before"
+                return f"bought or viewed {_times(self._history_counts[item_id])} before"
             case ReasonKind.BEHAVIOUR:
-                return "users with such a history go on to it"
+                return "users with a similar history chose it next"
             case ReasonKind.SIMILAR:
-                return "its text is like an item of the history"
+                return "similar to an item in the history"
             case ReasonKind.SEMANTIC:
-                return f"its text fits the query “{self._query}”" if self._query else "its text fits the interests"
+                return f"matches the query “{self._query}”" if self._query else "matches the user's interests"
             case ReasonKind.POPULAR:
                 return "many users buy it"
             case ReasonKind.LONG_TAIL_SHARE:
-                gave_way = self._gave_way[item_id]
-                return f"it keeps a place for what sells less; “{gave_way.title or gave_way.item_id}” gave way"
+                replaced = self._replaced[item_id]
+                return f"chosen to include less popular items; it replaces “{replaced.title or replaced.item_id}”"
 
 
 def _times(count: int) -> str:

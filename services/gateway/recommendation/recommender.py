@@ -1,4 +1,4 @@
-"""The course of a recommendation: profile, retrieval, ranking, policy, and what is done where one of them fails."""
+"""The recommender: profile, retrieval, ranking and policy in one call, and what replaces a step that fails."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from services.gateway.backends.popular_fallback import SOURCE, PopularItems
+from services.gateway.backends.popular_fallback import POPULAR_SOURCE, PopularItems
 from services.gateway.backends.stages import (
     RankingBackend,
     RankingResult,
@@ -19,7 +19,7 @@ from services.gateway.backends.stages import (
     StageOverloaded,
     StageTooSlow,
 )
-from services.gateway.candidates import Item
+from services.gateway.candidates import RankedCandidate
 from services.gateway.policy.policy import Policy, apply_policy
 from services.gateway.profiles.profile_store import Profile, ProfileStore, ProfileStoreUnavailable, Search
 from services.gateway.recommendation.call_trace import CallTrace
@@ -28,35 +28,29 @@ from services.gateway.recommendation.deadline import Deadline, DeadlineShares
 from services.gateway.recommendation.request import RecommendRequest, Stages, UserInput
 from services.gateway.recommendation.result import DegradationKind, RecommendResult
 
-# Bounds of the backends' contracts.
+# Limits of the services' contracts.
 _MAX_HISTORY: Final = 10_000
-
-
 _MAX_EXCLUDED: Final = 10_000
-
-
 _MAX_CANDIDATES: Final = 1_000
 
-
-# Candidates for each item to return, at least: policy leaves some of them out.
+# At least this many candidates for each item of the answer: policy leaves some out.
 _CANDIDATES_PER_ITEM: Final = 2
 
-
-# The load is learnt from calls whose stages have so many times the reserve.
-_TELLING: Final = 4
+# A call adapts the concurrency limit only if its stages have at least this multiple of the reserve.
+_MIN_TIME_IN_RESERVES: Final = 4
 
 
 @dataclass(frozen=True)
 class RecommenderOptions:
-    """How recommendations are made.
+    """Options of the recommender.
 
     Attributes:
-        candidates: How many candidates to retrieve, or twice the limit where that is more; at most 1,000.
-        history_items: How many of a user's recorded items to read.
-        query_carry_over_s: How long a recorded search stands in for a query that the request lacks; 0 never.
-        shares: How the time is shared out.
-        max_calls: How many calls may be under way at most.
-        min_long_tail_share: The least share of the tail where a request does not say.
+        candidates: How many candidates to retrieve, or twice the limit if that is more; at most 1,000.
+        history_items: How many of a user's latest recorded items to read.
+        query_carry_over_s: For how long a recorded search is used as the query of requests without one; 0: never.
+        shares: How the time of a call is divided.
+        max_calls: The maximum number of concurrent calls.
+        min_long_tail_share: The minimum share of the long tail in requests that set none.
     """
 
     candidates: int = 100
@@ -68,17 +62,17 @@ class RecommenderOptions:
 
 
 class Recommender:
-    """Recommends items, and answers wherever it can: what went wrong stands in the answer.
+    """Recommends items, and answers whenever it can; the answer names what failed.
 
     Args:
-        profiles: What users did.
+        profiles: The profile store.
         retrieval: The first stage.
         ranking: The second stage.
-        popular: What to recommend while the first stage is away.
-        tuning: How to go about it.
+        popular: What to recommend while the first stage does not answer.
+        options: The options.
 
     Attributes:
-        load: What it has learnt of its load.
+        concurrency_limit: The limit on concurrent calls.
     """
 
     def __init__(
@@ -87,144 +81,154 @@ class Recommender:
         retrieval: RetrievalBackend,
         ranking: RankingBackend,
         popular: PopularItems,
-        tuning: RecommenderOptions,
+        options: RecommenderOptions,
     ) -> None:
         self._profiles = profiles
         self._retrieval = retrieval
         self._ranking = ranking
         self._popular = popular
-        self._tuning = tuning
-        self.load = AdaptiveConcurrencyLimit(tuning.max_calls)
+        self._options = options
+        self._shares = options.shares
+        self.concurrency_limit = AdaptiveConcurrencyLimit(options.max_calls)
 
-    async def recommend(self, ask: RecommendRequest, remaining_s: float | None = None) -> RecommendResult:
-        """Recommend within ``remaining_s`` seconds, or the default where it is None.
+    async def recommend(self, request: RecommendRequest, remaining_s: float | None = None) -> RecommendResult:
+        """Recommend within ``remaining_s`` seconds, or within the default timeout if it is None.
 
         Raises:
-            InvalidRequest: The filter names what the catalogue does not have.
+            InvalidRequest: The filter names an attribute that the catalogue lacks.
             NotReady: Retrieval does not answer and never has.
-            Overloaded: As many calls are under way as are answered in time.
+            Overloaded: The limit on concurrent calls is reached.
         """
-        with self.load.call():
-            deadline = Deadline.of_call(time.monotonic(), remaining_s, self._tuning.shares, self.load.late_s)
-            course = CallTrace(deadline)
-            # A caller who leaves next to no time shall not lower the limit for all.
-            telling = course.part_s(1.0) >= _TELLING * self._tuning.shares.reserve_s
+        limit = self.concurrency_limit
+        with limit.admit():
+            deadline = Deadline.from_remaining(time.monotonic(), remaining_s, self._shares, limit.lateness_s)
+            trace = CallTrace(deadline)
+            # A caller that leaves almost no time must not lower the limit for all others.
+            counts_for_limit = trace.timeout_s(1.0) >= _MIN_TIME_IN_RESERVES * self._shares.reserve_s
             try:
-                return await self._answer(ask, course)
-            finally:  # also where the caller's deadline came first and the call was cancelled
-                if telling:
-                    self.load.observe(course.began_s, course.late_s(), starved=course.over() or course.starved)
+                return await self._answer(request, trace)
+            finally:  # also if the caller's deadline cancelled the call
+                if counts_for_limit:
+                    out_of_time = trace.is_overdue() or trace.no_time_for_retrieval
+                    limit.observe_call(trace.started_s, trace.lateness_s(), out_of_time=out_of_time)
 
-    async def _answer(self, ask: RecommendRequest, course: CallTrace) -> RecommendResult:
-        user = await self._user(ask, course)
-        found = await self._find(self._wish(ask, user), course)
-        ranked = await self._rank(ask, user, found, course)
-        with course.stage("policy"):
-            selection = apply_policy(_in_order(found, ranked), self._policy(ask, user))
-        if ranked is None and found.candidates and ask.policy.min_probability > 0:
-            course.degrade(DegradationKind.POLICY_NOT_APPLIED, "min_probability: no item has a probability")
-        course.finish()
+    async def _answer(self, request: RecommendRequest, trace: CallTrace) -> RecommendResult:
+        user = await self._user_input(request, trace)
+        retrieved = await self._retrieve(self._retrieve_request(request, user), trace)
+        ranking = await self._rank(request, user, retrieved, trace)
+        with trace.time_stage("policy"):
+            selection = apply_policy(_ranked_candidates(retrieved, ranking), self._policy(request, user))
+        if ranking is None and retrieved.candidates and request.policy.min_probability > 0:
+            trace.add_degradation(DegradationKind.POLICY_NOT_APPLIED, "min_probability: no item has a probability")
+        trace.finish()
         return RecommendResult(
             items=selection.items,
-            candidates=found.candidates,
+            candidates=retrieved.candidates,
             user=user,
-            release_id=_release_id(found, ranked),
-            degradations=course.degradations,
-            timings_ms=course.timings_ms,
-            ignored_history_items=_ignored(found, ranked),
+            release_id=_release_id(retrieved, ranking),
+            degradations=trace.degradations,
+            timings_ms=trace.timings_ms,
+            ignored_history_items=_ignored_history_items(retrieved, ranking),
             below_threshold=selection.below_threshold,
-            swaps=selection.swaps,
+            substitutions=selection.substitutions,
         )
 
-    def _policy(self, ask: RecommendRequest, user: UserInput) -> Policy:
-        """Return the policy with the server's share of the tail where the request has none, and the history blocked.
+    async def _user_input(self, request: RecommendRequest, trace: CallTrace) -> UserInput:
+        profile = await self._profile(request.user_id, trace) if request.user_id else Profile()
+        query = request.query or _recent_query(profile.last_search, self._options.query_carry_over_s)
+        return UserInput(query, [*profile.item_ids, *request.history][-_MAX_HISTORY:])
 
-        It is blocked here too where it is to be left out: retrieval excludes only so many.
-        """
-        policy = ask.policy
-        if policy.min_long_tail_share is None:
-            policy = replace(policy, min_long_tail_share=self._tuning.min_long_tail_share)
-        return replace(policy, blocked=policy.blocked | set(user.history)) if ask.exclude_history else policy
-
-    async def _user(self, ask: RecommendRequest, course: CallTrace) -> UserInput:
-        profile = await self._profile(ask.user_id, course) if ask.user_id else Profile()
-        query = ask.query or _recent(profile.last_search, self._tuning.query_carry_over_s)
-        return UserInput(query, [*profile.item_ids, *ask.history][-_MAX_HISTORY:])
-
-    async def _profile(self, user_id: str, course: CallTrace) -> Profile:
-        part_s = course.part_s(self._tuning.shares.profile)
-        with course.stage("profile"):
+    async def _profile(self, user_id: str, trace: CallTrace) -> Profile:
+        timeout_s = trace.timeout_s(self._shares.profile_share)
+        with trace.time_stage("profile"):
             try:
-                return await asyncio.wait_for(self._profiles.history(user_id, self._tuning.history_items), part_s)
+                read = self._profiles.read_profile(user_id, self._options.history_items)
+                return await asyncio.wait_for(read, timeout_s)
             except ProfileStoreUnavailable as error:
-                reason = str(error)
+                failure = str(error)
             except TimeoutError:
-                reason = f"the profile was not read within {part_s * 1e3:.0f} ms"
-        course.degrade(DegradationKind.PROFILE_UNAVAILABLE, f"{reason}; the request's own history and query alone")
+                failure = f"the profile was not read within {timeout_s * 1e3:.0f} ms"
+        trace.add_degradation(
+            DegradationKind.PROFILE_UNAVAILABLE, f"{failure}; only the request's own history and query are used"
+        )
         return Profile()
 
-    def _wish(self, ask: RecommendRequest, user: UserInput) -> RetrieveRequest:
-        excluded = [*ask.policy.blocked, *(reversed(user.history) if ask.exclude_history else ())]
+    def _retrieve_request(self, request: RecommendRequest, user: UserInput) -> RetrieveRequest:
+        only_popular = request.stages is Stages.POPULAR
+        excluded = [*request.policy.blocked, *(reversed(user.history) if request.exclude_history else ())]
         return RetrieveRequest(
-            query="" if ask.stages is Stages.POPULAR else user.query,
+            query="" if only_popular else user.query,
             history=user.history,
-            filter=ask.filter,
+            filter=request.filter,
             exclude=list(dict.fromkeys(excluded))[:_MAX_EXCLUDED],
-            limit=max(self._tuning.candidates, min(_MAX_CANDIDATES, _CANDIDATES_PER_ITEM * ask.policy.limit)),
-            sources=(SOURCE,) if ask.stages is Stages.POPULAR else (),
+            limit=max(self._options.candidates, min(_MAX_CANDIDATES, _CANDIDATES_PER_ITEM * request.policy.limit)),
+            sources=(POPULAR_SOURCE,) if only_popular else (),
         )
 
-    async def _find(self, wish: RetrieveRequest, course: CallTrace) -> RetrievalResult:
-        with course.stage("retrieval"):
+    async def _retrieve(self, request: RetrieveRequest, trace: CallTrace) -> RetrievalResult:
+        """Retrieve candidates, or popular items if retrieval fails."""
+        with trace.time_stage("retrieval"):
             try:
-                return await self._retrieval.retrieve(wish, course.part_s(self._tuning.shares.retrieval))
+                return await self._retrieval.retrieve(request, trace.timeout_s(self._shares.retrieval_share))
             except StageFailed as failure:
-                course.starved = isinstance(failure, StageTooSlow | StageOverloaded)
-                remembered = self._popular.replaced_item_id(wish)
-                course.degrade(DegradationKind.RETRIEVAL_UNAVAILABLE, f"{failure}; {remembered.note}")
-                return remembered.found
+                trace.no_time_for_retrieval = isinstance(failure, StageTooSlow | StageOverloaded)
+                fallback = self._popular.fallback_for(request)
+                trace.add_degradation(DegradationKind.RETRIEVAL_UNAVAILABLE, f"{failure}; {fallback.note}")
+                return fallback.result
 
     async def _rank(
-        self, ask: RecommendRequest, user: UserInput, found: RetrievalResult, course: CallTrace
+        self, request: RecommendRequest, user: UserInput, retrieved: RetrievalResult, trace: CallTrace
     ) -> RankingResult | None:
-        """Rank the candidates; None where ranking is not wanted, has nothing to do, or fails."""
-        if ask.stages is not Stages.BOTH or not found.candidates:
+        """Rank the candidates; None if ranking is not requested, has no candidates, or fails."""
+        if request.stages is not Stages.BOTH or not retrieved.candidates:
             return None
-        with course.stage("ranking"):
+        with trace.time_stage("ranking"):
+            timeout_s = trace.timeout_s(self._shares.ranking_share)
             try:
-                part_s = course.part_s(self._tuning.shares.ranking)
-                return await self._ranking.rank(user.query, user.history, found.candidates, found.release_id, part_s)
+                return await self._ranking.rank(
+                    user.query, user.history, retrieved.candidates, retrieved.release_id, timeout_s
+                )
             except StageFailed as failure:
-                course.degrade(_kind_of(failure), f"{failure}; first-stage order")
+                trace.add_degradation(_ranking_degradation(failure), f"{failure}; the first stage's order is used")
                 return None
 
+    def _policy(self, request: RecommendRequest, user: UserInput) -> Policy:
+        """Return the request's policy with the server's defaults, and with the history blocked if it is excluded.
 
-def _recent(search: Search | None, memory_s: float) -> str:
-    """Return what the user searched for where that was within the last ``memory_s`` seconds."""
-    if search is None or time.time() - search.occurred_at_us / 1e6 >= memory_s:
+        The history is blocked here although retrieval excludes it: retrieval accepts at most 10,000 ids.
+        """
+        policy = request.policy
+        if policy.min_long_tail_share is None:
+            policy = replace(policy, min_long_tail_share=self._options.min_long_tail_share)
+        return replace(policy, blocked=policy.blocked | set(user.history)) if request.exclude_history else policy
+
+
+def _recent_query(search: Search | None, max_age_s: float) -> str:
+    """Return the query of a search that is less than ``max_age_s`` old, else an empty one."""
+    if search is None or time.time() - search.occurred_at_us / 1e6 >= max_age_s:
         return ""
     return search.query
 
 
-def _in_order(found: RetrievalResult, ranked: RankingResult | None) -> Sequence[Item]:
-    """Return the candidates by falling probability, ties (and all, where there is none) in the first stage's order."""
-    items = [Item(candidate, rank) for rank, candidate in enumerate(found.candidates, start=1)]
-    if ranked is None:
+def _ranked_candidates(retrieved: RetrievalResult, ranking: RankingResult | None) -> Sequence[RankedCandidate]:
+    """Return the candidates by falling probability; equal ones, and all without a ranking, in retrieval's order."""
+    items = [RankedCandidate(candidate, rank) for rank, candidate in enumerate(retrieved.candidates, start=1)]
+    if ranking is None:
         return items
-    judged = [
+    ranked = [
         replace(
             item,
-            probability=verdict.probability,
-            cross_encoder_logit=verdict.cross_encoder_logit,
-            late_score=verdict.late_score,
-            tier=verdict.tier,
+            probability=scores.probability,
+            cross_encoder_logit=scores.cross_encoder_logit,
+            late_score=scores.late_score,
+            tier=scores.tier,
         )
-        for item, verdict in zip(items, ranked.verdicts, strict=True)
+        for item, scores in zip(items, ranking.scores, strict=True)
     ]
-    return sorted(judged, key=lambda item: -(item.probability or 0.0))
+    return sorted(ranked, key=lambda item: -(item.probability or 0.0))
 
 
-def _kind_of(failure: StageFailed) -> DegradationKind:
+def _ranking_degradation(failure: StageFailed) -> DegradationKind:
     match failure:
         case StageTooSlow():
             return DegradationKind.RANKING_TOO_SLOW
@@ -234,11 +238,13 @@ def _kind_of(failure: StageFailed) -> DegradationKind:
             return DegradationKind.RANKING_UNAVAILABLE
 
 
-def _release_id(found: RetrievalResult, ranked: RankingResult | None) -> str:
-    if ranked is not None:
-        return ranked.release_id
-    return "" if found.remembered else found.release_id
+def _release_id(retrieved: RetrievalResult, ranking: RankingResult | None) -> str:
+    if ranking is not None:
+        return ranking.release_id
+    return "" if retrieved.is_fallback else retrieved.release_id
 
 
-def _ignored(found: RetrievalResult, ranked: RankingResult | None) -> int:
-    return ranked.ignored_history_items if found.remembered and ranked is not None else found.ignored_history_items
+def _ignored_history_items(retrieved: RetrievalResult, ranking: RankingResult | None) -> int:
+    if retrieved.is_fallback and ranking is not None:
+        return ranking.ignored_history_items
+    return retrieved.ignored_history_items

@@ -1,4 +1,4 @@
-"""A Recommend call as the engine takes it."""
+"""A Recommend request as values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.gateway.policy.policy import Policy
 
 
 class Stages(StrEnum):
-    """Which stages choose."""
+    """Which stages choose the items."""
 
     BOTH = "both"
     FIRST = "first"
@@ -20,7 +20,7 @@ class Stages(StrEnum):
 
 @dataclass(frozen=True)
 class RecommendRequest:
-    """A valid request; ``history`` is oldest first and comes after the recorded events of ``user_id``."""
+    """A valid request; ``history`` is oldest first and is appended to the recorded events of ``user_id``."""
 
     user_id: str = ""
     query: str = ""
@@ -33,7 +33,7 @@ class RecommendRequest:
 
 @dataclass(frozen=True)
 class UserInput:
-    """What the stages are told of a user: the query, and the history oldest first."""
+    """The input of both stages for one user: the query, and the history oldest first."""
 
     query: str
     history: Sequence[str]

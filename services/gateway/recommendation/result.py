@@ -1,4 +1,4 @@
-"""What is asked of the gateway and what it answers, as values; how an answer tells what went wrong on the way."""
+"""The answer of a Recommend call as values, with its degradations."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.gateway.candidates import Candidate, Item
+from services.gateway.candidates import Candidate, RankedCandidate
 from services.gateway.policy.long_tail import Substitution
 from services.gateway.recommendation.request import UserInput
 
 
 class DegradationKind(StrEnum):
-    """What can go wrong while an answer is still given; named as in the contract."""
+    """What can fail while an answer is still given; named as in the contract."""
 
     RANKING_UNAVAILABLE = "RANKING_UNAVAILABLE"
     RANKING_TOO_SLOW = "RANKING_TOO_SLOW"
@@ -24,7 +24,7 @@ class DegradationKind(StrEnum):
 
 @dataclass(frozen=True)
 class Degradation:
-    """One thing that went wrong, and a sentence for operators that says what was done instead."""
+    """One failure, with a sentence for operators on what failed and what was done instead."""
 
     kind: DegradationKind
     detail: str
@@ -32,21 +32,21 @@ class Degradation:
 
 @dataclass(frozen=True)
 class RecommendResult:
-    """The items chosen and how they came about.
+    """The items chosen, and how they were chosen.
 
     Attributes:
         items: Best first, at most the policy's limit.
-        candidates: What the first stage found, which the items were chosen from.
-        user: What the stages were told.
-        release_id: The release that answered; empty where no stage did.
-        degradations: What went wrong, in the order it did.
-        timings_ms: How long each stage took, by name, and ``total``; stages that were left out are missing.
+        candidates: The candidates that the items were chosen from.
+        user: The query and history that the stages received.
+        release_id: The release that answered; empty if no stage did.
+        degradations: The degradations, in the order in which they happened.
+        timings_ms: How long each stage took, by name, and ``total``; skipped stages are missing.
         ignored_history_items: How many history items the release does not know.
         below_threshold: How many candidates the threshold left out.
-        swaps: Which items came in for the tail's share, and which gave way.
+        substitutions: Which long-tail items replaced which items.
     """
 
-    items: Sequence[Item]
+    items: Sequence[RankedCandidate]
     candidates: Sequence[Candidate]
     user: UserInput
     release_id: str
@@ -54,7 +54,7 @@ class RecommendResult:
     timings_ms: dict[str, float]
     ignored_history_items: int
     below_threshold: int
-    swaps: Sequence[Substitution] = ()
+    substitutions: Sequence[Substitution] = ()
 
     @property
     def long_tail_items(self) -> int:

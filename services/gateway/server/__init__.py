@@ -1,1 +1,1 @@
-"""The gRPC server: messages in and out, metrics."""
+"""The gRPC server: RPC methods, messages, metrics."""

@@ -1,4 +1,4 @@
-"""What the gateway counts, beside what every server does."""
+"""The gateway's own metrics, in addition to those of every server."""
 
 from __future__ import annotations
 
@@ -11,63 +11,65 @@ from services.gateway.recommendation.concurrency_limit import AdaptiveConcurrenc
 from services.gateway.recommendation.request import Stages
 from services.gateway.recommendation.result import DegradationKind, RecommendResult
 
-# What an answer before weighs in the share of the tail lately: some thousand answers count.
-_KEPT: Final = 0.999
+# The weight that older answers keep with each new one: `long_tail_share` averages over about 1,000 answers.
+_DECAY: Final = 0.999
 
-
-_COUNTS: Final = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
+_COUNT_BUCKETS: Final = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 
 
 class GatewayMetrics:
-    """Recommendations by stages wanted, degradations by kind, and how many items came and went on the way."""
+    """Metrics of recommendations: stages, degradations, candidates, items, long tail, concurrency limit."""
 
     def __init__(self, metrics: Metrics) -> None:
         names: dict[str, Any] = {"namespace": metrics.namespace, "registry": metrics.registry}
         self._metrics = metrics
         self._release_id = ""
-        self._answers = Counter(
-            "recommendations", "Answers given, by the stages that were asked for.", ["stages"], **names
-        )
-        self._degradations = Counter("degradations", "What went wrong in answers given.", ["kind"], **names)
-        self._candidates = Histogram("candidates", "Candidates of an answer.", buckets=_COUNTS, **names)
-        self._items = Histogram("items", "Items of an answer.", buckets=_COUNTS, **names)
-        self._tail_items = Counter("long_tail_items", "Items of answers that are of the long tail.", **names)
-        self._tail_swaps = Counter("long_tail_substitutions", "Items that came in for the tail's share.", **names)
-        self._tail_share = Gauge("long_tail_share", "The tail's share of the items lately answered.", **names)
-        self._lately = (0.0, 0.0)
+        self._answers = Counter("recommendations", "Answers, by the stages requested.", ["stages"], **names)
+        self._degradations = Counter("degradations", "Degradations in answers, by kind.", ["kind"], **names)
+        self._candidates = Histogram("candidates", "Candidates per answer.", buckets=_COUNT_BUCKETS, **names)
+        self._items = Histogram("items", "Items per answer.", buckets=_COUNT_BUCKETS, **names)
         self._below = Counter("below_threshold", "Candidates that the probability threshold left out.", **names)
-        self._call_limit = Gauge("call_limit", "Calls of Recommend that may be under way.", **names)
-        self._late = Gauge("answer_lateness_seconds", "By how much answers lately came later than planned.", **names)
-        for kind in DegradationKind:  # so that a rate over them has a zero to start from
+        self._long_tail_items = Counter("long_tail_items", "Long-tail items in answers.", **names)
+        self._substitutions = Counter(
+            "long_tail_substitutions", "Items replaced by long-tail items to reach the minimum share.", **names
+        )
+        self._long_tail_share = Gauge("long_tail_share", "Share of long-tail items in recent answers.", **names)
+        self._recent_long_tail_items = 0.0
+        self._recent_items = 0.0
+        self._call_limit = Gauge("call_limit", "Maximum number of concurrent calls of Recommend.", **names)
+        self._lateness = Gauge(
+            "answer_lateness_seconds", "By how much recent answers were later than planned.", **names
+        )
+        for kind in DegradationKind:  # a rate needs a first value of zero
             self._degradations.labels(kind=kind)
 
-    def watch_load(self, load: AdaptiveConcurrencyLimit) -> None:
-        """Have the metrics show what the gateway learns of its load."""
-        self._call_limit.set_function(lambda: load.limit)
-        self._late.set_function(lambda: load.late_s)
+    def watch_limit(self, limit: AdaptiveConcurrencyLimit) -> None:
+        """Export the concurrency limit and the lateness from which it is derived."""
+        self._call_limit.set_function(lambda: limit.limit)
+        self._lateness.set_function(lambda: limit.lateness_s)
 
-    def observe(self, answer: RecommendResult, stages: Stages) -> None:
+    def observe_answer(self, result: RecommendResult, stages: Stages) -> None:
         """Count one answer."""
         self._answers.labels(stages=stages).inc()
-        for degradation in answer.degradations:
+        for degradation in result.degradations:
             self._degradations.labels(kind=degradation.kind).inc()
-        for stage, ms in answer.timings_ms.items():
+        for stage, ms in result.timings_ms.items():
             self._metrics.stage_seconds.labels(stage=stage).observe(ms / 1e3)
-        self._candidates.observe(len(answer.candidates))
-        self._items.observe(len(answer.items))
-        self._below.inc(answer.below_threshold)
-        self._observe_tail(answer)
-        self._tell_release(answer.release_id)
+        self._candidates.observe(len(result.candidates))
+        self._items.observe(len(result.items))
+        self._below.inc(result.below_threshold)
+        self._observe_long_tail(result)
+        self._set_release(result.release_id)
 
-    def _observe_tail(self, answer: RecommendResult) -> None:
-        self._tail_items.inc(answer.long_tail_items)
-        self._tail_swaps.inc(len(answer.swaps))
-        tail, items = (_KEPT * value for value in self._lately)
-        self._lately = (tail + answer.long_tail_items, items + len(answer.items))
-        if self._lately[1]:
-            self._tail_share.set(self._lately[0] / self._lately[1])
+    def _observe_long_tail(self, result: RecommendResult) -> None:
+        self._long_tail_items.inc(result.long_tail_items)
+        self._substitutions.inc(len(result.substitutions))
+        self._recent_long_tail_items = _DECAY * self._recent_long_tail_items + result.long_tail_items
+        self._recent_items = _DECAY * self._recent_items + len(result.items)
+        if self._recent_items:
+            self._long_tail_share.set(self._recent_long_tail_items / self._recent_items)
 
-    def _tell_release(self, release_id: str) -> None:
+    def _set_release(self, release_id: str) -> None:
         if release_id and release_id != self._release_id:
             self._release_id = release_id
             self._metrics.set_release(release_id)

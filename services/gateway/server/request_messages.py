@@ -1,4 +1,4 @@
-"""Requests off the wire: held to the contract's limits, with messages that name the field and say what to do."""
+"""Reads requests and checks them against the contract; errors name the field and what to do."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _EVENT_KINDS: Final = {
 
 
 def read_recommend_request(request: gateway_pb2.RecommendRequest) -> RecommendRequest:
-    """Return what a RecommendRequest asks for; raises InvalidRequest."""
+    """Return a RecommendRequest as a value; raises InvalidRequest."""
     _check_id("user_id", request.user_id, required=False)
     _check_query("query", request.query)
     _check_ids("history_item_ids", request.history_item_ids, MAX_HISTORY)
@@ -78,18 +78,18 @@ def read_recommend_request(request: gateway_pb2.RecommendRequest) -> RecommendRe
 
 
 def read_events(request: gateway_pb2.RecordEventsRequest, now_us: int) -> Sequence[Event]:
-    """Return the events of a RecordEventsRequest that came in at ``now_us`` (microseconds since 1970).
+    """Return the events of a RecordEventsRequest that arrived at ``now_us`` (microseconds since 1970).
 
     Raises:
-        InvalidRequest: Naming the event by its position.
+        InvalidRequest: An event violates the contract; the message names its position.
     """
     if not 1 <= len(request.events) <= MAX_EVENTS:
-        raise InvalidRequest(f"events: 1 to {MAX_EVENTS:,} events a call, has {len(request.events):,}")
+        raise InvalidRequest(f"events: {len(request.events):,} events; give 1 to {MAX_EVENTS:,} in one call")
     return [_event(message, f"events[{at}]", now_us) for at, message in enumerate(request.events)]
 
 
 def read_user_id(request: gateway_pb2.ForgetUserRequest) -> str:
-    """Return whom to forget; raises InvalidRequest."""
+    """Return the id of the user to forget; raises InvalidRequest."""
     _check_id("user_id", request.user_id)
     return request.user_id
 
@@ -103,7 +103,7 @@ def _policy(request: gateway_pb2.RecommendRequest) -> Policy:
         blocked=frozenset(policy.blocked_item_ids),
         max_per_brand=_cap(policy, "max_per_brand"),
         max_per_category=_cap(policy, "max_per_category"),
-        min_long_tail_share=_min_tail_share(policy),
+        min_long_tail_share=_min_long_tail_share(policy),
     )
 
 
@@ -117,18 +117,18 @@ def _limit(request: gateway_pb2.RecommendRequest) -> int:
     return request.limit
 
 
-def _min_tail_share(policy: gateway_pb2.Policy) -> float | None:
+def _min_long_tail_share(policy: gateway_pb2.Policy) -> float | None:
     return _share("min_long_tail_share", policy.min_long_tail_share) if policy.HasField("min_long_tail_share") else None
 
 
 def _share(name: str, value: float) -> float:
-    if not 0.0 <= value <= 1.0:  # NaN is not either
+    if not 0.0 <= value <= 1.0:  # also refuses NaN
         raise InvalidRequest(f"policy.{name}: must be 0 to 1, is {value}")
     return value
 
 
 def _cap(policy: gateway_pb2.Policy, name: str) -> int | None:
-    if not policy.HasField(name):  # type: ignore[arg-type]  # the stubs list the names one by one
+    if not policy.HasField(name):  # type: ignore[arg-type]  # the stubs allow only literal names
         return None
     cap = int(getattr(policy, name))
     if cap == 0:
@@ -138,20 +138,22 @@ def _cap(policy: gateway_pb2.Policy, name: str) -> int | None:
 
 def _stages(policy: gateway_pb2.Policy) -> Stages:
     if policy.stages not in _STAGES:
-        raise InvalidRequest(f"policy.stages: {policy.stages} is none of the known stages")
+        raise InvalidRequest(
+            f"policy.stages: {policy.stages} is not a known value; use STAGES_BOTH, STAGES_FIRST or STAGES_POPULAR"
+        )
     return _STAGES[policy.stages]
 
 
 def _event(message: gateway_pb2.Event, field: str, now_us: int) -> Event:
     if message.kind not in _EVENT_KINDS:
-        raise InvalidRequest(f"{field}.kind: must say what the user did, such as EVENT_KIND_VIEW")
+        raise InvalidRequest(f"{field}.kind: must be set, such as EVENT_KIND_VIEW")
     kind = _EVENT_KINDS[message.kind]
     _check_id(f"{field}.event_id", message.event_id)
     _check_id(f"{field}.user_id", message.user_id)
     _check_id(f"{field}.item_id", message.item_id, required=kind is not EventKind.SEARCH)
     _check_query(f"{field}.query", message.query)
     if kind is EventKind.SEARCH and not message.query.strip():
-        raise InvalidRequest(f"{field}.query: must say what was searched for")
+        raise InvalidRequest(f"{field}.query: must be set for a search")
     return Event(
         event_id=message.event_id,
         user_id=message.user_id,
@@ -169,10 +171,10 @@ def _occurred_at_us(message: gateway_pb2.Event, field: str, now_us: int) -> int:
     time: Timestamp = message.occurred_at
     earliest, latest = _TIMESTAMP_SECONDS
     if not (earliest <= time.seconds <= latest and 0 <= time.nanos < _NANOS):
-        raise InvalidRequest(f"{field}.occurred_at: is no time between the years 1 and 9999")
+        raise InvalidRequest(f"{field}.occurred_at: must be a time between the years 1 and 9999")
     occurred_at_us = time.seconds * 1_000_000 + time.nanos // 1_000
     if occurred_at_us > now_us + _DAY_US:
-        raise InvalidRequest(f"{field}.occurred_at: is more than a day ahead; use UTC, in seconds since 1970")
+        raise InvalidRequest(f"{field}.occurred_at: must be at most a day ahead; give seconds since 1970 in UTC")
     return occurred_at_us
 
 
@@ -189,16 +191,16 @@ def _check_id(field: str, value: str, *, required: bool = True) -> None:
         raise InvalidRequest(f"{field}: must be set")
     length = len(value.encode())
     if length > MAX_ID_BYTES:
-        raise InvalidRequest(f"{field}: at most {MAX_ID_BYTES} bytes, has {length:,}")
+        raise InvalidRequest(f"{field}: {length:,} bytes; at most {MAX_ID_BYTES} are allowed")
 
 
 def _check_query(field: str, query: str) -> None:
     if len(query) > MAX_QUERY_CHARACTERS:
-        raise InvalidRequest(f"{field}: at most {MAX_QUERY_CHARACTERS:,} characters, has {len(query):,}")
+        raise InvalidRequest(f"{field}: {len(query):,} characters; at most {MAX_QUERY_CHARACTERS:,} are allowed")
 
 
-def _check_ids(field: str, values: Sequence[str], most: int) -> None:
-    if len(values) > most:
-        raise InvalidRequest(f"{field}: at most {most:,} ids, has {len(values):,}")
+def _check_ids(field: str, values: Sequence[str], max_ids: int) -> None:
+    if len(values) > max_ids:
+        raise InvalidRequest(f"{field}: {len(values):,} ids; at most {max_ids:,} are allowed")
     for at, value in enumerate(values):
         _check_id(f"{field}[{at}]", value, required=False)

@@ -1,4 +1,4 @@
-"""Answers onto the wire."""
+"""Writes answers as messages."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from shortlist.gateway.v1 import gateway_pb2
 from shortlist.ranking.v1 import ranking_pb2
 from shortlist.retrieval.v1 import retrieval_pb2
 
-from services.gateway.candidates import Item
-from services.gateway.recommendation.reasons import Reason, Reasons
+from services.gateway.candidates import RankedCandidate
+from services.gateway.recommendation.reasons import Explainer, Reason
 from services.gateway.recommendation.result import Degradation, RecommendResult
 
 
 def write_recommend_response(
-    answer: RecommendResult, request_id: str, *, explain: bool
+    result: RecommendResult, request_id: str, *, explain: bool
 ) -> gateway_pb2.RecommendResponse:
-    """Return an answer as a message; with ``explain`` its items carry reasons and what the sources said."""
-    gave_way = {swap.came_in.candidate.item_id: swap.gave_way.candidate.item_id for swap in answer.swaps}
-    items = [_item(item, gave_way.get(item.candidate.item_id, "")) for item in answer.items]
+    """Return an answer as a message; with ``explain``, its items have reasons and the scores of the sources."""
+    replaced_ids = {each.substitute.candidate.item_id: each.replaced.candidate.item_id for each in result.substitutions}
+    items = [_item(item, replaced_ids.get(item.candidate.item_id, "")) for item in result.items]
     if explain:
-        reasons = Reasons(answer.candidates, answer.user, answer.swaps)
-        for message, item in zip(items, answer.items, strict=True):
-            _explain(message, item, reasons)
+        explainer = Explainer(result.candidates, result.user, result.substitutions)
+        for message, item in zip(items, result.items, strict=True):
+            _explain(message, item, explainer)
     return gateway_pb2.RecommendResponse(
         items=items,
-        release_id=answer.release_id,
-        degradations=[_degradation(degradation) for degradation in answer.degradations],
-        timings=gateway_pb2.RecommendTimings(**{f"{stage}_ms": ms for stage, ms in answer.timings_ms.items()}),
+        release_id=result.release_id,
+        degradations=[_degradation(degradation) for degradation in result.degradations],
+        timings=gateway_pb2.RecommendTimings(**{f"{stage}_ms": ms for stage, ms in result.timings_ms.items()}),
         request_id=request_id,
-        ignored_history_items=answer.ignored_history_items,
-        long_tail_share=answer.long_tail_items / len(answer.items) if answer.items else None,
+        ignored_history_items=result.ignored_history_items,
+        long_tail_share=result.long_tail_items / len(result.items) if result.items else None,
     )
 
 
-def _item(item: Item, replaced_item_id: str) -> gateway_pb2.RecommendedItem:
+def _item(item: RankedCandidate, replaced_item_id: str) -> gateway_pb2.RecommendedItem:
     candidate = item.candidate
     return gateway_pb2.RecommendedItem(
         item_id=candidate.item_id,
@@ -53,11 +53,11 @@ def _item(item: Item, replaced_item_id: str) -> gateway_pb2.RecommendedItem:
     )
 
 
-def _explain(message: gateway_pb2.RecommendedItem, item: Item, reasons: Reasons) -> None:
+def _explain(message: gateway_pb2.RecommendedItem, item: RankedCandidate, explainer: Explainer) -> None:
     message.sources.extend(
         retrieval_pb2.SourceScore(source=name, score=score) for name, score in item.candidate.sources
     )
-    message.reasons.extend(_reason(reason) for reason in reasons.of(item.candidate))
+    message.reasons.extend(_reason(reason) for reason in explainer.reasons_for(item.candidate))
 
 
 def _reason(reason: Reason) -> gateway_pb2.Reason:

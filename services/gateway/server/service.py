@@ -1,4 +1,4 @@
-"""The gateway as a server: protobuf in, protobuf out, and the parts it stands on."""
+"""The gateway's RPC methods."""
 
 from __future__ import annotations
 
@@ -9,65 +9,68 @@ from typing import Any, Final
 
 import structlog
 from shortlist.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
+from common.errors import InvalidRequest
 from common.server.telemetry import request_id
-from services.gateway.backends import releases
+from services.gateway.backends.release_coordinator import ReleaseCoordinator
 from services.gateway.profiles.profile_store import ProfileStore
 from services.gateway.recommendation.recommender import Recommender
 from services.gateway.server import request_messages
 from services.gateway.server.metrics import GatewayMetrics
 from services.gateway.server.response_messages import write_recommend_response
 
-NAME: Final = gateway_pb2.DESCRIPTOR.services_by_name["RecommendationService"].full_name
+RECOMMENDATION_SERVICE: Final = gateway_pb2.DESCRIPTOR.services_by_name["RecommendationService"].full_name
+RELEASE_SERVICE: Final = release_pb2.DESCRIPTOR.services_by_name["ReleaseService"].full_name
 
 
 @dataclass(frozen=True)
-class Engines:
-    """What the gateway works with once it has started."""
+class Components:
+    """What the RPC methods call, once the gateway has started."""
 
     profiles: ProfileStore
     recommender: Recommender
-    releases: releases.Releases
+    releases: ReleaseCoordinator
 
 
 class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
-    """The contract's service.
+    """The contract's RecommendationService.
 
     Args:
-        parts: Returns what it works with; raises NotReady before the gateway has started.
-        metrics: Where answers are counted.
-        timeout_s: How long a call may take, even where its deadline is later.
+        components: Returns the components; raises NotReady before the gateway has started.
+        metrics: Counts the answers.
+        timeout_s: The longest that a call may take, even if its deadline is later.
     """
 
-    def __init__(self, parts: Callable[[], Engines], metrics: GatewayMetrics, timeout_s: float) -> None:
-        self._parts = parts
+    def __init__(self, components: Callable[[], Components], metrics: GatewayMetrics, timeout_s: float) -> None:
+        self._components = components
         self._metrics = metrics
         self._timeout_s = timeout_s
 
     async def Recommend(  # noqa: N802 - the contract's name
         self, request: gateway_pb2.RecommendRequest, context: Any
     ) -> gateway_pb2.RecommendResponse:
-        """Recommend items; the call's log line names what went wrong on the way."""
-        recommender = self._parts().recommender
-        ask = request_messages.read_recommend_request(request)
+        """Recommend items; the call's log line has the degradations."""
+        recommender = self._components().recommender
+        recommend_request = request_messages.read_recommend_request(request)
         remaining_s = context.time_remaining()
-        answer = await recommender.recommend(
-            ask, None if remaining_s is None else min(float(remaining_s), self._timeout_s)
+        result = await recommender.recommend(
+            recommend_request, None if remaining_s is None else min(float(remaining_s), self._timeout_s)
         )
-        self._metrics.observe(answer, ask.stages)
-        if answer.degradations:
+        self._metrics.observe_answer(result, recommend_request.stages)
+        if result.degradations:
             structlog.contextvars.bind_contextvars(
-                degradations={str(degradation.kind): degradation.detail for degradation in answer.degradations}
+                degradations={str(degradation.kind): degradation.detail for degradation in result.degradations}
             )
-        return write_recommend_response(answer, request_id(), explain=request.explain)
+        return write_recommend_response(result, request_id(), explain=request.explain)
 
     async def RecordEvents(  # noqa: N802
         self, request: gateway_pb2.RecordEventsRequest, context: Any
     ) -> gateway_pb2.RecordEventsResponse:
-        """Record what users did; answers once it is durable."""
+        """Record events; returns once they are durable."""
         del context
         events = request_messages.read_events(request, time.time_ns() // 1_000)
-        recorded, duplicates = await self._parts().profiles.record(events)
+        recorded, duplicates = await self._components().profiles.record_events(events)
         return gateway_pb2.RecordEventsResponse(recorded=recorded, duplicates=duplicates)
 
     async def ForgetUser(  # noqa: N802
@@ -76,4 +79,31 @@ class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
         """Erase a user's profile and events."""
         del context
         user_id = request_messages.read_user_id(request)
-        return gateway_pb2.ForgetUserResponse(erased_events=await self._parts().profiles.forget(user_id))
+        return gateway_pb2.ForgetUserResponse(erased_events=await self._components().profiles.forget_user(user_id))
+
+
+class ReleaseService(release_pb2_grpc.ReleaseServiceServicer):
+    """The contract's ReleaseService, for both services behind the gateway.
+
+    Args:
+        components: Returns the components; raises NotReady before the gateway has started.
+    """
+
+    def __init__(self, components: Callable[[], Components]) -> None:
+        self._components = components
+
+    async def GetRelease(  # noqa: N802
+        self, request: release_pb2.GetReleaseRequest, context: Any
+    ) -> release_pb2.GetReleaseResponse:
+        """Return the release that is served."""
+        del request, context
+        return await self._components().releases.get_release()
+
+    async def ActivateRelease(  # noqa: N802
+        self, request: release_pb2.ActivateReleaseRequest, context: Any
+    ) -> release_pb2.ActivateReleaseResponse:
+        """Have both services serve another release; raises InvalidRequest without a location."""
+        del context
+        if not request.location.strip():
+            raise InvalidRequest("location: must be the path or URL of a release or of a release store")
+        return await self._components().releases.activate(request.location)

@@ -1,4 +1,4 @@
-"""The port of what finds about the nearest for `ApproximateIndex`: links that are walked, or codes that are scanned."""
+"""The port of approximate nearest-neighbour search: what `HybridIndex` needs of hnswlib's or faiss's index."""
 
 from __future__ import annotations
 
@@ -8,18 +8,28 @@ from typing import Literal, Protocol, Self
 
 from common.arrays import Float32Array, RowIndices
 
+# What a build may be asked for: HNSW over float32 by hnswlib, or 4-bit product quantisation scanned by faiss.
+AnnKind = Literal["hnsw", "pq"]
+
+
+# What searches a release's vectors.
+IndexType = Literal["exact", "hnsw", "pq", "milvus"]
+
 
 @dataclass(frozen=True)
-class HnswOptions:
-    """How the graph is built and searched (Malkov and Yashunin, https://arxiv.org/abs/1603.09320).
+class IndexOptions:
+    """How an index is built and searched.
 
     Attributes:
-        m: Links of a vector on each layer above the lowest, which has twice as many.
-        ef_construction: Length of the candidate list while building.
-        ef_search: Length of the candidate list while searching; recall against time.
-        threads: Threads that build, 0 for every core; more than one makes the graph differ from run to run.
-        seed: Of the draw of layers.
-        vectors: What numbers the graph's own vectors are of; `auto` leaves it to how many there are.
+        m: HNSW's links of a vector on each layer above the lowest, which has twice as many
+            (Malkov and Yashunin, https://arxiv.org/abs/1603.09320).
+        ef_construction: Length of HNSW's candidate list while it is built.
+        ef_search: Length of HNSW's candidate list while it is searched: recall against time. PQ compares about as many
+            vectors exactly.
+        threads: Threads that build, 0 for every core; with more than one, HNSW differs from build to build.
+        seed: Of HNSW's layers and of PQ's training sample.
+        kind: Which index.
+        min_ann_rows: Fewer vectors than this get no HNSW index, because comparing all of them is as fast.
     """
 
     m: int = 16
@@ -27,80 +37,73 @@ class HnswOptions:
     ef_search: int = 300
     threads: int = 0
     seed: int = 1
-    vectors: RequestedVectorEncoding = "auto"
+    kind: AnnKind = "hnsw"
+    min_ann_rows: int = 5_000
 
 
 class AnnIndex(Protocol):
-    """Vectors and their links, or codes in place of these.
+    """Finds vectors that are probably nearest.
 
-    Searches may run in any number of threads; `add` and `remove` must be alone.
+    Any number of threads may search at a time; `add` and `remove` must run alone.
     """
 
     @property
-    def file(self) -> str:
-        """Return the file of a release that it is kept in."""
+    def file_name(self) -> str:
+        """Return the release's file that holds it."""
         ...
 
     @property
-    def numbers(self) -> VectorEncoding:
-        """Return what numbers its vectors are of."""
+    def kind(self) -> AnnKind:
+        """Return which index it is."""
         ...
 
     @property
-    def linked(self) -> bool:
-        """Return whether its vectors are reached by links, of which some may have none left."""
+    def is_graph(self) -> bool:
+        """Return whether vectors are reached by links, so that some may become unreachable."""
         ...
 
     @property
-    def rows_an_entry(self) -> float:
-        """Return what each that is found costs, in rows of a table compared exactly."""
+    def rows_per_candidate(self) -> float:
+        """Return what one candidate costs, in rows of a table compared exactly."""
         ...
 
-    def asked(self, k: int) -> int:
-        """Return how many must be found so that the best ``k`` are among them, its own order being not quite right."""
+    def candidates_needed(self, k: int) -> int:
+        """Return how many candidates to ask for so that the best ``k`` are among them."""
         ...
 
     def __len__(self) -> int:
-        """Return how many vectors it holds; those that were removed may count."""
+        """Return how many vectors it holds; removed ones may be counted."""
         ...
 
     def set_ef_search(self, ef_search: int) -> None:
-        """Change the length of the candidate list, for searches from now on; never below what one asks for."""
+        """Change the length of the candidate list of later searches."""
         ...
 
-    def nearest(self, vectors: Float32Array, k: int) -> tuple[RowIndices, Float32Array | None] | None:
-        """Walk to the ``k`` vectors most like each query.
+    def search(self, vectors: Float32Array, k: int) -> tuple[RowIndices, Float32Array | None] | None:
+        """Find the ``k`` vectors with the largest inner product with each query.
 
         Args:
-            vectors: Shape [n, dimension].
+            vectors: Queries; shape [n, dimension].
             k: At least 1.
 
         Returns:
-            Labels and inner products, best first, each of shape [n, k]; None in place of the products where the graph
-            knows about how like they are and no more; None for all where it reaches fewer than ``k``.
+            Labels and inner products, best first, each of shape [n, k]. The products are None if the index knows only
+            estimates; all is None if fewer than ``k`` were found.
         """
         ...
 
     def add(self, labels: RowIndices, vectors: Float32Array, threads: int = 1) -> None:
-        """Add vectors, replacing those of labels that are there; on 0 threads, on every core's."""
+        """Add vectors, or replace those of known labels; 0 threads use every core."""
         ...
 
     def remove(self, labels: RowIndices) -> None:
-        """Remove vectors, all of which are there; they may stay in it to be walked through."""
+        """Remove vectors, all of which must be there. They may keep taking up memory."""
         ...
 
-    def fresh(self, size: int) -> Self:
-        """Return a graph without vectors, with room for ``size``, that builds and rounds as this one does."""
+    def new_empty(self, capacity: int) -> Self:
+        """Return an index without vectors, with room for ``capacity``, that is built as this one was."""
         ...
 
     def save(self, folder: Path) -> None:
         """Write it into a release's folder."""
         ...
-
-
-# What an index keeps its vectors in to search them; scores are of float32 in any case.
-VectorEncoding = Literal["float32", "float16", "int8", "codes"]
-
-
-# What may be asked for: `auto` leaves it to how many vectors there are.
-RequestedVectorEncoding = Literal["auto", "float32", "float16", "int8", "codes"]

@@ -1,4 +1,8 @@
-"""Which label stands at each place of an index that only ever grows: removing and replacing leave places behind."""
+"""The label of each entry of an index that cannot remove entries.
+
+faiss's fast scan neither removes nor replaces, and takes no selector (`IndexIDMap2` adds labels only). So an entry
+without a label is a tombstone: it is still scanned, and what it finds is dropped.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +15,24 @@ from common.arrays import BoolMask, RowIndices
 
 
 class LabelMap:
-    """Labels by place. Read by any number of threads; changed by one while nobody reads.
+    """Labels by entry. Any number of threads may read it while nobody changes it.
 
     Args:
-        labels: The label of each place, -1 where it was removed or replaced; shape [places].
+        labels: Each entry's label, -1 if it was removed or replaced; shape [entries].
     """
 
     def __init__(self, labels: npt.NDArray[np.int32] | None = None) -> None:
         self._labels = np.empty(0, dtype=np.int32) if labels is None else labels
-        self._highest = int(self._labels.max(initial=-1))  # of any label so far
-        self._count()
+        self._max_label = int(self._labels.max(initial=-1))
+        self._count_live()
 
     @classmethod
-    def load(cls, file: Path, places: int) -> LabelMap:
-        """Read what `save` wrote for an index of so many places."""
-        return cls(np.load(file) if file.exists() else np.arange(places, dtype=np.int32))
+    def load(cls, file: Path, entries: int) -> LabelMap:
+        """Read what `save` wrote for an index of ``entries``."""
+        return cls(np.load(file) if file.exists() else np.arange(entries, dtype=np.int32))
 
     def save(self, file: Path) -> None:
-        """Write them; no file stands for every place's label being its own number."""
+        """Write the labels; no file is written if each entry's label is its position."""
         file.unlink(missing_ok=True)
         if not np.array_equal(self._labels, np.arange(len(self._labels))):
             np.save(file, self._labels)
@@ -37,34 +41,34 @@ class LabelMap:
         return len(self._labels)
 
     @property
-    def there(self) -> BoolMask | None:
-        """Which places have a label; shape [places], None for all."""
-        return None if self.count == len(self) else self._labels >= 0
+    def is_live(self) -> BoolMask | None:
+        """Which entries have a label, shape [entries]; None if all have one."""
+        return None if self.live_count == len(self) else self._labels >= 0
 
-    def of(self, places: RowIndices) -> RowIndices:
-        """Return the labels at places, -1 for none and for a place of -1."""
-        labels = self._labels[places].astype(np.int64)
-        labels[places < 0] = -1
+    def labels_of(self, entries: RowIndices) -> RowIndices:
+        """Return the labels of entries, -1 for a tombstone and for an entry of -1."""
+        labels = self._labels[entries].astype(np.int64)
+        labels[entries < 0] = -1
         return labels
 
     def append(self, labels: RowIndices) -> None:
-        """Put labels at the end, the last place for one that is given twice; those there before are replaced."""
-        self.forget(labels)
+        """Add entries at the end; earlier entries of the same labels become tombstones, also among the new ones."""
+        self.remove(labels)
         added = np.full(len(labels), -1, dtype=np.int32)
         last = len(labels) - 1 - np.unique(labels[::-1], return_index=True)[1]
         added[last] = labels[last]
         self._labels = np.concatenate([self._labels, added])
-        self._highest = max(self._highest, int(labels.max(initial=-1)))
-        self._count()
+        self._max_label = max(self._max_label, int(labels.max(initial=-1)))
+        self._count_live()
 
-    def forget(self, labels: RowIndices) -> None:
-        """Leave the places of labels behind."""
-        if not len(labels) or labels.min() > self._highest:  # else all places are gone through
+    def remove(self, labels: RowIndices) -> None:
+        """Turn the entries of labels into tombstones."""
+        if not len(labels) or labels.min() > self._max_label:  # spares a pass over all entries
             return
-        gone = np.isin(self._labels, labels)
-        if gone.any():
-            self._labels = np.where(gone, np.int32(-1), self._labels)
-            self._count()
+        removed = np.isin(self._labels, labels)
+        if removed.any():
+            self._labels = np.where(removed, np.int32(-1), self._labels)
+            self._count_live()
 
-    def _count(self) -> None:
-        self.count = int(np.count_nonzero(self._labels >= 0))
+    def _count_live(self) -> None:
+        self.live_count = int(np.count_nonzero(self._labels >= 0))

@@ -14,11 +14,8 @@ from common.release.catalogue import Catalogue
 from common.release.item_graph import ItemGraph
 from common.release.layout import (
     CATALOGUE,
-    CODES,
     ENCODER,
-    INDEX,
     POPULARITY,
-    ROUNDED_INDEX,
     TITLE_WORDS,
     VECTOR_OF_ITEM,
     VECTORS,
@@ -27,7 +24,7 @@ from common.release.layout import (
 from common.release.store import Release
 from services.retrieval.candidates.release_settings import FirstStageSettings
 from services.retrieval.encoding.text_encoder import OnnxTextEncoder, TextEncoder
-from services.retrieval.index.hybrid_index import HybridIndex
+from services.retrieval.index.factory import load_index
 from services.retrieval.index.vector_index import VectorIndex
 from services.retrieval.sources.bm25 import TitleBm25
 
@@ -74,14 +71,13 @@ class ReleaseArtifacts:
             NotReady: Milvus does not answer.
         """
         settings = FirstStageSettings.load(release)
-        release.file(next((name for name in (CODES, ROUNDED_INDEX) if name in release.manifest.files), INDEX))
         catalogue = Catalogue.open(release.file(CATALOGUE))
         lexical = any(settings.kind_of(name) == "lexical" for name in settings.sources)
         parts = cls(
             catalogue=catalogue,
             vectors=_array(release, VECTORS),
             vector_of_item=_array(release, VECTOR_OF_ITEM).astype(np.int64),
-            index=HybridIndex.load(release.path, ef_search) if milvus is None else _milvus(release, ef_search, milvus),
+            index=load_index(release.path, ef_search) if milvus is None else _milvus(release, ef_search, milvus),
             popularity=_array(release, POPULARITY).astype(np.float32),
             graphs=_graphs(release, settings),
             settings=settings,

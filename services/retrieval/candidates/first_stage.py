@@ -11,7 +11,7 @@ from typing import Final
 from common.cpu import usable_cores
 from common.onnx_session import SessionOptions
 from common.release.store import Release
-from services.retrieval.ann.ann_index import VectorEncoding
+from services.retrieval.ann.ann_index import IndexType
 from services.retrieval.candidates.artifacts import ReleaseArtifacts
 from services.retrieval.candidates.candidate_generator import CandidateGenerator
 from services.retrieval.candidates.candidates import Candidates
@@ -146,9 +146,9 @@ class FirstStage:
         return self._parts.index.dimension
 
     @property
-    def numbers(self) -> VectorEncoding:
-        """What numbers the index over the release's vectors searches in."""
-        return self._parts.index.numbers
+    def index_type(self) -> IndexType:
+        """What searches the release's vectors."""
+        return self._parts.index.index_type
 
     @property
     def provider(self) -> str:

@@ -13,20 +13,10 @@ from common.text import MAX_QUERY_CHARACTERS
 from services.retrieval.catalogue.item_validation import MAX_ID_BYTES, check_vector
 
 MAX_LIMIT: Final = 1_000
-
-
 DEFAULT_LIMIT: Final = 100
-
-
 MAX_HISTORY: Final = 10_000
-
-
 MAX_EXCLUDED: Final = 10_000
-
-
 MAX_REQUESTS: Final = 256
-
-
 # Of all requests of a call together; as candidates they take up to 16 MiB, and half a second.
 MAX_BATCH_CANDIDATES: Final = 65_536
 

@@ -14,11 +14,7 @@ from common.errors import InvalidRequest
 from services.retrieval.catalogue.item import Item
 
 MAX_ITEMS: Final = 1_000
-
-
 MAX_ID_BYTES: Final = 256
-
-
 _MAX_CHARACTERS: Final = {"title": 2_000, "brand": 200, "category": 200, "description": 20_000}
 
 

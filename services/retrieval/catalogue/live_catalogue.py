@@ -19,17 +19,11 @@ from services.retrieval.index.delta_index import Codes, no_codes
 
 # Vectors that differ by no more in any number are the same: scaling one to unit length again moves its last digits.
 _SAME: Final = 1e-6
-
-
 # So many added items are kept out of garbage collection at a time, which would hold up every search; so does settling
 # them, for 4 ms a thousand.
 _SETTLED_ITEMS: Final = 1_000
-
-
 # What calls under way hold is kept with them, a few hundred kilobytes each time: after so many times it is collected.
 _SETTLED_ANEW: Final = 100
-
-
 # Superseded rows among the added items that are not worth leaving out yet.
 _FEW_ROWS: Final = 1_000
 

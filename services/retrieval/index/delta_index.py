@@ -9,7 +9,7 @@ import numpy as np
 
 from common.arrays import BoolMask, Float32Array, RowIndices
 from common.cache import IdentityCache
-from services.retrieval.ann.ann_index import HnswOptions
+from services.retrieval.ann.ann_index import IndexOptions
 from services.retrieval.ann.hnswlib_hnsw import HnswlibHnsw
 from services.retrieval.index.concatenated_vectors import ConcatenatedVectors, Table
 from services.retrieval.index.flat_index import FlatIndex
@@ -20,18 +20,12 @@ from services.retrieval.index.vector_index import Hits
 # Rows behind the graph's end are compared one by one, at 384 dimensions some 0.05 ms a thousand. Inserting a row among
 # links takes half a millisecond and is better done for many; a code takes microseconds.
 TAIL: Final = 1_000
-
-
 TAIL_OF_CODES: Final = 100
-
-
-_OPTIONS: Final = HnswOptions(ef_construction=100)
+_OPTIONS: Final = IndexOptions(ef_construction=100)
 
 
 # Masks that are remembered with how they fall apart: most searches at a time share one.
 _MASKS: Final = 4
-
-
 # What a graph of added items alone finds joins what the release's finds, so that fewer of it are needed.
 _EF_SHARE: Final = 0.5
 
@@ -81,7 +75,7 @@ class DeltaIndex:
         self._codes = codes
         release = codes()
         self.released = 0 if release is None else release.rows
-        self._ef_search = round(HnswOptions.ef_search * _EF_SHARE) if release is None else release.ef_search
+        self._ef_search = round(IndexOptions.ef_search * _EF_SHARE) if release is None else release.ef_search
         self._searched = _searched(self._begun(None) if release is None else _Copy(release, release))
         self._growing: _Copy | None = None
 
@@ -103,7 +97,7 @@ class DeltaIndex:
     def is_behind(self, count: int) -> bool:
         """Tell whether growing is due: for so many of ``count`` rows not in it, or for codes that were built anew."""
         is_of_another = self._searched.copy.of is not self._codes()
-        return count - self.rows >= (TAIL if self.index.linked else TAIL_OF_CODES) or (is_of_another and count > 0)
+        return count - self.rows >= (TAIL if self.index.is_graph else TAIL_OF_CODES) or (is_of_another and count > 0)
 
     def grow(self, vectors: Float32Array, own: BoolMask) -> None:
         """Take in the rows that came since; for one thread at a time.

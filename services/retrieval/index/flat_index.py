@@ -9,7 +9,7 @@ import numpy as np
 from common.arrays import BoolMask, Float32Array, RowIndices
 from common.cache import IdentityCache
 from common.release.layout import VECTORS
-from services.retrieval.ann.ann_index import VectorEncoding
+from services.retrieval.ann.ann_index import IndexType
 from services.retrieval.index.concatenated_vectors import Table
 from services.retrieval.index.read_write_lock import ReadWriteLock
 from services.retrieval.index.scoring import nearest, take_along_rows, top_k
@@ -17,8 +17,6 @@ from services.retrieval.index.vector_index import Hits, check_search
 from services.retrieval.index.vector_storage import Passing
 
 REMOVED = "index/removed.npy"
-
-
 # Masks that are remembered with what passes them: most searches at a time share one.
 _MASKS = 4
 
@@ -69,9 +67,9 @@ class FlatIndex:
         return int(self._vectors.shape[1])
 
     @property
-    def numbers(self) -> VectorEncoding:
-        """What numbers its vectors are searched in."""
-        return "float32"
+    def index_type(self) -> IndexType:
+        """See `VectorIndex.index_type`."""
+        return "exact"
 
     @property
     def rows(self) -> int:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,36 +19,23 @@ from common.arrays import BoolMask, Float32Array, RowIndices
 from common.cache import IdentityCache
 from common.errors import BadRelease
 from common.release.layout import VECTORS
-from services.retrieval.ann.ann_index import AnnIndex, HnswOptions, VectorEncoding
+from services.retrieval.ann.ann_index import AnnIndex, IndexOptions, IndexType
 from services.retrieval.ann.factory import load_ann_index, new_ann_index
-from services.retrieval.ann.oversampling import oversample
+from services.retrieval.ann.oversampling import first_passing
 from services.retrieval.index.concatenated_vectors import Table
 from services.retrieval.index.flat_index import FlatIndex
-from services.retrieval.index.reachability import TIE, AuditState, not_found, with_lost
+from services.retrieval.index.reachability import AuditState, not_found, with_lost
 from services.retrieval.index.read_write_lock import ReadWriteLock
 from services.retrieval.index.vector_index import Hits, check_search
 from services.retrieval.index.vector_storage import Passing
 
 # Filtered searches ask for so much more than the filter's share calls for, since allowed items come in clusters.
 _OVERSAMPLING = 1.5
-
-
 # Of codes so many times as many are asked for where too few passed; past the inverse of all, those are compared.
 _DEEPER = 4
-
-
 # Their order is that much rougher where what passes lies among much that does not.
 _DOUBT = 1.25
-
-
 _BUILD_ROWS = 1_000
-
-
-# Where codes were chosen for us, so much of the nearest few must be found of a sample, or a graph is built.
-_FINDS = 0.98
-
-
-_SAMPLE, _NEAREST = 200, 10
 
 
 class HybridIndex:
@@ -66,23 +52,20 @@ class HybridIndex:
         self._graph = graph
         self._exact = exact
         self._moved = False
-        self._reach = AuditState(due=exact.rows if graph.linked else 0)
+        self._reach = AuditState(due=exact.rows if graph.is_graph else 0)
         self._lost: IdentityCache[RowIndices, Float32Array] = IdentityCache(1)
         self.ef_search = ef_search
 
     @classmethod
-    def build(cls, vectors: Float32Array, options: HnswOptions | None = None) -> HybridIndex:
+    def build(cls, vectors: Float32Array, options: IndexOptions | None = None) -> HybridIndex:
         """Build the graph of unit vectors, the label of each being its row; shape [n, dimension]."""
-        options = options or HnswOptions()
+        options = options or IndexOptions()
         graph = new_ann_index(vectors, options)
         graph.add(np.arange(len(vectors)), vectors, options.threads)
-        index = cls(graph, FlatIndex(vectors), options.ef_search)
-        if options.vectors == "auto" and not graph.linked and index._finds(vectors) < _FINDS:
-            return cls.build(vectors, replace(options, vectors="float32"))
-        return index
+        return cls(graph, FlatIndex(vectors), options.ef_search)
 
     @classmethod
-    def load(cls, folder: Path, ef_search: int = HnswOptions.ef_search) -> HybridIndex:
+    def load(cls, folder: Path, ef_search: int = IndexOptions.ef_search) -> HybridIndex:
         """Load the graph of the release in ``folder`` and map its vectors.
 
         Raises:
@@ -91,7 +74,7 @@ class HybridIndex:
         exact = FlatIndex.load(folder)
         graph = load_ann_index(folder, exact.dimension)
         if not len(exact) <= len(graph) <= exact.rows:
-            raise BadRelease(f"{graph.file} and {VECTORS} differ in size; build the release again")
+            raise BadRelease(f"{graph.file_name} and {VECTORS} differ in size; build the release again")
         return cls(graph, exact, ef_search)
 
     @property
@@ -129,7 +112,7 @@ class HybridIndex:
 
         In parts, since the libraries give nobody else a turn inside of one call; ``between`` them is called.
         """
-        graph = self._graph.fresh(len(labels))
+        graph = self._graph.new_empty(len(labels))
         for start in range(0, len(labels), _BUILD_ROWS):
             part = labels[start : start + _BUILD_ROWS]
             graph.add(part, vectors[part])
@@ -161,19 +144,19 @@ class HybridIndex:
         return self._exact.dimension
 
     @property
-    def numbers(self) -> VectorEncoding:
-        """What numbers its vectors are searched in."""
-        return self._graph.numbers
+    def index_type(self) -> IndexType:
+        """See `VectorIndex.index_type`."""
+        return self._graph.kind
 
     @property
-    def linked(self) -> bool:
+    def is_graph(self) -> bool:
         """Whether links lead to its vectors, as in a graph; codes are all looked at."""
-        return self._graph.linked
+        return self._graph.is_graph
 
     @property
-    def file(self) -> str:
+    def file_name(self) -> str:
         """The file of a release that holds its graph."""
-        return self._graph.file
+        return self._graph.file_name
 
     @property
     def rows(self) -> int:
@@ -189,7 +172,7 @@ class HybridIndex:
         with self._lock.read():
             passing = self._exact.passing(allowed)
             entries = max(self._ef_search, self._entries(k, passing.count))
-            exact = self._moved or passing.count <= self._graph.rows_an_entry * entries
+            exact = self._moved or passing.count <= self._graph.rows_per_candidate * entries
             hits = None if exact else self._walk(vectors, k, passing)
             if hits is None:
                 return self._exact.search(vectors, k, allowed)
@@ -239,42 +222,36 @@ class HybridIndex:
 
     def _grown_reach(self, rows: int, by: int) -> AuditState:
         """Return what is to be audited once ``by`` rows came; nothing where there are no links."""
-        return self._reach.grown(rows, by) if self._graph.linked else self._reach
+        return self._reach.grown(rows, by) if self._graph.is_graph else self._reach
 
     def _not_found(self, labels: RowIndices) -> RowIndices:
         vectors = self._exact.read(labels)
         own = np.einsum("ij,ij->i", vectors, vectors)
         for k in (min(self._ef_search, len(self)), 1):  # as many as are looked at anyway, or else the nearest
-            found = self._graph.nearest(vectors, k)
+            found = self._graph.search(vectors, k)
             if found is not None:  # or fewer than asked for can be reached
                 return not_found(labels, own, *self._scored(vectors, *found, k))
         return labels
 
-    def _finds(self, vectors: Float32Array) -> float:
-        """Return the share of the nearest few that some of the vectors find; codes may tell alike ones apart badly."""
-        some = vectors[:: max(1, len(vectors) // _SAMPLE)]
-        last = self._exact.search(some, _NEAREST).scores[:, -1:]
-        return float(np.mean(self.search(some, _NEAREST).scores >= last - TIE))
-
     def _entries(self, k: int, count: int) -> int:
         """Return how many neighbours to ask the graph for so that enough of them can be expected to pass."""
         if count == len(self):
-            return min(self._graph.asked(k), count)
+            return min(self._graph.candidates_needed(k), count)
         # Of those that pass, as many as a search without a filter looks at.
-        wanted = max(_OVERSAMPLING * k, self._ef_search, self._graph.asked(k))
+        wanted = max(_OVERSAMPLING * k, self._ef_search, self._graph.candidates_needed(k))
         return min(len(self), math.ceil(wanted * len(self) / max(1, count)))
 
     def _walk(self, vectors: Float32Array, k: int, passing: Passing) -> Hits | None:
         """Search the graph; None where it does not yield enough."""
         entries = self._entries(k, passing.count)
-        found = self._graph.nearest(vectors, entries)
+        found = self._graph.search(vectors, entries)
         if found is not None and passing.mask is not None and passing.count < len(self):
             least = min(k, passing.count)
-            if not self._graph.linked:
+            if not self._graph.is_graph:
                 found = self._deep_enough(vectors, least, passing.mask, found)
             if found is not None:
-                most = self._graph.asked(k) if self._graph.linked else found[0].shape[1]
-                found = oversample(*found, passing.mask[found[0]], least, most)
+                most = self._graph.candidates_needed(k) if self._graph.is_graph else found[0].shape[1]
+                found = first_passing(*found, passing.mask[found[0]], least, most)
         if found is None:
             return None
         labels, scores = self._scored(vectors, *found, k)
@@ -291,10 +268,11 @@ class HybridIndex:
         while found is not None:
             entries = found[0].shape[1]
             deepest = int((passes[found[0]].cumsum(axis=1) < least).sum(axis=1).max()) + 1
-            needed = self._graph.asked(math.ceil(_DOUBT * deepest)) if deepest <= entries else _DEEPER * entries
+            deep_enough = deepest <= entries
+            needed = self._graph.candidates_needed(math.ceil(_DOUBT * deepest)) if deep_enough else _DEEPER * entries
             if needed <= entries:
                 return found
-            found = self._graph.nearest(vectors, needed) if _DEEPER * needed <= len(self) else None
+            found = self._graph.search(vectors, needed) if _DEEPER * needed <= len(self) else None
         return None
 
     def _scored(

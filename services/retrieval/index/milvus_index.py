@@ -15,30 +15,22 @@ from pymilvus import DataType, MilvusClient, MilvusException
 
 from common.arrays import BoolMask, Float32Array, RowIndices
 from common.errors import InvalidRequest, NotReady
-from services.retrieval.ann.ann_index import VectorEncoding
+from services.retrieval.ann.ann_index import IndexType
 from services.retrieval.index.flat_index import FlatIndex
 from services.retrieval.index.vector_index import Hits, check_search
 
 MAX_K: Final = 16_384  # Milvus' own bound on a search's results
-
-
 _ROWS_A_CALL: Final = 5_000
-
-
 _TIMEOUT_S: Final = 10.0  # to connect
-
-
 # A filter goes to Milvus as a list of labels while it, or what it leaves out, is no longer than this; past it more
 # neighbours are asked for than are needed, by so much more than the filter's share calls for.
 _LISTED: Final = 10_000
-
-
 _OVERSAMPLING: Final = 1.5
 
 
 @dataclass(frozen=True)
 class MilvusOptions:
-    """Where Milvus is, and how its graph is built and searched; see `HnswOptions`.
+    """Where Milvus is, and how its graph is built and searched; see `IndexOptions`.
 
     Attributes:
         address: ``http://host:19530``, or the file of the embedded server, which ends in ``.db``.
@@ -117,9 +109,9 @@ class MilvusIndex:
         return self._dimension
 
     @property
-    def numbers(self) -> VectorEncoding:
-        """What numbers its vectors are searched in."""
-        return "float32"
+    def index_type(self) -> IndexType:
+        """See `VectorIndex.index_type`."""
+        return "milvus"
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self._present))

@@ -16,8 +16,6 @@ from services.retrieval.index.vector_index import Hits
 
 # Inner products of the same vectors differ by so much from one library to another.
 TIE: Final = 1e-5
-
-
 _NOTHING: Final[RowIndices] = np.empty(0, dtype=np.int64)
 
 

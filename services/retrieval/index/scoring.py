@@ -11,12 +11,8 @@ from services.retrieval.index.concatenated_vectors import Table
 
 # Rows gathered at a time: at 384 dimensions 1.5 MB, which stays in a core's cache between gathering and multiplying.
 _CHUNK_ROWS = 1024
-
-
 # Gathering a row costs three times as much as multiplying it where it lies.
 _DENSE_SHARE = 3
-
-
 T = TypeVar("T", bound=np.dtype[Any])
 
 

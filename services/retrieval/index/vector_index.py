@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from common.arrays import BoolMask, Float32Array, RowIndices
 from common.errors import InvalidRequest
-from services.retrieval.ann.ann_index import VectorEncoding
+from services.retrieval.ann.ann_index import IndexType
 
 Method = Literal["exact", "approximate"]
 
@@ -39,8 +39,8 @@ class VectorIndex(Protocol):
         ...
 
     @property
-    def numbers(self) -> VectorEncoding:
-        """Return what numbers its vectors are searched in."""
+    def index_type(self) -> IndexType:
+        """Return what searches the vectors."""
         ...
 
     def __len__(self) -> int:

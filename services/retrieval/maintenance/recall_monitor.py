@@ -19,8 +19,6 @@ from services.retrieval.search.allowed_items import AllowedItems
 
 # What the exact answers may take of one core.
 _BUSY_SHARE: Final = 0.02
-
-
 _WAITING: Final = 4
 
 

@@ -28,31 +28,17 @@ Path = Method | Literal["remembered"]
 # Remembered neighbours know no filter, so they are looked through only where most items are allowed; a few more are
 # remembered than are asked for, so that enough of them are left.
 _MOST: Final = 0.9
-
-
 _SPARE: Final = 1.25
-
-
 # Beside remembered neighbours so many added items are compared one by one; past that, codes of all are scanned sooner.
 _COMPARED: Final = 1_000
-
-
 # Vectors without items are walked through for nothing; building a graph anew costs half a millisecond for each that
 # is left. Codes without items cost no more than their share of each scan.
 _GONE_SHARE: Final = 0.3
-
-
 _GONE_SHARE_OF_CODES: Final = 0.5
-
-
 _FEW_GONE: Final = 1_000
-
-
 # Vectors that the graph does not lead to are compared one by one in every search, 0.1 ms a thousand: past this share of
 # them the graph is built anew.
 _LOST_SHARE: Final = 0.001
-
-
 _FEW_LOST: Final = 100
 
 
@@ -92,7 +78,7 @@ class ItemSearch:
     def codes(self) -> HybridIndex | None:
         """Return the index over the release's vectors where codes of added items can stand behind its own."""
         index = self.index
-        return index if isinstance(index, HybridIndex) and not index.linked else None
+        return index if isinstance(index, HybridIndex) and not index.is_graph else None
 
     def tend(
         self, view: Snapshot, let_go: Callable[[], BoolMask], between: Callable[[], object] = lambda: None
@@ -215,7 +201,7 @@ class ItemSearch:
         stand_in = view.stand_in
         if stand_in is None:
             return False
-        share = _GONE_SHARE if index.linked else _GONE_SHARE_OF_CODES
+        share = _GONE_SHARE if index.is_graph else _GONE_SHARE_OF_CODES
         many, found = max(_FEW_GONE, share * len(index)), stand_in >= 0
         if len(found) - np.count_nonzero(found) <= many:  # no more vectors are gone than items are
             return False

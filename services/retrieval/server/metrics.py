@@ -12,7 +12,7 @@ import numpy as np
 from prometheus_client import Counter, Gauge, Histogram, Info
 
 from common.server.telemetry import Metrics
-from services.retrieval.ann.ann_index import VectorEncoding
+from services.retrieval.ann.ann_index import IndexType
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.catalogue.live_catalogue import ChangeCounts
 
@@ -61,7 +61,7 @@ class RetrievalMetrics:
             "unreachable_vectors", "Vectors that no link of the graph leads to; they are compared one by one.", **names
         )
         self._audit_due = Gauge("audit_due_vectors", "Vectors yet to be searched for by the audit.", **names)
-        self._index = Info("index", "What numbers the index over the release's vectors searches in.", **names)
+        self._index = Info("index", "What searches the release's vectors.", **names)
         self._ef_search = Gauge("ef_search", "Length of HNSW's candidate list in force.", **names)
         self._batches = Histogram(
             "encode_batch_queries", "Queries that one encoder pass embedded.", buckets=_BATCHES, **names
@@ -93,9 +93,9 @@ class RetrievalMetrics:
         self._recall.set(sum(self._recent) / len(self._recent))
         self._samples.inc()
 
-    def set_index(self, numbers: VectorEncoding) -> None:
-        """Tell what numbers the index being served searches in."""
-        self._index.info({"vectors": numbers})
+    def set_index(self, index_type: IndexType) -> None:
+        """Report what searches the vectors of the release being served."""
+        self._index.info({"type": index_type})
 
     def set_ef_search(self, ef_search: int) -> None:
         """Tell the length of HNSW's candidate list."""

@@ -98,12 +98,12 @@ class RetrievalServer:
         stage = FirstStage.load(release, options, self._feed)
         self._metrics.watch_items(lambda: stage.view.items)
         self._metrics.watch_audit(lambda: stage.unreachable, lambda: stage.audit_due)
-        self._metrics.set_index(stage.numbers)
+        self._metrics.set_index(stage.index_type)
         log.info(
             "first stage loaded",
             release_id=release.id,
             provider=stage.provider,
-            index_vectors=stage.numbers,
+            index_type=stage.index_type,
             changes=stage.replayed,
         )
         answers = SearchWorker(
@@ -127,6 +127,6 @@ def describe(served: LoadedRelease) -> release_pb2.ReleaseInfo:
     info = release_info("retrieval", served.release, {"encoder": served.stage.provider})
     info.items = served.stage.view.items
     info.sources.extend(served.stage.sources)
-    info.index_vectors = served.stage.numbers
+    info.index_type = served.stage.index_type
     info.limits.update(_LIMITS)
     return info

@@ -1,4 +1,4 @@
-"""The gateway as a process: how it starts, refuses to start, drains, and keeps what it acknowledged."""
+"""The gateway as a process: start, refusal to start, drain, and durability."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _start(folder: Path, *flags: str) -> subprocess.Popen[str]:
 
 
 def _serving_port(process: subprocess.Popen[str]) -> int:
-    """Read the log up to the line that tells the port."""
+    """Read the log up to the line that has the port."""
     assert process.stderr is not None
     for line in process.stderr:
         entry = json.loads(line)
@@ -83,7 +83,7 @@ def _refused(folder: Path, *flags: str) -> tuple[int, str]:
 
 @pytest.fixture
 def backends() -> Iterator[tuple[str, str]]:
-    """Return flags that lead to running stand-ins for retrieval and ranking."""
+    """Return the flags for running fake retrieval and ranking services."""
     processes = [
         subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-m", "testing.gateway_backends", service, "0"], stdout=subprocess.PIPE, text=True
@@ -96,7 +96,7 @@ def backends() -> Iterator[tuple[str, str]]:
         _end(process)
 
 
-def test_it_serves_answers_probes_and_describes_itself(tmp_path: Path, backends: tuple[str, str]):
+def test_it_recommends_and_answers_health_and_reflection(tmp_path: Path, backends: tuple[str, str]):
     """A started gateway recommends, reports SERVING by service name, and lists its services by reflection."""
     with _gateway(tmp_path, *backends) as gateway:
         assert len(gateway.stub.Recommend(gateway_pb2.RecommendRequest()).items) == 10
@@ -111,7 +111,7 @@ def test_it_serves_answers_probes_and_describes_itself(tmp_path: Path, backends:
 
 
 def test_sigterm_drains_and_exits_0(tmp_path: Path, backends: tuple[str, str]):
-    """On SIGTERM the gateway finishes and ends with 0."""
+    """On SIGTERM the gateway drains and exits with 0."""
     with _gateway(tmp_path, *backends) as gateway:
         gateway.stub.Recommend(gateway_pb2.RecommendRequest())
         gateway.process.send_signal(signal.SIGTERM)
@@ -119,7 +119,7 @@ def test_sigterm_drains_and_exits_0(tmp_path: Path, backends: tuple[str, str]):
 
 
 def test_acknowledged_events_survive_kill_9(tmp_path: Path, backends: tuple[str, str]):
-    """What the gateway acknowledged is there after it was killed and started again."""
+    """Acknowledged events are there after the gateway was killed and restarted."""
     with _gateway(tmp_path, *backends) as gateway:
         for at in range(20):
             gateway.stub.RecordEvents(gateway_pb2.RecordEventsRequest(events=[_event(at)]))
@@ -129,8 +129,8 @@ def test_acknowledged_events_survive_kill_9(tmp_path: Path, backends: tuple[str,
         assert (again.recorded, again.duplicates) == (0, 20)
 
 
-def test_it_serves_before_the_services_behind_it(tmp_path: Path):
-    """Without retrieval the gateway starts and records all the same, and is UNAVAILABLE where it knows nothing."""
+def test_it_serves_without_the_services_behind_it(tmp_path: Path):
+    """Without retrieval the gateway starts and records events; Recommend is UNAVAILABLE without a fallback."""
     with _gateway(tmp_path, "--retrieval-target=127.0.0.1:1", "--ranking-target=127.0.0.1:1") as gateway:
         recorded = gateway.stub.RecordEvents(gateway_pb2.RecordEventsRequest(events=[_event(1)]))
         assert recorded.recorded == 1
@@ -140,19 +140,19 @@ def test_it_serves_before_the_services_behind_it(tmp_path: Path):
         assert "retrieval does not answer" in failed.value.details()
 
 
-def test_the_log_names_what_went_wrong(tmp_path: Path, backends: tuple[str, str]):
-    """The log line of a degraded call carries its request id, its degradations and why."""
+def test_the_log_has_the_degradations(tmp_path: Path, backends: tuple[str, str]):
+    """The log line of a degraded call has its request id and its degradations with their details."""
     with _gateway(tmp_path, backends[0], "--ranking-target=127.0.0.1:1") as gateway:
         gateway.stub.Recommend(gateway_pb2.RecommendRequest(), metadata=(("x-request-id", "call-7"),))
         assert gateway.process.stderr is not None
         entries = (json.loads(line) for line in gateway.process.stderr)
         entry = next(entry for entry in entries if entry["event"] == "call")
         assert entry["request_id"] == "call-7"
-        assert "first-stage order" in entry["degradations"]["RANKING_UNAVAILABLE"]
+        assert "the first stage's order" in entry["degradations"]["RANKING_UNAVAILABLE"]
 
 
 def test_a_taken_port_ends_with_1(tmp_path: Path):
-    """Where the port is taken the gateway says which, and what to do."""
+    """If the port is taken, the gateway exits with 1 and names it."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -163,7 +163,7 @@ def test_a_taken_port_ends_with_1(tmp_path: Path):
 
 
 def test_a_bad_file_of_profiles_ends_with_1(tmp_path: Path):
-    """Where the profiles cannot be used the gateway says so in one line without a stack."""
+    """If the profile store cannot be used, the gateway exits with 1 and a message without a stack trace."""
     (tmp_path / "profiles.db").write_bytes(b"no database" * 100)
     code, log = _refused(tmp_path)
     assert code == 1
@@ -172,7 +172,7 @@ def test_a_bad_file_of_profiles_ends_with_1(tmp_path: Path):
 
 
 def test_an_unknown_setting_ends_with_2(tmp_path: Path):
-    """A mistyped flag ends the program with the nearest one named."""
+    """A misspelt flag ends the program with 2 and the nearest flag."""
     code, log = _refused(tmp_path, "--candidate", "5")
     assert code == 2
     assert "--candidates" in log

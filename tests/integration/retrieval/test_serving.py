@@ -94,7 +94,7 @@ async def test_what_is_served_is_told(service: Any):
     told = (await service.release.GetRelease(release_pb2.GetReleaseRequest())).release
     assert (told.service, told.release_id) == ("retrieval", service.server._live.current_id)
     assert list(told.sources) == ["follow", "popular", "repeat", "semantic", "similar"]
-    assert told.index_vectors == "float32"
+    assert told.index_type == "exact"
     assert [(model.name, model.execution_provider) for model in told.models] == [("encoder", "CPUExecutionProvider")]
     assert (told.limits["candidates"], told.limits["history_items"]) == (1_000, 10_000)
     health = health_pb2_grpc.HealthStub(service.channel)
@@ -129,9 +129,8 @@ async def test_late_answers_shed_effort(serve: Any):
     async with serve(latency_target_ms=1e-6, ef_search=200, min_ef_search=150) as service:
         assert "shortlist_retrieval_ef_search 200.0" in await asyncio.to_thread(_scrape, service.metrics_port)
         async with asyncio.timeout(TIMEOUT_S):
-            while service.stage()._nearest.index.ef_search != 150:  # type: ignore[attr-defined]
+            while "shortlist_retrieval_ef_search 150.0" not in await asyncio.to_thread(_scrape, service.metrics_port):
                 await service.retrieve(query="fresh milk", limit=1)
-        assert "shortlist_retrieval_ef_search 150.0" in await asyncio.to_thread(_scrape, service.metrics_port)
 
 
 def _scrape(port: int) -> str:

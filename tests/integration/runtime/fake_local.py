@@ -6,16 +6,16 @@ import asyncio
 import sys
 from pathlib import Path
 
-from services.supervisor import Child, supervise
+from services.supervisor import ChildProcess, supervise
 
 SERVER = str(Path(__file__).with_name("fake_server.py"))
 
 
-def child(text: str) -> Child:
+def child(text: str) -> ChildProcess:
     """Return the fake server that an argument names."""
     name, address, *flags = text.split("=")
     command = (sys.executable, SERVER, "--port", address.rpartition(":")[2], *" ".join(flags).split())
-    return Child(name, command, address)
+    return ChildProcess(name, command, address)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
 from common.server.channel import open_channel
-from services.__main__ import LocalSettings, children
+from services.__main__ import LocalSettings, child_processes
 
 HERE = Path(__file__).parent
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -287,7 +287,7 @@ def test_the_gateway_is_told_where_the_others_are():
     settings = LocalSettings(
         release="/r", gateway_port=0, retrieval_port=0, ranking_port=0, profiles=Path("/p.db"), data_dir=Path("/d")
     )
-    retrieval, ranking, gateway = children(settings)
+    retrieval, ranking, gateway = child_processes(settings)
     assert len({child.address for child in (retrieval, ranking, gateway)}) == 3
     assert [child.name for child in (retrieval, ranking, gateway)] == ["retrieval", "ranking", "gateway"]
     expected = ("--metrics-port", "9091", "--retrieval-target", retrieval.address, "--ranking-target", ranking.address)

@@ -19,7 +19,6 @@ LONGER: Final = {
     "tests/contract/test_vector_index.py",
     "tests/integration/ranking/test_service.py",
     "tests/integration/runtime/test_runtime.py",
-    "tests/unit/services/gateway/server/test_service.py",
     "tests/unit/services/ranking/batching/test_batcher.py",
 }
 

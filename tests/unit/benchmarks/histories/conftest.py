@@ -54,7 +54,7 @@ def release(
     quiet: ProgressReport,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Release:
-    return build(sequences, tmp_path_factory.mktemp("sequences"), settings, quiet, examples_to=examples)
+    return build(sequences, tmp_path_factory.mktemp("sequences"), settings, quiet, examples_dir=examples)
 
 
 @pytest.fixture(scope="session")

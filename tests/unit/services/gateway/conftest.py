@@ -1,4 +1,4 @@
-"""Stand-ins for what is behind the gateway: services on real servers, and fakes of the recommender's ports."""
+"""Fake services behind the gateway on real servers, and fakes of the recommender's ports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from services.gateway.backends.popular_fallback import PopularItems
-from services.gateway.backends.stages import RankedItem, RankingResult, RetrievalResult, RetrieveRequest, StageFailed
+from services.gateway.backends.stages import RankingResult, RankingScores, RetrievalResult, RetrieveRequest, StageFailed
 from services.gateway.candidates import Candidate
 from services.gateway.profiles.profile_store import Event, Profile, RecordedCounts
 from services.gateway.recommendation.deadline import DeadlineShares
@@ -20,7 +20,7 @@ from testing.gateway_backends import Backends
 
 @pytest.fixture
 async def backends() -> AsyncIterator[Backends]:
-    """Return retrieval and ranking, listening, to be told how to behave; see testing/gateway_backends.py."""
+    """Return fake retrieval and ranking services that listen."""
     both = Backends()
     await both.start()
     yield both
@@ -31,26 +31,26 @@ ITEMS = [Candidate(f"i{at}", 1.0 - at / 100, brand=f"b{at % 3}", price=float(at)
 
 
 class _FakeProfiles:
-    """One profile for everybody, or a failure, or silence."""
+    """One profile for every user, or an error, or no answer."""
 
     def __init__(self) -> None:
         self.profile = Profile(["old"], None)
         self.error: Exception | None = None
-        self.silent = False
+        self.no_answer = False
 
-    async def history(self, user_id: str, limit: int) -> Profile:
+    async def read_profile(self, user_id: str, max_items: int) -> Profile:
         assert user_id
-        assert limit == 1_000
-        if self.silent:
+        assert max_items == 1_000
+        if self.no_answer:
             await asyncio.Event().wait()
         if self.error is not None:
             raise self.error
         return self.profile
 
-    async def record(self, events: Sequence[Event]) -> RecordedCounts:
+    async def record_events(self, events: Sequence[Event]) -> RecordedCounts:
         raise NotImplementedError
 
-    async def forget(self, user_id: str) -> int:
+    async def forget_user(self, user_id: str) -> int:
         raise NotImplementedError
 
     async def close(self) -> None:
@@ -58,37 +58,39 @@ class _FakeProfiles:
 
 
 class _FakeRetrieval:
-    """Gives the planted items in their order, or fails; remembers the last wish."""
+    """Returns the planted items in their order, or fails; keeps the last request."""
 
     def __init__(self) -> None:
         self.error: StageFailed | None = None
-        self.wish = RetrieveRequest()
+        self.request = RetrieveRequest()
         self.timeout_s = 0.0
 
-    async def retrieve(self, wish: RetrieveRequest, timeout_s: float) -> RetrievalResult:
-        self.wish, self.timeout_s = wish, timeout_s
+    async def retrieve(self, request: RetrieveRequest, timeout_s: float) -> RetrievalResult:
+        self.request, self.timeout_s = request, timeout_s
         if self.error is not None:
             raise self.error
-        return RetrievalResult([item for item in ITEMS if item.item_id not in wish.exclude][: wish.limit], "r1", 2)
+        return RetrievalResult(
+            [item for item in ITEMS if item.item_id not in request.exclude][: request.limit], "r1", 2
+        )
 
 
 class _FakeRanking:
-    """Turns the first stage's order round, or fails; remembers what it was asked."""
+    """Reverses the first stage's order, or fails; keeps the requests."""
 
     def __init__(self) -> None:
         self.error: StageFailed | None = None
-        self.asked: list[tuple[str, Sequence[str], str]] = []
+        self.requests: list[tuple[str, Sequence[str], str]] = []
         self.timeout_s = 0.0
 
     async def rank(
         self, query: str, history: Sequence[str], candidates: Sequence[Candidate], release_id: str, timeout_s: float
     ) -> RankingResult:
-        self.asked.append((query, history, release_id))
+        self.requests.append((query, history, release_id))
         self.timeout_s = timeout_s
         if self.error is not None:
             raise self.error
-        verdicts = [RankedItem((at + 1) / 100, float(at)) for at in range(len(candidates))]
-        return RankingResult(verdicts, release_id, 7)
+        scores = [RankingScores((at + 1) / 100, float(at)) for at in range(len(candidates))]
+        return RankingResult(scores, release_id, 7)
 
 
 class _FakedGateway:
@@ -105,11 +107,11 @@ class _FakedGateway:
             self.retrieval,
             self.ranking,
             self.popular,
-            RecommenderOptions(shares=DeadlineShares(profile=0.02)),
+            RecommenderOptions(shares=DeadlineShares(profile_share=0.02)),
         )
 
-    async def ask(self, ask: RecommendRequest, remaining_s: float | None = None) -> RecommendResult:
-        return await self.recommender.recommend(ask, remaining_s)
+    async def recommend(self, request: RecommendRequest, remaining_s: float | None = None) -> RecommendResult:
+        return await self.recommender.recommend(request, remaining_s)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from services.gateway.settings import Settings
 
 
 def test_defaults_are_usable():
-    """Without a word the gateway listens on its port and every kind that names an item is history."""
+    """By default the gateway uses its own ports, and every kind with an item is history."""
     settings = load_settings(Settings, "gateway", [])
     assert (settings.port, settings.metrics_port) == (50_051, 9_091)
     assert settings.history_kinds() == ITEM_KINDS
@@ -25,7 +25,7 @@ def test_kinds_of_history_are_read_from_a_list():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--history-events", "purchase,search"], "'search' is none of view, cart, purchase, rating"),
+        (["--history-events", "purchase,search"], "'search' is not one of view, cart, purchase, rating"),
         (["--reserve-s", "1.5"], "--reserve-s must be below"),
         (["--candidates", "1001"], "--candidates"),
         (["--min-long-tail-share", "1.1"], "--min-long-tail-share"),
@@ -34,14 +34,14 @@ def test_kinds_of_history_are_read_from_a_list():
     ],
 )
 def test_a_bad_setting_is_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]):
-    """A setting that cannot be used ends the program with code 2 and a message that names it."""
+    """An invalid setting ends the program with code 2 and a message that names it."""
     with pytest.raises(SystemExit) as ended:
         load_settings(Settings, "gateway", arguments)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
 
 
-def test_the_time_without_a_deadline_is_at_most_the_longest():
-    """The default for calls without a deadline never passes the limit of any call."""
+def test_the_default_timeout_is_at_most_the_request_timeout():
+    """The timeout of calls without a deadline never exceeds that of any call."""
     settings = load_settings(Settings, "gateway", ["--request-timeout-s", "0.5"])
-    assert settings.tuning().shares.default_s == pytest.approx(0.5)
+    assert settings.recommender_options().shares.default_timeout_s == pytest.approx(0.5)

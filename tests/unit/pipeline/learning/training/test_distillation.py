@@ -12,7 +12,7 @@ from rich.console import Console
 
 from common.errors import InvalidRequest
 from common.ragged import TokenRows
-from pipeline.build.search_models import SearchModels
+from pipeline.build.search.search_models import SearchModels
 from pipeline.learning.examples.judged_queries import JudgedQuery
 from pipeline.learning.examples.ranking_lists import RankingExample
 from pipeline.learning.examples.text_pairs import score_pairs

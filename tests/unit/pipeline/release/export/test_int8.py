@@ -12,8 +12,8 @@ import torch
 
 from common.onnx_session import OnnxModel, SessionOptions
 from common.ragged import TokenRows
-from pipeline.build import compression_gate as compression
-from pipeline.build.compression_gate import Form, compare
+from pipeline.build.compression import gate as compression
+from pipeline.build.compression.gate import Form, compare
 from pipeline.learning.examples.ranking_lists import RankingExample
 from pipeline.learning.training_run.run import load_base
 from pipeline.progress import ProgressStep

@@ -1,4 +1,4 @@
-"""Three-valued decisions on the attributes that the gateway knows."""
+"""Three-valued filters over the attributes that the gateway knows."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ _FILTERS = st.recursive(
 
 @given(_FILTERS, st.booleans())
 def test_a_decision_holds_whatever_the_unknown_is(condition: Filter, truth: bool):
-    """Where a decision is made, it is the one that would be made if every attribute were known."""
+    """A decision is the one that would be made if every attribute were known."""
     decision = passes(condition, _ITEM)
     assert decision is None or decision is passes(_reveal(condition, truth), _ITEM)
 

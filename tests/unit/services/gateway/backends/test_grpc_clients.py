@@ -1,4 +1,4 @@
-"""Retrieval and ranking over the wire, and how their statuses reach the gateway."""
+"""The gRPC clients of retrieval and ranking, and how they translate statuses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from common.filters import AllOf, Match, Range
 from common.server.channel import open_channel
 from services.gateway.backends.grpc_clients import GrpcRanking, GrpcRetrieval
 from services.gateway.backends.stages import (
-    RankedItem,
+    RankingScores,
     RetrieveRequest,
     StageFailed,
     StageOverloaded,
@@ -30,25 +30,25 @@ _CANDIDATES = [Candidate("item-0", 0.9, (("popular", 0.5),)), Candidate("new", 0
 
 @pytest.fixture
 async def retrieval(backends: Any) -> AsyncIterator[GrpcRetrieval]:
-    """Return a client of the stand-in for retrieval."""
+    """Return a client of the fake service for retrieval."""
     async with open_channel(backends.retrieval_target) as channel:
         yield GrpcRetrieval(channel)
 
 
 @pytest.fixture
 async def ranking(backends: Any) -> AsyncIterator[GrpcRanking]:
-    """Return a client of the stand-in for ranking."""
+    """Return a client of the fake service for ranking."""
     async with open_channel(backends.ranking_target) as channel:
         yield GrpcRanking(channel)
 
 
-async def test_a_wish_reaches_retrieval_whole(backends: Any, retrieval: GrpcRetrieval):
-    """Everything that is wished for is in the call, and the call's id goes with it."""
-    wish = RetrieveRequest(
+async def test_a_request_reaches_retrieval_completely(backends: Any, retrieval: GrpcRetrieval):
+    """Every field of the request is in the call, with the request id."""
+    sent = RetrieveRequest(
         "milk", ["a", "a"], AllOf((Match("brand", ("x",)), Range("price", 1.0))), ["b"], 7, ["popular"]
     )
     with structlog.contextvars.bound_contextvars(request_id="call-1"):
-        await retrieval.retrieve(wish, 5.0)
+        await retrieval.retrieve(sent, 5.0)
     (request,) = backends.retrieval.requests
     assert (request.query, list(request.history_item_ids), list(request.exclude_item_ids)) == (
         "milk",
@@ -63,19 +63,19 @@ async def test_a_wish_reaches_retrieval_whole(backends: Any, retrieval: GrpcRetr
 
 
 async def test_candidates_come_back_with_their_attributes(retrieval: GrpcRetrieval):
-    """A candidate carries what policy and answers need."""
-    found = await retrieval.retrieve(RetrieveRequest(limit=2, history=["unknown"]), 5.0)
-    assert found.candidates[1] == Candidate(
+    """A candidate has the attributes that policy and answers need."""
+    result = await retrieval.retrieve(RetrieveRequest(limit=2, history=["unknown"]), 5.0)
+    assert result.candidates[1] == Candidate(
         "item-1",
         pytest.approx(0.99),
-        (("behaviour", pytest.approx(0.98)), ("popular", 0.5)),  # type: ignore[arg-type]  # stands for a float
+        (("behaviour", pytest.approx(0.98)), ("popular", 0.5)),  # type: ignore[arg-type]  # equals a float
         "title 1",
         "brand-1",
         "category-1",
         1.0,
         long_tail=True,
     )
-    assert (found.release_id, found.ignored_history_items, found.remembered) == ("r1", 1, False)
+    assert (result.release_id, result.ignored_history_items, result.is_fallback) == ("r1", 1, False)
 
 
 _FAILURES = [
@@ -89,10 +89,10 @@ _FAILURES = [
 
 
 @pytest.mark.parametrize(("status", "failure"), _FAILURES)
-async def test_statuses_of_retrieval_say_how_it_failed(
+async def test_statuses_of_retrieval_become_failures(
     backends: Any, retrieval: GrpcRetrieval, status: grpc.StatusCode, failure: type[StageFailed]
 ):
-    """Every status but an invalid request is a failed stage, with the status in its message."""
+    """Every status except INVALID_ARGUMENT is a failed stage, with the status in its message."""
     backends.retrieval.status = status
     with pytest.raises(failure, match=f"retrieval answered {status.name}: told to fail"):
         await retrieval.retrieve(RetrieveRequest(), 5.0)
@@ -100,10 +100,10 @@ async def test_statuses_of_retrieval_say_how_it_failed(
 
 
 @pytest.mark.parametrize(("status", "failure"), _FAILURES)
-async def test_statuses_of_ranking_say_how_it_failed(
+async def test_statuses_of_ranking_become_failures(
     backends: Any, ranking: GrpcRanking, status: grpc.StatusCode, failure: type[StageFailed]
 ):
-    """Ranking fails alike, and is never called twice."""
+    """Ranking fails in the same way, and is never called twice."""
     backends.ranking.status = status
     with pytest.raises(failure, match=f"ranking answered {status.name}: told to fail"):
         await ranking.rank("", [], _CANDIDATES, "r1", 5.0)
@@ -111,14 +111,14 @@ async def test_statuses_of_ranking_say_how_it_failed(
 
 
 async def test_a_broken_connection_is_tried_once_more(backends: Any, retrieval: GrpcRetrieval):
-    """One UNAVAILABLE goes unnoticed, since retrieving twice does no harm."""
+    """One UNAVAILABLE is retried, since retrieving twice is harmless."""
     backends.retrieval.status, backends.retrieval.failures = grpc.StatusCode.UNAVAILABLE, 1
     assert (await retrieval.retrieve(RetrieveRequest(limit=3), 5.0)).candidates
     assert len(backends.retrieval.requests) == 2
 
 
 async def test_a_late_answer_is_too_slow(backends: Any, retrieval: GrpcRetrieval, ranking: GrpcRanking):
-    """A stage that does not answer within its part of the time is too slow; with no time it is not even called."""
+    """A stage that does not answer within its timeout is too slow; without time it is not called."""
     backends.retrieval.delay_s = backends.ranking.delay_s = 30.0
     with pytest.raises(StageTooSlow):
         await retrieval.retrieve(RetrieveRequest(), 0.2)
@@ -128,20 +128,20 @@ async def test_a_late_answer_is_too_slow(backends: Any, retrieval: GrpcRetrieval
 
 
 async def test_a_filter_that_retrieval_refuses_is_the_callers_mistake(retrieval: GrpcRetrieval):
-    """The caller's own filter comes back to the caller with retrieval's message."""
+    """Retrieval's message on the caller's filter is passed on to the caller."""
     with pytest.raises(InvalidRequest, match=r"^filter\.match\.attribute: unknown colour"):
         await retrieval.retrieve(RetrieveRequest(filter=Match("colour", ("red",))), 5.0)
 
 
 async def test_any_other_refusal_is_the_gateways_mistake(backends: Any, retrieval: GrpcRetrieval):
-    """A request without a filter of the caller's that is refused is no error of the caller's."""
+    """If a request without a filter is refused, the caller did not cause it."""
     backends.retrieval.status = grpc.StatusCode.INVALID_ARGUMENT
     with pytest.raises(RuntimeError, match="told to fail"):
         await retrieval.retrieve(RetrieveRequest(), 5.0)
 
 
 async def test_candidates_reach_ranking_by_id_or_by_text(backends: Any, ranking: GrpcRanking):
-    """An item of the release goes by its id, one added since by its text, each with what the first stage said."""
+    """An item of the release is sent by id, one added since by text, each with the first stage's scores."""
     with structlog.contextvars.bound_contextvars(request_id="call-2"):
         ranked = await ranking.rank("milk", ["h"], _CANDIDATES, "r7", 5.0)
     (request,) = backends.ranking.requests
@@ -152,22 +152,22 @@ async def test_candidates_reach_ranking_by_id_or_by_text(backends: Any, ranking:
     assert request.candidates[0].sources[0].source == "popular"
     assert backends.ranking.metadata[0]["x-request-id"] == "call-2"
     tier = ranking_pb2.TIER_CROSS_ENCODER
-    assert ranked.verdicts == [
-        RankedItem(pytest.approx(1 / 3), 0.0, 0.0, tier),
-        RankedItem(pytest.approx(2 / 3), 1.0, -1.0, tier),
+    assert ranked.scores == [
+        RankingScores(pytest.approx(1 / 3), 0.0, 0.0, tier),
+        RankingScores(pytest.approx(2 / 3), 1.0, -1.0, tier),
     ]
     assert ranked.release_id == "r7"
 
 
 async def test_an_answer_that_lacks_an_item_is_a_failure(backends: Any, ranking: GrpcRanking):
-    """Verdicts that do not fit the candidates are never given to the wrong ones."""
+    """Scores that do not match the candidates are never given to the wrong ones."""
     backends.ranking.left_out = 1
-    with pytest.raises(StageUnavailable, match="for each of 2 candidates"):
+    with pytest.raises(StageUnavailable, match="score all 2 candidates"):
         await ranking.rank("", [], _CANDIDATES, "r1", 5.0)
 
 
 async def test_a_refused_ranking_is_a_failed_stage(backends: Any, ranking: GrpcRanking):
-    """Where ranking refuses the gateway's request the first stage's order still serves the caller."""
+    """If ranking refuses the gateway's request, the first stage's order can still be used."""
     backends.ranking.status = grpc.StatusCode.INVALID_ARGUMENT
     with pytest.raises(StageUnavailable, match="ranking refused the request: told to fail"):
         await ranking.rank("", [], _CANDIDATES, "r1", 5.0)

@@ -1,12 +1,14 @@
-"""Reasons read from the sources' scores."""
+"""Reasons derived from the scores of the sources."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from services.gateway.candidates import Candidate, Item
+import pytest
+
+from services.gateway.candidates import Candidate, RankedCandidate
 from services.gateway.policy.long_tail import Substitution
-from services.gateway.recommendation.reasons import ReasonKind, Reasons
+from services.gateway.recommendation.reasons import Explainer, ReasonKind, reason_kind
 from services.gateway.recommendation.request import UserInput
 
 _MILK = Candidate("milk", 1.0, sources=(("follow_recent", 2.0), ("popular", 0.9), ("repeat", 0.1)))
@@ -19,53 +21,75 @@ _CHEESE = Candidate("cheese", 0.8, sources=(("semantic", 0.3), ("similar", 0.4))
 
 
 def _kinds(candidate: Candidate, user: UserInput) -> list[ReasonKind]:
-    return [reason.kind for reason in Reasons([_MILK, _BREAD, _CHEESE], user).of(candidate)]
+    return [reason.kind for reason in Explainer([_MILK, _BREAD, _CHEESE], user).reasons_for(candidate)]
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("similar", ReasonKind.SIMILAR),
+        ("similar_brand", ReasonKind.SIMILAR),
+        ("semantic", ReasonKind.SEMANTIC),
+        ("popular_week", ReasonKind.POPULAR),
+        ("repeat", ReasonKind.IN_HISTORY),
+        ("similarity", ReasonKind.BEHAVIOUR),
+        ("follow_recent", ReasonKind.BEHAVIOUR),
+        ("brand_similar", ReasonKind.BEHAVIOUR),
+        ("", ReasonKind.BEHAVIOUR),
+    ],
+)
+def test_the_first_word_of_a_sources_name_decides_the_kind(source: str, kind: ReasonKind):
+    """The word before the first underscore decides; every unknown word is a source of behaviour."""
+    assert reason_kind(source) is kind
 
 
 def test_the_strongest_source_comes_first():
-    """A source's strength is its score as a share of the best it gave in this answer, whatever its scale."""
+    """A source's strength is its score divided by its largest score in this answer, whatever its scale."""
     assert _kinds(_MILK, UserInput("", [])) == [ReasonKind.POPULAR, ReasonKind.BEHAVIOUR]
     assert _kinds(_CHEESE, UserInput("", [])) == [ReasonKind.SIMILAR, ReasonKind.SEMANTIC]
 
 
-def test_being_in_the_history_comes_before_all_else():
-    """An item of the history says so first, and how often it was there."""
-    reasons = Reasons([_MILK], UserInput("", ["milk", "bread", "milk", "milk"])).of(_MILK)
+def test_the_history_comes_before_the_sources():
+    """An item of the history has that as its first reason, with how often it occurs there."""
+    reasons = Explainer([_MILK], UserInput("", ["milk", "bread", "milk", "milk"])).reasons_for(_MILK)
     assert reasons[0].kind is ReasonKind.IN_HISTORY
-    assert reasons[0].text == "bought or looked at 3 times before"
+    assert reasons[0].text == "bought or viewed 3 times before"
     assert [reason.kind for reason in reasons].count(ReasonKind.IN_HISTORY) == 1
 
 
 def test_once_and_twice_are_words():
-    """Small counts read as a user would say them."""
-    texts = [Reasons([], UserInput("", ["milk"] * count)).of(_MILK)[0].text for count in (1, 2)]
-    assert texts == ["bought or looked at once before", "bought or looked at twice before"]
+    """Small counts are written as words."""
+    texts = [Explainer([], UserInput("", ["milk"] * count)).reasons_for(_MILK)[0].text for count in (1, 2)]
+    assert texts == ["bought or viewed once before", "bought or viewed twice before"]
 
 
 def test_a_repeat_source_is_no_reason_without_a_history():
-    """What a source of repeats says counts as history only where the item is in it."""
+    """A repeat source gives a reason only if the item is in the history."""
     assert ReasonKind.IN_HISTORY not in _kinds(_MILK, UserInput("", []))
 
 
 def test_the_query_is_named():
-    """A semantic reason names the query, or the interests where there is none."""
-    with_query = {reason.text for reason in Reasons([_CHEESE], UserInput("soft cheese", [])).of(_CHEESE)}
-    without = {reason.text for reason in Reasons([_CHEESE], UserInput("", [])).of(_CHEESE)}
-    assert "its text fits the query “soft cheese”" in with_query
-    assert "its text fits the interests" in without
+    """A semantic reason names the query, or the user's interests if there is none."""
+    with_query = {reason.text for reason in Explainer([_CHEESE], UserInput("soft cheese", [])).reasons_for(_CHEESE)}
+    without = {reason.text for reason in Explainer([_CHEESE], UserInput("", [])).reasons_for(_CHEESE)}
+    assert "matches the query “soft cheese”" in with_query
+    assert "matches the user's interests" in without
 
 
-def test_keeping_a_place_for_the_tail_comes_before_all_else():
-    """An item that came in for the tail's share says so first, and names what gave way."""
-    swap = Substitution(Item(_MILK, 3), Item(replace(_BREAD, title="rye bread"), 1))
-    reasons = Reasons([_MILK, _BREAD], UserInput("", ["milk"]), [swap])
-    assert [reason.kind for reason in reasons.of(_MILK)][:2] == [ReasonKind.LONG_TAIL_SHARE, ReasonKind.IN_HISTORY]
-    assert reasons.of(_MILK)[0].text == "it keeps a place for what sells less; “rye bread” gave way"
-    assert ReasonKind.LONG_TAIL_SHARE not in [reason.kind for reason in reasons.of(_BREAD)]
+def test_a_substitution_comes_before_all_else():
+    """A substituted long-tail item has that as its first reason, which names the replaced item."""
+    substitution = Substitution(RankedCandidate(_MILK, 3), RankedCandidate(replace(_BREAD, title="rye bread"), 1))
+    explainer = Explainer([_MILK, _BREAD], UserInput("", ["milk"]), [substitution])
+    assert [reason.kind for reason in explainer.reasons_for(_MILK)][:2] == [
+        ReasonKind.LONG_TAIL_SHARE,
+        ReasonKind.IN_HISTORY,
+    ]
+    assert explainer.reasons_for(_MILK)[0].text == "chosen to include less popular items; it replaces “rye bread”"
+    assert ReasonKind.LONG_TAIL_SHARE not in [reason.kind for reason in explainer.reasons_for(_BREAD)]
 
 
-def test_scores_that_are_not_positive_have_no_strength():
-    """A source whose best score is not above zero is the weakest reason, not an error."""
+def test_sources_without_positive_scores_have_no_strength():
+    """A source whose largest score is not positive is the weakest reason, not an error."""
     item = Candidate("i", 1.0, sources=(("semantic", -0.2), ("similar", 0.1)))
-    kinds = [reason.kind for reason in Reasons([item], UserInput("", [])).of(item)]
+    kinds = [reason.kind for reason in Explainer([item], UserInput("", [])).reasons_for(item)]
     assert kinds == [ReasonKind.SIMILAR, ReasonKind.SEMANTIC]

@@ -1,4 +1,4 @@
-"""What a recommender learns from calls that come late, and whom it then refuses."""
+"""How the recommender limits concurrent calls."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from services.gateway.recommendation.recommender import RecommenderOptions
 from services.gateway.recommendation.request import RecommendRequest
 
 
-async def test_a_retrieval_without_time_lowers_the_number_of_calls(gateway: Any):
-    """A first stage that is too slow makes the gateway take fewer calls at a time; one that is gone does not."""
+async def test_slow_retrieval_lowers_the_limit(gateway: Any):
+    """Retrieval that is too slow lowers the limit; retrieval that is unavailable does not."""
     await gateway.popular.refresh()
-    most = gateway.recommender.load.limit
+    highest = gateway.recommender.concurrency_limit.limit
     gateway.retrieval.error = StageUnavailable("gone")
-    await gateway.ask(RecommendRequest())
-    assert gateway.recommender.load.limit == most
+    await gateway.recommend(RecommendRequest())
+    assert gateway.recommender.concurrency_limit.limit == highest
     gateway.retrieval.error = StageTooSlow("late")
-    await gateway.ask(RecommendRequest())
-    assert gateway.recommender.load.limit < most
+    await gateway.recommend(RecommendRequest())
+    assert gateway.recommender.concurrency_limit.limit < highest
 
 
-async def test_a_call_cancelled_at_its_deadline_teaches_the_reserve(gateway: Any, monkeypatch: pytest.MonkeyPatch):
-    """A caller who is gone before the answer leaves the next call with less time for its stages."""
+async def test_a_call_cancelled_at_its_deadline_raises_the_reserve(gateway: Any, monkeypatch: pytest.MonkeyPatch):
+    """After a call that was cancelled at its deadline, the next call's stages have less time."""
 
     async def endless(*_: object) -> RankingResult:
         await asyncio.Event().wait()
@@ -35,23 +35,26 @@ async def test_a_call_cancelled_at_its_deadline_teaches_the_reserve(gateway: Any
     with monkeypatch.context() as patched:
         patched.setattr(gateway.ranking, "rank", endless)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(gateway.ask(RecommendRequest(), 0.11), 0.15)
-    assert gateway.recommender.load.late_s >= 0.04
-    await gateway.ask(RecommendRequest(), 1.0)
+            await asyncio.wait_for(gateway.recommend(RecommendRequest(), 0.11), 0.15)
+    assert gateway.recommender.concurrency_limit.lateness_s >= 0.04
+    await gateway.recommend(RecommendRequest(), 1.0)
     assert gateway.retrieval.timeout_s < 0.48
 
 
-async def test_a_caller_who_leaves_no_time_teaches_nothing(gateway: Any):
-    """Calls that could not have been answered in time by anybody lower nothing for the others."""
+async def test_a_call_without_time_does_not_count(gateway: Any):
+    """Calls that cannot be answered in time do not lower the limit for others."""
     await gateway.popular.refresh()
-    most = gateway.recommender.load.limit
+    highest = gateway.recommender.concurrency_limit.limit
     gateway.retrieval.error = StageTooSlow("late")
-    await gateway.ask(RecommendRequest(), 0.0)
-    assert (gateway.recommender.load.limit, gateway.recommender.load.late_s) == (most, 0)
+    await gateway.recommend(RecommendRequest(), 0.0)
+    assert (gateway.recommender.concurrency_limit.limit, gateway.recommender.concurrency_limit.lateness_s) == (
+        highest,
+        0,
+    )
 
 
 async def test_calls_beyond_the_limit_are_refused(gateway: Any, monkeypatch: pytest.MonkeyPatch):
-    """A call that there is no room for is refused at once and told when to come back."""
+    """A call beyond the limit is refused at once with a retry time."""
     held = asyncio.Event()
 
     async def wait(*_: object) -> RankingResult:
@@ -59,9 +62,11 @@ async def test_calls_beyond_the_limit_are_refused(gateway: Any, monkeypatch: pyt
         raise StageUnavailable("gone")
 
     monkeypatch.setattr(gateway.ranking, "rank", wait)
-    calls = [asyncio.create_task(gateway.ask(RecommendRequest(), 60.0)) for _ in range(RecommenderOptions().max_calls)]
+    calls = [
+        asyncio.create_task(gateway.recommend(RecommendRequest(), 60.0)) for _ in range(RecommenderOptions().max_calls)
+    ]
     await asyncio.sleep(0)
-    with pytest.raises(Overloaded, match="256 calls are under way"):
-        await gateway.ask(RecommendRequest())
+    with pytest.raises(Overloaded, match="256 calls are in flight"):
+        await gateway.recommend(RecommendRequest())
     held.set()
     await asyncio.gather(*calls)

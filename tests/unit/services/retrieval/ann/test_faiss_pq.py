@@ -12,16 +12,15 @@ import pytest
 
 from common.arrays import Float32Array, unit_vectors
 from common.errors import BadRelease
-from common.release.layout import CODES, VECTORS
-from services.retrieval.ann.ann_index import HnswOptions
-from services.retrieval.ann.factory import fastest
+from common.release.layout import PQ_INDEX, VECTORS
+from services.retrieval.ann.ann_index import IndexOptions
 from services.retrieval.ann.faiss_pq import LABELS, FaissPqFastScan
 from services.retrieval.index.hybrid_index import HybridIndex
 
 ROWS, DIMENSION = 3_000, 128
 
 
-OPTIONS = HnswOptions(ef_search=60, threads=1, vectors="codes")
+OPTIONS = IndexOptions(ef_search=60, threads=1, kind="pq")
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +53,10 @@ def test_codes_find_what_exact_search_finds(vectors: Float32Array, saved: Path):
     queries = unit_vectors(
         vectors[:100] + 0.05 * np.random.default_rng(1).standard_normal((100, DIMENSION)).astype(np.float32)
     )
-    assert (index.numbers, len(index)) == ("codes", ROWS)
+    assert (index.index_type, len(index)) == ("pq", ROWS)
     assert min(recall(index, vectors, queries, k) for k in (1, 10, 100)) > 0.98
-    assert {file.name for file in (saved / "index").iterdir()} == {"codes.faiss", "vectors.npy"}
-    assert (saved / CODES).stat().st_size < (saved / VECTORS).stat().st_size / 8
+    assert {file.name for file in (saved / "index").iterdir()} == {"pq.faiss", "vectors.npy"}
+    assert (saved / PQ_INDEX).stat().st_size < (saved / VECTORS).stat().st_size / 8
 
 
 def test_the_rotation_is_worth_it(vectors: Float32Array, monkeypatch: pytest.MonkeyPatch):
@@ -66,7 +65,7 @@ def test_the_rotation_is_worth_it(vectors: Float32Array, monkeypatch: pytest.Mon
     identity = faiss.LinearTransform(DIMENSION, DIMENSION)
     faiss.copy_array_to_vector(np.eye(DIMENSION, dtype=np.float32).ravel(), identity.A)
     identity.is_trained = True
-    monkeypatch.setattr("services.retrieval.ann.faiss_pq._rotation", lambda *_: identity)
+    monkeypatch.setattr("services.retrieval.ann.faiss_pq._balanced_rotation", lambda *_: identity)
     assert recall(HybridIndex.build(vectors, OPTIONS), vectors, vectors[:200], 50) < rotated - 0.01
 
 
@@ -74,7 +73,7 @@ def test_the_same_vectors_become_the_same_codes(vectors: Float32Array, saved: Pa
     """A build can be repeated byte by byte."""
     again = tmp_path / "again"
     HybridIndex.build(vectors, OPTIONS).save(again)
-    assert (again / CODES).read_bytes() == (saved / CODES).read_bytes()
+    assert (again / PQ_INDEX).read_bytes() == (saved / PQ_INDEX).read_bytes()
 
 
 @pytest.mark.parametrize("rows", [1, 3, 15, 16, 40])
@@ -82,7 +81,7 @@ def test_the_same_vectors_become_the_same_codes(vectors: Float32Array, saved: Pa
 def test_few_vectors_and_odd_dimensions(rows: int, dimension: int):
     """Fewer vectors than a code has values, and dimensions that no code divides, are found all the same."""
     table = unit_vectors(np.random.default_rng(rows).standard_normal((rows, dimension)).astype(np.float32))
-    index = HybridIndex.build(table, HnswOptions(ef_search=20, vectors="codes"))
+    index = HybridIndex.build(table, IndexOptions(ef_search=20, kind="pq"))
     for k in (1, rows, rows + 1):
         hits = index.search(table, k)
         best = np.sort(table @ table.T, axis=1)[:, ::-1]
@@ -94,7 +93,7 @@ def test_few_vectors_and_odd_dimensions(rows: int, dimension: int):
 def test_equal_vectors_are_coded_too():
     """Where no direction tells anything, nothing is divided by nothing."""
     same = np.tile(unit_vectors(np.ones((1, 8), np.float32)), (50, 1))
-    index = HybridIndex.build(same, HnswOptions(ef_search=5, vectors="codes"))
+    index = HybridIndex.build(same, IndexOptions(ef_search=5, kind="pq"))
     assert np.allclose(index.search(same[:2], 3).scores, 1.0)
 
 
@@ -136,22 +135,10 @@ def test_what_lies_behind_what_is_excluded_is_found(vectors: Float32Array, exclu
     assert np.mean(shares) > 0.93
 
 
-def test_alike_vectors_get_a_graph():
-    """Codes are chosen only where they tell the vectors apart."""
-    generator = np.random.default_rng(6)
-    centres = generator.standard_normal((2, DIMENSION)).repeat(2_500, axis=0)
-    alike = unit_vectors((centres + 0.02 * generator.standard_normal((5_000, DIMENSION))).astype(np.float32))
-    spread = unit_vectors(
-        (generator.standard_normal((5_000, DIMENSION)) * np.geomspace(4, 0.2, DIMENSION)).astype(np.float32)
-    )
-    options = HnswOptions(ef_construction=20)
-    assert [HybridIndex.build(table, options).numbers for table in (alike, spread)] == ["float32", "codes"]
-
-
 def test_what_scores_lowest_is_no_other_label():
     """Faiss leaves out what has the lowest score there is: nothing else is answered in its place."""
     table = unit_vectors(np.repeat(np.array([[1.0, 0.0], [-1.0, 0.0]], np.float32), 300, axis=0))
-    index = HybridIndex.build(table, HnswOptions(ef_search=20, vectors="codes"))
+    index = HybridIndex.build(table, IndexOptions(ef_search=20, kind="pq"))
     for _ in range(2):
         for k in (1, 300, 500, 598):
             for row in index.search(table[[0, 400]], k).labels:
@@ -188,10 +175,10 @@ def test_a_fresh_index_is_searched_before_it_has_anything(vectors: Float32Array)
     """Its codes are a copy, and finding nothing in it is no harm."""
     codes = FaissPqFastScan.empty(vectors, seed=1)
     codes.add(np.arange(ROWS), vectors)
-    fresh = codes.fresh(0)
-    assert (len(fresh), fresh.nearest(vectors[:2], 1)) == (0, None)
+    fresh = codes.new_empty(0)
+    assert (len(fresh), fresh.search(vectors[:2], 1)) == (0, None)
     fresh.add(np.array([7]), vectors[:1])
-    found = fresh.nearest(vectors[:1], 1)
+    found = fresh.search(vectors[:1], 1)
     assert found is not None
     assert found[0].tolist() == [[7]]
     assert len(codes) == ROWS
@@ -201,25 +188,19 @@ def test_fewer_are_compared_where_effort_is_shed(vectors: Float32Array):
     """A shorter candidate list asks for fewer, but never for too few to choose from."""
     codes = FaissPqFastScan.empty(vectors, seed=1)
     codes.set_ef_search(300)
-    much = codes.asked(100)
+    much = codes.candidates_needed(100)
     codes.set_ef_search(100)
-    assert 200 < codes.asked(100) < much
-    assert codes.asked(1_000) > 2_000
-
-
-@pytest.mark.parametrize(("count", "numbers"), [(4_999, "float32"), (5_000, "codes"), (100_001, "float32")])
-def test_the_fastest_is_chosen_by_how_many_there_are(count: int, numbers: str):
-    """Neither few nor very many vectors are scanned."""
-    assert fastest(count) == numbers
+    assert 200 < codes.candidates_needed(100) < much
+    assert codes.candidates_needed(1_000) > 2_000
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda folder: _cut(folder / CODES), f"{CODES} can't be read"),
-        (lambda folder: np.save(folder / LABELS, np.arange(7)), f"{CODES} and {LABELS} differ in size"),
-        (lambda folder: faiss.write_index(faiss.IndexFlatIP(DIMENSION), str(folder / CODES)), "holds no codes"),
-        (lambda folder: np.save(folder / VECTORS, np.zeros((ROWS, 9), np.float32)), "no codes of vectors of 9 numbers"),
+        (lambda folder: _cut(folder / PQ_INDEX), f"{PQ_INDEX} can't be read"),
+        (lambda folder: np.save(folder / LABELS, np.arange(7)), f"{PQ_INDEX} and {LABELS} differ in size"),
+        (lambda folder: faiss.write_index(faiss.IndexFlatIP(DIMENSION), str(folder / PQ_INDEX)), "is no PQ index"),
+        (lambda folder: np.save(folder / VECTORS, np.zeros((ROWS, 9), np.float32)), "no PQ index of 9 dimensions"),
         (lambda folder: np.save(folder / VECTORS, np.zeros((7, DIMENSION), np.float32)), "differ in size"),
     ],
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common.arrays import BoolMask, Float32Array, unit_vectors
-from services.retrieval.ann.ann_index import HnswOptions
+from services.retrieval.ann.ann_index import IndexOptions
 from services.retrieval.index.delta_index import TAIL, TAIL_OF_CODES, DeltaIndex
 from services.retrieval.index.hybrid_index import HybridIndex
 from services.retrieval.index.scoring import nearest
@@ -29,7 +29,7 @@ def vectors() -> Float32Array:
 @pytest.fixture(scope="module")
 def codes(vectors: Float32Array) -> HybridIndex:
     """Return codes of a release's vectors: the first of all, but for one that was removed."""
-    index = HybridIndex.build(vectors[:RELEASED], HnswOptions(vectors="codes"))
+    index = HybridIndex.build(vectors[:RELEASED], IndexOptions(kind="pq"))
     index.remove(np.array([GONE]))
     return index
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common.arrays import Float32Array, unit_vectors
-from services.retrieval.ann.ann_index import HnswOptions
+from services.retrieval.ann.ann_index import IndexOptions
 from services.retrieval.index.hybrid_index import HybridIndex
 
 VECTORS = 2_000
@@ -23,7 +23,7 @@ def vectors() -> Float32Array:
 @pytest.fixture(scope="module")
 def index(vectors: Float32Array) -> Iterator[HybridIndex]:
     """Return a graph with a short candidate list."""
-    return HybridIndex.build(vectors, HnswOptions(ef_construction=60, ef_search=50))
+    return HybridIndex.build(vectors, IndexOptions(ef_construction=60, ef_search=50))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_a_walk_that_comes_up_short_is_done_exactly(index: HybridIndex, vectors:
 
 def test_unreachable_vectors_are_found_exactly(vectors: Float32Array, monkeypatch: pytest.MonkeyPatch):
     """Where the graph cannot reach as many vectors as asked for, exact search finds them instead of an error."""
-    index = HybridIndex.build(vectors, HnswOptions(ef_construction=20, ef_search=50))
+    index = HybridIndex.build(vectors, IndexOptions(ef_construction=20, ef_search=50))
     monkeypatch.setattr(index._graph, "_index", Islands())
     hits = index.search(vectors[:1], 20)
     assert (hits.labels.shape, hits.method) == ((1, 20), "exact")

@@ -120,7 +120,7 @@ async def test_collections_of_replaced_releases_are_dropped(tiny_release: Path, 
     """The collections of the current and the previous release stay, over a stop too; a roll-back fills its own anew."""
     milvus = str(tmp_path / "vectors.db")
     watcher = pymilvus.MilvusClient(milvus)
-    settings = Settings(milvus=milvus, release=str(tiny_release))
+    settings = Settings(milvus_uri=milvus, release=str(tiny_release))
     server = RetrievalServer(settings, Metrics("retrieval"))
     await server.start()
     served = [server._live.current_id]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common.arrays import Float32Array, unit_vectors
-from services.retrieval.ann.ann_index import HnswOptions
+from services.retrieval.ann.ann_index import IndexOptions
 from services.retrieval.index.flat_index import FlatIndex
 from services.retrieval.index.hybrid_index import HybridIndex
 from services.retrieval.index.reachability import AuditState, not_found, with_lost
@@ -46,7 +46,7 @@ def search(index: HybridIndex, vectors: Float32Array, labels: Sequence[int], k: 
 def test_islands_are_found_and_mended(vectors: Float32Array, cut_off: CutOff):
     """Vectors that no link leads to are what the audit finds, nothing else; every search finds them from then on."""
     lost = [7, 1_200, 2_999]
-    index = cut_off(HybridIndex.build(vectors, HnswOptions(ef_search=50)), lost)
+    index = cut_off(HybridIndex.build(vectors, IndexOptions(ef_search=50)), lost)
     assert not set(search(index, vectors, lost)) & set(lost)
     assert audited(index) == lost
     assert index.unreachable == 3
@@ -56,7 +56,7 @@ def test_islands_are_found_and_mended(vectors: Float32Array, cut_off: CutOff):
 
 def test_a_lost_vector_is_found_behind_a_filter_and_not_where_it_is_forbidden(vectors: Float32Array, cut_off: CutOff):
     """What the graph does not lead to keeps to filters and removals like everything else."""
-    index = cut_off(HybridIndex.build(vectors, HnswOptions(ef_search=50)), [7, 8])
+    index = cut_off(HybridIndex.build(vectors, IndexOptions(ef_search=50)), [7, 8])
     audited(index)
     allowed = np.ones(VECTORS, dtype=np.bool_)
     allowed[7] = False
@@ -70,7 +70,7 @@ def test_a_lost_vector_is_found_behind_a_filter_and_not_where_it_is_forbidden(ve
 
 def test_a_sound_graph_has_nothing_to_mend(vectors: Float32Array):
     """Where every vector is reached, the audit ends after one round and finds nothing."""
-    index = HybridIndex.build(vectors, HnswOptions(ef_search=100))
+    index = HybridIndex.build(vectors, IndexOptions(ef_search=100))
     assert index.audit_due == VECTORS
     assert audited(index, 700) == []
     assert (index.unreachable, index.audit_due) == (0, 0)
@@ -79,13 +79,13 @@ def test_a_sound_graph_has_nothing_to_mend(vectors: Float32Array):
 def test_equal_vectors_are_not_lost():
     """Where more vectors are equal than a search looks at, none of them counts as lost."""
     same = np.tile(unit_vectors(np.ones((1, DIMENSION), np.float32)), (1_500, 1))
-    index = HybridIndex.build(same, HnswOptions(ef_search=20))
+    index = HybridIndex.build(same, IndexOptions(ef_search=20))
     assert audited(index) == []
 
 
 def test_growth_is_audited_too(vectors: Float32Array):
     """Each vector that comes is due, and one of those before; rows without a vector are passed over."""
-    index = HybridIndex.build(vectors[:1_000], HnswOptions(ef_search=100))
+    index = HybridIndex.build(vectors[:1_000], IndexOptions(ef_search=100))
     audited(index)
     there = np.ones(1_200, dtype=np.bool_)
     there[1_100:] = False
@@ -98,7 +98,7 @@ def test_growth_is_audited_too(vectors: Float32Array):
 
 def test_a_vector_that_is_reached_again_is_lost_no_more(vectors: Float32Array, cut_off: CutOff):
     """What is inserted again is audited again, and forgotten as lost once a search finds it."""
-    index = cut_off(HybridIndex.build(vectors, HnswOptions(ef_search=50)), [7])
+    index = cut_off(HybridIndex.build(vectors, IndexOptions(ef_search=50)), [7])
     audited(index)
     index.add(np.arange(10), vectors[:10])
     for _ in range(VECTORS // 10):
@@ -110,7 +110,7 @@ def test_a_vector_that_is_reached_again_is_lost_no_more(vectors: Float32Array, c
 def test_a_graph_that_reaches_too_few_for_one_search():
     """Where even a whole candidate list can't be filled, vectors are searched for one by one."""
     vectors = unit_vectors(np.random.default_rng(3).standard_normal((40, DIMENSION)).astype(np.float32))
-    index = HybridIndex.build(vectors, HnswOptions(ef_search=100))
+    index = HybridIndex.build(vectors, IndexOptions(ef_search=100))
     index.remove(np.arange(20))
     assert audited(index) == []
 

@@ -12,7 +12,7 @@ import pytest
 
 from common.arrays import Float32Array, RowIndices, unit_vectors
 from common.release.catalogue import SCHEMA, Catalogue
-from services.retrieval.ann.ann_index import HnswOptions
+from services.retrieval.ann.ann_index import IndexOptions
 from services.retrieval.candidates.artifacts import ReleaseArtifacts
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.first_stage import FirstStage, FirstStageOptions
@@ -54,7 +54,7 @@ def many_parts(vectors: Float32Array, new_encoder: Callable[..., object]) -> Rel
         catalogue=Catalogue(pa.table(columns, schema=SCHEMA)),
         vectors=vectors,
         vector_of_item=np.arange(ITEMS),
-        index=HybridIndex.build(vectors, HnswOptions(ef_construction=80, ef_search=60)),
+        index=HybridIndex.build(vectors, IndexOptions(ef_construction=80, ef_search=60)),
         popularity=np.zeros(ITEMS, np.float32),
         graphs={},
         settings=FirstStageSettings.model_validate({"sources": {"semantic": {}}}),

@@ -41,7 +41,7 @@ def test_recall_counts_ties(searched: ScoredItems, exact: ScoredItems, share: fl
 
 def test_live_searches_are_sampled(open_shop: OpenShop, feed: object, monkeypatch: pytest.MonkeyPatch):
     """Each search through the graph is answered exactly over released and added items, and its recall told."""
-    monkeypatch.setattr(HnswlibHnsw, "rows_an_entry", 0.0)  # or the shop is too small for its graph
+    monkeypatch.setattr(HnswlibHnsw, "rows_per_candidate", 0.0)  # or the shop is too small for its graph
     told, enough = [], threading.Event()
 
     def tell(recall: float) -> None:

@@ -79,7 +79,7 @@ def release(
     judged: Dataset, settings: BuildSettings, models: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Release:
     """A release of judged searches."""
-    return build(judged, tmp_path_factory.mktemp("searches"), settings, QUIET, models_in=models)
+    return build(judged, tmp_path_factory.mktemp("searches"), settings, QUIET, models_dir=models)
 
 
 def test_models_of_folds_and_of_everything_are_trained_and_kept(release: Release, models: Path):
@@ -121,7 +121,7 @@ def test_the_same_models_make_the_same_release(
     """Kept models are used again: nothing is trained, and the release has the same id."""
     before = sorted(models.rglob("done.json"))
     stamps = [file.stat().st_mtime_ns for file in before]
-    again = build(judged, tmp_path, settings, QUIET, models_in=models)
+    again = build(judged, tmp_path, settings, QUIET, models_dir=models)
     assert again.id == release.id
     assert [file.stat().st_mtime_ns for file in sorted(models.rglob("done.json"))] == stamps
 
@@ -134,14 +134,14 @@ def test_without_epochs_the_encoder_stays_the_base_model(
     Without late interaction the release has no such tier, and the fusion reads none.
     """
     zero_shot = dataclasses.replace(settings, encoder=EncoderTraining(epochs=0), late_bits=0)
-    built = build(judged, tmp_path, zero_shot, QUIET, models_in=models)
+    built = build(judged, tmp_path, zero_shot, QUIET, models_dir=models)
     assert built.manifest.models["encoder"].trained_on.startswith("nothing")
     assert "late_interaction" not in built.manifest.models
     assert json.loads(built.file(FUSION_SETTINGS).read_text())["features"] == list(SEARCHES.features)
     compressions = ({"precision": "int8"}, {"student_layers": 1}, {"trimmed_vocabulary": True})
     for changed, wrong in (*((one, "compressed") for one in compressions), ({"folds": 1_000}, "folds")):
         with pytest.raises(InvalidRequest, match=wrong):
-            build(judged, tmp_path / wrong, dataclasses.replace(settings, **changed), QUIET, models_in=models)
+            build(judged, tmp_path / wrong, dataclasses.replace(settings, **changed), QUIET, models_dir=models)
 
 
 def test_the_release_is_evaluated_by_its_judged_queries(release: Release, judged: Dataset, tmp_path: Path):

@@ -18,7 +18,7 @@ from common.release.item_graph import ItemGraph
 from common.release.layout import CATALOGUE, FUSION_SETTINGS, POPULARITY, RETRIEVAL_SETTINGS, statistic_file
 from common.release.store import Release
 from pipeline.build.builder import build
-from pipeline.build.seasons import MOMENTS
+from pipeline.build.recipes.seasons import MOMENTS
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.training_requests import Windows, draw_seasons
 from pipeline.learning.item_graphs.purchases import Purchases, popularity

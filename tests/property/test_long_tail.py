@@ -11,7 +11,7 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.candidates import Candidate, Item
+from services.gateway.candidates import Candidate, RankedCandidate
 from services.gateway.policy.policy import Policy, apply_policy
 
 _KINDS = ("", "a", "b", "c")
@@ -22,11 +22,11 @@ _PROBABILITY = st.integers(0, 16).map(lambda parts: parts / 16)
 
 
 @st.composite
-def _items(draw: st.DrawFn) -> list[Item]:
+def _items(draw: st.DrawFn) -> list[RankedCandidate]:
     probabilities = sorted(draw(st.lists(_PROBABILITY, max_size=9)), reverse=True)
     kind = st.sampled_from(_KINDS)
     return [
-        Item(
+        RankedCandidate(
             Candidate(f"i{at}", 1.0, brand=draw(kind), category=draw(kind), long_tail=draw(st.booleans())),
             at + 1,
             value,
@@ -52,15 +52,15 @@ _POLICIES = st.builds(
 )
 
 
-def _tail(items: Sequence[Item]) -> int:
+def _tail(items: Sequence[RankedCandidate]) -> int:
     return sum(item.candidate.long_tail for item in items)
 
 
-def _total(items: Sequence[Item]) -> float:
+def _total(items: Sequence[RankedCandidate]) -> float:
     return sum(item.probability or 0.0 for item in items)
 
 
-def _keeps_caps(items: Sequence[Item], policy: Policy) -> bool:
+def _keeps_caps(items: Sequence[RankedCandidate], policy: Policy) -> bool:
     for name, cap in (("brand", policy.max_per_brand), ("category", policy.max_per_category)):
         counts = Counter(getattr(item.candidate, name) for item in items)
         del counts[""]
@@ -69,7 +69,7 @@ def _keeps_caps(items: Sequence[Item], policy: Policy) -> bool:
     return True
 
 
-def _possible(items: Sequence[Item], policy: Policy, size: int) -> Iterator[Sequence[Item]]:
+def _possible(items: Sequence[RankedCandidate], policy: Policy, size: int) -> Iterator[Sequence[RankedCandidate]]:
     """Yield every choice of ``size`` items that threshold, blocked items and caps allow."""
     allowed = [
         item
@@ -80,7 +80,7 @@ def _possible(items: Sequence[Item], policy: Policy, size: int) -> Iterator[Sequ
 
 
 @given(_items(), _POLICIES)
-def test_with_one_kind_of_cap_no_choice_is_cheaper(items: list[Item], policy: Policy):
+def test_with_one_kind_of_cap_no_choice_is_cheaper(items: list[RankedCandidate], policy: Policy):
     """The tail has its share, or all it can have, and no choice with as many items of it is more probable."""
     policy = replace(policy, max_per_category=None)
     chosen = apply_policy(items, policy).items
@@ -92,7 +92,7 @@ def test_with_one_kind_of_cap_no_choice_is_cheaper(items: list[Item], policy: Po
 
 
 @given(_items(), _POLICIES)
-def test_every_other_rule_holds(items: list[Item], policy: Policy):
+def test_every_other_rule_holds(items: list[RankedCandidate], policy: Policy):
     """As many items as without it, in the stages' order, none forbidden, no cap broken, no fewer of the tail."""
     chosen = apply_policy(items, policy).items
     plain = apply_policy(items, replace(policy, min_long_tail_share=None)).items
@@ -102,27 +102,27 @@ def test_every_other_rule_holds(items: list[Item], policy: Policy):
 
 
 @given(_items(), _POLICIES)
-def test_what_is_moved_is_said(items: list[Item], policy: Policy):
+def test_what_is_moved_is_said(items: list[RankedCandidate], policy: Policy):
     """The swaps lead from the plain choice to the one made, each for an item of the tail, and as few as need be."""
     selection = apply_policy(items, policy)
     plain = apply_policy(items, replace(policy, min_long_tail_share=None)).items
     ids = {item.candidate.item_id for item in plain}
-    for swap in selection.swaps:
-        assert swap.came_in.candidate.long_tail
-        assert not swap.gave_way.candidate.long_tail
-        ids = ids - {swap.gave_way.candidate.item_id} | {swap.came_in.candidate.item_id}
+    for each in selection.substitutions:
+        assert each.substitute.candidate.long_tail
+        assert not each.replaced.candidate.long_tail
+        ids = ids - {each.replaced.candidate.item_id} | {each.substitute.candidate.item_id}
     assert ids == {item.candidate.item_id for item in selection.items}
-    assert _total(plain) - _total(selection.items) == sum(swap.cost for swap in selection.swaps)
+    assert _total(plain) - _total(selection.items) == sum(each.cost for each in selection.substitutions)
     wanted = (policy.min_long_tail_share or 0.0) * len(plain)
-    assert not selection.swaps or _tail(selection.items) - 1 < wanted
+    assert not selection.substitutions or _tail(selection.items) - 1 < wanted
 
 
 @given(_items(), _POLICIES)
-def test_without_probabilities_the_order_decides(items: list[Item], policy: Policy):
+def test_without_probabilities_the_order_decides(items: list[RankedCandidate], policy: Policy):
     """Where ranking did not answer and no cap binds, the first items of the tail come in for the last of the others."""
     silent = [replace(item, probability=None) for item in items]
     policy = replace(policy, max_per_brand=None, max_per_category=None)
-    swaps = apply_policy(silent, policy).swaps
+    swaps = apply_policy(silent, policy).substitutions
     plain = apply_policy(silent, replace(policy, min_long_tail_share=None)).items
     others = [item for item in plain if not item.candidate.long_tail]
     waiting = [
@@ -130,6 +130,6 @@ def test_without_probabilities_the_order_decides(items: list[Item], policy: Poli
         for item in silent
         if item.candidate.long_tail and item not in plain and item.candidate.item_id not in policy.blocked
     ]
-    assert [swap.gave_way for swap in swaps] == others[::-1][: len(swaps)]
-    assert [swap.came_in for swap in swaps] == waiting[: len(swaps)]
-    assert {swap.cost for swap in swaps} <= {0.0}
+    assert [each.replaced for each in swaps] == others[::-1][: len(swaps)]
+    assert [each.substitute for each in swaps] == waiting[: len(swaps)]
+    assert {each.cost for each in swaps} <= {0.0}

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from common.arrays import Float32Array
 from common.release.catalogue import Catalogue
-from pipeline.build.search_models import SearchModels, kept_scores
+from pipeline.build.search.search_models import SearchModels, kept_scores
 from pipeline.learning.examples.judged_queries import JudgedQuery, fingerprint
 from pipeline.learning.fusion.graded_trees import GradedExamples
 from pipeline.progress import ProgressStep

@@ -1,4 +1,4 @@
-"""A release whose graph holds int8, built by the pipeline and served."""
+"""A release with a PQ index, built by the pipeline and served."""
 
 from __future__ import annotations
 
@@ -14,40 +14,38 @@ from rich.console import Console
 from shortlist.release.v1 import release_pb2
 from shortlist.retrieval.v1 import retrieval_pb2
 
-from common.release.layout import INDEX, ROUNDED_INDEX, VECTORS
+from common.release.layout import HNSW_INDEX, PQ_INDEX, VECTORS
 from common.release.store import Release, open_release
 from pipeline.build.builder import build
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
-from services.retrieval.ann.faiss_hnsw import FaissHnswSq
 
 Item = retrieval_pb2.Item
 
 
 @pytest.fixture
-def rounded(tiny_dataset: Dataset, tiny_settings: BuildSettings, tmp_path: Path) -> Release:
-    """Return the tiny shop's release with an int8 graph."""
-    settings = dataclasses.replace(tiny_settings, index_vectors="int8")
+def pq_release(tiny_dataset: Dataset, tiny_settings: BuildSettings, tmp_path: Path) -> Release:
+    """Return the tiny shop's release with a PQ index."""
+    settings = dataclasses.replace(tiny_settings, index="pq")
     return build(tiny_dataset, tmp_path / "store", settings, ProgressReport(Console(quiet=True)))
 
 
-def test_the_release_tells_what_it_holds(rounded: Release, tiny_release: Path):
-    """The manifest has the setting, and the one graph that it asks for."""
+def test_the_release_has_the_index_asked_for(pq_release: Release, tiny_release: Path):
+    """The manifest has the setting, and the release only the file of that index; the tiny shop needs none."""
     plain = open_release(str(tiny_release)).manifest
-    assert (rounded.manifest.settings["index_vectors"], plain.settings["index_vectors"]) == ("int8", "auto")
-    for manifest, graph in ((rounded.manifest, ROUNDED_INDEX), (plain, INDEX)):
-        assert {INDEX, ROUNDED_INDEX} & set(manifest.files) == {graph}
+    assert (pq_release.manifest.settings["index"], plain.settings["index"]) == ("pq", "hnsw")
+    for manifest, files in ((pq_release.manifest, {PQ_INDEX}), (plain, set())):
+        assert {HNSW_INDEX, PQ_INDEX} & set(manifest.files) == files
 
 
-async def test_int8_is_served_and_told(rounded: Release, serve: Any, monkeypatch: pytest.MonkeyPatch):
-    """The graph is walked in int8, what it finds has float32's scores, and items come and go."""
-    monkeypatch.setattr(FaissHnswSq, "rows_an_entry", 0.0)  # or the shop is too small for its graph
-    table = np.load(rounded.file(VECTORS))
-    ask = {"vector": table[11].tolist(), "sources": ["semantic"], "limit": 30}
-    async with serve(release=str(rounded.path)) as service:
+async def test_pq_is_served_and_reported(pq_release: Release, serve: Any):
+    """PQ finds candidates with exact scores while items come and go, and the server reports the index type."""
+    table = np.load(pq_release.file(VECTORS))
+    ask = {"vector": table[11].tolist(), "sources": ["semantic"], "limit": 5}
+    async with serve(release=str(pq_release.path), ef_search=1, min_ef_search=1, source_depth=5) as service:
         told = (await service.release.GetRelease(release_pb2.GetReleaseRequest())).release
-        assert told.index_vectors == "int8"
+        assert told.index_type == "pq"
         before = await service.retrieve(**ask)
         scores = [candidate.sources[0].score for candidate in before.candidates]
         products = table @ table[11]
@@ -60,7 +58,7 @@ async def test_int8_is_served_and_told(rounded: Release, serve: Any, monkeypatch
         assert after[0] == "new"
         assert not set(gone) & set(after)
         page = await asyncio.to_thread(_scrape, service.metrics_port)
-    assert 'shortlist_retrieval_index_info{vectors="int8"} 1.0' in page
+    assert 'shortlist_retrieval_index_info{type="pq"} 1.0' in page
     assert 'shortlist_retrieval_searches_total{path="approximate",source="semantic"}' in page
 
 

@@ -1,4 +1,4 @@
-"""What is lost and saved where a graph holds float16 or int8, or codes are scanned instead? Home Depot's titles."""
+"""HNSW against PQ on Home Depot's titles: recall, memory, file size and processor time."""
 
 from __future__ import annotations
 
@@ -18,73 +18,73 @@ from benchmarks.data.home_depot_vectors import CACHE, HomeDepot
 from common.arrays import Float32Array
 from common.release.layout import VECTORS
 from common.release.store import Release
-from services.retrieval.ann.ann_index import HnswOptions, VectorEncoding
+from services.retrieval.ann.ann_index import AnnKind, IndexOptions
 from services.retrieval.ann.factory import load_ann_index, new_ann_index
 from services.retrieval.index.flat_index import FlatIndex
 from services.retrieval.index.hybrid_index import HybridIndex
 from services.retrieval.index.reachability import TIE
 
-_NUMBERS: Final[tuple[VectorEncoding, ...]] = ("float32", "float16", "int8", "codes")
-# Rounds of every graph in turn, so that whatever else runs meets all of them.
+_KINDS: Final[tuple[AnnKind, ...]] = ("hnsw", "pq")
+# Each round searches every index in turn, so that other load affects all of them.
 _ROUNDS: Final = 3
 _CHUNK: Final = 200
-# Grows with whatever changes the graphs that are kept from earlier runs.
+# Raise it when cached indexes of earlier runs must be built again.
 _FORMAT: Final = 1
 
 
-def by_numbers(
+def compare_index_types(
     data: HomeDepot, queries: Float32Array, k: int, console: Console
-) -> dict[VectorEncoding, dict[str, Any]]:
-    """Measure what searches in each kind of numbers, at the default setting, each behind the same table of float32.
+) -> dict[AnnKind, dict[str, Any]]:
+    """Measure each index at the default settings, over the same vectors.
 
     Returns:
-        For each kind: recall of ``k``, the graph's bytes an item, in resident memory and in its file, and the
-        microseconds of processor time that a search takes, what is compared by the table included.
+        For each kind: recall of ``k``, the index's bytes per item in resident memory and in its file, and the
+        microseconds of processor time of a search, exact comparison of candidates included.
     """
-    folders = {numbers: _graph(data.graph, numbers, console) for numbers in _NUMBERS}
-    exact = FlatIndex.load(data.graph.path)
+    folders = {kind: _graph(data.hnsw, kind, console) for kind in _KINDS}
+    exact = FlatIndex.load(data.hnsw.path)
     rows, dimension = exact.rows, exact.dimension
     indexes = {
-        numbers: HybridIndex(load_ann_index(folder, dimension), exact, HnswOptions.ef_search)
-        for numbers, folder in folders.items()
+        kind: HybridIndex(load_ann_index(folder, dimension), exact, IndexOptions.ef_search)
+        for kind, folder in folders.items()
     }
     least = last_scores(data.vectors, queries, k)
-    spent: dict[VectorEncoding, list[float]] = {numbers: [] for numbers in _NUMBERS}
-    found: dict[VectorEncoding, Float32Array] = {}
+    spent: dict[AnnKind, list[float]] = {kind: [] for kind in _KINDS}
+    found: dict[AnnKind, Float32Array] = {}
     for _ in range(_ROUNDS):
-        for numbers, index in indexes.items():
-            found[numbers], took_s = _search(index, queries, k)
-            spent[numbers].append(took_s)
+        for kind, index in indexes.items():
+            found[kind], took_s = _search(index, queries, k)
+            spent[kind].append(took_s)
     return {
-        numbers: {
-            "recall": float(np.mean((found[numbers] >= least[:, np.newaxis] - TIE).mean(axis=1))),
+        kind: {
+            "recall": float(np.mean((found[kind] >= least[:, np.newaxis] - TIE).mean(axis=1))),
             "resident_bytes_per_item": round(_resident_bytes(folder, dimension) / rows, 1),
-            "file_bytes_per_item": round((folder / indexes[numbers].file).stat().st_size / rows, 1),
-            "us_per_search": round(float(np.median(spent[numbers])) / len(queries) * 1e6, 1),
+            "file_bytes_per_item": round((folder / indexes[kind].file_name).stat().st_size / rows, 1),
+            "us_per_search": round(float(np.median(spent[kind])) / len(queries) * 1e6, 1),
         }
-        for numbers, folder in folders.items()
+        for kind, folder in folders.items()
     }
 
 
-def table_of(figures: Mapping[VectorEncoding, Mapping[str, Any]], k: int) -> Table:
+def table_of(figures: Mapping[AnnKind, Mapping[str, Any]], k: int) -> Table:
     """Return the figures as a table."""
-    title = f"What is searched; float32 beside it, mapped, takes {4 * 384:,} bytes an item in each"
-    table = Table("numbers", f"recall@{k}", "resident B/item", "file B/item", "µs/search", title=title)
-    for numbers, found in figures.items():
+    title = f"Indexes; the vectors themselves, memory-mapped, take {4 * 384:,} bytes an item with each"
+    table = Table("index", f"recall@{k}", "resident B/item", "file B/item", "µs/search", title=title)
+    for kind, found in figures.items():
         sizes = (f"{found[f'{where}_bytes_per_item']:,.0f}" for where in ("resident", "file"))
-        table.add_row(numbers, f"{found['recall']:.4f}", *sizes, f"{found['us_per_search']:.0f}")
+        table.add_row(kind, f"{found['recall']:.4f}", *sizes, f"{found['us_per_search']:.0f}")
     return table
 
 
-def _graph(release: Release, numbers: VectorEncoding, console: Console) -> Path:
+def _graph(release: Release, kind: AnnKind, console: Console) -> Path:
     """Return a folder with the graph: the release's own, or one that was built of its vectors as that was."""
-    if numbers == "float32":
+    if kind == "hnsw":
         return release.path
-    folder = CACHE / f"{release.path.parent.name}-{numbers}-{_FORMAT}"
+    folder = CACHE / f"{release.path.parent.name}-{kind}-{_FORMAT}"
     if not folder.exists():
-        console.print(f"Building the graph of {numbers} …")
+        console.print(f"Building the {kind} index …")
         vectors = np.load(release.file(VECTORS))
-        graph = new_ann_index(vectors, HnswOptions(vectors=numbers))
+        graph = new_ann_index(vectors, IndexOptions(kind=kind))
         graph.add(np.arange(len(vectors)), vectors)
         new = folder.with_suffix(".new")
         (new / "index").mkdir(parents=True, exist_ok=True)

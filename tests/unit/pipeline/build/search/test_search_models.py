@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from pipeline.build.search_models import SearchModels
+from pipeline.build.search.search_models import SearchModels
 from pipeline.learning.examples.judged_queries import JudgedQuery
 from pipeline.learning.examples.synthetic_queries import MADE
 from pipeline.learning.training.model_cache import ModelCache

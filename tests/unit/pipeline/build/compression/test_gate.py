@@ -10,9 +10,9 @@ import pytest
 from onnx import helper
 from rich.console import Console
 
-from pipeline.build import compression_gate
 from pipeline.build.builder import build
-from pipeline.build.compression_gate import Compression, CompressionRefused
+from pipeline.build.compression import gate
+from pipeline.build.compression.gate import Compression, CompressionRefused
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
@@ -38,7 +38,7 @@ def test_release_is_refused_where_int8_ranks_worse(
     tiny_dataset: Dataset, tiny_settings: BuildSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """A build whose compressed cross-encoder turns the order round publishes nothing and leaves nothing behind."""
-    monkeypatch.setattr(compression_gate, "quantise", lambda file, out, _: onnx.save(_negated(onnx.load(file)), out))
+    monkeypatch.setattr(gate, "quantise", lambda file, out, _: onnx.save(_negated(onnx.load(file)), out))
     settings = dataclasses.replace(tiny_settings, precision="int8")
     with pytest.raises(CompressionRefused, match="on validation"):
         build(tiny_dataset, tmp_path / "store", settings, ProgressReport(Console(quiet=True)))

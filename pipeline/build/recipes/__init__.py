@@ -1,0 +1,1 @@
+"""Recipes: each module is one recipe, as the list of steps that its build runs."""

@@ -1,0 +1,154 @@
+"""The recipe `baskets`: windows of time, and what users buy in them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Final
+
+import polars as pl
+
+from common.errors import InvalidRequest
+from common.release import layout
+from common.release.catalogue import Catalogue
+from pipeline.build.compression.compress import check_vocabulary, compress_cross_encoder
+from pipeline.build.compression.gate import Gate
+from pipeline.build.context import BuildContext
+from pipeline.build.steps.catalogue import (
+    items_with_buyers,
+    require_events,
+    titles_by_item,
+    with_trimmed_vocabulary,
+    write_catalogue,
+)
+from pipeline.build.steps.cross_encoder import fit_cross_encoder
+from pipeline.build.steps.encoder import export_base_encoder, write_index
+from pipeline.build.steps.first_stage import learn_first_stage_weights, open_first_stage, write_retrieval_settings
+from pipeline.build.steps.late_interaction import fit_late_interaction
+from pipeline.build.steps.model_card import write_model_card
+from pipeline.build.steps.purchase_encoder import train_purchase_encoder
+from pipeline.build.steps.staged_release import (
+    record_fusion,
+    write_array,
+    write_fusion_settings,
+    write_ranker_settings,
+)
+from pipeline.data.dataset.training_requests import Users, Windows, draw_users, simulate_cold_start
+from pipeline.learning.examples.fusion import FusionExamples, every_tier, quality
+from pipeline.learning.examples.labelled_candidates import Labelled, draw_candidates
+from pipeline.learning.fusion.tier_plan import choose_plan, plan_report
+from pipeline.learning.fusion.trees import Examples, Fusion, calibrate, export_fusion, fit_behaviour, fit_logits
+from pipeline.learning.item_graphs.purchases import Purchases, popularity, transitions
+from services.ranking.cascade.tiers import occasion
+
+# Without learned weights the first stage is slow to rank well: these requests are enough to learn them.
+_WEIGHT_REQUESTS: Final = 400
+
+
+# Weights are learned from more candidates than are served.
+_WEIGHT_CANDIDATES: Final = 3
+
+
+def build_baskets(context: BuildContext) -> None:
+    """Build a release from purchases with times.
+
+    Raises:
+        InvalidRequest: There are no events, no room for the windows, or nobody to learn from.
+        CompressionRefused: A smaller cross-encoder loses more than the settings allow.
+    """
+    require_events(context)
+    settings, untrimmed_base = context.settings, context.base_model
+    windows = Windows.of(context.dataset.events, settings.window_days)
+    data = f"what users bought before {windows.valid:%Y-%m-%d}"
+    items = items_with_buyers(context.dataset, windows.tables, settings.min_buyers)
+    context = with_trimmed_vocabulary(context, items)
+    catalogue = write_catalogue(context, items)
+    export_base_encoder(context)
+    write_index(context, catalogue)
+    train_purchase_encoder(context, catalogue, windows)
+    _write_behaviour(context, catalogue, windows)
+    users = _draw_users(context, catalogue, windows)
+    candidates = settings.candidates * _WEIGHT_CANDIDATES
+    learn_first_stage_weights(context, users.train[:_WEIGHT_REQUESTS], candidates)
+    train, valid = _find_candidates(context, users)
+    model = fit_cross_encoder(context, catalogue, train, valid, data)
+    gate = Gate(context.staging, valid, settings.max_ndcg_loss, context.report)
+    check_vocabulary(context, untrimmed_base, items, catalogue, model, gate)
+    compress_cross_encoder(context, catalogue, model, train, gate)
+    fit_late_interaction(context, catalogue, train, data)
+    _fit_fusion(context, catalogue, windows, train, valid)
+
+
+def _write_behaviour(context: BuildContext, catalogue: Catalogue, windows: Windows) -> None:
+    """Write the transition graphs, popularity, and the settings of a first stage with equal weights."""
+    with context.report.step("Counting what follows what"):
+        past = context.dataset.events.filter(pl.col("timestamp") < windows.tables)
+        purchases = Purchases.of(past, catalogue, windows.tables)
+        for name, graph in transitions(purchases, len(catalogue)).items():
+            graph.save(context.staging.path, name)
+        write_array(context.staging, layout.POPULARITY, popularity(purchases, len(catalogue)).buyers)
+    write_retrieval_settings(context, {})
+
+
+def _draw_users(context: BuildContext, catalogue: Catalogue, windows: Windows) -> Users:
+    settings = context.settings
+    with context.report.step("Drawing users to learn from"):
+        users = draw_users(
+            context.dataset.events,
+            windows,
+            train=settings.training_requests,
+            valid=settings.valid_users,
+            test=settings.test_users,
+            seed=settings.seed,
+        )
+        if not users.train or not users.valid or not users.test:
+            raise InvalidRequest("the events leave nobody to learn from; choose other windows")
+        titles = titles_by_item(catalogue)
+        searches, newcomers, seed = settings.query_share, settings.newcomer_share, settings.seed
+        return dataclasses.replace(
+            users,
+            train=simulate_cold_start(users.train, titles, searches=searches, newcomers=newcomers, seed=seed),
+            valid=simulate_cold_start(users.valid, titles, searches=searches, newcomers=newcomers, seed=seed + 1),
+        )
+
+
+def _find_candidates(context: BuildContext, users: Users) -> tuple[list[Labelled], list[Labelled]]:
+    """Return training and validation requests with the first stage's candidates."""
+    requests = [*users.train, *users.valid]
+    with open_first_stage(context) as first_stage, context.report.step("Finding candidates", len(requests)) as step:
+        drawn = draw_candidates(first_stage, requests, context.settings.candidates, step)
+    return drawn[: len(users.train)], drawn[len(users.train) :]
+
+
+def _fit_fusion(
+    context: BuildContext, catalogue: Catalogue, windows: Windows, train: Sequence[Labelled], valid: Sequence[Labelled]
+) -> None:
+    """Fit, calibrate and measure the fusion; then plan the tiers, and write the model card."""
+    settings, features, staging = context.settings, context.features, context.staging
+    write_fusion_settings(context)
+    examples = FusionExamples(staging.release(), catalogue, features, settings.read)
+    with context.report.step("Reading pairs for the fusion") as step:
+        behaviour = fit_behaviour(examples.learnable(train), features, settings.seed)
+        read = examples.read(train[-settings.read_requests :], behaviour, step)
+        served = examples.served(valid, behaviour, step)
+    if not served.labels.any():
+        raise InvalidRequest("no validation user bought a candidate, so nothing can be calibrated")
+    with context.report.step("Fitting and calibrating the fusion"):
+        fusion = calibrate([fit_logits(behaviour, read, features, settings.seed)], every_tier(served, features))
+        parity_error = export_fusion(fusion, staging.file(layout.FUSION), served.features)
+        staging.metrics["validation"] = quality(valid, served, fusion, features)
+        trained_on = f"{len(train)} requests before {windows.valid:%Y-%m-%d}, calibrated on {len(valid)} others"
+        record_fusion(context, trained_on, parity_error)
+        if settings.late_bits:
+            _plan_tiers(context, examples, valid, served, fusion)
+        write_model_card(staging, catalogue, valid, fusion.probability(served.features))
+
+
+def _plan_tiers(
+    context: BuildContext, examples: FusionExamples, valid: Sequence[Labelled], served: Examples, fusion: Fusion
+) -> None:
+    """Choose the tiers' depths for each occasion, by the validation NDCG that a millisecond brings."""
+    options = examples.options(valid, served, fusion)
+    occasions = [occasion(example.user, example.candidates) for example in valid]
+    write_ranker_settings(context, choose_plan(options, occasions, context.settings.least_gain_per_ms))
+    context.staging.metrics["tiers"] = plan_report(options, occasions)

@@ -1,0 +1,151 @@
+"""The recipe `sequences`: item graphs of sequences, and examples by cross-fitting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from common.errors import InvalidRequest
+from common.release import layout
+from common.release.catalogue import Catalogue
+from pipeline.build.context import BuildContext
+from pipeline.build.steps.catalogue import require_events, write_catalogue
+from pipeline.build.steps.cross_encoder import fit_cross_encoder
+from pipeline.build.steps.encoder import export_base_encoder, write_index
+from pipeline.build.steps.first_stage import write_retrieval_settings
+from pipeline.build.steps.item_graphs import read_item_texts, write_event_graphs, write_text_graphs
+from pipeline.build.steps.model_card import write_model_card
+from pipeline.build.steps.ranking_examples import RankingExamples, learn_weights_from_sample, make_ranking_examples
+from pipeline.build.steps.ranking_fusion import fit_ranking_fusion, refuse_compression
+from pipeline.build.steps.staged_release import write_array, write_fusion_settings
+from pipeline.learning.examples.fusion import calibration_error
+from pipeline.learning.fusion.lambdamart import RankedExamples
+from pipeline.learning.fusion.trees import Fusion
+from pipeline.learning.item_graphs.builders import Evidence
+from pipeline.learning.item_graphs.cross_fitting import Fold, Parted, cross_fit, held_out_users, later_requests, parted
+from pipeline.learning.item_graphs.sequences import Sequences, statistics
+from pipeline.learning.item_graphs.text_similarity import ItemTexts
+
+_FOLDS: Final = 5
+
+
+_MAX_HISTORY: Final = 10
+
+
+_VALIDATION_SHARE: Final = 0.2
+
+
+_DATA: Final = "next items of cross-fitted sequences"
+
+
+def build_sequences(context: BuildContext) -> None:
+    """Build a release from sequences; only the order of events needs to be known.
+
+    Raises:
+        InvalidRequest: There are no events, or the sequences are too short; or the settings ask for a compressed
+            cross-encoder or a fine-tuned encoder.
+    """
+    refuse_compression(context)
+    _refuse_encoder_training(context)
+    require_events(context)
+    # Every item is in the catalogue: one without events is found by its text.
+    catalogue = write_catalogue(context, context.dataset.items)
+    export_base_encoder(context)
+    write_index(context, catalogue)
+    texts = read_item_texts(context, catalogue)
+    write_text_graphs(context, texts)
+    write_retrieval_settings(context, {})
+    write_fusion_settings(context)
+    split = parted(context.dataset.events)
+    examples = _make_examples(context, catalogue, texts, split)
+    fit_cross_encoder(context, catalogue, examples.train_requests, examples.valid_requests, _DATA)
+    probability = fit_ranking_fusion(context, examples, _measure, _DATA)
+    write_sequence_tables(context, catalogue, texts, list(split.whole.values()))
+    write_model_card(context.staging, catalogue, examples.valid_requests, probability)
+
+
+def _refuse_encoder_training(context: BuildContext) -> None:
+    """Raise InvalidRequest if the encoder is to be fine-tuned.
+
+    Without times there is no past that all users share. The fusion learns from every fold of the sequences, and would
+    read similarities of items that the encoder was trained on.
+    """
+    if context.settings.encoder.epochs:
+        raise InvalidRequest(f"the recipe {context.recipe.name} knows no times: leave encoder_epochs at 0")
+
+
+def _make_examples(context: BuildContext, catalogue: Catalogue, texts: ItemTexts, split: Parted) -> RankingExamples:
+    """Make examples fold by fold; some users of the last fold are the validation users."""
+    parts = []
+    for number, fold in enumerate(sequence_folds(context, catalogue, texts, split)):
+        if number == 0:
+            learn_weights_from_sample(context, fold.requests)
+        is_last = number == _FOLDS
+        valid = held_out_users(fold.users, _VALIDATION_SHARE, context.settings.seed) if is_last else frozenset()
+        is_validation = [user in valid for user in fold.users]
+        parts.append(make_ranking_examples(context, catalogue, fold.requests, is_validation))
+    return RankingExamples.join(parts)
+
+
+def sequence_folds(context: BuildContext, catalogue: Catalogue, texts: ItemTexts, split: Parted) -> Iterator[Fold]:
+    """Write the tables of each fold in turn, and yield the requests that may be asked of them.
+
+    Args:
+        context: The build.
+        catalogue: The items.
+        texts: Their texts.
+        split: The sequences.
+
+    Yields:
+        The folds of cross-fitting, then the requests of the validation period, with tables of what came before it.
+
+    Raises:
+        InvalidRequest: A fold has no requests.
+    """
+    folds = cross_fit(split.whole, _FOLDS, _MAX_HISTORY, context.settings.seed)
+    for fold in (*folds, later_requests(split, _MAX_HISTORY)):
+        if not fold.requests:
+            raise InvalidRequest("the sequences are too short to learn what comes next from; give longer ones")
+        write_sequence_tables(context, catalogue, texts, fold.sequences)
+        yield fold
+
+
+def write_sequence_tables(
+    context: BuildContext, catalogue: Catalogue, texts: ItemTexts, known: Sequence[Sequence[str]]
+) -> None:
+    """Write graphs, statistics and popularity of sequences of item ids, in place of earlier ones."""
+    sequences = Sequences.of((catalogue.rows_of(items) for items in known), len(catalogue))
+    write_event_graphs(context, Evidence(sequences, texts), "Computing item graphs")
+    for name, values in statistics(sequences, texts.kernels["near50"]).items():
+        write_array(context.staging, layout.statistic_file(name), values)
+    write_array(context.staging, layout.POPULARITY, sequences.events())
+
+
+def _measure(valid: RankedExamples, fusion: Fusion) -> Mapping[str, Mapping[str, float]]:
+    """Return NDCG@10 and HR@10 of both stages, and the calibration; a target that was not found counts as missed."""
+    probability = fusion.probability(valid.features)
+    ends = np.cumsum(valid.sizes)[:-1]
+    labels = np.split(valid.labels, ends)
+    first = [np.flatnonzero(found) for found in labels]
+    second = [
+        np.flatnonzero(found[np.argsort(-values, kind="stable")])
+        for found, values in zip(labels, np.split(probability, ends), strict=True)
+    ]
+    error = calibration_error(probability, valid.labels)
+    return {
+        "first stage": _at_ten(first),
+        "fusion": _at_ten(second),
+        "calibration": {"expected calibration error": error},
+    }
+
+
+def _at_ten(positions: Sequence[npt.NDArray[Any]]) -> dict[str, float]:
+    """Return NDCG@10 and HR@10 of requests with one target each, from its position; empty if it was not found."""
+    ranks = np.array([found[0] if len(found) else np.inf for found in positions])
+    return {
+        "ndcg@10": float(np.where(ranks < 10, 1 / np.log2(ranks + 2), 0.0).mean()),  # noqa: PLR2004 - at ten
+        "hr@10": float((ranks < 10).mean()),  # noqa: PLR2004 - at ten
+    }

@@ -1,0 +1,1 @@
+"""Models and training examples of judged searches."""
