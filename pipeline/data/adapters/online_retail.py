@@ -12,9 +12,9 @@ from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.files.tables import chosen, only_table, read_whole
-from pipeline.data.ingest.times import read_times
 from pipeline.data.ingest.abbreviations import name_case
 from pipeline.data.ingest.row_filter import RowFilter, refuse_empty
+from pipeline.data.ingest.times import read_times
 
 _COLUMNS: Final = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID")
 

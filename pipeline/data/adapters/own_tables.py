@@ -126,7 +126,9 @@ def _describe(data: Path) -> tuple[Description, Path, list[str]]:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise BadDataset(f"{data} is no description of tables: {place}: {first['msg']}; docs/data.md says what one holds") from error
+        raise BadDataset(
+            f"{data} is no description of tables: {place}: {first['msg']}; docs/data.md says what one holds"
+        ) from error
 
 
 def _of_folder(data: Path) -> tuple[Description, Path, list[str]]:
@@ -136,7 +138,9 @@ def _of_folder(data: Path) -> tuple[Description, Path, list[str]]:
     if "items" not in tables:
         kinds = ", ".join(f"items{suffix}" for suffix in SUFFIXES)
         seen = f"; it holds {', '.join(others)}" if others else ""
-        raise BadDataset(f"{data} holds none of {kinds}{seen}; rename a table, or name a TOML description of your tables")
+        raise BadDataset(
+            f"{data} holds none of {kinds}{seen}; rename a table, or name a TOML description of your tables"
+        )
     if "events" not in tables and others:
         raise BadDataset(
             f"{data} holds items and {', '.join(others)}, which nothing reads; name the events' table events, name it "
@@ -170,7 +174,9 @@ def _sentences(files: list[FileNote]) -> list[str]:
     found = []
     for note in files:
         if note.encoding not in (None, "utf-8", "utf-8-sig"):
-            found.append(f"{note.file.name} was read as {note.encoding}; set encoding in a mapping if texts look wrong.")
+            found.append(
+                f"{note.file.name} was read as {note.encoding}; set encoding in a mapping if texts look wrong."
+            )
         if note.replaced:
             found.append(f"{note.file.name} has {note.replaced:,} characters that were lost before (U+FFFD).")
         if note.ragged:

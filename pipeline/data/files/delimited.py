@@ -100,7 +100,8 @@ def _read_fast(text: TextFile, delimiter: str) -> pl.DataFrame:
 def _read_exact(text: TextFile, delimiter: str, names: list[str]) -> DelimitedTable:
     """Read as Python's csv does, which takes quotes inside of a cell as text; ten times as slow as polars."""
     rows: list[list[str | None]] = []
-    ragged, examples = 0, []
+    ragged = 0
+    examples: list[str] = []
     with _lines(text) as lines:
         reader = csv.reader(lines, delimiter=delimiter)
         next(reader)

@@ -110,10 +110,10 @@ def table_name(path: Path) -> str:
 def read_raw_table(path: Path, encoding: str | None = None, delimiter: str | None = None) -> RawTable:
     """Read a file, or a folder of parts, whole.
 
-    Parts lie below one another; folders named ``column=value`` add that column (Hive's partitions).
+    Parts are put below one another; folders named ``column=value`` add that column (Hive's partitions).
 
     Args:
-        path: A file whose suffix, one of SUFFIXES in any case, says what it is, packed or not; or a folder of such files.
+        path: A file whose suffix, one of SUFFIXES in any case, says what it is, packed or not; or a folder of them.
         encoding: Of text, what it is written in; None finds it.
         delimiter: Of delimited text, what parts its cells; None finds it.
 
@@ -204,7 +204,7 @@ def read_whole(file: Path, *, infer: bool, separator: str | None = None) -> pl.D
 
 
 def infer_numbers(column: pl.Series) -> pl.Series:
-    """Return text as numbers if every cell is a plain one; a zero before other digits makes it text, as an article number."""
+    """Return text as numbers if every cell is a plain one; 007 is none, since article numbers are text."""
     if column.dtype != pl.String:
         return column
     cells = column.str.strip_chars()

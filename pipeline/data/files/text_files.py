@@ -127,7 +127,7 @@ def _find_encoding(file: Path) -> str:
     best = from_bytes(strange, cp_isolation=list(ENCODINGS)).best()
     if best is None:
         raise BadDataset(
-            f'{file} is neither UTF-8, UTF-16, {" nor ".join(ENCODINGS)}; say what it is with encoding = "…" in the mapping '
+            f"{file} is neither UTF-8, UTF-16, {' nor '.join(ENCODINGS)}; name its encoding in the mapping "
             f"(a line of it: {strange.splitlines()[0][:60]!r})"
         )
     return best.encoding

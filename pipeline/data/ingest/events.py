@@ -7,7 +7,6 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.data.dataset.schema import EVENTS
 from pipeline.data.ingest.items import MAX_ID_BYTES
 from pipeline.data.ingest.row_filter import RowFilter
 from pipeline.data.ingest.times import DayOrder, read_times
@@ -18,15 +17,15 @@ REFUND: Final = "refund"
 
 # Words of shops and of their analytics for each kind of event; other words stay what they are.
 _KINDS: Final = {
-    "view": ("view", "views", "page_view", "pageview", "pv", "view_item", "product_view", "product_viewed", "detail", "click", "clicks", "select_item", "visit"),
-    "cart": ("cart", "add_to_cart", "addtocart", "basket", "add_to_basket", "added_to_cart", "product_added", "atc"),
-    "purchase": ("purchase", "purchases", "purchased", "buy", "bought", "order", "ordered", "sale", "transaction", "order_completed", "checkout_completed"),
-    "rating": ("rating", "rate", "rated", "review", "reviewed"),
-    "refund": ("refund", "refunded", "return", "returned", "cancel", "cancelled", "canceled", "cancellation"),
-    "impression": ("impression", "impressions", "view_item_list", "shown", "exposure"),
-    "favourite": ("fav", "favorite", "favourite", "add_to_wishlist", "wishlist", "like"),
+    "view": "view views page_view pageview pv view_item product_view product_viewed detail click clicks select_item",
+    "cart": "cart add_to_cart addtocart basket add_to_basket added_to_cart product_added atc",
+    "purchase": "purchase purchases purchased buy bought order ordered sale transaction order_completed",
+    "rating": "rating rate rated review reviewed",
+    "refund": "refund refunded return returned cancel cancelled canceled cancellation",
+    "impression": "impression impressions view_item_list shown exposure",
+    "favourite": "fav favorite favourite add_to_wishlist wishlist like",
 }
-_KIND_OF: Final = {word: kind for kind, words in _KINDS.items() for word in words}
+_KIND_OF: Final = {word: kind for kind, words in _KINDS.items() for word in words.split()}
 
 
 def clean_events(
@@ -68,15 +67,23 @@ def clean_events(
         flags = read_flags(events.frame["known_user"])
         events.read("known_user", flags.values, flags.unreadable)
     events.drop("no_user", "No user is named.", pl.col("user_id").is_null())
-    events.drop("incomplete", "The item or the kind of event is missing.", pl.any_horizontal(pl.col("item_id", "event").is_null()))
+    events.drop(
+        "incomplete",
+        "The item or the kind of event is missing.",
+        pl.any_horizontal(pl.col("item_id", "event").is_null()),
+    )
     why = f"A user's id has more than {MAX_ID_BYTES} bytes, which no caller could send."
     events.drop("long_id", why, pl.col("user_id").str.len_bytes() > MAX_ID_BYTES)
-    events.drop("unknown_item", "The item is not among the items.", ~pl.col("item_id").is_in(items["item_id"].implode()))
+    events.drop(
+        "unknown_item", "The item is not among the items.", ~pl.col("item_id").is_in(items["item_id"].implode())
+    )
     if "event_id" in frame.columns:
         again = ~pl.col("event_id").is_first_distinct() & pl.col("event_id").is_not_null()
         events.drop("repeated_id", "An event with this id came before.", again)
     events.drop(
-        "repeated_row", "An event equal in every column came before.", ~pl.struct(events.frame.columns).is_first_distinct()
+        "repeated_row",
+        "An event equal in every column came before.",
+        ~pl.struct(events.frame.columns).is_first_distinct(),
     )
     _take_back(events)
     return events
@@ -96,9 +103,7 @@ def _read_times(events: RowFilter, order: DayOrder, now: datetime | None) -> Non
     events.frame = events.frame.drop("_outside")
     events.drop("no_timestamp", "The timestamp is missing or unreadable.", pl.col("timestamp").is_null())
     if read.order is not None and not read.proven:
-        events.note(
-            f"Days and months could not be told apart by any cell: read as {read.order}; day_order in the mapping changes it."
-        )
+        events.note(f"No cell shows which of day and month comes first (day_order in a mapping): read as {read.order}.")
 
 
 def _take_back(events: RowFilter) -> None:
@@ -112,7 +117,7 @@ def _take_back(events: RowFilter) -> None:
         purchases = frame.filter(~marked & (frame["event"] == PURCHASE))
         taken = _taken(purchases, frame.filter(marked))
         events.frame = frame
-        events.drop("refund", "A refund takes a purchase back.", pl.Series(marked))
+        events.drop("refund", "A refund takes a purchase back.", refund)
         events.drop("refunded_purchase", "A later refund takes this purchase back.", pl.col("_row").is_in(taken))
         events.frame = events.frame.drop("_row")
     if "quantity" in events.frame.columns:
@@ -122,7 +127,7 @@ def _take_back(events: RowFilter) -> None:
 
 def _taken(purchases: pl.DataFrame, refunds: pl.DataFrame) -> list[int]:
     """Return the rows of purchases that refunds take back: of each, the latest before it that covers its quantity."""
-    order = [name for name in ("timestamp", "position") if name in purchases.columns] or ["_row"]
+    order: list[str] = [name for name in ("timestamp", "position") if name in purchases.columns] or ["_row"]
     pairs = refunds.select("user_id", "item_id").unique()
     open_: dict[tuple[str, str], list[list[float]]] = {}
     both = pl.concat([purchases.with_columns(_refund=False), refunds.with_columns(_refund=True)])
@@ -142,11 +147,3 @@ def _taken(purchases: pl.DataFrame, refunds: pl.DataFrame) -> list[int]:
             if known[-1][1] <= 0:
                 taken.append(int(known.pop()[0]))
     return taken
-
-
-def kinds_of(frame: pl.DataFrame) -> dict[str, int]:
-    """Return how many events of each kind there are, the commonest first."""
-    return dict(frame["event"].value_counts(sort=True).iter_rows())
-
-
-__all__ = ["EVENTS", "PURCHASE", "REFUND", "clean_events", "kinds_of"]

@@ -10,7 +10,6 @@ import polars as pl
 from pipeline.data.dataset.report import Dropped, TableReport, Unreadable
 from pipeline.data.dataset.schema import EVENTS, BadDataset
 
-
 _MAX_EXAMPLES: Final = 3
 
 

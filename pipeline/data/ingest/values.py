@@ -86,7 +86,7 @@ def without_nulls(column: pl.Series) -> pl.Series:
 
 
 def as_text(column: pl.Series) -> pl.Series:
-    """Return a column of any type as text without nulls; 17850.0, an id that an empty cell made a fraction, is 17850."""
+    """Return a column of any type as text without nulls; numbers that are whole throughout have no fraction."""
     if column.dtype == pl.String:
         return without_nulls(column)
     if column.dtype.is_float() and (column.drop_nulls().drop_nans() % 1 == 0).all():
@@ -104,7 +104,7 @@ def as_ids(column: pl.Series) -> pl.Series:
 
 
 def read_numbers(column: pl.Series, mark: DecimalMark = "auto") -> ReadColumn:
-    """Read a column of numbers: with a currency, thousands parted by commas, dots, spaces or apostrophes, or a decimal comma.
+    """Read a column of numbers, with currencies, with thousands parted by commas, points, spaces or apostrophes.
 
     Args:
         column: Text or numbers.

@@ -114,7 +114,7 @@ def test_judgements_without_events_are_enough(tmp_path: Path):
     assert dataset.events.is_empty()
     assert dataset.judgements is not None
     assert dataset.judgements.rows() == [("hammer", "1", 2.33)]
-    assert dropped(dataset, "judgements") == {"no_user": 1, "impossible_relevance": 1, "unknown_item": 1}
+    assert dropped(dataset, "judgements") == {"incomplete": 1, "impossible_relevance": 1, "unknown_item": 1}
 
 
 def test_positions_stand_in_for_times(tmp_path: Path):

@@ -37,7 +37,10 @@ def test_one_moment_is_read_from_many_forms(values: list[object]):
 
 def test_days_before_months_are_told_apart_by_the_rest_of_the_column():
     """1/12/2010 is December where another cell holds a 13th day in the first place."""
-    assert read_times(pl.Series(["1/12/2010 8:26", "13/12/2010 8:26"])).times.to_list() == [MOMENT, MOMENT.replace(day=13)]
+    assert read_times(pl.Series(["1/12/2010 8:26", "13/12/2010 8:26"])).times.to_list() == [
+        MOMENT,
+        MOMENT.replace(day=13),
+    ]
 
 
 def test_dates_become_midnights_and_what_is_no_time_null():
