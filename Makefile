@@ -14,22 +14,22 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-demo: .venv/demo ## Build a release from real purchases, serve it, and show what it recommends
+demo: .venv/demo ## Build a release from real purchases, serve it and show its recommendations
 	$(BIN)/python -m pipeline demo
 
-serve: .venv/demo ## Keep retrieval, ranking and gateway running on RELEASE=…
+serve: .venv/demo ## Run the three services on RELEASE=… until stopped
 	$(BIN)/python -m services --release $(RELEASE) --profiles $(LIVE)/profiles.sqlite3 --data-dir $(LIVE)/changes
 
-test: .venv/dev .venv/node .venv/redis .venv/promtool ## Run every test
+test: .venv/dev .venv/node .venv/redis .venv/promtool ## Run all tests
 	$(BIN)/python -m pytest
 
 test-scale: .venv/scale ## Run the tests that need Ray
 	$(BIN)/python -m pytest tests/integration/pipeline/test_ray.py
 
-test-gpu-wheel: .venv/dev .venv-gpu/ready ## Run the tests that need onnxruntime-gpu, on a machine without a GPU
+test-gpu-wheel: .venv/dev .venv-gpu/ready ## Run the tests of the onnxruntime-gpu wheel, without a GPU
 	$(BIN)/python -m pytest tests/integration/runtime/test_gpu_wheel.py
 
-lint: .venv/dev ## Check style, types, import rules and the contract
+lint: .venv/dev ## Check style, types, import layers and the contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -46,7 +46,7 @@ format: .venv/dev ## Format code and contract
 contract-baseline: .venv/dev ## Make the current contract the one that must not be broken
 	$(BIN)/buf build --output protos/baseline.binpb
 
-clean: ## Remove what was built; releases and datasets stay
+clean: ## Remove environments and caches; releases and datasets stay
 	rm -rf .venv .venv-gpu dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/python:
@@ -55,12 +55,12 @@ clean: ## Remove what was built; releases and datasets stay
 	@touch $@
 
 .venv/demo: .venv/python $(PACKAGE)
-	@echo "Installing what the demo needs (about two minutes the first time) …"
+	@echo "Installing the packages of the demo (about two minutes the first time) …"
 	$(INSTALL) '.[demo]'
 	@touch $@
 
 .venv/dev: .venv/demo
-	@echo "Installing what tests and checks need …"
+	@echo "Installing the packages of tests and checks …"
 	$(INSTALL) '.[dev]'
 	@touch $@
 

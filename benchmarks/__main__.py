@@ -1,4 +1,4 @@
-"""``python -m benchmarks NAME``: runs one benchmark, prints its tables and bars, and records them."""
+"""``python -m benchmarks NAME``: runs one benchmark, prints its tables and thresholds, and records them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Final
 from rich.console import Console
 from rich.markup import escape
 
-from benchmarks.harness.record import Result, bars_table, recorded, show, write
+from benchmarks.harness.record import Result, print_result, recorded_thresholds, thresholds_table, write_result
 from common.errors import ShortlistError
 
-# By name: the module, and the question. The module has `run(quick: bool, console: Console) -> Finding`.
+# By name: the module and choice it measures. The module has `run(quick: bool, console: Console) -> Result`.
 BENCHMARKS: Final = {
     "compression": (
         "ranking.compression",
@@ -21,105 +21,107 @@ BENCHMARKS: Final = {
     ),
     "offline-online-retail": (
         "offline.online_retail",
-        "next purchases of known and unseen customers beside single methods, through the gateway",
+        "next purchases of known and unseen customers through the gateway, compared with single methods",
     ),
     "offline-amazon-office": (
         "offline.amazon_office",
-        "next items of the official test split, through the gateway, with ablation",
+        "next items of the official test split through the gateway, and an ablation",
     ),
     "offline-home-depot": (
         "offline.home_depot",
-        "judged searches re-ranked: second stage against BM25 and encoder, on the test queries",
+        "judged searches re-ranked: second stage compared with BM25 and encoder, test queries",
     ),
     "complete-journey": (
         "offline.complete_journey",
-        "popular, first stage and two stages on held-out purchases, through the gateway",
+        "popular items, first stage and two stages on held-out purchases, through the gateway",
     ),
     "retrieval-crash": (
         "retrieval.crash",
-        "kill -9 of a retrieval server while items are changed: what is lost, what comes back",
+        "kill -9 of a retrieval server during catalogue changes: lost and restored changes",
     ),
     "retrieval-replicas": (
         "retrieval.replicas",
-        "two retrieval servers and Redis: how soon a change is found on both, and catching up",
+        "two retrieval servers and Redis: time until both find a change, and catching up",
     ),
     "purchase-encoder": (
         "offline.purchase_encoder",
-        "the encoder fine-tuned on purchases beside the base model, on validation users",
+        "the encoder fine-tuned on purchases compared with the base model, validation users",
     ),
-    "ranking-growth": ("ranking.growth", "pairs/s as candidates, tokens and callers grow; memory"),
+    "ranking-growth": ("ranking.growth", "pairs/s and memory by number of candidates, tokens and callers"),
     "ranking-overload": (
         "ranking.overload",
-        "goodput, lateness and refusals at four times what the ranking service can do",
+        "goodput, lateness and refusals at four times the capacity of the ranking service",
     ),
     "ranking-parity": (
         "ranking.parity",
-        "served logits against torch's, alone against in a batch, int8 against float32",
+        "differences of logits: served and torch, alone and in a batch, int8 and float32",
     ),
-    "ranking-peers": ("ranking.peers", "the ranking service against Infinity and sentence-transformers"),
-    "ranking-tiers": ("ranking.tiers", "late interaction alone and before the cross-encoder: speed, quality, storage"),
+    "ranking-peers": (
+        "ranking.peers",
+        "throughput of the ranking service compared with Infinity and sentence-transformers",
+    ),
+    "ranking-tiers": ("ranking.tiers", "late interaction, alone and before the cross-encoder: speed, quality, storage"),
     "ranking-history-tiers": (
         "ranking.history_tiers",
-        "late interaction and cross-encoder beside histories, alone and in the fusion; gain a ms",
+        "late interaction and cross-encoder on histories, alone and fused; gain per ms",
     ),
-    "ranking-served": ("ranking.served", "the ranking service against ONNX Runtime in a bare loop"),
+    "ranking-served": ("ranking.served", "throughput of the ranking service compared with ONNX Runtime in a bare loop"),
     "retrieval-recall": (
         "retrieval.recall",
-        "what the first stage finds of what exact search finds, filtered and while items change",
+        "recall of the first stage against exact search, filtered and during changes",
     ),
-    "retrieval-served": ("retrieval.served", "the service, client included, beside hnswlib in one process"),
-    "retrieval-million": ("retrieval.million", "a million vectors: build, memory, load, latency, and how they grow"),
-    "retrieval-churn": ("retrieval.churn", "searching while items are upserted"),
+    "retrieval-served": (
+        "retrieval.served",
+        "throughput of the service, client included, compared with hnswlib in one process",
+    ),
+    "retrieval-million": ("retrieval.million", "build, memory, load and latency up to a million vectors"),
+    "retrieval-churn": ("retrieval.churn", "search latency while items are upserted"),
 }
-
-
 _DEFAULT_INDEX: Final = "hnsw"
-
-
-# Benchmarks that can be run with another index: their `run` takes its name as a third argument.
+# Benchmarks of which `run` takes the name of an index as its third argument.
 _WITH_INDEX: Final = frozenset({"retrieval-recall", "retrieval-served", "retrieval-churn"})
 
 
 def main() -> int:
-    """Run what was asked for; returns the exit code, 1 where a recorded bar does not hold or data is missing."""
+    """Run a benchmark; returns the exit code, 1 if a recorded threshold does not hold or data is missing."""
     parser = _parser()
     arguments = parser.parse_args()
     if arguments.index != _DEFAULT_INDEX and arguments.name not in _WITH_INDEX:
         parser.error(f"--index is for {', '.join(sorted(_WITH_INDEX))}")
     console = Console()
     if arguments.check:
-        bars = recorded()
-        console.print(bars_table(bars))
-        return 0 if all(bar.holds for found in bars.values() for bar in found) else 1
+        thresholds = recorded_thresholds()
+        console.print(thresholds_table(thresholds))
+        return 0 if all(threshold.holds for found in thresholds.values() for threshold in found) else 1
     module = importlib.import_module(f"benchmarks.{BENCHMARKS[arguments.name][0]}")
     try:
         options = () if arguments.index == _DEFAULT_INDEX else (arguments.index,)
-        finding: Result = module.run(arguments.quick, console, *options)
+        result: Result = module.run(arguments.quick, console, *options)
     except ShortlistError as error:
         console.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
         return 1
-    show(finding, console)
-    file = write("-".join([arguments.name, *options]), finding, quick=arguments.quick)
-    console.print(f"Written to {file}" if file else "A quick run: nothing is recorded")
+    print_result(result, console)
+    file = write_result("-".join([arguments.name, *options]), result, quick=arguments.quick)
+    console.print(f"Written to {file}" if file else "A quick run is not recorded")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    listed = "\n".join(f"  {name:24} {what}" for name, (_, what) in sorted(BENCHMARKS.items()))
+    listed = "\n".join(f"  {name:24} {question}" for name, (_, question) in sorted(BENCHMARKS.items()))
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measurements, one a question:\n" + listed,
+        description="Benchmarks:\n" + listed,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("name", nargs="?", choices=sorted(BENCHMARKS), metavar="NAME", help="which benchmark to run")
-    what.add_argument("--check", action="store_true", help="list every recorded bar instead")
-    parser.add_argument("--quick", action="store_true", help="a smaller run, under a minute, that is not recorded")
+    choice = parser.add_mutually_exclusive_group(required=True)
+    choice.add_argument("name", nargs="?", choices=sorted(BENCHMARKS), metavar="NAME", help="the benchmark to run")
+    choice.add_argument("--check", action="store_true", help="list every recorded threshold")
+    parser.add_argument("--quick", action="store_true", help="a smaller run of under a minute, not recorded")
     parser.add_argument(
         "--index",
         choices=[_DEFAULT_INDEX, "pq"],
         default=_DEFAULT_INDEX,
-        help=f"what searches the vectors, for {', '.join(sorted(_WITH_INDEX))}; pq is recorded under a name of its own",
+        help=f"the index, for {', '.join(sorted(_WITH_INDEX))}; pq is recorded under its own name",
     )
     return parser
 

@@ -12,6 +12,7 @@ Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 # Of any width.
 FloatArray = npt.NDArray[np.floating[Any]]
+Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
 UInt8Array = npt.NDArray[np.uint8]
 # Numbers of rows of a table, or of places in an array.

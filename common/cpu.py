@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use: its affinity, bounded by the cgroup's quota where there is one."""
+    """Return how many cores this process may use: its affinity, bounded by the cgroup's quota if there is one."""
     cores = len(os.sched_getaffinity(0))
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
@@ -19,15 +19,16 @@ def usable_cores() -> int:
     return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
 
 
-# Ten steps of Linux' priorities are a ninth of the weight: enough that work goes on where every core is busy.
-_STEPS: Final = 10
+def lower_thread_priority(nice: int = 10) -> None:
+    """Lower the priority of the calling thread, for good.
 
+    Only Linux has a priority for each thread. Elsewhere, and if it is not allowed, the thread stays as it is.
 
-def lower_thread_priority() -> None:
-    """Give the calling thread less of the processor than others, for good.
-
-    Linux has a priority for each thread; elsewhere, and where it is not allowed, the thread stays as it is.
+    Args:
+        nice: By how much to raise its nice value. Ten steps cut its weight to a ninth: enough that it goes on even if
+            every core is busy.
     """
-    with suppress(OSError, AttributeError):
-        thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _STEPS)
+    if sys.platform == "linux":
+        with suppress(OSError):
+            thread = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + nice)

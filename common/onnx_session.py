@@ -1,7 +1,7 @@
-"""ONNX Runtime sessions whose execution provider is what was asked for.
+"""ONNX Runtime sessions with a checked execution provider.
 
-onnxruntime falls back to the CPU with a log line even when only CUDA was asked for, so the provider is read back
-from the session that was made and compared (https://onnxruntime.ai/docs/execution-providers/).
+If CUDA is not available, onnxruntime falls back to the CPU with only a log line. The provider of the new session is
+therefore compared with the requested one (https://onnxruntime.ai/docs/execution-providers/).
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ _NAMES: dict[Provider, str] = {
 }
 
 
-# Fusions whose kernels are slower on the CPU than what they replace: an int8 MiniLM reads 19 % more pairs a second
-# without them, a float32 one as many as with them (onnxruntime 1.31, AVX-512).
+# Fusions whose kernels are slower on the CPU than the operators that they replace: MiniLM in int8 reads 19 % more pairs
+# a second without them, in float32 as many as with them (onnxruntime 1.31, AVX-512).
 _SLOW_ON_CPU: Final = ["SkipLayerNormFusion", "BiasGeluFusion"]
 
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """How sessions are made.
+    """How sessions are created.
 
     Attributes:
-        provider: The execution provider wished for.
-        missing_provider: What to do where it cannot be had: `refuse` to serve, or `degrade` to the CPU.
-        threads: Threads inside one operator; 0 for as many as this process may use.
-        gpu_memory_bytes: Bound on the arena of the CUDA provider.
-        optimised: Whether onnxruntime may rewrite the graph; not to measure what that is worth.
+        provider: The requested execution provider.
+        missing_provider: What to do if it is not available: `refuse` to serve, or `degrade` to the CPU.
+        threads: Threads inside one operator; 0 for one a core that this process may use.
+        gpu_memory_bytes: The most memory of the CUDA provider's arena.
+        optimised: Whether onnxruntime may optimise the graph; off only to measure the effect.
     """
 
     provider: Provider = "cpu"
@@ -59,10 +59,10 @@ class SessionOptions:
 
 
 class OnnxModel:
-    """One ONNX model, ready to run: an onnxruntime session whose provider was checked."""
+    """One ONNX model, ready to run on a checked provider."""
 
     def __init__(self, file: Path, options: SessionOptions) -> None:
-        """Load the model; raises NotReady where the provider cannot be had, BadRelease where the file is no model."""
+        """Load the model; raises NotReady if the provider is not available, BadRelease if the file is no model."""
         self._session = _make_session(file, options)
         self.file = file
         self.provider: str = self._session.get_providers()[0]
@@ -74,26 +74,26 @@ class OnnxModel:
         return np.asarray(self._session.run(None, inputs)[0], dtype=np.float32)
 
     def run_all(self, inputs: dict[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
-        """Run the model on named arrays and return its outputs as they are; releases the GIL while it computes."""
+        """Run the model on named arrays and return all its outputs; releases the GIL while it computes."""
         outputs: list[npt.NDArray[Any]] = self._session.run(None, inputs)
         return outputs
 
 
 def _make_session(file: Path, options: SessionOptions) -> ort.InferenceSession:
-    wished = _NAMES[options.provider]
-    if wished not in ort.get_available_providers():
-        return _fall_back(file, options, f"this onnxruntime has no {wished}; install the extra `ranking-gpu`")
+    requested = _NAMES[options.provider]
+    if requested not in ort.get_available_providers():
+        return _fall_back(file, options, f"this onnxruntime has no {requested}; install the extra `ranking-gpu`")
     session = _open(file, options, _providers(options))
-    chosen = session.get_providers()[0]
-    if chosen != wished:
-        return _fall_back(file, options, f"{wished} could not be started and onnxruntime chose {chosen}")
+    actual = session.get_providers()[0]
+    if actual != requested:
+        return _fall_back(file, options, f"{requested} could not be started and onnxruntime chose {actual}")
     return session
 
 
 def _fall_back(file: Path, options: SessionOptions, reason: str) -> ort.InferenceSession:
     if options.missing_provider == "refuse":
         raise NotReady(f"{reason}; choose the provider `cpu`, or `missing_provider=degrade` to serve on it")
-    _log.warning("the wished execution provider is missing: serving on the CPU", file=str(file), reason=reason)
+    _log.warning("the requested execution provider is missing: serving on the CPU", file=str(file), reason=reason)
     return _open(file, options, [_NAMES["cpu"]])
 
 
@@ -101,7 +101,7 @@ def _open(file: Path, options: SessionOptions, providers: list[Any]) -> ort.Infe
     slow = _SLOW_ON_CPU if providers == [_NAMES["cpu"]] else []
     try:
         return ort.InferenceSession(file, _session_options(options), providers=providers, disabled_optimizers=slow)
-    except Exception as error:  # onnxruntime has a class for each status, with nothing in common
+    except Exception as error:  # onnxruntime has one class for each status, without a common base
         raise BadRelease(f"{file} cannot be loaded as an ONNX model: {error}") from error
 
 
@@ -112,7 +112,7 @@ def _session_options(options: SessionOptions) -> ort.SessionOptions:
     levels = ort.GraphOptimizationLevel
     session_options.graph_optimization_level = levels.ORT_ENABLE_ALL if options.optimised else levels.ORT_DISABLE_ALL
     session_options.log_severity_level = 3
-    # Spinning threads would take the second core from gRPC between batches.
+    # Threads that spin between batches would take a core from gRPC.
     session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return session_options
 

@@ -118,7 +118,7 @@ def run_demo(store: Path, console: Console) -> None:
 
 
 def _show(target: str, built: Built, console: Console) -> None:
-    users = built.questions.asked
+    users = built.questions.main
     with grpc.insecure_channel(target) as channel:
         stub = RecommendationServiceStub(channel)
         for user in users[:: max(1, len(users) // _HOUSEHOLDS)][:_HOUSEHOLDS]:

@@ -1,66 +1,53 @@
-"""A lock on a file that the kernel takes back when its holder dies, however it dies."""
+"""File locks that the kernel releases when their holder dies, and whose files are removed afterwards.
+
+`filelock` uses `flock` here. Its fallback for file systems without `flock` goes by process ids, which containers share:
+it is switched off, so that locking fails there with an error.
+"""
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 
 @contextmanager
 def locked(file: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock while the body runs; the file is removed afterwards.
-
-    Unlike the number of a process, which may be another one's by now or be counted in another container, the lock
-    is held exactly as long as its holder lives. It works between hosts where the file system's `flock` does.
+    """Hold the lock while the body runs; wait for it if another process or thread holds it.
 
     Args:
-        file: The lock's file; made where it does not exist.
-        on_wait: Told once, where somebody else holds the lock, before it is waited for.
+        file: The lock's file; created if it does not exist, and removed afterwards.
+        on_wait: Called once before waiting.
     """
-    descriptor = _acquire(file)
-    if descriptor is None:
-        on_wait()
-    while descriptor is None:
-        descriptor = _acquire(file, wait=True)
+    lock = FileLock(file, fallback_to_soft=False)
     try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        on_wait()
+        lock.acquire()
+    with _release(lock, file):
         yield
-    finally:
-        _give_back(file, descriptor)
 
 
 @contextmanager
 def locked_if_free(file: Path) -> Iterator[bool]:
-    """Hold the lock while the body runs where nobody else does; tells whether it is held."""
-    descriptor = _acquire(file)
+    """Run the body with the lock if nobody holds it, else without it; yield whether it is held."""
+    lock = FileLock(file, fallback_to_soft=False)
     try:
-        yield descriptor is not None
+        lock.acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
+    with _release(lock, file):
+        yield True
+
+
+@contextmanager
+def _release(lock: FileLock, file: Path) -> Iterator[None]:
+    try:
+        yield
     finally:
-        if descriptor is not None:
-            _give_back(file, descriptor)
-
-
-def _acquire(file: Path, *, wait: bool = False) -> int | None:
-    """Return a descriptor that holds the lock; None where somebody else holds it, or did while it was waited for."""
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    with suppress(BlockingIOError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        if _is_still(file, descriptor):
-            return descriptor
-    os.close(descriptor)
-    return None
-
-
-def _is_still(file: Path, descriptor: int) -> bool:
-    """Tell whether the descriptor's file is the one at the path: its last holder removed it, and others may follow."""
-    try:
-        return os.path.samestat(file.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
-def _give_back(file: Path, descriptor: int) -> None:
-    file.unlink(missing_ok=True)  # while it is held: who opened it before sees that it is gone
-    os.close(descriptor)
+        file.unlink(missing_ok=True)  # while it is held: a waiter that locks the removed file opens a new one
+        lock.release()

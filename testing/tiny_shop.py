@@ -102,13 +102,13 @@ def tiny_settings(base_model: Path) -> BuildSettings:
         window_days=10,
         min_buyers=1,
         candidates=30,
-        read=10,
+        cross_encoder_depth=10,
         training_requests=60,
-        read_requests=20,
+        logit_requests=20,
         valid_users=12,
         test_users=12,
         list_size=6,
-        lists=16,
+        cross_encoder_lists=16,
         cross_encoder=CrossEncoderTraining(layers=2),
     )
 

@@ -1,1 +1,1 @@
-"""Home Depot's product search judgements, and a cross-encoder trained on them: what the ranking benchmarks read."""
+"""Data sets of the benchmarks, and models and releases made from them."""

@@ -1,4 +1,4 @@
-"""Judged queries of Home Depot as pairs: 54,667 titles, relevance 0 to 2 by the mean of at least three raters."""
+"""Home Depot's judged queries as pairs: 54,667 titles, relevance 0 to 2 as the mean of at least three raters."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from services.ranking.pairs.pair_tokens import PairTemplate, TokenPairs
 
 CONTEXT_TOKENS: Final = 32
 ITEM_TOKENS: Final = 48
-_HIGHEST: Final = 2.0
+_MAX_RELEVANCE: Final = 2.0
 _TOP: Final = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One query and its judged items.
+class QueryJudgements:
+    """A query and its judged items.
 
     Attributes:
-        query: What was searched for.
+        query: The search query.
         item_ids: The judged items.
-        relevance: From 0 to 1, the judgements' 2; float32[items].
+        relevance: 0 to 1, divided by the highest grade 2; float32[items].
     """
 
     query: str
@@ -47,7 +47,7 @@ class HomeDepot:
     """The data set.
 
     Args:
-        folder: Where `items.parquet`, `judgements_train.parquet` and `judgements_test.parquet` lie.
+        folder: The folder of `items.parquet`, `judgements_train.parquet` and `judgements_test.parquet`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -55,11 +55,11 @@ class HomeDepot:
 
     @classmethod
     def find(cls) -> HomeDepot:
-        """Find the data below ``SHORTLIST_DATA`` or beside the repository; raises NotFound."""
+        """Find the data in ``SHORTLIST_DATA`` or next to the repository; raises NotFound."""
         shared = os.environ.get("SHORTLIST_DATA") or _TOP.parent / "shared/data"
         folder = Path(shared) / "home-depot"
         if not (folder / "items.parquet").is_file():
-            raise NotFound(f"{folder} holds no items.parquet; let SHORTLIST_DATA name the folder above `home-depot`")
+            raise NotFound(f"{folder} has no items.parquet; set SHORTLIST_DATA to the parent folder of `home-depot`")
         return cls(folder)
 
     @cached_property
@@ -77,33 +77,33 @@ class HomeDepot:
         """Titles by item id."""
         return dict(self.items.iter_rows())
 
-    def judged(self, part: str) -> list[Judged]:
-        """Return the queries of `train` or `test`, in the order of their names."""
-        frame = pl.read_parquet(self._judgements(part)).sort("query", "item_id")
+    def judged(self, split: str) -> list[QueryJudgements]:
+        """Return the queries of the split `train` or `test` in alphabetical order."""
+        frame = pl.read_parquet(self._judgements(split)).sort("query", "item_id")
         grouped = frame.group_by("query", maintain_order=True).agg("item_id", "relevance")
         return [
-            Judged(query, item_ids, np.array(relevance, np.float32) / _HIGHEST)
+            QueryJudgements(query, item_ids, np.array(relevance, np.float32) / _MAX_RELEVANCE)
             for query, item_ids, relevance in grouped.iter_rows()
         ]
 
     def fingerprint(self) -> str:
-        """Return a hash over titles and judgements."""
+        """Return a hash of titles and judgements."""
         return self.dataset.fingerprint()
 
-    def _judgements(self, part: str) -> Path:
-        return self.folder / f"judgements_{part}.parquet"
+    def _judgements(self, split: str) -> Path:
+        return self.folder / f"judgements_{split}.parquet"
 
 
 class PairMaker:
-    """Joins queries and titles in tokens as the ranking service does."""
+    """Tokenises and joins queries and titles as the ranking service does."""
 
     def __init__(self, data: HomeDepot, tokenizer: Path) -> None:
         self._data = data
         self._tokenizer: Tokenizer = plain_tokenizer(str(tokenizer))
-        self.template = PairTemplate.of(self._tokenizer)
+        self.template = PairTemplate.from_tokenizer(self._tokenizer)
 
     def pairs(self, query: str, item_ids: Sequence[str]) -> TokenPairs:
-        """Return a query beside each of the items."""
+        """Return the pairs of a query and each item."""
         contexts = TokenRows.of([self.context(query)])
         return self.template.join(contexts, np.zeros(len(item_ids), np.int64), self.items(item_ids))
 
@@ -115,30 +115,32 @@ class PairMaker:
         """Return the items' titles in tokens."""
         return self._rows([self._data.titles[item_id] for item_id in item_ids], ITEM_TOKENS)
 
-    def _rows(self, texts: Sequence[str], longest: int) -> TokenRows:
+    def _rows(self, texts: Sequence[str], max_tokens: int) -> TokenRows:
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return TokenRows.of([encoding.ids[:longest] for encoding in encodings])
+        return TokenRows.of([encoding.ids[:max_tokens] for encoding in encodings])
 
 
 CANDIDATES: Final = 100
 
 
 @dataclass(frozen=True)
-class Asked:
+class RankingQuery:
     """A query and the items to rank for it."""
 
     query: str
     item_ids: Sequence[str]
 
 
-def draw_asked(data: HomeDepot, count: int, candidates: int) -> list[Asked]:
-    """Draw test queries, each beside its judged items and random others."""
+def sample_queries(data: HomeDepot, count: int, candidates: int) -> list[RankingQuery]:
+    """Sample test queries, each with its judged items and random other items."""
     generator = np.random.default_rng(5)
     judged, ids = data.judged("test"), data.items["item_id"].to_list()
     chosen = [judged[place] for place in generator.permutation(len(judged))[:count]]
-    return [Asked(one.query, _filled(one.item_ids, ids, candidates, generator)) for one in chosen]
+    return [RankingQuery(one.query, _with_random_items(one.item_ids, ids, candidates, generator)) for one in chosen]
 
 
-def _filled(judged: Sequence[str], ids: Sequence[str], count: int, generator: np.random.Generator) -> list[str]:
+def _with_random_items(
+    judged: Sequence[str], ids: Sequence[str], count: int, generator: np.random.Generator
+) -> list[str]:
     others = [ids[place] for place in generator.choice(len(ids), count, replace=False)]
     return list(dict.fromkeys([*judged, *others]))[:count]

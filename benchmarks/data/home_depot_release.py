@@ -1,4 +1,4 @@
-"""A release around the text rankers alone: every title, no behaviour, the sigmoid of their scores as probability."""
+"""A release of the text rankers alone: every title, no behaviour, the sigmoid of their scores as the probability."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _DEPTH: Final = 2_000
 
 
 def model_file(data: HomeDepot, model: TrainedModel, precision: AnyPrecision) -> Path:
-    """Return the cross-encoder in a precision; int8 is calibrated on training queries, once."""
+    """Return the cross-encoder in a precision; converted unless cached; int8 is calibrated on training queries."""
     if precision == "fp32":
         return model.onnx
     writer = written_by(float16) if precision == "fp16" else written_by(int8, unshifted_softmax)
@@ -51,14 +51,14 @@ def judged_release(
     item_tokens: int = ITEM_TOKENS,
     add: Callable[[Staging], None] = lambda _: None,
 ) -> Release:
-    """Publish a release whose ranking is the mean of what the text rankers in it say.
+    """Publish a release that ranks by the mean score of its text rankers.
 
     Args:
         data: The items.
         model: The cross-encoder.
-        precision: In which form it is served.
-        item_tokens: How many tokens of an item are read.
-        add: Puts further parts into the release.
+        precision: Its precision in the release.
+        item_tokens: Tokens of an item at most.
+        add: Adds further files to the release.
     """
     store = CACHE / f"ranking-{precision}"
     card = DataCard(
@@ -88,7 +88,7 @@ def _write_catalogue(items: pl.DataFrame, staging: Staging, item_tokens: int) ->
 
 
 def _write_fusion(staging: Staging) -> None:
-    """Write the sigmoid of the mean of what is there: both learnt relevance by binary cross-entropy."""
+    """Write the sigmoid of the mean of the present scores: both rankers learnt relevance by binary cross-entropy."""
     staging.write_json(layout.FUSION_SETTINGS, {"features": ["logit", "late_score"]})
     nodes = [
         helper.make_node("IsNaN", ["features"], ["missing"]),

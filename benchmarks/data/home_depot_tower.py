@@ -1,4 +1,4 @@
-"""The late-interaction tower of the recipe `searches`, learnt from all training judgements."""
+"""The late-interaction tower of the recipe `searches`, trained on all training judgements."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TrainedTower:
 
     Attributes:
         onnx: The exported graph.
-        parity: Largest difference of its outputs to torch's, at export.
+        parity: Largest difference between its outputs and torch's at export.
     """
 
     onnx: Path
@@ -37,7 +37,7 @@ class TrainedTower:
 
 
 def trained_tower(data: HomeDepot, console: Console) -> TrainedTower:
-    """Return the tower, trained now (half an hour, its teaching included) where it is not in the cache."""
+    """Return the tower; it is trained (half an hour, its teacher included) unless cached."""
     models, queries = search_models(data, console)
     folder = models.tower(queries)
     onnx = folder / f"tower-{written_by(bert_graph, late_interaction_tower, late_interaction, int8)}.onnx"
@@ -50,21 +50,21 @@ def trained_tower(data: HomeDepot, console: Console) -> TrainedTower:
 def add_late_interaction(
     model: TrainedModel, tower: TrainedTower, bits: Bits, console: Console
 ) -> Callable[[Staging], None]:
-    """Return what puts the tier into a release; every title is encoded now (minutes) where that is not in the cache."""
-    kept = _files(tower, bits)
+    """Return a function that adds the tier to a release; titles are encoded (minutes) unless cached."""
+    cached = _files(tower, bits)
 
     def add(staging: Staging) -> None:
         target = staging.file(layout.LATE_TOWER).parent
-        if not kept.exists():
+        if not cached.exists():
             shutil.copy(tower.onnx, staging.file(layout.LATE_TOWER))
             title, report = "Encoding the titles for late interaction", ProgressReport(console)
             with report.step(title) as step:
                 write_late_interaction(staging, bits, step)
-            (target / "encode_s").write_text(str(report.seconds[title]))
-            shutil.copytree(target, kept.with_suffix(".part"))
-            kept.with_suffix(".part").rename(kept)
-        shutil.copytree(kept, target, dirs_exist_ok=True)
-        (target / "encode_s").unlink()
+            (target / "encoding_s").write_text(str(report.seconds[title]))
+            shutil.copytree(target, cached.with_suffix(".part"))
+            cached.with_suffix(".part").rename(cached)
+        shutil.copytree(cached, target, dirs_exist_ok=True)
+        (target / "encoding_s").unlink()
         staging.models["late_interaction"] = ModelCard(
             file=layout.LATE_TOWER,
             precision="fp32",
@@ -77,11 +77,11 @@ def add_late_interaction(
     return add
 
 
-def encode_s(tower: TrainedTower, bits: Bits) -> float:
-    """Return how long encoding every title took."""
-    return float((_files(tower, bits) / "encode_s").read_text())
+def encoding_s(tower: TrainedTower, bits: Bits) -> float:
+    """Return the seconds that encoding every title took."""
+    return float((_files(tower, bits) / "encoding_s").read_text())
 
 
 def _files(tower: TrainedTower, bits: Bits) -> Path:
-    """Where the tier's part of a release is kept."""
+    """Return the folder of the cached files of the tier."""
     return tower.onnx.with_name(f"{tower.onnx.stem}-files-{bits}")

@@ -1,4 +1,4 @@
-"""Home Depot's titles as a release of the first stage: what the retrieval benchmarks search."""
+"""Home Depot's titles as a release of the first stage, for the retrieval benchmarks."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ from services.retrieval.index.hybrid_index import HybridIndex
 
 CACHE: Final = Path(__file__).parents[2] / ".cache" / "benchmarks"
 _TOKENS: Final = 128
-# Grows with whatever changes the release that is built here from the same data.
+# Raise it if the same data gives another release than before.
 _FORMAT: Final = 2
 _PQ_FORMAT: Final = 1
 
 
-class MissingData(ShortlistError):  # noqa: N818 - named for what it is, as its siblings are
-    """The data that a benchmark needs is not on this machine."""
+class MissingData(ShortlistError):  # noqa: N818 - named like the other errors
+    """The data of a benchmark is missing."""
 
     status = "FAILED_PRECONDITION"
 
 
 @dataclass(frozen=True)
-class HomeDepot:
-    """The titles as a release, and what users really searched for.
+class HomeDepotVectors:
+    """The titles as a release, and real search queries.
 
     Attributes:
-        release: Holds the encoder, the vectors of the distinct titles, the index asked for, and one source, `semantic`.
-            Its attribute `aisle` is 0 to 99, drawn evenly: `aisle < p` lets p % of the items pass.
-        hnsw: The same with HNSW, the index that a build makes by default.
-        queries: Distinct search queries of the judgements' test part; shape [queries].
+        release: The encoder, the vectors of the distinct titles, an index, and one source, `semantic`. The attribute
+            `aisle` is uniform in 0 to 99: `aisle < p` lets p % of the items pass.
+        hnsw: The same with HNSW, the default index of a build.
+        queries: Distinct search queries of the test judgements; shape [queries].
         query_vectors: Their embeddings; shape [queries, dimension].
     """
 
@@ -74,15 +74,15 @@ class HomeDepot:
         return Catalogue.open(self.release.file(layout.CATALOGUE))
 
 
-def home_depot(console: Console, index: AnnKind = "hnsw") -> HomeDepot:
-    """Build the release, or take the one built before from the same data, model and settings.
+def home_depot_vectors(console: Console, index: AnnKind = "hnsw") -> HomeDepotVectors:
+    """Return the release; it is built unless cached for the same data, model and settings.
 
     Args:
-        console: Is told the progress.
-        index: What searches the vectors of `HomeDepot.release`.
+        console: Shows the progress.
+        index: The index of `HomeDepotVectors.release`.
 
     Raises:
-        MissingData: The titles are not on this machine.
+        MissingData: The titles are missing.
     """
     folder = _folder()
     base, options = resolve_base_model("all-MiniLM-L6-v2"), IndexOptions(threads=1)
@@ -92,7 +92,7 @@ def home_depot(console: Console, index: AnnKind = "hnsw") -> HomeDepot:
         _build(folder, store, key, base, options, ProgressReport(console))
     hnsw = open_release(str(store))
     release = hnsw if index == "hnsw" else _with_pq(hnsw)
-    return HomeDepot(release, hnsw, _queries(folder), np.load(store / "queries.npy"))
+    return HomeDepotVectors(release, hnsw, _queries(folder), np.load(store / "queries.npy"))
 
 
 def _with_pq(hnsw: Release) -> Release:
@@ -114,15 +114,17 @@ def _with_pq(hnsw: Release) -> Release:
 def _folder() -> Path:
     folder = Path(os.environ.get("SHORTLIST_DATA") or Path(__file__).parents[3] / "shared/data") / "home-depot"
     if not (folder / "items.parquet").is_file():
-        raise MissingData(f"{folder / 'items.parquet'} is not on this machine; SHORTLIST_DATA names the data's folder")
+        raise MissingData(
+            f"{folder / 'items.parquet'} is missing; set SHORTLIST_DATA to the folder of the benchmark data"
+        )
     return folder
 
 
 def _key(items: Path, base: BaseModel, options: IndexOptions) -> str:
     files = [file_sha256(items), file_sha256(items.with_name("judgements_test.parquet"))]
-    made_of = [_FORMAT, RELEASE_FORMAT, *files, base.sha256]
+    inputs = [_FORMAT, RELEASE_FORMAT, *files, base.sha256]
     built = [options.m, options.ef_construction, options.seed]
-    return hashlib.sha256(json.dumps([*made_of, *built]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([*inputs, *built]).encode()).hexdigest()[:16]
 
 
 def _queries(folder: Path) -> list[str]:
@@ -154,7 +156,7 @@ def _write_models(staging: Staging, base: BaseModel) -> OnnxTextEncoder:
         precision="fp32",
         base_model=base.name,
         base_model_origin=base.origin,
-        trained_on="nothing: the base model as it is",
+        trained_on="nothing: the unchanged base model",
         parity_max_abs_error=error,
     )
     return OnnxTextEncoder.load(staging.release(), SessionOptions())

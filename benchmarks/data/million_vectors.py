@@ -1,8 +1,8 @@
-"""A million vectors as releases of the first stage, and smaller ones that are their beginnings.
+"""Releases of the first stage with up to a million vectors; each size is a prefix of the next.
 
-The vectors are mixtures of real ones: each is the vector of one of Home Depot's titles, moved by three tenths of the
-difference of two others, so that they spread in the directions in which titles differ, and lie about as near to one
-another as titles do. The graph is one that grew: each size is a state of it on its way to the next.
+The vectors are mixtures of real ones: the vector of one of Home Depot's titles, plus three tenths of the difference of
+two others. So they spread in the directions in which titles differ, about as near to one another as titles are. The
+graph of each size is a state of the same graph while it grew.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from rich.console import Console
 
-from benchmarks.data.home_depot_vectors import CACHE, HomeDepot, home_depot
+from benchmarks.data.home_depot_vectors import CACHE, HomeDepotVectors, home_depot_vectors
 from common.arrays import Float32Array, unit_vectors
 from common.release import layout
 from common.release.catalogue import SCHEMA, Catalogue
@@ -30,58 +30,58 @@ from services.retrieval.ann.ann_index import IndexOptions
 SIZES: Final = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 _SPREAD: Final = 0.3
 _CHUNK: Final = 50_000
-# A build that is stopped goes on from the last of these.
-_SAVED_EVERY: Final = 100_000
+# A stopped build continues from the last state that was saved.
+_SAVE_EVERY: Final = 100_000
 _FORMAT: Final = 2
 
 
-def million(console: Console, sizes: Sequence[int] = SIZES) -> tuple[HomeDepot, dict[int, Release]]:
-    """Build a release of each size, or take what was built before; a million takes both of two cores some minutes.
+def million_releases(console: Console, sizes: Sequence[int] = SIZES) -> tuple[HomeDepotVectors, dict[int, Release]]:
+    """Return a release of each size; they are built unless cached. A million takes two cores some minutes.
 
     Returns:
-        The real titles, whose queries are asked, and the releases.
+        The real titles with their queries, and the releases.
 
     Raises:
-        MissingData: The titles are not on this machine.
+        MissingData: The titles are missing.
     """
-    titles = home_depot(console)
+    titles = home_depot_vectors(console)
     folder = CACHE / f"million-{_FORMAT}-{titles.hnsw.id}"
     folder.mkdir(parents=True, exist_ok=True)
     vectors = _vectors(folder / "vectors.npy", titles.vectors)
     return titles, {size: _release(folder, titles, vectors, size, console) for size in sizes}
 
 
-def build_seconds(release: Release) -> float:
-    """Return how long a release's graph took to build: the processors' seconds, shared out over all of them."""
+def build_s(release: Release) -> float:
+    """Return the seconds that building the graph took: processor seconds divided by the number of processors."""
     return float(release.manifest.metrics["graph_built_s"])
 
 
 def _vectors(file: Path, titles: Float32Array) -> Float32Array:
     if not file.exists():
-        aside_, generator = file.with_suffix(".new.npy"), np.random.default_rng(7)
-        table = np.lib.format.open_memmap(aside_, "w+", np.float32, (SIZES[-1], titles.shape[1]))
+        new_file, generator = file.with_suffix(".new.npy"), np.random.default_rng(7)
+        table = np.lib.format.open_memmap(new_file, "w+", np.float32, (SIZES[-1], titles.shape[1]))
         for start in range(0, len(table), _CHUNK):
             parents, one, other = generator.integers(len(titles), size=(3, _CHUNK))
             table[start : start + _CHUNK] = unit_vectors(titles[parents] + _SPREAD * (titles[one] - titles[other]))
         table.flush()
-        aside_.replace(file)
+        new_file.replace(file)
     return np.asarray(np.load(file, mmap_mode="r"))
 
 
-def _release(folder: Path, titles: HomeDepot, vectors: Float32Array, size: int, console: Console) -> Release:
+def _release(folder: Path, titles: HomeDepotVectors, vectors: Float32Array, size: int, console: Console) -> Release:
     store = folder / f"release-{size}"
     if not (store / "CURRENT").exists():
         graph, built_s = _graph(folder, vectors, size, console)
         with staging_dir(store) as place:
             card = DataCard(source="mixtures", fingerprint=folder.name, items=size, events=0, licence="research use")
-            staging = Staging(place, card, folder.name, {"benchmark": "million", "size": size})
+            staging = Staging(place, card, folder.name, {"benchmark": "million_releases", "size": size})
             staging.metrics["graph_built_s"] = built_s
             _write(staging, titles, vectors[:size], graph)
             staging.publish(store)
     return open_release(str(store))
 
 
-def _write(staging: Staging, titles: HomeDepot, vectors: Float32Array, graph: Path) -> None:
+def _write(staging: Staging, titles: HomeDepotVectors, vectors: Float32Array, graph: Path) -> None:
     for name in (layout.ENCODER, layout.ENCODER_TOKENIZER):
         os.link(titles.release.file(name), staging.file(name))
     staging.models["encoder"] = titles.release.manifest.models["encoder"]
@@ -94,7 +94,7 @@ def _write(staging: Staging, titles: HomeDepot, vectors: Float32Array, graph: Pa
 
 
 def _catalogue(titles: Catalogue, size: int) -> Catalogue:
-    """Return a catalogue with the titles over and over; what the cross-encoder reads is left out."""
+    """Return a catalogue that repeats the titles; tokens for the cross-encoder are left out."""
     names = titles.table["title"].to_pylist()
     texts = [f"{names[number % len(names)]}, variant {number}" for number in range(size)]
     columns = {
@@ -110,7 +110,7 @@ def _catalogue(titles: Catalogue, size: int) -> Catalogue:
 
 
 def _graph(folder: Path, vectors: Float32Array, size: int, console: Console) -> tuple[Path, float]:
-    """Grow the graph to ``size``, from the largest state that there is; returns its file and how long it took."""
+    """Grow the graph to ``size`` from the largest saved state; returns its file and the seconds that it took."""
     states = {int(file.stem.removeprefix("graph-")): file for file in folder.glob("graph-*.bin")}
     begin = max((count for count in states if count <= size), default=0)
     options = IndexOptions()
@@ -122,8 +122,8 @@ def _graph(folder: Path, vectors: Float32Array, size: int, console: Console) -> 
     built_s = json.loads(_seconds(folder, begin).read_text()) if begin else 0.0
     cores = len(os.sched_getaffinity(0))
     while begin < size:
-        end = min(size, begin + _SAVED_EVERY)
-        began = time.process_time()  # a build of many minutes shares the machine with others
+        end = min(size, begin + _SAVE_EVERY)
+        began = time.process_time()  # wall-clock time would count other processes
         graph.add_items(vectors[begin:end], np.arange(begin, end), num_threads=cores)
         built_s += (time.process_time() - began) / cores
         begin = end
@@ -133,11 +133,11 @@ def _graph(folder: Path, vectors: Float32Array, size: int, console: Console) -> 
 
 
 def _save(graph: hnswlib.Index, folder: Path, count: int, built_s: float) -> None:
-    aside_ = folder / "graph.new"
-    graph.save_index(str(aside_))
+    new_file = folder / "graph.new"
+    graph.save_index(str(new_file))
     _seconds(folder, count).write_text(json.dumps(built_s))
-    aside_.replace(folder / f"graph-{count}.bin")
-    for file in folder.glob("graph-*.bin"):  # states on the way that are no size of their own
+    new_file.replace(folder / f"graph-{count}.bin")
+    for file in folder.glob("graph-*.bin"):  # saved states between the sizes
         reached = int(file.stem.removeprefix("graph-"))
         if reached < count and reached not in SIZES:
             file.unlink()
@@ -148,4 +148,4 @@ def _seconds(folder: Path, count: int) -> Path:
 
 
 if __name__ == "__main__":
-    million(Console())
+    million_releases(Console())

@@ -1,1 +1,1 @@
-"""What benchmarks share: records, load generators, servers, charts."""
+"""What benchmarks share: results, load generators, servers, charts."""

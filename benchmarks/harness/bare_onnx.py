@@ -1,4 +1,4 @@
-"""What ONNX Runtime does in a loop without a server: the yardstick of the served engine."""
+"""ONNX Runtime in a loop without a server: the baseline of the served engine."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -16,14 +17,20 @@ from common.onnx_session import OnnxModel, SessionOptions
 from services.ranking.cross_encoder.model import CrossEncoder
 from services.ranking.pairs.pair_tokens import ModelInputs, TokenPairs
 
-_ROWS = (8, 12, 16, 32, 64)
-_TRIAL_S = 1.5
-_OPTIONS = SessionOptions()
+_BATCH_ROWS: Final = (8, 12, 16, 32, 64)
+_TRIAL_S: Final = 1.5
+_SESSION: Final = SessionOptions()
 
 
 @dataclass(frozen=True)
-class Variant:
-    """How the loop runs: batches of so many rows, so many at a time, each on so many threads."""
+class LoopOptions:
+    """How the loop runs.
+
+    Attributes:
+        rows: Rows of a batch.
+        workers: Batches at a time.
+        threads: Threads of a batch.
+    """
 
     rows: int
     workers: int
@@ -31,13 +38,13 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Run:
-    """What the loop did.
+class LoopRun:
+    """One run of the loop.
 
     Attributes:
-        pairs: How many it read.
+        pairs: How many pairs it scored.
         seconds: How long it ran.
-        processor_s: The processor time that it took, which busy neighbours do not touch.
+        processor_s: Its processor time, which other processes do not affect.
     """
 
     pairs: int
@@ -56,53 +63,53 @@ class Run:
 
 
 class BareLoop:
-    """Reads the same pairs over and over, sorted by length over all of them, tokenised and padded beforehand.
+    """Scores the same pairs again and again: tokenised and padded in advance, sorted by length over all requests.
 
     Args:
         file: The model.
-        all_pairs: What to read, request by request.
-        options: How sessions are made, but for their threads.
+        all_pairs: The pairs of each request.
+        session: Options of the session; its threads are those of the loop.
     """
 
-    def __init__(self, file: Path, all_pairs: Sequence[TokenPairs], options: SessionOptions = _OPTIONS) -> None:
+    def __init__(self, file: Path, all_pairs: Sequence[TokenPairs], session: SessionOptions = _SESSION) -> None:
         self._file = file
-        self._options = options
+        self._session = session
         self._all_pairs = all_pairs
         self._inputs: list[ModelInputs] = []
         self._model: CrossEncoder | None = None
-        self.way = Variant(0, 0, 0)
+        self.options = LoopOptions(0, 0, 0)
 
-    def choose(self) -> Variant:
-        """Try batch sizes, and workers against threads, a moment each; keep the fastest."""
+    def choose(self) -> LoopOptions:
+        """Try batch sizes, with one worker of many threads and many workers of one; keep the fastest."""
         cores = usable_cores()
         shapes = sorted({(cores, 1), (1, cores)})
-        ways = [Variant(rows, *shape) for shape, rows in itertools.product(shapes, _ROWS)]
+        variants = [LoopOptions(rows, *shape) for shape, rows in itertools.product(shapes, _BATCH_ROWS)]
         speeds = {}
-        for way in ways:
-            self.prepare(way)
-            speeds[way] = self.run(_TRIAL_S).pairs_per_s
-        self.prepare(max(speeds, key=lambda way: speeds[way]))
-        return self.way
+        for one in variants:
+            self.prepare(one)
+            speeds[one] = self.run(_TRIAL_S).pairs_per_s
+        self.prepare(max(speeds, key=lambda one: speeds[one]))
+        return self.options
 
-    def prepare(self, way: Variant) -> None:
-        """Pad the batches and open a session for a way of running."""
-        self.way = way
-        self._inputs = _batches(self._all_pairs, way.rows)
-        self._model = CrossEncoder(OnnxModel(self._file, replace(self._options, threads=way.threads)))
+    def prepare(self, options: LoopOptions) -> None:
+        """Pad the batches and open a session."""
+        self.options = options
+        self._inputs = _batches(self._all_pairs, options.rows)
+        self._model = CrossEncoder(OnnxModel(self._file, replace(self._session, threads=options.threads)))
         self._read(self._inputs[0])
 
-    def run(self, seconds: float) -> Run:
-        """Read for about so long, batches in a drawn order, each as often as the others but for the last round."""
-        todo = itertools.cycle(np.random.default_rng(0).permutation(len(self._inputs)).tolist())
+    def run(self, seconds: float) -> LoopRun:
+        """Score batches in a random order for about ``seconds``, each equally often but for the last round."""
+        order = itertools.cycle(np.random.default_rng(0).permutation(len(self._inputs)).tolist())
         began, processor = time.perf_counter(), time.process_time()
-        with ThreadPoolExecutor(self.way.workers) as workers:
-            pairs = sum(workers.map(lambda _: self._until(began + seconds, todo), range(self.way.workers)))
-        return Run(pairs, time.perf_counter() - began, time.process_time() - processor)
+        with ThreadPoolExecutor(self.options.workers) as workers:
+            pairs = sum(workers.map(lambda _: self._until(began + seconds, order), range(self.options.workers)))
+        return LoopRun(pairs, time.perf_counter() - began, time.process_time() - processor)
 
-    def _until(self, ends: float, todo: itertools.cycle[int]) -> int:
+    def _until(self, ends: float, order: itertools.cycle[int]) -> int:
         read = 0
         while time.perf_counter() < ends:
-            inputs = self._inputs[next(todo)]
+            inputs = self._inputs[next(order)]
             self._read(inputs)
             read += len(inputs)
         return read
@@ -113,7 +120,7 @@ class BareLoop:
 
 
 def _batches(all_pairs: Sequence[TokenPairs], rows: int) -> list[ModelInputs]:
-    """Cut the pairs into batches of like lengths."""
+    """Cut the pairs into batches of similar lengths."""
     lengths = np.concatenate([pairs.lengths for pairs in all_pairs])
     owner = np.repeat(np.arange(len(all_pairs)), [len(pairs) for pairs in all_pairs])
     place = np.concatenate([np.arange(len(pairs)) for pairs in all_pairs])
@@ -121,5 +128,7 @@ def _batches(all_pairs: Sequence[TokenPairs], rows: int) -> list[ModelInputs]:
     batches = []
     for start in range(0, len(order), rows):
         chosen = order[start : start + rows]
-        batches.append(ModelInputs.of(*(all_pairs[owner[row]].part(place[row], place[row] + 1) for row in chosen)))
+        batches.append(
+            ModelInputs.from_pairs(*(all_pairs[owner[row]].part(place[row], place[row] + 1) for row in chosen))
+        )
     return batches

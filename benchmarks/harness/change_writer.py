@@ -1,4 +1,4 @@
-"""A writer that changes items of a retrieval server, and knows what must be there whatever happens to the server."""
+"""A writer that changes items of a retrieval server, and knows which states the items may have after a crash."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:  # the stubs of asyncio are a type alone
     from shortlist.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceAsyncStub
 
 Prices = dict[str, float | None]
-"""The price of each item, None where the item is not there; `NO_PRICE` where it is there and has none."""
+"""The price of each item: None if the item does not exist, `NO_PRICE` if it has no price."""
 
 
 NO_PRICE: Final = -1.0
 TIMEOUT_S: Final = 30.0
-_MOST_ITEMS: Final = 8
-_DELETIONS: Final = 0.4
+_MAX_ITEMS: Final = 8
+_DELETION_SHARE: Final = 0.4
 _TITLES: Final = ("fresh milk", "large towel", "red apple", "small bread", "white soap")
 
 
 @dataclass
 class Faults:
-    """What a server got wrong.
+    """Errors of a server.
 
     Attributes:
-        lost: Items that are not as an acknowledged change, and no later one, left them.
-        half_applied: Changes without an acknowledgement of which a part is there.
+        lost: Items that are neither in their acknowledged state nor in that of a later change.
+        half_applied: Unacknowledged changes that were applied in part.
         returned: Deleted items that a search returned.
     """
 
@@ -39,13 +39,13 @@ class Faults:
 
 
 class ChangeWriter:
-    """Changes items that nobody else changes, one call at a time; each upsert sets a price that was never set before.
+    """Changes its own items, one call at a time; each upsert sets a price that was never set before.
 
     Args:
-        number: Of this writer.
-        writers: How many there are.
-        prices: Its items as they are.
-        seed: Of what it chooses.
+        number: The number of this writer.
+        writers: How many writers there are.
+        prices: The current state of its items.
+        seed: The random seed.
     """
 
     def __init__(self, number: int, writers: int, prices: Prices, seed: int) -> None:
@@ -58,15 +58,15 @@ class ChangeWriter:
         self._random = random.Random(f"{seed}-{number}")
         self._version = 0
 
-    async def work(self, stub: RetrievalServiceAsyncStub) -> None:
-        """Make changes one after the other until one fails; raises what it failed with."""
+    async def run(self, stub: RetrievalServiceAsyncStub) -> None:
+        """Make changes one after the other until one fails; raises its error."""
         while True:
             await self.change(stub)
 
     async def change(self, stub: RetrievalServiceAsyncStub) -> None:
-        """Make one change of some items."""
-        chosen = self._random.sample(sorted(self.acknowledged), self._random.randint(1, _MOST_ITEMS))
-        deletes = self._random.random() < _DELETIONS
+        """Upsert or delete some items in one call."""
+        chosen = self._random.sample(sorted(self.acknowledged), self._random.randint(1, _MAX_ITEMS))
+        deletes = self._random.random() < _DELETION_SHARE
         self._version += 1
         self.in_flight = dict.fromkeys(chosen, None if deletes else float(1_000 + self._unique()))
         for item_id in chosen:
@@ -76,23 +76,25 @@ class ChangeWriter:
         self.in_flight = {}
         self.changes += 1
 
-    def settle(self, found: Mapping[str, float | None], faults: Faults) -> None:
-        """Compare what is there with what must be, and go on from it.
+    def compare(self, found: Mapping[str, float | None], faults: Faults) -> None:
+        """Count differences of the server's items from the expected ones, and continue from the server's.
 
-        An unacknowledged change may be there or not, but as a whole.
+        An unacknowledged change may be applied or not, but as a whole.
         """
-        mine = {item_id: found.get(item_id) for item_id in self.acknowledged}
+        actual = {item_id: found.get(item_id) for item_id in self.acknowledged}
         after = self.acknowledged | self.in_flight
-        if mine not in (self.acknowledged, after):
-            wrong = [item_id for item_id in mine if mine[item_id] not in (self.acknowledged[item_id], after[item_id])]
+        if actual not in (self.acknowledged, after):
+            wrong = [
+                item_id for item_id in actual if actual[item_id] not in (self.acknowledged[item_id], after[item_id])
+            ]
             faults.lost += len(wrong)
             faults.half_applied += not wrong
-        self.acknowledged, self.in_flight = mine, {}
+        self.acknowledged, self.in_flight = actual, {}
 
     def deleted(self) -> dict[str, int]:
-        """Return the items whose deletion was acknowledged and that no change under way touches.
+        """Return the items whose deletion is acknowledged and that no change in flight contains.
 
-        With each stands how many changes of it were begun: while that stays, no search may return it.
+        The value is the number of changes begun: until it grows, no search may return the item.
         """
         return {
             item_id: self.begun[item_id]
@@ -114,26 +116,26 @@ class ChangeWriter:
         await stub.DeleteItems(retrieval_pb2.DeleteItemsRequest(item_ids=item_ids), timeout=TIMEOUT_S)
 
 
-async def search_beside(stub: RetrievalServiceAsyncStub, writers: Sequence[ChangeWriter], faults: Faults) -> None:
-    """Search without end for everything there is, and count deleted items that come back."""
+async def search_while_changing(
+    stub: RetrievalServiceAsyncStub, writers: Sequence[ChangeWriter], faults: Faults
+) -> None:
+    """Search for all items until cancelled, and count deleted items that are returned."""
     while True:
-        gone = [writer.deleted() for writer in writers]
+        deleted = [writer.deleted() for writer in writers]
         answer = await stub.Retrieve(retrieval_pb2.RetrieveRequest(limit=1_000), timeout=TIMEOUT_S)
         found = {candidate.item_id for candidate in answer.candidates}
-        for writer, deleted in zip(writers, gone, strict=True):
-            faults.returned += sum(
-                writer.begun[item_id] == begun for item_id, begun in deleted.items() if item_id in found
-            )
+        for writer, its in zip(writers, deleted, strict=True):
+            faults.returned += sum(writer.begun[item_id] == begun for item_id, begun in its.items() if item_id in found)
 
 
 async def prices_of(stub: RetrievalServiceAsyncStub, item_ids: Sequence[str]) -> Prices:
-    """Read items; at most 1,000."""
+    """Read at most 1,000 items."""
     answer = await stub.GetItems(retrieval_pb2.GetItemsRequest(item_ids=item_ids), timeout=TIMEOUT_S)
     return dict.fromkeys(item_ids) | _prices(answer.items)
 
 
-async def found_prices(stub: RetrievalServiceAsyncStub, *, query: str = "") -> Prices:
-    """Search for everything, through every source or, with a query, through vectors alone; at most 1,000 items."""
+async def searched_prices(stub: RetrievalServiceAsyncStub, *, query: str = "") -> Prices:
+    """Search for at most 1,000 items: in every source or, with a query, by vectors alone."""
     request = retrieval_pb2.RetrieveRequest(limit=1_000, query=query, sources=["semantic"] if query else [])
     return _prices((await stub.Retrieve(request, timeout=TIMEOUT_S)).candidates)
 

@@ -1,4 +1,4 @@
-"""Panels of how a figure grows with something, as one SVG picture that stands by itself."""
+"""Curves of figures that grow, as panels of one stand-alone SVG file."""
 
 from __future__ import annotations
 
@@ -27,40 +27,40 @@ class Panel:
         across: What grows; stands below the axis.
         values: The figure by what grows.
         highest: The least that the axis upward reaches.
-        bend: Of the axis across, such as a logarithm.
+        transform: Of the axis across, such as a logarithm.
         ticks: Where the axis across is marked; default at every value.
     """
 
     title: str
-    across: str
+    x_label: str
     values: Mapping[float, float]
-    highest: float = 1.0
-    bend: Callable[[float], float] = math.log10
+    min_top: float = 1.0
+    transform: Callable[[float], float] = math.log10
     ticks: Sequence[float] | None = None
 
 
 def growth_chart(panels: Sequence[Panel], title: str, columns: int) -> str:
-    """Return an SVG file with the panels in rows of so many columns."""
-    places = [(place % columns * _WIDTH, place // columns * _HEIGHT) for place in range(len(panels))]
-    drawn = [
-        f'<g transform="translate({x} {y})">{"".join(_drawn(panel))}</g>'
-        for (x, y), panel in zip(places, panels, strict=True)
+    """Return an SVG file with the panels in rows of ``columns``."""
+    offsets = [(number % columns * _WIDTH, number // columns * _HEIGHT) for number in range(len(panels))]
+    groups = [
+        f'<g transform="translate({x} {y})">{"".join(_elements(panel))}</g>'
+        for (x, y), panel in zip(offsets, panels, strict=True)
     ]
     width, height = columns * _WIDTH, math.ceil(len(panels) / columns) * _HEIGHT
-    ground = f'<rect width="{width}" height="{height}" fill="#fff"/>'
-    svg = picture(width, height, [_STYLE, ground, *drawn], title)
+    backbackground = f'<rect width="{width}" height="{height}" fill="#fff"/>'
+    svg = picture(width, height, [_STYLE, backbackground, *groups], title)
     return svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1) + "\n"
 
 
-def _drawn(panel: Panel) -> list[str]:
+def _elements(panel: Panel) -> list[str]:
     values = dict(sorted(panel.values.items()))
-    across = Scale(min(values), max(values), _LEFT, _RIGHT, panel.bend)
-    up = Scale(0.0, max(panel.highest, *values.values()) * 1.05, _BOTTOM, _TOP)
-    points = [(across(size), up(value)) for size, value in values.items()]
+    x_scale = Scale(min(values), max(values), _LEFT, _RIGHT, panel.transform)
+    y_scale = Scale(0.0, max(panel.min_top, *values.values()) * 1.05, _BOTTOM, _TOP)
+    points = [(x_scale(size), y_scale(value)) for size, value in values.items()]
     marks = zip(points, values.items(), strict=True)
     return [
-        *axis_below(across, _BOTTOM, _TOP, panel.across, list(values) if panel.ticks is None else panel.ticks),
-        *axis_left(up, _LEFT, _RIGHT, ""),
+        *axis_below(x_scale, _BOTTOM, _TOP, panel.x_label, list(values) if panel.ticks is None else panel.ticks),
+        *axis_left(y_scale, _LEFT, _RIGHT, ""),
         text(_LEFT, 20, panel.title, "head"),
         path(points, "curve"),
         *(dot(x, y, "point", f"{size:,g}: {value:,.4g}") for (x, y), (size, value) in marks),

@@ -1,4 +1,4 @@
-"""Spearman's correlation of score and relevance over all judged pairs, and how far two orders are apart in it."""
+"""Spearman's rank correlation of score and relevance over all judged pairs, and the difference of two of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ def spearman(examples: Sequence[RankingExample], scores: Scores) -> float:
 
 
 def spearman_difference(examples: Sequence[RankingExample], scores: Scores, others: Scores) -> Interval:
-    """Return by how much ``scores`` are above ``others``, queries resampled; ranks are those among all pairs."""
+    """Return the correlation of ``scores`` minus that of ``others``, with a bootstrap interval over queries.
+
+    Ranks are those among all pairs.
+    """
     relevance = rankdata(np.concatenate([one.labels for one in examples]))
     ranks = [rankdata(np.concatenate(one)) for one in (scores, others)]
     cuts = np.cumsum([len(one.labels) for one in examples])
@@ -34,9 +37,9 @@ def spearman_difference(examples: Sequence[RankingExample], scores: Scores, othe
         ours, theirs = (float(np.corrcoef(one[chosen], relevance[chosen])[0, 1]) for one in ranks)
         return ours - theirs
 
-    drawn = [
+    resampled = [
         difference(np.concatenate([rows[query] for query in generator.integers(0, len(rows), len(rows))]))
         for _ in range(_RESAMPLES)
     ]
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    low, high = np.quantile(resampled, [0.025, 0.975])
     return Interval(difference(np.arange(len(relevance))), float(low), float(high))

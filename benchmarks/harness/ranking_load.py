@@ -1,4 +1,4 @@
-"""A ranking service of its own process, and callers that load it over gRPC."""
+"""Callers that load a ranking service over gRPC."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
 from common.gc_freeze import freeze_heap
 from common.server.channel import open_channel
 
-_PATIENCE_S: Final = 60.0
+_TIMEOUT_S: Final = 60.0
 
 
 @dataclass
-class Answers:
-    """What callers got in one run.
+class LoadResult:
+    """The result of one run.
 
     Attributes:
         seconds: How long the run took.
-        latencies_ms: Of the calls answered.
-        pairs: How many pairs the cross-encoder read for them.
-        tokens: Those pairs' tokens, padding included.
-        refused_ms: How long it took to be refused.
-        unread_ms: How long it took to be answered without a pair read.
-        late_ms: By how much answers came after their deadlines; below 0 where they were in time.
-        expired: Calls that had no answer of any kind by their deadline.
+        latencies_ms: Latencies of the answered calls.
+        pairs: Pairs that the cross-encoder scored for them.
+        tokens: Tokens of those pairs, padding included.
+        refused_ms: Latencies of the refused calls.
+        unread_ms: Latencies of the calls answered without a scored pair.
+        late_ms: Lateness of the result; negative if before the deadline.
+        expired: Calls without an answer by their deadline.
     """
 
     seconds: float = 0.0
@@ -45,68 +45,70 @@ class Answers:
 
     @property
     def pairs_per_s(self) -> float:
-        """Pairs read for calls that were answered, a second."""
+        """Scored pairs of answered calls per second."""
         return self.pairs / self.seconds
 
     def latency_ms(self, quantile: float) -> float:
-        """Return a quantile of the answered calls' latency."""
+        """Return a quantile of the latency of answered calls."""
         return float(np.quantile(self.latencies_ms, quantile)) if self.latencies_ms else float("nan")
 
 
-def request(query: str, item_ids: Sequence[str], depth: int | None = None, least: int = 0) -> ranking_pb2.RankRequest:
-    """Return a call that wants items ranked for a query, all of them read unless ``depth`` says otherwise.
+def rank_request(
+    query: str, item_ids: Sequence[str], depth: int | None = None, min_depth: int = 0
+) -> ranking_pb2.RankRequest:
+    """Return a request to rank items for a query.
 
     Args:
         query: The query.
         item_ids: The items.
-        depth: How many of them the cross-encoder reads at most.
-        least: How many it must read.
+        depth: How many of them the cross-encoder scores at most; default all.
+        min_depth: How many it must score.
     """
     return ranking_pb2.RankRequest(
         user=ranking_pb2.UserContext(query=query),
         candidates=[ranking_pb2.RankCandidate(item_id=item_id) for item_id in item_ids],
         cross_encoder_depth=len(item_ids) if depth is None else depth,
-        min_cross_encoder_depth=least,
+        min_cross_encoder_depth=min_depth,
     )
 
 
 async def closed_loop(
     target: str, requests: Sequence[ranking_pb2.RankRequest], callers: int, seconds: float
-) -> Answers:
-    """Have so many callers call one after the other for so long; each call begun is awaited and counted."""
-    freeze_heap()  # else collecting what the benchmark itself holds, 50 ms at a time, would count as latency
-    answers = Answers()
+) -> LoadResult:
+    """Have each of ``callers`` call again and again for ``seconds``; calls begun by then are awaited and counted."""
+    freeze_heap()  # else garbage collection of the benchmark itself, 50 ms at a time, would count as latency
+    result = LoadResult()
     ends = time.perf_counter() + seconds
-    following = iter(range(sys.maxsize))
+    numbers = iter(range(sys.maxsize))
 
     async def caller(stub: Any) -> None:
         while time.perf_counter() < ends:
-            await _call(stub, requests[next(following) % len(requests)], _PATIENCE_S, answers)
+            await _call(stub, requests[next(numbers) % len(requests)], _TIMEOUT_S, result)
 
-    await _timed(target, answers, lambda stub: _together([caller(stub) for _ in range(callers)]))
-    return answers
+    await _timed(target, result, lambda stub: _together([caller(stub) for _ in range(callers)]))
+    return result
 
 
 async def open_loop(
     target: str, requests: Sequence[ranking_pb2.RankRequest], per_s: float, seconds: float, deadline_s: float, seed: int
-) -> Answers:
-    """Call at random times (Poisson), so many a second whether or not answers come, each with a deadline."""
+) -> LoadResult:
+    """Call at random times (Poisson), on average ``per_s`` times a second, each call with a deadline."""
     freeze_heap()
-    answers, generator = Answers(), np.random.default_rng(seed)
+    result, generator = LoadResult(), np.random.default_rng(seed)
 
     async def arrive(stub: Any) -> None:
         began, due, calls = time.perf_counter(), 0.0, []
         for number in range(int(per_s * seconds)):
             due += generator.exponential(1.0 / per_s)
             await asyncio.sleep(max(began + due - time.perf_counter(), 0.0))
-            calls.append(asyncio.create_task(_call(stub, requests[number % len(requests)], deadline_s, answers)))
+            calls.append(asyncio.create_task(_call(stub, requests[number % len(requests)], deadline_s, result)))
         await asyncio.gather(*calls)
 
-    await _timed(target, answers, arrive)
-    return answers
+    await _timed(target, result, arrive)
+    return result
 
 
-async def _call(stub: Any, message: ranking_pb2.RankRequest, deadline_s: float, answers: Answers) -> None:
+async def _call(stub: Any, message: ranking_pb2.RankRequest, deadline_s: float, result: LoadResult) -> None:
     began = time.perf_counter()
     try:
         answer = await stub.Rank(message, timeout=deadline_s)
@@ -114,27 +116,27 @@ async def _call(stub: Any, message: ranking_pb2.RankRequest, deadline_s: float, 
         if error.code() not in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED):
             raise
         took_s = time.perf_counter() - began
-        if took_s >= deadline_s:  # nobody answered: the channel gave up
-            answers.expired += 1
+        if took_s >= deadline_s:  # no answer: the channel gave up
+            result.expired += 1
         else:
-            answers.refused_ms.append(took_s * 1e3)
+            result.refused_ms.append(took_s * 1e3)
         return
     took_s = time.perf_counter() - began
     if message.cross_encoder_depth and not answer.timings.pairs:
-        answers.unread_ms.append(took_s * 1e3)
+        result.unread_ms.append(took_s * 1e3)
         return
-    answers.latencies_ms.append(took_s * 1e3)
-    answers.late_ms.append((took_s - deadline_s) * 1e3)
-    answers.pairs += answer.timings.pairs
-    answers.tokens += answer.timings.padded_tokens
+    result.latencies_ms.append(took_s * 1e3)
+    result.late_ms.append((took_s - deadline_s) * 1e3)
+    result.pairs += answer.timings.pairs
+    result.tokens += answer.timings.padded_tokens
 
 
-async def _timed(target: str, answers: Answers, body: Callable[[Any], Awaitable[None]]) -> None:
+async def _timed(target: str, result: LoadResult, body: Callable[[Any], Awaitable[None]]) -> None:
     async with open_channel(target) as channel:
         await channel.channel_ready()
         began = time.perf_counter()
         await body(ranking_pb2_grpc.RankingServiceStub(channel))
-        answers.seconds = time.perf_counter() - began
+        result.seconds = time.perf_counter() - began
 
 
 async def _together(callers: Sequence[Awaitable[None]]) -> None:

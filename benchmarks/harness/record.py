@@ -1,4 +1,4 @@
-"""What a benchmark found: figures and bars, printed as tables and written as JSON beside the commit that gave them."""
+"""The result of a benchmark: figures and thresholds, printed as tables and written as JSON with the measured commit."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _TOP: Final = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Threshold:
-    """One thing that should hold.
+    """A bound on a figure.
 
     Attributes:
-        what: What is compared, with its unit.
-        target: The bar, as a number.
-        value: What was measured.
-        holds: Whether it holds.
+        what: The figure, with its unit.
+        target: The bound.
+        value: The measured value.
+        holds: Whether the value is within the bound.
     """
 
     what: str
@@ -36,34 +36,34 @@ class Threshold:
 
 
 def at_least(what: str, target: float, value: float) -> Threshold:
-    """Return a bar that holds from ``target`` upwards."""
+    """Return a threshold that holds if the value is ``target`` or more."""
     return Threshold(what, target, value, value >= target)
 
 
 def at_most(what: str, target: float, value: float) -> Threshold:
-    """Return a bar that holds up to ``target``."""
+    """Return a threshold that holds if the value is ``target`` or less."""
     return Threshold(what, target, value, value <= target)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one run of a benchmark found.
+    """The result of one run of a benchmark.
 
     Attributes:
-        figures: Figures by name, nested as the benchmark likes.
-        bars: What should hold.
-        tables: The figures for users.
-        picture: An SVG file of them, where there is one.
+        figures: Figures by name; a figure may be a mapping of further ones.
+        thresholds: Bounds on the figures.
+        tables: The figures as printed.
+        chart: The figures as an SVG file; empty if there is none.
     """
 
     figures: Mapping[str, Any]
-    bars: Sequence[Threshold]
+    thresholds: Sequence[Threshold]
     tables: Sequence[Table] = ()
-    picture: str = ""
+    chart: str = ""
 
 
-def write(name: str, finding: Result, *, quick: bool) -> Path | None:
-    """Write a finding to `results/NAME.json`, and its picture to `NAME.svg`; a quick run, which is rough, nowhere."""
+def write_result(name: str, result: Result, *, quick: bool) -> Path | None:
+    """Write a result to `results/NAME.json` and its chart to `NAME.svg`; a quick run is too rough to be written."""
     if quick:
         return None
     RESULTS.mkdir(exist_ok=True)
@@ -73,43 +73,43 @@ def write(name: str, finding: Result, *, quick: bool) -> Path | None:
         "command": f"python -m benchmarks {name}",
         "commit": commit(),
         "machine": machine(),
-        "figures": finding.figures,
-        "bars": [asdict(bar) for bar in finding.bars],
+        "figures": result.figures,
+        "bars": [asdict(threshold) for threshold in result.thresholds],
     }
     file.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
-    if finding.picture:
-        file.with_suffix(".svg").write_text(finding.picture)
+    if result.chart:
+        file.with_suffix(".svg").write_text(result.chart)
     return file
 
 
-def show(finding: Result, console: Console) -> None:
-    """Print the tables and the bars."""
-    for table in finding.tables:
+def print_result(result: Result, console: Console) -> None:
+    """Print the tables and the thresholds."""
+    for table in result.tables:
         console.print(table)
-    if finding.bars:
-        console.print(bars_table({"": finding.bars}))
+    if result.thresholds:
+        console.print(thresholds_table({"": result.thresholds}))
 
 
-def recorded() -> dict[str, list[Threshold]]:
-    """Return every recorded bar by benchmark."""
+def recorded_thresholds() -> dict[str, list[Threshold]]:
+    """Return every recorded threshold by benchmark."""
     files = sorted(RESULTS.glob("*.json"))
-    return {file.stem: [Threshold(**bar) for bar in json.loads(file.read_text())["bars"]] for file in files}
+    return {file.stem: [Threshold(**threshold) for threshold in json.loads(file.read_text())["bars"]] for file in files}
 
 
-def bars_table(bars: Mapping[str, Sequence[Threshold]]) -> Table:
-    """Return bars as a table, by benchmark."""
-    table = Table("benchmark", "what", "target", "value", "holds", title="Bars")
-    for name, found in bars.items():
-        for bar in found:
-            verdict = "[green]yes[/]" if bar.holds else "[red]no[/]"
-            table.add_row(name, bar.what, f"{bar.target:g}", f"{bar.value:.4g}", verdict)
+def thresholds_table(thresholds: Mapping[str, Sequence[Threshold]]) -> Table:
+    """Return thresholds as a table, by benchmark."""
+    table = Table("benchmark", "what", "target", "value", "holds", title="Thresholds")
+    for name, found in thresholds.items():
+        for threshold in found:
+            holds = "[green]yes[/]" if threshold.holds else "[red]no[/]"
+            table.add_row(name, threshold.what, f"{threshold.target:g}", f"{threshold.value:.4g}", holds)
     return table
 
 
 def commit() -> str:
-    """Return the commit that is measured, marked where the checkout differs from it."""
+    """Return the measured commit, marked `-dirty` if the checkout differs from it."""
     answered = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607 - git is on the path where this runs
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607 - git is on the path
         cwd=_TOP,
         capture_output=True,
         text=True,
@@ -119,7 +119,7 @@ def commit() -> str:
 
 
 def machine() -> str:
-    """Return what the figures were measured on."""
+    """Return the processor, cores, system and Python of this machine."""
     return (
         f"{_processor()}, {len(os.sched_getaffinity(0))} cores, {platform.system()}, Python {platform.python_version()}"
     )

@@ -1,1 +1,1 @@
-"""Rankers of text beside histories: Office Products, whose users are known by what they took before."""
+"""Rankers of text on histories, for `ranking-history-tiers`."""

@@ -1,4 +1,4 @@
-"""The recipe's trees over behaviour, with and without what rankers of text say."""
+"""The recipe's trees over behaviour, with and without the scores of text rankers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from common.release.catalogue import Catalogue
 from common.release.store import Release
 from pipeline.learning.fusion.lambdamart import RankedExamples, fit_ranking
 from pipeline.learning.fusion.trees import raw_score
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEQUENCES
@@ -29,7 +29,7 @@ from services.ranking.features.item_tables import ItemTables
 _LATE: Final = SEQUENCES.late_features
 _LOGIT: Final = ("logit", "logit_rank", "logit_deviation")
 # A rank is 0 for the best.
-_FALLING: Final = SEQUENCES.falling | {"late_rank", "logit_rank"}
+_DECREASING: Final = SEQUENCES.non_increasing_features | {"late_rank", "logit_rank"}
 NO_TEXT: Final = "no text"
 WITH_LATE: Final = "late interaction"
 WITH_CROSS_ENCODER: Final = "cross-encoder"
@@ -40,12 +40,12 @@ FUSIONS: Final[Mapping[str, tuple[str, ...]]] = {
     WITH_CROSS_ENCODER: _LOGIT,
     WITH_BOTH: (*_LATE, *_LOGIT),
 }
-_FORMAT: Final = 1  # raise it whenever the same requests grow other trees than before
+_FORMAT: Final = 1  # raise it if the same requests give other trees than before
 
 
 @dataclass(frozen=True, eq=False)
 class TextScores:
-    """What the rankers of text say of every candidate, one request's after the other.
+    """The text rankers' scores of every candidate, one request after the other.
 
     Attributes:
         late: Late interaction's scores; float32[candidates].
@@ -57,18 +57,18 @@ class TextScores:
 
 
 class TextFeatures:
-    """Puts what rankers of text say beside the features of behaviour, as the ranking service does."""
+    """Joins the scores of text rankers with the features of behaviour, as the ranking service does."""
 
     def __init__(self, release: Release) -> None:
         catalogue = Catalogue.open(release.file(layout.CATALOGUE))
         self._features = FeatureSet((*_LATE, *_LOGIT), ItemTables(release, catalogue))
 
-    def beside(self, requests: Requests, text: TextScores) -> RankedExamples:
+    def with_text(self, requests: Requests, text: TextScores) -> RankedExamples:
         """Return the requests' examples with every feature of text."""
         examples, ends = requests.examples, np.cumsum(requests.examples.sizes)[:-1]
         parts = zip(np.split(text.late, ends), np.split(text.logits, ends), strict=True)
-        told = np.concatenate([self._of_request(late, logits) for late, logits in parts])
-        return RankedExamples(np.concatenate([examples.features, told], axis=1), examples.labels, examples.sizes)
+        of_text = np.concatenate([self._of_request(late, logits) for late, logits in parts])
+        return RankedExamples(np.concatenate([examples.features, of_text], axis=1), examples.labels, examples.sizes)
 
     def _of_request(self, late: Float32Array, logits: Float32Array) -> Float32Array:
         blank = np.full((len(late), len(self._features.names)), np.nan, np.float32)
@@ -76,54 +76,54 @@ class TextFeatures:
 
 
 def fitted_fusions(
-    examples: RankedExamples, settings: BuildSettings, kept: ModelCache, report: ProgressReport
+    examples: RankedExamples, settings: BuildSettings, cache: ModelCache, report: ProgressReport
 ) -> dict[str, list[lgb.Booster]]:
-    """Return a bag of boosters for each of `FUSIONS`, grown as the recipe grows them; grown now where not kept.
+    """Return a bag of boosters for each of `FUSIONS`, grown as the recipe grows them; grown now where not cache.
 
     Args:
         examples: Requests that no ranker of text learnt from, with every feature; see `TextFeatures`.
         settings: How many trees, and how many boosters.
-        kept: Where boosters lie.
+        cache: Where boosters lie.
         report: Told of each fit.
     """
     digest = hashlib.sha256(b"".join(getattr(examples, name).tobytes() for name in ("features", "labels", "sizes")))
 
     def make(folder: Path, _: Path) -> None:
-        seeds = range(settings.seed, settings.seed + settings.bag)
+        seeds = range(settings.seed, settings.seed + settings.boosters)
         for name in FUSIONS:
             columns = _columns(name)
-            with report.step(f"Growing the fusion with {name}") as step:
+            with report.step(f"Fitting the fusion with {name}") as step:
                 boosters = fit_ranking(
                     examples.columns(columns),
-                    [_EVERY[place] for place in columns],
-                    _FALLING,
+                    [_FEATURES[column] for column in columns],
+                    _DECREASING,
                     seeds=seeds,
                     trees=settings.trees,
                     step=step,
-                    growing=SEQUENCES.growing,
+                    growing=SEQUENCES.lightgbm_params,
                 )
             for number, booster in enumerate(boosters):
                 booster.save_model(folder / _file(name, number))
 
-    made_from = [_FORMAT, digest.hexdigest(), settings.as_json(), SEQUENCES.as_json()]
-    folder = kept.made("history-fusions", made_from, make)
+    inputs = [_FORMAT, digest.hexdigest(), settings.as_json(), SEQUENCES.as_json()]
+    folder = cache.made("history-fusions", inputs, make)
     return {
-        name: [lgb.Booster(model_file=folder / _file(name, number)) for number in range(settings.bag)]
+        name: [lgb.Booster(model_file=folder / _file(name, number)) for number in range(settings.boosters)]
         for name in FUSIONS
     }
 
 
-def fused(name: str, boosters: list[lgb.Booster], examples: RankedExamples) -> npt.NDArray[np.float64]:
+def fusion_scores(name: str, boosters: list[lgb.Booster], examples: RankedExamples) -> npt.NDArray[np.float64]:
     """Return a fusion's raw scores of examples with every feature; float64[candidates]."""
     return raw_score(boosters, examples.columns(_columns(name)).features)
 
 
-_EVERY: Final = (*SEQUENCES.features, *_LATE, *_LOGIT)
+_FEATURES: Final = (*SEQUENCES.features, *_LATE, *_LOGIT)
 
 
 def _columns(name: str) -> list[int]:
     read = {*SEQUENCES.features, *FUSIONS[name]}
-    return [place for place, feature in enumerate(_EVERY) if feature in read]
+    return [column for column, feature in enumerate(_FEATURES) if feature in read]
 
 
 def _file(name: str, number: int) -> str:

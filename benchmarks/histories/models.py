@@ -1,8 +1,7 @@
-"""The rankers of text: a full cross-encoder and a late-interaction tower that read histories, trained once and kept.
+"""The text rankers: a cross-encoder and a late-interaction tower that read histories, trained once and cached.
 
-The cross-encoder goes on from the one that read Home Depot's training judgements: what is asked for and what a title
-says is learnt there, and some thousand lists of next items are too few to learn it from. It teaches the tower, on lists
-that it did not learn from.
+The cross-encoder continues from the one trained on Home Depot's judgements, since some thousand lists of next items are
+too few to learn relevance from. It teaches the tower, on lists that it was not trained on.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from pipeline.data.dataset.dataset import Dataset
 from pipeline.learning.examples.late_interaction import distilled, late_lists
 from pipeline.learning.examples.ranking_lists import RankingExample
 from pipeline.learning.examples.text_pairs import training_lists
-from pipeline.learning.training.cross_encoder import train_cross_encoder
-from pipeline.learning.training.late_interaction import load_tower, save_tower, train_late_interaction
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.trainers.cross_encoder import train_cross_encoder
+from pipeline.learning.trainers.late_interaction import load_tower, save_tower, train_late_interaction
+from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.artifacts.catalogue import build_catalogue
 from pipeline.release.config.training_settings import CrossEncoderTraining, LateTraining
@@ -41,42 +40,42 @@ from services.ranking.pairs.pair_tokenizer import PairTokenizer
 from services.ranking.release_settings import RankerSettings
 
 CONTEXT: Final = RankerSettings(context_items=8, context_tokens=96, item_tokens=32, depth=0)
-READER: Final = CrossEncoderTraining(layers=6, learning_rate=1e-4, head_learning_rate=5e-4, warm_up_steps=20)
+CROSS_ENCODER: Final = CrossEncoderTraining(layers=6, learning_rate=1e-4, head_learning_rate=5e-4, warm_up_steps=20)
 TOWER: Final = LateTraining(layers=6, learning_rate=1e-4, epochs=1)
 LIST_SIZE: Final = 8
-READER_LISTS: Final = 800
-TOWER_LISTS: Final = 1_200  # the cross-encoder's own ones first, of which its logits would tell the labels once more
+CROSS_ENCODER_LISTS: Final = 800
+TOWER_LISTS: Final = 1_200  # the cross-encoder's first; on those its logits would repeat the labels
 _CALIBRATION_LISTS: Final = 20
 INT8: Final = f"model-int8-{written_by(bert_graph, bert, int8, unshifted_softmax)}.onnx"
 TOWER_FILE: Final = f"tower-{written_by(bert_graph, late_interaction_tower, late_interaction)}.onnx"
 CONTEXT_TOWER_FILE: Final = (
     f"context_tower-{written_by(bert_graph, late_interaction_tower, late_interaction, int8)}.onnx"
 )
-_FORMAT: Final = 1  # raise it whenever the same requests and settings train another model than before
+_FORMAT: Final = 1  # raise it if the same requests and settings give another model than before
 
 
 class HistoryModels:
-    """Trains the rankers of text, and keeps them.
+    """Trains and caches the text rankers.
 
     Args:
         dataset: The items.
-        base: What the tower grows from, with the tokenizer of both.
-        kept: Where trained models lie.
-        report: Told of each training.
+        base: The model that the tower is fine-tuned from, with the tokenizer of both.
+        cache: Trained models.
+        report: Shows each training.
 
     Attributes:
-        catalogue: The items, their token ids ready.
+        catalogue: The items with their token ids.
         texts: Histories and items in the models' tokens.
     """
 
-    def __init__(self, dataset: Dataset, base: BaseModel, kept: ModelCache, report: ProgressReport) -> None:
+    def __init__(self, dataset: Dataset, base: BaseModel, cache: ModelCache, report: ProgressReport) -> None:
         tokenizer = plain_tokenizer(str(base.path / TOKENIZER))
         catalogue = build_catalogue(dataset.items, tokenizer, CONTEXT.item_tokens)
         self.catalogue = catalogue
         self.texts = PairTokenizer(catalogue, tokenizer, CONTEXT)
         self._items = hashlib.sha256(catalogue.tokens.astype("<i4").tobytes()).hexdigest()
         self._base = base
-        self._kept = kept
+        self._cache = cache
         self._report = report
 
     def cross_encoder(self, requests: Requests, first: Path) -> Path:
@@ -84,56 +83,67 @@ class HistoryModels:
 
         Args:
             requests: Each with its target among the candidates.
-            first: Folder of the model that it goes on from.
+            first: The folder of the model that it continues from.
         """
-        title = f"Fine-tuning the cross-encoder on {READER_LISTS:,} lists beside histories"
+        title = f"Fine-tuning the cross-encoder on {CROSS_ENCODER_LISTS:,} lists with histories"
 
         def train(work: Path) -> BertForSequenceClassification:
             with self._report.step(title) as step:
-                told = lambda done, total, _: step.at(done, total)  # noqa: E731 - a name for one line
-                return train_cross_encoder(first, self._lists(requests, READER_LISTS), READER, work, told)
+                advance = lambda done, total, _: step.at(done, total)  # noqa: E731 - one line
+                return train_cross_encoder(
+                    first, self._lists(requests, CROSS_ENCODER_LISTS), CROSS_ENCODER, work, advance
+                )
 
-        made_from = [file_sha256(first / WEIGHTS), dataclasses.asdict(READER), READER_LISTS, *self._made_from(requests)]
-        folder = self._kept.get("history-cross-encoder", made_from, train)
+        inputs = [
+            file_sha256(first / WEIGHTS),
+            dataclasses.asdict(CROSS_ENCODER),
+            CROSS_ENCODER_LISTS,
+            *self._inputs(requests),
+        ]
+        folder = self._cache.get("history-cross-encoder", inputs, train)
         if not (folder / INT8).exists():
-            with self._report.step("Rounding the cross-encoder"):
+            with self._report.step("Quantising the cross-encoder"):
                 pairs = [one.pairs for one in self._lists(requests, _CALIBRATION_LISTS)]
                 quantise(exported_cross_encoder(folder), folder / f"{INT8}.part", pairs)
                 (folder / f"{INT8}.part").rename(folder / INT8)
         return folder
 
     def tower(self, requests: Requests, cross_encoder: Path) -> Path:
-        """Return the folder of the tower trained on lists of the same requests, taught by the cross-encoder."""
+        """Return the folder of the tower trained on lists of the same requests, distilled from the cross-encoder."""
 
         def make(folder: Path, work: Path) -> None:
-            chosen = late_lists(requests.labelled(), self.texts, lists=TOWER_LISTS, size=LIST_SIZE, seed=READER.seed)
-            with self._report.step("Having the cross-encoder teach late interaction") as step:
-                examples = distilled(chosen, self.texts, loaded(cross_encoder / INT8), READER_LISTS, step)
-            with self._report.step(f"Training late interaction on {len(examples):,} lists beside histories") as step:
-                told = lambda done, total, _: step.at(done, total)  # noqa: E731 - a name for one line
-                graph = train_late_interaction(self._base.path, examples, self.texts.template, TOWER, work, told)
+            chosen = late_lists(
+                requests.labelled(), self.texts, lists=TOWER_LISTS, size=LIST_SIZE, seed=CROSS_ENCODER.seed
+            )
+            with self._report.step("Scoring lists for distillation") as step:
+                examples = distilled(
+                    chosen, self.texts, load_cross_encoder(cross_encoder / INT8), CROSS_ENCODER_LISTS, step
+                )
+            with self._report.step(f"Training late interaction on {len(examples):,} lists with histories") as step:
+                advance = lambda done, total, _: step.at(done, total)  # noqa: E731 - one line
+                graph = train_late_interaction(self._base.path, examples, self.texts.template, TOWER, work, advance)
             save_tower(graph, folder)
 
-        made_from = [
+        inputs = [
             self._base.sha256,
             cross_encoder.name,
             TOWER_LISTS,
             dataclasses.asdict(TOWER),
-            *self._made_from(requests),
+            *self._inputs(requests),
         ]
-        folder = self._kept.made("history-late-interaction", made_from, make)
+        folder = self._cache.made("history-late-interaction", inputs, make)
         if not (folder / CONTEXT_TOWER_FILE).exists():
             export_late_tower(load_tower(self._base.path, TOWER, folder), folder / TOWER_FILE)
             write_context_tower(folder / TOWER_FILE, folder / CONTEXT_TOWER_FILE)
         return folder
 
     def _lists(self, requests: Requests, lists: int) -> Iterator[RankingExample]:
-        return training_lists(requests.labelled(), self.texts, lists=lists, size=LIST_SIZE, seed=READER.seed)
+        return training_lists(requests.labelled(), self.texts, lists=lists, size=LIST_SIZE, seed=CROSS_ENCODER.seed)
 
-    def _made_from(self, requests: Requests) -> list[object]:
+    def _inputs(self, requests: Requests) -> list[object]:
         return [_FORMAT, requests.fingerprint(), self._items, CONTEXT.model_dump(), LIST_SIZE]
 
 
-def loaded(file: Path, options: SessionOptions | None = None) -> CrossEncoder:
+def load_cross_encoder(file: Path, options: SessionOptions | None = None) -> CrossEncoder:
     """Load a cross-encoder, by default on as many threads as there are cores."""
     return CrossEncoder(OnnxModel(file, options or SessionOptions()))

@@ -1,7 +1,7 @@
 """Requests with a history, their candidates and features: those to learn from, and those of the official test rows.
 
-Those to learn from are the build's own cross-fitted ones: no target stands in the tables that its candidates and
-features come from. They are parted by user, so that what reads texts and what fuses share nobody.
+Those to learn from are the build's own cross-fitted ones: no target is in the tables that its candidates and features
+come from. They are split by user, so that text rankers and fusions share no user.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from benchmarks.data.amazon_office import test_rows
+from benchmarks.data.amazon_office import test_questions
 from common.arrays import RowIndices
 from common.ragged import offsets_from_lengths
 from common.release import layout
@@ -29,10 +29,10 @@ from pipeline.build.steps.item_graphs import read_item_texts
 from pipeline.build.steps.ranking_examples import feature_set
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.training_requests import ShopRequest
-from pipeline.learning.examples.labelled_candidates import Labelled, draw_candidates
+from pipeline.learning.examples.labelled_candidates import LabelledCandidates, label_candidates
 from pipeline.learning.fusion.lambdamart import RankedExamples
-from pipeline.learning.item_graphs.cross_fitting import Fold, parted
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.item_graphs.cross_fitting import Fold, split_sequences
+from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.artifacts.staging import Staging
 from pipeline.release.config.build_settings import BuildSettings
@@ -45,8 +45,8 @@ from services.ranking.request import CandidateRows, UserRows
 from services.retrieval.candidates.first_stage import FirstStage
 
 CANDIDATES: Final = 100
-_READERS: Final = 0.7  # share of the users whose requests rankers of text learn from
-_FORMAT: Final = 1  # raise it whenever the same release gives other requests than before
+_TEXT_RANKER_SHARE: Final = 0.7  # share of the users whose requests text rankers learn from
+_FORMAT: Final = 1  # raise it if the same release gives other requests than before
 _FILE: Final = "requests.npz"
 
 
@@ -55,10 +55,10 @@ class Requests:
     """Requests with their candidates, one after the other.
 
     Attributes:
-        users: A number for each user; int64[requests].
-        histories: Catalogue rows of each one's history, oldest first.
-        rows: Catalogue rows of the candidates, the first stage's best first; int64[candidates].
-        examples: Their features, labels, and how many candidates each request has.
+        users: The number of the user; int64[requests].
+        histories: Catalogue rows of each history, oldest first.
+        rows: Catalogue rows of the candidates, in the first stage's order; int64[candidates].
+        examples: Features and labels of the candidates, and the number of candidates of each request.
     """
 
     users: RowIndices
@@ -70,23 +70,25 @@ class Requests:
         return len(self.users)
 
     @classmethod
-    def of(cls, users: Sequence[int], drawn: Sequence[Labelled], features: FeatureSet) -> Self:
-        """Compute the features of requests that were asked."""
-        matrices = [features.matrix(one.user, one.candidates) for one in drawn]
+    def from_candidates(
+        cls, users: Sequence[int], retrieved: Sequence[LabelledCandidates], features: FeatureSet
+    ) -> Self:
+        """Compute the features of retrieved candidates."""
+        matrices = [features.matrix(one.user, one.candidates) for one in retrieved]
         return cls(
             np.array(users, np.int64),
-            [one.user.history for one in drawn],
-            np.concatenate([one.candidates.rows for one in drawn]),
+            [one.user.history for one in retrieved],
+            np.concatenate([one.candidates.rows for one in retrieved]),
             RankedExamples(
                 np.concatenate(matrices),
-                np.concatenate([one.labels for one in drawn]),
-                np.array([len(one.labels) for one in drawn]),
+                np.concatenate([one.labels for one in retrieved]),
+                np.array([len(one.labels) for one in retrieved]),
             ),
         )
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
-        """Put requests one after another."""
+        """Concatenate requests."""
         return cls(
             np.concatenate([part.users for part in parts]),
             [history for part in parts for history in part.histories],
@@ -94,32 +96,35 @@ class Requests:
             RankedExamples.join([part.examples for part in parts]),
         )
 
-    def take(self, places: RowIndices) -> Requests:
+    def select(self, numbers: RowIndices) -> Requests:
         """Return some of the requests."""
         ends = np.cumsum(self.examples.sizes)
-        kept = np.concatenate([np.arange(ends[one] - self.examples.sizes[one], ends[one]) for one in places])
+        kept = np.concatenate([np.arange(ends[one] - self.examples.sizes[one], ends[one]) for one in numbers])
         examples = self.examples
         return Requests(
-            self.users[places],
-            [self.histories[one] for one in places],
+            self.users[numbers],
+            [self.histories[one] for one in numbers],
             self.rows[kept],
-            RankedExamples(examples.features[kept], examples.labels[kept], examples.sizes[places]),
+            RankedExamples(examples.features[kept], examples.labels[kept], examples.sizes[numbers]),
         )
 
-    def found(self) -> RowIndices:
-        """Return the places of requests whose target is among the candidates."""
+    def with_target(self) -> RowIndices:
+        """Return the numbers of the requests whose target is a candidate."""
         starts = offsets_from_lengths(self.examples.sizes)[:-1]
         return np.flatnonzero(np.add.reduceat(self.examples.labels, starts) > 0)
 
-    def labelled(self) -> list[Labelled]:
-        """Return the requests as training reads them: histories, candidates and labels."""
+    def labelled(self) -> list[LabelledCandidates]:
+        """Return histories, candidates and labels as training reads them."""
         ends = np.cumsum(self.examples.sizes)[:-1]
         parts = zip(self.histories, np.split(self.rows, ends), np.split(self.examples.labels, ends), strict=True)
-        asked = ShopRequest((), "", frozenset())
-        return [Labelled(asked, UserRows(history), CandidateRows.of(rows), labels) for history, rows, labels in parts]
+        requests = ShopRequest((), "", frozenset())
+        return [
+            LabelledCandidates(requests, UserRows(history), CandidateRows.from_rows(rows), labels)
+            for history, rows, labels in parts
+        ]
 
     def fingerprint(self) -> str:
-        """Return a hash over what the requests are."""
+        """Return a hash of the requests."""
         lengths = np.array([len(history) for history in self.histories])
         known = *self.histories, lengths, self.users, self.rows, self.examples.labels, self.examples.sizes
         return hashlib.sha256(b"".join(part.tobytes() for part in known)).hexdigest()
@@ -148,64 +153,64 @@ class Requests:
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Requests to learn from, whose target was found, by what learns from them; no user is in two parts.
+class TrainingSplit:
+    """Training requests whose target is a candidate, by what learns from them; no user is in both parts.
 
     Attributes:
-        readers: For rankers of text.
-        fusers: For fusions, which must not learn from what was said of trained lists.
+        text_rankers: Requests for text rankers.
+        fusions: Requests for fusions, which must not learn from scores of lists that text rankers were trained on.
     """
 
-    readers: Requests
-    fusers: Requests
+    text_rankers: Requests
+    fusions: Requests
 
 
 def training_requests(
-    dataset: Dataset, release: Release, settings: BuildSettings, kept: ModelCache, report: ProgressReport
-) -> Parts:
-    """Return what may be learned from; asked now (a minute) where it is not kept.
+    dataset: Dataset, release: Release, settings: BuildSettings, cache: ModelCache, report: ProgressReport
+) -> TrainingSplit:
+    """Return the training requests; they are retrieved (a minute) unless cached.
 
     Args:
-        dataset: What is known at training time.
+        dataset: The training part.
         release: The release built from it.
-        settings: Those it was built with.
-        kept: Where the requests are kept.
-        report: Told of each step.
+        settings: The settings of the build.
+        cache: Retrieved requests.
+        report: Shows each step.
     """
-    made_from = [_FORMAT, release.id, CANDIDATES]
+    inputs = [_FORMAT, release.id, CANDIDATES]
 
     def make(folder: Path, _: Path) -> None:
         copy = folder / "release"
         shutil.copytree(release.path, copy, dirs_exist_ok=True)
         staging = Staging(copy, release.manifest.data, "", {})
         base_model = resolve_base_model(settings.base_model)
-        context = BuildContext(dataset, base_model, settings, settings.made_of(), staging, report)
+        context = BuildContext(dataset, base_model, settings, settings.resolve_recipe(), staging, report)
         _requests_of_folds(context).save(folder / _FILE)
         shutil.rmtree(copy)
 
-    every = Requests.load(kept.made("history-requests", made_from, make) / _FILE)
-    return _parts(every.take(every.found()), settings.seed)
+    every = Requests.load(cache.made("history-requests", inputs, make) / _FILE)
+    return _split_by_user(every.select(every.with_target()), settings.seed)
 
 
-def asked_rows(data: Path, release: Release, count: int, report: ProgressReport) -> Requests:
-    """Ask the first stage of a release for the candidates of test rows, the same ones each time.
+def test_requests(data: Path, release: Release, count: int, report: ProgressReport) -> Requests:
+    """Retrieve the candidates of test rows from the first stage of a release, the same rows each time.
 
     Args:
-        data: Folder of the data.
-        release: The release, which knows nothing of the targets.
-        count: How many rows; fewer are the first of more.
-        report: Told of each chunk.
+        data: The folder of the data.
+        release: The release, which does not know the targets.
+        count: The number of rows; a smaller number takes the first of them.
+        report: Shows each chunk.
     """
-    rows = test_rows(data)
+    rows = test_questions(data)
     chosen = np.random.default_rng(0).permutation(len(rows))[:count]
-    asked = [ShopRequest(rows[place].history, "", frozenset(rows[place].relevant)) for place in chosen.tolist()]
+    requests = [ShopRequest(rows[row].history, "", frozenset(rows[row].relevant)) for row in chosen.tolist()]
     with (
         closing(FirstStage.load(release)) as first_stage,
-        report.step("Asking for the test rows' candidates", len(asked)) as step,
+        report.step("Retrieving the candidates of test rows", len(requests)) as step,
     ):
-        drawn = draw_candidates(first_stage, asked, CANDIDATES, step)
+        retrieved = label_candidates(first_stage, requests, CANDIDATES, step)
     catalogue = Catalogue.open(release.file(layout.CATALOGUE))
-    return Requests.of(chosen.tolist(), drawn, _features(release, catalogue))
+    return Requests.from_candidates(chosen.tolist(), retrieved, _features(release, catalogue))
 
 
 def _features(release: Release, catalogue: Catalogue) -> FeatureSet:
@@ -214,27 +219,27 @@ def _features(release: Release, catalogue: Catalogue) -> FeatureSet:
     return FeatureSet(recipe.features, ItemTables(release, catalogue), lives)
 
 
-def _parts(every: Requests, seed: int) -> Parts:
-    """Part requests by user, in a drawn order of users, each one's requests together."""
+def _split_by_user(every: Requests, seed: int) -> TrainingSplit:
+    """Split requests by user, in a random order of users."""
     users = np.unique(every.users)
-    lot = np.empty(users.max() + 1)
-    lot[users] = np.random.default_rng(seed).permutation(len(users)) / len(users)
-    order = np.argsort(lot[every.users], kind="stable")
-    readers = int(np.searchsorted(lot[every.users[order]], _READERS))
-    return Parts(every.take(order[:readers]), every.take(order[readers:]))
+    rank = np.empty(users.max() + 1)
+    rank[users] = np.random.default_rng(seed).permutation(len(users)) / len(users)
+    order = np.argsort(rank[every.users], kind="stable")
+    text_rankers = int(np.searchsorted(rank[every.users[order]], _TEXT_RANKER_SHARE))
+    return TrainingSplit(every.select(order[:text_rankers]), every.select(order[text_rankers:]))
 
 
 def _requests_of_folds(context: BuildContext) -> Requests:
-    """Ask a copy of a release what its build asked, with the tables of each fold."""
+    """Repeat the build's requests in a copy of a release, with the tables of each fold."""
     catalogue = Catalogue.open(context.staging.file(layout.CATALOGUE))
-    texts, split = read_item_texts(context, catalogue), parted(context.dataset.events)
-    number = {user: place for place, user in enumerate(split.whole)}
+    texts, split = read_item_texts(context, catalogue), split_sequences(context.dataset.events)
+    numbers = {user: number for number, user in enumerate(split.whole)}
     folds = sequence_folds(context, catalogue, texts, split)
-    return Requests.join([_requests_of_fold(context, catalogue, fold, number) for fold in folds])
+    return Requests.join([_requests_of_fold(context, catalogue, fold, numbers) for fold in folds])
 
 
-def _requests_of_fold(context: BuildContext, catalogue: Catalogue, fold: Fold, number: Mapping[str, int]) -> Requests:
-    title = "Asking for what comes next"
+def _requests_of_fold(context: BuildContext, catalogue: Catalogue, fold: Fold, numbers: Mapping[str, int]) -> Requests:
+    title = "Retrieving candidates of training requests"
     with open_first_stage(context) as first_stage, context.report.step(title, len(fold.requests)) as step:
-        drawn = draw_candidates(first_stage, fold.requests, CANDIDATES, step)
-    return Requests.of([number[user] for user in fold.users], drawn, feature_set(context, catalogue))
+        retrieved = label_candidates(first_stage, fold.requests, CANDIDATES, step)
+    return Requests.from_candidates([numbers[user] for user in fold.users], retrieved, feature_set(context, catalogue))

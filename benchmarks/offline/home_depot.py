@@ -1,7 +1,7 @@
-"""Re-ranking judged search results of Home Depot: the second stage against BM25 and the encoder, on the test queries.
+"""Re-ranking judged search results of Home Depot: the second stage compared with BM25 and encoder, test queries.
 
-A release is built from the training queries by the recipe `searches`. A ranking service is asked over gRPC to rank the
-judged items of every test query, given the fine-tuned encoder's cosine as the first stage gives it.
+A release is built from the training queries by the recipe `searches`. A ranking service ranks the judged items of every
+test query over gRPC. It gets the cosine of the fine-tuned encoder as the first stage would send it.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from pipeline.build.search.search_examples import SEMANTIC, held_out_cosines, ju
 from pipeline.build.search.search_models import SearchModels
 from pipeline.learning.examples.fusion import calibration_error
 from pipeline.learning.examples.judged_queries import TEST, JudgedQuery, judged_queries
-from pipeline.learning.training.model_cache import ModelCache
-from pipeline.measurement.metrics.reranking import ALL_PAIRS, PER_QUERY, JudgedLists, Reranked, compare_scores
+from pipeline.learning.trainers.model_cache import ModelCache
+from pipeline.measurement.metrics.reranking import ALL_PAIRS, PER_QUERY, JudgedLists, RerankingResult, compare_scores
 from pipeline.progress import ProgressReport, ProgressStep
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEARCHES
@@ -49,20 +49,20 @@ _SECOND_STAGE: Final = "second stage"
 _BASELINES: Final = ("BM25", "encoder, zero-shot", "encoder, fine-tuned")
 _CLAIMED: Final = ("ndcg@10", ALL_PAIRS)
 _MEASURES: Final = (ALL_PAIRS, *PER_QUERY)
-_AIM: Final = 0.56
-_CALIBRATION: Final = 0.02
+_MIN_SPEARMAN: Final = 0.56
+_MAX_CALIBRATION_ERROR: Final = 0.02
 _TIMEOUT_S: Final = 60.0
 
 
 def run(quick: bool, console: Console) -> Result:
     """Build or reuse the release and rank every test query's judged items; quick ranks fewer."""
     data, report = HomeDepot.find(), ProgressReport(console)
-    settings = BuildSettings.of(SEARCHES.name)
+    settings = BuildSettings.from_recipe(SEARCHES.name)
     release = build(data.dataset, STORE, settings, report, models_dir=MODELS)
     catalogue = Catalogue.open(release.file(layout.CATALOGUE))
     queries = test_queries(data, catalogue)[: _QUICK_QUERIES if quick else None]
     systems = _scores(release, catalogue, queries, settings, report)
-    lists = JudgedLists.of([one.grades for one in queries])
+    lists = JudgedLists.from_queries([one.grades for one in queries])
     with report.step("Comparing on drawn queries"):
         found = compare_scores(lists, systems, settings.seed)
     error = calibration_error(systems[_SECOND_STAGE].astype(np.float64), lists.grades.astype(np.float32))
@@ -74,7 +74,7 @@ def run(quick: bool, console: Console) -> Result:
         "validation": release.manifest.metrics["validation"],
         "build_seconds": release.manifest.metrics["build_seconds"],
     }
-    return Result(figures, _bars(found[_SECOND_STAGE], error), [_table(found)])
+    return Result(figures, _thresholds(found[_SECOND_STAGE], error), [_table(found)])
 
 
 def test_queries(data: HomeDepot, catalogue: Catalogue) -> list[JudgedQuery]:
@@ -84,7 +84,7 @@ def test_queries(data: HomeDepot, catalogue: Catalogue) -> list[JudgedQuery]:
 
 
 def bm25_scores(catalogue: Catalogue, queries: Sequence[JudgedQuery]) -> Float32Array:
-    """Return BM25 (as Lucene has it) of every pair over all titles, English stop words left out."""
+    """Return BM25 (Lucene's variant) of every pair, with statistics of all titles and without English stop words."""
     retriever = bm25s.BM25(method="lucene")
     texts = catalogue.table["text"].to_pylist()
     retriever.index(bm25s.tokenize(texts, stopwords="en", show_progress=False), show_progress=False)
@@ -102,15 +102,15 @@ def _scores(
     settings: BuildSettings,
     report: ProgressReport,
 ) -> dict[str, Float32Array]:
-    """Return each system's scores of every pair, in the order of the claim."""
+    """Return each system's scores of every pair, the claim's baselines first."""
     prefixes = (settings.query_prefix, settings.item_prefix)
-    with report.step("Asking BM25"):
+    with report.step("Scoring by BM25"):
         bm25 = bm25_scores(catalogue, queries)
-    with report.step("Asking the encoder, zero-shot and fine-tuned"):
+    with report.step("Scoring by the encoder, zero-shot and fine-tuned"):
         zero_shot = held_out_cosines(_zero_shot(settings, catalogue, report), queries, catalogue, prefixes)
         tuned = judged_cosines(OnnxTextEncoder.load(release, SessionOptions()), queries, catalogue, prefixes)
-    with report.step("Asking the ranking service", len(queries)) as step:
-        logits, probabilities = asyncio.run(ask(release, catalogue, queries, tuned, step))
+    with report.step("Scoring by the ranking service", len(queries)) as step:
+        logits, probabilities = asyncio.run(rank_all(release, catalogue, queries, tuned, step))
     named = dict(zip(_BASELINES, (bm25, zero_shot, tuned), strict=True))
     return named | {"cross-encoder alone": logits, _SECOND_STAGE: probabilities}
 
@@ -120,10 +120,10 @@ def _zero_shot(settings: BuildSettings, catalogue: Catalogue, report: ProgressRe
     return SearchModels(base, settings, catalogue, ModelCache(MODELS, base.path), report).base_encoder()
 
 
-async def ask(
+async def rank_all(
     release: Release, catalogue: Catalogue, queries: Sequence[JudgedQuery], cosines: Float32Array, step: ProgressStep
 ) -> tuple[Float32Array, Float32Array]:
-    """Ask a ranking service of its own process; returns the logits and the probabilities of every pair."""
+    """Rank all queries by a ranking service; returns the logits and the probabilities of every pair."""
     ends = np.cumsum([len(one.rows) for one in queries])[:-1]
     logits, probabilities = [], []
     with ranking_service(release.path, CACHE / "offline-home-depot.log") as served:
@@ -148,17 +148,17 @@ def _request(one: JudgedQuery, catalogue: Catalogue, cosine: Float32Array) -> ra
     return ranking_pb2.RankRequest(user=user, candidates=candidates, cross_encoder_depth=len(candidates))
 
 
-def _bars(second: Reranked, error: float) -> list[Threshold]:
-    bars = [at_least("test Spearman over all pairs", _AIM, second.means[ALL_PAIRS].mean)]
+def _thresholds(second: RerankingResult, error: float) -> list[Threshold]:
+    thresholds = [at_least("test Spearman over all pairs", _MIN_SPEARMAN, second.means[ALL_PAIRS].mean)]
     for measure in _CLAIMED:
         for baseline in _BASELINES:
             what = f"{measure} of the second stage over {baseline}: lower end of the paired 95 % interval"
             low = second.over[baseline][measure].low
-            bars.append(Threshold(what, 0.0, low, low > 0))
-    return [*bars, at_most("expected calibration error", _CALIBRATION, error)]
+            thresholds.append(Threshold(what, 0.0, low, low > 0))
+    return [*thresholds, at_most("expected calibration error", _MAX_CALIBRATION_ERROR, error)]
 
 
-def _table(found: dict[str, Reranked]) -> Table:
+def _table(found: dict[str, RerankingResult]) -> Table:
     table = Table("", *_MEASURES, "lift", title="Home Depot, test queries, judged items re-ranked")
     for name, one in found.items():
         cells = [f"{mean.mean:.4f} [{mean.low:.3f}, {mean.high:.3f}]" for mean in map(one.means.__getitem__, _MEASURES)]

@@ -1,9 +1,9 @@
-"""Next purchases in UCI Online Retail: of customers the release knows, and of customers it never saw.
+"""Next purchases in UCI Online Retail, of customers that the release knows and of customers that it never saw.
 
-A third of the customers is held out whole: nothing of theirs reaches a table, a model or a baseline. The release knows
-everybody else's purchases up to the last fortnight. Every customer who buys in that fortnight and bought at least
-three items before is asked for through the gateway, by history alone. Baselines know what the release knows, and answer
-the same users.
+A third of the customers is held out completely: no table, model or baseline contains their purchases. The release knows
+the purchases of all others up to the last fortnight. The gateway answers, by history alone, for every customer who buys
+in that fortnight and bought at least three items before. Baselines learn from the same purchases and answer for the
+same users.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from pipeline.build.builder import build
 from pipeline.data.adapters import prepare
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.schema import BadDataset
-from pipeline.data.dataset.temporal_split import examples
+from pipeline.data.dataset.temporal_split import split_users
 from pipeline.data.dataset.training_requests import Windows
-from pipeline.evaluation.analyses.baselines import DECIDES, TAIL
+from pipeline.evaluation.analyses.baselines import MAIN_MEASURE, TAIL_MEASURE
 from pipeline.evaluation.evaluation import EvaluationSettings, evaluate_release
 from pipeline.learning.baselines.methods import FACTORISATIONS
 from pipeline.local_services import local_services
-from pipeline.measurement.metrics.baseline_result import Baselines
+from pipeline.measurement.metrics.baseline_result import BaselineComparison
 from pipeline.measurement.metrics.estimates import Difference, Estimate
 from pipeline.measurement.metrics.evaluation_result import Evaluation
 from pipeline.measurement.questions.answers import BOTH, FIRST
-from pipeline.measurement.questions.protocols import Before, Question, Questions
+from pipeline.measurement.questions.protocols import EventSplit, Question, Questions
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEASONS
@@ -45,8 +45,8 @@ _STORE: Final = Path("releases/online-retail")
 _HELD_OUT: Final = 1 / 3
 _MIN_HISTORY: Final = 3
 _QUICK_USERS: Final = 60
-_CALIBRATION: Final = 0.02
-_TAIL_TIMES: Final = 2.0
+_MAX_CALIBRATION_ERROR: Final = 0.02
+_MIN_TAIL_RATIO: Final = 2.0
 _PATIENT: Final = {
     "SHORTLIST_GATEWAY_REQUEST_TIMEOUT_S": "30",
     "SHORTLIST_GATEWAY_CANDIDATES": "300",
@@ -55,25 +55,25 @@ _PATIENT: Final = {
 
 
 @dataclass(frozen=True)
-class Parted:
-    """A shop's customers in two.
+class CustomerSplit:
+    """A shop's customers, known and held out.
 
     Attributes:
-        kept: What a release may learn from: nothing of the held-out customers.
-        groups: Whom to ask at the last moment, by group.
+        training: The data to learn from, without the held-out customers.
+        groups: The test questions by group.
     """
 
-    kept: Dataset
+    training: Dataset
     groups: dict[str, Questions]
 
 
 def run(quick: bool, console: Console) -> Result:
-    """Build or reuse the release and ask the gateway for both groups; quick asks few users."""
-    report, settings = ProgressReport(console), BuildSettings.of(SEASONS.name, test_users=1)
+    """Build or reuse the release and evaluate both groups through the gateway; quick takes few users."""
+    report, settings = ProgressReport(console), BuildSettings.from_recipe(SEASONS.name, test_users=1)
     with report.step("Preparing online-retail"):
         whole = prepare("online-retail", _data())
-    parted = part(whole, settings.window_days, settings.seed, _QUICK_USERS if quick else None)
-    release = build(parted.kept, _STORE, settings, report)
+    split = split_customers(whole, settings.window_days, settings.seed, _QUICK_USERS if quick else None)
+    release = build(split.training, _STORE, settings, report)
     with local_services(release.path, _STORE / ".services", _PATIENT) as services:
         found = {
             group: evaluate_release(
@@ -82,38 +82,38 @@ def run(quick: bool, console: Console) -> Result:
                 EvaluationSettings(gateway=services.targets["gateway"], baselines=True, seed=settings.seed),
                 report,
             )
-            for group, questions in parted.groups.items()
+            for group, questions in split.groups.items()
         }
-    return Result(_figures(found, release), _bars(found), [_table(group, one) for group, one in found.items()])
+    return Result(_figures(found, release), _thresholds(found), [_table(group, one) for group, one in found.items()])
 
 
-def part(whole: Dataset, days: float, seed: int, users: int | None = None) -> Parted:
-    """Hold a third of the customers out, and say whom to ask at the last moment.
+def split_customers(whole: Dataset, days: float, seed: int, users: int | None = None) -> CustomerSplit:
+    """Hold out a third of the customers, and return the test questions of both groups.
 
     Args:
         whole: The shop's data.
-        days: Length of the window that is asked for.
-        seed: Of who is held out.
-        users: How many users of each group to ask for at most.
+        days: Length of the test window, in days.
+        seed: The random seed of the held-out customers.
+        users: Users of each group at most.
     """
     windows = Windows.of(whole.events, days)
     customers = whole.events.filter(pl.col("known_user"))["user_id"].unique().sort().to_list()
-    places = np.random.default_rng(seed).permutation(len(customers))[: round(_HELD_OUT * len(customers))]
-    held_out = {customers[place] for place in places.tolist()}
+    positions = np.random.default_rng(seed).permutation(len(customers))[: round(_HELD_OUT * len(customers))]
+    held_out = {customers[position] for position in positions.tolist()}
     events = whole.events.filter(~pl.col("user_id").is_in(sorted(held_out)))
     time = pl.col("timestamp")
-    before = Before(windows.test, events.filter(time < windows.test), events.filter(time >= windows.test))
-    asked = examples(whole.events, windows.test, windows.length, min_history=_MIN_HISTORY)
+    event_split = EventSplit(windows.test, events.filter(time < windows.test), events.filter(time >= windows.test))
+    asked = split_users(whole.events, windows.test, windows.length, min_history=_MIN_HISTORY)
     groups = {}
-    for group, its in ((KNOWN, False), (UNSEEN, True)):
+    for group, is_held_out in ((KNOWN, False), (UNSEEN, True)):
         questions = [
             Question(one.user_id, one.user_id, one.history, "", dict.fromkeys(one.held_out, 1.0))
             for one in asked
-            if (one.user_id in held_out) == its
+            if (one.user_id in held_out) == is_held_out
         ][:users]
         described = f"what {len(questions):,} {group} bought in the {days:g} days from {windows.test:%Y-%m-%d}"
-        groups[group] = Questions("temporal", described, questions, before=before)
-    return Parted(Dataset(whole.items, events, None, whole.report), groups)
+        groups[group] = Questions("temporal", described, questions, event_split=event_split)
+    return CustomerSplit(Dataset(whole.items, events, None, whole.report), groups)
 
 
 def _figures(found: dict[str, Evaluation], release: Release) -> dict[str, Any]:
@@ -125,35 +125,37 @@ def _figures(found: dict[str, Evaluation], release: Release) -> dict[str, Any]:
     }
 
 
-def _bars(found: dict[str, Evaluation]) -> list[Threshold]:
-    bars = []
+def _thresholds(found: dict[str, Evaluation]) -> list[Threshold]:
+    thresholds = []
     for group, one in found.items():
         best = _best(one)
-        over = _baselines(one).by_name[best].two_stages_over[DECIDES]
-        bars.append(
+        over = _baselines(one).by_name[best].two_stages_over[MAIN_MEASURE]
+        thresholds.append(
             Threshold(f"{group}: NDCG@10 of two stages over {best}, lower end of 95 %", 0.0, over.low, over.low > 0)
         )
         probabilities = one.modes[BOTH].probabilities
         error = float("inf") if probabilities is None else probabilities.expected_calibration_error
-        bars.append(at_most(f"{group}: calibration error", _CALIBRATION, error))
-        bars.append(
-            at_least(f"{group}: tail's recall@100 over the best factorisation's", _TAIL_TIMES, _tail_times(one))
+        thresholds.append(at_most(f"{group}: calibration error", _MAX_CALIBRATION_ERROR, error))
+        thresholds.append(
+            at_least(
+                f"{group}: long long tail's recall@100 over the best factorisation's", _MIN_TAIL_RATIO, _tail_ratio(one)
+            )
         )
-    return bars
+    return thresholds
 
 
-def _tail_times(one: Evaluation) -> float:
-    """Return the tail's recall@100 of two stages, in that of the matrix factorisation that finds more of it."""
+def _tail_ratio(one: Evaluation) -> float:
+    """Return the long tail's recall@100 of two stages, relative to that of the better matrix factorisation."""
     baselines = _baselines(one)
-    factorised = max(baselines.by_name[name].measures[TAIL].mean for name in FACTORISATIONS)
-    return baselines.two_stages[TAIL].mean / max(factorised, 1e-9)
+    factorised = max(baselines.by_name[name].measures[TAIL_MEASURE].mean for name in FACTORISATIONS)
+    return baselines.two_stages[TAIL_MEASURE].mean / max(factorised, 1e-9)
 
 
 def _best(one: Evaluation) -> str:
     return _baselines(one).best
 
 
-def _baselines(one: Evaluation) -> Baselines:
+def _baselines(one: Evaluation) -> BaselineComparison:
     if one.baselines is None:
         raise BadDataset("the evaluation has no baselines")
     return one.baselines
@@ -161,18 +163,28 @@ def _baselines(one: Evaluation) -> Baselines:
 
 def _table(group: str, one: Evaluation) -> Table:
     table = Table(
-        "", "NDCG@10", "HR@10", "recall@100", "tail recall@100", "two stages over it: NDCG@10", title=f"{group}, test"
+        "",
+        "NDCG@10",
+        "HR@10",
+        "recall@100",
+        "long-tail recall@100",
+        "gain of two stages: NDCG@10",
+        title=f"{group}, test",
     )
     baselines = _baselines(one)
     for name, figures in baselines.by_name.items():
-        cells = [_cell(figures.measures[kind]) for kind in (DECIDES, "hr@10", "recall@100", TAIL)]
+        cells = [_cell(figures.measures[kind]) for kind in (MAIN_MEASURE, "hr@10", "recall@100", TAIL_MEASURE)]
         table.add_row(
-            f"{name} (best)" if name == baselines.best else name, *cells, _over(figures.two_stages_over[DECIDES])
+            f"{name} (best)" if name == baselines.best else name, *cells, _over(figures.two_stages_over[MAIN_MEASURE])
         )
     first = one.modes[FIRST]
-    over = one.modes[BOTH].over[FIRST][DECIDES]
-    table.add_row(FIRST, *(_cell(first.measures[kind]) for kind in (DECIDES, "hr@10", "recall@100")), "", _over(over))
-    table.add_row(BOTH, *(_cell(baselines.two_stages[kind]) for kind in (DECIDES, "hr@10", "recall@100", TAIL)), "")
+    over = one.modes[BOTH].over[FIRST][MAIN_MEASURE]
+    table.add_row(
+        FIRST, *(_cell(first.measures[kind]) for kind in (MAIN_MEASURE, "hr@10", "recall@100")), "", _over(over)
+    )
+    table.add_row(
+        BOTH, *(_cell(baselines.two_stages[kind]) for kind in (MAIN_MEASURE, "hr@10", "recall@100", TAIL_MEASURE)), ""
+    )
     return table
 
 
@@ -188,5 +200,5 @@ def _data() -> Path:
     shared = os.environ.get("SHORTLIST_DATA") or Path(__file__).resolve().parents[3] / "shared/data"
     folder = Path(shared) / "online-retail"
     if not folder.is_dir():
-        raise BadDataset(f"{folder} does not exist; name the folder of the data for measuring with SHORTLIST_DATA")
+        raise BadDataset(f"{folder} does not exist; set SHORTLIST_DATA to the folder of the benchmark data")
     return folder

@@ -1,8 +1,8 @@
-"""What does fine-tuning the encoder on purchases bring? Complete Journey, on validation: never the test's users.
+"""What does fine-tuning the encoder on purchases gain? Complete Journey, validation users, never test users.
 
-Two releases alike but for the encoder are asked the same: users at the validation moment, by their history and by
-searches made of titles of what they went on to buy. The first stage answers by the source `semantic` alone and by all
-sources; what both stages reach stands in the manifests.
+Two releases that differ only in the encoder answer the same requests: users at the validation date, by their history
+and by searches made of titles that they bought next. The first stage answers by the source `semantic` alone and by all
+sources. The results of both stages are in the manifests.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from common.release.store import Release
 from pipeline.build.builder import build
 from pipeline.data.adapters import prepare
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.data.dataset.training_requests import ShopRequest, Windows, draw_users, simulate_cold_start
+from pipeline.data.dataset.training_requests import ShopRequest, Windows, sample_users, simulate_cold_start
 from pipeline.measurement.metrics.estimates import Difference, Estimate
 from pipeline.measurement.metrics.ranking_metrics import evaluate
-from pipeline.measurement.questions.local_runner import engines
+from pipeline.measurement.questions.local_runner import local_runner
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from services.retrieval.candidates.request import Request
@@ -38,54 +38,54 @@ _SOURCES: Final[dict[str, tuple[str, ...]]] = {"semantic alone": ("semantic",), 
 
 
 def run(quick: bool, console: Console) -> Result:
-    """Build or reuse both releases and compare them; quick asks fewer users."""
+    """Build or reuse both releases and compare them; quick takes fewer users."""
     report, settings = ProgressReport(console), BuildSettings()
     with report.step("Preparing complete-journey"):
         dataset = prepare("complete-journey", None)
     plain = build(dataset, _PLAIN, settings, report)
-    trained = build(dataset, _TRAINED, settings.encoder_trained(1), report)
-    asked = draw_asked(dataset, settings, _QUICK_USERS if quick else _USERS)
-    found = compare(plain, trained, asked, settings.seed)
+    trained = build(dataset, _TRAINED, settings.with_encoder_epochs(1), report)
+    requests = sample_requests(dataset, settings, _QUICK_USERS if quick else _USERS)
+    found = compare(plain, trained, requests, settings.seed)
     stages = {name: one.manifest.metrics["validation"] for name, one in (("plain", plain), ("trained", trained))}
     figures = {"first stage": found, "validation": stages, "build_s": trained.manifest.metrics["build_s"]}
     return Result(figures, [], [_table(found)])
 
 
-def draw_asked(dataset: Dataset, settings: BuildSettings, users: int) -> dict[str, list[ShopRequest]]:
-    """Return what users are asked at the validation moment, by what is known of them.
+def sample_requests(dataset: Dataset, settings: BuildSettings, users: int) -> dict[str, list[ShopRequest]]:
+    """Return requests of validation users, by what is known of them.
 
     Args:
         dataset: The shop's data.
-        settings: Those of the releases, whose test's users are left out.
-        users: How many at most.
+        settings: The settings of the releases; their test users are left out.
+        users: Users at most.
     """
     windows = Windows.of(dataset.events, settings.window_days)
-    drawn = draw_users(
+    sampled = sample_users(
         dataset.events, windows, train=0, valid=users, test=settings.test_users, seed=settings.seed
     ).valid
     titles = dict(dataset.items.select("item_id", "title").iter_rows())
-    searches = simulate_cold_start(drawn, titles, searches=1.0, newcomers=0.0, seed=settings.seed)
-    return {"histories": drawn, "searches": [request for request in searches if request.query]}
+    searches = simulate_cold_start(sampled, titles, searches=1.0, newcomers=0.0, seed=settings.seed)
+    return {"histories": sampled, "searches": [request for request in searches if request.query]}
 
 
 def compare(
-    plain: Release, trained: Release, asked: dict[str, list[ShopRequest]], seed: int
+    plain: Release, trained: Release, requests: dict[str, list[ShopRequest]], seed: int
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return by what is known, by sources and by measure: both means, and the paired difference.
+    """Return both means and the paired difference, by what is known, sources and measure.
 
     Args:
         plain: The release with the base encoder.
-        trained: The one with the fine-tuned encoder.
-        asked: Requests by what is known.
-        seed: Of the intervals.
+        trained: The release with the fine-tuned encoder.
+        requests: Requests by what is known.
+        seed: The random seed of the intervals.
     """
-    before, after = _scores(plain, asked), _scores(trained, asked)
+    before, after = _scores(plain, requests), _scores(trained, requests)
     return {
         known: {
             name: {
                 measure: {
-                    "plain": Estimate.of(before[known, name][measure], seed).model_dump(),
-                    "trained": Estimate.of(after[known, name][measure], seed).model_dump(),
+                    "plain": Estimate.from_scores(before[known, name][measure], seed).model_dump(),
+                    "trained": Estimate.from_scores(after[known, name][measure], seed).model_dump(),
                     "gain": Difference.between(
                         after[known, name][measure], before[known, name][measure], seed
                     ).model_dump(),
@@ -94,17 +94,17 @@ def compare(
             }
             for name in _SOURCES
         }
-        for known in asked
+        for known in requests
     }
 
 
-def _scores(release: Release, asked: dict[str, list[ShopRequest]]) -> dict[tuple[str, str], dict[str, Float64Array]]:
-    with engines(release) as local:
+def _scores(release: Release, by_known: dict[str, list[ShopRequest]]) -> dict[tuple[str, str], dict[str, Float64Array]]:
+    with local_runner(release) as local:
         found = {}
-        for known, requests in asked.items():
+        for known, requests in by_known.items():
             relevance = {str(number): request.bought for number, request in enumerate(requests)}
             for name, sources in _SOURCES.items():
-                answers = local.first.retrieve([_request(request, sources) for request in requests])
+                answers = local.first_stage.retrieve([_request(request, sources) for request in requests])
                 listed = {str(number): answer.item_ids[:_DEPTH] for number, answer in enumerate(answers)}
                 found[known, name] = evaluate(listed, relevance, _MEASURES)
         return found
@@ -118,8 +118,8 @@ def _table(found: dict[str, dict[str, dict[str, Any]]]) -> Table:
     table = Table(
         title="The encoder fine-tuned on purchases, on validation", caption="gains are paired, 95 % intervals"
     )
-    for column in ("asked by", "first stage", "measure", "base model", "fine-tuned", "gain"):
-        table.add_column(column, justify="left" if column in {"asked by", "first stage", "measure"} else "right")
+    for column in ("request", "first stage", "measure", "base model", "fine-tuned", "gain"):
+        table.add_column(column, justify="left" if column in {"request", "first stage", "measure"} else "right")
     for known, by_sources in found.items():
         for name, by_measure in by_sources.items():
             for measure, each in by_measure.items():

@@ -1,1 +1,1 @@
-"""Other users's rerankers, each in an environment of its own, on the same weights and texts."""
+"""Rerankers of other projects, each in a virtual environment of its own, with the same weights and texts."""

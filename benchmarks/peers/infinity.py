@@ -1,4 +1,4 @@
-"""Infinity (https://github.com/michaelfeil/infinity): its server with torch on the CPU, its defaults, over HTTP."""
+"""Infinity (https://github.com/michaelfeil/infinity): its server over HTTP, with torch on the CPU and its defaults."""
 
 from __future__ import annotations
 
@@ -15,51 +15,51 @@ from typing import Final
 
 from rich.console import Console
 
-from benchmarks.harness.ranking_load import Answers
+from benchmarks.harness.ranking_load import LoadResult
 from benchmarks.peers.environment import environment
 from common.errors import NotReady
 from common.gc_freeze import freeze_heap
 from pipeline.local_services import free_ports
 
 REQUIREMENTS: Final = ("infinity-emb[server,torch]==0.0.78", "torch==2.13.0")
-_START_S: Final = 300.0
-_STOP_S: Final = 30.0
-_PATIENCE_S: Final = 300.0
+_START_TIMEOUT_S: Final = 300.0
+_STOP_TIMEOUT_S: Final = 30.0
+_REQUEST_TIMEOUT_S: Final = 300.0
 
 
 @dataclass(frozen=True)
 class Infinity:
-    """A server that runs."""
+    """A running server."""
 
     port: int
 
-    def load(self, bodies: Sequence[bytes], pairs: int, callers: int, seconds: float) -> Answers:
-        """Have so many callers call one after the other for so long, on connections that stay open.
+    def load(self, bodies: Sequence[bytes], pairs: int, callers: int, seconds: float) -> LoadResult:
+        """Have each of ``callers`` call again and again for ``seconds``, on connections that stay open.
 
         Args:
             bodies: Calls, see `body`.
-            pairs: How many texts each holds.
-            callers: How many call at a time.
-            seconds: For how long; each call begun is awaited and counted.
+            pairs: Texts of each call.
+            callers: Concurrent callers.
+            seconds: The duration; calls begun by then are awaited and counted.
         """
-        freeze_heap()  # as for our server
+        freeze_heap()  # as for our own server
         began = time.perf_counter()
         with ThreadPoolExecutor(callers) as threads:
             latencies = list(threads.map(lambda one: self._call(bodies, one, began + seconds), range(callers)))
-        answers = Answers(seconds=time.perf_counter() - began)
-        answers.latencies_ms = [latency for of_caller in latencies for latency in of_caller]
-        answers.pairs = pairs * len(answers.latencies_ms)
-        return answers
+        result = LoadResult(seconds=time.perf_counter() - began)
+        result.latencies_ms = [latency for of_caller in latencies for latency in of_caller]
+        result.pairs = pairs * len(result.latencies_ms)
+        return result
 
     def scores(self, content: bytes) -> list[float]:
-        """Return the scores of one call's texts, in their order."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PATIENCE_S)
+        """Return the scores of one call's texts in their order."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_REQUEST_TIMEOUT_S)
         found = json.loads(_post(connection, content))["results"]
         connection.close()
         return [one["relevance_score"] for one in sorted(found, key=lambda one: one["index"])]
 
     def _call(self, bodies: Sequence[bytes], first: int, ends: float) -> list[float]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PATIENCE_S)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_REQUEST_TIMEOUT_S)
         latencies, number = [], first
         while time.perf_counter() < ends:
             began = time.perf_counter()
@@ -71,18 +71,18 @@ class Infinity:
 
 
 def body(query: str, texts: Sequence[str]) -> bytes:
-    """Return one call."""
+    """Return the body of one call."""
     return json.dumps({"query": query, "documents": list(texts), "return_documents": False}).encode()
 
 
 @contextmanager
 def infinity(model: Path, log: Path, console: Console) -> Iterator[Infinity]:
-    """Serve a model's folder with Infinity while the body runs; raises NotReady."""
+    """Serve the model of a folder with Infinity while the body runs; raises NotReady."""
     binaries = environment("infinity", REQUIREMENTS, console)
     [port] = free_ports(1)
-    where = ["--host", "127.0.0.1", "--port", str(port)]
-    what = ["--model-id", str(model.absolute()), "--engine", "torch", "--device", "cpu"]
-    command = [str(binaries / "infinity_emb"), "v2", *what, *where]
+    address = ["--host", "127.0.0.1", "--port", str(port)]
+    options = ["--model-id", str(model.absolute()), "--engine", "torch", "--device", "cpu"]
+    command = [str(binaries / "infinity_emb"), "v2", *options, *address]
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603 - installed above
         try:
@@ -90,7 +90,7 @@ def infinity(model: Path, log: Path, console: Console) -> Iterator[Infinity]:
             yield Infinity(port)
         finally:
             process.terminate()
-            process.wait(_STOP_S)
+            process.wait(_STOP_TIMEOUT_S)
 
 
 def _post(connection: http.client.HTTPConnection, content: bytes) -> bytes:
@@ -103,7 +103,7 @@ def _post(connection: http.client.HTTPConnection, content: bytes) -> bytes:
 
 
 def _await_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    ends = time.monotonic() + _START_S
+    ends = time.monotonic() + _START_TIMEOUT_S
     while process.poll() is None and time.monotonic() < ends:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         try:
@@ -114,4 +114,4 @@ def _await_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None
             time.sleep(0.5)
         finally:
             connection.close()
-    raise NotReady(f"Infinity did not come up; {log} says why")
+    raise NotReady(f"Infinity did not start; see {log}")

@@ -1,4 +1,4 @@
-"""Run by the peer's own interpreter: reads a file of calls, then for each line of input predicts for so many seconds.
+"""The loop that the peer's own interpreter runs: for each line of input, it predicts for that many seconds.
 
 Usage: ``python sentence_transformers_loop.py MODEL CALLS.json``; a line of input is a number of seconds, the answer
 `pairs seconds processor_seconds`.

@@ -1,4 +1,4 @@
-"""What does ranking cost as work grows? Candidates, tokens, callers; and does memory stay flat?"""
+"""How do throughput, latency and memory of ranking grow with candidates, tokens and callers?"""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from shortlist.ranking.v1 import ranking_pb2
 
-from benchmarks.data.home_depot import HomeDepot, draw_asked
+from benchmarks.data.home_depot import HomeDepot, sample_queries
 from benchmarks.data.home_depot_model import CACHE, trained_model
 from benchmarks.data.home_depot_release import judged_release
 from benchmarks.harness.growth_chart import Panel, growth_chart
-from benchmarks.harness.ranking_load import closed_loop, request
+from benchmarks.harness.ranking_load import closed_loop, rank_request
 from benchmarks.harness.record import Result, at_least, at_most
 from benchmarks.harness.servers import ranking_service
 from common.server import event_loop
@@ -25,17 +25,17 @@ _CANDIDATES: Final = (10, 20, 50, 100, 200, 500, 1_000, 2_000)
 _TOKENS: Final = (16, 32, 64, 128, 256)
 _CALLERS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _QUICK: Final = {"candidates": (10, 200), "tokens": (16, 128), "callers": (1, 32)}
-_LONGEST: Final = 256
-# Beside the item's: [CLS], two [SEP], and the one token of the query.
+_ITEM_TOKENS: Final = 256
+# [CLS], two [SEP], and the one token of the query.
 _OTHER_TOKENS: Final = 4
 _MAX_MEMORY_GROWTH: Final = 0.1
-_LEAST_KEPT: Final = 0.8
+_MIN_THROUGHPUT_SHARE: Final = 0.8
 
 
 def run(quick: bool, console: Console) -> Result:
-    """Measure one axis after the other in int8; quick takes the ends of each."""
+    """Measure one axis after the other in int8; quick takes two points of each."""
     data = HomeDepot.find()
-    release = judged_release(data, trained_model(data, console), "int8", _LONGEST)
+    release = judged_release(data, trained_model(data, console), "int8", _ITEM_TOKENS)
     few = _by_candidates(data, 20)
     seconds = 1.5 if quick else 6.0
     axes = _QUICK if quick else {"candidates": _CANDIDATES, "tokens": _TOKENS, "callers": _CALLERS}
@@ -53,14 +53,16 @@ def run(quick: bool, console: Console) -> Result:
         figures["memory MB"] = {"warm": before, "at the end": served.memory_bytes() / 1e6}
     growth = figures["memory MB"]["at the end"] / before - 1
     by_callers = [point["pairs/s"] for point in figures["callers"].values()]
-    bars = [
-        at_most("memory at the end over that after warm-up, growth", _MAX_MEMORY_GROWTH, growth),
+    thresholds = [
+        at_most("growth of memory after the warm-up, share", _MAX_MEMORY_GROWTH, growth),
         at_least(
-            f"pairs/s with {axes['callers'][-1]} callers over the best", _LEAST_KEPT, by_callers[-1] / max(by_callers)
+            f"pairs/s with {axes['callers'][-1]} callers over the best",
+            _MIN_THROUGHPUT_SHARE,
+            by_callers[-1] / max(by_callers),
         ),
     ]
     tables = [_table(name, figures[name]) for name in axes]
-    return Result(figures, bars, tables, _chart({name: figures[name] for name in axes}))
+    return Result(figures, thresholds, tables, _chart({name: figures[name] for name in axes}))
 
 
 def _point(
@@ -77,11 +79,11 @@ def _point(
 
 
 def _by_candidates(data: HomeDepot, count: int) -> list[ranking_pb2.RankRequest]:
-    return [request(one.query, one.item_ids) for one in draw_asked(data, 16, count)]
+    return [rank_request(one.query, one.item_ids) for one in sample_queries(data, 16, count)]
 
 
 def _by_tokens(count: int) -> list[ranking_pb2.RankRequest]:
-    """Return calls whose pairs have so many tokens each: items are given by texts of one-token words."""
+    """Return a request whose pairs have ``count`` tokens each: items are given as texts of one-token words."""
     words = ("red", "door", "light", "wood", "steel", "paint", "wall", "garden", "water", "glass")
     generator = np.random.default_rng(count)
     texts = [" ".join(generator.choice(words, count - _OTHER_TOKENS)) for _ in range(100)]
@@ -105,4 +107,4 @@ def _chart(axes: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
         Panel(f"pairs/s by {name}", name, values, highest, math.log2, list(values)[::2])
         for name, values in rates.items()
     ]
-    return growth_chart(panels, "Pairs a second as work grows", columns=len(panels))
+    return growth_chart(panels, "Pairs per second as work grows", columns=len(panels))

@@ -1,8 +1,8 @@
-"""Who serves a cross-encoder fastest? The ranking service, Infinity and sentence-transformers, in turns.
+"""Which server of a cross-encoder is fastest? The ranking service, Infinity and sentence-transformers, in turns.
 
-Everybody has the same weights and texts: 100 titles a query, cut nowhere (they are shorter than any limit). Infinity
-runs its server with torch on the CPU and its defaults; `CrossEncoder.predict` runs in a loop without a server. The
-service is measured as it is recommended on a CPU, in int8, and in float32 too. Peers live in their own environments.
+All have the same weights and texts: 100 titles per query, none of them truncated. Infinity runs its server with torch
+on the CPU and its defaults. `CrossEncoder.predict` runs in a loop without a server. The service is measured in int8, as
+recommended on a CPU, and in float32. Peers have virtual environments of their own.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from rich.table import Table
 from scipy.stats import spearmanr
 from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
 
-from benchmarks.data.home_depot import CANDIDATES, Asked, HomeDepot, draw_asked
+from benchmarks.data.home_depot import CANDIDATES, HomeDepot, RankingQuery, sample_queries
 from benchmarks.data.home_depot_model import CACHE, trained_model
 from benchmarks.data.home_depot_release import judged_release
-from benchmarks.harness.ranking_load import Answers, closed_loop, request
+from benchmarks.harness.ranking_load import LoadResult, closed_loop, rank_request
 from benchmarks.harness.record import Result, Threshold, at_least, at_most
 from benchmarks.harness.servers import ranking_service
 from benchmarks.peers.infinity import Infinity, body, infinity
@@ -31,21 +31,21 @@ from pipeline.release.config.build_settings import Precision
 from testing.local_server import LocalServer
 
 _PRECISIONS: Final[Sequence[Precision]] = ("int8", "fp32")
-_TARGET: Final = 5.0
-_SAME_ORDER: Final = 0.99
-_PATIENCE_S: Final = 60.0
+_MIN_SPEED_UP: Final = 5.0
+_MIN_CORRELATION: Final = 0.99
+_TIMEOUT_S: Final = 60.0
 
 
 def run(quick: bool, console: Console) -> Result:
-    """Load the servers one after the other, over and over; quick takes one load and two turns."""
+    """Load the servers in turns; quick takes one load and two turns."""
     data = HomeDepot.find()
     model = trained_model(data, console)
-    asked = draw_asked(data, 32, CANDIDATES)
-    texts = [[data.titles[item_id] for item_id in one.item_ids] for one in asked]
+    queries = sample_queries(data, 32, CANDIDATES)
+    texts = [[data.titles[item_id] for item_id in one.item_ids] for one in queries]
     loads, rounds, seconds = ((4,), 2, 3.0) if quick else ((1, 4, 8), 5, 8.0)
     with ExitStack() as stack:
         peer = stack.enter_context(infinity(model.torch, CACHE / "infinity.log", console))
-        calls = [(one.query, items) for one, items in zip(asked, texts, strict=True)]
+        calls = [(one.query, items) for one, items in zip(queries, texts, strict=True)]
         loop = stack.enter_context(predict_loop(model.torch, calls, CACHE, console))
         served = {
             precision: stack.enter_context(
@@ -54,15 +54,15 @@ def run(quick: bool, console: Console) -> Result:
             for precision in _PRECISIONS
         }
         bodies = [body(query, items) for query, items in calls]
-        agreement = _agreement(served["fp32"], asked[0], peer.scores(bodies[0]))
-        requests = [request(one.query, one.item_ids) for one in asked]
+        agreement = _agreement(served["fp32"], queries[0], peer.scores(bodies[0]))
+        requests = [rank_request(one.query, one.item_ids) for one in queries]
         figures: dict[str, Any] = {
             str(callers): _summary([_turn(served, requests, peer, bodies, callers, seconds) for _ in range(rounds)])
             for callers in loads
         }
         figures["sentence-transformers"] = _against_loop(served["int8"], requests, loop, rounds, seconds)
     figures["rank correlation with Infinity"] = agreement
-    return Result(figures, _bars(figures), [_table(figures)])
+    return Result(figures, _thresholds(figures), [_table(figures)])
 
 
 def _turn(
@@ -72,16 +72,16 @@ def _turn(
     bodies: Sequence[bytes],
     callers: int,
     seconds: float,
-) -> dict[str, Answers]:
-    """Load each server for a while."""
-    answers: dict[str, Answers] = {
+) -> dict[str, LoadResult]:
+    """Load each server for ``seconds``."""
+    answers: dict[str, LoadResult] = {
         precision: event_loop.run(closed_loop(one.target, requests, callers, seconds))
         for precision, one in served.items()
     }
     return {**answers, "infinity": peer.load(bodies, CANDIDATES, callers, seconds)}
 
 
-def _summary(turns: Sequence[dict[str, Answers]]) -> dict[str, Any]:
+def _summary(turns: Sequence[dict[str, LoadResult]]) -> dict[str, Any]:
     summary: dict[str, Any] = {
         name: {
             "pairs/s": float(np.median([turn[name].pairs_per_s for turn in turns])),
@@ -107,13 +107,13 @@ def _against_loop(
     return {"pairs/s": float(np.median([theirs for theirs, _ in turns])), "int8 served, times it": times}
 
 
-def _agreement(served: LocalServer, asked: Asked, scores: Sequence[float]) -> float:
-    """Return the rank correlation of our float32 logits and Infinity's scores: near 1 if they read the same."""
+def _agreement(served: LocalServer, query: RankingQuery, scores: Sequence[float]) -> float:
+    """Return the rank correlation of our float32 logits and Infinity's scores: near 1 for the same weights."""
 
     async def logits() -> list[float]:
         async with open_channel(served.target) as channel:
             stub: Any = ranking_pb2_grpc.RankingServiceStub(channel)
-            answer = await stub.Rank(request(asked.query, asked.item_ids), timeout=_PATIENCE_S)
+            answer = await stub.Rank(rank_request(query.query, query.item_ids), timeout=_TIMEOUT_S)
             return [item.cross_encoder_logit for item in answer.items]
 
     return float(spearmanr(event_loop.run(logits()), scores).statistic)
@@ -123,26 +123,30 @@ def _loads(figures: dict[str, Any]) -> dict[str, Any]:
     return {callers: found for callers, found in figures.items() if callers.isdecimal()}
 
 
-def _bars(figures: dict[str, Any]) -> list[Threshold]:
-    bars = [
-        at_least("rank correlation of our fp32 with Infinity's", _SAME_ORDER, figures["rank correlation with Infinity"])
+def _thresholds(figures: dict[str, Any]) -> list[Threshold]:
+    thresholds = [
+        at_least(
+            "rank correlation of our fp32 with Infinity's", _MIN_CORRELATION, figures["rank correlation with Infinity"]
+        )
     ]
     for callers, found in _loads(figures).items():
-        bars.append(
-            at_least(f"int8, {callers} callers: pairs/s over Infinity's", _TARGET, found["int8"]["times infinity"])
+        thresholds.append(
+            at_least(
+                f"int8, {callers} callers: pairs/s over Infinity's", _MIN_SPEED_UP, found["int8"]["times infinity"]
+            )
         )
-        bars.append(
+        thresholds.append(
             at_most(
                 f"int8, {callers} callers: p99 over Infinity's",
                 1.0,
                 found["int8"]["p99 ms"] / found["infinity"]["p99 ms"],
             )
         )
-    return bars
+    return thresholds
 
 
 def _table(figures: dict[str, Any]) -> Table:
-    table = Table("callers", "who", "pairs/s", "p50 ms", "p99 ms", "times Infinity")
+    table = Table("callers", "server", "pairs/s", "p50 ms", "p99 ms", "times Infinity")
     for callers, found in _loads(figures).items():
         for name, one in found.items():
             latency = (f"{one['p50 ms']:,.0f}", f"{one['p99 ms']:,.0f}")

@@ -1,4 +1,4 @@
-"""Forms of the cross-encoder on Home Depot's test part: what both `ranking-parity` and `compression` ask."""
+"""Variants of the cross-encoder, scored on Home Depot's test part, for `ranking-parity` and `compression`."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _QUICK_QUERIES: Final = 150
 
 
 @dataclass(frozen=True)
-class Form:
-    """A form of the cross-encoder.
+class ModelVariant:
+    """A variant of the cross-encoder.
 
     Attributes:
         model: The weights.
-        precision: What they are rounded to.
-        options: How it is run.
+        precision: The precision of the served model.
+        options: Options of its session.
     """
 
     model: TrainedModel
@@ -42,20 +42,20 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Compared:
-    """One form's scores of the test part.
+class VariantScores:
+    """The scores of one variant on the test part.
 
     Attributes:
-        form: Which.
-        file: The model.
+        variant: The variant.
+        file: The model file.
         examples: The test part in its tokens.
-        logits: By query.
-        ndcg: NDCG@10 by query that has something relevant.
+        logits: Logits by query.
+        ndcg: NDCG@10 of each query with a relevant item.
         spearman: Rank correlation of logit and relevance over all pairs.
-        batch_dependence: Largest difference in probability between a pair alone and among others.
+        batch_dependence: Largest difference in probability of a pair alone and in a batch.
     """
 
-    form: Form
+    variant: ModelVariant
     file: Path
     examples: Sequence[RankingExample]
     logits: Sequence[npt.NDArray[np.float32]]
@@ -81,29 +81,32 @@ def judged_examples(data: HomeDepot, model: TrainedModel, *, quick: bool) -> lis
     return [RankingExample(maker.pairs(one.query, one.item_ids), one.relevance) for one in judged]
 
 
-def precisions(model: TrainedModel) -> dict[str, Form]:
-    """Return the precisions that releases have."""
-    return {"fp32": Form(model), "int8": Form(model, "int8")}
+def precisions(model: TrainedModel) -> dict[str, ModelVariant]:
+    """Return the precisions that a release may have."""
+    return {"fp32": ModelVariant(model), "int8": ModelVariant(model, "int8")}
 
 
-def compare_forms(
-    data: HomeDepot, forms: Mapping[str, Form], report: ProgressReport, *, quick: bool
-) -> dict[str, Compared]:
-    """Score the test part, or some of it, by each form."""
-    return {name: _score(data, form, name, report, quick=quick) for name, form in forms.items()}
+def score_variants(
+    data: HomeDepot, variants: Mapping[str, ModelVariant], report: ProgressReport, *, quick: bool
+) -> dict[str, VariantScores]:
+    """Score the test part with each variant; quick takes 150 queries."""
+    return {name: _score(data, variant, name, report, quick=quick) for name, variant in variants.items()}
 
 
-def ndcg_lost(full: Compared, small: Compared) -> Interval:
-    """Return what a form loses of another's NDCG@10, as a share of it, with its paired 95 % interval."""
+def ndcg_loss_share(full: VariantScores, small: VariantScores) -> Interval:
+    """Return the share of NDCG@10 that a variant loses against another one, with its paired 95 % interval."""
     whole = float(full.ndcg.mean())
     return Interval(*(value / whole for value in paired_bootstrap(full.ndcg, small.ndcg, seed=0)))
 
 
-def _score(data: HomeDepot, form: Form, name: str, report: ProgressReport, *, quick: bool) -> Compared:
+def _score(data: HomeDepot, variant: ModelVariant, name: str, report: ProgressReport, *, quick: bool) -> VariantScores:
     with report.step(f"Preparing {name}"):
-        file, examples = model_file(data, form.model, form.precision), judged_examples(data, form.model, quick=quick)
-        model, pairs = load(file, form.options), [example.pairs for example in examples]
-    with report.step(f"Reading the test part in {name}", sum(map(len, pairs))) as step:
+        file, examples = (
+            model_file(data, variant.model, variant.precision),
+            judged_examples(data, variant.model, quick=quick),
+        )
+        model, pairs = load(file, variant.options), [example.pairs for example in examples]
+    with report.step(f"Scoring the test part in {name}", sum(map(len, pairs))) as step:
         logits = score_pairs(model, pairs, step)
-    correlation, alone = spearman(examples, logits), batch_dependence(model, pairs)
-    return Compared(form, file, examples, logits, ndcg(examples, logits), correlation, alone)
+    correlation, dependence = spearman(examples, logits), batch_dependence(model, pairs)
+    return VariantScores(variant, file, examples, logits, ndcg(examples, logits), correlation, dependence)

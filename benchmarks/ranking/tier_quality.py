@@ -1,4 +1,4 @@
-"""The tiers' orders of Home Depot's test part against the full cross-encoder's, with paired intervals."""
+"""The tiers' orders of Home Depot's test part compared with the cross-encoder's, with paired intervals."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ CROSS_ENCODER: Final = "cross-encoder on all"
 
 @dataclass(frozen=True)
 class Quality:
-    """How good an order is.
+    """The quality of an order.
 
     Attributes:
         ndcg: Mean NDCG@10 over queries.
-        random_ndcg: The same of random orders.
+        random_ndcg: Mean NDCG@10 of random orders.
         spearman: Rank correlation of score and relevance over all pairs.
-        pair_accuracy: Share of a query's unequal pairs that are in order, over queries.
-        against: The differences to the cross-encoder with their 95 % intervals, by measure.
+        pair_accuracy: Share of the pairs of unequal relevance that are in order, mean over queries.
+        differences: Differences to the cross-encoder with 95 % intervals, by measure.
     """
 
     ndcg: float
     random_ndcg: float
     spearman: float
     pair_accuracy: float
-    against: Mapping[str, Interval]
+    differences: Mapping[str, Interval]
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures by name."""
@@ -58,7 +58,7 @@ class Quality:
             "ndcg@10 over random": self.ndcg - self.random_ndcg,
             "spearman": self.spearman,
             "pair accuracy": self.pair_accuracy,
-            "less the cross-encoder's": {name: interval._asdict() for name, interval in self.against.items()},
+            "less the cross-encoder's": {name: interval._asdict() for name, interval in self.differences.items()},
         }
 
 
@@ -68,7 +68,7 @@ def compared_tiers(
     """Measure the cross-encoder, late interaction in each bit width, and the mean of both; quick takes 150 queries."""
     report = ProgressReport(console)
     examples = judged_examples(data, model, quick=quick)
-    with report.step("Reading the test part with the cross-encoder") as step:
+    with report.step("Scoring the test part with the cross-encoder") as step:
         logits = score_pairs(load(model_file(data, model, "fp32")), [one.pairs for one in examples], step)
     late = _late_scores(data, model, tower, len(examples))
     orders: dict[str, Scores] = {
@@ -83,7 +83,7 @@ def compared_tiers(
 
 
 def _late_scores(data: HomeDepot, model: TrainedModel, tower: TrainedTower, queries: int) -> dict[int, Scores]:
-    """Score the judged pairs by vectors of every bit width; 32 is as the tower gives them."""
+    """Score the judged pairs with vectors of each bit width; 32 is the output of the tower."""
     maker = PairMaker(data, model.tokenizer)
     judged = data.judged("test")[:queries]
     read = LateInteractionTower(OnnxModel(tower.onnx, SessionOptions()), maker.template)
@@ -94,38 +94,38 @@ def _late_scores(data: HomeDepot, model: TrainedModel, tower: TrainedTower, quer
     widths: dict[int, Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]] = {32: lambda vectors: vectors}
     bits: Bits
     for bits in (8, 4):
-        widths[bits] = _rounded(fitted_codec(items.vectors, bits))
+        widths[bits] = _quantised(fitted_codec(items.vectors, bits))
     return {
-        width: np.split(_scores(contexts, items, rounded(items.vectors), owner), cuts)
-        for width, rounded in widths.items()
+        width: np.split(_scores(contexts, items, quantised(items.vectors), owner), cuts)
+        for width, quantised in widths.items()
     }
 
 
 def _contexts(tower: TrainedTower, contexts: Sequence[TokenIds], template: PairTemplate) -> TextVectors:
-    """Read contexts as they are served: one at a time, in int8."""
+    """Encode contexts as the service does: one at a time, in int8."""
     file = tower.onnx.with_name(f"{tower.onnx.stem}-context.onnx")
     if not file.exists():
         write_context_tower(tower.onnx, file)
     read = LateInteractionTower(OnnxModel(file, SessionOptions(threads=1)), template)
-    return TextVectors.join([read(TokenRows.of([one]), Role.CONTEXT) for one in contexts])
+    return TextVectors.concatenate([read(TokenRows.of([one]), Role.CONTEXT) for one in contexts])
 
 
-def _rounded(codec: VectorCodec) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
+def _quantised(codec: VectorCodec) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
     return lambda vectors: codec.decode(codec.encode(vectors))
 
 
 def _scores(
     contexts: TextVectors, items: TextVectors, vectors: npt.NDArray[np.float32], owner: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float32]:
-    """Score each item beside its context, the plain way."""
+    """Score each item for its context, without optimisation."""
     context_ends, item_ends = np.cumsum(contexts.lengths), np.cumsum(items.lengths)
     scores = np.empty(len(owner))
-    for place, query in enumerate(owner.tolist()):
-        asking = slice(context_ends[query] - contexts.lengths[query], context_ends[query])
-        asked = vectors[item_ends[place] - items.lengths[place] : item_ends[place]]
-        scores[place] = (contexts.vectors[asking] @ asked.T).max(axis=1) @ contexts.weights[asking]
-    likeness = (contexts.pooled[owner] * items.pooled).sum(axis=1)
-    return np.asarray(scores + likeness + contexts.prior[owner] + items.prior, np.float32)
+    for row, query in enumerate(owner.tolist()):
+        of_context = slice(context_ends[query] - contexts.lengths[query], context_ends[query])
+        item = vectors[item_ends[row] - items.lengths[row] : item_ends[row]]
+        scores[row] = (contexts.vectors[of_context] @ item.T).max(axis=1) @ contexts.weights[of_context]
+    similarity = (contexts.pooled[owner] * items.pooled).sum(axis=1)
+    return np.asarray(scores + similarity + contexts.prior[owner] + items.prior, np.float32)
 
 
 def _quality(examples: Sequence[RankingExample], scores: Scores, full: Scores, random_ndcg: float) -> Quality:
@@ -145,7 +145,7 @@ def _quality(examples: Sequence[RankingExample], scores: Scores, full: Scores, r
 
 
 def _accuracies(examples: Sequence[RankingExample], scores: Scores) -> Float64Array:
-    """Return the share of unequal pairs in order, equal scores counting half, by query that has such pairs."""
+    """Return the share of unequal pairs in order of each query that has such pairs; equal scores count half."""
     shares = []
     for example, values in zip(examples, scores, strict=True):
         better = example.labels[:, None] > example.labels

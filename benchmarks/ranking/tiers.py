@@ -1,8 +1,8 @@
-"""What do two tiers buy? Late interaction alone and before the cross-encoder: speed, quality, storage.
+"""What do two tiers gain? Late interaction alone and before the cross-encoder: speed, quality, storage.
 
-Speed is measured over gRPC, callers on the same cores, in turns with Infinity reading the same texts with the same
-cross-encoder. Nothing is answered from memory: every call's query is read by the tower anew. Quality is that of the
-orders of Home Depot's test part; random's is reported beside it, since it is high where most judged items fit.
+Speed is measured over gRPC, with callers on the same cores, in turns with Infinity, which scores the same texts with
+the same cross-encoder. Nothing is cached: the tower encodes the query of every call. Quality is that of the orders of
+Home Depot's test part. That of a random order is reported too, since most judged items are relevant.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.table import Table
 from shortlist.ranking.v1 import ranking_pb2
 
-from benchmarks.data.home_depot import HomeDepot, draw_asked
+from benchmarks.data.home_depot import HomeDepot, sample_queries
 from benchmarks.data.home_depot_model import CACHE, TrainedModel, trained_model
 from benchmarks.data.home_depot_release import judged_release
-from benchmarks.data.home_depot_tower import TrainedTower, add_late_interaction, encode_s, trained_tower
-from benchmarks.harness.ranking_load import Answers, closed_loop, request
+from benchmarks.data.home_depot_tower import TrainedTower, add_late_interaction, encoding_s, trained_tower
+from benchmarks.harness.ranking_load import LoadResult, closed_loop, rank_request
 from benchmarks.harness.record import Result, Threshold, at_least, at_most
 from benchmarks.harness.servers import ranking_service
 from benchmarks.peers.infinity import Infinity, body, infinity
@@ -33,9 +33,9 @@ from testing.local_server import LocalServer
 CANDIDATES: Final = 500
 _DEPTH: Final = 20
 _CALLERS: Final = 4
-_TIMES_INFINITY: Final = 150.0
-_P50_MS: Final = 30.0
-# Nothing is remembered between calls, and the cross-encoder reads what calls say.
+_MIN_SPEED_UP: Final = 150.0
+_MAX_P50_MS: Final = 30.0
+# Nothing is cached between calls.
 _SETTINGS: Final = {"context-cache-size": 0, "text-cache-size": 0}
 
 
@@ -49,15 +49,15 @@ def run(quick: bool, console: Console) -> Result:
     quality = compared_tiers(data, model, tower, console, quick=quick)
     figures["quality"] = {name: one.as_json() for name, one in quality.items()}
     figures["storage"] = _storage(data, tower, release)
-    return Result(figures, _bars(figures["speed"], quality), _tables(figures))
+    return Result(figures, _thresholds(figures["speed"], quality), _tables(figures))
 
 
 def _speed(data: HomeDepot, model: TrainedModel, release: Release, console: Console, *, quick: bool) -> dict[str, Any]:
     rounds, seconds = (2, 2.0) if quick else (5, 8.0)
-    asked = draw_asked(data, 64 if quick else 512, CANDIDATES)
-    bodies = [body(one.query, [data.titles[item_id] for item_id in one.item_ids]) for one in asked]
-    late = [request(one.query, one.item_ids, 0) for one in asked]
-    both = [request(one.query, one.item_ids, _DEPTH) for one in asked]
+    queries = sample_queries(data, 64 if quick else 512, CANDIDATES)
+    bodies = [body(one.query, [data.titles[item_id] for item_id in one.item_ids]) for one in queries]
+    late = [rank_request(one.query, one.item_ids, 0) for one in queries]
+    both = [rank_request(one.query, one.item_ids, _DEPTH) for one in queries]
     with ExitStack() as stack:
         peer = stack.enter_context(infinity(model.torch, CACHE / "infinity.log", console))
         served = stack.enter_context(ranking_service(release.path, CACHE / "ranking-tiers.log", _SETTINGS))
@@ -73,8 +73,8 @@ def _turn(
     peer: Infinity,
     bodies: Sequence[bytes],
     seconds: float,
-) -> dict[str, Answers]:
-    """Load each server for a while; the peer has one caller, which is enough to keep it busy with 500 texts."""
+) -> dict[str, LoadResult]:
+    """Load each server for ``seconds``; one caller of 500 texts keeps the peer busy."""
     return {
         "late interaction": event_loop.run(closed_loop(served.target, late, _CALLERS, seconds)),
         "late interaction, one caller": event_loop.run(closed_loop(served.target, late, 1, seconds / 2)),
@@ -83,7 +83,7 @@ def _turn(
     }
 
 
-def _summary(turns: Sequence[Mapping[str, Answers]]) -> dict[str, Any]:
+def _summary(turns: Sequence[Mapping[str, LoadResult]]) -> dict[str, Any]:
     summary: dict[str, Any] = {}
     for name in turns[0]:
         rates = [len(turn[name].latencies_ms) * CANDIDATES / turn[name].seconds for turn in turns]
@@ -98,46 +98,48 @@ def _summary(turns: Sequence[Mapping[str, Answers]]) -> dict[str, Any]:
 
 
 def _storage(data: HomeDepot, tower: TrainedTower, release: Release) -> dict[str, Any]:
-    """Return bytes an item by bits, and how long 100,000 items take to encode; rounding takes next to nothing."""
+    """Return bytes per item by bits, and the seconds to encode 100,000 items; quantisation takes next to none."""
     items = data.items.height
     lengths = np.load(release.file(layout.LATE_LENGTHS))
     vectors, texts = int(lengths.sum(dtype=np.int64)), len(lengths)
     width = np.load(release.file(layout.LATE_STEPS)).shape[1]
-    beside = texts * (width + 4) + 4 * items
+    other_bytes = texts * (width + 4) + 4 * items
     return {
         "token vectors an item": vectors / items,
         "distinct texts": texts,
-        "bytes an item": {str(bits): (vectors * width * bits / 8 + beside) / items for bits in (32, 8, 4)},
-        "encoding 100,000 items, s": encode_s(tower, 8) / texts * 1e5,
+        "bytes an item": {str(bits): (vectors * width * bits / 8 + other_bytes) / items for bits in (32, 8, 4)},
+        "encoding 100,000 items, s": encoding_s(tower, 8) / texts * 1e5,
     }
 
 
-def _bars(speed: Mapping[str, Any], quality: Mapping[str, Quality]) -> list[Threshold]:
+def _thresholds(speed: Mapping[str, Any], quality: Mapping[str, Quality]) -> list[Threshold]:
     late, both = quality["late interaction, 8 bits"], quality["both, mean"]
     return [
         at_least(
             f"candidates/s at {CANDIDATES}, cross-encoder off, over Infinity's",
-            _TIMES_INFINITY,
+            _MIN_SPEED_UP,
             speed["late interaction"]["times Infinity"],
         ),
         at_most(
             f"p50 ms at {CANDIDATES}, cross-encoder on the best {_DEPTH}",
-            _P50_MS,
+            _MAX_P50_MS,
             speed[f"and cross-encoder on {_DEPTH}, one caller"]["p50 ms"],
         ),
         *(
             at_least(f"{name}: {measure} less the cross-encoder's, upper end of the 95 % interval", 0.0, interval.high)
             for name, one in (("late interaction", late), ("both", both))
-            for measure, interval in one.against.items()
+            for measure, interval in one.differences.items()
         ),
     ]
 
 
 def _tables(figures: Mapping[str, Any]) -> list[Table]:
-    speed = Table("who", "candidates/s", "p50 ms", "p99 ms", "times Infinity", title=f"{CANDIDATES} candidates a call")
+    speed = Table(
+        "server", "candidates/s", "p50 ms", "p99 ms", "times Infinity", title=f"{CANDIDATES} candidates per call"
+    )
     for name, one in figures["speed"].items():
         speed.add_row(name, f"{one['candidates/s']:,.0f}", *(f"{one[key]:,.1f}" for key in list(one)[1:]))
-    quality = Table("who", "NDCG@10", "over random", "Spearman", "pairs in order", title="Home Depot, test part")
+    quality = Table("order", "NDCG@10", "over random", "Spearman", "pairs in order", title="Home Depot, test part")
     for name, one in figures["quality"].items():
         measured = ("ndcg@10", "ndcg@10 over random", "spearman", "pair accuracy")
         quality.add_row(name, *(f"{one[key]:.4f}" for key in measured))

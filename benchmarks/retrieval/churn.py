@@ -1,4 +1,4 @@
-"""Does searching stay quick while items change? Half the saturating load, with and without 500 upserts a second."""
+"""Do searches stay fast while items change? Half of the maximum load, with and without 500 upserts per second."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 
-from benchmarks.data.home_depot_vectors import HomeDepot, home_depot
+from benchmarks.data.home_depot_vectors import HomeDepotVectors, home_depot_vectors
 from benchmarks.harness.record import Result, Threshold, at_least, at_most
 from benchmarks.harness.servers import retrieval_service
 from common.arrays import Float32Array
@@ -34,20 +34,20 @@ _WARM_S: Final = 10.0
 _TURN_S: Final = 20.0
 _QUICK_TURN_S: Final = 4.0
 _TURNS: Final = 3
-# How far a new vector is moved, by the difference of two others.
-_MOVED: Final = 0.3
-# Upserts that may be under way: one that waits for the disk holds up no other.
+# A new vector is moved by this part of the difference of two others.
+_SHIFT: Final = 0.3
+# Concurrent upserts: one that waits for the disk delays no other.
 _UPSERTERS: Final = 2
-_STILL: Final = "no upserts"
+_NO_UPSERTS: Final = "no upserts"
 _PRICES: Final = "500 items/s, new prices, vectors given"
 _VECTORS: Final = "500 items/s, new vectors given"
 _TEXTS: Final = "texts embedded here"
-_KINDS: Final = (_STILL, _PRICES, _VECTORS, _TEXTS)
+_KINDS: Final = (_NO_UPSERTS, _PRICES, _VECTORS, _TEXTS)
 
 
 @dataclass
 class _Turn:
-    """What one turn saw."""
+    """Searches and upserts of one turn."""
 
     seconds: list[float] = field(default_factory=list)
     failed: int = 0
@@ -56,8 +56,8 @@ class _Turn:
 
 
 def run(quick: bool, console: Console, index: AnnKind = "hnsw") -> Result:
-    """Take turns without upserts, with new prices, new vectors and texts; quick takes one short turn of each."""
-    data = home_depot(console, index)
+    """Search without upserts, with new prices, new vectors and texts in turns; quick takes one short turn of each."""
+    data = home_depot_vectors(console, index)
     with (
         tempfile.TemporaryDirectory() as folder,
         retrieval_service(data.release.path, Path(folder)) as server,
@@ -68,11 +68,11 @@ def run(quick: bool, console: Console, index: AnnKind = "hnsw") -> Result:
         memory = server.memory_bytes()
     figures = {name: _summary(turns[name]) for name in _KINDS}
     settings = {"searches_per_s_asked": rate, "load_average": os.getloadavg()[0], "memory_bytes": memory}
-    return Result(figures | settings, _bars(figures), [_table(figures, rate)])
+    return Result(figures | settings, _thresholds(figures), [_table(figures, rate)])
 
 
-def _bars(figures: Mapping[str, Mapping[str, float]]) -> list[Threshold]:
-    still, churning = figures[_STILL]["p99_ms"], (_PRICES, _VECTORS)
+def _thresholds(figures: Mapping[str, Mapping[str, float]]) -> list[Threshold]:
+    still, churning = figures[_NO_UPSERTS]["p99_ms"], (_PRICES, _VECTORS)
     slower = (
         at_most(f"p99 of searches, times that without upserts: {name}", 3, figures[name]["p99_ms"] / still)
         for name in churning
@@ -84,7 +84,9 @@ def _bars(figures: Mapping[str, Mapping[str, float]]) -> list[Threshold]:
     return [at_most("searches that failed", 0, sum(found["failed"] for found in figures.values())), *slower, *kept_up]
 
 
-async def _measure(data: HomeDepot, target: str, turn_s: float, turns: int) -> tuple[float, dict[str, list[_Turn]]]:
+async def _measure(
+    data: HomeDepotVectors, target: str, turn_s: float, turns: int
+) -> tuple[float, dict[str, list[_Turn]]]:
     async with open_channel(target) as channel:
         stub = retrieval_pb2_grpc.RetrievalServiceStub(channel)
         search, upserts = _search(stub, data), _Upserts(stub, data)
@@ -98,29 +100,29 @@ async def _measure(data: HomeDepot, target: str, turn_s: float, turns: int) -> t
         return rate, measured
 
 
-def _search(stub: Any, data: HomeDepot) -> Callable[[int], Awaitable[None]]:
+def _search(stub: Any, data: HomeDepotVectors) -> Callable[[int], Awaitable[None]]:
     messages = [retrieval_pb2.RetrieveRequest(vector_f32=vector.tobytes()) for vector in data.query_vectors]
 
     async def search(number: int) -> None:
         response = await stub.Retrieve(messages[number % len(messages)], timeout=30)
         if len(response.candidates) != 100:  # noqa: PLR2004 - the default limit
-            raise RuntimeError("an answer has fewer candidates than asked for")
+            raise RuntimeError("an answer has fewer candidates than requested")
 
     return search
 
 
 async def _saturate(search: Callable[[int], Awaitable[None]], seconds: float) -> float:
-    """Return how many searches a second are answered when many callers ask without a pause."""
-    ends, asked = time.perf_counter() + seconds, 0
+    """Return the searches per second of many callers that search without a pause."""
+    ends, count = time.perf_counter() + seconds, 0
 
     async def caller() -> None:
-        nonlocal asked
+        nonlocal count
         while time.perf_counter() < ends:
-            await search(asked)
-            asked += 1
+            await search(count)
+            count += 1
 
     await asyncio.gather(*(caller() for _ in range(_CALLERS)))
-    return asked / seconds
+    return count / seconds
 
 
 async def _turn(
@@ -129,8 +131,8 @@ async def _turn(
     rate: float,
     seconds: float,
 ) -> _Turn:
-    """Search at a steady rate, whether or not earlier searches are answered, and upsert beside it."""
-    freeze_heap()  # else collecting what the benchmark itself holds, 200 ms at a time, would count as latency
+    """Search at a constant rate, whether or not earlier searches are answered, and upsert meanwhile."""
+    freeze_heap()  # else garbage collection of the benchmark itself, 200 ms at a time, would count as latency
     turn, began = _Turn(), time.perf_counter()
     upserting = asyncio.create_task(_upsert(change, turn, began + seconds))
     searches = []
@@ -144,7 +146,7 @@ async def _turn(
 
 
 async def _timed(search: Callable[[int], Awaitable[None]], number: int, due: float, turn: _Turn) -> None:
-    """Time a search from when it was due, so that one that could not be sent in time counts as slow."""
+    """Time a search from when it was due, so that one that was sent late counts as slow."""
     try:
         await search(number)
     except (grpc.aio.AioRpcError, RuntimeError):
@@ -153,7 +155,7 @@ async def _timed(search: Callable[[int], Awaitable[None]], number: int, due: flo
 
 
 async def _upsert(change: Callable[[], Awaitable[int]] | None, turn: _Turn, ends: float) -> None:
-    """Upsert as fast as asked for; texts as fast as they are embedded."""
+    """Upsert at the given rate; texts as fast as they are embedded."""
     if change is None:
         return
     began = time.perf_counter()
@@ -161,16 +163,16 @@ async def _upsert(change: Callable[[], Awaitable[int]] | None, turn: _Turn, ends
     async def upserter(change: Callable[[], Awaitable[int]]) -> None:
         while time.perf_counter() < ends:
             changed = await change()
-            turn.upserted += changed  # not in one line: the other one counts while this one waits
+            turn.upserted += changed  # not in one line: the other task counts while this one waits
             await asyncio.sleep(max(0.0, turn.upserted / _ITEMS_PER_S - (time.perf_counter() - began)))
 
     await asyncio.gather(*(upserter(change) for _ in range(_UPSERTERS)))
 
 
 class _Upserts:
-    """Upserts the catalogue's items over and over, in an order of their own, each time with another price."""
+    """Upserts the catalogue's items again and again in a random order, each time with another price."""
 
-    def __init__(self, stub: Any, data: HomeDepot) -> None:
+    def __init__(self, stub: Any, data: HomeDepotVectors) -> None:
         self._stub = stub
         self._catalogue = data.catalogue()
         self._titles = self._catalogue.table["title"].to_pylist()
@@ -181,22 +183,22 @@ class _Upserts:
         self._next = 0
 
     async def with_prices(self) -> int:
-        """Upsert items with the vectors that they have."""
-        rows = self._take(_CALL_ITEMS)
+        """Upsert items with their own vectors."""
+        rows = self._next_rows(_CALL_ITEMS)
         return await self._call(rows, self._vectors[self._owner[rows]])
 
     async def with_vectors(self) -> int:
-        """Upsert items with vectors that nobody has: what they had, moved as far as titles are apart."""
-        rows = self._take(_CALL_ITEMS)
+        """Upsert items with new vectors: their own, moved by a part of the difference of two titles."""
+        rows = self._next_rows(_CALL_ITEMS)
         one, other = self._generator.integers(len(self._vectors), size=(2, len(rows)))
-        moved = self._vectors[self._owner[rows]] + _MOVED * (self._vectors[one] - self._vectors[other])
+        moved = self._vectors[self._owner[rows]] + _SHIFT * (self._vectors[one] - self._vectors[other])
         return await self._call(rows, moved)
 
     async def with_texts(self) -> int:
-        """Upsert items with new titles, whose vectors have to be computed."""
-        return await self._call(self._take(_TEXT_CALL_ITEMS), None)
+        """Upsert items with new titles, whose vectors are computed by the service."""
+        return await self._call(self._next_rows(_TEXT_CALL_ITEMS), None)
 
-    def _take(self, count: int) -> list[int]:
+    def _next_rows(self, count: int) -> list[int]:
         self._next += count
         return [self._rows[number % len(self._rows)] for number in range(self._next - count, self._next)]
 
@@ -206,9 +208,9 @@ class _Upserts:
                 item_id=self._catalogue.item_ids[row],
                 title=self._titles[row] + (f", lot {self._next}" if vectors is None else ""),
                 price=float(self._next),
-                vector_f32=b"" if vectors is None else vectors[place].tobytes(),
+                vector_f32=b"" if vectors is None else vectors[number].tobytes(),
             )
-            for place, row in enumerate(rows)
+            for number, row in enumerate(rows)
         ]
         await self._stub.UpsertItems(retrieval_pb2.UpsertItemsRequest(items=items), timeout=60)
         return len(items)
@@ -227,7 +229,7 @@ def _summary(turns: Sequence[_Turn]) -> dict[str, float]:
 
 
 def _table(figures: Mapping[str, Mapping[str, float]], rate: float) -> Table:
-    table = Table("meanwhile", "p50 ms", "p99 ms", "failed", "items/s", title=f"{rate:.0f} searches a second")
+    table = Table("upserts", "p50 ms", "p99 ms", "failed", "items/s", title=f"{rate:.0f} searches per second")
     for name, found in figures.items():
         table.add_row(
             name,

@@ -1,4 +1,4 @@
-"""Does `kill -9` at any moment cost an acknowledged change, or bring a deleted item back?"""
+"""Does `kill -9` at any moment lose an acknowledged change, or restore a deleted item?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from shortlist.retrieval.v1 import retrieval_pb2_grpc
 
-from benchmarks.harness.change_writer import ChangeWriter, Faults, found_prices, prices_of, search_beside
+from benchmarks.harness.change_writer import ChangeWriter, Faults, prices_of, search_while_changing, searched_prices
 from benchmarks.harness.record import Result, at_least, at_most
 from common.errors import NotReady
 from common.server import event_loop
@@ -29,15 +29,15 @@ _QUICK_KILLS: Final = 10
 _WRITERS: Final = 4
 _NEW_ITEMS: Final = 60
 _SEED: Final = 9
-# How long changes go on before a kill, in seconds, drawn evenly; a change takes some milliseconds.
+# Seconds of changes before a kill, uniformly at random; a change takes some milliseconds.
 _LIFE_S: Final = (0.0, 0.6)
-# Every so many restarts the server is killed while it starts, too.
-_KILLED_STARTING: Final = 5
+# One of this many starts is killed as well.
+_KILL_EVERY_STARTS: Final = 5
 
 
 @dataclass
-class Course:
-    """What happened so far."""
+class CrashCounts:
+    """What was counted so far."""
 
     kills: int = 0
     kills_in_flight: int = 0
@@ -49,16 +49,16 @@ class Course:
 
 
 def run(quick: bool, console: Console) -> Result:
-    """Kill a server again and again while it is changed and searched, and compare what comes back."""
+    """Kill a server again and again during changes and searches, and compare its items after each restart."""
     with tempfile.TemporaryDirectory(prefix="retrieval-crash-") as folder:
         release = build_tiny_release(Path(folder))
-        return event_loop.run(_crashed(release, Path(folder), console, _QUICK_KILLS if quick else _KILLS))
+        return event_loop.run(_measure(release, Path(folder), console, _QUICK_KILLS if quick else _KILLS))
 
 
-async def _crashed(release: Path, folder: Path, console: Console, kills: int) -> Result:
+async def _measure(release: Path, folder: Path, console: Console, kills: int) -> Result:
     crash = _Crash(release, folder, console)
     await crash.run(kills)
-    return crash.finding(kills)
+    return crash.result(kills)
 
 
 class _Crash:
@@ -68,67 +68,67 @@ class _Crash:
         self.server = ServerProcess("retrieval", flags, self.log)
         self.stub = retrieval_pb2_grpc.RetrievalServiceStub(self.server.channel)
         self.console = console
-        self.faults, self.course = Faults(), Course()
+        self.faults, self.counts = Faults(), CrashCounts()
         self.writers: list[ChangeWriter] = []
         self.items = [*tiny_items()["item_id"], *(f"new-{number}" for number in range(_NEW_ITEMS))]
         self.random = random.Random(_SEED)
 
     async def run(self, kills: int) -> None:
-        """Change and kill ``kills`` times, and look once more."""
+        """Change items and kill the server ``kills`` times."""
         try:
             await self._start()
-            self.writers = await self._hire()
-            while self.course.kills < kills:
+            self.writers = await self._create_writers()
+            while self.counts.kills < kills:
                 await self._change_until_killed()
                 await self._start()
-                await self._settle()
-                if self.course.kills % 20 == 0:
-                    self.console.print(f"{self.course.kills} kills …")
+                await self._compare()
+                if self.counts.kills % 20 == 0:
+                    self.console.print(f"{self.counts.kills} kills …")
         finally:
             await self.server.close()
 
-    def finding(self, kills: int) -> Result:
-        """Return what was found."""
+    def result(self, kills: int) -> Result:
+        """Return figures and thresholds."""
         changes = sum(writer.changes for writer in self.writers)
         torn = self.log.read_text().count("torn tail cut off")
-        figures: dict[str, Any] = asdict(self.course) | asdict(self.faults)
+        figures: dict[str, Any] = asdict(self.counts) | asdict(self.faults)
         seconds = figures.pop("start_s")
         figures |= {"acknowledged_changes": changes, "torn_tails": torn} | _quantiles(seconds)
-        bars = [
-            at_least("kills while items are changed", kills, self.course.kills),
+        thresholds = [
+            at_least("kills while items are changed", kills, self.counts.kills),
             at_most("acknowledged changes lost, in items", 0, self.faults.lost),
             at_most("changes applied in part", 0, self.faults.half_applied),
             at_most("deleted items returned by a search", 0, self.faults.returned),
-            at_most("searches after a restart that differ from the items there", 0, self.course.wrong_searches),
-            at_least("share of restarts that serve", 1, self.course.serving / self.course.starts),
+            at_most("searches after a restart that differ from the items there", 0, self.counts.wrong_searches),
+            at_least("share of restarts that serve", 1, self.counts.serving / self.counts.starts),
         ]
-        return Result(figures, bars, [_table(figures)])
+        return Result(figures, thresholds, [_table(figures)])
 
     async def _start(self) -> None:
-        """Start the server and wait until it serves; now and then it is killed while it starts."""
-        if self.course.starts % _KILLED_STARTING == _KILLED_STARTING - 1:
+        """Start the server and wait until it serves; some starts are killed first."""
+        if self.counts.starts % _KILL_EVERY_STARTS == _KILL_EVERY_STARTS - 1:
             await self.server.start()
-            await asyncio.sleep(self.random.uniform(0, np.median(self.course.start_s)))
+            await asyncio.sleep(self.random.uniform(0, np.median(self.counts.start_s)))
             await self.server.kill()
-            self.course.kills_while_starting += 1
+            self.counts.kills_while_starting += 1
         if not await self._restart() and not await self._restart():
-            raise NotReady(f"the server can't be started any more: {self.server.last_line()}")
+            raise NotReady(f"the server does not start again: {self.server.last_line()}")
 
     async def _restart(self) -> bool:
         began = time.monotonic()
-        self.course.starts += 1
+        self.counts.starts += 1
         await self.server.start()
         try:
             await self.server.serving()
         except NotReady as error:
-            self.console.print(f"[red]after {self.course.kills} kills:[/] {error}", highlight=False)
+            self.console.print(f"[red]after {self.counts.kills} kills:[/] {error}", highlight=False)
             await self.server.kill()
             return False
-        self.course.serving += 1
-        self.course.start_s.append(time.monotonic() - began)
+        self.counts.serving += 1
+        self.counts.start_s.append(time.monotonic() - began)
         return True
 
-    async def _hire(self) -> list[ChangeWriter]:
+    async def _create_writers(self) -> list[ChangeWriter]:
         prices = await prices_of(self.stub, self.items)
         shares = [self.items[number::_WRITERS] for number in range(_WRITERS)]
         return [
@@ -137,25 +137,25 @@ class _Crash:
         ]
 
     async def _change_until_killed(self) -> None:
-        tasks = [asyncio.create_task(writer.work(self.stub)) for writer in self.writers]
-        tasks.append(asyncio.create_task(search_beside(self.stub, self.writers, self.faults)))
+        tasks = [asyncio.create_task(writer.run(self.stub)) for writer in self.writers]
+        tasks.append(asyncio.create_task(search_while_changing(self.stub, self.writers, self.faults)))
         await asyncio.sleep(self.random.uniform(*_LIFE_S))
         await self.server.kill()
-        self.course.kills += 1
-        ended = await asyncio.gather(*tasks, return_exceptions=True)
-        self.course.kills_in_flight += any(writer.in_flight for writer in self.writers)
-        for error in ended:
+        self.counts.kills += 1
+        errors = await asyncio.gather(*tasks, return_exceptions=True)
+        self.counts.kills_in_flight += any(writer.in_flight for writer in self.writers)
+        for error in errors:
             if not isinstance(error, grpc.aio.AioRpcError) or error.code() is not grpc.StatusCode.UNAVAILABLE:
-                raise NotReady(f"a call failed, and not for the kill: {error!r}")
+                raise NotReady(f"a call failed for another reason than the kill: {error!r}")
 
-    async def _settle(self) -> None:
-        """Compare what the server has with what its callers know, and what searches find with what it has."""
-        there = await prices_of(self.stub, self.items)
+    async def _compare(self) -> None:
+        """Compare the server's items with the acknowledged changes, and searches with the items."""
+        items = await prices_of(self.stub, self.items)
         for writer in self.writers:
-            writer.settle(there, self.faults)
-        present = {item_id: price for item_id, price in there.items() if price is not None}
-        for found in (await found_prices(self.stub), await found_prices(self.stub, query="fresh milk")):
-            self.course.wrong_searches += found != present
+            writer.compare(items, self.faults)
+        present = {item_id: price for item_id, price in items.items() if price is not None}
+        for found in (await searched_prices(self.stub), await searched_prices(self.stub, query="fresh milk")):
+            self.counts.wrong_searches += found != present
             self.faults.returned += len(found.keys() - present.keys())
 
 
@@ -164,7 +164,7 @@ def _quantiles(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def _table(figures: dict[str, Any]) -> Table:
-    table = Table("what", "figure", title="kill -9 of a retrieval server while items are changed and searched")
+    table = Table("what", "figure", title="kill -9 of a retrieval server during changes and searches")
     for name, value in figures.items():
         table.add_row(name.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else f"{value:,}")
     return table

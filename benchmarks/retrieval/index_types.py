@@ -1,4 +1,4 @@
-"""HNSW against PQ on Home Depot's titles: recall, memory, file size and processor time."""
+"""HNSW compared with PQ on Home Depot's titles: recall, memory, file size and processor time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.data.home_depot_vectors import CACHE, HomeDepot
+from benchmarks.data.home_depot_vectors import CACHE, HomeDepotVectors
 from common.arrays import Float32Array
 from common.release.layout import VECTORS
 from common.release.store import Release
@@ -33,7 +33,7 @@ _FORMAT: Final = 1
 
 
 def compare_index_types(
-    data: HomeDepot, queries: Float32Array, k: int, console: Console
+    data: HomeDepotVectors, queries: Float32Array, k: int, console: Console
 ) -> dict[AnnKind, dict[str, Any]]:
     """Measure each index at the default settings, over the same vectors.
 
@@ -41,34 +41,34 @@ def compare_index_types(
         For each kind: recall of ``k``, the index's bytes per item in resident memory and in its file, and the
         microseconds of processor time of a search, exact comparison of candidates included.
     """
-    folders = {kind: _graph(data.hnsw, kind, console) for kind in _KINDS}
+    folders = {kind: _index_folder(data.hnsw, kind, console) for kind in _KINDS}
     exact = FlatIndex.load(data.hnsw.path)
     rows, dimension = exact.rows, exact.dimension
     indexes = {
         kind: HybridIndex(load_ann_index(folder, dimension), exact, IndexOptions.ef_search)
         for kind, folder in folders.items()
     }
-    least = last_scores(data.vectors, queries, k)
-    spent: dict[AnnKind, list[float]] = {kind: [] for kind in _KINDS}
+    min_scores = last_scores(data.vectors, queries, k)
+    processor_s: dict[AnnKind, list[float]] = {kind: [] for kind in _KINDS}
     found: dict[AnnKind, Float32Array] = {}
     for _ in range(_ROUNDS):
         for kind, index in indexes.items():
             found[kind], took_s = _search(index, queries, k)
-            spent[kind].append(took_s)
+            processor_s[kind].append(took_s)
     return {
         kind: {
-            "recall": float(np.mean((found[kind] >= least[:, np.newaxis] - TIE).mean(axis=1))),
+            "recall": float(np.mean((found[kind] >= min_scores[:, np.newaxis] - TIE).mean(axis=1))),
             "resident_bytes_per_item": round(_resident_bytes(folder, dimension) / rows, 1),
             "file_bytes_per_item": round((folder / indexes[kind].file_name).stat().st_size / rows, 1),
-            "us_per_search": round(float(np.median(spent[kind])) / len(queries) * 1e6, 1),
+            "us_per_search": round(float(np.median(processor_s[kind])) / len(queries) * 1e6, 1),
         }
         for kind, folder in folders.items()
     }
 
 
-def table_of(figures: Mapping[AnnKind, Mapping[str, Any]], k: int) -> Table:
+def index_types_table(figures: Mapping[AnnKind, Mapping[str, Any]], k: int) -> Table:
     """Return the figures as a table."""
-    title = f"Indexes; the vectors themselves, memory-mapped, take {4 * 384:,} bytes an item with each"
+    title = f"Indexes; the memory-mapped vectors take {4 * 384:,} bytes per item with each"
     table = Table("index", f"recall@{k}", "resident B/item", "file B/item", "µs/search", title=title)
     for kind, found in figures.items():
         sizes = (f"{found[f'{where}_bytes_per_item']:,.0f}" for where in ("resident", "file"))
@@ -76,19 +76,19 @@ def table_of(figures: Mapping[AnnKind, Mapping[str, Any]], k: int) -> Table:
     return table
 
 
-def _graph(release: Release, kind: AnnKind, console: Console) -> Path:
-    """Return a folder with the graph: the release's own, or one that was built of its vectors as that was."""
+def _index_folder(release: Release, kind: AnnKind, console: Console) -> Path:
+    """Return a folder with the index: the release's own, or one built from its vectors with the same options."""
     if kind == "hnsw":
         return release.path
     folder = CACHE / f"{release.path.parent.name}-{kind}-{_FORMAT}"
     if not folder.exists():
         console.print(f"Building the {kind} index …")
         vectors = np.load(release.file(VECTORS))
-        graph = new_ann_index(vectors, IndexOptions(kind=kind))
-        graph.add(np.arange(len(vectors)), vectors)
+        index = new_ann_index(vectors, IndexOptions(kind=kind))
+        index.add(np.arange(len(vectors)), vectors)
         new = folder.with_suffix(".new")
         (new / "index").mkdir(parents=True, exist_ok=True)
-        graph.save(new)
+        index.save(new)
         new.rename(folder)
     return folder
 
@@ -107,18 +107,18 @@ def _search(index: HybridIndex, queries: Float32Array, k: int) -> tuple[Float32A
 
 
 def _resident_bytes(folder: Path, dimension: int) -> int:
-    """Return what a graph adds to the resident memory of a process of its own that loads it."""
+    """Return the resident memory that loading an index takes, measured in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
         return alone.submit(_grown_by_loading, folder, dimension).result()
 
 
 def _grown_by_loading(folder: Path, dimension: int) -> int:
-    import faiss  # noqa: PLC0415, F401 - the library's own memory is none of the graph's
+    import faiss  # noqa: PLC0415, F401 - the library's own memory is not the index's
 
     before = _resident()
-    graph = load_ann_index(folder, dimension)
+    index = load_ann_index(folder, dimension)
     grown = _resident() - before
-    del graph
+    del index
     return grown
 
 

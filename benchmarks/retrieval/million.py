@@ -1,4 +1,4 @@
-"""What does a million vectors cost? Building, memory, loading and searching, from ten thousand vectors upwards."""
+"""What does a million vectors cost? Build, memory, load and search, from ten thousand vectors upwards."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 
-from benchmarks.data.home_depot_vectors import HomeDepot
-from benchmarks.data.million_vectors import SIZES, build_seconds, million
+from benchmarks.data.home_depot_vectors import HomeDepotVectors
+from benchmarks.data.million_vectors import SIZES, build_s, million_releases
 from benchmarks.harness.growth_chart import Panel, growth_chart
 from benchmarks.harness.record import Result, Threshold, at_most
 from benchmarks.harness.servers import retrieval_service
@@ -34,9 +34,9 @@ K: Final = 100
 _PLOTS: Final = {
     "p50_ms": "p50 of Retrieve, ms",
     "p99_ms": "p99 of Retrieve, ms",
-    "build_s": "graph built in, s",
-    "load_s": "release loaded in, s",
-    "bytes_per_item_in_memory": "memory, bytes an item",
+    "build_s": "graph build, s",
+    "load_s": "release load, s",
+    "bytes_per_item_in_memory": "memory, bytes per item",
     "recall": "recall@100",
 }
 _RATE_PER_S: Final = 200
@@ -44,28 +44,28 @@ _WARM_S: Final = 5.0
 _TURN_S: Final = 30.0
 _QUICK_TURN_S: Final = 3.0
 _RECALL_QUERIES: Final = 100
-# Inner products of the same vectors differ by so much from one library to another.
+# Inner products of the same vectors differ by up to this much between libraries.
 _TIE: Final = 1e-5
 
 
 def run(quick: bool, console: Console) -> Result:
-    """Serve a release of each size; quick takes the small ones that are built in a minute."""
-    titles, releases = million(console, SIZES[:2] if quick else SIZES)
+    """Serve a release of each size; quick takes the two smallest."""
+    titles, releases = million_releases(console, SIZES[:2] if quick else SIZES)
     turn_s = _QUICK_TURN_S if quick else _TURN_S
     figures = {size: _measure(release, titles, turn_s) for size, release in releases.items()}
-    told = {f"{size} items": found for size, found in figures.items()}
+    by_size = {f"{size} items": found for size, found in figures.items()}
     settings = {"searches_per_s": _RATE_PER_S, "k": K, "load_average": os.getloadavg()[0]}
-    return Result(told | settings, _bars(figures), [_table(figures)], _chart(figures))
+    return Result(by_size | settings, _thresholds(figures), [_table(figures)], _chart(figures))
 
 
-def _bars(figures: Mapping[int, Mapping[str, float]]) -> list[Threshold]:
+def _thresholds(figures: Mapping[int, Mapping[str, float]]) -> list[Threshold]:
     size = max(figures)
     what = f"p99 of Retrieve over {size:,} items at {_RATE_PER_S} requests per second, in milliseconds"
     failed = sum(found["failed"] for found in figures.values())
     return [at_most(what, 10, figures[size]["p99_ms"]), at_most("searches that failed or were refused", 0, failed)]
 
 
-def _measure(release: Release, titles: HomeDepot, turn_s: float) -> dict[str, float]:
+def _measure(release: Release, titles: HomeDepotVectors, turn_s: float) -> dict[str, float]:
     size = release.manifest.data.items
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -75,7 +75,7 @@ def _measure(release: Release, titles: HomeDepot, turn_s: float) -> dict[str, fl
         memory = server.memory_bytes()
     return {
         "items": size,
-        "build_s": build_seconds(release),
+        "build_s": build_s(release),
         "bytes_per_item_on_disk": sum(file.bytes for file in release.manifest.files.values()) / size,
         "bytes_per_item_in_memory": memory / size,
         "load_s": server.start_s,
@@ -89,25 +89,25 @@ def _measure(release: Release, titles: HomeDepot, turn_s: float) -> dict[str, fl
 async def _search(
     server: LocalServer, queries: Float32Array, turn_s: float
 ) -> tuple[list[float], int, list[list[int]]]:
-    """Ask at a steady rate, whether or not earlier answers are there, and time each from when it was due."""
+    """Search at a constant rate, whether or not earlier searches are answered, each timed from when it was due."""
     async with open_channel(server.target) as channel:
         stub: Any = retrieval_pb2_grpc.RetrievalServiceStub(channel)
         messages = [retrieval_pb2.RetrieveRequest(vector_f32=query.tobytes(), columns=True) for query in queries]
-        await _ask_steadily(stub, messages, _WARM_S)
-        seconds, failed = await _ask_steadily(stub, messages, turn_s)
+        await _search_at_rate(stub, messages, _WARM_S)
+        seconds, failed = await _search_at_rate(stub, messages, turn_s)
         answers = [await stub.Retrieve(message, timeout=30) for message in messages[:_RECALL_QUERIES]]
     rows = [[int(item_id.removeprefix("item-")) for item_id in answer.columns.item_ids] for answer in answers]
     return seconds, failed, rows
 
 
-async def _ask_steadily(
+async def _search_at_rate(
     stub: Any, messages: Sequence[retrieval_pb2.RetrieveRequest], turn_s: float
 ) -> tuple[list[float], int]:
-    """Return how long each search took, and how many failed: a machine that is too slow for the rate refuses some."""
+    """Return the seconds of each search, and how many failed: a machine too slow for the rate refuses some."""
     freeze_heap()
     began, seconds, failed = time.perf_counter(), [], 0
 
-    async def ask(number: int, due: float) -> None:
+    async def search(number: int, due: float) -> None:
         nonlocal failed
         try:
             answer = await stub.Retrieve(messages[number % len(messages)], timeout=30)
@@ -117,12 +117,12 @@ async def _ask_steadily(
             failed += len(answer.columns.item_ids) != K
         seconds.append(time.perf_counter() - due)
 
-    asked = []
+    searches = []
     for number in range(int(_RATE_PER_S * turn_s)):
         due = began + number / _RATE_PER_S
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        asked.append(asyncio.create_task(ask(number, due)))
-    await asyncio.gather(*asked)
+        searches.append(asyncio.create_task(search(number, due)))
+    await asyncio.gather(*searches)
     return seconds, failed
 
 
@@ -136,8 +136,8 @@ def _recall(release: Release, queries: Float32Array, found: Sequence[Sequence[in
 
 
 def _table(figures: Mapping[int, Mapping[str, float]]) -> Table:
-    columns = ("items", "built in s", "bytes/item on disk", "in memory", "loaded in s", "p50 ms", "p99 ms", "recall")
-    table = Table(*columns, title=f"Mixtures of Home Depot's titles, 384 dimensions, {_RATE_PER_S} searches a second")
+    columns = ("items", "build s", "bytes/item on disk", "in memory", "load s", "p50 ms", "p99 ms", "recall")
+    table = Table(*columns, title=f"Mixtures of Home Depot's titles, 384 dimensions, {_RATE_PER_S} searches per second")
     for size, found in figures.items():
         table.add_row(
             f"{size:,}",

@@ -1,4 +1,4 @@
-"""Does the first stage find what exact search finds? Real titles and queries, filters, a catalogue that changes."""
+"""What is the recall of the first stage against exact search? Real queries, filters, a changing catalogue."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.data.home_depot_vectors import HomeDepot, home_depot
+from benchmarks.data.home_depot_vectors import HomeDepotVectors, home_depot_vectors
 from benchmarks.harness.record import Result, Threshold, at_least, at_most
-from benchmarks.retrieval.index_types import compare_index_types, table_of
+from benchmarks.retrieval.index_types import compare_index_types, index_types_table
 from common.arrays import BoolMask, Float32Array, RowIndices
 from common.filters import Filter, Range
 from common.onnx_session import SessionOptions
@@ -35,8 +35,8 @@ _CALL_ITEMS: Final = 500
 
 
 def run(quick: bool, console: Console, index: AnnKind = "hnsw") -> Result:
-    """Measure recall@100 at the default setting; quick asks fewer queries."""
-    data = home_depot(console, index)
+    """Measure recall@100 at the default setting; quick takes fewer queries."""
+    data = home_depot_vectors(console, index)
     queries = data.query_vectors[np.random.default_rng(0).permutation(len(data.query_vectors))]
     queries = queries[: _QUICK_QUERIES if quick else _QUERIES]
     with tempfile.TemporaryDirectory() as folder:
@@ -52,18 +52,20 @@ def run(quick: bool, console: Console, index: AnnKind = "hnsw") -> Result:
     index_types = compare_index_types(data, queries, K, console)
     return Result(
         {"queries": len(queries), "k": K, "index_types": index_types} | figures,
-        _bars(figures, before),
-        [_table(figures), table_of(index_types, K)],
+        _thresholds(figures, before),
+        [_table(figures), index_types_table(index_types, K)],
     )
 
 
-def _bars(figures: Mapping[str, Mapping[str, Any]], before: float) -> list[Threshold]:
+def _thresholds(figures: Mapping[str, Mapping[str, Any]], before: float) -> list[Threshold]:
     after = figures["after 20 % were deleted and inserted again"]
     measured = [name for name in figures if name == "no filter" or "pass" in name]
     return [
         *(at_least(f"recall@{K}, {name}", 0.985, figures[name]["recall"]) for name in measured),
-        at_most("loss of recall by deleting and inserting 20 % again while searching", 0.005, before - after["recall"]),
-        at_most("searches that failed or found fewer than asked for meanwhile", 0, after["failed"]),
+        at_most(
+            "recall lost by deleting and inserting 20 % of the items during searches", 0.005, before - after["recall"]
+        ),
+        at_most("searches that failed or found too few meanwhile", 0, after["failed"]),
     ]
 
 
@@ -74,20 +76,20 @@ def _by_filter(stage: FirstStage, queries: Float32Array) -> dict[str, dict[str, 
 
 
 def _measure(stage: FirstStage, queries: Float32Array, condition: Filter | None) -> dict[str, Any]:
-    answers = _ask(stage, queries, condition)
+    answers = _retrieve(stage, queries, condition)
     allowed = stage._filter.allowed(stage.view, condition).rows  # noqa: SLF001 - the same mask for the oracle
     paths = {path for answer in answers for path in answer.paths.values()}
     return {"recall": recall(stage, queries, answers, allowed), "path": "/".join(sorted(paths))}
 
 
-def _ask(stage: FirstStage, queries: Float32Array, condition: Filter | None) -> list[Candidates]:
+def _retrieve(stage: FirstStage, queries: Float32Array, condition: Filter | None) -> list[Candidates]:
     return stage.retrieve([Request(vector=query, limit=K, sources=["semantic"], filter=condition) for query in queries])
 
 
 def recall(stage: FirstStage, queries: Float32Array, answers: Sequence[Candidates], allowed: BoolMask) -> float:
-    """Return the share of found items that are among the nearest allowed ones, those as near as the last of them too.
+    """Return the share of found items that are among the nearest allowed ones, ties included.
 
-    Items that share a title are equally near: which of them is found is no matter of recall.
+    Items that share a title are equally near, so it does not matter which of them is found.
     """
     rows = np.flatnonzero(allowed)
     vectors = stage._nearest.of(stage.view, rows)  # noqa: SLF001 - the vectors as they are searched
@@ -105,13 +107,13 @@ def _share(scores: Float32Array, last: float, rows: RowIndices, found: RowIndice
     return min(k, int(np.isin(found, near).sum())) / k
 
 
-def _after_changes(stage: FirstStage, data: HomeDepot, queries: Float32Array) -> dict[str, dict[str, Any]]:
-    """Delete 20 % of the items and insert them again while others search, then measure again."""
+def _after_changes(stage: FirstStage, data: HomeDepotVectors, queries: Float32Array) -> dict[str, dict[str, Any]]:
+    """Delete 20 % of the items and insert them again during searches, then measure again."""
     failed: list[str] = []
     done = threading.Event()
     searcher = threading.Thread(target=_search_until, args=(stage, queries, done, failed))
     searcher.start()
-    items = _drawn(data)
+    items = _changing_items(data)
     for start in range(0, len(items), _CALL_ITEMS):
         stage.delete([item.item_id for item in items[start : start + _CALL_ITEMS]])
     deleted = len(data.catalogue()) - stage.view.items
@@ -125,8 +127,8 @@ def _after_changes(stage: FirstStage, data: HomeDepot, queries: Float32Array) ->
     return {"after 20 % were deleted and inserted again": after, "and a price that half of those have": half}
 
 
-def _drawn(data: HomeDepot) -> list[Item]:
-    """Draw the items that change; they keep their titles and vectors, and get prices between 0 and 1."""
+def _changing_items(data: HomeDepotVectors) -> list[Item]:
+    """Sample the items that change; they keep their titles and vectors, and get prices between 0 and 1."""
     catalogue, vectors = data.catalogue(), data.vectors
     generator = np.random.default_rng(2)
     rows = generator.permutation(len(catalogue))[: int(_CHANGED_SHARE * len(catalogue))]
@@ -138,21 +140,21 @@ def _drawn(data: HomeDepot) -> list[Item]:
 
 
 def _search_until(stage: FirstStage, queries: Float32Array, done: threading.Event, failed: list[str]) -> None:
-    turn = 0
+    number = 0
     while not done.is_set():
         try:
-            answer = _ask(stage, queries[turn % len(queries)][np.newaxis], None)[0]
-        except Exception as error:  # noqa: BLE001 - counted, whatever it is
+            answer = _retrieve(stage, queries[number % len(queries)][np.newaxis], None)[0]
+        except Exception as error:  # noqa: BLE001 - every error is counted
             failed.append(repr(error))
         else:
             found = answer.view.alive[answer.rows]
             if len(found) < K or not found.all():
                 failed.append(f"{int(found.sum())} live items")
-        turn += 1
+        number += 1
 
 
 def _table(figures: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = Table("items", f"recall@{K}", "searched", title="Home Depot titles, against exact search")
+    table = Table("items", f"recall@{K}", "search", title="Home Depot titles, against exact search")
     for name, found in figures.items():
         table.add_row(name, f"{found['recall']:.4f}", found["path"])
     return table

@@ -1,4 +1,4 @@
-"""How soon is a change found on every server that shares a Redis stream, and does one that was away catch up?"""
+"""How soon do all servers that share a Redis stream find a change, and does a restarted one catch up?"""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 
-from benchmarks.harness.change_writer import TIMEOUT_S, ChangeWriter, Faults, Prices, found_prices, prices_of
+from benchmarks.harness.change_writer import TIMEOUT_S, ChangeWriter, Faults, Prices, prices_of, searched_prices
 from benchmarks.harness.record import Result, at_least, at_most
 from common.server import event_loop
 from testing.redis_server import RedisServer
@@ -38,8 +38,8 @@ _SEED: Final = 11
 
 
 @dataclass
-class _Course:
-    """What was measured so far; times in seconds."""
+class _Measurements:
+    """What was measured so far."""
 
     seen_s: list[float] = field(default_factory=list)
     start_s: list[float] = field(default_factory=list)
@@ -53,7 +53,7 @@ class _Replica:
         self.stub: RetrievalServiceAsyncStub = retrieval_pb2_grpc.RetrievalServiceStub(self.server.channel)
 
     async def start(self) -> float:
-        """Start the server; returns the seconds until it served."""
+        """Start the server; returns the seconds until it was ready."""
         began = time.monotonic()
         await self.server.start()
         await self.server.serving()
@@ -61,73 +61,77 @@ class _Replica:
 
 
 def run(quick: bool, console: Console) -> Result:
-    """Change items on two servers in turn, kill one of them, kill Redis, and look what each finds."""
+    """Change items on two servers in turn, kill one of them, kill Redis, and compare what each finds."""
     del console
     with tempfile.TemporaryDirectory(prefix="retrieval-replicas-") as name:
         release = build_tiny_release(Path(name))
         redis = RedisServer(Path(name))
         redis.start()
         try:
-            return event_loop.run(_measured(release, Path(name), redis, _QUICK_CHANGES if quick else _CHANGES))
+            return event_loop.run(_measure(release, Path(name), redis, _QUICK_CHANGES if quick else _CHANGES))
         finally:
             redis.close()
 
 
-async def _measured(release: Path, folder: Path, redis: RedisServer, changes: int) -> Result:
+async def _measure(release: Path, folder: Path, redis: RedisServer, changes: int) -> Result:
     replicas = [_Replica(release, folder, name, redis.url("shop")) for name in ("one", "other")]
-    course, faults = _Course(), Faults()
+    measurements, faults = _Measurements(), Faults()
     items = [*tiny_items()["item_id"], *(f"new-{number}" for number in range(_NEW_ITEMS))]
     try:
         for replica in replicas:
-            course.start_s.append(await replica.start())
+            measurements.start_s.append(await replica.start())
         writer = ChangeWriter(0, 1, await prices_of(replicas[0].stub, items), _SEED)
-        await _change_in_turn(replicas, writer, course, changes)
+        await _change_in_turn(replicas, writer, measurements, changes)
         for _ in range(_ROUNDS):
-            await _miss_changes(replicas, writer, course)
-        await _lose_redis(replicas, writer, course, redis)
+            await _miss_changes(replicas, writer, measurements)
+        await _kill_redis(replicas, writer, measurements, redis)
         for replica in replicas:
-            writer.settle(await prices_of(replica.stub, items), faults)
+            writer.compare(await prices_of(replica.stub, items), faults)
     finally:
         for replica in replicas:
             await replica.server.close()
-    return _finding(course, faults, writer)
+    return _result(measurements, faults, writer)
 
 
-async def _change_in_turn(replicas: Sequence[_Replica], writer: ChangeWriter, course: _Course, changes: int) -> None:
-    """Change by one server or the other, and measure how long after the answer both find it."""
+async def _change_in_turn(
+    replicas: Sequence[_Replica], writer: ChangeWriter, measurements: _Measurements, changes: int
+) -> None:
+    """Change items on either server, and measure how long after the answer both find the change."""
     chance = random.Random(_SEED)
     for _ in range(changes):
         await writer.change(chance.choice(replicas).stub)
         answered = time.monotonic()
         await asyncio.gather(*(_found(replica.stub, writer.acknowledged) for replica in replicas))
-        course.seen_s.append(time.monotonic() - answered)
+        measurements.seen_s.append(time.monotonic() - answered)
 
 
-async def _miss_changes(replicas: Sequence[_Replica], writer: ChangeWriter, course: _Course) -> None:
-    """Kill a server, change by the other, start it again, and compare what both find from its first answer on."""
+async def _miss_changes(replicas: Sequence[_Replica], writer: ChangeWriter, measurements: _Measurements) -> None:
+    """Kill a server, change items on the other, start it again, and compare its first answer with the changes."""
     one, other = replicas
     await other.server.kill()
     for _ in range(_MISSED):
         await writer.change(one.stub)
-    course.start_s.append(await other.start())
-    course.different += await found_prices(other.stub) != _there(writer.acknowledged)
-    await _change_in_turn(replicas, writer, course, 2)
+    measurements.start_s.append(await other.start())
+    measurements.different += await searched_prices(other.stub) != _existing(writer.acknowledged)
+    await _change_in_turn(replicas, writer, measurements, 2)
 
 
-async def _lose_redis(replicas: Sequence[_Replica], writer: ChangeWriter, course: _Course, redis: RedisServer) -> None:
-    """Kill Redis: searches go on, changes are refused; start it again, and go on changing."""
-    before = _there(writer.acknowledged)
+async def _kill_redis(
+    replicas: Sequence[_Replica], writer: ChangeWriter, measurements: _Measurements, redis: RedisServer
+) -> None:
+    """Kill Redis: searches continue and changes are refused. Start it again: changes are accepted."""
+    before = _existing(writer.acknowledged)
     redis.signal(signal.SIGKILL)
     for replica in replicas:
         if await _is_changed(writer, replica):
-            course.different += 1
-        course.different += await found_prices(replica.stub) != before
+            measurements.different += 1
+        measurements.different += await searched_prices(replica.stub) != before
     redis.start()
-    back = time.monotonic()
-    while not await _is_changed(writer, replicas[0]):  # noqa: ASYNC110 - Redis tells nobody
+    restarted = time.monotonic()
+    while not await _is_changed(writer, replicas[0]):  # noqa: ASYNC110 - Redis sends no event
         await asyncio.sleep(0.02)
-    course.redis_back_s = time.monotonic() - back
-    await _change_in_turn(replicas, writer, course, 10)
+    measurements.redis_back_s = time.monotonic() - restarted
+    await _change_in_turn(replicas, writer, measurements, 10)
 
 
 async def _is_changed(writer: ChangeWriter, replica: _Replica) -> bool:
@@ -136,28 +140,30 @@ async def _is_changed(writer: ChangeWriter, replica: _Replica) -> bool:
     except grpc.aio.AioRpcError as error:
         if error.code() is not grpc.StatusCode.UNAVAILABLE:
             raise
-        writer.in_flight = {}  # Redis was not there to take it
+        writer.in_flight = {}  # Redis did not receive it
         return False
     return True
 
 
 async def _found(stub: RetrievalServiceAsyncStub, expected: Prices) -> None:
-    """Search for everything until just the expected items are found, at most 30 s."""
+    """Search for all items until exactly the expected ones are found, at most 30 s."""
     async with asyncio.timeout(TIMEOUT_S):
         request = retrieval_pb2.RetrieveRequest(limit=1_000)
-        wanted = _there(expected)
+        existing = _existing(expected)
         while True:
             answer = await stub.Retrieve(request, timeout=TIMEOUT_S)
-            if {each.item_id for each in answer.candidates} == wanted.keys() and await found_prices(stub) == wanted:
+            if {each.item_id for each in answer.candidates} == existing.keys() and await searched_prices(
+                stub
+            ) == existing:
                 return
 
 
-def _there(prices: Prices) -> Prices:
+def _existing(prices: Prices) -> Prices:
     return {item_id: price for item_id, price in prices.items() if price is not None}
 
 
-def _finding(course: _Course, faults: Faults, writer: ChangeWriter) -> Result:
-    seen = np.array(course.seen_s) * 1_000
+def _result(measurements: _Measurements, faults: Faults, writer: ChangeWriter) -> Result:
+    seen = np.array(measurements.seen_s) * 1_000
     figures: dict[str, Any] = {
         "changes": writer.changes,
         "measured_changes": len(seen),
@@ -165,16 +171,20 @@ def _finding(course: _Course, faults: Faults, writer: ChangeWriter) -> Result:
         "found_on_both_ms_p99": float(np.quantile(seen, 0.99)),
         "found_on_both_ms_most": float(seen.max()),
         "restarts_of_a_killed_server": _ROUNDS,
-        "start_s_most": max(course.start_s),
-        "redis_back_to_change_made_s": course.redis_back_s,
+        "start_s_most": max(measurements.start_s),
+        "redis_back_to_change_made_s": measurements.redis_back_s,
     }
-    bars = [
-        at_most("seconds from the answer to a change until every server finds it, most", _LIMIT_S, max(course.seen_s)),
-        at_least("killed servers that came back", _ROUNDS, len(course.start_s) - 2),
-        at_most("first answers of a server that came back, or without Redis, that were wrong", 0, course.different),
+    thresholds = [
+        at_most(
+            "seconds from the answer to a change until every server finds it, maximum",
+            _LIMIT_S,
+            max(measurements.seen_s),
+        ),
+        at_least("killed servers that started again", _ROUNDS, len(measurements.start_s) - 2),
+        at_most("wrong first answers of a restarted server, or without Redis", 0, measurements.different),
         at_most("acknowledged changes lost on either server, in items", 0, faults.lost),
     ]
     table = Table("what", "figure", title="Two retrieval servers and Redis (append-only file, fsync always)")
     for name, value in figures.items():
         table.add_row(name.replace("_", " "), f"{value:.4g}")
-    return Result(figures, bars, [table])
+    return Result(figures, thresholds, [table])

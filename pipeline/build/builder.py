@@ -51,7 +51,7 @@ def build(
         ParityError: An exported model computes something else than the trained one.
         CompressionRefused: A smaller cross-encoder loses more than the settings allow.
     """
-    base_model, recipe = resolve_base_model(settings.base_model), settings.made_of()
+    base_model, recipe = resolve_base_model(settings.base_model), settings.resolve_recipe()
     data = DataCard(
         source=dataset.report.source,
         fingerprint=dataset.fingerprint(),

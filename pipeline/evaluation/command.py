@@ -1,4 +1,4 @@
-"""The command `evaluate`: finds release and data, asks, measures, and writes report and figures."""
+"""The command `evaluate`: evaluates a release, and writes report and figures."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from pipeline.data.adapters import prepare
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.evaluation.evaluation import EvaluationSettings, evaluate_release
 from pipeline.evaluation.report.report import render_report
-from pipeline.measurement.metrics.baseline_result import Baselines
+from pipeline.measurement.metrics.baseline_result import BaselineComparison
 from pipeline.measurement.metrics.estimates import Estimate
 from pipeline.measurement.metrics.evaluation_result import Evaluation
-from pipeline.measurement.questions.protocols import Questions, given_questions, make_questions
+from pipeline.measurement.questions.protocols import Questions, make_questions, read_questions
 from pipeline.progress import ProgressReport
 
 EVALUATIONS: Final = "evaluations"
 
 
-_BESIDE = ("ndcg@10", "recall@100", "tail recall@100")
+_BASELINE_MEASURES = ("ndcg@10", "recall@100", "tail recall@100")
 
 
-_SHOWN = ("ndcg@10", "hr@10", "recall@100", "tail share@10")
+_MEASURES = ("ndcg@10", "hr@10", "recall@100", "tail share@10")
 
 
 @dataclass(frozen=True)
 class EvaluationData:
-    """What the questions are made of.
+    """Where the questions come from.
 
     Attributes:
-        source: Kind of raw data; empty for a prepared dataset.
+        adapter: Name of the data adapter; empty for a prepared dataset.
         data: Raw data, or the dataset's folder.
-        protocol: How the questions are made.
-        examples: A file of questions, in place of data and protocol.
-        users: How many users or queries to ask for at most.
+        protocol: Name of the protocol.
+        examples: File of questions, instead of data and protocol.
+        users: Maximum number of users or queries.
     """
 
-    source: str = ""
+    adapter: str = ""
     data: Path | None = None
     protocol: str = "temporal"
     examples: Path | None = None
@@ -52,46 +52,49 @@ class EvaluationData:
 
 def run_evaluation(
     store: str,
-    where: EvaluationData,
-    how: EvaluationSettings,
+    questions_from: EvaluationData,
+    settings: EvaluationSettings,
     out: Path | None,
     json: Path | None,
     report: ProgressReport,
 ) -> Evaluation:
-    """Evaluate the release in ``store``, and write what was asked for.
+    """Evaluate the release in ``store``, and write report and figures.
 
-    The figures are always written beside the release too, where it lies in a store that can be written to: a release
-    itself is never changed.
+    The figures are also written to the folder `evaluations` of the store, if the release is in a writable store. The
+    release itself is never changed.
 
     Args:
         store: A release or a store.
-        where: What the questions are made of.
-        how: How to evaluate.
-        out: The HTML report's file, None for none.
-        json: The figures' file, None for none.
-        report: Told of each step, and of the files.
+        questions_from: Where the questions come from.
+        settings: How to evaluate.
+        out: File of the HTML report, if it is to be written.
+        json: File of the figures, if it is to be written.
+        report: Receives each step and the files written.
 
     Raises:
-        BadRelease, BadDataset, InvalidRequest, NotReady: As their parts do.
+        BadRelease: The release cannot be read or served.
+        BadDataset: The data cannot be used.
+        InvalidRequest: Data and protocol do not fit the release.
+        NotReady: The gateway does not answer.
     """
     release = open_release(store)
-    questions = _questions(release, where, how.seed, report)
-    found = evaluate_release(release, questions, how, report)
-    figures = found.model_dump_json(indent=1) + "\n"
-    for file, content in ((json, figures), (out, render_report(found))):
+    questions = _questions(release, questions_from, settings.seed, report)
+    evaluation = evaluate_release(release, questions, settings, report)
+    figures = evaluation.model_dump_json(indent=1) + "\n"
+    for file, content in ((json, figures), (out, render_report(evaluation))):
         if file is not None:
             _write(file, content, report)
-    beside = _beside(release, found.protocol)
-    if beside is not None:
+    in_store = _file_in_store(release, evaluation.protocol)
+    if in_store is not None:
         try:
-            _write(beside, figures, report)
+            _write(in_store, figures, report)
         except OSError as error:
-            report.console.print(f"The figures cannot be kept with the release: {error}")
-    return found
+            report.console.print(f"The figures cannot be written to the store: {error}")
+    return evaluation
 
 
-def _beside(release: Release, protocol: str) -> Path | None:
-    """Return where the figures of a release lie in its store; None where it lies in none, such as a copy of a URL."""
+def _file_in_store(release: Release, protocol: str) -> Path | None:
+    """Return the file of a release's figures in its store; None if it is in no store, such as a downloaded copy."""
     store = release.path.parent
     return store / EVALUATIONS / release.id / f"{protocol}.json" if (store / CURRENT).exists() else None
 
@@ -102,56 +105,62 @@ def _write(file: Path, content: str, report: ProgressReport) -> None:
     report.console.print(f"Written: {file}")
 
 
-def show(found: Evaluation, console: Console) -> None:
+def show(evaluation: Evaluation, console: Console) -> None:
     """Print the main figures."""
     table = Table(
-        title=f"Release {found.release_id}: {found.description}",
+        title=f"Release {evaluation.release_id}: {evaluation.description}",
         caption="mean [95 % bootstrap interval]; differences are paired, p by sign flips",
     )
-    for column in ("", *_SHOWN, "coverage@10", "median ms"):
+    for column in ("", *_MEASURES, "coverage@10", "median ms"):
         table.add_column(column, justify="left" if not column else "right")
-    for name, mode in found.modes.items():
-        figures = [_text(mode.measures[measure]) for measure in _SHOWN]
+    for name, mode in evaluation.modes.items():
+        figures = [_text(mode.measures[measure]) for measure in _MEASURES]
         table.add_row(name, *figures, f"{mode.coverage:.3f}", f"{mode.latency['total'].p50:.1f}")
     console.print(table)
-    if found.baselines is not None:
-        console.print(_baselines(found.baselines))
-    for note in found.notes:
+    if evaluation.baselines is not None:
+        console.print(_baselines(evaluation.baselines))
+    for note in evaluation.notes:
         console.print(f"[dim]{note}[/]")
 
 
-def _baselines(given: Baselines) -> Table:
-    table = Table(title="Single methods, asked the same", caption="two stages over it: paired, p by sign flips")
-    for column in ("", "ndcg@10", "recall@100", "tail recall@100", "two stages over it: ndcg@10"):
+def _baselines(comparison: BaselineComparison) -> Table:
+    table = Table(
+        title="Single methods on the same questions", caption="two stages minus the method: paired, p by sign flips"
+    )
+    for column in ("", "ndcg@10", "recall@100", "tail recall@100", "two stages minus it: ndcg@10"):
         table.add_column(column, justify="left" if not column else "right")
-    for name, figures in given.by_name.items():
+    for name, figures in comparison.by_name.items():
         over = figures.two_stages_over["ndcg@10"]
-        cells = [f"{figures.measures[kind].mean:.4f}" for kind in _BESIDE if kind in figures.measures]
-        compared = f"{over.mean:+.4f} [{over.low:+.4f}, {over.high:+.4f}], p {over.p:.4f}"
-        table.add_row(f"{name} (best)" if name == given.best else name, *cells, *[""] * (3 - len(cells)), compared)
+        cells = [f"{figures.measures[kind].mean:.4f}" for kind in _BASELINE_MEASURES if kind in figures.measures]
+        difference = f"{over.mean:+.4f} [{over.low:+.4f}, {over.high:+.4f}], p {over.p:.4f}"
+        table.add_row(
+            f"{name} (best)" if name == comparison.best else name, *cells, *[""] * (3 - len(cells)), difference
+        )
     return table
 
 
-def _questions(release: Release, where: EvaluationData, seed: int, report: ProgressReport) -> Questions:
-    if where.examples is not None:
-        return given_questions(where.examples, where.users, seed)
-    dataset = _dataset(where, report)
+def _questions(release: Release, questions_from: EvaluationData, seed: int, report: ProgressReport) -> Questions:
+    if questions_from.examples is not None:
+        return read_questions(questions_from.examples, questions_from.users, seed)
+    dataset = _dataset(questions_from, report)
     settings = release.manifest.settings
-    questions = make_questions(dataset, settings, where.protocol, users=where.users, seed=seed)
+    questions = make_questions(dataset, settings, questions_from.protocol, users=questions_from.users, seed=seed)
     if dataset.fingerprint() == release.manifest.data.fingerprint:
         return questions
-    note = "The release was built from other data: whether it has seen the answers can't be told."
+    note = "The release was built from other data, so it may have seen the relevant items."
     return dataclasses.replace(questions, notes=[*questions.notes, note])
 
 
-def _dataset(where: EvaluationData, report: ProgressReport) -> Dataset:
-    if where.source:
-        with report.step(f"Preparing {where.source}"):
-            return prepare(where.source, where.data)
-    if where.data is None:
-        raise InvalidRequest("name what to measure on: --source and --data, --data with a dataset, or --examples")
+def _dataset(questions_from: EvaluationData, report: ProgressReport) -> Dataset:
+    if questions_from.adapter:
+        with report.step(f"Preparing {questions_from.adapter}"):
+            return prepare(questions_from.adapter, questions_from.data)
+    if questions_from.data is None:
+        raise InvalidRequest(
+            "name the data to evaluate on: --source with --data, --data with a prepared dataset, or --examples"
+        )
     with report.step("Reading the dataset"):
-        return Dataset.load(where.data)
+        return Dataset.load(questions_from.data)
 
 
 def _text(estimate: Estimate) -> str:

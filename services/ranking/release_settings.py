@@ -1,4 +1,4 @@
-"""What a release says of its second stage: `ranker/ranker.json` and `fusion/fusion.json`."""
+"""A release's settings of the second stage: `ranker/ranker.json`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from common.release.layout import RANKER_SETTINGS
 from common.release.settings_file import SettingsFile
 from common.release.store import Release
 
-# What a request is to a second stage: what is known of the user, or that most candidates are not in the release.
+# The kind of a request: what is known of the user, or that most candidates are not in the release.
 Occasion = Literal["query", "history", "both", "new_user", "new_items"]
 
 
 class TierDepths(BaseModel):
-    """How many candidates of a request each tier takes, the most promising first.
+    """How many candidates of a request each tier takes, the most probable first.
 
     Attributes:
         late_interaction: How many late interaction scores.
@@ -30,14 +30,14 @@ class TierDepths(BaseModel):
 
 
 class RankerSettings(SettingsFile):
-    """What the cross-encoder was trained to read.
+    """The inputs that the cross-encoder was trained on, and the tiers' depths.
 
     Attributes:
-        context_items: How many of the last distinct history items stand in the user context.
-        context_tokens: How many tokens of the user context it reads.
-        item_tokens: How many tokens of an item it reads.
-        depth: How many candidates of a request it reads where neither caller nor server nor plan says.
-        plan: Depths of the tiers by occasion, as they paid on validation.
+        context_items: How many of the latest distinct history items the user context contains.
+        context_tokens: How many tokens of the user context are read.
+        item_tokens: How many tokens of an item are read.
+        depth: How many candidates of a request are read if neither request nor server nor plan sets a depth.
+        plan: The tiers' depths by occasion, chosen on validation data.
     """
 
     context_items: int = Field(ge=0, le=1_000)
@@ -48,11 +48,11 @@ class RankerSettings(SettingsFile):
 
     @classmethod
     def load(cls, release: Release) -> Self:
-        """Read a release's settings; raises BadRelease where they can't be used."""
+        """Read a release's settings; raises BadRelease if they cannot be used."""
         return cls.read(release, RANKER_SETTINGS)
 
-    def planned(self, occasion: Occasion) -> TierDepths:
-        """Return the depths of an occasion; where there is no plan, late interaction scores every candidate."""
+    def planned_depths(self, occasion: Occasion) -> TierDepths:
+        """Return the depths of an occasion; without a plan, late interaction scores every candidate."""
         return self.plan.get(occasion, TierDepths(late_interaction=2_000, cross_encoder=self.depth))
 
     @property

@@ -1,17 +1,46 @@
-"""What a request asks, in rows of the catalogue."""
+"""A request in rows of the catalogue, and the call that it came with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Final
 
 import numpy as np
 
 from common.arrays import FloatArray, RowIndices
 
-# The most candidates that one call may ask to be ranked.
+# The most candidates of one call.
 MAX_CANDIDATES: Final = 2_000
+
+
+class Priority(IntEnum):
+    """Who waits for the answer; the lower value is served first."""
+
+    INTERACTIVE = 0
+    BATCH = 1
+
+
+@dataclass(frozen=True)
+class CallContext:
+    """By when and for whom the work of a call is done.
+
+    Attributes:
+        deadline: When the work must be done, in seconds of the monotonic clock.
+        priority: Who waits.
+        caller: Who called; the callers share the workers fairly.
+        min_pairs: The fewest pairs whose reading makes an answer worth having.
+    """
+
+    deadline: float
+    priority: Priority = Priority.INTERACTIVE
+    caller: str = ""
+    min_pairs: int = 0
+
+    def at_least_as_urgent_as(self, other: CallContext) -> bool:
+        """Return whether work of this call is done by the time that work of the other must be."""
+        return self.priority <= other.priority and self.deadline <= other.deadline
 
 
 @dataclass(frozen=True)
@@ -19,7 +48,7 @@ class UserRows:
     """What is known of a user.
 
     Attributes:
-        history: Catalogue rows of what the user bought or looked at, oldest first, repeats kept; shape [events].
+        history: Catalogue rows of what the user bought or looked at, oldest first, with repeats; shape [events].
         query: What the user searched for; empty for nothing.
     """
 
@@ -32,9 +61,9 @@ class CandidateRows:
     """The candidates of a request.
 
     Attributes:
-        rows: Catalogue rows, -1 for a candidate that is given by its text alone; shape [candidates].
-        first_stage_score: The first stage's fused score, NaN where missing; shape [candidates].
-        sources: What each source said of each candidate, NaN where it did not find it; each of shape [candidates].
+        rows: Catalogue rows, -1 for a candidate given by its text alone; shape [candidates].
+        first_stage_score: The first stage's fused score, NaN if missing; shape [candidates].
+        sources: Each candidate source's score, NaN if it did not find the candidate; each of shape [candidates].
     """
 
     rows: RowIndices
@@ -42,8 +71,8 @@ class CandidateRows:
     sources: Mapping[str, FloatArray] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, rows: RowIndices) -> CandidateRows:
-        """Return candidates of which the first stage said nothing."""
+    def from_rows(cls, rows: RowIndices) -> CandidateRows:
+        """Return candidates without scores of the first stage."""
         return cls(rows, np.full(len(rows), np.nan, dtype=np.float32))
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""What the ranking service may be told."""
+"""The settings of the ranking service."""
 
 from __future__ import annotations
 
@@ -10,93 +10,95 @@ from common.cpu import usable_cores
 from common.onnx_session import MissingProvider, Provider, SessionOptions
 from common.server.settings import ServerSettings
 from services.ranking.batching.capacity import BatchLimits
-from services.ranking.batching.job import LEAST_SHARE
 from services.ranking.cascade.second_stage import SecondStageOptions
+from services.ranking.cross_encoder.pair_scorer import MIN_READ_SHARE
 from services.ranking.late_interaction.scorer import LateInteractionOptions
 from services.ranking.request import MAX_CANDIDATES
 
 
 class Settings(ServerSettings):
-    """The ranking service: reads candidates beside what is known of the user and gives probabilities."""
+    """The ranking service: computes the probability that a user buys each candidate."""
 
     model_config = SettingsConfigDict(env_prefix="SHORTLIST_RANKING_")
 
     port: int = Field(50_053, ge=0, le=65_535, description="Port of the gRPC server; 0 takes a free one.")
     metrics_port: int = Field(9_093, ge=0, le=65_535, description="Port of the Prometheus metrics; 0 takes a free one.")
     release: str = Field(
-        "releases", min_length=1, description="Path or URL of a release, or of a store whose current one is meant."
+        "releases", min_length=1, description="Path or URL of a release, or of a store whose current release is served."
     )
     change_stream: str | None = Field(
         None,
-        description="Redis stream of changes of the catalogue that the retrieval servers share, "
-        "redis://host:port/0?stream=NAME: from it texts of items that the release does not have are read. Without it, "
-        "such items need their text in the request.",
+        description="Redis stream of catalogue changes that the retrieval servers share, "
+        "redis://host:port/0?stream=NAME. It has the texts of items that the release lacks. Without it, such items "
+        "need their text in the request.",
     )
     cross_encoder_depth: int | None = Field(
         None,
         ge=0,
         le=MAX_CANDIDATES,
-        description="How many candidates the cross-encoder reads where the request does not say; 0 reads none, unset "
-        "as many as the release says.",
+        description="How many candidates the cross-encoder reads if the request sets no depth; 0 reads none. Unset: "
+        "the release decides.",
     )
     late_interaction_depth: int | None = Field(
         None,
         ge=0,
         le=MAX_CANDIDATES,
-        description="How many candidates late interaction scores where the request does not say; 0 scores none, unset "
-        "as many as the release says.",
+        description="How many candidates late interaction scores if the request sets no depth; 0 scores none. Unset: "
+        "the release decides.",
     )
     context_cache_size: int = Field(
         10_000,
         ge=0,
-        description="User contexts whose late-interaction vectors are kept, 1 to 10 KB each; 0 for none.",
+        description="How many user contexts' late-interaction vectors are cached, 1 to 10 KB each; 0 for none.",
     )
     text_cache_size: int = Field(
         10_000,
         ge=0,
-        description="Late-interaction vectors kept of texts that the release lacks, about 3 KB each; 0 for none.",
+        description="How many new texts' late-interaction vectors are cached, about 3 KB each; 0 for none.",
     )
-    # What a batch's widest layer holds stays in a core's second-level cache up to about 300 tokens of 1,536 floats.
-    # MiniLM in int8 read 0.6 to 0.9 % more pairs a second with 384 than with 512 and with 256, at 8 to 64 callers, and
-    # the slowest call took 2 to 4 % less.
+    # The widest layer's values fit a core's second-level cache up to about 300 tokens of 1,536 floats. With 384 tokens,
+    # MiniLM in int8 read 0.6 to 0.9 % more pairs a second than with 512 or 256 at 8 to 64 callers, and the slowest call
+    # took 2 to 4 % less.
     max_batch_tokens: int = Field(
-        384, ge=1, le=1 << 20, description="Tokens of a batch, padding included; 16384 or so fill a GPU."
+        384, ge=1, le=1 << 20, description="Tokens of a batch, padding included; about 16384 fill a GPU."
     )
-    workers: int = Field(0, ge=0, le=1_024, description="Batches at a time; 0 for as many as there are cores.")
+    workers: int = Field(0, ge=0, le=1_024, description="How many batches run at a time; 0 for one a core.")
     worker_threads: int = Field(
-        1, ge=0, le=1_024, description="Threads inside one operator; 0 for as many as there are cores."
+        1, ge=0, le=1_024, description="Threads inside one operator of the cross-encoder; 0 for one a core."
     )
     max_queued_pairs: int = Field(
-        20_000, ge=MAX_CANDIDATES, description="Pairs that may wait; more are told to come back later."
+        20_000,
+        ge=MAX_CANDIDATES,
+        description="How many pairs may wait; calls with more are refused with RESOURCE_EXHAUSTED.",
     )
     score_cache_size: int = Field(
-        100_000, ge=0, description="Logits kept of pairs read before, about 200 bytes each; 0 for none."
+        100_000, ge=0, description="How many pairs' logits are cached, about 200 bytes each; 0 for none."
     )
     feature_threads: int = Field(
-        0, ge=0, le=1_024, description="Threads for features and tokenising; 0 for as many as there are cores."
+        0, ge=0, le=1_024, description="Threads for features and tokenising; 0 for one a core."
     )
     min_read_share: float = Field(
-        LEAST_SHARE,
+        MIN_READ_SHARE,
         ge=0,
         le=1,
-        description="Where other calls leave time for less than this share of what the cross-encoder could read "
-        "without them, it reads nothing and the call is answered at once.",
+        description="If other calls leave time for less than this share of the pairs that could be read without them, "
+        "the cross-encoder reads none and the call is answered at once.",
     )
-    provider: Provider = Field("cpu", description="ONNX Runtime's execution provider of the cross-encoder.")
+    provider: Provider = Field("cpu", description="ONNX Runtime's execution provider for the cross-encoder.")
     missing_provider: MissingProvider = Field(
-        "refuse", description="Where the provider can't be had: refuse to serve, or degrade to the CPU."
+        "refuse", description="If the provider is not available: refuse to serve, or degrade to the CPU."
     )
-    gpu_memory_mb: int = Field(4_096, ge=64, description="Bound on the GPU memory of the cross-encoder's session.")
+    gpu_memory_mb: int = Field(4_096, ge=64, description="The most GPU memory of the cross-encoder's session, in MB.")
 
     @field_validator("change_stream")
     @classmethod
-    def _check_changes(cls, changes: str | None) -> str | None:
-        if changes is not None:
-            StreamAddress.parse(changes)
-        return changes
+    def _check_change_stream(cls, address: str | None) -> str | None:
+        if address is not None:
+            StreamAddress.parse(address)
+        return address
 
     def limits(self) -> BatchLimits:
-        """Return the bounds of batches and queue."""
+        """Return the bounds of queue and batches."""
         return BatchLimits(self.max_batch_tokens, self.max_queued_pairs, self.workers or usable_cores())
 
     def options(self) -> SecondStageOptions:

@@ -2,7 +2,7 @@
 
 import os
 
-# Searches run on threads of their own, one a core. OpenBLAS' would come on top, and spin while they wait: at half the
-# load that a server can bear they took a third of its processor time. Read when numpy is first imported, which is
-# after this in a server.
+# Searches run on their own threads, one for each core. OpenBLAS's threads would be added to them and spin while they
+# wait: at half of a server's maximum load they took a third of its processor time. numpy reads this variable when it is
+# first imported, which in a server is after this line.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -1,4 +1,4 @@
-"""``python -m services.retrieval``: wires the retrieval service and runs it."""
+"""``python -m services.retrieval``: runs the retrieval server."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from common.server.telemetry import Metrics, configure_logging
 from services.retrieval.server.server import RetrievalServer
 from services.retrieval.settings import Settings
 
-# How long a thread may hold the interpreter while others wait, in seconds: reading a large upsert must not make every
-# search wait for Python's five milliseconds.
-_SWITCH_S: Final = 0.0005
+# How long a thread may keep the interpreter while others wait. With Python's default of 5 ms, every search would wait
+# that long while a large upsert is read.
+_SWITCH_INTERVAL_S: Final = 0.0005
 
 
 def main() -> int:
     """Run the retrieval service; returns the exit code."""
-    sys.setswitchinterval(_SWITCH_S)
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     settings = load_settings(Settings, "python -m services.retrieval", sys.argv[1:])
     configure_logging("retrieval", settings.log_level)
     metrics = Metrics("retrieval")
-    # Each search has its thread already; more of them for one product would spin where others wait for the processor.
+    # Each search already has a thread. More threads for one matrix product would take cores from other searches.
     with threadpool_limits(1, user_api="blas"):
         return run(RetrievalServer(settings, metrics), settings, metrics)
 

@@ -16,8 +16,9 @@ from services.ranking.batching.batch_queue import BatchQueue
 from services.ranking.batching.batcher import Batcher
 from services.ranking.batching.capacity import BatchLimits
 from services.ranking.batching.cost_model import CostModel
-from services.ranking.batching.job import JobSlice, Priority
+from services.ranking.batching.job import JobSlice
 from services.ranking.pairs.pair_tokens import PairTemplate, TokenPairs
+from services.ranking.request import CallContext, Priority
 
 # A busy machine is no fault.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -60,9 +61,10 @@ def test_every_admitted_row_is_taken_once_or_expires(
 ):
     """Batches hold each waiting row exactly once, keep to the budget, and the counters end at zero."""
     queue, now, admitted, taken = BatchQueue(cost, limits), 0.0, [], {}
-    for lengths, time_left, priority, owner, pause in jobs:
+    for lengths, time_left, priority, caller, pause in jobs:
         now += pause
-        job = queue.job(_pairs(lengths, 1), now + time_left, priority, owner, now=now, settle=lambda _error: None)
+        call = CallContext(now + time_left, priority, caller)
+        job = queue.make_job(_pairs(lengths, 1), call, now=now, complete=lambda _error: None)
         try:
             queue.admit(job, now)
         except ShortlistError:
@@ -88,16 +90,16 @@ def _rows(part: JobSlice) -> range:
 
 
 def _take(queue: BatchQueue, now: float, taken: dict[Any, list[int]]) -> Any:
-    batch = queue.take(now)
+    batch = queue.next_batch(now)
     if batch is None:
         return False
-    lengths = [part.job.pairs.lengths[row] for part in batch.parts for row in _rows(part)]
-    assert (batch.rows, batch.tokens) == (len(lengths), max(lengths))
+    lengths = [part.job.pairs.lengths[row] for part in batch.slices for row in _rows(part)]
+    assert (batch.rows, batch.longest) == (len(lengths), max(lengths))
     assert batch.rows == 1 or batch.padded_tokens <= queue.limits.padded_tokens
-    assert len({part.job.priority for part in batch.parts}) == 1
-    for part in batch.parts:
+    assert len({part.job.priority for part in batch.slices}) == 1
+    for part in batch.slices:
         taken[part.job] += _rows(part)
-    queue.finished(batch, now)
+    queue.finish(batch, now)
     return True
 
 
@@ -113,23 +115,23 @@ def test_admitted_work_is_done_in_time_where_costs_are_as_expected(jobs: list[An
     while arrivals or queue.pairs:
         while arrivals and arrivals[0] <= now:
             arrived = arrivals.pop(0)
-            lengths, time_left, _, owner = jobs[-1 - len(arrivals)]
-            _try_to_admit(queue, _pairs(lengths, 1), arrived + time_left, owner, now)
+            lengths, time_left, _, caller = jobs[-1 - len(arrivals)]
+            _try_to_admit(queue, _pairs(lengths, 1), CallContext(arrived + time_left, caller=caller), now)
         late += queue.expire(now)
-        batch = queue.take(now)
+        batch = queue.next_batch(now)
         if batch is None:
             now = arrivals[0] if arrivals else now
             continue
-        padding = sum(batch.tokens - part.job.pairs.lengths[row] for part in batch.parts for row in _rows(part))
+        padding = sum(batch.longest - part.job.pairs.lengths[row] for part in batch.slices for row in _rows(part))
         now += (batch.padded_tokens - padding) / 1e3
-        queue.finished(batch, now)
-        late += [part.job for part in batch.parts if now > part.job.deadline + 1e-9]
+        queue.finish(batch, now)
+        late += [part.job for part in batch.slices if now > part.job.planned_end + 1e-9]
     assert not late
 
 
-def _try_to_admit(queue: BatchQueue, pairs: TokenPairs, deadline: float, owner: str, now: float) -> None:
+def _try_to_admit(queue: BatchQueue, pairs: TokenPairs, call: CallContext, now: float) -> None:
     try:
-        queue.admit(queue.job(pairs, deadline, Priority.INTERACTIVE, owner, now=now, settle=lambda _error: None), now)
+        queue.admit(queue.make_job(pairs, call, now=now, complete=lambda _error: None), now)
     except ShortlistError:
         return
 
@@ -150,7 +152,7 @@ def test_every_caller_gets_its_own_rows_back(calls: list[Any], cost: CostModel, 
 async def _call_all(calls: list[Any], batcher: Batcher) -> None:
     try:
         tasks = [
-            asyncio.create_task(batcher.score(_pairs(lengths, token), time.monotonic() + 1e6))
+            asyncio.create_task(batcher.score(_pairs(lengths, token), CallContext(time.monotonic() + 1e6)))
             for lengths, token, _ in calls
         ]
         await asyncio.sleep(0)
@@ -168,4 +170,4 @@ async def _call_all(calls: list[Any], batcher: Batcher) -> None:
         else:
             expected = [101 + 102 + 102 + token * (length - 3) for length in lengths]
             assert outcome.logits.tolist() == expected
-    assert batcher.max_queued_pairs == 0
+    assert batcher.queued_pairs == 0

@@ -14,7 +14,7 @@ from common.errors import BadRelease
 from common.release.item_graph import ItemGraph
 from services.ranking.features.feature_context import HalfLives
 from services.ranking.features.feature_set import FeatureSet
-from services.ranking.features.item_tables import ItemVectors
+from services.ranking.features.item_tables import EmbeddingTable
 from services.ranking.request import CandidateRows, UserRows
 
 # A busy machine is no fault.
@@ -30,7 +30,7 @@ LIVES = HalfLives(long=6.0, short=2.0)
 NAN = math.nan
 
 
-class FakeFacts:
+class FakeTables:
     """A dozen items in four categories, one of them missing, with three texts and a ring of transitions."""
 
     def __init__(self) -> None:
@@ -56,9 +56,9 @@ class FakeFacts:
         """Share of the items that are more wanted."""
         return (ITEMS - 1 - self.wanted) / ITEMS
 
-    def vectors(self) -> ItemVectors:
+    def embeddings(self) -> EmbeddingTable:
         """Three texts."""
-        return ItemVectors(self.texts, self.text_of)
+        return EmbeddingTable(self.texts, self.text_of)
 
     def graph(self, name: str) -> ItemGraph:
         """A ring."""
@@ -68,7 +68,7 @@ class FakeFacts:
         return ItemGraph(np.arange(ITEMS + 1), after, np.full(ITEMS, 0.5, np.float32))
 
 
-FACTS = FakeFacts()
+TABLES = FakeTables()
 
 
 ROWS = st.integers(0, ITEMS - 1)
@@ -97,9 +97,9 @@ def _expected(history: list[int], row: Any, query: str) -> Any:
         return base
     count, long, short, last, first = _seen(history, lambda other: other == row)
     gap = (first - last) / (count - 1) if count > 1 else NAN
-    category = FACTS.category[row]
+    category = TABLES.category[row]
     total = sum(0.5 ** (age / 6) for age in range(events))
-    in_category = _seen(history, lambda other: FACTS.category[other] == category)
+    in_category = _seen(history, lambda other: TABLES.category[other] == category)
     group = {}
     if category >= 0:
         group = {
@@ -110,8 +110,8 @@ def _expected(history: list[int], row: Any, query: str) -> Any:
             "category_due": in_category[3] * in_category[0] / max(events, 1),
         }
     before = _seen(history, lambda other: (other + 1) % ITEMS == row)
-    texts = [text for text in {FACTS.text_of[other] for other in history} if text != FACTS.text_of[row]]
-    cosines = [float(FACTS.texts[FACTS.text_of[row]] @ FACTS.texts[text]) for text in texts]
+    texts = [text for text in {TABLES.text_of[other] for other in history} if text != TABLES.text_of[row]]
+    cosines = [float(TABLES.texts[TABLES.text_of[row]] @ TABLES.texts[text]) for text in texts]
     return {
         **base,
         **group,
@@ -144,8 +144,8 @@ NAMES = sorted(_expected([1, 0, 1], 1, ""))
 )
 def test_features_are_what_their_definitions_say(history: list[int], rows: Any, query: str):
     """Each feature equals its one-at-a-time definition; missing is NaN, duplicates and unknown items included."""
-    features = FeatureSet(NAMES, FACTS, LIVES)
-    matrix = features.matrix(UserRows(np.array(history, np.int64), query), CandidateRows.of(np.array(rows)))
+    features = FeatureSet(NAMES, TABLES, LIVES)
+    matrix = features.matrix(UserRows(np.array(history, np.int64), query), CandidateRows.from_rows(np.array(rows)))
     for place, row in enumerate(rows):
         expected = _expected(history, row, query)
         np.testing.assert_allclose(
@@ -168,7 +168,7 @@ def test_scores_pass_through_with_rank_and_share(candidates: CandidateRows):
         "logit_rank",
         "logit_deviation",
     ]
-    features = FeatureSet(names, FACTS, LIVES)
+    features = FeatureSet(names, TABLES, LIVES)
     assert features.sources == {"semantic", "other"}
     asked = CandidateRows(rows, fused, {"semantic": semantic})
     matrix = features.matrix(UserRows(np.empty(0, np.int64)), asked, logits)
@@ -202,9 +202,9 @@ def _ranks(values: Any) -> Any:
 @given(st.lists(ROWS, max_size=20), st.lists(ROWS, min_size=2, max_size=10, unique=True))
 def test_order_of_candidates_does_not_matter(history: list[int], rows: Any):
     """Turning the candidates round turns the rows of the matrix round."""
-    features, user = FeatureSet(NAMES, FACTS, LIVES), UserRows(np.array(history, np.int64))
-    matrix = features.matrix(user, CandidateRows.of(np.array(rows)))
-    turned = features.matrix(user, CandidateRows.of(np.array(rows[::-1])))
+    features, user = FeatureSet(NAMES, TABLES, LIVES), UserRows(np.array(history, np.int64))
+    matrix = features.matrix(user, CandidateRows.from_rows(np.array(rows)))
+    turned = features.matrix(user, CandidateRows.from_rows(np.array(rows[::-1])))
     np.testing.assert_allclose(matrix, turned[::-1], rtol=1e-6)
 
 
@@ -214,4 +214,4 @@ def test_order_of_candidates_does_not_matter(history: list[int], rows: Any):
 def test_unknown_features_are_refused(name: str):
     """A feature that can't be computed from the release is named when the release is loaded."""
     with pytest.raises(BadRelease):
-        FeatureSet(["repeat_count", name], FACTS, LIVES)
+        FeatureSet(["repeat_count", name], TABLES, LIVES)

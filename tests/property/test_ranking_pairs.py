@@ -52,8 +52,8 @@ def test_joined_pairs_are_what_the_tokenizer_makes(contexts: list[str], items: l
         TokenRows.of([TOKENIZER.encode(text, add_special_tokens=False).ids for text in texts])
         for texts in (contexts, items)
     ]
-    pairs = PairTemplate.of(TOKENIZER).join(ids[0].cut(context_tokens), context_of, ids[1].cut(item_tokens))
-    inputs = ModelInputs.of(pairs)
+    pairs = PairTemplate.from_tokenizer(TOKENIZER).join(ids[0].cut(context_tokens), context_of, ids[1].cut(item_tokens))
+    inputs = ModelInputs.from_pairs(pairs)
     for row, (item, context) in enumerate(zip(items, context_of, strict=True)):
         expected = TOKENIZER.post_process(_encode(contexts[context], context_tokens), _encode(item, item_tokens))
         padding = inputs.input_ids.shape[1] - len(expected.ids)

@@ -13,9 +13,9 @@ from common.release.catalogue import Catalogue
 from pipeline.build.compression.gate import Gate, to_int8
 from pipeline.build.context import BuildContext
 from pipeline.build.steps.cross_encoder import learnable_requests
-from pipeline.learning.examples.labelled_candidates import Labelled
+from pipeline.learning.examples.labelled_candidates import LabelledCandidates
 from pipeline.learning.examples.text_pairs import score_pairs, training_lists
-from pipeline.learning.training.distillation import train_student
+from pipeline.learning.trainers.distillation import train_student
 from pipeline.release.artifacts.catalogue import build_catalogue
 from pipeline.release.export.bert import export_cross_encoder
 from pipeline.release.models.base_model import BaseModel
@@ -47,7 +47,7 @@ def check_vocabulary(
     Raises:
         CompressionRefused: The trimmed vocabulary loses too much.
     """
-    if not context.settings.trimmed_vocabulary:
+    if not context.settings.trim_vocabulary:
         return
     release, whole = context.staging.release(), context.staging.path.with_name("untrimmed.onnx")
     tokenizer = plain_tokenizer(str(untrimmed_base.path / TOKENIZER))
@@ -63,7 +63,7 @@ def compress_cross_encoder(
     context: BuildContext,
     catalogue: Catalogue,
     model: BertForSequenceClassification,
-    train: Sequence[Labelled],
+    train: Sequence[LabelledCandidates],
     gate: Gate,
 ) -> None:
     """Replace the staged cross-encoder by a student, then by its int8 form, each if the settings ask for it.
@@ -88,14 +88,16 @@ def _train_student(
     context: BuildContext,
     catalogue: Catalogue,
     teacher: BertForSequenceClassification,
-    train: Sequence[Labelled],
+    train: Sequence[LabelledCandidates],
     gate: Gate,
 ) -> None:
     """Train a shallower cross-encoder on its teacher's lists and logits, and put it in its place."""
     settings, staging, release = context.settings, context.staging, context.staging.release()
     texts = PairTokenizer.load(release, catalogue)
     requests = learnable_requests(train, settings)
-    lists = list(training_lists(requests, texts, lists=settings.lists, size=settings.list_size, seed=settings.seed))
+    lists = list(
+        training_lists(requests, texts, lists=settings.cross_encoder_lists, size=settings.list_size, seed=settings.seed)
+    )
     pairs = [one.pairs for one in lists]
     with context.report.step("Scoring lists with the cross-encoder for its student", sum(map(len, pairs))) as step:
         logits = score_pairs(CrossEncoder.load(release, SessionOptions()), pairs, step)

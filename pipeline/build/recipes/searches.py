@@ -32,10 +32,10 @@ from pipeline.build.steps.staged_release import (
 from pipeline.data.dataset.training_requests import ShopRequest
 from pipeline.learning.examples.fusion import calibration_error
 from pipeline.learning.examples.judged_queries import JudgedQuery, folds_of, training_queries
-from pipeline.learning.examples.labelled_candidates import Labelled
+from pipeline.learning.examples.labelled_candidates import LabelledCandidates
 from pipeline.learning.fusion.graded_trees import CrossFitted, GradedExamples, cross_fit_fusion
 from pipeline.learning.fusion.trees import export_fusion
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.measurement.metrics.reranking import ALL_PAIRS, JudgedLists, per_query, spearman
 from pipeline.release.export.bert import export_cross_encoder, export_encoder
 from services.ranking.features.feature_set import FeatureSet
@@ -89,7 +89,7 @@ def _refuse_compression(context: BuildContext) -> None:
 def _write_words(context: BuildContext, catalogue: Catalogue) -> None:
     """Write the word index of the lexical features, and a popularity of 0: there are no purchases to count."""
     with context.report.step("Reading the catalogue's words"):
-        WordIndex.of(catalogue.table["text"].to_pylist()).save(context.staging.path)
+        WordIndex.from_texts(catalogue.table["text"].to_pylist()).save(context.staging.path)
         write_array(context.staging, layout.POPULARITY, np.zeros(len(catalogue), np.float32))
 
 
@@ -142,7 +142,7 @@ def _make_examples(
 
 def _fit_fusion(context: BuildContext, examples: GradedExamples, queries: int) -> CrossFitted:
     settings = context.settings
-    seeds = range(settings.seed, settings.seed + settings.bag)
+    seeds = range(settings.seed, settings.seed + settings.boosters)
     with context.report.step("Fitting and calibrating the fusion") as step:
         fitted = cross_fit_fusion(examples, context.features, seeds=seeds, trees=settings.trees, step=step)
         file = context.staging.file(layout.FUSION)
@@ -153,7 +153,7 @@ def _fit_fusion(context: BuildContext, examples: GradedExamples, queries: int) -
 
 def _measure(context: BuildContext, queries: Sequence[JudgedQuery], held_out: HeldOut, fitted: CrossFitted) -> None:
     """Record what the models of the folds reach on the queries that they have not seen."""
-    lists = JudgedLists.of([one.grades for one in queries])
+    lists = JudgedLists.from_queries([one.grades for one in queries])
     systems: dict[str, npt.NDArray[np.floating[Any]]] = {
         "encoder": held_out.cosines,
         "cross-encoder": held_out.logits,
@@ -169,14 +169,14 @@ def _measure(context: BuildContext, queries: Sequence[JudgedQuery], held_out: He
     context.staging.metrics["validation"] = measured | {"calibration": {"expected calibration error": error}}
 
 
-def _labelled(queries: Sequence[JudgedQuery], catalogue: Catalogue) -> list[Labelled]:
+def _labelled(queries: Sequence[JudgedQuery], catalogue: Catalogue) -> list[LabelledCandidates]:
     """Return judged queries as requests; items of at least half the highest grade are relevant."""
     nobody = np.empty(0, np.int64)
     return [
-        Labelled(
+        LabelledCandidates(
             ShopRequest((), one.query, frozenset(catalogue.item_ids[row] for row in one.rows[_relevant(one)])),
             UserRows(nobody, one.query),
-            CandidateRows.of(one.rows),
+            CandidateRows.from_rows(one.rows),
             _relevant(one).astype(np.float32),
         )
         for one in queries

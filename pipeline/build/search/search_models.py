@@ -20,14 +20,14 @@ from pipeline.learning.examples.hard_negatives import mined_negatives
 from pipeline.learning.examples.judged_queries import JudgedQuery, fingerprint
 from pipeline.learning.examples.late_interaction import LateExample
 from pipeline.learning.examples.ranking_lists import RankingExample
-from pipeline.learning.examples.synthetic_queries import MADE, synthetic_queries
+from pipeline.learning.examples.synthetic_queries import QUERIES_PER_LIST, synthetic_queries
 from pipeline.learning.examples.text_pairs import score_pairs
-from pipeline.learning.training.bi_encoder import EncoderExample, train_encoder
-from pipeline.learning.training.cross_encoder import train_cross_encoder
-from pipeline.learning.training.distillation import TEACHER_SHARE, train_student
-from pipeline.learning.training.late_interaction import late_scores, load_tower, save_tower, train_late_interaction
-from pipeline.learning.training.model_cache import ModelCache
-from pipeline.learning.training_run.run import load_trained
+from pipeline.learning.trainers.bi_encoder import EncoderExample, train_encoder
+from pipeline.learning.trainers.cross_encoder import train_cross_encoder
+from pipeline.learning.trainers.distillation import TEACHER_SHARE, train_student
+from pipeline.learning.trainers.late_interaction import late_scores, load_tower, save_tower, train_late_interaction
+from pipeline.learning.trainers.model_cache import ModelCache
+from pipeline.learning.training_loop.run import load_trained
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.training_settings import CrossEncoderTraining
@@ -66,7 +66,7 @@ class SearchModels:
         self._report = report
         self._lengths = [settings.context_tokens, settings.item_tokens]
         self._tokenizer: Tokenizer = plain_tokenizer(str(base.path / "tokenizer.json"))
-        self._template = PairTemplate.of(self._tokenizer)
+        self._template = PairTemplate.from_tokenizer(self._tokenizer)
         self._items = TokenRows(catalogue.tokens, catalogue.token_offsets.astype(np.int64))
 
     def encoder(self, queries: Sequence[JudgedQuery]) -> Path:
@@ -117,7 +117,7 @@ class SearchModels:
         """
         settings = self._settings.late
         taught_by = [dataclasses.asdict(self._settings.cross_encoder), *self._lengths]
-        taught_by += [MADE, self._settings.seed, self._settings.query_prefix]
+        taught_by += [QUERIES_PER_LIST, self._settings.seed, self._settings.query_prefix]
         title = f"Training late interaction on {len(queries):,} judged queries"
 
         def make(folder: Path, work: Path) -> None:
@@ -190,7 +190,7 @@ class SearchModels:
         made = self._made_queries(queries)
         contexts, said = [self._context(one) for one in made], self._by_query(self.logits(teacher, made), made)
         judged = self._late_examples(queries, self.logits(teacher, queries))
-        parts = [slice(start, start + MADE) for start in range(0, len(made), MADE)]
+        parts = [slice(start, start + QUERIES_PER_LIST) for start in range(0, len(made), QUERIES_PER_LIST)]
         return [
             dataclasses.replace(one, others=TokenRows.of(contexts[part]), others_teacher=np.stack(said[part]))
             for one, part in zip(judged, parts, strict=True)

@@ -44,7 +44,7 @@ def items_with_buyers(dataset: Dataset, before: datetime, min_buyers: int) -> pl
 def with_trimmed_vocabulary(context: BuildContext, items: pl.DataFrame) -> BuildContext:
     """Return the build with a base model that has only the items' tokens, if the settings ask for it."""
     settings = context.settings
-    if not settings.trimmed_vocabulary:
+    if not settings.trim_vocabulary:
         return context
     with context.report.step("Trimming the vocabulary"):
         texts = [settings.query_prefix, settings.item_prefix, *item_texts(items)]

@@ -33,7 +33,7 @@ from pipeline.data.dataset.schema import EVENTS, ITEMS, JUDGEMENTS, BadDataset, 
 from pipeline.data.files.tables import SUFFIXES, FileNote, find_tables, read_raw_table
 from pipeline.data.ingest.events import clean_events
 from pipeline.data.ingest.items import clean_items
-from pipeline.data.ingest.row_filter import RowFilter, clean_judgements, no_events, refuse_empty
+from pipeline.data.ingest.row_filter import RowFilter, filter_judgements, no_events, refuse_empty
 from pipeline.data.ingest.times import DayOrder
 from pipeline.data.ingest.values import DecimalMark, as_ids, as_text, read_numbers
 
@@ -105,7 +105,7 @@ def prepare(data: Path, progress: Progress) -> Dataset:
         _refuse_unreadable(table, root / mapping.file if mapping else data, mapping)
         refuse_empty(table, f"{root / mapping.file if mapping else data}")
     report = DataReport(
-        source=SOURCE.name,
+        source=ADAPTER.name,
         licence=description.licence,
         tables={name: table.report() for name, table in tables.items()},
         notes=notes,
@@ -194,7 +194,7 @@ def _judgements(frame: pl.DataFrame, items: pl.DataFrame, mapping: TableMapping)
         if name in frame.columns
     )
     read = read_numbers(typed["relevance"], mapping.decimal_mark)
-    judgements = clean_judgements(typed.with_columns(read.values.alias("relevance")), items)
+    judgements = filter_judgements(typed.with_columns(read.values.alias("relevance")), items)
     judgements.mark("relevance", typed["relevance"], read.unreadable)
     return judgements
 
@@ -211,7 +211,7 @@ def _refuse_unreadable(table: RowFilter, file: Path, mapping: TableMapping | Non
             )
 
 
-SOURCE: Final = Adapter(
+ADAPTER: Final = Adapter(
     name="table",
     description="Your own tables: a folder with items and events in files of any kind, or a TOML mapping",
     licence="as the description states",

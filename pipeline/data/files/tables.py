@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote
 
 import polars as pl
@@ -14,14 +14,13 @@ import polars as pl
 from pipeline.data.dataset.schema import BadDataset, check_columns
 from pipeline.data.files.delimited import read_delimited
 from pipeline.data.files.excel import read_workbook
+from pipeline.data.files.json_tables import read_json_table
 from pipeline.data.files.text_files import COMPRESSIONS, plain_suffix, read_text_file
 
 DELIMITED: Final = (".csv", ".tsv", ".txt")
 JSON_LINES: Final = (".jsonl", ".ndjson")
 SUFFIXES: Final = (".parquet", *DELIMITED, *JSON_LINES, ".json", ".xlsx")
 _PACKED: Final = (*DELIMITED, *JSON_LINES, ".json")  # Parquet and Excel compress what they hold
-# Keys of a JSON object that may hold its table.
-_RECORD_KEYS: Final = ("items", "products", "orders", "events", "data", "records", "results")
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def read_raw_table(path: Path, encoding: str | None = None, delimiter: str | Non
         note = replace(note, delimiter=table.delimiter, ragged=table.ragged, examples=table.examples)
         return RawTable(table.frame, [note])
     data = text.source if isinstance(text.source, bytes) else text.source.read_bytes()
-    return RawTable(_records(data.decode("utf-8-sig"), path, lines=suffix in JSON_LINES), [note])
+    return RawTable(read_json_table(data.decode("utf-8-sig"), path, lines=suffix in JSON_LINES), [note])
 
 
 def read_table(
@@ -159,10 +158,10 @@ def read_table(
     Raises:
         BadDataset: No such file, an unknown suffix, unreadable content, or a column is missing.
     """
-    return chosen(read_whole(file, infer=infer, separator=separator), columns, file)
+    return select_columns(read_all_columns(file, infer=infer, separator=separator), columns, file)
 
 
-def chosen(frame: pl.DataFrame, columns: Mapping[str, str], file: Path) -> pl.DataFrame:
+def select_columns(frame: pl.DataFrame, columns: Mapping[str, str], file: Path) -> pl.DataFrame:
     """Return some columns of what was read from a file.
 
     Args:
@@ -193,7 +192,7 @@ def only_table(path: Path) -> Path:
     return found[0]
 
 
-def read_whole(file: Path, *, infer: bool, separator: str | None = None) -> pl.DataFrame:
+def read_all_columns(file: Path, *, infer: bool, separator: str | None = None) -> pl.DataFrame:
     """Read every column of a table; arguments and errors are those of :func:`read_table`."""
     if plain_suffix(file) == ".xlsx" and file.is_file():
         return read_workbook(file, infer=infer)
@@ -255,56 +254,3 @@ def _plain_type(column: pl.Series) -> pl.Series:
         ]
         return pl.Series(column.name, cells, dtype=pl.String)
     return column
-
-
-def _records(text: str, file: Path, *, lines: bool) -> pl.DataFrame:
-    """Return the objects of a JSON file as rows of text, numbers as they are written."""
-    rows = _json_lines(text, file) if lines else _json_rows(text, file)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    if not names:
-        raise BadDataset(f"{file} holds no JSON objects; it should be a list of them, or one a line")
-    return pl.DataFrame(
-        {name: [_cell(row.get(name)) for row in rows] for name in names}, schema=dict.fromkeys(names, pl.String)
-    )
-
-
-def _json_lines(text: str, file: Path) -> list[dict[str, Any]]:
-    rows = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            rows.append(_object(_parsed(line, file, number), file, number))
-    return rows
-
-
-def _json_rows(text: str, file: Path) -> Sequence[dict[str, Any]]:
-    try:
-        whole = _parsed(text, file, None)
-    except BadDataset:
-        return _json_lines(text, file)  # one object a line under the other suffix
-    if isinstance(whole, dict):
-        whole = next((whole[key] for key in _RECORD_KEYS if isinstance(whole.get(key), list)), [whole])
-    if not isinstance(whole, list):
-        raise BadDataset(f"{file} holds {type(whole).__name__}; it should be a list of objects")
-    return [_object(row, file, number) for number, row in enumerate(whole, 1)]
-
-
-def _parsed(text: str, file: Path, line: int | None) -> Any:
-    try:
-        return json.loads(text, parse_int=str, parse_float=str)
-    except ValueError as error:
-        place = f"{file}, line {line}" if line else str(file)
-        raise BadDataset(f"{place}: no JSON ({error}): {text[:60]!r}") from error
-
-
-def _object(row: object, file: Path, number: int) -> dict[str, Any]:
-    if not isinstance(row, dict):
-        raise BadDataset(f"{file}, row {number}: {str(row)[:60]!r} is no object with the columns' names as keys")
-    return row
-
-
-def _cell(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return json.dumps(value, ensure_ascii=False)

@@ -92,7 +92,7 @@ def refuse_empty(cleaning: RowFilter, what: str) -> None:
     raise BadDataset(f"{what}: all {report.rows_in:,} rows were left out, {reason.rows:,} of them since: {reason.why}")
 
 
-def clean_judgements(frame: pl.DataFrame, items: pl.DataFrame) -> RowFilter:
+def filter_judgements(frame: pl.DataFrame, items: pl.DataFrame) -> RowFilter:
     """Leave out judgements that are incomplete, below zero, of unknown items, or that stand there already."""
     judgements = RowFilter(frame)
     missing = pl.any_horizontal(pl.col("query", "item_id", "relevance").is_null())

@@ -1,9 +1,9 @@
-"""Cross-validation over the order of the first stage's candidates.
+"""Cross-validation of the order of the first stage's candidates.
 
-In each fold, learned anew from the other folds' questions: the first stage's source weights, and the fusion's trees
-over behaviour (without the cross-encoder's logit). Never learned anew, in any fold: encoder, index, behaviour tables
-and the cross-encoder, which come from the release. Candidates are found once, with the release's own weights. So it
-tells how far these two orders depend on whom they are learned from, not how good a whole new build would be.
+Each fold refits, on the other folds' questions, the first stage's source weights and the fusion's trees over behaviour
+(without the cross-encoder's logit). Encoder, index, behaviour tables and cross-encoder come from the release in every
+fold. Candidates are retrieved once, with the release's own weights. The result shows how much these two orders
+depend on the users that they are fitted to, not how good a complete new build would be.
 """
 
 from __future__ import annotations
@@ -20,12 +20,17 @@ from common.release.catalogue import Catalogue
 from common.release.layout import CATALOGUE
 from pipeline.data.dataset.training_requests import ShopRequest
 from pipeline.learning.examples.fusion import FusionExamples
-from pipeline.learning.examples.labelled_candidates import Labelled, draw_candidates, learn_source_weights, situation
+from pipeline.learning.examples.labelled_candidates import (
+    LabelledCandidates,
+    label_candidates,
+    learn_source_weights,
+    request_kind,
+)
 from pipeline.learning.fusion.trees import fit_behaviour
 from pipeline.measurement.metrics.estimates import Difference, Estimate
-from pipeline.measurement.metrics.evaluation_result import Folds
+from pipeline.measurement.metrics.evaluation_result import CrossValidation
 from pipeline.measurement.metrics.ranking_metrics import evaluate
-from pipeline.measurement.questions.local_runner import Engines
+from pipeline.measurement.questions.local_runner import LocalRunner
 from pipeline.measurement.questions.protocols import Question
 from pipeline.progress import ProgressStep
 from services.ranking.features.settings import FusionSettings
@@ -34,19 +39,19 @@ from services.retrieval.candidates.score_fusion import normalised
 MEASURE: Final = "ndcg@10"
 
 
-SERVED: Final = "first stage as served"
+AS_SERVED: Final = "first stage as served"
 
 
-WEIGHTS: Final = "weights learned anew"
+WEIGHTS: Final = "refitted weights"
 
 
-TREES: Final = "trees learned anew"
+TREES: Final = "refitted trees"
 
 
-_WHAT: Final = {
-    SERVED: "nothing: the release's own weights",
-    WEIGHTS: "how much each source counts in each situation",
-    TREES: "the fusion's trees over every feature but the cross-encoder's logit",
+_LEARNED: Final = {
+    AS_SERVED: "nothing: the release's own weights",
+    WEIGHTS: "the weight of each source for each kind of request",
+    TREES: "the fusion's trees over every feature except the cross-encoder's logit",
 }
 
 
@@ -54,36 +59,38 @@ _CANDIDATES: Final = 200
 
 
 @dataclass(frozen=True, eq=False)
-class _Drawn:
-    """A question's candidates."""
+class _Candidates:
+    """A question with its labelled candidates."""
 
     question: Question
-    labelled: Labelled
+    labelled: LabelledCandidates
 
 
-def cross_validate(engines: Engines, questions: Sequence[Question], folds: int, seed: int, step: ProgressStep) -> Folds:
-    """Order each fold's candidates by what the other folds teach.
+def cross_validate(
+    runner: LocalRunner, questions: Sequence[Question], folds: int, seed: int, step: ProgressStep
+) -> CrossValidation:
+    """Order each fold's candidates by models fitted to the other folds.
 
     Args:
-        engines: The release's engines.
-        questions: The questions; those of one user, or of one query, fall into one fold.
-        folds: How many folds, 2 and up.
-        seed: Of the parting, the learning and the intervals.
-        step: Told of each question as its candidates are found.
+        runner: The release's engines.
+        questions: The questions; those of one user, or of one query, are in one fold.
+        folds: Number of folds, at least 2.
+        seed: Seed of folds, fits and intervals.
+        step: Advanced by one for each question whose candidates are retrieved.
 
     Raises:
-        InvalidRequest: Fewer than two folds, or more folds than users or queries.
+        InvalidRequest: There are fewer than two folds, or more folds than users or queries.
     """
-    fold_of = _parted([question.group for question in questions], folds, seed)
+    fold_of = _fold_of_each([question.group for question in questions], folds, seed)
     requests = [_request(question) for question in questions]
-    labelled = draw_candidates(engines.first, requests, _CANDIDATES, step)
-    drawn = [_Drawn(question, example) for question, example in zip(questions, labelled, strict=True)]
-    rankings: dict[str, dict[str, list[str]]] = {name: {} for name in _WHAT}
-    ids = np.array(engines.first.view.base.item_ids)
+    labelled = label_candidates(runner.first_stage, requests, _CANDIDATES, step)
+    candidates = [_Candidates(question, example) for question, example in zip(questions, labelled, strict=True)]
+    rankings: dict[str, dict[str, list[str]]] = {name: {} for name in _LEARNED}
+    ids = np.array(runner.first_stage.view.base.item_ids)
     for fold in range(folds):
-        train = [part.labelled for part, its in zip(drawn, fold_of, strict=True) if its != fold]
-        test = [part for part, its in zip(drawn, fold_of, strict=True) if its == fold]
-        for name, scores in _orders(engines, train, [part.labelled for part in test], seed).items():
+        train = [part.labelled for part, part_fold in zip(candidates, fold_of, strict=True) if part_fold != fold]
+        test = [part for part, part_fold in zip(candidates, fold_of, strict=True) if part_fold == fold]
+        for name, scores in _orders(runner, train, [part.labelled for part in test], seed).items():
             for part, values in zip(test, scores, strict=True):
                 best = part.labelled.candidates.rows[np.argsort(-values, kind="stable")]
                 rankings[name][part.question.key] = ids[best].tolist()
@@ -92,47 +99,51 @@ def cross_validate(engines: Engines, questions: Sequence[Question], folds: int, 
     return _summary(measured, np.array(fold_of), folds, "query" if questions[0].query else "user", seed)
 
 
-def _parted(groups: Sequence[str], folds: int, seed: int) -> list[int]:
-    """Give each question the fold of its group; groups are dealt out in a drawn order."""
+def _fold_of_each(groups: Sequence[str], folds: int, seed: int) -> list[int]:
+    """Return the fold of each question; groups are dealt to folds in random order."""
     known = sorted(set(groups))
-    if not 2 <= folds <= len(known):  # noqa: PLR2004 - learning and testing
+    if not 2 <= folds <= len(known):  # noqa: PLR2004 - one to fit, one to test
         raise InvalidRequest(f"{folds} folds of {len(known)} users or queries: choose 2 to {len(known)}")
     order = np.random.default_rng(seed).permutation(len(known))
-    fold_of = {known[group]: place % folds for place, group in enumerate(order.tolist())}
+    fold_of = {known[group]: position % folds for position, group in enumerate(order.tolist())}
     return [fold_of[group] for group in groups]
 
 
 def _request(question: Question) -> ShopRequest:
-    wanted = frozenset(item for item, grade in question.relevant.items() if grade > 0)
-    return ShopRequest(question.history, question.query, wanted)
+    relevant = frozenset(item for item, grade in question.relevant.items() if grade > 0)
+    return ShopRequest(question.history, question.query, relevant)
 
 
 def _orders(
-    engines: Engines, train: Sequence[Labelled], test: Sequence[Labelled], seed: int
+    runner: LocalRunner, train: Sequence[LabelledCandidates], test: Sequence[LabelledCandidates], seed: int
 ) -> dict[str, list[Float64Array]]:
-    """Return the scores of each test question's candidates by each way to order them."""
+    """Return the scores of each test question's candidates, by order."""
     return {
-        SERVED: [-np.arange(len(example.labels), dtype=np.float64) for example in test],
-        WEIGHTS: _by_weights(train, test, engines.first.sources),
-        TREES: _by_trees(engines, train, test, seed),
+        AS_SERVED: [-np.arange(len(example.labels), dtype=np.float64) for example in test],
+        WEIGHTS: _by_weights(train, test, runner.first_stage.sources),
+        TREES: _by_trees(runner, train, test, seed),
     }
 
 
-def _by_weights(train: Sequence[Labelled], test: Sequence[Labelled], sources: Sequence[str]) -> list[Float64Array]:
-    learned = learn_source_weights(train, sources)
+def _by_weights(
+    train: Sequence[LabelledCandidates], test: Sequence[LabelledCandidates], sources: Sequence[str]
+) -> list[Float64Array]:
+    by_kind = learn_source_weights(train, sources)
 
-    def scores(example: Labelled) -> Float64Array:
+    def scores(example: LabelledCandidates) -> Float64Array:
         given = np.stack([np.asarray(example.candidates.sources[name], np.float32) for name in sources], axis=1)
-        weights = learned.get(situation(example.user), {})
+        weights = by_kind.get(request_kind(example.user), {})
         return np.asarray(normalised(given) @ np.array([weights.get(name, 1.0) for name in sources]))
 
     return [scores(example) for example in test]
 
 
-def _by_trees(engines: Engines, train: Sequence[Labelled], test: Sequence[Labelled], seed: int) -> list[Float64Array]:
-    names = FusionSettings.load(engines.release).features
-    catalogue = Catalogue.open(engines.release.file(CATALOGUE))
-    examples = FusionExamples(engines.release, catalogue, names, depth=0)
+def _by_trees(
+    runner: LocalRunner, train: Sequence[LabelledCandidates], test: Sequence[LabelledCandidates], seed: int
+) -> list[Float64Array]:
+    names = FusionSettings.load(runner.release).features
+    catalogue = Catalogue.open(runner.release.file(CATALOGUE))
+    examples = FusionExamples(runner.release, catalogue, names, depth=0)
     trees = fit_behaviour(examples.without_logits(train), names, seed)
     raw = np.asarray(trees.predict(examples.without_logits(test).features, raw_score=True), np.float64)
     return np.split(raw, np.cumsum([len(example.labels) for example in test])[:-1])
@@ -144,18 +155,18 @@ def _summary(
     folds: int,
     by: str,
     seed: int,
-) -> Folds:
-    return Folds(
+) -> CrossValidation:
+    return CrossValidation(
         by=by,
         measure=MEASURE,
-        what=dict(_WHAT),
+        learned=dict(_LEARNED),
         folds={
             name: [float(values[fold_of == fold].mean()) for fold in range(folds)] for name, values in measured.items()
         },
-        overall={name: Estimate.of(values, seed) for name, values in measured.items()},
+        overall={name: Estimate.from_scores(values, seed) for name, values in measured.items()},
         over_served={
-            name: Difference.between(values, measured[SERVED], seed)
+            name: Difference.between(values, measured[AS_SERVED], seed)
             for name, values in measured.items()
-            if name != SERVED
+            if name != AS_SERVED
         },
     )

@@ -1,4 +1,4 @@
-"""How well ratings are foretold, where the data has some."""
+"""Errors of rating prediction, for data with ratings."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ import polars as pl
 
 from common.arrays import Float64Array
 from pipeline.learning.baselines.matrix_factorisation import fit_ratings
-from pipeline.measurement.metrics.baseline_result import RatingFigures
+from pipeline.measurement.metrics.baseline_result import RatingErrors
 
 _RATING: Final = "rating"
 
 
-def rating_figures(before: pl.DataFrame, later: pl.DataFrame) -> RatingFigures | None:
-    """Foretell later ratings from those before; None where there are none to learn from or to foretell.
+def rating_errors(before: pl.DataFrame, after: pl.DataFrame) -> RatingErrors | None:
+    """Predict later ratings from earlier ones; None if there are no ratings to learn from or to predict.
 
     Args:
         before: Events to learn from; ratings are events of the kind ``rating`` with a ``value``.
-        later: Events to foretell.
+        after: Events to predict.
     """
-    learnt, asked = _ratings(before), _ratings(later)
-    if learnt.is_empty() or asked.is_empty():
+    known, later = _ratings(before), _ratings(after)
+    if known.is_empty() or later.is_empty():
         return None
-    users, items = (_numbers(learnt[column]) for column in ("user_id", "item_id"))
-    values = learnt["value"].to_numpy().astype(np.float64)
+    users, items = (_numbers(known[column]) for column in ("user_id", "item_id"))
+    values = known["value"].to_numpy().astype(np.float64)
     model = fit_ratings(
-        np.array([users[user] for user in learnt["user_id"]]),
-        np.array([items[item] for item in learnt["item_id"]]),
+        np.array([users[user] for user in known["user_id"]]),
+        np.array([items[item] for item in known["item_id"]]),
         values,
     )
-    foretold = model.predict(
-        np.array([users.get(user, -1) for user in asked["user_id"]]),
-        np.array([items.get(item, -1) for item in asked["item_id"]]),
+    predicted = model.predict(
+        np.array([users.get(user, -1) for user in later["user_id"]]),
+        np.array([items.get(item, -1) for item in later["item_id"]]),
     )
-    truth = asked["value"].to_numpy().astype(np.float64)
-    by_item = model.predict(np.full(len(truth), -1), np.array([items.get(item, -1) for item in asked["item_id"]]))
-    return RatingFigures(
+    truth = later["value"].to_numpy().astype(np.float64)
+    by_item = model.predict(np.full(len(truth), -1), np.array([items.get(item, -1) for item in later["item_id"]]))
+    return RatingErrors(
         ratings=len(truth),
-        rmse=_rmse(foretold - truth),
-        mae=float(np.abs(foretold - truth).mean()),
+        rmse=_rmse(predicted - truth),
+        mae=float(np.abs(predicted - truth).mean()),
         rmse_by_item=_rmse(by_item - truth),
         rmse_mean=_rmse(model.mean - truth),
     )

@@ -1,4 +1,4 @@
-"""Figures by slice: users by what is known of them, items by how well they sell, languages."""
+"""Figures by slice: users by length of history, items by popularity, languages."""
 
 from __future__ import annotations
 
@@ -16,34 +16,36 @@ from pipeline.measurement.metrics.ranking_metrics import evaluate
 from pipeline.measurement.questions.answers import Answer, rankings
 from pipeline.measurement.questions.protocols import Question, Questions
 
-SLICED: Final = ("ndcg@10", "hr@10", "recall@100")
+MEASURES: Final = ("ndcg@10", "hr@10", "recall@100")
 
 
-_PARTS: Final = 3
+_HISTORY_GROUPS: Final = 3
 
 
-_LEAST: Final = 5  # questions of a slice whose figures are worth an interval
+_MIN_QUESTIONS: Final = 5  # fewer make no useful interval
 
 
 Answers = Mapping[str, Answer]
 
 
-def slices_of(questions: Questions, answers: Mapping[str, Answers], facts: ItemPopularity, seed: int) -> list[Slice]:
+def measure_slices(
+    questions: Questions, answers: Mapping[str, Answers], items: ItemPopularity, seed: int
+) -> list[Slice]:
     """Measure every slice with at least five questions.
 
-    By what is known of users, questions are told apart; by items and languages, what was wanted is: of each question
-    only the wanted items of the slice count, and questions without one are left out.
+    Slices by user are disjoint sets of questions. In slices by item or language, only the relevant items of the slice
+    count, and questions without one are left out.
 
     Args:
-        questions: The questions; the new users's are a slice of their own.
-        answers: The answers by mode and question, the new users's among them.
-        facts: The catalogue.
-        seed: Of the intervals.
+        questions: The questions; new users are a slice.
+        answers: The answers by mode and question, those for new users included.
+        items: The catalogue's items.
+        seed: Seed of the intervals.
     """
     found = [
         _slice(kind, name, part, answers, seed)
-        for kind, name, part in [*_users(questions), *_items(questions.asked, facts), *_languages(questions, facts)]
-        if len(part) >= _LEAST
+        for kind, name, part in [*_users(questions), *_items(questions.main, items), *_languages(questions, items)]
+        if len(part) >= _MIN_QUESTIONS
     ]
     return [part for kind in dict.fromkeys(part.kind for part in found) for part in found if part.kind == kind]
 
@@ -52,45 +54,45 @@ def _slice(kind: str, name: str, part: Sequence[Question], answers: Mapping[str,
     relevance = {question.key: question.relevant for question in part}
     modes = {}
     for mode, given in answers.items():
-        scores = evaluate(rankings({key: given[key] for key in relevance}), relevance, SLICED)
-        modes[mode] = {measure: Estimate.of(values, seed) for measure, values in scores.items()}
+        scores = evaluate(rankings({key: given[key] for key in relevance}), relevance, MEASURES)
+        modes[mode] = {measure: Estimate.from_scores(values, seed) for measure, values in scores.items()}
     return Slice(kind=kind, name=name, questions=len(part), modes=modes)
 
 
 def _users(questions: Questions) -> Iterator[tuple[str, str, list[Question]]]:
-    """Part users into those without history and three equal parts by its length."""
+    """Yield users without history, and three equal groups by length of history."""
     yield "users", "new: no history", list(questions.new_users)
-    lengths = np.array([len(question.history) for question in questions.asked])
+    lengths = np.array([len(question.history) for question in questions.main])
     if not lengths.any():
         return
     order = np.argsort(lengths, kind="stable")
-    for rows in np.array_split(order, _PARTS):
+    for rows in np.array_split(order, _HISTORY_GROUPS):
         if len(rows):
             name = f"{lengths[rows].min()} to {lengths[rows].max()} events"
-            yield "users", name, [questions.asked[row] for row in rows]
+            yield "users", name, [questions.main[row] for row in rows]
 
 
-def _items(asked: Sequence[Question], facts: ItemPopularity) -> Iterator[tuple[str, str, list[Question]]]:
+def _items(main: Sequence[Question], items: ItemPopularity) -> Iterator[tuple[str, str, list[Question]]]:
     for number, name in enumerate(BANDS):
-        yield "items wanted", name, _restricted(asked, facts.band == number, facts)
+        yield "relevant items", name, _restricted(main, items.band == number, items)
 
 
-def _languages(questions: Questions, facts: ItemPopularity) -> Iterator[tuple[str, str, list[Question]]]:
-    languages = facts.column("language")
+def _languages(questions: Questions, items: ItemPopularity) -> Iterator[tuple[str, str, list[Question]]]:
+    languages = items.column("language")
     known = sorted({language for language in languages if language})
     if len(known) > 1:
         for name in known:
             belongs = np.array([language == name for language in languages])
-            yield "language", name, _restricted(questions.asked, belongs, facts)
+            yield "language", name, _restricted(questions.main, belongs, items)
 
 
-def _restricted(asked: Sequence[Question], belongs: npt.NDArray[np.bool_], facts: ItemPopularity) -> list[Question]:
-    """Return the questions with the wanted items that belong, bool [items]; those that keep a wanted one."""
-    kept = []
-    for question in asked:
-        rows = facts.catalogue.rows_of(list(question.relevant))
+def _restricted(main: Sequence[Question], belongs: npt.NDArray[np.bool_], items: ItemPopularity) -> list[Question]:
+    """Restrict questions to the relevant items that belong, bool [items]; leave out those without one."""
+    restricted = []
+    for question in main:
+        rows = items.catalogue.rows_of(list(question.relevant))
         pairs = zip(question.relevant.items(), rows.tolist(), strict=True)
         relevant = {item: grade for (item, grade), row in pairs if row >= 0 and belongs[row]}
         if any(grade > 0 for grade in relevant.values()):
-            kept.append(replace(question, relevant=relevant))
-    return kept
+            restricted.append(replace(question, relevant=relevant))
+    return restricted

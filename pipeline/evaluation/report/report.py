@@ -8,7 +8,7 @@ from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pipeline.evaluation.analyses.second_stage import MEASURED
+from pipeline.evaluation.analyses import second_stage
 from pipeline.evaluation.report import formatting, section_charts
 from pipeline.measurement.metrics.beyond_accuracy import MEASURES
 from pipeline.measurement.metrics.evaluation_result import Evaluation
@@ -31,7 +31,7 @@ def render_report(evaluation: Evaluation) -> str:
         .render(
             evaluation=evaluation,
             two_stages=two_stages,
-            verdict=_verdict(evaluation),
+            headline=_headline(evaluation),
             measures=[*MEASURES, *(name for name in two_stages.measures if name not in MEASURES)],
             stages=[stage for stage in _STAGES if stage in timed],
         )
@@ -56,18 +56,18 @@ def _environment() -> Environment:
         "SALES": section_charts.SALES,
         "MODE_CLASSES": section_charts.MODE_CLASSES,
         "BAND_CLASSES": dict(zip(BANDS, BANDS, strict=True)),
-        "SECOND_STAGE_MEASURES": MEASURED,
+        "SECOND_STAGE_MEASURES": second_stage.MEASURES,
     }
     return environment
 
 
-def _verdict(evaluation: Evaluation) -> str:
+def _headline(evaluation: Evaluation) -> str:
     gain = evaluation.modes[BOTH].over[FIRST]["ndcg@10"]
     both, first = (evaluation.modes[name].measures["ndcg@10"].mean for name in (BOTH, FIRST))
     if gain.low > 0:
-        verdict = "Two stages beat the first stage alone"
+        headline = "Two stages beat the first stage alone"
     elif gain.high < 0:
-        verdict = "Two stages do worse than the first stage alone"
+        headline = "Two stages do worse than the first stage alone"
     else:
-        verdict = "Two stages and the first stage alone can't be told apart"
-    return f"{verdict}: NDCG@10 {both:.3f} against {first:.3f} ({gain.mean:+.3f}, {formatting.p_value(gain.p)})."
+        headline = "Two stages and the first stage alone do not differ significantly"
+    return f"{headline}: NDCG@10 {both:.3f} against {first:.3f} ({gain.mean:+.3f}, {formatting.p_value(gain.p)})."

@@ -8,9 +8,16 @@ from typing import Final, TypeVar
 from pipeline.evaluation.report import charts
 from pipeline.evaluation.report.charts import IntervalRow, StepSeries
 from pipeline.evaluation.report.formatting import measure_name
-from pipeline.measurement.metrics.baseline_result import Baselines, DemandBin
-from pipeline.measurement.metrics.calibration import Bin
-from pipeline.measurement.metrics.evaluation_result import Ablation, Depth, Evaluation, Folds, Slice, SourceShare
+from pipeline.measurement.metrics.baseline_result import BaselineComparison, DemandBin
+from pipeline.measurement.metrics.calibration import CalibrationBin
+from pipeline.measurement.metrics.evaluation_result import (
+    Ablation,
+    CrossValidation,
+    DepthResult,
+    Evaluation,
+    Slice,
+    SourceContribution,
+)
 from pipeline.measurement.metrics.item_popularity import BANDS
 from pipeline.measurement.metrics.learning_curve import LearningCurve
 from pipeline.measurement.questions.answers import BOTH, FIRST, POPULAR
@@ -18,13 +25,13 @@ from pipeline.measurement.questions.answers import BOTH, FIRST, POPULAR
 MODE_CLASSES: Final = {POPULAR: "popular", FIRST: "first", BOTH: "both"}
 
 
-SALES: Final = "what users buy"
+SALES: Final = "purchases"
 
 
 _INTERVAL: Final = "mean and 95 % interval"
 
 
-_Part = TypeVar("_Part", SourceShare, Ablation)
+_Part = TypeVar("_Part", SourceContribution, Ablation)
 
 
 def quality(evaluation: Evaluation, measure: str) -> str:
@@ -36,7 +43,7 @@ def quality(evaluation: Evaluation, measure: str) -> str:
     return charts.intervals(rows, _INTERVAL, width=500)
 
 
-def baselines(result: Baselines) -> str:
+def baselines(result: BaselineComparison) -> str:
     """Draw NDCG@10 of each single method and of the two stages."""
     rows = [
         IntervalRow(f"{name} (best)" if name == result.best else name, "popular", figures.measures["ndcg@10"], name)
@@ -54,7 +61,7 @@ def latency(evaluation: Evaluation) -> str:
     return charts.scatter(points, "median milliseconds", "NDCG@10")
 
 
-def calibration(bins: Sequence[Bin]) -> str:
+def calibration(bins: Sequence[CalibrationBin]) -> str:
     """Draw predicted probabilities against outcomes."""
     return charts.calibration(bins)
 
@@ -81,21 +88,21 @@ def by_loss(parts: Mapping[str, _Part], measure: str) -> dict[str, _Part]:
     return dict(sorted(parts.items(), key=lambda item: -item[1].loss[measure].mean))
 
 
-def losses(parts: Mapping[str, SourceShare] | Mapping[str, Ablation], measure: str) -> str:
+def losses(parts: Mapping[str, SourceContribution] | Mapping[str, Ablation], measure: str) -> str:
     """Draw what the absence of each part costs in a measure."""
     rows = [IntervalRow(name, "both", part.loss[measure], f"lost without {name}") for name, part in parts.items()]
     return charts.intervals(rows, "paired difference", width=500, zero=True)
 
 
-def depths(results: Sequence[Depth], measure: str) -> str:
+def depths(results: Sequence[DepthResult], measure: str) -> str:
     """Draw a measure against latency, a dot for each depth."""
-    points = [(str(depth.read), "both", depth.latency.p50, depth.measures[measure]) for depth in results]
+    points = [(str(depth.cross_encoder_depth), "both", depth.latency.p50, depth.measures[measure]) for depth in results]
     return charts.scatter(points, "median milliseconds", measure_name(measure))
 
 
 def loss_series(curve: LearningCurve) -> dict[str, StepSeries]:
     """Return the losses that a training recorded, each with its CSS class."""
-    series: dict[str, StepSeries] = {"learned from": ("first", curve.loss), "validation": ("both", curve.valid_loss)}
+    series: dict[str, StepSeries] = {"training": ("first", curve.loss), "validation": ("both", curve.valid_loss)}
     return {name: (kind, points) for name, (kind, points) in series.items() if points}
 
 
@@ -124,8 +131,8 @@ def slices(members: Sequence[Slice], measure: str) -> str:
     return charts.intervals(rows, _INTERVAL, width=500)
 
 
-def folds(result: Folds) -> str:
+def folds(result: CrossValidation) -> str:
     """Draw the cross-validated measure of each order."""
-    classes = dict(zip(result.what, MODE_CLASSES.values(), strict=True))
+    classes = dict(zip(result.learned, MODE_CLASSES.values(), strict=True))
     rows = [IntervalRow(name, classes[name], estimate, name) for name, estimate in result.overall.items()]
     return charts.intervals(rows, _INTERVAL)

@@ -95,7 +95,7 @@ def _batches(lists: Iterable[RankingExample]) -> Iterator[Any]:
             [
                 _column([one.pairs.rows.tokens for one in held], pa.int32()),
                 _column([one.pairs.lengths for one in held], pa.int64()),
-                _column([one.pairs.seconds for one in held], pa.int64()),
+                _column([one.pairs.item_starts for one in held], pa.int64()),
                 _column([one.labels for one in held], pa.float32()),
             ],
             schema=_SCHEMA,

@@ -1,4 +1,4 @@
-"""What an evaluation found of single methods and of the long tail."""
+"""Results of single methods and of the long tail, as parts of an evaluation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pipeline.measurement.metrics.estimates import Difference, Estimate, ResultM
 
 
 class DemandBin(ResultModel):
-    """Items of like expected demand: the means over them of what was expected and of what was sold."""
+    """Items of similar expected demand: the means of expected buyers and of actual buyers."""
 
     expected: float
     sold: float
@@ -14,13 +14,13 @@ class DemandBin(ResultModel):
 
 
 class Demand(ResultModel):
-    """What was expected to be taken by the users asked, against what they took.
+    """Expected demand against actual demand.
 
     Attributes:
-        users: How many were asked.
-        correlation: Spearman's, over all items.
-        bins: From the least expected up, each with the same sum of expected demand.
-        bands: By band the sums over its items: expected, and sold.
+        users: Number of users in the test.
+        correlation: Spearman's rank correlation over all items.
+        bins: From the least expected demand up, each with the same sum of expected demand.
+        bands: For each band the sums over its items: expected, and sold.
     """
 
     users: int
@@ -29,33 +29,33 @@ class Demand(ResultModel):
     bands: dict[str, tuple[float, float]]
 
 
-class SteeringPoint(ResultModel):
-    """What a least share of the tail does.
+class LongTailPoint(ResultModel):
+    """The effect of a minimum long-tail share of the first ten.
 
     Attributes:
-        kept: The least share of the first ten.
-        long_tail_share: Share of the first ten that is of the tail then, as foretold from answers without it.
-        quality: NDCG@10, likewise.
-        cost: The paired difference in NDCG@10 to asking for none, likewise.
-        served_tail_share: The share where it was asked for; None where it was not.
-        served_cost: The paired difference in NDCG@10 where it was asked for.
+        min_share: The minimum share.
+        long_tail_share: The share reached, computed by applying the policy to answers without it.
+        quality: NDCG@10, computed likewise.
+        cost: The paired difference in NDCG@10 to no minimum, computed likewise.
+        served_long_tail_share: The share when the release was asked for the minimum; None if it was not.
+        served_cost: The paired difference in NDCG@10 when the release was asked for the minimum.
     """
 
-    kept: float
+    min_share: float
     long_tail_share: float
     quality: Estimate
     cost: Difference
-    served_tail_share: float | None = None
+    served_long_tail_share: float | None = None
     served_cost: Difference | None = None
 
 
-class BaselineFigures(ResultModel):
-    """One method alone.
+class BaselineResult(ResultModel):
+    """The figures of one single method.
 
     Attributes:
-        measures: Means over questions; the tail's recall over those that wanted something of it.
-        two_stages_over: The paired differences of two stages to it.
-        fit_s: Seconds of learning.
+        measures: Means over questions; the tail's recall over questions with a relevant item of the tail.
+        two_stages_over: Paired differences of two stages to the method.
+        fit_s: Seconds to fit it.
         answer_ms: Median milliseconds of an answer.
     """
 
@@ -65,15 +65,15 @@ class BaselineFigures(ResultModel):
     answer_ms: float
 
 
-class RatingFigures(ResultModel):
-    """How well ratings are foretold: root mean squared errors, and the mean absolute one.
+class RatingErrors(ResultModel):
+    """Errors of rating prediction: root mean squared errors, and the mean absolute error.
 
     Attributes:
-        ratings: How many were foretold.
-        rmse: By explicit matrix factorisation.
-        mae: Likewise.
-        rmse_by_item: By the item's mean alone.
-        rmse_mean: By the mean of all ratings.
+        ratings: Number of predicted ratings.
+        rmse: Of explicit matrix factorisation.
+        mae: Of explicit matrix factorisation.
+        rmse_by_item: Of predicting the item's mean.
+        rmse_mean: Of predicting the mean of all ratings.
     """
 
     ratings: int
@@ -83,19 +83,19 @@ class RatingFigures(ResultModel):
     rmse_mean: float
 
 
-class Baselines(ResultModel):
-    """Single methods beside the two stages.
+class BaselineComparison(ResultModel):
+    """Single methods compared with the two stages.
 
     Attributes:
-        best: The one with the highest NDCG@10.
-        tail_questions: How many questions wanted something of the tail.
-        by_name: Each one's figures.
-        two_stages: The two stages' own, in the same measures.
-        ratings: Explicit matrix factorisation, where there are ratings.
+        best: The method with the highest NDCG@10.
+        tail_questions: Number of questions with a relevant item of the tail.
+        by_name: The figures of each method.
+        two_stages: The same measures of the two stages.
+        ratings: Errors of explicit matrix factorisation, if the data has ratings.
     """
 
     best: str
     tail_questions: int
-    by_name: dict[str, BaselineFigures]
+    by_name: dict[str, BaselineResult]
     two_stages: dict[str, Estimate]
-    ratings: RatingFigures | None
+    ratings: RatingErrors | None

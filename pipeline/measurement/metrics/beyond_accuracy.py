@@ -1,4 +1,4 @@
-"""Measures of single answers and of all of them together, beyond what `ranking_metrics` takes from ir-measures."""
+"""Measures beyond accuracy: novelty, diversity, coverage and concentration of answers."""
 
 from __future__ import annotations
 
@@ -17,53 +17,56 @@ from pipeline.measurement.questions.protocols import Question
 K: Final = 10
 
 
-RANKED: Final = ("ndcg@10", "hr@10", "recall@10", "recall@100", "precision@10", "map@100", "mrr@10")
+RANKING_MEASURES: Final = ("ndcg@10", "hr@10", "recall@10", "recall@100", "precision@10", "map@100", "mrr@10")
 
 
 # In the order of reports.
-MEASURES: Final = (*RANKED, "f1@10", "auc", "novelty@10", "diversity@10", "tail share@10")
+MEASURES: Final = (*RANKING_MEASURES, "f1@10", "auc", "novelty@10", "diversity@10", "tail share@10")
 
 
-JUDGED: Final = "ndcg@10 judged"
+JUDGED_MEASURE: Final = "ndcg@10 judged"
 
 
-def measure(
+def measure_answers(
     questions: Sequence[Question], answers: Mapping[str, Answer], facts: ItemPopularity, *, judged: bool = False
 ) -> dict[str, Float64Array]:
-    """Measure each answer; returns scores by measure, each of shape [questions] in their order.
+    """Measure each answer.
 
     Args:
         questions: The questions.
         answers: The answers by question.
         facts: The catalogue.
-        judged: Whether to measure besides, as `ndcg@10 judged`, the answers without their items that nobody judged.
+        judged: Whether to measure also, as `ndcg@10 judged`, the answers without their unjudged items.
+
+    Returns:
+        Scores by measure, each of shape [questions] in their order.
     """
     relevance = {question.key: question.relevant for question in questions}
     ranked = rankings(answers)
-    scores = evaluate(ranked, relevance, RANKED)
+    scores = evaluate(ranked, relevance, RANKING_MEASURES)
     scores["f1@10"] = f1(scores["precision@10"], scores["recall@10"])
     if judged:
         condensed = {key: [item for item in items if item in relevance[key]] for key, items in ranked.items()}
-        scores[JUDGED] = evaluate(condensed, relevance, ["ndcg@10"])["ndcg@10"]
-    single = [_single(question, answers[question.key], facts) for question in questions]
+        scores[JUDGED_MEASURE] = evaluate(condensed, relevance, ["ndcg@10"])["ndcg@10"]
+    rows = [_beyond_ranking(question, answers[question.key], facts) for question in questions]
     names = ("auc", "novelty@10", "diversity@10", "tail share@10")
-    return scores | dict(zip(names, np.array(single, np.float64).reshape(-1, len(names)).T, strict=True))
+    return scores | dict(zip(names, np.array(rows, np.float64).reshape(-1, len(names)).T, strict=True))
 
 
-def _single(question: Question, answer: Answer, facts: ItemPopularity) -> tuple[float, float, float, float]:
+def _beyond_ranking(question: Question, answer: Answer, facts: ItemPopularity) -> tuple[float, float, float, float]:
     relevant = {item for item, grade in question.relevant.items() if grade > 0}
     shown = facts.rows(answer.item_ids[:K])
-    surprise = facts.surprise()[shown]
+    information = facts.self_information()[shown]
     return (
         auc_of_list(answer.item_ids, relevant, len(facts)),
-        float(surprise.mean()) if len(shown) else 0.0,
+        float(information.mean()) if len(shown) else 0.0,
         diversity(facts.vectors[facts.vector_of[shown]]),
         float((facts.band[shown] == 2).mean()) if len(shown) else 0.0,  # noqa: PLR2004 - the tail
     )
 
 
 def f1(precision: Float64Array, recall: Float64Array) -> Float64Array:
-    """Return the harmonic mean of precision and recall, 0 where both are."""
+    """Return the harmonic mean of precision and recall, 0 if both are 0."""
     total = precision + recall
     return np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
 
@@ -71,8 +74,8 @@ def f1(precision: Float64Array, recall: Float64Array) -> Float64Array:
 def auc_of_list(ranking: Sequence[str], relevant: set[str], items: int) -> float:
     """Return the share of pairs (relevant item, other item of the catalogue) that a list puts in the right order.
 
-    Items that the list leaves out stand together behind it and tie: half of such a pair is right. That includes
-    relevant items that the catalogue does not have.
+    Items that are not in the list tie behind it: half of such a pair is right. That includes relevant items that the
+    catalogue does not have.
     """
     others = items - len(relevant)
     if others <= 0 or not relevant:
@@ -98,15 +101,15 @@ def diversity(vectors: npt.NDArray[np.floating[Any]]) -> float:
 
 
 def exposure(answers: Mapping[str, Answer], facts: ItemPopularity, k: int = K) -> npt.NDArray[np.int64]:
-    """Return how often each item stands in somebody's first ``k``; int [items]."""
+    """Return the number of answers that have each item among their first ``k``; int [items]."""
     shown = [facts.rows(answer.item_ids[:k]) for answer in answers.values()]
     return np.bincount(np.concatenate(shown) if shown else np.empty(0, np.int64), minlength=len(facts))
 
 
 def gini(counts: npt.NDArray[np.int64] | npt.NDArray[np.float64]) -> float:
-    """Return the Gini coefficient of exposure: 0 where all items are shown alike, near 1 where one alone is.
+    """Return the Gini coefficient of exposure: 0 if all items are shown equally often, near 1 if only one is.
 
-    By the sorted counts x: sum((2 i - n - 1) x_i) / (n sum(x)).
+    With the sorted counts x: sum((2 i - n - 1) x_i) / (n sum(x)).
     """
     total = counts.sum()
     if not total:

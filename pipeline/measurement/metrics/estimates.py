@@ -1,4 +1,4 @@
-"""Means and differences with their intervals, as evaluations hold them."""
+"""Means and differences with their intervals, as parts of an evaluation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Estimate(ResultModel):
     high: float
 
     @classmethod
-    def of(cls, scores: Float64Array, seed: int) -> Self:
+    def from_scores(cls, scores: Float64Array, seed: int) -> Self:
         """Estimate the mean of scores, shape [questions]."""
         return cls(**_fields(bootstrap_interval(scores, seed=seed)))
 

@@ -1,26 +1,26 @@
-"""What an evaluation found, as it is written to JSON and read by the report."""
+"""The result of an evaluation, as it is written to JSON and read by the report."""
 
 from __future__ import annotations
 
-from pipeline.measurement.metrics.baseline_result import Baselines, Demand, SteeringPoint
-from pipeline.measurement.metrics.calibration import Probabilities
+from pipeline.measurement.metrics.baseline_result import BaselineComparison, Demand, LongTailPoint
+from pipeline.measurement.metrics.calibration import ProbabilityMetrics
 from pipeline.measurement.metrics.estimates import Difference, Estimate, Latency, ResultModel
 from pipeline.measurement.metrics.learning_curve import LearningCurve
 
 
-class Mode(ResultModel):
-    """The figures of one way to answer.
+class ModeResult(ResultModel):
+    """The figures of one mode of answering.
 
     Attributes:
         measures: Means over questions.
-        over: For each mode before it, the paired differences to that one, by measure.
-        coverage: Share of the catalogue in somebody's first ten.
+        over: For each earlier mode the paired differences to it, by measure.
+        coverage: Share of the catalogue in at least one first ten.
         gini: Concentration of the first ten on few items, 0 to 1.
         shares: Share of the first ten that falls on head, middle and tail.
-        concentration: Points (share of items, the least popular first; share of the first ten that they get).
+        concentration: Points (share of items, the least popular first; their share of the first ten).
         latency: By stage.
-        degraded: How many answers were degraded.
-        probabilities: Calibration and decisions; None where the mode has no probabilities.
+        degraded: Number of degraded answers.
+        probabilities: Calibration and decisions; None if the mode has no probabilities.
     """
 
     measures: dict[str, Estimate]
@@ -31,17 +31,17 @@ class Mode(ResultModel):
     concentration: list[tuple[float, float]]
     latency: dict[str, Latency]
     degraded: int
-    probabilities: Probabilities | None
+    probabilities: ProbabilityMetrics | None
 
 
 class Slice(ResultModel):
-    """A part of the questions, or of what was wanted.
+    """A subset of the questions, or of their relevant items.
 
     Attributes:
-        kind: What it is a slice by.
-        name: Which slice.
-        questions: How many questions have a part in it.
-        modes: By mode the measures.
+        kind: What the slices are by, such as users or language.
+        name: The slice.
+        questions: Number of questions in it.
+        modes: Measures by mode.
     """
 
     kind: str
@@ -50,77 +50,77 @@ class Slice(ResultModel):
     modes: dict[str, dict[str, Estimate]]
 
 
-class SourceShare(ResultModel):
-    """What one source does for the first stage.
+class SourceContribution(ResultModel):
+    """What one candidate source contributes to the first stage.
 
     Attributes:
-        hits: Share of the wanted items in the first stage's list that this source found.
-        only: Share of them that no other source found.
+        hit_share: Share of the relevant items in the first stage's list that this source found.
+        exclusive_hit_share: Share of them that no other source found.
         alone: Measures of the first stage with this source alone.
-        loss: What is lost without this source: paired differences of all sources to all others.
+        loss: Paired differences between all sources and all others.
     """
 
-    hits: float
-    only: float
+    hit_share: float
+    exclusive_hit_share: float
     alone: dict[str, Estimate]
     loss: dict[str, Difference]
 
 
-class Depth(ResultModel):
-    """Both stages with the cross-encoder reading so many candidates.
+class DepthResult(ResultModel):
+    """Both stages, with the cross-encoder scoring at most a given number of candidates.
 
     Attributes:
-        read: How many candidates of a question it reads at most.
+        cross_encoder_depth: That number, for each question.
         measures: Means over questions.
-        over_none: The paired differences to reading none.
+        over_none: Paired differences to depth 0.
         latency: Of the whole answer.
     """
 
-    read: int
+    cross_encoder_depth: int
     measures: dict[str, Estimate]
     over_none: dict[str, Difference]
     latency: Latency
 
 
 class Ablation(ResultModel):
-    """What is lost where the fusion is not shown a group of its features.
+    """What the fusion loses without a group of its features.
 
     Attributes:
-        features: How many features the group has.
-        loss: Paired differences, all features to all others.
+        features: Number of features in the group.
+        loss: Paired differences between all features and all others.
     """
 
     features: int
     loss: dict[str, Difference]
 
 
-class Folds(ResultModel):
-    """Cross-validation.
+class CrossValidation(ResultModel):
+    """Cross-validation of the orders of the first stage's candidates.
 
     Attributes:
-        by: What is never parted between folds.
+        by: What is never split between folds: user or query.
         measure: The measure.
-        what: By way to order the candidates, what was learned in each fold.
-        folds: By way, the mean of each fold.
-        overall: By way, the estimate over all questions, each answered by what its fold did not see.
-        over_served: By way, the paired difference to the order as served.
+        learned: For each order, what each fold learns.
+        folds: For each order, the mean of each fold.
+        overall: For each order, the estimate over all questions; each is answered by a fold that did not see it.
+        over_served: For each order, the paired difference to the order as served.
     """
 
     by: str
     measure: str
-    what: dict[str, str]
+    learned: dict[str, str]
     folds: dict[str, list[float]]
     overall: dict[str, Estimate]
     over_served: dict[str, Difference]
 
 
 class Cost(ResultModel):
-    """What the figures cost.
+    """What a release costs.
 
     Attributes:
         release_mb: Size of the release in MB.
-        memory_mb: Peak memory of this process with the engines loaded, in MB; None where a gateway answered.
-        build_s: Seconds of each step of the build, where the release tells.
+        memory_mb: Peak memory of this process with the engines loaded, in MB; None if a gateway answered.
+        build_s: Seconds of each step of the build, if the release recorded them.
     """
 
     release_mb: float
@@ -129,32 +129,32 @@ class Cost(ResultModel):
 
 
 class Evaluation(ResultModel):
-    """An evaluation.
+    """The evaluation of a release.
 
     Attributes:
         release_id: The release.
-        source: Its data.
-        licence: The terms of that data.
-        protocol: How the questions were made, a word.
-        description: The same in a sentence.
-        asked: What answered.
-        questions: How many questions.
-        items: Items of the catalogue.
-        limit: How many items each answer had at most.
-        seed: Of everything drawn.
+        source: Name of its data.
+        licence: Terms of that data.
+        protocol: Name of the evaluation protocol.
+        description: The protocol in one sentence.
+        answered_by: The engines in this process, or a gateway.
+        questions: Number of questions.
+        items: Number of items in the catalogue.
+        limit: Maximum number of items in an answer.
+        seed: Random seed.
         notes: What a reader should know.
-        modes: The figures by mode, in the order of the claim.
-        sales: Points as `Mode.concentration`, of what users had bought when the release was built.
-        slices: The figures by slice.
-        sources: By source; None where a gateway answered.
-        depths: By how many candidates the cross-encoder reads; empty where it takes no part, or a gateway answered.
-        hidden: By group of features; empty where a gateway answered.
-        folds: Cross-validation; None where it was not asked for.
-        training: How the models' training went, where the release tells.
-        cost: What it cost.
-        demand: Expected demand against what was sold; None without probabilities.
-        steering: What more of the tail costs, from none kept for it up.
-        baselines: Single methods; None where they were not asked for.
+        modes: Figures by mode; each mode should beat those before it.
+        sales: Points as in `ModeResult.concentration`, of what users had bought when the release was built.
+        slices: Figures by slice.
+        sources: By candidate source; None if a gateway answered.
+        depths: By cross-encoder depth; empty if the fusion does not use the cross-encoder, or a gateway answered.
+        ablations: By group of features; empty if a gateway answered.
+        cross_validation: None if it was not requested.
+        training: Learning curves by model, if the release recorded them.
+        cost: What the release costs.
+        demand: Expected demand against sales; None without probabilities.
+        long_tail: The cost of a minimum long-tail share, from 0 up.
+        baselines: Comparison with single methods; None if it was not requested.
     """
 
     release_id: str
@@ -162,21 +162,21 @@ class Evaluation(ResultModel):
     licence: str
     protocol: str
     description: str
-    asked: str
+    answered_by: str
     questions: int
     items: int
     limit: int
     seed: int
     notes: list[str]
-    modes: dict[str, Mode]
+    modes: dict[str, ModeResult]
     sales: list[tuple[float, float]]
     slices: list[Slice]
-    sources: dict[str, SourceShare] | None
-    depths: list[Depth]
-    hidden: dict[str, Ablation]
-    folds: Folds | None
+    sources: dict[str, SourceContribution] | None
+    depths: list[DepthResult]
+    ablations: dict[str, Ablation]
+    cross_validation: CrossValidation | None
     training: dict[str, LearningCurve]
     cost: Cost
     demand: Demand | None
-    steering: list[SteeringPoint]
-    baselines: Baselines | None
+    long_tail: list[LongTailPoint]
+    baselines: BaselineComparison | None

@@ -1,4 +1,4 @@
-"""What the measures know of a catalogue: how popular each item is, what it is like, where it belongs."""
+"""The items of a release as the measures need them: popularity, band and text vector."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class ItemPopularity:
 
     Attributes:
         catalogue: The items.
-        popularity: Buyers of each item when the release was built; float [items].
-        band: 0 for the head, 1 for the middle, 2 for the tail; int [items]. See `band_of`.
+        popularity: Number of buyers of each item when the release was built; float [items].
+        band: 0 for the head, 1 for the middle, 2 for the tail; int [items]; see `band_of`.
         vectors: Unit vectors of texts; float32 [texts, width].
         vector_of: Each item's vector; int [items].
     """
@@ -41,27 +41,29 @@ class ItemPopularity:
 
     @classmethod
     def load(cls, release: Release) -> ItemPopularity:
-        """Read the facts of a release."""
+        """Read the items of a release."""
         catalogue = Catalogue.open(release.file(CATALOGUE))
-        facts = ItemTables(release, catalogue)
-        popularity = np.asarray(facts.popularity(), np.float64)
-        return cls(catalogue, popularity, band_of(popularity), facts.vectors().vectors, facts.vectors().of_item)
+        tables = ItemTables(release, catalogue)
+        popularity = np.asarray(tables.popularity(), np.float64)
+        return cls(
+            catalogue, popularity, band_of(popularity), tables.embeddings().vectors, tables.embeddings().text_of_item
+        )
 
     def __len__(self) -> int:
         return len(self.catalogue)
 
     def rows(self, item_ids: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Return the rows of those items that the catalogue has."""
+        """Return the rows of the items that are in the catalogue."""
         rows = self.catalogue.rows_of(item_ids)
         return rows[rows >= 0]
 
-    def surprise(self) -> npt.NDArray[np.float64]:
-        """Return the self-information of each item in bits: -log2 of its share of all purchases, with one more each."""
-        counted = self.popularity + 1
-        return np.asarray(-np.log2(counted / counted.sum()))
+    def self_information(self) -> npt.NDArray[np.float64]:
+        """Return the self-information of each item in bits: -log2 of its share of all purchases, plus one each."""
+        counts = self.popularity + 1
+        return np.asarray(-np.log2(counts / counts.sum()))
 
     def column(self, name: str) -> list[str | None]:
-        """Return a column of text by row; all None where the catalogue does not have it."""
+        """Return a text column by row; all None if the catalogue does not have it."""
         if name not in self.catalogue.table.column_names:
             return [None] * len(self)
         values: list[str | None] = self.catalogue.table[name].to_pylist()
@@ -69,10 +71,9 @@ class ItemPopularity:
 
 
 def band_of(popularity: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Part items into head, middle and tail; int [items].
+    """Return the band of each item, 0 for head, 1 for middle, 2 for tail; int [items].
 
-    The tail is what sold less than the median item, the head the tenth that sold most (equal items alike), the middle
-    what lies between.
+    The tail sold less than the median item. The head is the tenth that sold most, with ties. The middle is the rest.
     """
     band = np.ones(len(popularity), np.int64)
     if len(popularity):

@@ -17,12 +17,12 @@ VALID_MEASURE: Final = f"valid_{MEASURE}"
 
 
 class LearningCurve(BaseModel):
-    """Points (step, value); a step is one update of the weights.
+    """A training's losses and metrics as points (step, value); a step is one update of the weights.
 
     Attributes:
-        loss: Of the lists learned from, the mean since the point before.
+        loss: Of the training lists, the mean since the previous point.
         valid_loss: Of the validation lists.
-        valid_ndcg: NDCG@10 of the validation lists' order by logit; those without anything relevant are left out.
+        valid_ndcg: NDCG@10 of the validation lists by logit, without lists that have no relevant item.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -32,8 +32,8 @@ class LearningCurve(BaseModel):
     valid_ndcg: list[tuple[int, float]]
 
     @classmethod
-    def of(cls, history: Sequence[Mapping[str, Any]]) -> LearningCurve:
-        """Read the curve off the trainer's log."""
+    def from_history(cls, history: Sequence[Mapping[str, Any]]) -> LearningCurve:
+        """Read the curve from the trainer's log."""
         return cls(
             loss=_points(history, "loss"),
             valid_loss=_points(history, VALID_LOSS),

@@ -1,6 +1,6 @@
-"""Measures of judged lists that were put into another order: how far the scores agree with the grades.
+"""Measures of re-ranked judged lists: how far a system's scores agree with the grades.
 
-A system gives every judged pair a score. Intervals draw queries anew, since pairs of one query are alike.
+A system gives every judged pair a score. Intervals resample queries, since pairs of one query are correlated.
 """
 
 from __future__ import annotations
@@ -30,34 +30,34 @@ PER_QUERY: Final = ("ndcg@10", "spearman by query", "pair accuracy")
 
 @dataclass(frozen=True, eq=False)
 class JudgedLists:
-    """The grades of queries' items, one query's after the other.
+    """The grades of all queries' items, concatenated query by query.
 
     Attributes:
         grades: 0 and up; float[pairs].
-        sizes: Items of each query; int64[queries].
+        sizes: Number of items of each query; int64[queries].
     """
 
     grades: FloatArray
     sizes: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, grades: Sequence[FloatArray]) -> JudgedLists:
-        """Lay the grades of queries one after the other."""
+    def from_queries(cls, grades: Sequence[FloatArray]) -> JudgedLists:
+        """Concatenate the grades of queries."""
         return cls(np.concatenate(grades), np.array([len(one) for one in grades]))
 
     def split(self, values: FloatArray) -> list[FloatArray]:
-        """Return values of the pairs by query."""
+        """Split values of the pairs by query."""
         return np.split(values, np.cumsum(self.sizes)[:-1])
 
 
 @dataclass(frozen=True)
-class Reranked:
+class RerankingResult:
     """The figures of one system.
 
     Attributes:
         means: Each measure with its 95 % interval over queries.
-        lift: NDCG@10 above that of random orders, in the mean.
-        over: For each other system, the paired differences by measure.
+        lift: Mean NDCG@10 minus that of random orders.
+        over: For each earlier system the paired differences by measure.
     """
 
     means: dict[str, Interval]
@@ -65,48 +65,48 @@ class Reranked:
     over: dict[str, dict[str, Interval]]
 
 
-def compare_scores(lists: JudgedLists, systems: Mapping[str, FloatArray], seed: int) -> dict[str, Reranked]:
+def compare_scores(lists: JudgedLists, systems: Mapping[str, FloatArray], seed: int) -> dict[str, RerankingResult]:
     """Measure systems on the same judged pairs, and compare each with those before it.
 
     Args:
         lists: The grades.
-        systems: By name a score for each pair, in the order of the claim: each should beat those before it.
-        seed: Of bootstrap and random orders.
+        systems: By name a score for each pair; each system should beat those before it.
+        seed: Seed of bootstrap and random orders.
     """
     by_query = {name: per_query(lists, scores) for name, scores in systems.items()}
-    drawn = _drawn_spearman(lists, systems, seed)
+    resampled = _resampled_spearman(lists, systems, seed)
     random = random_ndcg(lists, seed)
-    found = {}
+    results = {}
     names = list(systems)
     for place, name in enumerate(names):
         means = {measure: bootstrap_interval(values, seed=seed) for measure, values in by_query[name].items()}
-        means[ALL_PAIRS] = _interval(spearman(systems[name], lists.grades), drawn[name])
+        means[ALL_PAIRS] = _interval(spearman(systems[name], lists.grades), resampled[name])
         over = {
             before: {
                 **{m: paired_bootstrap(by_query[name][m], by_query[before][m], seed=seed) for m in PER_QUERY},
                 ALL_PAIRS: _interval(
-                    means[ALL_PAIRS].mean - spearman(systems[before], lists.grades), drawn[name] - drawn[before]
+                    means[ALL_PAIRS].mean - spearman(systems[before], lists.grades), resampled[name] - resampled[before]
                 ),
             }
             for before in names[:place]
         }
-        found[name] = Reranked(means, means["ndcg@10"].mean - random, over)
-    return found
+        results[name] = RerankingResult(means, means["ndcg@10"].mean - random, over)
+    return results
 
 
 def per_query(lists: JudgedLists, scores: FloatArray) -> dict[str, Float64Array]:
-    """Return the measures that each query has by itself; queries without different grades have none.
+    """Return the measures of each single query; queries whose grades are all equal have no correlation.
 
     Returns:
-        By measure of PER_QUERY the scores; shape [queries that have it].
+        By measure of PER_QUERY the scores; shape [queries with the measure].
     """
     pairs = list(zip(lists.split(lists.grades), lists.split(scores), strict=True))
     judged = [(grades, given) for grades, given in pairs if len(grades) and grades.max() > 0]
-    told = [(grades, given) for grades, given in pairs if len(grades) and grades.min() < grades.max()]
+    graded = [(grades, given) for grades, given in pairs if len(grades) and grades.min() < grades.max()]
     return {
         "ndcg@10": ndcg(judged),
-        "spearman by query": np.array([spearman(given, grades) for grades, given in told]),
-        "pair accuracy": np.array([pair_accuracy(grades, given) for grades, given in told]),
+        "spearman by query": np.array([spearman(given, grades) for grades, given in graded]),
+        "pair accuracy": np.array([pair_accuracy(grades, given) for grades, given in graded]),
     }
 
 
@@ -120,12 +120,12 @@ def ndcg(lists: Sequence[tuple[FloatArray, FloatArray]]) -> Float64Array:
 
 
 def spearman(scores: FloatArray, grades: FloatArray) -> float:
-    """Return Spearman's correlation, ties at their mean rank; 0 where either is constant."""
+    """Return Spearman's correlation, ties at their mean rank; 0 if either is constant."""
     return _correlation(rankdata(scores), rankdata(grades))
 
 
 def pair_accuracy(grades: FloatArray, scores: FloatArray) -> float:
-    """Return the share of pairs of different grades that the scores put in order; equal scores are half right."""
+    """Return the share of pairs of different grades that the scores put in the right order; equal scores count half."""
     better = grades[:, None] > grades[None, :]
     difference = scores[:, None] - scores[None, :]
     return float((np.sign(difference[better]) + 1).mean() / 2)
@@ -133,25 +133,25 @@ def pair_accuracy(grades: FloatArray, scores: FloatArray) -> float:
 
 def random_ndcg(lists: JudgedLists, seed: int) -> float:
     """Return the mean NDCG@10 of random orders."""
-    draws = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     judged = [grades for grades in lists.split(lists.grades) if len(grades) and grades.max() > 0]
     return float(
-        np.mean([ndcg([(one, draws.random(len(one))) for one in judged]).mean() for _ in range(_RANDOM_ORDERS)])
+        np.mean([ndcg([(one, generator.random(len(one))) for one in judged]).mean() for _ in range(_RANDOM_ORDERS)])
     )
 
 
-def _drawn_spearman(lists: JudgedLists, systems: Mapping[str, FloatArray], seed: int) -> dict[str, Float64Array]:
-    """Return each system's Spearman over all pairs on the same draws of queries; shape [draws]."""
+def _resampled_spearman(lists: JudgedLists, systems: Mapping[str, FloatArray], seed: int) -> dict[str, Float64Array]:
+    """Return each system's Spearman over all pairs on the same resamples of queries; shape [resamples]."""
     starts = np.concatenate([[0], np.cumsum(lists.sizes)])
-    draws = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     found: dict[str, list[float]] = {name: [] for name in systems}
     ranks: Callable[[FloatArray], FloatArray] = rankdata
     for _ in range(_RESAMPLES):
-        chosen = draws.integers(0, len(lists.sizes), len(lists.sizes))
-        rows = np.concatenate([np.arange(starts[query], starts[query + 1]) for query in chosen])
-        wanted = ranks(lists.grades[rows])
+        sample = generator.integers(0, len(lists.sizes), len(lists.sizes))
+        rows = np.concatenate([np.arange(starts[query], starts[query + 1]) for query in sample])
+        grade_ranks = ranks(lists.grades[rows])
         for name, scores in systems.items():
-            found[name].append(_correlation(ranks(scores[rows]), wanted))
+            found[name].append(_correlation(ranks(scores[rows]), grade_ranks))
     return {name: np.array(values) for name, values in found.items()}
 
 
@@ -161,6 +161,6 @@ def _correlation(a: FloatArray, b: FloatArray) -> float:
     return float(a @ b) / scale if scale else 0.0
 
 
-def _interval(value: float, draws: Float64Array) -> Interval:
-    low, high = np.quantile(draws, [0.025, 0.975])
+def _interval(value: float, samples: Float64Array) -> Interval:
+    low, high = np.quantile(samples, [0.025, 0.975])
     return Interval(value, float(low), float(high))

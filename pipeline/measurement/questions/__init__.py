@@ -1,1 +1,1 @@
-"""Questions asked of a release, and who answers them: its engines here, or a gateway."""
+"""Evaluation questions, and runners that answer them: the engines in this process, or a gateway."""

@@ -1,4 +1,4 @@
-"""What a release answered, whichever way it was asked."""
+"""Answers of a release, from its engines or from a gateway."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIRST: Final = "first stage alone"
 BOTH: Final = "two stages"
 
 
-# In the order of the claim: each must beat the ones before it.
+# Each mode should beat those before it.
 MODES: Final = (POPULAR, FIRST, BOTH)
 
 
@@ -32,11 +32,11 @@ class Answer:
 
     Attributes:
         item_ids: The items, best first.
-        probability: Each item's probability, NaN where there is none; float64 [items].
-        source_scores: What each source of the first stage said of each item, NaN where it did not find it; empty
-            where that was not asked. Each float [items].
+        probability: Each item's probability, NaN if it has none; float64 [items].
+        source_scores: Each candidate source's score of each item, NaN if the source did not find it; empty if scores
+            were not requested. Each float [items].
         ms: Milliseconds by stage.
-        degraded: Whether something went wrong on the way.
+        degraded: Whether a step failed.
     """
 
     item_ids: Sequence[str]

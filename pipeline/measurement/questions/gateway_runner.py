@@ -1,4 +1,4 @@
-"""Asking a release through a running gateway."""
+"""Answers evaluation questions through a running gateway."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _STAGES: Final = {POPULAR: Stages.STAGES_POPULAR, FIRST: Stages.STAGES_FIRST, BOTH: Stages.STAGES_BOTH}
 
 
-_CALLERS: Final = 2
+_CONCURRENT_CALLS: Final = 2
 
 
 _TIMEOUT_S: Final = 30.0
@@ -32,22 +32,29 @@ _TIMEOUT_S: Final = 30.0
 _MAX_HISTORY: Final = 10_000
 
 
-class Gateway:
-    """A running gateway that serves a release.
+class GatewayRunner:
+    """Answers questions through a running gateway that serves a release.
 
     Args:
-        target: Its address, host and port.
-        release_id: The release that is measured; answers of another one are an error.
+        target: Host and port of the gateway.
+        release_id: The measured release; an answer of another release is an error.
     """
 
     def __init__(self, target: str, release_id: str) -> None:
         self._target = target
         self._release_id = release_id
 
-    def ask(
+    def answer_questions(
         self, questions: Sequence[Question], mode: str, limit: int, step: ProgressStep, long_tail_share: float = 0.0
     ) -> dict[str, Answer]:
-        """Answer questions, two callers at a time, with a least share of the tail.
+        """Answer questions, two calls at a time.
+
+        Args:
+            questions: The questions.
+            mode: One of `answers.MODES`.
+            limit: Maximum number of items in an answer.
+            step: Advanced by one for each answer.
+            long_tail_share: Minimum long-tail share of an answer.
 
         Raises:
             NotReady: The gateway does not answer.
@@ -55,27 +62,27 @@ class Gateway:
         """
         requests = [_request(question, mode, limit, long_tail_share) for question in questions]
         try:
-            return asyncio.run(self._ask(requests, questions, step))
+            return asyncio.run(self._answers(requests, questions, step))
         except grpc.RpcError as error:
             raise NotReady(f"the gateway at {self._target} does not answer: {_detail(error)}") from error
 
-    async def _ask(
+    async def _answers(
         self, requests: Sequence[RecommendRequest], questions: Sequence[Question], step: ProgressStep
     ) -> dict[str, Answer]:
         answers: dict[str, Answer] = {}
-        waiting = zip(questions, requests, strict=True)
+        unanswered = zip(questions, requests, strict=True)
 
-        async def caller(stub: RecommendationServiceAsyncStub) -> None:
-            for question, request in waiting:
-                answers[question.key] = self._read(await stub.Recommend(request, timeout=_TIMEOUT_S))
+        async def call_one_by_one(stub: RecommendationServiceAsyncStub) -> None:
+            for question, request in unanswered:
+                answers[question.key] = self._answer_from(await stub.Recommend(request, timeout=_TIMEOUT_S))
                 step.advance()
 
         async with open_channel(self._target) as channel:
             stub = RecommendationServiceStub(channel)
-            await asyncio.gather(*(caller(stub) for _ in range(_CALLERS)))
+            await asyncio.gather(*(call_one_by_one(stub) for _ in range(_CONCURRENT_CALLS)))
         return {question.key: answers[question.key] for question in questions}
 
-    def _read(self, response: RecommendResponse) -> Answer:
+    def _answer_from(self, response: RecommendResponse) -> Answer:
         if response.release_id not in ("", self._release_id):
             raise InvalidRequest(
                 f"the gateway at {self._target} serves release {response.release_id}, not {self._release_id}; "

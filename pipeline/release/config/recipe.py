@@ -1,4 +1,4 @@
-"""What a recipe says of a release."""
+"""A recipe: what a release is made of."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pydantic import ValidationError
 from common.errors import InvalidRequest
 from services.retrieval.candidates.release_settings import FirstStageSettings
 
-# What any release can have: these sources need neither events nor a graph that a recipe makes.
+# Sources that any release can have: they need neither events nor a recipe's graph.
 ADDABLE: Final = ("lexical", "exploration")
 
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """One item graph: what computes it, and with which options; see `pipeline.learning.item_graphs.builders.MAKERS`."""
+    """One item graph: its kind in `pipeline.learning.item_graphs.builders.MAKERS`, and the kind's options."""
 
     kind: str
     options: Mapping[str, float | str] = field(default_factory=dict)
@@ -28,22 +28,27 @@ class Recipe:
     """What a release is made of.
 
     Attributes:
-        name: What `--recipe` calls it.
-        description: One line on which shops it is for.
-        sources: The first stage's sources, as `retrieval.json` lists them.
-        features: What the fusion reads, in its order; see `services.ranking.features.feature_set`.
-        late_features: What it reads besides, where a release has late interaction.
-        half_life_long: After how many events an event counts half in the features, for habits.
-        half_life_short: The same for what the user is about now.
-        windows: Whether examples are drawn at moments, and judged by the days after; else by the next item.
-        graphs: Item graphs by name, where the recipe makes its own.
-        neighbours: How many neighbours of each item a graph keeps.
-        learned: How many of a request's best candidates the trees learn the order of, where the recipe makes its own.
-        falling: Features of which more is not better; where a recipe makes its own graphs, the trees may only rise
-            with all others, since a few thousand examples would else teach them accidents.
-        growing: How LightGBM grows the trees, where the recipe departs from `pipeline.learning.fusion.lambdamart`.
+        name: Its name in `--recipe`.
+        description: Which shops it is for, in one line.
+        sources: The first stage's candidate sources, as `retrieval.json` lists them.
+        features: The fusion's features, in order; see `services.ranking.features.feature_set`.
+        late_features: Further features, if a release has late interaction.
+        half_life_long: Half-life of a history event in the features of habits, in later events of the same user.
+        half_life_short: The same in the features of the current interest.
+        windows: Whether requests are drawn at moments and judged by the days after; else they are judged by the next
+            item.
+        graphs: Item graphs by name, if the recipe makes its own.
+        neighbours: Neighbours of each item in a graph.
+        ranked_candidates: How many of a request's best candidates the trees learn to order, if the recipe makes its
+            own graphs.
+        non_increasing_features: Features that may lower a score when they rise. If a recipe makes its own graphs, the
+            trees are monotone in all others: a few thousand examples would teach them accidents.
+        lightgbm_params: LightGBM's parameters that differ from `pipeline.learning.fusion.lambdamart`.
         judged: Whether it learns from judged searches, and needs no events.
-        settings: What the recipe sets in `BuildSettings` unless told otherwise.
+        settings: Defaults of `BuildSettings` that the recipe changes.
+
+    Raises:
+        InvalidRequest: A source has an option that its kind does not have.
     """
 
     name: str
@@ -56,9 +61,9 @@ class Recipe:
     windows: bool = True
     graphs: Mapping[str, GraphSpec] = field(default_factory=dict)
     neighbours: int = 256
-    learned: int = 100
-    falling: frozenset[str] = frozenset()
-    growing: Mapping[str, Any] = field(default_factory=dict)
+    ranked_candidates: int = 100
+    non_increasing_features: frozenset[str] = frozenset()
+    lightgbm_params: Mapping[str, Any] = field(default_factory=dict)
     judged: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -69,23 +74,23 @@ class Recipe:
             raise InvalidRequest(f"recipe {self.name}: {_first(error)}") from error
 
     def with_sources(self, names: Sequence[str]) -> Recipe:
-        """Return the recipe with further sources, of those that any release can have.
+        """Return the recipe with further sources from `ADDABLE`.
 
         Raises:
-            InvalidRequest: There is no such source to add.
+            InvalidRequest: A source is not in `ADDABLE`.
         """
         for name in names:
             if name not in ADDABLE:
-                raise InvalidRequest(f"no source {name!r} can be added; those that can are {', '.join(ADDABLE)}")
+                raise InvalidRequest(f"added_sources: {name!r} cannot be added; choose from {', '.join(ADDABLE)}")
         return replace(self, sources={**self.sources, **{name: {"kind": name} for name in names}})
 
     def as_json(self) -> dict[str, Any]:
-        """Return the recipe as plain values, the same ones each time."""
-        return {**asdict(self), "falling": sorted(self.falling)}
+        """Return the recipe as JSON values, in a fixed order."""
+        return {**asdict(self), "non_increasing_features": sorted(self.non_increasing_features)}
 
 
 def _first(error: ValidationError) -> str:
-    """Return what is wrong first, with where it stands."""
+    """Return the first error's message, after the path of the field."""
     first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    return ": ".join(filter(None, [where, first["msg"].removeprefix("Value error, ")]))
+    path = ".".join(map(str, first["loc"]))
+    return ": ".join(filter(None, [path, first["msg"].removeprefix("Value error, ")]))

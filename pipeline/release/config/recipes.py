@@ -94,11 +94,18 @@ SEQUENCES: Final = Recipe(
         *(f"graph_{name}_{life}" for name in (*_BEHAVIOUR_GRAPHS, *_TEXT_GRAPHS) for life in ("long", "short", "last")),
         *("similarity_max", "similarity_mean", "similarity_last"),
     ),
-    falling=frozenset(_PLAIN),
+    non_increasing_features=frozenset(_PLAIN),
     windows=False,
     half_life_long=5.0,
     half_life_short=1.36,
-    settings={"half_life": 1.36, "candidates": 300, "read": 0, "query_share": 0.0, "min_buyers": 0, "lists": 120},
+    settings={
+        "history_half_life": 1.36,
+        "candidates": 300,
+        "cross_encoder_depth": 0,
+        "query_share": 0.0,
+        "min_buyers": 0,
+        "cross_encoder_lists": 120,
+    },
 )
 
 
@@ -138,20 +145,25 @@ SEASONS: Final = Recipe(
     | {"lately": {"kind": "popular", "statistic": "sold_7"}}
     | {"popular": {"kind": "popular"}, "semantic": {"kind": "semantic"}, "similar": {"kind": "similar"}},
     features=_SEASON_FEATURES,
-    falling=frozenset(_SEASON_FEATURES),
+    non_increasing_features=frozenset(_SEASON_FEATURES),
     half_life_short=50.0,
-    learned=300,
-    growing={"extra_trees": False, "lambdarank_truncation_level": 30, "min_data_in_leaf": 100, "lambda_l2": 10.0},
+    ranked_candidates=300,
+    lightgbm_params={
+        "extra_trees": False,
+        "lambdarank_truncation_level": 30,
+        "min_data_in_leaf": 100,
+        "lambda_l2": 10.0,
+    },
     settings={
         "candidates": 300,
-        "read": 0,
+        "cross_encoder_depth": 0,
         "min_buyers": 1,
         "query_share": 0.15,
-        "lists": 60,
+        "cross_encoder_lists": 60,
         "training_requests": 6_000,
         "valid_users": 250,
         "trees": 150,
-        "bag": 2,
+        "boosters": 2,
     },
 )
 
@@ -178,9 +190,9 @@ SEARCHES: Final = Recipe(
     settings={
         "context_tokens": 32,
         "item_tokens": 48,
-        "read": 100,
+        "cross_encoder_depth": 100,
         "min_buyers": 0,
-        "bag": 2,
+        "boosters": 2,
         "trees": 300,
         "encoder": EncoderTraining(epochs=1),
         "late": LateTraining(epochs=2),

@@ -73,7 +73,9 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # the library 
 
 def _inputs(all_pairs: Sequence[TokenPairs]) -> Iterator[dict[str, Int64Array]]:
     """Return pairs one at a time: padding, which is never read, must not widen a scale."""
-    return (asdict(ModelInputs.of(pairs.part(row, row + 1))) for pairs in all_pairs for row in range(len(pairs)))
+    return (
+        asdict(ModelInputs.from_pairs(pairs.part(row, row + 1))) for pairs in all_pairs for row in range(len(pairs))
+    )
 
 
 def products_with_weights(file: Path) -> list[str]:

@@ -158,9 +158,9 @@ def encoded_texts(tower: LateInteractionTower, texts: TokenRows, codecs: Codecs,
     parts = []
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
         part = texts.take(np.arange(start, min(start + _TEXTS_AT_ONCE, len(texts))))
-        parts.append(LateItemRows.of(tower(part, Role.ITEM), codecs.tokens, codecs.pooled))
+        parts.append(LateItemRows.from_vectors(tower(part, Role.ITEM), codecs.tokens, codecs.pooled))
         step.advance(len(part))
-    return LateItemRows.join(parts)
+    return LateItemRows.concatenate(parts)
 
 
 def fitted_codec(vectors: Float32Array, bits: Bits) -> VectorCodec:

@@ -1,73 +1,69 @@
-"""The door: calls that could not be answered in time are turned away before they are looked at."""
+"""Admission control: calls that could not be answered in time are refused before they are parsed."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
-from common.errors import DeadlineTooShort, Overloaded
-from common.latency import LatencyEstimate
-from services.ranking.batching.job import CallContext
+from common.errors import Overloaded
+from services.ranking.admission.time_budget import StepTimes, TimeBudget
 from services.ranking.cross_encoder.pair_scorer import PairScorer
+from services.ranking.request import CallContext
 
-# Calls that want features must not eat up the time in which pairs are to be read.
-_MOST_WAITING: Final = 0.25
+# Waiting for other calls' features may take at most this share of a call's time, or none would be left for reading.
+_MAX_WAIT_SHARE: Final = 0.25
 
 
 class AdmissionControl:
-    """Knows how many calls wait for their features and how long these take; used on one event loop.
+    """Admits calls by the time that they have and the work that waits; lives on one event loop.
 
     Args:
         threads: How many calls' features are computed at a time.
-        pace: How long features take.
-        reader: Reads pairs.
+        times: How long the steps of a call take.
+        scorer: Knows how much time there is for reading pairs.
     """
 
-    def __init__(self, threads: int, pace: LatencyEstimate, reader: PairScorer) -> None:
+    def __init__(self, threads: int, times: StepTimes, scorer: PairScorer) -> None:
         self._threads = threads
-        self._pace = pace
-        self._reader = reader
-        self._passing: list[CallContext] = []
+        self._times = times
+        self._scorer = scorer
+        self._in_features: list[CallContext] = []
 
-    def check(self, candidates: int, terms: CallContext, kept_back_s: float) -> None:
-        """Let a call in, or not.
+    def admit(self, candidates: int, call: CallContext) -> TimeBudget:
+        """Admit a call and return its time budget.
 
         Args:
-            candidates: How many it has.
-            terms: By when and for whom.
-            kept_back_s: What is kept back of its time for what comes after reading.
+            candidates: How many candidates it ranks.
+            call: By when and for whom.
 
         Raises:
-            DeadlineTooShort: There is no time for the features of so many candidates, even without other calls.
-            Overloaded: Other calls leave no time for them, or for the pairs that the call insists on.
+            DeadlineTooShort: There is no time for the features of the candidates, even without other calls.
+            Overloaded: Other calls leave no time for the features, or for the pairs that the call needs.
         """
-        left_s = terms.deadline - time.monotonic()
-        own_s = self._pace.expected_s(candidates)
-        if left_s < own_s:
-            raise DeadlineTooShort(
-                f"{candidates} candidates cannot be ranked within {max(left_s, 0.0):.3f} s, even without the "
-                "cross-encoder; allow more time or rank fewer"
-            )
-        waiting = len(self._passing)
-        others_s = own_s * (waiting // self._threads)
-        if others_s > _MOST_WAITING * left_s:
-            raise Overloaded(f"{waiting} calls wait already; try again later", retry_after_s=others_s)
-        if terms.least:
-            turn = terms.priority, terms.deadline
-            promised = sum(other.least for other in self._passing if (other.priority, other.deadline) <= turn)
-            self._reader.check_room(replace(terms, deadline=terms.deadline - own_s - kept_back_s), promised)
+        budget = self._times.budget(call.deadline, candidates, candidates)
+        budget.require_features(candidates)
+        waiting = len(self._in_features)
+        wait_s = budget.features_s * (waiting // self._threads)
+        if wait_s > _MAX_WAIT_SHARE * budget.left_s:
+            raise Overloaded(f"{waiting} calls wait already; try again later", retry_after_s=wait_s)
+        if call.min_pairs:
+            urgency = call.priority, call.deadline
+            promised = sum(one.min_pairs for one in self._in_features if (one.priority, one.deadline) <= urgency)
+            # Reading can start only after the call's own features.
+            reading = replace(call, deadline=budget.reading_ends_at - budget.features_s)
+            self._scorer.check_room(reading, promised)
+        return budget
 
     @contextmanager
-    def passing(self, terms: CallContext) -> Iterator[None]:
-        """Count a call as waiting for its features while the body runs, and the pairs that it insists on as promised.
+    def computing_features(self, call: CallContext) -> Iterator[None]:
+        """Count a call as waiting for its features while the body runs, and the pairs that it needs as promised.
 
-        Calls that come meanwhile would else be let in for the same pairs, and turned away with their features done.
+        Otherwise calls that arrive meanwhile would be admitted for the same pairs, and refused after their features.
         """
-        self._passing.append(terms)
+        self._in_features.append(call)
         try:
             yield
         finally:
-            self._passing.remove(terms)
+            self._in_features.remove(call)

@@ -1,4 +1,4 @@
-"""How much work the workers can do by when."""
+"""How much work the workers can do by a point in time."""
 
 from __future__ import annotations
 
@@ -9,29 +9,33 @@ from common.latency import LatenessReserve
 from services.ranking.batching.cost_model import CostModel
 
 # At most this share of a job's time is kept back for work that takes longer than planned.
-_MOST_KEPT_BACK: Final = 0.25
+_MAX_RESERVE_SHARE: Final = 0.25
 
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """The bounds of the queue.
+    """The bounds of queue and batches, and how they run.
 
     Attributes:
-        padded_tokens: A batch's rows times its longest row stay within this; one row alone may exceed it.
-        max_queued_pairs: So many pairs may wait.
-        workers: So many batches run at a time.
-        spare_batches: Where others wait, the time of so many batches is kept back before a deadline. At four times
+        padded_tokens: The most tokens of a batch, padding included; a single longer row runs alone.
+        max_queued_pairs: The most pairs that wait.
+        workers: How many batches run at a time.
+        spare_batches: How many batches' time is kept back before a deadline if other jobs wait. At four times
             saturation two gave 1.02 times the goodput of none, and four 1.04 times.
+        nice: By how much the workers' thread priority is below that of other threads; Linux only.
     """
 
     padded_tokens: int = 384
     max_queued_pairs: int = 20_000
     workers: int = 1
     spare_batches: int = 4
+    nice: int = 15
 
 
 class Capacity:
-    """The workers' time, in milliseconds of one worker as the cost model's fit counts them; seconds are real ones.
+    """Converts between the workers' time and work.
+
+    Work is in milliseconds of one worker as the cost model's fit counts them, before its correction; seconds are real.
 
     Attributes:
         longest: The longest pair so far, in tokens.
@@ -44,28 +48,33 @@ class Capacity:
         self._cost = cost
         self._limits = limits
 
-    def ms(self, deadline: float, now: float) -> float:
-        """Return how much work can be done by a deadline."""
-        return (deadline - now) * 1e3 * self._limits.workers / self._cost.correction
+    @property
+    def ms_per_s(self) -> float:
+        """How much work all workers do in a second."""
+        return 1e3 * self._limits.workers / self._cost.correction
 
     def seconds(self, work_ms: float) -> float:
         """Return how long all workers take for work."""
         return work_ms * self._cost.correction / self._limits.workers / 1e3
 
-    def planned(self, deadline: float, now: float, *, beside_others: bool) -> float:
-        """Return when work must be planned to end for it to end by ``deadline``, if it ends as late as of late.
+    def worker_seconds(self, work_ms: float) -> float:
+        """Return how long one worker takes for work."""
+        return work_ms * self._cost.correction / 1e3
 
-        Where others wait, some batches' time is kept back as well. The next one due is then not so near its deadline
-        that its batches have to be small, and what is read of it does not come too late.
+    def planned_end(self, deadline: float, now: float, *, others_wait: bool) -> float:
+        """Return when work must be planned to end for it to end by ``deadline``, if it overruns as recent work did.
+
+        If other jobs wait, the time of some batches is kept back as well. The next job is then not so near its deadline
+        that its batches must be small, and its last batches do not end too late.
         """
-        kept_back_s = self.overrun.seconds
-        if beside_others:
-            batch_s = self.largest_batch_ms() * self._cost.correction / 1e3
-            kept_back_s = max(kept_back_s, self._limits.spare_batches * batch_s)
-        return deadline - max(min(kept_back_s, _MOST_KEPT_BACK * (deadline - now)), 0.0)
+        reserve_s = self.overrun.seconds
+        if others_wait:
+            batch_s = self.worker_seconds(self.largest_batch_ms())
+            reserve_s = max(reserve_s, self._limits.spare_batches * batch_s)
+        return deadline - max(min(reserve_s, _MAX_RESERVE_SHARE * (deadline - now)), 0.0)
 
-    def less_tail(self, spare_ms: float) -> float:
-        """Return what of the workers' time is surely usable: at the end one may work while the others idle.
+    def usable_ms(self, spare_ms: float) -> float:
+        """Return how much of the workers' time is surely usable: at the end one may work while the others idle.
 
         Any schedule that leaves no worker idle ends within work / workers + (1 - 1 / workers) * the longest batch
         (Graham, 1969); work smaller than a batch may run on one worker alone.

@@ -1,19 +1,20 @@
-"""Jobs in one order, and whose turn it is."""
+"""The order in which jobs are served."""
 
 from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Iterator
 
-from services.ranking.batching.job import BUCKETS, Job
-
-Key = tuple[int, float, int]
+from services.ranking.batching.job import BUCKETS, Job, OrderKey
 
 
 class JobOrder:
-    """Jobs in one order, all of them and by length bucket; finding one is O(log jobs)."""
+    """Jobs sorted by one key: all of them, and those with pairs in each length bucket.
 
-    def __init__(self, key: Callable[[Job], Key]) -> None:
+    The first job is found at once, a job's position in O(log jobs).
+    """
+
+    def __init__(self, key: Callable[[Job], OrderKey]) -> None:
         self._key = key
         self._all: list[Job] = []
         self._buckets: list[list[Job]] = [[] for _ in range(BUCKETS)]
@@ -21,23 +22,23 @@ class JobOrder:
     def __iter__(self) -> Iterator[Job]:
         return iter(self._all)
 
-    def join(self, job: Job) -> None:
-        """Put a job into its place."""
+    def add(self, job: Job) -> None:
+        """Insert a job."""
         for jobs in (self._all, *(self._buckets[bucket] for bucket in job.runs)):
             bisect.insort(jobs, job, key=self._key)
 
-    def leave(self, job: Job) -> None:
-        """Take a job out."""
+    def remove(self, job: Job) -> None:
+        """Remove a job."""
         self._remove(self._all, job)
         for bucket in job.runs:
             self._remove(self._buckets[bucket], job)
 
-    def leave_bucket(self, job: Job, bucket: int) -> None:
-        """Take a job out of one bucket."""
+    def remove_from_bucket(self, job: Job, bucket: int) -> None:
+        """Remove a job from one bucket."""
         self._remove(self._buckets[bucket], job)
 
     def first(self, bucket: int | None = None) -> Job | None:
-        """Return the job that comes first, of all or of a bucket."""
+        """Return the first job of all, or of a bucket; None if there is none."""
         jobs = self._all if bucket is None else self._buckets[bucket]
         return jobs[0] if jobs else None
 
@@ -46,14 +47,18 @@ class JobOrder:
 
 
 class FairShareClock:
-    """When callers had their last turn; those whose turn has passed are forgotten."""
+    """The virtual finish times of fair queueing (Demers, Keshav and Shenker, 1989), by caller.
+
+    Attributes:
+        finish_times: The last finish time of each caller; those that have passed are forgotten on the next call.
+    """
 
     def __init__(self) -> None:
-        self.last: dict[str, float] = {}
+        self.finish_times: dict[str, float] = {}
 
-    def turn(self, owner: str, seconds: float, now: float) -> float:
-        """Return when work of so many seconds would be done if its owner had the workers alone."""
-        turn = max(now, self.last.get(owner, now)) + seconds
-        self.last = {other: last for other, last in self.last.items() if last > now}
-        self.last[owner] = turn
-        return turn
+    def advance(self, caller: str, seconds: float, now: float) -> float:
+        """Return when work of ``seconds`` would be done if its caller had the workers alone."""
+        finish_time = max(now, self.finish_times.get(caller, now)) + seconds
+        self.finish_times = {other: time for other, time in self.finish_times.items() if time > now}
+        self.finish_times[caller] = finish_time
+        return finish_time

@@ -1,4 +1,4 @@
-"""The fusion: a small model in ONNX that turns features into a calibrated probability."""
+"""The fusion: a small ONNX model that maps features to a calibrated probability."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from common.release.store import Release
 
 
 class FusionModel:
-    """Features to probability. Missing features are NaN, which the model was trained with."""
+    """Maps features to probability. A missing feature is NaN, as in training."""
 
     def __init__(self, model: OnnxModel, features: int) -> None:
         self.provider = model.provider
@@ -23,9 +23,9 @@ class FusionModel:
 
     @classmethod
     def load(cls, release: Release, features: int) -> FusionModel:
-        """Load the fusion of a release that reads so many features; raises BadRelease where it reads others.
+        """Load the fusion of a release; raises BadRelease if it does not read ``features`` features.
 
-        It always runs on the CPU: its trees take microseconds, less than the way to another device.
+        It always runs on the CPU: its trees take microseconds, less than a transfer to another device.
         """
         return cls(OnnxModel(release.file(FUSION), SessionOptions(threads=1)), features)
 
@@ -43,4 +43,6 @@ class FusionModel:
                 f"{self._model.file} can't read the {features} features of fusion.json: {error}"
             ) from error
         if not ((answer >= 0) & (answer <= 1)).all():
-            raise BadRelease(f"{self._model.file} answers {answer.tolist()}, which are no probabilities")
+            raise BadRelease(
+                f"{self._model.file} returns {answer.tolist()}, which are no probabilities; build it again"
+            )

@@ -1,4 +1,4 @@
-"""What a second stage answers."""
+"""The results of a second stage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.ranking.pairs.pair_scores import PairResult
 
 
 class Tier(IntEnum):
-    """The dearest part of the second stage that had a say in a candidate's probability."""
+    """The most expensive part of the second stage that a candidate's probability is computed from."""
 
     FEATURES = 1
     LATE_INTERACTION = 2
@@ -22,8 +22,8 @@ class Tier(IntEnum):
 
 
 @dataclass(frozen=True)
-class Depths:
-    """How many candidates each tier takes at most; None where that is the release's to say."""
+class RequestedDepths:
+    """How many candidates each tier takes at most, as request or server set it; None for the release's own depth."""
 
     late_interaction: int | None = None
     cross_encoder: int | None = None
@@ -31,24 +31,24 @@ class Depths:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The probabilities of a request's candidates, and what they took.
+    """The probabilities of a request's candidates, and how long the steps took.
 
     Attributes:
         probability: float32[candidates].
-        logit: The cross-encoder's, NaN where it did not read the candidate; float32[candidates].
-        late_score: Late interaction's, NaN where it did not score the candidate; float32[candidates].
-        reading: What became of the pairs.
-        tokenise_ms: Tokenising.
-        late_ms: Late interaction.
-        fuse_ms: Features, fusion and calibration.
-        total_ms: All of it, waiting included.
+        logit: The cross-encoder's logit, NaN if it did not read the candidate; float32[candidates].
+        late_score: Late interaction's score, NaN if it did not score the candidate; float32[candidates].
+        pairs: The pairs' scores, and how many were read.
+        tokenise_ms: Time of tokenising.
+        late_ms: Time of late interaction.
+        fuse_ms: Time of features, fusion and calibration.
+        total_ms: Time of the whole ranking, waiting included.
         read_at: When the last pair had been read, in seconds of the monotonic clock.
     """
 
     probability: Float32Array
     logit: Float32Array
     late_score: Float32Array
-    reading: PairResult
+    pairs: PairResult
     tokenise_ms: float
     late_ms: float
     fuse_ms: float
@@ -57,19 +57,19 @@ class Ranking:
 
     @property
     def tiers(self) -> npt.NDArray[np.int64]:
-        """Which `Tier` ranked each candidate; int64[candidates]."""
+        """The `Tier` that ranked each candidate; int64[candidates]."""
         late = np.where(np.isnan(self.late_score), Tier.FEATURES, Tier.LATE_INTERACTION)
         return np.where(np.isnan(self.logit), late, Tier.CROSS_ENCODER)
 
 
 @dataclass(frozen=True)
-class Explained:
+class ExplainedProbability:
     """Why a candidate has its probability.
 
     Attributes:
-        probability: The candidate's.
-        explanation: What moved its logit.
-        features: What the fusion read, by name in order, those missing left out.
+        probability: The candidate's probability.
+        explanation: The contributions to its logit.
+        features: The features that the fusion read, by name in order, without missing ones.
     """
 
     probability: float

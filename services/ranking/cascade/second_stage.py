@@ -1,57 +1,35 @@
-"""The second stage: features, late interaction, the cross-encoder on the most promising, the fusion's probabilities."""
+"""The second stage: features, late interaction and the cross-encoder, fused into a probability."""
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from common.arrays import FloatArray
-from common.errors import BadRelease
-from common.latency import LatencyEstimate, LatenessReserve
+from common.arrays import Float32Array
 from common.onnx_session import SessionOptions
-from common.release.catalogue import Catalogue
-from common.release.layout import CATALOGUE
 from common.release.store import Release
 from services.ranking.admission.admission_control import AdmissionControl
+from services.ranking.admission.time_budget import StepTimes, TimeBudget
 from services.ranking.batching.batcher import Batcher, BatchReport
 from services.ranking.batching.capacity import BatchLimits
-from services.ranking.batching.job import LEAST_SHARE, CallContext
 from services.ranking.cascade.compute_pool import ComputePool
-from services.ranking.cascade.fusion_model import FusionModel
-from services.ranking.cascade.results import Depths, Explained, Ranking
+from services.ranking.cascade.explainer import Explainer
+from services.ranking.cascade.models import RankingModels
+from services.ranking.cascade.results import ExplainedProbability, Ranking, RequestedDepths
 from services.ranking.cascade.tiers import Cascade, PreparedRequest
-from services.ranking.cross_encoder.explanation import explain
-from services.ranking.cross_encoder.model import CrossEncoder
-from services.ranking.cross_encoder.pair_scorer import PairScorer
-from services.ranking.features.feature_context import HalfLives
-from services.ranking.features.feature_set import FeatureSet
-from services.ranking.features.item_tables import ItemTables
-from services.ranking.features.settings import FusionSettings
-from services.ranking.late_interaction.scorer import LateInteractionOptions, LateInteractionScorer, has_late_interaction
-from services.ranking.late_interaction.tier import LateInteractionTier
+from services.ranking.cross_encoder.pair_scorer import MIN_READ_SHARE, PairScorer
+from services.ranking.late_interaction.scorer import LateInteractionOptions
 from services.ranking.pairs.pair_scores import PairResult, PairScores
-from services.ranking.pairs.pair_tokenizer import PairTokenizer
 from services.ranking.pairs.score_cache import ScoreCache
 from services.ranking.release_settings import TierDepths
-from services.ranking.request import CandidateRows, UserRows
+from services.ranking.request import CallContext, CandidateRows, UserRows
 
 _WARM_UP_CANDIDATES: Final = 100
-
-
-# Kept back for fusing and answering until it is known what these take.
-_AFTER_READING_S: Final = 0.005
-
-
-# At most this share of the time left, so that calls with little of it are read too.
-_MOST_AFTER_READING: Final = 0.25
 
 
 @dataclass(frozen=True)
@@ -60,10 +38,10 @@ class SecondStageOptions:
 
     Attributes:
         session: How the cross-encoder's session is made.
-        limits: The bounds of batches and queue.
+        limits: The bounds of queue and batches.
         score_cache_size: How many logits to keep; 0 for none.
         threads: Threads for features, tokenising, late interaction and fusion.
-        min_read_share: Where other calls leave time to read less than this share of what could be read without them,
+        min_read_share: If other calls leave time for less than this share of the pairs that could be read without them,
             nothing is read.
         late: How late interaction runs.
     """
@@ -72,7 +50,7 @@ class SecondStageOptions:
     limits: BatchLimits = field(default_factory=BatchLimits)
     score_cache_size: int = 100_000
     threads: int = 1
-    min_read_share: float = LEAST_SHARE
+    min_read_share: float = MIN_READ_SHARE
     late: LateInteractionOptions = field(default_factory=LateInteractionOptions)
 
 
@@ -83,32 +61,30 @@ class SecondStage:
         release: The release.
         catalogue: Its items.
         providers: The execution providers in use, by the models' names in the manifest.
-        after_reading: What is kept back of a call's time for what comes after reading; to be told of every answer.
+        times: How long the steps of a call take. Callers must observe every answer; see `StepTimes.after_reading`.
     """
 
-    def __init__(self, release: Release, options: SecondStageOptions, observe: Callable[[BatchReport], None]) -> None:
-        settings = FusionSettings.load(release)
+    def __init__(
+        self,
+        release: Release,
+        models: RankingModels,
+        options: SecondStageOptions,
+        observe: Callable[[BatchReport], None],
+    ) -> None:
         self.release = release
-        self.catalogue = Catalogue.open(release.file(CATALOGUE))
-        facts = ItemTables(release, self.catalogue)
-        self._features = FeatureSet(
-            settings.features, facts, HalfLives(settings.half_life_long, settings.half_life_short)
-        )
-        self._fusion = FusionModel.load(release, len(settings.features))
-        self._texts = PairTokenizer.load(release, self.catalogue)
-        cross_encoder = CrossEncoder.load(release, options.session)
-        self.providers = {"cross_encoder": cross_encoder.provider, "fusion": self._fusion.provider}
-        self._late = self._load_late(options.late)
-        self._cascade = Cascade(self._features, self._fusion, self._late, self._texts)
-        cost = cross_encoder.warm_up(options.limits, self._texts.settings.pair_tokens)
-        self._preparing, self._finishing = LatencyEstimate(), LatencyEstimate()
+        self.catalogue = models.catalogue
+        self.providers = models.providers
+        self.times = StepTimes()
+        self._models = models
+        self._cascade = Cascade(models.features, models.fusion, models.late, models.tokenizer, self.times)
+        cost = models.cross_encoder.warm_up(options.limits, models.tokenizer.settings.pair_tokens)
         self._warm_up()
-        self._threads = ComputePool(options.threads, "second-stage")
-        self._batcher = Batcher(cross_encoder, cost, options.limits, observe)
+        self._pool = ComputePool(options.threads, "second-stage")
+        self._batcher = Batcher(models.cross_encoder, cost, options.limits, observe)
         cache = ScoreCache(options.score_cache_size)
-        self._reader = PairScorer(self._batcher, self._texts.template, cache, options.min_read_share)
-        self._door = AdmissionControl(options.threads, self._preparing, self._reader)
-        self.after_reading = LatenessReserve(_AFTER_READING_S)
+        self._scorer = PairScorer(self._batcher, models.tokenizer.template, cache, options.min_read_share)
+        self._admission = AdmissionControl(options.threads, self.times, self._scorer)
+        self._explainer = Explainer(models, self._batcher, self._pool)
 
     @classmethod
     def load(
@@ -122,78 +98,81 @@ class SecondStage:
         Args:
             release: A verified release.
             options: How to run it.
-            observe: Told of every batch, in a worker thread.
+            observe: Called with every batch, in a worker thread.
 
         Raises:
             BadRelease: The release can't be served; the message names the file or feature.
-            NotReady: The wished execution provider can't be had.
+            NotReady: The execution provider is not available.
         """
-        missing = {"cross_encoder", "fusion"} - set(release.manifest.models)
-        if missing:
-            raise BadRelease(f"release {release.id}: the manifest lists no model called {', '.join(sorted(missing))}")
-        return cls(release, options or SecondStageOptions(), observe)
+        options = options or SecondStageOptions()
+        return cls(release, RankingModels.load(release, options.session, options.late), options, observe)
 
     @property
     def sources(self) -> frozenset[str]:
-        """The first stage's sources whose scores the features read."""
-        return self._features.sources
+        """The candidate sources whose scores the features read."""
+        return self._models.features.sources
 
     @property
     def has_late_interaction(self) -> bool:
         """Whether the release has the late-interaction tier."""
-        return self._late is not None
+        return self._models.late is not None
 
     @property
     def depth(self) -> int:
-        """How many candidates of a request the release wants read."""
-        return self._texts.settings.depth
+        """How many candidates the cross-encoder reads if nobody sets another depth."""
+        return self._models.tokenizer.settings.depth
 
     @property
-    def max_queued_pairs(self) -> int:
+    def queued_pairs(self) -> int:
         """How many pairs wait for the cross-encoder."""
-        return self._batcher.max_queued_pairs
+        return self._batcher.queued_pairs
 
-    def check_room(self, candidates: int, terms: CallContext) -> None:
-        """Refuse what there is no time for, before it is looked at; raises as `AdmissionControl.check`."""
-        self._door.check(candidates, terms, self._kept_back_s(candidates, terms))
+    def admit(self, candidates: int, call: CallContext) -> TimeBudget:
+        """Refuse a call that there is no time for, before its candidates are parsed; see `AdmissionControl.admit`."""
+        return self._admission.admit(candidates, call)
 
     async def rank(
-        self, user: UserRows, candidates: CandidateRows, texts: Mapping[int, str], depths: Depths, terms: CallContext
+        self,
+        user: UserRows,
+        candidates: CandidateRows,
+        texts: Mapping[int, str],
+        depths: RequestedDepths,
+        call: CallContext,
     ) -> Ranking:
-        """Give each candidate its probability.
+        """Compute each candidate's probability.
 
-        Each tier takes the candidates that are the most probable by those before it, as many as ``depths`` says, or as
-        there is time for.
+        Each tier takes the most probable candidates by the tiers before it, as many as ``depths`` allows and as there
+        is time for. Other calls are taken into account by `admit`, which is to be called first.
 
         Args:
             user: Whom the candidates are for.
             candidates: The candidates; at least one.
-            texts: Texts of candidates without a catalogue row or with another text than the catalogue's, by place.
+            texts: Texts of candidates without a catalogue row or with another text than the catalogue's, by index.
             depths: How many candidates the tiers take at most.
-            terms: By when and for whom; the deadline is that of the whole ranking.
+            call: By when and for whom; the deadline is that of the whole ranking.
 
         Raises:
-            DeadlineTooShort: There isn't even time for the features.
-            Overloaded: The cross-encoder's queue is full, or too many calls wait for their features.
+            DeadlineTooShort: There is no time even for the features.
+            Overloaded: The cross-encoder's queue is full, or leaves no time for the pairs that the call needs.
         """
         began = time.monotonic()
-        self.check_room(len(candidates), terms)
-        tiers = self._cascade.depths(user, candidates, depths, terms.least)
-        # The pace knows candidates alone: not texts to tokenise, histories, or late interaction.
-        long = texts or len(user.history) > len(candidates) or (self._late and tiers.late_interaction)
-        expected_s = math.inf if long else self._preparing.expected_s(len(candidates))
-        with self._door.passing(terms):
-            prepared = await self._threads.run(
-                lambda: self._prepare(user, candidates, texts, tiers, terms.deadline), expected_s
+        tiers = self._cascade.depths(user, candidates, depths, call.min_pairs)
+        pairs = min(tiers.cross_encoder, len(candidates))
+        budget = self.times.budget(call.deadline, len(candidates), pairs)
+        budget.require_features(len(candidates))
+        with self._admission.computing_features(call):
+            prepared = await self._pool.run(
+                lambda: self._cascade.prepare(user, candidates, texts, tiers, budget.features_end_at),
+                self._features_s(budget, user, candidates, texts, tiers),
             )
-        reading = await self._read(prepared, terms)
-        read_at = time.monotonic() if np.isnan(reading.scores.read_at) else reading.scores.read_at
-        logit, probability, fuse_ms = await self._finished(prepared, reading.scores.logits)
+        result = await self._read(prepared, call)
+        read_at = time.monotonic() if np.isnan(result.scores.read_at) else result.scores.read_at
+        logit, probability, fuse_ms = await self._fuse(prepared, result.scores.logits)
         return Ranking(
             probability,
             logit,
             prepared.late.scores,
-            reading,
+            result,
             tokenise_ms=prepared.tokenise_ms,
             late_ms=prepared.late.ms,
             fuse_ms=prepared.fuse_ms + fuse_ms,
@@ -201,108 +180,59 @@ class SecondStage:
             read_at=read_at,
         )
 
-    @contextmanager
-    def keeping_time(self, terms: CallContext) -> Iterator[None]:
-        """Learn from a body that is cancelled past its deadline: the next ones' reading must end so much sooner."""
-        planned = terms.deadline - _at_most_a_share(self.after_reading.seconds, terms)
-        try:
-            yield
-        except asyncio.CancelledError:
-            if (now := time.monotonic()) > terms.deadline:
-                self.after_reading.observe(now - planned)
-            raise
-
-    async def explain(self, user: UserRows, candidate: CandidateRows, text: str, terms: CallContext) -> Explained:
-        """Tell why one candidate has its probability.
+    async def explain(
+        self, user: UserRows, candidate: CandidateRows, text: str, call: CallContext
+    ) -> ExplainedProbability:
+        """Explain why one candidate has its probability.
 
         Args:
             user: Whom the candidate is for.
             candidate: The one candidate.
-            text: Its text where it has no catalogue row or another text; else empty.
-            terms: By when and for whom.
+            text: Its text if it has no catalogue row or another text; else empty.
+            call: By when and for whom.
 
         Raises:
-            DeadlineTooShort, Overloaded: As the batcher does.
+            DeadlineTooShort, Overloaded: As `Batcher.score` does.
         """
-        row = int(candidate.rows[0])
-        given, text = text, text or self._texts.item_text(row)
-        explanation = await explain(user, text, self._texts, self._batcher, terms)
-        matrix = await self._threads.run(lambda: self._explained_features(user, candidate, given, explanation.logit))
-        features = dict(sorted(zip(self._features.names, matrix[0].tolist(), strict=True)))
-        present = {name: value for name, value in features.items() if not np.isnan(value)}
-        return Explained(float(self._fusion.probability(matrix)[0]), explanation, present)
+        return await self._explainer.explain(user, candidate, text, call)
 
     def close(self) -> None:
-        """End the threads; what waits fails with NotReady."""
+        """End the threads; calls that wait fail with NotReady."""
         self._batcher.close()
-        self._threads.close()
+        self._pool.close()
 
-    async def _read(self, prepared: PreparedRequest, terms: CallContext) -> PairResult:
-        if not len(prepared.chosen):
-            return PairResult(PairScores.unread(0))
-        terms = replace(terms, deadline=terms.deadline - self._kept_back_s(len(prepared.chosen), terms))
-        return await self._reader.read(prepared.context, prepared.items, prepared.keys, terms)
-
-    def _kept_back_s(self, read: int, terms: CallContext) -> float:
-        """Return how much of a call's time is kept back for fusing and answering."""
-        return _at_most_a_share(max(self._finishing.expected_s(read), self.after_reading.seconds), terms)
-
-    def _prepare(
+    def _features_s(
         self,
+        budget: TimeBudget,
         user: UserRows,
         candidates: CandidateRows,
         texts: Mapping[int, str],
         depths: TierDepths,
-        deadline: float,
-    ) -> PreparedRequest:
-        began = time.perf_counter()
-        until = deadline - self._finishing.expected_s(min(depths.cross_encoder, len(candidates)))
-        prepared = self._cascade.prepare(user, candidates, texts, depths, until)
-        self._preparing.observe(len(candidates), time.perf_counter() - began - prepared.late.ms / 1e3)
-        return prepared
+    ) -> float:
+        """Return how long the first step takes: infinite if it does more than the estimate of the features knows.
 
-    async def _finished(
-        self, prepared: PreparedRequest, logits: npt.NDArray[np.float32]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], float]:
-        """Fuse again where there is a logit; returns logits and probabilities of all candidates, and milliseconds."""
+        The estimate goes by candidates: it knows neither texts to tokenise, nor long histories, nor late interaction.
+        """
+        late = self.has_late_interaction and depths.late_interaction
+        return math.inf if texts or late or len(user.history) > len(candidates) else budget.features_s
+
+    async def _read(self, prepared: PreparedRequest, call: CallContext) -> PairResult:
         if not len(prepared.chosen):
+            return PairResult(PairScores.unread(0))
+        budget = self.times.budget(call.deadline, len(prepared.probability), len(prepared.chosen))
+        reading = replace(call, deadline=budget.reading_ends_at)
+        return await self._scorer.score_pairs(prepared.context, prepared.items, prepared.keys, reading)
+
+    async def _fuse(self, prepared: PreparedRequest, logits: Float32Array) -> tuple[Float32Array, Float32Array, float]:
+        """Fuse the logits in; returns logits and probabilities of all candidates, and milliseconds."""
+        pairs = len(prepared.chosen)
+        if not pairs:
             return np.full(len(prepared.probability), np.nan, dtype=np.float32), prepared.probability, 0.0
-        return await self._threads.run(
-            lambda: self._finish(prepared, logits), self._finishing.expected_s(len(prepared.chosen))
-        )
-
-    def _finish(
-        self, prepared: PreparedRequest, logits: npt.NDArray[np.float32]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], float]:
-        began = time.perf_counter()
-        logit, probability = self._cascade.finish(prepared, logits)
-        took_s = time.perf_counter() - began
-        self._finishing.observe(len(prepared.chosen), took_s)
-        return logit, probability, took_s * 1e3
-
-    def _explained_features(self, user: UserRows, candidate: CandidateRows, text: str, logit: float) -> FloatArray:
-        matrix = self._features.matrix(user, candidate, np.array([logit], dtype=np.float32))
-        if self._late is None:
-            return matrix
-        context = self._texts.context(user.query, self._texts.context_items(user.history))
-        score = self._late.score(context, int(candidate.rows[0]), text)
-        return self._features.with_late(matrix, np.array([score], dtype=np.float32))
-
-    def _load_late(self, options: LateInteractionOptions) -> LateInteractionTier | None:
-        if not has_late_interaction(self.release):
-            return None
-        late = LateInteractionScorer.load(self.release, len(self.catalogue), self._texts.template, options)
-        self.providers["late_interaction"] = late.provider
-        return LateInteractionTier(late, self._texts)
+        return await self._pool.run(lambda: self._cascade.fuse(prepared, logits), self.times.fusion.expected_s(pairs))
 
     def _warm_up(self) -> None:
-        """Rank once, so that the first caller finds everything loaded and the paces known."""
+        """Rank once, so that for the first call everything is loaded and the step times are known."""
         rows = np.arange(min(_WARM_UP_CANDIDATES, len(self.catalogue)))
-        everything = TierDepths(late_interaction=len(rows), cross_encoder=len(rows))
-        prepared = self._prepare(UserRows(rows), CandidateRows.of(rows), {}, everything, np.inf)
-        self._finish(prepared, np.zeros(len(rows), dtype=np.float32))
-
-
-def _at_most_a_share(reserve_s: float, terms: CallContext) -> float:
-    """Return what is kept back for what comes after reading, so that most of a call's time is left to read."""
-    return min(reserve_s, _MOST_AFTER_READING * max(terms.deadline - time.monotonic(), 0.0))
+        all_tiers = TierDepths(late_interaction=len(rows), cross_encoder=len(rows))
+        prepared = self._cascade.prepare(UserRows(rows), CandidateRows.from_rows(rows), {}, all_tiers, math.inf)
+        self._cascade.fuse(prepared, np.zeros(len(rows), dtype=np.float32))

@@ -1,7 +1,7 @@
-"""The tiers before the cross-encoder, and the fusion of what all of them say.
+"""The tiers before the cross-encoder, and the fusion of all scores.
 
-Behaviour and other features come first and for every candidate, since they are the cheapest; late interaction takes
-the most probable of these, mostly all; the cross-encoder is left the most probable by both.
+Every candidate gets the features, which are the cheapest. Late interaction scores the most probable candidates by the
+features, usually all. The cross-encoder reads the most probable by both.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from common.arrays import FloatArray, RowIndices, TokenIds
+from common.arrays import Float32Array, FloatArray, RowIndices, TokenIds
 from common.ragged import TokenRows
+from services.ranking.admission.time_budget import StepTimes
 from services.ranking.cascade.fusion_model import FusionModel
-from services.ranking.cascade.results import Depths
+from services.ranking.cascade.results import RequestedDepths
 from services.ranking.features.feature_set import FeatureSet
 from services.ranking.late_interaction.tier import LateInteractionTier, LateScores
 from services.ranking.pairs.pair_tokenizer import PairTokenizer
@@ -24,8 +25,8 @@ from services.ranking.pairs.score_cache import ItemKey
 from services.ranking.release_settings import Occasion, TierDepths
 from services.ranking.request import CandidateRows, UserRows
 
-# From this share of candidates on that the release does not know, they are what a request is about.
-_NEW_SHARE = 0.5
+# A request is about new items if the release lacks at least this share of the candidates.
+_NEW_ITEMS_SHARE: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -33,19 +34,19 @@ class PreparedRequest:
     """A request before the cross-encoder reads.
 
     Attributes:
-        matrix: Its features, late interaction's among them; float32[candidates, features].
-        probability: By these alone; float32[candidates].
-        late: What late interaction said.
-        chosen: What the cross-encoder is to read, by place, the most probable first.
+        matrix: The features, including late interaction's; float32[candidates, features].
+        probability: The probability by these features; float32[candidates].
+        late: Late interaction's scores.
+        chosen: The indices of the candidates that the cross-encoder is to read, the most probable first.
         context: The user context's tokens.
         items: The chosen candidates' tokens.
-        keys: What tells the chosen candidates' texts apart.
-        fuse_ms: What features and fusion took.
-        tokenise_ms: What tokenising took.
+        keys: The keys of the chosen candidates' texts.
+        fuse_ms: Time of features and fusion.
+        tokenise_ms: Time of tokenising.
     """
 
     matrix: FloatArray
-    probability: npt.NDArray[np.float32]
+    probability: Float32Array
     late: LateScores
     chosen: RowIndices
     context: TokenIds
@@ -59,34 +60,43 @@ class Cascade:
     """Ranks candidates without and with the cross-encoder's logits; safe to share between threads.
 
     Args:
-        features: What the fusion reads.
+        features: Computes the features.
         fusion: Features to probability.
-        late: Late interaction, None where the release has none.
-        texts: Users and items in tokens.
+        late: Late interaction; None if the release does not have it.
+        tokenizer: Users and items to tokens.
+        times: Is told how long features and fusion take.
     """
 
     def __init__(
-        self, features: FeatureSet, fusion: FusionModel, late: LateInteractionTier | None, texts: PairTokenizer
+        self,
+        features: FeatureSet,
+        fusion: FusionModel,
+        late: LateInteractionTier | None,
+        tokenizer: PairTokenizer,
+        times: StepTimes,
     ) -> None:
         self._features = features
         self._fusion = fusion
         self._late = late
-        self._texts = texts
+        self._tokenizer = tokenizer
+        self._times = times
 
-    def depths(self, user: UserRows, candidates: CandidateRows, wanted: Depths, least: int = 0) -> TierDepths:
-        """Return how deep the tiers go: as wanted, else as planned for the occasion.
+    def depths(
+        self, user: UserRows, candidates: CandidateRows, requested: RequestedDepths, min_pairs: int = 0
+    ) -> TierDepths:
+        """Return how many candidates the tiers take: as requested, else as the release plans for the occasion.
 
         Args:
             user: Whom the candidates are for.
             candidates: The candidates.
-            wanted: What the caller or the server says.
-            least: How many candidates the caller insists on having read; a plan yields to it.
+            requested: The depths of request or server.
+            min_pairs: How many candidates the caller needs read; raises a planned depth, not a requested one.
         """
-        planned = self._texts.settings.planned(occasion(user, candidates))
-        late, cross_encoder = wanted.late_interaction, wanted.cross_encoder
+        planned = self._tokenizer.settings.planned_depths(occasion(user, candidates))
+        late, cross_encoder = requested.late_interaction, requested.cross_encoder
         return TierDepths(
             late_interaction=planned.late_interaction if late is None else late,
-            cross_encoder=max(planned.cross_encoder, least) if cross_encoder is None else cross_encoder,
+            cross_encoder=max(planned.cross_encoder, min_pairs) if cross_encoder is None else cross_encoder,
         )
 
     def prepare(
@@ -95,108 +105,100 @@ class Cascade:
         candidates: CandidateRows,
         texts: Mapping[int, str],
         depths: TierDepths,
-        deadline: float,
+        end_at: float,
     ) -> PreparedRequest:
-        """Rank without the cross-encoder, and choose what it is to read.
+        """Rank without the cross-encoder, and choose the candidates that it is to read.
 
         Args:
             user: Whom the candidates are for.
             candidates: The candidates.
-            texts: Texts of candidates without a catalogue row or with another text than the catalogue's, by place.
-            depths: How deep the tiers go.
-            deadline: When late interaction must be done, in seconds of the monotonic clock.
+            texts: Texts of candidates without a catalogue row or with another text than the catalogue's, by index.
+            depths: How many candidates the tiers take.
+            end_at: When late interaction must be done, in seconds of the monotonic clock.
         """
-        clock = _Clock()
+        clock = _StepClock()
         matrix = self._features.matrix(user, candidates)
         clock.lap("fuse")
-        context = self._texts.context(user.query, self._texts.context_items(user.history))
+        context = self._tokenizer.context(user.query, self._tokenizer.context_items(user.history))
         clock.lap("tokenise")
-        late = self._read_late(matrix, context, candidates, texts, depths.late_interaction, deadline)
+        late = self._score_late(matrix, context, candidates, texts, depths.late_interaction, end_at)
         clock.lap("late")
         if not np.isnan(late.scores).all():
             matrix = self._features.with_late(matrix, late.scores)
         probability = self._fusion.probability(matrix)
-        chosen = _best(probability, depths.cross_encoder)
+        chosen = _most_probable(probability, depths.cross_encoder)
         clock.lap("fuse")
-        chosen_texts = {place: texts[row] for place, row in enumerate(chosen.tolist()) if row in texts}
-        items, keys = self._texts.items(candidates.rows[chosen], chosen_texts)
+        chosen_texts = {index: texts[row] for index, row in enumerate(chosen.tolist()) if row in texts}
+        items, keys = self._tokenizer.items(candidates.rows[chosen], chosen_texts)
         clock.lap("tokenise")
         spent = clock.spent_ms
         fuse_ms = spent["fuse"] + spent["late"] - late.ms
-        return PreparedRequest(
-            matrix,
-            probability,
-            late,
-            chosen,
-            context,
-            items,
-            keys,
-            fuse_ms,
-            spent["tokenise"],
-        )
+        self._times.features.observe(len(candidates), (fuse_ms + spent["tokenise"]) / 1e3)
+        return PreparedRequest(matrix, probability, late, chosen, context, items, keys, fuse_ms, spent["tokenise"])
 
-    def finish(
-        self, prepared: PreparedRequest, logits: npt.NDArray[np.float32]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Fuse again where there is a logit.
+    def fuse(self, prepared: PreparedRequest, logits: Float32Array) -> tuple[Float32Array, Float32Array, float]:
+        """Compute the probability of candidates with a logit again.
 
         Args:
             prepared: The request.
-            logits: Of the chosen candidates, NaN where there is none.
+            logits: The chosen candidates' logits, NaN if there is none.
 
         Returns:
-            Logits and probabilities of all candidates.
+            Logits and probabilities of all candidates, and milliseconds.
         """
+        began = time.perf_counter()
         logit = np.full(len(prepared.probability), np.nan, dtype=np.float32)
         logit[prepared.chosen] = logits
         read = np.flatnonzero(~np.isnan(logit))
         probability = prepared.probability.copy()
         probability[read] = self._fusion.probability(self._features.with_logits(prepared.matrix[read], logit[read]))
-        return logit, probability
+        took_s = time.perf_counter() - began
+        self._times.fusion.observe(len(prepared.chosen), took_s)
+        return logit, probability, took_s * 1e3
 
-    def _read_late(
+    def _score_late(
         self,
         matrix: FloatArray,
         context: TokenIds,
         candidates: CandidateRows,
         texts: Mapping[int, str],
         depth: int,
-        deadline: float,
+        end_at: float,
     ) -> LateScores:
-        """Have late interaction score the ``depth`` most probable by the other features."""
+        """Score the ``depth`` most probable candidates by the other features with late interaction."""
         if self._late is None or not depth:
             return LateScores.none(len(candidates))
-        everyone = depth >= len(candidates)
-        chosen = np.arange(len(candidates)) if everyone else _best(self._fusion.probability(matrix), depth)
-        return self._late.read(context, candidates, texts, chosen, deadline)
+        takes_all = depth >= len(candidates)
+        chosen = np.arange(len(candidates)) if takes_all else _most_probable(self._fusion.probability(matrix), depth)
+        return self._late.score_candidates(context, candidates, texts, chosen, end_at)
 
 
 def occasion(user: UserRows, candidates: CandidateRows) -> Occasion:
-    """Tell what a request is about."""
-    if (candidates.rows < 0).mean() >= _NEW_SHARE:
+    """Return what a request is about."""
+    if (candidates.rows < 0).mean() >= _NEW_ITEMS_SHARE:
         return "new_items"
-    known: dict[tuple[bool, bool], Occasion] = {
+    by_query_and_history: dict[tuple[bool, bool], Occasion] = {
         (True, True): "both",
         (True, False): "query",
         (False, True): "history",
         (False, False): "new_user",
     }
-    return known[bool(user.query.strip()), len(user.history) > 0]
+    return by_query_and_history[bool(user.query.strip()), len(user.history) > 0]
 
 
-def _best(probability: npt.NDArray[np.float32], depth: int) -> RowIndices:
+def _most_probable(probability: Float32Array, depth: int) -> RowIndices:
     return np.argsort(-probability, kind="stable")[:depth]
 
 
-class _Clock:
-    """What the steps of one request took."""
+class _StepClock:
+    """How long the steps of one request took."""
 
     def __init__(self) -> None:
         self.spent_ms = dict.fromkeys(("fuse", "tokenise", "late"), 0.0)
         self._began = time.perf_counter()
 
     def lap(self, step: str) -> None:
-        """Count the time since the last lap for a step."""
+        """Add the time since the last lap to a step."""
         now = time.perf_counter()
         self.spent_ms[step] += (now - self._began) * 1e3
         self._began = now

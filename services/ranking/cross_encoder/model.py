@@ -1,4 +1,4 @@
-"""The cross-encoder: a BERT that reads user context and item together and gives one logit, run by ONNX Runtime."""
+"""The cross-encoder: a BERT that reads user context and item together and returns one logit, run by ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -47,28 +47,28 @@ class CrossEncoder:
         """Return the logit of each pair: int64[rows, tokens] three times in, float32[rows] out."""
         return self._model.run(dict(zip(_INPUTS, (input_ids, attention_mask, token_type_ids), strict=True)))
 
-    def warm_up(self, limits: BatchLimits, longest: int) -> CostModel:
-        """Run batches of several shapes, as many at a time as there will be workers, and fit what they cost.
+    def warm_up(self, limits: BatchLimits, max_tokens: int) -> CostModel:
+        """Run batches of several shapes, as many at a time as there will be workers, and fit their cost.
 
         Args:
             limits: The bounds of batches.
-            longest: The longest pair, in tokens.
+            max_tokens: The length of the longest pair.
         """
         with ThreadPoolExecutor(limits.workers) as workers:
-            return CostModel.fit([self._measure(workers, limits, *shape) for shape in _shapes(limits, longest)])
+            return CostModel.fit([self._measure(workers, limits, *shape) for shape in _shapes(limits, max_tokens)])
 
     def _measure(self, workers: ThreadPoolExecutor, limits: BatchLimits, rows: int, tokens: int) -> Measurement:
         ones = np.ones((rows, tokens), dtype=np.int64)
-        taken = []
+        times_ms = []
         for _ in range(_REPEATS):
             began = time.perf_counter()
             list(workers.map(lambda _: self(ones, ones, 0 * ones), range(limits.workers)))
-            taken.append((time.perf_counter() - began) * 1e3)
-        return Measurement(rows, tokens, min(taken))
+            times_ms.append((time.perf_counter() - began) * 1e3)
+        return Measurement(rows, tokens, min(times_ms))
 
 
-def _shapes(limits: BatchLimits, longest: int) -> Iterator[tuple[int, int]]:
-    """Return shapes from one short row to full batches of the longest."""
-    lengths = sorted({max(longest // part, 3) for part in (4, 2, 1)})
+def _shapes(limits: BatchLimits, max_tokens: int) -> Iterator[tuple[int, int]]:
+    """Yield rows and tokens, from one short row to full batches of the longest."""
+    lengths = sorted({max(max_tokens // divisor, 3) for divisor in (4, 2, 1)})
     for tokens, share in itertools.product(lengths, (0.0, 0.25, 1.0)):
         yield max(int(share * limits.padded_tokens / tokens), 1), tokens

@@ -1,6 +1,6 @@
-"""A user and the candidates side by side: what several features have in common, computed once for a request.
+"""A request as the features see it: computes values that several features share once for a request.
 
-``age`` counts the events after an event: 0 for the most recent. Weights halve every so many events.
+The age of an event is the number of events after it: 0 for the most recent. An event's weight falls with its age.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from services.ranking.features.item_tables import ItemTables
 from services.ranking.features.lexical_features import LexicalFeatures
 from services.ranking.request import CandidateRows, UserRows
 
-# How many of the most recent events, and of their distinct texts, the features read: bounds the cost of a request.
-HISTORY_EVENTS: Final = 1_000
+# The most recent events that the features read, and those compared by text: both bound the cost of a request.
+MAX_EVENTS: Final = 1_000
 
 
-_SIMILARITY_EVENTS: Final = 60
+_MAX_SIMILARITY_EVENTS: Final = 60
 
 
 @dataclass(frozen=True)
 class HalfLives:
-    """After how many events an event counts half.
+    """The numbers of events after which the weight of an event is half.
 
     Attributes:
         long: For habits.
-        short: For what the user is about now.
+        short: For current interests.
     """
 
     long: float = 150.0
@@ -40,14 +40,14 @@ class HalfLives:
 
 @dataclass(frozen=True)
 class HistoryCounts:
-    """How a group of items (or one item) occurs in a history, for each candidate's group.
+    """How often each candidate's group of items (or the candidate itself) occurs in a history.
 
     Attributes:
-        count: Events of the group; shape [candidates].
-        weight: Those events' long weights, summed.
-        short_weight: Their short weights, summed.
-        last_age: Age of the most recent, NaN where there is none.
-        first_age: Age of the oldest, likewise.
+        count: Number of the group's events; shape [candidates].
+        weight: Sum of the events' long weights.
+        short_weight: Sum of their short weights.
+        last_age: Age of the most recent event, NaN if there is none.
+        first_age: Age of the oldest event, NaN if there is none.
     """
 
     count: FloatArray
@@ -58,70 +58,86 @@ class HistoryCounts:
 
 
 class FeatureContext:
-    """One request as the features see it."""
+    """One request.
+
+    Args:
+        user: The user.
+        candidates: The candidates.
+        logits: The cross-encoder's logits, None before it has read.
+        tables: The release's data of its items.
+        half_lives: How fast events age.
+
+    Attributes:
+        history: The most recent events, as catalogue rows; shape [events].
+        known: Whether each candidate has a catalogue row; shape [candidates].
+        rows: Each candidate's catalogue row, 0 if it has none; shape [candidates].
+        age: Each event's age; shape [events].
+        long_weights: Each event's weight by the long half-life; shape [events].
+        short_weights: Each event's weight by the short half-life; shape [events].
+    """
 
     def __init__(
         self,
         user: UserRows,
         candidates: CandidateRows,
         logits: FloatArray | None,
-        facts: ItemTables,
-        lives: HalfLives,
+        tables: ItemTables,
+        half_lives: HalfLives,
     ) -> None:
         self.user = user
         self.candidates = candidates
         self.logits = logits
-        self.facts = facts
-        self.history = user.history[-HISTORY_EVENTS:]
+        self.tables = tables
+        self.history = user.history[-MAX_EVENTS:]
         self.known = candidates.rows >= 0
         self.rows = np.where(self.known, candidates.rows, 0)
         self.age = np.arange(len(self.history) - 1, -1, -1, dtype=np.float64)
-        self.long = 0.5 ** (self.age / lives.long)
-        self.short = 0.5 ** (self.age / lives.short)
+        self.long_weights = 0.5 ** (self.age / half_lives.long)
+        self.short_weights = 0.5 ** (self.age / half_lives.short)
 
-    def everywhere(self, value: float) -> FloatArray:
+    def constant(self, value: float) -> FloatArray:
         """Return the same value for every candidate."""
         return np.full(len(self.candidates), value, dtype=np.float32)
 
-    def of_item(self, values: FloatArray) -> FloatArray:
-        """Return each candidate's value of an array by catalogue row; NaN for candidates without a row."""
+    def item_values(self, values: FloatArray) -> FloatArray:
+        """Look up each candidate in an array by catalogue row; NaN for candidates without a row."""
         return np.where(self.known, values[self.rows], np.nan)
 
     @cached_property
-    def item(self) -> HistoryCounts:
-        """How the candidates themselves occur in the history."""
-        return self._seen(self.history, self.rows)
+    def item_counts(self) -> HistoryCounts:
+        """How often the candidates themselves occur in the history."""
+        return self._count(self.history, self.rows)
 
     @cached_property
     def _by_column(self) -> dict[str, HistoryCounts]:
         return {}
 
-    def column(self, name: str) -> HistoryCounts:
-        """How the candidates' values of a catalogue column occur in the history; NaN where the value is missing."""
+    def column_counts(self, name: str) -> HistoryCounts:
+        """Count the events with each candidate's value of a catalogue column; NaN if the value is missing."""
         if name not in self._by_column:
-            codes = self.facts.codes(name)
-            self._by_column[name] = self._seen(codes[self.history], np.where(self.known, codes[self.rows], -1))
+            codes = self.tables.codes(name)
+            self._by_column[name] = self._count(codes[self.history], np.where(self.known, codes[self.rows], -1))
         return self._by_column[name]
 
     @cached_property
-    def interest(self) -> tuple[RowIndices, dict[str, npt.NDArray[np.float32]]]:
-        """The distinct items of the history, and their shares by weight: `long`, `short` and `last`."""
+    def history_shares(self) -> tuple[RowIndices, dict[str, npt.NDArray[np.float32]]]:
+        """The distinct items of the history, and their shares by `long` and `short` weight and of the `last` event."""
         items, item_of = np.unique(self.history, return_inverse=True)
         shares = {}
-        for name, weights in (("long", self.long), ("short", self.short), ("last", self.age == 0)):
+        for name, weights in (("long", self.long_weights), ("short", self.short_weights), ("last", self.age == 0)):
             total = np.bincount(item_of, weights, len(items))
             shares[name] = (total / max(total.sum(), 1e-9)).astype(np.float32)
         return items, shares
 
-    def graph(self, name: str, weights: str) -> FloatArray:
-        """What an item graph says the user goes on to; NaN without a history."""
+    def graph_scores(self, name: str, weights: str) -> FloatArray:
+        """Spread the history's shares over an item graph and look up the candidates; NaN without a history."""
         if not len(self.history):
-            return self.everywhere(np.nan)
+            return self.constant(np.nan)
         if name not in self._spread:
-            items, shares = self.interest
-            sums = self.facts.graph(name).spread_all(items, np.stack(list(shares.values())))
+            items, shares = self.history_shares
+            sums = self.tables.graph(name).spread_all(items, np.stack(list(shares.values())))
             self._spread[name] = dict(zip(shares, sums, strict=True))
-        return self.of_item(self._spread[name][weights])
+        return self.item_values(self._spread[name][weights])
 
     @cached_property
     def _spread(self) -> dict[str, dict[str, FloatArray]]:
@@ -129,39 +145,40 @@ class FeatureContext:
 
     def lexical(self, feature: Callable[[LexicalFeatures], FloatArray]) -> FloatArray:
         """Compute a lexical feature; NaN for a query without words, and for candidates without a row."""
-        if not self._match.words:
-            return self.everywhere(np.nan)
-        return np.where(self.known, feature(self._match), np.nan)
+        if not self._lexical.words:
+            return self.constant(np.nan)
+        return np.where(self.known, feature(self._lexical), np.nan)
 
     @cached_property
-    def _match(self) -> LexicalFeatures:
-        return LexicalFeatures(self.user.query, self.rows, self.facts.lexicon())
+    def _lexical(self) -> LexicalFeatures:
+        return LexicalFeatures(self.user.query, self.rows, self.tables.word_index())
 
     @cached_property
     def cosines(self) -> FloatArray:
         """Cosines of the candidates and the distinct texts of the recent history, the most recent last.
 
-        NaN between an item and its own text: that the user knows it is told by other features.
+        NaN between an item and its own text: other features cover that the user already has the item.
         """
-        vectors = self.facts.vectors()
-        texts = vectors.of_item[self.history[-_SIMILARITY_EVENTS:]][::-1]
+        embeddings = self.tables.embeddings()
+        texts = embeddings.text_of_item[self.history[-_MAX_SIMILARITY_EVENTS:]][::-1]
         _, first = np.unique(texts, return_index=True)
         texts = texts[np.sort(first)][::-1]
-        own = vectors.of_item[self.rows]
-        cosines = vectors.vectors[own] @ vectors.vectors[texts].T
+        own = embeddings.text_of_item[self.rows]
+        cosines = embeddings.vectors[own] @ embeddings.vectors[texts].T
         return np.where((own[:, None] == texts) | ~self.known[:, None], np.nan, cosines)
 
-    def _seen(self, history: RowIndices, wanted: RowIndices) -> HistoryCounts:
-        """Count each of ``wanted`` in ``history``; -1 in either is a missing value."""
-        groups, group_of = np.unique(wanted, return_inverse=True)
-        place = np.minimum(np.searchsorted(groups, history), len(groups) - 1)
-        found = (groups[place] == history) & (history >= 0)
-        place, age = place[found], self.age[found]
+    def _count(self, history: RowIndices, candidates: RowIndices) -> HistoryCounts:
+        """Count each candidate's value in the history's values; -1 in either is a missing value."""
+        groups, group_of = np.unique(candidates, return_inverse=True)
+        group = np.minimum(np.searchsorted(groups, history), len(groups) - 1)
+        found = (groups[group] == history) & (history >= 0)
+        group, age = group[found], self.age[found]
         last, first = np.full(len(groups), np.inf), np.full(len(groups), -np.inf)
-        np.minimum.at(last, place, age)
-        np.maximum.at(first, place, age)
-        sums = [np.bincount(place, weights, len(groups)) for weights in (None, self.long[found], self.short[found])]
-        missing = (wanted < 0) | ~self.known
+        np.minimum.at(last, group, age)
+        np.maximum.at(first, group, age)
+        all_weights = (None, self.long_weights[found], self.short_weights[found])
+        sums = [np.bincount(group, weights, len(groups)) for weights in all_weights]
+        missing = (candidates < 0) | ~self.known
         columns = [np.where(missing, np.nan, values[group_of]) for values in (*sums, last, first)]
         count, long, short, last, first = (column.astype(np.float32) for column in columns)
         return HistoryCounts(count, long, short, _finite(last), _finite(first))

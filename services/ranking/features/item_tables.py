@@ -1,4 +1,4 @@
-"""What a release knows of its items for the features, loaded as far as the features read it."""
+"""A release's data of its items, loaded as far as the features read it."""
 
 from __future__ import annotations
 
@@ -22,64 +22,64 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
-class ItemVectors:
+class EmbeddingTable:
     """Unit vectors, one for each distinct text.
 
     Attributes:
         vectors: float32[texts, width].
-        of_item: The text of each item; shape [items].
+        text_of_item: The row of each item's text; shape [items].
     """
 
     vectors: FloatArray
-    of_item: npt.NDArray[np.integer[Any]]
+    text_of_item: npt.NDArray[np.integer[Any]]
 
 
 class ItemTables:
-    """Facts of the items by catalogue row, each loaded when first asked for and kept.
+    """Data of the items by catalogue row, each table loaded on first use and cached.
 
-    Everything is asked for while a server loads, so that a release that lacks a part is refused then.
+    Creating a `FeatureSet` loads every table that it reads, so that a release that lacks one is refused at load time.
     """
 
     def __init__(self, release: Release, catalogue: Catalogue) -> None:
         self._release = release
         self._catalogue = catalogue
-        self._kept: dict[str, object] = {}
+        self._loaded: dict[str, object] = {}
 
     def popularity(self) -> FloatArray:
-        """How much each item is wanted; shape [items]."""
-        return self._keep("popularity", lambda: self._by_item(POPULARITY))
+        """Each item's popularity; shape [items]."""
+        return self._load_once("popularity", lambda: self._by_item(POPULARITY))
 
     def popularity_rank(self) -> FloatArray:
-        """Share of the items that are more popular; shape [items]."""
-        return self._keep("popularity rank", lambda: _share_above(self.popularity()))
+        """The share of items that are more popular; shape [items]."""
+        return self._load_once("popularity rank", lambda: _share_above(self.popularity()))
 
     def statistic(self, name: str) -> FloatArray:
-        """An item statistic; shape [items]; raises BadRelease where the release has none of this name."""
-        return self._keep(f"statistic {name}", lambda: self._by_item(statistic_file(name)))
+        """An item statistic; shape [items]; raises BadRelease if the release does not have it."""
+        return self._load_once(f"statistic {name}", lambda: self._by_item(statistic_file(name)))
 
-    def vectors(self) -> ItemVectors:
-        """The items' vectors."""
-        return self._keep("vectors", lambda: ItemVectors(self._array(VECTORS), self._by_item(VECTOR_OF_ITEM)))
+    def embeddings(self) -> EmbeddingTable:
+        """The items' embeddings."""
+        return self._load_once("vectors", lambda: EmbeddingTable(self._array(VECTORS), self._by_item(VECTOR_OF_ITEM)))
 
     def graph(self, name: str) -> ItemGraph:
-        """An item graph; raises BadRelease where the release has none of this name."""
-        return self._keep(f"graph {name}", lambda: self._graph(name))
+        """An item graph; raises BadRelease if the release does not have it."""
+        return self._load_once(f"graph {name}", lambda: self._graph(name))
 
-    def lexicon(self) -> WordIndex:
-        """The items' words; raises BadRelease where the release has none, or not those of its items."""
-        return self._keep("lexicon", lambda: WordIndex.load(self._release, len(self._catalogue)))
+    def word_index(self) -> WordIndex:
+        """The items' words; raises BadRelease if the release has none, or not those of its items."""
+        return self._load_once("words", lambda: WordIndex.load(self._release, len(self._catalogue)))
 
     def codes(self, column: str) -> RowIndices:
-        """A number for each value of a catalogue column, -1 where missing; shape [items]."""
-        return self._keep(f"column {column}", lambda: _codes(self._catalogue.table[column]))
+        """A number for each value of a catalogue column, -1 if missing; shape [items]."""
+        return self._load_once(f"column {column}", lambda: _codes(self._catalogue.table[column]))
 
     def has_column(self, column: str) -> bool:
-        """Tell whether the catalogue has a column of text."""
+        """Return whether the catalogue has a text column of this name."""
         table = self._catalogue.table
         return column in table.column_names and pa.types.is_string(table.schema.field(column).type)
 
     def _graph(self, name: str) -> ItemGraph:
-        """Map a graph as plain arrays: numpy's memmap type slows every slice down."""
+        """Map a graph as plain arrays: slices of numpy's memmap type are slow."""
         graph = ItemGraph.load(self._release, name)
         return ItemGraph(np.asarray(graph.indptr), np.asarray(graph.indices), np.asarray(graph.weights))
 
@@ -96,10 +96,10 @@ class ItemTables:
         array: npt.NDArray[Any] = np.load(self._release.file(name), mmap_mode="r")
         return array
 
-    def _keep(self, key: str, load: Callable[[], T]) -> T:
-        if key not in self._kept:
-            self._kept[key] = load()
-        return self._kept[key]  # type: ignore[return-value]  # the key says what was loaded
+    def _load_once(self, key: str, load: Callable[[], T]) -> T:
+        if key not in self._loaded:
+            self._loaded[key] = load()
+        return self._loaded[key]  # type: ignore[return-value]  # the key determines the type
 
 
 def _share_above(values: FloatArray) -> FloatArray:

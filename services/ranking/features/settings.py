@@ -1,4 +1,4 @@
-"""Settings of the fusion model, as the release has them."""
+"""A release's settings of the fusion model."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from common.release.store import Release
 
 
 class FusionSettings(SettingsFile):
-    """What the fusion reads.
+    """The inputs of the fusion model.
 
     Attributes:
-        features: The names of its features, in its order.
-        half_life_long: After how many events an event counts half, for habits.
-        half_life_short: The same for what the user is about now.
+        features: The names of its features, in the model's order.
+        half_life_long: The number of events after which an event's weight is half, for habits.
+        half_life_short: The same for current interests.
     """
 
     features: tuple[str, ...] = Field(min_length=1)
@@ -26,5 +26,5 @@ class FusionSettings(SettingsFile):
 
     @classmethod
     def load(cls, release: Release) -> Self:
-        """Read a release's settings; raises BadRelease where they can't be used."""
+        """Read a release's settings; raises BadRelease if they cannot be used."""
         return cls.read(release, FUSION_SETTINGS)

@@ -1,4 +1,4 @@
-"""Texts as words, the same way for queries and items: decimals for fractions, one name for each unit."""
+"""Splits texts into words, the same way for queries and items: fractions as decimals, one name for each unit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-# Chinese and Japanese are written without spaces: each character is a word.
+# Chinese and Japanese are written without spaces: each character counts as a word.
 _IDEOGRAPHS: Final = "\u3040-\u30ff\u3400-\u9fff"
 
 
@@ -30,8 +30,8 @@ _INCHES: Final = re.compile("(?<=\\d)\\s*(?:\"|\u201d|\u2033|'')")
 _FEET: Final = re.compile("(?<=\\d)\\s*['\u2019\u2032](?!\\w)")
 
 
-# What ends the part of a text that says what the thing is: "Chair *with* Blue Cushions", "Cabinet *in* White".
-_CLOSING: Final = frozenset(("with", "in", "for", ",", "(", ";", ":"))
+# Words that end the head of a text, which names the thing: "Chair *with* Blue Cushions", "Cabinet *in* White".
+_HEAD_ENDS: Final = frozenset(("with", "in", "for", ",", "(", ";", ":"))
 
 
 _FUNCTION_WORDS: Final = frozenset(("a", "an", "and", "at", "by", "from", "of", "on", "or", "the", "to", "x", "w"))
@@ -63,13 +63,13 @@ _HALF_UNITS: Final = frozenset(("sq", "cu"))  # another unit follows
 
 
 @dataclass(frozen=True)
-class WordTokenizer:
+class TextWords:
     """The words of a text.
 
     Attributes:
-        all: In order, function words left out.
-        head: How many of them stand in the part that says what the thing is: before a "with", "for" or comma.
-        subject: The place of the word that names the thing, the last of the head that is no measure; -1 for none.
+        all: The words in order, without function words.
+        head: How many of them are in the head, the part before a "with", "for" or comma.
+        subject: The index of the word that names the thing: the last word of the head that is no measure; -1 for none.
     """
 
     all: tuple[str, ...]
@@ -78,11 +78,11 @@ class WordTokenizer:
 
 
 @lru_cache(maxsize=4_096)
-def words_of(text: str) -> WordTokenizer:
+def words_of(text: str) -> TextWords:
     """Split a text into words.
 
-    Letters and digits are parted ("4x8wood" is 4, 8, wood), fractions become decimals ("1-1/2" is 1.5), and units after
-    a number get one name ("36 in.", "36 inches" and '36"' are 36, inch).
+    Letters and digits are separated ("4x8wood" is 4, 8, wood), fractions become decimals ("1-1/2" is 1.5), and units
+    after a number get one name ("36 in.", "36 inches" and '36"' are 36, inch).
     """
     words: list[str] = []
     head, measured, subject = -1, False, -1
@@ -92,16 +92,16 @@ def words_of(text: str) -> WordTokenizer:
             measured = _UNITS[found] in _HALF_UNITS
             continue
         measured = is_number(found)
-        if found in _CLOSING:
+        if found in _HEAD_ENDS:
             head = len(words) if head < 0 and words else head
         elif found not in _FUNCTION_WORDS:
             subject = len(words) if head < 0 and not measured else subject
             words.append(_number(found) if measured else found)
-    return WordTokenizer(tuple(words), len(words) if head < 0 else head, subject)
+    return TextWords(tuple(words), len(words) if head < 0 else head, subject)
 
 
 def is_number(word: str) -> bool:
-    """Tell whether a word is a number."""
+    """Return whether a word is a number."""
     return word[-1:].isdecimal()
 
 
@@ -112,8 +112,8 @@ def _plain(text: str) -> str:
 
 
 def _decimal(found: re.Match[str]) -> str:
-    whole, above, below = (int(part or 0) for part in found.groups())
-    return f"{whole + above / below:.4f}" if below else found[0]
+    whole, numerator, denominator = (int(part or 0) for part in found.groups())
+    return f"{whole + numerator / denominator:.4f}" if denominator else found[0]
 
 
 def _number(word: str) -> str:

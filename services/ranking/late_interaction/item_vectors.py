@@ -1,4 +1,4 @@
-"""The items' vectors as the release holds them: one row of bytes a token, memory-mapped, shared by equal texts."""
+"""The items' vectors in the release: one row of bytes a token, memory-mapped, shared by items with equal texts."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from services.ranking.late_interaction.vector_codec import VectorCodec
 
 @dataclass(frozen=True, eq=False)
 class LateItemRows:
-    """Some items, ready for the joint step.
+    """The encoded vectors of some items.
 
     Attributes:
-        codes: Their token vectors one after the other; uint8[tokens, row_bytes].
-        lengths: How many each item has, at least one; int64[items].
-        pooled: Their pooled vectors, a level a byte; uint8[items, width].
-        prior: float32[items].
+        codes: The items' token vectors, concatenated; uint8[tokens, row_bytes].
+        lengths: How many token vectors each item has, at least one; int64[items].
+        pooled: The items' pooled vectors, one level a byte; uint8[items, width].
+        prior: Added to each item's score; float32[items].
     """
 
     codes: UInt8Array
@@ -38,18 +38,18 @@ class LateItemRows:
         return len(self.lengths)
 
     @classmethod
-    def of(cls, texts: TextVectors, tokens: VectorCodec, pooled: VectorCodec) -> Self:
-        """Encode what the tower gave."""
+    def from_vectors(cls, texts: TextVectors, tokens: VectorCodec, pooled: VectorCodec) -> Self:
+        """Encode vectors of the tower."""
         return cls(tokens.encode(texts.vectors), texts.lengths, pooled.encode(texts.pooled), texts.prior)
 
     @classmethod
-    def join(cls, parts: list[Self]) -> Self:
-        """Lay items one after the other."""
+    def concatenate(cls, parts: list[Self]) -> Self:
+        """Concatenate items."""
         names = ("codes", "lengths", "pooled", "prior")
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     def row(self, index: int) -> LateItemRows:
-        """Return one item, copied so that it does not keep the others in memory."""
+        """Return a copy of one item, which does not keep the others in memory."""
         start = int(self.lengths[:index].sum())
         one = slice(index, index + 1)
         codes = self.codes[start : start + int(self.lengths[index])]
@@ -60,8 +60,8 @@ class LateItemVectors:
     """The vectors of a catalogue's items.
 
     Attributes:
-        tokens: How token vectors are stored.
-        pooled: How pooled vectors are stored, in 8 bits.
+        tokens: The codec of token vectors.
+        pooled: The codec of pooled vectors, which have 8 bits.
     """
 
     def __init__(self, tokens: VectorCodec, pooled: VectorCodec, texts: LateItemRows, text_of_item: Int64Array) -> None:
@@ -73,7 +73,7 @@ class LateItemVectors:
 
     @classmethod
     def load(cls, release: Release, settings: LateInteractionSettings, items: int) -> Self:
-        """Map a release's vectors; raises BadRelease naming the file that does not fit the others."""
+        """Map a release's vectors; raises BadRelease, which names the file that does not fit the others."""
         files = _Files(release)
         step = files.array(layout.LATE_STEPS, np.float32, (2, settings.width))
         files.check(layout.LATE_STEPS, bool((np.isfinite(step) & (step > 0)).all()), "has steps that are not above 0")
@@ -87,14 +87,14 @@ class LateItemVectors:
             files.array(layout.LATE_POOLED, np.uint8, (texts, settings.width)),
             files.array(layout.LATE_PRIOR, np.float32, (texts,)),
         )
-        files.check(layout.LATE_PRIOR, bool(np.isfinite(rows.prior).all()), "has values that are no numbers")
+        files.check(layout.LATE_PRIOR, bool(np.isfinite(rows.prior).all()), "has values that are not finite")
         text_of_item = files.array(layout.LATE_TEXT_OF_ITEM, np.int32, (items,))
         inside = bool(((text_of_item >= 0) & (text_of_item < texts)).all())
-        files.check(layout.LATE_TEXT_OF_ITEM, inside, f"names texts outside of the {texts}")
+        files.check(layout.LATE_TEXT_OF_ITEM, inside, f"references unknown texts (have {texts})")
         return cls(tokens, pooled, rows, text_of_item.astype(np.int64))
 
-    def take(self, rows: Int64Array) -> LateItemRows:
-        """Return the vectors of some items by catalogue row; the bytes are copied."""
+    def vectors_of(self, rows: Int64Array) -> LateItemRows:
+        """Return copies of items' vectors by catalogue row."""
         texts = self._text_of_item[rows]
         lengths = self._texts.lengths[texts]
         tokens = ragged_indices(self._offsets[texts], lengths)
@@ -103,29 +103,29 @@ class LateItemVectors:
         )
 
     def nbytes(self) -> int:
-        """Return what the vectors of all items take."""
+        """Return how many bytes the vectors of all items take."""
         texts = self._texts
         return sum(int(array.nbytes) for array in (texts.codes, texts.pooled, texts.prior))
 
 
 @dataclass(frozen=True)
 class _Files:
-    """A release's arrays, each checked as it is mapped."""
+    """Maps and checks a release's arrays."""
 
     release: Release
 
-    def array(self, name: str, kind: type[np.generic], shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
-        """Map an array of this kind and shape; None in a shape is any number."""
+    def array(self, name: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
+        """Map an array and check its dtype and shape; None in a shape is any size."""
         file = self.release.file(name)
         try:
             array = np.asarray(np.load(file, mmap_mode="r"))
         except (OSError, ValueError) as error:
-            raise BadRelease(f"release {self.release.id}: {name} is no array: {error}") from error
+            raise BadRelease(f"release {self.release.id}: {name} is not an array: {error}") from error
         fits = array.ndim == len(shape) and all(
-            want in (None, have) for have, want in zip(array.shape, shape, strict=False)
+            expected in (None, size) for size, expected in zip(array.shape, shape, strict=False)
         )
-        wanted = f"{np.dtype(kind)}{['any' if size is None else size for size in shape]}"
-        self.check(name, fits and array.dtype == kind, f"is {array.dtype}{list(array.shape)} instead of {wanted}")
+        required = f"{np.dtype(dtype)}{['any' if size is None else size for size in shape]}"
+        self.check(name, fits and array.dtype == dtype, f"is {array.dtype}{list(array.shape)} instead of {required}")
         return array
 
     def check(self, name: str, holds: bool, fault: str) -> None:

@@ -1,4 +1,4 @@
-"""Settings of late interaction, as the release has them."""
+"""A release's settings of late interaction."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class LateInteractionSettings(SettingsFile):
     """How the late-interaction tier is stored.
 
     Attributes:
-        width: Of the vectors; even.
-        bits: Of a token vector's dimension.
+        width: The number of dimensions of a vector; even.
+        bits: The bits of one dimension of a token vector.
     """
 
     width: int = Field(ge=2, le=1_024, multiple_of=2)
@@ -25,5 +25,5 @@ class LateInteractionSettings(SettingsFile):
 
     @classmethod
     def load(cls, release: Release) -> Self:
-        """Read a release's settings; raises BadRelease where they can't be used."""
+        """Read a release's settings; raises BadRelease if they cannot be used."""
         return cls.read(release, LATE_SETTINGS)

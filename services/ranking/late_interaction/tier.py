@@ -1,10 +1,10 @@
-"""Late interaction within a deadline: as many candidates as there is time for, those of the release first."""
+"""Late interaction within a deadline: as many candidates as there is time for, items of the release first."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,11 +17,11 @@ from services.ranking.request import CandidateRows
 
 @dataclass(frozen=True)
 class LateScores:
-    """What late interaction says of a request's candidates.
+    """Late interaction's scores of a request's candidates.
 
     Attributes:
-        scores: NaN where it did not score the candidate; float32[candidates].
-        ms: What it took.
+        scores: NaN for a candidate that was not scored; float32[candidates].
+        ms: How long scoring took.
     """
 
     scores: Float32Array
@@ -29,24 +29,42 @@ class LateScores:
 
     @classmethod
     def none(cls, candidates: int) -> LateScores:
-        """Return what is said where nothing is scored."""
+        """Return scores without any."""
         return cls(np.full(candidates, np.nan, dtype=np.float32))
+
+
+@dataclass(frozen=True)
+class LateInteractionTimes:
+    """How long the steps of late interaction take, learned from earlier calls.
+
+    Attributes:
+        contexts: Reading a user context with the tower.
+        new_texts: Reading texts with the tower that the release does not have, by texts.
+        joint: Scoring items of the release, by items.
+    """
+
+    contexts: LatencyEstimate = field(default_factory=LatencyEstimate)
+    new_texts: LatencyEstimate = field(default_factory=LatencyEstimate)
+    joint: LatencyEstimate = field(default_factory=LatencyEstimate)
 
 
 class LateInteractionTier:
     """Scores the candidates of requests; safe to share between threads.
 
     Args:
-        late: Scores items.
-        texts: Tokenises texts that the release does not have.
+        scorer: Scores items.
+        tokenizer: Turns texts that the release does not have into tokens.
+        times: How long the steps take, so far as known.
     """
 
-    def __init__(self, late: LateInteractionScorer, texts: PairTokenizer) -> None:
-        self._late = late
-        self._texts = texts
-        self._contexts, self._new_texts, self._joint = LatencyEstimate(), LatencyEstimate(), LatencyEstimate()
+    def __init__(
+        self, scorer: LateInteractionScorer, tokenizer: PairTokenizer, times: LateInteractionTimes | None = None
+    ) -> None:
+        self._scorer = scorer
+        self._tokenizer = tokenizer
+        self._times = times or LateInteractionTimes()
 
-    def read(
+    def score_candidates(
         self,
         context: TokenIds,
         candidates: CandidateRows,
@@ -54,77 +72,81 @@ class LateInteractionTier:
         chosen: RowIndices,
         deadline: float,
     ) -> LateScores:
-        """Score candidates beside a user context.
+        """Score candidates for a user context.
 
-        Where there is no time for the context or the joint step, nothing is scored; where there is none for all of the
-        texts that the release does not have, the first of them are.
+        If there is no time for the context or the items of the release, nothing is scored. If there is no time for all
+        texts that the release does not have, the first of them are scored.
 
         Args:
             context: The user context's tokens.
             candidates: The request's candidates.
-            texts: Texts of candidates without a catalogue row or with another text than the catalogue's, by place.
-            chosen: Which candidates, by place, the most promising first.
-            deadline: When the scores must be there, in seconds of the monotonic clock.
+            texts: Texts of candidates without a catalogue row or with another text than the catalogue's, by index.
+            chosen: The indices of the candidates to score, the most probable first.
+            deadline: When the scores are needed, in seconds of the monotonic clock.
         """
         began = time.monotonic()
-        reading = LateScores.none(len(candidates))
-        known = np.array([place for place in chosen.tolist() if place not in texts], np.int64) if texts else chosen
-        needed_s = self._joint.expected_s(len(chosen))
-        if not self._late.knows_context(context):
-            needed_s += self._contexts.expected_s(1)
+        result = LateScores.none(len(candidates))
+        known = np.array([index for index in chosen.tolist() if index not in texts], np.int64) if texts else chosen
+        needed_s = self._times.joint.expected_s(len(chosen))
+        if not self._scorer.knows_context(context):
+            needed_s += self._times.contexts.expected_s(1)
         if not len(chosen) or began + needed_s > deadline:
-            return reading
-        vectors = self._context(context)
-        self._score_known(vectors, candidates.rows, known, reading.scores)
+            return result
+        vectors = self._context_vectors(context)
+        self._score_known(vectors, candidates.rows, known, result.scores)
         if texts:
-            given = [place for place in chosen.tolist() if place in texts]
-            self._score_texts(vectors, given, texts, deadline, reading.scores)
-        return LateScores(reading.scores, (time.monotonic() - began) * 1e3)
+            given = [index for index in chosen.tolist() if index in texts]
+            self._score_texts(vectors, given, texts, deadline, result.scores)
+        return LateScores(result.scores, (time.monotonic() - began) * 1e3)
 
-    def score(self, context: TokenIds, row: int, text: str) -> float:
-        """Score one item by its row, or by its text where there is one, however long it takes."""
-        vectors = self._context(context)
+    def score_item(self, context: TokenIds, row: int, text: str) -> float:
+        """Score one item by its row, or by its text if it has one, however long it takes."""
+        vectors = self._context_vectors(context)
         if text:
-            tokens = self._texts.tokens([text], self._texts.settings.item_tokens)
-            return float(self._late.scores_of_texts(vectors, list(tokens))[0])
-        return float(self._late.scores(vectors, np.array([row]))[0])
+            return float(self._scorer.score_texts(vectors, self._tokens([text]))[0])
+        return float(self._scorer.score_rows(vectors, np.array([row]))[0])
 
-    def _context(self, tokens: TokenIds) -> ContextVectors:
-        began, known = time.monotonic(), self._late.knows_context(tokens)
-        vectors = self._late.context(tokens)
+    def _tokens(self, texts: list[str]) -> list[TokenIds]:
+        return list(self._tokenizer.tokens(texts, self._tokenizer.settings.item_tokens))
+
+    def _context_vectors(self, tokens: TokenIds) -> ContextVectors:
+        began, known = time.monotonic(), self._scorer.knows_context(tokens)
+        vectors = self._scorer.context_vectors(tokens)
         if not known:
-            self._contexts.observe(1, time.monotonic() - began)
+            self._times.contexts.observe(1, time.monotonic() - began)
         return vectors
 
-    def _score_known(self, context: ContextVectors, rows: RowIndices, places: RowIndices, scores: Float32Array) -> None:
-        if not len(places):
+    def _score_known(
+        self, context: ContextVectors, rows: RowIndices, indices: RowIndices, scores: Float32Array
+    ) -> None:
+        if not len(indices):
             return
         began = time.monotonic()
-        scores[places] = self._late.scores(context, rows[places])
-        self._joint.observe(len(places), time.monotonic() - began)
+        scores[indices] = self._scorer.score_rows(context, rows[indices])
+        self._times.joint.observe(len(indices), time.monotonic() - began)
 
     def _score_texts(
         self,
         context: ContextVectors,
-        places: list[int],
+        indices: list[int],
         texts: Mapping[int, str],
         deadline: float,
         scores: Float32Array,
     ) -> None:
         """Score candidates given by texts, as many as there is time for."""
-        tokens = list(self._texts.tokens([texts[place] for place in places], self._texts.settings.item_tokens))
-        taken = self._affordable(tokens, deadline)
-        if not taken:
+        tokens = self._tokens([texts[index] for index in indices])
+        count = self._affordable(tokens, deadline)
+        if not count:
             return
-        began, unknown = time.monotonic(), self._late.unknown(tokens[:taken])
-        scores[places[:taken]] = self._late.scores_of_texts(context, tokens[:taken])
-        if unknown:
-            self._new_texts.observe(unknown, time.monotonic() - began)
+        began, new = time.monotonic(), self._scorer.count_unknown(tokens[:count])
+        scores[indices[:count]] = self._scorer.score_texts(context, tokens[:count])
+        if new:
+            self._times.new_texts.observe(new, time.monotonic() - began)
 
     def _affordable(self, texts: list[TokenIds], deadline: float) -> int:
         """Return how many of the texts, from the first on, there is time for."""
         left_s = deadline - time.monotonic()
-        taken = len(texts)
-        while taken and self._new_texts.expected_s(self._late.unknown(texts[:taken])) > left_s:
-            taken //= 2
-        return taken
+        count = len(texts)
+        while count and self._times.new_texts.expected_s(self._scorer.count_unknown(texts[:count])) > left_s:
+            count //= 2
+        return count

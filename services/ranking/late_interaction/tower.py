@@ -1,4 +1,4 @@
-"""The late-interaction tower: reads a user context or an item alone and gives its vectors, run by ONNX Runtime."""
+"""The late-interaction tower: computes the vectors of a user context or an item alone, run by ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _INPUTS: Final = ("input_ids", "role")
 _OUTPUTS: Final = ("vectors", "weights", "pooled", "prior")
 
 
-# Texts are read so many padded tokens at a time, which bounds memory and keeps a layer in the cache.
-_PADDED_TOKENS: Final = 512
+# The padded tokens of a batch: bounds memory and keeps a layer in the processor's cache.
+_MAX_BATCH_TOKENS: Final = 512
 
 
 class Role(IntEnum):
-    """What a text is."""
+    """The side of a text."""
 
     CONTEXT = 0
     ITEM = 1
@@ -35,14 +35,14 @@ class Role(IntEnum):
 
 @dataclass(frozen=True)
 class TextVectors:
-    """Texts as the tower gives them, [CLS] first and without [SEP].
+    """The tower's vectors of texts, [CLS] first and without [SEP].
 
     Attributes:
-        vectors: The texts' token vectors one after the other; float32[tokens, width].
-        lengths: How many of them each text has, at least one; int64[texts].
-        weights: How much each token counts as a context's; float32[tokens].
-        pooled: float32[texts, width].
-        prior: float32[texts].
+        vectors: The texts' token vectors, concatenated; float32[tokens, width].
+        lengths: How many token vectors each text has, at least one; int64[texts].
+        weights: Each token's weight in a user context; float32[tokens].
+        pooled: One vector a text; float32[texts, width].
+        prior: Added to each text's score; float32[texts].
     """
 
     vectors: Float32Array
@@ -52,8 +52,8 @@ class TextVectors:
     prior: Float32Array
 
     @classmethod
-    def join(cls, parts: Sequence[TextVectors]) -> TextVectors:
-        """Lay texts one after the other."""
+    def concatenate(cls, parts: Sequence[TextVectors]) -> TextVectors:
+        """Concatenate texts."""
         if len(parts) == 1:
             return parts[0]
         names = ("vectors", "lengths", "weights", "pooled", "prior")
@@ -61,7 +61,7 @@ class TextVectors:
 
 
 class LateInteractionTower:
-    """Texts in tokens to vectors; safe to call from several threads at a time.
+    """Maps tokens to vectors; safe to call from several threads at a time.
 
     Args:
         model: The exported tower.
@@ -74,32 +74,32 @@ class LateInteractionTower:
     def __init__(self, model: OnnxModel, template: PairTemplate) -> None:
         if tuple(model.input_names) != _INPUTS or tuple(model.output_names) != _OUTPUTS:
             raise BadRelease(
-                f"{model.file} reads {', '.join(model.input_names)} and gives {', '.join(model.output_names)} instead "
-                f"of {', '.join(_INPUTS)} and {', '.join(_OUTPUTS)}"
+                f"{model.file} reads {', '.join(model.input_names)} and returns {', '.join(model.output_names)} "
+                f"instead of {', '.join(_INPUTS)} and {', '.join(_OUTPUTS)}"
             )
         self.provider = model.provider
         self._model = model
         self._template = template
 
     def __call__(self, texts: TokenRows, role: Role) -> TextVectors:
-        """Read texts, in batches of like lengths; at least one.
+        """Read texts, in batches of similar lengths; at least one.
 
         Args:
             texts: Token ids without special tokens.
-            role: What the texts are.
+            role: The side of the texts.
         """
         order = np.argsort(texts.lengths, kind="stable")
-        batches = [self._batch(texts.take(part), role) for part in _parts(texts.lengths[order] + 2, order)]
-        found = TextVectors.join(batches)
-        return found if len(batches) == 1 and _is_sorted(order) else _reordered(found, order)
+        batches = [self._read(texts.take(rows), role) for rows in _batches(texts.lengths[order] + 2, order)]
+        vectors = TextVectors.concatenate(batches)
+        return vectors if len(batches) == 1 and _is_sorted(order) else _original_order(vectors, order)
 
-    def _batch(self, texts: TokenRows, role: Role) -> TextVectors:
+    def _read(self, texts: TokenRows, role: Role) -> TextVectors:
         roles = np.full(len(texts), role, dtype=np.int32)
         outputs = self._model.run_all({"input_ids": padded(texts, self._template), "role": roles})
         vectors, weights, pooled, prior = outputs
         lengths = texts.lengths + 1
-        kept = np.arange(vectors.shape[1]) < lengths[:, None]
-        return TextVectors(vectors[kept], lengths, weights[kept], pooled, prior)
+        inside = np.arange(vectors.shape[1]) < lengths[:, None]
+        return TextVectors(vectors[inside], lengths, weights[inside], pooled, prior)
 
 
 def padded(texts: TokenRows, template: PairTemplate) -> npt.NDArray[np.int32]:
@@ -112,27 +112,27 @@ def padded(texts: TokenRows, template: PairTemplate) -> npt.NDArray[np.int32]:
     return ids
 
 
-def _parts(lengths: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
-    """Cut texts sorted by length into batches within the budget of padded tokens, one text at least."""
-    parts, start = [], 0
+def _batches(lengths: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+    """Cut texts sorted by length into batches of at most `_MAX_BATCH_TOKENS` padded tokens, but at least one text."""
+    batches, start = [], 0
     while start < len(order):
         stop = start + 1
-        while stop < len(order) and (stop + 1 - start) * lengths[stop] <= _PADDED_TOKENS:
+        while stop < len(order) and (stop + 1 - start) * lengths[stop] <= _MAX_BATCH_TOKENS:
             stop += 1
-        parts.append(order[start:stop])
+        batches.append(order[start:stop])
         start = stop
-    return parts
+    return batches
 
 
 def _is_sorted(order: npt.NDArray[np.int64]) -> bool:
     return bool((np.diff(order) > 0).all())
 
 
-def _reordered(found: TextVectors, order: npt.NDArray[np.int64]) -> TextVectors:
-    """Put texts that were read in ``order`` back where they came from."""
-    place = np.argsort(order)
-    starts = np.cumsum(found.lengths) - found.lengths
-    tokens = ragged_indices(starts[place], found.lengths[place])
+def _original_order(texts: TextVectors, order: npt.NDArray[np.int64]) -> TextVectors:
+    """Return texts that were read in ``order`` in their original order."""
+    rows = np.argsort(order)
+    starts = np.cumsum(texts.lengths) - texts.lengths
+    tokens = ragged_indices(starts[rows], texts.lengths[rows])
     return TextVectors(
-        found.vectors[tokens], found.lengths[place], found.weights[tokens], found.pooled[place], found.prior[place]
+        texts.vectors[tokens], texts.lengths[rows], texts.weights[tokens], texts.pooled[rows], texts.prior[rows]
     )

@@ -1,4 +1,4 @@
-"""What the cross-encoder says of pairs, and what that took."""
+"""The cross-encoder's logits of pairs, and what reading them took."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class PairResult:
-    """What became of a request's pairs.
+    """The scores of a request's pairs, and how many were read for it.
 
     Attributes:
-        scores: The logits, NaN where there was no time to read or the model failed; and what reading took.
+        scores: The logits, NaN for pairs that there was no time to read or that the model failed on.
         read: How many distinct pairs were read for this request.
-        reused: How many distinct pairs came from the cache or from other callers' batches.
-        unread: How many distinct pairs there was no time to read, or the model failed on.
+        reused: How many distinct pairs came from the cache or from other calls' readings.
+        skipped: How many distinct pairs there was no time to read, or the model failed on.
     """
 
     scores: PairScores
     read: int = 0
     reused: int = 0
-    unread: int = 0
+    skipped: int = 0
 
 
 @dataclass
 class PairScores:
-    """The logits of one caller's pairs.
+    """The logits of one call's pairs.
 
     Attributes:
-        logits: One a pair, NaN where the model failed on the pair or did not read it; float32[pairs].
-        queue_wait_ms: The longest that a pair waited for its batch.
-        infer_ms: The batches that held these pairs, together.
-        padded_tokens: The tokens of these pairs, padding included.
+        logits: NaN for a pair that was not read or that the model failed on; float32[pairs].
+        queue_wait_ms: The longest time that a pair waited for its batch.
+        infer_ms: The total time of the batches that held these pairs.
+        padded_tokens: How many tokens these pairs have, padding included.
         delivered: How many pairs the model was run on.
-        read_at: When the last of these was read, in seconds of the batcher's clock; NaN before.
+        read_at: When the last of them was read, in seconds of the batcher's clock; NaN before.
     """
 
     logits: npt.NDArray[np.float32]
@@ -53,5 +53,5 @@ class PairScores:
 
     @property
     def failed(self) -> int:
-        """How many pairs have no logit: the model failed on them, or they were not read."""
+        """How many pairs have no logit."""
         return int(np.count_nonzero(np.isnan(self.logits)))

@@ -1,7 +1,7 @@
-"""Pairs of user context and item in tokens: joined without tokenising items again, padded into batches.
+"""Pairs of user context and item in tokens: joined without tokenising items again, and padded into batches.
 
-Rows of different lengths lie in one array with offsets, so that a request of 2,000 pairs costs a few numpy calls
-rather than 2,000 Python objects.
+Rows of different lengths are stored in one array with offsets, so that a request of 2,000 pairs costs a few numpy calls
+instead of 2,000 Python objects.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from common.ragged import TokenRows, offsets_from_lengths, ragged_indices
 
 @dataclass(frozen=True)
 class TokenPairs:
-    """Pairs ready for the model but for padding.
+    """Pairs ready for the model, not yet padded.
 
     Attributes:
         rows: ``[CLS] context [SEP] item [SEP]`` of each pair.
-        seconds: Where in its row each pair's second segment begins; shape [pairs].
+        item_starts: The index in its row at which each pair's second segment begins; shape [pairs].
     """
 
     rows: TokenRows
-    seconds: Int64Array
+    item_starts: Int64Array
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -38,31 +38,31 @@ class TokenPairs:
 
     def part(self, start: int, stop: int) -> TokenPairs:
         """Return the pairs from ``start`` to ``stop``; views."""
-        return TokenPairs(self.rows.part(start, stop), self.seconds[start:stop])
+        return TokenPairs(self.rows.part(start, stop), self.item_starts[start:stop])
 
-    def take(self, chosen: Int64Array) -> TokenPairs:
-        """Return some pairs, in the order chosen."""
-        return TokenPairs(self.rows.take(chosen), self.seconds[chosen])
+    def take(self, indices: Int64Array) -> TokenPairs:
+        """Return some pairs, in the order of ``indices``."""
+        return TokenPairs(self.rows.take(indices), self.item_starts[indices])
 
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """What the cross-encoder reads, each int64[rows, tokens]."""
+    """The cross-encoder's inputs, each int64[rows, tokens]."""
 
     input_ids: Int64Array
     attention_mask: Int64Array
     token_type_ids: Int64Array
 
     @classmethod
-    def of(cls, *parts: TokenPairs) -> ModelInputs:
-        """Return the pairs of each part one after the other, padded to the longest of them."""
+    def from_pairs(cls, *parts: TokenPairs) -> ModelInputs:
+        """Concatenate pairs, padded to the longest of them."""
         ends = np.concatenate([pairs.lengths for pairs in parts])[:, None]
-        seconds = np.concatenate([pairs.seconds for pairs in parts])[:, None]
+        item_starts = np.concatenate([pairs.item_starts for pairs in parts])[:, None]
         columns = np.arange(ends.max(initial=0))
         inside = columns < ends
         ids = np.zeros(inside.shape, dtype=np.int64)
         ids[inside] = np.concatenate([pairs.rows.tokens for pairs in parts])
-        return cls(ids, inside.astype(np.int64), (inside & (columns >= seconds)).astype(np.int64))
+        return cls(ids, inside.astype(np.int64), (inside & (columns >= item_starts)).astype(np.int64))
 
     def part(self, start: int, stop: int) -> ModelInputs:
         """Return some of the rows; views."""
@@ -74,14 +74,14 @@ class ModelInputs:
 
 @dataclass(frozen=True)
 class PairTemplate:
-    """The special tokens of a pair: ``cls`` before the context, ``sep`` after it and after the item."""
+    """The special tokens of a pair: CLS before the context, SEP after it and after the item."""
 
     cls_id: int
     sep_id: int
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer) -> PairTemplate:
-        """Read the special tokens off the tokenizer; raises BadRelease where it joins pairs otherwise."""
+    def from_tokenizer(cls, tokenizer: Tokenizer) -> PairTemplate:
+        """Read the tokenizer's special tokens; raises BadRelease if it joins pairs in another way."""
         empty = tokenizer.encode("", "")
         ids, types = empty.ids, empty.type_ids
         if len(ids) != len(("cls", "sep", "sep")) or ids[1] != ids[2] or types != [0, 0, 1]:
@@ -96,17 +96,17 @@ class PairTemplate:
 
         Args:
             contexts: User contexts without special tokens.
-            context_of: The context of each item, as a row of ``contexts``; shape [items].
+            context_of: The row in ``contexts`` of each item's context; shape [items].
             items: Items without special tokens.
         """
         context_lengths, item_lengths = contexts.lengths[context_of], items.lengths
         offsets = offsets_from_lengths(context_lengths + item_lengths + 3)
         starts = offsets[:-1]
-        seconds = context_lengths + 2
+        item_starts = context_lengths + 2
         tokens = np.empty(offsets[-1], dtype=np.int32)
         tokens[starts] = self.cls_id
-        tokens[starts + seconds - 1] = self.sep_id
+        tokens[starts + item_starts - 1] = self.sep_id
         tokens[offsets[1:] - 1] = self.sep_id
         tokens[ragged_indices(starts + 1, context_lengths)] = contexts.take(context_of).tokens
-        tokens[ragged_indices(starts + seconds, item_lengths)] = items.tokens[: items.offsets[-1]]
-        return TokenPairs(TokenRows(tokens, offsets), seconds)
+        tokens[ragged_indices(starts + item_starts, item_lengths)] = items.tokens[: items.offsets[-1]]
+        return TokenPairs(TokenRows(tokens, offsets), item_starts)

@@ -1,4 +1,4 @@
-"""Texts of items that were added or replaced since the release, as the stream of changes tells them."""
+"""Texts of items that were added or replaced since the release, from the stream of changes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class LiveItemTexts:
     """Follows the stream that the retrieval servers write. Safe for threads.
 
     Args:
-        address: Where the stream is.
-        on_connection: Told whether it can be followed, when that changes.
+        address: The stream's address.
+        on_connection: Called with whether the stream is reachable, when that changes.
 
     Attributes:
-        texts: The text of each item that was added or replaced and is still there, by its id.
+        texts: The texts of added and replaced items that were not deleted, by item id.
 
     Raises:
-        NotReady: Redis is not there.
+        NotReady: Redis is not reachable.
     """
 
     def __init__(self, address: StreamAddress, on_connection: Callable[[bool], None] = lambda _: None) -> None:
@@ -37,20 +37,20 @@ class LiveItemTexts:
         self._stream = ChangeStream(address)
         position = START
         for entry in self._stream.read(START):
-            self._take(entry)
+            self._apply(entry)
             position = entry.position
-        self._tail = StreamFollower(self._stream, position, self._take, on_connection)
+        self._follower = StreamFollower(self._stream, position, self._apply, on_connection)
 
     def close(self) -> None:
-        """Let go of the thread and the connection."""
-        self._tail.stop()
+        """End the thread and close the connection."""
+        self._follower.stop()
         self._stream.close()
 
-    def _take(self, entry: Entry) -> None:
+    def _apply(self, entry: Entry) -> None:
         try:
             changed = read_texts(entry.body)
         except (KeyError, TypeError, ValueError, struct.error) as error:
-            _log.error("an entry of the stream is no change, and was left out", reason=repr(error))
+            _log.error("skipped an entry of the stream that is not a change", reason=repr(error))
             return
         for item_id, text in changed.items():
             if text is None:

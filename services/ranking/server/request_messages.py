@@ -1,4 +1,4 @@
-"""Requests off the wire and answers onto it: held to the contract's limits, with messages that name the field."""
+"""Parses protobuf requests and checks the contract's limits; error messages name the field."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Final
 import numpy as np
 from shortlist.ranking.v1 import ranking_pb2
 
+from common.arrays import Float32Array
 from common.errors import InvalidRequest, NotFound
 from common.release.catalogue import Catalogue
 from common.text import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS
-from services.ranking.batching.job import Priority
-from services.ranking.request import MAX_CANDIDATES, CandidateRows, UserRows
+from services.ranking.request import MAX_CANDIDATES, CandidateRows, Priority, UserRows
 from services.ranking.server.live_item_texts import NO_LIVE_TEXTS
 
 MAX_HISTORY: Final = 10_000
 
 
-_NAMED_UNKNOWN: Final = 5
+_MAX_NAMED_ITEMS: Final = 5
 
 
 _PRIORITIES: Final = {
@@ -31,67 +31,77 @@ _PRIORITIES: Final = {
 
 
 @dataclass(frozen=True)
-class UserInput:
-    """What a request says of the user, and how many history items the release does not know."""
+class ParsedUser:
+    """A request's user.
+
+    Attributes:
+        rows: The user in catalogue rows.
+        ignored_items: How many history items the release does not know.
+    """
 
     rows: UserRows
-    ignored: int
+    ignored_items: int
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """What a request says of its candidates, and by place the texts of those that the catalogue's are not good for."""
+class ParsedCandidates:
+    """A request's candidates.
+
+    Attributes:
+        rows: The candidates in catalogue rows.
+        texts: Texts to read instead of the catalogue's, by the candidate's index.
+    """
 
     rows: CandidateRows
     texts: dict[int, str]
 
 
-def read_user(message: ranking_pb2.UserContext, catalogue: Catalogue) -> UserInput:
-    """Return what is known of the user; raises InvalidRequest."""
+def parse_user(message: ranking_pb2.UserContext, catalogue: Catalogue) -> ParsedUser:
+    """Parse the user; raises InvalidRequest."""
     if len(message.query) > MAX_QUERY_CHARACTERS:
         raise InvalidRequest(f"user.query: at most {MAX_QUERY_CHARACTERS:,} characters, has {len(message.query):,}")
     count = len(message.history_item_ids)
     if count > MAX_HISTORY:
-        raise InvalidRequest(f"user.history_item_ids: at most {MAX_HISTORY:,}, has {count:,}; give the latest")
+        raise InvalidRequest(f"user.history_item_ids: at most {MAX_HISTORY:,}, has {count:,}; send the latest")
     rows = catalogue.rows_of(message.history_item_ids)
     known = rows[rows >= 0]
-    return UserInput(UserRows(known, message.query), count - len(known))
+    return ParsedUser(UserRows(known, message.query), count - len(known))
 
 
-def read_candidates(
+def parse_candidates(
     messages: Sequence[ranking_pb2.RankCandidate],
     catalogue: Catalogue,
     sources: Collection[str],
     live: Mapping[str, str] = NO_LIVE_TEXTS,
-) -> Candidates:
-    """Return the candidates.
+) -> ParsedCandidates:
+    """Parse the candidates.
 
     Args:
         messages: The candidates.
         catalogue: The release's items.
-        sources: The sources whose scores are read; others are passed over.
-        live: The texts of items added or replaced since the release, by id; a text that the request gives goes before.
+        sources: The candidate sources whose scores are read; others are ignored.
+        live: The texts of items added or replaced since the release, by id; a text in the request takes precedence.
 
     Raises:
-        InvalidRequest: Naming the candidate by its position.
-        NotFound: Naming the first items that the release does not have.
+        InvalidRequest: Names the candidate by its index.
+        NotFound: Names the first items that the release does not have.
     """
     if not 1 <= len(messages) <= MAX_CANDIDATES:
         raise InvalidRequest(f"candidates: 1 to {MAX_CANDIDATES:,}, has {len(messages):,}")
-    messages = list(messages)  # protobuf makes an object of each whenever one goes through them
-    # Most candidates are an id alone, which needs no check: hundreds of them a request make a difference.
-    said = [place for place, one in enumerate(messages) if not one.item_id or one.HasField("text")]
-    texts = {place: _text(messages[place], f"candidates[{place}]") for place in said}
+    messages = list(messages)  # protobuf makes a new object of each message on every iteration
+    # Most candidates are only an id, which needs no check: with hundreds a request, that saves noticeable time.
+    with_text = [index for index, one in enumerate(messages) if not one.item_id or one.HasField("text")]
+    texts = {index: _text(messages[index], f"candidates[{index}]") for index in with_text}
     return _candidates(messages, texts, catalogue, sources, live)
 
 
-def read_candidate(
+def parse_candidate(
     message: ranking_pb2.ExplainRequest,
     catalogue: Catalogue,
     sources: Collection[str],
     live: Mapping[str, str] = NO_LIVE_TEXTS,
-) -> Candidates:
-    """Return the one candidate to explain; see `read_candidates`."""
+) -> ParsedCandidates:
+    """Parse the one candidate to explain; see `parse_candidates`."""
     if not message.HasField("candidate"):
         raise InvalidRequest("candidate: required")
     one = message.candidate
@@ -99,25 +109,26 @@ def read_candidate(
     return _candidates([one], {0: text} if text else {}, catalogue, sources, live)
 
 
-def read_priority(message: ranking_pb2.RankRequest) -> Priority:
-    """Return who waits; raises InvalidRequest."""
+def parse_priority(message: ranking_pb2.RankRequest) -> Priority:
+    """Parse who waits; raises InvalidRequest."""
     if message.priority not in _PRIORITIES:
-        raise InvalidRequest(f"priority: {message.priority} is none of the contract's")
+        raise InvalidRequest(f"priority: {message.priority} is not a value of Priority")
     return _PRIORITIES[message.priority]
 
 
-def read_min_depth(message: ranking_pb2.RankRequest, depth: int) -> int:
-    """Return how many candidates the cross-encoder must read of the ``depth`` it may; raises InvalidRequest."""
-    least, most = message.min_cross_encoder_depth, min(depth, len(message.candidates))
-    if least > most:
+def parse_min_depth(message: ranking_pb2.RankRequest, depth: int) -> int:
+    """Parse how many of ``depth`` candidates the cross-encoder must read at least; raises InvalidRequest."""
+    min_depth, max_depth = message.min_cross_encoder_depth, min(depth, len(message.candidates))
+    if min_depth > max_depth:
         raise InvalidRequest(
-            f"min_cross_encoder_depth: at most {most:,}, which is what the cross-encoder may read here, is {least:,}"
+            f"min_cross_encoder_depth: at most {max_depth:,}, the most candidates that the cross-encoder may read, is "
+            f"{min_depth:,}"
         )
-    return least
+    return min_depth
 
 
 def _text(message: ranking_pb2.RankCandidate, field: str) -> str:
-    """Return the text given, empty for none."""
+    """Return a candidate's text, empty if it has none."""
     if len(message.text) > MAX_TEXT_CHARACTERS:
         raise InvalidRequest(f"{field}.text: at most {MAX_TEXT_CHARACTERS:,} characters, has {len(message.text):,}")
     if message.HasField("text") and not message.text.strip():
@@ -133,40 +144,38 @@ def _candidates(
     catalogue: Catalogue,
     sources: Collection[str],
     live: Mapping[str, str],
-) -> Candidates:
+) -> ParsedCandidates:
     rows = catalogue.rows_of([message.item_id for message in messages])
-    for place, message in enumerate(messages if live else ()):
+    for index, message in enumerate(messages if live else ()):
         text = live.get(message.item_id)
-        # The release's own text is better left to the release, which has its tokens ready.
-        if text is not None and place not in texts and (rows[place] < 0 or catalogue.text(rows[place]) != text):
-            texts[place] = text
-    unknown = [messages[place].item_id for place in np.flatnonzero(rows < 0).tolist() if place not in texts]
+        # An unchanged text is not taken from the stream: the release has its tokens ready.
+        if text is not None and index not in texts and (rows[index] < 0 or catalogue.text(rows[index]) != text):
+            texts[index] = text
+    unknown = [messages[index].item_id for index in np.flatnonzero(rows < 0).tolist() if index not in texts]
     if unknown:
-        _refuse(unknown)
+        raise _not_found(unknown)
     scores = [one.first_stage_score if one.HasField("first_stage_score") else math.nan for one in messages]
-    return Candidates(CandidateRows(rows, _finite(scores), _sources(messages, sources)), texts)
+    return ParsedCandidates(CandidateRows(rows, _finite(scores), _sources(messages, sources)), texts)
 
 
-def _sources(
-    messages: Sequence[ranking_pb2.RankCandidate], sources: Collection[str]
-) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float32]]]:
+def _sources(messages: Sequence[ranking_pb2.RankCandidate], sources: Collection[str]) -> dict[str, Float32Array]:
     columns = {source: [math.nan] * len(messages) for source in sources}
-    for place, message in enumerate(messages if sources else ()):
+    for index, message in enumerate(messages if sources else ()):
         for score in message.sources:
             if (column := columns.get(score.source)) is not None:
-                column[place] = score.score
+                column[index] = score.score
     return {source: _finite(column) for source, column in columns.items()}
 
 
-def _finite(values: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """Return float32 values; what is no number is missing."""
+def _finite(values: Sequence[float]) -> Float32Array:
+    """Return float32 values, NaN for those that are not finite."""
     with np.errstate(over="ignore"):
         array = np.array(values, dtype=np.float32)
     array[~np.isfinite(array)] = np.nan
     return array
 
 
-def _refuse(unknown: list[str]) -> None:
-    names = ", ".join(repr(item_id) for item_id in unknown[:_NAMED_UNKNOWN])
-    more = f" and {len(unknown) - _NAMED_UNKNOWN:,} more" if len(unknown) > _NAMED_UNKNOWN else ""
-    raise NotFound(f"candidates: the release does not have {names}{more}; leave them out or give their text")
+def _not_found(unknown: list[str]) -> NotFound:
+    names = ", ".join(repr(item_id) for item_id in unknown[:_MAX_NAMED_ITEMS])
+    more = f" and {len(unknown) - _MAX_NAMED_ITEMS:,} more" if len(unknown) > _MAX_NAMED_ITEMS else ""
+    return NotFound(f"candidates: the release does not have {names}{more}; leave them out or send their text")

@@ -1,4 +1,4 @@
-"""Writes protobuf answers."""
+"""Writes protobuf responses."""
 
 from __future__ import annotations
 
@@ -9,27 +9,31 @@ import numpy as np
 from shortlist.ranking.v1 import ranking_pb2
 
 from common.release.catalogue import Catalogue
-from services.ranking.cascade.results import Explained, Ranking
+from services.ranking.cascade.results import ExplainedProbability, Ranking
 from services.ranking.cross_encoder.explanation import Contribution, Explanation
 
 
 def write_rank_response(
-    ranking: Ranking, request: ranking_pb2.RankRequest, release_id: str, ignored: int
+    ranking: Ranking, request: ranking_pb2.RankRequest, release_id: str, ignored_items: int
 ) -> ranking_pb2.RankResponse:
-    """Return the answer to a RankRequest."""
-    places = range(len(request.candidates))
-    order = np.argsort(-ranking.probability, kind="stable").tolist() if request.sort else places
+    """Return the response to a RankRequest."""
+    indices = range(len(request.candidates))
+    order = np.argsort(-ranking.probability, kind="stable").tolist() if request.sort else indices
     item_ids = [candidate.item_id for candidate in request.candidates]
     columns = (ranking.probability, ranking.logit, ranking.late_score, ranking.tiers)
     rows = list(zip(range(len(item_ids)), item_ids, *(column.tolist() for column in columns), strict=True))
-    response = ranking_pb2.RankResponse(release_id=release_id, timings=_timings(ranking), ignored_history_items=ignored)
-    for place in order:
-        _write_item(response.items.add(), *rows[place])
+    response = ranking_pb2.RankResponse(
+        release_id=release_id, timings=_timings(ranking), ignored_history_items=ignored_items
+    )
+    for index in order:
+        _write_item(response.items.add(), *rows[index])
     return response
 
 
-def write_explain_response(explained: Explained, catalogue: Catalogue, release_id: str) -> ranking_pb2.ExplainResponse:
-    """Return the answer to an ExplainRequest."""
+def write_explain_response(
+    explained: ExplainedProbability, catalogue: Catalogue, release_id: str
+) -> ranking_pb2.ExplainResponse:
+    """Return the response to an ExplainRequest."""
     parts: Explanation = explained.explanation
     history = [Contribution(catalogue.item_ids[int(one.part)], one.logit) for one in parts.history_items]
     return ranking_pb2.ExplainResponse(
@@ -45,18 +49,18 @@ def write_explain_response(explained: Explained, catalogue: Catalogue, release_i
 
 def _write_item(
     item: ranking_pb2.RankedItem,
-    place: int,
+    index: int,
     item_id: str,
     probability: float,
     logit: float,
     late_score: float,
     tier: Any,
 ) -> None:
-    """Write one item, whose scores that are no numbers stay unset.
+    """Write one item; scores that are NaN stay unset.
 
-    Fields set one by one in place take less than half the time of a message made from keywords.
+    Setting fields one by one takes less than half the time of building a message from keywords.
     """
-    item.index = place
+    item.index = index
     item.item_id = item_id
     item.probability = probability
     item.tier = tier
@@ -67,14 +71,14 @@ def _write_item(
 
 
 def _timings(ranking: Ranking) -> ranking_pb2.RankTimings:
-    scores = ranking.reading.scores
+    scores = ranking.pairs.scores
     return ranking_pb2.RankTimings(
         queue_wait_ms=scores.queue_wait_ms,
         tokenise_ms=ranking.tokenise_ms,
         infer_ms=scores.infer_ms,
         fuse_ms=ranking.fuse_ms,
         total_ms=ranking.total_ms,
-        pairs=ranking.reading.read,
+        pairs=ranking.pairs.read,
         padded_tokens=scores.padded_tokens,
         late_interaction_ms=ranking.late_ms,
         late_interaction_items=int((~np.isnan(ranking.late_score)).sum()),

@@ -1,4 +1,4 @@
-"""The ranking server: wires the second stage, RPCs and release."""
+"""The ranking server: wires release, second stage and RPCs."""
 
 from __future__ import annotations
 
@@ -20,15 +20,13 @@ from services.ranking.cross_encoder.explanation import MAX_WORDS
 from services.ranking.request import MAX_CANDIDATES
 from services.ranking.server.live_item_texts import NO_LIVE_TEXTS, LiveItemTexts
 from services.ranking.server.metrics import RankingMetrics
-from services.ranking.server.request_messages import (
-    MAX_HISTORY,
-)
+from services.ranking.server.request_messages import MAX_HISTORY
 from services.ranking.server.service import NAME, RankingService, log
 from services.ranking.settings import Settings
 
 
 class RankingServer:
-    """The ranking service as `common.server.server` runs it."""
+    """The ranking service; `common.server.server` runs it."""
 
     names: Sequence[str] = (NAME, RELEASE_NAME)
 
@@ -36,7 +34,7 @@ class RankingServer:
         self._settings = settings
         self._metrics = RankingMetrics(metrics)
         self._live: LiveRelease[SecondStage] = LiveRelease(self._load, metrics)
-        self._items: LiveItemTexts | None = None
+        self._live_texts: LiveItemTexts | None = None
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add both services to a server."""
@@ -45,30 +43,30 @@ class RankingServer:
         release_pb2_grpc.add_ReleaseServiceServicer_to_server(ReleaseService(self._live, self._describe), server)
 
     async def start(self) -> None:
-        """Read the changes of the catalogue and load the release.
+        """Read the catalogue's changes and load the release.
 
         Raises:
-            NotReady: The changes can't be read.
-            BadRelease: The release can't be served.
+            NotReady: The changes cannot be read.
+            BadRelease: The release cannot be served.
         """
         if self._settings.change_stream is not None:
             address = StreamAddress.parse(self._settings.change_stream)
-            self._items = await asyncio.to_thread(LiveItemTexts, address)
+            self._live_texts = await asyncio.to_thread(LiveItemTexts, address)
         await self._live.activate(self._settings.release)
 
     async def stop(self) -> None:
-        """Let go of the releases and of the changes."""
+        """Close the releases and stop following the changes."""
         await self._live.close()
-        if self._items is not None:
-            await asyncio.to_thread(self._items.close)
+        if self._live_texts is not None:
+            await asyncio.to_thread(self._live_texts.close)
 
     def _texts(self) -> Mapping[str, str]:
         """Return the texts of items added or replaced since the release."""
-        return NO_LIVE_TEXTS if self._items is None else self._items.texts
+        return NO_LIVE_TEXTS if self._live_texts is None else self._live_texts.texts
 
     def _load(self, release: Release) -> SecondStage:
         stage = SecondStage.load(release, self._settings.options(), self._metrics.observe_batch)
-        self._metrics.loaded(stage)
+        self._metrics.register(stage)
         log.info("second stage loaded", release_id=release.id, providers=stage.providers)
         return stage
 
@@ -89,5 +87,5 @@ class RankingServer:
 
 
 def _depth(settings: Settings, stage: SecondStage) -> int:
-    """Return how many candidates are read where the request does not say."""
+    """Return how many candidates are read if the request sets no depth."""
     return stage.depth if settings.cross_encoder_depth is None else settings.cross_encoder_depth

@@ -1,4 +1,4 @@
-"""The ranking service: protobuf in, protobuf out."""
+"""The RPC methods of the ranking service."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
 
 from common.server.channel import remaining_s
 from common.server.live_release import LiveRelease
-from services.ranking.admission.time_budget import less_return_time
-from services.ranking.batching.job import CallContext, Priority
-from services.ranking.cascade.results import Depths
+from services.ranking.admission.time_budget import usable_s
+from services.ranking.cascade.results import RequestedDepths
 from services.ranking.cascade.second_stage import SecondStage
+from services.ranking.request import CallContext, Priority
 from services.ranking.server.live_item_texts import NO_LIVE_TEXTS
 from services.ranking.server.metrics import RankingMetrics
 from services.ranking.server.request_messages import (
-    read_candidate,
-    read_candidates,
-    read_min_depth,
-    read_priority,
-    read_user,
+    parse_candidate,
+    parse_candidates,
+    parse_min_depth,
+    parse_priority,
+    parse_user,
 )
 from services.ranking.server.response_messages import write_explain_response, write_rank_response
 from services.ranking.settings import Settings
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 
 class RankingService(ranking_pb2_grpc.RankingServiceServicer):
-    """The servicer: reads messages, has the second stage rank, writes messages."""
+    """Parses requests, ranks with the second stage, and writes responses."""
 
     def __init__(
         self,
@@ -53,33 +53,33 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
     async def Rank(  # noqa: N802 - the contract's name
         self, request: ranking_pb2.RankRequest, context: Any
     ) -> ranking_pb2.RankResponse:
-        """Give each candidate its probability."""
+        """Compute each candidate's probability."""
         async with asyncio.timeout(self._remaining_s(context)):
             with self._stage(request.release_id) as stage:
                 depths = self._depths(request)
-                most = stage.depth if depths.cross_encoder is None else depths.cross_encoder
-                terms = self._terms(context, read_priority(request), read_min_depth(request, most))
-                stage.check_room(len(request.candidates), terms)
-                user = read_user(request.user, stage.catalogue)
-                candidates = read_candidates(request.candidates, stage.catalogue, stage.sources, self._texts())
-                with stage.keeping_time(terms):
-                    ranking = await stage.rank(user.rows, candidates.rows, candidates.texts, depths, terms)
-                    self._metrics.observe(ranking, user.ignored)
-                    answer = write_rank_response(ranking, request, stage.release.id, user.ignored)
-                stage.after_reading.observe(time.monotonic() - ranking.read_at)
-                return answer
+                max_depth = stage.depth if depths.cross_encoder is None else depths.cross_encoder
+                call = self._call(context, parse_priority(request), parse_min_depth(request, max_depth))
+                budget = stage.admit(len(request.candidates), call)
+                user = parse_user(request.user, stage.catalogue)
+                candidates = parse_candidates(request.candidates, stage.catalogue, stage.sources, self._texts())
+                with stage.times.observe_cancellation(budget):
+                    ranking = await stage.rank(user.rows, candidates.rows, candidates.texts, depths, call)
+                    self._metrics.observe_ranking(ranking, user.ignored_items)
+                    response = write_rank_response(ranking, request, stage.release.id, user.ignored_items)
+                stage.times.after_reading.observe(time.monotonic() - ranking.read_at)
+                return response
 
     async def Explain(  # noqa: N802
         self, request: ranking_pb2.ExplainRequest, context: Any
     ) -> ranking_pb2.ExplainResponse:
-        """Tell what moved an item's score."""
+        """Explain an item's score."""
         async with asyncio.timeout(self._remaining_s(context)):
             with self._stage(request.release_id) as stage:
-                user = read_user(request.user, stage.catalogue)
-                candidate = read_candidate(request, stage.catalogue, stage.sources, self._texts())
+                user = parse_user(request.user, stage.catalogue)
+                candidate = parse_candidate(request, stage.catalogue, stage.sources, self._texts())
                 text = candidate.texts.get(0, "")
-                terms = self._terms(context, Priority.INTERACTIVE)
-                explained = await stage.explain(user.rows, candidate.rows, text, terms)
+                call = self._call(context, Priority.INTERACTIVE)
+                explained = await stage.explain(user.rows, candidate.rows, text, call)
                 return write_explain_response(explained, stage.catalogue, stage.release.id)
 
     @contextmanager
@@ -90,15 +90,15 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
     def _remaining_s(self, context: Any) -> float:
         return remaining_s(context, self._settings.request_timeout_s)
 
-    def _terms(self, context: Any, priority: Priority, least: int = 0) -> CallContext:
-        deadline = time.monotonic() + less_return_time(self._remaining_s(context))
-        return CallContext(deadline, priority, context.peer(), least)
+    def _call(self, context: Any, priority: Priority, min_pairs: int = 0) -> CallContext:
+        deadline = time.monotonic() + usable_s(self._remaining_s(context))
+        return CallContext(deadline, priority, context.peer(), min_pairs)
 
-    def _depths(self, request: ranking_pb2.RankRequest) -> Depths:
-        """Return how deep the tiers go: as the request says, else the server; None where it is the release's to say."""
+    def _depths(self, request: ranking_pb2.RankRequest) -> RequestedDepths:
+        """Return the tiers' depths of the request, else of the server, else None: the release decides."""
         settings = self._settings
         late, cross_encoder = settings.late_interaction_depth, settings.cross_encoder_depth
-        return Depths(
+        return RequestedDepths(
             request.late_interaction_depth if request.HasField("late_interaction_depth") else late,
             request.cross_encoder_depth if request.HasField("cross_encoder_depth") else cross_encoder,
         )

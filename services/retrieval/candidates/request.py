@@ -1,8 +1,11 @@
-"""What is asked of the first stage, the limits it must keep, and what is answered."""
+"""A request to the first stage, and the limits of requests and batches.
+
+The form of a message is checked where it is read (`server/request_messages.py`); limits are checked here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,23 +20,23 @@ DEFAULT_LIMIT: Final = 100
 MAX_HISTORY: Final = 10_000
 MAX_EXCLUDED: Final = 10_000
 MAX_REQUESTS: Final = 256
-# Of all requests of a call together; as candidates they take up to 16 MiB, and half a second.
+# Of all requests in a call; with all fields they take up to 16 MiB and half a second.
 MAX_BATCH_CANDIDATES: Final = 65_536
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A user and what may be found.
+    """A user, and the candidates wanted.
 
     Attributes:
         query: Free text that the user searches for.
-        vector: An embedding in place of the query's; shape [dimension].
-        history_item_ids: What the user bought or looked at, oldest first, repeats kept.
-        filter: Which items may be found, None for every one.
-        exclude_item_ids: Items that must not be found.
+        vector: An embedding that replaces the query's; shape [dimension].
+        history_item_ids: What the user bought or looked at, oldest first, with repeats.
+        filter: The condition that candidates must meet; None for no condition.
+        exclude_item_ids: Items that must not be candidates.
         limit: How many candidates to find.
-        sources: Names of the sources to draw from; empty for all.
-        seed: Tells users apart to sources that draw by chance; 0 goes by query and history.
+        sources: Names of the sources to use; empty for all.
+        seed: The random seed of sources that sample; 0 takes a hash of query and history.
     """
 
     query: str = ""
@@ -47,7 +50,7 @@ class Request:
 
     @property
     def text(self) -> str:
-        """The query without spaces around it."""
+        """The query without leading and trailing spaces."""
         return self.query.strip()
 
     @property
@@ -56,17 +59,17 @@ class Request:
         return self.vector is None and bool(self.text)
 
     def embedded(self, vector: Float32Array) -> Request:
-        """Return the request with its query's embedding in place."""
+        """Return the request with its query's embedding as the vector."""
         return replace(self, vector=vector)
 
 
 def check_request(request: Request, dimension: int, sources: Sequence[str]) -> None:
-    """Raise InvalidRequest, naming the field, where a request breaks a limit.
+    """Raise InvalidRequest, naming the field, if a request breaks a limit.
 
     Args:
-        request: The request; its filter is checked by `ItemFilter.check`.
-        dimension: The encoder's.
-        sources: The names that there are.
+        request: The request; `ItemFilter.check` checks its filter.
+        dimension: The dimension of the encoder.
+        sources: The names of the release's sources.
     """
     if len(request.query) > MAX_QUERY_CHARACTERS:
         raise InvalidRequest(f"query: {len(request.query):,} characters; at most {MAX_QUERY_CHARACTERS:,}")
@@ -79,6 +82,31 @@ def check_request(request: Request, dimension: int, sources: Sequence[str]) -> N
     for number, name in enumerate(request.sources):
         if name not in sources:
             raise InvalidRequest(f"sources[{number}]: no source {name[:100]!r}; there are {', '.join(sources)}")
+
+
+def check_batch_size(count: int) -> None:
+    """Raise InvalidRequest if a batch has no or too many requests."""
+    if not 1 <= count <= MAX_REQUESTS:
+        raise InvalidRequest(f"requests: {count} given; give 1 to {MAX_REQUESTS}")
+
+
+def check_batch(requests: Sequence[Request], check: Callable[[Request], None]) -> None:
+    """Raise InvalidRequest, naming position and field, if a request or the batch as a whole breaks a limit.
+
+    Args:
+        requests: The requests of a call.
+        check: Checks one request.
+    """
+    for number, request in enumerate(requests):
+        try:
+            check(request)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"requests[{number}].{error}") from error
+    candidates = sum(request.limit for request in requests)
+    if candidates > MAX_BATCH_CANDIDATES:
+        raise InvalidRequest(
+            f"requests: limits add up to {candidates:,}; at most {MAX_BATCH_CANDIDATES:,} candidates in one call"
+        )
 
 
 def _check_ids(name: str, item_ids: Sequence[str], limit: int) -> None:

@@ -1,4 +1,4 @@
-"""Postings of the titles of added items, for BM25."""
+"""Postings of the titles of added items, for BM25 (`sources/bm25.py` says why they are hand-written)."""
 
 from __future__ import annotations
 

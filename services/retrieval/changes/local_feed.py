@@ -17,8 +17,6 @@ from services.retrieval.changes.compaction import Compaction
 from services.retrieval.changes.write_ahead_log import WriteAheadLog
 
 MAX_SUPERSEDED: Final = 1_000
-
-
 _log = structlog.get_logger()
 
 

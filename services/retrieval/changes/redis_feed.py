@@ -22,8 +22,6 @@ from services.retrieval.changes.compaction import Compaction
 
 # How long a stored change may take to arrive at this server.
 _ARRIVAL_TIMEOUT_S: Final = 5.0
-
-
 _log = structlog.get_logger()
 
 

@@ -27,14 +27,8 @@ from common.errors import NotReady
 from services.retrieval.changes.change import Change
 
 FILE: Final = "changes.log"
-
-
 _FORMAT: Final = b"shortlist catalogue changes 1\n"
-
-
 _HEADER: Final = struct.Struct("<III")
-
-
 _log = structlog.get_logger()
 
 

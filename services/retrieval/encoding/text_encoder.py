@@ -16,8 +16,6 @@ from common.release.store import Release
 
 # Used if the tokeniser's file sets no bound; all-MiniLM-L6-v2 was trained with it.
 DEFAULT_MAX_TOKENS: Final = 256
-
-
 _BATCH_TEXTS: Final = 32
 
 

@@ -1,4 +1,8 @@
-"""A lock that many readers hold together, or one writer alone."""
+"""A lock that many readers hold together, or one writer alone.
+
+Written by hand because every search enters it: 0.9 µs, against 3 to 4 µs for `readerwriterlock` and `fasteners`, which
+make a context manager for each reader (`docs/adr/0020-what-stays-hand-written.md`).
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,10 @@ from contextlib import AbstractContextManager, contextmanager
 
 
 class ReadWriteLock:
-    """Readers share, a writer excludes; a waiting writer goes before readers that come later. Not reentrant.
+    """Readers share the lock, a writer excludes all others. A waiting writer precedes later readers. Not reentrant.
 
-    Entering it reads: it keeps nothing of any one reader, so that a search makes no context manager of its own, and a
-    reader that leaves wakes somebody only where a writer waits.
+    The lock itself is the context manager of readers, which have no state of their own. A reader that leaves notifies
+    only if a writer waits.
     """
 
     def __init__(self) -> None:
@@ -22,7 +26,7 @@ class ReadWriteLock:
         self._writers_waiting = 0
 
     def read(self) -> AbstractContextManager[object]:
-        """Hold the lock together with other readers."""
+        """Return a context manager that holds the lock together with other readers."""
         return self
 
     def __enter__(self) -> None:

@@ -21,8 +21,8 @@ from services.retrieval.search.neighbour_cache import NeighbourCache
 Watch = Callable[[Float32Array, int, AllowedItems, ScoredItems], None]
 
 
-# How vectors were searched; `remembered` neighbours were searched for an earlier request.
-Path = Method | Literal["remembered"]
+# How vectors were searched; `cached` neighbours were searched for an earlier request.
+Path = Method | Literal["cached"]
 
 
 # Remembered neighbours know no filter, so they are looked through only where most items are allowed; a few more are
@@ -179,7 +179,7 @@ class ItemSearch:
         there = len(allowed.view.base) if allowed.released is None else int(np.count_nonzero(allowed.released))
         if any(len(found.rows) < min(k, there) for found in of_base):
             return self.search(queries, k, allowed)
-        return self._with_added(of_base, queries, k, allowed), "remembered"
+        return self._with_added(of_base, queries, k, allowed), "cached"
 
     def of(self, view: Snapshot, rows: RowIndices) -> Float32Array:
         """Return the vectors of items; shape [rows, dimension]."""

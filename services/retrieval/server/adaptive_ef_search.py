@@ -1,4 +1,4 @@
-"""How hard the graph is searched: less where answers come late, and slowly back to all of it."""
+"""Adapts HNSW's `ef_search` to the load: lower while responses are late, and slowly back to its full value."""
 
 from __future__ import annotations
 
@@ -8,79 +8,72 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-# A decision is made from what half a second saw, and not from a few answers.
-_EVERY_S: Final = 0.5
-
-
-_FEW: Final = 20
-
-
-# The target is missed where more than a twentieth of the answers came later.
-_LATE_SHARE: Final = 0.05
-
-
-_SHED: Final = 0.8
-
-
-_RECOVER: Final = 0.02
+# A decision is made from at least half a second and 20 responses.
+_PERIOD_S: Final = 0.5
+_MIN_RESPONSES: Final = 20
+# The target is the 95th percentile.
+_MAX_LATE_SHARE: Final = 0.05
+_DECREASE_FACTOR: Final = 0.8
+# Of the full value.
+_INCREASE_SHARE: Final = 0.02
 
 
 class AdaptiveEfSearch:
-    """Controls `ef_search`: multiplied down when the latency target is missed, added up again while it is met.
+    """Controls `ef_search` by additive increase and multiplicative decrease (AIMD), as TCP controls its window.
 
-    Fast down and slowly up, as TCP does with its window (Chiu and Jain 1989,
-    https://doi.org/10.1016/0169-7552(89)90019-6), so that it settles just below what the machine can do.
+    The fast decrease and slow increase settle just below what the machine can do (Chiu and Jain 1989,
+    https://doi.org/10.1016/0169-7552(89)90019-6).
 
     Args:
-        full: The `ef_search` of an unhurried server.
-        least: Never below this.
-        target_s: The latency that 95 % of answers should have, in seconds; infinite for no control.
-        apply: Told each new value.
-        clock: Seconds.
+        max_ef_search: The full value, used without load.
+        min_ef_search: The lowest value.
+        target_s: The latency that 95 % of responses should keep, in seconds; infinite for no control.
+        apply: Called with each new value.
+        clock: Returns the time in seconds.
     """
 
     def __init__(
         self,
-        full: int,
-        least: int,
+        max_ef_search: int,
+        min_ef_search: int,
         target_s: float,
         apply: Callable[[int], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._full = full
-        self._least = min(least, full)
+        self._max = max_ef_search
+        self._min = min(min_ef_search, max_ef_search)
         self._target_s = target_s
         self._apply = apply
         self._clock = clock
         self._lock = threading.Lock()
-        self._ef_search = full
-        self._begin()
+        self._ef_search = max_ef_search
+        self._start_period()
 
     @property
     def ef_search(self) -> int:
-        """The value in force."""
+        """The present value."""
         return self._ef_search
 
-    def observe(self, answer_s: float) -> None:
-        """Take note of how long an answer took from the request's arrival, in seconds."""
+    def observe(self, latency_s: float) -> None:
+        """Record how long a response took, in seconds, and adapt `ef_search` at the end of a period."""
         if math.isinf(self._target_s):
             return
         with self._lock:
-            self._answers += 1
-            self._late += answer_s > self._target_s
-            if self._clock() < self._ends or self._answers < _FEW:
+            self._responses += 1
+            self._late += latency_s > self._target_s
+            if self._clock() < self._period_end_s or self._responses < _MIN_RESPONSES:
                 return
-            decided = self._decide()
-            self._begin()
-            if decided == self._ef_search:
+            ef_search = self._adapted()
+            self._start_period()
+            if ef_search == self._ef_search:
                 return
-            self._ef_search = decided
-            self._apply(decided)
+            self._ef_search = ef_search
+            self._apply(ef_search)
 
-    def _begin(self) -> None:
-        self._answers, self._late, self._ends = 0, 0, self._clock() + _EVERY_S
+    def _start_period(self) -> None:
+        self._responses, self._late, self._period_end_s = 0, 0, self._clock() + _PERIOD_S
 
-    def _decide(self) -> int:
-        if self._late > _LATE_SHARE * self._answers:
-            return max(self._least, int(self._ef_search * _SHED))
-        return min(self._full, self._ef_search + max(1, int(self._full * _RECOVER)))
+    def _adapted(self) -> int:
+        if self._late > _MAX_LATE_SHARE * self._responses:
+            return max(self._min, int(self._ef_search * _DECREASE_FACTOR))
+        return min(self._max, self._ef_search + max(1, int(self._max * _INCREASE_SHARE)))

@@ -1,4 +1,8 @@
-"""Which releases have engines in this process: what one keeps outside of it goes with the last of its engines."""
+"""A release that is being served, and a count of the engines of each release.
+
+What a release's index keeps outside of the process, such as a Milvus collection, is removed with the release's last
+engine.
+"""
 
 from __future__ import annotations
 
@@ -15,51 +19,51 @@ from services.retrieval.server.search_worker import SearchRequest
 
 
 class EngineRefCount:
-    """Counts each release's engines. Safe for threads.
+    """Counts the open engines of each release. Safe for threads.
 
-    A release that was replaced may be activated again while its old engine still closes, so one that opens waits for
-    one that closes.
+    A release that was replaced may be activated again while its old engine still closes. Opening an engine therefore
+    waits for one that is closing.
     """
 
     def __init__(self) -> None:
         self._count: Counter[str] = Counter()
-        self._one_at_a_time = threading.Lock()
-        self._ending = False
+        self._lock = threading.Lock()
+        self._shutting_down = False
 
-    def end(self) -> None:
-        """Note that the process ends: engines that close from now on were not replaced."""
-        self._ending = True
+    def shut_down(self) -> None:
+        """Keep external resources from now on: the process ends, and its releases are not replaced."""
+        self._shutting_down = True
 
     @contextmanager
     def opening(self, release_id: str) -> Iterator[None]:
-        """Count an engine that the body opens; one that fails to open is not counted."""
-        with self._one_at_a_time:
+        """Count the engine that the body opens, unless the body fails."""
+        with self._lock:
             self._count[release_id] += 1
         try:
             yield
         except BaseException:
-            with self._one_at_a_time:
+            with self._lock:
                 self._count[release_id] -= 1
             raise
 
     @contextmanager
     def closing(self, release_id: str) -> Iterator[bool]:
-        """Close an engine in the body, which is told whether it was replaced for good: it was the release's last."""
-        with self._one_at_a_time:
+        """Uncount the engine that the body closes; yields whether to remove the release's external resources."""
+        with self._lock:
             self._count[release_id] -= 1
-            yield self._count[release_id] == 0 and not self._ending
+            yield self._count[release_id] == 0 and not self._shutting_down
 
 
 @dataclass(frozen=True)
 class LoadedRelease:
-    """A release, the first stage made of it, the queue of its searches, and what engines are open besides."""
+    """A release, its first stage, the batcher of its searches, and the count of open engines."""
 
     release: Release
     stage: FirstStage
-    queue: SearchBatcher[SearchRequest, bytes]
+    batcher: SearchBatcher[SearchRequest, bytes]
     engines: EngineRefCount
 
     def close(self) -> None:
-        """Let go of the first stage, and of what its index keeps elsewhere if the release was replaced for good."""
-        with self.engines.closing(self.release.id) as replaced:
-            self.stage.close(discard=replaced)
+        """Close the first stage; if this was the release's last engine, remove its external resources."""
+        with self.engines.closing(self.release.id) as discard:
+            self.stage.close(discard=discard)

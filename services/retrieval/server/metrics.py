@@ -1,4 +1,4 @@
-"""What the retrieval service counts, beside what every server does."""
+"""The metrics of the retrieval service, in addition to those of every server."""
 
 from __future__ import annotations
 
@@ -16,26 +16,24 @@ from services.retrieval.ann.ann_index import IndexType
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.catalogue.live_catalogue import ChangeCounts
 
-# Samples that the recall is the mean of.
-_RECENT: Final = 200
-
-
-_BATCHES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+# The recall is the mean of this many samples.
+_RECALL_WINDOW: Final = 200
+_BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class RetrievalMetrics:
-    """Candidates by source, how the index searched, the live catalogue, and the encoder's batches."""
+    """Candidates by source, the paths of searches, the live catalogue, the index, and the encoder's batches."""
 
     def __init__(self, metrics: Metrics) -> None:
         names: dict[str, Any] = {"namespace": metrics.namespace, "registry": metrics.registry}
         self._stages = metrics.stage_seconds
         self._candidates = Counter(
-            "candidates", "Candidates answered, by each source that found them.", ["source"], **names
+            "candidates", "Candidates returned, by each source that found them.", ["source"], **names
         )
-        self._filled = Counter("padded_candidates", "Candidates answered that no source found.", **names)
+        self._padded = Counter("padded_candidates", "Candidates returned that no source found.", **names)
         self._searches = Counter(
             "searches",
-            "Vector searches by source, and whether the graph, exact search or memory answered.",
+            "Vector searches by source and path: the approximate index, exact search or the neighbour cache.",
             ["source", "path"],
             **names,
         )
@@ -43,82 +41,84 @@ class RetrievalMetrics:
             "ignored_history_items", "Items of histories that the catalogue does not know.", **names
         )
         self._changes = Counter(
-            "changes", "Items changed by calls to this server, by what became of them.", ["kind"], **names
+            "changes", "Items inserted, replaced or deleted by calls to this server.", ["kind"], **names
         )
-        self._items = Gauge("items", "Items of the live catalogue.", **names)
+        self._items = Gauge("items", "Items in the live catalogue.", **names)
         self._connected = Gauge(
-            "changes_connected", "Whether the stream of changes can be followed; 0 also without one.", **names
+            "change_stream_connected",
+            "1 while the Redis stream of changes can be followed; 0 otherwise, and without a stream.",
+            **names,
         )
         self._recall = Gauge(
             "recall",
-            "Share of the nearest items that searches through the graph found: the mean of the last samples.",
+            "Recall of the approximate index against exact search: the mean of the last samples.",
             **names,
         )
         self._recall.set(float("nan"))
-        self._samples = Counter("recall_samples", "Searches that were answered exactly as well.", **names)
-        self._recent: deque[float] = deque(maxlen=_RECENT)
+        self._recall_samples = Counter("recall_samples", "Searches that were also run exactly.", **names)
+        self._recent_recalls: deque[float] = deque(maxlen=_RECALL_WINDOW)
         self._unreachable = Gauge(
-            "unreachable_vectors", "Vectors that no link of the graph leads to; they are compared one by one.", **names
+            "unreachable_vectors", "Vectors that no link of an HNSW graph leads to; they are searched exactly.", **names
         )
-        self._audit_due = Gauge("audit_due_vectors", "Vectors yet to be searched for by the audit.", **names)
-        self._index = Info("index", "What searches the release's vectors.", **names)
-        self._ef_search = Gauge("ef_search", "Length of HNSW's candidate list in force.", **names)
+        self._audit_due = Gauge("audit_due_vectors", "Vectors that the reachability audit has yet to check.", **names)
+        self._index = Info("index", "The type of the index over the release's vectors.", **names)
+        self._ef_search = Gauge("ef_search", "HNSW's present `ef_search`.", **names)
         self._batches = Histogram(
-            "encode_batch_queries", "Queries that one encoder pass embedded.", buckets=_BATCHES, **names
+            "encode_batch_queries", "Queries embedded in one encoder pass.", buckets=_BATCH_BUCKETS, **names
         )
 
-    def observe(self, answers: Sequence[Candidates]) -> None:
-        """Count answers that were searched in one turn."""
-        counted: Counts[tuple[Counter, tuple[str, ...]]] = Counts()
-        for candidates in answers:
-            silent = np.add.reduce(np.isnan(candidates.source_scores), axis=0).tolist()
-            for source, missed in zip(candidates.sources, silent, strict=True):
-                counted[self._candidates, (source,)] += len(candidates) - missed
-            for path in candidates.paths.items():
-                counted[self._searches, path] += 1
-            counted[self._filled, ()] += candidates.filled
-            counted[self._ignored, ()] += candidates.ignored_history
-        for (counter, labels), count in counted.items():
+    def observe(self, results: Sequence[Candidates]) -> None:
+        """Count the candidates of one batch of searches."""
+        counts: Counts[tuple[Counter, tuple[str, ...]]] = Counts()
+        for candidates in results:
+            missing = np.add.reduce(np.isnan(candidates.source_scores), axis=0).tolist()
+            for source, count in zip(candidates.sources, missing, strict=True):
+                counts[self._candidates, (source,)] += len(candidates) - count
+            for source_and_path in candidates.paths.items():
+                counts[self._searches, source_and_path] += 1
+            counts[self._padded, ()] += candidates.filled
+            counts[self._ignored, ()] += candidates.ignored_history
+        for (counter, labels), count in counts.items():
             (counter.labels(*labels) if labels else counter).inc(count)
-        self._stages.labels(stage="search").observe(max(candidates.search_s for candidates in answers))
-        self._stages.labels(stage="fuse").observe(sum(candidates.fuse_s for candidates in answers))
+        self._stages.labels(stage="search").observe(max(candidates.search_s for candidates in results))
+        self._stages.labels(stage="fuse").observe(sum(candidates.fuse_s for candidates in results))
 
     def encoding(self) -> AbstractContextManager[Any]:
-        """Return a context manager that observes how long a call waits for the embeddings of its queries."""
+        """Return a context manager that observes how long a call waits for its queries' embeddings."""
         return self._stages.labels(stage="encode").time()
 
     def observe_recall(self, recall: float) -> None:
-        """Take note of one search that was answered exactly as well."""
-        self._recent.append(recall)
-        self._recall.set(sum(self._recent) / len(self._recent))
-        self._samples.inc()
+        """Record the recall of one search that was also run exactly."""
+        self._recent_recalls.append(recall)
+        self._recall.set(sum(self._recent_recalls) / len(self._recent_recalls))
+        self._recall_samples.inc()
 
     def set_index(self, index_type: IndexType) -> None:
-        """Report what searches the vectors of the release being served."""
+        """Set the type of the index being served."""
         self._index.info({"type": index_type})
 
     def set_ef_search(self, ef_search: int) -> None:
-        """Tell the length of HNSW's candidate list."""
+        """Set HNSW's present `ef_search`."""
         self._ef_search.set(ef_search)
 
     def observe_batch(self, queries: int) -> None:
-        """Record one pass of the encoder."""
+        """Record the number of queries in one encoder pass."""
         self._batches.observe(queries)
 
-    def observe_change(self, applied: ChangeCounts) -> None:
-        """Count a change that this server was asked for."""
+    def observe_change(self, counts: ChangeCounts) -> None:
+        """Count the items that a call to this server changed."""
         for kind in ("inserted", "replaced", "deleted"):
-            self._changes.labels(kind=kind).inc(getattr(applied, kind))
+            self._changes.labels(kind=kind).inc(getattr(counts, kind))
 
     def watch_items(self, items: Callable[[], int]) -> None:
-        """Tell how the items of the live catalogue are counted, whoever changes it."""
+        """Set the function that counts the items of the live catalogue."""
         self._items.set_function(items)
 
     def watch_audit(self, unreachable: Callable[[], int], due: Callable[[], int]) -> None:
-        """Tell how the audit of the graphs stands: vectors they do not lead to, and vectors yet to be audited."""
+        """Set the functions that count unreachable vectors, and vectors that are yet to be audited."""
         self._unreachable.set_function(unreachable)
         self._audit_due.set_function(due)
 
     def set_connected(self, connected: bool) -> None:
-        """Tell whether the stream of changes can be followed."""
+        """Set whether the stream of changes can be followed."""
         self._connected.set(connected)

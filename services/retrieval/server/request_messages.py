@@ -1,9 +1,14 @@
-"""The contract's messages to the engine's values and back."""
+"""Reads protobuf requests.
+
+Rule of checks: reading checks the form of a message, which is what the contract allows to be given in two ways or not
+at all (a vector as numbers or as bytes, the kind of a filter). `check_request`, `check_batch` and `check_items` check
+limits, on the values read.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from shortlist.retrieval.v1 import retrieval_pb2
@@ -11,14 +16,16 @@ from shortlist.retrieval.v1 import retrieval_pb2
 from common.arrays import Float32Array
 from common.errors import InvalidRequest
 from common.server.filter_messages import read_filter
-from services.retrieval.candidates.request import DEFAULT_LIMIT, MAX_BATCH_CANDIDATES, MAX_REQUESTS, Request
+from services.retrieval.candidates.request import DEFAULT_LIMIT, Request
 from services.retrieval.catalogue.item import Item
 
-_FLOAT_BYTES: Final = 4
+_FLOAT32_BYTES: Final = 4
+M = TypeVar("M")
+T = TypeVar("T")
 
 
 def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
-    """Read a request; raises InvalidRequest if its filter violates the contract."""
+    """Read a request; raises InvalidRequest, naming the field, if the form of its vector or filter is wrong."""
     return Request(
         query=message.query,
         vector=_read_vector(message),
@@ -31,40 +38,24 @@ def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
     )
 
 
-def read_batch(messages: Sequence[retrieval_pb2.RetrieveRequest], check: Callable[[Request], None]) -> list[Request]:
-    """Read the requests of a batch; raises InvalidRequest naming the request by its position, or their number.
-
-    Args:
-        messages: The requests.
-        check: Raises InvalidRequest where a release can't answer a request.
-    """
-    if not 1 <= len(messages) <= MAX_REQUESTS:
-        raise InvalidRequest(f"requests: {len(messages)} given; give 1 to {MAX_REQUESTS}")
-    asked = [_read_one(message, number, check) for number, message in enumerate(messages)]
-    together = sum(each.limit for each in asked)
-    if together > MAX_BATCH_CANDIDATES:
-        raise InvalidRequest(f"requests: ask for {together:,} candidates; at most {MAX_BATCH_CANDIDATES:,} in one call")
-    return asked
-
-
-def _read_one(message: retrieval_pb2.RetrieveRequest, number: int, check: Callable[[Request], None]) -> Request:
-    try:
-        asked = read_request(message)
-        check(asked)
-    except InvalidRequest as error:
-        raise InvalidRequest(f"requests[{number}].{error}") from error
-    return asked
+def read_requests(messages: Sequence[retrieval_pb2.RetrieveRequest]) -> list[Request]:
+    """Read the requests of a batch as `read_request` does; errors name the position too."""
+    return _read_each("requests", messages, read_request)
 
 
 def read_items(messages: Sequence[retrieval_pb2.Item]) -> list[Item]:
-    """Read items to upsert; raises InvalidRequest where a vector is given twice or in part."""
-    items = []
+    """Read items to upsert; raises InvalidRequest, naming position and field, if the form of a vector is wrong."""
+    return _read_each("items", messages, _read_item)
+
+
+def _read_each(field: str, messages: Sequence[M], read: Callable[[M], T]) -> list[T]:
+    values = []
     for number, message in enumerate(messages):
         try:
-            items.append(_read_item(message))
+            values.append(read(message))
         except InvalidRequest as error:
-            raise InvalidRequest(f"items[{number}].{error}") from error
-    return items
+            raise InvalidRequest(f"{field}[{number}].{error}") from error
+    return values
 
 
 def _read_item(message: retrieval_pb2.Item) -> Item:
@@ -81,13 +72,11 @@ def _read_item(message: retrieval_pb2.Item) -> Item:
 
 
 def _read_vector(message: retrieval_pb2.RetrieveRequest | retrieval_pb2.Item) -> Float32Array | None:
-    """Read a vector given as numbers or as bytes; raises InvalidRequest where it is given as both or in part."""
+    """Read a vector given as numbers or as bytes; raises InvalidRequest if it is given as both, or as part of one."""
     if not message.vector_f32:
         return np.array(message.vector, dtype=np.float32) if message.vector else None
     if message.vector:
-        raise InvalidRequest("vector_f32: is given together with vector; give one of them")
-    if len(message.vector_f32) % _FLOAT_BYTES:
-        raise InvalidRequest(
-            f"vector_f32: {len(message.vector_f32)} bytes are no whole numbers of {_FLOAT_BYTES} bytes"
-        )
+        raise InvalidRequest("vector_f32: given together with vector; give one of them")
+    if len(message.vector_f32) % _FLOAT32_BYTES:
+        raise InvalidRequest(f"vector_f32: {len(message.vector_f32)} bytes; give a multiple of {_FLOAT32_BYTES}")
     return np.frombuffer(message.vector_f32, dtype="<f4").astype(np.float32, copy=False)

@@ -1,16 +1,21 @@
-"""Answers as bytes: what a protobuf message of them would be, without making the message.
+"""Encodes responses as the bytes of their protobuf messages, without making the messages.
 
-A hundred candidates are a hundred messages of ten fields, which takes longer to make in Python than the search for
-them. What does not change of an item is therefore serialised once (`CandidateFragments`), and an answer is those pieces
-joined with the scores: protobuf reads the fields of a message in any order
+Written by hand because a hundred candidates are a hundred messages of ten fields: to make them in Python takes longer
+than the search (`docs/adr/0020-what-stays-hand-written.md` has the figures). An item's own fields are therefore
+serialised once (`FragmentCache`), and a response joins them with the scores:
+
+    RetrieveResponse = candidates field: header │ item's fragment (cached) │ score │ source scores
+                       candidates field: header │ …
+                       release id, timings, … (an ordinary message)
+
+The order is free, since protobuf parsers accept the fields of a message in any order
 (https://protobuf.dev/programming-guides/encoding/#order).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from functools import cache, lru_cache, partial
+from collections.abc import Iterable, Sequence
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any, Final
 
@@ -22,240 +27,177 @@ from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.catalogue.item import Item
 from services.retrieval.catalogue.long_tail import LongTail
 from services.retrieval.catalogue.snapshot import Snapshot
+from services.retrieval.server.fragment_cache import FragmentCache, field_header
 
+# Wire types (https://protobuf.dev/programming-guides/encoding/#structure).
+_FIXED64: Final = 1
 _LENGTH_DELIMITED: Final = 2
+_FIXED32: Final = 5
 
 
-_DOUBLE: Final = 1
+def _tag(message: type, field: str, wire_type: int) -> bytes:
+    """Return the tag of a field with a number below 16."""
+    return bytes([message.DESCRIPTOR.fields_by_name[field].number << 3 | wire_type])  # type: ignore[attr-defined]
 
 
-_FLOAT: Final = 5
+_CANDIDATES: Final = _tag(retrieval_pb2.RetrieveResponse, "candidates", _LENGTH_DELIMITED)
+_RESPONSES: Final = _tag(retrieval_pb2.BatchRetrieveResponse, "responses", _LENGTH_DELIMITED)
+_SCORE: Final = _tag(retrieval_pb2.Candidate, "score", _FIXED64)
+_SCORE_BYTES: Final = len(_SCORE) + 8
+_SOURCES: Final = _tag(retrieval_pb2.Candidate, "sources", _LENGTH_DELIMITED)
+_SOURCE_SCORE: Final = _tag(retrieval_pb2.SourceScore, "score", _FIXED32)
+_COLUMNS: Final = _tag(retrieval_pb2.RetrieveResponse, "columns", _LENGTH_DELIMITED)
+_COLUMN_SCORES: Final = _tag(retrieval_pb2.CandidateColumns, "scores", _LENGTH_DELIMITED)
+_COLUMN_SOURCES: Final = _tag(retrieval_pb2.CandidateColumns, "sources", _LENGTH_DELIMITED)
+_SOURCE_COLUMN_SCORES: Final = _tag(retrieval_pb2.SourceColumn, "scores", _LENGTH_DELIMITED)
 
 
-_CANDIDATE: Final = retrieval_pb2.Candidate
+def candidate_fragments(cache_size: int, tail: LongTail) -> FragmentCache:
+    """Return a cache of the fragments that `encode_candidates` joins."""
+    return FragmentCache(cache_size, partial(_serialise_candidates, tail))
 
 
-# Most answers of a server come from the same sources: beginnings of so many sizes are remembered.
-_SIZES: Final = 2
+def id_fragments(cache_size: int) -> FragmentCache:
+    """Return a cache of the fragments that `encode_columns` joins."""
+    return FragmentCache(cache_size, _serialise_ids)
 
 
-_SCORE_BYTES: Final = 9  # a tag and a double
-
-
-def tag(message: type, field: str, kind: int) -> bytes:
-    """Return what stands before a field's value; for field numbers below 16."""
-    return bytes([message.DESCRIPTOR.fields_by_name[field].number << 3 | kind])  # type: ignore[attr-defined]
-
-
-_CANDIDATES: Final = tag(retrieval_pb2.RetrieveResponse, "candidates", _LENGTH_DELIMITED)
-
-
-_RESPONSES: Final = tag(retrieval_pb2.BatchRetrieveResponse, "responses", _LENGTH_DELIMITED)
-
-
-_SCORE: Final = tag(_CANDIDATE, "score", _DOUBLE)
-
-
-_SOURCES: Final = tag(_CANDIDATE, "sources", _LENGTH_DELIMITED)
-
-
-_COLUMNS: Final = tag(retrieval_pb2.RetrieveResponse, "columns", _LENGTH_DELIMITED)
-
-
-_COLUMN_SCORES: Final = tag(retrieval_pb2.CandidateColumns, "scores", _LENGTH_DELIMITED)
-
-
-_COLUMN_SOURCES: Final = tag(retrieval_pb2.CandidateColumns, "sources", _LENGTH_DELIMITED)
-
-
-_SOURCE_COLUMN_SCORES: Final = tag(retrieval_pb2.SourceColumn, "scores", _LENGTH_DELIMITED)
-
-
-_VALUE: Final = tag(retrieval_pb2.SourceScore, "score", _FLOAT)
-
-
-class CandidateFragments:
-    """Of each item the part of an answer that no request changes, serialised once.
-
-    Safe for threads: two may make the same fragment, which is the same bytes.
+def encode_candidates(candidates: Candidates, fragments: FragmentCache) -> bytes:
+    """Encode the field `candidates` of a `RetrieveResponse`.
 
     Args:
-        kept: How many fragments are remembered; some 300 bytes each of candidates, 80 of ids.
-        make: Serialises items of a view.
+        candidates: What was found.
+        fragments: Of `candidate_fragments`.
     """
-
-    def __init__(self, kept: int, make: Callable[[Snapshot, RowIndices], Iterable[bytes]]) -> None:
-        self._kept = kept
-        self._make = make
-        self._known: dict[int | Item, bytes] = {}
-        self._begun: dict[tuple[bytes, int], dict[int | Item, bytes]] = {}
-
-    def of(self, view: Snapshot, rows: RowIndices) -> list[bytes]:
-        """Return the fragments of a view's items; the release's are known by row, others as the items they are."""
-        return self._all(self._known, view, rows, self._make)
-
-    def begun(self, view: Snapshot, rows: RowIndices, field: bytes, further: int) -> list[bytes]:
-        """Return the same as values of a field that go on for ``further`` bytes, from the tag on."""
-
-        def begin(view: Snapshot, rows: RowIndices) -> Iterable[bytes]:
-            return (_begin(field, len(fragment) + further) + fragment for fragment in self.of(view, rows))
-
-        known = self._begun.get((field, further))
-        if known is None:
-            if len(self._begun) >= _SIZES:
-                self._begun = {}
-            known = self._begun.setdefault((field, further), {})
-        return self._all(known, view, rows, begin)
-
-    def _all(
-        self,
-        known: dict[int | Item, bytes],
-        view: Snapshot,
-        rows: RowIndices,
-        make: Callable[[Snapshot, RowIndices], Iterable[bytes]],
-    ) -> list[bytes]:
-        """Return what is known of items, made and remembered for those of which nothing is."""
-        keys = _keys(view, rows)
-        with suppress(KeyError):  # mostly all are known
-            return list(map(known.__getitem__, keys))
-        pieces: list[Any] = list(map(known.get, keys))
-        missing = [place for place, piece in enumerate(pieces) if piece is None]
-        if len(known) + len(missing) > self._kept:
-            known.clear()  # choosing what to forget would cost more
-        for place, piece in zip(missing, make(view, rows[missing]), strict=True):
-            pieces[place] = known[keys[place]] = piece
-        return pieces
-
-
-def _keys(view: Snapshot, rows: RowIndices) -> Sequence[int | Item]:
-    numbers: list[int] = rows.tolist()
-    base = len(view.base)
-    if not numbers or max(numbers) < base:  # mostly all are of the release
-        return numbers
-    items = view.added.items
-    return [row if row < base else items[row - base] for row in numbers]
-
-
-def candidate_fragments(kept: int, tail: LongTail) -> CandidateFragments:
-    """Return the fragments that `write_candidates` joins."""
-    return CandidateFragments(kept, partial(_candidates, tail))
-
-
-def write_candidates(candidates: Candidates, fragments: CandidateFragments) -> bytes:
-    """Write the field `candidates` of a `RetrieveResponse`; ``fragments`` are candidates'."""
     if not len(candidates):
         return b""
-    view, rows, table = candidates.view, candidates.rows, _scores(candidates)
+    snapshot, rows, table = candidates.view, candidates.rows, _score_table(candidates)
     pieces: list[bytes] = [b""] * (2 * len(rows))
-    found = candidates.source_scores == candidates.source_scores  # NaN where a source is silent
-    if found.all():
-        pieces[::2] = fragments.begun(view, rows, _CANDIDATES, table.itemsize)
+    has_score = ~np.isnan(candidates.source_scores)
+    if has_score.all():
+        pieces[::2] = fragments.fragments_with_header(snapshot, rows, _CANDIDATES, table.itemsize)
         pieces[1::2] = table.view(f"V{table.itemsize}").tolist()
         return b"".join(pieces)
-    pieces[1::2] = said = _without_silent(table, found, candidates.sources)
+    pieces[1::2] = scores_of_rows = _without_missing_scores(table, has_score, candidates.sources)
     pieces[::2] = [
-        _begin(_CANDIDATES, len(fragment) + len(scores)) + fragment
-        for fragment, scores in zip(fragments.of(view, rows), said, strict=True)
+        field_header(_CANDIDATES, len(fragment) + len(scores)) + fragment
+        for fragment, scores in zip(fragments.fragments(snapshot, rows), scores_of_rows, strict=True)
     ]
     return b"".join(pieces)
 
 
-def id_fragments(kept: int) -> CandidateFragments:
-    """Return the fragments that `write_columns` joins."""
-    return CandidateFragments(kept, _ids)
+def encode_columns(candidates: Candidates, fragments: FragmentCache) -> bytes:
+    """Encode the field `columns` of a `RetrieveResponse`.
 
-
-def write_columns(candidates: Candidates, fragments: CandidateFragments) -> bytes:
-    """Write the field `columns` of a `RetrieveResponse`; ``fragments`` are ids'."""
-    pieces = fragments.of(candidates.view, candidates.rows)
+    Args:
+        candidates: What was found.
+        fragments: Of `id_fragments`.
+    """
+    pieces = fragments.fragments(candidates.view, candidates.rows)
     pieces += _packed(_COLUMN_SCORES, candidates.scores.astype("<f8", copy=False))
-    said = candidates.source_scores.astype("<f4", copy=False)
+    source_scores = candidates.source_scores.astype("<f4", copy=False)
     for place, name in enumerate(candidates.sources):
-        column = b"".join([_named(name), *_packed(_SOURCE_COLUMN_SCORES, said[:, place])])
-        pieces += (_begin(_COLUMN_SOURCES, len(column)), column)
-    return _begin(_COLUMNS, sum(map(len, pieces))) + b"".join(pieces)
+        column = b"".join([_column_name(name), *_packed(_SOURCE_COLUMN_SCORES, source_scores[:, place])])
+        pieces += (field_header(_COLUMN_SOURCES, len(column)), column)
+    return field_header(_COLUMNS, sum(map(len, pieces))) + b"".join(pieces)
 
 
-def write_batch(responses: Sequence[bytes]) -> bytes:
-    """Write a `BatchRetrieveResponse` of its serialised answers."""
-    return b"".join(piece for response in responses for piece in (_begin(_RESPONSES, len(response)), response))
+def encode_response(candidates: Candidates, encoded: bytes, release_id: str, encode_s: float, total_s: float) -> bytes:
+    """Encode a `RetrieveResponse`.
+
+    Args:
+        candidates: What was found.
+        encoded: The same, encoded as candidates or columns.
+        release_id: The release that was searched.
+        encode_s: How long the query's embedding took, in seconds.
+        total_s: How long the whole request took, in seconds.
+    """
+    rest = retrieval_pb2.RetrieveResponse(
+        release_id=release_id,
+        timings=retrieval_pb2.RetrieveTimings(
+            encode_ms=encode_s * 1e3,
+            search_ms=candidates.search_s * 1e3,
+            fuse_ms=candidates.fuse_s * 1e3,
+            total_ms=total_s * 1e3,
+        ),
+        ignored_history_items=candidates.ignored_history,
+    )
+    return encoded + rest.SerializeToString()
 
 
-def _packed(field: bytes, numbers: np.ndarray[Any, Any]) -> tuple[bytes, bytes]:
-    return _begin(field, numbers.nbytes), numbers.tobytes()
+def encode_batch(responses: Sequence[bytes]) -> bytes:
+    """Encode a `BatchRetrieveResponse` of encoded responses."""
+    return b"".join(piece for response in responses for piece in (field_header(_RESPONSES, len(response)), response))
 
 
-def _ids(view: Snapshot, rows: RowIndices) -> Iterable[bytes]:
-    return (retrieval_pb2.CandidateColumns(item_ids=[item_id]).SerializeToString() for item_id in view.item_ids(rows))
+def _packed(tag: bytes, numbers: np.ndarray[Any, Any]) -> tuple[bytes, bytes]:
+    return field_header(tag, numbers.nbytes), numbers.tobytes()
 
 
-def _candidates(tail: LongTail, view: Snapshot, rows: RowIndices) -> Iterable[bytes]:
-    return map(_fragment, view.read(rows), (rows >= len(view.base)).tolist(), tail.of(view, rows).tolist())
+def _serialise_ids(snapshot: Snapshot, rows: RowIndices) -> Iterable[bytes]:
+    return (
+        retrieval_pb2.CandidateColumns(item_ids=[item_id]).SerializeToString() for item_id in snapshot.item_ids(rows)
+    )
 
 
-def _fragment(item: Item, is_live: bool, of_tail: bool) -> bytes:
-    message = _CANDIDATE(
+def _serialise_candidates(tail: LongTail, snapshot: Snapshot, rows: RowIndices) -> Iterable[bytes]:
+    is_added = rows >= len(snapshot.base)
+    return map(_serialise_candidate, snapshot.read(rows), is_added.tolist(), tail.of(snapshot, rows).tolist())
+
+
+def _serialise_candidate(item: Item, is_added: bool, is_long_tail: bool) -> bytes:
+    candidate = retrieval_pb2.Candidate(
         item_id=item.item_id,
         title=item.title,
         brand=item.brand,
         category=item.category,
         price=item.price,
         available=item.available,
-        text=item.text if is_live else "",
-        long_tail=of_tail,
+        text=item.text if is_added else "",
+        long_tail=is_long_tail,
     )
-    return message.SerializeToString()
+    return candidate.SerializeToString()
 
 
-def _scores(candidates: Candidates) -> np.ndarray[Any, Any]:
-    """Return each candidate's score and what the sources said of it: a row of a table, with room for every source."""
-    table = np.repeat(_row(candidates.sources), len(candidates))
+def _score_table(candidates: Candidates) -> np.ndarray[Any, Any]:
+    """Return each candidate's encoded `score` and `sources` as a row of a structured array; shape [candidates]."""
+    table = np.repeat(_score_row(candidates.sources), len(candidates))
     table["score"] = candidates.scores
     for place in range(len(candidates.sources)):
         table[f"value{place}"] = candidates.source_scores[:, place]
     return table
 
 
-def _without_silent(table: np.ndarray[Any, Any], found: BoolMask, sources: Sequence[str]) -> list[bytes]:
-    """Return the rows without the places of sources that were silent."""
-    widths = [len(_before_value(name)) + 4 for name in sources]
-    kept = np.concatenate([np.ones((len(found), _SCORE_BYTES), np.bool_), np.repeat(found, widths, axis=1)], axis=1)
-    said, ends = table.view(np.uint8).reshape(kept.shape)[kept].tobytes(), kept.sum(axis=1).cumsum().tolist()
-    return [said[start:end] for start, end in pairwise([0, *ends])]
+def _without_missing_scores(table: np.ndarray[Any, Any], has_score: BoolMask, sources: Sequence[str]) -> list[bytes]:
+    """Return the rows of a score table, each without the bytes of the sources that did not find the candidate."""
+    widths = [len(_before_source_score(name)) + 4 for name in sources]
+    always = np.ones((len(has_score), _SCORE_BYTES), np.bool_)
+    kept = np.concatenate([always, np.repeat(has_score, widths, axis=1)], axis=1)
+    encoded, ends = table.view(np.uint8).reshape(kept.shape)[kept].tobytes(), kept.sum(axis=1).cumsum().tolist()
+    return [encoded[start:end] for start, end in pairwise([0, *ends])]
 
 
 @cache
-def _row(sources: tuple[str, ...]) -> np.ndarray[Any, Any]:
-    """Return one row of the table of scores, with everything in place but the scores."""
-    before = [_before_value(name) for name in sources]
+def _score_row(sources: tuple[str, ...]) -> np.ndarray[Any, Any]:
+    """Return one row of the score table, complete but for the scores."""
+    before = [_before_source_score(name) for name in sources]
     columns: list[tuple[str, str]] = [("tag", f"S{len(_SCORE)}"), ("score", "<f8")]
-    for place, data in enumerate(before):
-        columns += [(f"before{place}", f"V{len(data)}"), (f"value{place}", "<f4")]
+    for place, encoded in enumerate(before):
+        columns += [(f"before{place}", f"V{len(encoded)}"), (f"value{place}", "<f4")]
     row = np.zeros(1, dtype=columns)
     row["tag"] = _SCORE
-    for place, data in enumerate(before):
-        row[f"before{place}"] = np.void(data)
+    for place, encoded in enumerate(before):
+        row[f"before{place}"] = np.void(encoded)
     return row
 
 
 @cache
-def _named(source: str) -> bytes:
+def _column_name(source: str) -> bytes:
     return retrieval_pb2.SourceColumn(source=source).SerializeToString()
 
 
 @cache
-def _before_value(source: str) -> bytes:
-    """Return a source's entry up to its score."""
-    named = retrieval_pb2.SourceScore(source=source).SerializeToString() + _VALUE
-    return _begin(_SOURCES, len(named) + 4) + named
-
-
-@lru_cache(4_096)
-def _begin(field: bytes, length: int) -> bytes:
-    """Return what stands before a value of ``length`` bytes: the tag, and the length in groups of seven bits."""
-    groups = bytearray(field)
-    while length > 0x7F:  # noqa: PLR2004 - seven bits
-        groups.append(length & 0x7F | 0x80)
-        length >>= 7
-    groups.append(length)
-    return bytes(groups)
+def _before_source_score(source: str) -> bytes:
+    """Return the encoded `SourceScore` of a source up to the value of its score."""
+    encoded = retrieval_pb2.SourceScore(source=source).SerializeToString() + _SOURCE_SCORE
+    return field_header(_SOURCES, len(encoded) + 4) + encoded

@@ -1,11 +1,34 @@
-"""Writes protobuf answers."""
+"""Writes protobuf responses."""
 
 from __future__ import annotations
 
+from typing import Final
+
+from shortlist.release.v1 import release_pb2
 from shortlist.retrieval.v1 import retrieval_pb2
 
-from services.retrieval.candidates.candidates import Candidates
+from common.filters import MAX_CONDITIONS
+from common.server.release_service import release_info
+from services.retrieval.candidates.request import (
+    MAX_BATCH_CANDIDATES,
+    MAX_EXCLUDED,
+    MAX_HISTORY,
+    MAX_LIMIT,
+    MAX_REQUESTS,
+)
 from services.retrieval.catalogue.item import Item
+from services.retrieval.catalogue.item_validation import MAX_ITEMS
+from services.retrieval.server.loaded_release import LoadedRelease
+
+_LIMITS: Final = {
+    "candidates": MAX_LIMIT,
+    "history_items": MAX_HISTORY,
+    "excluded_items": MAX_EXCLUDED,
+    "requests": MAX_REQUESTS,
+    "batch_candidates": MAX_BATCH_CANDIDATES,
+    "items_per_call": MAX_ITEMS,
+    "filter_conditions": MAX_CONDITIONS,
+}
 
 
 def write_item(item: Item) -> retrieval_pb2.Item:
@@ -21,24 +44,11 @@ def write_item(item: Item) -> retrieval_pb2.Item:
     )
 
 
-def write_response(candidates: Candidates, written: bytes, release_id: str, encode_s: float, total_s: float) -> bytes:
-    """Write an answer, serialised.
-
-    Args:
-        candidates: What was found.
-        written: The same, written as candidates or columns.
-        release_id: The release that answered.
-        encode_s: How long the query's embedding took, in seconds.
-        total_s: How long the answer took, in seconds.
-    """
-    rest = retrieval_pb2.RetrieveResponse(
-        release_id=release_id,
-        timings=retrieval_pb2.RetrieveTimings(
-            encode_ms=encode_s * 1e3,
-            search_ms=candidates.search_s * 1e3,
-            fuse_ms=candidates.fuse_s * 1e3,
-            total_ms=total_s * 1e3,
-        ),
-        ignored_history_items=candidates.ignored_history,
-    )
-    return written + rest.SerializeToString()
+def write_release_info(loaded: LoadedRelease) -> release_pb2.ReleaseInfo:
+    """Describe the release being served."""
+    info = release_info("retrieval", loaded.release, {"encoder": loaded.stage.provider})
+    info.items = loaded.stage.view.items
+    info.sources.extend(loaded.stage.sources)
+    info.index_type = loaded.stage.index_type
+    info.limits.update(_LIMITS)
+    return info

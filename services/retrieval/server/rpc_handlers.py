@@ -1,4 +1,4 @@
-"""The service's methods as grpc is given them: requests are read, and answers that are bytes already are taken."""
+"""The service's methods in the form that grpc takes: requests are parsed here, responses may be bytes already."""
 
 from __future__ import annotations
 
@@ -13,42 +13,39 @@ from shortlist.retrieval.v1 import retrieval_pb2
 from common.errors import InvalidRequest
 
 _SERVICE: Final = retrieval_pb2.DESCRIPTOR.services_by_name["RetrievalService"]
-
-
 NAME: Final = _SERVICE.full_name
+Response = bytes | Message
 
 
-Answer = bytes | Message
+def rpc_handlers(service: Any) -> grpc.GenericRpcHandler:
+    """Return the handlers of the methods of ``service``.
 
-
-def handlers(service: Any) -> grpc.GenericRpcHandler:
-    """Return the methods of ``service``.
-
-    grpc's generated registration would not take answers that are bytes, and answers UNKNOWN where a request can't be
-    parsed, since it parses before any interceptor sees the call.
+    They replace grpc's generated registration, which does not take bytes as a response. It also parses before any
+    interceptor runs, and so answers UNKNOWN rather than INVALID_ARGUMENT if a request can't be parsed.
     """
     methods: dict[str, Any] = {
         method.name: grpc.unary_unary_rpc_method_handler(
-            _reading(getattr(service, method.name), GetMessageClass(method.input_type)),
-            response_serializer=_serialised,
+            _parsing(getattr(service, method.name), GetMessageClass(method.input_type)),
+            response_serializer=_serialise,
         )
         for method in _SERVICE.methods
     }
     return grpc.method_handlers_generic_handler(NAME, methods)
 
 
-def _reading(
-    method: Callable[[Any, Any], Awaitable[Answer]], kind: type[Message]
-) -> Callable[[bytes, Any], Awaitable[Answer]]:
-    async def answer(request: bytes, context: Any) -> Answer:
+def _parsing(
+    method: Callable[[Any, Any], Awaitable[Response]], message_type: type[Message]
+) -> Callable[[bytes, Any], Awaitable[Response]]:
+    async def parse_and_call(request: bytes, context: Any) -> Response:
         try:
-            message = kind.FromString(request)
-        except DecodeError as error:  # cut off, or a text that is no UTF-8
-            raise InvalidRequest(f"the request is no {kind.DESCRIPTOR.name}: {error}; texts must be UTF-8") from error
+            message = message_type.FromString(request)
+        except DecodeError as error:  # truncated, or a string that is not UTF-8
+            name = message_type.DESCRIPTOR.name
+            raise InvalidRequest(f"the request is not a {name}: {error}; strings must be UTF-8") from error
         return await method(message, context)
 
-    return answer
+    return parse_and_call
 
 
-def _serialised(response: Answer) -> bytes:
+def _serialise(response: Response) -> bytes:
     return response if isinstance(response, bytes) else response.SerializeToString()

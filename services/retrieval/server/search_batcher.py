@@ -1,8 +1,17 @@
-"""Searches that wait at the same time are answered together: each turn of a thread costs some Python around it.
+"""Batches searches across calls: requests that wait at the same time share one turn of a search thread.
 
-Python runs in one thread at a time, so a second thread pays only where there is enough to search, which the libraries
-do without Python. Until then one thread takes turns, and whoever comes meanwhile is answered together in the next one.
-However many single requests wait, one core is left to the event loop, which has to read and answer them all.
+    Retrieve ──────────────┐          queue of slices                search threads
+    Retrieve ──────────────┤                                    ┌▶ small slices, together up to `max_batch`
+    BatchRetrieve, 5 ──────┼──▶ [ 1 ][ 1 ][ 5 ][ 32 ][ 1 ] ──▶──┤
+    BatchRetrieve, 70 ─────┘      ▲                             └▶ one large slice, alone
+      cut into 32 + 32 + 6 ───────┘
+
+A turn costs some Python whatever it searches, so small slices share turns. A slice of more than `min_per_thread`
+requests is large and has a turn of its own. Python runs one thread at a time, so another thread pays only if there is
+enough to search in numpy and the index, which run without the interpreter. Small slices use at most all threads but
+one: a core is left to the event loop, which reads and answers the calls.
+
+A slice that finds no thread at work is searched at once. Nothing waits for a batch to fill.
 """
 
 from __future__ import annotations
@@ -13,125 +22,157 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from typing import Final, Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
 
-# Requests that one thread answers in a row; with 100 candidates each, some five milliseconds.
-MAX_BATCH: Final = 32
-
-
-# Requests that wait for each thread at work before another one begins; a call of more has a turn of its own.
-MIN_PER_WORKER: Final = 8
+Request = TypeVar("Request")
+Result = TypeVar("Result")
 
 
-T = TypeVar("T")
+@dataclass(frozen=True)
+class SearchBatcherOptions:
+    """How searches are batched.
 
-
-R = TypeVar("R")
-
-
-class _BatchSlice(NamedTuple, Generic[T, R]):
-    """Requests of one call, and who waits for their answers."""
-
-    asked: Sequence[T]
-    answered: asyncio.Future[list[R]]
-
-
-class SearchBatcher(Generic[T, R]):
-    """Hands waiting requests to threads, those of several calls in one turn.
-
-    Nothing waits for company: a request that finds no thread at work is answered at once, alone.
-
-    Args:
-        answer: Answers requests, in a thread, in their order.
-        pool: The threads.
-        threads: How many of them answer at a time.
+    Attributes:
+        max_batch: The most requests in one turn of a thread; with 100 candidates each, about five milliseconds.
+        min_per_thread: How many waiting requests each thread at work must have before another thread starts. A slice
+            of more requests is large: it has a turn of its own.
     """
 
-    def __init__(self, answer: Callable[[Sequence[T]], list[R]], pool: Executor, threads: int) -> None:
-        self._answer = answer
+    max_batch: int = 32
+    min_per_thread: int = 8
+
+
+class _Slice(NamedTuple, Generic[Request, Result]):
+    """Requests of one call that are searched in one turn, and the future of their results."""
+
+    requests: Sequence[Request]
+    results: asyncio.Future[list[Result]]
+
+
+class SearchBatcher(Generic[Request, Result]):
+    """Batches the requests of concurrent calls and searches them on a pool of threads.
+
+    Args:
+        search: Searches requests on a thread; returns their results in the same order.
+        pool: The threads.
+        threads: The most threads that search at a time.
+        options: How searches are batched.
+    """
+
+    def __init__(
+        self,
+        search: Callable[[Sequence[Request]], list[Result]],
+        pool: Executor,
+        threads: int,
+        options: SearchBatcherOptions | None = None,
+    ) -> None:
+        self._search = search
         self._pool = pool
         self._threads = threads
-        self._beside = max(1, threads - 1)
+        self._options = options or SearchBatcherOptions()
+        self._max_small_turns = max(1, threads - 1)
         self._lock = threading.Lock()
-        self._waiting: deque[_BatchSlice[T, R]] = deque()
-        self._working = 0
-        self._few = 0  # requests that wait, but for those of long parts
-        self._at_few = 0  # threads that answer such ones
-        self._long = 0  # long parts that wait or are answered
+        self._queue: deque[_Slice[Request, Result]] = deque()
+        self._workers = 0  # threads at work
+        self._small_requests = 0  # queued requests of small slices
+        self._small_turns = 0  # threads that search small slices
+        self._large_slices = 0  # large slices that are queued or searched
 
-    async def ask(self, asked: Sequence[T]) -> list[R]:
-        """Return the answers to at most `MAX_BATCH` requests; they are answered in one turn."""
+    async def submit(self, requests: Sequence[Request]) -> list[Result]:
+        """Search the requests of one call; returns their results in the same order.
+
+        A call of more than `max_batch` requests is cut into slices. No more of its slices are queued at a time than
+        there are threads, so that other calls get their turns between them.
+        """
+        size = self._options.max_batch
+        if len(requests) <= size:
+            return await self._submit_slice(requests)
+        queued = asyncio.Semaphore(self._threads)
+
+        async def submit_in_turn(part: Sequence[Request]) -> list[Result]:
+            async with queued:
+                return await self._submit_slice(part)
+
+        starts = range(0, len(requests), size)
+        results = await asyncio.gather(*(submit_in_turn(requests[start : start + size]) for start in starts))
+        return [result for part in results for result in part]
+
+    async def _submit_slice(self, requests: Sequence[Request]) -> list[Result]:
         loop = asyncio.get_running_loop()
-        part: _BatchSlice[T, R] = _BatchSlice(asked, loop.create_future())
+        added: _Slice[Request, Result] = _Slice(requests, loop.create_future())
         with self._lock:
-            self._waiting.append(part)
-            if _is_long(part):
-                self._long += 1
+            self._queue.append(added)
+            if self._is_large(added):
+                self._large_slices += 1
             else:
-                self._few += len(asked)
-            starting = self._working < self._wanted()
-            self._working += starting
-        if starting:
+                self._small_requests += len(requests)
+            starts_worker = self._workers < self._workers_needed()
+            self._workers += starts_worker
+        if starts_worker:
             self._pool.submit(self._work, loop)
-        return await part.answered
+        return await added.results
 
-    def _wanted(self) -> int:
-        """Return how many threads are worth being at work: one for each long part, which nobody is to wait for."""
-        return min(self._threads, self._long + min(self._beside, max(self._at_few, -(-self._few // MIN_PER_WORKER))))
+    def _is_large(self, part: _Slice[Request, Result]) -> bool:
+        return len(part.requests) > self._options.min_per_thread
+
+    def _workers_needed(self) -> int:
+        """Return how many threads pay: one for each large slice, and some for the small ones."""
+        small = max(self._small_turns, -(-self._small_requests // self._options.min_per_thread))
+        return min(self._threads, self._large_slices + min(self._max_small_turns, small))
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Answer some of those who wait, then the next ones once the thread had a turn for what else the pool does."""
-        while parts := self._take():
-            wanted = [part for part in parts if not part.answered.cancelled()]
+        """Search one batch, then queue again in the pool, whose other work gets a turn in between."""
+        while batch := self._next_batch():
+            wanted = [part for part in batch if not part.results.cancelled()]
             if wanted:
                 loop.call_soon_threadsafe(_deliver, wanted, self._outcomes(wanted))
             with self._lock:
-                self._long -= _is_long(parts[0])
-                self._at_few -= not _is_long(parts[0])
-            with suppress(RuntimeError):  # the pool is to be closed: those who wait come first
+                large = self._is_large(batch[0])
+                self._large_slices -= large
+                self._small_turns -= not large
+            with suppress(RuntimeError):  # the pool is closing: search what is queued without leaving this thread
                 self._pool.submit(self._work, loop)
                 return
 
-    def _take(self) -> list[_BatchSlice[T, R]]:
-        """Take this thread's share of what waits; nothing ends its work."""
+    def _next_batch(self) -> list[_Slice[Request, Result]]:
+        """Take the next batch off the queue; an empty one ends the thread's work."""
         with self._lock:
-            parts = self._next() if self._waiting and self._working <= self._wanted() else []
-            self._working -= not parts
-            return parts
+            batch = self._take_batch() if self._queue and self._workers <= self._workers_needed() else []
+            self._workers -= not batch
+            return batch
 
-    def _next(self) -> list[_BatchSlice[T, R]]:
-        """Take a long part, or short ones up to the next long one."""
-        parts = [self._waiting.popleft()]
-        if _is_long(parts[0]):
-            return parts
-        room = min(MAX_BATCH, max(MIN_PER_WORKER, -(-self._few // self._beside))) - len(parts[0].asked)
-        while self._waiting and len(self._waiting[0].asked) <= min(room, MIN_PER_WORKER):
-            parts.append(self._waiting.popleft())
-            room -= len(parts[-1].asked)
-        self._few -= sum(len(part.asked) for part in parts)
-        self._at_few += 1
-        return parts
+    def _take_batch(self) -> list[_Slice[Request, Result]]:
+        """Take one large slice, or a thread's share of the small ones up to the next large one."""
+        batch = [self._queue.popleft()]
+        if self._is_large(batch[0]):
+            return batch
+        options = self._options
+        share = max(options.min_per_thread, -(-self._small_requests // self._max_small_turns))
+        room = min(options.max_batch, share) - len(batch[0].requests)
+        while self._queue and len(self._queue[0].requests) <= min(room, options.min_per_thread):
+            batch.append(self._queue.popleft())
+            room -= len(batch[-1].requests)
+        self._small_requests -= sum(len(part.requests) for part in batch)
+        self._small_turns += 1
+        return batch
 
-    def _outcomes(self, parts: Sequence[_BatchSlice[T, R]]) -> list[list[R] | Exception]:
-        """Return each part's answers; where that fails for all together, each by itself, so that one harms no other."""
+    def _outcomes(self, batch: Sequence[_Slice[Request, Result]]) -> list[list[Result] | Exception]:
+        """Search a batch; if that fails, search each slice alone, so that a bad request fails only its own call."""
         try:
-            answers = iter(self._answer([request for part in parts for request in part.asked]))
-            return [[next(answers) for _ in part.asked] for part in parts]
-        except Exception as error:  # noqa: BLE001 - whoever asked is told
-            if len(parts) == 1:
+            results = iter(self._search([request for part in batch for request in part.requests]))
+            return [[next(results) for _ in part.requests] for part in batch]
+        except Exception as error:  # noqa: BLE001 - the call gets it
+            if len(batch) == 1:
                 return [error]
-        return [outcome for part in parts for outcome in self._outcomes([part])]
+        return [outcome for part in batch for outcome in self._outcomes([part])]
 
 
-def _is_long(part: _BatchSlice[T, R]) -> bool:
-    return len(part.asked) > MIN_PER_WORKER
-
-
-def _deliver(parts: Sequence[_BatchSlice[T, R]], outcomes: Sequence[list[R] | Exception]) -> None:
-    for part, outcome in zip(parts, outcomes, strict=True):
-        if part.answered.done():  # its caller went away meanwhile
+def _deliver(batch: Sequence[_Slice[Request, Result]], outcomes: Sequence[list[Result] | Exception]) -> None:
+    for part, outcome in zip(batch, outcomes, strict=True):
+        if part.results.done():  # the call was cancelled
             continue
         if isinstance(outcome, Exception):
-            part.answered.set_exception(outcome)
+            part.results.set_exception(outcome)
         else:
-            part.answered.set_result(outcome)
+            part.results.set_result(outcome)

@@ -1,4 +1,8 @@
-"""A release as it is served: searched, and answered in bytes."""
+"""Searches a first stage and serialises the responses, on a search thread.
+
+Both happen in one turn of a thread, since serialising a response takes about as long as the search for it, and would
+keep the event loop from reading other calls.
+"""
 
 from __future__ import annotations
 
@@ -15,66 +19,70 @@ from services.retrieval.catalogue.snapshot import Snapshot
 from services.retrieval.server.adaptive_ef_search import AdaptiveEfSearch
 from services.retrieval.server.response_encoding import (
     candidate_fragments,
+    encode_candidates,
+    encode_columns,
+    encode_response,
     id_fragments,
-    write_candidates,
-    write_columns,
 )
-from services.retrieval.server.response_messages import write_response
 
 
 class SearchRequest(NamedTuple):
-    """A request that waits to be searched.
+    """A request that waits for a search thread.
 
     Attributes:
-        request: What is asked, with its query's embedding in place.
-        view: The state of the catalogue that answers it.
-        columns: Whether the answer is wanted in columns.
-        began: When it arrived, by `time.perf_counter`.
-        encode_s: How long its embedding took, in seconds.
+        request: The request; its query is embedded.
+        snapshot: The state of the catalogue to search.
+        in_columns: Whether the response holds columns rather than candidates.
+        arrived_s: When the request arrived, by `time.perf_counter`.
+        encode_s: How long the embedding took, in seconds.
     """
 
     request: Request
-    view: Snapshot
-    columns: bool
-    began: float
+    snapshot: Snapshot
+    in_columns: bool
+    arrived_s: float
     encode_s: float
 
 
 class SearchWorker:
-    """Searches a first stage and writes the answers; in a thread, since writing takes long too.
+    """Searches requests and serialises their responses.
 
     Args:
-        release_id: The release that answers.
-        stage: Its first stage.
-        effort: Told how long answers took.
-        observe: Told what was found.
-        kept: How many items are kept as they are written.
+        release_id: The id of the release.
+        stage: The first stage of the release.
+        ef_search: Observes how long each response took.
+        observe: Called with the candidates of each batch.
+        cache_size: How many items' serialised fragments are cached.
     """
 
     def __init__(
         self,
         release_id: str,
         stage: FirstStage,
-        effort: AdaptiveEfSearch,
+        ef_search: AdaptiveEfSearch,
         observe: Callable[[Sequence[Candidates]], None],
-        kept: int,
+        cache_size: int,
     ) -> None:
         self._release_id = release_id
         self._stage = stage
-        self._effort = effort
+        self._ef_search = ef_search
         self._observe = observe
-        self._items, self._ids = candidate_fragments(kept, stage.tail), id_fragments(kept)
+        self._candidate_fragments = candidate_fragments(cache_size, stage.tail)
+        self._id_fragments = id_fragments(cache_size)
 
-    def write(self, asked: Sequence[SearchRequest]) -> list[bytes]:
-        """Answer requests, each as a serialised `RetrieveResponse`; those in one state of the catalogue together."""
-        found: list[Candidates] = []
-        for view, together in groupby(asked, key=attrgetter("view")):
-            found += self._stage.search([each.request for each in together], view)
-        self._observe(found)
-        return [self._write(each, candidates) for each, candidates in zip(asked, found, strict=True)]
+    def search_and_serialise(self, batch: Sequence[SearchRequest]) -> list[bytes]:
+        """Return a serialised `RetrieveResponse` for each request; those of one snapshot are searched together."""
+        results: list[Candidates] = []
+        for snapshot, of_snapshot in groupby(batch, key=attrgetter("snapshot")):
+            results += self._stage.search([each.request for each in of_snapshot], snapshot)
+        self._observe(results)
+        return [self._serialise(each, candidates) for each, candidates in zip(batch, results, strict=True)]
 
-    def _write(self, asked: SearchRequest, candidates: Candidates) -> bytes:
-        total_s = time.perf_counter() - asked.began
-        self._effort.observe(total_s - asked.encode_s)
-        written = write_columns(candidates, self._ids) if asked.columns else write_candidates(candidates, self._items)
-        return write_response(candidates, written, self._release_id, asked.encode_s, total_s)
+    def _serialise(self, request: SearchRequest, candidates: Candidates) -> bytes:
+        total_s = time.perf_counter() - request.arrived_s
+        self._ef_search.observe(total_s - request.encode_s)
+        if request.in_columns:
+            encoded = encode_columns(candidates, self._id_fragments)
+        else:
+            encoded = encode_candidates(candidates, self._candidate_fragments)
+        return encode_response(candidates, encoded, self._release_id, request.encode_s, total_s)

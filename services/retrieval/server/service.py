@@ -1,4 +1,4 @@
-"""The retrieval service: protobuf in, protobuf out."""
+"""The methods of the retrieval RPC service: messages in, messages out."""
 
 from __future__ import annotations
 
@@ -9,32 +9,35 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import structlog
 from shortlist.retrieval.v1 import retrieval_pb2
 
 from common.errors import Overloaded
 from common.server.channel import remaining_s
 from common.server.live_release import LiveRelease
 from services.retrieval.candidates.first_stage import FirstStage
-from services.retrieval.candidates.request import Request
+from services.retrieval.candidates.request import Request, check_batch, check_batch_size
 from services.retrieval.catalogue.live_catalogue import ChangeCounts
 from services.retrieval.server.loaded_release import LoadedRelease
 from services.retrieval.server.metrics import RetrievalMetrics
-from services.retrieval.server.request_messages import read_batch, read_items, read_request
-from services.retrieval.server.response_encoding import write_batch
+from services.retrieval.server.request_messages import read_items, read_request, read_requests
+from services.retrieval.server.response_encoding import encode_batch
 from services.retrieval.server.response_messages import write_item
-from services.retrieval.server.search_batcher import MAX_BATCH
 from services.retrieval.server.search_worker import SearchRequest
 from services.retrieval.settings import Settings
 
 T = TypeVar("T")
 
 
-log = structlog.get_logger()
-
-
 class RetrievalService:
-    """Reads messages, leaves the event loop to search, and writes messages, candidates as bytes."""
+    """Reads requests on the event loop, and hands searches and changes to threads.
+
+    Responses with candidates are bytes: the search threads serialise them.
+
+    Args:
+        live: The release being served.
+        settings: Bounds of calls.
+        metrics: Observes embeddings and changes.
+    """
 
     def __init__(self, live: LiveRelease[LoadedRelease], settings: Settings, metrics: RetrievalMetrics) -> None:
         self._live = live
@@ -43,109 +46,101 @@ class RetrievalService:
         self._calls = 0
 
     async def Retrieve(  # noqa: N802 - the contract's name
-        self, request: retrieval_pb2.RetrieveRequest, context: Any
+        self, message: retrieval_pb2.RetrieveRequest, context: Any
     ) -> bytes:
         """Find candidates for one user."""
-        with self._call() as served:
-            asked = read_request(request)
-            served.stage.check(asked)
-            return (await self._answer(served, [asked], [request.columns], context))[0]
+        with self._release_for_call() as release:
+            request = read_request(message)
+            release.stage.check(request)
+            return (await self._search(release, [request], [message.columns], context))[0]
 
     async def BatchRetrieve(  # noqa: N802
-        self, request: retrieval_pb2.BatchRetrieveRequest, context: Any
+        self, message: retrieval_pb2.BatchRetrieveRequest, context: Any
     ) -> bytes:
         """Find candidates for several users."""
-        with self._call() as served:
-            asked = read_batch(request.requests, served.stage.check)
-            columns = [each.columns for each in request.requests]
-            return write_batch(await self._answer(served, asked, columns, context))
+        with self._release_for_call() as release:
+            check_batch_size(len(message.requests))
+            requests = read_requests(message.requests)
+            check_batch(requests, release.stage.check)
+            in_columns = [each.columns for each in message.requests]
+            return encode_batch(await self._search(release, requests, in_columns, context))
 
     async def UpsertItems(  # noqa: N802
-        self, request: retrieval_pb2.UpsertItemsRequest, context: Any
+        self, message: retrieval_pb2.UpsertItemsRequest, context: Any
     ) -> retrieval_pb2.UpsertItemsResponse:
         """Add items or replace them whole."""
         del context
-        with self._call() as served:
-            applied = await self._change(served.stage, lambda: served.stage.upsert(read_items(request.items)))
-            return retrieval_pb2.UpsertItemsResponse(inserted=applied.inserted, replaced=applied.replaced)
+        with self._release_for_call() as release:
+            counts = await self._change(release.stage, lambda: release.stage.upsert(read_items(message.items)))
+            return retrieval_pb2.UpsertItemsResponse(inserted=counts.inserted, replaced=counts.replaced)
 
     async def DeleteItems(  # noqa: N802
-        self, request: retrieval_pb2.DeleteItemsRequest, context: Any
+        self, message: retrieval_pb2.DeleteItemsRequest, context: Any
     ) -> retrieval_pb2.DeleteItemsResponse:
         """Remove items."""
         del context
-        with self._call() as served:
-            applied = await self._change(served.stage, lambda: served.stage.delete(request.item_ids))
-            return retrieval_pb2.DeleteItemsResponse(deleted=applied.deleted, missing=applied.missing)
+        with self._release_for_call() as release:
+            counts = await self._change(release.stage, lambda: release.stage.delete(message.item_ids))
+            return retrieval_pb2.DeleteItemsResponse(deleted=counts.deleted, missing=counts.missing)
 
     async def GetItems(  # noqa: N802
-        self, request: retrieval_pb2.GetItemsRequest, context: Any
+        self, message: retrieval_pb2.GetItemsRequest, context: Any
     ) -> retrieval_pb2.GetItemsResponse:
         """Read items."""
         del context
-        with self._call() as served:
-            found = await _on(served.stage.pool, lambda: served.stage.read(request.item_ids))
+        with self._release_for_call() as release:
+            items = await _run_on(release.stage.pool, lambda: release.stage.read(message.item_ids))
             return retrieval_pb2.GetItemsResponse(
-                items=[write_item(item) for item in found if item is not None],
+                items=[write_item(item) for item in items if item is not None],
                 missing_item_ids=[
-                    item_id for item_id, item in zip(request.item_ids, found, strict=True) if item is None
+                    item_id for item_id, item in zip(message.item_ids, items, strict=True) if item is None
                 ],
             )
 
     @contextmanager
-    def _call(self) -> Iterator[LoadedRelease]:
-        """Lease the current release for a call, where there is room for one more."""
+    def _release_for_call(self) -> Iterator[LoadedRelease]:
+        """Lease the current release for a call; raises Overloaded if there are `max_calls` calls already."""
         if self._calls >= self._settings.max_calls:
-            raise Overloaded(f"{self._calls} calls are under way; call again later")
+            raise Overloaded(f"{self._calls} calls are in progress; call again later")
         self._calls += 1
         try:
-            with self._live.current() as served:
-                yield served
+            with self._live.current() as release:
+                yield release
         finally:
             self._calls -= 1
 
-    async def _answer(
-        self, served: LoadedRelease, asked: Sequence[Request], columns: Sequence[bool], context: Any
+    async def _search(
+        self, release: LoadedRelease, requests: Sequence[Request], in_columns: Sequence[bool], context: Any
     ) -> list[bytes]:
-        """Answer requests, each with columns or with candidates."""
-        began = time.perf_counter()
+        """Embed the queries of checked requests and search; returns a serialised response for each request."""
+        arrived_s = time.perf_counter()
         async with asyncio.timeout(remaining_s(context, self._settings.request_timeout_s)):
-            ready = await self._embed(served.stage, asked)
-            encode_s = time.perf_counter() - began
-            view = served.stage.view
-            waiting = [
-                SearchRequest(request, view, in_columns, began, encode_s)
-                for request, in_columns in zip(ready, columns, strict=True)
-            ]
-            if len(waiting) <= MAX_BATCH:
-                return await served.queue.ask(waiting)
-            # As many parts at a time as there are threads, so that other calls get their turn between them.
-            turns = asyncio.Semaphore(served.stage.threads)
-            starts = range(0, len(waiting), MAX_BATCH)
-            answers = await asyncio.gather(*(_in_turn(turns, served, waiting[at : at + MAX_BATCH]) for at in starts))
-        return [response for part in answers for response in part]
+            embedded = await self._embed(release.stage, requests)
+            encode_s = time.perf_counter() - arrived_s
+            snapshot = release.stage.view
+            return await release.batcher.submit(
+                [
+                    SearchRequest(request, snapshot, columns, arrived_s, encode_s)
+                    for request, columns in zip(embedded, in_columns, strict=True)
+                ]
+            )
 
-    async def _embed(self, stage: FirstStage, asked: Sequence[Request]) -> list[Request]:
-        """Put the queries' embeddings in place."""
-        texts = [request.text for request in asked if request.has_text]
+    async def _embed(self, stage: FirstStage, requests: Sequence[Request]) -> list[Request]:
+        """Return the requests with their queries' embeddings."""
+        texts = [request.text for request in requests if request.has_text]
         if not texts:
-            return list(asked)
+            return list(requests)
         with self._metrics.encoding():
             vectors = iter(await asyncio.gather(*map(asyncio.wrap_future, stage.queries.submit(texts))))
-        return [request.embedded(next(vectors)) if request.has_text else request for request in asked]
+        return [request.embedded(next(vectors)) if request.has_text else request for request in requests]
 
     async def _change(self, stage: FirstStage, change: Callable[[], ChangeCounts]) -> ChangeCounts:
-        """Make a change; once begun it is finished, whether or not its caller still waits."""
-        applied = await _on(stage.writer, change)
-        self._metrics.observe_change(applied)
-        return applied
+        """Change the catalogue; a change that has started is finished even if its call is cancelled."""
+        counts = await _run_on(stage.writer, change)
+        self._metrics.observe_change(counts)
+        return counts
 
 
-async def _in_turn(turns: asyncio.Semaphore, served: LoadedRelease, asked: Sequence[SearchRequest]) -> list[bytes]:
-    async with turns:
-        return await served.queue.ask(asked)
-
-
-async def _on(pool: Executor, work: Callable[[], T]) -> T:
-    """Run work on other threads."""
+async def _run_on(pool: Executor, work: Callable[[], T]) -> T:
+    """Run work on a thread of a pool."""
     return await asyncio.get_running_loop().run_in_executor(pool, work)

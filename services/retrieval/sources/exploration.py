@@ -16,8 +16,6 @@ from services.retrieval.sources.source import SourceResult
 from services.retrieval.sources.user_context import UserContext
 
 _DAY_S: Final = 86_400
-
-
 # Samples for each item asked for: repeats, and items that are not allowed, are dropped.
 _OVERSAMPLING: Final = 3
 

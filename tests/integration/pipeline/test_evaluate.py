@@ -15,8 +15,8 @@ from pipeline.data.dataset.dataset import Dataset
 from pipeline.evaluation.evaluation import EvaluationSettings, evaluate_release
 from pipeline.local_services import LocalServices, local_services
 from pipeline.measurement.questions.answers import BOTH, MODES
-from pipeline.measurement.questions.gateway_runner import Gateway
-from pipeline.measurement.questions.local_runner import engines
+from pipeline.measurement.questions.gateway_runner import GatewayRunner
+from pipeline.measurement.questions.local_runner import local_runner
 from pipeline.measurement.questions.protocols import Question, Questions, make_questions
 from pipeline.progress import ProgressReport, ProgressStep
 
@@ -43,10 +43,10 @@ def questions(release: Release, tiny_dataset: Dataset) -> Questions:
 @pytest.mark.parametrize("mode", MODES)
 def test_engines_and_gateway_answer_alike(services: LocalServices, release: Release, questions: Questions, mode: str):
     """The same items in the same order with the same probabilities, by history, by query and by neither."""
-    asked = [*questions.asked, Question("q", "q", (), "red milk", {}), Question("new", "new", (), "", {})]
-    with engines(release) as local:
-        here = local.ask(asked, mode, 20, STEP)
-    there = Gateway(services.targets["gateway"], release.id).ask(asked, mode, 20, STEP)
+    asked = [*questions.main, Question("q", "q", (), "red milk", {}), Question("new", "new", (), "", {})]
+    with local_runner(release) as local:
+        here = local.answer_questions(asked, mode, 20, STEP)
+    there = GatewayRunner(services.targets["gateway"], release.id).answer_questions(asked, mode, 20, STEP)
     assert list(here) == list(there)
     for key, answer in here.items():
         assert list(there[key].item_ids) == list(answer.item_ids)
@@ -61,8 +61,8 @@ def test_a_release_is_measured_through_the_gateway(services: LocalServices, rele
         release, questions, EvaluationSettings(limit=10, gateway=services.targets["gateway"]), quiet
     )
     assert found.sources is None
-    assert found.folds is None
-    assert services.targets["gateway"] in found.asked
+    assert found.cross_validation is None
+    assert services.targets["gateway"] in found.answered_by
     assert found.modes[BOTH].latency["ranking"].p50 > 0
     assert found.modes[BOTH].probabilities is not None
     assert sum(mode.degraded for mode in found.modes.values()) == 0
@@ -75,24 +75,26 @@ def test_steering_costs_what_was_foretold(
     """Asked for each least share of the tail, the release answers what the plain answers promised, and at that cost."""
     target = services.targets["gateway"] if through_gateway else ""
     quiet = ProgressReport(Console(quiet=True))
-    found = evaluate_release(release, questions, EvaluationSettings(limit=50, gateway=target, steer=True), quiet)
-    assert [point.kept for point in found.steering] == [0.0, 0.1, 0.2, 0.3, 0.5]
-    for point in found.steering:
-        assert point.served_tail_share == pytest.approx(point.long_tail_share)
+    found = evaluate_release(
+        release, questions, EvaluationSettings(limit=50, gateway=target, long_tail_shares=True), quiet
+    )
+    assert [point.min_share for point in found.long_tail] == [0.0, 0.1, 0.2, 0.3, 0.5]
+    for point in found.long_tail:
+        assert point.served_long_tail_share == pytest.approx(point.long_tail_share)
         assert point.served_cost == point.cost
-        assert point.long_tail_share >= point.kept
-    assert found.steering[-1].long_tail_share > found.steering[0].long_tail_share
-    assert found.steering[-1].cost.mean < 0
+        assert point.long_tail_share >= point.min_share
+    assert found.long_tail[-1].long_tail_share > found.long_tail[0].long_tail_share
+    assert found.long_tail[-1].cost.mean < 0
 
 
 def test_folds_cannot_be_made_through_a_gateway(services: LocalServices, release: Release, questions: Questions):
     """What has to be learned anew needs the engines, and the message says so."""
     quiet = ProgressReport(Console(quiet=True))
-    with pytest.raises(InvalidRequest, match="folds need the engines"):
+    with pytest.raises(InvalidRequest, match="cross-validation needs the engines"):
         evaluate_release(release, questions, EvaluationSettings(folds=2, gateway=services.targets["gateway"]), quiet)
 
 
 def test_a_gateway_with_another_release_is_refused(services: LocalServices, questions: Questions):
     """Answers of another release are no figures of this one."""
     with pytest.raises(InvalidRequest, match=r"serves release \w+, not 000000000000"):
-        Gateway(services.targets["gateway"], "0" * 12).ask(questions.asked[:1], BOTH, 5, STEP)
+        GatewayRunner(services.targets["gateway"], "0" * 12).answer_questions(questions.main[:1], BOTH, 5, STEP)

@@ -19,7 +19,7 @@ from transformers import BertForSequenceClassification
 
 from common.ragged import TokenRows
 from pipeline.learning.examples.ranking_lists import RankingExample
-from pipeline.learning.training.cross_encoder import _write_job, learning_curve, train_cross_encoder
+from pipeline.learning.trainers.cross_encoder import _write_job, learning_curve, train_cross_encoder
 from pipeline.measurement.metrics.learning_curve import LearningCurve
 from pipeline.release.config.training_settings import CrossEncoderTraining
 from services.ranking.pairs.pair_tokens import PairTemplate
@@ -34,7 +34,7 @@ def examples(tiny_base_model: Path) -> list[RankingExample]:
     tokenizer = Tokenizer.from_file(str(tiny_base_model / "tokenizer.json"))
     words = [word for shelf in SHELVES.values() for word in shelf]
     rows = TokenRows.of([tokenizer.encode(word, add_special_tokens=False).ids for word in (*words, *KINDS)])
-    template, generator, made = PairTemplate.of(tokenizer), np.random.default_rng(2), []
+    template, generator, made = PairTemplate.from_tokenizer(tokenizer), np.random.default_rng(2), []
     for number in range(102):  # no multiple of a step
         items = generator.permutation(len(words))[: 2 + number % 4]
         contexts = np.full(len(items), len(words) + number % len(KINDS))
@@ -91,7 +91,7 @@ def killed(
     """Return a maker of copies of a training that was ended by `kill -9` after its first checkpoint."""
     work = tmp_path_factory.mktemp("killed")
     _write_job(tiny_base_model, examples[12:], SETTINGS, work, examples[:11], 5)
-    command = [sys.executable, "-m", "pipeline.learning.training_run", str(work)]
+    command = [sys.executable, "-m", "pipeline.learning.training_loop", str(work)]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # as here: another number of threads sums in another order
     with subprocess.Popen(command, env=one_thread) as process:  # noqa: S603 - our own interpreter and module
         _await(work / "checkpoint-5/complete")

@@ -54,7 +54,7 @@ async def test_live_items_are_ranked_by_their_id(tiny_release: Path, redis: Redi
     """Texts come along the stream: those from before the start, new ones, and none once the item is deleted."""
     stream = ChangeStream(StreamAddress.parse(redis.url("shop")))
     stream.append(upsert("fresh milk"), b"")
-    settings = Settings(port=0, metrics_port=0, release=str(tiny_release), changes=redis.url("shop"))
+    settings = Settings(port=0, metrics_port=0, release=str(tiny_release), change_stream=redis.url("shop"))
     metrics = Metrics("ranking")
     async with (
         running(RankingServer(settings, metrics), settings, metrics) as ports,

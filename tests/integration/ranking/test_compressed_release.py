@@ -39,7 +39,7 @@ def food(tiny_dataset: Dataset) -> Dataset:
 def compressed(food: Dataset, tiny_settings: BuildSettings, tmp_path_factory: pytest.TempPathFactory) -> Release:
     # The tiny shop's cross-encoder has learnt little, so that half of its layers and a swap may cost much.
     settings = dataclasses.replace(
-        tiny_settings, precision="int8", student_layers=1, trimmed_vocabulary=True, max_ndcg_loss=0.5
+        tiny_settings, precision="int8", student_layers=1, trim_vocabulary=True, max_ndcg_loss=0.5
     )
     return build(food, tmp_path_factory.mktemp("compressed"), settings, ProgressReport(Console(quiet=True)))
 

@@ -1,4 +1,4 @@
-"""A retrieval service that runs, on a small real release."""
+"""A running retrieval service on a small real release."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Running:
         return await self.stub.GetItems(retrieval_pb2.GetItemsRequest(item_ids=item_ids), timeout=TIMEOUT_S)
 
     async def refuses(self, call: Awaitable[Any], code: grpc.StatusCode, message: str) -> grpc.aio.AioRpcError:
-        """Check that a call is refused, and with what; returns the error."""
+        """Check the status and the message of a refused call; returns the error."""
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await call
         assert raised.value.code() is code
@@ -76,7 +76,7 @@ Serve = Callable[..., AbstractAsyncContextManager[Running]]
 
 @pytest.fixture
 def serve(tiny_release: Path, tmp_path: Path) -> Serve:
-    """Return how a retrieval service is run; each keeps its changes in the same folder."""
+    """Return how a retrieval service is run; all of them use the same folder of changes."""
 
     @asynccontextmanager
     async def serve_(**given: Any) -> AsyncIterator[Running]:
@@ -98,7 +98,7 @@ async def service(serve: Serve) -> AsyncIterator[Running]:
 
 @pytest.fixture
 def history(tiny_release: Path) -> list[str]:
-    """Return items that the release knows, all of one shelf."""
+    """Return items of the release, all of one category."""
     popularity = np.load(open_release(str(tiny_release)).file(POPULARITY))
     assert popularity.max() > 0
     return ["dairy-milk-red-0", "dairy-milk-white-0", "dairy-cheese-fresh-1"]

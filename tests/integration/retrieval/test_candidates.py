@@ -1,4 +1,4 @@
-"""Candidates over the wire, of a small real release."""
+"""Candidates over gRPC, from a small real release."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ List = retrieval_pb2.FilterList
 
 
 async def test_candidates_for_a_history(service: Any, history: list[str]):
-    """Candidates come by falling score, ties by id, with what each source said and the item's attributes."""
+    """Candidates come by falling score, ties by id, with each source's score and the item's attributes."""
     response = await service.retrieve(history_item_ids=[*history, "unheard of", "unheard of"])
     assert len(set(service.ids(response))) == 100
     assert response.ignored_history_items == 2
@@ -40,7 +40,7 @@ async def test_candidates_for_a_history(service: Any, history: list[str]):
 
 
 async def test_candidates_for_a_query(service: Any):
-    """A query is embedded, and a vector in its place finds the same."""
+    """A query is embedded; its vector given in its place finds the same."""
     by_text = await service.retrieve(query="  large towel. household ", sources=["semantic"], limit=7)
     vector = service.stage().queries.encode(["large towel. household"])[0]
     by_vector = await service.retrieve(query="apple", vector=(3 * vector).tolist(), sources=["semantic"], limit=7)
@@ -49,8 +49,8 @@ async def test_candidates_for_a_query(service: Any):
     assert by_text.timings.encode_ms > 0
 
 
-async def test_candidates_for_nobody(service: Any):
-    """With nothing known of the user the popular items come first."""
+async def test_candidates_for_an_unknown_user(service: Any):
+    """Without query and history the popular items come first."""
     response = await service.retrieve(limit=1_000)
     stage = service.stage()
     popularity = np.load(service.server._live._current.engine.release.file(POPULARITY))
@@ -80,17 +80,17 @@ async def test_candidates_for_nobody(service: Any):
         (Filter(any_of=List()), lambda _: False),
     ],
 )
-async def test_filters_over_the_wire(
+async def test_filters_over_grpc(
     service: Any, history: list[str], condition: Filter, passes: Callable[[retrieval_pb2.Candidate], bool]
 ):
-    """Exactly the items that pass the filter are answered."""
+    """Exactly the items that pass the filter are returned."""
     everything = (await service.retrieve(limit=1_000)).candidates
     answer = await service.retrieve(history_item_ids=history, query="bread", filter=condition, limit=1_000)
     assert set(service.ids(answer)) == {candidate.item_id for candidate in everything if passes(candidate)}
 
 
 async def test_excluded_items_and_chosen_sources(service: Any, history: list[str]):
-    """Excluded items are not returned, and only the sources named are drawn from."""
+    """Excluded items are not returned, and only the named sources are used."""
     before = await service.retrieve(history_item_ids=history, sources=["similar"], limit=20)
     excluded = service.ids(before)[:5]
     after = await service.retrieve(
@@ -126,7 +126,7 @@ async def test_excluded_items_and_chosen_sources(service: Any, history: list[str
     ],
 )
 async def test_bad_requests(service: Any, request_: dict[str, Any], message: str):
-    """What the contract forbids is INVALID_ARGUMENT that names the field, in a batch with its position."""
+    """A bad request is INVALID_ARGUMENT with the field's name, in a batch with its position."""
     await service.refuses(service.retrieve(**request_), grpc.StatusCode.INVALID_ARGUMENT, message)
     batch = [retrieval_pb2.RetrieveRequest(), retrieval_pb2.RetrieveRequest(**request_)]
     await service.refuses(
@@ -137,7 +137,7 @@ async def test_bad_requests(service: Any, request_: dict[str, Any], message: str
 
 
 async def test_filters_that_are_too_deep(service: Any):
-    """A filter of nine levels is refused with the place."""
+    """A filter of nine levels is refused; one of eight is not."""
     condition = Filter(range=Range(attribute="price"))
     for _ in range(8):
         condition = Filter(none_of=List(filters=[condition]))
@@ -145,8 +145,8 @@ async def test_filters_that_are_too_deep(service: Any):
     assert (await service.retrieve(filter=condition.none_of.filters[0])).candidates
 
 
-async def test_a_batch_answers_each_request(service: Any, history: list[str]):
-    """A batch has the answers of as many single calls, in its order."""
+async def test_a_batch_returns_what_single_calls_do(service: Any, history: list[str]):
+    """A batch returns the candidates of its requests as single calls would, in its order."""
     requests = [
         retrieval_pb2.RetrieveRequest(query=query, history_item_ids=history[: number % 4], limit=5 + number)
         for number, query in enumerate(["", "milk", "fresh bread", "", "soap", "milk"] * 4)
@@ -158,7 +158,7 @@ async def test_a_batch_answers_each_request(service: Any, history: list[str]):
 
 @pytest.mark.parametrize("count", [0, 257])
 async def test_batches_of_a_wrong_size(service: Any, count: int):
-    """A batch has 1 to 256 requests."""
+    """A batch of no request, or of more than 256, is refused."""
     requests = [retrieval_pb2.RetrieveRequest()] * count
     await service.refuses(
         service.stub.BatchRetrieve(retrieval_pb2.BatchRetrieveRequest(requests=requests), timeout=TIMEOUT_S),

@@ -1,4 +1,4 @@
-"""Killing a retrieval server while items are changed: what it acknowledged is there when it comes back."""
+"""A retrieval server that is killed while items change has every acknowledged change after its restart."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Outcomes = dict[str, frozenset[float | None]]
 
 
 async def test_acknowledged_changes_survive_kill_9(tiny_release: Path, tmp_path: Path):
-    """Killed at any moment between and during changes, the server comes back with every change it acknowledged."""
+    """Killed between or during changes, the server restarts with every change it acknowledged."""
     generator, model = random.Random(5), dict.fromkeys(ITEMS, frozenset({None}))
     for delay_s in (0.05, 0.2, 0.4):
         process, channel = await _start(tiny_release, tmp_path)
         stub = retrieval_pb2_grpc.RetrievalServiceStub(channel)
-        model = await _checked(stub, model)
+        model = await _check(stub, model)
         killing = asyncio.get_running_loop().call_later(delay_s, process.kill)
         with pytest.raises(grpc.aio.AioRpcError):
             await _keep_changing(stub, generator, model)
@@ -37,7 +37,7 @@ async def test_acknowledged_changes_survive_kill_9(tiny_release: Path, tmp_path:
         await process.wait()
         await channel.close()
     process, channel = await _start(tiny_release, tmp_path)
-    model = await _checked(retrieval_pb2_grpc.RetrievalServiceStub(channel), model)
+    model = await _check(retrieval_pb2_grpc.RetrievalServiceStub(channel), model)
     await channel.close()
     process.send_signal(signal.SIGTERM)
     assert await process.wait() == 0
@@ -47,7 +47,7 @@ async def test_acknowledged_changes_survive_kill_9(tiny_release: Path, tmp_path:
 async def _keep_changing(
     stub: retrieval_pb2_grpc.RetrievalServiceStub, generator: random.Random, model: Outcomes
 ) -> None:
-    """Upsert and delete items; until a change is acknowledged, either outcome is right."""
+    """Upsert and delete items; until a change is acknowledged, both outcomes are right."""
     while True:
         chosen, price = generator.sample(ITEMS, 3), generator.choice([None, float(generator.randint(0, 999))])
         model |= {item_id: model[item_id] | {price} for item_id in chosen}
@@ -59,8 +59,8 @@ async def _keep_changing(
         model |= dict.fromkeys(chosen, frozenset({price}))
 
 
-async def _checked(stub: retrieval_pb2_grpc.RetrievalServiceStub, model: Outcomes) -> Outcomes:
-    """Compare the server's items with what may be, and return what is."""
+async def _check(stub: retrieval_pb2_grpc.RetrievalServiceStub, model: Outcomes) -> Outcomes:
+    """Check the server's items against the outcomes that are right, and return the actual ones."""
     read = await stub.GetItems(retrieval_pb2.GetItemsRequest(item_ids=ITEMS), timeout=TIMEOUT_S)
     prices = {item.item_id: item.price for item in read.items}
     assert all(prices.get(item_id) in outcomes for item_id, outcomes in model.items())
@@ -74,7 +74,7 @@ def _free_port() -> int:
 
 
 async def _start(release: Path, folder: Path) -> tuple[asyncio.subprocess.Process, grpc.aio.Channel]:
-    """Start a server as a process of its own, and return it with a channel once it serves."""
+    """Start a server process; returns it with a channel once it serves."""
     port = _free_port()
     settings = {"release": release, "port": port, "metrics-port": 0, "data-dir": folder / "changes"}
     flags = [part for name, value in settings.items() for part in (f"--{name}", str(value))]

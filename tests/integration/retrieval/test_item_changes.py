@@ -1,4 +1,4 @@
-"""Changes of the catalogue over the wire, and what is left of them."""
+"""Changes of the catalogue over gRPC, and after a restart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Item = retrieval_pb2.Item
 
 
 async def test_changes_are_seen_by_the_next_search(service: Any):
-    """Upserted items are found and read, new ones with the text that ranking needs; deleted ones are gone."""
+    """Upserted items are found and read, with the text that ranking needs; deleted ones are not."""
     new = Item(item_id="new", title="large yogurt", brand="zenith", category="dairy", price=2.5, available=True)
     changed = Item(item_id="dairy-milk-red-0", title="red milk", category="drinks")
     answer = await service.upsert(new, changed)
@@ -57,7 +57,7 @@ async def test_changes_are_seen_by_the_next_search(service: Any):
     ],
 )
 async def test_bad_items_change_nothing(service: Any, item: Item, message: str):
-    """One bad item refuses the whole call, and nothing of it is applied."""
+    """A call with one bad item is refused as a whole."""
     await service.refuses(
         service.upsert(Item(item_id="good", title="good"), item), grpc.StatusCode.INVALID_ARGUMENT, message
     )
@@ -83,7 +83,7 @@ async def test_changes_survive_a_restart(serve: Any):
 
 
 async def test_changes_without_a_folder_are_refused(serve: Any):
-    """Without a place to keep them changes are refused, and the message says how to get one."""
+    """Without a change feed changes are refused, with a message that says what to set."""
     async with serve(data_dir=None) as service:
         await service.refuses(
             service.upsert(Item(item_id="new", title="new")),
@@ -93,7 +93,7 @@ async def test_changes_without_a_folder_are_refused(serve: Any):
 
 
 async def test_a_folder_in_use_stops_the_start(serve: Any):
-    """Two servers never write one log."""
+    """A second server on the same folder does not start."""
     async with serve():
         with pytest.raises(NotReady, match="is in use by another server"):
             async with serve():

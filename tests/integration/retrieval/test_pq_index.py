@@ -42,11 +42,11 @@ def test_the_release_has_the_index_asked_for(pq_release: Release, tiny_release: 
 async def test_pq_is_served_and_reported(pq_release: Release, serve: Any):
     """PQ finds candidates with exact scores while items come and go, and the server reports the index type."""
     table = np.load(pq_release.file(VECTORS))
-    ask = {"vector": table[11].tolist(), "sources": ["semantic"], "limit": 5}
+    request = {"vector": table[11].tolist(), "sources": ["semantic"], "limit": 5}
     async with serve(release=str(pq_release.path), ef_search=1, min_ef_search=1, source_depth=5) as service:
-        told = (await service.release.GetRelease(release_pb2.GetReleaseRequest())).release
-        assert told.index_type == "pq"
-        before = await service.retrieve(**ask)
+        release = (await service.release.GetRelease(release_pb2.GetReleaseRequest())).release
+        assert release.index_type == "pq"
+        before = await service.retrieve(**request)
         scores = [candidate.sources[0].score for candidate in before.candidates]
         products = table @ table[11]
         assert scores[0] == pytest.approx(products.max(), abs=1e-6)
@@ -54,7 +54,7 @@ async def test_pq_is_served_and_reported(pq_release: Release, serve: Any):
         await service.upsert(Item(item_id="new", title="new", vector=table[11].tolist()))
         gone = service.ids(before)[:3]
         await service.delete(*gone)
-        after = service.ids(await service.retrieve(**ask))
+        after = service.ids(await service.retrieve(**request))
         assert after[0] == "new"
         assert not set(gone) & set(after)
         page = await asyncio.to_thread(_scrape, service.metrics_port)

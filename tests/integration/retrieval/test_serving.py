@@ -1,4 +1,4 @@
-"""Releases swapped, load, and what a running retrieval service tells of itself."""
+"""A running retrieval service: release swaps, metrics, overload and settings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Item = retrieval_pb2.Item
 
 @pytest.fixture
 def other_release(tiny_release: Path, tmp_path: Path) -> Path:
-    """Return a store with a release like the tiny one that knows popular items alone."""
+    """Return a store with a copy of the tiny release that has only the source `popular`."""
     release, store = open_release(str(tiny_release)), tmp_path / "store"
     staging = store / ".staging"
     shutil.copytree(release.path, staging)
@@ -42,7 +42,7 @@ def other_release(tiny_release: Path, tmp_path: Path) -> Path:
 
 
 async def test_a_swap_keeps_the_changes(service: Any, tiny_release: Path, other_release: Path):
-    """Changes stand on top of the release that is activated, those made before and after, and after rolling back."""
+    """Changes made before and after a swap apply to the new release, and to the old one after rolling back."""
     await service.upsert(Item(item_id="before", title="fresh bread"))
     swapped = await service.release.ActivateRelease(release_pb2.ActivateReleaseRequest(location=str(other_release)))
     assert list(swapped.release.sources) == ["popular"]
@@ -56,10 +56,10 @@ async def test_a_swap_keeps_the_changes(service: Any, tiny_release: Path, other_
 
 
 async def test_swaps_lose_no_call(service: Any, tiny_release: Path, other_release: Path, history: list[str]):
-    """Calls beside swaps are all answered, each by one release."""
+    """Calls during swaps all get a response, each of one release."""
     done = asyncio.Event()
 
-    async def ask() -> set[str]:
+    async def call() -> set[str]:
         seen = set()
         while not done.is_set():
             answer = await service.retrieve(history_item_ids=history, query="milk")
@@ -67,7 +67,7 @@ async def test_swaps_lose_no_call(service: Any, tiny_release: Path, other_releas
             seen.add(answer.release_id)
         return seen
 
-    callers = [asyncio.create_task(ask()) for _ in range(4)]
+    callers = [asyncio.create_task(call()) for _ in range(4)]
     for location in (other_release, tiny_release, other_release):
         await service.release.ActivateRelease(release_pb2.ActivateReleaseRequest(location=str(location)))
     done.set()
@@ -75,7 +75,7 @@ async def test_swaps_lose_no_call(service: Any, tiny_release: Path, other_releas
 
 
 async def test_a_bad_release_is_refused(service: Any, tiny_release: Path, tmp_path: Path):
-    """A release that was altered is refused by name, and the old one still answers."""
+    """An altered release is refused with the file's name, and the old one is still served."""
     shutil.copytree(tiny_release, tmp_path / "altered")
     file = open_release(str(tmp_path / "altered")).file("index/vectors.npy")
     content = bytearray(file.read_bytes())
@@ -89,21 +89,21 @@ async def test_a_bad_release_is_refused(service: Any, tiny_release: Path, tmp_pa
     assert (await service.retrieve()).candidates
 
 
-async def test_what_is_served_is_told(service: Any):
-    """GetRelease names release, sources, limits, and the provider that the encoder runs on; health is SERVING."""
-    told = (await service.release.GetRelease(release_pb2.GetReleaseRequest())).release
-    assert (told.service, told.release_id) == ("retrieval", service.server._live.current_id)
-    assert list(told.sources) == ["follow", "popular", "repeat", "semantic", "similar"]
-    assert told.index_type == "exact"
-    assert [(model.name, model.execution_provider) for model in told.models] == [("encoder", "CPUExecutionProvider")]
-    assert (told.limits["candidates"], told.limits["history_items"]) == (1_000, 10_000)
+async def test_the_release_is_described(service: Any):
+    """GetRelease returns release, sources, limits and the encoder's execution provider; health is SERVING."""
+    release = (await service.release.GetRelease(release_pb2.GetReleaseRequest())).release
+    assert (release.service, release.release_id) == ("retrieval", service.server._live.current_id)
+    assert list(release.sources) == ["follow", "popular", "repeat", "semantic", "similar"]
+    assert release.index_type == "exact"
+    assert [(model.name, model.execution_provider) for model in release.models] == [("encoder", "CPUExecutionProvider")]
+    assert (release.limits["candidates"], release.limits["history_items"]) == (1_000, 10_000)
     health = health_pb2_grpc.HealthStub(service.channel)
     answer = await health.Check(health_pb2.HealthCheckRequest(service=NAME))
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
-async def test_metrics_tell_what_was_done(service: Any, history: list[str]):
-    """Candidates by source, paths of search, items, changes, batches and stages are there to scrape."""
+async def test_metrics_count_what_was_done(service: Any, history: list[str]):
+    """Candidates by source, search paths, items, changes, batches and stages are exported."""
     await service.retrieve(query="milk", history_item_ids=[*history, "unheard of"])
     await service.upsert(Item(item_id="new", title="new"))
     await asyncio.to_thread(service.stage().audit)
@@ -124,8 +124,8 @@ async def test_metrics_tell_what_was_done(service: Any, history: list[str]):
         assert line in page
 
 
-async def test_late_answers_shed_effort(serve: Any):
-    """Where answers miss the target the graph is searched with less effort, as the metric tells; never too little."""
+async def test_late_responses_lower_ef_search(serve: Any):
+    """If responses miss the latency target, `ef_search` falls to its minimum, and the metric shows it."""
     async with serve(latency_target_ms=1e-6, ef_search=200, min_ef_search=150) as service:
         assert "shortlist_retrieval_ef_search 200.0" in await asyncio.to_thread(_scrape, service.metrics_port)
         async with asyncio.timeout(TIMEOUT_S):
@@ -138,15 +138,15 @@ def _scrape(port: int) -> str:
         return str(answer.read().decode())
 
 
-async def test_too_many_calls_are_told_to_come_back(serve: Any):
-    """A call past the bound is refused at once with RetryInfo; those under way are answered."""
+async def test_too_many_calls_are_refused(serve: Any):
+    """A call above `max_calls` is refused at once with RetryInfo; those in progress are finished."""
     async with serve(max_calls=1, search_threads=1) as service:
         gate = threading.Event()
         service.stage().pool.submit(gate.wait, TIMEOUT_S)
         calls = asyncio.as_completed([service.retrieve() for _ in range(3)])
         for _ in range(2):
             error = await service.refuses(
-                next(calls), grpc.StatusCode.RESOURCE_EXHAUSTED, "1 calls are under way; call again later"
+                next(calls), grpc.StatusCode.RESOURCE_EXHAUSTED, "1 calls are in progress; call again later"
             )
             info = error_details_pb2.RetryInfo()
             assert rpc_status.from_call(error).details[0].Unpack(info)
@@ -154,8 +154,8 @@ async def test_too_many_calls_are_told_to_come_back(serve: Any):
         assert (await next(calls)).candidates
 
 
-async def test_the_servers_own_bound_ends_a_call(serve: Any):
-    """A call that takes longer than the server's bound ends with DEADLINE_EXCEEDED, whatever the caller would wait."""
+async def test_the_request_timeout_ends_a_call(serve: Any):
+    """A call that takes longer than `request_timeout_s` is DEADLINE_EXCEEDED, whatever its own deadline."""
     async with serve(request_timeout_s=0.05, search_threads=1) as service:
         gate = threading.Event()
         service.stage().pool.submit(gate.wait, TIMEOUT_S)
@@ -166,7 +166,7 @@ async def test_the_servers_own_bound_ends_a_call(serve: Any):
 
 
 def test_unknown_settings_are_refused():
-    """A mistyped flag ends the process with code 2 and names the one that was meant."""
+    """A mistyped flag ends the process with code 2 and a message that names the nearest flag."""
     command = [sys.executable, "-m", "services.retrieval", "--ef-serach", "9"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603 - our own
     assert ended.returncode == 2

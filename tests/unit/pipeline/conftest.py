@@ -18,7 +18,7 @@ from pipeline.data.dataset.report import DataReport, TableReport
 from pipeline.evaluation.evaluation import EvaluationSettings, evaluate_release
 from pipeline.measurement.metrics.evaluation_result import Evaluation
 from pipeline.measurement.metrics.item_popularity import ItemPopularity
-from pipeline.measurement.questions.local_runner import Engines, engines
+from pipeline.measurement.questions.local_runner import LocalRunner, local_runner
 from pipeline.measurement.questions.protocols import Questions, make_questions
 from pipeline.progress import ProgressReport
 
@@ -101,9 +101,9 @@ def facts(release: Release) -> ItemPopularity:
 
 
 @pytest.fixture(scope="session")
-def local(release: Release) -> Iterator[Engines]:
+def local(release: Release) -> Iterator[LocalRunner]:
     """Return the engines of the tiny shop's release."""
-    with engines(release) as found:
+    with local_runner(release) as found:
         yield found
 
 

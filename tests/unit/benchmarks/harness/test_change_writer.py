@@ -13,9 +13,9 @@ from benchmarks.harness.change_writer import (
     ChangeWriter,
     Faults,
     Prices,
-    found_prices,
     prices_of,
-    search_beside,
+    search_while_changing,
+    searched_prices,
 )
 
 
@@ -94,7 +94,7 @@ async def test_what_was_acknowledged_is_there(writer: ChangeWriter, shop: Shop):
             await writer.change(shop)
         await failed(writer, shop)
         shop.prices |= writer.in_flight if made else {}
-        writer.settle(await prices_of(shop, list(shop.prices)), faults)
+        writer.compare(await prices_of(shop, list(shop.prices)), faults)
     assert writer.changes == 40
     assert faults == Faults()
 
@@ -104,7 +104,7 @@ async def test_what_was_lost_is_counted(writer: ChangeWriter, shop: Shop):
     faults = Faults()
     shop.prices["i3"], shop.prices["i9"] = 2.5, 1.0
     for _ in range(2):
-        writer.settle(await prices_of(shop, list(shop.prices)), faults)
+        writer.compare(await prices_of(shop, list(shop.prices)), faults)
     assert faults == Faults(lost=2)
 
 
@@ -114,7 +114,7 @@ async def test_half_a_change_is_counted(writer: ChangeWriter, shop: Shop):
     await failed(writer, shop)
     item_id, price = next((item_id, price) for item_id, price in writer.in_flight.items() if price is not None)
     shop.prices[item_id] = price
-    writer.settle(await prices_of(shop, list(shop.prices)), faults)
+    writer.compare(await prices_of(shop, list(shop.prices)), faults)
     assert faults == Faults(half_applied=1)
 
 
@@ -123,10 +123,10 @@ async def test_deleted_items_that_return_are_counted(writer: ChangeWriter, shop:
     faults = Faults()
     shop.shown = ["i9", "i1"]
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(search_beside(shop, [writer], faults), 0.05)
+        await asyncio.wait_for(search_while_changing(shop, [writer], faults), 0.05)
     assert faults == Faults(returned=1)
 
 
 async def test_what_a_search_finds(shop: Shop):
     """Found items come with their prices, those without one told apart."""
-    assert (await found_prices(shop))["i8"] == NO_PRICE
+    assert (await searched_prices(shop))["i8"] == NO_PRICE

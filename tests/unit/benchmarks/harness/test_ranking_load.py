@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness.ranking_load import closed_loop, open_loop, request
+from benchmarks.harness.ranking_load import closed_loop, open_loop, rank_request
 from benchmarks.harness.servers import ranking_service
 from common.release.catalogue import Catalogue
 from common.release.layout import CATALOGUE
@@ -28,7 +28,7 @@ def item_ids(tiny_release: Path) -> list[str]:
 
 async def test_closed_loop_counts_the_pairs_that_were_read(served: LocalServer, item_ids: list[str]):
     """Every call reads as many distinct texts as it names, for none is answered from the cache."""
-    answers = await closed_loop(served.target, [request("milk", item_ids[:30])], callers=2, seconds=0.2)
+    answers = await closed_loop(served.target, [rank_request("milk", item_ids[:30])], callers=2, seconds=0.2)
     assert answers.pairs == 30 * len(answers.latencies_ms) > 0
     assert answers.tokens > answers.pairs
     assert not answers.refused_ms
@@ -39,7 +39,7 @@ async def test_closed_loop_counts_the_pairs_that_were_read(served: LocalServer, 
 async def test_calls_without_a_pair_read_are_told_apart(served: LocalServer, item_ids: list[str]):
     """A call whose deadline leaves no time counts neither among those read for nor its pairs as read."""
     answers = await open_loop(
-        served.target, [request("milk", item_ids)], per_s=50, seconds=0.2, deadline_s=0.003, seed=0
+        served.target, [rank_request("milk", item_ids)], per_s=50, seconds=0.2, deadline_s=0.003, seed=0
     )
     assert answers.pairs == 0
     assert answers.latencies_ms == []

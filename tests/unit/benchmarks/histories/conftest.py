@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 
 from benchmarks.histories.models import HistoryModels
-from benchmarks.histories.requests import CANDIDATES, Parts, training_requests
+from benchmarks.histories.requests import CANDIDATES, TrainingSplit, training_requests
 from common.release.store import Release
 from pipeline.build.builder import build
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEQUENCES
@@ -36,7 +36,14 @@ def sequences(tiny_dataset: Dataset) -> Dataset:
 
 @pytest.fixture(scope="session")
 def settings(tiny_settings: BuildSettings) -> BuildSettings:
-    changes = {"candidates": CANDIDATES, "read": 0, "half_life": 1.36, "trees": 5, "bag": 2, "lists": 8}
+    changes = {
+        "candidates": CANDIDATES,
+        "cross_encoder_depth": 0,
+        "history_half_life": 1.36,
+        "trees": 5,
+        "boosters": 2,
+        "cross_encoder_lists": 8,
+    }
     return dataclasses.replace(tiny_settings, recipe=SEQUENCES.name, **changes)
 
 
@@ -65,7 +72,7 @@ def kept(tiny_base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Mod
 @pytest.fixture(scope="session")
 def parts(
     sequences: Dataset, release: Release, settings: BuildSettings, kept: ModelCache, quiet: ProgressReport
-) -> Parts:
+) -> TrainingSplit:
     return training_requests(sequences, release, settings, kept, quiet)
 
 
@@ -75,16 +82,19 @@ def models(sequences: Dataset, tiny_base_model: Path, kept: ModelCache, quiet: P
 
 
 @pytest.fixture(scope="session")
-def few(parts: Parts) -> Parts:
+def few(parts: TrainingSplit) -> TrainingSplit:
     """Return a few requests of each part: what they are is the same, reading them is quicker."""
-    return Parts(parts.readers.take(parts.readers.found()[:6]), parts.fusers.take(parts.fusers.found()[:6]))
+    return TrainingSplit(
+        parts.text_rankers.select(parts.text_rankers.with_target()[:6]),
+        parts.fusions.select(parts.fusions.with_target()[:6]),
+    )
 
 
 @pytest.fixture(scope="session")
-def cross_encoder(models: HistoryModels, few: Parts, tiny_base_model: Path) -> Path:
-    return models.cross_encoder(few.readers, tiny_base_model)
+def cross_encoder(models: HistoryModels, few: TrainingSplit, tiny_base_model: Path) -> Path:
+    return models.cross_encoder(few.text_rankers, tiny_base_model)
 
 
 @pytest.fixture(scope="session")
-def tower(models: HistoryModels, few: Parts, cross_encoder: Path) -> Path:
-    return models.tower(few.readers, cross_encoder)
+def tower(models: HistoryModels, few: TrainingSplit, cross_encoder: Path) -> Path:
+    return models.tower(few.text_rankers, cross_encoder)

@@ -8,14 +8,14 @@ import pytest
 
 from benchmarks.histories import cost
 from benchmarks.histories.models import HistoryModels
-from benchmarks.histories.requests import Parts
-from benchmarks.histories.scores import HistoryLate
+from benchmarks.histories.requests import TrainingSplit
+from benchmarks.histories.scores import HistoryLateInteraction
 from pipeline.progress import ProgressReport
 
 
 def test_every_ranker_is_timed_on_long_histories(
     models: HistoryModels,
-    few: Parts,
+    few: TrainingSplit,
     cross_encoder: Path,
     tower: Path,
     quiet: ProgressReport,
@@ -23,8 +23,8 @@ def test_every_ranker_is_timed_on_long_histories(
 ):
     """Both widths of late interaction and both precisions of the cross-encoder took some time."""
     monkeypatch.setattr(cost, "LONG_CONTEXT", 4)
-    late = HistoryLate.read(tower, models, quiet)
-    ms = cost.cost_ms(few.fusers, cross_encoder, late, 2, quiet)
+    late = HistoryLateInteraction.read(tower, models, quiet)
+    ms = cost.cost_ms(few.fusions, cross_encoder, late, 2, quiet)
     assert set(ms) == {
         "late interaction, 8 bits",
         "late interaction, 4 bits",

@@ -13,21 +13,21 @@ from benchmarks.histories.fusions import (
     TextFeatures,
     TextScores,
     fitted_fusions,
-    fused,
+    fusion_scores,
 )
-from benchmarks.histories.requests import Parts
+from benchmarks.histories.requests import TrainingSplit
 from common.release.store import Release
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEQUENCES
 
 
-def test_text_stands_beside_behaviour_request_by_request(release: Release, parts: Parts):
+def test_text_stands_beside_behaviour_request_by_request(release: Release, parts: TrainingSplit):
     """Scores come as they are, ranks and deviations within each request."""
-    requests = parts.fusers.take(np.arange(3))
+    requests = parts.fusions.select(np.arange(3))
     text = _told(requests.rows.shape)
-    beside = TextFeatures(release).beside(requests, text)
+    beside = TextFeatures(release).with_text(requests, text)
     behaviour, told = np.split(beside.features, [len(SEQUENCES.features)], axis=1)
     assert np.array_equal(behaviour, requests.examples.features, equal_nan=True)
     assert np.array_equal(told[:, 0], text.late)
@@ -39,22 +39,22 @@ def test_text_stands_beside_behaviour_request_by_request(release: Release, parts
 
 
 def test_each_fusion_reads_its_own_tiers(
-    release: Release, parts: Parts, settings: BuildSettings, kept: ModelCache, quiet: ProgressReport
+    release: Release, parts: TrainingSplit, settings: BuildSettings, kept: ModelCache, quiet: ProgressReport
 ):
     """Trees without text answer alike whatever the tiers say; those with a tier follow it, the more the better."""
-    requests, columns = parts.fusers, TextFeatures(release)
+    requests, columns = parts.fusions, TextFeatures(release)
     knowing = TextScores(requests.examples.labels * 3, requests.examples.labels * 2)
-    learnt = columns.beside(requests, knowing)
+    learnt = columns.with_text(requests, knowing)
     fusions = fitted_fusions(learnt, settings, kept, quiet)
     blank = np.zeros_like(requests.examples.labels)
     told = {
-        WITH_LATE: columns.beside(requests, TextScores(knowing.late, blank)),
-        WITH_CROSS_ENCODER: columns.beside(requests, TextScores(blank, knowing.logits)),
-        NO_TEXT: columns.beside(requests, TextScores(blank, blank)),
+        WITH_LATE: columns.with_text(requests, TextScores(knowing.late, blank)),
+        WITH_CROSS_ENCODER: columns.with_text(requests, TextScores(blank, knowing.logits)),
+        NO_TEXT: columns.with_text(requests, TextScores(blank, blank)),
     }
     moved = {
         name: {
-            tier: not np.array_equal(fused(name, boosters, its), fused(name, boosters, told[NO_TEXT]))
+            tier: not np.array_equal(fusion_scores(name, boosters, its), fusion_scores(name, boosters, told[NO_TEXT]))
             for tier, its in told.items()
         }
         for name, boosters in fusions.items()
@@ -63,11 +63,11 @@ def test_each_fusion_reads_its_own_tiers(
     assert not any(moved[NO_TEXT].values())
     assert moved[WITH_LATE] == {WITH_LATE: True, WITH_CROSS_ENCODER: False, NO_TEXT: False}
     assert moved[WITH_CROSS_ENCODER] == {WITH_LATE: False, WITH_CROSS_ENCODER: True, NO_TEXT: False}
-    scores = fused(WITH_BOTH, fusions[WITH_BOTH], learnt)
+    scores = fusion_scores(WITH_BOTH, fusions[WITH_BOTH], learnt)
     is_target = requests.examples.labels > 0
     assert scores[is_target].mean() > scores[~is_target].mean()
     again = fitted_fusions(learnt, settings, kept, quiet)
-    assert np.array_equal(fused(WITH_BOTH, again[WITH_BOTH], learnt), scores)
+    assert np.array_equal(fusion_scores(WITH_BOTH, again[WITH_BOTH], learnt), scores)
 
 
 def _told(shape: tuple[int, ...]) -> TextScores:

@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from benchmarks.histories.quality import AtTen, at_ten, random_at_ten
+from benchmarks.histories.quality import MeasuresAtTen, measures_at_ten, random_measures_at_ten
 from pipeline.measurement.metrics.ranking_metrics import evaluate
 
 _LABELS = np.zeros(37, np.float32)
@@ -22,29 +22,29 @@ def test_measures_are_those_of_the_metrics_module_and_a_target_not_found_is_miss
         orders = [np.argsort(-scores[:12]), 12 + np.argsort(-scores[12:])]
         listed = {str(number): [str(place) for place in order] for number, order in enumerate(orders)}
         expected = evaluate(listed, {"0": {"3"}, "1": {"24"}, "2": {"elsewhere"}}, ["ndcg@10", "hr@10"])
-        found = at_ten(_LABELS, _SIZES, scores, 3)
+        found = measures_at_ten(_LABELS, _SIZES, scores, 3)
         assert found.ndcg == pytest.approx(expected["ndcg@10"])
         assert found.hit.tolist() == expected["hr@10"].tolist()
 
 
 def test_equal_scores_leave_the_first_stages_order():
     """A ranker that tells nothing apart changes nothing."""
-    assert at_ten(_LABELS, _SIZES, np.zeros(37), 2).ndcg == pytest.approx([1 / np.log2(5), 0])
-    assert at_ten(_LABELS, _SIZES, np.zeros(37), 2).hit.tolist() == [1, 0]
+    assert measures_at_ten(_LABELS, _SIZES, np.zeros(37), 2).ndcg == pytest.approx([1 / np.log2(5), 0])
+    assert measures_at_ten(_LABELS, _SIZES, np.zeros(37), 2).hit.tolist() == [1, 0]
 
 
 def test_random_is_the_mean_over_all_orders():
     """Expected, not drawn."""
     labels, sizes = np.array([1, 0, 0, 0], np.float32), np.array([4])
-    every = [at_ten(labels, sizes, np.array(order, np.float64), 1).ndcg[0] for order in permutations(range(4))]
-    assert random_at_ten(sizes, 1).ndcg[0] == pytest.approx(np.mean(every))
-    assert random_at_ten(_SIZES, 3).hit == pytest.approx([10 / 12, 10 / 25, 0])
+    every = [measures_at_ten(labels, sizes, np.array(order, np.float64), 1).ndcg[0] for order in permutations(range(4))]
+    assert random_measures_at_ten(sizes, 1).ndcg[0] == pytest.approx(np.mean(every))
+    assert random_measures_at_ten(_SIZES, 3).hit == pytest.approx([10 / 12, 10 / 25, 0])
 
 
 def test_differences_are_paired_and_parts_are_parts():
     """An order is 0 away from itself, and a part of the requests has its own means."""
-    one = AtTen(np.array([1.0, 0.5, 0.0]), np.array([1.0, 1.0, 0.0]))
-    better = AtTen(one.ndcg + 0.25, one.hit)
+    one = MeasuresAtTen(np.array([1.0, 0.5, 0.0]), np.array([1.0, 1.0, 0.0]))
+    better = MeasuresAtTen(one.ndcg + 0.25, one.hit)
     assert better.less(one)["NDCG@10"] == pytest.approx((0.25, 0.25, 0.25))
     assert better.less(one)["HR@10"] == (0, 0, 0)
     part = one.of(np.array([True, True, False]))

@@ -7,36 +7,36 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.histories.requests import Parts, Requests
+from benchmarks.histories.requests import Requests, TrainingSplit
 from pipeline.learning.fusion.lambdamart import RankedExamples
 
 
-def test_what_is_asked_is_what_the_build_asked(parts: Parts, examples: Path):
+def test_what_is_asked_is_what_the_build_asked(parts: TrainingSplit, examples: Path):
     """Candidates and features of requests to learn from are the build's, of tables without the requests' targets."""
     built = [RankedExamples.load(examples / f"{part}.npz") for part in ("learnt", "checked")]
     known = {_key(part, place) for part in built for place in range(len(part.sizes))}
-    asked = [part.examples for part in (parts.readers, parts.fusers)]
+    asked = [part.examples for part in (parts.text_rankers, parts.fusions)]
     mine = {_key(part, place) for part in asked for place in range(len(part.sizes))}
     assert len(mine) > 50
     assert mine <= known
     assert {_key(built[0], place) for place in range(len(built[0].sizes))} <= mine
 
 
-def test_nobody_is_in_both_parts_and_every_target_was_found(parts: Parts):
+def test_nobody_is_in_both_parts_and_every_target_was_found(parts: TrainingSplit):
     """Fusions read no score of a model that learnt from the same user, whose requests stand together."""
-    assert not set(parts.readers.users) & set(parts.fusers.users)
-    assert len(set(parts.readers.users)) > len(set(parts.fusers.users)) > 0
-    for part in (parts.readers, parts.fusers):
-        assert part.found().tolist() == list(range(len(part)))
+    assert not set(parts.text_rankers.users) & set(parts.fusions.users)
+    assert len(set(parts.text_rankers.users)) > len(set(parts.fusions.users)) > 0
+    for part in (parts.text_rankers, parts.fusions):
+        assert part.with_target().tolist() == list(range(len(part)))
         assert 1 + np.count_nonzero(np.diff(part.users)) == len(np.unique(part.users))
 
 
-def test_kept_requests_come_back_as_they_were(parts: Parts, tmp_path: Path):
+def test_kept_requests_come_back_as_they_were(parts: TrainingSplit, tmp_path: Path):
     """Saved and loaded, joined and taken apart: the same requests with the same fingerprint."""
-    requests = parts.fusers
+    requests = parts.fusions
     requests.save(tmp_path / "requests.npz")
     loaded = Requests.load(tmp_path / "requests.npz")
-    halves = requests.take(np.arange(5)), requests.take(np.arange(5, len(requests)))
+    halves = requests.select(np.arange(5)), requests.select(np.arange(5, len(requests)))
     for same in (loaded, Requests.join(halves)):
         assert same.fingerprint() == requests.fingerprint()
         assert np.array_equal(same.examples.features, requests.examples.features, equal_nan=True)
@@ -44,13 +44,13 @@ def test_kept_requests_come_back_as_they_were(parts: Parts, tmp_path: Path):
     assert other.fingerprint() != requests.fingerprint()
 
 
-def test_training_reads_histories_candidates_and_labels(parts: Parts):
+def test_training_reads_histories_candidates_and_labels(parts: TrainingSplit):
     """Each labelled request is one of the kept ones, in order."""
-    labelled = parts.fusers.labelled()
-    assert len(labelled) == len(parts.fusers)
-    assert np.array_equal(np.concatenate([one.candidates.rows for one in labelled]), parts.fusers.rows)
+    labelled = parts.fusions.labelled()
+    assert len(labelled) == len(parts.fusions)
+    assert np.array_equal(np.concatenate([one.candidates.rows for one in labelled]), parts.fusions.rows)
     assert all(one.labels.sum() == 1 for one in labelled)
-    assert np.array_equal(labelled[3].user.history, parts.fusers.histories[3])
+    assert np.array_equal(labelled[3].user.history, parts.fusions.histories[3])
 
 
 def _key(part: RankedExamples, place: int) -> bytes:

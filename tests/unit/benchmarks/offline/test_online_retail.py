@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from benchmarks.offline.online_retail import KNOWN, UNSEEN, Parted, part
+from benchmarks.offline.online_retail import KNOWN, UNSEEN, CustomerSplit, split_customers
 from pipeline.data.dataset.dataset import Dataset
 
 
@@ -17,37 +17,40 @@ def shop(tiny_dataset: Dataset) -> Dataset:
 
 
 @pytest.fixture
-def parted(shop: Dataset) -> Parted:
-    return part(shop, days=10, seed=7)
+def split(shop: Dataset) -> CustomerSplit:
+    return split_customers(shop, days=10, seed=7)
 
 
-def test_nothing_of_those_held_out_is_known(shop: Dataset, parted: Parted):
-    """A third of the customers is in no event that may be learned from, and in no baseline's; guests stay."""
-    kept = set(parted.kept.events["user_id"])
-    assert len(set(shop.events["user_id"]) - kept) == round(59 / 3)
-    assert "u7" in kept
-    for questions in parted.groups.values():
-        assert questions.before is not None
-        assert set(questions.before.events["user_id"]) <= kept
-        assert questions.before.events["timestamp"].max() < questions.before.moment
+def test_held_out_customers_are_in_no_training_data(shop: Dataset, split: CustomerSplit):
+    """Neither the release nor a baseline learns from a third of the customers; guests stay."""
+    known = set(split.training.events["user_id"])
+    assert len(set(shop.events["user_id"]) - known) == round(59 / 3)
+    assert "u7" in known
+    for questions in split.groups.values():
+        assert questions.event_split is not None
+        assert set(questions.event_split.before["user_id"]) <= known
+        assert questions.event_split.before["timestamp"].max() < questions.event_split.time
 
 
-def test_everybody_who_buys_is_asked_with_what_came_before(shop: Dataset, parted: Parted):
-    """Known customers are kept, unseen ones held out; histories end where what is wanted begins."""
-    kept = set(parted.kept.events["user_id"])
-    assert all(question.group in kept for question in parted.groups[KNOWN].asked)
-    assert not any(question.group in kept for question in parted.groups[UNSEEN].asked)
-    moment = parted.groups[KNOWN].before.moment  # type: ignore[union-attr]  # the test above asserts that it is there
+def test_every_customer_who_buys_is_a_question(shop: Dataset, split: CustomerSplit):
+    """Known customers are in the training data, unseen ones are not; histories end where the test window begins."""
+    known = set(split.training.events["user_id"])
+    assert all(question.group in known for question in split.groups[KNOWN].main)
+    assert not any(question.group in known for question in split.groups[UNSEEN].main)
+    event_split = split.groups[KNOWN].event_split
+    assert event_split is not None
     events = shop.events.filter(pl.col("known_user"))
-    later = events.filter(pl.col("timestamp") >= moment)
-    asked = [question for questions in parted.groups.values() for question in questions.asked]
-    assert {question.group for question in asked} == set(later["user_id"])
-    one = asked[0]
+    later = events.filter(pl.col("timestamp") >= event_split.time)
+    questions = [question for group in split.groups.values() for question in group.main]
+    assert {question.group for question in questions} == set(later["user_id"])
+    one = questions[0]
     its = later.filter(pl.col("user_id") == one.group)
     assert set(one.relevant) == set(its["item_id"])
-    assert len(one.history) == len(events.filter((pl.col("user_id") == one.group) & (pl.col("timestamp") < moment)))
+    assert len(one.history) == len(
+        events.filter((pl.col("user_id") == one.group) & (pl.col("timestamp") < event_split.time))
+    )
 
 
-def test_few_users_are_asked_when_told_so(shop: Dataset):
-    """A quick run asks as many of each group."""
-    assert [len(questions.asked) for questions in part(shop, 10, 7, users=3).groups.values()] == [3, 3]
+def test_the_number_of_users_is_limited(shop: Dataset):
+    """Each group has at most the given number of users."""
+    assert [len(questions.main) for questions in split_customers(shop, 10, 7, users=3).groups.values()] == [3, 3]

@@ -122,7 +122,7 @@ def test_an_encoder_fine_tuned_on_purchases_is_what_is_served(
     tiny_dataset: Dataset, tiny_settings: BuildSettings, tiny_release: Path, tmp_path: Path, report: ProgressReport
 ):
     """Its vectors are in the index, its card says what it saw, and the rest of the release is made as ever."""
-    settings = dataclasses.replace(tiny_settings.encoder_trained(2), lists=8, trees=5)
+    settings = dataclasses.replace(tiny_settings.with_encoder_epochs(2), cross_encoder_lists=8, trees=5)
     release, plain = build(tiny_dataset, tmp_path / "trained", settings, report), open_release(str(tiny_release))
     windows = Windows.of(tiny_dataset.events, settings.window_days)
     assert release.manifest.models["encoder"].trained_on == f"60 purchases before {windows.tables:%Y-%m-%d}"

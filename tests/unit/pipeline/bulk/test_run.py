@@ -23,10 +23,9 @@ from pipeline.bulk.run import run_bulk
 from pipeline.bulk.tasks import Embed, Score, Task
 from pipeline.data.dataset.schema import BadDataset
 from pipeline.progress import ProgressReport
-from services.ranking.batching.job import CallContext
-from services.ranking.cascade.results import Depths
+from services.ranking.cascade.results import RequestedDepths
 from services.ranking.cascade.second_stage import SecondStage
-from services.ranking.request import CandidateRows, UserRows
+from services.ranking.request import CallContext, CandidateRows, UserRows
 
 QUIET = ProgressReport(Console(quiet=True))
 
@@ -80,9 +79,9 @@ def test_pairs_get_the_logits_that_are_served(release: Release, tiny_items: pl.D
 async def _served(release: Release, query: str, history: list[str], items: list[str]) -> Any:
     second = SecondStage.load(release)
     rows = second.catalogue.rows_of
-    user, candidates = UserRows(rows(history), query), CandidateRows.of(rows(items))
+    user, candidates = UserRows(rows(history), query), CandidateRows.from_rows(rows(items))
     ranked = await second.rank(
-        user, candidates, {}, Depths(cross_encoder=len(items)), CallContext(time.monotonic() + 60)
+        user, candidates, {}, RequestedDepths(cross_encoder=len(items)), CallContext(time.monotonic() + 60)
     )
     second.close()
     return ranked.logit

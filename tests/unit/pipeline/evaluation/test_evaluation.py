@@ -10,25 +10,25 @@ from rich.console import Console
 
 from common.errors import InvalidRequest, NotReady
 from common.release.store import Release
-from pipeline.evaluation.analyses.cross_validation import SERVED, TREES, WEIGHTS, cross_validate
-from pipeline.evaluation.analyses.slices import slices_of
+from pipeline.evaluation.analyses.cross_validation import AS_SERVED, TREES, WEIGHTS, cross_validate
+from pipeline.evaluation.analyses.slices import measure_slices
 from pipeline.evaluation.evaluation import EvaluationSettings, evaluate_release
 from pipeline.measurement.metrics.evaluation_result import Evaluation
 from pipeline.measurement.metrics.item_popularity import ItemPopularity
 from pipeline.measurement.questions.answers import BOTH, FIRST, MODES, POPULAR
-from pipeline.measurement.questions.gateway_runner import Gateway
-from pipeline.measurement.questions.local_runner import Engines
+from pipeline.measurement.questions.gateway_runner import GatewayRunner
+from pipeline.measurement.questions.local_runner import LocalRunner
 from pipeline.measurement.questions.protocols import Question, Questions
 from pipeline.progress import ProgressReport, ProgressStep
 
 STEP = ProgressStep(None, "", None)
 
 
-def test_every_mode_answers_every_question(local: Engines, temporal: Questions):
+def test_every_mode_answers_every_question(local: LocalRunner, temporal: Questions):
     """As many items as asked for; probabilities in falling order, and only where both stages answer."""
     for mode in MODES:
-        answers = local.ask(temporal.asked, mode, 10, STEP)
-        assert list(answers) == [question.key for question in temporal.asked]
+        answers = local.answer_questions(temporal.main, mode, 10, STEP)
+        assert list(answers) == [question.key for question in temporal.main]
         assert all(len(set(answer.item_ids)) == 10 for answer in answers.values())
         known = [~np.isnan(answer.probability).any() for answer in answers.values()]
         assert all(known) if mode == BOTH else not any(known)
@@ -36,9 +36,9 @@ def test_every_mode_answers_every_question(local: Engines, temporal: Questions):
     assert all(falling)
 
 
-def test_popular_items_are_the_same_for_everybody(local: Engines, temporal: Questions, facts: ItemPopularity):
+def test_popular_items_are_the_same_for_everybody(local: LocalRunner, temporal: Questions, facts: ItemPopularity):
     """Without a user in it, the answer is the items with the most buyers."""
-    answers = local.ask(temporal.asked, POPULAR, 5, STEP)
+    answers = local.answer_questions(temporal.main, POPULAR, 5, STEP)
     assert len({tuple(answer.item_ids) for answer in answers.values()}) == 1
     shown = facts.popularity[facts.rows(next(iter(answers.values())).item_ids)]
     assert shown.tolist() == sorted(facts.popularity, reverse=True)[:5]
@@ -47,7 +47,7 @@ def test_popular_items_are_the_same_for_everybody(local: Engines, temporal: Ques
 def test_figures_are_complete_and_within_bounds(evaluation: Evaluation, temporal: Questions):
     """Each mode has every measure with its interval, differences to the others, latency and exposure."""
     assert list(evaluation.modes) == list(MODES)
-    assert evaluation.questions == len(temporal.asked)
+    assert evaluation.questions == len(temporal.main)
     for before, mode in enumerate(evaluation.modes.values()):
         assert list(mode.over) == list(MODES[:before])
         for measure, found in mode.measures.items():
@@ -61,7 +61,7 @@ def test_figures_are_complete_and_within_bounds(evaluation: Evaluation, temporal
     assert evaluation.modes[FIRST].probabilities is None
     assert evaluation.cost.release_mb > 0
     assert "Fine-tuning the cross-encoder" in evaluation.cost.build_s
-    assert evaluation.notes == ["Answers have 20 items at most, so measures at 100 are of 20."]
+    assert evaluation.notes == ["Answers have at most 20 items, so measures at 100 are at 20."]
 
 
 def test_differences_are_those_of_the_means(evaluation: Evaluation):
@@ -91,12 +91,12 @@ def test_the_same_release_and_seed_give_the_same_figures(
     assert repeatable(again) == repeatable(evaluation)
 
 
-def test_sources_explain_the_first_stage(evaluation: Evaluation, local: Engines):
+def test_sources_explain_the_first_stage(evaluation: Evaluation, local: LocalRunner):
     """Each source has its share of the hits, what it reaches alone, and what is lost without it."""
     assert evaluation.sources is not None
-    assert sorted(evaluation.sources) == local.first.sources
+    assert sorted(evaluation.sources) == local.first_stage.sources
     for share in evaluation.sources.values():
-        assert 0 <= share.only <= share.hits <= 1
+        assert 0 <= share.exclusive_hit_share <= share.hit_share <= 1
         assert set(share.alone) == set(share.loss) == {"ndcg@10", "recall@100"}
     whole = evaluation.modes[FIRST].measures["ndcg@10"].mean
     assert evaluation.sources["popular"].alone["ndcg@10"].mean < whole
@@ -105,23 +105,23 @@ def test_sources_explain_the_first_stage(evaluation: Evaluation, local: Engines)
 def test_slices_part_users_and_items(evaluation: Evaluation, temporal: Questions):
     """Users fall into parts by history; items into bands, where only the band's items count."""
     users = [part for part in evaluation.slices if part.kind == "users" and not part.name.startswith("new")]
-    assert sum(part.questions for part in users) <= len(temporal.asked)
-    assert {part.name for part in evaluation.slices if part.kind == "items wanted"} <= {"head", "middle", "tail"}
+    assert sum(part.questions for part in users) <= len(temporal.main)
+    assert {part.name for part in evaluation.slices if part.kind == "relevant items"} <= {"head", "middle", "tail"}
     assert all(set(part.modes) == set(MODES) for part in evaluation.slices)
 
 
-def test_new_users_and_languages_are_slices(local: Engines, facts: ItemPopularity):
+def test_new_users_and_languages_are_slices(local: LocalRunner, facts: ItemPopularity):
     """New users are measured apart; a catalogue of two languages has a slice for each."""
     items = facts.catalogue.item_ids
     old = [Question(f"o{n}", f"o{n}", items[n : n + 1 + n % 3], "", {items[n]: 1.0, items[-1]: 1.0}) for n in range(15)]
     new = [Question(f"n{n}", f"n{n}", (), "", {items[n]: 1.0}) for n in range(5)]
-    answers = {FIRST: local.ask([*old, *new], FIRST, 10, STEP)}
+    answers = {FIRST: local.answer_questions([*old, *new], FIRST, 10, STEP)}
     languages = ["en"] * (len(items) - 1) + ["es"]
     table = facts.catalogue.table.set_column(
         facts.catalogue.table.column_names.index("language"), "language", [languages]
     )
     catalogue = type(facts.catalogue)(table)
-    found = slices_of(Questions("t", "", old, new), answers, dataclasses.replace(facts, catalogue=catalogue), 1)
+    found = measure_slices(Questions("t", "", old, new), answers, dataclasses.replace(facts, catalogue=catalogue), 1)
     by_name = {part.name: part.questions for part in found}
     assert by_name["new: no history"] == 5
     assert (by_name["en"], by_name["es"]) == (15, 15)
@@ -130,34 +130,34 @@ def test_new_users_and_languages_are_slices(local: Engines, facts: ItemPopularit
 
 def test_folds_learn_from_the_others(evaluation: Evaluation):
     """Each way has a figure a fold, and the served order is compared with what was learned anew."""
-    folds = evaluation.folds
+    folds = evaluation.cross_validation
     assert folds is not None
     assert folds.by == "user"
-    assert {name: len(values) for name, values in folds.folds.items()} == {SERVED: 3, WEIGHTS: 3, TREES: 3}
+    assert {name: len(values) for name, values in folds.folds.items()} == {AS_SERVED: 3, WEIGHTS: 3, TREES: 3}
     assert set(folds.over_served) == {WEIGHTS, TREES}
     assert folds.overall[WEIGHTS].mean > 0
 
 
 @pytest.mark.parametrize("folds", [1, 1_000])
-def test_impossible_folds_are_refused(local: Engines, temporal: Questions, folds: int):
+def test_impossible_folds_are_refused(local: LocalRunner, temporal: Questions, folds: int):
     """There are at least two folds, and at most as many as users."""
     with pytest.raises(InvalidRequest, match="choose 2 to"):
-        cross_validate(local, temporal.asked, folds, 1, STEP)
+        cross_validate(local, temporal.main, folds, 1, STEP)
 
 
-def test_a_query_is_never_parted_between_folds(local: Engines, monkeypatch: pytest.MonkeyPatch):
+def test_a_query_is_never_parted_between_folds(local: LocalRunner, monkeypatch: pytest.MonkeyPatch):
     """Questions of one query fall into one fold, whatever their languages."""
     from pipeline.evaluation.analyses import cross_validation as module  # noqa: PLC0415 - its parts are watched
 
     seen: list[tuple[set[str], set[str]]] = []
     whole = module._orders
 
-    def watched(engines: Engines, train: list[object], test: list[object], seed: int) -> object:
+    def watched(engines: LocalRunner, train: list[object], test: list[object], seed: int) -> object:
         seen.append(tuple({part.request.query for part in side} for side in (train, test)))  # type: ignore[attr-defined, arg-type]
         return whole(engines, train, test, seed)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "_orders", watched)
-    items = local.first.view.base.item_ids
+    items = local.first_stage.view.base.item_ids
     words = ["red milk", "white cheese", "fresh bread", "large soap"]
     questions = [Question(f"{w} {n}", w, (), w, {items[n]: 1.0}) for w in words for n in range(2)]
     found = cross_validate(local, questions, 2, 1, STEP)
@@ -169,12 +169,12 @@ def test_a_query_is_never_parted_between_folds(local: Engines, monkeypatch: pyte
 def test_a_gateway_that_is_not_there_is_told(release: Release, temporal: Questions):
     """The message names the address."""
     with pytest.raises(NotReady, match=r"the gateway at 127\.0\.0\.1:1 does not answer: UNAVAILABLE"):
-        Gateway("127.0.0.1:1", release.id).ask(temporal.asked[:1], POPULAR, 5, STEP)
+        GatewayRunner("127.0.0.1:1", release.id).answer_questions(temporal.main[:1], POPULAR, 5, STEP)
 
 
 def test_progress_names_each_step(release: Release, temporal: Questions):
     """Every long step is told as it goes."""
     report = ProgressReport(Console(quiet=True))
-    few = dataclasses.replace(temporal, asked=temporal.asked[:2], new_users=())
+    few = dataclasses.replace(temporal, main=temporal.main[:2], new_users=())
     evaluate_release(release, few, EvaluationSettings(limit=5), report)
-    assert [name.split(" ")[0] for name in report.seconds] == [*["Asking"] * 5, "Hiding", "Measuring"]
+    assert [name.split(" ")[0] for name in report.seconds] == [*["Answering"] * 5, "Ablating", "Measuring"]

@@ -22,7 +22,7 @@ from common.ragged import TokenRows
 from common.release import layout
 from common.release.item_graph import ItemGraph
 from common.release.store import DataCard, Manifest, ModelCard, Release, describe_files, publish, release_id
-from pipeline.learning.training.late_interaction import new_tower
+from pipeline.learning.trainers.late_interaction import new_tower
 from pipeline.progress import ProgressStep
 from pipeline.release.artifacts.catalogue import build_catalogue
 from pipeline.release.artifacts.staging import Staging
@@ -37,7 +37,7 @@ from services.ranking.pairs.pair_tokens import PairTemplate, TokenPairs
 
 
 class Clock:
-    """Seconds that pass only when told."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -48,7 +48,7 @@ class Clock:
 
 
 class GatedModel:
-    """Sums token ids, once its gate is open; keeps what it was given; raises on batches with a poisonous token."""
+    """Sums token ids once its gate is open; keeps its batches; raises on batches with the poisonous token."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -71,7 +71,7 @@ class GatedModel:
 
 
 def make_pairs(lengths: Sequence[int], token: int = 1) -> TokenPairs:
-    """Return pairs of so many tokens, special ones included; the items' tokens are ``token``, `token` + 1, …."""
+    """Return pairs of these lengths, special tokens included; the items' tokens are ``token``, ``token`` + 1, …."""
     items = TokenRows.of([np.full(length - 4, token + number) for number, length in enumerate(lengths)])
     return PairTemplate(101, 102).join(TokenRows.of([[7]]), np.zeros(len(lengths), np.int64), items)
 
@@ -84,7 +84,7 @@ def pairs_of() -> Callable[..., TokenPairs]:
 
 @pytest.fixture
 def clock() -> Clock:
-    """Seconds that pass only when told."""
+    """A clock that the test sets."""
     return Clock()
 
 
@@ -96,7 +96,7 @@ def model() -> GatedModel:
 
 @pytest.fixture
 def reports() -> list[BatchReport]:
-    """What the batchers of this test told of their batches."""
+    """The reports of this test's batchers."""
     return []
 
 
@@ -135,6 +135,24 @@ FEATURES = (
 )
 
 
+FUSION_WEIGHTS = dict(zip(FEATURES, np.linspace(-0.02, 0.03, len(FEATURES), dtype=np.float32).tolist(), strict=True))
+
+
+LATE_FUSION_WEIGHTS = FUSION_WEIGHTS | {"late_score": 0.3, "late_rank": -0.01, "late_deviation": 0.2}
+
+
+@pytest.fixture
+def fusion_weights() -> dict[str, float]:
+    """The weight of each feature in the fusion, which is a logistic regression without intercept."""
+    return FUSION_WEIGHTS
+
+
+@pytest.fixture
+def late_fusion_weights() -> dict[str, float]:
+    """The same with a late-interaction tier."""
+    return LATE_FUSION_WEIGHTS
+
+
 @pytest.fixture(scope="session")
 def ranking_folder(tmp_path_factory: pytest.TempPathFactory, tiny_base_model: Path, tiny_items: pl.DataFrame) -> Path:
     """Return a folder with what ranking reads of a release: a seeded cross-encoder, a hand-made fusion, tables."""
@@ -152,8 +170,7 @@ def ranking_folder(tmp_path_factory: pytest.TempPathFactory, tiny_base_model: Pa
     (folder / "fusion").mkdir()
     (folder / layout.FUSION_SETTINGS).write_text(json.dumps({"features": FEATURES, "calibration": "none"}))
     _save_tables(folder, len(catalogue))
-    slopes = np.linspace(-0.02, 0.03, len(FEATURES), dtype=np.float32)
-    onnx.save(_logistic(slopes), str(folder / layout.FUSION))
+    onnx.save(_logistic(FUSION_WEIGHTS), str(folder / layout.FUSION))
     return folder
 
 
@@ -163,21 +180,19 @@ def release_of(tmp_path: Path, ranking_folder: Path) -> Callable[..., Release]:
     return lambda change: _publish(ranking_folder, tmp_path, change)
 
 
-LATE_FEATURES = (*FEATURES, "late_score", "late_rank", "late_deviation")
-
-
 @pytest.fixture(scope="session")
 def late_folder(tmp_path_factory: pytest.TempPathFactory, ranking_folder: Path, tiny_base_model: Path) -> Path:
-    """Return the folder with a late-interaction tier beside the rest: a seeded tower and every item's vectors."""
+    """Return the folder with a late-interaction tier: a seeded tower and every item's vectors."""
     folder = tmp_path_factory.mktemp("late") / "release"
     shutil.copytree(ranking_folder, folder)
     torch.manual_seed(5)
     graph = new_tower(tiny_base_model, LateTraining(layers=2, width=8))
     export_late_tower(graph, folder / layout.LATE_TOWER)
     write_late_interaction(Staging(folder, DATA, "", {}), 8, ProgressStep(None, "", None))
-    (folder / layout.FUSION_SETTINGS).write_text(json.dumps({"features": LATE_FEATURES, "calibration": "none"}))
-    slopes = np.concatenate([np.linspace(-0.02, 0.03, len(FEATURES)), [0.3, -0.01, 0.2]]).astype(np.float32)
-    onnx.save(_logistic(slopes), str(folder / layout.FUSION))
+    (folder / layout.FUSION_SETTINGS).write_text(
+        json.dumps({"features": list(LATE_FUSION_WEIGHTS), "calibration": "none"})
+    )
+    onnx.save(_logistic(LATE_FUSION_WEIGHTS), str(folder / layout.FUSION))
     return folder
 
 
@@ -239,8 +254,9 @@ def _save_tables(folder: Path, items: int) -> None:
     np.save(folder / layout.VECTOR_OF_ITEM, np.arange(items) // 3)
 
 
-def _logistic(weights: npt.NDArray[np.float32]) -> onnx.ModelProto:
+def _logistic(weight_of: dict[str, float]) -> onnx.ModelProto:
     """Return sigmoid(features @ weights) with missing features taken for 0."""
+    weights = np.array(list(weight_of.values()), np.float32)
     matrix = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", len(weights)])
     out = helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["n"])
     constants = [

@@ -52,7 +52,7 @@ def _negated(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-@pytest.mark.parametrize("change", [{"student_layers": 1}, {"trimmed_vocabulary": True}])
+@pytest.mark.parametrize("change", [{"student_layers": 1}, {"trim_vocabulary": True}])
 def test_release_is_refused_where_a_smaller_model_ranks_worse(
     change: dict[str, int], tiny_dataset: Dataset, tiny_settings: BuildSettings, tmp_path: Path
 ):

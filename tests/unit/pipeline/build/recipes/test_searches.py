@@ -27,10 +27,9 @@ from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEARCHES
 from pipeline.release.config.training_settings import EncoderTraining, LateTraining
-from services.ranking.batching.job import CallContext
-from services.ranking.cascade.results import Depths
+from services.ranking.cascade.results import RequestedDepths
 from services.ranking.cascade.second_stage import SecondStage, SecondStageOptions
-from services.ranking.request import CandidateRows, UserRows
+from services.ranking.request import CallContext, CandidateRows, UserRows
 
 QUIET = ProgressReport(Console(quiet=True))
 
@@ -64,7 +63,7 @@ def settings(tiny_settings: BuildSettings) -> BuildSettings:
     encoder = EncoderTraining(epochs=1, mined=1, mined_from=3)
     late = LateTraining(layers=2, width=8, requests_per_step=8, epochs=2)
     return dataclasses.replace(
-        tiny_settings, recipe=SEARCHES.name, trees=10, bag=1, encoder=encoder, late_bits=8, late=late
+        tiny_settings, recipe=SEARCHES.name, trees=10, boosters=1, encoder=encoder, late_bits=8, late=late
     )
 
 
@@ -107,7 +106,9 @@ def test_serving_ranks_what_has_the_words_first(release: Release, judged: Datase
         for query, item_ids, grades in test.iter_rows():
             rows = catalogue.rows_of(item_ids)
             user, terms = UserRows(np.empty(0, np.int64), query), CallContext(time.monotonic() + 60)
-            ranked = await second.rank(user, CandidateRows.of(rows), {}, Depths(cross_encoder=len(rows)), terms)
+            ranked = await second.rank(
+                user, CandidateRows.from_rows(rows), {}, RequestedDepths(cross_encoder=len(rows)), terms
+            )
             agreeing.append(float(np.array(grades)[ranked.probability.argmax()] == max(grades)))
         second.close()
         return agreeing
@@ -138,7 +139,7 @@ def test_without_epochs_the_encoder_stays_the_base_model(
     assert built.manifest.models["encoder"].trained_on.startswith("nothing")
     assert "late_interaction" not in built.manifest.models
     assert json.loads(built.file(FUSION_SETTINGS).read_text())["features"] == list(SEARCHES.features)
-    compressions = ({"precision": "int8"}, {"student_layers": 1}, {"trimmed_vocabulary": True})
+    compressions = ({"precision": "int8"}, {"student_layers": 1}, {"trim_vocabulary": True})
     for changed, wrong in (*((one, "compressed") for one in compressions), ({"folds": 1_000}, "folds")):
         with pytest.raises(InvalidRequest, match=wrong):
             build(judged, tmp_path / wrong, dataclasses.replace(settings, **changed), QUIET, models_dir=models)

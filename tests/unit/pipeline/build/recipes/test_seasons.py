@@ -20,7 +20,7 @@ from common.release.store import Release
 from pipeline.build.builder import build
 from pipeline.build.recipes.seasons import MOMENTS
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.data.dataset.training_requests import Windows, draw_seasons
+from pipeline.data.dataset.training_requests import Windows, sample_training_snapshots
 from pipeline.learning.item_graphs.purchases import Purchases, popularity
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
@@ -32,7 +32,14 @@ from services.retrieval.candidates.request import Request
 
 @pytest.fixture(scope="module")
 def settings(tiny_settings: BuildSettings) -> BuildSettings:
-    changes = {"candidates": 40, "read": 0, "trees": 5, "bag": 2, "lists": 8, "training_requests": 200}
+    changes = {
+        "candidates": 40,
+        "cross_encoder_depth": 0,
+        "trees": 5,
+        "boosters": 2,
+        "cross_encoder_lists": 8,
+        "training_requests": 200,
+    }
     return dataclasses.replace(tiny_settings, recipe=SEASONS.name, **changes)
 
 
@@ -45,7 +52,7 @@ def report() -> ProgressReport:
 def release(
     tiny_dataset: Dataset, settings: BuildSettings, tmp_path_factory: pytest.TempPathFactory, report: ProgressReport
 ) -> Release:
-    return build(tiny_dataset, tmp_path_factory.mktemp("seasons"), settings.encoder_trained(1), report)
+    return build(tiny_dataset, tmp_path_factory.mktemp("seasons"), settings.with_encoder_epochs(1), report)
 
 
 @pytest.fixture
@@ -98,7 +105,9 @@ def test_release_serves_both_stages(release: Release):
 
 def test_seasons_share_nobody_they_should_not(tiny_dataset: Dataset, windows: Windows):
     """Users checked on are asked at validation alone, and everybody there; a share of users is left out each time."""
-    seasons = draw_seasons(tiny_dataset.events, windows, requests=10_000, valid=10, test=5, left_out=0.25, seed=3)
+    seasons = sample_training_snapshots(
+        tiny_dataset.events, windows, requests=10_000, valid=10, test=5, left_out=0.25, seed=3
+    )
     assert [season.moment for season in seasons] == [*windows.training, windows.valid]
     assert not any(any(season.checked) for season in seasons[:-1])
     assert sum(seasons[-1].checked) == 10
@@ -111,7 +120,9 @@ def test_seasons_share_nobody_they_should_not(tiny_dataset: Dataset, windows: Wi
 
 def test_requests_are_bounded_but_for_those_checked(tiny_dataset: Dataset, windows: Windows):
     """Each moment has its part of the requests; users checked on come on top."""
-    seasons = draw_seasons(tiny_dataset.events, windows, requests=30, valid=10, test=5, left_out=0.0, seed=3)
+    seasons = sample_training_snapshots(
+        tiny_dataset.events, windows, requests=30, valid=10, test=5, left_out=0.0, seed=3
+    )
     assert [len(season.requests) - sum(season.checked) for season in seasons] == [5] * (MOMENTS + 1)
 
 

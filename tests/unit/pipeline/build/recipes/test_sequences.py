@@ -40,7 +40,14 @@ def sequences(tiny_dataset: Dataset) -> Dataset:
 
 @pytest.fixture(scope="module")
 def settings(tiny_settings: BuildSettings) -> BuildSettings:
-    changes = {"candidates": 40, "read": 0, "half_life": 1.36, "trees": 5, "bag": 2, "lists": 8}
+    changes = {
+        "candidates": 40,
+        "cross_encoder_depth": 0,
+        "history_half_life": 1.36,
+        "trees": 5,
+        "boosters": 2,
+        "cross_encoder_lists": 8,
+    }
     return dataclasses.replace(tiny_settings, recipe=SEQUENCES.name, **changes)
 
 
@@ -87,7 +94,7 @@ def test_validation_is_of_held_out_users(release: Release):
 def test_a_fine_tuned_encoder_is_refused(sequences: Dataset, settings: BuildSettings, tmp_path: Path):
     """Without times there is no past to learn from that the fusion does not learn from too."""
     with pytest.raises(InvalidRequest, match="leave encoder_epochs at 0"):
-        build(sequences, tmp_path, settings.encoder_trained(1), ProgressReport(Console(quiet=True)))
+        build(sequences, tmp_path, settings.with_encoder_epochs(1), ProgressReport(Console(quiet=True)))
 
 
 def _catalogue(release: Release) -> Catalogue:

@@ -12,7 +12,7 @@ from rich.console import Console
 from common.errors import InvalidRequest
 from common.release.store import Release
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.evaluation.analyses.baselines import TAIL, ask_baselines, compare_baselines
+from pipeline.evaluation.analyses.baselines import TAIL_MEASURE, answer_by_baselines, compare_baselines
 from pipeline.evaluation.command import EvaluationData, run_evaluation, show
 from pipeline.evaluation.evaluation import EvaluationSettings
 from pipeline.measurement.metrics.item_popularity import ItemPopularity
@@ -25,10 +25,10 @@ FAST = ("popular", "own most frequent", "BM25")
 
 def test_baselines_answer_the_same_questions(temporal: Questions, facts: ItemPopularity, quiet: ProgressReport):
     """Each answers every question with as many distinct items as asked for, and without probabilities."""
-    asked = ask_baselines(temporal, facts, 20, 7, quiet, FAST)
+    asked = answer_by_baselines(temporal, facts, 20, 7, quiet, FAST)
     assert list(asked) == list(FAST)
     for given in asked.values():
-        assert list(given.answers) == [question.key for question in temporal.asked]
+        assert list(given.answers) == [question.key for question in temporal.main]
         assert all(len(set(answer.item_ids)) == 20 for answer in given.answers.values())
         assert all(np.isnan(answer.probability).all() for answer in given.answers.values())
 
@@ -37,16 +37,16 @@ def test_who_answers_what_was_wanted_beats_every_baseline(
     temporal: Questions, facts: ItemPopularity, quiet: ProgressReport
 ):
     """An oracle in place of the two stages is better beyond chance, the best baseline is named, and ties are ties."""
-    asked = ask_baselines(temporal, facts, 20, 7, quiet, FAST)
+    asked = answer_by_baselines(temporal, facts, 20, 7, quiet, FAST)
     oracle = {
         question.key: Answer(list(question.relevant), np.full(len(question.relevant), np.nan), {"total": 1.0})
-        for question in temporal.asked
+        for question in temporal.main
     }
     found = compare_baselines(temporal, asked, oracle, facts, 7)
     means = {name: figures.measures["ndcg@10"].mean for name, figures in found.by_name.items()}
     assert found.best == max(means, key=means.__getitem__)
     assert all(figures.two_stages_over["ndcg@10"].low > 0 for figures in found.by_name.values())
-    assert found.two_stages[TAIL].mean == pytest.approx(1.0)
+    assert found.two_stages[TAIL_MEASURE].mean == pytest.approx(1.0)
     itself = compare_baselines(temporal, asked, asked[found.best].answers, facts, 7)
     assert itself.by_name[found.best].two_stages_over["ndcg@10"].mean == 0
     assert found.ratings is None
@@ -55,24 +55,23 @@ def test_who_answers_what_was_wanted_beats_every_baseline(
 def test_baselines_need_to_know_what_was_known(temporal: Questions, facts: ItemPopularity, quiet: ProgressReport):
     """Questions asked at different moments have no common past, and the message says which protocol has one."""
     with pytest.raises(InvalidRequest, match="--protocol temporal"):
-        ask_baselines(dataclasses.replace(temporal, before=None), facts, 20, 7, quiet)
+        answer_by_baselines(dataclasses.replace(temporal, event_split=None), facts, 20, 7, quiet)
 
 
 def test_who_has_nothing_to_say_answers_nothing(temporal: Questions, facts: ItemPopularity, quiet: ProgressReport):
     """Of a user of whom nothing is known, popularity speaks, and what reads histories or queries does not."""
-    nobody = dataclasses.replace(temporal.asked[0], history=(), query="")
-    asked = ask_baselines(
-        dataclasses.replace(temporal, asked=[nobody]), facts, 20, 7, quiet, ("popular", "transitions", "BM25")
+    nobody = dataclasses.replace(temporal.main[0], history=(), query="")
+    asked = answer_by_baselines(
+        dataclasses.replace(temporal, main=[nobody]), facts, 20, 7, quiet, ("popular", "transitions", "BM25")
     )
     assert [len(given.answers[nobody.key].item_ids) for given in asked.values()] == [20, 0, 0]
 
 
 def test_nothing_after_the_questions_is_known(temporal: Questions):
     """What baselines learn from ends where what is asked for begins."""
-    assert temporal.before is not None
-    assert (
-        temporal.before.events["timestamp"].max() < temporal.before.moment <= temporal.before.later["timestamp"].min()
-    )
+    split = temporal.event_split
+    assert split is not None
+    assert split.before["timestamp"].max() < split.time <= split.after["timestamp"].min()
 
 
 def test_the_command_compares_when_asked(
@@ -89,8 +88,8 @@ def test_the_command_compares_when_asked(
     assert found.demand is not None
     html = page.read_text()
     assert all(name in html for name in found.baselines.by_name)
-    assert "What was expected to sell" in html
-    assert "kept for the tail" in html
+    assert "Expected demand" in html
+    assert "Cost of a minimum long-tail share" in html
     console = Console(record=True, width=160, quiet=True)
     with console.capture() as printed:
         console.quiet = False

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluation.analyses.long_tail import apply_long_tail_share, expected_demand, steering, tail_recall
+from pipeline.evaluation.analyses.long_tail import apply_long_tail_share, expected_demand, long_tail_cost, tail_recall
 from pipeline.measurement.metrics.item_popularity import ItemPopularity
 from pipeline.measurement.questions.answers import Answer
 from pipeline.measurement.questions.protocols import Question
@@ -87,7 +87,7 @@ def test_steering_says_what_it_costs(banded: ItemPopularity):
     rows = [*range(10), *range(40, 60)]
     question = Question("a", "a", (), "", dict.fromkeys(_ids(banded, 9), 1.0))
     answer = _answer(banded, rows, np.linspace(0.9, 0.1, 30).tolist())
-    points = steering([question], {"a": answer}, banded, seed=1)
+    points = long_tail_cost([question], {"a": answer}, banded, seed=1)
     assert [point.long_tail_share for point in points] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.5])
     assert points[0].cost.mean == 0
     assert points[1].cost.mean == pytest.approx(-points[0].quality.mean)

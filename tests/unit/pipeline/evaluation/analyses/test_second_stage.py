@@ -8,10 +8,17 @@ import numpy as np
 import pytest
 
 from common.release.store import Release
-from pipeline.evaluation.analyses.second_stage import DEPTHS, MEASURED, MOST_QUESTIONS, group_of, reads_logits, some
+from pipeline.evaluation.analyses.second_stage import (
+    DEPTHS,
+    MAX_QUESTIONS,
+    MEASURES,
+    group_of,
+    reads_logits,
+    sample_evenly,
+)
 from pipeline.measurement.metrics.evaluation_result import Evaluation
 from pipeline.measurement.questions.answers import BOTH
-from pipeline.measurement.questions.local_runner import Engines
+from pipeline.measurement.questions.local_runner import LocalRunner
 from pipeline.measurement.questions.protocols import Questions
 from pipeline.progress import ProgressStep
 from pipeline.release.config.recipes import BASKETS, SEQUENCES
@@ -22,10 +29,10 @@ from services.ranking.release_settings import RankerSettings
 STEP = ProgressStep(None, "", None)
 
 
-def test_served_features_make_the_served_probabilities(local: Engines, release: Release, temporal: Questions):
+def test_served_features_make_the_served_probabilities(local: LocalRunner, release: Release, temporal: Questions):
     """The fusion gives the features exactly the probabilities that the second stage answers, in its order."""
-    asked = temporal.asked[:3]
-    answers = local.ask(asked, BOTH, 30, STEP)
+    asked = temporal.main[:3]
+    answers = local.answer_questions(asked, BOTH, 30, STEP)
     for question, served in zip(asked, local.served_features(asked, 30, STEP), strict=True):
         probability = FusionModel.load(release, served.matrix.shape[1]).probability(served.matrix)
         best = np.argsort(-probability, kind="stable")[:30]
@@ -34,7 +41,7 @@ def test_served_features_make_the_served_probabilities(local: Engines, release: 
 
 
 def test_the_cross_encoder_reads_as_deep_as_asked(
-    local: Engines, release: Release, temporal: Questions, monkeypatch: pytest.MonkeyPatch
+    local: LocalRunner, release: Release, temporal: Questions, monkeypatch: pytest.MonkeyPatch
 ):
     """So many candidates of each question get a logit; unasked, as many as the release wants."""
     read: list[int] = []
@@ -46,14 +53,14 @@ def test_the_cross_encoder_reads_as_deep_as_asked(
         return ranked
 
     monkeypatch.setattr(SecondStage, "rank", counting)
-    local.at_depths(temporal.asked[:2], 20, (0, 5), STEP)
-    local.ask(temporal.asked[:1], BOTH, 20, STEP)
+    local.answer_at_depths(temporal.main[:2], 20, (0, 5), STEP)
+    local.answer_questions(temporal.main[:1], BOTH, 20, STEP)
     assert read == [0, 0, 5, 5, RankerSettings.load(release).depth]
 
 
 def test_every_depth_is_measured_against_none(evaluation: Evaluation):
     """Each depth has its quality, latency and paired difference; reading more takes longer than reading none."""
-    assert [one.read for one in evaluation.depths] == list(DEPTHS)
+    assert [one.cross_encoder_depth for one in evaluation.depths] == list(DEPTHS)
     assert evaluation.depths[0].over_none == {}
     for one in evaluation.depths[1:]:
         gain = one.measures["ndcg@10"].mean - evaluation.depths[0].measures["ndcg@10"].mean
@@ -63,11 +70,11 @@ def test_every_depth_is_measured_against_none(evaluation: Evaluation):
 
 def test_hiding_what_users_had_costs_most(evaluation: Evaluation):
     """In a shop where users buy the same again, no group is worth more than what the user had of an item."""
-    loss = {group: one.loss["ndcg@10"].mean for group, one in evaluation.hidden.items()}
-    assert max(loss, key=lambda group: loss[group]) == "what the user had of it"
-    assert loss["what the user had of it"] > 0
-    assert sum(one.features for one in evaluation.hidden.values()) == len(BASKETS.features)
-    assert all(set(one.loss) == set(MEASURED) for one in evaluation.hidden.values())
+    loss = {group: one.loss["ndcg@10"].mean for group, one in evaluation.ablations.items()}
+    assert max(loss, key=lambda group: loss[group]) == "user's history of the item"
+    assert loss["user's history of the item"] > 0
+    assert sum(one.features for one in evaluation.ablations.values()) == len(BASKETS.features)
+    assert all(set(one.loss) == set(MEASURES) for one in evaluation.ablations.values())
 
 
 def test_every_feature_of_a_recipe_has_a_group():
@@ -77,7 +84,7 @@ def test_every_feature_of_a_recipe_has_a_group():
     assert group_of("invented") == "others"
 
 
-def test_a_fusion_with_logits_is_told(local: Engines):
+def test_a_fusion_with_logits_is_told(local: LocalRunner):
     """The tiny shop's recipe reads the cross-encoder."""
     assert reads_logits(local)
 
@@ -85,5 +92,5 @@ def test_a_fusion_with_logits_is_told(local: Engines):
 @pytest.mark.parametrize(("given", "kept"), [(1, 1), (100, 100), (101, 51), (250, 84)])
 def test_some_questions_are_spread_evenly(temporal: Questions, given: int, kept: int):
     """At most a hundred are asked, from the first to the last."""
-    many = (list(temporal.asked) * 30)[:given]
-    assert len(some(many)) == kept <= MOST_QUESTIONS
+    many = (list(temporal.main) * 30)[:given]
+    assert len(sample_evenly(many)) == kept <= MAX_QUESTIONS

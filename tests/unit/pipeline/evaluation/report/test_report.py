@@ -77,7 +77,7 @@ def test_the_page_is_well_nested_and_has_every_part(evaluation: Evaluation):
 
 @pytest.mark.parametrize(
     ("low", "high", "said"),
-    [(0.01, 0.03, "Two stages beat"), (-0.03, -0.01, "do worse"), (-0.01, 0.03, "told apart")],
+    [(0.01, 0.03, "Two stages beat"), (-0.03, -0.01, "do worse"), (-0.01, 0.03, "do not differ significantly")],
 )
 def test_the_verdict_follows_the_interval(evaluation: Evaluation, low: float, high: float, said: str):
     """Only an interval on one side of nothing is called better or worse."""
@@ -86,23 +86,23 @@ def test_the_verdict_follows_the_interval(evaluation: Evaluation, low: float, hi
 
 def test_what_was_not_measured_is_left_out(evaluation: Evaluation):
     """A gateway tells of no sources, and folds are there only where they were asked for."""
-    nothing = {"sources": None, "folds": None, "slices": [], "depths": [], "hidden": {}, "training": {}}
+    nothing = {"sources": None, "cross_validation": None, "slices": [], "depths": [], "ablations": {}, "training": {}}
     page = render_report(evaluation.model_copy(update=nothing))
-    assert "What each source brings" not in page
+    assert "Contribution of each candidate source" not in page
     assert "Cross-validation" not in page
-    assert "For whom" not in page
-    assert "How deep to read" not in page
-    assert "What the second stage needs" not in page
-    assert "How it was trained" not in page
+    assert "Slices of users and items" not in page
+    assert "Cross-encoder depth" not in page
+    assert "Feature ablation" not in page
+    assert "<h2>Training</h2>" not in page
 
 
 def test_a_curve_without_validation_is_drawn_alone(evaluation: Evaluation):
     """A training that was watched on nothing has a loss, and nothing is said of validation."""
     curve = LearningCurve(loss=[(1, 0.5), (2, 0.25)], valid_loss=[], valid_ndcg=[])
     page = render_report(evaluation.model_copy(update={"training": {"cross_encoder": curve}}))
-    part = page.split("How it was trained")[1].split("</section>")[0]
+    part = page.split("<h2>Training</h2>")[1].split("</section>")[0]
     assert part.count("<svg") == 1
-    assert "learned from, step 2: 0.2500" in part
+    assert "training, step 2: 0.2500" in part
     assert "validation, step" not in part
 
 
@@ -170,7 +170,7 @@ def test_other_data_than_the_releases_is_noted(
 
 def test_without_data_the_command_asks_for_it(tiny_release: Path, quiet: ProgressReport):
     """The message names the options."""
-    with pytest.raises(InvalidRequest, match="--source and --data"):
+    with pytest.raises(InvalidRequest, match="--source with --data"):
         run_evaluation(str(tiny_release), EvaluationData(), EvaluationSettings(), None, None, quiet)
 
 

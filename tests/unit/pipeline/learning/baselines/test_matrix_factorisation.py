@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.evaluation.analyses.rating_prediction import rating_figures
+from pipeline.evaluation.analyses.rating_prediction import rating_errors
 from pipeline.learning.baselines.matrix_factorisation import fit_ratings
 
 
@@ -25,7 +25,7 @@ def ratings() -> pl.DataFrame:
 
 def test_factors_foretell_what_biases_cannot(ratings: pl.DataFrame):
     """Taste that goes against the item's mean is found; the means alone are wrong by half of the range."""
-    found = rating_figures(ratings.filter(~pl.col("later")), ratings.filter("later"))
+    found = rating_errors(ratings.filter(~pl.col("later")), ratings.filter("later"))
     assert found is not None
     assert found.rmse < 0.3
     assert found.rmse_by_item > 1.3
@@ -45,5 +45,5 @@ def test_unknown_users_and_items_get_what_is_known_of_the_rest():
 def test_without_ratings_there_is_nothing_to_say(ratings: pl.DataFrame):
     """Purchases are no ratings, and a table may lack values."""
     bought = ratings.with_columns(event=pl.lit("purchase"))
-    assert rating_figures(bought, bought) is None
-    assert rating_figures(ratings.drop("value"), ratings) is None
+    assert rating_errors(bought, bought) is None
+    assert rating_errors(ratings.drop("value"), ratings) is None

@@ -16,7 +16,7 @@ from pipeline.measurement.metrics.beyond_accuracy import (
     exposure,
     f1,
     gini,
-    measure,
+    measure_answers,
 )
 from pipeline.measurement.metrics.item_popularity import ItemPopularity, band_of
 from pipeline.measurement.questions.answers import Answer
@@ -90,7 +90,7 @@ def test_answers_are_measured_in_the_order_of_the_questions(facts: ItemPopularit
     """Novelty is in bits of the items' share of purchases with one more each, tail share is of those shown."""
     first, second = facts.catalogue.item_ids[:2]
     questions = [Question("b", "b", (), "", {first: 1.0}), Question("a", "a", (), "", {"elsewhere": 1.0})]
-    found = measure(questions, {"a": answer(second), "b": answer(second, first)}, facts)
+    found = measure_answers(questions, {"a": answer(second), "b": answer(second, first)}, facts)
     assert found["mrr@10"].tolist() == [0.5, 0.0]
     assert found["precision@10"].tolist() == [0.1, 0.0]
     assert found["auc"].tolist() == pytest.approx([1 - 1 / (len(facts) - 1), (len(facts) - 2) / 2 / (len(facts) - 1)])
@@ -103,7 +103,7 @@ def test_judged_measures_leave_out_what_nobody_judged(facts: ItemPopularity):
     """An item without a judgement pushes nothing down in the condensed list, and does in the whole one."""
     a, b, c = facts.catalogue.item_ids[:3]
     questions = [Question("q", "q", (), "pen", {a: 2.0, b: 0.0})]
-    found = measure(questions, {"q": answer(c, a, b)}, facts, judged=True)
+    found = measure_answers(questions, {"q": answer(c, a, b)}, facts, judged=True)
     assert found["ndcg@10 judged"].tolist() == [1.0]
     assert found["ndcg@10"].tolist() == pytest.approx([1 / log2(3)])
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.measurement.metrics.calibration import assess, auc, outcomes, reliability
+from pipeline.measurement.metrics.calibration import calibration_bins, outcomes, probability_metrics, roc_auc
 from pipeline.measurement.questions.answers import Answer
 from pipeline.measurement.questions.protocols import Question
 
 
 def test_decisions_by_hand():
     """Of four candidates, two above the threshold, of which one is wanted; another wanted one is missed."""
-    found = assess(np.array([0.9, 0.8, 0.3, 0.1]), np.array([True, False, True, False]), 0.5)
+    found = probability_metrics(np.array([0.9, 0.8, 0.3, 0.1]), np.array([True, False, True, False]), 0.5)
     assert found is not None
     assert (found.accuracy, found.precision, found.recall, found.f1) == (0.5, 0.5, 0.5, 0.5)
     assert found.brier == pytest.approx((0.01 + 0.64 + 0.49 + 0.01) / 4)
@@ -24,7 +24,7 @@ def test_decisions_by_hand():
 
 def test_probabilities_that_hold_are_calibrated():
     """Where a fifth of candidates promised a fifth are wanted, the error is nil and the interval holds it."""
-    found = assess(np.full(150, 0.2), np.arange(150) % 5 == 0, 0.5)
+    found = probability_metrics(np.full(150, 0.2), np.arange(150) % 5 == 0, 0.5)
     assert found is not None
     assert found.expected_calibration_error == pytest.approx(0.0, abs=1e-9)
     assert all(part.low < 0.2 < part.high for part in found.bins)
@@ -33,9 +33,9 @@ def test_probabilities_that_hold_are_calibrated():
 
 def test_bins_hold_equal_numbers_in_order():
     """Fifteen bins from the lowest probability up; the Wilson interval of 0 of 2 reaches 0.658."""
-    bins = reliability(np.linspace(0, 1, 30), np.zeros(30, np.bool_))
+    bins = calibration_bins(np.linspace(0, 1, 30), np.zeros(30, np.bool_))
     assert [part.candidates for part in bins] == [2] * 15
-    assert [part.promised for part in bins] == sorted(part.promised for part in bins)
+    assert [part.predicted for part in bins] == sorted(part.predicted for part in bins)
     assert (bins[0].low, bins[0].high) == (0.0, pytest.approx(0.6576, abs=1e-3))
 
 
@@ -45,7 +45,7 @@ def test_bins_hold_equal_numbers_in_order():
 )
 def test_auc_by_hand(probability: list[float], wanted: list[bool], expected: float):
     """Right pairs count one, ties half, and without two kinds there is nothing to order."""
-    assert auc(np.array(probability), np.array(wanted)) == expected
+    assert roc_auc(np.array(probability), np.array(wanted)) == expected
 
 
 def test_only_candidates_with_a_known_outcome_count():
@@ -59,4 +59,4 @@ def test_only_candidates_with_a_known_outcome_count():
 
 def test_nothing_to_assess():
     """A mode without probabilities has no such figures."""
-    assert assess(np.empty(0), np.empty(0, np.bool_), 0.5) is None
+    assert probability_metrics(np.empty(0), np.empty(0, np.bool_), 0.5) is None

@@ -118,7 +118,7 @@ def test_a_paired_difference_is_seen_where_the_users_differ_more_than_the_system
 
 def test_unpaired_or_missing_scores_are_refused():
     """Scores of different users cannot be paired, and no scores have no interval."""
-    with pytest.raises(InvalidRequest, match="they are of 2 and 3"):
+    with pytest.raises(InvalidRequest, match="there are 2 and 3 scores"):
         paired_bootstrap(np.zeros(2), np.zeros(3), seed=1)
     with pytest.raises(InvalidRequest, match="no scores"):
         bootstrap_interval(np.zeros(0), seed=1)

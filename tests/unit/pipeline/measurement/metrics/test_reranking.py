@@ -34,7 +34,7 @@ def test_spearman_is_scipys(pairs: list[tuple[int, int]]):
 
 def test_ndcg_by_hand_and_queries_without_grades_left_out():
     """Grades are gains; a query whose items are all irrelevant has no NDCG, one of equal grades no order."""
-    lists = JudgedLists.of([np.array([0.0, 1.0, 0.5]), np.zeros(2), np.array([0.5, 0.5])])
+    lists = JudgedLists.from_queries([np.array([0.0, 1.0, 0.5]), np.zeros(2), np.array([0.5, 0.5])])
     measured = per_query(lists, np.array([3.0, 2.0, 1.0, 1.0, 0.0, 1.0, 2.0]))
     ideal = 1.0 + 0.5 / np.log2(3)
     reached = 1.0 / np.log2(3) + 0.5 / np.log2(4)
@@ -45,7 +45,7 @@ def test_ndcg_by_hand_and_queries_without_grades_left_out():
 
 def test_random_orders_lie_between_the_worst_and_the_best():
     """With one good item of two, half of the random orders have it first."""
-    lists = JudgedLists.of([np.array([1.0, 0.0])] * 400)
+    lists = JudgedLists.from_queries([np.array([1.0, 0.0])] * 400)
     assert random_ndcg(lists, seed=0) == pytest.approx((1 + 1 / np.log2(3)) / 2, abs=0.01)
 
 
@@ -53,7 +53,7 @@ def test_a_better_system_is_better_beyond_its_interval():
     """Against noise, the grades themselves are ahead in every measure; against itself a system is nowhere ahead."""
     draws = np.random.default_rng(3)
     grades = [draws.integers(0, 4, 6).astype(np.float64) for _ in range(60)]
-    lists = JudgedLists.of(grades)
+    lists = JudgedLists.from_queries(grades)
     noise = draws.normal(size=len(lists.grades))
     found = compare_scores(lists, {"noise": noise, "same": noise, "grades": lists.grades}, seed=1)
     assert found["grades"].means["spearman"].mean == pytest.approx(1.0)

@@ -13,9 +13,9 @@ from common.errors import InvalidRequest
 from common.release.store import Release
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.schema import BadDataset
-from pipeline.data.dataset.training_requests import Windows, draw_test
+from pipeline.data.dataset.training_requests import Windows, sample_test_users
 from pipeline.data.ingest.row_filter import no_events
-from pipeline.measurement.questions.protocols import Questions, given_questions, make_questions
+from pipeline.measurement.questions.protocols import Questions, make_questions, read_questions
 
 START = datetime(2026, 1, 1)  # noqa: DTZ001 - datasets have no zone
 
@@ -39,10 +39,10 @@ def test_temporal_asks_the_users_that_the_release_held_out(
     """The same users, moment and window as the build's own settings draw."""
     settings = release.manifest.settings
     windows = Windows.of(tiny_dataset.events, settings["window_days"])
-    drawn = draw_test(tiny_dataset.events, windows, settings["test_users"], settings["seed"])
-    assert [question.key for question in temporal.asked] == [example.user_id for example in drawn]
-    assert [set(question.relevant) for question in temporal.asked] == [example.held_out for example in drawn]
-    assert all(len(question.history) >= 3 for question in temporal.asked)
+    drawn = sample_test_users(tiny_dataset.events, windows, settings["test_users"], settings["seed"])
+    assert [question.key for question in temporal.main] == [example.user_id for example in drawn]
+    assert [set(question.relevant) for question in temporal.main] == [example.held_out for example in drawn]
+    assert all(len(question.history) >= 3 for question in temporal.main)
     assert "2026-04-" in temporal.description
     assert temporal.notes == []
 
@@ -53,21 +53,21 @@ def test_users_whose_first_event_lies_in_the_window_are_new(make_dataset: Callab
     dataset = shop([*old, ("p", "b", 20), ("q", "b", 20), ("n", "a", 19), ("n", "c", 20)], make_dataset)
     found = make_questions(dataset, {"window_days": 2, "test_users": 1, "seed": 1}, "temporal", users=None, seed=1)
     assert [(q.history, q.relevant) for q in found.new_users] == [((), {"a": 1.0, "c": 1.0})]
-    assert {q.key for q in found.new_users}.isdisjoint(q.key for q in found.asked)
+    assert {q.key for q in found.new_users}.isdisjoint(q.key for q in found.main)
 
 
 def test_asking_more_users_than_were_held_out_is_noted(tiny_dataset: Dataset, release: Release):
     """Users beyond those held out may have taught the release at earlier moments."""
     found = make_questions(tiny_dataset, release.manifest.settings, "temporal", users=20, seed=7)
-    assert len(found.asked) > release.manifest.settings["test_users"]
-    assert any("others taught it" in note for note in found.notes)
+    assert len(found.main) > release.manifest.settings["test_users"]
+    assert any("it learned from the others" in note for note in found.notes)
 
 
 def test_leave_last_out_asks_for_the_last_event(make_dataset: Callable[..., Dataset]):
     """History is all that came before, one event is the answer, users with one event are left out."""
     dataset = shop([("p", "a", 1), ("p", "b", 2), ("p", "a", 3), ("q", "c", 1)], make_dataset)
     found = make_questions(dataset, {}, "leave-last-out", users=None, seed=1)
-    assert [(q.group, list(q.history), q.relevant) for q in found.asked] == [("p", ["a", "b"], {"a": 1.0})]
+    assert [(q.group, list(q.history), q.relevant) for q in found.main] == [("p", ["a", "b"], {"a": 1.0})]
     assert "has seen the answers" in found.notes[0]
 
 
@@ -75,7 +75,7 @@ def test_leave_last_out_goes_by_position_where_no_time_is_known(make_dataset: Ca
     """The highest position is the last."""
     events = pl.DataFrame({"user_id": ["p"] * 3, "item_id": ["c", "b", "a"], "event": ["r"] * 3, "position": [2, 0, 1]})
     found = make_questions(make_dataset(events=events), {}, "leave-last-out", users=None, seed=1)
-    assert (list(found.asked[0].history), found.asked[0].relevant) == (["b", "a"], {"c": 1.0})
+    assert (list(found.main[0].history), found.main[0].relevant) == (["b", "a"], {"c": 1.0})
 
 
 def test_judged_asks_the_test_split(make_dataset: Callable[..., Dataset]):
@@ -89,9 +89,9 @@ def test_judged_asks_the_test_split(make_dataset: Callable[..., Dataset]):
         }
     )
     found = make_questions(make_dataset(judgements=judgements), {}, "judged", users=None, seed=1)
-    assert [(q.query, q.relevant) for q in found.asked] == [("pen", {"a": 2.0, "b": 0.0})]
+    assert [(q.query, q.relevant) for q in found.main] == [("pen", {"a": 2.0, "b": 0.0})]
     assert found.judged
-    assert any("1 queries without any relevant item" in note for note in found.notes)
+    assert any("1 queries without a relevant item" in note for note in found.notes)
 
 
 def test_a_query_in_two_languages_is_two_questions(make_dataset: Callable[..., Dataset]):
@@ -100,16 +100,16 @@ def test_a_query_in_two_languages_is_two_questions(make_dataset: Callable[..., D
         {"query": ["pen"] * 2, "item_id": ["a", "b"], "relevance": [1.0, 1.0], "language": ["en", "es"]}
     )
     found = make_questions(make_dataset(judgements=judgements), {}, "judged", users=None, seed=1)
-    assert [(q.group, q.relevant) for q in found.asked] == [("pen", {"a": 1.0}), ("pen", {"b": 1.0})]
-    assert len({q.key for q in found.asked}) == 2
+    assert [(q.group, q.relevant) for q in found.main] == [("pen", {"a": 1.0}), ("pen", {"b": 1.0})]
+    assert len({q.key for q in found.main}) == 2
 
 
 def test_given_questions_come_from_a_table(tmp_path: Path):
     """A row is a question; the same user may ask several."""
     rows = {"user_id": ["p", "p"], "history": [["a"], ["a", "b"]], "target": ["b", "c"]}
     pl.DataFrame(rows).write_parquet(tmp_path / "q.parquet")
-    found = given_questions(tmp_path / "q.parquet", None, 1)
-    assert [(q.key, q.group, q.history, q.relevant) for q in found.asked] == [
+    found = read_questions(tmp_path / "q.parquet", None, 1)
+    assert [(q.key, q.group, q.history, q.relevant) for q in found.main] == [
         ("p#0", "p", ("a",), {"b": 1.0}),
         ("p#1", "p", ("a", "b"), {"c": 1.0}),
     ]
@@ -119,7 +119,7 @@ def test_a_table_of_something_else_is_refused(tmp_path: Path):
     """The missing column is named."""
     pl.DataFrame({"user_id": ["p"]}).write_parquet(tmp_path / "q.parquet")
     with pytest.raises(BadDataset, match="lacks the column 'history', 'target'"):
-        given_questions(tmp_path / "q.parquet", None, 1)
+        read_questions(tmp_path / "q.parquet", None, 1)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_what_cannot_be_asked_is_refused(make_dataset: Callable[..., Dataset], p
 def test_a_drawing_is_the_same_for_the_same_seed(make_dataset: Callable[..., Dataset]):
     """Fewer users are drawn, and drawn again alike."""
     dataset = shop([(f"p{number}", item, day) for number in range(9) for day, item in enumerate("ab")], make_dataset)
-    drawn = [make_questions(dataset, {}, "leave-last-out", users=4, seed=seed).asked for seed in (3, 3, 4)]
+    drawn = [make_questions(dataset, {}, "leave-last-out", users=4, seed=seed).main for seed in (3, 3, 4)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert len(drawn[0]) == 4
 
@@ -148,5 +148,5 @@ def test_a_drawing_is_the_same_for_the_same_seed(make_dataset: Callable[..., Dat
 def test_data_without_events_is_pointed_to_judgements(make_dataset: Callable[..., Dataset], protocol: str):
     """Search data has no users to ask for."""
     dataset = make_dataset(events=no_events())
-    with pytest.raises(InvalidRequest, match="--protocol judged does not"):
+    with pytest.raises(InvalidRequest, match="use --protocol judged"):
         make_questions(dataset, {"window_days": 1}, protocol, users=None, seed=1)

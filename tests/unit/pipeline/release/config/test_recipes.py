@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from common.errors import InvalidRequest, NotFound
-from pipeline.learning.item_graphs.builders import MAKERS
+from pipeline.learning.item_graphs.builders import BUILDERS
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipe import Recipe
 from pipeline.release.config.recipes import BASKETS, RECIPES, SEQUENCES, find_recipe
@@ -17,18 +17,18 @@ from pipeline.release.config.recipes import BASKETS, RECIPES, SEQUENCES, find_re
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
 def test_recipe_is_whole(recipe: Recipe):
-    """Its features are distinct, its graphs have makers, its falling features exist, and it can be written as JSON."""
+    """Features are distinct, graphs have makers, non-increasing features exist, and it can be written as JSON."""
     assert len(set(recipe.features)) == len(recipe.features)
-    assert {spec.kind for spec in recipe.graphs.values()} <= set(MAKERS)
-    assert recipe.falling <= set(recipe.features)
+    assert {spec.kind for spec in recipe.graphs.values()} <= set(BUILDERS)
+    assert recipe.non_increasing_features <= set(recipe.features)
     assert json.loads(json.dumps(recipe.as_json()))["name"] == recipe.name
 
 
 def test_settings_are_the_recipes_unless_told_otherwise():
     """A recipe sets what it needs, a change given wins, and baskets change nothing."""
-    assert BuildSettings.of(SEQUENCES.name).candidates == SEQUENCES.settings["candidates"]
-    assert BuildSettings.of(SEQUENCES.name, candidates=50).candidates == 50
-    assert BuildSettings.of(BASKETS.name) == BuildSettings()
+    assert BuildSettings.from_recipe(SEQUENCES.name).candidates == SEQUENCES.settings["candidates"]
+    assert BuildSettings.from_recipe(SEQUENCES.name, candidates=50).candidates == 50
+    assert BuildSettings.from_recipe(BASKETS.name) == BuildSettings()
 
 
 def test_unknown_recipe_lists_the_known_ones():
@@ -57,8 +57,8 @@ def test_sources_of_words_and_of_chance_can_be_used():
     """A recipe may list them with their options, and a build may add them to any recipe's own."""
     listed = replace(BASKETS, sources={"lexical": {"kind": "lexical"}, "exploration": {"popularity": 5.0}})
     assert set(listed.sources) == {"lexical", "exploration"}
-    made = BuildSettings.of(BASKETS.name, added_sources=("exploration", "lexical")).made_of()
+    made = BuildSettings.from_recipe(BASKETS.name, added_sources=("exploration", "lexical")).resolve_recipe()
     assert made.sources == {**BASKETS.sources, "exploration": {"kind": "exploration"}, "lexical": {"kind": "lexical"}}
-    assert BuildSettings.of(BASKETS.name).made_of() == BASKETS
-    with pytest.raises(InvalidRequest, match="no source 'semantic' can be added; those that can are lexical, explor"):
-        BuildSettings.of(BASKETS.name, added_sources=("semantic",)).made_of()
+    assert BuildSettings.from_recipe(BASKETS.name).resolve_recipe() == BASKETS
+    with pytest.raises(InvalidRequest, match="added_sources: 'semantic' cannot be added; choose from lexical, explor"):
+        BuildSettings.from_recipe(BASKETS.name, added_sources=("semantic",)).resolve_recipe()

@@ -15,7 +15,7 @@ from common.ragged import TokenRows
 from pipeline.build.compression import gate as compression
 from pipeline.build.compression.gate import Form, compare
 from pipeline.learning.examples.ranking_lists import RankingExample
-from pipeline.learning.training_run.run import load_base
+from pipeline.learning.training_loop.run import load_base
 from pipeline.progress import ProgressStep
 from pipeline.release.export.bert import export_cross_encoder
 from pipeline.release.export.int8 import quantise

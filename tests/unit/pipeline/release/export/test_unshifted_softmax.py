@@ -14,7 +14,7 @@ import torch
 from transformers import BertForSequenceClassification
 
 from common.ragged import TokenRows
-from pipeline.learning.training_run.run import load_base
+from pipeline.learning.training_loop.run import load_base
 from pipeline.release.export.bert import export_cross_encoder
 from pipeline.release.export.unshifted_softmax import without_shift
 from services.ranking.pairs.pair_tokens import ModelInputs, PairTemplate, TokenPairs
@@ -37,7 +37,7 @@ def pairs() -> TokenPairs:
 
 
 def _inputs(pairs: TokenPairs) -> dict[str, np.ndarray]:
-    return asdict(ModelInputs.of(pairs))
+    return asdict(ModelInputs.from_pairs(pairs))
 
 
 def _exported(model: BertForSequenceClassification, folder: Path) -> onnx.ModelProto:
@@ -46,7 +46,7 @@ def _exported(model: BertForSequenceClassification, folder: Path) -> onnx.ModelP
 
 
 def _unshifted(model: onnx.ModelProto, pairs: TokenPairs) -> onnx.ModelProto:
-    alone = [asdict(ModelInputs.of(pairs.part(row, row + 1))) for row in range(len(pairs))]
+    alone = [asdict(ModelInputs.from_pairs(pairs.part(row, row + 1))) for row in range(len(pairs))]
     return without_shift(copy.deepcopy(model), alone)
 
 

@@ -12,8 +12,9 @@ from common.errors import DeadlineTooShort
 from services.ranking.batching.batch_queue import BatchQueue
 from services.ranking.batching.capacity import BatchLimits
 from services.ranking.batching.cost_model import CostModel
-from services.ranking.batching.job import Job, Priority
+from services.ranking.batching.job import Job
 from services.ranking.pairs.pair_tokens import TokenPairs
+from services.ranking.request import CallContext, Priority
 
 FAR = 1e6
 
@@ -31,11 +32,12 @@ def put(pairs_of: Callable[..., TokenPairs]):
         lengths: list[int],
         *,
         deadline: float = FAR,
-        owner: str = "",
+        caller: str = "",
         now: float = 0.0,
         priority: Priority = Priority.INTERACTIVE,
     ) -> Job:
-        job = queue.job(pairs_of(lengths), deadline, priority, owner, now=now, settle=lambda _error: None)
+        call = CallContext(deadline, priority, caller)
+        job = queue.make_job(pairs_of(lengths), call, now=now, complete=lambda _error: None)
         queue.admit(job, now)
         return job
 
@@ -44,21 +46,21 @@ def put(pairs_of: Callable[..., TokenPairs]):
 
 def _drain(queue: BatchQueue, now: float = 0.0) -> None:
     """Take every batch, each run for as long as it costs."""
-    while (batch := queue.take(now)) is not None:
+    while (batch := queue.next_batch(now)) is not None:
         now += batch.cost_ms / 1e3
-        queue.finished(batch, now)
+        queue.finish(batch, now)
         yield batch
 
 
-def _owners(queue: BatchQueue, now: float = 0.0) -> Any:
-    return [part.job.owner for batch in _drain(queue, now) for part in batch.parts]
+def _callers(queue: BatchQueue, now: float = 0.0) -> Any:
+    return [part.job.caller for batch in _drain(queue, now) for part in batch.slices]
 
 
 def test_a_batch_holds_rows_of_alike_length(put: Any):
     """Where overhead is nothing, short rows are not padded to the length of long ones, be they one token shorter."""
     queue = _queue(padded_tokens=256)
     put(queue, [60, 12, 11, 60, 12])
-    assert [(batch.rows, batch.tokens) for batch in _drain(queue)] == [(2, 60), (2, 12), (1, 11)]
+    assert [(batch.rows, batch.longest) for batch in _drain(queue)] == [(2, 60), (2, 12), (1, 11)]
 
 
 def test_shorter_rows_join_where_that_makes_the_tokens_of_a_batch_cheaper(put: Any):
@@ -73,7 +75,7 @@ def test_short_rows_join_where_padding_costs_less_than_a_batch(put: Any):
     """Where overhead dominates, one batch is better than three."""
     queue = _queue(batch_ms=1_000.0)
     put(queue, [60, 12, 58, 9, 11])
-    assert [(batch.rows, batch.tokens) for batch in _drain(queue)] == [(5, 60)]
+    assert [(batch.rows, batch.longest) for batch in _drain(queue)] == [(5, 60)]
 
 
 def test_a_batch_keeps_to_its_budget(put: Any):
@@ -87,31 +89,31 @@ def test_a_row_beyond_the_budget_runs_alone(put: Any):
     """The longest pair is served too."""
     queue = _queue(padded_tokens=100)
     put(queue, [200, 30])
-    assert [(batch.rows, batch.tokens) for batch in _drain(queue)] == [(1, 200), (1, 30)]
+    assert [(batch.rows, batch.longest) for batch in _drain(queue)] == [(1, 200), (1, 30)]
 
 
 def test_a_short_queue_is_shared_between_the_workers(put: Any):
     """One caller's pairs are cut for two workers, what one has under way counted, so that both end together."""
     queue = _queue(workers=2)
     put(queue, [10] * 8)
-    assert [queue.take(0.0).rows, queue.take(0.0).rows] == [4, 4]
+    assert [queue.next_batch(0.0).rows, queue.next_batch(0.0).rows] == [4, 4]
 
 
 def test_small_jobs_pass_large_ones(put: Any):
     """10 pairs do not wait for another caller's 2,000."""
     queue = _queue(token_ms=0.01)
-    put(queue, [20] * 2_000, owner="large")
-    put(queue, [20] * 10, owner="small", now=0.01)
-    assert _owners(queue, 0.01)[0] == "small"
+    put(queue, [20] * 2_000, caller="large")
+    put(queue, [20] * 10, caller="small", now=0.01)
+    assert _callers(queue, 0.01)[0] == "small"
 
 
 def test_large_jobs_are_not_starved(put: Any):
     """A large job's turn comes though small ones keep coming."""
     queue = _queue()
-    put(queue, [20] * 50, owner="large")  # a second of work
+    put(queue, [20] * 50, caller="large")  # a second of work
     for number in range(10):
-        put(queue, [20], owner=f"small {number}", now=number * 0.2)
-    owners = _owners(queue, 2.0)
+        put(queue, [20], caller=f"small {number}", now=number * 0.2)
+    owners = _callers(queue, 2.0)
     assert owners.index("large") == 5
 
 
@@ -119,26 +121,26 @@ def test_a_flood_waits_behind_other_callers(put: Any):
     """The caller with 20 requests queued gets one turn before the newcomer, not twenty."""
     queue = _queue()
     for _ in range(20):
-        put(queue, [50], owner="flood")
-    put(queue, [50], owner="newcomer", now=0.01)
-    assert "newcomer" in _owners(queue, 0.01)[:2]
+        put(queue, [50], caller="flood")
+    put(queue, [50], caller="newcomer", now=0.01)
+    assert "newcomer" in _callers(queue, 0.01)[:2]
 
 
 def test_alike_jobs_are_served_in_the_order_they_came(put: Any):
     """Callers of the same size are finished one after the other rather than all at the end."""
     queue = _queue(padded_tokens=100)
     for number in range(3):
-        put(queue, [20] * 10, owner=f"{number}", now=number * 0.001)
-    owners = _owners(queue, 0.01)
+        put(queue, [20] * 10, caller=f"{number}", now=number * 0.001)
+    owners = _callers(queue, 0.01)
     assert owners == sorted(owners)
 
 
 def test_where_time_is_short_the_earliest_deadline_comes_first(put: Any):
     """An urgent job passes one that came before it when taking turns would make it late."""
     queue = _queue(padded_tokens=20)
-    put(queue, [20] * 2, owner="patient", deadline=10.0)
-    put(queue, [20] * 3, owner="urgent", deadline=0.065)
-    assert _owners(queue) == ["urgent"] * 3 + ["patient"] * 2
+    put(queue, [20] * 2, caller="patient", deadline=10.0)
+    put(queue, [20] * 3, caller="urgent", deadline=0.065)
+    assert _callers(queue) == ["urgent"] * 3 + ["patient"] * 2
 
 
 def test_a_job_that_would_make_another_late_is_refused(put: Any):
@@ -163,7 +165,7 @@ def test_work_under_way_counts(put: Any):
     """What the workers are busy with is not available to a newcomer."""
     queue = _queue()
     put(queue, [100])
-    queue.take(0.0)
+    queue.next_batch(0.0)
     with pytest.raises(DeadlineTooShort):
         put(queue, [10], deadline=0.105)
     put(queue, [10], deadline=0.115, now=0.09)
@@ -179,21 +181,21 @@ def test_the_door_follows_the_correction(put: Any):
     put(queue, [10] * 4, deadline=0.1)
 
 
-def test_the_queue_forgets_owners(put: Any):
+def test_the_queue_forgets_callers(put: Any):
     """A caller whose turn has passed is not remembered: memory stays flat over many callers."""
     queue = _queue()
     for number in range(100):
-        put(queue, [10], owner=f"{number}", now=float(number))
+        put(queue, [10], caller=f"{number}", now=float(number))
         list(_drain(queue, float(number)))
-    assert len(queue._owners.last) == 1
+    assert len(queue._fair_share.finish_times) == 1
 
 
 def test_work_that_ended_late_is_planned_to_end_sooner(put: Any):
     """As late as work was of late, so much sooner is the next planned to end; a quarter of its time at the most."""
     queue = _queue()
     queue.capacity.overrun.observe(0.02)
-    assert put(queue, [10], deadline=1.0).deadline == pytest.approx(0.98)
-    assert put(queue, [10], deadline=0.04).deadline == pytest.approx(0.03)
+    assert put(queue, [10], deadline=1.0).planned_end == pytest.approx(0.98)
+    assert put(queue, [10], deadline=0.04).planned_end == pytest.approx(0.03)
 
 
 def _affordable(queue: Any, deadline: float, share: float, pairs: int = 20) -> Any:
@@ -225,12 +227,12 @@ def test_a_job_that_takes_what_is_read_goes_on_to_the_last_row(pairs_of: Callabl
     """It leaves the queue when there is no time for its shortest row, and its batches end by its deadline."""
     queue = _queue()
     pairs = pairs_of([10] * 8)
-    job = queue.job(pairs, 0.045, Priority.INTERACTIVE, "", now=0.0, settle=lambda _error: None, anytime=True)
+    job = queue.make_job(pairs, CallContext(0.045), now=0.0, complete=lambda _error: None, allow_partial=True)
     queue.admit(job, 0.0)
     assert queue.expire(0.0) == []
-    batch = queue.take(0.0)
+    batch = queue.next_batch(0.0)
     assert batch.rows == 4
-    queue.finished(batch, 0.04)
+    queue.finish(batch, 0.04)
     assert queue.expire(0.03) == []
     assert queue.expire(0.04) == [job]
     assert (job.waiting, job.unfinished, queue.pairs) == (0, 4, 0)
@@ -241,13 +243,13 @@ def test_beside_others_work_is_planned_to_end_some_batches_early(put: Any):
     queue = _queue(token_ms=1.0, padded_tokens=100, spare_batches=4)
     alone = put(queue, [20] * 5, deadline=10.0)
     beside = put(queue, [20] * 5, deadline=10.0)
-    assert alone.deadline == 10.0
-    assert beside.deadline == pytest.approx(10.0 - 4 * 0.1)
-    assert beside.until == 10.0
+    assert alone.planned_end == 10.0
+    assert beside.planned_end == pytest.approx(10.0 - 4 * 0.1)
+    assert beside.deadline == 10.0
 
 
 def test_what_is_kept_back_leaves_most_of_the_time(put: Any):
     """Where four batches are more than a quarter of the time, a quarter is kept back."""
     queue = _queue(token_ms=1.0, padded_tokens=100, spare_batches=4)
     put(queue, [20] * 5, deadline=10.0)
-    assert put(queue, [20], deadline=0.8).deadline == pytest.approx(0.6)
+    assert put(queue, [20], deadline=0.8).planned_end == pytest.approx(0.6)

@@ -12,10 +12,10 @@ import pytest
 from common.errors import DeadlineTooShort, NotReady, Overloaded
 from services.ranking.batching.batcher import Batcher, BatchReport
 from services.ranking.batching.cost_model import CostModel
-from services.ranking.batching.job import Priority
 from services.ranking.pairs.pair_tokens import ModelInputs, TokenPairs
+from services.ranking.request import CallContext, Priority
 
-FAR = 1e6
+FAR = CallContext(1e6)
 
 
 async def _begun(model: Any, batches: int = 1) -> None:
@@ -25,7 +25,7 @@ async def _begun(model: Any, batches: int = 1) -> None:
 
 async def _queued(batcher: Batcher, pairs: int) -> None:
     """Let the tasks run until so many pairs wait."""
-    while batcher.max_queued_pairs != pairs:  # noqa: ASYNC110 - the batcher tells nobody
+    while batcher.queued_pairs != pairs:  # noqa: ASYNC110 - the batcher tells nobody
         await asyncio.sleep(0)
 
 
@@ -45,7 +45,7 @@ async def test_scores_come_back_in_the_callers_order(
 
 async def test_no_pairs_is_no_work(batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., TokenPairs]):
     """Asking for nothing answers nothing and runs nothing."""
-    scores = await batcher_of().score(pairs_of([]), deadline=0.0)
+    scores = await batcher_of().score(pairs_of([]), CallContext(0.0))
     assert scores.logits.shape == (0,)
     assert model.batches == []
 
@@ -109,7 +109,7 @@ async def test_a_fault_outside_the_model_does_not_stop_the_threads(
     """Where a batch cannot even be put together its callers get the error, and the next ones are served."""
     batcher = batcher_of()
     with monkeypatch.context() as patch:
-        patch.setattr(ModelInputs, "of", _no_memory)
+        patch.setattr(ModelInputs, "from_pairs", _no_memory)
         with pytest.raises(MemoryError):
             await batcher.score(pairs_of([8, 8]), FAR)
     assert (await batcher.score(pairs_of([8]), FAR)).failed == 0
@@ -133,7 +133,7 @@ async def test_a_cancelled_caller_takes_its_pairs_along(
     gone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await gone
-    assert batcher.max_queued_pairs == 1
+    assert batcher.queued_pairs == 1
     model.gate.set()
     await first
     assert (await stays).logits.tolist() == _sums(pairs_of([8], token=77))
@@ -160,9 +160,9 @@ async def test_work_that_cannot_be_done_in_time_is_refused_at_the_door(
     """A token costs a millisecond: 8 tokens cannot be read in 7 milliseconds, in 9 they can."""
     batcher = batcher_of()
     with pytest.raises(DeadlineTooShort, match="1 pairs cannot be read"):
-        await batcher.score(pairs_of([8]), clock.now + 0.007)
+        await batcher.score(pairs_of([8]), CallContext(clock.now + 0.007))
     assert model.batches == []
-    assert (await batcher.score(pairs_of([8]), clock.now + 0.009)).failed == 0
+    assert (await batcher.score(pairs_of([8]), CallContext(clock.now + 0.009))).failed == 0
 
 
 async def test_work_that_expired_in_the_queue_is_dropped(
@@ -173,7 +173,7 @@ async def test_work_that_expired_in_the_queue_is_dropped(
     model.gate.clear()
     first = asyncio.create_task(batcher.score(pairs_of([8]), FAR))
     await _begun(model)
-    late = asyncio.create_task(batcher.score(pairs_of([8], token=66), clock.now + 0.1))
+    late = asyncio.create_task(batcher.score(pairs_of([8], token=66), CallContext(clock.now + 0.1)))
     await _queued(batcher, 1)
     clock.now += 0.2
     model.gate.set()
@@ -239,14 +239,14 @@ async def test_affordable_is_what_score_accepts(
     model.gate.clear()
     first = asyncio.create_task(batcher.score(pairs_of([8]), FAR))
     await _begun(model)
-    deadline = clock.now + 0.1
-    count = batcher.affordable(np.full(50, 10), deadline)
+    call = CallContext(clock.now + 0.1)
+    count = batcher.affordable(np.full(50, 10), call)
     assert count == 9  # 100 ms less the 8 that run
     with pytest.raises(DeadlineTooShort):
-        await batcher.score(pairs_of([10] * (count + 1)), deadline)
-    admitted = asyncio.create_task(batcher.score(pairs_of([10] * count), deadline))
+        await batcher.score(pairs_of([10] * (count + 1)), call)
+    admitted = asyncio.create_task(batcher.score(pairs_of([10] * count), call))
     await _queued(batcher, count)
-    assert batcher.affordable(np.full(50, 10), deadline) == 0
+    assert batcher.affordable(np.full(50, 10), call) == 0
     model.gate.set()
     await asyncio.gather(first, admitted)
 
@@ -259,7 +259,7 @@ async def test_batch_work_waits_for_interactive_work(
     model.gate.clear()
     first = asyncio.create_task(batcher.score(pairs_of([8]), FAR))
     await _begun(model)
-    batch = asyncio.create_task(batcher.score(pairs_of([8], token=66), FAR - 1, Priority.BATCH))
+    batch = asyncio.create_task(batcher.score(pairs_of([8], token=66), CallContext(1e6 - 1, Priority.BATCH)))
     await _queued(batcher, 1)
     interactive = asyncio.create_task(batcher.score(pairs_of([8], token=77), FAR))
     await _queued(batcher, 2)
@@ -303,10 +303,10 @@ async def test_what_was_read_by_the_deadline_is_answered(
     """Who takes what is read gets it at the deadline, though a batch hangs; what comes later is not in it."""
     batcher = batcher_of(padded_tokens=8)
     model.gate.clear()
-    call = asyncio.create_task(batcher.score(pairs_of([8, 9]), clock.now + 0.05, anytime=True))
+    call = asyncio.create_task(batcher.score(pairs_of([8, 9]), CallContext(clock.now + 0.05), allow_partial=True))
     scores = await call
     assert np.isnan(scores.logits).all()
-    assert batcher.max_queued_pairs == 0
+    assert batcher.queued_pairs == 0
     model.gate.set()
     assert (await batcher.score(pairs_of([8]), FAR)).failed == 0
     assert np.isnan(scores.logits).all()
@@ -319,7 +319,7 @@ async def test_a_hanging_batch_keeps_nobody_past_the_deadline(
     batcher = batcher_of()
     model.gate.clear()
     with pytest.raises(DeadlineTooShort, match="in time"):
-        await batcher.score(pairs_of([8]), clock.now + 0.05)
+        await batcher.score(pairs_of([8]), CallContext(clock.now + 0.05))
 
 
 async def test_half_a_job_is_answered_where_the_rest_expires(
@@ -329,7 +329,7 @@ async def test_half_a_job_is_answered_where_the_rest_expires(
     batcher = batcher_of(padded_tokens=40)
     pairs = pairs_of([20, 20, 10, 10])
     model.gate.clear()
-    call = asyncio.create_task(batcher.score(pairs, clock.now + 60.0, anytime=True))
+    call = asyncio.create_task(batcher.score(pairs, CallContext(clock.now + 60.0), allow_partial=True))
     await _begun(model)
     clock.now += 60.02
     model.gate.set()

@@ -16,11 +16,13 @@ from services.ranking.batching.batcher import Batcher
 from services.ranking.batching.capacity import BatchLimits
 from services.ranking.batching.cost_model import CostModel
 from services.ranking.pairs.pair_tokens import TokenPairs
+from services.ranking.request import CallContext
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of their own")
-async def test_threads_that_compute_give_way(pairs_of: Callable[..., TokenPairs]):
-    """The model runs on threads of a low priority; the caller's own thread stays as it is."""
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a priority for each thread")
+@pytest.mark.parametrize("nice", [0, 7])
+async def test_the_model_runs_at_the_priority_of_the_limits(pairs_of: Callable[..., TokenPairs], nice: int):
+    """Worker threads are nicer than the caller's thread by the configured steps, which itself stays as it is."""
     ran_at: set[int] = set()
 
     def model(input_ids: Int64Array, _mask: Int64Array, _types: Int64Array) -> Any:
@@ -28,12 +30,12 @@ async def test_threads_that_compute_give_way(pairs_of: Callable[..., TokenPairs]
         return np.zeros(len(input_ids), np.float32)
 
     before = _nice()
-    batcher = Batcher(model, CostModel(1.0, 0.001), BatchLimits(workers=2))
+    batcher = Batcher(model, CostModel(1.0, 0.001), BatchLimits(workers=2, nice=nice))
     try:
-        await batcher.score(pairs_of([8, 9]), deadline=1e6)
+        await batcher.score(pairs_of([8, 9]), CallContext(1e6))
     finally:
         batcher.close()
-    assert ran_at == {min(before + 15, 19)}
+    assert ran_at == {min(before + nice, 19)}
     assert _nice() == before
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,15 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.errors import BadRelease
+from common.onnx_session import SessionOptions
 from common.release import layout
 from common.release.store import Release
-from services.ranking.batching.job import CallContext
-from services.ranking.cascade.results import Depths, Ranking, Tier
+from services.ranking.admission.time_budget import StepTimes
+from services.ranking.cascade.models import RankingModels
+from services.ranking.cascade.results import Ranking, RequestedDepths, Tier
 from services.ranking.cascade.second_stage import SecondStage, SecondStageOptions
-from services.ranking.cascade.tiers import occasion
+from services.ranking.cascade.tiers import Cascade, PreparedRequest, occasion
 from services.ranking.late_interaction.scorer import LateInteractionOptions
-from services.ranking.request import CandidateRows, UserRows
+from services.ranking.release_settings import TierDepths
+from services.ranking.request import CallContext, CandidateRows, UserRows
 
 HISTORY = UserRows(np.array([3, 9, 3, 50, 120, 3]), "fresh milk")
 
@@ -53,9 +54,9 @@ async def _rank(
     user: UserRows = HISTORY,
     seconds: float = 30.0,
 ) -> Ranking:
-    terms = CallContext(time.monotonic() + seconds)
-    candidates = CandidateRows.of(np.array(rows))
-    return await stage.rank(user, candidates, texts or {}, Depths(late, cross_encoder), terms)
+    call = CallContext(time.monotonic() + seconds)
+    candidates = CandidateRows.from_rows(np.array(rows))
+    return await stage.rank(user, candidates, texts or {}, RequestedDepths(late, cross_encoder), call)
 
 
 async def test_each_tier_takes_the_best_of_the_one_before(stage_of: Callable[..., SecondStage]):
@@ -75,14 +76,22 @@ async def test_each_tier_takes_the_best_of_the_one_before(stage_of: Callable[...
     assert set(np.flatnonzero(ranking.tiers == Tier.CROSS_ENCODER)) == set(read)
 
 
-async def test_the_probability_is_the_fusion_of_what_the_tiers_said(stage_of: Callable[..., SecondStage]):
-    """Filling late scores and logits in afterwards gives what the fusion says of all features at once."""
-    stage = stage_of()
-    ranking = await _rank(stage, range(40), cross_encoder=10)
-    matrix = stage._features.matrix(HISTORY, CandidateRows.of(np.arange(40)), ranking.logit)
-    matrix = stage._features.with_late(matrix, ranking.late_score)
-    assert np.isfinite(ranking.late_score).all()
-    np.testing.assert_allclose(ranking.probability, stage._fusion.probability(matrix), atol=1e-6)
+async def test_late_scores_move_the_probability_as_the_fusion_weighs_them(
+    stage_of: Callable[..., SecondStage], late_fusion_weights: dict[str, float]
+):
+    """The log odds change by the weighted late score, its rank, and its distance from the request's mean."""
+    stage, weight = stage_of(), late_fusion_weights
+    without = await _rank(stage, range(40), late=0, cross_encoder=0)
+    ranking = await _rank(stage, range(40), cross_encoder=0)
+    late = ranking.late_score.astype(np.float64)
+    rank = np.array([(late > one).sum() + (late[:index] == one).sum() for index, one in enumerate(late)])
+    moved = weight["late_score"] * late + weight["late_rank"] * rank + weight["late_deviation"] * (late - late.mean())
+    np.testing.assert_allclose(_log_odds(ranking) - _log_odds(without), moved, atol=1e-4)
+
+
+def _log_odds(ranking: Ranking) -> Any:
+    probability = ranking.probability.astype(np.float64)
+    return np.log(probability / (1 - probability))
 
 
 async def test_a_candidate_given_by_its_text_is_scored_like_the_item_that_has_it(stage_of: Callable[..., SecondStage]):
@@ -106,27 +115,20 @@ async def test_scores_do_not_depend_on_company(stage_of: Callable[..., SecondSta
             assert alone.late_score[0] == pytest.approx(together.late_score[row], abs=1e-5)
 
 
-async def test_without_time_for_a_tier_the_cheaper_ones_answer(
-    stage_of: Callable[..., SecondStage], monkeypatch: pytest.MonkeyPatch
-):
-    """Where the joint step would come too late nothing is scored by it, and every candidate has a probability."""
-    stage = stage_of()
-    monkeypatch.setattr(stage._late._joint, "expected_s", lambda _: 100.0)
-    ranking = await _rank(stage, range(40), cross_encoder=0)
-    assert (ranking.tiers == Tier.FEATURES).all()
-    assert np.isfinite(ranking.probability).all()
+def _prepare(release: Release, end_at: float) -> PreparedRequest:
+    models = RankingModels.load(release, SessionOptions(threads=1), LateInteractionOptions())
+    cascade = Cascade(models.features, models.fusion, models.late, models.tokenizer, StepTimes())
+    depths = TierDepths(late_interaction=40, cross_encoder=6)
+    return cascade.prepare(HISTORY, CandidateRows.from_rows(np.arange(40)), {}, depths, end_at)
 
 
-async def test_texts_that_there_is_no_time_for_are_left_to_the_features(
-    stage_of: Callable[..., SecondStage], monkeypatch: pytest.MonkeyPatch
-):
-    """Of new texts as many are scored as the time allows; items of the release are scored all the same."""
-    stage = stage_of()
-    monkeypatch.setattr(stage._late._new_texts, "expected_s", lambda texts: 100.0 * (texts > 2))
-    texts = {place: f"fresh butter {place}" for place in range(2, 8)}
-    ranking = await _rank(stage, [5, 6, *[-1] * 6], texts=texts, cross_encoder=0)
-    assert np.isfinite(ranking.late_score[:2]).all()
-    assert 0 < np.isfinite(ranking.late_score[2:]).sum() <= 2
+def test_without_time_for_a_tier_the_cheaper_ones_rank(late_release: Release):
+    """Past the end of its time late interaction scores nothing, and every candidate still has a probability."""
+    late = _prepare(late_release, time.monotonic() - 1.0)
+    assert np.isnan(late.late.scores).all()
+    assert np.isfinite(late.probability).all()
+    assert len(late.chosen) == 6
+    assert np.isfinite(_prepare(late_release, time.monotonic() + 60.0).late.scores).all()
 
 
 async def test_depths_are_the_requests_else_the_plans(
@@ -149,16 +151,6 @@ async def test_depths_are_the_requests_else_the_plans(
     assert await depths(replace(HISTORY, query="")) == (120, 100)
 
 
-async def test_an_explanation_names_the_late_score(stage_of: Callable[..., SecondStage]):
-    """What the fusion read of an item includes late interaction's score, for an item and for a text."""
-    stage = stage_of()
-    scored = float((await _rank(stage, [17], cross_encoder=1)).late_score[0])
-    terms = CallContext(time.monotonic() + 30.0)
-    for row, text in ((17, ""), (-1, stage.catalogue.text(17))):
-        explained = await stage.explain(HISTORY, CandidateRows.of(np.array([row])), text, terms)
-        assert explained.features["late_score"] == pytest.approx(scored, abs=1e-5)
-
-
 async def test_a_release_without_the_tier_ranks_without(ranking_release: Release, stage_of: Callable[..., SecondStage]):
     """Late interaction is no release's duty: without it the other tiers rank as ever."""
     stage = stage_of(ranking_release)
@@ -170,7 +162,7 @@ async def test_a_release_without_the_tier_ranks_without(ranking_release: Release
 
 def test_occasions():
     """A request is about what is known of the user, or about new items where they are half of the candidates."""
-    some, new = CandidateRows.of(np.array([1, 2, -1])), CandidateRows.of(np.array([1, -1]))
+    some, new = CandidateRows.from_rows(np.array([1, 2, -1])), CandidateRows.from_rows(np.array([1, -1]))
     assert occasion(HISTORY, some) == "both"
     assert occasion(replace(HISTORY, query="  "), some) == "history"
     assert occasion(replace(NOBODY, query="milk"), some) == "query"
@@ -185,34 +177,3 @@ def _edit(name: str, change: Callable[[Any], object]) -> Callable[[Path], None]:
         (folder / name).write_text(json.dumps(settings))
 
     return edit
-
-
-def _array(name: str, change: Callable[[Any], Any]) -> Callable[[Path], None]:
-    return lambda folder: np.save(folder / name, change(np.load(folder / name)))
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (_edit(layout.LATE_SETTINGS, lambda s: s.update(bits=5)), "late.json"),
-        (_edit(layout.LATE_SETTINGS, lambda s: s.update(bits=4)), "late/tokens.npy is"),
-        (_edit(layout.LATE_SETTINGS, lambda s: s.update(width=10)), "late/steps.npy is"),
-        (lambda folder: (folder / layout.LATE_SETTINGS).unlink(), "late/late.json"),
-        (lambda folder: (folder / layout.LATE_TOKENS).write_bytes(b"no array"), "late/tokens.npy is no array"),
-        (_array(layout.LATE_TOKENS, lambda a: a[:-1]), "late/tokens.npy is"),
-        (_array(layout.LATE_LENGTHS, lambda a: a * 0), "late/lengths.npy has texts without"),
-        (_array(layout.LATE_POOLED, lambda a: a.astype(np.int16)), "late/pooled.npy is int16"),
-        (_array(layout.LATE_PRIOR, lambda a: a * np.nan), "late/prior.npy has values that are no numbers"),
-        (_array(layout.LATE_STEPS, lambda a: a * 0), "late/steps.npy has steps that are not above 0"),
-        (_array(layout.LATE_TEXT_OF_ITEM, lambda a: a + 1_000), "late/text_of_item.npy names texts outside"),
-        (lambda folder: shutil.copy(folder / layout.FUSION, folder / layout.LATE_TOWER), "late/tower.onnx reads"),
-        (lambda folder: shutil.copy(folder / layout.FUSION, folder / layout.LATE_PRODUCTS), "don't fit together"),
-        (_edit(layout.RANKER_SETTINGS, lambda s: s.update(plan={"monday": {}})), "ranker.json"),
-    ],
-)
-def test_a_damaged_tier_is_refused(
-    late_release_of: Callable[..., Release], change: Callable[[Path], object], message: str
-):
-    """The refusal names the file at fault."""
-    with pytest.raises(BadRelease, match=message):
-        SecondStage.load(late_release_of(change))

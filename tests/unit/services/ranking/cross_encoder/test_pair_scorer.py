@@ -12,10 +12,10 @@ import pytest
 from common.errors import Overloaded
 from common.ragged import TokenRows
 from services.ranking.batching.batcher import Batcher
-from services.ranking.batching.job import CallContext, Priority
 from services.ranking.cross_encoder.pair_scorer import PairScorer
 from services.ranking.pairs.pair_tokens import PairTemplate
 from services.ranking.pairs.score_cache import ScoreCache
+from services.ranking.request import CallContext, Priority
 
 CONTEXT = np.array([7, 7], dtype=np.int32)
 
@@ -31,7 +31,7 @@ def reader_of(batcher_of: Callable[..., Batcher]):
 
 async def _read(reader: PairScorer, keys: list[int], terms: CallContext = FAR) -> Any:
     items = TokenRows.of([[key] * 3 for key in keys])
-    return await reader.read(CONTEXT, items, keys, terms)
+    return await reader.score_pairs(CONTEXT, items, keys, terms)
 
 
 def _sums(keys: list[int]) -> Any:
@@ -48,7 +48,7 @@ async def test_pairs_are_read_and_reused(reader_of: Any, model: Any):
     assert (await _read(reader, [1, 2, 3])).scores.logits.tolist() == _sums([1, 2, 3])
     reading = await _read(reader, [3, 4, 1])
     assert reading.scores.logits.tolist() == _sums([3, 4, 1])
-    assert (reading.read, reading.reused, reading.unread) == (1, 2, 0)
+    assert (reading.read, reading.reused, reading.skipped) == (1, 2, 0)
     assert sum(len(batch) for batch in model.batches) == 4
 
 
@@ -83,7 +83,7 @@ async def test_a_caller_that_vanishes_harms_none_that_waits_for_its_pairs(reader
     assert (await waiting).scores.logits.tolist() == _sums([1, 2])
     await blocking
     assert gone.cancelled()
-    assert reader._flights == {}
+    assert len(reader._in_flight) == 0
 
 
 async def test_urgent_callers_do_not_wait_for_patient_ones(reader_of: Any, model: Any):
@@ -106,7 +106,7 @@ async def test_what_there_is_no_time_for_stays_unread(reader_of: Any, clock: Any
     reader = reader_of()
     reading = await _read(reader, [1, 2, 3], CallContext(clock.now + 0.017))  # a pair of 8 tokens takes 8 ms
     np.testing.assert_array_equal(reading.scores.logits, [*_sums([1, 2]), np.nan])
-    assert (reading.read, reading.unread) == (2, 1)
+    assert (reading.read, reading.skipped) == (2, 1)
     assert (await _read(reader, [1, 2, 3])).read == 1
 
 
@@ -121,13 +121,13 @@ async def test_a_poisonous_pair_is_told_to_be_unread(reader_of: Any, model: Any)
     """A pair on which the model fails is NaN and not remembered."""
     reader, model.poison = reader_of(), 2
     reading = await _read(reader, [1, 2, 3])
-    assert (reading.read, reading.unread) == (2, 1)
+    assert (reading.read, reading.skipped) == (2, 1)
     model.poison = -1
     assert (await _read(reader, [1, 2, 3])).scores.logits.tolist() == _sums([1, 2, 3])
 
 
 def _insisting(clock: Any, seconds: float, least: int) -> CallContext:
-    return CallContext(clock.now + seconds, least=least)
+    return CallContext(clock.now + seconds, min_pairs=least)
 
 
 async def _kept_busy(reader: PairScorer, model: Any, clock: Any, pairs: int) -> Any:
@@ -170,7 +170,7 @@ async def test_who_takes_what_is_left_gets_nothing_rather_than_little(reader_of:
     reader = reader_of()
     busy = await _kept_busy(reader, model, clock, 10)
     reading = await _read(reader, list(range(12)), CallContext(clock.now + 0.1))
-    assert (reading.read, reading.unread) == (0, 12)
+    assert (reading.read, reading.skipped) == (0, 12)
     model.gate.set()
     await busy
 

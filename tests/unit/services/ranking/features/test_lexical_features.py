@@ -27,17 +27,17 @@ TEXTS = [
 
 
 @pytest.fixture
-def lexicon() -> WordIndex:
+def index() -> WordIndex:
     """The words of five texts."""
-    return WordIndex.of(TEXTS)
+    return WordIndex.from_texts(TEXTS)
 
 
 @pytest.fixture
-def feature(lexicon: WordIndex) -> Callable[[str, str], list[float]]:
+def feature(index: WordIndex) -> Callable[[str, str], list[float]]:
     """Compute one feature of every text for a query."""
 
     def compute(name: str, query: str) -> list[float]:
-        match = LexicalFeatures(query, np.arange(len(TEXTS)), lexicon)
+        match = LexicalFeatures(query, np.arange(len(TEXTS)), index)
         return np.asarray(FEATURES[name](match), np.float64).tolist()
 
     return compute
@@ -58,7 +58,7 @@ def test_typing_errors_find_their_word(feature: Callable[[str, str], list[float]
     assert feature("exact", "extention") == [0, 0, 0, 0, 0]
     near = feature("near", "extention")
     assert near[2] > 0.5
-    assert [near[place] for place in (0, 1, 3, 4)] == [0, 0, 0, 0]
+    assert [near[index] for index in (0, 1, 3, 4)] == [0, 0, 0, 0]
 
 
 def test_the_thing_itself_against_what_comes_with_it(feature: Callable[[str, str], list[float]]):
@@ -89,10 +89,10 @@ def test_a_missing_brand_weighs_more_than_a_missing_word(feature: Callable[[str,
     assert feature("brand_missed", "garden hose")[1] == 0
 
 
-def test_a_candidate_has_the_same_features_beside_others(lexicon: WordIndex):
+def test_a_candidate_has_the_same_features_beside_others(index: WordIndex):
     """But for the share of the request's best BM25, features do not depend on the other candidates."""
-    alone = [LexicalFeatures("acme gardn hose 50", np.array([row]), lexicon) for row in range(len(TEXTS))]
-    together = LexicalFeatures("acme gardn hose 50", np.arange(len(TEXTS)), lexicon)
+    alone = [LexicalFeatures("acme gardn hose 50", np.array([row]), index) for row in range(len(TEXTS))]
+    together = LexicalFeatures("acme gardn hose 50", np.arange(len(TEXTS)), index)
     for name in set(FEATURES) - {"bm25_relative"}:
         expected = np.concatenate([np.asarray(FEATURES[name](match), np.float64) for match in alone])
         np.testing.assert_allclose(np.asarray(FEATURES[name](together), np.float64), expected, rtol=1e-5, err_msg=name)
@@ -101,8 +101,8 @@ def test_a_candidate_has_the_same_features_beside_others(lexicon: WordIndex):
 def test_missing_words_are_missing_features(release_of: Callable[..., Release]):
     """A query without words and a candidate without a row have no lexical features, and no zeros; others have."""
     release = release_of(lambda folder: _words_of(folder / CATALOGUE).save(folder))
-    features = FeatureSet([f"query_{name}" for name in FEATURES], _facts(release))
-    candidates = CandidateRows.of(np.array([3, -1]))
+    features = FeatureSet([f"query_{name}" for name in FEATURES], _tables(release))
+    candidates = CandidateRows.from_rows(np.array([3, -1]))
     title = Catalogue.open(release.file(CATALOGUE)).title(3)
     matrix = features.matrix(UserRows(np.empty(0, np.int64), title), candidates)
     assert np.isnan(matrix[1]).all()
@@ -114,12 +114,12 @@ def test_a_release_without_words_is_refused(ranking_release: Release):
     """A fusion that reads words of a release that has none can't be served; nor can a feature nobody knows."""
     for name in ("query_near", "query_charm"):
         with pytest.raises(BadRelease):
-            FeatureSet([name], _facts(ranking_release))
+            FeatureSet([name], _tables(ranking_release))
 
 
-def _facts(release: Release) -> ItemTables:
+def _tables(release: Release) -> ItemTables:
     return ItemTables(release, Catalogue.open(release.file(CATALOGUE)))
 
 
 def _words_of(catalogue: object) -> WordIndex:
-    return WordIndex.of(Catalogue.open(catalogue).table["text"].to_pylist())  # type: ignore[arg-type]
+    return WordIndex.from_texts(Catalogue.open(catalogue).table["text"].to_pylist())  # type: ignore[arg-type]

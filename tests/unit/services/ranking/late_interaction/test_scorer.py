@@ -25,9 +25,6 @@ WIDTH = 16
 LateOf = Callable[..., LateInteractionScorer]
 
 
-LateOf = Callable[..., LateInteractionScorer]
-
-
 class WordVectors:
     """A tower whose vectors are drawn by token id; counts what it read."""
 
@@ -72,7 +69,7 @@ def late_of(products: OnnxModel) -> Callable[..., LateInteractionScorer]:
         tower = WordVectors()
         vectors = tower(texts, Role.ITEM)
         codec, pooled = fitted_codec(vectors.vectors, bits), fitted_codec(vectors.pooled, 8)
-        items = LateItemVectors(codec, pooled, LateItemRows.of(vectors, codec, pooled), np.arange(len(texts)))
+        items = LateItemVectors(codec, pooled, LateItemRows.from_vectors(vectors, codec, pooled), np.arange(len(texts)))
         tower.read.clear()
         return LateInteractionScorer(tower, tower, products, items, LateInteractionOptions(**options))
 
@@ -105,22 +102,22 @@ def test_scores_are_those_of_the_plain_way(
     tower = WordVectors()
     vectors = tower(rows, Role.ITEM)
     codec, pooled = fitted_codec(vectors.vectors, 8), fitted_codec(vectors.pooled, 8)
-    items = LateItemVectors(codec, pooled, LateItemRows.of(vectors, codec, pooled), np.arange(len(rows)))
+    items = LateItemVectors(codec, pooled, LateItemRows.from_vectors(vectors, codec, pooled), np.arange(len(rows)))
     late = LateInteractionScorer(tower, tower, products, items, LateInteractionOptions())
     chosen = np.array(data.draw(st.lists(st.integers(0, len(texts) - 1), min_size=1, max_size=60)))
-    scores = late.scores(late.context(np.array(asked, np.int32)), chosen)
+    scores = late.score_rows(late.context_vectors(np.array(asked, np.int32)), chosen)
     expected = _plain(tower(TokenRows.of([asked]), Role.CONTEXT), tower(rows.take(chosen), Role.ITEM))
     np.testing.assert_allclose(scores, expected, atol=0.15)
 
 
-def test_scores_do_not_depend_on_chunks(late_of: LateOf, monkeypatch: pytest.MonkeyPatch):
-    """Items are scored the same in one piece as a few at a time, to the last bit."""
+def test_scores_do_not_depend_on_chunks(late_of: LateOf):
+    """Items get the same scores all at once as one at a time, to the last bit."""
     texts = TokenRows.of([list(range(1, 2 + number % 13)) for number in range(80)])
-    late = late_of(texts)
-    context = late.context(np.arange(1, 40, dtype=np.int32))
-    whole = late.scores(context, np.arange(80))
-    monkeypatch.setattr("services.ranking.late_interaction.scorer._CHUNK_SUMS", 1)
-    np.testing.assert_array_equal(late.scores(context, np.arange(80)), whole)
+    whole, chunked = (
+        late.score_rows(late.context_vectors(np.arange(1, 40, dtype=np.int32)), np.arange(80))
+        for late in (late_of(texts), late_of(texts, chunk_sums=1))
+    )
+    np.testing.assert_array_equal(chunked, whole)
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -128,27 +125,27 @@ def test_a_text_scores_as_the_item_that_has_it(late_of: LateOf, bits: Bits):
     """A text that comes with the request gets the very score of a release's item with that text."""
     texts = [[5, 6, 7], [8], [], [9, 9, 10, 11]]
     late = late_of(TokenRows.of(texts), bits)
-    context = late.context(np.array([5, 10], np.int32))
+    context = late.context_vectors(np.array([5, 10], np.int32))
     given_texts = [np.array(text, np.int32) for text in (*texts, texts[0])]
-    expected = late.scores(context, np.array([0, 1, 2, 3, 0]))
-    np.testing.assert_array_equal(late.scores_of_texts(context, given_texts), expected)
-    assert late.scores_of_texts(context, []).shape == (0,)
+    expected = late.score_rows(context, np.array([0, 1, 2, 3, 0]))
+    np.testing.assert_array_equal(late.score_texts(context, given_texts), expected)
+    assert late.score_texts(context, []).shape == (0,)
 
 
 def test_texts_and_contexts_are_read_once(late_of: LateOf):
     """The tower reads each distinct text once, all new ones of a request together, and forgets the oldest."""
     late = late_of(TokenRows.of([[1]]), text_cache_size=2, context_cache_size=1)
     tower = late._tower
-    context = late.context(np.array([3], np.int32))
-    assert late.context(np.array([3], np.int32)) is context
+    context = late.context_vectors(np.array([3], np.int32))
+    assert late.context_vectors(np.array([3], np.int32)) is context
     one, two, three = (np.array([number], np.int32) for number in (1, 2, 3))
-    late.scores_of_texts(context, [one, two, one])
+    late.score_texts(context, [one, two, one])
     assert tower.read == [1, 2]
-    assert late.unknown([one, two, three]) == 1
-    late.scores_of_texts(context, [one, three])
+    assert late.count_unknown([one, two, three]) == 1
+    late.score_texts(context, [one, three])
     assert tower.read == [1, 2, 1]
-    assert late.unknown([two]) == 1
-    late.context(np.array([4], np.int32))
+    assert late.count_unknown([two]) == 1
+    late.context_vectors(np.array([4], np.int32))
     assert not late.knows_context(np.array([3], np.int32))
 
 
@@ -156,8 +153,8 @@ def test_memory_is_bounded_at_nothing(late_of: LateOf):
     """With room for nothing everything is read anew, and answered alike."""
     late = late_of(TokenRows.of([[1], [2]]), text_cache_size=0, context_cache_size=0)
     texts = [np.array([1], np.int32), np.array([2], np.int32)]
-    first = late.scores_of_texts(late.context(texts[0]), texts)
-    np.testing.assert_array_equal(late.scores_of_texts(late.context(texts[0]), texts), first)
+    first = late.score_texts(late.context_vectors(texts[0]), texts)
+    np.testing.assert_array_equal(late.score_texts(late.context_vectors(texts[0]), texts), first)
     assert late._tower.read == [1, 2, 1, 2]
 
 
@@ -196,8 +193,8 @@ def test_whole_numbers_multiply_like_fractions(bits: Bits):
     vectors, asking = _unit(generator.normal(size=(2, 30, WIDTH))).astype(np.float32)
     codec = fitted_codec(vectors, bits)
     codes = codec.encode(vectors)
-    prepared = codec.ask(asking)
-    products = prepared.products(codec.levels(codes).astype(np.int32) @ prepared.codes.astype(np.int32))
+    prepared = codec.prepare_query(asking)
+    products = prepared.dot_products(codec.levels(codes).astype(np.int32) @ prepared.codes.astype(np.int32))
     np.testing.assert_allclose(products, codec.decode(codes) @ asking.T, atol=0.02)
     assert np.abs(prepared.codes).max() <= 63
 
@@ -205,12 +202,12 @@ def test_whole_numbers_multiply_like_fractions(bits: Bits):
 def test_an_asking_vector_of_nothing_finds_nothing():
     """A vector of zeros has zero products, not NaN."""
     codec = VectorCodec(np.ones(WIDTH, np.float32), 8)
-    prepared = codec.ask(np.zeros((1, WIDTH), np.float32))
-    assert prepared.products(np.full((2, 1), 7, np.int32)) == pytest.approx(0.0, abs=1e-30)
+    prepared = codec.prepare_query(np.zeros((1, WIDTH), np.float32))
+    assert prepared.dot_products(np.full((2, 1), 7, np.int32)) == pytest.approx(0.0, abs=1e-30)
 
 
 def _context(late: LateInteractionScorer, tokens: list[int]) -> ContextVectors:
-    return late.context(np.array(tokens, np.int32))
+    return late.context_vectors(np.array(tokens, np.int32))
 
 
 def test_items_that_share_a_text_share_its_vectors(products: OnnxModel, tmp_path: Path):
@@ -219,7 +216,7 @@ def test_items_that_share_a_text_share_its_vectors(products: OnnxModel, tmp_path
     tower = WordVectors()
     vectors = tower(TokenRows.of([[1, 2], [3]]), Role.ITEM)
     codec, pooled = fitted_codec(vectors.vectors, 8), fitted_codec(vectors.pooled, 8)
-    items = LateItemVectors(codec, pooled, LateItemRows.of(vectors, codec, pooled), np.array([1, 0, 1]))
+    items = LateItemVectors(codec, pooled, LateItemRows.from_vectors(vectors, codec, pooled), np.array([1, 0, 1]))
     late = LateInteractionScorer(tower, tower, products, items, LateInteractionOptions())
-    scores = late.scores(_context(late, [3]), np.arange(3))
+    scores = late.score_rows(_context(late, [3]), np.arange(3))
     assert scores[0] == scores[2] != scores[1]

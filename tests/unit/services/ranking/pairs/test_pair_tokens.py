@@ -33,7 +33,7 @@ def test_no_rows_are_fine():
 def test_padding_is_marked():
     """Padded columns have no attention and token type 0; the second segment has type 1."""
     pairs = PairTemplate(101, 102).join(TokenRows.of([[7]]), np.zeros(2, np.int64), TokenRows.of([[8, 9], []]))
-    inputs = ModelInputs.of(pairs.part(1, 2), pairs.part(0, 1))
+    inputs = ModelInputs.from_pairs(pairs.part(1, 2), pairs.part(0, 1))
     assert inputs.input_ids.tolist() == [[101, 7, 102, 102, 0, 0], [101, 7, 102, 8, 9, 102]]
     assert inputs.attention_mask.tolist() == [[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]]
     assert inputs.token_type_ids.tolist() == [[0, 0, 0, 1, 0, 0], [0, 0, 0, 1, 1, 1]]
@@ -46,4 +46,4 @@ def test_a_tokenizer_that_joins_otherwise_is_refused():
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
     )
     with pytest.raises(BadRelease, match="does not join pairs"):
-        PairTemplate.of(tokenizer)
+        PairTemplate.from_tokenizer(tokenizer)

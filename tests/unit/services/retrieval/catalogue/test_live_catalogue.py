@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from common import gc_freeze
 from common.arrays import BoolMask
 from common.release.catalogue import Catalogue
 from services.retrieval.catalogue import live_catalogue
@@ -148,8 +149,8 @@ def test_many_added_items_are_kept_out_of_garbage_collection(live: LiveCatalogue
     called: list[int] = []
     anew: list[int] = []
     monkeypatch.setattr(live_catalogue, "_SETTLED_ANEW", 4)
-    monkeypatch.setattr(live_catalogue, "freeze_new_objects", lambda: called.append(len(live.view.added)))
-    monkeypatch.setattr(live_catalogue, "refreeze_heap", lambda: anew.append(len(live.view.added)))
+    monkeypatch.setattr(gc_freeze, "freeze_new_objects", lambda: called.append(len(live.view.added)))
+    monkeypatch.setattr(gc_freeze, "refreeze_heap", lambda: anew.append(len(live.view.added)))
     for start in range(0, 9_000, 1_000):
         items = [Item(f"many-{number}", "many") for number in range(start, start + 1_000)]
         live.apply(items, np.random.default_rng(start).standard_normal((1_000, 2)).astype(np.float32), [])

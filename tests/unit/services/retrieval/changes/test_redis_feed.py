@@ -21,11 +21,7 @@ from services.retrieval.changes.redis_feed import RedisFeed, RedisFeedOptions
 from testing.redis_server import RedisServer
 
 WAIT_S = 20.0
-
-
 Open = Callable[..., RedisFeed]
-
-
 Replica = tuple[RedisFeed, "PriceListener"]
 
 

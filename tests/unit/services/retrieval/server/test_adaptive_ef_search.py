@@ -1,4 +1,4 @@
-"""`ef_search` gives way where answers come late."""
+"""`ef_search` falls while responses are late, and rises slowly again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.retrieval.server.adaptive_ef_search import AdaptiveEfSearch
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """A clock that the test advances."""
 
     now = 0.0
 
@@ -26,100 +26,102 @@ def clock() -> Clock:
     return Clock()
 
 
-def period(effort: AdaptiveEfSearch, clock: Clock, *, late: int, answers: int = 100) -> int:
-    """Let half a second pass with some answers late; returns the value in force afterwards."""
-    for number in range(answers):
-        if number == answers - 1:
+def period(controller: AdaptiveEfSearch, clock: Clock, *, late: int, responses: int = 100) -> int:
+    """Let half a second pass with some responses late; returns the value afterwards."""
+    for number in range(responses):
+        if number == responses - 1:
             clock.now += 0.5
-        effort.observe(0.02 if number < late else 0.001)
-    return effort.ef_search
+        controller.observe(0.02 if number < late else 0.001)
+    return controller.ef_search
 
 
-def test_it_sheds_fast_and_recovers_slowly(clock: Clock):
-    """A missed target takes a fifth off at once, down to the least; each period in time gives a fiftieth back."""
-    told: list[int] = []
-    effort = AdaptiveEfSearch(200, 100, 0.01, told.append, clock)
-    assert [period(effort, clock, late=50) for _ in range(5)] == [160, 128, 102, 100, 100]
-    assert [period(effort, clock, late=5) for _ in range(3)] == [104, 108, 112]
-    assert told == [160, 128, 102, 100, 104, 108, 112]
+def test_it_falls_fast_and_rises_slowly(clock: Clock):
+    """A missed target lowers the value by a fifth, not below the minimum; each period in time adds a fiftieth."""
+    applied: list[int] = []
+    controller = AdaptiveEfSearch(200, 100, 0.01, applied.append, clock)
+    assert [period(controller, clock, late=50) for _ in range(5)] == [160, 128, 102, 100, 100]
+    assert [period(controller, clock, late=5) for _ in range(3)] == [104, 108, 112]
+    assert applied == [160, 128, 102, 100, 104, 108, 112]
     for _ in range(50):
-        period(effort, clock, late=0)
-    assert effort.ef_search == 200
+        period(controller, clock, late=0)
+    assert controller.ef_search == 200
 
 
-def test_a_few_answers_decide_nothing(clock: Clock):
-    """A handful of late answers is no load."""
-    effort = AdaptiveEfSearch(200, 100, 0.01, lambda _: None, clock)
-    assert period(effort, clock, late=10, answers=10) == 200
+def test_a_few_late_responses_change_nothing(clock: Clock):
+    """Fewer than 20 responses decide nothing."""
+    controller = AdaptiveEfSearch(200, 100, 0.01, lambda _: None, clock)
+    assert period(controller, clock, late=10, responses=10) == 200
 
 
-def test_without_a_target_nothing_is_shed(clock: Clock):
+def test_without_a_target_nothing_changes(clock: Clock):
     """An infinite target is never missed."""
-    effort = AdaptiveEfSearch(200, 100, math.inf, lambda _: pytest.fail("was changed"), clock)
-    assert period(effort, clock, late=100) == 200
+    controller = AdaptiveEfSearch(200, 100, math.inf, lambda _: pytest.fail("was changed"), clock)
+    assert period(controller, clock, late=100) == 200
 
 
-FULL, LEAST, TARGET_S = 250, 50, 0.01
+MAX, MIN, TARGET_S = 250, 50, 0.01
 
 
-# A search costs so much whatever the effort, and so much for each entry of the candidate list.
+# The cost of a search, and of each entry in the candidate list.
 FIXED_S, ENTRY_S = 0.0005, 0.000006
 
 
-def simulate(effort: AdaptiveEfSearch, clock: Clock, rates: Sequence[float], seed: int = 1) -> list[tuple[int, float]]:
-    """Let one searcher answer what comes in, each second at another rate.
+def simulate(
+    controller: AdaptiveEfSearch, clock: Clock, rates: Sequence[float], seed: int = 1
+) -> list[tuple[int, float]]:
+    """Let one server answer requests, each second at another rate.
 
     Returns:
-        For each second the effort at its end, and the share of its answers that took longer than the target.
+        For each second `ef_search` at its end, and the share of its responses that missed the target.
     """
-    generator, free_at, told = np.random.default_rng(seed), 0.0, []
+    generator, free_at, seconds = np.random.default_rng(seed), 0.0, []
     for rate in rates:
         second = math.floor(clock.now + 1e-9)
         arrivals = second + np.sort(generator.random(generator.poisson(rate)))
         late = []
         for arrival in arrivals.tolist():
-            free_at = max(free_at, arrival) + FIXED_S + ENTRY_S * effort.ef_search
+            free_at = max(free_at, arrival) + FIXED_S + ENTRY_S * controller.ef_search
             late.append(free_at - arrival > TARGET_S)
             clock.now = free_at
-            effort.observe(free_at - arrival)
+            controller.observe(free_at - arrival)
         clock.now = max(clock.now, second + 1.0)
-        told.append((effort.ef_search, float(np.mean(late))))
-    return told
+        seconds.append((controller.ef_search, float(np.mean(late))))
+    return seconds
 
 
-def test_a_surge_is_answered_in_time_with_less_effort_until_it_is_over(clock: Clock):
-    """At a rate that full effort can't keep up with, effort falls until answers are in time again, and no further.
+def test_a_surge_is_answered_in_time_with_a_lower_ef_search(clock: Clock):
+    """If the rate is too high for the full value, it falls until responses are in time, and no further.
 
-    Once the surge is over, it comes back to full, slowly.
+    After the surge it slowly rises to the full value.
     """
     applied: list[int] = []
-    effort = AdaptiveEfSearch(FULL, LEAST, TARGET_S, applied.append, clock)
+    controller = AdaptiveEfSearch(MAX, MIN, TARGET_S, applied.append, clock)
     before, surge, after = 20, 60, 60
-    # Full effort answers 500 a second, an effort of 83 answers 1,000, and the least 1,250.
-    trace = simulate(effort, clock, [200.0] * before + [800.0] * surge + [200.0] * after)
-    assert all(value == FULL for value, _ in trace[:before])
+    # The full value allows 500 searches a second, a value of 83 allows 1,000, and the minimum 1,250.
+    trace = simulate(controller, clock, [200.0] * before + [800.0] * surge + [200.0] * after)
+    assert all(value == MAX for value, _ in trace[:before])
     settled = trace[before + 5 : before + surge]
-    assert all(LEAST < value < 140 for value, _ in settled)
+    assert all(MIN < value < 140 for value, _ in settled)
     assert np.mean([value for value, _ in settled]) > 70
     assert np.mean([late for _, late in settled]) < 0.1
-    assert trace[-1][0] == FULL
-    assert applied[-1] == FULL
-    # Up by a fiftieth each half second: never faster than it could tell that answers are still in time.
-    recovered = next(second for second, (value, _) in enumerate(trace[before + surge :]) if value == FULL)
+    assert trace[-1][0] == MAX
+    assert applied[-1] == MAX
+    # It rises by a fiftieth each half second, so 80 % of the full value takes 15 s or more.
+    recovered = next(second for second, (value, _) in enumerate(trace[before + surge :]) if value == MAX)
     assert recovered >= 15
-    steps = np.diff([FULL, *applied])
-    assert steps.max() == FULL // 50
-    assert steps.min() <= -FULL // 5
+    steps = np.diff([MAX, *applied])
+    assert steps.max() == MAX // 50
+    assert steps.min() <= -MAX // 5
 
 
-def test_a_load_that_no_effort_answers_in_time_leaves_the_least(clock: Clock):
-    """However late answers come, the graph is searched with the least effort allowed."""
-    effort = AdaptiveEfSearch(FULL, LEAST, TARGET_S, lambda _: None, clock)
-    trace = simulate(effort, clock, [2_000.0] * 20)
-    assert trace[-1][0] == LEAST
+def test_under_any_load_the_minimum_is_kept(clock: Clock):
+    """However late responses are, the value does not fall below the minimum."""
+    controller = AdaptiveEfSearch(MAX, MIN, TARGET_S, lambda _: None, clock)
+    trace = simulate(controller, clock, [2_000.0] * 20)
+    assert trace[-1][0] == MIN
 
 
-def test_a_few_slow_answers_shed_nothing(clock: Clock):
-    """Answers that are late one time in fifty, as after a pause of the machine, are within the target."""
-    effort = AdaptiveEfSearch(FULL, LEAST, TARGET_S, lambda _: None, clock)
-    assert [period(effort, clock, late=2) for _ in range(10)] == [FULL] * 10
+def test_a_share_of_late_responses_within_the_target_changes_nothing(clock: Clock):
+    """Two late responses in a hundred keep the 95th percentile within the target."""
+    controller = AdaptiveEfSearch(MAX, MIN, TARGET_S, lambda _: None, clock)
+    assert [period(controller, clock, late=2) for _ in range(10)] == [MAX] * 10

@@ -1,4 +1,4 @@
-"""What belongs to a release goes with the last engine of a release that was replaced."""
+"""External resources of a release are removed with the last engine of a release that was replaced."""
 
 from __future__ import annotations
 
@@ -9,58 +9,58 @@ import pytest
 from services.retrieval.server.loaded_release import EngineRefCount
 
 
-def open_one(engines: EngineRefCount, release_id: str) -> None:
+def open_engine(engines: EngineRefCount, release_id: str) -> None:
     """Open an engine."""
     with engines.opening(release_id):
         pass
 
 
-def closed(engines: EngineRefCount, release_id: str) -> bool:
-    """Close an engine; returns whether its release was replaced for good."""
-    with engines.closing(release_id) as replaced:
-        return replaced
+def close_engine(engines: EngineRefCount, release_id: str) -> bool:
+    """Close an engine; returns whether the release's external resources are to be removed."""
+    with engines.closing(release_id) as discard:
+        return discard
 
 
-def test_the_last_engine_of_a_release_takes_it_along():
-    """A release that was activated again while its old engine still answered stays."""
+def test_only_the_last_engine_of_a_release_discards():
+    """A release that was activated again while its old engine was open keeps its resources."""
     engines = EngineRefCount()
     for release_id in ("one", "two", "one"):
-        open_one(engines, release_id)
-    assert not closed(engines, "one")
-    assert closed(engines, "two")
-    assert closed(engines, "one")
+        open_engine(engines, release_id)
+    assert not close_engine(engines, "one")
+    assert close_engine(engines, "two")
+    assert close_engine(engines, "one")
 
 
-def test_what_failed_to_open_holds_nothing():
-    """An engine that could not be opened counts for nothing."""
+def test_an_engine_that_failed_to_open_is_not_counted():
+    """An engine that raised while it was opened does not keep the release's resources."""
     engines = EngineRefCount()
-    open_one(engines, "one")
+    open_engine(engines, "one")
     with pytest.raises(RuntimeError), engines.opening("one"):
         raise RuntimeError("no luck")
-    assert closed(engines, "one")
+    assert close_engine(engines, "one")
 
 
-def test_the_end_of_the_process_replaces_nothing():
-    """Servers that stop keep what their release has elsewhere, for their next start."""
+def test_a_server_that_stops_discards_nothing():
+    """After shutdown began, resources stay for the next start."""
     engines = EngineRefCount()
-    open_one(engines, "one")
-    engines.end()
-    assert not closed(engines, "one")
+    open_engine(engines, "one")
+    engines.shut_down()
+    assert not close_engine(engines, "one")
 
 
 def test_opening_waits_for_closing():
-    """A release that is activated again is opened once all of it is gone."""
+    """A release that is activated again opens only once its old engine is closed."""
     engines, opened = EngineRefCount(), threading.Event()
-    open_one(engines, "one")
+    open_engine(engines, "one")
 
-    def again() -> None:
-        open_one(engines, "one")
+    def open_again() -> None:
+        open_engine(engines, "one")
         opened.set()
 
-    thread = threading.Thread(target=again)
-    with engines.closing("one") as replaced:
+    thread = threading.Thread(target=open_again)
+    with engines.closing("one") as discard:
         thread.start()
-        assert replaced
+        assert discard
         assert not opened.wait(0.05)
     assert opened.wait(10)
     thread.join()

@@ -1,8 +1,6 @@
-"""Answers written as bytes are the messages that they stand for."""
+"""Encoded responses are the bytes of the messages that they replace."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,23 +12,22 @@ from services.retrieval.candidates.request import Request
 from services.retrieval.catalogue.item import Item
 from services.retrieval.server.response_encoding import (
     candidate_fragments,
+    encode_batch,
+    encode_candidates,
+    encode_columns,
+    encode_response,
     id_fragments,
-    write_batch,
-    write_candidates,
-    write_columns,
 )
 
-OpenShop = Callable[..., FirstStage]
 
-
-def message(candidates: Candidates) -> retrieval_pb2.RetrieveResponse:
-    """Make the message of an answer field by field."""
+def as_message(candidates: Candidates) -> retrieval_pb2.RetrieveResponse:
+    """Make the message of candidates field by field."""
     items = candidates.view.read(candidates.rows)
-    new = candidates.view.origin_of(candidates.rows) < 0
-    made = retrieval_pb2.RetrieveResponse()
+    added = candidates.view.origin_of(candidates.rows) < 0
+    message = retrieval_pb2.RetrieveResponse()
     for place, item in enumerate(items):
         scores = zip(candidates.sources, candidates.source_scores[place].tolist(), strict=True)
-        made.candidates.add(
+        message.candidates.add(
             item_id=item.item_id,
             score=candidates.scores[place],
             sources=[retrieval_pb2.SourceScore(source=name, score=score) for name, score in scores if score == score],  # noqa: PLR0124 - NaN: not found
@@ -39,16 +36,16 @@ def message(candidates: Candidates) -> retrieval_pb2.RetrieveResponse:
             category=item.category,
             price=item.price,
             available=item.available,
-            text=item.text if new[place] else "",
+            text=item.text if added[place] else "",
             long_tail=item.item_id in {"milk-2", "roll", "soap", "sponge", "oats"},
         )
-    return made
+    return message
 
 
-@pytest.mark.parametrize("kept", [0, 3, 100])
-def test_bytes_are_the_message(live_shop: FirstStage, kept: int):
-    """Whatever is remembered, the bytes parse to the message: missing sources, unset prices, added and filled items."""
-    fragments = candidate_fragments(kept, live_shop.tail)
+@pytest.mark.parametrize("cache_size", [0, 3, 100])
+def test_candidates_are_encoded_as_their_message(live_shop: FirstStage, cache_size: int):
+    """The bytes parse to the message whatever is cached: missing sources, unset prices, added and padded items."""
+    fragments = candidate_fragments(cache_size, live_shop.tail)
     live_shop.upsert(
         [Item("oats", "rolled oats \u00fc" * 40, price=2.5), Item("cheese", "soft cheese", available=False)]
     )
@@ -59,45 +56,55 @@ def test_bytes_are_the_message(live_shop: FirstStage, kept: int):
     ):
         candidates = live_shop.retrieve([request])[0]
         for _ in range(2):
-            written = write_candidates(candidates, fragments)
-            assert retrieval_pb2.RetrieveResponse.FromString(written) == message(candidates)
+            encoded = encode_candidates(candidates, fragments)
+            assert retrieval_pb2.RetrieveResponse.FromString(encoded) == as_message(candidates)
 
 
-def test_a_replaced_item_is_written_anew(live_shop: FirstStage):
-    """What is remembered of an item ends with it."""
+def test_a_replaced_item_is_encoded_with_its_new_fields(live_shop: FirstStage):
+    """The cached fragment of an item is not used once the item was replaced."""
     fragments = candidate_fragments(100, live_shop.tail)
     request = Request(query="rye roll", sources=["semantic"], limit=1)
     for title in ("rye roll", "rye roll large", "rye roll small"):
         live_shop.upsert([Item("roll", title, category="bakery")])
-        written = write_candidates(live_shop.retrieve([request])[0], fragments)
-        assert retrieval_pb2.RetrieveResponse.FromString(written).candidates[0].title == title
+        encoded = encode_candidates(live_shop.retrieve([request])[0], fragments)
+        assert retrieval_pb2.RetrieveResponse.FromString(encoded).candidates[0].title == title
 
 
 @pytest.mark.parametrize("limit", [1, 8, 100])
-def test_columns_are_the_candidates(live_shop: FirstStage, limit: int):
-    """Columns hold the ids and scores of the candidates, NaN where a source is silent, added items too."""
+def test_columns_hold_ids_and_scores(live_shop: FirstStage, limit: int):
+    """Columns hold the ids and scores of the candidates, added items too; NaN if a source did not find one."""
     live_shop.upsert([Item("oats", "rolled oats")])
     candidates = live_shop.retrieve([Request(query="oats", history_item_ids=["bread"], limit=limit)])[0]
-    ids = id_fragments(100)
+    fragments = id_fragments(100)
     for _ in range(2):
-        columns = retrieval_pb2.RetrieveResponse.FromString(write_columns(candidates, ids)).columns
+        columns = retrieval_pb2.RetrieveResponse.FromString(encode_columns(candidates, fragments)).columns
         assert list(columns.item_ids) == candidates.item_ids
         assert list(columns.scores) == candidates.scores.tolist()
         assert tuple(column.source for column in columns.sources) == candidates.sources
-        said = np.array([column.scores for column in columns.sources], np.float32).T
-        np.testing.assert_array_equal(said, candidates.source_scores)
+        source_scores = np.array([column.scores for column in columns.sources], np.float32).T
+        np.testing.assert_array_equal(source_scores, candidates.source_scores)
 
 
 def test_no_candidates_are_no_bytes(shop: FirstStage):
-    """An empty answer is empty."""
+    """The field of no candidates is empty."""
     empty = shop.retrieve([Request(exclude_item_ids=shop.view.base.item_ids)])[0]
     assert len(empty) == 0
-    assert write_candidates(empty, candidate_fragments(10, shop.tail)) == b""
+    assert encode_candidates(empty, candidate_fragments(10, shop.tail)) == b""
 
 
-def test_a_batch_of_answers():
-    """A batch holds its answers in order, long and short."""
+def test_a_response_holds_candidates_and_the_rest(shop: FirstStage):
+    """A response is the candidates, the release, the timings in milliseconds and the ignored history."""
+    candidates = shop.retrieve([Request(history_item_ids=["bread", "unheard of"], limit=3)])[0]
+    encoded = encode_candidates(candidates, candidate_fragments(10, shop.tail))
+    response = retrieval_pb2.RetrieveResponse.FromString(encode_response(candidates, encoded, "r1", 0.25, 1.5))
+    assert list(response.candidates) == list(as_message(candidates).candidates)
+    assert (response.release_id, response.ignored_history_items) == ("r1", 1)
+    assert (response.timings.encode_ms, response.timings.total_ms) == (250, 1500)
+    assert response.timings.search_ms == pytest.approx(candidates.search_s * 1e3)
+
+
+def test_a_batch_holds_its_responses_in_order():
+    """Responses of every length of header are read back in order."""
     responses = [retrieval_pb2.RetrieveResponse(release_id="x" * size) for size in (0, 1, 200, 20_000)]
-    written = write_batch([response.SerializeToString() for response in responses])
-    assert list(retrieval_pb2.BatchRetrieveResponse.FromString(written).responses) == responses
-    assert np.frombuffer(written, np.uint8).size > 20_201
+    encoded = encode_batch([response.SerializeToString() for response in responses])
+    assert list(retrieval_pb2.BatchRetrieveResponse.FromString(encoded).responses) == responses

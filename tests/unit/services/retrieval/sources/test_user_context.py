@@ -8,8 +8,6 @@ import pytest
 from services.retrieval.sources.user_context import UserContext
 
 QUERY = np.ones(2, dtype=np.float32)
-
-
 HISTORY = np.array([4, 7, 4, 9])
 
 

@@ -1,0 +1,1 @@
+"""The commands of `python -m pipeline`, and the options that they share."""

@@ -1,0 +1,65 @@
+"""The command that measures a release."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.commands.console import CONSOLE
+from pipeline.progress import ProgressReport
+
+
+def evaluate(
+    release: Annotated[str, typer.Option(help="Release or store; a path or URL.")],
+    adapter: Annotated[
+        str, typer.Option("--source", help="Data adapter of the raw data; without it, --data is a prepared dataset.")
+    ] = "",
+    data: Annotated[Path | None, typer.Option(help="Raw data, or a dataset that `prepare` wrote.")] = None,
+    protocol: Annotated[
+        str, typer.Option(help="How questions are made: temporal, leave-last-out, or judged (judged queries).")
+    ] = "temporal",
+    examples: Annotated[
+        Path | None, typer.Option(help="Table of questions (user_id, history, target) that replaces the protocol.")
+    ] = None,
+    users: Annotated[int | None, typer.Option(help="Maximum number of users, or of judged queries.", min=1)] = None,
+    folds: Annotated[
+        int, typer.Option(help="Folds to cross-validate source weights and trees in; 0 for none.", min=0)
+    ] = 0,
+    baselines: Annotated[bool, typer.Option(help="Compare with single methods too.")] = False,
+    long_tail_shares: Annotated[
+        bool,
+        typer.Option(
+            "--long-tail-shares", help="Measure each minimum long-tail share with real answers, not only by estimate."
+        ),
+    ] = False,
+    gateway: Annotated[
+        str, typer.Option(help="HOST:PORT of a running gateway to ask; by default the engines run in this process.")
+    ] = "",
+    limit: Annotated[int, typer.Option(help="Items of each answer.", min=1, max=500)] = 100,
+    threshold: Annotated[
+        float, typer.Option(help="Probability above which an item counts as relevant.", min=0, max=1)
+    ] = 0.5,
+    out: Annotated[Path | None, typer.Option(help="HTML report to write.")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="JSON file for the results; the store's evaluations/ always gets a copy.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Random seed of samples, folds, intervals and tests.")] = 7,
+) -> None:
+    """Measure a release through the engines that serve it, or through a running gateway."""
+    # torch takes seconds to import, and --help should not
+    from pipeline.evaluation.command import EvaluationData, run_evaluation, show  # noqa: PLC0415
+    from pipeline.evaluation.evaluation import EvaluationSettings  # noqa: PLC0415
+
+    questions = EvaluationData(adapter, data, protocol, examples, users)
+    settings = EvaluationSettings(
+        limit=limit,
+        threshold=threshold,
+        folds=folds,
+        gateway=gateway,
+        baselines=baselines,
+        long_tail_shares=long_tail_shares,
+        seed=seed,
+    )
+    show(run_evaluation(release, questions, settings, out, json, ProgressReport(CONSOLE)), CONSOLE)
