@@ -134,7 +134,7 @@ class DeltaIndex:
         """
         copy, splits = self._searched
         covered = min(copy.made.rows, len(passing))
-        of_graph, of_tail = splits.of(passing, lambda mask: (mask[:covered], np.flatnonzero(mask[covered:])))
+        of_graph, of_tail = splits.get_or_make(passing, lambda mask: (mask[:covered], np.flatnonzero(mask[covered:])))
         hits = copy.made.search(queries, k, of_graph)
         if not len(of_tail):
             return hits

@@ -81,7 +81,7 @@ class FlatIndex:
 
     def passing(self, allowed: BoolMask | None) -> Passing:
         """Return which labels can be found; remembers the last few masks, which searches give again and again."""
-        return self._everything if allowed is None else self._passing.of(allowed, self._among)
+        return self._everything if allowed is None else self._passing.get_or_make(allowed, self._among)
 
     def contains(self, labels: RowIndices) -> BoolMask:
         """Return which labels can be found; shape [labels]."""

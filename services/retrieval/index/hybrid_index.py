@@ -285,7 +285,7 @@ class HybridIndex:
         lost = self._reach.lost
         if not len(lost):
             return hits
-        table = self._lost.of(lost, self._exact.read)
+        table = self._lost.get_or_make(lost, self._exact.read)
         if passing is not None:
             there = passing[lost]
             lost, table = lost[there], table[there]

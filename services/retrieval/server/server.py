@@ -11,10 +11,10 @@ import grpc
 import structlog
 from shortlist.release.v1 import release_pb2_grpc
 
-from common.changes.redis_stream import StreamAddress
+from common.changes.stream_address import StreamAddress
 from common.release.store import Release
 from common.server.live_release import LiveRelease
-from common.server.release_service import NAME as RELEASE_NAME
+from common.server.release_service import SERVICE_NAME as RELEASE_SERVICE_NAME
 from common.server.release_service import ReleaseService
 from common.server.telemetry import Metrics
 from services.retrieval.candidates.first_stage import FirstStage
@@ -42,7 +42,7 @@ class RetrievalServer:
         metrics: Where its metrics are registered.
     """
 
-    names: Sequence[str] = (NAME, RELEASE_NAME)
+    names: Sequence[str] = (NAME, RELEASE_SERVICE_NAME)
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings

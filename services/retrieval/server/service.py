@@ -104,7 +104,7 @@ class RetrievalService:
             raise Overloaded(f"{self._calls} calls are in progress; call again later")
         self._calls += 1
         try:
-            with self._live.current() as release:
+            with self._live.lease() as release:
                 yield release
         finally:
             self._calls -= 1

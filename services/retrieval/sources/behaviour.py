@@ -36,7 +36,7 @@ class BehaviourSource:
         known = origin >= 0
         if not known.any():
             return SourceResult(NOTHING)
-        scores = self.graph.spread(origin[known], weights[known])
+        scores = self.graph.weighted_sum(origin[known], weights[known])
         return SourceResult(top_allowed(_by_current_row(scores, allowed.view), k, allowed))
 
 

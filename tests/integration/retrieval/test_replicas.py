@@ -111,7 +111,7 @@ async def test_a_redis_outage(serve: Serve, redis: RedisServer):
 async def test_a_server_does_not_start_without_redis(serve: Serve, redis: RedisServer):
     """A server that can't read the changes does not start, since its catalogue might be wrong."""
     redis.signal(signal.SIGKILL)
-    with pytest.raises(NotReady, match="changes can't be reached"):
+    with pytest.raises(NotReady, match="changes cannot be reached"):
         async with serve():
             pass
 

@@ -15,7 +15,8 @@ import pytest
 from common.arrays import Float32Array, unit_vectors
 from common.errors import InvalidRequest, NotReady
 from common.onnx_session import SessionOptions
-from common.release.store import describe_files, open_release, publish, release_id
+from common.release.manifest import compute_release_id, describe_files
+from common.release.store import open_release, publish
 from common.server.telemetry import Metrics
 from services.retrieval.candidates.artifacts import ReleaseArtifacts
 from services.retrieval.candidates.first_stage import FirstStage, FirstStageOptions
@@ -109,7 +110,7 @@ def stores(tiny_release: Path, folder: Path, count: int) -> list[Path]:
         shutil.copytree(release.path, store / ".staging")
         (store / ".staging" / "manifest.json").unlink()
         files, settings = describe_files(store / ".staging"), release.manifest.settings | {"variant": number}
-        named = release_id(files, release.manifest.data, settings, release.manifest.models)
+        named = compute_release_id(files, release.manifest.data, settings, release.manifest.models)
         changes = {"release_id": named, "files": files, "settings": settings}
         publish(store / ".staging", store, release.manifest.model_copy(update=changes))
         made.append(store)
@@ -130,7 +131,7 @@ async def test_collections_of_replaced_releases_are_dropped(tiny_release: Path, 
         kept = {f"shortlist_{named}" for named in served[-2:]}
         assert set(watcher.list_collections()) == kept
     await server._live.activate(str(tiny_release))
-    with server._live.current() as engine:
+    with server._live.lease() as engine:
         assert len(engine.stage.retrieve([Request(query="fresh milk", sources=("semantic",), limit=30)])[0]) == 30
     await server.stop()
     assert set(watcher.list_collections()) == {f"shortlist_{named}" for named in (served[0], served[-1])}

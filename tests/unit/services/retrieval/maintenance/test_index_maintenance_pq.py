@@ -135,7 +135,7 @@ def test_remembered_neighbours_are_of_use_while_few_were_added(
     stage.tend()
     asked = [Request(history_item_ids=["item-0", "item-5"], sources=["similar"], limit=K)]
     few = stage.retrieve(asked)[0]
-    assert few.paths == {"similar": "remembered"}
+    assert few.paths == {"similar": "cached"}
     monkeypatch.setattr(item_search, "_COMPARED", 299)
     many = stage.retrieve(asked)[0]
     assert many.paths == {"similar": "approximate"}

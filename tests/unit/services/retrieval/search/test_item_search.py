@@ -29,8 +29,8 @@ def test_neighbours_are_searched_once(shop: FirstStage, monkeypatch: pytest.Monk
     monkeypatch.setattr(shop._parts.index, "search", None)
     again = similar(shop, "milk-1")
     assert again.item_ids == first.item_ids
-    assert again.paths == {"similar": "remembered"}
-    assert similar(shop, "milk-2").paths == {"similar": "remembered"}
+    assert again.paths == {"similar": "cached"}
+    assert similar(shop, "milk-2").paths == {"similar": "cached"}
 
 
 def test_remembered_neighbours_keep_to_what_is_allowed(shop: FirstStage):
@@ -47,7 +47,7 @@ def test_few_exclusions_among_many(live_shop: FirstStage, excluded: list[str]):
     live_shop.upsert([Item(f"item-{number}", f"thing number {number}") for number in range(30)])
     everything = similar(live_shop, "cheese").item_ids
     answer = similar(live_shop, "cheese", exclude_item_ids=excluded)
-    assert answer.paths == {"similar": "remembered"}
+    assert answer.paths == {"similar": "cached"}
     assert answer.item_ids == [item_id for item_id in everything if item_id not in excluded]
 
 
@@ -86,7 +86,7 @@ def test_a_new_price_leaves_the_graphs_alone(live_shop: FirstStage):
     live_shop.upsert([dataclasses.replace(item, price=price[item.item_id]) for item in old if item is not None])
     assert not live_shop.view.added.own.any()
     after = similar(live_shop, "milk-1")
-    assert (after.item_ids, after.paths) == (before.item_ids, {"similar": "remembered"})
+    assert (after.item_ids, after.paths) == (before.item_ids, {"similar": "cached"})
     np.testing.assert_array_equal(after.source_scores, before.source_scores)
     assert {item.price for item in after.view.read(after.rows) if item.item_id in price} == {7.0, 8.0, 9.0}
     assert similar(live_shop, "milk-1", filter=Range("price", 6.5, 8.5)).item_ids == ["milk-3", "bread"]
