@@ -33,7 +33,7 @@ def examples(tiny_base_model: Path) -> list[RankingExample]:
     """Return lists of two to five words, long and short in turn, of which a rule marks one as bought."""
     tokenizer = Tokenizer.from_file(str(tiny_base_model / "tokenizer.json"))
     words = [word for shelf in SHELVES.values() for word in shelf]
-    rows = TokenRows.of([tokenizer.encode(word, add_special_tokens=False).ids for word in (*words, *KINDS)])
+    rows = TokenRows.from_rows([tokenizer.encode(word, add_special_tokens=False).ids for word in (*words, *KINDS)])
     template, generator, made = PairTemplate.from_tokenizer(tokenizer), np.random.default_rng(2), []
     for number in range(102):  # no multiple of a step
         items = generator.permutation(len(words))[: 2 + number % 4]

@@ -40,7 +40,7 @@ class Running:
 
     def stage(self):
         """Return the second stage being served."""
-        with self.server._live.current() as stage:
+        with self.server._live.lease() as stage:
             return stage
 
     async def refused(self, call: Any, code: Any, message: str) -> Any:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
 
-from common.changes.redis_stream import ChangeStream, StreamAddress
+from common.changes.redis_stream import ChangeStream
+from common.changes.stream_address import StreamAddress
 from common.server.channel import open_channel
 from common.server.server import running
 from common.server.telemetry import Metrics

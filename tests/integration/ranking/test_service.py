@@ -19,7 +19,8 @@ from shortlist.retrieval.v1 import retrieval_pb2
 
 from common.errors import BadRelease
 from common.release.layout import RANKER_SETTINGS
-from common.release.store import describe_files, open_release, publish, release_id
+from common.release.manifest import compute_release_id, describe_files
+from common.release.store import open_release, publish
 from common.server.channel import open_channel
 from common.server.server import running
 from common.server.telemetry import Metrics
@@ -177,7 +178,7 @@ def _republished(release: Any, tmp_path: Path) -> Any:
     (tmp_path / "staging" / "manifest.json").unlink()
     files = describe_files(tmp_path / "staging")
     settings = {**release.manifest.settings, "again": True}
-    named = release_id(files, release.manifest.data, settings, release.manifest.models)
+    named = compute_release_id(files, release.manifest.data, settings, release.manifest.models)
     update = {"release_id": named, "files": files, "settings": settings}
     publish(tmp_path / "staging", tmp_path / "store", release.manifest.model_copy(update=update))
     return tmp_path / "store"

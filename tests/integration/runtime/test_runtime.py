@@ -151,7 +151,7 @@ async def test_a_signal_while_loading_exits_0(start: Start, port: int):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--port", "TAKEN"), "cannot be listened on: it is taken or not this machine's; choose another by --port"),
+        (("--port", "TAKEN"), "cannot be used: it is taken or not an address of this machine; set another with --port"),
         (("--metrics-port", "TAKEN"), "choose another by --metrics-port or --host"),
         (("--release", "bad"), "cannot serve: release r1 is damaged: encoder/model.onnx was altered"),
     ],

@@ -11,7 +11,7 @@ from common.ragged import TokenRows
 from pipeline.learning.examples.ranking_lists import RankingExample
 from services.ranking.pairs.pair_tokens import TokenPairs
 
-NO_PAIRS = TokenPairs(TokenRows.of([]), np.empty(0, np.int64))
+NO_PAIRS = TokenPairs(TokenRows.from_rows([]), np.empty(0, np.int64))
 
 
 def _judged(generator: np.random.Generator) -> tuple[list[RankingExample], list[np.ndarray], list[np.ndarray]]:

@@ -20,14 +20,8 @@ from common.server.settings import ServerSettings
 from common.server.telemetry import Metrics
 
 NAME = "shortlist.release.v1.ReleaseService"
-
-
 SERVING = health_pb2.HealthCheckResponse.SERVING
-
-
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-
-
 SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 

@@ -1,4 +1,4 @@
-"""The order of work."""
+"""Which jobs come next, and which are refused."""
 
 from __future__ import annotations
 
@@ -54,49 +54,6 @@ def _drain(queue: BatchQueue, now: float = 0.0) -> None:
 
 def _callers(queue: BatchQueue, now: float = 0.0) -> Any:
     return [part.job.caller for batch in _drain(queue, now) for part in batch.slices]
-
-
-def test_a_batch_holds_rows_of_alike_length(put: Any):
-    """Where overhead is nothing, short rows are not padded to the length of long ones, be they one token shorter."""
-    queue = _queue(padded_tokens=256)
-    put(queue, [60, 12, 11, 60, 12])
-    assert [(batch.rows, batch.longest) for batch in _drain(queue)] == [(2, 60), (2, 12), (1, 11)]
-
-
-def test_shorter_rows_join_where_that_makes_the_tokens_of_a_batch_cheaper(put: Any):
-    """Two rows of 20 and the overhead cost 1.2 a token: so do shorter rows that are padded by a fifth, not by more."""
-    for shorter, batches in ((17, [4, 3]), (16, [2, 2, 3])):
-        queue = _queue(token_ms=1.0, batch_ms=8.0, padded_tokens=512)
-        put(queue, [20, 20, shorter, shorter, 5, 5, 5])
-        assert [batch.rows for batch in _drain(queue)] == batches
-
-
-def test_short_rows_join_where_padding_costs_less_than_a_batch(put: Any):
-    """Where overhead dominates, one batch is better than three."""
-    queue = _queue(batch_ms=1_000.0)
-    put(queue, [60, 12, 58, 9, 11])
-    assert [(batch.rows, batch.longest) for batch in _drain(queue)] == [(5, 60)]
-
-
-def test_a_batch_keeps_to_its_budget(put: Any):
-    """Rows times the longest row is at most the budget."""
-    queue = _queue(padded_tokens=100)
-    put(queue, [30] * 10)
-    assert [batch.padded_tokens for batch in _drain(queue)] == [90, 90, 90, 30]
-
-
-def test_a_row_beyond_the_budget_runs_alone(put: Any):
-    """The longest pair is served too."""
-    queue = _queue(padded_tokens=100)
-    put(queue, [200, 30])
-    assert [(batch.rows, batch.longest) for batch in _drain(queue)] == [(1, 200), (1, 30)]
-
-
-def test_a_short_queue_is_shared_between_the_workers(put: Any):
-    """One caller's pairs are cut for two workers, what one has under way counted, so that both end together."""
-    queue = _queue(workers=2)
-    put(queue, [10] * 8)
-    assert [queue.next_batch(0.0).rows, queue.next_batch(0.0).rows] == [4, 4]
 
 
 def test_small_jobs_pass_large_ones(put: Any):

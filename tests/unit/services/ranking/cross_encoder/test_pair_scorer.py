@@ -30,7 +30,7 @@ def reader_of(batcher_of: Callable[..., Batcher]):
 
 
 async def _read(reader: PairScorer, keys: list[int], terms: CallContext = FAR) -> Any:
-    items = TokenRows.of([[key] * 3 for key in keys])
+    items = TokenRows.from_rows([[key] * 3 for key in keys])
     return await reader.score_pairs(CONTEXT, items, keys, terms)
 
 
