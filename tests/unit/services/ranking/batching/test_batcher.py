@@ -22,8 +22,8 @@ async def _begun(model: Any, batches: int = 1) -> None:
 
 
 async def _queued(batcher: Batcher, pairs: int) -> None:
-    """Let the tasks run until so many pairs wait."""
-    while batcher.queued_pairs != pairs:  # noqa: ASYNC110 - the batcher tells nobody
+    """Let the tasks run until ``pairs`` pairs wait."""
+    while batcher.queued_pairs != pairs:  # noqa: ASYNC110 - there is no event to wait for
         await asyncio.sleep(0)
 
 
@@ -42,13 +42,13 @@ async def test_scores_come_back_in_the_callers_order(
 
 
 async def test_no_pairs_is_no_work(batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., TokenPairs]):
-    """Asking for nothing answers nothing and runs nothing."""
+    """Without pairs the model is not run."""
     scores = await batcher_of().score(pairs_of([]), CallContext(0.0))
     assert scores.logits.shape == (0,)
     assert model.batches == []
 
 
-async def test_callers_share_a_batch_where_overhead_dominates(
+async def test_callers_share_a_batch_if_overhead_dominates(
     batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., TokenPairs]
 ):
     """Pairs of several callers run together, and each gets its own."""
@@ -68,7 +68,7 @@ async def test_callers_share_a_batch_where_overhead_dominates(
 async def test_batch_work_waits_for_interactive_work(
     batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., TokenPairs]
 ):
-    """However early its deadline, batch work is read when nobody waits."""
+    """Work of batch priority waits for interactive work, however early its deadline is."""
     batcher = batcher_of()
     model.gate.clear()
     first = asyncio.create_task(batcher.score(pairs_of([8]), FAR))
@@ -85,7 +85,7 @@ async def test_batch_work_waits_for_interactive_work(
 async def test_a_batch_of_several_lengths_is_timed_once(
     batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., TokenPairs]
 ):
-    """However many parts of a batch are a caller's, it took as long as it took."""
+    """A batch counts once in a caller's inference time, however many slices of it are the caller's."""
     batcher = batcher_of(CostModel(100.0, 0.001))
     model.gate.clear()
     scores = asyncio.create_task(batcher.score(pairs_of([8, 7, 6]), FAR))
@@ -99,7 +99,7 @@ async def test_a_batch_of_several_lengths_is_timed_once(
 async def test_timings_are_those_of_the_callers_batches(
     batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., TokenPairs]
 ):
-    """Waiting and reading are told apart."""
+    """Waiting and reading are timed separately."""
     batcher = batcher_of()
     model.gate.clear()
     first = asyncio.create_task(batcher.score(pairs_of([8]), FAR))
@@ -116,7 +116,7 @@ async def test_timings_are_those_of_the_callers_batches(
 async def test_batches_are_reported(
     batcher_of: Callable[..., Batcher], pairs_of: Callable[..., TokenPairs], reports: list[BatchReport]
 ):
-    """The observer learns rows, tokens and padding of each batch."""
+    """The observer is called with rows, tokens and padding of each batch."""
     batcher = batcher_of()
     await batcher.score(pairs_of([6, 8]), FAR)
     assert [(one.rows, one.tokens, one.padded_tokens, one.failed) for one in reports] == [(1, 8, 8, 0), (1, 6, 6, 0)]

@@ -1,4 +1,4 @@
-"""The batcher when time or room is short."""
+"""The batcher if time or room is short."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ async def _begun(model: Any, batches: int = 1) -> None:
 
 
 async def _queued(batcher: Batcher, pairs: int) -> None:
-    """Let the tasks run until so many pairs wait."""
-    while batcher.queued_pairs != pairs:  # noqa: ASYNC110 - the batcher tells nobody
+    """Let the tasks run until ``pairs`` pairs wait."""
+    while batcher.queued_pairs != pairs:  # noqa: ASYNC110 - there is no event to wait for
         await asyncio.sleep(0)
 
 
@@ -32,7 +32,7 @@ def _sums(pairs: TokenPairs) -> Any:
     return [float(pairs.rows.row(row).sum()) for row in range(len(pairs))]
 
 
-async def test_work_that_cannot_be_done_in_time_is_refused_at_the_door(
+async def test_work_that_cannot_be_done_in_time_is_refused_at_once(
     batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., TokenPairs]
 ):
     """A token costs a millisecond: 8 tokens cannot be read in 7 milliseconds, in 9 they can."""
@@ -46,7 +46,7 @@ async def test_work_that_cannot_be_done_in_time_is_refused_at_the_door(
 async def test_work_that_expired_in_the_queue_is_dropped(
     batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., TokenPairs]
 ):
-    """A batch that took longer than expected costs the callers behind it no compute where they are late already."""
+    """If a batch takes longer than expected, calls behind it that are late already are not computed."""
     batcher = batcher_of()
     model.gate.clear()
     first = asyncio.create_task(batcher.score(pairs_of([8]), FAR))
@@ -64,7 +64,7 @@ async def test_work_that_expired_in_the_queue_is_dropped(
 async def test_a_full_queue_says_when_to_try_again(
     batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., TokenPairs]
 ):
-    """Past the bound the caller is told to wait as long as the queued work takes."""
+    """If the queue is full, the error says to retry after the queued work is done."""
     batcher = batcher_of(max_queued_pairs=10)
     model.gate.clear()
     first = asyncio.create_task(batcher.score(pairs_of([8]), FAR))
@@ -81,7 +81,7 @@ async def test_a_full_queue_says_when_to_try_again(
 async def test_affordable_is_what_score_accepts(
     batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., TokenPairs]
 ):
-    """As many pairs as are called affordable are admitted, and one more is not."""
+    """As many pairs as are affordable are admitted, and one more is not."""
     batcher = batcher_of()
     model.gate.clear()
     first = asyncio.create_task(batcher.score(pairs_of([8]), FAR))
@@ -98,10 +98,10 @@ async def test_affordable_is_what_score_accepts(
     await asyncio.gather(first, admitted)
 
 
-async def test_what_was_read_by_the_deadline_is_answered(
+async def test_pairs_read_by_the_deadline_are_returned(
     batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., TokenPairs]
 ):
-    """Who takes what is read gets it at the deadline, though a batch hangs; what comes later is not in it."""
+    """A partial result comes at the deadline although a batch hangs, and does not change afterwards."""
     batcher = batcher_of(padded_tokens=8)
     model.gate.clear()
     call = asyncio.create_task(batcher.score(pairs_of([8, 9]), CallContext(clock.now + 0.05), allow_partial=True))
@@ -113,20 +113,20 @@ async def test_what_was_read_by_the_deadline_is_answered(
     assert np.isnan(scores.logits).all()
 
 
-async def test_a_hanging_batch_keeps_nobody_past_the_deadline(
+async def test_a_hanging_batch_does_not_delay_the_answer_past_the_deadline(
     batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., TokenPairs]
 ):
-    """Who wants all or nothing is told that it is nothing."""
+    """A call that takes no partial result fails at the deadline."""
     batcher = batcher_of()
     model.gate.clear()
     with pytest.raises(DeadlineTooShort, match="in time"):
         await batcher.score(pairs_of([8]), CallContext(clock.now + 0.05))
 
 
-async def test_half_a_job_is_answered_where_the_rest_expires(
+async def test_half_a_job_is_returned_if_the_rest_expires(
     batcher_of: Callable[..., Batcher], model: Any, clock: Any, pairs_of: Callable[..., TokenPairs]
 ):
-    """Rows that ran count, those for which no time is left are NaN, and the next calls are planned more carefully."""
+    """Rows that ran have logits, the others are NaN, and the overrun is kept back for later calls."""
     batcher = batcher_of(padded_tokens=40)
     pairs = pairs_of([20, 20, 10, 10])
     model.gate.clear()

@@ -1,4 +1,4 @@
-"""The batcher when models fail, callers vanish or it is closed."""
+"""The batcher if a model fails, a caller is cancelled or the batcher is closed."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ async def _begun(model: Any, batches: int = 1) -> None:
 
 
 async def _queued(batcher: Batcher, pairs: int) -> None:
-    """Let the tasks run until so many pairs wait."""
-    while batcher.queued_pairs != pairs:  # noqa: ASYNC110 - the batcher tells nobody
+    """Let the tasks run until ``pairs`` pairs wait."""
+    while batcher.queued_pairs != pairs:  # noqa: ASYNC110 - there is no event to wait for
         await asyncio.sleep(0)
 
 
@@ -32,10 +32,10 @@ def _sums(pairs: TokenPairs) -> Any:
     return [float(pairs.rows.row(row).sum()) for row in range(len(pairs))]
 
 
-async def test_a_poisonous_pair_fails_alone(
+async def test_a_failing_pair_fails_alone(
     batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., TokenPairs], reports: list[BatchReport]
 ):
-    """The pair on which the model raises gets NaN; its batch-mates get their scores."""
+    """The pair on which the model raises gets NaN; the other pairs of its batch get their scores."""
     model.poison = 5
     pairs = pairs_of([8] * 9)
     scores = await batcher_of().score(pairs, FAR)
@@ -49,7 +49,7 @@ async def test_a_poisonous_pair_fails_alone(
 async def test_a_model_that_always_fails_is_an_error(
     batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., TokenPairs]
 ):
-    """Where no pair could be read, the caller gets an error, and the next caller is served again."""
+    """If the model fails on every pair, the caller gets an error, and the next caller is served again."""
     model.poison = 101
     batcher = batcher_of()
     with pytest.raises(RuntimeError, match="every pair"):
@@ -61,7 +61,7 @@ async def test_a_model_that_always_fails_is_an_error(
 async def test_an_answer_of_the_wrong_shape_is_a_failure(
     batcher_of: Callable[..., Batcher], pairs_of: Callable[..., TokenPairs], monkeypatch: pytest.MonkeyPatch
 ):
-    """Logits that cannot be told apart are given to nobody."""
+    """Logits that cannot be assigned to pairs are dropped."""
     batcher = batcher_of()
     monkeypatch.setattr(batcher, "_model", lambda ids, _mask, _types: np.zeros(len(ids) + 1, np.float32))
     with pytest.raises(RuntimeError, match="every pair"):
@@ -71,7 +71,7 @@ async def test_an_answer_of_the_wrong_shape_is_a_failure(
 async def test_a_fault_outside_the_model_does_not_stop_the_threads(
     batcher_of: Callable[..., Batcher], pairs_of: Callable[..., TokenPairs], monkeypatch: pytest.MonkeyPatch
 ):
-    """Where a batch cannot even be put together its callers get the error, and the next ones are served."""
+    """If a batch cannot be assembled, its callers get the error, and later callers are served."""
     batcher = batcher_of()
     with monkeypatch.context() as patch:
         patch.setattr(ModelInputs, "from_pairs", _no_memory)
@@ -84,10 +84,10 @@ def _no_memory(*_parts: Any) -> None:
     raise MemoryError
 
 
-async def test_a_cancelled_caller_takes_its_pairs_along(
+async def test_pairs_of_a_cancelled_caller_are_not_read(
     batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., TokenPairs]
 ):
-    """Pairs of a caller that went away are not read, and the other callers are answered."""
+    """The waiting pairs of a cancelled caller are dropped, and the other callers are answered."""
     batcher = batcher_of()
     model.gate.clear()
     first = asyncio.create_task(batcher.score(pairs_of([8]), FAR))
@@ -105,7 +105,7 @@ async def test_a_cancelled_caller_takes_its_pairs_along(
     assert not any((batch == 66).any() for batch in model.batches)
 
 
-async def test_a_caller_cancelled_while_its_pairs_run_harms_nobody(
+async def test_a_caller_cancelled_while_its_pairs_run_does_not_affect_others(
     batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., TokenPairs]
 ):
     """A result without a caller is dropped."""
@@ -119,7 +119,7 @@ async def test_a_caller_cancelled_while_its_pairs_run_harms_nobody(
     assert gone.cancelled()
 
 
-async def test_closing_fails_what_waits_and_refuses_what_comes(
+async def test_closing_fails_waiting_callers_and_refuses_new_ones(
     batcher_of: Callable[..., Batcher], model: Any, pairs_of: Callable[..., TokenPairs]
 ):
     """A closed batcher leaves no caller waiting."""

@@ -93,9 +93,9 @@ texts_of = st.lists(st.lists(st.integers(1, 400), max_size=9), min_size=1, max_s
 
 
 @settings(max_examples=40, deadline=None)
-@given(texts=texts_of, asked=st.lists(st.integers(1, 400), max_size=70), data=st.data())
+@given(texts=texts_of, context_tokens=st.lists(st.integers(1, 400), max_size=70), data=st.data())
 def test_scores_are_those_of_the_plain_way(
-    texts: list[list[int]], asked: list[int], data: st.DataObject, products: OnnxModel
+    texts: list[list[int]], context_tokens: list[int], data: st.DataObject, products: OnnxModel
 ):
     """Every item's score is that of loops over exact vectors, up to what 8 bits lose, in any order and number."""
     rows = TokenRows.from_rows(texts)
@@ -105,8 +105,8 @@ def test_scores_are_those_of_the_plain_way(
     items = LateItemVectors(codec, pooled, LateItemRows.from_vectors(vectors, codec, pooled), np.arange(len(rows)))
     late = LateInteractionScorer(tower, tower, products, items, LateInteractionOptions())
     chosen = np.array(data.draw(st.lists(st.integers(0, len(texts) - 1), min_size=1, max_size=60)))
-    scores = late.score_rows(late.context_vectors(np.array(asked, np.int32)), chosen)
-    expected = _plain(tower(TokenRows.from_rows([asked]), Role.CONTEXT), tower(rows.take(chosen), Role.ITEM))
+    scores = late.score_rows(late.context_vectors(np.array(context_tokens, np.int32)), chosen)
+    expected = _plain(tower(TokenRows.from_rows([context_tokens]), Role.CONTEXT), tower(rows.take(chosen), Role.ITEM))
     np.testing.assert_allclose(scores, expected, atol=0.15)
 
 
@@ -150,7 +150,7 @@ def test_texts_and_contexts_are_read_once(late_of: LateOf):
 
 
 def test_memory_is_bounded_at_nothing(late_of: LateOf):
-    """With room for nothing everything is read anew, and answered alike."""
+    """With a cache of size 0 everything is read again, with the same scores."""
     late = late_of(TokenRows.from_rows([[1], [2]]), text_cache_size=0, context_cache_size=0)
     texts = [np.array([1], np.int32), np.array([2], np.int32)]
     first = late.score_texts(late.context_vectors(texts[0]), texts)
