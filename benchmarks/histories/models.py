@@ -16,7 +16,7 @@ from transformers import BertForSequenceClassification
 
 from benchmarks.histories.requests import Requests
 from common.onnx_session import OnnxModel, SessionOptions
-from common.release.store import file_sha256
+from common.release.manifest import file_sha256
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.learning.examples.late_interaction import distilled, late_lists
 from pipeline.learning.examples.ranking_lists import RankingExample

@@ -63,7 +63,7 @@ def run(quick: bool, console: Console) -> Result:
     queries = test_queries(data, catalogue)[: _QUICK_QUERIES if quick else None]
     systems = _scores(release, catalogue, queries, settings, report)
     lists = JudgedLists.from_queries([one.grades for one in queries])
-    with report.step("Comparing on drawn queries"):
+    with report.step("Comparing on resampled queries"):
         found = compare_scores(lists, systems, settings.seed)
     error = calibration_error(systems[_SECOND_STAGE].astype(np.float64), lists.grades.astype(np.float32))
     figures: dict[str, Any] = {

@@ -162,7 +162,7 @@ class SearchModels:
     def pairs(self, one: JudgedQuery) -> TokenPairs:
         """Return a query beside each of its items, as the ranking service joins them."""
         items = self._items.take(one.rows, self._settings.item_tokens)
-        contexts = TokenRows.of([self._context(one)])
+        contexts = TokenRows.from_rows([self._context(one)])
         return self._template.join(contexts, np.zeros(len(items), np.int64), items)
 
     def _context(self, one: JudgedQuery) -> TokenIds:
@@ -192,7 +192,7 @@ class SearchModels:
         judged = self._late_examples(queries, self.logits(teacher, queries))
         parts = [slice(start, start + QUERIES_PER_LIST) for start in range(0, len(made), QUERIES_PER_LIST)]
         return [
-            dataclasses.replace(one, others=TokenRows.of(contexts[part]), others_teacher=np.stack(said[part]))
+            dataclasses.replace(one, others=TokenRows.from_rows(contexts[part]), others_teacher=np.stack(said[part]))
             for one, part in zip(judged, parts, strict=True)
         ]
 
@@ -224,7 +224,7 @@ class SearchModels:
         """Tokenise as the encoder does, each text cut to what the second stage reads of an item."""
         longest = self._settings.item_tokens
         all_ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
-        return TokenRows.of([[*ids[: min(len(ids) - 1, longest + 1)], ids[-1]] for ids in all_ids])
+        return TokenRows.from_rows([[*ids[: min(len(ids) - 1, longest + 1)], ids[-1]] for ids in all_ids])
 
     def _trained(
         self,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from common.arrays import Float64Array
 from common.release.catalogue import Catalogue
 from common.release.layout import MODEL_CARD, POPULARITY
-from common.release.store import ModelCard
+from common.release.manifest import ModelCard
 from pipeline.learning.examples.labelled_candidates import LabelledCandidates
 from pipeline.measurement.metrics.beyond_accuracy import gini
 from pipeline.measurement.metrics.item_popularity import BANDS, band_of

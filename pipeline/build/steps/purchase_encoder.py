@@ -100,7 +100,7 @@ def _examples(
 def _distinct_texts(catalogue: Catalogue, vector_of_item: Int64Array, tokenizer: Tokenizer, prefix: str) -> TokenRows:
     """Return the distinct texts in the encoder's tokens, in the order of their vectors."""
     _, first = np.unique(vector_of_item, return_index=True)
-    return TokenRows.of(_tokens(tokenizer, [prefix + catalogue.text(int(row)) for row in first]))
+    return TokenRows.from_rows(_tokens(tokenizer, [prefix + catalogue.text(int(row)) for row in first]))
 
 
 def _tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> list[TokenIds]:

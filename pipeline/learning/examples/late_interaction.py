@@ -68,7 +68,7 @@ class LateExample:
     items: TokenRows
     labels: Float32Array
     teacher: Float32Array
-    others: TokenRows = field(default_factory=lambda: TokenRows.of([]))
+    others: TokenRows = field(default_factory=lambda: TokenRows.from_rows([]))
     others_teacher: Float32Array | None = None
 
     @property

@@ -40,7 +40,7 @@ def pairs_of(example: LabelledCandidates, places: npt.NDArray[np.int64], texts: 
     """Join the user's context with some of the candidates, as the ranking service does."""
     context = texts.context(example.user.query, texts.context_items(example.user.history))
     items, _ = texts.items(example.candidates.rows[places], {})
-    return texts.template.join(TokenRows.of([context]), np.zeros(len(places), np.int64), items)
+    return texts.template.join(TokenRows.from_rows([context]), np.zeros(len(places), np.int64), items)
 
 
 def score_pairs(

@@ -185,10 +185,10 @@ class _Collate:
 
     def __call__(self, examples: Sequence[LateExample]) -> dict[str, Any]:
         """Pad the texts of several examples: contexts together, items in groups of similar lengths."""
-        items = TokenRows.of([row for example in examples for row in example.items])
+        items = TokenRows.from_rows([row for example in examples for row in example.items])
         order = np.argsort(items.lengths, kind="stable")
         groups = [group for group in np.array_split(order, _GROUPS) if len(group)]
-        contexts = TokenRows.of([context for example in examples for context in example.contexts])
+        contexts = TokenRows.from_rows([context for example in examples for context in example.contexts])
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
         return {

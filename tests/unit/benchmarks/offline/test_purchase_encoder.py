@@ -12,7 +12,7 @@ from pipeline.release.config.build_settings import BuildSettings
 
 
 def test_a_release_gains_nothing_over_itself(tiny_release: Path, tiny_dataset: Dataset, tiny_settings: BuildSettings):
-    """Every figure is there, the same for both, and nobody of the test is asked."""
+    """All figures are equal for both, and no request is of a test user."""
     asked = sample_requests(tiny_dataset, tiny_settings, 30)
     windows = Windows.of(tiny_dataset.events, tiny_settings.window_days)
     tested = sample_test_users(tiny_dataset.events, windows, tiny_settings.test_users, tiny_settings.seed)

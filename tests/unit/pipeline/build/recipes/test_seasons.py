@@ -68,7 +68,7 @@ def test_release_lists_graphs_sources_and_features(release: Release):
     assert json.loads(release.file(FUSION_SETTINGS).read_text())["features"] == list(SEASONS.features)
     assert release.manifest.metrics["validation"]["fusion"]
     items = len(Catalogue.open(release.file(CATALOGUE)))
-    assert all(ItemGraph.load(release, name).items == items for name in SEASONS.graphs)
+    assert all(ItemGraph.from_release(release, name).items == items for name in SEASONS.graphs)
 
 
 def test_the_encoder_has_seen_nothing_of_the_weeks_that_are_learned_from(release: Release, windows: Windows):

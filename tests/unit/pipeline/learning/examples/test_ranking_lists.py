@@ -18,7 +18,7 @@ PAIRS, TOKENS = 12, 200
 
 def _example(number: int, pairs: int = PAIRS, tokens: int = TOKENS) -> RankingExample:
     generator = np.random.default_rng(number)
-    rows = TokenRows.of([generator.integers(0, 30_000, generator.integers(3, tokens + 1)) for _ in range(pairs)])
+    rows = TokenRows.from_rows([generator.integers(0, 30_000, generator.integers(3, tokens + 1)) for _ in range(pairs)])
     return RankingExample(TokenPairs(rows, generator.integers(1, 3, pairs)), generator.random(pairs, np.float32))
 
 

@@ -80,7 +80,7 @@ def test_every_graph_of_the_recipe_is_computed(baskets: Baskets):
     evidence = GraphInputs(Sequences.of([], ITEMS), texts, baskets)
     graphs = dict(item_graphs(SEASONS.graphs, evidence, neighbours=3))
     assert {name: graph.items for name, graph in graphs.items()} == dict.fromkeys(SEASONS.graphs, ITEMS)
-    pens = graphs["words"].spread(np.array([0]), np.ones(1, np.float32))
+    pens = graphs["words"].weighted_sum(np.array([0]), np.ones(1, np.float32))
     assert pens[0] == 0
     assert pens[1] > pens[3]
 

@@ -34,7 +34,7 @@ def evidence(texts: ItemTexts) -> GraphInputs:
 
 def _dense(evidence: GraphInputs, kind: str, **options: float | str) -> np.ndarray:
     (_, graph), *_ = item_graphs({"it": GraphSpec(kind, options)}, evidence, neighbours=4)
-    return np.array([graph.spread(np.array([row]), np.ones(1, np.float32)) for row in range(4)])
+    return np.array([graph.weighted_sum(np.array([row]), np.ones(1, np.float32)) for row in range(4)])
 
 
 def test_every_graph_of_the_recipe_is_computed(evidence: GraphInputs):

@@ -53,8 +53,8 @@ def test_training_draws_queries_to_what_fits(tiny_base_model: Path, tmp_path: Pa
 
 def _example(draws: np.random.Generator) -> EncoderExample:
     query, good, bad, mined = (draws.integers(5, 60, draws.integers(3, 7)) for _ in range(4))
-    items = TokenRows.of([good, bad, mined])
-    return EncoderExample(TokenRows.of([query]), items, np.array([1.0, 0.0, np.nan], np.float32))
+    items = TokenRows.from_rows([good, bad, mined])
+    return EncoderExample(TokenRows.from_rows([query]), items, np.array([1.0, 0.0, np.nan], np.float32))
 
 
 def _margin(bert: BertModel, examples: list[EncoderExample]) -> float:

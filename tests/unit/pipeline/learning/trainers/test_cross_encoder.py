@@ -25,7 +25,7 @@ def examples(tiny_base_model: Path) -> list[RankingExample]:
     """Return examples in which everybody buys the same item, whatever the context."""
     tokenizer = Tokenizer.from_file(str(tiny_base_model / "tokenizer.json"))
     template = PairTemplate.from_tokenizer(tokenizer)
-    items = TokenRows.of([tokenizer.encode(word, add_special_tokens=False).ids for word in WORDS])
+    items = TokenRows.from_rows([tokenizer.encode(word, add_special_tokens=False).ids for word in WORDS])
     made = []
     for number in range(128):
         pairs = template.join(items, np.full(len(WORDS), number % len(WORDS)), items)

@@ -33,7 +33,7 @@ TEMPLATE = PairTemplate(2, 3)
 
 def _examples(count: int) -> list[RankingExample]:
     """Return lists of the same four items, none of which was bought, in different contexts."""
-    items = TokenRows.of([[10], [11], [12], [13]])
+    items = TokenRows.from_rows([[10], [11], [12], [13]])
     every = [TEMPLATE.join(items, np.full(4, number % 4), items) for number in range(count)]
     return [RankingExample(pairs, np.zeros(4, np.float32)) for pairs in every]
 

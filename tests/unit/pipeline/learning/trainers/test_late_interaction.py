@@ -54,7 +54,9 @@ def _lists(label: bool, teacher: bool) -> list[LateExample]:
         items = [generator.choice(context if one else np.arange(40, 70), 2).astype(np.int32) for one in fits]
         unknown = np.full(4, np.nan, np.float32)
         lists.append(
-            LateExample(context, TokenRows.of(items), fits if label else unknown, 4 * fits - 2 if teacher else unknown)
+            LateExample(
+                context, TokenRows.from_rows(items), fits if label else unknown, 4 * fits - 2 if teacher else unknown
+            )
         )
     return lists
 
@@ -86,7 +88,7 @@ def test_the_tower_learns_from_contexts_that_only_the_cross_encoder_read(
             context=np.array([5], np.int32),
             labels=np.full(4, 0.5, np.float32),
             teacher=np.full(4, np.nan, np.float32),
-            others=TokenRows.of([one.context, [90, 91]]),
+            others=TokenRows.from_rows([one.context, [90, 91]]),
             others_teacher=np.stack([one.teacher, np.zeros(4, np.float32)]),
         )
         for one in others
@@ -98,7 +100,7 @@ def test_the_tower_learns_from_contexts_that_only_the_cross_encoder_read(
 
 
 def _torch_scores(graph: LateTowerGraph, example: LateExample, template: PairTemplate) -> np.ndarray:
-    contexts = torch.from_numpy(padded(TokenRows.of([example.context]), template))
+    contexts = torch.from_numpy(padded(TokenRows.from_rows([example.context]), template))
     items = torch.from_numpy(padded(example.items, template))
     with torch.inference_mode():
         context = graph(contexts, torch.zeros(1, dtype=torch.int32))
@@ -111,12 +113,12 @@ def test_the_exported_tower_is_the_trained_one(graph: LateTowerGraph, template: 
     """ONNX gives what torch gives, whatever the padding; texts come back in their order, [CLS] in and [SEP] out."""
     assert export_late_tower(graph, tmp_path / "tower.onnx") <= 1e-4
     tower = LateInteractionTower(OnnxModel(tmp_path / "tower.onnx", SessionOptions(threads=1)), template)
-    texts = TokenRows.of([[11, 12, 13, 14, 15], [], [21], [31] * 40, [11, 12]])
+    texts = TokenRows.from_rows([[11, 12, 13, 14, 15], [], [21], [31] * 40, [11, 12]])
     read = tower(texts, Role.ITEM)
     assert read.lengths.tolist() == [6, 1, 2, 41, 3]
     starts = np.cumsum(read.lengths) - read.lengths
     for place, text in enumerate(texts):
-        alone = tower(TokenRows.of([text]), Role.ITEM)
+        alone = tower(TokenRows.from_rows([text]), Role.ITEM)
         own = slice(starts[place], starts[place] + read.lengths[place])
         np.testing.assert_allclose(read.vectors[own], alone.vectors, atol=1e-5)
         np.testing.assert_allclose(read.weights[own], alone.weights, atol=1e-5)
@@ -150,7 +152,7 @@ def test_the_context_tower_is_the_tower_in_int8(graph: LateTowerGraph, template:
     assert "MatMulInteger" in operators
     full, small = (
         LateInteractionTower(OnnxModel(tmp_path / name, SessionOptions(threads=1)), template)(
-            TokenRows.of([[11, 12, 13]]), Role.CONTEXT
+            TokenRows.from_rows([[11, 12, 13]]), Role.CONTEXT
         )
         for name in ("tower.onnx", "context.onnx")
     )
@@ -162,7 +164,7 @@ def test_a_release_with_the_tier_is_whole(late_shop: Path):
     release = open_release(str(late_shop))
     catalogue = Catalogue.open(release.file(layout.CATALOGUE))
     vectors = LateItemVectors.load(release, LateInteractionSettings.load(release), len(catalogue))
-    first = vectors.take(np.arange(len(catalogue)))
+    first = vectors.vectors_of(np.arange(len(catalogue)))
     assert len(first) == len(catalogue)
     assert (first.lengths == np.diff(catalogue.token_offsets) + 1).all()
     assert len(np.load(release.file(layout.LATE_LENGTHS))) < len(catalogue)

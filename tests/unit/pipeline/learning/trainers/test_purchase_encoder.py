@@ -21,7 +21,7 @@ from pipeline.release.models.bert_graph import EncoderGraph
 @pytest.fixture
 def texts() -> TokenRows:
     draws = np.random.default_rng(0)
-    return TokenRows.of([draws.integers(5, 60, draws.integers(3, 7)) for _ in range(12)])
+    return TokenRows.from_rows([draws.integers(5, 60, draws.integers(3, 7)) for _ in range(12)])
 
 
 def _example(context: list[int], items: list[int], taken: set[int]) -> PurchaseExample:
@@ -51,7 +51,7 @@ def test_the_loss_is_that_of_served_vectors_without_what_was_taken(tiny_base_mod
         got = float(loss(**Collate(texts)(examples))["loss"])
     vectors = _vectors(bert, texts)
     user = 0.75 * vectors[0] + 0.25 * vectors[1]
-    searched = _vectors(bert, TokenRows.of([query]))[0]
+    searched = _vectors(bert, TokenRows.from_rows([query]))[0]
     shares = []
     for vector, target, seen in ((user / np.linalg.norm(user), 2, (2, 3, 5)), (searched, 4, (2, 3, 4, 5))):
         odds = {text: math.exp(SCALE * float(vector @ vectors[text])) for text in seen}

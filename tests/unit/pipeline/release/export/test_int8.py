@@ -26,8 +26,8 @@ SILENT = ProgressStep(None, "", None)
 
 
 def _pairs(generator: np.random.Generator, count: int = 10) -> TokenPairs:
-    items = TokenRows.of([generator.integers(5, 60, generator.integers(2, 30)) for _ in range(count)])
-    context = TokenRows.of([generator.integers(5, 60, 6)])
+    items = TokenRows.from_rows([generator.integers(5, 60, generator.integers(2, 30)) for _ in range(count)])
+    context = TokenRows.from_rows([generator.integers(5, 60, 6)])
     return PairTemplate(2, 3).join(context, np.zeros(count, np.int64), items)
 
 
