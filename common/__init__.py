@@ -1,8 +1,8 @@
-"""What the services and the offline part share: settings, errors, telemetry, the release and its parts."""
+"""What services and pipeline share: settings, errors, telemetry, releases and their files."""
 
 import os
 
-# gRPC's event engine has threads that read and write sockets and wake the one that feeds the event loop; without it
-# that one reads and writes itself (docs/adr/0019-threads-of-the-serving-path.md). gRPC asks once, when it is imported:
-# so it is said here, where every program of ours comes by first. What the environment says already goes before.
+# Without gRPC's event engine, the thread that feeds the event loop reads and writes sockets itself, and no other thread
+# must wake it (docs/adr/0019-threads-of-the-serving-path.md). gRPC reads the variable once, at its import. So it is set
+# here, which every program of the project imports first. A value from the environment has precedence.
 os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client,-event_engine_listener")

@@ -1,4 +1,4 @@
-"""Array types by what they hold, and small functions on arrays."""
+"""Array types by their content, and small functions on arrays."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy.typing as npt
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
-# Of any width.
+# Of any precision.
 FloatArray = npt.NDArray[np.floating[Any]]
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
 UInt8Array = npt.NDArray[np.uint8]
-# Numbers of rows of a table, or of places in an array.
+# Row numbers of a table, or indices into an array.
 RowIndices = npt.NDArray[np.int64]
-# Numbers of tokens in a vocabulary.
+# Token numbers of a vocabulary.
 TokenIds = npt.NDArray[np.int32]
 BoolMask = npt.NDArray[np.bool_]
 
@@ -25,10 +25,11 @@ BoolMask = npt.NDArray[np.bool_]
 def unit_vectors(vectors: Float32Array) -> Float32Array:
     """Scale vectors to unit length; shape [n, dimension] or [dimension]. None of them may be all zero."""
     wide = vectors.astype(np.float64)  # squares of large numbers would overflow in float32
-    wide /= np.sqrt(np.vecdot(wide, wide))[..., np.newaxis]  # each vector's alone: the same whatever stands beside it
+    # One vector at a time, so that a result does not depend on the other vectors.
+    wide /= np.sqrt(np.vecdot(wide, wide))[..., np.newaxis]
     return wide.astype(np.float32)
 
 
 def stack_vectors(vectors: Sequence[Float32Array]) -> Float32Array:
-    """Return at least one vector as a table, in fewer steps than `np.stack`; shape [vectors, dimension]."""
+    """Return vectors (at least one) as a matrix, faster than `np.stack`; shape [vectors, dimension]."""
     return np.concatenate(vectors).reshape(len(vectors), -1)

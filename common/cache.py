@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class LruCache(Generic[K, V]):
-    """At most ``size`` values by key, safe for threads; a size of 0 keeps nothing."""
+    """Keeps the ``size`` most recently used values by key; safe for threads. A size of 0 keeps nothing."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -24,7 +24,7 @@ class LruCache(Generic[K, V]):
         return len(self._values)
 
     def get(self, key: K) -> V | None:
-        """Return the value of ``key`` and count it as used, None where it is not kept."""
+        """Return the value of ``key`` and count it as used; None if it is not cached."""
         with self._lock:
             if key not in self._values:
                 return None
@@ -32,7 +32,7 @@ class LruCache(Generic[K, V]):
             return self._values[key]
 
     def put(self, key: K, value: V) -> None:
-        """Keep ``value``; forgets the value that was not used for longest where the cache is full."""
+        """Cache ``value``; if the cache is full, drop the least recently used value."""
         with self._lock:
             self._values[key] = value
             self._values.move_to_end(key)
@@ -41,18 +41,19 @@ class LruCache(Generic[K, V]):
 
 
 class IdentityCache(Generic[T, V]):
-    """What was made of the last ``size`` objects: of masks, say, which have no hash and change no more.
+    """Keeps the values made from the ``size`` most recently used objects, by identity.
 
-    Safe for threads; two may make the same at the same time. Keeps the objects alive, so that none gets another's id.
+    For objects without a hash that never change, such as masks. Safe for threads, of which two may make the same value
+    at the same time. Keeps the objects alive, so that no other object gets the same id.
     """
 
     def __init__(self, size: int) -> None:
         self._made: LruCache[int, tuple[T, V]] = LruCache(size)
 
-    def of(self, key: T, make: Callable[[T], V]) -> V:
-        """Return what ``make`` makes of ``key``, or made of it before."""
-        known = self._made.get(id(key))
-        if known is None:
-            known = key, make(key)
-            self._made.put(id(key), known)
-        return known[1]
+    def get_or_make(self, key: T, make: Callable[[T], V]) -> V:
+        """Return the cached value of ``key``, or cache and return ``make(key)``."""
+        cached = self._made.get(id(key))
+        if cached is None:
+            cached = key, make(key)
+            self._made.put(id(key), cached)
+        return cached[1]

@@ -1,40 +1,41 @@
-"""The error tree: what can go wrong for a caller, and the gRPC status that says so.
+"""The error tree: errors for callers, each with its gRPC status.
 
     ShortlistError
-    ├── InvalidRequest      INVALID_ARGUMENT     the caller's mistake; the message names the field
-    ├── NotFound            NOT_FOUND            an item or a release that is not there
-    ├── Overloaded          RESOURCE_EXHAUSTED   full; comes with RetryInfo
-    ├── NotReady            UNAVAILABLE          starting, draining, or a part is missing
-    ├── DeadlineTooShort    DEADLINE_EXCEEDED    refused before it costs compute
+    ├── InvalidRequest      INVALID_ARGUMENT     the request violates the contract; the message names the field
+    ├── NotFound            NOT_FOUND            an item or a release that does not exist
+    ├── Overloaded          RESOURCE_EXHAUSTED   no capacity; comes with RetryInfo
+    ├── NotReady            UNAVAILABLE          starting, draining, or something required is missing
+    ├── DeadlineTooShort    DEADLINE_EXCEEDED    refused before computing
     └── BadRelease          FAILED_PRECONDITION  a release that is missing, incomplete or altered
 
-Engines raise these; one interceptor (:mod:`common.server.interceptors`) translates. Anything else is INTERNAL with the
-text "internal error", its stack in the log alone. The tree knows nothing of grpc, so that engines need not either.
+Engines raise these, and one interceptor (:mod:`common.server.interceptors`) translates them. Any other error becomes
+INTERNAL with the text "internal error"; only the log has its stack trace. This module does not import grpc, so that
+engines need not.
 """
 
 from __future__ import annotations
 
 
 class ShortlistError(Exception):
-    """Anything that a caller may be told, with the name of the gRPC status code that tells it."""
+    """An error that is reported to the caller, with the name of its gRPC status code."""
 
     status = "INTERNAL"
 
 
-class InvalidRequest(ShortlistError):  # noqa: N818 - named for what it is, as the contract does
+class InvalidRequest(ShortlistError):  # noqa: N818 - named for what it is, like the status codes
     """The request violates the contract; the message names the field and what to do."""
 
     status = "INVALID_ARGUMENT"
 
 
 class NotFound(ShortlistError):  # noqa: N818
-    """An item or a release that the server does not have."""
+    """The server does not have this item or release."""
 
     status = "NOT_FOUND"
 
 
 class Overloaded(ShortlistError):  # noqa: N818
-    """No room for more work; try again after ``retry_after_s`` seconds."""
+    """The server has no capacity; try again after ``retry_after_s`` seconds."""
 
     status = "RESOURCE_EXHAUSTED"
 
@@ -44,18 +45,18 @@ class Overloaded(ShortlistError):  # noqa: N818
 
 
 class NotReady(ShortlistError):  # noqa: N818
-    """The server is starting or draining, or a part that it needs is missing."""
+    """The server is starting or draining, or something that it requires is missing."""
 
     status = "UNAVAILABLE"
 
 
 class DeadlineTooShort(ShortlistError):  # noqa: N818
-    """The work cannot be finished by the caller's deadline, so it was not begun."""
+    """The work cannot be finished by the caller's deadline, so it was not started."""
 
     status = "DEADLINE_EXCEEDED"
 
 
 class BadRelease(ShortlistError):  # noqa: N818
-    """A release that is missing, incomplete, altered or of another format."""
+    """The release is missing, incomplete, altered or of another format."""
 
     status = "FAILED_PRECONDITION"

@@ -50,7 +50,6 @@ class NoneOf:
 
 
 Filter = Match | Range | AllOf | AnyOf | NoneOf
-
 _LIST_NAMES: Final = {AllOf: "all_of", AnyOf: "any_of", NoneOf: "none_of"}
 
 

@@ -1,7 +1,8 @@
-"""What a server loads at its start is kept out of garbage collection.
+"""Excludes what a server loads at its start from garbage collection.
 
-A collection of the oldest generation walks every object, with the interpreter held: 50 ms beside a catalogue of 50,000
-items, in which no call is answered. What is frozen is not walked (https://docs.python.org/3/library/gc.html#gc.freeze).
+A collection of the oldest generation visits every object while it holds the interpreter: with a catalogue of 50,000
+items, no call is answered for 50 ms. Frozen objects are not visited
+(https://docs.python.org/3/library/gc.html#gc.freeze).
 """
 
 from __future__ import annotations
@@ -10,30 +11,30 @@ import gc
 import threading
 from typing import Final
 
-# Counting what is frozen instead takes a walk over all of it: 10 ms with the interpreter held, beside 50,000 items.
-_settled: Final = threading.Event()
+# gc.get_freeze_count() would visit all frozen objects: 10 ms with 50,000 items, while it holds the interpreter.
+_frozen: Final = threading.Event()
 
 
 def freeze_heap() -> None:
-    """Collect once, and from now on leave alone what is there."""
+    """Collect garbage once, and exclude every present object from later collections."""
     gc.collect()
     gc.freeze()
-    _settled.set()
+    _frozen.set()
 
 
 def freeze_new_objects() -> None:
-    """Leave alone what came since, too; nothing where nothing was left alone before.
+    """Freeze the objects made since as well; does nothing if `freeze_heap` was never called.
 
-    Costs what a collection of the younger generations does. Garbage older than these stays until
-    `refreeze_heap`: call it where much came that will stay.
+    Call it after making many objects that will stay. It costs a collection of the younger generations; older garbage
+    stays until `refreeze_heap`.
     """
-    if _settled.is_set():
+    if _frozen.is_set():
         gc.collect(1)
         gc.freeze()
 
 
 def refreeze_heap() -> None:
-    """Collect what has become garbage of all that was left alone; nothing where nothing was."""
-    if _settled.is_set():
+    """Collect the garbage among frozen objects, and freeze the rest; does nothing if nothing was frozen."""
+    if _frozen.is_set():
         gc.unfreeze()
         freeze_heap()

@@ -1,4 +1,4 @@
-"""Which items are the long tail: one definition, for what serves a release and for what measures it."""
+"""The definition of the long tail, for services and pipeline."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 
 def long_tail_threshold(popularity: npt.NDArray[np.floating[Any]]) -> float:
-    """Return how popular an item must be to be no longer of the tail: as popular as the release's median item.
+    """Return the median popularity: items below it are the long tail.
 
-    Equal items are alike, so that where most items sold nothing, nothing is of the tail.
+    Items as popular as the median are not, so if most items were never bought, no item is of the long tail.
 
     Args:
-        popularity: The release's, as its file `behaviour/popularity.npy` has it; [items].
+        popularity: The popularity of a release's items, from `behaviour/popularity.npy`; shape [items].
     """
     return float(np.median(popularity)) if len(popularity) else 0.0

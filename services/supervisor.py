@@ -17,10 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from common.server.channel import open_channel
 
 _FIRST_DELAY_S: Final = 0.2
-
-
 _LONGEST_DELAY_S: Final = 5.0
-
 
 # Runs in the child before the server does: the kernel kills it when the parent dies, however it dies. (SIGTERM would
 # come once for each of the parent's threads, and a server takes the second one for an order to end at once.) It is not

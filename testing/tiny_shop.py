@@ -1,4 +1,4 @@
-"""A tiny shop, a tiny BERT and a real release of them: for tests, and where a benchmark needs no large catalogue."""
+"""A tiny shop, a tiny BERT and a real release of them, for tests and small benchmarks."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def tiny_items() -> pl.DataFrame:
 
 
 def tiny_events(items: pl.DataFrame) -> pl.DataFrame:
-    """Return purchases of 60 users, each of whom keeps to one shelf and buys a few things again and again."""
+    """Return purchases of 60 users, each of whom buys from one category, some items repeatedly."""
     generator = np.random.default_rng(7)
     start = datetime(2026, 1, 1)  # noqa: DTZ001 - shops' files carry no zone
     shelves = {name: items.filter(pl.col("category") == name)["item_id"].to_list() for name in SHELVES}

@@ -31,7 +31,7 @@ def tiny_items() -> pl.DataFrame:
 
 @pytest.fixture(scope="session")
 def tiny_events(tiny_items: pl.DataFrame) -> pl.DataFrame:
-    """Return purchases of 60 users, each of whom keeps to one shelf and buys a few things again and again."""
+    """Return purchases of 60 users, each of whom buys from one category, some items repeatedly."""
     return tiny_shop.tiny_events(tiny_items)
 
 
@@ -83,7 +83,7 @@ def _redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def redis(_redis: RedisServer) -> Iterator[RedisServer]:
-    """Return a Redis server with nothing in it; a test may kill it or have it hang."""
+    """Return an empty Redis server; a test may kill or suspend it."""
     _redis.client.flushall()
     yield _redis
     _redis.signal(signal.SIGCONT)

@@ -104,7 +104,7 @@ class PairMaker:
 
     def pairs(self, query: str, item_ids: Sequence[str]) -> TokenPairs:
         """Return the pairs of a query and each item."""
-        contexts = TokenRows.of([self.context(query)])
+        contexts = TokenRows.from_rows([self.context(query)])
         return self.template.join(contexts, np.zeros(len(item_ids), np.int64), self.items(item_ids))
 
     def context(self, query: str) -> TokenIds:
@@ -117,7 +117,7 @@ class PairMaker:
 
     def _rows(self, texts: Sequence[str], max_tokens: int) -> TokenRows:
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return TokenRows.of([encoding.ids[:max_tokens] for encoding in encodings])
+        return TokenRows.from_rows([encoding.ids[:max_tokens] for encoding in encodings])
 
 
 CANDIDATES: Final = 100

@@ -17,7 +17,7 @@ from benchmarks.data.home_depot import HomeDepot, QueryJudgements
 from pipeline.build.search.search_models import SearchModels
 from pipeline.learning.examples.judged_queries import JudgedQuery
 from pipeline.learning.examples.judged_queries import training_queries as all_training_queries
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.artifacts.catalogue import build_catalogue, item_texts
 from pipeline.release.config.build_settings import BuildSettings

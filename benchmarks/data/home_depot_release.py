@@ -14,7 +14,8 @@ from onnx import TensorProto, helper
 from benchmarks.data.home_depot import CONTEXT_TOKENS, ITEM_TOKENS, HomeDepot, PairMaker
 from benchmarks.data.home_depot_model import CACHE, TrainedModel, training_queries
 from common.release import layout
-from common.release.store import DataCard, ModelCard, Release
+from common.release.manifest import DataCard, ModelCard
+from common.release.store import Release
 from pipeline.release.artifacts.catalogue import build_catalogue
 from pipeline.release.artifacts.staging import Staging, staging_dir
 from pipeline.release.config.build_settings import Precision

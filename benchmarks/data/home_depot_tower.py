@@ -13,7 +13,7 @@ from rich.console import Console
 from benchmarks.data.home_depot import HomeDepot
 from benchmarks.data.home_depot_model import TrainedModel, search_models
 from common.release import layout
-from common.release.store import ModelCard
+from common.release.manifest import ModelCard
 from pipeline.progress import ProgressReport
 from pipeline.release.artifacts.staging import Staging
 from pipeline.release.export import int8, late_interaction

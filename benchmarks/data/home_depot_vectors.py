@@ -20,8 +20,9 @@ from common.errors import ShortlistError
 from common.onnx_session import SessionOptions
 from common.release import layout
 from common.release.catalogue import Catalogue
-from common.release.store import FORMAT as RELEASE_FORMAT
-from common.release.store import DataCard, ModelCard, Release, file_sha256, open_release
+from common.release.manifest import FORMAT as RELEASE_FORMAT
+from common.release.manifest import DataCard, ModelCard, file_sha256
+from common.release.store import Release, open_release
 from pipeline.progress import ProgressReport
 from pipeline.release.artifacts.catalogue import build_catalogue
 from pipeline.release.artifacts.staging import Staging, staging_dir

@@ -23,7 +23,8 @@ from benchmarks.data.home_depot_vectors import CACHE, HomeDepotVectors, home_dep
 from common.arrays import Float32Array, unit_vectors
 from common.release import layout
 from common.release.catalogue import SCHEMA, Catalogue
-from common.release.store import DataCard, Release, open_release
+from common.release.manifest import DataCard
+from common.release.store import Release, open_release
 from pipeline.release.artifacts.staging import Staging, staging_dir
 from services.retrieval.ann.ann_index import IndexOptions
 

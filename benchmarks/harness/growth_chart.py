@@ -23,12 +23,12 @@ class Panel:
     """One curve.
 
     Attributes:
-        title: What stands above it.
-        across: What grows; stands below the axis.
-        values: The figure by what grows.
-        highest: The least that the axis upward reaches.
-        transform: Of the axis across, such as a logarithm.
-        ticks: Where the axis across is marked; default at every value.
+        title: The title above the curve.
+        x_label: The label of the x axis.
+        values: The figure by x.
+        min_top: The y axis reaches at least this value.
+        transform: The scale of the x axis, such as a logarithm.
+        ticks: Ticks of the x axis; default every value.
     """
 
     title: str
@@ -47,8 +47,8 @@ def growth_chart(panels: Sequence[Panel], title: str, columns: int) -> str:
         for (x, y), panel in zip(offsets, panels, strict=True)
     ]
     width, height = columns * _WIDTH, math.ceil(len(panels) / columns) * _HEIGHT
-    backbackground = f'<rect width="{width}" height="{height}" fill="#fff"/>'
-    svg = picture(width, height, [_STYLE, backbackground, *groups], title)
+    background = f'<rect width="{width}" height="{height}" fill="#fff"/>'
+    svg = picture(width, height, [_STYLE, background, *groups], title)
     return svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1) + "\n"
 
 

@@ -13,7 +13,7 @@ from benchmarks.histories.models import INT8, load_cross_encoder
 from benchmarks.histories.requests import CANDIDATES, Requests
 from benchmarks.histories.scores import HistoryLateInteraction, context_tokens
 from common.onnx_session import SessionOptions
-from pipeline.learning.examples.labelled_candidates import Labelled
+from pipeline.learning.examples.labelled_candidates import LabelledCandidates
 from pipeline.learning.examples.text_pairs import pairs_of, score_pairs
 from pipeline.progress import ProgressReport, ProgressStep
 from pipeline.release.export.cached_export import exported_cross_encoder
@@ -37,7 +37,7 @@ def cost_ms(
     """
     one_thread = SessionOptions(threads=1)
     long = [one for one in requests.labelled() if len(context_tokens(late.texts, one.user.history)) >= LONG_CONTEXT]
-    rankers: dict[str, Callable[[Labelled], object]] = {
+    rankers: dict[str, Callable[[LabelledCandidates], object]] = {
         "late interaction, 8 bits": _late(late, 8),
         "late interaction, 4 bits": _late(late, 4),
         "cross-encoder, int8": _cross_encoder(load_cross_encoder(cross_encoder / INT8, one_thread), late),
@@ -57,15 +57,15 @@ def cost_ms(
     return {name: float(np.median(times)) for name, times in measured_ms.items()}
 
 
-def _late(late: HistoryLateInteraction, bits: Bits) -> Callable[[Labelled], object]:
+def _late(late: HistoryLateInteraction, bits: Bits) -> Callable[[LabelledCandidates], object]:
     tier = late.served(bits)
 
-    def score(one: Labelled) -> object:
+    def score(one: LabelledCandidates) -> object:
         return tier.score_rows(tier.context_vectors(context_tokens(late.texts, one.user.history)), one.candidates.rows)
 
     return score
 
 
-def _cross_encoder(model: CrossEncoder, late: HistoryLateInteraction) -> Callable[[Labelled], object]:
+def _cross_encoder(model: CrossEncoder, late: HistoryLateInteraction) -> Callable[[LabelledCandidates], object]:
     rows, silent = np.arange(CANDIDATES), ProgressStep(None, "", None)
     return lambda one: score_pairs(model, [pairs_of(one, rows[: len(one.labels)], late.texts)], silent)

@@ -19,7 +19,7 @@ from common.release.catalogue import Catalogue
 from common.release.store import Release
 from pipeline.learning.fusion.lambdamart import RankedExamples, fit_ranking
 from pipeline.learning.fusion.trees import raw_score
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEQUENCES
@@ -78,13 +78,13 @@ class TextFeatures:
 def fitted_fusions(
     examples: RankedExamples, settings: BuildSettings, cache: ModelCache, report: ProgressReport
 ) -> dict[str, list[lgb.Booster]]:
-    """Return a bag of boosters for each of `FUSIONS`, grown as the recipe grows them; grown now where not cache.
+    """Return the boosters of each of `FUSIONS`, with the recipe's parameters; they are fitted unless cached.
 
     Args:
-        examples: Requests that no ranker of text learnt from, with every feature; see `TextFeatures`.
-        settings: How many trees, and how many boosters.
-        cache: Where boosters lie.
-        report: Told of each fit.
+        examples: Requests that no text ranker learnt from, with every feature; see `TextFeatures`.
+        settings: The number of trees and boosters.
+        cache: Fitted boosters.
+        report: Shows each fit.
     """
     digest = hashlib.sha256(b"".join(getattr(examples, name).tobytes() for name in ("features", "labels", "sizes")))
 

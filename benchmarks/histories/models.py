@@ -16,14 +16,14 @@ from transformers import BertForSequenceClassification
 
 from benchmarks.histories.requests import Requests
 from common.onnx_session import OnnxModel, SessionOptions
-from common.release.store import file_sha256
+from common.release.manifest import file_sha256
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.learning.examples.late_interaction import distilled, late_lists
 from pipeline.learning.examples.ranking_lists import RankingExample
 from pipeline.learning.examples.text_pairs import training_lists
-from pipeline.learning.training.cross_encoder import train_cross_encoder
-from pipeline.learning.training.late_interaction import load_tower, save_tower, train_late_interaction
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.trainers.cross_encoder import train_cross_encoder
+from pipeline.learning.trainers.late_interaction import load_tower, save_tower, train_late_interaction
+from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.artifacts.catalogue import build_catalogue
 from pipeline.release.config.training_settings import CrossEncoderTraining, LateTraining

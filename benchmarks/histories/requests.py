@@ -29,10 +29,10 @@ from pipeline.build.steps.item_graphs import read_item_texts
 from pipeline.build.steps.ranking_examples import feature_set
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.training_requests import ShopRequest
-from pipeline.learning.examples.labelled_candidates import Labelled, draw_candidates
+from pipeline.learning.examples.labelled_candidates import LabelledCandidates, label_candidates
 from pipeline.learning.fusion.lambdamart import RankedExamples
-from pipeline.learning.item_graphs.cross_fitting import Fold, parted
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.item_graphs.cross_fitting import Fold, split_sequences
+from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.artifacts.staging import Staging
 from pipeline.release.config.build_settings import BuildSettings
@@ -70,7 +70,9 @@ class Requests:
         return len(self.users)
 
     @classmethod
-    def from_candidates(cls, users: Sequence[int], retrieved: Sequence[Labelled], features: FeatureSet) -> Self:
+    def from_candidates(
+        cls, users: Sequence[int], retrieved: Sequence[LabelledCandidates], features: FeatureSet
+    ) -> Self:
         """Compute the features of retrieved candidates."""
         matrices = [features.matrix(one.user, one.candidates) for one in retrieved]
         return cls(
@@ -111,13 +113,13 @@ class Requests:
         starts = offsets_from_lengths(self.examples.sizes)[:-1]
         return np.flatnonzero(np.add.reduceat(self.examples.labels, starts) > 0)
 
-    def labelled(self) -> list[Labelled]:
+    def labelled(self) -> list[LabelledCandidates]:
         """Return histories, candidates and labels as training reads them."""
         ends = np.cumsum(self.examples.sizes)[:-1]
         parts = zip(self.histories, np.split(self.rows, ends), np.split(self.examples.labels, ends), strict=True)
         requests = ShopRequest((), "", frozenset())
         return [
-            Labelled(requests, UserRows(history), CandidateRows.from_rows(rows), labels)
+            LabelledCandidates(requests, UserRows(history), CandidateRows.from_rows(rows), labels)
             for history, rows, labels in parts
         ]
 
@@ -206,7 +208,7 @@ def test_requests(data: Path, release: Release, count: int, report: ProgressRepo
         closing(FirstStage.load(release)) as first_stage,
         report.step("Retrieving the candidates of test rows", len(requests)) as step,
     ):
-        retrieved = draw_candidates(first_stage, requests, CANDIDATES, step)
+        retrieved = label_candidates(first_stage, requests, CANDIDATES, step)
     catalogue = Catalogue.open(release.file(layout.CATALOGUE))
     return Requests.from_candidates(chosen.tolist(), retrieved, _features(release, catalogue))
 
@@ -230,7 +232,7 @@ def _split_by_user(every: Requests, seed: int) -> TrainingSplit:
 def _requests_of_folds(context: BuildContext) -> Requests:
     """Repeat the build's requests in a copy of a release, with the tables of each fold."""
     catalogue = Catalogue.open(context.staging.file(layout.CATALOGUE))
-    texts, split = read_item_texts(context, catalogue), parted(context.dataset.events)
+    texts, split = read_item_texts(context, catalogue), split_sequences(context.dataset.events)
     numbers = {user: number for number, user in enumerate(split.whole)}
     folds = sequence_folds(context, catalogue, texts, split)
     return Requests.join([_requests_of_fold(context, catalogue, fold, numbers) for fold in folds])
@@ -239,5 +241,5 @@ def _requests_of_folds(context: BuildContext) -> Requests:
 def _requests_of_fold(context: BuildContext, catalogue: Catalogue, fold: Fold, numbers: Mapping[str, int]) -> Requests:
     title = "Retrieving candidates of training requests"
     with open_first_stage(context) as first_stage, context.report.step(title, len(fold.requests)) as step:
-        retrieved = draw_candidates(first_stage, fold.requests, CANDIDATES, step)
+        retrieved = label_candidates(first_stage, fold.requests, CANDIDATES, step)
     return Requests.from_candidates([numbers[user] for user in fold.users], retrieved, feature_set(context, catalogue))

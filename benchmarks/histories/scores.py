@@ -101,7 +101,7 @@ class HistoryLateInteraction:
         model = OnnxModel(self.folder / CONTEXT_TOWER_FILE, SessionOptions(threads=1))
         tower = LateInteractionTower(model, self.texts.template)
         return self._each(
-            requests, lambda context, rows: self._exact(tower(TokenRows.of([context]), Role.CONTEXT), rows)
+            requests, lambda context, rows: self._exact(tower(TokenRows.from_rows([context]), Role.CONTEXT), rows)
         )
 
     def _each(self, requests: Requests, score: Callable[[TokenIds, RowIndices], Float32Array]) -> Float32Array:

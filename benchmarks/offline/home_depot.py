@@ -34,7 +34,7 @@ from pipeline.build.search.search_examples import SEMANTIC, held_out_cosines, ju
 from pipeline.build.search.search_models import SearchModels
 from pipeline.learning.examples.fusion import calibration_error
 from pipeline.learning.examples.judged_queries import TEST, JudgedQuery, judged_queries
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.measurement.metrics.reranking import ALL_PAIRS, PER_QUERY, JudgedLists, RerankingResult, compare_scores
 from pipeline.progress import ProgressReport, ProgressStep
 from pipeline.release.config.build_settings import BuildSettings
@@ -63,7 +63,7 @@ def run(quick: bool, console: Console) -> Result:
     queries = test_queries(data, catalogue)[: _QUICK_QUERIES if quick else None]
     systems = _scores(release, catalogue, queries, settings, report)
     lists = JudgedLists.from_queries([one.grades for one in queries])
-    with report.step("Comparing on drawn queries"):
+    with report.step("Comparing on resampled queries"):
         found = compare_scores(lists, systems, settings.seed)
     error = calibration_error(systems[_SECOND_STAGE].astype(np.float64), lists.grades.astype(np.float32))
     figures: dict[str, Any] = {

@@ -24,7 +24,7 @@ from pipeline.build.builder import build
 from pipeline.data.adapters import prepare
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.schema import BadDataset
-from pipeline.data.dataset.temporal_split import examples
+from pipeline.data.dataset.temporal_split import split_users
 from pipeline.data.dataset.training_requests import Windows
 from pipeline.evaluation.analyses.baselines import MAIN_MEASURE, TAIL_MEASURE
 from pipeline.evaluation.evaluation import EvaluationSettings, evaluate_release
@@ -103,12 +103,12 @@ def split_customers(whole: Dataset, days: float, seed: int, users: int | None = 
     events = whole.events.filter(~pl.col("user_id").is_in(sorted(held_out)))
     time = pl.col("timestamp")
     event_split = EventSplit(windows.test, events.filter(time < windows.test), events.filter(time >= windows.test))
-    asked = examples(whole.events, windows.test, windows.length, min_history=_MIN_HISTORY)
+    buyers = split_users(whole.events, windows.test, windows.length, min_history=_MIN_HISTORY)
     groups = {}
     for group, is_held_out in ((KNOWN, False), (UNSEEN, True)):
         questions = [
             Question(one.user_id, one.user_id, one.history, "", dict.fromkeys(one.held_out, 1.0))
-            for one in asked
+            for one in buyers
             if (one.user_id in held_out) == is_held_out
         ][:users]
         described = f"what {len(questions):,} {group} bought in the {days:g} days from {windows.test:%Y-%m-%d}"

@@ -20,7 +20,7 @@ from common.release.store import Release
 from pipeline.build.builder import build
 from pipeline.data.adapters import prepare
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.data.dataset.training_requests import ShopRequest, Windows, draw_users, simulate_cold_start
+from pipeline.data.dataset.training_requests import ShopRequest, Windows, sample_users, simulate_cold_start
 from pipeline.measurement.metrics.estimates import Difference, Estimate
 from pipeline.measurement.metrics.ranking_metrics import evaluate
 from pipeline.measurement.questions.local_runner import local_runner
@@ -60,7 +60,7 @@ def sample_requests(dataset: Dataset, settings: BuildSettings, users: int) -> di
         users: Users at most.
     """
     windows = Windows.of(dataset.events, settings.window_days)
-    sampled = draw_users(
+    sampled = sample_users(
         dataset.events, windows, train=0, valid=users, test=settings.test_users, seed=settings.seed
     ).valid
     titles = dict(dataset.items.select("item_id", "title").iter_rows())

@@ -37,7 +37,7 @@ from benchmarks.histories.quality import MeasuresAtTen, measures_at_ten, random_
 from benchmarks.histories.requests import Requests, TrainingSplit, test_requests, training_requests
 from benchmarks.histories.scores import HistoryLateInteraction, cached_logits, context_tokens, score_requests
 from common.release.store import Release
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.measurement.metrics.ranking_metrics import Interval
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings

@@ -87,7 +87,7 @@ def _late_scores(data: HomeDepot, model: TrainedModel, tower: TrainedTower, quer
     maker = PairMaker(data, model.tokenizer)
     judged = data.judged("test")[:queries]
     read = LateInteractionTower(OnnxModel(tower.onnx, SessionOptions()), maker.template)
-    items = read(TokenRows.of([row for one in judged for row in maker.items(one.item_ids)]), Role.ITEM)
+    items = read(TokenRows.from_rows([row for one in judged for row in maker.items(one.item_ids)]), Role.ITEM)
     contexts = _contexts(tower, [maker.context(one.query) for one in judged], maker.template)
     owner = np.repeat(np.arange(len(judged)), [len(one.item_ids) for one in judged])
     cuts = np.cumsum([len(one.item_ids) for one in judged])[:-1]
@@ -107,7 +107,7 @@ def _contexts(tower: TrainedTower, contexts: Sequence[TokenIds], template: PairT
     if not file.exists():
         write_context_tower(tower.onnx, file)
     read = LateInteractionTower(OnnxModel(file, SessionOptions(threads=1)), template)
-    return TextVectors.concatenate([read(TokenRows.of([one]), Role.CONTEXT) for one in contexts])
+    return TextVectors.concatenate([read(TokenRows.from_rows([one]), Role.CONTEXT) for one in contexts])
 
 
 def _quantised(codec: VectorCodec) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:

@@ -143,7 +143,7 @@ def _tables(figures: Mapping[str, Any]) -> list[Table]:
     for name, one in figures["quality"].items():
         measured = ("ndcg@10", "ndcg@10 over random", "spearman", "pair accuracy")
         quality.add_row(name, *(f"{one[key]:.4f}" for key in measured))
-    storage = Table("bits", "bytes an item", title="Storage of late interaction")
+    storage = Table("bits", "bytes per item", title="Storage of late interaction")
     for bits, size in figures["storage"]["bytes an item"].items():
         storage.add_row(bits, f"{size:,.0f}")
     return [speed, quality, storage]

@@ -1,1 +1,1 @@
-"""Changes of items as they are sent between servers."""
+"""Catalogue changes, as servers exchange them."""

@@ -1,4 +1,4 @@
-"""Follows a stream of changes in a thread of its own, and goes on by itself when Redis comes back."""
+"""Follows a change stream in a thread, and resumes by itself when Redis returns."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ from common.changes.redis_stream import ChangeStream, Entry, Position
 from common.errors import NotReady
 
 _RETRY_S: Final = 0.2
-
-
 _log = structlog.get_logger()
 
 
 class StreamFollower:
-    """Hands over every entry after a position, in order, each once.
+    """Passes on every entry after a position, in order, each once.
 
     Args:
-        stream: What is followed.
-        after: The last entry that the follower has.
-        take: Given each entry, on the tail's thread; what it raises is logged, and the next entry follows.
-        on_connection: Told whether Redis is there, when that changes.
+        stream: The stream.
+        after: The position to start after.
+        on_entry: Called with each entry, in the follower's thread; its errors are logged, and the next entry follows.
+        on_connection: Called with whether Redis can be reached, at the start and on each change.
+
+    Attributes:
+        connected: Whether Redis can be reached.
     """
 
     def __init__(
         self,
         stream: ChangeStream,
         after: Position,
-        take: Callable[[Entry], None],
+        on_entry: Callable[[Entry], None],
         on_connection: Callable[[bool], None],
     ) -> None:
         self._stream = stream
         self._position = after
-        self._take = take
+        self._on_entry = on_entry
         self._on_connection = on_connection
         self.connected = True
         self._stopping = threading.Event()
@@ -45,33 +46,33 @@ class StreamFollower:
         self._thread.start()
 
     def stop(self) -> None:
-        """Hand over nothing more; waits a second or two for a thread that waits for Redis."""
+        """Stop following; blocks up to two seconds while the thread waits for Redis."""
         self._stopping.set()
         self._thread.join()
 
     def _follow(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._stream.wait(self._position)
+                self._stream.wait_for_entry(self._position)
                 self._catch_up()
             except NotReady as error:
-                self._tell(False, str(error))
+                self._set_connected(False, str(error))
                 self._stopping.wait(_RETRY_S)
             else:
-                self._tell(True, "")
+                self._set_connected(True, "")
 
     def _catch_up(self) -> None:
-        for entry in self._stream.read(self._position):
+        for entry in self._stream.entries_after(self._position):
             if self._stopping.is_set():
                 return
             try:
-                self._take(entry)
-            except Exception:  # noqa: BLE001 - one bad entry must not keep the good ones behind it away
-                _log.exception("a change was left out", stream=str(self._stream.address), entry=str(entry.position))
-            if entry.whole:
+                self._on_entry(entry)
+            except Exception:  # noqa: BLE001 - a bad entry must not block the good ones after it
+                _log.exception("a change was skipped", stream=str(self._stream.address), entry=str(entry.position))
+            if entry.reaches_position:
                 self._position = entry.position
 
-    def _tell(self, connected: bool, reason: str) -> None:
+    def _set_connected(self, connected: bool, reason: str) -> None:
         if connected == self.connected:
             return
         self.connected = connected
@@ -79,4 +80,4 @@ class StreamFollower:
         if connected:
             _log.info("changes are followed again", stream=str(self._stream.address))
         else:
-            _log.warning("changes can't be followed; trying again", reason=reason)
+            _log.warning("changes cannot be followed; trying again", reason=reason)

@@ -1,1 +1,1 @@
-"""A release: its store, layout, catalogue and item graphs."""
+"""A release: its store, manifest, file names, catalogue and item graphs."""

@@ -1,10 +1,10 @@
-"""The catalogue of a release: an Arrow file, memory-mapped, one row an item."""
+"""The catalogue of a release: a memory-mapped Arrow file with one row per item."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from common.errors import BadRelease
 
-# `text` is what the models read (common.text.item_text); `token_ids` is that text in the cross-encoder's tokens,
-# without special tokens, cut to the longest the cross-encoder reads of an item.
+# `text` is what the models read (common.text.item_text). `token_ids` are its tokens for the cross-encoder, without
+# special tokens, truncated to the most that the cross-encoder reads of an item.
 SCHEMA: Final = pa.schema(
     [
         pa.field("item_id", pa.string(), nullable=False),
@@ -29,19 +29,18 @@ SCHEMA: Final = pa.schema(
     ]
 )
 
-
-# Columns that are not attributes to filter by.
+# Columns that filters cannot use.
 _INTERNAL: Final = frozenset({"item_id", "title", "description", "text", "token_ids"})
 
 
 class Catalogue:
-    """Items by row (0 to ``len`` - 1) and by id. Further columns than those of SCHEMA are further attributes.
+    """Items by row (0 to ``len`` - 1) and by id. Columns beyond those of SCHEMA are attributes too.
 
     Attributes:
         table: The Arrow table.
         item_ids: The items' ids by row.
-        tokens: Every item's token ids, one after the other; shape [tokens].
-        token_offsets: Where each item's token ids begin and the last one's end; shape [items + 1].
+        tokens: The token ids of all items, concatenated; shape [tokens].
+        token_offsets: Where each item's token ids start, and where the last one's end; shape [items + 1].
     """
 
     def __init__(self, table: pa.Table) -> None:
@@ -59,7 +58,7 @@ class Catalogue:
 
     @classmethod
     def open(cls, file: Path) -> Catalogue:
-        """Map the catalogue at ``file``; raises BadRelease where there is no Arrow file."""
+        """Map the catalogue at ``file``; raises BadRelease if it is not an Arrow file."""
         try:
             with pa.memory_map(str(file)) as source:
                 return cls(pa.ipc.open_file(source).read_all())
@@ -75,11 +74,11 @@ class Catalogue:
         return len(self.item_ids)
 
     def row_of(self, item_id: str) -> int | None:
-        """Return the row of an item, None where unknown."""
+        """Return the row of an item, None if unknown."""
         return self._row_of.get(item_id)
 
     def rows_of(self, item_ids: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Return the rows of items, -1 where unknown; shape [len(item_ids)]."""
+        """Return the rows of items, -1 if unknown; shape [len(item_ids)]."""
         return np.fromiter((self._row_of.get(item_id, -1) for item_id in item_ids), np.int64, len(item_ids))
 
     def text(self, row: int) -> str:
@@ -91,14 +90,10 @@ class Catalogue:
         return str(self.table["title"][row].as_py())
 
     def token_ids(self, row: int) -> npt.NDArray[np.int32]:
-        """Return an item's text in the cross-encoder's tokens, without special tokens; a view, shape [tokens]."""
+        """Return an item's tokens for the cross-encoder, without special tokens; a view, shape [tokens]."""
         start, stop = self.token_offsets[row : row + 2]
         return self.tokens[start:stop]
 
     def attributes(self) -> list[str]:
-        """Return the names of the attributes that items may be filtered by."""
+        """Return the names of the attributes that filters can use."""
         return [name for name in self.table.column_names if name not in _INTERNAL]
-
-    def value(self, row: int, column: str) -> Any:
-        """Return one cell as a Python value, None where missing."""
-        return self.table[column][row].as_py()

@@ -1,4 +1,4 @@
-"""Settings files of a release, checked when they are loaded."""
+"""Settings files of a release, validated when they are loaded."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from common.release.store import Release
 
 
 class SettingsFile(BaseModel):
-    """A JSON file of a release; fields that this version does not know are ignored."""
+    """A JSON file of a release; unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     @classmethod
-    def read(cls, release: Release, name: str) -> Self:
-        """Read the file called ``name``; raises BadRelease where it can't be used."""
+    def from_file(cls, release: Release, name: str) -> Self:
+        """Load the file called ``name``; raises BadRelease if it is invalid."""
         try:
             return cls.model_validate_json(release.file(name).read_bytes())
         except ValidationError as error:
-            raise BadRelease(f"release {release.id}: {name} can't be used: {error}") from error
+            raise BadRelease(f"release {release.id}: {name} cannot be used: {error}") from error

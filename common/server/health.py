@@ -1,4 +1,4 @@
-"""The `grpc.health.v1` service: whether the server serves, asked for once or watched."""
+"""The `grpc.health.v1` service: whether the server serves."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _Response = health_pb2.HealthCheckResponse
 
 
 class HealthService(health_pb2_grpc.HealthServicer):
-    """Health of every service of a server and of the server as a whole (the empty name); all serve or none does.
+    """The health of every service of a server, and of the whole server (the empty name); all serve or none does.
 
-    grpcio's own servicer keeps watches open at shutdown, so that one watcher holds up the drain until its timeout.
+    grpcio's own servicer keeps watches open at shutdown, so that one watcher delays the drain until its timeout.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -25,37 +25,37 @@ class HealthService(health_pb2_grpc.HealthServicer):
         self._draining = False
         self._changed = asyncio.Condition()
 
-    async def serve(self) -> None:
-        """Say SERVING from now on."""
+    async def set_serving(self) -> None:
+        """Report SERVING from now on."""
         async with self._changed:
             self._serving = True
             self._changed.notify_all()
 
     async def drain(self) -> None:
-        """Say NOT_SERVING from now on, and end the watches with it."""
+        """Report NOT_SERVING from now on, and end all watches."""
         async with self._changed:
             self._serving, self._draining = False, True
             self._changed.notify_all()
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> _Response:  # noqa: N802 - the protocol's name
-        """Answer one probe; raises NotFound for a service that the server does not have."""
+        """Return the health; raises NotFound for an unknown service."""
         del context
         if request.service not in self._names:
             raise NotFound(f"service: this server has no {request.service!r}")
         return _Response(status=self._status(request.service))
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> AsyncIterator[_Response]:  # noqa: N802
-        """Tell the health now and whenever it changes, until the server drains."""
+        """Send the health now and on each change, until the server drains."""
         del context
-        told: int | None = None
+        sent: int | None = None
         while True:
             async with self._changed:
-                await self._changed.wait_for(lambda: self._draining or self._status(request.service) != told)  # noqa: B023 - called at once
+                await self._changed.wait_for(lambda: self._draining or self._status(request.service) != sent)  # noqa: B023 - called within this iteration
             status = self._status(request.service)
-            if status == told:  # the server drains, and this watch knows
+            if status == sent:  # the server drains, and NOT_SERVING was sent
                 return
-            told = status
-            yield _Response(status=told)
+            sent = status
+            yield _Response(status=sent)
 
     def _status(self, name: str) -> int:
         if name not in self._names:

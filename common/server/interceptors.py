@@ -1,4 +1,4 @@
-"""The one interceptor: every call gets an id, a status that tells the truth, a count, a duration and a log line."""
+"""The interceptor of every call: request id, status, metrics and log line."""
 
 from __future__ import annotations
 
@@ -18,19 +18,13 @@ from common.errors import Overloaded, ShortlistError
 from common.server.telemetry import Metrics
 
 REQUEST_ID: Final = "x-request-id"
-
-
 _MAX_REQUEST_ID_CHARACTERS: Final = 128
-
-
 Behaviour = Callable[[Any, Any], Awaitable[Any]]
-
-
 Trailing = tuple[tuple[str, str | bytes], ...]
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Translates errors, counts and logs every unary call; streams (health, reflection) pass untouched."""
+    """Translates errors, measures and logs every unary call; streams (health, reflection) are passed through."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -62,7 +56,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 
 class _Call:
-    """One call: runs it, and records how it ended exactly once."""
+    """One call: runs it, and records its status exactly once."""
 
     def __init__(self, method: str, metrics: Metrics, log: Any, context: Any) -> None:
         self._method = method
@@ -73,17 +67,17 @@ class _Call:
         self._started = time.perf_counter()
 
     async def answer(self, behaviour: Behaviour, request: Any) -> Any:
-        structlog.contextvars.bind_contextvars(request_id=self._call_id)  # each call is a task, with a context its own
+        structlog.contextvars.bind_contextvars(request_id=self._call_id)  # each call is a task with its own context
         self._context.set_trailing_metadata(((REQUEST_ID, self._call_id),))
         try:
             response = await behaviour(request, self._context)
-        except asyncio.CancelledError:  # the caller is gone: nobody to tell, nothing wrong here
+        except asyncio.CancelledError:  # the caller cancelled: nobody to answer, no error here
             self._record("CANCELLED")
             raise
         except grpc.aio.AbortError:
             self._record(_code_name(self._context))
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status and the log its stack
+        except Exception as error:  # noqa: BLE001 - any error becomes a status, with its stack trace in the log
             await self._fail(error)
         self._record(_code_name(self._context))
         return response
@@ -98,24 +92,26 @@ class _Call:
 
     def _record(self, code: str, detail: str | None = None, error: Exception | None = None) -> None:
         seconds = time.perf_counter() - self._started
-        self._metrics.finished(self._method, code, seconds)
+        self._metrics.count_call(self._method, code, seconds)
         fields = {"method": self._method, "code": code, "duration_ms": round(seconds * 1e3, 3)}
         if detail is not None:
             fields["detail"] = detail
         if error is not None:
             self._log.error("call", **fields, exc_info=error)
-        elif self._method.startswith("/grpc.") or self._method.endswith("/GetRelease"):  # looks would drown the calls
+        elif self._method.startswith("/grpc.") or self._method.endswith(
+            "/GetRelease"
+        ):  # health checks and release checks would outnumber the calls
             self._log.debug("call", **fields)
         else:
             self._log.info("call", **fields)
 
 
 def _request_id(context: Any) -> str:
-    """Return the caller's id for the call where it gave a usable one, else a new one."""
+    """Return the caller's request id if it sent a usable one, else a new one."""
     for key, value in context.invocation_metadata() or ():
         if key == REQUEST_ID and 0 < len(value) <= _MAX_REQUEST_ID_CHARACTERS:
             return str(value)
-    return f"{random.getrandbits(128):032x}"  # no secret; uuid4 would ask the kernel in every call
+    return f"{random.getrandbits(128):032x}"  # no secret; uuid4 would be a system call each time
 
 
 def _status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
@@ -136,8 +132,8 @@ def _retry_info(code: grpc.StatusCode, message: str, retry_after_s: float) -> Tr
 
 
 def _code_name(context: Any) -> str:
-    """Return the name of the status that the handler set; OK where it set none."""
+    """Return the name of the status that the handler set; OK if it set none."""
     code = context.code()
     if not code:
         return "OK"
-    return next(known.name for known in grpc.StatusCode if code in (known, known.value[0]))
+    return next(status.name for status in grpc.StatusCode if code in (status, status.value[0]))

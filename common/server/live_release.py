@@ -1,10 +1,10 @@
-"""The release being served, swapped for another without losing a call."""
+"""The release that is served, and its replacement without losing a call."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -20,12 +20,12 @@ _log = structlog.get_logger()
 
 
 class Engine(Protocol):
-    """What a service computes with; made from one release."""
+    """What a service computes with; created from one release."""
 
     def close(self) -> None:
-        """Let go of threads, files and memory; called once, in a thread, when no call holds a lease.
+        """Release threads, files and memory; called once, in a thread, when no call holds a lease.
 
-        Trap: work that a cancelled call left behind in a thread may still run, so wait for the engine's own threads.
+        Trap: a cancelled call may have left work running in a thread, so wait for the engine's own threads.
         """
 
 
@@ -41,14 +41,14 @@ class _Slot(Generic[E]):
 
 
 class LiveRelease(Generic[E]):
-    """The current release's engine and the one before it, each kept until the last call that uses it is done.
+    """The engines of the current and the previous release, each kept until the last call that uses it has ended.
 
-    Everything here runs on the event loop; only loading and closing leave it.
+    All methods run on the event loop; only loading and closing run in threads.
 
     Args:
-        load: Makes an engine of a verified release, warmed up; runs in a thread.
-        metrics: Told which release is served.
-        cache: Where remote releases are kept.
+        load: Creates an engine from a verified release and warms it up; runs in a thread.
+        metrics: Exports which release is served.
+        cache: The folder for remote releases.
     """
 
     def __init__(self, load: Callable[[Release], E], metrics: Metrics, cache: Path | None = None) -> None:
@@ -62,38 +62,34 @@ class LiveRelease(Generic[E]):
 
     @property
     def current_id(self) -> str:
-        """The id of the release being served; empty before the first."""
+        """The id of the release that is served; empty before the first."""
         return self._current.release_id if self._current else ""
 
     @property
     def previous_id(self) -> str:
-        """The id of the release served before, still answering calls that name it; empty where there is none."""
+        """The id of the previous release, which still answers calls that name it; empty if there is none."""
         return self._previous.release_id if self._previous else ""
 
     async def activate(self, location: str) -> str:
-        """Verify, load and swap to the release at ``location``, and return its id; a no-op where it is being served.
+        """Verify and load the release at ``location``, switch to it, and return its id; a no-op if served already.
 
-        Once begun it ends even when its caller goes away. Activations are done one after the other.
+        It completes even if the caller cancels. Activations run one after the other.
 
         Raises:
-            BadRelease: The release cannot be served; everything stays as it was.
+            BadRelease: The release cannot be served; nothing changes.
         """
         return await asyncio.shield(self._spawn(self._activate(location)))
 
-    def current(self) -> AbstractContextManager[E]:
-        """Lease the current release's engine; see `lease`."""
-        return self.lease()
-
     @contextmanager
     def lease(self, release_id: str = "") -> Iterator[E]:
-        """Keep an engine alive while the body uses it.
+        """Keep an engine open while the body uses it.
 
         Args:
-            release_id: The release meant, the current or the previous one; empty for the current one.
+            release_id: The current or the previous release; empty for the current one.
 
         Raises:
             NotReady: No release is loaded.
-            NotFound: Neither the current nor the previous release is meant.
+            NotFound: The id is neither that of the current nor of the previous release.
         """
         slot = self._find(release_id)
         slot.leases += 1
@@ -104,7 +100,7 @@ class LiveRelease(Generic[E]):
             self._close_when_idle(slot)
 
     async def close(self) -> None:
-        """Close every engine once its calls are done; waits for an activation under way."""
+        """Close every engine once its calls have ended; waits for an activation in progress."""
         async with self._one_at_a_time:
             self._retire(self._previous)
             self._retire(self._current)
@@ -119,7 +115,7 @@ class LiveRelease(Generic[E]):
             return self.current_id
 
     def _prepare(self, location: str) -> _Slot[E] | None:
-        """Load the release at ``location``; None where it is being served already. Runs in a thread."""
+        """Load the release at ``location``; None if it is served already. Runs in a thread."""
         try:
             release = open_release(location, self._cache)
             return None if release.id == self.current_id else _Slot(release.id, self._load(release))
@@ -141,8 +137,8 @@ class LiveRelease(Generic[E]):
             if slot is not None and release_id in ("", slot.release_id):
                 return slot
         raise NotFound(
-            f"release_id: release {release_id!r} is not served here, {self.current_id!r} is; leave it empty to be "
-            "answered by that one"
+            f"release_id: release {release_id!r} is not served, {self.current_id!r} is; leave it empty for the current "
+            "release"
         )
 
     def _retire(self, slot: _Slot[E] | None) -> None:
@@ -165,8 +161,8 @@ async def _close(engine: Engine, release_id: str) -> None:
     held = [engine]
     del engine
     try:
-        # A thread that still held the engine when the heap is settled would keep it as garbage.
+        # If a thread still referenced the engine when the heap is frozen again, the engine would never be collected.
         await asyncio.to_thread(lambda: held.pop().close())
-    except Exception:  # noqa: BLE001 - it is logged, and nobody waits for it
+    except Exception:  # noqa: BLE001 - logged, since nobody awaits this task
         _log.exception("an engine could not be closed", release_id=release_id)
     refreeze_heap()

@@ -12,15 +12,15 @@ from common.errors import BadRelease, InvalidRequest
 from common.release.store import Release
 from common.server.live_release import E, LiveRelease
 
-NAME = release_pb2.DESCRIPTOR.services_by_name["ReleaseService"].full_name
+SERVICE_NAME = release_pb2.DESCRIPTOR.services_by_name["ReleaseService"].full_name
 
 
 class ReleaseService(release_pb2_grpc.ReleaseServiceServicer, Generic[E]):
-    """Tells and changes the release of a `LiveRelease`.
+    """Returns and changes the release of a `LiveRelease`.
 
     Args:
-        live: The release being served.
-        describe: Tells what an engine serves; `release_info` does most of it.
+        live: The release that is served.
+        describe: Describes the release of an engine, starting from `release_info`.
     """
 
     def __init__(self, live: LiveRelease[E], describe: Callable[[E], release_pb2.ReleaseInfo]) -> None:
@@ -30,9 +30,9 @@ class ReleaseService(release_pb2_grpc.ReleaseServiceServicer, Generic[E]):
     async def GetRelease(  # noqa: N802 - the contract's name
         self, request: release_pb2.GetReleaseRequest, context: Any
     ) -> release_pb2.GetReleaseResponse:
-        """Tell what is being served; raises NotReady before the first release."""
+        """Return the release that is served; raises NotReady before the first one."""
         del request, context
-        with self._live.current() as engine:
+        with self._live.lease() as engine:
             return release_pb2.GetReleaseResponse(
                 release=self._describe(engine), previous_release_id=self._live.previous_id
             )
@@ -40,7 +40,7 @@ class ReleaseService(release_pb2_grpc.ReleaseServiceServicer, Generic[E]):
     async def ActivateRelease(  # noqa: N802
         self, request: release_pb2.ActivateReleaseRequest, context: Any
     ) -> release_pb2.ActivateReleaseResponse:
-        """Swap to another release; raises InvalidRequest without a location, BadRelease where it cannot be served."""
+        """Switch to another release; raises InvalidRequest without a location, BadRelease if it cannot be served."""
         del context
         if not request.location.strip():
             raise InvalidRequest("location: must be the path or URL of a release or of a release store")
@@ -52,7 +52,7 @@ class ReleaseService(release_pb2_grpc.ReleaseServiceServicer, Generic[E]):
 
 
 def release_info(service: str, release: Release, providers: Mapping[str, str]) -> release_pb2.ReleaseInfo:
-    """Return what a release's manifest says of it; the engine adds `items`, `sources` and `limits`.
+    """Describe a release from its manifest; the engine adds `items`, `sources` and `limits`.
 
     Args:
         service: The server's name.
@@ -60,7 +60,7 @@ def release_info(service: str, release: Release, providers: Mapping[str, str]) -
         providers: The execution provider of each model loaded, by the model's name in the manifest.
 
     Raises:
-        BadRelease: The manifest lists no such model.
+        BadRelease: The manifest does not list one of the models.
     """
     manifest = release.manifest
     info = release_pb2.ReleaseInfo(

@@ -1,7 +1,7 @@
-"""A gRPC server's life: listen, load, serve, drain.
+"""The lifecycle of a gRPC server: listen, load, serve, drain.
 
-The port is bound before the service loads, so that probes are answered (NOT_SERVING) from the first moment. SIGTERM
-makes the health NOT_SERVING first, then the server refuses new calls and finishes those in flight.
+The port is bound before the service loads, so health checks are answered (NOT_SERVING) from the start. On SIGTERM the
+health becomes NOT_SERVING, then the server refuses new calls and finishes those in progress.
 """
 
 from __future__ import annotations
@@ -30,24 +30,23 @@ from common.server.settings import ServerSettings
 from common.server.telemetry import Metrics
 
 _OPTIONS: Final = (
-    ("grpc.so_reuseport", 0),  # else two servers share a taken port in silence
+    ("grpc.so_reuseport", 0),  # else two servers can share a port without an error
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # Below the pings of common.server.channel, which would otherwise be cut off for sending too many.
+    # Shorter than the ping interval of common.server.channel; else its connections are closed for too many pings.
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
 )
-
 
 _log = structlog.get_logger()
 
 
 class PortUnavailable(Exception):  # noqa: N818 - named for what it is
-    """The address to listen on cannot be had."""
+    """The server cannot listen on the address."""
 
 
 class Service(Protocol):
-    """What a server serves.
+    """A service that a server runs.
 
     Attributes:
         names: Full gRPC service names, for health and reflection.
@@ -61,15 +60,15 @@ class Service(Protocol):
         """Add the servicers to a server."""
 
     async def start(self) -> None:
-        """Load, verify and warm up; calls that come before raise NotReady."""
+        """Load, verify and warm up; earlier calls raise NotReady."""
 
     async def stop(self) -> None:
-        """Let go of everything, also after a start that failed; no call is in flight."""
+        """Close everything, also after a failed start; no call is in progress."""
 
 
 @dataclass(frozen=True)
 class RunningServer:
-    """Where a running server listens.
+    """The ports of a running server.
 
     Attributes:
         port: Port of the gRPC server.
@@ -82,29 +81,29 @@ class RunningServer:
 
 @asynccontextmanager
 async def running(service: Service, settings: ServerSettings, metrics: Metrics) -> AsyncIterator[RunningServer]:
-    """Serve while the body runs: it begins when the service is SERVING, and its end drains and stops the server.
+    """Serve while the body runs: it starts once the service is SERVING; afterwards the server drains and stops.
 
     Raises:
         PortUnavailable: A port is taken, or the host is not this machine's.
-        ShortlistError: What the service's start raised.
+        ShortlistError: The service could not start.
     """
     server = grpc.aio.server(interceptors=[CallInterceptor(metrics)], options=_OPTIONS)
-    probes = _register(server, service)
+    health_service = _register(server, service)
     port = _bind(server, settings)
     with _metrics_server(settings, metrics) as metrics_port:
         await server.start()
         try:
             await service.start()
-            await probes.serve()
+            await health_service.set_serving()
             yield RunningServer(port, metrics_port)
         finally:
-            await probes.drain()
+            await health_service.drain()
             await server.stop(settings.drain_timeout_s)
             await service.stop()
 
 
 def run(service: Service, settings: ServerSettings, metrics: Metrics) -> int:
-    """Serve until SIGTERM or SIGINT, and return the exit code: 0 when drained, 1 when the service cannot serve.
+    """Serve until SIGTERM or SIGINT, and return the exit code: 0 if drained, 1 if the service cannot serve.
 
     A second signal ends the process at once.
     """
@@ -129,13 +128,13 @@ async def _serve_until_signalled(service: Service, settings: ServerSettings, met
 
 
 def _cancel_on_signals() -> None:
-    """Have the first signal cancel the calling task, whether it loads or serves, and the second one end the process."""
+    """Make the first signal cancel the calling task, whether it loads or serves, and the second end the process."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     received: list[int] = []
 
     def stop(number: int) -> None:
         if received:
-            os._exit(128 + number)  # threads that compute can't be stopped any other way
+            os._exit(128 + number)  # computing threads cannot be stopped in any other way
         received.append(number)
         _log.info("draining", signal=signal.Signals(number).name)
         if task is not None:
@@ -146,11 +145,11 @@ def _cancel_on_signals() -> None:
 
 
 def _register(server: grpc.aio.Server, service: Service) -> HealthService:
-    probes = HealthService(service.names)
-    health_pb2_grpc.add_HealthServicer_to_server(probes, server)
+    health_service = HealthService(service.names)
+    health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
     service.register(server)
     reflection.enable_server_reflection([*service.names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-    return probes
+    return health_service
 
 
 def _bind(server: grpc.aio.Server, settings: ServerSettings) -> int:
@@ -176,4 +175,4 @@ def _metrics_server(settings: ServerSettings, metrics: Metrics) -> Iterator[int]
 
 
 def _unavailable(address: str, flag: str) -> str:
-    return f"{address} cannot be listened on: it is taken or not this machine's; choose another by {flag} or --host"
+    return f"{address} cannot be used: it is taken or not an address of this machine; set another with {flag} or --host"

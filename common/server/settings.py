@@ -1,10 +1,10 @@
-"""Settings: flags over environment variables over defaults, and nothing that is mistyped goes unnoticed.
+"""Settings from flags, environment variables and defaults, in this precedence; unknown ones are errors.
 
-A server has one frozen settings class with its own prefix (``SHORTLIST_GATEWAY_``), built once in ``__main__`` and
-passed down as values. pydantic-settings ignores unknown variables silently, so they are checked here.
+A server has one frozen settings class with its own prefix (``SHORTLIST_GATEWAY_``), created once in ``__main__`` and
+passed on as values. pydantic-settings ignores unknown variables, so they are checked here.
 
-Trap: Kubernetes injects ``<SERVICE>_PORT`` and its like for every Service of the namespace, and a Service called
-``shortlist-gateway`` hits our prefix: pods need ``enableServiceLinks: false``.
+Trap: Kubernetes sets ``<SERVICE>_PORT`` and similar variables for every Service of the namespace. A Service called
+``shortlist-gateway`` collides with our prefix, so pods need ``enableServiceLinks: false``.
 """
 
 from __future__ import annotations
@@ -22,32 +22,31 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 LogLevel = Literal["debug", "info", "warning", "error"]
-
-
 _METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT", bool: "TRUE|FALSE"}
 
 
 class ServerSettings(BaseSettings):
-    """What every server may be told."""
+    """The settings of every server."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    host: str = Field(
-        default="127.0.0.1", description="Address to listen on; 0.0.0.0 for every network of this machine."
-    )
-    port: int = Field(default=0, ge=0, le=65_535, description="Port of the gRPC server; 0 takes a free one.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for all interfaces.")
+    port: int = Field(default=0, ge=0, le=65_535, description="Port of the gRPC server; 0 for a free one.")
     metrics_port: int = Field(
-        default=0, ge=0, le=65_535, description="Port of the Prometheus metrics; 0 takes a free one."
+        default=0, ge=0, le=65_535, description="Port of the Prometheus metrics; 0 for a free one."
     )
-    log_level: LogLevel = Field(default="info", description="The least important log lines to write.")
+    log_level: LogLevel = Field(default="info", description="Lowest level of log lines to write.")
     drain_timeout_s: float = Field(
-        default=10.0, ge=0, allow_inf_nan=False, description="Seconds that calls in flight get to finish after SIGTERM."
+        default=10.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds that calls in progress have to finish after SIGTERM.",
     )
     request_timeout_s: float = Field(
         default=2.0,
         gt=0,
         allow_inf_nan=False,
-        description="Seconds that a call may take, even where its deadline is later.",
+        description="Maximum seconds that a call may take, even if its deadline is later.",
     )
 
 
@@ -55,15 +54,15 @@ S = TypeVar("S", bound=BaseSettings)
 
 
 def load_settings(cls: type[S], program: str, argv: Sequence[str]) -> S:
-    """Build a server's settings from its flags, the environment and the defaults, in this order.
+    """Create a program's settings from its flags, the environment and the defaults, in this precedence.
 
     Args:
-        cls: The settings class; its prefix names the environment variables, its field descriptions the help.
-        program: How the program is called, for its help and messages.
+        cls: The settings class; its prefix is that of the environment variables, its descriptions are the help.
+        program: The program's command, for its help and messages.
         argv: The command line without the program.
 
     Raises:
-        SystemExit: 0 after ``--help``; 2 where anything is unknown or has a bad value, one line for each on stderr.
+        SystemExit: 0 after ``--help``; 2 after unknown settings or bad values, with one line for each on stderr.
     """
     flags, leftover = _parser(cls, program).parse_known_args(argv)
     given = {name: value for name, value in vars(flags).items() if value is not None}
@@ -94,7 +93,7 @@ def _parser(cls: type[BaseSettings], program: str) -> argparse.ArgumentParser:
         prog=program,
         usage="%(prog)s [--SETTING VALUE …]",
         description=cls.__doc__,
-        epilog="A flag wins over its environment variable, which wins over the default.",
+        epilog="A flag takes precedence over its environment variable, which takes precedence over the default.",
         allow_abbrev=False,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=36, width=120),
     )
@@ -122,7 +121,7 @@ def _metavar(annotation: Any) -> str:
 def _unknown_arguments(cls: type[BaseSettings], leftover: Sequence[str]) -> Iterator[str]:
     known = [flag_name(name) for name in cls.model_fields]
     flags = [argument.partition("=")[0] for argument in leftover if argument.startswith("-")]
-    # The values of unknown flags are left over too; they are named only where no flag explains them.
+    # The values of unknown flags are left over too; name them only if there is no unknown flag.
     for argument in flags or leftover:
         yield f"{argument}: unknown argument{_nearest(argument, known)}"
 
@@ -136,19 +135,19 @@ def _unknown_variables(cls: type[BaseSettings]) -> Iterator[str]:
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
-    found = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    return f"; the nearest known one is {found[0]}" if found else ""
+    matches = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return f"; did you mean {matches[0]}?" if matches else ""
 
 
 def _fault(cls: type[BaseSettings], location: tuple[int | str, ...], message: str, value: Any) -> str:
     name = str(location[0]) if location else ""
-    if name not in cls.model_fields:  # a rule over several settings
+    if name not in cls.model_fields:  # a rule about several settings
         return message
     given = "" if isinstance(value, dict) else f" (given: {value!r})"
     return f"{flag_name(name)} or {variable_name(cls, name)}: {message}{given}"
 
 
 def _refuse(program: str, faults: Sequence[str]) -> NoReturn:
-    lines = [f"{program}: the settings cannot be used", *faults, f"`{program} --help` lists every setting"]
+    lines = [f"{program}: the settings cannot be used", *faults, f"`{program} --help` lists all settings"]
     sys.stderr.write("\n  ".join(lines[:-1]) + f"\n{lines[-1]}\n")
     raise SystemExit(2)

@@ -1,4 +1,4 @@
-"""Logs and metrics: JSON lines on stderr that carry the call's id, and Prometheus metrics in an own registry."""
+"""Logs and metrics: JSON lines on stderr with the request id, and Prometheus metrics in a registry per server."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from prometheus_client import (
 BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each of ours, which nobody asks for
+disable_created_metrics()  # type: ignore[no-untyped-call]  # no second series for each counter
 
 
 def configure_logging(service: str, level: str = "info") -> None:
-    """Write structlog's and the standard library's log lines alike: as JSON on stderr, one object a line.
+    """Write the log lines of structlog and of the standard library as JSON on stderr, one object per line.
 
     Args:
-        service: Stands in every line.
-        level: The least important level to write: `debug`, `info`, `warning` or `error`.
+        service: The service's name, written in every line.
+        level: The lowest level to write: `debug`, `info`, `warning` or `error`.
     """
 
     def add_service(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -47,14 +47,14 @@ def configure_logging(service: str, level: str = "info") -> None:
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        # Lines below the level cost nothing: not even their fields are put together.
+        # Lines below the level cost nothing: their fields are not even collected.
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
     )
     _write_to_stderr(shared, level)
 
 
 def request_id() -> str:
-    """Return the id of the call being answered; empty outside of one."""
+    """Return the request id of the current call; empty outside of calls."""
     return str(structlog.contextvars.get_contextvars().get("request_id", ""))
 
 
@@ -62,12 +62,12 @@ class Metrics:
     """A server's metrics, named ``shortlist_<service>_…``. Services add their own collectors to ``registry``.
 
     Attributes:
-        registry: Holds every metric of the server, and nothing of other servers in the process.
-        namespace: Goes before the names of the service's own metrics.
-        requests: Finished calls by `method` and status `code`.
-        request_seconds: How long calls took, by `method`.
-        in_flight: Calls being answered.
-        stage_seconds: How long the stages of calls took, by `stage`.
+        registry: The registry of the server's metrics, separate from other servers in the process.
+        namespace: The prefix of the metrics' names.
+        requests: Finished calls, by `method` and status `code`.
+        request_seconds: Duration of calls, by `method`.
+        in_flight: Calls in progress.
+        stage_seconds: Duration of the stages of calls, by `stage`.
     """
 
     def __init__(self, service: str) -> None:
@@ -76,26 +76,26 @@ class Metrics:
         names: dict[str, Any] = {"namespace": self.namespace, "registry": self.registry}
         self.requests = Counter("requests", "Finished calls.", ["method", "code"], **names)
         self.request_seconds = Histogram(
-            "request_seconds", "How long calls took.", ["method"], buckets=BUCKETS_S, **names
+            "request_seconds", "Duration of calls.", ["method"], buckets=BUCKETS_S, **names
         )
-        self.in_flight = Gauge("requests_in_flight", "Calls being answered.", **names)
+        self.in_flight = Gauge("requests_in_flight", "Calls in progress.", **names)
         self.stage_seconds = Histogram(
-            "stage_seconds", "How long the stages of calls took.", ["stage"], buckets=BUCKETS_S, **names
+            "stage_seconds", "Duration of the stages of calls.", ["stage"], buckets=BUCKETS_S, **names
         )
-        self._release = Info("release", "The release being served.", **names)
+        self._release = Info("release", "The release that is served.", **names)
         ProcessCollector(registry=self.registry)
 
-    def finished(self, method: str, code: str, seconds: float) -> None:
-        """Count a call that ended with the status ``code`` after so many seconds."""
+    def count_call(self, method: str, code: str, seconds: float) -> None:
+        """Count a call that ended with the status ``code``, and its duration."""
         self.requests.labels(method, code).inc()
         self.request_seconds.labels(method).observe(seconds)
 
-    def stage(self, name: str) -> AbstractContextManager[Any]:
-        """Return a context manager that observes how long its body takes as the stage ``name``."""
+    def time_stage(self, name: str) -> AbstractContextManager[Any]:
+        """Return a context manager that measures its body as the stage ``name``."""
         return self.stage_seconds.labels(stage=name).time()
 
     def set_release(self, release_id: str) -> None:
-        """Tell which release is being served: ``shortlist_<service>_release_info{release_id="…"} 1``."""
+        """Export the release that is served: ``shortlist_<service>_release_info{release_id="…"} 1``."""
         self._release.info({"release_id": release_id})
 
 
@@ -113,5 +113,5 @@ def _write_to_stderr(shared: list[structlog.types.Processor], level: str) -> Non
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for chatty in ("asyncio", "grpc"):  # their debug lines, several a call, would bury ours
+    for chatty in ("asyncio", "grpc"):  # several debug lines per call
         logging.getLogger(chatty).setLevel(max(root.level, logging.INFO))

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from common.errors import BadRelease
-from common.release.store import CURRENT, DataCard, Release, open_release
+from common.release.manifest import DataCard
+from common.release.store import CURRENT, Release, open_release
 from pipeline.build.context import BuildContext
 from pipeline.build.recipes.baskets import build_baskets
 from pipeline.build.recipes.searches import build_searches

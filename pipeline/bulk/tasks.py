@@ -101,7 +101,7 @@ class Score(Task):
         queries = [query[:MAX_QUERY_CHARACTERS] for query in _strings(batch, "query")]
         users = list(zip(queries, _histories(batch), strict=True))
         context_number = {user: place for place, user in enumerate(dict.fromkeys(users))}
-        contexts = TokenRows.of([self._context(*user) for user in context_number])
+        contexts = TokenRows.from_rows([self._context(*user) for user in context_number])
         context_of = np.array([context_number[user] for user in users], np.int64)
         items, _ = self._texts.items(rows, {place: text for place, text in enumerate(texts) if text})
         return self._texts.template.join(contexts, context_of, items)

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Final
 import typer
 from rich.table import Table
 
-from common.release.store import MANIFEST, open_release, read_manifest, set_current
+from common.release.manifest import MANIFEST, read_manifest
+from common.release.store import open_release, set_current
 from pipeline.commands.console import CONSOLE
 from pipeline.commands.field_options import with_field_options
 from pipeline.data.adapters import ADAPTERS, prepare

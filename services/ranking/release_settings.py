@@ -49,7 +49,7 @@ class RankerSettings(SettingsFile):
     @classmethod
     def load(cls, release: Release) -> Self:
         """Read a release's settings; raises BadRelease if they cannot be used."""
-        return cls.read(release, RANKER_SETTINGS)
+        return cls.from_file(release, RANKER_SETTINGS)
 
     def planned_depths(self, occasion: Occasion) -> TierDepths:
         """Return the depths of an occasion; without a plan, late interaction scores every candidate."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from common.changes.redis_stream import StreamAddress
+from common.changes.stream_address import StreamAddress
 from common.cpu import usable_cores
 from common.onnx_session import MissingProvider, Provider, SessionOptions
 from common.server.settings import ServerSettings

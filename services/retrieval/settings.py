@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from common.changes.redis_stream import StreamAddress
+from common.changes.stream_address import StreamAddress
 from common.onnx_session import MissingProvider, Provider, SessionOptions
 from common.server.settings import ServerSettings
 from services.retrieval.candidates.first_stage import FirstStageOptions

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.changes.redis_stream import StreamAddress
+from common.changes.stream_address import StreamAddress
 from services.retrieval.catalogue.item import Item
 from services.retrieval.catalogue.live_catalogue import ChangeCounts
 from services.retrieval.changes.change import Change

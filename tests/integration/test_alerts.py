@@ -1,4 +1,4 @@
-"""The alert rules fire on what their test cases say, by Prometheus' own tool."""
+"""The alert rules pass their test cases, run by Prometheus' promtool."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROMTOOL = shutil.which("promtool")
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool, of the package prometheus, is not installed")
 @pytest.mark.parametrize(("check", "file"), [("check", "alerts.yaml"), ("test", "alerts.test.yaml")])
 def test_alert_rules(check: str, file: str):
-    """The rules are sound, and every one fires where its case expects it and not before."""
+    """The rules are valid, and each fires when its case expects it and not before."""
     answered = subprocess.run(  # noqa: S603 - a tool of the distribution and our own files
         [str(PROMTOOL), check, "rules", file], cwd=RULES, capture_output=True, text=True, check=False
     )

@@ -56,7 +56,7 @@ async def stub(services: LocalServices) -> AsyncIterator[RecommendationServiceSt
 
 
 async def test_recommends_by_history_through_both_stages(stub: RecommendationServiceStub):
-    """A history is answered with calibrated probabilities in falling order, logits, sources and reasons."""
+    """Items for a history have calibrated probabilities, highest first, with logits, sources and reasons."""
     request = gateway.RecommendRequest(history_item_ids=HISTORY, limit=10, explain=True)
     answer = await stub.Recommend(request, timeout=TIMEOUT_S)
     probabilities = [item.probability for item in answer.items]
@@ -89,7 +89,7 @@ async def test_recommends_by_recorded_events_and_forgets(stub: RecommendationSer
 
 
 async def test_explains_what_moved_a_score(services: LocalServices):
-    """Ranking tells the contribution of each word and history item, and the features that the fusion read."""
+    """Explain returns the contribution of each word and history item, and the features of the fusion."""
     async with open_channel(services.targets["ranking"]) as channel:
         request = ranking.ExplainRequest(
             user=ranking.UserContext(query="red milk", history_item_ids=HISTORY),
@@ -123,7 +123,7 @@ async def test_every_server_has_health_reflection_release_and_metrics(services: 
 
 
 async def test_killed_ranking_costs_no_call_and_is_healed(services: LocalServices, stub: RecommendationServiceStub):
-    """While ranking is killed every call is answered, degraded by name; it comes back, and so do probabilities."""
+    """While ranking is down every answer names the degradation; after its restart probabilities are back."""
     request = gateway.RecommendRequest(history_item_ids=HISTORY, limit=5)
     os.kill(_pid_of(services, "ranking"), signal.SIGKILL)
     kinds: set[int] = set()
@@ -147,7 +147,7 @@ async def test_hot_swap_and_roll_back_lose_no_call(
     tiny_release: Path,
     other_release: Path,
 ):
-    """While another release is activated and taken back, every call is answered in full by one release or the other."""
+    """During an activation and its roll-back, every call is answered in full by one release or the other."""
     request = gateway.RecommendRequest(history_item_ids=HISTORY, limit=5)
     seen: set[str] = set()
     done = asyncio.Event()
@@ -175,7 +175,7 @@ async def test_hot_swap_and_roll_back_lose_no_call(
 async def test_a_killed_service_comes_back_to_what_was_activated(
     services: LocalServices, stub: RecommendationServiceStub, tiny_release: Path, other_release: Path
 ):
-    """A service that restarts on the store's current release is brought to the activated one, and answers are whole."""
+    """A service that restarts with the store's current release is switched to the activated one."""
     request = gateway.RecommendRequest(history_item_ids=HISTORY, limit=5)
     async with open_channel(services.targets["gateway"]) as channel:
         releases = ReleaseServiceStub(channel)
@@ -197,7 +197,7 @@ async def test_a_killed_service_comes_back_to_what_was_activated(
 async def test_damaged_release_is_refused_and_the_old_one_stays(
     services: LocalServices, stub: RecommendationServiceStub, other_release: Path, tmp_path: Path
 ):
-    """A release with a flipped byte is FAILED_PRECONDITION naming the file, and answers keep coming."""
+    """Activating a release with a flipped byte is FAILED_PRECONDITION with the file; calls are still answered."""
     copy = tmp_path / "damaged"
     shutil.copytree(open_release(str(other_release)).path, copy)
     data = bytearray((copy / "ranker" / "model.onnx").read_bytes())
@@ -215,7 +215,7 @@ async def test_damaged_release_is_refused_and_the_old_one_stays(
 
 
 def test_node_client_is_answered(services: LocalServices):
-    """A Node service with nothing but the protos calls the gateway and reads probabilities and reasons."""
+    """A Node client with only the protos reads probabilities and reasons from the gateway."""
     client = TOP / "tests" / "node"
     if not shutil.which("node") or not (client / "node_modules").exists():
         pytest.skip("Node and the packages of tests/node are not installed; `make test` installs them where npm is")
@@ -228,7 +228,7 @@ def test_node_client_is_answered(services: LocalServices):
 
 
 def test_sigterm_drains_all_three(tiny_release: Path, tmp_path: Path):
-    """On SIGTERM the three servers drain, and the process that runs them exits 0."""
+    """On SIGTERM the three servers drain, and their supervisor exits with 0."""
     with local_services(tiny_release, tmp_path) as running:
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(30) == 0

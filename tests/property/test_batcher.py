@@ -1,4 +1,4 @@
-"""Whatever callers do, the batcher keeps its promises."""
+"""Properties of the batcher under any calls."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ POISON = 13
 
 
 def _pairs(lengths: list[int], token: int) -> Any:
-    items = TokenRows.of([np.full(length - 3, token) for length in lengths])
-    return PairTemplate(101, 102).join(TokenRows.of([[]]), np.zeros(len(lengths), np.int64), items)
+    items = TokenRows.from_rows([np.full(length - 3, token) for length in lengths])
+    return PairTemplate(101, 102).join(TokenRows.from_rows([[]]), np.zeros(len(lengths), np.int64), items)
 
 
 JOBS = st.tuples(

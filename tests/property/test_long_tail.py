@@ -16,7 +16,6 @@ from services.gateway.policy.policy import Policy, apply_policy
 
 _KINDS = ("", "a", "b", "c")
 
-
 # Sixteenths, so that sums are exact and many choices cost the same.
 _PROBABILITY = st.integers(0, 16).map(lambda parts: parts / 16)
 
@@ -36,10 +35,7 @@ def _items(draw: st.DrawFn) -> list[RankedCandidate]:
 
 
 _CAP = st.none() | st.integers(1, 3)
-
-
 _SHARE = st.sampled_from([0.0, 0.1, 0.25, 0.3, 0.5, 0.7, 1.0])
-
 
 _POLICIES = st.builds(
     Policy,

@@ -35,7 +35,6 @@ def _items(draw: st.DrawFn) -> list[RankedCandidate]:
 
 _CAP = st.none() | st.integers(1, 4)
 
-
 _POLICIES = st.builds(
     Policy,
     limit=st.integers(1, 20),

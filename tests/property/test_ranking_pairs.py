@@ -49,10 +49,12 @@ def test_joined_pairs_are_what_the_tokenizer_makes(contexts: list[str], items: l
     context_tokens, item_tokens = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
     context_of = np.array([data.draw(st.integers(0, len(contexts) - 1)) for _ in items], dtype=np.int64)
     ids = [
-        TokenRows.of([TOKENIZER.encode(text, add_special_tokens=False).ids for text in texts])
+        TokenRows.from_rows([TOKENIZER.encode(text, add_special_tokens=False).ids for text in texts])
         for texts in (contexts, items)
     ]
-    pairs = PairTemplate.from_tokenizer(TOKENIZER).join(ids[0].cut(context_tokens), context_of, ids[1].cut(item_tokens))
+    pairs = PairTemplate.from_tokenizer(TOKENIZER).join(
+        ids[0].truncate(context_tokens), context_of, ids[1].truncate(item_tokens)
+    )
     inputs = ModelInputs.from_pairs(pairs)
     for row, (item, context) in enumerate(zip(items, context_of, strict=True)):
         expected = TOKENIZER.post_process(_encode(contexts[context], context_tokens), _encode(item, item_tokens))

@@ -13,9 +13,9 @@ from common.release.catalogue import Catalogue
 from pipeline.build.compression.gate import Gate, to_int8
 from pipeline.build.context import BuildContext
 from pipeline.build.steps.cross_encoder import learnable_requests
-from pipeline.learning.examples.labelled_candidates import Labelled
+from pipeline.learning.examples.labelled_candidates import LabelledCandidates
 from pipeline.learning.examples.text_pairs import score_pairs, training_lists
-from pipeline.learning.training.distillation import train_student
+from pipeline.learning.trainers.distillation import train_student
 from pipeline.release.artifacts.catalogue import build_catalogue
 from pipeline.release.export.bert import export_cross_encoder
 from pipeline.release.models.base_model import BaseModel
@@ -63,7 +63,7 @@ def compress_cross_encoder(
     context: BuildContext,
     catalogue: Catalogue,
     model: BertForSequenceClassification,
-    train: Sequence[Labelled],
+    train: Sequence[LabelledCandidates],
     gate: Gate,
 ) -> None:
     """Replace the staged cross-encoder by a student, then by its int8 form, each if the settings ask for it.
@@ -88,7 +88,7 @@ def _train_student(
     context: BuildContext,
     catalogue: Catalogue,
     teacher: BertForSequenceClassification,
-    train: Sequence[Labelled],
+    train: Sequence[LabelledCandidates],
     gate: Gate,
 ) -> None:
     """Train a shallower cross-encoder on its teacher's lists and logits, and put it in its place."""

@@ -1,6 +1,6 @@
 """The quality gate for smaller, faster forms of a release's cross-encoder.
 
-Eight bits (`pipeline.release.export.int8`), fewer layers (`pipeline.learning.training.distillation`), fewer tokens
+Eight bits (`pipeline.release.export.int8`), fewer layers (`pipeline.learning.trainers.distillation`), fewer tokens
 (`pipeline.release.models.vocabulary_trimming`). Validation requests are read before and after, and what loses more than
 the settings allow is not released.
 """
@@ -20,7 +20,7 @@ from common.errors import ShortlistError
 from common.onnx_session import OnnxModel, SessionOptions
 from common.release import layout
 from common.release.catalogue import Catalogue
-from pipeline.learning.examples.labelled_candidates import Labelled
+from pipeline.learning.examples.labelled_candidates import LabelledCandidates
 from pipeline.learning.examples.ranking_lists import RankingExample
 from pipeline.learning.examples.text_pairs import pairs_of, score_pairs
 from pipeline.measurement.metrics.ranking_metrics import evaluate
@@ -117,7 +117,7 @@ class Gate:
     """
 
     def __init__(
-        self, staging: Staging, valid: Sequence[Labelled], max_ndcg_loss: float, report: ProgressReport
+        self, staging: Staging, valid: Sequence[LabelledCandidates], max_ndcg_loss: float, report: ProgressReport
     ) -> None:
         self._staging = staging
         self._valid = [one for one in valid if one.labels.any()]
@@ -156,7 +156,7 @@ class Gate:
         return found
 
 
-def to_int8(staging: Staging, catalogue: Catalogue, train: Sequence[Labelled], gate: Gate) -> None:
+def to_int8(staging: Staging, catalogue: Catalogue, train: Sequence[LabelledCandidates], gate: Gate) -> None:
     """Replace a staged release's cross-encoder by its int8 form.
 
     Args:
@@ -217,7 +217,7 @@ def batch_dependence(model: CrossEncoder, all_pairs: Sequence[TokenPairs]) -> fl
     return worst
 
 
-def _example(labelled: Labelled, texts: PairTokenizer, candidates: int) -> RankingExample:
+def _example(labelled: LabelledCandidates, texts: PairTokenizer, candidates: int) -> RankingExample:
     places = np.arange(min(candidates, len(labelled.labels)))
     return RankingExample(pairs_of(labelled, places, texts), labelled.labels[places])
 

@@ -33,11 +33,18 @@ from pipeline.build.steps.staged_release import (
     write_fusion_settings,
     write_ranker_settings,
 )
-from pipeline.data.dataset.training_requests import Users, Windows, draw_users, simulate_cold_start
+from pipeline.data.dataset.training_requests import UserSample, Windows, sample_users, simulate_cold_start
 from pipeline.learning.examples.fusion import FusionExamples, every_tier, quality
-from pipeline.learning.examples.labelled_candidates import Labelled, draw_candidates
-from pipeline.learning.fusion.tier_plan import choose_plan, plan_report
-from pipeline.learning.fusion.trees import Examples, Fusion, calibrate, export_fusion, fit_behaviour, fit_logits
+from pipeline.learning.examples.labelled_candidates import LabelledCandidates, label_candidates
+from pipeline.learning.fusion.tier_plan import choose_depths, plan_report
+from pipeline.learning.fusion.trees import (
+    FusionTrees,
+    LabelledFeatures,
+    calibrate,
+    export_fusion,
+    fit_behaviour,
+    fit_with_logits,
+)
 from pipeline.learning.item_graphs.purchases import Purchases, popularity, transitions
 from services.ranking.cascade.tiers import occasion
 
@@ -90,10 +97,10 @@ def _write_behaviour(context: BuildContext, catalogue: Catalogue, windows: Windo
     write_retrieval_settings(context, {})
 
 
-def _draw_users(context: BuildContext, catalogue: Catalogue, windows: Windows) -> Users:
+def _draw_users(context: BuildContext, catalogue: Catalogue, windows: Windows) -> UserSample:
     settings = context.settings
     with context.report.step("Drawing users to learn from"):
-        users = draw_users(
+        users = sample_users(
             context.dataset.events,
             windows,
             train=settings.training_requests,
@@ -112,16 +119,22 @@ def _draw_users(context: BuildContext, catalogue: Catalogue, windows: Windows) -
         )
 
 
-def _find_candidates(context: BuildContext, users: Users) -> tuple[list[Labelled], list[Labelled]]:
+def _find_candidates(
+    context: BuildContext, users: UserSample
+) -> tuple[list[LabelledCandidates], list[LabelledCandidates]]:
     """Return training and validation requests with the first stage's candidates."""
     requests = [*users.train, *users.valid]
     with open_first_stage(context) as first_stage, context.report.step("Finding candidates", len(requests)) as step:
-        drawn = draw_candidates(first_stage, requests, context.settings.candidates, step)
+        drawn = label_candidates(first_stage, requests, context.settings.candidates, step)
     return drawn[: len(users.train)], drawn[len(users.train) :]
 
 
 def _fit_fusion(
-    context: BuildContext, catalogue: Catalogue, windows: Windows, train: Sequence[Labelled], valid: Sequence[Labelled]
+    context: BuildContext,
+    catalogue: Catalogue,
+    windows: Windows,
+    train: Sequence[LabelledCandidates],
+    valid: Sequence[LabelledCandidates],
 ) -> None:
     """Fit, calibrate and measure the fusion; then plan the tiers, and write the model card."""
     settings, features, staging = context.settings, context.features, context.staging
@@ -134,7 +147,7 @@ def _fit_fusion(
     if not served.labels.any():
         raise InvalidRequest("no validation user bought a candidate, so nothing can be calibrated")
     with context.report.step("Fitting and calibrating the fusion"):
-        fusion = calibrate([fit_logits(behaviour, read, features, settings.seed)], every_tier(served, features))
+        fusion = calibrate([fit_with_logits(behaviour, read, features, settings.seed)], every_tier(served, features))
         parity_error = export_fusion(fusion, staging.file(layout.FUSION), served.features)
         staging.metrics["validation"] = quality(valid, served, fusion, features)
         trained_on = f"{len(train)} requests before {windows.valid:%Y-%m-%d}, calibrated on {len(valid)} others"
@@ -145,10 +158,14 @@ def _fit_fusion(
 
 
 def _plan_tiers(
-    context: BuildContext, examples: FusionExamples, valid: Sequence[Labelled], served: Examples, fusion: Fusion
+    context: BuildContext,
+    examples: FusionExamples,
+    valid: Sequence[LabelledCandidates],
+    served: LabelledFeatures,
+    fusion: FusionTrees,
 ) -> None:
     """Choose the tiers' depths for each occasion, by the validation NDCG that a millisecond brings."""
     options = examples.options(valid, served, fusion)
     occasions = [occasion(example.user, example.candidates) for example in valid]
-    write_ranker_settings(context, choose_plan(options, occasions, context.settings.min_gain_per_ms))
+    write_ranker_settings(context, choose_depths(options, occasions, context.settings.min_gain_per_ms))
     context.staging.metrics["tiers"] = plan_report(options, occasions)

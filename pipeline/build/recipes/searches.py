@@ -32,10 +32,10 @@ from pipeline.build.steps.staged_release import (
 from pipeline.data.dataset.training_requests import ShopRequest
 from pipeline.learning.examples.fusion import calibration_error
 from pipeline.learning.examples.judged_queries import JudgedQuery, folds_of, training_queries
-from pipeline.learning.examples.labelled_candidates import Labelled
+from pipeline.learning.examples.labelled_candidates import LabelledCandidates
 from pipeline.learning.fusion.graded_trees import CrossFitted, GradedExamples, cross_fit_fusion
 from pipeline.learning.fusion.trees import export_fusion
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.measurement.metrics.reranking import ALL_PAIRS, JudgedLists, per_query, spearman
 from pipeline.release.export.bert import export_cross_encoder, export_encoder
 from services.ranking.features.feature_set import FeatureSet
@@ -169,11 +169,11 @@ def _measure(context: BuildContext, queries: Sequence[JudgedQuery], held_out: He
     context.staging.metrics["validation"] = measured | {"calibration": {"expected calibration error": error}}
 
 
-def _labelled(queries: Sequence[JudgedQuery], catalogue: Catalogue) -> list[Labelled]:
+def _labelled(queries: Sequence[JudgedQuery], catalogue: Catalogue) -> list[LabelledCandidates]:
     """Return judged queries as requests; items of at least half the highest grade are relevant."""
     nobody = np.empty(0, np.int64)
     return [
-        Labelled(
+        LabelledCandidates(
             ShopRequest((), one.query, frozenset(catalogue.item_ids[row] for row in one.rows[_relevant(one)])),
             UserRows(nobody, one.query),
             CandidateRows.from_rows(one.rows),

@@ -29,12 +29,17 @@ from pipeline.build.steps.purchase_encoder import train_purchase_encoder
 from pipeline.build.steps.ranking_examples import RankingExamples, learn_weights_from_sample, make_ranking_examples
 from pipeline.build.steps.ranking_fusion import fit_ranking_fusion, refuse_compression
 from pipeline.build.steps.staged_release import write_array, write_fusion_settings
-from pipeline.data.dataset.training_requests import TrainingSnapshot, Windows, draw_seasons, simulate_cold_start
+from pipeline.data.dataset.training_requests import (
+    TrainingSnapshot,
+    Windows,
+    sample_training_snapshots,
+    simulate_cold_start,
+)
 from pipeline.learning.examples.fusion import calibration_error, ndcg_by_kind
-from pipeline.learning.examples.labelled_candidates import Labelled
+from pipeline.learning.examples.labelled_candidates import LabelledCandidates
 from pipeline.learning.fusion.lambdamart import RankedExamples
-from pipeline.learning.fusion.trees import Fusion
-from pipeline.learning.item_graphs.builders import Evidence
+from pipeline.learning.fusion.trees import FusionTrees
+from pipeline.learning.item_graphs.builders import GraphInputs
 from pipeline.learning.item_graphs.demand import demand
 from pipeline.learning.item_graphs.purchases import Purchases, popularity
 from pipeline.learning.item_graphs.sequences import Sequences
@@ -105,7 +110,7 @@ def _make_examples(context: BuildContext, catalogue: Catalogue, texts: ItemTexts
 def _draw_snapshots(context: BuildContext, windows: Windows) -> Sequence[TrainingSnapshot]:
     settings = context.settings
     with context.report.step("Drawing users to learn from"):
-        return draw_seasons(
+        return sample_training_snapshots(
             context.dataset.events,
             windows,
             requests=settings.training_requests,
@@ -131,14 +136,16 @@ def _write_tables(
     time, user_id = pl.col("timestamp"), pl.col("user_id")
     past = context.dataset.events.filter((time < moment) & ~user_id.is_in(sorted(left_out)))
     purchases, items = Purchases.of(past, catalogue, moment), len(catalogue)
-    evidence = Evidence(Sequences.of([], items), texts, purchases.baskets(items))
+    evidence = GraphInputs(Sequences.of([], items), texts, purchases.baskets(items))
     write_event_graphs(context, evidence, f"Counting what was known on {moment:%Y-%m-%d}")
     for name, values in demand(purchases, items).items():
         write_array(context.staging, layout.statistic_file(name), values)
     write_array(context.staging, layout.POPULARITY, popularity(purchases, items).buyers)
 
 
-def _measure(requests: Sequence[Labelled], valid: RankedExamples, fusion: Fusion) -> Mapping[str, Mapping[str, float]]:
+def _measure(
+    requests: Sequence[LabelledCandidates], valid: RankedExamples, fusion: FusionTrees
+) -> Mapping[str, Mapping[str, float]]:
     """Return NDCG@10 of both stages by what is known of a user, and the calibration."""
     probability = fusion.probability(valid.features)
     ends = np.cumsum(valid.sizes)[:-1]

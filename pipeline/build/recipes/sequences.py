@@ -23,9 +23,16 @@ from pipeline.build.steps.ranking_fusion import fit_ranking_fusion, refuse_compr
 from pipeline.build.steps.staged_release import write_array, write_fusion_settings
 from pipeline.learning.examples.fusion import calibration_error
 from pipeline.learning.fusion.lambdamart import RankedExamples
-from pipeline.learning.fusion.trees import Fusion
-from pipeline.learning.item_graphs.builders import Evidence
-from pipeline.learning.item_graphs.cross_fitting import Fold, Parted, cross_fit, held_out_users, later_requests, parted
+from pipeline.learning.fusion.trees import FusionTrees
+from pipeline.learning.item_graphs.builders import GraphInputs
+from pipeline.learning.item_graphs.cross_fitting import (
+    Fold,
+    SequenceSplit,
+    cross_fit,
+    requests_after_split,
+    sample_held_out_users,
+    split_sequences,
+)
 from pipeline.learning.item_graphs.sequences import Sequences, statistics
 from pipeline.learning.item_graphs.text_similarity import ItemTexts
 
@@ -59,7 +66,7 @@ def build_sequences(context: BuildContext) -> None:
     write_text_graphs(context, texts)
     write_retrieval_settings(context, {})
     write_fusion_settings(context)
-    split = parted(context.dataset.events)
+    split = split_sequences(context.dataset.events)
     examples = _make_examples(context, catalogue, texts, split)
     fit_cross_encoder(context, catalogue, examples.train_requests, examples.valid_requests, _DATA)
     probability = fit_ranking_fusion(context, examples, _measure, _DATA)
@@ -77,20 +84,24 @@ def _refuse_encoder_training(context: BuildContext) -> None:
         raise InvalidRequest(f"the recipe {context.recipe.name} knows no times: leave encoder_epochs at 0")
 
 
-def _make_examples(context: BuildContext, catalogue: Catalogue, texts: ItemTexts, split: Parted) -> RankingExamples:
+def _make_examples(
+    context: BuildContext, catalogue: Catalogue, texts: ItemTexts, split: SequenceSplit
+) -> RankingExamples:
     """Make examples fold by fold; some users of the last fold are the validation users."""
     parts = []
     for number, fold in enumerate(sequence_folds(context, catalogue, texts, split)):
         if number == 0:
             learn_weights_from_sample(context, fold.requests)
         is_last = number == _FOLDS
-        valid = held_out_users(fold.users, _VALIDATION_SHARE, context.settings.seed) if is_last else frozenset()
+        valid = sample_held_out_users(fold.users, _VALIDATION_SHARE, context.settings.seed) if is_last else frozenset()
         is_validation = [user in valid for user in fold.users]
         parts.append(make_ranking_examples(context, catalogue, fold.requests, is_validation))
     return RankingExamples.join(parts)
 
 
-def sequence_folds(context: BuildContext, catalogue: Catalogue, texts: ItemTexts, split: Parted) -> Iterator[Fold]:
+def sequence_folds(
+    context: BuildContext, catalogue: Catalogue, texts: ItemTexts, split: SequenceSplit
+) -> Iterator[Fold]:
     """Write the tables of each fold in turn, and yield the requests that may be asked of them.
 
     Args:
@@ -106,7 +117,7 @@ def sequence_folds(context: BuildContext, catalogue: Catalogue, texts: ItemTexts
         InvalidRequest: A fold has no requests.
     """
     folds = cross_fit(split.whole, _FOLDS, _MAX_HISTORY, context.settings.seed)
-    for fold in (*folds, later_requests(split, _MAX_HISTORY)):
+    for fold in (*folds, requests_after_split(split, _MAX_HISTORY)):
         if not fold.requests:
             raise InvalidRequest("the sequences are too short to learn the next item from; give longer ones")
         write_sequence_tables(context, catalogue, texts, fold.sequences)
@@ -118,13 +129,13 @@ def write_sequence_tables(
 ) -> None:
     """Write graphs, statistics and popularity of sequences of item ids, in place of earlier ones."""
     sequences = Sequences.of((catalogue.rows_of(items) for items in known), len(catalogue))
-    write_event_graphs(context, Evidence(sequences, texts), "Computing item graphs")
+    write_event_graphs(context, GraphInputs(sequences, texts), "Computing item graphs")
     for name, values in statistics(sequences, texts.kernels["near50"]).items():
         write_array(context.staging, layout.statistic_file(name), values)
     write_array(context.staging, layout.POPULARITY, sequences.events())
 
 
-def _measure(valid: RankedExamples, fusion: Fusion) -> Mapping[str, Mapping[str, float]]:
+def _measure(valid: RankedExamples, fusion: FusionTrees) -> Mapping[str, Mapping[str, float]]:
     """Return NDCG@10 and HR@10 of both stages, and the calibration; a target that was not found counts as missed."""
     probability = fusion.probability(valid.features)
     ends = np.cumsum(valid.sizes)[:-1]

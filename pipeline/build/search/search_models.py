@@ -20,14 +20,14 @@ from pipeline.learning.examples.hard_negatives import mined_negatives
 from pipeline.learning.examples.judged_queries import JudgedQuery, fingerprint
 from pipeline.learning.examples.late_interaction import LateExample
 from pipeline.learning.examples.ranking_lists import RankingExample
-from pipeline.learning.examples.synthetic_queries import MADE, synthetic_queries
+from pipeline.learning.examples.synthetic_queries import QUERIES_PER_LIST, synthetic_queries
 from pipeline.learning.examples.text_pairs import score_pairs
-from pipeline.learning.training.bi_encoder import EncoderExample, train_encoder
-from pipeline.learning.training.cross_encoder import train_cross_encoder
-from pipeline.learning.training.distillation import TEACHER_SHARE, train_student
-from pipeline.learning.training.late_interaction import late_scores, load_tower, save_tower, train_late_interaction
-from pipeline.learning.training.model_cache import ModelCache
-from pipeline.learning.training_run.run import load_trained
+from pipeline.learning.trainers.bi_encoder import EncoderExample, train_encoder
+from pipeline.learning.trainers.cross_encoder import train_cross_encoder
+from pipeline.learning.trainers.distillation import TEACHER_SHARE, train_student
+from pipeline.learning.trainers.late_interaction import late_scores, load_tower, save_tower, train_late_interaction
+from pipeline.learning.trainers.model_cache import ModelCache
+from pipeline.learning.training_loop.run import load_trained
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.training_settings import CrossEncoderTraining
@@ -119,7 +119,7 @@ class SearchModels:
         """
         settings = self._settings.late
         taught_by = [dataclasses.asdict(self._settings.cross_encoder), *self._lengths]
-        taught_by += [MADE, self._settings.seed, self._settings.query_prefix]
+        taught_by += [QUERIES_PER_LIST, self._settings.seed, self._settings.query_prefix]
         title = f"Training late interaction on {len(queries):,} judged queries"
 
         def make(folder: Path, work: Path) -> None:
@@ -164,7 +164,7 @@ class SearchModels:
     def pairs(self, one: JudgedQuery) -> TokenPairs:
         """Return the pairs of a query and its items, as the ranking service joins them."""
         items = self._items.take(one.rows, self._settings.item_tokens)
-        contexts = TokenRows.of([self._context(one)])
+        contexts = TokenRows.from_rows([self._context(one)])
         return self._template.join(contexts, np.zeros(len(items), np.int64), items)
 
     def _context(self, one: JudgedQuery) -> TokenIds:
@@ -192,9 +192,9 @@ class SearchModels:
         made = self._made_queries(queries)
         contexts, said = [self._context(one) for one in made], self._by_query(self.logits(teacher, made), made)
         judged = self._late_examples(queries, self.logits(teacher, queries))
-        parts = [slice(start, start + MADE) for start in range(0, len(made), MADE)]
+        parts = [slice(start, start + QUERIES_PER_LIST) for start in range(0, len(made), QUERIES_PER_LIST)]
         return [
-            dataclasses.replace(one, others=TokenRows.of(contexts[part]), others_teacher=np.stack(said[part]))
+            dataclasses.replace(one, others=TokenRows.from_rows(contexts[part]), others_teacher=np.stack(said[part]))
             for one, part in zip(judged, parts, strict=True)
         ]
 
@@ -226,7 +226,7 @@ class SearchModels:
         """Tokenise as the encoder does, each text cut to what the second stage reads of an item."""
         longest = self._settings.item_tokens
         all_ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
-        return TokenRows.of([[*ids[: min(len(ids) - 1, longest + 1)], ids[-1]] for ids in all_ids])
+        return TokenRows.from_rows([[*ids[: min(len(ids) - 1, longest + 1)], ids[-1]] for ids in all_ids])
 
     def _trained(
         self,

@@ -12,9 +12,9 @@ from common.release import layout
 from common.release.catalogue import Catalogue
 from pipeline.build.context import BuildContext
 from pipeline.build.steps.staged_release import record_model, write_ranker_settings
-from pipeline.learning.examples.labelled_candidates import Labelled
+from pipeline.learning.examples.labelled_candidates import LabelledCandidates
 from pipeline.learning.examples.text_pairs import training_lists
-from pipeline.learning.training.cross_encoder import learning_curve, train_cross_encoder
+from pipeline.learning.trainers.cross_encoder import learning_curve, train_cross_encoder
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.export.bert import export_cross_encoder
 from services.ranking.pairs.pair_tokenizer import PairTokenizer
@@ -23,7 +23,11 @@ _VALIDATION_LISTS: Final = 48
 
 
 def fit_cross_encoder(
-    context: BuildContext, catalogue: Catalogue, train: Sequence[Labelled], valid: Sequence[Labelled], data: str
+    context: BuildContext,
+    catalogue: Catalogue,
+    train: Sequence[LabelledCandidates],
+    valid: Sequence[LabelledCandidates],
+    data: str,
 ) -> BertForSequenceClassification:
     """Fine-tune the cross-encoder, export it and return it.
 
@@ -62,7 +66,7 @@ def fit_cross_encoder(
     return model
 
 
-def learnable_requests(train: Sequence[Labelled], settings: BuildSettings) -> list[Labelled]:
+def learnable_requests(train: Sequence[LabelledCandidates], settings: BuildSettings) -> list[LabelledCandidates]:
     """Return the requests that the cross-encoder learns from; raises InvalidRequest if there are none."""
     requests = without_fusion_requests(train, settings)
     learnable = [example for example in requests if example.labels.any()][: settings.cross_encoder_lists]
@@ -71,7 +75,9 @@ def learnable_requests(train: Sequence[Labelled], settings: BuildSettings) -> li
     return learnable
 
 
-def without_fusion_requests(train: Sequence[Labelled], settings: BuildSettings) -> Sequence[Labelled]:
+def without_fusion_requests(
+    train: Sequence[LabelledCandidates], settings: BuildSettings
+) -> Sequence[LabelledCandidates]:
     """Leave out the last requests, from which the fusion learns.
 
     It must not learn from logits of requests that the cross-encoder was trained on.

@@ -9,7 +9,7 @@ from typing import Any
 from common.release import layout
 from pipeline.build.context import BuildContext
 from pipeline.data.dataset.training_requests import ShopRequest
-from pipeline.learning.examples.labelled_candidates import draw_candidates, learn_source_weights
+from pipeline.learning.examples.labelled_candidates import label_candidates, learn_source_weights
 from services.retrieval.candidates.first_stage import FirstStage
 
 
@@ -55,5 +55,5 @@ def learn_first_stage_weights(context: BuildContext, requests: Sequence[ShopRequ
         open_first_stage(context) as first_stage,
         context.report.step("Learning the sources' weights", len(requests)) as step,
     ):
-        drawn = draw_candidates(first_stage, requests, candidates, step)
+        drawn = label_candidates(first_stage, requests, candidates, step)
         write_retrieval_settings(context, learn_source_weights(drawn, first_stage.sources))

@@ -9,7 +9,7 @@ import numpy as np
 from common.release import layout
 from common.release.catalogue import Catalogue
 from pipeline.build.context import BuildContext
-from pipeline.learning.item_graphs.builders import TEXT_KINDS, Evidence, item_graphs
+from pipeline.learning.item_graphs.builders import TEXT_KINDS, GraphInputs, item_graphs
 from pipeline.learning.item_graphs.sequences import Sequences
 from pipeline.learning.item_graphs.text_similarity import ItemTexts
 from pipeline.release.config.recipe import GraphSpec, Recipe
@@ -27,10 +27,10 @@ def write_text_graphs(context: BuildContext, texts: ItemTexts) -> None:
     """Compute and write the recipe's graphs of texts alone: events do not change them."""
     nobody = Sequences.of([], len(texts.titles))
     specs = {name: spec for name, spec in context.recipe.graphs.items() if spec.kind in TEXT_KINDS}
-    _write_graphs(context, specs, Evidence(nobody, texts), "Comparing texts")
+    _write_graphs(context, specs, GraphInputs(nobody, texts), "Comparing texts")
 
 
-def write_event_graphs(context: BuildContext, evidence: Evidence, title: str) -> None:
+def write_event_graphs(context: BuildContext, evidence: GraphInputs, title: str) -> None:
     """Compute the recipe's graphs of events, and write them in place of earlier ones.
 
     Args:
@@ -46,7 +46,7 @@ def event_graphs(recipe: Recipe) -> dict[str, GraphSpec]:
     return {name: spec for name, spec in recipe.graphs.items() if spec.kind not in TEXT_KINDS}
 
 
-def _write_graphs(context: BuildContext, specs: Mapping[str, GraphSpec], evidence: Evidence, title: str) -> None:
+def _write_graphs(context: BuildContext, specs: Mapping[str, GraphSpec], evidence: GraphInputs, title: str) -> None:
     with context.report.step(title, len(specs)) as step:
         for name, graph in item_graphs(specs, evidence, context.recipe.neighbours):
             graph.save(context.staging.path, name)

@@ -10,16 +10,18 @@ from common.release.catalogue import Catalogue
 from pipeline.build.context import BuildContext
 from pipeline.build.steps.cross_encoder import without_fusion_requests
 from pipeline.build.steps.staged_release import record_model
-from pipeline.learning.examples.labelled_candidates import Labelled
+from pipeline.learning.examples.labelled_candidates import LabelledCandidates
 from pipeline.learning.examples.late_interaction import distilled, late_lists
-from pipeline.learning.training.late_interaction import train_late_interaction
+from pipeline.learning.trainers.late_interaction import train_late_interaction
 from pipeline.release.export.late_interaction import export_late_tower, write_late_interaction
 from pipeline.release.models.late_interaction_tower import LateTowerGraph
 from services.ranking.cross_encoder.model import CrossEncoder
 from services.ranking.pairs.pair_tokenizer import PairTokenizer
 
 
-def fit_late_interaction(context: BuildContext, catalogue: Catalogue, train: Sequence[Labelled], data: str) -> None:
+def fit_late_interaction(
+    context: BuildContext, catalogue: Catalogue, train: Sequence[LabelledCandidates], data: str
+) -> None:
     """Train the late-interaction tower and encode every item, if the settings ask for the tier.
 
     Args:

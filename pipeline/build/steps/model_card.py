@@ -15,8 +15,8 @@ import numpy.typing as npt
 from common.arrays import Float64Array
 from common.release.catalogue import Catalogue
 from common.release.layout import MODEL_CARD, POPULARITY
-from common.release.store import ModelCard
-from pipeline.learning.examples.labelled_candidates import Labelled
+from common.release.manifest import ModelCard
+from pipeline.learning.examples.labelled_candidates import LabelledCandidates
 from pipeline.measurement.metrics.beyond_accuracy import gini
 from pipeline.measurement.metrics.item_popularity import BANDS, band_of
 from pipeline.release.artifacts.staging import Staging
@@ -44,7 +44,7 @@ model was not trained on. A user's history can reveal health, belief or family, 
 
 
 def write_model_card(
-    staging: Staging, catalogue: Catalogue, valid: Sequence[Labelled], probability: npt.NDArray[np.float64]
+    staging: Staging, catalogue: Catalogue, valid: Sequence[LabelledCandidates], probability: npt.NDArray[np.float64]
 ) -> None:
     """Write the card of a release that has all its models.
 
@@ -154,7 +154,7 @@ def _by_brand(catalogue: Catalogue, shown: Float64Array, bought: Float64Array) -
     return f"The {len(most)} of {len(known):,} brands that are shown most.\n\n" + _table(head, rows)
 
 
-def _exposure(valid: Sequence[Labelled], probability: npt.NDArray[np.float64], items: int) -> Float64Array:
+def _exposure(valid: Sequence[LabelledCandidates], probability: npt.NDArray[np.float64], items: int) -> Float64Array:
     """Return how often each item is among a request's first ten; float64[items]."""
     starts = np.cumsum([len(example.labels) for example in valid])[:-1]
     shown = [
@@ -164,7 +164,7 @@ def _exposure(valid: Sequence[Labelled], probability: npt.NDArray[np.float64], i
     return np.bincount(np.concatenate(shown), minlength=items).astype(np.float64)
 
 
-def _bought(valid: Sequence[Labelled], catalogue: Catalogue) -> Float64Array:
+def _bought(valid: Sequence[LabelledCandidates], catalogue: Catalogue) -> Float64Array:
     rows = catalogue.rows_of([item for example in valid for item in sorted(example.request.bought)])
     return np.bincount(rows[rows >= 0], minlength=len(catalogue)).astype(np.float64)
 

@@ -19,8 +19,8 @@ from pipeline.build.steps.encoder import write_encoder, write_index
 from pipeline.build.steps.first_stage import open_first_stage, write_retrieval_settings
 from pipeline.build.steps.staged_release import write_array
 from pipeline.data.dataset.training_requests import Windows
-from pipeline.learning.examples.purchases import EventExample, EventTexts, Purchase, draw_purchases
-from pipeline.learning.training.purchase_encoder import train_on_purchases
+from pipeline.learning.examples.purchases import EventTexts, Purchase, PurchaseExample, draw_purchases
+from pipeline.learning.trainers.purchase_encoder import train_on_purchases
 
 
 def train_purchase_encoder(context: BuildContext, catalogue: Catalogue, windows: Windows) -> None:
@@ -83,7 +83,7 @@ def _fit(context: BuildContext, catalogue: Catalogue, purchases: Sequence[Purcha
 
 def _examples(
     context: BuildContext, purchases: Sequence[Purchase], vector_of_item: Int64Array, tokenizer: Tokenizer
-) -> list[EventExample]:
+) -> list[PurchaseExample]:
     queries = sorted({purchase.query for purchase in purchases if purchase.query})
     tokens = _tokens(tokenizer, [context.settings.query_prefix + query for query in queries])
     training = context.settings.encoder
@@ -100,7 +100,7 @@ def _examples(
 def _distinct_texts(catalogue: Catalogue, vector_of_item: Int64Array, tokenizer: Tokenizer, prefix: str) -> TokenRows:
     """Return the distinct texts in the encoder's tokens, in the order of their vectors."""
     _, first = np.unique(vector_of_item, return_index=True)
-    return TokenRows.of(_tokens(tokenizer, [prefix + catalogue.text(int(row)) for row in first]))
+    return TokenRows.from_rows(_tokens(tokenizer, [prefix + catalogue.text(int(row)) for row in first]))
 
 
 def _tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> list[TokenIds]:

@@ -13,7 +13,7 @@ from common.release.catalogue import Catalogue
 from pipeline.build.context import BuildContext
 from pipeline.build.steps.first_stage import learn_first_stage_weights, open_first_stage
 from pipeline.data.dataset.training_requests import ShopRequest
-from pipeline.learning.examples.labelled_candidates import Labelled, draw_candidates
+from pipeline.learning.examples.labelled_candidates import LabelledCandidates, label_candidates
 from pipeline.learning.fusion.lambdamart import RankedExamples
 from services.ranking.features.feature_context import HalfLives
 from services.ranking.features.feature_set import FeatureSet
@@ -38,10 +38,10 @@ class RankingExamples:
     """
 
     train: Sequence[RankedExamples] = ()
-    train_requests: Sequence[Labelled] = ()
+    train_requests: Sequence[LabelledCandidates] = ()
     valid: Sequence[RankedExamples] = ()
     valid_best: Sequence[RankedExamples] = ()
-    valid_requests: Sequence[Labelled] = ()
+    valid_requests: Sequence[LabelledCandidates] = ()
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
@@ -75,7 +75,7 @@ def make_ranking_examples(
     parts = []
     with open_first_stage(context) as first_stage, context.report.step(title, len(requests)) as step:
         for start in range(0, len(requests), _CHUNK):
-            drawn = draw_candidates(first_stage, requests[start : start + _CHUNK], limit, step)
+            drawn = label_candidates(first_stage, requests[start : start + _CHUNK], limit, step)
             for example, validates in zip(drawn, is_validation[start : start + _CHUNK], strict=True):
                 make = _validation_example if validates else _training_example
                 parts.append(make(example, features, context.recipe.ranked_candidates))
@@ -85,14 +85,14 @@ def make_ranking_examples(
     return RankingExamples(train, made.train_requests, made.valid, made.valid_best, made.valid_requests)
 
 
-def _training_example(example: Labelled, features: FeatureSet, best: int) -> RankingExamples:
+def _training_example(example: LabelledCandidates, features: FeatureSet, best: int) -> RankingExamples:
     if not example.labels[:best].any():
         return RankingExamples()
     matrix = features.matrix(example.user, example.candidates)
     return RankingExamples(train=[_ranked(matrix, example, best)], train_requests=[example])
 
 
-def _validation_example(example: Labelled, features: FeatureSet, best: int) -> RankingExamples:
+def _validation_example(example: LabelledCandidates, features: FeatureSet, best: int) -> RankingExamples:
     matrix = features.matrix(example.user, example.candidates)
     valid_best = [_ranked(matrix, example, best)] if example.labels[:best].any() else []
     return RankingExamples(
@@ -100,7 +100,7 @@ def _validation_example(example: Labelled, features: FeatureSet, best: int) -> R
     )
 
 
-def _ranked(matrix: Float32Array, example: Labelled, best: int) -> RankedExamples:
+def _ranked(matrix: Float32Array, example: LabelledCandidates, best: int) -> RankedExamples:
     return RankedExamples(matrix[:best], example.labels[:best], np.array([min(len(matrix), best)]))
 
 

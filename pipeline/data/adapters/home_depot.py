@@ -10,9 +10,9 @@ import polars as pl
 from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
+from pipeline.data.files.tables import read_table
 from pipeline.data.ingest.plain_text import plain_column
-from pipeline.data.ingest.row_filter import RowFilter, clean_judgements, no_events, no_events_report, refuse_empty
-from pipeline.data.ingest.tables import read_table
+from pipeline.data.ingest.row_filter import RowFilter, filter_judgements, no_events, no_events_report, refuse_empty
 
 _JUDGEMENT: Final = ("query", "item_id", "relevance")
 
@@ -39,11 +39,11 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     parts = [
         _read(data / f"judgements_{part}.parquet", _JUDGEMENT).with_columns(split=pl.lit(part)) for part in _SPLITS
     ]
-    judgements = clean_judgements(pl.concat(parts), items.frame)
+    judgements = filter_judgements(pl.concat(parts), items.frame)
     refuse_empty(judgements, f"{data}: judgements")
     report = DataReport(
-        source=SOURCE.name,
-        licence=SOURCE.licence,
+        source=ADAPTER.name,
+        licence=ADAPTER.licence,
         tables={"items": items.report(), "events": no_events_report(), "judgements": judgements.report()},
     )
     return Dataset(items.frame, no_events(), judgements.frame, report)
@@ -53,7 +53,7 @@ def _read(file: Path, columns: tuple[str, ...]) -> pl.DataFrame:
     return read_table(file, {column: column for column in columns})
 
 
-SOURCE: Final = Adapter(
+ADAPTER: Final = Adapter(
     name="home-depot",
     description="Home Depot search relevance: a folder with items and judgements_train and _test, Parquet",
     licence="Home Depot product search relevance, Kaggle (competition terms, research use)",

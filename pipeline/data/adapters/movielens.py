@@ -12,8 +12,8 @@ from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.dataset.schema import TIMESTAMP, BadDataset
+from pipeline.data.files.tables import read_table
 from pipeline.data.ingest.row_filter import RowFilter, refuse_empty
-from pipeline.data.ingest.tables import read_table
 
 _RATINGS: Final = ("userId", "movieId", "rating", "timestamp")
 
@@ -71,8 +71,8 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     refuse_empty(ratings, str(ratings_file))
     items, events = _items(movies.frame), _events(ratings.frame)
     report = DataReport(
-        source=SOURCE.name,
-        licence=SOURCE.licence,
+        source=ADAPTER.name,
+        licence=ADAPTER.licence,
         tables={"items": movies.report(missing_in=items), "events": ratings.report(missing_in=events)},
         notes=[f"{items.height - events['item_id'].n_unique():,} films were never rated."],
     )
@@ -168,7 +168,7 @@ def _events(ratings: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-SOURCE: Final = Adapter(
+ADAPTER: Final = Adapter(
     name="movielens",
     description="MovieLens: a folder with ratings and movies, as .csv, as .dat, or as the oldest u.data and u.item",
     licence="MovieLens, GroupLens Research (research use, no redistribution without permission)",

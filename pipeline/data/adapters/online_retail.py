@@ -11,9 +11,10 @@ import polars as pl
 from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
+from pipeline.data.files.tables import only_table, read_all_columns, select_columns
 from pipeline.data.ingest.abbreviations import name_case
 from pipeline.data.ingest.row_filter import RowFilter, refuse_empty
-from pipeline.data.ingest.tables import chosen, only_table, read_whole, times_of
+from pipeline.data.ingest.times import read_times
 
 _COLUMNS: Final = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID")
 
@@ -59,7 +60,7 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     guests = events.filter(~pl.col("known_user"))
     visits = guests["user_id"].n_unique()
     report = DataReport(
-        source=SOURCE.name,
+        source=ADAPTER.name,
         licence=licence,
         tables={
             "items": codes.report(missing_in=items),
@@ -76,9 +77,11 @@ def prepare(data: Path, progress: Progress) -> Dataset:
 def _read(data: Path) -> tuple[pl.DataFrame, str]:
     """Read the raw lines with trimmed text, codes in capitals, and the line's number; and the data's terms."""
     file = only_table(data)
-    whole = read_whole(file, infer=False)
+    whole = read_all_columns(file, infer=False)
     second = "Invoice" in whole.columns
-    raw = chosen(whole, {column: _RENAMED.get(column, column) if second else column for column in _COLUMNS}, file)
+    raw = select_columns(
+        whole, {column: _RENAMED.get(column, column) if second else column for column in _COLUMNS}, file
+    )
     text = {
         column: pl.col(column).cast(pl.String).str.strip_chars() for column in ("InvoiceNo", "StockCode", "Description")
     }
@@ -87,11 +90,11 @@ def _read(data: Path) -> tuple[pl.DataFrame, str]:
         text["StockCode"].str.to_uppercase(),
         text["Description"].str.replace_all(r"\s+", " ").replace({"": None, "nan": None}),
         pl.col("Quantity").cast(pl.Float64, strict=False).cast(pl.Int64),
-        times_of(raw["InvoiceDate"]),
+        read_times(raw["InvoiceDate"]).times,
         pl.col("UnitPrice").cast(pl.Float64, strict=False),
         pl.col("CustomerID").cast(pl.Float64, strict=False).cast(pl.Int64).cast(pl.String),
     ).with_row_index("line")
-    return lines, _SECOND if second else SOURCE.licence
+    return lines, _SECOND if second else ADAPTER.licence
 
 
 def _clean(lines: RowFilter) -> None:
@@ -164,7 +167,7 @@ def _events(lines: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-SOURCE: Final = Adapter(
+ADAPTER: Final = Adapter(
     name="online-retail",
     description="Invoices of a British gift shop: UCI Online Retail or Online Retail II, the .xlsx or a table of it",
     licence="Online Retail, UCI Machine Learning Repository 352 (CC BY 4.0)",

@@ -11,8 +11,8 @@ from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.dataset.schema import TIMESTAMP, BadDataset
+from pipeline.data.files.tables import read_table
 from pipeline.data.ingest.row_filter import RowFilter, refuse_empty
-from pipeline.data.ingest.tables import read_table
 
 _EVENTS: Final = ("timestamp", "visitorid", "event", "itemid")
 
@@ -49,8 +49,8 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     listed = RowFilter(items)
     kept = _typed_events(events.frame)
     report = DataReport(
-        source=SOURCE.name,
-        licence=SOURCE.licence,
+        source=ADAPTER.name,
+        licence=ADAPTER.licence,
         tables={"items": listed.report(), "events": events.report(missing_in=kept)},
         notes=[
             "Names, brands and prices are hashed: titles are item numbers, and text tells nothing of what an item is.",
@@ -108,7 +108,7 @@ def _typed_events(events: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-SOURCE: Final = Adapter(
+ADAPTER: Final = Adapter(
     name="retailrocket",
     description="RetailRocket: a folder with events.csv and item_properties*.csv of a real shop, texts hashed",
     licence="RetailRocket recommender system dataset (CC BY-NC-SA 4.0)",

@@ -10,9 +10,9 @@ import polars as pl
 from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
+from pipeline.data.files.tables import read_table
 from pipeline.data.ingest.plain_text import plain_column
-from pipeline.data.ingest.row_filter import RowFilter, clean_judgements, no_events, no_events_report, refuse_empty
-from pipeline.data.ingest.tables import read_table
+from pipeline.data.ingest.row_filter import RowFilter, filter_judgements, no_events, no_events_report, refuse_empty
 
 GRADES: Final = {"Exact": 1.0, "Partial": 0.5, "Irrelevant": 0.0}
 
@@ -38,8 +38,8 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     refuse_empty(judgements, f"{data}/label.csv")
     kept = judgements.frame.select("query", "item_id", "relevance")
     report = DataReport(
-        source=SOURCE.name,
-        licence=SOURCE.licence,
+        source=ADAPTER.name,
+        licence=ADAPTER.licence,
         tables={
             "items": products.report(missing_in=items),
             "events": no_events_report(),
@@ -80,10 +80,10 @@ def _judgements(data: Path, items: pl.DataFrame) -> RowFilter:
         pl.col("product_id").alias("item_id"),
         pl.col("label").replace_strict(GRADES, default=None, return_dtype=pl.Float64).alias("relevance"),
     )
-    return clean_judgements(graded, items)
+    return filter_judgements(graded, items)
 
 
-SOURCE: Final = Adapter(
+ADAPTER: Final = Adapter(
     name="wands",
     description="WANDS: Wayfair's product search judgements, a folder with query.csv, product.csv and label.csv",
     licence="WANDS, Wayfair (MIT)",

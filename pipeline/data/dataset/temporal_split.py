@@ -8,7 +8,7 @@ from typing import NamedTuple
 import polars as pl
 
 
-class Example(NamedTuple):
+class UserSplit(NamedTuple):
     """A user at a moment: item ids before it, oldest first, and the distinct ones of the window after it."""
 
     user_id: str
@@ -16,7 +16,7 @@ class Example(NamedTuple):
     held_out: set[str]
 
 
-def examples(events: pl.DataFrame, cut: datetime, window: timedelta, *, min_history: int = 1) -> list[Example]:
+def split_users(events: pl.DataFrame, cut: datetime, window: timedelta, *, min_history: int = 1) -> list[UserSplit]:
     """Return what users held at ``cut`` and what they took in [cut, cut + window).
 
     Args:
@@ -40,7 +40,7 @@ def examples(events: pl.DataFrame, cut: datetime, window: timedelta, *, min_hist
     future = known.filter((time >= cut) & (time < cut + window))
     held_out = future.group_by("user_id").agg(pl.col("item_id").unique().alias("held_out"))
     found = histories.join(held_out, on="user_id").sort("user_id")
-    return [Example(user_id, history, set(items)) for user_id, history, items in found.iter_rows()]
+    return [UserSplit(user_id, history, set(items)) for user_id, history, items in found.iter_rows()]
 
 
 def _of_known_users(events: pl.DataFrame) -> pl.DataFrame:

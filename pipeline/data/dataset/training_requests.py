@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 
 from common.errors import InvalidRequest
-from pipeline.data.dataset.temporal_split import Example, examples
+from pipeline.data.dataset.temporal_split import UserSplit, split_users
 
 # Training looks at several moments, so that it does not learn what sold in one fortnight.
-TRAINING_MOMENTS: Final = 3
+TRAINING_WINDOWS: Final = 3
 
 
 _MIN_HISTORY: Final = 3
@@ -32,10 +32,10 @@ class Windows:
 
     length: timedelta
     test: datetime
-    moments: int = TRAINING_MOMENTS
+    moments: int = TRAINING_WINDOWS
 
     @classmethod
-    def of(cls, events: pl.DataFrame, days: float, moments: int = TRAINING_MOMENTS) -> Windows:
+    def of(cls, events: pl.DataFrame, days: float, moments: int = TRAINING_WINDOWS) -> Windows:
         """Lay the windows at the end of a shop's events; raises InvalidRequest where there is no room for them."""
         if "timestamp" not in events.columns:
             raise InvalidRequest("the events have no timestamp; windows of days need one")
@@ -83,23 +83,23 @@ class ShopRequest:
 
 
 @dataclass(frozen=True)
-class Users:
+class UserSample:
     """Who is asked when: the three parts share nobody. ``train`` holds one user's requests after another's."""
 
     train: list[ShopRequest]
     valid: list[ShopRequest]
-    test: list[Example]
+    test: list[UserSplit]
 
 
-def draw_test(events: pl.DataFrame, windows: Windows, users: int, seed: int) -> list[Example]:
+def sample_test_users(events: pl.DataFrame, windows: Windows, users: int, seed: int) -> list[UserSplit]:
     """Draw the users held out for the evaluation: at most ``users``, and at most half of those active."""
-    asked = examples(events, windows.test, windows.length, min_history=_MIN_HISTORY)
+    asked = split_users(events, windows.test, windows.length, min_history=_MIN_HISTORY)
     count = min(users, len(asked) // 2)
     chosen = np.random.default_rng(seed).choice(len(asked), count, replace=False)
     return [asked[place] for place in np.sort(chosen)]
 
 
-def draw_users(events: pl.DataFrame, windows: Windows, *, train: int, valid: int, test: int, seed: int) -> Users:
+def sample_users(events: pl.DataFrame, windows: Windows, *, train: int, valid: int, test: int, seed: int) -> UserSample:
     """Draw users for training, validation and test, and ask each at their part's moments.
 
     Args:
@@ -110,7 +110,7 @@ def draw_users(events: pl.DataFrame, windows: Windows, *, train: int, valid: int
         test: Users for the test at most.
         seed: Of the drawing.
     """
-    chosen = draw_test(events, windows, test, seed)
+    chosen = sample_test_users(events, windows, test, seed)
     generator = np.random.default_rng(seed)
     taken = {example.user_id for example in chosen}
     checked = _others(events, windows.valid, windows, taken)
@@ -118,7 +118,9 @@ def draw_users(events: pl.DataFrame, windows: Windows, *, train: int, valid: int
     taken |= {example.user_id for example in checked}
     learnt = [example for moment in windows.training for example in _others(events, moment, windows, taken)]
     learnt = _user_after_user(learnt, generator)[:train]
-    return Users([_asked(example) for example in learnt], [_asked(example) for example in checked], chosen)
+    return UserSample(
+        [_request_of(example) for example in learnt], [_request_of(example) for example in checked], chosen
+    )
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class TrainingSnapshot:
     checked: list[bool]
 
 
-def draw_seasons(
+def sample_training_snapshots(
     events: pl.DataFrame, windows: Windows, *, requests: int, valid: int, test: int, left_out: float, seed: int
 ) -> list[TrainingSnapshot]:
     """Draw whom to learn from at each moment, the last of which is validation.
@@ -155,7 +157,7 @@ def draw_seasons(
         seed: Of the drawing.
     """
     generator = np.random.default_rng(seed)
-    kept = {example.user_id for example in draw_test(events, windows, test, seed)}
+    kept = {example.user_id for example in sample_test_users(events, windows, test, seed)}
     users = sorted(_known(events)["user_id"].unique().to_list())
     active = _others(events, windows.valid, windows, kept)
     places = generator.permutation(len(active))[: min(valid, len(active) // 3)]
@@ -163,22 +165,22 @@ def draw_seasons(
     seasons, moments = [], [*windows.training, windows.valid]
     for moment in moments:
         asked = _others(events, moment, windows, kept if moment == windows.valid else kept | checked)
-        asked = _drawn(asked, checked, requests // len(moments), generator)
+        asked = _sample(asked, checked, requests // len(moments), generator)
         absent = generator.permutation(len(users))[: round(left_out * len(users))]
         seasons.append(
             TrainingSnapshot(
                 moment,
                 frozenset(users[place] for place in absent.tolist()),
-                [_asked(example) for example in asked],
+                [_request_of(example) for example in asked],
                 [example.user_id in checked for example in asked],
             )
         )
     return seasons
 
 
-def _drawn(
-    asked: Sequence[Example], always: Collection[str], count: int, generator: np.random.Generator
-) -> list[Example]:
+def _sample(
+    asked: Sequence[UserSplit], always: Collection[str], count: int, generator: np.random.Generator
+) -> list[UserSplit]:
     """Draw ``count`` of those asked, besides those who are always asked."""
     kept = [example for example in asked if example.user_id in always]
     others = [example for example in asked if example.user_id not in always]
@@ -225,8 +227,8 @@ def _words(title: str) -> list[str]:
     return [word for word in title.casefold().replace(",", " ").split() if word.isalpha() and len(word) > 1]
 
 
-def _others(events: pl.DataFrame, moment: datetime, windows: Windows, taken: set[str]) -> list[Example]:
-    asked = examples(events, moment, windows.length, min_history=_MIN_HISTORY)
+def _others(events: pl.DataFrame, moment: datetime, windows: Windows, taken: set[str]) -> list[UserSplit]:
+    asked = split_users(events, moment, windows.length, min_history=_MIN_HISTORY)
     return [example for example in asked if example.user_id not in taken]
 
 
@@ -234,12 +236,12 @@ def _known(events: pl.DataFrame) -> pl.DataFrame:
     return events.filter(pl.col("known_user").fill_null(value=True)) if "known_user" in events.columns else events
 
 
-def _user_after_user(learnt: Sequence[Example], generator: np.random.Generator) -> list[Example]:
+def _user_after_user(learnt: Sequence[UserSplit], generator: np.random.Generator) -> list[UserSplit]:
     """Shuffle the users and keep each one's requests together, so that slices hardly share anybody."""
     users = sorted({example.user_id for example in learnt})
     place = dict(zip(users, generator.permutation(len(users)).tolist(), strict=True))
     return sorted(learnt, key=lambda example: place[example.user_id])
 
 
-def _asked(example: Example) -> ShopRequest:
+def _request_of(example: UserSplit) -> ShopRequest:
     return ShopRequest(example.history, "", frozenset(example.held_out))

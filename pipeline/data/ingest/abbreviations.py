@@ -189,10 +189,10 @@ _WORDS: Final = {
 }
 
 
-_KEPT_UPPER: Final = frozenset({"BBQ", "CD", "DIY", "DVD", "EU", "LED", "TV", "UK", "UHT", "USA", "USB", "XL"})
+_UPPER_CASE: Final = frozenset({"BBQ", "CD", "DIY", "DVD", "EU", "LED", "TV", "UK", "UHT", "USA", "USB", "XL"})
 
 
-_KEPT_LOWER: Final = frozenset({"a", "and", "at", "by", "cm", "for", "in", "of", "on", "or", "the", "to", "with"})
+_LOWER_CASE: Final = frozenset({"a", "and", "at", "by", "cm", "for", "in", "of", "on", "or", "the", "to", "with"})
 
 
 _WORD: Final = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)?")
@@ -210,17 +210,17 @@ _LAST_WORD: Final = re.compile(r"[ /&-]+([A-Z]+)$")
 _DANGLING: Final = re.compile(r"(?:[ ,/&-]+(?:AND|EX|NO|NON|NOT|OR|W|WITH))+[ ,/&-]*$")
 
 
-def words_of(labels: Collection[str], cut_at: int) -> frozenset[str]:
+def complete_words(labels: Collection[str], cut_at: int) -> frozenset[str]:
     """Return the words of the labels shorter than ``cut_at`` characters, which no field has cut."""
     return frozenset(word for label in labels if len(label) < cut_at for word in _WORD.findall(label.upper()))
 
 
-def shelf_label(label: str, whole_words: Collection[str], cut_at: int) -> str:
+def readable_label(label: str, whole_words: Collection[str], cut_at: int) -> str:
     """Return a shop's shelf label, such as ``FRZN BREAD:ITALIAN/FRENCH``, in readable words.
 
     Args:
         label: The label, in capitals and abbreviations.
-        whole_words: Words known not to be cut, from :func:`words_of`.
+        whole_words: Words known not to be cut, from :func:`complete_words`.
         cut_at: The field's width; the last word of a label of that length is left out where it was cut.
     """
     text = _OPEN_BRACKET.sub("", " ".join(label.split()))
@@ -240,7 +240,7 @@ def _without_cut_word(text: str, whole_words: Collection[str]) -> str:
     return text
 
 
-def says_already(text: str, other: str) -> bool:
+def shares_a_word(text: str, other: str) -> bool:
     """Tell whether two labels share a word, up to its ending."""
     stems = {word[:4] for word in _WORD.findall(text.lower())}
     return any(word[:4] in stems for word in _WORD.findall(other.lower()))
@@ -255,9 +255,9 @@ def name_case(name: str) -> str:
 
 def _cased(match: re.Match[str]) -> str:
     word, before = match.group(), match.string[: match.start()]
-    if word in _KEPT_UPPER:
+    if word in _UPPER_CASE:
         return word
     lower = word.lower()
-    if before.endswith("'") or (before and lower in _KEPT_LOWER):  # as in 50's
+    if before.endswith("'") or (before and lower in _LOWER_CASE):  # as in 50's
         return lower
     return lower[:1].upper() + lower[1:]

@@ -22,7 +22,7 @@ _LIST_MARKS: Final = re.compile(r"""^\[(?:['"]{2}, )*\s*['"]|['"],\s+['"]|['"]?\
 _SPACES: Final = re.compile(r"\s+")
 
 
-def plain(text: str | None) -> str | None:
+def plain_text(text: str | None) -> str | None:
     """Return text without tags and entities, spaces made single; None where nothing is left."""
     if not text:
         return None
@@ -34,22 +34,22 @@ def plain(text: str | None) -> str | None:
 def plain_list(parts: object) -> str | None:
     """Return the plain text of a list of texts, or of one; None for anything else."""
     if isinstance(parts, str):
-        return plain(parts)
+        return plain_text(parts)
     if not isinstance(parts, list):
         return None
-    return plain(" ".join(part for part in parts if isinstance(part, str)))
+    return plain_text(" ".join(part for part in parts if isinstance(part, str)))
 
 
 def plain_literal(text: str | None) -> str | None:
     """Return the plain text of a list that was written as Python writes it, such as ``['A', "B"]``, also cut off."""
     if not text or not text.startswith("["):
-        return plain(text)
+        return plain_text(text)
     try:
         return plain_list(ast.literal_eval(text))
     except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return plain(_LIST_MARKS.sub(" ", text))
+        return plain_text(_LIST_MARKS.sub(" ", text))
 
 
 def plain_column(column: str) -> pl.Expr:
     """Return the expression of a text column as plain text."""
-    return pl.col(column).map_elements(plain, return_dtype=pl.String)
+    return pl.col(column).map_elements(plain_text, return_dtype=pl.String)

@@ -13,7 +13,7 @@ from common.arrays import Float64Array
 from common.errors import InvalidRequest
 from pipeline.evaluation.analyses.long_tail import tail_questions, tail_recall
 from pipeline.evaluation.analyses.rating_prediction import rating_errors
-from pipeline.learning.baselines.methods import BASELINES, Known
+from pipeline.learning.baselines.methods import BASELINES, BaselineData
 from pipeline.learning.item_graphs.purchases import Purchases
 from pipeline.measurement.metrics.baseline_result import BaselineComparison, BaselineResult
 from pipeline.measurement.metrics.estimates import Difference, Estimate
@@ -73,7 +73,7 @@ def answer_by_baselines(
     if questions.event_split is None:
         raise InvalidRequest("baselines are fitted to the events before one time: use --protocol temporal")
     purchases = Purchases.of(questions.event_split.before, items.catalogue, questions.event_split.time)
-    known = Known(purchases, items.catalogue, seed)
+    known = BaselineData(purchases, items.catalogue, seed)
     answers_by_name = {}
     for name in names:
         with report.step(f"Answering by the baseline: {name}", len(questions.main)) as step:

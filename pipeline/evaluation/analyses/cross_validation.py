@@ -20,7 +20,12 @@ from common.release.catalogue import Catalogue
 from common.release.layout import CATALOGUE
 from pipeline.data.dataset.training_requests import ShopRequest
 from pipeline.learning.examples.fusion import FusionExamples
-from pipeline.learning.examples.labelled_candidates import Labelled, draw_candidates, learn_source_weights, situation
+from pipeline.learning.examples.labelled_candidates import (
+    LabelledCandidates,
+    label_candidates,
+    learn_source_weights,
+    request_kind,
+)
 from pipeline.learning.fusion.trees import fit_behaviour
 from pipeline.measurement.metrics.estimates import Difference, Estimate
 from pipeline.measurement.metrics.evaluation_result import CrossValidation
@@ -58,7 +63,7 @@ class _Candidates:
     """A question with its labelled candidates."""
 
     question: Question
-    labelled: Labelled
+    labelled: LabelledCandidates
 
 
 def cross_validate(
@@ -78,10 +83,10 @@ def cross_validate(
     """
     fold_of = _fold_of_each([question.group for question in questions], folds, seed)
     requests = [_request(question) for question in questions]
-    labelled = draw_candidates(runner.first_stage, requests, _CANDIDATES, step)
+    labelled = label_candidates(runner.first_stage, requests, _CANDIDATES, step)
     candidates = [_Candidates(question, example) for question, example in zip(questions, labelled, strict=True)]
     rankings: dict[str, dict[str, list[str]]] = {name: {} for name in _LEARNED}
-    ids = np.array(runner.first_stage.view.base.item_ids)
+    ids = np.array(runner.first_stage.snapshot.base.item_ids)
     for fold in range(folds):
         train = [part.labelled for part, part_fold in zip(candidates, fold_of, strict=True) if part_fold != fold]
         test = [part for part, part_fold in zip(candidates, fold_of, strict=True) if part_fold == fold]
@@ -110,7 +115,7 @@ def _request(question: Question) -> ShopRequest:
 
 
 def _orders(
-    runner: LocalRunner, train: Sequence[Labelled], test: Sequence[Labelled], seed: int
+    runner: LocalRunner, train: Sequence[LabelledCandidates], test: Sequence[LabelledCandidates], seed: int
 ) -> dict[str, list[Float64Array]]:
     """Return the scores of each test question's candidates, by order."""
     return {
@@ -120,19 +125,21 @@ def _orders(
     }
 
 
-def _by_weights(train: Sequence[Labelled], test: Sequence[Labelled], sources: Sequence[str]) -> list[Float64Array]:
+def _by_weights(
+    train: Sequence[LabelledCandidates], test: Sequence[LabelledCandidates], sources: Sequence[str]
+) -> list[Float64Array]:
     by_kind = learn_source_weights(train, sources)
 
-    def scores(example: Labelled) -> Float64Array:
+    def scores(example: LabelledCandidates) -> Float64Array:
         given = np.stack([np.asarray(example.candidates.sources[name], np.float32) for name in sources], axis=1)
-        weights = by_kind.get(situation(example.user), {})
+        weights = by_kind.get(request_kind(example.user), {})
         return np.asarray(normalised(given) @ np.array([weights.get(name, 1.0) for name in sources]))
 
     return [scores(example) for example in test]
 
 
 def _by_trees(
-    runner: LocalRunner, train: Sequence[Labelled], test: Sequence[Labelled], seed: int
+    runner: LocalRunner, train: Sequence[LabelledCandidates], test: Sequence[LabelledCandidates], seed: int
 ) -> list[Float64Array]:
     names = FusionSettings.load(runner.release).features
     catalogue = Catalogue.open(runner.release.file(CATALOGUE))

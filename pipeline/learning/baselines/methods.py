@@ -22,7 +22,7 @@ from pipeline.learning.item_graphs.purchases import Purchases, popularity, trans
 from services.ranking.request import UserRows
 
 # Chosen on Online Retail's validation window, by NDCG@10.
-LATELY_DAYS: Final = 7.0
+RECENT_HALF_LIFE_DAYS: Final = 7.0
 
 
 HISTORY_HALF_LIFE: Final = 150.0
@@ -34,14 +34,14 @@ _ALS: Final = {"factors": 64, "regularization": 0.05, "alpha": 10.0, "iterations
 _BPR: Final = {"factors": 64, "regularization": 0.01, "learning_rate": 0.05, "iterations": 100}
 
 
-_TITLES: Final = 10
+_MAX_TITLES: Final = 10
 
 
-_TIE: Final = 0.5
+_TIE_BREAK: Final = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class BaselineData:
     """What was known when the questions are asked.
 
     Attributes:
@@ -62,7 +62,7 @@ class Known:
     def lately(self) -> Float32Array:
         """Return how many baskets have each item, recent ones weighing more; float32[items]."""
         baskets = self.purchases.baskets(self.items)
-        return np.asarray(baskets.held.T @ baskets.weights(LATELY_DAYS), np.float32)
+        return np.asarray(baskets.held.T @ baskets.weights(RECENT_HALF_LIFE_DAYS), np.float32)
 
     def taken(self) -> sp.csr_matrix:
         """Return how often each user took each item; sparse [users, items]."""
@@ -80,7 +80,7 @@ class Baseline(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Same:
+class FixedScores:
     """The same items for everybody."""
 
     values: Float32Array
@@ -91,19 +91,19 @@ class Same:
 
 
 @dataclass(frozen=True, eq=False)
-class Own:
+class OwnItems:
     """What the user took most often before, equal counts by what sells lately; then what sells lately."""
 
     lately: Float32Array
 
     def scores(self, user: UserRows) -> npt.NDArray[Any]:
         """See `Baseline`."""
-        tie = self.lately / max(float(self.lately.max(initial=0.0)), 1e-9) * _TIE
+        tie = self.lately / max(float(self.lately.max(initial=0.0)), 1e-9) * _TIE_BREAK
         return np.bincount(user.history, minlength=len(tie)) + tie
 
 
 @dataclass(frozen=True, eq=False)
-class Transitions:
+class ItemTransitions:
     """What users go on to from item to item, themselves included; recent events weigh more."""
 
     table: sp.csr_matrix
@@ -116,7 +116,7 @@ class Transitions:
 
 
 @dataclass(frozen=True, eq=False)
-class Factors:
+class FactorModel:
     """Matrix factorisation: items' factors, and how a history becomes a user's.
 
     Attributes:
@@ -135,7 +135,7 @@ class Factors:
 
 
 @dataclass(frozen=True, eq=False)
-class Words:
+class Bm25Model:
     """BM25 over the items' texts: the query's words, or those of the latest distinct titles of the history."""
 
     index: Any
@@ -144,42 +144,42 @@ class Words:
 
     def scores(self, user: UserRows) -> npt.NDArray[Any]:
         """See `Baseline`."""
-        latest = list(dict.fromkeys(user.history[::-1].tolist()))[:_TITLES]
+        latest = list(dict.fromkeys(user.history[::-1].tolist()))[:_MAX_TITLES]
         said = self.split(user.query or " ".join(self.texts[row] for row in latest))
         known = [word for word in said if word in self.index.vocab_dict]
         return np.asarray(self.index.get_scores(known)) if known else np.zeros(len(self.texts), np.float32)
 
 
-def popular(known: Known) -> Same:
+def popular(known: BaselineData) -> FixedScores:
     """Rank by distinct buyers."""
-    return Same(popularity(known.purchases, known.items).buyers)
+    return FixedScores(popularity(known.purchases, known.items).buyers)
 
 
-def recently_popular(known: Known) -> Same:
+def recently_popular(known: BaselineData) -> FixedScores:
     """Rank by baskets, each counting half for every seven days that passed."""
-    return Same(known.lately())
+    return FixedScores(known.lately())
 
 
-def own_items(known: Known) -> Own:
+def own_items(known: BaselineData) -> OwnItems:
     """Rank what the user took before by how often."""
-    return Own(known.lately())
+    return OwnItems(known.lately())
 
 
-def item_transitions(known: Known) -> Transitions:
+def item_transitions(known: BaselineData) -> ItemTransitions:
     """Count what is in the next baskets of the same user; see `behaviour.transitions`."""
-    return Transitions(transition_table(known.purchases.baskets(known.items)))
+    return ItemTransitions(transition_table(known.purchases.baskets(known.items)))
 
 
-def als(known: Known) -> Factors:
+def als(known: BaselineData) -> FactorModel:
     """Implicit alternating least squares (Hu, Koren and Volinsky, ICDM 2008); a user is folded in by its own step."""
     module = _installed("implicit.als")
     with threadpool_limits(1, "blas"):  # implicit warns of more, and is slower with them
         model = module.AlternatingLeastSquares(**_ALS, random_state=known.seed, num_threads=1)
         model.fit(known.taken(), show_progress=False)
-    return Factors(model.item_factors, lambda held: model.recalculate_user(0, held))
+    return FactorModel(model.item_factors, lambda held: model.recalculate_user(0, held))
 
 
-def bpr(known: Known) -> Factors:
+def bpr(known: BaselineData) -> FactorModel:
     """Bayesian personalised ranking (Rendle et al., UAI 2009); a user is the mean of the history's items."""
     module = _installed("implicit.bpr")
     model = module.BayesianPersonalizedRanking(**_BPR, random_state=known.seed, num_threads=1)
@@ -191,10 +191,10 @@ def bpr(known: Known) -> Factors:
         factors[-1] = 1.0  # the items' bias
         return factors
 
-    return Factors(model.item_factors, fold_in)
+    return FactorModel(model.item_factors, fold_in)
 
 
-def bm25(known: Known) -> Words:
+def bm25(known: BaselineData) -> Bm25Model:
     """Okapi BM25 (Robertson et al., TREC-3) by bm25s."""
     module = _installed("bm25s")
 
@@ -205,10 +205,10 @@ def bm25(known: Known) -> Words:
     texts = known.catalogue.table["text"].to_pylist()
     index = module.BM25()
     index.index([split(text) for text in texts], show_progress=False)
-    return Words(index, texts, split)
+    return Bm25Model(index, texts, split)
 
 
-BASELINES: Final[Mapping[str, Callable[[Known], Baseline]]] = {
+BASELINES: Final[Mapping[str, Callable[[BaselineData], Baseline]]] = {
     "popular": popular,
     "recently popular": recently_popular,
     "own most frequent": own_items,

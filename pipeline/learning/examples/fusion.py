@@ -15,10 +15,10 @@ from common.onnx_session import SessionOptions
 from common.release.catalogue import Catalogue
 from common.release.store import Release
 from pipeline.data.dataset.training_requests import ShopRequest
-from pipeline.learning.examples.labelled_candidates import Labelled
+from pipeline.learning.examples.labelled_candidates import LabelledCandidates
 from pipeline.learning.examples.text_pairs import pairs_of, score_pairs
-from pipeline.learning.fusion.tier_plan import Option
-from pipeline.learning.fusion.trees import Examples, Fusion
+from pipeline.learning.fusion.tier_plan import TierOption
+from pipeline.learning.fusion.trees import FusionTrees, LabelledFeatures
 from pipeline.measurement.metrics.ranking_metrics import evaluate
 from pipeline.progress import ProgressStep
 from services.ranking.cross_encoder.model import CrossEncoder
@@ -30,7 +30,7 @@ from services.ranking.pairs.pair_tokenizer import PairTokenizer
 _BINS: Final = 15
 
 
-_EVERY: Final = 2_000  # candidates: more than any request has
+_ALL_CANDIDATES: Final = 2_000  # candidates: more than any request has
 
 
 class FusionExamples:
@@ -56,20 +56,22 @@ class FusionExamples:
             else None
         )
 
-    def without_logits(self, drawn: Sequence[Labelled]) -> Examples:
+    def without_logits(self, drawn: Sequence[LabelledCandidates]) -> LabelledFeatures:
         """Return every candidate, as if the cross-encoder read none."""
         matrices = [self._matrix(example) for example in drawn]
-        return Examples(np.concatenate(matrices), np.concatenate([example.labels for example in drawn]))
+        return LabelledFeatures(np.concatenate(matrices), np.concatenate([example.labels for example in drawn]))
 
-    def learnable(self, drawn: Sequence[Labelled]) -> Examples:
+    def learnable(self, drawn: Sequence[LabelledCandidates]) -> LabelledFeatures:
         """Return every candidate with its late score and once more without, so that trees know what to do without."""
         scored = self.without_logits(drawn)
         if self._late is None:
             return scored
         plain = np.concatenate([self._plain(example) for example in drawn])
-        return Examples(np.concatenate([scored.features, plain]), np.concatenate([scored.labels, scored.labels]))
+        return LabelledFeatures(
+            np.concatenate([scored.features, plain]), np.concatenate([scored.labels, scored.labels])
+        )
 
-    def read(self, drawn: Sequence[Labelled], first: lgb.Booster, step: ProgressStep) -> Examples:
+    def read(self, drawn: Sequence[LabelledCandidates], first: lgb.Booster, step: ProgressStep) -> LabelledFeatures:
         """Return the candidates that would be read, each with its logit and once more without."""
         matrices = [self._matrix(example) for example in drawn]
         chosen = [self._chosen(matrix, first) for matrix in matrices]
@@ -77,17 +79,17 @@ class FusionExamples:
         plain = [matrix[places] for matrix, places in zip(matrices, chosen, strict=True)]
         filled = [self._features.with_logits(part, read) for part, read in zip(plain, logits, strict=True)]
         labels = [example.labels[places] for example, places in zip(drawn, chosen, strict=True)]
-        return Examples(np.concatenate([*filled, *plain]), np.concatenate([*labels, *labels]))
+        return LabelledFeatures(np.concatenate([*filled, *plain]), np.concatenate([*labels, *labels]))
 
-    def served(self, drawn: Sequence[Labelled], first: lgb.Booster, step: ProgressStep) -> Examples:
+    def served(self, drawn: Sequence[LabelledCandidates], first: lgb.Booster, step: ProgressStep) -> LabelledFeatures:
         """Return every candidate as it is served: the most promising with logits, the others without."""
         matrices = [self._matrix(example) for example in drawn]
         chosen = [self._chosen(matrix, first) for matrix in matrices]
         for matrix, places, logits in zip(matrices, chosen, self._logits(drawn, chosen, step), strict=True):
             matrix[places] = self._features.with_logits(matrix[places], logits)
-        return Examples(np.concatenate(matrices), np.concatenate([example.labels for example in drawn]))
+        return LabelledFeatures(np.concatenate(matrices), np.concatenate([example.labels for example in drawn]))
 
-    def _matrix(self, example: Labelled) -> Float32Array:
+    def _matrix(self, example: LabelledCandidates) -> Float32Array:
         """Return the features of a request's candidates, late interaction's among them where there is any."""
         if self._late is None:
             return self._plain(example)
@@ -97,7 +99,7 @@ class FusionExamples:
         self._late_s, self._scored = self._late_s + time.perf_counter() - began, self._scored + 1
         return self._features.with_late(self._plain(example), scores)
 
-    def _plain(self, example: Labelled) -> Float32Array:
+    def _plain(self, example: LabelledCandidates) -> Float32Array:
         return self._features.matrix(example.user, example.candidates)
 
     def _chosen(self, matrix: Float32Array, first: lgb.Booster) -> npt.NDArray[np.int64]:
@@ -105,7 +107,7 @@ class FusionExamples:
         return np.argsort(-promise, kind="stable")[: self._depth]
 
     def _logits(
-        self, drawn: Sequence[Labelled], chosen: Sequence[npt.NDArray[np.int64]], step: ProgressStep
+        self, drawn: Sequence[LabelledCandidates], chosen: Sequence[npt.NDArray[np.int64]], step: ProgressStep
     ) -> list[Float32Array]:
         pairs = [pairs_of(example, places, self._texts) for example, places in zip(drawn, chosen, strict=True)]
         step.at(0, sum(map(len, pairs)))
@@ -114,7 +116,9 @@ class FusionExamples:
         self._pairs_s, self._read_pairs = self._pairs_s + time.perf_counter() - began, self._read_pairs + len(pairs)
         return logits
 
-    def options(self, drawn: Sequence[Labelled], served: Examples, fusion: Fusion) -> list[Option]:
+    def options(
+        self, drawn: Sequence[LabelledCandidates], served: LabelledFeatures, fusion: FusionTrees
+    ) -> list[TierOption]:
         """Measure what each choice of tiers would take and reach, from candidates that all tiers have seen.
 
         The cross-encoder's part of a choice is its most promising candidates among those that were read.
@@ -124,14 +128,16 @@ class FusionExamples:
         late_ms = self._late_s / max(self._scored, 1) * 1e3
         pair_ms = self._pairs_s / max(self._read_pairs, 1) * 1e3
 
-        def option(late: int, depth: int) -> Option:
+        def option(late: int, depth: int) -> TierOption:
             scores = [self._served_with(matrix, fusion, late=bool(late), depth=depth) for matrix in matrices]
-            return Option(late, depth, bool(late) * late_ms + depth * pair_ms, ndcg_by_request(drawn, scores))
+            return TierOption(late, depth, bool(late) * late_ms + depth * pair_ms, ndcg_by_request(drawn, scores))
 
         depths = sorted({0, self._depth // 3, self._depth})
-        return [option(late, depth) for late in (0, _EVERY) for depth in depths]
+        return [option(late, depth) for late in (0, _ALL_CANDIDATES) for depth in depths]
 
-    def _served_with(self, matrix: Float32Array, fusion: Fusion, *, late: bool, depth: int) -> npt.NDArray[np.float64]:
+    def _served_with(
+        self, matrix: Float32Array, fusion: FusionTrees, *, late: bool, depth: int
+    ) -> npt.NDArray[np.float64]:
         """Return the probabilities of a request's candidates with fewer tiers or pairs than they were seen by."""
         logits = matrix[:, self._features.names.index("logit")]
         none = np.full(len(matrix), np.nan, np.float32)
@@ -145,7 +151,7 @@ class FusionExamples:
         return probability
 
 
-def every_tier(served: Examples, names: Sequence[str]) -> Examples:
+def every_tier(served: LabelledFeatures, names: Sequence[str]) -> LabelledFeatures:
     """Return candidates as they are served, and once more as each cheaper tier would have left them.
 
     Calibrated on all of these, a probability means the same whichever tier gave it. Without late interaction the
@@ -158,11 +164,11 @@ def every_tier(served: Examples, names: Sequence[str]) -> Examples:
     without_logits[:, logits] = np.nan
     plain = without_logits.copy()
     plain[:, late] = np.nan
-    return Examples(np.concatenate([served.features, without_logits, plain]), np.tile(served.labels, 3))
+    return LabelledFeatures(np.concatenate([served.features, without_logits, plain]), np.tile(served.labels, 3))
 
 
 def quality(
-    drawn: Sequence[Labelled], served: Examples, fusion: Fusion, names: Sequence[str]
+    drawn: Sequence[LabelledCandidates], served: LabelledFeatures, fusion: FusionTrees, names: Sequence[str]
 ) -> dict[str, dict[str, float]]:
     """Measure the validation users: what the first stage, behaviour alone, the logit alone and all of it reach.
 
@@ -200,7 +206,9 @@ def _kind(request: ShopRequest) -> str:
     return "histories" if request.history else "newcomers"
 
 
-def ndcg_by_kind(drawn: Sequence[Labelled], scores: Sequence[npt.NDArray[np.floating[Any]]]) -> dict[str, float]:
+def ndcg_by_kind(
+    drawn: Sequence[LabelledCandidates], scores: Sequence[npt.NDArray[np.floating[Any]]]
+) -> dict[str, float]:
     """Return NDCG@10 of requests by what is known of a user, what was not found missed.
 
     Args:
@@ -214,7 +222,7 @@ def ndcg_by_kind(drawn: Sequence[Labelled], scores: Sequence[npt.NDArray[np.floa
 
 
 def ndcg_by_request(
-    drawn: Sequence[Labelled], scores: Sequence[npt.NDArray[np.floating[Any]]]
+    drawn: Sequence[LabelledCandidates], scores: Sequence[npt.NDArray[np.floating[Any]]]
 ) -> npt.NDArray[np.float64]:
     """Return the NDCG@10 of each request's order, what the first stage did not find counted as missed; NaN for none."""
     rankings, relevance = {}, {}

@@ -23,7 +23,7 @@ _CHUNK: Final = 32
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledCandidates:
     """The first stage's candidates of one request, and which of them were bought.
 
     Attributes:
@@ -39,9 +39,9 @@ class Labelled:
     labels: npt.NDArray[np.float32]
 
 
-def draw_candidates(
+def label_candidates(
     first_stage: FirstStage, requests: Sequence[ShopRequest], limit: int, step: ProgressStep
-) -> list[Labelled]:
+) -> list[LabelledCandidates]:
     """Ask the serving first stage for the candidates of each request."""
     drawn = []
     for start in range(0, len(requests), _CHUNK):
@@ -52,11 +52,11 @@ def draw_candidates(
     return drawn
 
 
-def learn_source_weights(drawn: Iterable[Labelled], sources: Sequence[str]) -> dict[str, dict[str, float]]:
+def learn_source_weights(drawn: Iterable[LabelledCandidates], sources: Sequence[str]) -> dict[str, dict[str, float]]:
     """Fit the first stage's weights for each situation that occurs, by the sources' names."""
-    by_situation: dict[str, list[Labelled]] = defaultdict(list)
+    by_situation: dict[str, list[LabelledCandidates]] = defaultdict(list)
     for example in drawn:
-        by_situation[situation(example.user)].append(example)
+        by_situation[request_kind(example.user)].append(example)
     weights = {}
     for known, examples in by_situation.items():
         scores = [_source_scores(example.candidates, sources) for example in examples]
@@ -73,10 +73,10 @@ def _asked(request: ShopRequest, limit: int) -> Request:
     return Request(query=request.query, history_item_ids=request.history, limit=limit)
 
 
-def _labelled(first_stage: FirstStage, request: ShopRequest, answer: Candidates) -> Labelled:
-    history = first_stage.view.history_rows(request.history)
+def _labelled(first_stage: FirstStage, request: ShopRequest, answer: Candidates) -> LabelledCandidates:
+    history = first_stage.snapshot.history_rows(request.history)
     sources = dict(zip(answer.sources, answer.source_scores.T, strict=True))
-    return Labelled(
+    return LabelledCandidates(
         request,
         UserRows(history[history >= 0], request.query),
         CandidateRows(answer.rows, answer.scores.astype(np.float32), sources),
@@ -84,7 +84,7 @@ def _labelled(first_stage: FirstStage, request: ShopRequest, answer: Candidates)
     )
 
 
-def situation(user: UserRows) -> str:
+def request_kind(user: UserRows) -> str:
     """Return what is known of a user, in the first stage's words."""
     if user.query:
         return "both" if len(user.history) else "query"

@@ -10,16 +10,18 @@ import numpy.typing as npt
 
 from common.arrays import Float32Array, TokenIds
 from common.ragged import TokenRows
-from pipeline.learning.examples.labelled_candidates import Labelled
+from pipeline.learning.examples.labelled_candidates import LabelledCandidates
 from pipeline.learning.examples.text_pairs import choose_candidates, pairs_of, score_pairs
 from pipeline.progress import ProgressStep
 from services.ranking.cross_encoder.model import CrossEncoder
 from services.ranking.pairs.pair_tokenizer import PairTokenizer
 
-Chosen = tuple[Labelled, npt.NDArray[np.int64]]
+Chosen = tuple[LabelledCandidates, npt.NDArray[np.int64]]
 
 
-def late_lists(drawn: Sequence[Labelled], texts: PairTokenizer, *, lists: int, size: int, seed: int) -> list[Chosen]:
+def late_lists(
+    drawn: Sequence[LabelledCandidates], texts: PairTokenizer, *, lists: int, size: int, seed: int
+) -> list[Chosen]:
     """Choose lists to learn from, as `training_lists` does: with the same seed and size the first ones are the same."""
     generator = np.random.default_rng(seed)
     found = [example for example in drawn if example.labels.any()]
@@ -38,7 +40,7 @@ def distilled(
 
 
 def _example(
-    example: Labelled, places: npt.NDArray[np.int64], texts: PairTokenizer, teacher: npt.NDArray[np.float32]
+    example: LabelledCandidates, places: npt.NDArray[np.int64], texts: PairTokenizer, teacher: npt.NDArray[np.float32]
 ) -> LateExample:
     context = texts.context(example.user.query, texts.context_items(example.user.history))
     items, _ = texts.items(example.candidates.rows[places], {})
@@ -62,7 +64,7 @@ class LateExample:
     items: TokenRows
     labels: Float32Array
     teacher: Float32Array
-    others: TokenRows = field(default_factory=lambda: TokenRows.of([]))
+    others: TokenRows = field(default_factory=lambda: TokenRows.from_rows([]))
     others_teacher: Float32Array | None = None
 
     @property

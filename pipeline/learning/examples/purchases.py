@@ -17,7 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from common.arrays import Float32Array, Int64Array
-from pipeline.data.dataset.temporal_split import examples
+from pipeline.data.dataset.temporal_split import split_users
 from pipeline.data.dataset.training_requests import ShopRequest, simulate_cold_start
 from pipeline.progress import ProgressStep
 from services.retrieval.candidates.first_stage import FirstStage
@@ -36,7 +36,7 @@ _CONTEXT_TEXTS: Final = 16
 
 
 # How many items near a user are looked through for those never taken.
-_NEAR: Final = 600
+_MINED_DEPTH: Final = 600
 
 
 _CHUNK: Final = 32
@@ -62,7 +62,7 @@ class Purchase:
 
 
 @dataclass(frozen=True)
-class EventExample:
+class PurchaseExample:
     """A purchase as the encoder learns from it; texts are numbers of distinct texts of the catalogue.
 
     Attributes:
@@ -105,7 +105,7 @@ def draw_purchases(
     drawn = []
     for number in range(_MOMENTS):
         moment = until - (number + 1) * window
-        asked = examples(past, moment, window, min_history=_MIN_HISTORY)
+        asked = split_users(past, moment, window, min_history=_MIN_HISTORY)
         generator = np.random.default_rng([seed, number])
         chosen = [asked[place] for place in generator.permutation(len(asked))[: count // _MOMENTS]]
         requests = [ShopRequest(one.history, "", frozenset(one.held_out)) for one in chosen]
@@ -141,7 +141,7 @@ class EventTexts:
 
     def examples(
         self, purchases: Sequence[Purchase], *, mined: int, mined_from: int, seed: int, step: ProgressStep
-    ) -> list[EventExample]:
+    ) -> list[PurchaseExample]:
         """Return the examples of purchases, with negatives that the first stage finds for the same user.
 
         Args:
@@ -160,7 +160,7 @@ class EventTexts:
                 context, weights = self._context(purchase, np.random.default_rng([seed, start + number]))
                 items = np.concatenate([self._texts([purchase.target]), never[number]])
                 query = self._queries[purchase.query] if purchase.query else None
-                made.append(EventExample(context, weights, query, items, taken[number]))
+                made.append(PurchaseExample(context, weights, query, items, taken[number]))
             step.advance(len(chunk))
         return [example for example in made if example.query is not None or len(example.context)]
 
@@ -170,7 +170,9 @@ class EventTexts:
         Of a long history so many events are drawn, each as likely as it weighs: the mean of their vectors is on average
         the vector that is served.
         """
-        history = self._first_stage.view.history_rows(purchase.history) if not purchase.query else np.empty(0, np.int64)
+        history = (
+            self._first_stage.snapshot.history_rows(purchase.history) if not purchase.query else np.empty(0, np.int64)
+        )
         settings = self._first_stage.settings
         known = history[history >= 0][-settings.history_items :]
         if not len(known):
@@ -189,7 +191,7 @@ class EventTexts:
         """Return texts near each user that were never taken; fewer where most of what is near was."""
         if not mined:
             return [np.empty(0, np.int64)] * len(purchases)
-        requests = [Request(query=one.query, history_item_ids=one.history, limit=_NEAR) for one in purchases]
+        requests = [Request(query=one.query, history_item_ids=one.history, limit=_MINED_DEPTH) for one in purchases]
         found = []
         for answer, known in zip(self._first_stage.retrieve(requests), taken, strict=True):
             near = dict.fromkeys(self.of_item[answer.rows].tolist())
@@ -198,7 +200,7 @@ class EventTexts:
         return found
 
     def _texts(self, item_ids: Sequence[str]) -> Int64Array:
-        rows = self._first_stage.view.base.rows_of(item_ids)
+        rows = self._first_stage.snapshot.base.rows_of(item_ids)
         return self.of_item[rows[rows >= 0]]
 
 

@@ -17,10 +17,10 @@ import numpy.typing as npt
 from pipeline.learning.examples.judged_queries import JudgedQuery
 
 # The nearest judged query, a part of the list's own, and so many of titles.
-_OF_TITLES: Final = 2
+_FROM_TITLES: Final = 2
 
 
-MADE: Final = 2 + _OF_TITLES
+QUERIES_PER_LIST: Final = 2 + _FROM_TITLES
 
 
 _FEWEST_WORDS, _MOST_WORDS = 2, 4
@@ -29,7 +29,7 @@ _FEWEST_WORDS, _MOST_WORDS = 2, 4
 def synthetic_queries(
     queries: Sequence[JudgedQuery], vectors: npt.NDArray[np.float32], title: Callable[[int], str], seed: int
 ) -> list[JudgedQuery]:
-    """Return ``MADE`` queries over each list's items, one list's after the other; their grades are NaN.
+    """Return ``QUERIES_PER_LIST`` queries over each list's items, one list's after the other; their grades are NaN.
 
     Args:
         queries: The judged queries.
@@ -40,11 +40,11 @@ def synthetic_queries(
     generator = np.random.default_rng(seed)
     made: list[JudgedQuery] = []
     for one, vector, place in zip(queries, vectors, range(len(queries)), strict=True):
-        rows = generator.choice(one.rows, _OF_TITLES + 1)
+        rows = generator.choice(one.rows, _FROM_TITLES + 1)
         titles = [_words_of(title(int(row)), generator) for row in rows]
         texts = [_nearest(queries, vectors @ vector, place), _shortened(one.query, generator) or titles[-1]]
         unknown = np.full(len(one.rows), np.nan, np.float32)
-        made += [JudgedQuery(text, one.rows, unknown) for text in [*texts, *titles[:_OF_TITLES]]]
+        made += [JudgedQuery(text, one.rows, unknown) for text in [*texts, *titles[:_FROM_TITLES]]]
     return made
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.ragged import TokenRows
-from pipeline.learning.examples.labelled_candidates import Labelled
+from pipeline.learning.examples.labelled_candidates import LabelledCandidates
 from pipeline.learning.examples.ranking_lists import RankingExample
 from pipeline.progress import ProgressStep
 from services.ranking.cross_encoder.model import CrossEncoder
@@ -24,7 +24,7 @@ _PADDED_TOKENS: Final = 4_096
 
 
 def training_lists(
-    drawn: Sequence[Labelled], texts: PairTokenizer, *, lists: int, size: int, seed: int
+    drawn: Sequence[LabelledCandidates], texts: PairTokenizer, *, lists: int, size: int, seed: int
 ) -> Iterator[RankingExample]:
     """Choose lists to learn from: up to four bought candidates beside ones of the first stage that were not.
 
@@ -37,11 +37,11 @@ def training_lists(
         yield RankingExample(pairs_of(example, places, texts), example.labels[places])
 
 
-def pairs_of(example: Labelled, places: npt.NDArray[np.int64], texts: PairTokenizer) -> TokenPairs:
+def pairs_of(example: LabelledCandidates, places: npt.NDArray[np.int64], texts: PairTokenizer) -> TokenPairs:
     """Join the user's context with some of the candidates, as the ranking service does."""
     context = texts.context(example.user.query, texts.context_items(example.user.history))
     items, _ = texts.items(example.candidates.rows[places], {})
-    return texts.template.join(TokenRows.of([context]), np.zeros(len(places), np.int64), items)
+    return texts.template.join(TokenRows.from_rows([context]), np.zeros(len(places), np.int64), items)
 
 
 def score_pairs(
@@ -73,7 +73,7 @@ def _batch_end(lengths: npt.NDArray[np.int64], order: npt.NDArray[np.int64], sta
 
 
 def choose_candidates(
-    example: Labelled, texts: PairTokenizer, size: int, generator: np.random.Generator
+    example: LabelledCandidates, texts: PairTokenizer, size: int, generator: np.random.Generator
 ) -> npt.NDArray[np.int64]:
     """Draw up to four bought candidates and others whose texts are none of the bought ones'; returns their places."""
     bought = np.flatnonzero(example.labels)

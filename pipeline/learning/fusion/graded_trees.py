@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.arrays import Float32Array
-from pipeline.learning.fusion.trees import Fusion, platt, raw_score
+from pipeline.learning.fusion.trees import FusionTrees, platt, raw_score
 from pipeline.progress import ProgressStep
 
 
@@ -39,7 +39,7 @@ class CrossFitted:
         held_out: Held-out probabilities by view; float64[pairs].
     """
 
-    fusion: Fusion
+    fusion: FusionTrees
     held_out: Mapping[str, npt.NDArray[np.float64]]
 
 
@@ -68,7 +68,7 @@ def cross_fit_fusion(
             scores[view][held] = raw_score(boosters, features[held])
     slope, intercept = platt(next(iter(scores.values())), examples.grades)
     every = np.ones(len(examples.grades), bool)
-    fusion = Fusion(tuple(_fit(examples, every, names, seeds, trees, step)), slope, intercept)
+    fusion = FusionTrees(tuple(_fit(examples, every, names, seeds, trees, step)), slope, intercept)
     return CrossFitted(fusion, {view: fusion.calibrated(raw) for view, raw in scores.items()})
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 
 @dataclass(frozen=True)
-class Option:
+class TierOption:
     """Depths that a request could be served with.
 
     Attributes:
@@ -32,8 +32,8 @@ class Option:
         return {"late_interaction": self.late_interaction, "cross_encoder": self.cross_encoder}
 
 
-def choose_plan(
-    options: Sequence[Option], occasions: Sequence[str], min_gain_per_ms: float
+def choose_depths(
+    options: Sequence[TierOption], occasions: Sequence[str], min_gain_per_ms: float
 ) -> dict[str, dict[str, int]]:
     """Choose an option for each occasion that validation met.
 
@@ -49,7 +49,7 @@ def choose_plan(
     return {kind: _chosen(options, of_kind, min_gain_per_ms).depths for kind, of_kind in kinds.items()}
 
 
-def plan_report(options: Sequence[Option], occasions: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+def plan_report(options: Sequence[TierOption], occasions: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     """Return what every option took and reached on each occasion, for the release's metrics."""
     return {
         kind: [{**one.depths, "ms": one.ms, "ndcg@10": float(np.nanmean(one.gain[of_kind]))} for one in options]
@@ -57,13 +57,13 @@ def plan_report(options: Sequence[Option], occasions: Sequence[str]) -> dict[str
     }
 
 
-def _kinds(options: Sequence[Option], occasions: Sequence[str]) -> Mapping[str, npt.NDArray[np.bool_]]:
+def _kinds(options: Sequence[TierOption], occasions: Sequence[str]) -> Mapping[str, npt.NDArray[np.bool_]]:
     """Return which requests that tell something are of each occasion."""
     kinds, tells = np.array(occasions), np.isfinite(options[0].gain)
     return {str(kind): tells & (kinds == kind) for kind in np.unique(kinds[tells])}
 
 
-def _chosen(options: Sequence[Option], of_kind: npt.NDArray[np.bool_], least: float) -> Option:
+def _chosen(options: Sequence[TierOption], of_kind: npt.NDArray[np.bool_], least: float) -> TierOption:
     gains = [float(one.gain[of_kind].mean()) for one in options]
     chosen = min(range(len(options)), key=lambda place: options[place].ms)
     while dearer := [place for place, one in enumerate(options) if one.ms > options[chosen].ms]:

@@ -32,14 +32,14 @@ _OPSET: Final = 17
 _IR_VERSION: Final = 8
 
 
-_ROUNDS: Final = 75
+_BEHAVIOUR_ROUNDS: Final = 75
 
 
-_ROUNDS_READ: Final = 25
+_LOGIT_ROUNDS: Final = 25
 
 
 @dataclass(frozen=True)
-class Examples:
+class LabelledFeatures:
     """Ranked candidates of many requests, one after the other.
 
     Attributes:
@@ -52,7 +52,7 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class Fusion:
+class FusionTrees:
     """Fitted trees and their calibration: probability = sigmoid(slope * raw + intercept).
 
     Attributes:
@@ -84,13 +84,13 @@ def raw_score(boosters: Sequence[lgb.Booster], features: Float32Array) -> npt.ND
     return np.asarray(np.mean(scores, axis=0))
 
 
-def fit_behaviour(examples: Examples, names: Sequence[str], seed: int) -> lgb.Booster:
+def fit_behaviour(examples: LabelledFeatures, names: Sequence[str], seed: int) -> lgb.Booster:
     """Fit the first trees to candidates without logits: they alone choose what the cross-encoder reads."""
     data = lgb.Dataset(examples.features, examples.labels, feature_name=list(names))
-    return lgb.train(_settings(seed), data, _ROUNDS)
+    return lgb.train(_settings(seed), data, _BEHAVIOUR_ROUNDS)
 
 
-def fit_logits(first: lgb.Booster, read: Examples, names: Sequence[str], seed: int) -> lgb.Booster:
+def fit_with_logits(first: lgb.Booster, read: LabelledFeatures, names: Sequence[str], seed: int) -> lgb.Booster:
     """Fit a few more trees to what the first ones leave open on candidates that were read.
 
     Args:
@@ -101,13 +101,13 @@ def fit_logits(first: lgb.Booster, read: Examples, names: Sequence[str], seed: i
         seed: Of LightGBM's sampling.
     """
     data = lgb.Dataset(read.features, read.labels, feature_name=list(names))
-    return lgb.train(_settings(seed), data, _ROUNDS_READ, init_model=first)
+    return lgb.train(_settings(seed), data, _LOGIT_ROUNDS, init_model=first)
 
 
-def calibrate(boosters: Sequence[lgb.Booster], valid: Examples) -> Fusion:
+def calibrate(boosters: Sequence[lgb.Booster], valid: LabelledFeatures) -> FusionTrees:
     """Fit the probability on candidates of users that the trees saw nothing of, as they will be served."""
     slope, intercept = platt(raw_score(boosters, valid.features), valid.labels)
-    return Fusion(tuple(boosters), slope, intercept)
+    return FusionTrees(tuple(boosters), slope, intercept)
 
 
 def _settings(seed: int) -> dict[str, object]:
@@ -128,7 +128,7 @@ def _settings(seed: int) -> dict[str, object]:
     }
 
 
-def export_fusion(fusion: Fusion, file: Path, sample: Float32Array) -> float:
+def export_fusion(fusion: FusionTrees, file: Path, sample: Float32Array) -> float:
     """Write trees and calibration as one ONNX graph; returns the largest difference in probability on ``sample``.
 
     Input `features` float32 [n, features]; output `probability` float32 [n].
@@ -154,7 +154,7 @@ def platt(raw: npt.NDArray[np.float64], labels: Float32Array) -> tuple[float, fl
     return float(model.coef_[0, 0]), float(model.intercept_[0])
 
 
-def _graph(fusion: Fusion) -> onnx.ModelProto:
+def _graph(fusion: FusionTrees) -> onnx.ModelProto:
     """Append the calibration to the trees' raw score."""
     features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", fusion.boosters[0].num_feature()])
     probability = helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["n"])

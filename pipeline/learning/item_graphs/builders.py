@@ -37,7 +37,7 @@ TEXT_KINDS: Final = ("text", "alike")
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class GraphInputs:
     """What graphs are computed from.
 
     Attributes:
@@ -58,7 +58,9 @@ class Evidence:
         return self.baskets
 
 
-def item_graphs(specs: Mapping[str, GraphSpec], evidence: Evidence, neighbours: int) -> Iterator[tuple[str, ItemGraph]]:
+def item_graphs(
+    specs: Mapping[str, GraphSpec], evidence: GraphInputs, neighbours: int
+) -> Iterator[tuple[str, ItemGraph]]:
     """Compute each graph in turn.
 
     Args:
@@ -75,7 +77,7 @@ def item_graphs(specs: Mapping[str, GraphSpec], evidence: Evidence, neighbours: 
             f"{evidence.sequences.items:,}: raise min_buyers, or choose the recipe baskets"
         )
     for name, spec in specs.items():
-        yield name, strongest(MAKERS[spec.kind](evidence, **spec.options), neighbours)
+        yield name, strongest(BUILDERS[spec.kind](evidence, **spec.options), neighbours)
 
 
 def strongest(table: Table, count: int) -> ItemGraph:
@@ -90,7 +92,7 @@ def strongest(table: Table, count: int) -> ItemGraph:
 
 
 def _cooccurrence(
-    evidence: Evidence,
+    evidence: GraphInputs,
     *,
     decay: float,
     forward: float = 1.0,
@@ -105,7 +107,7 @@ def _cooccurrence(
     return table @ sp.diags((evidence.sequences.events() + 1.0) ** -damp) if damp else table
 
 
-def _ease(evidence: Evidence, *, l2: float, words: float = 0.0) -> Float32Array:
+def _ease(evidence: GraphInputs, *, l2: float, words: float = 0.0) -> Float32Array:
     """EASE (Steck, WWW 2019) in closed form; ``words`` stacks the items' words under the users, weighed so much."""
     taken = evidence.sequences.taken()
     gram = (taken.T @ taken).toarray()
@@ -119,7 +121,7 @@ def _of_baskets(maker: Callable[..., Table]) -> Callable[..., Table]:
     return lambda evidence, **options: maker(evidence.known_baskets, **options)
 
 
-def _alike(evidence: Evidence, *, kernel: str) -> sp.csr_matrix:
+def _alike(evidence: GraphInputs, *, kernel: str) -> sp.csr_matrix:
     """The items whose texts are nearest, their weights adding up to at most 1; an item itself left out."""
     table = evidence.texts.kernels[kernel].copy()
     table.setdiag(0)
@@ -127,7 +129,7 @@ def _alike(evidence: Evidence, *, kernel: str) -> sp.csr_matrix:
     return table
 
 
-def _ridge(evidence: Evidence, *, l2: float, decay: float) -> Float32Array:
+def _ridge(evidence: GraphInputs, *, l2: float, decay: float) -> Float32Array:
     """Ridge regression of the next item on the decayed items before it, as SLIT does (Choi et al., WWW 2021)."""
     sequences = evidence.sequences
     events = len(sequences.rows)
@@ -143,7 +145,7 @@ def _ridge(evidence: Evidence, *, l2: float, decay: float) -> Float32Array:
     return np.asarray(np.linalg.solve(gram, (before.T @ after).toarray()), np.float32)
 
 
-def _svd(evidence: Evidence, *, width: int) -> Float32Array:
+def _svd(evidence: GraphInputs, *, width: int) -> Float32Array:
     """Cosines of items in a truncated SVD of positive pointwise mutual information (Levy and Goldberg, NIPS 2014)."""
     counts = evidence.sequences.pairs(0.6)
     both = (counts + counts.T).tocoo()
@@ -158,13 +160,13 @@ def _svd(evidence: Evidence, *, width: int) -> Float32Array:
     return np.asarray(points @ points.T, np.float32)
 
 
-def _walk(evidence: Evidence, *, decay: float, back: float) -> sp.csr_matrix:
+def _walk(evidence: GraphInputs, *, decay: float, back: float) -> sp.csr_matrix:
     """Two steps of a random walk over the co-occurrences."""
     once = _cooccurrence(evidence, decay=decay, back=back, prior=1.0)
     return once @ once
 
 
-def _smoothed(evidence: Evidence, *, kernel: str, sides: str) -> sp.csr_matrix:
+def _smoothed(evidence: GraphInputs, *, kernel: str, sides: str) -> sp.csr_matrix:
     """Co-occurrences spread over items that are alike: those gone ``from``, those gone ``to``, or ``both``."""
     counts = evidence.sequences.pairs(0.6)
     counts, alike = counts + 0.5 * counts.T, evidence.texts.kernels[kernel]
@@ -173,7 +175,7 @@ def _smoothed(evidence: Evidence, *, kernel: str, sides: str) -> sp.csr_matrix:
     return _row_scaled(alike @ counts if sides == "from" else alike @ counts @ alike.T, 0.0, 0.5)
 
 
-def _groups(evidence: Evidence, *, by: str) -> Float32Array:
+def _groups(evidence: GraphInputs, *, by: str) -> Float32Array:
     """P(group of the next | group) times the item's share of its group, shrunk to the groups' popularity."""
     member, events = evidence.texts.group(by), evidence.sequences.events()
     counts = evidence.sequences.pairs(0.6)
@@ -185,7 +187,7 @@ def _groups(evidence: Evidence, *, by: str) -> Float32Array:
     return np.asarray(((member @ moved) @ member.T) * inside, np.float32)
 
 
-def _text(evidence: Evidence, *, of: str) -> Float32Array:
+def _text(evidence: GraphInputs, *, of: str) -> Float32Array:
     """How alike texts are, an item and itself included."""
     return evidence.texts.cosines(of)
 
@@ -196,7 +198,7 @@ def _row_scaled(counts: sp.csr_matrix, prior: float, power: float) -> sp.csr_mat
     return sp.diags(scale.astype(np.float32)) @ counts
 
 
-MAKERS: Final[Mapping[str, Callable[..., Table]]] = {
+BUILDERS: Final[Mapping[str, Callable[..., Table]]] = {
     "cooccurrence": _cooccurrence,
     "ease": _ease,
     "ridge": _ridge,

@@ -31,17 +31,17 @@ class Fold:
 
 
 @dataclass(frozen=True)
-class Parted:
+class SequenceSplit:
     """Sequences by user, parted in what came before validation and all of them."""
 
     before: Mapping[str, list[str]]
     whole: Mapping[str, list[str]]
 
 
-def parted(events: pl.DataFrame) -> Parted:
+def split_sequences(events: pl.DataFrame) -> SequenceSplit:
     """Part events by their column ``split`` (``valid`` is later than all else), else by the end of each sequence."""
     later = _later(events)
-    return Parted(_sequences(events.filter(~later)), _sequences(events))
+    return SequenceSplit(_sequences(events.filter(~later)), _sequences(events))
 
 
 def cross_fit(sequences: Mapping[str, list[str]], folds: int, longest: int, seed: int) -> Iterator[Fold]:
@@ -69,7 +69,7 @@ def cross_fit(sequences: Mapping[str, list[str]], folds: int, longest: int, seed
         yield _fold(known, sequences, cuts, longest)
 
 
-def later_requests(split: Parted, longest: int) -> Fold:
+def requests_after_split(split: SequenceSplit, longest: int) -> Fold:
     """Ask for what came after the split, of tables of what came before it: as it is in serving."""
     starts = {user: len(split.before.get(user, ())) for user in split.whole if split.before.get(user)}
     return _fold(list(split.before.values()), split.whole, starts, longest)
@@ -99,7 +99,7 @@ def _later(events: pl.DataFrame) -> pl.Series:
     return events.select(later.alias("later")).to_series()
 
 
-def held_out_users(users: Sequence[str], share: float, seed: int) -> frozenset[str]:
+def sample_held_out_users(users: Sequence[str], share: float, seed: int) -> frozenset[str]:
     """Draw a share of the distinct users."""
     distinct = sorted(set(users))
     chosen = np.random.default_rng(seed).permutation(len(distinct))[: max(1, round(share * len(distinct)))]

@@ -13,9 +13,9 @@ import polars as pl
 
 from common.errors import InvalidRequest
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.data.dataset.temporal_split import Example
-from pipeline.data.dataset.training_requests import Windows, draw_test
-from pipeline.data.ingest.tables import read_table
+from pipeline.data.dataset.temporal_split import UserSplit
+from pipeline.data.dataset.training_requests import Windows, sample_test_users
+from pipeline.data.files.tables import read_table
 
 PROTOCOLS: Final = ("temporal", "leave-last-out", "judged")
 
@@ -155,7 +155,7 @@ def _temporal(dataset: Dataset, settings: Mapping[str, Any], users: int | None, 
         raise InvalidRequest("the release's settings have no window_days; choose --protocol leave-last-out")
     windows = Windows.of(dataset.events, float(days))
     count, seed = users or int(settings.get("test_users", 250)), int(settings.get("seed", seed))
-    examples = draw_test(dataset.events, windows, count, seed)
+    examples = sample_test_users(dataset.events, windows, count, seed)
     description = (
         f"events of {len(examples):,} users in the {days:g} days from {windows.test:%Y-%m-%d}, predicted at that time "
         "from histories of at least three events; the release did not see these events"
@@ -181,7 +181,7 @@ def _split_events(events: pl.DataFrame, windows: Windows) -> EventSplit:
     return EventSplit(windows.test, events.filter(time < windows.test), after)
 
 
-def _questions_from(examples: Sequence[Example]) -> list[Question]:
+def _questions_from(examples: Sequence[UserSplit]) -> list[Question]:
     return [
         Question(example.user_id, example.user_id, example.history, "", dict.fromkeys(example.held_out, 1.0))
         for example in examples

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from common.errors import InvalidRequest, ShortlistError
-from common.release.store import DataCard, Manifest, ModelCard, Release, describe_files, publish, release_id
+from common.release.manifest import DataCard, Manifest, ModelCard, compute_release_id, describe_files
+from common.release.store import Release, publish
 from pipeline.file_lock import locked, locked_if_free
 
 _PREFIX: Final = ".building-"
@@ -70,7 +71,7 @@ class Staging:
     def _manifest(self) -> Manifest:
         files = describe_files(self.path)
         return Manifest(
-            release_id=release_id(files, self.data, dict(self.settings), dict(self.models)),
+            release_id=compute_release_id(files, self.data, dict(self.settings), dict(self.models)),
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             build_key=self.build_key,
             data=self.data,

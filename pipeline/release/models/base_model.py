@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from common.errors import ShortlistError
-from common.release.store import file_sha256
+from common.release.manifest import file_sha256
 
 WEIGHTS: Final = "model.safetensors"
 

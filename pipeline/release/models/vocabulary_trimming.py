@@ -26,7 +26,7 @@ from tokenizers import Tokenizer
 from transformers import BertForSequenceClassification, BertModel
 
 from common.errors import InvalidRequest
-from common.release.store import file_sha256
+from common.release.manifest import file_sha256
 from pipeline.release.models.base_model import WEIGHTS, BaseModel
 from pipeline.release.models.tokenizer import plain_tokenizer
 

@@ -14,10 +14,8 @@ from services.gateway.backends.filter_evaluation import passes
 from services.gateway.backends.stages import RetrievalBackend, RetrievalResult, RetrieveRequest, StageFailed
 
 POPULAR_SOURCE: Final = "popular"
-
 _REFRESH_TIMEOUT_S: Final = 5.0
 _RETRY_S: Final = 1.0
-
 _log = structlog.get_logger()
 
 

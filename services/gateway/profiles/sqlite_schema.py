@@ -10,13 +10,9 @@ from common.errors import ShortlistError
 
 SCHEMA_VERSION: Final = 1
 
-
 # "SLPR": distinguishes our files from other programs'.
 APPLICATION_ID: Final = 0x534C5052
-
-
 _BUSY_TIMEOUT_S: Final = 5.0
-
 
 _SCHEMA: Final = f"""
 BEGIN EXCLUSIVE;

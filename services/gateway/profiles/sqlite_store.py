@@ -28,24 +28,20 @@ from services.gateway.profiles.sqlite_writer import SqliteWriter
 
 _READERS: Final = 2
 
-
 _INSERT: Final = """
 INSERT INTO events (event_id, user_id, kind, item_id, query, value, occurred_at_us) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (event_id) DO NOTHING
 """
-
 
 _HISTORY: Final = """
 SELECT item_id FROM events WHERE user_id = ? AND kind IN ({marks})
 ORDER BY occurred_at_us DESC, arrival DESC LIMIT ?
 """
 
-
 _LAST_SEARCH: Final = """
 SELECT query, occurred_at_us FROM events WHERE user_id = ? AND kind = 'search'
 ORDER BY occurred_at_us DESC, arrival DESC LIMIT 1
 """
-
 
 ResultT = TypeVar("ResultT")
 

@@ -11,8 +11,6 @@ from typing import Any, Final, TypeVar
 
 # Bounds how long the first change of a group waits for the last.
 _MAX_GROUP: Final = 256
-
-
 ResultT = TypeVar("ResultT")
 
 

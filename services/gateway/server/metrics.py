@@ -13,7 +13,6 @@ from services.gateway.recommendation.result import DegradationKind, RecommendRes
 
 # The weight that older answers keep with each new one: `long_tail_share` averages over about 1,000 answers.
 _DECAY: Final = 0.999
-
 _COUNT_BUCKETS: Final = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 
 

@@ -17,32 +17,16 @@ from services.gateway.profiles.profile_store import Event, EventKind
 from services.gateway.recommendation.request import RecommendRequest, Stages
 
 MAX_LIMIT: Final = 500
-
-
 MAX_HISTORY: Final = 10_000
-
-
 MAX_BLOCKED: Final = 10_000
-
-
 MAX_EVENTS: Final = 1_000
-
-
 MAX_ID_BYTES: Final = 256
-
-
 _DEFAULT_LIMIT: Final = 10
-
-
 _DAY_US: Final = 86_400_000_000
-
 
 # Years 1 to 9999, the range of a Timestamp.
 _TIMESTAMP_SECONDS: Final = (-62_135_596_800, 253_402_300_799)
-
-
 _NANOS: Final = 1_000_000_000
-
 
 _STAGES: Final = {
     gateway_pb2.STAGES_UNSPECIFIED: Stages.BOTH,
@@ -50,7 +34,6 @@ _STAGES: Final = {
     gateway_pb2.STAGES_FIRST: Stages.FIRST,
     gateway_pb2.STAGES_POPULAR: Stages.POPULAR,
 }
-
 
 _EVENT_KINDS: Final = {
     gateway_pb2.EVENT_KIND_VIEW: EventKind.VIEW,

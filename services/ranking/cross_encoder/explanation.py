@@ -78,7 +78,7 @@ def _pairs(
     context_of = np.concatenate([np.zeros(len(items), np.int64), np.arange(1, len(contexts))])
     item_tokens = tokenizer.tokens(items, tokenizer.settings.item_tokens)
     item_of = np.concatenate([np.arange(len(items)), np.zeros(len(contexts) - 1, np.int64)])
-    return tokenizer.template.join(TokenRows.of(contexts), context_of, item_tokens.take(item_of))
+    return tokenizer.template.join(TokenRows.from_rows(contexts), context_of, item_tokens.take(item_of))
 
 
 def _without_each(text: str) -> list[str]:

@@ -138,7 +138,9 @@ class PairScorer:
         logits = np.full(len(pairs), np.nan, dtype=np.float32)
         pairs = pairs.take(np.arange(self._affordable(pairs, min_pairs)))
         with self._in_flight.reading(pairs.context_key, pairs.keys if self._cache.size else (), pairs.call):
-            joined = self._template.join(TokenRows.of([pairs.context]), np.zeros(len(pairs), np.int64), pairs.items)
+            joined = self._template.join(
+                TokenRows.from_rows([pairs.context]), np.zeros(len(pairs), np.int64), pairs.items
+            )
             scores = await self._batcher.score(joined, pairs.call, allow_partial=True)
             self._cache.put(pairs.context_key, pairs.keys, scores.logits)
             logits[: len(pairs)] = scores.logits

@@ -135,7 +135,7 @@ class FeatureContext:
             return self.constant(np.nan)
         if name not in self._spread:
             items, shares = self.history_shares
-            sums = self.tables.graph(name).spread_all(items, np.stack(list(shares.values())))
+            sums = self.tables.graph(name).weighted_sums(items, np.stack(list(shares.values())))
             self._spread[name] = dict(zip(shares, sums, strict=True))
         return self.item_values(self._spread[name][weights])
 

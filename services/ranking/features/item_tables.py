@@ -80,7 +80,7 @@ class ItemTables:
 
     def _graph(self, name: str) -> ItemGraph:
         """Map a graph as plain arrays: slices of numpy's memmap type are slow."""
-        graph = ItemGraph.load(self._release, name)
+        graph = ItemGraph.from_release(self._release, name)
         return ItemGraph(np.asarray(graph.indptr), np.asarray(graph.indices), np.asarray(graph.weights))
 
     def _by_item(self, name: str) -> npt.NDArray[Any]:

@@ -27,4 +27,4 @@ class FusionSettings(SettingsFile):
     @classmethod
     def load(cls, release: Release) -> Self:
         """Read a release's settings; raises BadRelease if they cannot be used."""
-        return cls.read(release, FUSION_SETTINGS)
+        return cls.from_file(release, FUSION_SETTINGS)

@@ -59,7 +59,7 @@ class WordIndex:
         items = [_never_empty(words_of(text)) for text in texts]
         vocabulary = sorted({word for words in items for word in words.all})
         id_of = {word: word_id for word_id, word in enumerate(vocabulary)}
-        rows = TokenRows.of([[id_of[word] for word in words.all] for words in items])
+        rows = TokenRows.from_rows([[id_of[word] for word in words.all] for words in items])
         heads = np.array([words.head for words in items], np.int64)
         return cls(vocabulary, rows, heads, np.array([words.subject for words in items], np.int64))
 

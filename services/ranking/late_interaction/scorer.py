@@ -160,7 +160,7 @@ class LateInteractionScorer:
         vectors = {key: known for key in keys if (known := self._texts.get(key)) is not None}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in vectors}
         if missing:
-            read = self._tower(TokenRows.of(list(missing.values())), Role.ITEM)
+            read = self._tower(TokenRows.from_rows(list(missing.values())), Role.ITEM)
             encoded = LateItemRows.from_vectors(read, self.items.tokens, self.items.pooled)
             for index, key in enumerate(missing):
                 vectors[key] = encoded.row(index)
@@ -168,7 +168,7 @@ class LateInteractionScorer:
         return [vectors[key] for key in keys]
 
     def _read_context(self, tokens: TokenIds) -> ContextVectors:
-        read = self._context_tower(TokenRows.of([tokens]), Role.CONTEXT)
+        read = self._context_tower(TokenRows.from_rows([tokens]), Role.CONTEXT)
         return ContextVectors(
             self.items.tokens.prepare_query(read.vectors),
             read.weights,

@@ -26,4 +26,4 @@ class LateInteractionSettings(SettingsFile):
     @classmethod
     def load(cls, release: Release) -> Self:
         """Read a release's settings; raises BadRelease if they cannot be used."""
-        return cls.read(release, LATE_SETTINGS)
+        return cls.from_file(release, LATE_SETTINGS)

@@ -66,7 +66,7 @@ class PairTokenizer:
         for text, index in enumerate(texts):
             all_tokens[index] = given.row(text)
             keys[index] = given.row(text).tobytes()
-        return TokenRows.of(all_tokens), keys
+        return TokenRows.from_rows(all_tokens), keys
 
     def item_text(self, row: int) -> str:
         """Return the text of a catalogue item."""
@@ -75,4 +75,4 @@ class PairTokenizer:
     def tokens(self, texts: Sequence[str], max_tokens: int) -> TokenRows:
         """Tokenise texts without special tokens, each cut to ``max_tokens``."""
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return TokenRows.of([encoding.ids[:max_tokens] for encoding in encodings])
+        return TokenRows.from_rows([encoding.ids[:max_tokens] for encoding in encodings])

@@ -38,7 +38,7 @@ class TokenPairs:
 
     def part(self, start: int, stop: int) -> TokenPairs:
         """Return the pairs from ``start`` to ``stop``; views."""
-        return TokenPairs(self.rows.part(start, stop), self.item_starts[start:stop])
+        return TokenPairs(self.rows.slice(start, stop), self.item_starts[start:stop])
 
     def take(self, indices: Int64Array) -> TokenPairs:
         """Return some pairs, in the order of ``indices``."""

@@ -9,7 +9,8 @@ from typing import Final
 import structlog
 
 from common.changes.codec import read_texts
-from common.changes.redis_stream import START, ChangeStream, Entry, StreamAddress
+from common.changes.redis_stream import START, ChangeStream, Entry
+from common.changes.stream_address import StreamAddress
 from common.changes.stream_follower import StreamFollower
 
 NO_LIVE_TEXTS: Final[Mapping[str, str]] = {}
@@ -36,7 +37,7 @@ class LiveItemTexts:
         self.texts: dict[str, str] = {}
         self._stream = ChangeStream(address)
         position = START
-        for entry in self._stream.read(START):
+        for entry in self._stream.entries_after(START):
             self._apply(entry)
             position = entry.position
         self._follower = StreamFollower(self._stream, position, self._apply, on_connection)

@@ -9,10 +9,10 @@ import grpc
 from shortlist.ranking.v1 import ranking_pb2_grpc
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
-from common.changes.redis_stream import StreamAddress
+from common.changes.stream_address import StreamAddress
 from common.release.store import Release
 from common.server.live_release import LiveRelease
-from common.server.release_service import NAME as RELEASE_NAME
+from common.server.release_service import SERVICE_NAME as RELEASE_SERVICE_NAME
 from common.server.release_service import ReleaseService, release_info
 from common.server.telemetry import Metrics
 from services.ranking.cascade.second_stage import SecondStage
@@ -28,7 +28,7 @@ from services.ranking.settings import Settings
 class RankingServer:
     """The ranking service; `common.server.server` runs it."""
 
-    names: Sequence[str] = (NAME, RELEASE_NAME)
+    names: Sequence[str] = (NAME, RELEASE_SERVICE_NAME)
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings

@@ -144,7 +144,7 @@ def _graphs(release: Release, settings: FirstStageSettings) -> dict[str, ItemGra
     names = {
         name: source.graph or name for name, source in settings.sources.items() if settings.kind_of(name) == "graph"
     }
-    graphs = {name: ItemGraph.load(release, graph) for name, graph in names.items()}
+    graphs = {name: ItemGraph.from_release(release, graph) for name, graph in names.items()}
     return {
         name: ItemGraph(np.asarray(graph.indptr), np.asarray(graph.indices), np.asarray(graph.weights))
         for name, graph in graphs.items()

@@ -17,8 +17,8 @@ class Candidates:
     """What the first stage found, best first: by falling score, ties by item id.
 
     Attributes:
-        view: The state of the catalogue that was searched.
-        rows: The candidates' rows in that view; shape [n].
+        snapshot: The state of the catalogue that was searched.
+        rows: The candidates' rows in that snapshot; shape [n].
         scores: Their fused scores; what only fills up has negative ones. Shape [n].
         sources: Names of the sources drawn from, in alphabetical order.
         source_scores: What each source said, NaN where it did not find the item; shape [n, sources].
@@ -29,13 +29,13 @@ class Candidates:
         fuse_s: How long filtering, fusing and sorting took, in seconds.
     """
 
-    view: Snapshot
+    snapshot: Snapshot
     rows: RowIndices
     scores: npt.NDArray[np.float64]
     sources: tuple[str, ...]
     source_scores: Float32Array
     ignored_history: int
-    filled: int = 0
+    padded: int = 0
     paths: dict[str, Path] = field(default_factory=dict)
     search_s: float = 0.0
     fuse_s: float = 0.0
@@ -46,4 +46,4 @@ class Candidates:
     @property
     def item_ids(self) -> list[str]:
         """The candidates' ids."""
-        return self.view.item_ids(self.rows)
+        return self.snapshot.item_ids(self.rows)

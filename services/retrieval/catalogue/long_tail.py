@@ -21,9 +21,9 @@ class LongTail:
         self._released = popularity < below
         self._added = below > 0
 
-    def of(self, view: Snapshot, rows: RowIndices) -> BoolMask:
-        """Return which of a view's items are of the tail; shape [rows]."""
-        origin = view.origin_of(rows)
+    def contains(self, snapshot: Snapshot, rows: RowIndices) -> BoolMask:
+        """Return which of a snapshot's items are of the tail; shape [rows]."""
+        origin = snapshot.origin_of(rows)
         found = np.full(len(rows), self._added)
         found[origin >= 0] = self._released[origin[origin >= 0]]
         return found

@@ -12,7 +12,8 @@ from typing import Final
 
 import structlog
 
-from common.changes.redis_stream import START, ChangeStream, Entry, Position, StreamAddress
+from common.changes.redis_stream import START, ChangeStream, Entry, Position
+from common.changes.stream_address import StreamAddress
 from common.changes.stream_follower import StreamFollower
 from common.errors import NotReady
 from services.retrieval.catalogue.live_catalogue import ChangeCounts
@@ -76,7 +77,7 @@ class RedisFeed:
         self._follower: StreamFollower | None = None
         self._compactor = ThreadPoolExecutor(1, thread_name_prefix="compact")
         self._unchecked_entries = 0
-        self._stream.check()
+        self._stream.check_durability()
         self._compact_if_long()
 
     def subscribe(self, listener: ChangeListener) -> int:
@@ -120,12 +121,12 @@ class RedisFeed:
 
     def _replay(self, subscriber: _Subscriber) -> int:
         count = 0
-        for entry in self._stream.read(subscriber.position):
+        for entry in self._stream.entries_after(subscriber.position):
             change = _read_change(entry.body)
             if change is not None:
                 subscriber.listener.apply(change)
                 count += 1
-            if entry.whole:
+            if entry.reaches_position:
                 subscriber.position = entry.position
         return count
 
@@ -139,13 +140,13 @@ class RedisFeed:
             self._compactor.submit(self._compact_if_long)
 
     def _deliver(self, entry: Entry, change: Change) -> None:
-        committer, applied = self._pending.get(entry.call, (None, None))
+        committer, applied = self._pending.get(entry.call_id, (None, None))
         with self._lock:
             for subscriber in self._subscribers:
                 if entry.position <= subscriber.position:  # `subscribe` has replayed it
                     continue
                 _apply(subscriber.listener, change, applied if subscriber.listener is committer else None)
-                if entry.whole:
+                if entry.reaches_position:
                     subscriber.position = entry.position
 
     def _compact_if_long(self) -> None:

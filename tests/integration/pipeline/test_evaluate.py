@@ -1,4 +1,4 @@
-"""The release is measured alike through the engines in process and through a running gateway."""
+"""Evaluation gives the same results in process and through a gateway."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_engines_and_gateway_answer_alike(services: LocalServices, release: Rele
 
 
 def test_a_release_is_measured_through_the_gateway(services: LocalServices, release: Release, questions: Questions):
-    """Every figure but the sources' is there, and the stages' latencies are those that the gateway tells."""
+    """All figures but those of sources are measured, with the gateway's latencies of the stages."""
     quiet = ProgressReport(Console(quiet=True))
     found = evaluate_release(
         release, questions, EvaluationSettings(limit=10, gateway=services.targets["gateway"]), quiet

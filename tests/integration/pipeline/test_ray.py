@@ -1,4 +1,4 @@
-"""Embedding and scoring on Ray: workers on this machine, and a cluster by its address, against one process."""
+"""Embedding and scoring on Ray, local or on a cluster, compared with one process."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory, tiny_items: pl.DataFrame) -
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Return an environment whose clusters ask for a token that nobody else has."""
+    """Return an environment whose clusters require a token."""
     token = tmp_path_factory.mktemp("token") / "token"
     token.write_text(secrets.token_hex(32))
     ours = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
@@ -89,7 +89,7 @@ def test_ray_finds_what_one_process_does(
     cluster: str,
     environment: dict[str, str],
 ):
-    """Row by row the same, on workers started here and on a cluster."""
+    """Each row is the same as in one process, on local workers and on a cluster."""
     task = [command, "--release", str(tiny_release), f"--{given}", str(tables / given), "--batch", "50"]
     _pipeline(environment, *task, "--out", str(tmp_path / "process"))
     plain = pl.read_parquet(tmp_path / "process")
@@ -103,7 +103,7 @@ def test_ray_finds_what_one_process_does(
 def test_a_cluster_that_asks_for_a_token_is_named(
     tiny_release: Path, tables: Path, tmp_path: Path, cluster: str, environment: dict[str, str]
 ):
-    """Who has no token is told so in a line, and nothing is written."""
+    """Without the token the command fails with one line, and writes nothing."""
     task = ["embed", "--release", str(tiny_release), "--items", str(tables / "items"), "--out", str(tmp_path / "out")]
     without = {name: value for name, value in environment.items() if "AUTH" not in name}
     done = _run(without, *task, "--workers", "ray", "--ray-address", cluster)

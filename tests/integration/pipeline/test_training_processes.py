@@ -1,4 +1,4 @@
-"""Training in several processes, and training that is killed: against one process that nothing disturbs."""
+"""Training in several processes, and training that is killed, compared with one undisturbed process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from transformers import BertForSequenceClassification
 
 from common.ragged import TokenRows
 from pipeline.learning.examples.ranking_lists import RankingExample
-from pipeline.learning.training.cross_encoder import learning_curve, train_cross_encoder, write_job
+from pipeline.learning.trainers.cross_encoder import learning_curve, train_cross_encoder, write_job
 from pipeline.measurement.metrics.learning_curve import LearningCurve
 from pipeline.release.config.training_settings import CrossEncoderTraining
 from services.ranking.pairs.pair_tokens import PairTemplate
@@ -30,10 +30,10 @@ SETTINGS = CrossEncoderTraining(layers=2, learning_rate=3e-3, requests_per_step=
 
 @pytest.fixture(scope="module")
 def examples(tiny_base_model: Path) -> list[RankingExample]:
-    """Return lists of two to five words, long and short ones in turn, of which one is bought by rule."""
+    """Return lists of two to five words, long and short in turn, of which a rule marks one as bought."""
     tokenizer = Tokenizer.from_file(str(tiny_base_model / "tokenizer.json"))
     words = [word for shelf in SHELVES.values() for word in shelf]
-    rows = TokenRows.of([tokenizer.encode(word, add_special_tokens=False).ids for word in (*words, *KINDS)])
+    rows = TokenRows.from_rows([tokenizer.encode(word, add_special_tokens=False).ids for word in (*words, *KINDS)])
     template, generator, made = PairTemplate.from_tokenizer(tokenizer), np.random.default_rng(2), []
     for number in range(102):  # no multiple of a step
         items = generator.permutation(len(words))[: 2 + number % 4]
@@ -44,7 +44,7 @@ def examples(tiny_base_model: Path) -> list[RankingExample]:
 
 
 class Trained:
-    """A training that was done."""
+    """A finished training."""
 
     def __init__(self, base: Path, examples: Sequence[RankingExample], work: Path, **settings: int) -> None:
         self.steps: list[int] = []
@@ -75,7 +75,7 @@ def undisturbed(
 def test_two_processes_train_what_one_does(
     tiny_base_model: Path, examples: list[RankingExample], undisturbed: Trained, tmp_path: Path
 ):
-    """Two gloo processes that share each step reach one process's weights and curves, but for the order of sums."""
+    """Two gloo processes reach the weights and curves of one, up to the order of sums."""
     both = Trained(tiny_base_model, examples, tmp_path, processes=2)
     assert both.steps == undisturbed.steps == list(range(1, 67))
     assert both.differs_by(undisturbed) < 1e-3
@@ -88,10 +88,10 @@ def test_two_processes_train_what_one_does(
 def killed(
     tiny_base_model: Path, examples: list[RankingExample], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[Path], Path]:
-    """Return a maker of copies of a training that was ended by `kill -9` after its first checkpoint."""
+    """Return a function that copies a training killed by `kill -9` after its first checkpoint."""
     work = tmp_path_factory.mktemp("killed")
     write_job(tiny_base_model, examples[12:], SETTINGS, work, examples[:11], 5)
-    command = [sys.executable, "-m", "pipeline.learning.training_run", str(work)]
+    command = [sys.executable, "-m", "pipeline.learning.training_loop", str(work)]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # as here: another number of threads sums in another order
     with subprocess.Popen(command, env=one_thread) as process:  # noqa: S603 - our own interpreter and module
         _await(work / "checkpoint-5/complete")
@@ -108,7 +108,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint(
     killed: Callable[[Path], Path],
     tmp_path: Path,
 ):
-    """After `kill -9` the same training takes only the steps left, and ends with the same weights and curves."""
+    """After `kill -9` the training continues with the remaining steps, to the same weights and curves."""
     again = Trained(tiny_base_model, examples, killed(tmp_path))
     assert 5 < again.steps[0] < again.steps[-1] == 66
     assert again.differs_by(undisturbed) == 0.0
@@ -122,7 +122,7 @@ def test_a_checkpoint_cut_short_is_not_gone_on_from(
     killed: Callable[[Path], Path],
     tmp_path: Path,
 ):
-    """A checkpoint that a kill left half-written is passed over for the one before."""
+    """A checkpoint that was half written is skipped for the one before."""
     torn = killed(tmp_path) / "checkpoint-60"
     shutil.copytree(tmp_path / "checkpoint-5", torn, dirs_exist_ok=True)
     (torn / "complete").unlink()

@@ -40,7 +40,7 @@ class Running:
 
     def stage(self):
         """Return the second stage being served."""
-        with self.server._live.current() as stage:
+        with self.server._live.lease() as stage:
             return stage
 
     async def refused(self, call: Any, code: Any, message: str) -> Any:
@@ -54,7 +54,7 @@ class Running:
 
 @pytest.fixture
 async def service(tiny_release: Path):
-    """A running ranking service."""
+    """Return a running ranking service."""
     settings, metrics = (
         Settings(
             release=str(tiny_release),
@@ -72,5 +72,5 @@ async def service(tiny_release: Path):
 
 @pytest.fixture
 def ids(tiny_release: Path) -> list[str]:
-    """Ids of the catalogue's items; more than 200."""
+    """Return the ids of the catalogue's items, more than 200."""
     return Catalogue.open(open_release(str(tiny_release)).file(CATALOGUE)).item_ids

@@ -1,4 +1,4 @@
-"""A ranking server that follows the stream of changes, over the wire."""
+"""A ranking server that follows the change stream, over the wire."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
 
-from common.changes.redis_stream import ChangeStream, StreamAddress
+from common.changes.redis_stream import ChangeStream
+from common.changes.stream_address import StreamAddress
 from common.server.channel import open_channel
 from common.server.server import running
 from common.server.telemetry import Metrics
@@ -51,7 +52,7 @@ async def until_ranked(stub: ranking_pb2_grpc.RankingServiceStub, expected: floa
 
 
 async def test_live_items_are_ranked_by_their_id(tiny_release: Path, redis: RedisServer):
-    """Texts come along the stream: those from before the start, new ones, and none once the item is deleted."""
+    """The server knows texts from before its start and new ones, and none of deleted items."""
     stream = ChangeStream(StreamAddress.parse(redis.url("shop")))
     stream.append(upsert("fresh milk"), b"")
     settings = Settings(port=0, metrics_port=0, release=str(tiny_release), change_stream=redis.url("shop"))

@@ -29,7 +29,7 @@ TIMEOUT_S = 20.0
 
 @pytest.fixture(scope="module")
 def food(tiny_dataset: Dataset) -> Dataset:
-    """The tiny shop without a shelf, whose words its base model knows and nobody sells."""
+    """Return the tiny shop without one category, whose words only the base model knows."""
     items = tiny_dataset.items.filter(pl.col("category") != "household")
     events = tiny_dataset.events.join(items.select("item_id"), on="item_id", how="semi")
     return Dataset(items, events, None, tiny_dataset.report)
@@ -45,7 +45,7 @@ def compressed(food: Dataset, tiny_settings: BuildSettings, tmp_path_factory: py
 
 
 def test_the_release_tells_what_compressing_cost(compressed: Release):
-    """The manifest holds precision, sizes and NDCG before and after, and where the model came from."""
+    """The manifest has precision, sizes and NDCG before and after, and the origin of the model."""
     card, found = compressed.manifest.models["cross_encoder"], compressed.manifest.metrics["compression"]
     assert set(found) == {"trimmed vocabulary", "student", "int8"}
     assert card.precision == "int8"
@@ -57,7 +57,7 @@ def test_the_release_tells_what_compressing_cost(compressed: Release):
 
 
 def test_a_trimmed_vocabulary_changes_no_score_of_what_is_sold(compressed: Release):
-    """On validation, whose words the catalogue has, the order is that of the whole vocabulary in fewer bytes."""
+    """The order on validation is that of the full vocabulary, and the model is smaller."""
     found = compressed.manifest.metrics["compression"]["trimmed vocabulary"]
     assert found["ndcg"] == found["ndcg_before"]
     assert found["logit_error"] < 1e-5
@@ -65,7 +65,7 @@ def test_a_trimmed_vocabulary_changes_no_score_of_what_is_sold(compressed: Relea
 
 
 def test_every_model_of_the_release_reads_the_same_tokens(compressed: Release):
-    """Encoder and cross-encoder share the trimmed vocabulary, and the catalogue's tokens are in it."""
+    """Encoder, cross-encoder and the catalogue's tokens have the same trimmed vocabulary."""
     read, embedded = (
         plain_tokenizer(str(compressed.file(name))) for name in (CROSS_ENCODER_TOKENIZER, ENCODER_TOKENIZER)
     )
@@ -79,7 +79,7 @@ def test_every_model_of_the_release_reads_the_same_tokens(compressed: Release):
 
 
 async def test_served_scores_do_not_depend_on_batch_mates(compressed: Release):
-    """GetRelease says int8, and a candidate's logit is the same alone as among forty others."""
+    """GetRelease has int8, and a candidate has the same logit alone and among forty others."""
     settings = Settings(release=str(compressed.path), port=0, metrics_port=0, score_cache_size=0, request_timeout_s=60)
     metrics = Metrics("ranking")
     ids = Catalogue.open(compressed.file(CATALOGUE)).item_ids[:40]

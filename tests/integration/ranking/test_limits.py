@@ -1,4 +1,4 @@
-"""What the ranking service refuses, over the wire."""
+"""Calls that the ranking service refuses, over the wire."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _user(history: list[int] = (), query: str = "") -> Any:
 
 
 async def test_unknown_candidates_are_named(service: Any, ids: list[str]):
-    """The call fails and names the first items that the release does not have."""
+    """The error names the first items that the release does not have."""
     await service.refused(
         service.rank([ids[0], *(f"gone-{number}" for number in range(8))]),
         grpc.StatusCode.NOT_FOUND,
@@ -56,7 +56,7 @@ async def test_unknown_candidates_are_named(service: Any, ids: list[str]):
     ],
 )
 async def test_limits_are_held(service: Any, ids: list[str], request_of: Any, message: str):
-    """What the contract forbids is INVALID_ARGUMENT with the field's name, and the server serves on."""
+    """A violated limit is INVALID_ARGUMENT with the field's name, and the next call is answered."""
     await service.refused(service.rank(**request_of(ids)), grpc.StatusCode.INVALID_ARGUMENT, message)
     assert len((await service.rank(ids[:1])).items) == 1
 
@@ -68,14 +68,14 @@ async def test_the_largest_request_is_answered(service: Any, ids: list[str]):
 
 
 async def test_a_call_without_time_is_refused(service: Any, ids: list[str]):
-    """A deadline that can't be met is DEADLINE_EXCEEDED, whether the server or the clock says so."""
+    """A deadline that cannot be met is DEADLINE_EXCEEDED."""
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await service.rank(ids, wait_s=0.001)
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-async def test_a_full_queue_says_when_to_come_back(service: Any, ids: list[str], monkeypatch: pytest.MonkeyPatch):
-    """RESOURCE_EXHAUSTED comes with RetryInfo, and calls in the queue are answered nonetheless."""
+async def test_a_full_queue_is_refused_with_retry_info(service: Any, ids: list[str], monkeypatch: pytest.MonkeyPatch):
+    """RESOURCE_EXHAUSTED has RetryInfo, and calls in the queue are answered."""
     batcher, gate, began = service.stage()._batcher, threading.Event(), threading.Semaphore(0)
     model = batcher._model
 

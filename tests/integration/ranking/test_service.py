@@ -19,7 +19,8 @@ from shortlist.retrieval.v1 import retrieval_pb2
 
 from common.errors import BadRelease
 from common.release.layout import RANKER_SETTINGS
-from common.release.store import describe_files, open_release, publish, release_id
+from common.release.manifest import compute_release_id, describe_files
+from common.release.store import open_release, publish
 from common.server.channel import open_channel
 from common.server.server import running
 from common.server.telemetry import Metrics
@@ -39,7 +40,7 @@ def _user(history: list[int] = (), query: str = "") -> Any:
 
 
 async def test_answers_come_in_the_order_of_the_request(service: Any, ids: list[str]):
-    """Each candidate has its place, id, probability and logit; the timings say what was done."""
+    """Each candidate has its index, id, probability and logit; timings have pairs, tokens and milliseconds."""
     asked = ids[30:10:-1]
     response = await service.rank(asked, user=_user(ids[:3]))
     assert [item.item_id for item in response.items] == asked
@@ -52,8 +53,8 @@ async def test_answers_come_in_the_order_of_the_request(service: Any, ids: list[
     assert response.timings.total_ms >= response.timings.fuse_ms > 0
 
 
-async def test_release_says_how_many_are_read(tiny_release: Path, ids: list[str]):
-    """Where neither caller nor server sets a depth, the release's own counts."""
+async def test_the_default_depth_is_the_releases(tiny_release: Path, ids: list[str]):
+    """If neither request nor settings have a depth, the release's depth applies."""
     settings, metrics = Settings(release=str(tiny_release), port=0, metrics_port=0), Metrics("ranking")
     server = RankingServer(settings, metrics)
     async with running(server, settings, metrics) as ports, open_channel(f"127.0.0.1:{ports.port}") as channel:
@@ -64,8 +65,8 @@ async def test_release_says_how_many_are_read(tiny_release: Path, ids: list[str]
     assert sum(item.HasField("cross_encoder_logit") for item in response.items) == depth < 30
 
 
-async def test_another_text_of_an_item_is_read_beside_its_id(service: Any, ids: list[str]):
-    """An item of the release given with another text keeps its behaviour, and the cross-encoder reads that text."""
+async def test_an_item_may_have_another_text(service: Any, ids: list[str]):
+    """An item with another text keeps its behaviour features, and the cross-encoder scores that text."""
     user = _user([ids[0], ids[0]], "bread")
     plain, other = [await service.rank([_candidate(ids[0], **text)], user=user) for text in ({}, {"text": "soap"})]
     explained = [
@@ -78,8 +79,8 @@ async def test_another_text_of_an_item_is_read_beside_its_id(service: Any, ids: 
     assert counts == [2.0, 2.0]
 
 
-async def test_best_first_on_demand(service: Any, ids: list[str]):
-    """With `sort`, the same items come by falling probability and keep their index."""
+async def test_answers_are_sorted_on_request(service: Any, ids: list[str]):
+    """With `sort`, the same items are sorted by probability and keep their index."""
     plain = await service.rank(ids[:30], user=_user(ids[:3], "milk"))
     best = await service.rank(ids[:30], user=_user(ids[:3], "milk"), sort=True)
     probabilities = [item.probability for item in best.items]
@@ -87,8 +88,8 @@ async def test_best_first_on_demand(service: Any, ids: list[str]):
     assert {item.index: item.item_id for item in best.items} == {item.index: item.item_id for item in plain.items}
 
 
-async def test_depth_bounds_what_the_cross_encoder_reads(service: Any, ids: list[str]):
-    """The request's depth counts, 0 too; what was not read has no logit."""
+async def test_the_requests_depth_limits_the_cross_encoder(service: Any, ids: list[str]):
+    """At most the request's depth has a logit, 0 included."""
     response = await service.rank(ids[:30], cross_encoder_depth=5)
     assert sum(item.HasField("cross_encoder_logit") for item in response.items) == 5
     response = await service.rank(ids[:30], cross_encoder_depth=0)
@@ -96,15 +97,15 @@ async def test_depth_bounds_what_the_cross_encoder_reads(service: Any, ids: list
     assert response.timings.pairs == 0
 
 
-async def test_texts_are_ranked_beside_items(service: Any, ids: list[str]):
-    """A candidate given by its text has no id and a probability."""
+async def test_texts_and_items_are_ranked_together(service: Any, ids: list[str]):
+    """A candidate without an id is ranked by its text."""
     response = await service.rank([ids[0], ranking_pb2.RankCandidate(text="fresh butter. acme")])
     assert response.items[1].item_id == ""
     assert response.items[1].HasField("cross_encoder_logit")
 
 
-async def test_the_first_stages_scores_are_taken(service: Any, ids: list[str]):
-    """Scores of known and unknown sources, infinite ones and none at all are all fine."""
+async def test_any_first_stage_scores_are_accepted(service: Any, ids: list[str]):
+    """Scores of known and unknown sources, infinite and missing scores are accepted."""
     sources = [
         retrieval_pb2.SourceScore(source="semantic", score=0.7),
         retrieval_pb2.SourceScore(source="unheard_of", score=1.0),
@@ -115,15 +116,15 @@ async def test_the_first_stages_scores_are_taken(service: Any, ids: list[str]):
 
 
 async def test_unknown_history_items_are_counted(service: Any, ids: list[str]):
-    """Items that the release does not know change nothing but the count."""
+    """History items that the release does not have change only the count."""
     with_unknown = await service.rank(ids[:5], user=_user(["gone", *ids[:3], "gone too"]))
     without = await service.rank(ids[:5], user=_user(ids[:3]))
     assert with_unknown.ignored_history_items == 2
     assert [item.probability for item in with_unknown.items] == [item.probability for item in without.items]
 
 
-async def test_explanations_name_the_parts(service: Any, ids: list[str]):
-    """Words of item and query, history items and features come with the probability that Rank gives."""
+async def test_an_explanation_has_words_items_and_features(service: Any, ids: list[str]):
+    """Explain returns words of item and query, history items and features, with the probability of Rank."""
     request = ranking_pb2.ExplainRequest(
         user=_user([ids[5], ids[7], ids[5]], "fresh milk"), candidate=_candidate(ids[0])
     )
@@ -146,8 +147,8 @@ async def test_explaining_nothing_is_refused(service: Any):
     )
 
 
-async def test_what_is_served_is_told(service: Any):
-    """GetRelease names models, precision, provider and limits; health says SERVING."""
+async def test_the_served_release_is_described(service: Any):
+    """GetRelease has models, precision, provider and limits; health is SERVING."""
     info = (await service.release.GetRelease(release_pb2.GetReleaseRequest(), timeout=TIMEOUT_S)).release
     assert info.service == "ranking"
     assert {(model.name, model.precision, model.execution_provider) for model in info.models} == {
@@ -161,7 +162,7 @@ async def test_what_is_served_is_told(service: Any):
 
 
 async def test_a_swap_keeps_the_previous_release(service: Any, ids: list[str], tiny_release: Path, tmp_path: Path):
-    """After a swap calls are answered by the new release, and by the old one where they name it."""
+    """After a swap the new release answers, and the old one for calls that name it."""
     old = open_release(str(tiny_release))
     new = _republished(old, tmp_path)
     await service.release.ActivateRelease(release_pb2.ActivateReleaseRequest(location=str(new)), timeout=TIMEOUT_S)
@@ -177,22 +178,22 @@ def _republished(release: Any, tmp_path: Path) -> Any:
     (tmp_path / "staging" / "manifest.json").unlink()
     files = describe_files(tmp_path / "staging")
     settings = {**release.manifest.settings, "again": True}
-    named = release_id(files, release.manifest.data, settings, release.manifest.models)
+    named = compute_release_id(files, release.manifest.data, settings, release.manifest.models)
     update = {"release_id": named, "files": files, "settings": settings}
     publish(tmp_path / "staging", tmp_path / "store", release.manifest.model_copy(update=update))
     return tmp_path / "store"
 
 
 async def test_a_bad_release_does_not_start(tmp_path: Path):
-    """Without a release the server says what to do, and does not serve."""
+    """Without a release the server does not start, and the error names the folder."""
     settings, metrics = Settings(release=str(tmp_path), port=0, metrics_port=0), Metrics("ranking")
     with pytest.raises(BadRelease, match="holds no release"):
         async with running(RankingServer(settings, metrics), settings, metrics):
             pass
 
 
-async def test_metrics_tell_of_batches_and_refusals(service: Any, ids: list[str]):
-    """Queue, batches, padding, outcomes, refusals, stages and models are exported."""
+async def test_metrics_are_exported(service: Any, ids: list[str]):
+    """Metrics have queue, batches, padding, outcomes, refusals, stages and models."""
     await service.rank(ids[:50], user=_user(["gone"]))
     await service.rank(ids[:50], user=_user(["gone"]))
     with pytest.raises(grpc.aio.AioRpcError):

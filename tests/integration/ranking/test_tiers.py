@@ -44,7 +44,7 @@ async def channel_of(late_shop: Path):
 
 @pytest.fixture
 def ids(late_shop: Path) -> list[str]:
-    """Ids of the catalogue's items."""
+    """Return the ids of the catalogue's items."""
     return Catalogue.open(open_release(str(late_shop)).file(CATALOGUE)).item_ids
 
 
@@ -56,7 +56,7 @@ async def _rank(channel: Any, candidates: Any, **request: Any) -> ranking_pb2.Ra
 
 
 async def test_the_answer_says_which_tier_ranked_each_item(channel_of: Any, ids: list[str]):
-    """Late scores stand on every item, logits on the best of them, the tier tells which, and times are told."""
+    """Every item has a late-interaction score, the best ones a logit; the answer has tiers and timings."""
     channel = await channel_of()
     response = await _rank(channel, ids[:60], late_interaction_depth=40, cross_encoder_depth=8)
     tiers = [item.tier for item in response.items]
@@ -72,7 +72,7 @@ async def test_the_answer_says_which_tier_ranked_each_item(channel_of: Any, ids:
 
 
 async def test_the_server_says_how_deep_unless_the_request_does(channel_of: Any, ids: list[str]):
-    """The settings' depths hold where a request names none."""
+    """The settings' depths apply if a request has none."""
     channel = await channel_of(late_interaction_depth=7, cross_encoder_depth=0)
     response = await _rank(channel, ids[:30])
     assert response.timings.late_interaction_items == 7
@@ -81,7 +81,7 @@ async def test_the_server_says_how_deep_unless_the_request_does(channel_of: Any,
 
 
 async def test_a_changed_item_is_scored_by_its_new_text(channel_of: Any, ids: list[str]):
-    """An item given with another text scores as that text does, new items among items of the release."""
+    """An item with another text has that text's score, also among items of the release."""
     channel = await channel_of(cross_encoder_depth=0)
     new = ranking_pb2.RankCandidate(item_id=ids[0], text="fresh butter. acme")
     response = await _rank(
@@ -93,7 +93,7 @@ async def test_a_changed_item_is_scored_by_its_new_text(channel_of: Any, ids: li
 
 
 async def test_a_tier_that_is_turned_off_has_no_say(channel_of: Any, ids: list[str]):
-    """Without late interaction probabilities are others; the same request is answered the same."""
+    """Probabilities differ without late interaction, and are the same for the same request."""
     channel = await channel_of(cross_encoder_depth=0)
     one, other, without = [
         np.array([item.probability for item in (await _rank(channel, ids, late_interaction_depth=depth)).items])
@@ -104,7 +104,7 @@ async def test_a_tier_that_is_turned_off_has_no_say(channel_of: Any, ids: list[s
 
 
 async def test_the_release_tells_of_the_tier(channel_of: Any):
-    """GetRelease shows the provider of late interaction."""
+    """GetRelease has the provider of late interaction."""
     stub: Any = release_pb2_grpc.ReleaseServiceStub(await channel_of())
     info = await stub.GetRelease(release_pb2.GetReleaseRequest(), timeout=TIMEOUT_S)
     assert any("late_interaction" in str(model) for model in info.release.models)

@@ -67,7 +67,7 @@ class Running:
 
     def stage(self) -> FirstStage:
         """Return the first stage being served."""
-        with self.server._live.current() as served:
+        with self.server._live.lease() as served:
             return served.stage
 
 

@@ -19,7 +19,8 @@ from grpc_status import rpc_status
 from shortlist.release.v1 import release_pb2
 from shortlist.retrieval.v1 import retrieval_pb2
 
-from common.release.store import describe_files, open_release, publish, release_id
+from common.release.manifest import compute_release_id, describe_files
+from common.release.store import open_release, publish
 from services.retrieval.server.rpc_handlers import NAME
 
 TIMEOUT_S = 30.0
@@ -35,7 +36,7 @@ def other_release(tiny_release: Path, tmp_path: Path) -> Path:
     (staging / "manifest.json").unlink()
     (staging / "retrieval.json").write_text('{"sources": {"popular": {}}}')
     files, settings = describe_files(staging), release.manifest.settings | {"variant": "popular"}
-    named = release_id(files, release.manifest.data, settings, release.manifest.models)
+    named = compute_release_id(files, release.manifest.data, settings, release.manifest.models)
     changes = {"release_id": named, "files": files, "settings": settings}
     publish(staging, store, release.manifest.model_copy(update=changes))
     return store
@@ -115,7 +116,7 @@ async def test_metrics_count_what_was_done(service: Any, history: list[str]):
         'shortlist_retrieval_stage_seconds_count{stage="search"} 1.0',
         'shortlist_retrieval_stage_seconds_count{stage="fuse"} 1.0',
         'shortlist_retrieval_changes_total{kind="inserted"} 1.0',
-        f"shortlist_retrieval_items {float(service.stage().view.items)}",
+        f"shortlist_retrieval_items {float(service.stage().snapshot.item_count)}",
         "shortlist_retrieval_ignored_history_items_total 1.0",
         "shortlist_retrieval_encode_batch_queries_count 2.0",
         "shortlist_retrieval_unreachable_vectors 0.0",
@@ -170,4 +171,4 @@ def test_unknown_settings_are_refused():
     command = [sys.executable, "-m", "services.retrieval", "--ef-serach", "9"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603 - our own
     assert ended.returncode == 2
-    assert "--ef-serach: unknown argument; the nearest known one is --ef-search" in ended.stderr
+    assert "--ef-serach: unknown argument; did you mean --ef-search?" in ended.stderr

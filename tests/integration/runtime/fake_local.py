@@ -1,4 +1,4 @@
-"""Supervises fake servers, named by ``NAME=HOST:PORT[=FLAGS]``, as ``python -m services`` does the real ones."""
+"""A supervisor of fake servers, given as ``NAME=HOST:PORT[=FLAGS]``, like ``python -m services``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SERVER = str(Path(__file__).with_name("fake_server.py"))
 
 
 def child(text: str) -> ChildProcess:
-    """Return the fake server that an argument names."""
+    """Return the fake server of an argument."""
     name, address, *flags = text.split("=")
     command = (sys.executable, SERVER, "--port", address.rpartition(":")[2], *" ".join(flags).split())
     return ChildProcess(name, command, address)

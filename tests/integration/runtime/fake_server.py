@@ -1,4 +1,4 @@
-"""A server without an engine, run as a process by the tests: its calls last until the caller's file appears."""
+"""A server without an engine, run as a process: its calls last until a file exists."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class FakeService(release_pb2_grpc.ReleaseServiceServicer):
             await asyncio.Event().wait()
 
     async def stop(self) -> None:
-        """Let go of nothing."""
+        """Do nothing."""
 
     async def ActivateRelease(  # noqa: N802 - the contract's name
         self, request: release_pb2.ActivateReleaseRequest, context: Any
     ) -> release_pb2.ActivateReleaseResponse:
-        """Say by the file `begun` that the call is here, and answer when the file `finish` is there."""
+        """Create the file `begun`, and answer when the file `finish` exists."""
         del context
         folder = Path(request.location)
         (folder / "begun").touch()

@@ -42,7 +42,7 @@ print(json.dumps([ort.get_available_providers(), session.get_providers()]))
 
 
 def test_the_wheel_falls_back_without_an_error(tiny_release: Path):
-    """It says that it has CUDA, takes a session that asks for nothing else, and runs it on the CPU."""
+    """The wheel reports CUDA, accepts a session for CUDA alone, and runs it on the CPU."""
     model = next(tiny_release.glob("*/ranker/model.onnx"))
     said = subprocess.run(  # noqa: S603 - our own interpreter
         [GPU_PYTHON, "-c", _OPEN, str(model)], capture_output=True, env=_environment(), timeout=TIMEOUT_S, check=True
@@ -56,7 +56,7 @@ def test_the_wheel_falls_back_without_an_error(tiny_release: Path):
     ("provider", "name"), [("cuda", "CUDAExecutionProvider"), ("tensorrt", "TensorrtExecutionProvider")]
 )
 def test_the_server_refuses_to_start(tiny_release: Path, provider: str, name: str):
-    """With the default it exits with 1, and its log says what could not be had and what to choose instead."""
+    """By default the server exits with 1, and its log names the missing provider and the alternatives."""
     with _server(tiny_release, "--provider", provider) as (server, _):
         _, errors = server.communicate(timeout=TIMEOUT_S)
     assert server.returncode == 1
@@ -66,7 +66,7 @@ def test_the_server_refuses_to_start(tiny_release: Path, provider: str, name: st
 
 
 def test_the_server_degrades_loudly_where_told_to(tiny_release: Path):
-    """It serves on the CPU; GetRelease names the provider, and a warning in the log the one that is missing."""
+    """The server runs on the CPU; GetRelease names its provider, and a warning in the log the missing one."""
     with _server(tiny_release, "--provider", "cuda", "--missing-provider", "degrade") as (server, port):
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             health: Any = health_pb2_grpc.HealthStub(channel)
@@ -85,7 +85,7 @@ def test_the_server_degrades_loudly_where_told_to(tiny_release: Path):
 
 @contextmanager
 def _server(store: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Start the ranking server of the other environment; it is killed if it outlives the body."""
+    """Run the ranking server of the other environment while the body runs."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -100,10 +100,10 @@ def _server(store: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[bytes],
 
 
 def _environment() -> dict[str, str]:
-    """Return this environment without what would bring this interpreter's packages, or settings."""
+    """Return the environment without this interpreter's packages and settings."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("SHORTLIST_", "PYTHON"))}
 
 
 def _lines(errors: bytes) -> Sequence[dict[str, Any]]:
-    """Return the server's log; onnxruntime writes lines of its own between."""
+    """Return the server's log without the lines of onnxruntime."""
     return [json.loads(line) for line in errors.decode().splitlines() if line.startswith("{")]

@@ -1,4 +1,4 @@
-"""Which threads gRPC has in our programs."""
+"""The threads of gRPC in our programs."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _MAINS = ("services.gateway", "services.retrieval", "services.ranking", "benchma
 
 @pytest.mark.parametrize("first", [f"{main}.__main__" for main in _MAINS])
 def test_no_thread_stands_between_sockets_and_the_event_loop(first: str):
-    """In no program of ours does gRPC's event engine have a connection, on either end."""
+    """No program of ours has a connection on gRPC's event engine, on either end."""
     assert _END not in _trace(first)
 
 
 def test_the_environment_goes_before():
-    """Who wants gRPC's event engine, says so."""
+    """The event engine of gRPC is used if it is requested."""
     assert _END in _trace("common", GRPC_EXPERIMENTS="event_engine_client,event_engine_listener")
 
 
 def _trace(first: str, **environment: str) -> str:
-    """Return what gRPC traces of a connection made in a process that imports something first."""
+    """Return gRPC's trace of a connection in a process that imports a module first."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GRPC_")}
     traced = kept | {"GRPC_VERBOSITY": "debug", "GRPC_TRACE": "event_engine"} | environment
     command = [sys.executable, "-c", _CONNECTS.format(first=first)]

@@ -1,4 +1,4 @@
-"""Server processes: signals, taken ports, supervision."""
+"""Server processes: signals, ports in use, supervision."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
 from common.server.channel import open_channel
 from services.__main__ import LocalSettings, child_processes
+from testing.server_process import free_port
 
 HERE = Path(__file__).parent
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -41,16 +42,9 @@ def port() -> int:
     return free_port()
 
 
-def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
-
-
 @pytest.fixture
 async def start() -> AsyncIterator[Start]:
-    """Return a function that starts a Python program with pipes; it is killed if it outlives the test."""
+    """Return a function that starts a Python program with pipes; programs that still run after the test are killed."""
     processes: list[Process] = []
 
     async def begin(*command: str) -> Process:
@@ -67,7 +61,7 @@ async def start() -> AsyncIterator[Start]:
 
 @asynccontextmanager
 async def watching(port: int) -> AsyncIterator[tuple[grpc.aio.Channel, Any]]:
-    """Open a channel to a server, that need not be there yet, and the stream of its health."""
+    """Open a channel to a server that may start later, and the stream of its health."""
     async with open_channel(f"127.0.0.1:{port}") as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         yield channel, aiter(stub.Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True))
@@ -82,19 +76,19 @@ async def until(told: Any, status: int) -> None:
 
 
 def unending_call(channel: grpc.aio.Channel, folder: Path) -> Any:
-    """Begin a call that ends when the folder holds the file `finish`."""
+    """Start a call that ends when the folder has the file `finish`."""
     stub: Any = release_pb2_grpc.ReleaseServiceStub(channel)
     return stub.ActivateRelease(release_pb2.ActivateReleaseRequest(location=str(folder)))
 
 
 async def appearing(file: Path) -> None:
-    """Wait until a file is there."""
+    """Wait until a file exists."""
     while not await asyncio.to_thread(file.exists):  # noqa: ASYNC110 - another process makes it
         await asyncio.sleep(0.01)
 
 
 async def said_until(process: Process, line: str, times: int = 1) -> list[str]:
-    """Read a process's standard output until a line came so many times; return all lines."""
+    """Read standard output until a line has appeared ``times`` times; returns all lines."""
     assert process.stdout is not None
     lines: list[str] = []
     while lines.count(line) < times:
@@ -106,7 +100,7 @@ async def said_until(process: Process, line: str, times: int = 1) -> list[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_drains_and_exits_0(start: Start, port: int, tmp_path: Path, number: signal.Signals):
-    """At SIGTERM or SIGINT health says NOT_SERVING, new calls are refused, the call in flight is answered, exit 0."""
+    """On SIGTERM or SIGINT health is NOT_SERVING, new calls are refused, the call in flight is answered, exit 0."""
     server = await start(str(HERE / "fake_server.py"), "--port", str(port))
     async with watching(port) as (channel, told):
         await until(told, SERVING)
@@ -125,7 +119,7 @@ async def test_a_signal_drains_and_exits_0(start: Start, port: int, tmp_path: Pa
 
 
 async def test_a_second_signal_ends_at_once(start: Start, port: int, tmp_path: Path):
-    """A server that waits for a call that never ends is ended by the second signal."""
+    """The second signal ends a server that waits for a call."""
     server = await start(str(HERE / "fake_server.py"), "--port", str(port), "--drain-timeout-s", "3600")
     async with watching(port) as (channel, told):
         await until(told, SERVING)
@@ -140,7 +134,7 @@ async def test_a_second_signal_ends_at_once(start: Start, port: int, tmp_path: P
 
 
 async def test_a_signal_while_loading_exits_0(start: Start, port: int):
-    """A server that still loads answers probes, and ends by SIGTERM without waiting for the load."""
+    """A server that is loading answers health checks, and ends on SIGTERM without waiting for the load."""
     server = await start(str(HERE / "fake_server.py"), "--port", str(port), "--release", "endless")
     async with watching(port) as (_, told):
         await until(told, NOT_SERVING)
@@ -151,13 +145,13 @@ async def test_a_signal_while_loading_exits_0(start: Start, port: int):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--port", "TAKEN"), "cannot be listened on: it is taken or not this machine's; choose another by --port"),
-        (("--metrics-port", "TAKEN"), "choose another by --metrics-port or --host"),
+        (("--port", "TAKEN"), "cannot be used: it is taken or not an address of this machine; set another with --port"),
+        (("--metrics-port", "TAKEN"), "set another with --metrics-port or --host"),
         (("--release", "bad"), "cannot serve: release r1 is damaged: encoder/model.onnx was altered"),
     ],
 )
 async def test_a_server_that_cannot_serve_exits_1(start: Start, flags: tuple[str, ...], message: str):
-    """A taken port and a bad release end the process with 1, and its last log line is one error that says why."""
+    """A port in use and a bad release end the process with 1, and its last log line is the error."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -171,7 +165,7 @@ async def test_a_server_that_cannot_serve_exits_1(start: Start, flags: tuple[str
 
 
 async def test_children_are_announced_and_drained_in_order(start: Start):
-    """Each child is named when it is SERVING; at SIGTERM the last one drains first; the exit code is 0."""
+    """Each child is printed when it is SERVING; on SIGTERM the last one drains first; the exit code is 0."""
     ports = [free_port(), free_port()]
     local = await start(str(HERE / "fake_local.py"), *(f"c{n}=127.0.0.1:{port}" for n, port in enumerate(ports)))
     async with AsyncExitStack() as stack:
@@ -188,7 +182,7 @@ async def test_children_are_announced_and_drained_in_order(start: Start):
 
 
 async def test_a_killed_child_is_healed(start: Start, port: int):
-    """A child that is killed is started again and serves on the same port, and its sibling is left alone."""
+    """A killed child is started again and serves on the same port; its sibling is not restarted."""
     sibling = free_port()
     local = await start(str(HERE / "fake_local.py"), f"c0=127.0.0.1:{port}", f"c1=127.0.0.1:{sibling}")
     async with watching(sibling) as (_, told), watching(port) as (_, killed):
@@ -204,13 +198,13 @@ async def test_a_killed_child_is_healed(start: Start, port: int):
 
 
 def listens(port: int) -> bool:
-    """Tell whether anybody listens on a port."""
+    """Return whether a process listens on a port."""
     with socket.socket() as trial:
         return trial.connect_ex(("127.0.0.1", port)) == 0
 
 
 def process_on(parent: Process, port: int) -> int:
-    """Return the process id of the child that was told to listen on a port."""
+    """Return the process id of the child of a port."""
     for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split():
         if f"\0{port}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
             return int(pid)
@@ -218,7 +212,7 @@ def process_on(parent: Process, port: int) -> int:
 
 
 async def test_a_child_that_cannot_start_ends_all(start: Start, port: int):
-    """A child that dies before it ever served is not tried again: the others are drained and the exit code is 1."""
+    """A child that ends before it served is not restarted: the others drain and the exit code is 1."""
     local = await start(
         str(HERE / "fake_local.py"), f"c0=127.0.0.1:{port}", f"c1=127.0.0.1:{free_port()}=--release bad"
     )
@@ -230,7 +224,7 @@ async def test_a_child_that_cannot_start_ends_all(start: Start, port: int):
 
 
 async def test_children_die_with_their_parent(start: Start, port: int):
-    """When the supervisor is killed its children end too, instead of keeping their ports for ever."""
+    """If the supervisor is killed, its children end too and free their ports."""
     local = await start(str(HERE / "fake_local.py"), f"c0=127.0.0.1:{port}")
     async with watching(port) as (_, told):
         await until(told, SERVING)
@@ -243,7 +237,7 @@ async def test_children_die_with_their_parent(start: Start, port: int):
 
 
 async def test_a_second_signal_kills_the_children(start: Start, port: int, tmp_path: Path):
-    """A child that does not drain is killed by the second signal."""
+    """The second signal kills a child that does not drain."""
     local = await start(str(HERE / "fake_local.py"), f"c0=127.0.0.1:{port}=--drain-timeout-s 3600")
     async with watching(port) as (channel, told):
         await until(told, SERVING)
@@ -258,7 +252,7 @@ async def test_a_second_signal_kills_the_children(start: Start, port: int, tmp_p
 
 
 async def test_the_local_programme_explains_itself(start: Start):
-    """Help exits 0 and names every flag; a missing release exits 2 and names the flag."""
+    """Help exits with 0 and lists every flag; a missing release exits with 2 and names the flag."""
     helped = await start("-m", "services", "--help")
     output, _ = await helped.communicate()
     assert helped.returncode == 0
@@ -270,7 +264,7 @@ async def test_the_local_programme_explains_itself(start: Start):
 
 
 async def test_the_local_programme_refuses_a_taken_port(start: Start):
-    """A taken port is told before anything is started, with the flag to change, and the exit code is 1."""
+    """A port in use is reported with its flag before anything is started, and the exit code is 1."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -283,7 +277,7 @@ async def test_the_local_programme_refuses_a_taken_port(start: Start):
 
 
 def test_the_gateway_is_told_where_the_others_are():
-    """The three servers get their ports, the release goes to those that serve it, and the targets to the gateway."""
+    """The servers get their ports, retrieval and ranking the release, and the gateway their addresses."""
     settings = LocalSettings(
         release="/r", gateway_port=0, retrieval_port=0, ranking_port=0, profiles=Path("/p.db"), data_dir=Path("/d")
     )

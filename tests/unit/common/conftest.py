@@ -12,15 +12,14 @@ import grpc
 import pytest
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
-from common.release.store import DataCard, Manifest, ModelCard, Release, describe_files, publish, release_id
+from common.release.manifest import DataCard, Manifest, ModelCard, compute_release_id, describe_files
+from common.release.store import Release, publish
 from common.server.channel import open_channel
 from common.server.server import RunningServer, running
 from common.server.settings import ServerSettings
 from common.server.telemetry import Metrics
 
 MakeRelease = Callable[..., Release]
-
-
 Behaviour = Callable[[release_pb2.ActivateReleaseRequest, Any], Awaitable[Any]]
 
 
@@ -50,7 +49,7 @@ def make_release(tmp_path: Path) -> MakeRelease:
             trained_on="test",
         )
         manifest = Manifest(
-            release_id=release_id(files, data, {}, {"encoder": card}),
+            release_id=compute_release_id(files, data, {}, {"encoder": card}),
             created_at="2026-01-02T03:04:05+00:00",
             build_key="key",
             data=data,

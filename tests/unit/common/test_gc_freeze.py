@@ -30,7 +30,7 @@ class Engine:
 @pytest.fixture(autouse=True)
 def _as_never_settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have each test begin as a process does."""
-    monkeypatch.setattr(gc_freeze, "_settled", threading.Event())
+    monkeypatch.setattr(gc_freeze, "_frozen", threading.Event())
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ async def test_a_replaced_release_is_let_go_of(metrics: Metrics, make_release: C
     """An engine that was there when the heap was settled, and that only a collection can free, is freed after swaps."""
     live = LiveRelease(Engine, metrics)
     await live.activate(str(make_release("a").path))
-    with live.current() as engine:
+    with live.lease() as engine:
         first = weakref.ref(engine)
     del engine
     freeze_heap()

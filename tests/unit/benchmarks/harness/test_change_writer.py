@@ -1,4 +1,4 @@
-"""What a benchmark's writer takes for lost, applied in part, and returned after its deletion."""
+"""The faults that a benchmark's writer finds in a server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from benchmarks.harness.change_writer import (
 
 
 class Shop:
-    """A stub that keeps prices in memory, answers after a moment, and fails a change where told so."""
+    """A stub that keeps prices in memory, answers after a moment, and fails a change on demand."""
 
     def __init__(self, prices: Prices) -> None:
         self.prices = prices
@@ -42,7 +42,7 @@ class Shop:
         return retrieval_pb2.GetItemsResponse(items=[item for item in items if item.item_id in request.item_ids])
 
     async def Retrieve(self, _request: retrieval_pb2.RetrieveRequest, **_: Any) -> retrieval_pb2.RetrieveResponse:  # noqa: N802
-        """Find everything, and what is `shown` besides; the second search does not end."""
+        """Return all items and those of `shown`; the second search does not end."""
         self.calls += 1
         if self.calls > 1:
             await asyncio.Event().wait()
@@ -78,7 +78,7 @@ def writer(shop: Shop) -> ChangeWriter:
 
 
 async def failed(writer: ChangeWriter, shop: Shop) -> None:
-    """Have a change of several items fail."""
+    """Let a change of several items fail."""
     shop.fails = True
     while len(writer.in_flight) < 2:
         with pytest.raises(ConnectionError):
@@ -86,8 +86,8 @@ async def failed(writer: ChangeWriter, shop: Shop) -> None:
     shop.fails = False
 
 
-async def test_what_was_acknowledged_is_there(writer: ChangeWriter, shop: Shop):
-    """A server that keeps its word has no faults, whether or not it made the change that was not acknowledged."""
+async def test_a_correct_server_has_no_faults(writer: ChangeWriter, shop: Shop):
+    """A server with all acknowledged changes has no faults, whether or not it applied the unacknowledged one."""
     faults = Faults()
     for made in (True, False):
         for _ in range(20):
@@ -99,8 +99,8 @@ async def test_what_was_acknowledged_is_there(writer: ChangeWriter, shop: Shop):
     assert faults == Faults()
 
 
-async def test_what_was_lost_is_counted(writer: ChangeWriter, shop: Shop):
-    """An item in another state than its last acknowledged change left it counts as lost, once."""
+async def test_lost_changes_are_counted(writer: ChangeWriter, shop: Shop):
+    """An item that is not in its last acknowledged state counts as lost, once."""
     faults = Faults()
     shop.prices["i3"], shop.prices["i9"] = 2.5, 1.0
     for _ in range(2):
@@ -109,7 +109,7 @@ async def test_what_was_lost_is_counted(writer: ChangeWriter, shop: Shop):
 
 
 async def test_half_a_change_is_counted(writer: ChangeWriter, shop: Shop):
-    """A change of which one item is there and another is not counts as applied in part."""
+    """A change with only some of its items applied counts as applied in part."""
     faults = Faults()
     await failed(writer, shop)
     item_id, price = next((item_id, price) for item_id, price in writer.in_flight.items() if price is not None)
@@ -119,7 +119,7 @@ async def test_half_a_change_is_counted(writer: ChangeWriter, shop: Shop):
 
 
 async def test_deleted_items_that_return_are_counted(writer: ChangeWriter, shop: Shop):
-    """A search that finds an item whose deletion was acknowledged before is a fault."""
+    """A search that finds an item after its acknowledged deletion is a fault."""
     faults = Faults()
     shop.shown = ["i9", "i1"]
     with pytest.raises(TimeoutError):
@@ -127,6 +127,6 @@ async def test_deleted_items_that_return_are_counted(writer: ChangeWriter, shop:
     assert faults == Faults(returned=1)
 
 
-async def test_what_a_search_finds(shop: Shop):
-    """Found items come with their prices, those without one told apart."""
+async def test_searched_items_have_prices(shop: Shop):
+    """Found items have their prices, or `NO_PRICE`."""
     assert (await searched_prices(shop))["i8"] == NO_PRICE

@@ -1,4 +1,4 @@
-"""The picture of how figures grow."""
+"""The chart of figures that grow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PANELS = [
 
 
 def test_each_panel_has_a_curve_through_its_points():
-    """The file stands alone, values double from left to right, and more is higher up."""
+    """The SVG is complete, the x axis is logarithmic, and larger values are higher."""
     root = ET.fromstring(growth_chart(PANELS, "Growth", 2))  # noqa: S314 - written by the line's own call
     space = {"svg": "http://www.w3.org/2000/svg"}
     panels = root.findall("svg:g", space)

@@ -26,8 +26,8 @@ def item_ids(tiny_release: Path) -> list[str]:
     return Catalogue.open(open_release(str(tiny_release)).file(CATALOGUE)).item_ids
 
 
-async def test_closed_loop_counts_the_pairs_that_were_read(served: LocalServer, item_ids: list[str]):
-    """Every call reads as many distinct texts as it names, for none is answered from the cache."""
+async def test_closed_loop_counts_scored_pairs(served: LocalServer, item_ids: list[str]):
+    """Every call scores all its distinct texts, since none is cached."""
     answers = await closed_loop(served.target, [rank_request("milk", item_ids[:30])], callers=2, seconds=0.2)
     assert answers.pairs == 30 * len(answers.latencies_ms) > 0
     assert answers.tokens > answers.pairs
@@ -36,8 +36,8 @@ async def test_closed_loop_counts_the_pairs_that_were_read(served: LocalServer, 
     assert served.cpu_s() > 0
 
 
-async def test_calls_without_a_pair_read_are_told_apart(served: LocalServer, item_ids: list[str]):
-    """A call whose deadline leaves no time counts neither among those read for nor its pairs as read."""
+async def test_calls_without_a_scored_pair_are_counted_apart(served: LocalServer, item_ids: list[str]):
+    """A call whose deadline leaves no time is no scored call and adds no pairs."""
     answers = await open_loop(
         served.target, [rank_request("milk", item_ids)], per_s=50, seconds=0.2, deadline_s=0.003, seed=0
     )

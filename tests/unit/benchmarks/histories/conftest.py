@@ -1,4 +1,4 @@
-"""A tiny shop of which only the order of purchases is known, its release, and what is learnt from it."""
+"""A tiny shop that knows only the order of purchases, its release, and models trained on it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.histories.requests import CANDIDATES, TrainingSplit, training_re
 from common.release.store import Release
 from pipeline.build.builder import build
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEQUENCES
@@ -28,7 +28,7 @@ def quiet() -> ProgressReport:
 
 @pytest.fixture(scope="session")
 def sequences(tiny_dataset: Dataset) -> Dataset:
-    """Return the last purchases of each user with nothing but their order."""
+    """Return the last purchases of each user, with their order and no time."""
     order = pl.int_range(pl.len()).over("user_id").alias("position")
     last = tiny_dataset.events.sort("user_id", "timestamp").group_by("user_id", maintain_order=True).tail(8)
     return Dataset(tiny_dataset.items, last.select("user_id", "item_id", "event", order), None, tiny_dataset.report)
@@ -49,7 +49,7 @@ def settings(tiny_settings: BuildSettings) -> BuildSettings:
 
 @pytest.fixture(scope="session")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return where the build writes what its fusion learns from."""
+    """Return the folder of the build's fusion examples."""
     return tmp_path_factory.mktemp("examples")
 
 
@@ -83,7 +83,7 @@ def models(sequences: Dataset, tiny_base_model: Path, kept: ModelCache, quiet: P
 
 @pytest.fixture(scope="session")
 def few(parts: TrainingSplit) -> TrainingSplit:
-    """Return a few requests of each part: what they are is the same, reading them is quicker."""
+    """Return a few requests of each part, which are faster to score."""
     return TrainingSplit(
         parts.text_rankers.select(parts.text_rankers.with_target()[:6]),
         parts.fusions.select(parts.fusions.with_target()[:6]),

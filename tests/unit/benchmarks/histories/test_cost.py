@@ -1,4 +1,4 @@
-"""What a request costs each ranker."""
+"""The cost of a request by text ranker."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_every_ranker_is_timed_on_long_histories(
     quiet: ProgressReport,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    """Both widths of late interaction and both precisions of the cross-encoder took some time."""
+    """Both bit widths of late interaction and both precisions of the cross-encoder are timed."""
     monkeypatch.setattr(cost, "LONG_CONTEXT", 4)
     late = HistoryLateInteraction.read(tower, models, quiet)
     ms = cost.cost_ms(few.fusions, cross_encoder, late, 2, quiet)

@@ -17,45 +17,47 @@ from benchmarks.histories.fusions import (
 )
 from benchmarks.histories.requests import TrainingSplit
 from common.release.store import Release
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEQUENCES
 
 
-def test_text_stands_beside_behaviour_request_by_request(release: Release, parts: TrainingSplit):
-    """Scores come as they are, ranks and deviations within each request."""
+def test_text_features_follow_the_features_of_behaviour(release: Release, parts: TrainingSplit):
+    """Scores are unchanged; ranks and deviations are those within a request."""
     requests = parts.fusions.select(np.arange(3))
-    text = _told(requests.rows.shape)
-    beside = TextFeatures(release).with_text(requests, text)
-    behaviour, told = np.split(beside.features, [len(SEQUENCES.features)], axis=1)
+    text = _random_scores(requests.rows.shape)
+    examples = TextFeatures(release).with_text(requests, text)
+    behaviour, of_text = np.split(examples.features, [len(SEQUENCES.features)], axis=1)
     assert np.array_equal(behaviour, requests.examples.features, equal_nan=True)
-    assert np.array_equal(told[:, 0], text.late)
-    assert np.array_equal(told[:, 3], text.logits)
+    assert np.array_equal(of_text[:, 0], text.late)
+    assert np.array_equal(of_text[:, 3], text.logits)
     first = slice(0, int(requests.examples.sizes[0]))
-    assert sorted(told[first, 1]) == list(range(first.stop))
-    assert told[first, 1][np.argmax(text.late[first])] == 0
-    assert abs(told[first, 5].mean()) < 1e-5
+    assert sorted(of_text[first, 1]) == list(range(first.stop))
+    assert of_text[first, 1][np.argmax(text.late[first])] == 0
+    assert abs(of_text[first, 5].mean()) < 1e-5
 
 
-def test_each_fusion_reads_its_own_tiers(
+def test_each_fusion_depends_on_its_own_tiers(
     release: Release, parts: TrainingSplit, settings: BuildSettings, kept: ModelCache, quiet: ProgressReport
 ):
-    """Trees without text answer alike whatever the tiers say; those with a tier follow it, the more the better."""
+    """Trees without text ignore the tiers' scores; trees with a tier depend on it."""
     requests, columns = parts.fusions, TextFeatures(release)
     knowing = TextScores(requests.examples.labels * 3, requests.examples.labels * 2)
     learnt = columns.with_text(requests, knowing)
     fusions = fitted_fusions(learnt, settings, kept, quiet)
     blank = np.zeros_like(requests.examples.labels)
-    told = {
+    blanked = {
         WITH_LATE: columns.with_text(requests, TextScores(knowing.late, blank)),
         WITH_CROSS_ENCODER: columns.with_text(requests, TextScores(blank, knowing.logits)),
         NO_TEXT: columns.with_text(requests, TextScores(blank, blank)),
     }
     moved = {
         name: {
-            tier: not np.array_equal(fusion_scores(name, boosters, its), fusion_scores(name, boosters, told[NO_TEXT]))
-            for tier, its in told.items()
+            tier: not np.array_equal(
+                fusion_scores(name, boosters, its), fusion_scores(name, boosters, blanked[NO_TEXT])
+            )
+            for tier, its in blanked.items()
         }
         for name, boosters in fusions.items()
     }
@@ -70,6 +72,6 @@ def test_each_fusion_reads_its_own_tiers(
     assert np.array_equal(fusion_scores(WITH_BOTH, again[WITH_BOTH], learnt), scores)
 
 
-def _told(shape: tuple[int, ...]) -> TextScores:
+def _random_scores(shape: tuple[int, ...]) -> TextScores:
     generator = np.random.default_rng(0)
     return TextScores(generator.random(shape, np.float32), generator.random(shape, np.float32))

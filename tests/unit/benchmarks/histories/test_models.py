@@ -1,4 +1,4 @@
-"""Rankers of text that are trained once."""
+"""Text rankers that are trained once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.release.export.cached_export import exported_cross_encoder
 def test_models_are_trained_once_for_the_same_requests(
     models: HistoryModels, few: TrainingSplit, cross_encoder: Path, tower: Path, tiny_base_model: Path
 ):
-    """The same requests give the folders that are there, untouched; other requests give others."""
+    """The same requests give the same unchanged folders; other requests give others."""
     before = {file: file.stat().st_mtime_ns for folder in (cross_encoder, tower) for file in folder.iterdir()}
     assert models.cross_encoder(few.text_rankers, tiny_base_model) == cross_encoder
     assert models.tower(few.text_rankers, cross_encoder) == tower
@@ -26,10 +26,10 @@ def test_models_are_trained_once_for_the_same_requests(
     assert (cross_encoder / INT8).stat().st_size < exported_cross_encoder(cross_encoder).stat().st_size
 
 
-def test_logits_are_read_once(
+def test_logits_are_computed_once(
     models: HistoryModels, few: TrainingSplit, cross_encoder: Path, quiet: ProgressReport, tmp_path: Path
 ):
-    """Every candidate has one, kept by what was asked."""
+    """Every candidate has a logit, cached by its requests."""
     folder = shutil.copytree(cross_encoder, tmp_path / "cross-encoder")
     logits = cached_logits(folder, models.texts, few.fusions, quiet)
     assert logits.shape == few.fusions.rows.shape
@@ -39,10 +39,10 @@ def test_logits_are_read_once(
     assert np.array_equal(cached_logits(folder, models.texts, few.fusions, quiet), logits + 1)
 
 
-def test_served_late_interaction_nears_its_exact_scores_with_more_bits(
+def test_late_interaction_with_more_bits_is_nearer_to_exact_scores(
     models: HistoryModels, few: TrainingSplit, tower: Path, quiet: ProgressReport
 ):
-    """Each candidate beside its own history: eight bits cost less than four, and neither much."""
+    """Eight bits differ less from exact scores than four, and neither much."""
     late = HistoryLateInteraction.read(tower, models, quiet)
     exact = late.exact_scores(few.fusions)
     off = {bits: float(np.abs(late.scores(few.fusions, bits) - exact).max()) for bits in (8, 4)}

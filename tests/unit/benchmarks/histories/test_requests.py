@@ -1,4 +1,4 @@
-"""Requests to learn from, and how they are kept."""
+"""Training requests and their cache."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from benchmarks.histories.requests import Requests, TrainingSplit
 from pipeline.learning.fusion.lambdamart import RankedExamples
 
 
-def test_what_is_asked_is_what_the_build_asked(parts: TrainingSplit, examples: Path):
-    """Candidates and features of requests to learn from are the build's, of tables without the requests' targets."""
+def test_training_requests_are_those_of_the_build(parts: TrainingSplit, examples: Path):
+    """Candidates and features are the build's, from tables without the requests' targets."""
     built = [RankedExamples.load(examples / f"{part}.npz") for part in ("learnt", "checked")]
     known = {_key(part, place) for part in built for place in range(len(part.sizes))}
     asked = [part.examples for part in (parts.text_rankers, parts.fusions)]
@@ -22,8 +22,8 @@ def test_what_is_asked_is_what_the_build_asked(parts: TrainingSplit, examples: P
     assert {_key(built[0], place) for place in range(len(built[0].sizes))} <= mine
 
 
-def test_nobody_is_in_both_parts_and_every_target_was_found(parts: TrainingSplit):
-    """Fusions read no score of a model that learnt from the same user, whose requests stand together."""
+def test_no_user_is_in_both_parts(parts: TrainingSplit):
+    """Fusions see no score of a model that learnt from the same user, and every target is a candidate."""
     assert not set(parts.text_rankers.users) & set(parts.fusions.users)
     assert len(set(parts.text_rankers.users)) > len(set(parts.fusions.users)) > 0
     for part in (parts.text_rankers, parts.fusions):
@@ -31,8 +31,8 @@ def test_nobody_is_in_both_parts_and_every_target_was_found(parts: TrainingSplit
         assert 1 + np.count_nonzero(np.diff(part.users)) == len(np.unique(part.users))
 
 
-def test_kept_requests_come_back_as_they_were(parts: TrainingSplit, tmp_path: Path):
-    """Saved and loaded, joined and taken apart: the same requests with the same fingerprint."""
+def test_saved_requests_are_unchanged_after_loading(parts: TrainingSplit, tmp_path: Path):
+    """Saving and loading, splitting and joining give the same requests with the same fingerprint."""
     requests = parts.fusions
     requests.save(tmp_path / "requests.npz")
     loaded = Requests.load(tmp_path / "requests.npz")
@@ -45,7 +45,7 @@ def test_kept_requests_come_back_as_they_were(parts: TrainingSplit, tmp_path: Pa
 
 
 def test_training_reads_histories_candidates_and_labels(parts: TrainingSplit):
-    """Each labelled request is one of the kept ones, in order."""
+    """The labelled requests are the requests in their order."""
     labelled = parts.fusions.labelled()
     assert len(labelled) == len(parts.fusions)
     assert np.array_equal(np.concatenate([one.candidates.rows for one in labelled]), parts.fusions.rows)

@@ -7,15 +7,15 @@ from pathlib import Path
 from benchmarks.offline.purchase_encoder import compare, sample_requests
 from common.release.store import open_release
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.data.dataset.training_requests import Windows, draw_test
+from pipeline.data.dataset.training_requests import Windows, sample_test_users
 from pipeline.release.config.build_settings import BuildSettings
 
 
 def test_a_release_gains_nothing_over_itself(tiny_release: Path, tiny_dataset: Dataset, tiny_settings: BuildSettings):
-    """Every figure is there, the same for both, and nobody of the test is asked."""
+    """All figures are equal for both, and no request is of a test user."""
     asked = sample_requests(tiny_dataset, tiny_settings, 30)
     windows = Windows.of(tiny_dataset.events, tiny_settings.window_days)
-    tested = draw_test(tiny_dataset.events, windows, tiny_settings.test_users, tiny_settings.seed)
+    tested = sample_test_users(tiny_dataset.events, windows, tiny_settings.test_users, tiny_settings.seed)
     known = [tuple(one.history) for one in tested]
     assert asked["histories"]
     assert not any(tuple(one.history) == history[: len(one.history)] for one in asked["histories"] for history in known)

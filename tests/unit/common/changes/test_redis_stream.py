@@ -11,7 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.changes import redis_stream
-from common.changes.redis_stream import START, ChangeStream, Entry, Position, StreamAddress
+from common.changes.redis_stream import START, ChangeStream, Entry, Position
+from common.changes.stream_address import StreamAddress
 from common.changes.stream_follower import StreamFollower
 from common.errors import NotReady
 from testing.redis_server import RedisServer
@@ -56,7 +57,7 @@ def test_addresses(text: str, expected: StreamAddress):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("http://r/0", "'http' is no scheme of Redis"), ("redis://r?wait=-1", "wait=-1: give the number")],
+    [("http://r/0", "'http' is not a scheme of Redis"), ("redis://r?wait=-1", "wait=-1: give the number")],
 )
 def test_bad_addresses(text: str, message: str):
     """An address that can't be one is refused with what is wrong."""
@@ -71,18 +72,18 @@ def test_passwords_are_not_shown():
 
 def test_positions_follow_the_clock_and_the_number():
     """Positions compare as Redis orders them, and read and write its form."""
-    assert Position.read(b"9-10") > Position.read(b"9-9") > Position.read(b"8-11")
-    assert str(Position.read(b"12-3")) == "12-3"
+    assert Position.parse(b"9-10") > Position.parse(b"9-9") > Position.parse(b"8-11")
+    assert str(Position.parse(b"12-3")) == "12-3"
 
 
 def test_what_is_appended_is_read_in_order(stream: ChangeStream):
     """Every change is read once, in the order of the stream, also in more than one reading."""
     for number in range(40):
         stream.append(b"%d" % number, b"call-%d" % number)
-    entries = list(stream.read(START))
+    entries = list(stream.entries_after(START))
     assert bodies(entries) == [b"%d" % number for number in range(40)]
-    assert entries[7].call == b"call-7"
-    assert bodies(stream.read(entries[36].position)) == [b"37", b"38", b"39"]
+    assert entries[7].call_id == b"call-7"
+    assert bodies(stream.entries_after(entries[36].position)) == [b"37", b"38", b"39"]
     assert stream.length() == 40
 
 
@@ -93,12 +94,12 @@ def test_a_snapshot_takes_the_place_of_what_is_in_it(stream: ChangeStream):
         stream.append(b"%d" % number, b"")
     assert stream.compact(joined)
     stream.append(b"new", b"")
-    entries = list(stream.read(START))
+    entries = list(stream.entries_after(START))
     assert bodies(entries) == [b"+".join(b"%d" % number for number in range(20)), b"end", b"new"]
-    assert [entry.whole for entry in entries] == [False, True, True]
+    assert [entry.reaches_position for entry in entries] == [False, True, True]
     assert stream.length() == 1
     assert stream.compact(joined)
-    assert bodies(stream.read(START))[0].endswith(b"+19+end+new")
+    assert bodies(stream.entries_after(START))[0].endswith(b"+19+end+new")
 
 
 @pytest.mark.usefixtures("_nothing_is_fresh")
@@ -106,11 +107,11 @@ def test_who_was_away_while_the_stream_was_trimmed(stream: ChangeStream):
     """A follower whose place was trimmed away gets the snapshot; one that is past it gets what came later alone."""
     for number in range(5):
         stream.append(b"%d" % number, b"")
-    entries = list(stream.read(START))
+    entries = list(stream.entries_after(START))
     stream.compact(joined)
     stream.append(b"new", b"")
-    assert bodies(stream.read(entries[2].position)) == [b"0+1+2+3+4", b"end", b"new"]
-    assert bodies(stream.read(entries[4].position)) == [b"new"]
+    assert bodies(stream.entries_after(entries[2].position)) == [b"0+1+2+3+4", b"end", b"new"]
+    assert bodies(stream.entries_after(entries[4].position)) == [b"new"]
 
 
 def test_the_last_minute_stays_in_the_stream(stream: ChangeStream):
@@ -132,7 +133,7 @@ def test_one_server_at_a_time_compacts(stream: ChangeStream):
 
     assert stream.compact(fold)
     assert other == [False]
-    assert bodies(stream.read(START)) == [b"0", b"end"]
+    assert bodies(stream.entries_after(START)) == [b"0", b"end"]
 
 
 @pytest.mark.usefixtures("_nothing_is_fresh")
@@ -146,7 +147,7 @@ def test_a_snapshot_that_failed_changes_nothing(stream: ChangeStream, redis: Red
     stream.append(b"0", b"")
     with pytest.raises(RuntimeError, match="killed"):
         stream.compact(fold)
-    assert bodies(stream.read(START)) == [b"0"]
+    assert bodies(stream.entries_after(START)) == [b"0"]
     assert [key for key in redis.client.scan_iter() if redis.client.ttl(key) < 0] == [b"changes"]
     assert stream.compact(joined)
 
@@ -154,17 +155,22 @@ def test_a_snapshot_that_failed_changes_nothing(stream: ChangeStream, redis: Red
 def test_too_few_replicas_have_the_change(redis: RedisServer):
     """Where a change must be on Redis' replicas and is not, its caller is told so."""
     stream = ChangeStream(replace(StreamAddress.parse(redis.url("changes")), wait=1))
-    with pytest.raises(NotReady, match="0 of Redis' replicas have it, and not 1; repeat it"):
+    with pytest.raises(NotReady, match="only 0 of the required 1 replicas of Redis have it; repeat it"):
         stream.append(b"0", b"")
     stream.close()
 
 
 def test_without_redis():
-    """Whatever is asked of a Redis that is not there is NotReady, and says where it should be."""
+    """Without Redis every call raises NotReady with the address."""
     stream = ChangeStream(StreamAddress.parse("redis://127.0.0.1:1/0?stream=shop"))
-    for ask in (stream.check, stream.length, lambda: stream.append(b"", b""), lambda: list(stream.read(START))):
+    for call in (
+        stream.check_durability,
+        stream.length,
+        lambda: stream.append(b"", b""),
+        lambda: list(stream.entries_after(START)),
+    ):
         with pytest.raises(NotReady, match=r"shop at 127\.0\.0\.1:1"):
-            ask()
+            call()
     stream.close()
 
 
@@ -173,7 +179,7 @@ def test_a_redis_that_may_forget_is_warned_of(redis: RedisServer, stream: Change
     for policy, warnings in (("everysec", 1), ("always", 0)):
         redis.client.config_set("appendfsync", policy)
         with capture_logs() as logs:
-            stream.check()
+            stream.check_durability()
         assert len(logs) == warnings
 
 

@@ -49,11 +49,9 @@ def test_items_are_found_by_id(catalogue: Catalogue):
     assert catalogue.rows_of([]).shape == (0,)
 
 
-def test_cells_are_python_values(catalogue: Catalogue):
-    """Texts, titles and cells are plain Python values, None where missing."""
+def test_texts_and_titles_are_python_values(catalogue: Catalogue):
+    """Texts and titles are plain Python strings."""
     assert (catalogue.text(2), catalogue.title(0)) == ("Text c", "Title a")
-    assert catalogue.value(0, "brand") is None
-    assert catalogue.value(0, "price") == 1.5
 
 
 def test_token_ids_are_each_items_own(catalogue: Catalogue):

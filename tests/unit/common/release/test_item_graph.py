@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from common.errors import BadRelease
 from common.release.item_graph import ItemGraph
 from common.release.layout import graph_file
-from common.release.store import DataCard, FileEntry, Manifest, Release
+from common.release.manifest import DataCard, FileEntry, Manifest
+from common.release.store import Release
 
 WEIGHTS = st.floats(-8, 8, width=16)
-
 
 CALLS = st.integers(0, 7).flatmap(
     lambda items: st.tuples(
@@ -27,7 +27,6 @@ CALLS = st.integers(0, 7).flatmap(
         st.lists(st.tuples(st.integers(-2, items + 2), WEIGHTS), max_size=12),
     )
 )
-
 
 Entries = list[list[tuple[int, float]]]
 
@@ -56,7 +55,7 @@ def test_spread_is_a_product_with_the_dense_table(call: tuple[Entries, list[tupl
         if 0 <= row < items:
             expected += weight * dense[row]
 
-    scores = graph_of(entries).spread(
+    scores = graph_of(entries).weighted_sum(
         np.array([row for row, _ in rows], dtype=np.int64), np.array([weight for _, weight in rows], dtype=np.float32)
     )
 
@@ -88,7 +87,7 @@ def test_a_graph_survives_saving(tmp_path: Path):
     graph.save(tmp_path, "bought_next")
     names = [graph_file("bought_next", part) for part in ("indptr", "indices", "weights")]
 
-    loaded = ItemGraph.load(release_with(tmp_path, names), "bought_next")
+    loaded = ItemGraph.from_release(release_with(tmp_path, names), "bought_next")
 
     assert loaded.items == 2
     assert isinstance(loaded.weights, np.memmap)
@@ -99,22 +98,22 @@ def test_a_graph_survives_saving(tmp_path: Path):
 def test_a_graph_that_the_release_lacks_is_named(tmp_path: Path):
     """Loading a graph that is not in the release is BadRelease and names the file."""
     with pytest.raises(BadRelease, match="bought_next/indptr"):
-        ItemGraph.load(release_with(tmp_path, []), "bought_next")
+        ItemGraph.from_release(release_with(tmp_path, []), "bought_next")
 
 
 def test_several_weightings_are_spread_as_each_alone():
     """Spreading several weightings at once gives what each gives by itself, unknown rows left out."""
     graph = graph_of([[(1, 0.5)], [(0, 2.0), (1, 1.0)]])
     rows, weights = np.array([1, -1, 0]), np.array([[1, 1, 1], [0.5, 9, 0]], np.float32)
-    expected = [graph.spread(rows, each) for each in weights]
-    np.testing.assert_array_equal(graph.spread_all(rows, weights), expected)
-    assert graph.spread_all(rows[1:2], weights[:, 1:2]).shape == (2, 2)
+    expected = [graph.weighted_sum(rows, each) for each in weights]
+    np.testing.assert_array_equal(graph.weighted_sums(rows, weights), expected)
+    assert graph.weighted_sums(rows[1:2], weights[:, 1:2]).shape == (2, 2)
 
 
 def test_saving_anew_leaves_what_is_mapped(tmp_path: Path):
     """Whoever has mapped a graph keeps it when another one is written in its place."""
     names = [graph_file("it", part) for part in ("indptr", "indices", "weights")]
     graph_of([[(0, 1.0)]]).save(tmp_path, "it")
-    mapped = ItemGraph.load(release_with(tmp_path, names), "it")
+    mapped = ItemGraph.from_release(release_with(tmp_path, names), "it")
     graph_of([[(0, 7.0)]]).save(tmp_path, "it")
     assert mapped.weights.tolist() == [1.0]

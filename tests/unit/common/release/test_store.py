@@ -13,7 +13,8 @@ import pytest
 
 from common.errors import BadRelease
 from common.release import store as releases
-from common.release.store import CURRENT, MANIFEST, Release, describe_files, open_release, set_current
+from common.release.manifest import FORMAT, MANIFEST, Manifest, describe_files
+from common.release.store import CURRENT, Release, open_release, set_current
 
 MakeRelease = Callable[..., Release]
 
@@ -66,7 +67,7 @@ def test_a_truncated_manifest_is_noticed(make_release: MakeRelease, keep: int):
         open_release(str(path))
 
 
-@pytest.mark.parametrize("content", ["[]", '{"format": 2}', "\xff"])
+@pytest.mark.parametrize("content", ["[]", f'{{"format": {FORMAT}}}', "\xff"])
 def test_a_manifest_of_another_shape_is_refused(make_release: MakeRelease, content: str):
     """JSON that is no manifest, and bytes that are no JSON, are BadRelease."""
     path = make_release().path
@@ -78,8 +79,8 @@ def test_a_manifest_of_another_shape_is_refused(make_release: MakeRelease, conte
 def test_another_format_is_refused_by_its_number(make_release: MakeRelease):
     """A release of a later format is refused by that reason, whatever else its manifest holds."""
     path = make_release().path
-    edit_manifest(path, format=3, novelty="unknown field")
-    with pytest.raises(BadRelease, match="format 3, this server reads 2"):
+    edit_manifest(path, format=FORMAT + 1, novelty="unknown field")
+    with pytest.raises(BadRelease, match=f"format {FORMAT + 1}, this server reads {FORMAT}"):
         open_release(str(path))
 
 
@@ -116,7 +117,7 @@ def test_an_altered_manifest_is_refused(make_release: MakeRelease, field: str, v
     path = make_release().path
     changes = {field: value} | ({"models": {}} if field == "files" else {})
     edit_manifest(path, **changes)
-    with pytest.raises(BadRelease, match=r"manifest\.json was altered: it makes release"):
+    with pytest.raises(BadRelease, match=r"manifest\.json was altered: its content is that of"):
         open_release(str(path))
 
 
@@ -277,7 +278,7 @@ def test_a_copy_that_came_second_is_dropped(remote: Release, tmp_path: Path, mon
     """Where another process put the same release into the cache meanwhile, that one is used."""
     cache = tmp_path / "cache"
 
-    def verify_late(path: Path, manifest: releases.Manifest) -> None:
+    def verify_late(path: Path, manifest: Manifest) -> None:
         if not (cache / manifest.release_id).exists():
             shutil.copytree(path, cache / manifest.release_id)
 

@@ -36,18 +36,18 @@ async def test_a_restarted_peer_is_used_again(fake_service: Any, settings: Serve
 
 
 @pytest.mark.parametrize(
-    ("deadline_s", "at_most_s", "expected"),
+    ("deadline_s", "max_s", "expected"),
     # gRPC sends a deadline rounded up: of ten seconds and more to a tenth of a second.
     [(None, math.inf, (math.inf, math.inf)), (None, 2, (2, 2)), (50, 2, (2, 2)), (50, math.inf, (1, 50.1))],
 )
 async def test_the_time_that_remains_is_the_callers_deadline(
-    calling: Any, fake_service: Any, deadline_s: float | None, at_most_s: float, expected: tuple[float, float]
+    calling: Any, fake_service: Any, deadline_s: float | None, max_s: float, expected: tuple[float, float]
 ):
     """What remains is the caller's deadline, bounded by the server's own; without both there is no end."""
     seen: list[float] = []
 
     async def behaviour(_: Any, context: Any) -> None:
-        seen.append(remaining_s(context, at_most_s))
+        seen.append(remaining_s(context, max_s))
 
     async with calling(fake_service(behaviour)) as (_, channel):
         stub = release_pb2_grpc.ReleaseServiceStub(channel)

@@ -12,19 +12,10 @@ from common.filters import AllOf, AnyOf, Filter, Match, NoneOf, Range
 from common.server.filter_messages import read_filter, write_filter
 
 _TEXT = st.text(min_size=1, max_size=5).filter(lambda text: text.isprintable())
-
-
 _BOUND = st.none() | st.floats(-10, 0)
-
-
 _VALUES = st.sets(_TEXT, min_size=1, max_size=3).map(tuple)
-
-
 _RANGES = st.builds(Range, _TEXT, _BOUND, st.none() | st.floats(0, 10))
-
-
 _LEAVES: st.SearchStrategy[Filter] = st.builds(Match, _TEXT, _VALUES) | _RANGES
-
 
 _FILTERS = st.recursive(
     _LEAVES,

@@ -7,8 +7,6 @@ from grpc_health.v1 import health_pb2
 from common.server.health import HealthService
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
-
-
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
@@ -17,8 +15,8 @@ async def test_a_watch_tells_each_change_once():
     probes = HealthService(["a.Service"])
     watch = probes.Watch(health_pb2.HealthCheckRequest(service="a.Service"), None)
     told = [(await anext(watch)).status]
-    await probes.serve()
-    await probes.serve()
+    await probes.set_serving()
+    await probes.set_serving()
     told.append((await anext(watch)).status)
     await probes.drain()
     told += [answer.status async for answer in watch]
@@ -28,7 +26,7 @@ async def test_a_watch_tells_each_change_once():
 async def test_a_watch_that_is_busy_still_learns_of_the_drain():
     """A drain that comes while a watch is sending is told next; a watch that begins after it is told once."""
     probes = HealthService([])
-    await probes.serve()
+    await probes.set_serving()
     watch = probes.Watch(health_pb2.HealthCheckRequest(), None)
     assert (await anext(watch)).status == SERVING
     await probes.drain()

@@ -19,8 +19,6 @@ from common import errors
 from common.server.telemetry import Metrics, request_id
 
 METHOD = "/shortlist.release.v1.ReleaseService/ActivateRelease"
-
-
 Call = Callable[..., Any]
 
 

@@ -53,7 +53,7 @@ def answer(live: LiveRelease[Engine], release_id: str = "") -> str:
 async def test_nothing_is_served_before_the_first_release(live: LiveRelease[Engine]):
     """Before the first activation a lease is NotReady, and there are no ids."""
     assert (live.current_id, live.previous_id) == ("", "")
-    with pytest.raises(NotReady), live.current():
+    with pytest.raises(NotReady), live.lease():
         pass
 
 
@@ -101,7 +101,7 @@ async def test_the_release_before_the_previous_is_let_go(live: LiveRelease[Engin
     """Two swaps later an engine is closed and its memory released, but not while a call still uses it."""
     releases = [make_release(marker) for marker in "abc"]
     await live.activate(str(releases[0].path))
-    with live.current() as engine:
+    with live.lease() as engine:
         for release in releases[1:]:
             await live.activate(str(release.path))
         with pytest.raises(NotFound):
@@ -236,7 +236,7 @@ async def test_calls_run_through_swaps_without_loss(metrics: Metrics, make_relea
     async def caller(holds: int) -> None:
         nonlocal answered
         while not done.is_set():
-            with live.current() as engine:
+            with live.lease() as engine:
                 expected = engine.answer()
                 for _ in range(holds):
                     await asyncio.sleep(0)

@@ -12,7 +12,7 @@ from shortlist.release.v1 import release_pb2, release_pb2_grpc
 from common.errors import BadRelease
 from common.release.store import Release
 from common.server.live_release import LiveRelease
-from common.server.release_service import NAME, ReleaseService, release_info
+from common.server.release_service import SERVICE_NAME, ReleaseService, release_info
 from common.server.telemetry import Metrics
 
 MakeRelease = Callable[..., Release]
@@ -39,7 +39,7 @@ def describe(engine: Engine) -> release_pb2.ReleaseInfo:
 class Served:
     """A server of the release service alone."""
 
-    names = (NAME,)
+    names = (SERVICE_NAME,)
 
     def __init__(self, live: LiveRelease[Engine]) -> None:
         self.live = live

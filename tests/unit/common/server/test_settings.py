@@ -56,7 +56,7 @@ def test_settings_are_frozen():
 
 def test_an_unknown_flag_names_the_nearest_one(capsys: pytest.CaptureFixture[str]):
     """A mistyped flag is refused in one line that names the flag meant; its value is not blamed."""
-    assert refusal(capsys, "--prot", "1")[1:-1] == ["  --prot: unknown argument; the nearest known one is --port"]
+    assert refusal(capsys, "--prot", "1")[1:-1] == ["  --prot: unknown argument; did you mean --port?"]
 
 
 def test_flags_cannot_be_abbreviated(capsys: pytest.CaptureFixture[str]):
@@ -74,7 +74,7 @@ def test_an_unknown_variable_names_the_nearest_one(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("SHORTLIST_SHOP_METRIC_PORT", "1")
     (line,) = refusal(capsys)[1:-1]
     assert line.startswith("  SHORTLIST_SHOP_METRIC_PORT: unknown environment variable;")
-    assert line.endswith("the nearest known one is SHORTLIST_SHOP_METRICS_PORT")
+    assert line.endswith("did you mean SHORTLIST_SHOP_METRICS_PORT?")
 
 
 def test_variables_of_other_services_are_not_looked_at(monkeypatch: pytest.MonkeyPatch):
@@ -89,7 +89,7 @@ def test_every_fault_is_told_at_once_and_by_name(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("SHORTLIST_SHOP_MODE", "quick")
     lines = refusal(capsys, "--port", "many", "--share", "nan", "--drain-timeout-s", "-1")
     assert lines[0] == "shop: the settings cannot be used"
-    assert lines[-1] == "`shop --help` lists every setting"
+    assert lines[-1] == "`shop --help` lists all settings"
     assert [line.partition(":")[0] for line in lines[1:-1]] == [
         "  --port or SHORTLIST_SHOP_PORT",
         "  --drain-timeout-s or SHORTLIST_SHOP_DRAIN_TIMEOUT_S",

@@ -88,7 +88,7 @@ def test_metrics_are_named_after_their_service():
     gateway.requests.labels(method="/a/B", code="OK").inc()
     gateway.set_release("r1")
     gateway.set_release("r2")
-    with gateway.stage("profile"):
+    with gateway.time_stage("profile"):
         pass
     text = generate_latest(gateway.registry).decode()
     assert 'shortlist_gateway_requests_total{code="OK",method="/a/B"} 1.0' in text

@@ -30,7 +30,7 @@ def test_kinds_of_history_are_read_from_a_list():
         (["--candidates", "1001"], "--candidates"),
         (["--min-long-tail-share", "1.1"], "--min-long-tail-share"),
         (["--retrieval-share", "0"], "--retrieval-share"),
-        (["--rankin-target", "x:1"], "the nearest known one is --ranking-target"),
+        (["--rankin-target", "x:1"], "did you mean --ranking-target?"),
     ],
 )
 def test_a_bad_setting_is_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]):

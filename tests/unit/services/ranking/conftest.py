@@ -21,8 +21,9 @@ from common.arrays import Int64Array
 from common.ragged import TokenRows
 from common.release import layout
 from common.release.item_graph import ItemGraph
-from common.release.store import DataCard, Manifest, ModelCard, Release, describe_files, publish, release_id
-from pipeline.learning.training.late_interaction import new_tower
+from common.release.manifest import DataCard, Manifest, ModelCard, compute_release_id, describe_files
+from common.release.store import Release, publish
+from pipeline.learning.trainers.late_interaction import new_tower
 from pipeline.progress import ProgressStep
 from pipeline.release.artifacts.catalogue import build_catalogue
 from pipeline.release.artifacts.staging import Staging
@@ -72,8 +73,8 @@ class GatedModel:
 
 def make_pairs(lengths: Sequence[int], token: int = 1) -> TokenPairs:
     """Return pairs of these lengths, special tokens included; the items' tokens are ``token``, ``token`` + 1, …."""
-    items = TokenRows.of([np.full(length - 4, token + number) for number, length in enumerate(lengths)])
-    return PairTemplate(101, 102).join(TokenRows.of([[7]]), np.zeros(len(lengths), np.int64), items)
+    items = TokenRows.from_rows([np.full(length - 4, token + number) for number, length in enumerate(lengths)])
+    return PairTemplate(101, 102).join(TokenRows.from_rows([[7]]), np.zeros(len(lengths), np.int64), items)
 
 
 @pytest.fixture
@@ -230,7 +231,7 @@ def _publish(folder: Path, to: Path, change: Callable[[Path], object]) -> Releas
         if file in files
     }
     manifest = Manifest(
-        release_id=release_id(files, DATA, {}, cards),
+        release_id=compute_release_id(files, DATA, {}, cards),
         created_at="2026-01-01T00:00:00+00:00",
         build_key="",
         data=DATA,

@@ -20,7 +20,7 @@ from common.release.store import Release
 from pipeline.build.builder import build
 from pipeline.build.recipes.seasons import MOMENTS
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.data.dataset.training_requests import Windows, draw_seasons
+from pipeline.data.dataset.training_requests import Windows, sample_training_snapshots
 from pipeline.learning.item_graphs.purchases import Purchases, popularity
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
@@ -68,7 +68,7 @@ def test_release_lists_graphs_sources_and_features(release: Release):
     assert json.loads(release.file(FUSION_SETTINGS).read_text())["features"] == list(SEASONS.features)
     assert release.manifest.metrics["validation"]["fusion"]
     items = len(Catalogue.open(release.file(CATALOGUE)))
-    assert all(ItemGraph.load(release, name).items == items for name in SEASONS.graphs)
+    assert all(ItemGraph.from_release(release, name).items == items for name in SEASONS.graphs)
 
 
 def test_the_encoder_has_seen_nothing_of_the_weeks_that_are_learned_from(release: Release, windows: Windows):
@@ -105,7 +105,9 @@ def test_release_serves_both_stages(release: Release):
 
 def test_seasons_share_nobody_they_should_not(tiny_dataset: Dataset, windows: Windows):
     """Users checked on are asked at validation alone, and everybody there; a share of users is left out each time."""
-    seasons = draw_seasons(tiny_dataset.events, windows, requests=10_000, valid=10, test=5, left_out=0.25, seed=3)
+    seasons = sample_training_snapshots(
+        tiny_dataset.events, windows, requests=10_000, valid=10, test=5, left_out=0.25, seed=3
+    )
     assert [season.moment for season in seasons] == [*windows.training, windows.valid]
     assert not any(any(season.checked) for season in seasons[:-1])
     assert sum(seasons[-1].checked) == 10
@@ -118,7 +120,9 @@ def test_seasons_share_nobody_they_should_not(tiny_dataset: Dataset, windows: Wi
 
 def test_requests_are_bounded_but_for_those_checked(tiny_dataset: Dataset, windows: Windows):
     """Each moment has its part of the requests; users checked on come on top."""
-    seasons = draw_seasons(tiny_dataset.events, windows, requests=30, valid=10, test=5, left_out=0.0, seed=3)
+    seasons = sample_training_snapshots(
+        tiny_dataset.events, windows, requests=30, valid=10, test=5, left_out=0.0, seed=3
+    )
     assert [len(season.requests) - sum(season.checked) for season in seasons] == [5] * (MOMENTS + 1)
 
 

@@ -65,7 +65,7 @@ def test_release_lists_graphs_sources_features_and_half_lives(release: Release):
     assert retrieval["weights"]["history"]
     assert fusion["features"] == list(SEQUENCES.features)
     assert fusion["half_life_short"] == SEQUENCES.half_life_short
-    assert all(ItemGraph.load(release, name).items == len(_catalogue(release)) for name in SEQUENCES.graphs)
+    assert all(ItemGraph.from_release(release, name).items == len(_catalogue(release)) for name in SEQUENCES.graphs)
 
 
 def test_serving_engines_rank_by_history(release: Release, sequences: Dataset):

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from pipeline.build.search.search_models import SearchModels
 from pipeline.learning.examples.judged_queries import JudgedQuery
-from pipeline.learning.examples.synthetic_queries import MADE
-from pipeline.learning.training.model_cache import ModelCache
+from pipeline.learning.examples.synthetic_queries import QUERIES_PER_LIST
+from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.artifacts.catalogue import build_catalogue
 from pipeline.release.config.build_settings import BuildSettings
@@ -46,7 +46,7 @@ def test_the_tower_is_taught_made_queries_and_kept_by_what_drew_them(
     models = _models(settings, tiny_items, tiny_base_model, tmp_path)
     tower = models.tower(queries)
     read = sorted(len(np.load(file)) for file in models.cross_encoder(queries).glob("logits-*.npy"))
-    assert read == [3 * len(words), 3 * len(words) * MADE]
+    assert read == [3 * len(words), 3 * len(words) * QUERIES_PER_LIST]
     assert np.isfinite(models.late_scores(tower, queries)).all()
     again = _models(settings, tiny_items, tiny_base_model, tmp_path)
     stamp = (tower / "done.json").stat().st_mtime_ns

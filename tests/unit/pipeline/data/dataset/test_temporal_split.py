@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from pipeline.data.dataset.temporal_split import examples
+from pipeline.data.dataset.temporal_split import split_users
 
 START = datetime(2024, 1, 1)  # noqa: DTZ001 - datasets have no zone
 
@@ -26,18 +26,18 @@ def test_an_example_holds_the_history_oldest_first_and_the_window_after_the_cut(
     events = purchases(
         [("u", "c", 3), ("u", "a", 1), ("u", "b", 2), ("u", "d", 5), ("u", "a", 6), ("u", "z", 8), ("v", "a", 1)]
     )
-    (example,) = examples(events, START + 5 * DAY, 3 * DAY)
+    (example,) = split_users(events, START + 5 * DAY, 3 * DAY)
     assert example == ("u", ["a", "b", "c"], {"d", "a"})
 
 
 def test_users_with_a_short_history_are_left_out():
     """min_history counts events before the cut."""
     events = purchases([("u", "a", 1), ("u", "b", 2), ("u", "c", 9), ("v", "a", 1), ("v", "b", 9)])
-    assert [found.user_id for found in examples(events, START + 5 * DAY, 9 * DAY, min_history=2)] == ["u"]
+    assert [found.user_id for found in split_users(events, START + 5 * DAY, 9 * DAY, min_history=2)] == ["u"]
 
 
 def test_guests_are_no_examples():
     """Events that name no user are not taken for a user's history."""
     rows = [("u", "a", 1), ("u", "b", 9), ("guest", "a", 1), ("guest", "b", 9)]
     events = purchases(rows).with_columns(known_user=pl.col("user_id") == "u")
-    assert [found.user_id for found in examples(events, START + 5 * DAY, 9 * DAY)] == ["u"]
+    assert [found.user_id for found in split_users(events, START + 5 * DAY, 9 * DAY)] == ["u"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.data.ingest.abbreviations import name_case, says_already, shelf_label, words_of
+from pipeline.data.ingest.abbreviations import complete_words, name_case, readable_label, shares_a_word
 
 
 @pytest.mark.parametrize(
@@ -25,15 +25,15 @@ from pipeline.data.ingest.abbreviations import name_case, says_already, shelf_la
 )
 def test_shelf_labels_are_spelt_out(label: str, expected: str):
     """Abbreviations are spelt out, and what a field of 30 characters cut off is left out."""
-    assert shelf_label(label, {"TEA", "SUGAR", "COFFEE", "FLAVORED"}, cut_at=30) == expected
+    assert readable_label(label, {"TEA", "SUGAR", "COFFEE", "FLAVORED"}, cut_at=30) == expected
 
 
 def test_a_last_word_is_left_out_only_where_the_field_cut_it():
     """A full field's last word stays where it is a whole word elsewhere, and a shorter label's always does."""
-    whole = words_of({"SMALL CLEANER", "X" * 30}, cut_at=30)
-    assert shelf_label("KITCHEN & MULTI-PURPOSE SMALL CLEANER"[:30], whole, 30) == "Kitchen & multi-purpose small"
-    assert shelf_label("KITCHEN AND BATHROOM X CLEANER", whole, 30) == "Kitchen and bathroom x cleaner"
-    assert shelf_label("KITCHEN QZX", whole, 30) == "Kitchen qzx"
+    whole = complete_words({"SMALL CLEANER", "X" * 30}, cut_at=30)
+    assert readable_label("KITCHEN & MULTI-PURPOSE SMALL CLEANER"[:30], whole, 30) == "Kitchen & multi-purpose small"
+    assert readable_label("KITCHEN AND BATHROOM X CLEANER", whole, 30) == "Kitchen and bathroom x cleaner"
+    assert readable_label("KITCHEN QZX", whole, 30) == "Kitchen qzx"
     assert "X" * 30 not in whole
 
 
@@ -60,5 +60,5 @@ def test_product_names_are_set_as_in_a_catalogue(name: str, expected: str):
 
 def test_two_labels_share_a_word_up_to_its_ending():
     """Sugar and sugars are one word, beef and lean are not."""
-    assert says_already("Sugar", "Sugars/sweeteners")
-    assert not says_already("Lean", "Beef")
+    assert shares_a_word("Sugar", "Sugars/sweeteners")
+    assert not shares_a_word("Lean", "Beef")

@@ -18,13 +18,13 @@ PAIRS, TOKENS = 12, 200
 
 def _example(number: int, pairs: int = PAIRS, tokens: int = TOKENS) -> RankingExample:
     generator = np.random.default_rng(number)
-    rows = TokenRows.of([generator.integers(0, 30_000, generator.integers(3, tokens + 1)) for _ in range(pairs)])
+    rows = TokenRows.from_rows([generator.integers(0, 30_000, generator.integers(3, tokens + 1)) for _ in range(pairs)])
     return RankingExample(TokenPairs(rows, generator.integers(1, 3, pairs)), generator.random(pairs, np.float32))
 
 
 def _equal(one: RankingExample, other: RankingExample) -> bool:
     arrays = [
-        (example.pairs.rows.tokens, example.pairs.rows.offsets, example.pairs.seconds, example.labels)
+        (example.pairs.rows.tokens, example.pairs.rows.offsets, example.pairs.item_starts, example.labels)
         for example in (one, other)
     ]
     return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in zip(*arrays, strict=True))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.learning.examples.judged_queries import JudgedQuery
-from pipeline.learning.examples.synthetic_queries import MADE, synthetic_queries
+from pipeline.learning.examples.synthetic_queries import QUERIES_PER_LIST, synthetic_queries
 
 TITLES = ("Angle iron 4 ft", "Wood screw 2 in", "Bolt", "Deck paint for outside use")
 
@@ -24,13 +24,13 @@ def queries() -> list[JudgedQuery]:
 def _made(queries: list[JudgedQuery], seed: int) -> list[list[JudgedQuery]]:
     vectors = np.tile(VECTORS, (len(queries) // len(VECTORS), 1))
     made = synthetic_queries(queries, vectors, TITLES.__getitem__, seed)
-    return [made[start : start + MADE] for start in range(0, len(made), MADE)]
+    return [made[start : start + QUERIES_PER_LIST] for start in range(0, len(made), QUERIES_PER_LIST)]
 
 
 def test_every_list_gets_as_many_queries_over_its_own_items_and_no_grades(queries: list[JudgedQuery]):
     """What nobody judged is never taken for a judgement."""
     made = _made(queries, 1)
-    assert [len(of_list) for of_list in made] == [MADE] * len(queries)
+    assert [len(of_list) for of_list in made] == [QUERIES_PER_LIST] * len(queries)
     for one, of_list in zip(queries, made, strict=True):
         assert all((new.rows == one.rows).all() for new in of_list)
         assert all(new.grades.shape == one.grades.shape and np.isnan(new.grades).all() for new in of_list)

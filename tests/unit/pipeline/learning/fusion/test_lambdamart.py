@@ -10,7 +10,7 @@ from rich.console import Console
 
 from common.onnx_session import OnnxModel, SessionOptions
 from pipeline.learning.fusion.lambdamart import RankedExamples, fit_ranking
-from pipeline.learning.fusion.trees import Examples, calibrate, export_fusion, raw_score
+from pipeline.learning.fusion.trees import LabelledFeatures, calibrate, export_fusion, raw_score
 from pipeline.progress import ProgressReport
 
 REQUESTS, SIZE = 120, 20
@@ -48,7 +48,7 @@ def test_scores_only_rise_with_what_may_only_rise(boosters: list):
 
 def test_bag_in_onnx_is_the_boosters_mean(examples: RankedExamples, boosters: list, tmp_path: Path):
     """One graph holds all boosters, and gives the calibrated mean of their scores."""
-    fusion = calibrate(boosters, Examples(examples.features, examples.labels))
+    fusion = calibrate(boosters, LabelledFeatures(examples.features, examples.labels))
     export_fusion(fusion, tmp_path / "model.onnx", examples.features)
     got = OnnxModel(tmp_path / "model.onnx", SessionOptions(threads=1)).run({"features": examples.features})
     raw = np.mean([booster.predict(examples.features, raw_score=True) for booster in boosters], axis=0)

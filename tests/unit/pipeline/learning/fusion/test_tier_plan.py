@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.learning.fusion.tier_plan import Option, choose_plan, plan_report
+from pipeline.learning.fusion.tier_plan import TierOption, choose_depths, plan_report
 
 NAN = float("nan")
 
 
-def _option(late: int, cross_encoder: int, ms: float, *gain: float) -> Option:
-    return Option(late, cross_encoder, ms, np.array(gain))
+def _option(late: int, cross_encoder: int, ms: float, *gain: float) -> TierOption:
+    return TierOption(late, cross_encoder, ms, np.array(gain))
 
 
 OPTIONS = [
@@ -26,19 +26,19 @@ OCCASIONS = ["query", "history", "both"]
 
 def test_each_occasion_takes_what_pays_there():
     """Steps are taken while a millisecond brings enough; an occasion of which nothing is told has no plan."""
-    plan = choose_plan(OPTIONS, OCCASIONS, 0.002)
+    plan = choose_depths(OPTIONS, OCCASIONS, 0.002)
     assert plan == {
         "query": {"late_interaction": 500, "cross_encoder": 15},
         "history": {"late_interaction": 0, "cross_encoder": 0},
     }
-    assert choose_plan(OPTIONS, OCCASIONS, 0.01)["query"] == {"late_interaction": 500, "cross_encoder": 0}
-    assert choose_plan(OPTIONS, OCCASIONS, 1e-6)["history"] == {"late_interaction": 500, "cross_encoder": 15}
+    assert choose_depths(OPTIONS, OCCASIONS, 0.01)["query"] == {"late_interaction": 500, "cross_encoder": 0}
+    assert choose_depths(OPTIONS, OCCASIONS, 1e-6)["history"] == {"late_interaction": 500, "cross_encoder": 15}
 
 
 def test_what_loses_is_never_taken():
     """An option that is worse and dearer is not chosen, however little a millisecond must bring."""
     worse = [_option(0, 0, 0.0, 0.5), _option(500, 0, 1.0, 0.4)]
-    assert choose_plan(worse, ["query"], 0.0) == {"query": {"late_interaction": 0, "cross_encoder": 0}}
+    assert choose_depths(worse, ["query"], 0.0) == {"query": {"late_interaction": 0, "cross_encoder": 0}}
 
 
 def test_the_report_tells_every_option():

@@ -9,12 +9,19 @@ import pytest
 
 from common.onnx_session import OnnxModel, SessionOptions
 from pipeline.learning.fusion.source_weights import fit_source_weights
-from pipeline.learning.fusion.trees import Examples, Fusion, calibrate, export_fusion, fit_behaviour, fit_logits
+from pipeline.learning.fusion.trees import (
+    FusionTrees,
+    LabelledFeatures,
+    calibrate,
+    export_fusion,
+    fit_behaviour,
+    fit_with_logits,
+)
 
 ROWS, FEATURES = 4_000, 5
 
 
-def _examples(seed: int) -> Examples:
+def _examples(seed: int) -> LabelledFeatures:
     """Draw rows whose label depends on features 0 and 1, with missing values in 1 and 2, and in 3 only missing ones."""
     generator = np.random.default_rng(seed)
     features = generator.normal(size=(ROWS, FEATURES)).astype(np.float32)
@@ -23,16 +30,16 @@ def _examples(seed: int) -> Examples:
     features[:, 3] = np.nan
     chance = 1 / (1 + np.exp(-(features[:, 0] + 2 * np.nan_to_num(features[:, 1]) - 1)))
     labels = (generator.random(ROWS) < chance).astype(np.float32)
-    return Examples(features, labels)
+    return LabelledFeatures(features, labels)
 
 
 @pytest.fixture(scope="module")
-def fusion() -> Fusion:
+def fusion() -> FusionTrees:
     first = fit_behaviour(_examples(1), "abcde", seed=1)
-    return calibrate([fit_logits(first, _examples(2), "abcde", seed=1)], _examples(5))
+    return calibrate([fit_with_logits(first, _examples(2), "abcde", seed=1)], _examples(5))
 
 
-def test_onnx_equals_the_trees_with_missing_values_too(fusion: Fusion, tmp_path: Path):
+def test_onnx_equals_the_trees_with_missing_values_too(fusion: FusionTrees, tmp_path: Path):
     """The graph gives the fitted probability, also where features are missing that never were, or all are."""
     features = _examples(3).features
     features[:50, 0] = np.nan
@@ -42,7 +49,7 @@ def test_onnx_equals_the_trees_with_missing_values_too(fusion: Fusion, tmp_path:
     assert got == pytest.approx(fusion.probability(features), abs=1e-5)
 
 
-def test_thresholds_split_float32_as_double(fusion: Fusion, tmp_path: Path):
+def test_thresholds_split_float32_as_double(fusion: FusionTrees, tmp_path: Path):
     """A feature right at a split falls on the side that LightGBM puts it on."""
     splits = np.array(
         [
@@ -62,7 +69,7 @@ def _thresholds(part: dict) -> list[float]:
     return [part["threshold"], *_thresholds(part["left_child"]), *_thresholds(part["right_child"])]
 
 
-def test_probabilities_are_calibrated_on_users_not_trained_on(fusion: Fusion):
+def test_probabilities_are_calibrated_on_users_not_trained_on(fusion: FusionTrees):
     """Among rows given a probability of p about the share p is bought."""
     fresh = _examples(4)
     probability = fusion.probability(fresh.features)

@@ -13,7 +13,7 @@ from common.release.catalogue import Catalogue
 from common.release.layout import CATALOGUE
 from common.release.store import open_release
 from pipeline.learning.item_graphs.baskets import again, basket_ease, follow, repeat
-from pipeline.learning.item_graphs.builders import Evidence, item_graphs
+from pipeline.learning.item_graphs.builders import GraphInputs, item_graphs
 from pipeline.learning.item_graphs.purchases import DECAY, SHRINK, STEPS, Baskets, Purchases
 from pipeline.learning.item_graphs.sequences import Sequences
 from pipeline.learning.item_graphs.text_similarity import ItemTexts
@@ -77,17 +77,17 @@ def test_basket_ease_is_its_closed_form_over_baskets(baskets: Baskets):
 def test_every_graph_of_the_recipe_is_computed(baskets: Baskets):
     """Each kind and option that the recipe names exists, and none is of another size than the catalogue."""
     texts = ItemTexts(["red pen", "red ink", "blue ink", "desk"], [""] * ITEMS, np.eye(ITEMS, dtype=np.float32), seed=1)
-    evidence = Evidence(Sequences.of([], ITEMS), texts, baskets)
+    evidence = GraphInputs(Sequences.of([], ITEMS), texts, baskets)
     graphs = dict(item_graphs(SEASONS.graphs, evidence, neighbours=3))
     assert {name: graph.items for name, graph in graphs.items()} == dict.fromkeys(SEASONS.graphs, ITEMS)
-    pens = graphs["words"].spread(np.array([0]), np.ones(1, np.float32))
+    pens = graphs["words"].weighted_sum(np.array([0]), np.ones(1, np.float32))
     assert pens[0] == 0
     assert pens[1] > pens[3]
 
 
 def test_graphs_of_baskets_need_baskets():
     """A recipe that asks for them where there are none is refused."""
-    evidence = Evidence(Sequences.of([], ITEMS), ItemTexts([""] * ITEMS, [""] * ITEMS, np.eye(ITEMS), seed=1))
+    evidence = GraphInputs(Sequences.of([], ITEMS), ItemTexts([""] * ITEMS, [""] * ITEMS, np.eye(ITEMS), seed=1))
     with pytest.raises(InvalidRequest, match="baskets"):
         list(item_graphs({"it": GraphSpec("repeat")}, evidence, neighbours=3))
 

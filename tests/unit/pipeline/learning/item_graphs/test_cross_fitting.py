@@ -8,7 +8,12 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.learning.item_graphs.cross_fitting import cross_fit, held_out_users, later_requests, parted
+from pipeline.learning.item_graphs.cross_fitting import (
+    cross_fit,
+    requests_after_split,
+    sample_held_out_users,
+    split_sequences,
+)
 
 SHOPS = st.dictionaries(
     st.text("abcdef", min_size=1, max_size=3),
@@ -54,8 +59,8 @@ def _events(**more: list[str]) -> pl.DataFrame:
 
 def test_the_datas_own_split_is_kept():
     """Events marked valid are asked for, of tables of the others; users without any other are not."""
-    split = parted(_events(split=["valid", "train", "train", "valid"]))
-    fold = later_requests(split, 10)
+    split = split_sequences(_events(split=["valid", "train", "train", "valid"]))
+    fold = requests_after_split(split, 10)
     assert split.whole == {"u": ["b", "c", "a"], "v": ["d"]}
     assert fold.sequences == [["b", "c"]]
     assert [(list(request.history), set(request.bought)) for request in fold.requests] == [(["b", "c"], {"a"})]
@@ -64,12 +69,12 @@ def test_the_datas_own_split_is_kept():
 
 def test_without_a_split_the_end_of_each_sequence_is_asked_for():
     """A sequence's last part is later, a single event never."""
-    assert parted(_events()).before == {"u": ["b", "c"], "v": ["d"]}
+    assert split_sequences(_events()).before == {"u": ["b", "c"], "v": ["d"]}
 
 
 def test_held_out_users_are_a_share_and_the_same_each_time():
     """A fifth of ten users are two, whoever is listed how often."""
     users = [f"p{number % 10}" for number in range(50)]
-    chosen = held_out_users(users, 0.2, 3)
+    chosen = sample_held_out_users(users, 0.2, 3)
     assert len(chosen) == 2
-    assert chosen == held_out_users(users[::-1], 0.2, 3)
+    assert chosen == sample_held_out_users(users[::-1], 0.2, 3)

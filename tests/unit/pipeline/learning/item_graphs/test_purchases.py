@@ -55,7 +55,7 @@ def test_transitions_equal_a_plain_count(users: list[list[set[int]]]):
     """`repeat` and `follow` together are the decayed counts of what is in the next baskets of the same user."""
     graphs = transitions(_purchases(users), ITEMS)
     one = np.ones(1, np.float32)
-    got = np.stack([sum(graph.spread(np.array([row]), one) for graph in graphs.values()) for row in range(ITEMS)])
+    got = np.stack([sum(graph.weighted_sum(np.array([row]), one) for graph in graphs.values()) for row in range(ITEMS)])
     assert got == pytest.approx(_oracle(users), abs=1e-6)
 
 

@@ -13,7 +13,7 @@ from common.errors import InvalidRequest
 from common.release.store import Release
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.schema import BadDataset
-from pipeline.data.dataset.training_requests import Windows, draw_test
+from pipeline.data.dataset.training_requests import Windows, sample_test_users
 from pipeline.data.ingest.row_filter import no_events
 from pipeline.measurement.questions.protocols import Questions, make_questions, read_questions
 
@@ -39,7 +39,7 @@ def test_temporal_asks_the_users_that_the_release_held_out(
     """The same users, moment and window as the build's own settings draw."""
     settings = release.manifest.settings
     windows = Windows.of(tiny_dataset.events, settings["window_days"])
-    drawn = draw_test(tiny_dataset.events, windows, settings["test_users"], settings["seed"])
+    drawn = sample_test_users(tiny_dataset.events, windows, settings["test_users"], settings["seed"])
     assert [question.key for question in temporal.main] == [example.user_id for example in drawn]
     assert [set(question.relevant) for question in temporal.main] == [example.held_out for example in drawn]
     assert all(len(question.history) >= 3 for question in temporal.main)

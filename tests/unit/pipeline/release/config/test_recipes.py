@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from common.errors import InvalidRequest, NotFound
-from pipeline.learning.item_graphs.builders import MAKERS
+from pipeline.learning.item_graphs.builders import BUILDERS
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipe import Recipe
 from pipeline.release.config.recipes import BASKETS, RECIPES, SEQUENCES, find_recipe
@@ -19,7 +19,7 @@ from pipeline.release.config.recipes import BASKETS, RECIPES, SEQUENCES, find_re
 def test_recipe_is_whole(recipe: Recipe):
     """Features are distinct, graphs have makers, non-increasing features exist, and it can be written as JSON."""
     assert len(set(recipe.features)) == len(recipe.features)
-    assert {spec.kind for spec in recipe.graphs.values()} <= set(MAKERS)
+    assert {spec.kind for spec in recipe.graphs.values()} <= set(BUILDERS)
     assert recipe.non_increasing_features <= set(recipe.features)
     assert json.loads(json.dumps(recipe.as_json()))["name"] == recipe.name
 

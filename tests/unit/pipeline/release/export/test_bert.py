@@ -10,7 +10,7 @@ import torch
 from transformers import BertModel
 
 from common.onnx_session import OnnxModel, SessionOptions
-from pipeline.learning.training_run.run import load_base
+from pipeline.learning.training_loop.run import load_base
 from pipeline.release.export import bert
 from pipeline.release.models import bert_graph
 

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from pipeline.learning.training_run.run import load_base
+from pipeline.learning.training_loop.run import load_base
 from pipeline.release.export import cached_export
 
 FIRST, SECOND = "_GRAPH = 1\n", "_GRAPH = 2\n"

@@ -9,7 +9,7 @@ import onnx
 import torch
 
 from common.onnx_session import OnnxModel, SessionOptions
-from pipeline.learning.training_run.run import load_base
+from pipeline.learning.training_loop.run import load_base
 from pipeline.release.export.bert import export_cross_encoder
 from pipeline.release.export.float16 import to_float16
 

@@ -15,7 +15,7 @@ from common.ragged import TokenRows
 from pipeline.build.compression import gate as compression
 from pipeline.build.compression.gate import Form, compare
 from pipeline.learning.examples.ranking_lists import RankingExample
-from pipeline.learning.training_run.run import load_base
+from pipeline.learning.training_loop.run import load_base
 from pipeline.progress import ProgressStep
 from pipeline.release.export.bert import export_cross_encoder
 from pipeline.release.export.int8 import quantise
@@ -26,8 +26,8 @@ SILENT = ProgressStep(None, "", None)
 
 
 def _pairs(generator: np.random.Generator, count: int = 10) -> TokenPairs:
-    items = TokenRows.of([generator.integers(5, 60, generator.integers(2, 30)) for _ in range(count)])
-    context = TokenRows.of([generator.integers(5, 60, 6)])
+    items = TokenRows.from_rows([generator.integers(5, 60, generator.integers(2, 30)) for _ in range(count)])
+    context = TokenRows.from_rows([generator.integers(5, 60, 6)])
     return PairTemplate(2, 3).join(context, np.zeros(count, np.int64), items)
 
 

@@ -14,7 +14,7 @@ import torch
 from transformers import BertForSequenceClassification
 
 from common.ragged import TokenRows
-from pipeline.learning.training_run.run import load_base
+from pipeline.learning.training_loop.run import load_base
 from pipeline.release.export.bert import export_cross_encoder
 from pipeline.release.export.unshifted_softmax import without_shift
 from services.ranking.pairs.pair_tokens import ModelInputs, PairTemplate, TokenPairs
@@ -32,8 +32,8 @@ def model(tiny_base_model: Path) -> BertForSequenceClassification:
 def pairs() -> TokenPairs:
     """Pairs of different lengths."""
     generator = np.random.default_rng(1)
-    items = TokenRows.of([generator.integers(5, _RARE, length) for length in (2, 9, 30, 17)])
-    return PairTemplate(2, 3).join(TokenRows.of([generator.integers(5, _RARE, 6)]), np.zeros(4, np.int64), items)
+    items = TokenRows.from_rows([generator.integers(5, _RARE, length) for length in (2, 9, 30, 17)])
+    return PairTemplate(2, 3).join(TokenRows.from_rows([generator.integers(5, _RARE, 6)]), np.zeros(4, np.int64), items)
 
 
 def _inputs(pairs: TokenPairs) -> dict[str, np.ndarray]:

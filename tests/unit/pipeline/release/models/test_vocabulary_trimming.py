@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, models
 from transformers import BertModel
 
 from common.errors import InvalidRequest
-from pipeline.learning.training_run.run import load_base, load_trained
+from pipeline.learning.training_loop.run import load_base, load_trained
 from pipeline.release.models.base_model import resolve_base_model
 from pipeline.release.models.tokenizer import plain_tokenizer
 from pipeline.release.models.vocabulary_trimming import kept_tokens, trim_model, trimmed_base, untrimmed

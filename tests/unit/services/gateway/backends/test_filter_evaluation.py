@@ -11,17 +11,9 @@ from services.gateway.backends.filter_evaluation import passes
 from services.gateway.candidates import Candidate
 
 _ITEM = Candidate("i", 1.0, brand="acme", category="dairy", price=2.0)
-
-
 _BARE = Candidate("i", 1.0, available=False)
-
-
 _UNKNOWN = Match("language", ("en",))
-
-
 _TRUE = Match("brand", ("acme",))
-
-
 _FALSE = Match("brand", ("zenith",))
 
 
@@ -62,7 +54,6 @@ def test_conditions_are_decided_in_three_values(condition: Filter, item: Candida
 
 
 _LEAVES = st.sampled_from([_TRUE, _FALSE, _UNKNOWN])
-
 
 _FILTERS = st.recursive(
     _LEAVES,

@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 from services.gateway.recommendation.deadline import Deadline, DeadlineShares
 
 _SECONDS = st.floats(0, 100)
-
-
 _SHARE = st.floats(0.01, 1)
 
 

@@ -12,11 +12,7 @@ from services.gateway.recommendation.reasons import Explainer, ReasonKind, reaso
 from services.gateway.recommendation.request import UserInput
 
 _MILK = Candidate("milk", 1.0, sources=(("follow_recent", 2.0), ("popular", 0.9), ("repeat", 0.1)))
-
-
 _BREAD = Candidate("bread", 0.9, sources=(("follow_recent", 8.0), ("popular", 1.0), ("semantic", 0.6)))
-
-
 _CHEESE = Candidate("cheese", 0.8, sources=(("semantic", 0.3), ("similar", 0.4)))
 
 

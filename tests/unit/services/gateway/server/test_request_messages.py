@@ -13,8 +13,6 @@ from services.gateway.recommendation.request import RecommendRequest, Stages
 from services.gateway.server.request_messages import read_events, read_recommend_request, read_user_id
 
 _NOW_US = 1_800_000_000_000_000
-
-
 _DAY_S = 86_400
 
 

@@ -17,7 +17,6 @@ from testing.gateway_backends import Backends
 from testing.gateway_client import GatewayClient, degradation_kinds, item_ids, running_gateway
 
 MakeSettings = Callable[..., Settings]
-
 _VIEW = gateway_pb2.Event(event_id="1", user_id="ann", kind=gateway_pb2.EVENT_KIND_VIEW, item_id="item-3")
 
 

@@ -13,7 +13,7 @@ from services.ranking.pairs.pair_tokens import ModelInputs, PairTemplate
 
 def test_rows_lie_one_after_the_other():
     """Rows of different lengths keep their tokens and their order."""
-    rows = TokenRows.of([[1, 2, 3], [], [4]])
+    rows = TokenRows.from_rows([[1, 2, 3], [], [4]])
     assert len(rows) == 3
     assert rows.lengths.tolist() == [3, 0, 1]
     assert [rows.row(row).tolist() for row in range(3)] == [[1, 2, 3], [], [4]]
@@ -21,18 +21,20 @@ def test_rows_lie_one_after_the_other():
 
 def test_taking_rows_cuts_each():
     """Rows may be taken in any order and repeatedly, each cut to the budget."""
-    taken = TokenRows.of([[1, 2, 3], [], [4]]).take(np.array([2, 0, 0, 1]), longest=2)
+    taken = TokenRows.from_rows([[1, 2, 3], [], [4]]).take(np.array([2, 0, 0, 1]), max_tokens=2)
     assert [taken.row(row).tolist() for row in range(4)] == [[4], [1, 2], [1, 2], []]
 
 
 def test_no_rows_are_fine():
     """An empty set of rows has no tokens."""
-    assert len(TokenRows.of([]).cut(3)) == 0
+    assert len(TokenRows.from_rows([]).truncate(3)) == 0
 
 
 def test_padding_is_marked():
     """Padded columns have no attention and token type 0; the second segment has type 1."""
-    pairs = PairTemplate(101, 102).join(TokenRows.of([[7]]), np.zeros(2, np.int64), TokenRows.of([[8, 9], []]))
+    pairs = PairTemplate(101, 102).join(
+        TokenRows.from_rows([[7]]), np.zeros(2, np.int64), TokenRows.from_rows([[8, 9], []])
+    )
     inputs = ModelInputs.from_pairs(pairs.part(1, 2), pairs.part(0, 1))
     assert inputs.input_ids.tolist() == [[101, 7, 102, 102, 0, 0], [101, 7, 102, 8, 9, 102]]
     assert inputs.attention_mask.tolist() == [[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -57,12 +59,13 @@ def test_a_change_that_is_not_stored_is_not_applied(tmp_path: Path, monkeypatch:
     feed, listener = LocalFeed(tmp_path), PriceListener()
     feed.subscribe(listener)
 
-    def refuse(_change: Change) -> None:
-        raise NotReady("full")
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(feed._log, "append", refuse)
-    with pytest.raises(NotReady, match="full"):
-        feed.commit(priced({"a": 1.0}), listener)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(NotReady, match=r"can't be stored in .*No space left on device"):
+            feed.commit(priced({"a": 1.0}), listener)
     feed.close()
     assert listener.prices == {}
 

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.changes import redis_stream
-from common.changes.redis_stream import StreamAddress
+from common.changes.stream_address import StreamAddress
 from common.errors import NotReady
 from services.retrieval.catalogue.item import Item
 from services.retrieval.catalogue.live_catalogue import ChangeCounts
@@ -200,7 +200,7 @@ def test_entries_of_other_programs_are_skipped(redis: RedisServer, open_feed: Op
 
 def test_a_server_does_not_start_without_redis():
     """Without Redis the catalogue is unknown, so the feed refuses to open."""
-    with pytest.raises(NotReady, match=r"changes can't be reached: shop at 127\.0\.0\.1:1"):
+    with pytest.raises(NotReady, match=r"changes cannot be reached: shop at 127\.0\.0\.1:1"):
         RedisFeed(StreamAddress.parse("redis://127.0.0.1:1/0?stream=shop"))
 
 

@@ -59,6 +59,15 @@ def open_encoder(gate: Gate) -> Iterator[Open]:
         encoder.close()
 
 
+def is_closed(encoder: QueryEncoder) -> bool:
+    """Return whether the encoder refuses queries."""
+    try:
+        encoder.submit([])
+    except NotReady:
+        return True
+    return False
+
+
 def test_queued_queries_make_one_batch(open_encoder: Open, gate: Gate):
     """Queries that arrive during a batch make up the next one, each text once."""
     encoder = open_encoder()
@@ -149,7 +158,7 @@ def test_closing_fails_queued_queries(open_encoder: Open, gate: Gate):
     waiting = encoder.submit(["b"])[0]
     closing = threading.Thread(target=encoder.close)
     closing.start()
-    while not encoder._closed:
+    while not is_closed(encoder):
         closing.join(0.001)
     gate.open.set()
     closing.join()

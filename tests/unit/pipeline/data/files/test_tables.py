@@ -1,0 +1,79 @@
+"""Times are read from whatever a file holds them as."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pipeline.data.dataset.schema import BadDataset
+from pipeline.data.files.tables import only_table
+from pipeline.data.ingest.times import read_times
+
+MOMENT = datetime(2010, 12, 1, 8, 26)  # noqa: DTZ001 - datasets have no zone
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["2010-12-01 08:26:00"],
+        ["2010-12-01T08:26:00"],
+        [" 2010-12-01T08:26:00Z "],
+        ["2010-12-01T10:26:00+02:00"],
+        ["12/1/2010 8:26"],
+        ["1.12.2010 8:26"],
+        [1_291_191_960],
+        [1_291_191_960_000],
+        [MOMENT],
+        [MOMENT.replace(tzinfo=UTC)],
+    ],
+)
+def test_one_moment_is_read_from_many_forms(values: list[object]):
+    """Text in usual forms, seconds, milliseconds and zoned times all mean the same moment."""
+    assert read_times(pl.Series(values)).times.to_list() == [MOMENT]
+
+
+def test_days_before_months_are_told_apart_by_the_rest_of_the_column():
+    """1/12/2010 is December where another cell holds a 13th day in the first place."""
+    assert read_times(pl.Series(["1/12/2010 8:26", "13/12/2010 8:26"])).times.to_list() == [
+        MOMENT,
+        MOMENT.replace(day=13),
+    ]
+
+
+def test_dates_become_midnights_and_what_is_no_time_null():
+    """A date begins at midnight; an unreadable cell is left for the caller to count."""
+    midnight = MOMENT.replace(hour=0, minute=0)
+    assert read_times(pl.Series([date(2010, 12, 1)])).times.to_list() == [midnight]
+    assert read_times(pl.Series(["2010-12-01 08:26:00", "soon"])).times.to_list() == [MOMENT, None]
+
+
+def test_a_column_of_flags_is_no_time():
+    """Cells that cannot be a time are unreadable, each of them."""
+    read = read_times(pl.Series("at", [True, None]))
+    assert read.times.to_list() == [None, None]
+    assert read.unreadable.to_list() == [True, False]
+
+
+def test_a_folder_with_more_than_one_table_is_ambiguous(tmp_path: Path):
+    """The message lists the tables found."""
+    (tmp_path / "a.csv").touch()
+    assert only_table(tmp_path) == tmp_path / "a.csv"
+    (tmp_path / "b.csv").touch()
+    with pytest.raises(BadDataset, match=r"should hold one table.*found a\.csv, b\.csv"):
+        only_table(tmp_path)
+
+
+def test_iso_times_of_several_kinds_may_share_a_column():
+    """Days without a time, times with an offset and times in UTC are all read, the offset taken off."""
+    cells = ["2026-01-02", "2026-01-02T03:04:05Z", "2026-01-02T03:04:05+01:00", "2026-01-02 03:04", "soon"]
+    times = read_times(pl.Series("at", cells)).times
+    assert [time and time.isoformat() for time in times] == [
+        "2026-01-02T00:00:00",
+        "2026-01-02T03:04:05",
+        "2026-01-02T02:04:05",
+        "2026-01-02T03:04:00",
+        None,
+    ]
