@@ -18,7 +18,7 @@ _LOG: Final = "training.log"
 _LAST_LINES: Final = 40
 
 
-def run_in_processes(folder: Path, processes: int, on_step: OnStep) -> None:
+def run_in_processes(folder: Path, processes: int, on_step: OnStep, *, python: str = sys.executable) -> None:
     """Run the training in ``folder`` in several processes.
 
     They end soon after this process does, even after a kill, since writing the next step to its pipe fails.
@@ -27,12 +27,13 @@ def run_in_processes(folder: Path, processes: int, on_step: OnStep) -> None:
         folder: The job's; see `job`.
         processes: Number of processes.
         on_step: Called with steps done, total steps, and the recent loss.
+        python: The interpreter.
 
     Raises:
         RuntimeError: One of them failed; the message has the end of the log.
     """
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command = [sys.executable, *torchrun, "-m", "pipeline.learning.training_loop", str(folder)]
+    command = [python, *torchrun, "-m", "pipeline.learning.training_loop", str(folder)]
     # By default Gloo listens on the address of the host name.
     environment = {"GLOO_SOCKET_IFNAME": "lo", **os.environ}
     log = folder / _LOG
