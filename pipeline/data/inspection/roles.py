@@ -40,7 +40,7 @@ _NAMES: Final[dict[str, dict[str, str]]] = {
             "householdid householdkey reviewerid uid email sessionid session userpseudoid"
         ),
         "item_id": _ITEM_ID,
-        "event": "event eventtype eventname behavior behaviortype behaviour action actiontype activity interaction type",
+        "event": "event eventtype eventname behavior behaviortype behaviour action actiontype activity type",
         "timestamp": (
             "timestamp time datetime eventtime eventtimestamp date ts createdat createddate orderdate orderedat "
             "purchasedat purchasedate invoicedate transactiondate tdat paidat day unixreviewtime at when"

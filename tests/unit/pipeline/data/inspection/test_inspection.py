@@ -14,7 +14,10 @@ from pipeline.data.inspection.inspection import inspect
 from pipeline.data.inspection.mapping_file import write_mapping
 from pipeline.data.inspection.view import show
 
-PRODUCTS = "SKU;Name;Vendor;Body (HTML);Variant Price;Status\n007;Müsli;Korn;<p>Good</p>;1.204,50;active\n008;Tee;Blatt;;3,50;draft\n"
+PRODUCTS = (
+    "SKU;Name;Vendor;Body (HTML);Variant Price;Status\n"
+    "007;Müsli;Korn;<p>Good</p>;1.204,50;active\n008;Tee;Blatt;;3,50;draft\n"
+)
 ORDERS = (
     "customer\tsku\tOrder Date\tqty\nc1\t007\t13.02.2024 10:00\t1\nc2\t008\t14.02.2024\t2\nc2\t999\t14.02.2024\t2\n"
 )
@@ -72,7 +75,7 @@ def test_the_mapping_that_is_written_makes_the_dataset(shop: Path):
 
 
 def test_the_view_shows_raw_and_read_cells(shop: Path):
-    """Each column with its role, and cells that reading changes beside what they become."""
+    """Each column with its role, and cells that reading changes with what they become."""
     console = Console(record=True, width=200)
     show(inspect(shop), console)
     text = console.export_text()
