@@ -24,7 +24,7 @@ test: .venv/dev .venv/node .venv/redis .venv/promtool ## Run all tests
 	$(BIN)/python -m pytest
 
 test-dialects: .venv/dev ## Read 2,000 random shops in random dialects back
-	SHORTLIST_DIALECTS=2000 $(BIN)/python -m pytest --timeout 3600 tests/property/test_dialects.py
+	SHORTLIST_DIALECTS=2000 $(BIN)/python -m pytest --timeout 3600 tests/property/data/test_dialects.py
 
 test-scale: .venv/scale ## Run the tests that need Ray
 	$(BIN)/python -m pytest tests/integration/pipeline/test_ray.py

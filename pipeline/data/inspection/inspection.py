@@ -66,7 +66,8 @@ def inspect(data: Path) -> Inspection:
     paths = find_tables(data)
     if not paths:
         raise BadDataset(f"{data} holds no table; tables end in .csv, .tsv, .jsonl, .json, .parquet or .xlsx")
-    tables, warnings = [], []
+    tables: list[InspectedTable] = []
+    warnings: list[tuple[Severity, str]] = []
     for name, path in paths.items():
         try:
             tables.append(_inspected(name, path))

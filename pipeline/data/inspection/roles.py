@@ -118,7 +118,7 @@ def _fits(column: pl.Series, role: str) -> bool:
         return role not in ("item_id", "title", "user_id")
     if role == "timestamp":
         read = read_times(column)
-        return int(read.unreadable.sum() + read.outside.sum()) <= (1 - _MIN_SHARE) * len(filled)
+        return int((read.unreadable | read.outside).sum()) <= (1 - _MIN_SHARE) * len(filled)
     if role in ("price", "quantity", "value", "relevance"):
         return int(read_numbers(column).unreadable.sum()) <= (1 - _MIN_SHARE) * len(filled)
     return True
