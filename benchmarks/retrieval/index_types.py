@@ -20,9 +20,9 @@ from common.release.layout import VECTORS
 from common.release.store import Release
 from services.retrieval.ann.ann_index import AnnKind, IndexOptions
 from services.retrieval.ann.factory import load_ann_index, new_ann_index
-from services.retrieval.index.flat_index import FlatIndex
 from services.retrieval.index.hybrid_index import HybridIndex
 from services.retrieval.index.reachability import TIE
+from services.retrieval.index.vector_storage import VectorStorage
 
 _KINDS: Final[tuple[AnnKind, ...]] = ("hnsw", "pq")
 # Each round searches every index in turn, so that other load affects all of them.
@@ -42,10 +42,10 @@ def compare_index_types(
         microseconds of processor time of a search, exact comparison of candidates included.
     """
     folders = {kind: _index_folder(data.hnsw, kind, console) for kind in _KINDS}
-    exact = FlatIndex.load(data.hnsw.path)
-    rows, dimension = exact.rows, exact.dimension
+    storage = VectorStorage.load(data.hnsw.path)
+    rows, dimension = storage.row_count, storage.dimension
     indexes = {
-        kind: HybridIndex(load_ann_index(folder, dimension), exact, IndexOptions.ef_search)
+        kind: HybridIndex(load_ann_index(folder, dimension), storage, IndexOptions.ef_search)
         for kind, folder in folders.items()
     }
     min_scores = last_scores(data.vectors, queries, k)

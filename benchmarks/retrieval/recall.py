@@ -77,7 +77,7 @@ def _by_filter(stage: FirstStage, queries: Float32Array) -> dict[str, dict[str, 
 
 def _measure(stage: FirstStage, queries: Float32Array, condition: Filter | None) -> dict[str, Any]:
     answers = _retrieve(stage, queries, condition)
-    allowed = stage._filter.allowed(stage.view, condition).rows  # noqa: SLF001 - the same mask for the oracle
+    allowed = stage._filter.allowed(stage.snapshot, condition).rows  # noqa: SLF001 - the same mask for the oracle
     paths = {path for answer in answers for path in answer.paths.values()}
     return {"recall": recall(stage, queries, answers, allowed), "path": "/".join(sorted(paths))}
 
@@ -92,7 +92,7 @@ def recall(stage: FirstStage, queries: Float32Array, answers: Sequence[Candidate
     Items that share a title are equally near, so it does not matter which of them is found.
     """
     rows = np.flatnonzero(allowed)
-    vectors = stage._nearest.of(stage.view, rows)  # noqa: SLF001 - the vectors as they are searched
+    vectors = stage._item_search.vectors_of(stage.snapshot, rows)  # noqa: SLF001 - the vectors as they are searched
     shares = []
     for query, answer in zip(queries, answers, strict=True):
         scores = vectors @ query
@@ -115,14 +115,18 @@ def _after_changes(stage: FirstStage, data: HomeDepotVectors, queries: Float32Ar
     searcher.start()
     items = _changing_items(data)
     for start in range(0, len(items), _CALL_ITEMS):
-        stage.delete([item.item_id for item in items[start : start + _CALL_ITEMS]])
-    deleted = len(data.catalogue()) - stage.view.items
+        stage.writer.delete([item.item_id for item in items[start : start + _CALL_ITEMS]])
+    deleted = len(data.catalogue()) - stage.snapshot.item_count
     for start in range(0, len(items), _CALL_ITEMS):
-        stage.upsert(items[start : start + _CALL_ITEMS])
+        stage.writer.upsert(items[start : start + _CALL_ITEMS])
     done.set()
     searcher.join()
-    stage.tend()
-    after = _measure(stage, queries, None) | {"deleted": deleted, "failed": len(failed), "items": stage.view.items}
+    stage.wait_for_maintenance()
+    after = _measure(stage, queries, None) | {
+        "deleted": deleted,
+        "failed": len(failed),
+        "items": stage.snapshot.item_count,
+    }
     half = _measure(stage, queries, Range("price", maximum=0.5))
     return {"after 20 % were deleted and inserted again": after, "and a price that half of those have": half}
 
@@ -147,7 +151,7 @@ def _search_until(stage: FirstStage, queries: Float32Array, done: threading.Even
         except Exception as error:  # noqa: BLE001 - every error is counted
             failed.append(repr(error))
         else:
-            found = answer.view.alive[answer.rows]
+            found = answer.snapshot.is_live[answer.rows]
             if len(found) < K or not found.all():
                 failed.append(f"{int(found.sum())} live items")
         number += 1

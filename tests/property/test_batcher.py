@@ -1,4 +1,4 @@
-"""Whatever callers do, the batcher keeps its promises."""
+"""Properties of the batcher under any calls."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from common.arrays import stack_vectors, unit_vectors
 from common.filters import Range
 from common.release.catalogue import SCHEMA, Catalogue
-from services.retrieval.ann.oversampling import oversample
+from services.retrieval.ann.oversampling import first_passing
 from services.retrieval.candidates.candidate_generator import _unsorted
 from services.retrieval.candidates.score_fusion import normalised
 from services.retrieval.catalogue.item import Item
@@ -65,7 +65,7 @@ def test_what_passes_is_kept_as_a_loop_keeps_it(data: st.DataObject, queries: in
     passes = np.array(data.draw(st.lists(st.booleans(), min_size=queries * width, max_size=queries * width)))
     labels, passes = np.arange(queries * width).reshape(queries, width), passes.reshape(queries, width)
     wanted = [[label for label, is_in in zip(*row, strict=True) if is_in] for row in zip(labels, passes, strict=True)]
-    kept = oversample(labels, labels / 2, passes.copy(), least, most)
+    kept = first_passing(labels, labels / 2, passes.copy(), least, most)
     if min(map(len, wanted)) < least:
         assert kept is None
         return
@@ -109,7 +109,7 @@ def test_which_vectors_keep_items(allowed: list[bool]):
     owners = np.array([0, 1, 1, 2, 4, 4, 4, 5, 0])
     items = ItemVectors(owners, 7, np.zeros(9, np.float32))
     wanted = [any(is_in for owner, is_in in zip(owners, allowed, strict=True) if owner == v) for v in range(7)]
-    assert items.with_items(np.array(allowed)).tolist() == wanted
+    assert items.vectors_with(np.array(allowed)).tolist() == wanted
 
 
 # Prices of upserted items, each with its own vector or that of the release; or deletions.
@@ -125,7 +125,7 @@ def test_filters_see_every_change(steps: list[tuple[dict[str, tuple[int, bool]],
     """After any changes a filter passes the items of a dictionary, each by the vector that it has."""
     live = LiveCatalogue(_catalogue(), 1, lambda rows: RELEASED_VECTORS[OWNERS[rows]])
     items = ItemVectors(OWNERS, 4, np.zeros(5, np.float32))
-    item_filter = ItemFilter(live.view.base.table.select(["price"]), items)
+    item_filter = ItemFilter(live.snapshot.base.table.select(["price"]), items)
     model = dict.fromkeys(RELEASED, (5.0, False))
     for changed, deleted in steps:
         for item_id in deleted:
@@ -134,25 +134,25 @@ def test_filters_see_every_change(steps: list[tuple[dict[str, tuple[int, bool]],
         new = [Item(item_id, "thing", price=float(price)) for item_id, (price, _) in changed.items()]
         live.apply([], np.empty((0, 1), np.float32), deleted)
         live.apply(new, np.array([_vector(i, own) for i, (_, own) in changed.items()], np.float32).reshape(-1, 1), [])
-        allowed = item_filter.allowed(live.view, Range("price", None, float(most)))
+        allowed = item_filter.allowed(live.snapshot, Range("price", None, float(most)))
         passing = {item_id for item_id, (price, _) in model.items() if price <= most}
-        assert set(live.view.item_ids(np.flatnonzero(allowed.rows))) == passing
+        assert set(live.snapshot.item_ids(np.flatnonzero(allowed.rows))) == passing
         assert allowed.count == len(passing)
         released = [item_id in passing and not model[item_id][1] for item_id in RELEASED]
-        assert (np.ones(5, bool) if allowed.released is None else allowed.released).tolist() == released
+        assert (np.ones(5, bool) if allowed.release_items is None else allowed.release_items).tolist() == released
         there = [any(r for r, owner in zip(released, OWNERS, strict=True) if owner == v) for v in range(4)]
-        assert (np.ones(4, bool) if allowed.vectors is None else allowed.vectors).tolist() == there
-        numbers = np.flatnonzero(allowed.added) + len(RELEASED)
-        assert set(live.view.item_ids(numbers)) == {i for i in passing if i not in RELEASED or model[i][1]}
-        _check_stand_in(live, model)
+        assert (np.ones(4, bool) if allowed.release_vectors is None else allowed.release_vectors).tolist() == there
+        numbers = np.flatnonzero(allowed.delta_rows) + len(RELEASED)
+        assert set(live.snapshot.item_ids(numbers)) == {i for i in passing if i not in RELEASED or model[i][1]}
+        _check_replacement_rows(live, model)
 
 
-def _check_stand_in(live: LiveCatalogue, model: dict[str, tuple[float, bool]]) -> None:
+def _check_replacement_rows(live: LiveCatalogue, model: dict[str, tuple[float, bool]]) -> None:
     """Each item of the release that keeps its vector stands where it is now."""
-    view = live.view
-    stand_in = np.arange(len(RELEASED)) if view.stand_in is None else view.stand_in
-    wanted = [view.row_of(i) if i in model and not model[i][1] else -1 for i in RELEASED]
-    assert stand_in.tolist() == wanted
+    snapshot = live.snapshot
+    replacement_row = np.arange(len(RELEASED)) if snapshot.replacement_row is None else snapshot.replacement_row
+    wanted = [snapshot.row_of(i) if i in model and not model[i][1] else -1 for i in RELEASED]
+    assert replacement_row.tolist() == wanted
 
 
 def _vector(item_id: str, own: bool) -> list[float]:

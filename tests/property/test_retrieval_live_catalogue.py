@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from unittest.mock import patch
-
 import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.release.catalogue import SCHEMA, Catalogue
-from services.retrieval.catalogue import live_catalogue
 from services.retrieval.catalogue.item import Item
+from services.retrieval.catalogue.item_vectors import ItemVectors
 from services.retrieval.catalogue.live_catalogue import ChangeCounts, LiveCatalogue
+from services.retrieval.index.flat_index import FlatIndex
+from services.retrieval.maintenance.delta_compaction import DeltaCompaction, DeltaCompactionOptions
+from services.retrieval.search.item_search import ItemSearch
 
 IDS = [f"item-{number}" for number in range(9)]
 
@@ -39,39 +40,49 @@ def catalogue() -> Catalogue:
 
 @given(steps=changes)
 @settings(max_examples=150, deadline=None)
-def test_the_catalogue_is_what_was_said_last(steps: list[tuple[dict[str, int], list[str]]]):
-    """After each change the view has exactly the items that there should be, with rows, origins and counts that fit."""
-    with patch.object(live_catalogue, "_FEW_ROWS", 3):  # so that superseded rows are left out within a short sequence
-        live, model = LiveCatalogue(catalogue(), 1), dict.fromkeys(RELEASED, 1000.0)
-        for upserts, deleted in steps:
-            deleted_only = [item_id for item_id in deleted if item_id not in upserts]
-            items = [Item(item_id, "thing", price=float(price)) for item_id, price in upserts.items()]
-            vectors = np.array([[item.price] for item in items], dtype=np.float32).reshape(-1, 1)
-            applied = live.apply(items, vectors, deleted_only)
-            assert applied == ChangeCounts(
-                inserted=sum(item_id not in model for item_id in upserts),
-                replaced=sum(item_id in model for item_id in upserts),
-                deleted=sum(item_id in model for item_id in deleted_only),
-                missing=sum(item_id not in model for item_id in deleted_only),
-            )
-            model |= {item.item_id: item.price or 0.0 for item in items}
-            model = {item_id: price for item_id, price in model.items() if item_id not in deleted_only}
-            agree(live, model)
-            live.tend()
-            agree(live, model)
+def test_the_catalogue_agrees_with_a_dictionary(steps: list[tuple[dict[str, int], list[str]]]):
+    """After each change and compaction the snapshot has exactly the right items, rows, origins and counts."""
+    live, model = LiveCatalogue(catalogue(), 1), dict.fromkeys(RELEASED, 1000.0)
+    vector_of_item = np.zeros(len(RELEASED), np.int64)
+    items_of_release = ItemVectors(vector_of_item, 1, np.zeros(len(RELEASED), np.float32))
+    search = ItemSearch(FlatIndex(np.ones((1, 1), np.float32)), np.ones((1, 1), np.float32), items_of_release, cached=0)
+    compaction = DeltaCompaction(live, search, DeltaCompactionOptions(min_superseded=3))  # due after a few changes
+    for upserts, deleted in steps:
+        deleted_only = [item_id for item_id in deleted if item_id not in upserts]
+        items = [Item(item_id, "thing", price=float(price)) for item_id, price in upserts.items()]
+        vectors = np.array([[item.price] for item in items], dtype=np.float32).reshape(-1, 1)
+        applied = live.apply(items, vectors, deleted_only)
+        assert applied == ChangeCounts(
+            inserted=sum(item_id not in model for item_id in upserts),
+            replaced=sum(item_id in model for item_id in upserts),
+            deleted=sum(item_id in model for item_id in deleted_only),
+            missing=sum(item_id not in model for item_id in deleted_only),
+        )
+        model |= {item.item_id: item.price or 0.0 for item in items}
+        model = {item_id: price for item_id, price in model.items() if item_id not in deleted_only}
+        agree(live, model)
+        compaction.run_if_due()
+        agree(live, model)
 
 
 def agree(live: LiveCatalogue, model: dict[str, float]) -> None:
-    """Compare a catalogue's view with the prices that it should hold."""
-    view = live.view
-    alive = np.flatnonzero(view.alive)
-    assert dict(zip(view.item_ids(alive), (item.price for item in view.read(alive)), strict=True)) == model
-    assert view.items == len(model)
-    rows = view.rows_of(IDS)
+    """Compare a catalogue's snapshot with the prices that it should hold."""
+    snapshot = live.snapshot
+    live_rows = np.flatnonzero(snapshot.is_live)
+    assert (
+        dict(zip(snapshot.item_ids(live_rows), (item.price for item in snapshot.items_at(live_rows)), strict=True))
+        == model
+    )
+    assert snapshot.item_count == len(model)
+    rows = snapshot.rows_of(IDS)
     assert [row >= 0 for row in rows.tolist()] == [item_id in model for item_id in IDS]
     there = rows[rows >= 0]
-    assert view.item_ids(view.origin_of(there)[view.origin_of(there) >= 0]) == [i for i in RELEASED if i in model]
-    if view.current_row is not None:
-        assert view.current_row.tolist() == rows[: len(RELEASED)].tolist()
+    assert snapshot.item_ids(snapshot.origin_of(there)[snapshot.origin_of(there) >= 0]) == [
+        i for i in RELEASED if i in model
+    ]
+    if snapshot.current_row is not None:
+        assert snapshot.current_row.tolist() == rows[: len(RELEASED)].tolist()
     added = there[there >= len(RELEASED)]
-    assert view.added.vectors[added - len(RELEASED), 0].tolist() == [item.price for item in view.read(added)]
+    assert snapshot.delta.vectors[added - len(RELEASED), 0].tolist() == [
+        item.price for item in snapshot.items_at(added)
+    ]

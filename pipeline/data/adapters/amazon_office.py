@@ -10,9 +10,9 @@ import polars as pl
 from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
+from pipeline.data.files.tables import read_table
 from pipeline.data.ingest.plain_text import plain_literal, plain_text
 from pipeline.data.ingest.row_filter import RowFilter, refuse_empty
-from pipeline.data.ingest.tables import read_table
 
 _ITEM: Final = ("item_id", "title", "brand", "description")
 

@@ -20,7 +20,7 @@ from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.dataset.schema import TIMESTAMP, BadDataset
-from pipeline.data.ingest.json_lines import READABLE, Fields, read_json_lines
+from pipeline.data.files.json_lines import READABLE, Fields, read_json_lines
 from pipeline.data.ingest.plain_text import plain_list, plain_text
 from pipeline.data.ingest.row_filter import RowFilter, refuse_empty
 

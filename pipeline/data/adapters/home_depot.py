@@ -10,9 +10,9 @@ import polars as pl
 from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
+from pipeline.data.files.tables import read_table
 from pipeline.data.ingest.plain_text import plain_column
 from pipeline.data.ingest.row_filter import RowFilter, filter_judgements, no_events, no_events_report, refuse_empty
-from pipeline.data.ingest.tables import read_table
 
 _JUDGEMENT: Final = ("query", "item_id", "relevance")
 

@@ -11,9 +11,10 @@ import polars as pl
 from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
+from pipeline.data.files.tables import only_table, read_all_columns, select_columns
 from pipeline.data.ingest.abbreviations import name_case
 from pipeline.data.ingest.row_filter import RowFilter, refuse_empty
-from pipeline.data.ingest.tables import only_table, read_all_columns, select_columns, times_of
+from pipeline.data.ingest.times import read_times
 
 _COLUMNS: Final = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID")
 
@@ -89,7 +90,7 @@ def _read(data: Path) -> tuple[pl.DataFrame, str]:
         text["StockCode"].str.to_uppercase(),
         text["Description"].str.replace_all(r"\s+", " ").replace({"": None, "nan": None}),
         pl.col("Quantity").cast(pl.Float64, strict=False).cast(pl.Int64),
-        times_of(raw["InvoiceDate"]),
+        read_times(raw["InvoiceDate"]).times,
         pl.col("UnitPrice").cast(pl.Float64, strict=False),
         pl.col("CustomerID").cast(pl.Float64, strict=False).cast(pl.Int64).cast(pl.String),
     ).with_row_index("line")

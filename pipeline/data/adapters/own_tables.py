@@ -1,4 +1,4 @@
-"""Any shop's own tables: CSV, Parquet or JSON Lines, by a column mapping.
+"""Any shop's own tables, as files of any kind, by the names of their columns or a mapping.
 
 ``data`` is a folder with tables named ``items``, ``events`` and, if there are any, ``judgements``, with a dataset's
 own column names; or a TOML file that names the tables and maps their columns (ours = theirs)::
@@ -12,34 +12,44 @@ own column names; or a TOML file that names the tables and maps their columns (o
     [events]
     file = "orders.jsonl"
     columns = { user_id = "customer", item_id = "sku", timestamp = "ordered_at" }
-    event = "purchase"    # where no column says what happened
+    event = "purchase"    # if no column says what happened
+
+Encoding, delimiter, decimal mark and the order of day and month are found; each can be set for a table.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.dataset.schema import EVENTS, ITEMS, JUDGEMENTS, BadDataset, TableSpec, check_columns
+from pipeline.data.files.tables import SUFFIXES, FileNote, find_tables, read_raw_table
+from pipeline.data.ingest.events import clean_events
+from pipeline.data.ingest.items import clean_items
 from pipeline.data.ingest.row_filter import RowFilter, filter_judgements, no_events, refuse_empty
-from pipeline.data.ingest.tables import SUFFIXES, read_columns, read_table, times_of
+from pipeline.data.ingest.times import DayOrder
+from pipeline.data.ingest.values import DecimalMark, as_ids, as_text, read_numbers
 
 
 class TableMapping(BaseModel):
-    """Where one table lies and what its columns are called.
+    """Where one table is and how it is written.
 
     Attributes:
-        file: The table's file, relative to the description; its suffix says what it is.
+        file: The table's file or folder of parts, relative to the description; its suffix says what it is.
         columns: Our column's name to theirs; None takes every column under its own name.
-        event: Of events, what happened, where no column says it.
+        event: Of events, what happened, if no column says it.
+        encoding: Of text, such as utf-8, cp1252 or gb18030; None finds it.
+        delimiter: Of delimited text; None finds it.
+        decimal_mark: What parts whole numbers from fractions; `auto` finds it for each column.
+        day_order: Which of day and month comes first; `auto` finds it for each column.
+        max_bad_share: Of how many of a column's cells at most may be unreadable; more is a mistake of the mapping.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +57,11 @@ class TableMapping(BaseModel):
     file: Path
     columns: dict[str, str] | None = None
     event: str | None = None
+    encoding: str | None = None
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    decimal_mark: DecimalMark = "auto"
+    day_order: DayOrder = "auto"
+    max_bad_share: float = Field(default=0.5, ge=0, le=1)
 
 
 class Description(BaseModel):
@@ -64,127 +79,141 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     """Make a dataset of the tables that ``data``, a folder or a TOML description, names.
 
     Raises:
-        BadDataset: The description, a file or a needed column is missing or wrong, or no row of a table is usable.
+        BadDataset: The description, a file or a needed column is missing or wrong, most cells of a column cannot be
+            read, or no row of a table is usable.
     """
-    description, root = _describe(data)
+    description, root, notes = _describe(data)
     progress("reading items")
-    items = _clean_items(_read(root, description.items, ITEMS))
+    frame = _read(root, description.items, ITEMS, notes)
+    items = clean_items(frame, description.items.decimal_mark)
+    if not items.rows_in:
+        raise BadDataset(f"{root / description.items.file} has names of columns and no row; a shop needs items")
     tables = {"items": items}
     progress("reading events")
-    events = no_events() if description.events is None else _read(root, description.events, EVENTS)
-    tables["events"] = _clean_events(events, items.frame)
+    if description.events is None:
+        tables["events"] = RowFilter(no_events())
+    else:
+        of = description.events
+        frame = _read(root, of, EVENTS, notes)
+        tables["events"] = clean_events(frame, items.frame, of.day_order, of.decimal_mark)
     if description.judgements is not None:
         progress("reading judgements")
-        tables["judgements"] = filter_judgements(_read(root, description.judgements, JUDGEMENTS), items.frame)
+        frame = _read(root, description.judgements, JUDGEMENTS, notes)
+        tables["judgements"] = _judgements(frame, items.frame, description.judgements)
     for name, table in tables.items():
-        refuse_empty(table, f"{data}: {name}")
+        mapping: TableMapping | None = getattr(description, name)
+        _refuse_unreadable(table, root / mapping.file if mapping else data, mapping)
+        refuse_empty(table, f"{root / mapping.file if mapping else data}")
     report = DataReport(
         source=ADAPTER.name,
         licence=description.licence,
         tables={name: table.report() for name, table in tables.items()},
+        notes=notes,
     )
     judgements = tables["judgements"].frame if "judgements" in tables else None
     return Dataset(items.frame, tables["events"].frame, judgements, report)
 
 
-def _describe(data: Path) -> tuple[Description, Path]:
+def _describe(data: Path) -> tuple[Description, Path, list[str]]:
     if data.is_dir():
-        found = {name: _named(data, name) for name in ("items", "events", "judgements")}
-        if found["items"] is None:
-            kinds = ", ".join(f"items{suffix}" for suffix in SUFFIXES)
-            raise BadDataset(f"{data} holds none of {kinds}; add one, or name a TOML description of your tables")
-        return Description.model_validate({name: {"file": file} for name, file in found.items() if file}), data
+        return _of_folder(data)
     try:
-        return Description.model_validate(tomllib.loads(data.read_text())), data.parent
+        return Description.model_validate(tomllib.loads(data.read_text(encoding="utf-8"))), data.parent, []
     except FileNotFoundError:
         raise BadDataset(f"{data} does not exist; name a folder of tables or a TOML description of them") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
-        raise BadDataset(f"{data} is no description of tables: {error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadDataset(f"{data} is no description of tables: it is no TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise BadDataset(
+            f"{data} is no description of tables: {place}: {first['msg']}; docs/data.md says what one holds"
+        ) from error
 
 
-def _named(folder: Path, name: str) -> str | None:
-    return next((name + suffix for suffix in SUFFIXES if (folder / (name + suffix)).is_file()), None)
+def _of_folder(data: Path) -> tuple[Description, Path, list[str]]:
+    found = find_tables(data)
+    tables = {name: {"file": path.name} for name, path in found.items() if name in ("items", "events", "judgements")}
+    others = [path.name for name, path in found.items() if name not in tables]
+    if "items" not in tables:
+        kinds = ", ".join(f"items{suffix}" for suffix in SUFFIXES)
+        seen = f"; it holds {', '.join(others)}" if others else ""
+        raise BadDataset(
+            f"{data} holds none of {kinds}{seen}; rename a table, or name a TOML description of your tables"
+        )
+    if "events" not in tables and others:
+        raise BadDataset(
+            f"{data} holds items and {', '.join(others)}, which nothing reads; name the events' table events, name it "
+            "in a TOML description, or move it away"
+        )
+    notes = [f"{name} in the folder was not read." for name in others]
+    return Description.model_validate(tables), data, notes
 
 
-def _read(root: Path, mapping: TableMapping, table: TableSpec) -> pl.DataFrame:
+def _read(root: Path, mapping: TableMapping, table: TableSpec, notes: list[str]) -> pl.DataFrame:
     file = root / mapping.file
-    columns = mapping.columns or {name: name for name in read_columns(file)}
+    raw = read_raw_table(file, mapping.encoding, mapping.delimiter)
+    notes.extend(_sentences(raw.notes))
+    columns = mapping.columns or {name: name for name in raw.frame.columns}
     given = {"event"} if mapping.event else set()
     missing = sorted(set(table.needed) - set(columns) - given)
     if mapping.columns is not None and missing:
         raise BadDataset(
             f"{mapping.file}: the mapping of {table.name} lacks {', '.join(missing)}; say what they call it"
         )
-    frame = read_table(file, columns)
+    check_columns(raw.frame, set(columns.values()), str(file))
+    frame = raw.frame.select(pl.col(theirs).alias(ours) for ours, theirs in columns.items())
     if mapping.event and table is EVENTS:
         frame = frame.with_columns(pl.lit(mapping.event).alias("event"))
     check_columns(frame, table.needed, str(file))
-    return _with_types(frame, {**table.needed, **table.optional}, file)
+    return frame
 
 
-def _with_types(frame: pl.DataFrame, kinds: Mapping[str, pl.DataType], file: Path) -> pl.DataFrame:
-    """Return the columns as what they mean: numbers may be ids, text may be a time; other text is left to the check."""
-    columns = []
-    for column in frame.iter_columns():
-        kind = kinds.get(column.name)
-        if kind == pl.String and not column.dtype.is_nested():
-            columns.append(_as_text(column))
-        elif isinstance(kind, pl.Datetime):
-            columns.append(times_of(column))
-        elif kind == pl.Float64 and column.dtype == pl.String:
-            raise BadDataset(
-                f"{file}: the column {column.name!r} should hold numbers, it holds text such as {column[0]!r}"
+def _sentences(files: list[FileNote]) -> list[str]:
+    """Return what a reader should know of how files are written: only what is out of the ordinary."""
+    found = []
+    for note in files:
+        if note.encoding not in (None, "utf-8", "utf-8-sig"):
+            found.append(
+                f"{note.file.name} was read as {note.encoding}; set encoding in a mapping if texts look wrong."
             )
-        else:
-            columns.append(column)
-    return pl.DataFrame(columns)
+        if note.replaced:
+            found.append(f"{note.file.name} has {note.replaced:,} characters that were lost before (U+FFFD).")
+        if note.ragged:
+            found.append(
+                f"{note.file.name}: {note.ragged:,} lines have more cells than the heading and were left out, such as "
+                f"{note.examples[0]!r}."
+            )
+    return found
 
 
-def _as_text(column: pl.Series) -> pl.Series:
-    """Return trimmed text, null where blank; 17850.0, an id that an empty cell made a fraction, is 17850."""
-    if column.dtype.is_float() and (column.drop_nulls() % 1 == 0).all():
-        column = column.cast(pl.Int64)
-    text = column.cast(pl.String).str.strip_chars()
-    return text.set(text == "", None)
-
-
-def _clean_items(frame: pl.DataFrame) -> RowFilter:
-    items = RowFilter(frame)
-    items.drop("no_id", "The item has no id.", pl.col("item_id").is_null())
-    items.drop("no_title", "The item has no title.", pl.col("title").is_null())
-    items.drop(
-        "repeated_id", "An item with this id came before; the first one stays.", ~pl.col("item_id").is_first_distinct()
+def _judgements(frame: pl.DataFrame, items: pl.DataFrame, mapping: TableMapping) -> RowFilter:
+    typed = frame.with_columns(
+        (as_ids if name == "item_id" else as_text)(frame[name])
+        for name in ("query", "item_id", "split")
+        if name in frame.columns
     )
-    if "price" in frame.columns:
-        why = "The price is negative or no number."
-        items.drop("impossible_price", why, (pl.col("price") < 0) | ~pl.col("price").cast(pl.Float64).is_finite())
-    return items
+    read = read_numbers(typed["relevance"], mapping.decimal_mark)
+    judgements = filter_judgements(typed.with_columns(read.values.alias("relevance")), items)
+    judgements.mark("relevance", typed["relevance"], read.unreadable)
+    return judgements
 
 
-def _clean_events(frame: pl.DataFrame, items: pl.DataFrame) -> RowFilter:
-    events = RowFilter(frame)
-    missing = pl.any_horizontal(pl.col("user_id", "item_id", "event").is_null())
-    events.drop("incomplete", "User, item or kind of event is missing.", missing)
-    for order in ("timestamp", "position"):
-        if order in frame.columns:
-            events.drop(f"no_{order}", f"The {order} is missing or unreadable.", pl.col(order).is_null())
-    events.drop(
-        "unknown_item", "The item is not among the items.", ~pl.col("item_id").is_in(items["item_id"].implode())
-    )
-    if "quantity" in frame.columns:
-        events.drop("no_quantity", "A quantity of zero or less is no purchase.", pl.col("quantity") <= 0)
-    if "event_id" in frame.columns:
-        again = ~pl.col("event_id").is_first_distinct() & pl.col("event_id").is_not_null()
-        events.drop("repeated_id", "An event with this id came before.", again)
-    events.drop(
-        "repeated_row", "An event equal in every column came before.", ~pl.struct(frame.columns).is_first_distinct()
-    )
-    return events
+def _refuse_unreadable(table: RowFilter, file: Path, mapping: TableMapping | None) -> None:
+    """Raise BadDataset if most cells of a column cannot be read: the column is another one than the mapping says."""
+    rows = table.rows_in
+    for name, found in table.unreadable.items():
+        if mapping is not None and found.cells > mapping.max_bad_share * rows:
+            theirs = (mapping.columns or {}).get(name, name)
+            raise BadDataset(
+                f"{file}: {found.cells:,} of {rows:,} cells of the column {theirs!r} are no {name}, such as "
+                f"{', '.join(map(repr, found.examples))}; map another column to {name}, or raise max_bad_share"
+            )
 
 
 ADAPTER: Final = Adapter(
     name="table",
-    description="Your own tables: a folder with items and events as CSV, Parquet or JSON Lines, or a TOML mapping",
+    description="Your own tables: a folder with items and events in files of any kind, or a TOML mapping",
     licence="as the description states",
     prepare=prepare,
 )

@@ -11,8 +11,8 @@ from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.dataset.schema import TIMESTAMP, BadDataset
+from pipeline.data.files.tables import read_table
 from pipeline.data.ingest.row_filter import RowFilter, refuse_empty
-from pipeline.data.ingest.tables import read_table
 
 _EVENTS: Final = ("timestamp", "visitorid", "event", "itemid")
 

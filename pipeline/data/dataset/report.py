@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -17,6 +18,15 @@ class Dropped(BaseModel):
     why: str
 
 
+class Unreadable(BaseModel):
+    """How many cells of a column could not be read and were left empty, or were cut, and some of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cells: int = Field(ge=0)
+    examples: list[str] = []
+
+
 class TableReport(BaseModel):
     """One table's rows. ``rows_in`` is always ``rows_out`` plus every dropped row; anything else is refused.
 
@@ -25,6 +35,9 @@ class TableReport(BaseModel):
         rows_out: Rows of the dataset.
         dropped: Rows dropped, by the reason's name, in the order in which the reasons were tried.
         missing: Cells left empty in the dataset, by column; columns without an empty cell are not listed.
+        unreadable: Cells that hold something that their column cannot mean, by column; they were left empty.
+        cut: Texts that were longer than the contract accepts, by column.
+        notes: What a reader should know of the table, one sentence each.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,6 +46,9 @@ class TableReport(BaseModel):
     rows_out: int = Field(ge=0)
     dropped: dict[str, Dropped] = {}
     missing: dict[str, int] = {}
+    unreadable: dict[str, Unreadable] = {}
+    cut: dict[str, int] = {}
+    notes: list[str] = []
 
     @model_validator(mode="after")
     def _sums_agree(self) -> Self:
@@ -62,7 +78,7 @@ class DataReport(BaseModel):
 
 def render(report: DataReport) -> Table:
     """Return the report as a rich table, one section for each table of the dataset."""
-    table = Table(title=f"Data report: {report.source}", caption="\n".join([*report.notes, report.licence]))
+    table = Table(title=f"Data report: {report.source}", caption=escape("\n".join([*report.notes, report.licence])))
     table.add_column("table")
     table.add_column("rows", justify="right")
     table.add_column("what", overflow="fold")
@@ -72,10 +88,20 @@ def render(report: DataReport) -> Table:
 
 
 def _add_section(table: Table, name: str, part: TableReport) -> None:
-    table.add_row(name, f"{part.rows_in:,}", "read")
+    def add(first: str, count: str, what: str, style: str = "") -> None:
+        table.add_row(first, count, escape(what), style=style)
+
+    add(name, f"{part.rows_in:,}", "read")
     for reason, dropped in part.dropped.items():
-        table.add_row("", f"-{dropped.rows:,}", f"{reason}: {dropped.why}")
-    table.add_row("", f"{part.rows_out:,}", "kept", style="bold")
+        add("", f"-{dropped.rows:,}", f"{reason}: {dropped.why}")
+    add("", f"{part.rows_out:,}", "kept", "bold")
+    for column, found in part.unreadable.items():
+        examples = ", ".join(map(repr, found.examples))
+        add("", f"{found.cells:,}", f"cells of {column} could not be read, such as {examples}", "yellow")
+    for column, rows in part.cut.items():
+        add("", f"{rows:,}", f"texts of {column} were cut", "yellow")
+    for note in part.notes:
+        add("", "", note, "yellow")
     for column, rows in part.missing.items():
-        table.add_row("", f"{rows:,}", f"of these without {column}", style="dim")
+        add("", f"{rows:,}", f"of these without {column}", "dim")
     table.add_section()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 import polars as pl
 
-from pipeline.data.dataset.report import Dropped, TableReport
+from pipeline.data.dataset.report import Dropped, TableReport, Unreadable
 from pipeline.data.dataset.schema import EVENTS, BadDataset
+
+_MAX_EXAMPLES: Final = 3
 
 
 class RowFilter:
@@ -15,6 +20,9 @@ class RowFilter:
         self.frame = frame
         self._rows_in = frame.height
         self._dropped: dict[str, Dropped] = {}
+        self._unreadable: dict[str, Unreadable] = {}
+        self._cut: dict[str, int] = {}
+        self._notes: list[str] = []
 
     def drop(self, reason: str, why: str, condition: pl.Expr) -> pl.DataFrame:
         """Drop the rows that meet ``condition`` (null is no) under ``reason``, and return them."""
@@ -24,6 +32,43 @@ class RowFilter:
         self._dropped[reason] = Dropped(rows=dropped.height, why=why)
         return dropped
 
+    def replace(self, name: str, values: pl.Series) -> None:
+        """Put other values in a column's place."""
+        self.frame = self.frame.with_columns(values.alias(name))
+
+    def read(self, name: str, values: pl.Series, unreadable: pl.Series) -> None:
+        """Put what was read of a column in its place; cells that could not be read are counted and shown."""
+        self.mark(name, self.frame[name], unreadable)
+        self.replace(name, values)
+
+    def mark(self, name: str, cells: pl.Series, unreadable: pl.Series) -> None:
+        """Count cells of a column that could not be read, and keep some of them for the report."""
+        bad = cells.filter(unreadable)
+        if len(bad):
+            examples = [str(cell)[:80] for cell in bad.unique(maintain_order=True).head(_MAX_EXAMPLES)]
+            self._unreadable[name] = Unreadable(cells=len(bad), examples=examples)
+
+    def cut(self, name: str, max_characters: int) -> None:
+        """Cut the texts of a column to a length, and count those that were longer."""
+        longer = int((self.frame[name].str.len_chars() > max_characters).sum())
+        if longer:
+            self._cut[name] = longer
+            self.replace(name, self.frame[name].str.head(max_characters).str.strip_chars())
+
+    def note(self, sentence: str) -> None:
+        """Add a sentence to the report."""
+        self._notes.append(sentence)
+
+    @property
+    def rows_in(self) -> int:
+        """How many rows came in."""
+        return self._rows_in
+
+    @property
+    def unreadable(self) -> Mapping[str, Unreadable]:
+        """Cells that could not be read, by column."""
+        return self._unreadable
+
     def report(self, *, missing_in: pl.DataFrame | None = None) -> TableReport:
         """Return the report; empty cells are counted in ``missing_in``, by default in the rows that are left."""
         counts = (self.frame if missing_in is None else missing_in).null_count().row(0, named=True)
@@ -32,6 +77,9 @@ class RowFilter:
             rows_out=self.frame.height,
             dropped=self._dropped,
             missing={column: rows for column, rows in counts.items() if rows},
+            unreadable=self._unreadable,
+            cut=self._cut,
+            notes=self._notes,
         )
 
 

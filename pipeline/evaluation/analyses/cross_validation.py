@@ -86,7 +86,7 @@ def cross_validate(
     labelled = label_candidates(runner.first_stage, requests, _CANDIDATES, step)
     candidates = [_Candidates(question, example) for question, example in zip(questions, labelled, strict=True)]
     rankings: dict[str, dict[str, list[str]]] = {name: {} for name in _LEARNED}
-    ids = np.array(runner.first_stage.view.base.item_ids)
+    ids = np.array(runner.first_stage.snapshot.base.item_ids)
     for fold in range(folds):
         train = [part.labelled for part, part_fold in zip(candidates, fold_of, strict=True) if part_fold != fold]
         test = [part for part, part_fold in zip(candidates, fold_of, strict=True) if part_fold == fold]

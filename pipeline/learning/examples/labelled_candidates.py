@@ -74,7 +74,7 @@ def _asked(request: ShopRequest, limit: int) -> Request:
 
 
 def _labelled(first_stage: FirstStage, request: ShopRequest, answer: Candidates) -> LabelledCandidates:
-    history = first_stage.view.history_rows(request.history)
+    history = first_stage.snapshot.history_rows(request.history)
     sources = dict(zip(answer.sources, answer.source_scores.T, strict=True))
     return LabelledCandidates(
         request,

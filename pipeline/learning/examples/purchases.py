@@ -170,7 +170,9 @@ class EventTexts:
         Of a long history so many events are drawn, each as likely as it weighs: the mean of their vectors is on average
         the vector that is served.
         """
-        history = self._first_stage.view.history_rows(purchase.history) if not purchase.query else np.empty(0, np.int64)
+        history = (
+            self._first_stage.snapshot.history_rows(purchase.history) if not purchase.query else np.empty(0, np.int64)
+        )
         settings = self._first_stage.settings
         known = history[history >= 0][-settings.history_items :]
         if not len(known):
@@ -198,7 +200,7 @@ class EventTexts:
         return found
 
     def _texts(self, item_ids: Sequence[str]) -> Int64Array:
-        rows = self._first_stage.view.base.rows_of(item_ids)
+        rows = self._first_stage.snapshot.base.rows_of(item_ids)
         return self.of_item[rows[rows >= 0]]
 
 

@@ -132,7 +132,10 @@ class LocalRunner:
         ended = time.perf_counter()
         item_ids = candidates.item_ids
         selected = select_by_policy(
-            item_ids, self.first_stage.tail.of(candidates.view, candidates.rows), ranked.probability, policy
+            item_ids,
+            self.first_stage.long_tail.contains(candidates.snapshot, candidates.rows),
+            ranked.probability,
+            policy,
         )
         return Answer(
             [item_ids[position] for position in selected],
@@ -165,7 +168,7 @@ class LocalRunner:
         return await second.rank(user, _candidate_rows(candidates), {}, RequestedDepths(cross_encoder=depth), context)
 
     def _user(self, question: Question) -> UserRows:
-        history = self.first_stage.view.history_rows(question.history[-MAX_HISTORY:])
+        history = self.first_stage.snapshot.history_rows(question.history[-MAX_HISTORY:])
         return UserRows(history[history >= 0], question.query)
 
     def _retrieve(self, question: Question, query: str, limit: int, sources: Sequence[str]) -> tuple[Candidates, float]:

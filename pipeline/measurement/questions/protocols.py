@@ -15,7 +15,7 @@ from common.errors import InvalidRequest
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.temporal_split import UserSplit
 from pipeline.data.dataset.training_requests import Windows, sample_test_users
-from pipeline.data.ingest.tables import read_table
+from pipeline.data.files.tables import read_table
 
 PROTOCOLS: Final = ("temporal", "leave-last-out", "judged")
 

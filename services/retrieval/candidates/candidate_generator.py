@@ -30,17 +30,17 @@ from services.retrieval.sources.user_context import UserContext
 _NO_ROWS: Final[RowIndices] = np.empty(0, dtype=np.int64)
 
 
-class _Asked(NamedTuple):
+class _PreparedRequest(NamedTuple):
     """A request as the sources see it."""
 
-    place: int
+    position: int
     limit: int
     user: UserContext
     ignored_history: int
 
 
 class _Ranked(NamedTuple):
-    """The best candidates of a request, with what each source said of them."""
+    """The best candidates of a request, with each source's scores."""
 
     rows: RowIndices
     scores: Float64Array
@@ -51,11 +51,11 @@ class CandidateGenerator:
     """One release's sources and how they are fused. Safe for threads.
 
     Args:
-        settings: What the release says of its first stage.
+        settings: The release's.
         sources: The sources by name.
-        popular: Fills up what no source found.
+        popular: Pads results if the sources find too few items.
         vectors: Which item has which vector.
-        item_filter: Answers filters.
+        item_filter: Evaluates filters.
         depth: How many items each source retrieves at least.
         base: The release's catalogue.
     """
@@ -77,40 +77,41 @@ class CandidateGenerator:
         self._vectors = vectors
         self._filter = item_filter
         self._depth = depth
-        self._place_of = _places(base)
+        self._id_rank = _id_ranks(base)
         self._fusion = LinearFusion(settings.weights)
 
-    def answer(self, requests: Sequence[Request], view: Snapshot) -> list[Candidates]:
-        """Answer requests whose queries have their vectors, in one state of the catalogue.
+    def generate(self, requests: Sequence[Request], snapshot: Snapshot) -> list[Candidates]:
+        """Answer requests whose queries are embedded, all on one snapshot.
 
-        Those that may be answered with the same items from the same sources are searched together: every search costs
-        some Python around it.
+        Requests with the same allowed items and sources are searched together, since each search costs some Python.
         """
         began = time.perf_counter()
         queries = _queries(requests)
-        groups: dict[tuple[int, int, tuple[str, ...]], list[_Asked]] = defaultdict(list)
+        groups: dict[tuple[int, int, tuple[str, ...]], list[_PreparedRequest]] = defaultdict(list)
         allowed_of: dict[int, AllowedItems] = {}
         plain: AllowedItems | None = None  # most requests of a batch have neither filter nor exclusions
-        for place, request in enumerate(requests):
+        for position, request in enumerate(requests):
             if request.filter is None and not request.exclude_item_ids:
-                plain = allowed = plain or self._allowed(request, view)
+                plain = allowed = plain or self._allowed(request, snapshot)
             else:
-                allowed = self._allowed(request, view)
+                allowed = self._allowed(request, snapshot)
             allowed_of[id(allowed)] = allowed
             names = tuple(sorted(set(request.sources))) or self._names
             groups[id(allowed), max(request.limit, self._depth), names].append(
-                self._asked(place, request, queries.get(place), view)
+                self._prepare(position, request, queries.get(position), snapshot)
             )
         prepare_s = time.perf_counter() - began
-        answers: dict[int, Candidates] = {}
-        for (key, depth, names), asked in groups.items():
-            answers |= self._answer(asked, names, depth, allowed_of[key], prepare_s)
-        return [answers[place] for place in range(len(requests))]
+        candidates_of: dict[int, Candidates] = {}
+        for (key, depth, names), prepared in groups.items():
+            candidates_of |= self._search_together(prepared, names, depth, allowed_of[key], prepare_s)
+        return [candidates_of[position] for position in range(len(requests))]
 
-    def _asked(self, place: int, request: Request, query: Float32Array | None, view: Snapshot) -> _Asked:
+    def _prepare(
+        self, position: int, request: Request, query: Float32Array | None, snapshot: Snapshot
+    ) -> _PreparedRequest:
         history = known = _NO_ROWS
         if request.history_item_ids:
-            history = view.history_rows(request.history_item_ids)
+            history = snapshot.history_rows(request.history_item_ids)
             known = history[history >= 0]
         user = UserContext(
             query_vector=query,
@@ -120,111 +121,124 @@ class CandidateGenerator:
             request_seed=request.seed,
             history_item_ids=request.history_item_ids,
         )
-        return _Asked(place, request.limit, user, len(history) - len(known))
+        return _PreparedRequest(position, request.limit, user, len(history) - len(known))
 
-    def _allowed(self, request: Request, view: Snapshot) -> AllowedItems:
-        allowed = self._filter.allowed(view, for_sale(request.filter))
+    def _allowed(self, request: Request, snapshot: Snapshot) -> AllowedItems:
+        allowed = self._filter.allowed(snapshot, for_sale(request.filter))
         if not request.exclude_item_ids:
             return allowed
-        excluded = view.rows_of(request.exclude_item_ids)
+        excluded = snapshot.rows_of(request.exclude_item_ids)
         return allowed.without(excluded[excluded >= 0], self._vectors)
 
-    def _answer(
-        self, asked: Sequence[_Asked], names: tuple[str, ...], depth: int, allowed: AllowedItems, prepare_s: float
+    def _search_together(
+        self,
+        prepared: Sequence[_PreparedRequest],
+        names: tuple[str, ...],
+        depth: int,
+        allowed: AllowedItems,
+        prepare_s: float,
     ) -> dict[int, Candidates]:
-        """Answer requests that are searched together, by their places."""
+        """Answer requests that are searched together; returns candidates by position."""
         began = time.perf_counter()
-        users = [each.user for each in asked]
+        users = [each.user for each in prepared]
         results = list(zip(*(self._sources[name].retrieve(users, depth, allowed) for name in names), strict=True))
         searched = time.perf_counter()
-        ranked = self._ranked(asked, [[result.items for result in of_user] for of_user in results], names, allowed.view)
-        answers = {
-            each.place: self._filled(each, allowed, names, of_user, best)
-            for each, of_user, best in zip(asked, results, ranked, strict=True)
+        ranked = self._ranked(
+            prepared, [[result.items for result in of_user] for of_user in results], names, allowed.snapshot
+        )
+        candidates_of = {
+            each.position: self._padded(each, allowed, names, of_user, best)
+            for each, of_user, best in zip(prepared, results, ranked, strict=True)
         }
-        fuse_s = (time.perf_counter() - searched) / len(asked) + prepare_s
-        for candidates in answers.values():
+        fuse_s = (time.perf_counter() - searched) / len(prepared) + prepare_s
+        for candidates in candidates_of.values():
             candidates.search_s, candidates.fuse_s = searched - began, fuse_s
-        return answers
+        return candidates_of
 
     def _ranked(
         self,
-        asked: Sequence[_Asked],
-        founds: Sequence[Sequence[ScoredItems]],
+        prepared: Sequence[_PreparedRequest],
+        results: Sequence[Sequence[ScoredItems]],
         names: tuple[str, ...],
-        view: Snapshot,
+        snapshot: Snapshot,
     ) -> list[_Ranked]:
         """Fuse what the sources retrieved for each request, and return the highest scores, falling, ties by item id.
 
-        All requests' candidates stand one after the other's: a hundred of them take numpy no longer than one call does.
+        All requests' candidates are concatenated, so that the number of numpy calls does not grow with the requests.
         """
-        rows, given, counts = unions(founds)
-        scores = self._fusion.fuse(given, counts, [each.user.situation for each in asked], names)
+        rows, source_scores, counts = unions(results)
+        scores = self._fusion.fuse(source_scores, counts, [each.user.situation for each in prepared], names)
         starts = [0, *accumulate(counts)]
         if len(unsorted := _unsorted(scores, starts)):
             owners = np.searchsorted(starts, unsorted, "right")
-            order = unsorted[np.lexsort((self._places(rows[unsorted], view), -scores[unsorted], owners))]
-            rows[unsorted], scores[unsorted], given[unsorted] = rows[order], scores[order], given[order]
+            order = unsorted[np.lexsort((self._id_ranks_of(rows[unsorted], snapshot), -scores[unsorted], owners))]
+            rows[unsorted], scores[unsorted], source_scores[unsorted] = rows[order], scores[order], source_scores[order]
         bounds = [
             slice(start, start + min(count, each.limit))
-            for start, count, each in zip(starts, counts, asked, strict=False)
+            for start, count, each in zip(starts, counts, prepared, strict=False)
         ]
-        return [_Ranked(rows[part], scores[part], given[part]) for part in bounds]
+        return [_Ranked(rows[part], scores[part], source_scores[part]) for part in bounds]
 
-    def _filled(
+    def _padded(
         self,
-        asked: _Asked,
+        prepared: _PreparedRequest,
         allowed: AllowedItems,
         names: tuple[str, ...],
         results: Sequence[SourceResult],
         best: _Ranked,
     ) -> Candidates:
-        """Return the candidates of a request, filled up where the sources found too few."""
+        """Return the candidates of a request, padded if the sources found too few."""
         rows, scores, source_scores = best
-        missing = max(0, min(asked.limit, allowed.count) - len(rows))
+        missing = max(0, min(prepared.limit, allowed.count) - len(rows))
         if missing:
-            filling = self._filling(rows, missing, allowed)
-            rows = np.concatenate([rows, filling])
-            scores = np.concatenate([scores, -1.0 - np.arange(len(filling))])
-            source_scores = np.pad(source_scores, ((0, len(filling)), (0, 0)), constant_values=np.nan)
+            padding = self._padding(rows, missing, allowed)
+            rows = np.concatenate([rows, padding])
+            scores = np.concatenate([scores, -1.0 - np.arange(len(padding))])
+            source_scores = np.pad(source_scores, ((0, len(padding)), (0, 0)), constant_values=np.nan)
         return Candidates(
-            view=allowed.view,
+            snapshot=allowed.snapshot,
             rows=rows,
             scores=scores,
             sources=names,
             source_scores=source_scores,
-            ignored_history=asked.ignored_history,
-            filled=missing,
+            ignored_history=prepared.ignored_history,
+            padded=missing,
             paths={name: result.path for name, result in zip(names, results, strict=True) if result.path is not None},
         )
 
-    def _filling(self, found: RowIndices, missing: int, allowed: AllowedItems) -> RowIndices:
+    def _padding(self, found: RowIndices, missing: int, allowed: AllowedItems) -> RowIndices:
         """Return ``missing`` allowed items that no source found, the popular first."""
         rows = self._popular.padding(len(found) + missing, allowed)
         return rows[~np.isin(rows, found)][:missing]
 
-    def _places(self, rows: RowIndices, view: Snapshot) -> RowIndices:
-        """Return numbers that order rows as their items' ids do."""
-        origins = view.origin_of(rows)  # which have the same ids
+    def _id_ranks_of(self, rows: RowIndices, snapshot: Snapshot) -> RowIndices:
+        """Return ranks that order rows by item id."""
+        origins = snapshot.origin_of(rows)  # which have the same ids
         if (origins >= 0).all():
-            return self._place_of[origins]
-        return np.unique(np.array(view.item_ids(rows), dtype=np.str_), return_inverse=True)[1]
+            return self._id_rank[origins]
+        return np.unique(np.array(snapshot.item_ids(rows), dtype=np.str_), return_inverse=True)[1]
 
 
 def _queries(requests: Sequence[Request]) -> dict[int, Float32Array]:
-    """Return the unit vectors of queries, by the places of the requests that have one."""
-    given = {place: request.vector for place, request in enumerate(requests) if request.vector is not None}
-    return dict(zip(given, unit_vectors(stack_vectors(list(given.values()))), strict=True)) if given else {}
+    """Return the unit vectors of queries, by the positions of their requests."""
+    source_scores = {
+        position: request.vector for position, request in enumerate(requests) if request.vector is not None
+    }
+    return (
+        dict(zip(source_scores, unit_vectors(stack_vectors(list(source_scores.values()))), strict=True))
+        if source_scores
+        else {}
+    )
 
 
 def _unsorted(scores: Float64Array, starts: Sequence[int]) -> RowIndices:
-    """Return the places to sort: none, those of equal scores where all others fall within each request, or all.
+    """Return the positions to sort: those of equal scores if all others fall within each request, otherwise all.
 
-    What one source found falls already; only items that share a vector are equal.
+    The scores of one source fall already; only items that share a vector are equal.
 
     Args:
         scores: Of one request after the other; shape [candidates].
-        starts: Where each request's begin, and where the last one's end.
+        starts: Where each request's candidates begin, and where the last one's end.
     """
     level = scores[1:] >= scores[:-1]
     if len(starts) > 2:  # noqa: PLR2004 - from one request to the next they may rise
@@ -239,8 +253,8 @@ def _unsorted(scores: Float64Array, starts: Sequence[int]) -> RowIndices:
     return equal.nonzero()[0]
 
 
-def _places(base: Catalogue) -> RowIndices:
-    """Return where each item stands among the ids in order: sorting ids for every answer anew takes far longer."""
-    places = np.empty(len(base), dtype=np.int64)
-    places[pc.sort_indices(base.table["item_id"]).to_numpy()] = np.arange(len(base))
-    return places
+def _id_ranks(base: Catalogue) -> RowIndices:
+    """Return each item's rank among the sorted ids: sorting ids for every answer would take far longer."""
+    positions = np.empty(len(base), dtype=np.int64)
+    positions[pc.sort_indices(base.table["item_id"]).to_numpy()] = np.arange(len(base))
+    return positions

@@ -1,4 +1,4 @@
-"""Items added to a release's catalogue since it was built."""
+"""Items added since the release was built."""
 
 from __future__ import annotations
 
@@ -14,122 +14,119 @@ from common.arrays import BoolMask, Float32Array, RowIndices
 from services.retrieval.catalogue.growable_array import GrowableArray
 from services.retrieval.catalogue.item import Item
 from services.retrieval.catalogue.title_postings import TitlePostings
-from services.retrieval.index.delta_index import Codes, DeltaIndex, no_codes
 
-# The attributes that an upsert sets; further ones of the release are null for added items.
-_GIVEN: Final = frozenset({"brand", "category", "price", "available"})
-
-
-# Each append makes a chunk, and each computation on a column pays for every chunk.
+# The attributes that an upsert sets; others of the release are null for added items.
+_UPSERTED: Final = frozenset({"brand", "category", "price", "available"})
+# Each append adds a chunk, and each computation on a column costs something per chunk.
 _MAX_CHUNKS: Final = 64
 
 
 class DeltaStorage:
-    """What the states of the added items share, from one numbering to the next: it only ever grows at its end.
+    """What all states of a delta share until the next compaction. It only grows, at its end.
 
-    One writer puts items on it; states read as far as they know of.
+    One writer appends; each state reads as far as its own length.
 
     Args:
         dimension: The encoder's.
-        codes: Of the release; see `DeltaIndex`.
     """
 
-    def __init__(self, dimension: int, codes: Codes = no_codes) -> None:
+    def __init__(self, dimension: int) -> None:
         self.items: list[Item] = []
-        self.numbers_of: dict[str, list[int]] = {}
+        self.rows_by_id: dict[str, list[int]] = {}
         self.vectors = GrowableArray(np.float32, dimension)
         self.origin = GrowableArray(np.int64)
-        self.own = GrowableArray(np.bool_)
+        self.has_own_vector = GrowableArray(np.bool_)
         self.titles = TitlePostings()
-        self.codes = codes
-        self.graph = DeltaIndex(dimension, codes)
 
-    def put(self, items: Sequence[Item], vectors: Float32Array, origin: RowIndices, own: BoolMask) -> None:
-        """Put items at the end."""
-        self.titles.put(len(self.items), [item.title for item in items])
-        for number, item in enumerate(items, len(self.items)):
+    def append(
+        self, items: Sequence[Item], vectors: Float32Array, origin: RowIndices, has_own_vector: BoolMask
+    ) -> None:
+        """Append items; see `Delta` for the arrays."""
+        self.titles.append(len(self.items), [item.title for item in items])
+        for row, item in enumerate(items, len(self.items)):
             self.items.append(dataclasses.replace(item, vector=None))
-            self.numbers_of.setdefault(item.item_id, []).append(number)
+            self.rows_by_id.setdefault(item.item_id, []).append(row)
         self.vectors.append(vectors)
         self.origin.append(origin)
-        self.own.append(own)
+        self.has_own_vector.append(has_own_vector)
 
 
 @dataclass(frozen=True, eq=False)
 class Delta:
-    """One stable state of the added items, in the order they came; numbers count from 0.
+    """One stable state of the added items, in the order in which they came; its rows count from 0.
 
-    An item that was replaced or deleted keeps its number until `kept` leaves it out; which are there is told by the
-    view.
+    An item that was replaced or deleted keeps its row until a compaction; `Snapshot.is_live` has those that are there.
 
     Attributes:
-        shelf: The items, of which those numbered below `len` are in this state.
-        table: Their attributes, one row an item.
+        storage: The items, of which the first `len` are in this state.
+        table: Their attributes, one row per item.
         vectors: Their embeddings; shape [items, dimension].
-        origin: Each item's row in the release's catalogue, -1 where it has none; shape [items].
-        own: Which items have a vector of their own; the others have their origin's, and are found by it. Shape [items].
+        origin: Each item's row in the release's catalogue, -1 if it has none; shape [items].
+        has_own_vector: Which items have another vector than their origin, shape [items]. The others, with a new price
+            for example, are found by their origin's vector.
     """
 
-    shelf: DeltaStorage
+    storage: DeltaStorage
     table: pa.Table
     vectors: Float32Array
     origin: RowIndices
-    own: BoolMask
+    has_own_vector: BoolMask
 
     def __len__(self) -> int:
         return len(self.origin)
 
     @property
     def items(self) -> Sequence[Item]:
-        """The items by number; those behind `len` came later."""
-        return self.shelf.items
+        """The items by row; those from `len` on came later."""
+        return self.storage.items
 
-    @property
-    def graph(self) -> DeltaIndex:
-        """The graph over the beginning of the vectors."""
-        return self.shelf.graph
-
-    def item_id(self, number: int) -> str:
+    def item_id(self, row: int) -> str:
         """Return the id of an added item."""
-        return self.items[number].item_id
+        return self.items[row].item_id
 
-    def number_of(self, item_id: str) -> int | None:
-        """Return the last number of an item, whether or not it is still there; None where it was never added."""
-        numbers = self.shelf.numbers_of.get(item_id, ())
-        return next((number for number in reversed(numbers) if number < len(self)), None)
+    def last_row_of(self, item_id: str) -> int | None:
+        """Return the last row of an item, live or not; None if it was never added."""
+        rows = self.storage.rows_by_id.get(item_id, ())
+        return next((row for row in reversed(rows) if row < len(self)), None)
 
-    def extended(self, items: Sequence[Item], vectors: Float32Array, origin: RowIndices, own: BoolMask) -> Delta:
-        """Return a state with further items at the end; those of the same id are superseded. For the one writer.
+    def extended(
+        self, items: Sequence[Item], vectors: Float32Array, origin: RowIndices, has_own_vector: BoolMask
+    ) -> Delta:
+        """Return a state with more items at the end; earlier rows of the same ids are superseded. For the one writer.
 
-        Costs what the further items cost, however many there are.
+        The cost is that of the new items, however many there are already.
         """
-        self.shelf.put(items, vectors, origin, own)
+        self.storage.append(items, vectors, origin, has_own_vector)
         table = pa.concat_tables([self.table, _table(items, self.table.schema)])
         chunks = table.column(0).num_chunks if table.num_columns else 0
-        return _state(self.shelf, table if chunks < _MAX_CHUNKS else table.combine_chunks())
+        return _state(self.storage, table if chunks < _MAX_CHUNKS else table.combine_chunks())
 
-    def kept(self, there: BoolMask) -> Delta:
-        """Return a state of the items that are ``there`` (shape [items]) alone, numbered anew in the same order."""
-        numbers = np.flatnonzero(there)
-        shelf = DeltaStorage(self.vectors.shape[1], self.shelf.codes)
-        items = [self.items[number] for number in numbers.tolist()]
-        shelf.put(items, self.vectors[numbers], self.origin[numbers], self.own[numbers])
-        return _state(shelf, self.table.take(numbers).combine_chunks())
+    def compacted(self, is_live: BoolMask) -> Delta:
+        """Return a delta of the live rows only, renumbered in the same order, with storage of its own.
+
+        Args:
+            is_live: Which rows to keep; shape [items].
+        """
+        rows = np.flatnonzero(is_live)
+        storage = DeltaStorage(self.vectors.shape[1])
+        items = [self.items[row] for row in rows.tolist()]
+        storage.append(items, self.vectors[rows], self.origin[rows], self.has_own_vector[rows])
+        return _state(storage, self.table.take(rows).combine_chunks())
 
 
-def empty_delta(schema: pa.Schema, dimension: int, codes: Codes = no_codes) -> Delta:
-    """Return the state before anything was added, to a catalogue with the attributes of ``schema``."""
-    return _state(DeltaStorage(dimension, codes), schema.empty_table())
+def empty_delta(schema: pa.Schema, dimension: int) -> Delta:
+    """Return a delta without items, for a catalogue with the attributes of ``schema``."""
+    return _state(DeltaStorage(dimension), schema.empty_table())
 
 
-def _state(shelf: DeltaStorage, table: pa.Table) -> Delta:
-    return Delta(shelf, table, shelf.vectors.rows, shelf.origin.rows, shelf.own.rows)
+def _state(storage: DeltaStorage, table: pa.Table) -> Delta:
+    return Delta(storage, table, storage.vectors.rows, storage.origin.rows, storage.has_own_vector.rows)
 
 
 def _table(items: Sequence[Item], schema: pa.Schema) -> pa.Table:
     columns = [
         pa.array([_value(item, field.name) for item in items], field.type)
-        if field.name in _GIVEN
+        if field.name in _UPSERTED
         else pa.nulls(len(items), field.type)
         for field in schema
     ]

@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-_FIRST_ROWS = 64
+_MIN_CAPACITY: Final = 64
 
 
 class GrowableArray:
-    """Rows appended by one writer. A view taken never changes: what is appended lies behind its end.
+    """Rows appended by one writer. A view never changes, because new rows come after its end.
 
-    Room doubles when it runs out, so that appending costs a constant per row on average.
+    The capacity doubles when it is used up, so appending costs constant time per row on average.
 
     Args:
-        kind: The rows' number type.
-        width: Numbers a row; none for rows that are single numbers.
+        dtype: The rows' number type.
+        width: Numbers per row; none if a row is a single number.
     """
 
-    def __init__(self, kind: type[np.generic], *width: int) -> None:
-        self._room: np.ndarray[Any, Any] = np.empty((_FIRST_ROWS, *width), dtype=kind)
+    def __init__(self, dtype: type[np.generic], *width: int) -> None:
+        self._buffer: np.ndarray[Any, Any] = np.empty((_MIN_CAPACITY, *width), dtype=dtype)
         self._count = 0
 
     @property
     def rows(self) -> np.ndarray[Any, Any]:
         """A view of the rows so far."""
-        return self._room[: self._count]
+        return self._buffer[: self._count]
 
     def append(self, rows: np.ndarray[Any, Any]) -> None:
-        """Put rows at the end."""
+        """Append rows."""
         count = self._count + len(rows)
-        if count > len(self._room):
-            room = np.empty((max(count, 2 * len(self._room)), *self._room.shape[1:]), dtype=self._room.dtype)
-            room[: self._count] = self.rows
-            self._room = room
-        self._room[self._count : count] = rows
+        if count > len(self._buffer):
+            capacity = max(count, 2 * len(self._buffer))
+            buffer = np.empty((capacity, *self._buffer.shape[1:]), dtype=self._buffer.dtype)
+            buffer[: self._count] = self.rows
+            self._buffer = buffer
+        self._buffer[self._count : count] = rows
         self._count = count

@@ -1,4 +1,4 @@
-"""Between items and the release's vectors: products that share a text share its vector."""
+"""Maps items to the release's vectors and back: items with the same text share a vector."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ItemVectors:
         scores: Float32Array,
         k: int,
         allowed: BoolMask | None,
-        stand_in: RowIndices | None = None,
+        result_row: RowIndices | None = None,
     ) -> list[ScoredItems]:
         """Return the first ``k`` allowed items of each row of vectors.
 
@@ -42,7 +42,7 @@ class ItemVectors:
             scores: Their scores; shape [n, vectors].
             k: How many items at most.
             allowed: Which items may be found, shape [items] or longer; None for all.
-            stand_in: The row that each item is told as, shape [items]; None for its own.
+            result_row: The row to return for each item, shape [items]; None for its own.
         """
         if not labels.size:
             return [NOTHING] * len(labels)
@@ -51,39 +51,39 @@ class ItemVectors:
         if allowed is not None:
             kept = allowed[rows].nonzero()[0]
             rows, values, ends = rows[kept], values[kept], np.searchsorted(kept, ends)
-        if stand_in is not None:
-            rows = stand_in[rows]
+        if result_row is not None:
+            rows = result_row[rows]
         bounds = pairwise([0, *ends.tolist()])
         return [
             ScoredItems(rows[start : min(end, start + k)], values[start : min(end, start + k)]) for start, end in bounds
         ]
 
-    def and_further(self, count: int) -> ItemVectors:
-        """Return the same with so many vectors behind them, each that of one more item."""
+    def extended(self, count: int) -> ItemVectors:
+        """Return the same with ``count`` more vectors, each of one more item."""
         items = len(self.vector_of_item)
-        joined: ItemVectors = copy(self)
-        joined.count = self.count + count
-        joined.vector_of_item = np.concatenate([self.vector_of_item, np.arange(self.count, joined.count)])
-        joined._items = np.concatenate([self._items, np.arange(items, items + count)])
-        joined._sizes = np.concatenate([self._sizes, np.ones(count, dtype=np.int64)])
-        joined._ends = np.concatenate([self._ends, np.arange(items + 1, items + count + 1)])
-        return joined
+        extended: ItemVectors = copy(self)
+        extended.count = self.count + count
+        extended.vector_of_item = np.concatenate([self.vector_of_item, np.arange(self.count, extended.count)])
+        extended._items = np.concatenate([self._items, np.arange(items, items + count)])
+        extended._sizes = np.concatenate([self._sizes, np.ones(count, dtype=np.int64)])
+        extended._ends = np.concatenate([self._ends, np.arange(items + 1, items + count + 1)])
+        return extended
 
-    def with_items(self, allowed: BoolMask) -> BoolMask:
+    def vectors_with(self, allowed: BoolMask) -> BoolMask:
         """Return which of the vectors have an allowed item; shape [vectors]."""
         if 2 * np.count_nonzero(allowed) < len(allowed):
             return np.bincount(self.vector_of_item[np.flatnonzero(allowed)], minlength=self.count) > 0
         return np.bincount(self.vector_of_item[np.flatnonzero(~allowed)], minlength=self.count) < self._sizes
 
     def have_items(self, labels: RowIndices, allowed: BoolMask) -> BoolMask:
-        """Return which vectors have an allowed item; shape [labels]."""
+        """Return which of the vectors ``labels`` have an allowed item; shape [labels]."""
         items, sizes, _ = self._items_of(labels)
         owners = np.repeat(np.arange(len(labels)), sizes)
         have: BoolMask = np.bincount(owners, weights=allowed[items], minlength=len(labels)) > 0
         return have
 
     def _items_of(self, labels: RowIndices) -> tuple[RowIndices, RowIndices, RowIndices]:
-        """Return the items of vectors, one vector's after the other's; and how many each has, and where they end."""
+        """Return the items of vectors, one vector's after the other's; how many each has; and where they end."""
         sizes = self._sizes[labels]
         ends = sizes.cumsum()
         entries = (self._ends[labels] - ends).repeat(sizes)

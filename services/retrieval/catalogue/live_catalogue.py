@@ -1,4 +1,4 @@
-"""The catalogue that changes while it is searched: one writer, and readers that hold a stable view."""
+"""The catalogue that changes while it is searched: one writer, and readers that hold a snapshot."""
 
 from __future__ import annotations
 
@@ -10,27 +10,18 @@ from typing import Final
 import numpy as np
 
 from common.arrays import BoolMask, Float32Array, RowIndices
-from common.gc_freeze import freeze_new_objects, refreeze_heap
 from common.release.catalogue import Catalogue
 from services.retrieval.catalogue.delta import Delta, empty_delta
 from services.retrieval.catalogue.item import Item
 from services.retrieval.catalogue.snapshot import Snapshot
-from services.retrieval.index.delta_index import Codes, no_codes
 
-# Vectors that differ by no more in any number are the same: scaling one to unit length again moves its last digits.
-_SAME: Final = 1e-6
-# So many added items are kept out of garbage collection at a time, which would hold up every search; so does settling
-# them, for 4 ms a thousand.
-_SETTLED_ITEMS: Final = 1_000
-# What calls under way hold is kept with them, a few hundred kilobytes each time: after so many times it is collected.
-_SETTLED_ANEW: Final = 100
-# Superseded rows among the added items that are not worth leaving out yet.
-_FEW_ROWS: Final = 1_000
+# Vectors whose numbers differ by no more are the same: scaling one to unit length again changes its last digits.
+_MAX_DIFFERENCE: Final = 1e-6
 
 
 @dataclass(frozen=True)
 class ChangeCounts:
-    """What a change did to the catalogue."""
+    """How many items a change inserted, replaced and deleted, and how many ids to delete were unknown."""
 
     inserted: int = 0
     replaced: int = 0
@@ -39,51 +30,48 @@ class ChangeCounts:
 
 
 class LiveCatalogue:
-    """A release's catalogue with changes on top. A change is seen whole by every view taken after it.
+    """A release's catalogue with changes on top. A snapshot taken after a change sees all of it.
 
     Args:
         base: The release's catalogue.
         dimension: The encoder's.
-        released: Returns the vectors of the release's items, given their rows; None where they are not known.
-        codes: Of the release; see `AddedGraph`.
+        release_vectors: Returns the vectors of the release's items, given their rows; None if they are not known.
     """
 
     def __init__(
         self,
         base: Catalogue,
         dimension: int,
-        released: Callable[[RowIndices], Float32Array] | None = None,
-        codes: Codes = no_codes,
+        release_vectors: Callable[[RowIndices], Float32Array] | None = None,
     ) -> None:
-        self._released = released
-        self._kept = np.ones(len(base), dtype=np.bool_)
-        added = empty_delta(base.table.select(base.attributes()).schema, dimension, codes)
-        self._view = Snapshot(0, base, added, np.ones(len(base), dtype=np.bool_))
+        self._release_vectors = release_vectors
+        self._keeps_vector = np.ones(len(base), dtype=np.bool_)
+        delta = empty_delta(base.table.select(base.attributes()).schema, dimension)
+        self._snapshot = Snapshot(0, base, delta, np.ones(len(base), dtype=np.bool_))
         self._writer = threading.Lock()
-        self._settled = self._settlings = 0
 
     @property
-    def view(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         """The catalogue as it is now."""
-        return self._view
+        return self._snapshot
 
     def apply(self, items: Sequence[Item], vectors: Float32Array, deleted: Sequence[str]) -> ChangeCounts:
-        """Upsert items, delete others, and show both at once.
+        """Upsert items and delete others; both become visible at once.
 
         Args:
-            items: Items with distinct ids, replaced whole where they are there.
+            items: Items with distinct ids; an item that is there is replaced whole.
             vectors: Their unit embeddings; shape [items, dimension].
             deleted: Ids to delete; unknown ones are counted as missing.
         """
         with self._writer:
-            view = self._view
-            replaced = view.rows_of([item.item_id for item in items])
-            gone = view.rows_of(deleted)
-            origin = view.base.rows_of([item.item_id for item in items])
-            added = view.added
+            snapshot = self._snapshot
+            replaced = snapshot.rows_of([item.item_id for item in items])
+            gone = snapshot.rows_of(deleted)
+            origin = snapshot.base.rows_of([item.item_id for item in items])
+            delta = snapshot.delta
             if items:
-                added = added.extended(items, vectors, origin, self._is_own(origin, vectors))
-            self._view = _changed(view, added, np.concatenate([replaced, gone]))
+                delta = delta.extended(items, vectors, origin, self._has_own_vector(origin, vectors))
+            self._snapshot = _changed(snapshot, delta, np.concatenate([replaced, gone]))
         return ChangeCounts(
             inserted=int((replaced < 0).sum()),
             replaced=int((replaced >= 0).sum()),
@@ -91,82 +79,53 @@ class LiveCatalogue:
             missing=int((gone < 0).sum()),
         )
 
-    def let_go(self) -> BoolMask:
-        """Give up the release's vectors of items that were deleted or have another one now, for good.
+    def forget_removed_vectors(self) -> BoolMask:
+        """Give up the release's vectors of items that were deleted or have another vector now, for good.
 
         Returns:
-            Which items of the release may still be found by its vectors; shape [items]. No other one ever will be, also
-            where it comes back with the same vector.
+            Which items of the release can still be found by its vectors; shape [items]. No other item ever will be,
+            even if it returns with the same vector.
         """
         with self._writer:
-            stand_in = self._view.stand_in
-            if stand_in is not None:
-                self._kept = self._kept & (stand_in >= 0)
-            return self._kept
+            replacement_row = self._snapshot.replacement_row
+            if replacement_row is not None:
+                self._keeps_vector = self._keeps_vector & (replacement_row >= 0)
+            return self._keeps_vector
 
-    def tend(self) -> bool:
-        """Do what is due in the background, and return whether something was; for one thread at a time.
+    def replace_delta(self, before: Snapshot, compacted: Delta) -> None:
+        """Publish a compacted delta, with the changes made meanwhile on top. Earlier snapshots stay as they are.
 
-        Added items that came since are put into their graph; superseded ones are left out, once they are the larger
-        part, of a fresh numbering and graph. Views taken before stay as they are.
+        Args:
+            before: The snapshot that was compacted.
+            compacted: Its live rows.
         """
-        view = self._view
-        if self._superseded(view):
-            self._leave_out(view)
-        elif view.added.graph.is_behind(len(view.added)):
-            view.added.graph.grow(view.added.vectors, view.added.own)
-            self._settle_some(len(view.added))
-        else:
-            return False
-        return True
-
-    def _settle_some(self, added: int) -> None:
-        """Keep what was added out of garbage collection, where it has come to be many since the last time."""
-        self._settled = min(self._settled, added)  # superseded ones may have been left out
-        if added - self._settled < _SETTLED_ITEMS:
-            return
-        self._settled = added
-        self._settlings += 1
-        if self._settlings % _SETTLED_ANEW:
-            freeze_new_objects()
-        else:
-            refreeze_heap()
-
-    def _is_own(self, origin: RowIndices, vectors: Float32Array) -> BoolMask:
-        """Return which items have another vector than their origin: a new price needs no place in a graph."""
-        own = np.ones(len(origin), dtype=np.bool_)
-        known = np.flatnonzero((origin >= 0) & self._kept[origin])
-        if self._released is not None and len(known):
-            own[known] = (np.abs(self._released(origin[known]) - vectors[known]) > _SAME).any(axis=1)
-        return own
-
-    def _superseded(self, view: Snapshot) -> bool:
-        there = int(np.count_nonzero(view.alive[len(view.base) :]))
-        return len(view.added) - there > max(_FEW_ROWS, there)
-
-    def _leave_out(self, before: Snapshot) -> None:
-        """Leave superseded rows out; the bulk without holding up the writer."""
-        kept = before.added.kept(before.alive[len(before.base) :])
-        if kept.graph.is_behind(len(kept)):
-            kept.graph.grow(kept.vectors, kept.own)
         with self._writer:
-            self._view = _renumbered(self._view, before, kept)
+            self._snapshot = _compacted(self._snapshot, before, compacted)
+
+    def _has_own_vector(self, origin: RowIndices, vectors: Float32Array) -> BoolMask:
+        """Return which items have another vector than their origin."""
+        has_own_vector = np.ones(len(origin), dtype=np.bool_)
+        known = np.flatnonzero((origin >= 0) & self._keeps_vector[origin])
+        if self._release_vectors is not None and len(known):
+            differences = np.abs(self._release_vectors(origin[known]) - vectors[known])
+            has_own_vector[known] = (differences > _MAX_DIFFERENCE).any(axis=1)
+        return has_own_vector
 
 
-def _changed(view: Snapshot, added: Delta, dead: RowIndices) -> Snapshot:
-    alive = np.concatenate([view.alive, np.ones(len(added) - len(view.added), dtype=np.bool_)])
-    alive[dead[dead >= 0]] = False
-    return Snapshot(view.version + 1, view.base, added, alive)
+def _changed(snapshot: Snapshot, delta: Delta, removed: RowIndices) -> Snapshot:
+    is_live = np.concatenate([snapshot.is_live, np.ones(len(delta) - len(snapshot.delta), dtype=np.bool_)])
+    is_live[removed[removed >= 0]] = False
+    return Snapshot(snapshot.version + 1, snapshot.base, delta, is_live)
 
 
-def _renumbered(view: Snapshot, before: Snapshot, kept: Delta) -> Snapshot:
-    """Return ``view`` with the added items of ``before`` replaced by those ``kept`` of it, and what came since."""
-    base, first = len(view.base), len(before.added)
-    alive = view.alive[base:]
-    late = first + np.flatnonzero(alive[first:])
-    items = [view.added.items[number] for number in late.tolist()]
-    state = view.added
-    added = kept.extended(items, state.vectors[late], state.origin[late], state.own[late]) if items else kept
-    still = alive[:first][before.alive[base:]]
-    rows = np.concatenate([view.alive[:base], still, np.ones(len(late), dtype=np.bool_)])
-    return Snapshot(view.version + 1, view.base, added, rows)
+def _compacted(snapshot: Snapshot, before: Snapshot, compacted: Delta) -> Snapshot:
+    """Return ``snapshot`` with the delta of ``before`` replaced by a compacted one, followed by later rows."""
+    base, first_later = len(snapshot.base), len(before.delta)
+    delta, is_live = snapshot.delta, snapshot.delta_is_live
+    later = first_later + np.flatnonzero(is_live[first_later:])
+    items = [delta.items[row] for row in later.tolist()]
+    if items:
+        compacted = compacted.extended(items, delta.vectors[later], delta.origin[later], delta.has_own_vector[later])
+    still_live = is_live[:first_later][before.delta_is_live]
+    rows = np.concatenate([snapshot.is_live[:base], still_live, np.ones(len(later), dtype=np.bool_)])
+    return Snapshot(snapshot.version + 1, snapshot.base, compacted, rows)

@@ -13,33 +13,31 @@ import numpy as np
 from common.arrays import Float32Array, RowIndices
 from common.text import words
 
-# A title's number, how often it has the word, and how many words it has.
-_ENTRY: Final = struct.Struct("3d")
-
-
-_NO_ENTRIES: Final = array("d")
+# A posting: the title's row, how often it has the word, and its number of words.
+_POSTING: Final = struct.Struct("3d")
+_NO_POSTINGS: Final = array("d")
 
 
 class TitlePostings:
-    """The words of titles that only ever grow at their end. One writer; readers say how far they know of."""
+    """For each word, the titles that have it. One writer appends; readers pass how many titles they know of."""
 
     def __init__(self) -> None:
-        # Of each word one run of numbers, three a title: bytes are taken in and read whole, so that a reader sees a
-        # number and what belongs to it together.
-        self._entries: dict[str, array[float]] = {}
+        # One array of numbers per word, three per posting. Bytes are appended and copied in one step each, so a reader
+        # sees a posting whole or not at all.
+        self._postings: dict[str, array[float]] = {}
 
-    def put(self, first: int, titles: Sequence[str]) -> None:
-        """Add titles, numbered from ``first``."""
-        for number, title in enumerate(titles, first):
-            found = words(title)
-            for word, times in Counter(found).items():
-                entries = self._entries.get(word)
-                if entries is None:
-                    entries = self._entries[word] = array("d")
-                entries.frombytes(_ENTRY.pack(number, times, len(found)))
+    def append(self, first_row: int, titles: Sequence[str]) -> None:
+        """Add titles, whose rows begin with ``first_row``."""
+        for row, title in enumerate(titles, first_row):
+            title_words = words(title)
+            for word, frequency in Counter(title_words).items():
+                postings = self._postings.get(word)
+                if postings is None:
+                    postings = self._postings[word] = array("d")
+                postings.frombytes(_POSTING.pack(row, frequency, len(title_words)))
 
     def with_word(self, word: str, count: int) -> tuple[RowIndices, Float32Array, Float32Array]:
-        """Return which of the first ``count`` titles have a word, how often, and how many words they have."""
-        table = np.frombuffer(self._entries.get(word, _NO_ENTRIES).tobytes()).reshape(-1, 3)
+        """Return the rows of those of the first ``count`` titles that have a word, its frequency, and their lengths."""
+        table = np.frombuffer(self._postings.get(word, _NO_POSTINGS).tobytes()).reshape(-1, 3)
         table = table[: np.searchsorted(table[:, 0], count)]
         return table[:, 0].astype(np.int64), table[:, 1].astype(np.float32), table[:, 2].astype(np.float32)

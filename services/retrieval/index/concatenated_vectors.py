@@ -11,43 +11,43 @@ from common.arrays import Float32Array, RowIndices
 
 
 class ConcatenatedVectors:
-    """The rows of one table, and behind them those of another. Reads as an array does, as far as search reads one.
+    """The rows of one table, followed by those of another. Implements what a search uses of an array.
 
     Args:
-        above: Shape [rows, dimension]; may be memory-mapped.
-        below: Shape [further rows, dimension].
+        head: Shape [rows, dimension]; may be memory-mapped.
+        tail: Shape [more rows, dimension].
     """
 
-    def __init__(self, above: Float32Array, below: Float32Array) -> None:
-        self.above = above
-        self.below = below
+    def __init__(self, head: Float32Array, tail: Float32Array) -> None:
+        self.head = head
+        self.tail = tail
 
     @property
     def shape(self) -> tuple[int, int]:
-        """How many rows there are, and how many numbers each has."""
-        return len(self), self.above.shape[1]
+        """Rows, and numbers per row."""
+        return len(self), self.head.shape[1]
 
     def __len__(self) -> int:
-        return len(self.above) + len(self.below)
+        return len(self.head) + len(self.tail)
 
     def __getitem__(self, rows: RowIndices) -> Float32Array:
         """Return rows; shape [rows, dimension]."""
-        of_below = rows >= len(self.above)
-        vectors = np.empty((len(rows), self.above.shape[1]), dtype=np.float32)
-        vectors[~of_below] = self.above[rows[~of_below]]
-        vectors[of_below] = self.below[rows[of_below] - len(self.above)]
+        in_tail = rows >= len(self.head)
+        vectors = np.empty((len(rows), self.head.shape[1]), dtype=np.float32)
+        vectors[~in_tail] = self.head[rows[~in_tail]]
+        vectors[in_tail] = self.tail[rows[in_tail] - len(self.head)]
         return vectors
 
     def __matmul__(self, query: Float32Array) -> Float32Array:
-        """Return every row's product with a vector; shape [rows]."""
-        products: Float32Array = np.concatenate([self.above @ query, self.below @ query])
+        """Return the inner product of every row with a vector; shape [rows]."""
+        products: Float32Array = np.concatenate([self.head @ query, self.tail @ query])
         return products
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        """Copy both into one array, for what needs that."""
+        """Copy both into one array."""
         del copy
-        return np.concatenate([self.above, self.below]).astype(dtype or np.float32, copy=False)
+        return np.concatenate([self.head, self.tail]).astype(dtype or np.float32, copy=False)
 
 
-# What can be searched through.
+# Vectors that can be searched.
 Table = Float32Array | ConcatenatedVectors

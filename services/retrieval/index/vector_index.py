@@ -1,4 +1,4 @@
-"""The port of vector search: what the first stage asks of an index, whichever library or server answers."""
+"""The port of vector search: what the first stage needs of an index, whatever library or server answers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Method = Literal["exact", "approximate"]
 
 
 class Hits(NamedTuple):
-    """What a search found, best first.
+    """The result of a search, best first.
 
     Attributes:
         labels: Labels of the vectors found; shape [queries, k'].
         scores: Their inner products with the query, falling along each row; shape [queries, k'].
-        method: Whether every allowed vector was compared, or a graph was walked.
+        method: `exact` if every allowed vector was compared, `approximate` if HNSW or PQ answered.
     """
 
     labels: RowIndices
@@ -29,13 +29,13 @@ class Hits(NamedTuple):
 class VectorIndex(Protocol):
     """Nearest neighbours by the inner product of unit vectors.
 
-    Labels are rows of one table of vectors: small integers from 0. Searches may run in any number of threads while
-    one thread adds and removes; each search sees a whole state, the one before a change or the one after it.
+    Labels are rows of one table of vectors: small integers from 0. Any number of threads may search while one thread
+    adds and removes. Each search sees one whole state, before or after a change.
     """
 
     @property
     def dimension(self) -> int:
-        """Return how many numbers a vector has."""
+        """Return the numbers per vector."""
         ...
 
     @property
@@ -48,28 +48,28 @@ class VectorIndex(Protocol):
         ...
 
     def search(self, vectors: Float32Array, k: int, allowed: BoolMask | None = None) -> Hits:
-        """Find the ``k`` vectors most like each query.
+        """Find the ``k`` vectors nearest to each query.
 
         Args:
             vectors: The queries, of unit length; shape [n, dimension].
             k: How many to find, at least 1.
-            allowed: Which labels may be found, None for every one; labels past its end are not allowed. A mask that was
-                given must not change any more: what follows from it may be remembered.
+            allowed: Which labels may be found, None for all; labels past its end are not allowed. The mask must not
+                change any more, because results of it are cached.
 
         Returns:
-            As many as there are up to ``k``: exactly min(k, allowed vectors in the index) a query.
+            Exactly min(k, allowed vectors in the index) hits per query.
 
         Raises:
-            InvalidRequest: Another dimension than the index's, or ``k`` below 1.
+            InvalidRequest: The dimension is not the index's, or ``k`` is below 1.
         """
         ...
 
     def add(self, labels: RowIndices, vectors: Float32Array) -> None:
-        """Add vectors, replacing those of labels that are there; shapes [n] and [n, dimension]."""
+        """Add vectors, or replace those of known labels; shapes [n] and [n, dimension]."""
         ...
 
     def remove(self, labels: RowIndices) -> None:
-        """Remove vectors; labels that are not there are ignored."""
+        """Remove vectors; unknown labels are ignored."""
         ...
 
     def save(self, folder: Path) -> None:
@@ -77,12 +77,12 @@ class VectorIndex(Protocol):
         ...
 
     def close(self, *, discard: bool = False) -> None:
-        """Let go of what it holds outside of this process; with ``discard`` it is removed there too."""
+        """Release resources outside of this process; with ``discard``, the data there is deleted too."""
         ...
 
 
 def check_search(dimension: int, vectors: Float32Array, k: int) -> None:
-    """Raise InvalidRequest where a search can't be asked for like this."""
+    """Raise InvalidRequest if queries or ``k`` are invalid."""
     if vectors.ndim != 2 or vectors.shape[1] != dimension:  # noqa: PLR2004 - a table has two axes
         raise InvalidRequest(f"vectors: shape {vectors.shape} is not [queries, {dimension}]")
     if k < 1:

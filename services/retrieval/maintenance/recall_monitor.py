@@ -1,4 +1,4 @@
-"""Recall of live searches: a sample of them is answered exactly as well, in the background."""
+"""Recall of live searches: a sample of them is also answered exactly, in the background."""
 
 from __future__ import annotations
 
@@ -17,16 +17,14 @@ from services.retrieval.catalogue.scored_items import ScoredItems
 from services.retrieval.index.reachability import TIE
 from services.retrieval.search.allowed_items import AllowedItems
 
-# What the exact answers may take of one core.
-_BUSY_SHARE: Final = 0.02
-_WAITING: Final = 4
-
-
-_log = structlog.get_logger()
+# The fraction of one core that exact searches may take.
+_CPU_SHARE: Final = 0.02
+_MAX_WAITING: Final = 4
+_log: Final = structlog.get_logger()
 
 
 class RecallSample(NamedTuple):
-    """A search as it was answered.
+    """A search and its result.
 
     Attributes:
         query: A unit vector; shape [dimension].
@@ -41,40 +39,40 @@ class RecallSample(NamedTuple):
     found: ScoredItems
 
 
-Exact = Callable[[Float32Array, int, AllowedItems], ScoredItems]
+ExactSearch = Callable[[Float32Array, int, AllowedItems], ScoredItems]
 
 
 class RecallMonitor:
-    """Draws searches, answers them exactly on a thread of its own, and tells what share was found.
+    """Samples searches, answers them exactly on a thread of its own, and reports their recall.
 
-    It takes a fiftieth of one core at most: samples that come faster are let go.
+    It takes at most a fiftieth of one core; samples that come faster are dropped.
 
     Args:
-        share: The share of searches drawn, 0 to 1.
-        exact: Answers a search by comparing every allowed item.
-        tell: Told each sample's recall, 0 to 1, in this class's thread.
+        share: The fraction of searches to sample, 0 to 1.
+        search_exactly: Answers a search by comparing every allowed item.
+        report: Is called on this class's thread with the recall of each sample, 0 to 1.
     """
 
-    def __init__(self, share: float, exact: Exact, tell: Callable[[float], None]) -> None:
+    def __init__(self, share: float, search_exactly: ExactSearch, report: Callable[[float], None]) -> None:
         self._share = share
-        self._exact = exact
-        self._tell = tell
-        self._draw = np.random.default_rng()
-        self._samples: queue.Queue[RecallSample | None] = queue.Queue(_WAITING)
+        self._search_exactly = search_exactly
+        self._report = report
+        self._generator = np.random.default_rng()
+        self._samples: queue.Queue[RecallSample | None] = queue.Queue(_MAX_WAITING)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._work, name="recall", daemon=True)
         self._thread.start()
 
     def offer(self, sample: RecallSample) -> None:
-        """Draw this search perhaps; returns at once."""
-        if self._draw.random() < self._share:
+        """Sample this search with the probability `share`; returns at once."""
+        if self._generator.random() < self._share:
             try:
                 self._samples.put_nowait(sample)
             except queue.Full:
                 return
 
     def close(self) -> None:
-        """End once the sample under way is done."""
+        """End the thread after the sample under way."""
         self._closed.set()
         with self._samples.mutex:
             self._samples.queue.clear()
@@ -86,15 +84,15 @@ class RecallMonitor:
         while (sample := self._samples.get()) is not None:
             began = time.thread_time()
             try:
-                self._tell(recall(sample, self._exact(sample.query, sample.k, sample.allowed)))
-            except Exception:  # noqa: BLE001 - searching goes on without it
+                self._report(recall(sample, self._search_exactly(sample.query, sample.k, sample.allowed)))
+            except Exception:  # noqa: BLE001 - searches go on without it
                 _log.exception("a search could not be answered exactly")
             else:
-                self._closed.wait((time.thread_time() - began) * (1 / _BUSY_SHARE - 1))
+                self._closed.wait((time.thread_time() - began) * (1 / _CPU_SHARE - 1))
 
 
 def recall(sample: RecallSample, exact: ScoredItems) -> float:
-    """Return the share of what is nearest that was found; items as near as the last of them count too."""
+    """Return the share of the nearest items that were found; items as near as the last of them count too."""
     if not len(exact.scores):
         return 1.0
     near = int((sample.found.scores >= exact.scores[-1] - TIE).sum())

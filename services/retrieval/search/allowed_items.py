@@ -1,4 +1,4 @@
-"""Which items a request may be answered with: alive, passing the filter, not excluded."""
+"""The items that a request may be answered with: live, passing the filter, not excluded."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from services.retrieval.catalogue.snapshot import Snapshot
 
 
 class CombinedMasks(NamedTuple):
-    """What of a release and of the items added to it is allowed, by one numbering of both.
+    """What is allowed of release and delta, numbered one after the other.
 
     Attributes:
-        vectors: Which vectors may be found, the release's before the added items'; shape [vectors + added items].
-        items: Which items may be found by these, each by its own; shape [items of the release + added items].
+        vectors: Which vectors may be found; shape [vectors of the release + items of the delta].
+        items: Which items may be found by their vectors; shape [items of the release + items of the delta].
     """
 
     vectors: BoolMask
@@ -27,50 +27,56 @@ class CombinedMasks(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class AllowedItems:
-    """The items allowed in one view.
+    """The items allowed in one snapshot.
 
     Attributes:
-        view: The view whose rows are meant.
+        snapshot: Whose rows are meant.
         rows: Which rows are allowed; shape [rows].
-        released: Which items of the release stand for an allowed row and are found by the release's vectors; None where
-            every one does. Shape [items of the release].
-        vectors: Which of the release's vectors have such an item, shape [vectors]; None where every one has.
+        release_items: Which items of the release have an allowed row and are found by the release's vectors, shape
+            [items of the release]; None for all.
+        release_vectors: Which of the release's vectors have such an item, shape [vectors]; None for all.
+        vector_count: The number of the release's vectors.
         count: How many items are allowed.
     """
 
-    view: Snapshot
+    snapshot: Snapshot
     rows: BoolMask
-    released: BoolMask | None
-    vectors: BoolMask | None
+    release_items: BoolMask | None
+    release_vectors: BoolMask | None
+    vector_count: int
     count: int
 
     @cached_property
-    def added(self) -> BoolMask:
-        """Which added items are allowed, of those with a vector of their own; shape [added items]."""
-        return self.rows[len(self.view.base) :] & self.view.added.own
+    def delta_rows(self) -> BoolMask:
+        """Which rows of the delta are allowed and have a vector of their own; shape [items of the delta]."""
+        return self.rows[len(self.snapshot.base) :] & self.snapshot.delta.has_own_vector
 
     @cached_property
-    def joined(self) -> CombinedMasks:
-        """What is allowed where the added items' own vectors are numbered behind the release's."""
-        view = self.view
-        vectors = np.ones(view.added.graph.released, dtype=np.bool_) if self.vectors is None else self.vectors
-        released = np.ones(len(view.base), dtype=np.bool_) if self.released is None else self.released
-        return CombinedMasks(np.concatenate([vectors, self.added]), np.concatenate([released, self.added]))
+    def combined(self) -> CombinedMasks:
+        """What is allowed of release and delta together."""
+        vectors, items = self.release_vectors, self.release_items
+        vectors = np.ones(self.vector_count, dtype=np.bool_) if vectors is None else vectors
+        items = np.ones(len(self.snapshot.base), dtype=np.bool_) if items is None else items
+        return CombinedMasks(np.concatenate([vectors, self.delta_rows]), np.concatenate([items, self.delta_rows]))
 
     def without(self, rows: RowIndices, vectors: ItemVectors) -> AllowedItems:
         """Return the same without ``rows``."""
-        gone = np.unique(rows[self.rows[rows]])
-        if not len(gone):
+        excluded = np.unique(rows[self.rows[rows]])
+        if not len(excluded):
             return self
         mask = self.rows.copy()
-        mask[gone] = False
-        of_release = self.view.released(gone)
-        of_release = of_release[of_release >= 0]
-        released, allowed = self.released, self.vectors
-        if len(of_release):
-            released = np.ones(len(self.view.base), dtype=np.bool_) if released is None else released.copy()
-            allowed = np.ones(vectors.count, dtype=np.bool_) if allowed is None else allowed.copy()
-            released[of_release] = False
-            touched = np.unique(vectors.vector_of_item[of_release])
-            allowed[touched] = vectors.have_items(touched, released)
-        return AllowedItems(self.view, mask, released, allowed, self.count - len(gone))
+        mask[excluded] = False
+        items = self.snapshot.vector_origin_of(excluded)
+        items = items[items >= 0]
+        release_items, release_vectors = self.release_items, self.release_vectors
+        if len(items):
+            base = len(self.snapshot.base)
+            release_items = np.ones(base, dtype=np.bool_) if release_items is None else release_items.copy()
+            release_vectors = (
+                np.ones(vectors.count, dtype=np.bool_) if release_vectors is None else release_vectors.copy()
+            )
+            release_items[items] = False
+            touched = np.unique(vectors.vector_of_item[items])
+            release_vectors[touched] = vectors.have_items(touched, release_items)
+        count = self.count - len(excluded)
+        return AllowedItems(self.snapshot, mask, release_items, release_vectors, self.vector_count, count)

@@ -1,4 +1,4 @@
-"""Which items of a snapshot pass a filter."""
+"""Evaluates filters on a snapshot, and caches their masks."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from services.retrieval.catalogue.snapshot import Snapshot
 from services.retrieval.search.allowed_items import AllowedItems
 from services.retrieval.search.filter_evaluation import check_filter, evaluate
 
-_NOTHING: Final[BoolMask] = np.empty(0, dtype=np.bool_)
+_EMPTY: Final[BoolMask] = np.empty(0, dtype=np.bool_)
 
 
-class _Once:
-    """Items that one thread finds out, while others that want the same wait for it."""
+class _EvaluatedOnce:
+    """Items that one thread evaluates, while others that want the same wait for it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._allowed: AllowedItems | None = None
 
-    def of(self, evaluate: Callable[[], AllowedItems]) -> AllowedItems:
+    def get(self, evaluate: Callable[[], AllowedItems]) -> AllowedItems:
         """Return the items."""
         if self._allowed is not None:
             return self._allowed
@@ -40,14 +40,14 @@ class _Once:
 
 
 class ItemFilter:
-    """Answers filters with masks, and remembers them.
+    """Turns filters into masks, and caches them.
 
-    Masks over items outlive changes of the catalogue; only items that were added since are looked at.
+    Masks over the release's items stay valid when the catalogue changes; only rows added since are evaluated then.
 
     Args:
         table: The release's attributes, one column each.
         vectors: Of the release.
-        cached: How many filters are remembered; each costs up to five bytes an item.
+        cached: How many filters are cached; each costs up to five bytes per item.
     """
 
     def __init__(self, table: pa.Table, vectors: ItemVectors, cached: int = 128) -> None:
@@ -55,55 +55,58 @@ class ItemFilter:
         self._vectors = vectors
         self._cached = cached
         self._base_masks: LruCache[Filter, BoolMask] = LruCache(cached)
-        self._added_masks: LruCache[Filter, tuple[ref[DeltaStorage], BoolMask]] = LruCache(cached)
-        # Of the latest view alone, by its version: views hold the added vectors, so old ones must not be kept alive.
-        self._views: LruCache[int, LruCache[Filter | None, _Once]] = LruCache(1)
+        self._delta_masks: LruCache[Filter, tuple[ref[DeltaStorage], BoolMask]] = LruCache(cached)
+        # Of the latest snapshot only, by its version: snapshots hold the delta's vectors, so old ones must not live on.
+        self._by_snapshot: LruCache[int, LruCache[Filter | None, _EvaluatedOnce]] = LruCache(1)
         self._lock = threading.Lock()
 
     def check(self, condition: Filter) -> None:
-        """Raise InvalidRequest where the filter can't be answered over this catalogue."""
+        """Raise InvalidRequest if the filter can't be evaluated on this catalogue."""
         check_filter(condition, self._table.schema)
 
-    def allowed(self, view: Snapshot, condition: Filter | None) -> AllowedItems:
-        """Return the items of ``view`` that pass a checked filter; None passes all."""
-        return self._once(view, condition).of(lambda: self._evaluate(view, condition))
+    def allowed(self, snapshot: Snapshot, condition: Filter | None) -> AllowedItems:
+        """Return the items of a snapshot that pass a checked filter; None passes all."""
+        return self._entry(snapshot, condition).get(lambda: self._evaluate(snapshot, condition))
 
-    def _once(self, view: Snapshot, condition: Filter | None) -> _Once:
+    def _entry(self, snapshot: Snapshot, condition: Filter | None) -> _EvaluatedOnce:
         with self._lock:
-            known = self._views.get(view.version)
-            if known is None:
-                known = LruCache(self._cached)
-                self._views.put(view.version, known)
-            once = known.get(condition)
-            if once is None:
-                once = _Once()
-                known.put(condition, once)
-            return once
+            by_filter = self._by_snapshot.get(snapshot.version)
+            if by_filter is None:
+                by_filter = LruCache(self._cached)
+                self._by_snapshot.put(snapshot.version, by_filter)
+            entry = by_filter.get(condition)
+            if entry is None:
+                entry = _EvaluatedOnce()
+                by_filter.put(condition, entry)
+            return entry
 
-    def _evaluate(self, view: Snapshot, condition: Filter | None) -> AllowedItems:
-        rows = view.alive if condition is None else view.alive & self._mask(view, condition)
+    def _evaluate(self, snapshot: Snapshot, condition: Filter | None) -> AllowedItems:
+        rows = snapshot.is_live if condition is None else snapshot.is_live & self._mask(snapshot, condition)
         count = int(np.count_nonzero(rows))
-        base, released = len(view.base), rows[: len(view.base)]
-        if len(view.added):
-            numbers, released = view.standing_in, released.copy()
-            released[view.added.origin[numbers]] = rows[base + numbers]
-        if released.all():
-            return AllowedItems(view, rows, None, None, count)
-        return AllowedItems(view, rows, released, self._vectors.with_items(released), count)
+        base, release_items = len(snapshot.base), rows[: len(snapshot.base)]
+        if len(snapshot.delta):
+            delta_rows, release_items = snapshot.delta_rows_without_vector, release_items.copy()
+            release_items[snapshot.delta.origin[delta_rows]] = rows[base + delta_rows]
+        vectors = self._vectors
+        if release_items.all():
+            return AllowedItems(snapshot, rows, None, None, vectors.count, count)
+        release_vectors = vectors.vectors_with(release_items)
+        return AllowedItems(snapshot, rows, release_items, release_vectors, vectors.count, count)
 
-    def _mask(self, view: Snapshot, condition: Filter) -> BoolMask:
+    def _mask(self, snapshot: Snapshot, condition: Filter) -> BoolMask:
         base = self._base_masks.get(condition)
         if base is None:
             base = evaluate(condition, self._table)
             self._base_masks.put(condition, base)
-        return np.concatenate([base, self._added_mask(view.added, condition)]) if len(view.added) else base
+        delta = snapshot.delta
+        return np.concatenate([base, self._delta_mask(delta, condition)]) if len(delta) else base
 
-    def _added_mask(self, added: Delta, condition: Filter) -> BoolMask:
-        """Return which added items pass; looks at those alone that came since the last time."""
-        of, mask = self._added_masks.get(condition) or (None, _NOTHING)
-        if of is None or of() is not added.shelf:
-            mask = _NOTHING
-        if len(mask) < len(added):
-            mask = np.concatenate([mask, evaluate(condition, added.table.slice(len(mask)))])
-            self._added_masks.put(condition, (ref(added.shelf), mask))
-        return mask[: len(added)]
+    def _delta_mask(self, delta: Delta, condition: Filter) -> BoolMask:
+        """Return which rows of the delta pass; evaluates only those that came since the last time."""
+        storage, mask = self._delta_masks.get(condition) or (None, _EMPTY)
+        if storage is None or storage() is not delta.storage:
+            mask = _EMPTY
+        if len(mask) < len(delta):
+            mask = np.concatenate([mask, evaluate(condition, delta.table.slice(len(mask)))])
+            self._delta_masks.put(condition, (ref(delta.storage), mask))
+        return mask[: len(delta)]

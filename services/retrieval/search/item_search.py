@@ -1,136 +1,106 @@
-"""The items nearest to vectors: the index over the release's texts, and the graph of the items added since."""
+"""Finds the items nearest to vectors: in the index over the release's texts, and in that of the items added since."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
-import structlog
 
-from common.arrays import BoolMask, Float32Array, RowIndices
+from common.arrays import Float32Array, RowIndices
+from services.retrieval.catalogue.delta import Delta
 from services.retrieval.catalogue.item_vectors import ItemVectors
 from services.retrieval.catalogue.scored_items import NOTHING, ScoredItems, merged
 from services.retrieval.catalogue.snapshot import Snapshot
+from services.retrieval.index.delta_index import DeltaIndex, DeltaIndexOptions
 from services.retrieval.index.hybrid_index import HybridIndex
 from services.retrieval.index.scoring import nearest
 from services.retrieval.index.vector_index import Method, VectorIndex
 from services.retrieval.search.allowed_items import AllowedItems
+from services.retrieval.search.delta_indexes import DeltaIndexes
 from services.retrieval.search.neighbour_cache import NeighbourCache
 
-Watch = Callable[[Float32Array, int, AllowedItems, ScoredItems], None]
-
-
+# Receives each approximate search: the query, how many were asked for, what was allowed, and what was found.
+SearchObserver = Callable[[Float32Array, int, AllowedItems, ScoredItems], None]
 # How vectors were searched; `cached` neighbours were searched for an earlier request.
 Path = Method | Literal["cached"]
 
 
-# Remembered neighbours know no filter, so they are looked through only where most items are allowed; a few more are
-# remembered than are asked for, so that enough of them are left.
-_MOST: Final = 0.9
-_SPARE: Final = 1.25
-# Beside remembered neighbours so many added items are compared one by one; past that, codes of all are scanned sooner.
-_COMPARED: Final = 1_000
-# Vectors without items are walked through for nothing; building a graph anew costs half a millisecond for each that
-# is left. Codes without items cost no more than their share of each scan.
-_GONE_SHARE: Final = 0.3
-_GONE_SHARE_OF_CODES: Final = 0.5
-_FEW_GONE: Final = 1_000
-# Vectors that the graph does not lead to are compared one by one in every search, 0.1 ms a thousand: past this share of
-# them the graph is built anew.
-_LOST_SHARE: Final = 0.001
-_FEW_LOST: Final = 100
+@dataclass(frozen=True)
+class ItemSearchOptions:
+    """When cached neighbours are used.
+
+    Attributes:
+        min_allowed_share: Cached neighbours know no filter: they are used only if this share of the items is allowed.
+        neighbour_oversampling: More neighbours are cached than asked for, by this factor, since a filter drops some.
+        max_compared_delta: With PQ, cached neighbours are used only while the delta has at most this many items, which
+            are then compared one by one; a scan of everything is faster for more.
+        delta_index: How a delta's index is built and searched.
+    """
+
+    min_allowed_share: float = 0.9
+    neighbour_oversampling: float = 1.25
+    max_compared_delta: int = 1_000
+    delta_index: DeltaIndexOptions | None = None
 
 
-_log = structlog.get_logger()
+class _Release(NamedTuple):
+    """The index over the release's vectors, and the neighbours that it found."""
+
+    vector_index: VectorIndex
+    neighbours: NeighbourCache
 
 
 class ItemSearch:
-    """Searches one catalogue view.
-
-    Items added since the release have a graph of their own.
+    """Searches snapshots of one release's catalogue.
 
     Args:
         index: Over the release's vectors; labels are their rows.
-        vectors: Those vectors, read for items of a history; shape [vectors, dimension].
+        vectors: Those vectors; shape [vectors, dimension].
         items: Which item has which vector.
-        cached: How many vectors' neighbours are remembered.
+        cached: How many vectors' neighbours are cached.
+        options: When cached neighbours are used.
 
     Attributes:
-        watch: Told of each search in which the graph was walked: the query, how many were asked for, what was allowed,
-            and what was found. None for nobody.
+        observer: Receives each search that HNSW or PQ answered; None for nobody.
     """
 
-    def __init__(self, index: VectorIndex, vectors: Float32Array, items: ItemVectors, cached: int) -> None:
+    def __init__(
+        self,
+        index: VectorIndex,
+        vectors: Float32Array,
+        items: ItemVectors,
+        cached: int,
+        options: ItemSearchOptions | None = None,
+    ) -> None:
         self._vectors = vectors
         self._items = items
-        self._joined = items  # and those added, as far as there was need
+        self._items_and_delta = items  # with as many rows of the delta as were needed so far
         self._cached = cached
-        self.watch: Watch | None = None
-        self._neighbours = NeighbourCache(index, vectors, cached)
-        self._built_for_lost = False
+        self._options = options or ItemSearchOptions()
+        self.observer: SearchObserver | None = None
+        self._delta_indexes = DeltaIndexes(index.dimension, self._options.delta_index)
+        self.replace_index(index)
 
     @property
     def index(self) -> VectorIndex:
         """The index over the release's vectors, or over those of them that still have items."""
-        return self._neighbours.index
+        return self._release.vector_index
 
-    def codes(self) -> HybridIndex | None:
-        """Return the index over the release's vectors where codes of added items can stand behind its own."""
-        index = self.index
+    @property
+    def pq_index(self) -> HybridIndex | None:
+        """The same if it is PQ, so that codes of the delta can follow the release's; else None."""
+        index = self._release.vector_index
         return index if isinstance(index, HybridIndex) and not index.is_graph else None
 
-    def tend(
-        self, view: Snapshot, let_go: Callable[[], BoolMask], between: Callable[[], object] = lambda: None
-    ) -> bool:
-        """Build the index anew, where vectors that lost their items, or that the graph lost, are a share worth it.
+    def replace_index(self, index: VectorIndex) -> None:
+        """Use another index over the release's vectors from now on; the same one only forgets cached neighbours."""
+        self._release = _Release(index, NeighbourCache(index, self._vectors, self._cached))
 
-        For one thread at a time; searches go on with the index there was. Returns whether it was due. An index of
-        another kind than `HybridIndex` looks after itself.
-
-        Args:
-            view: The catalogue as it is.
-            let_go: Gives up vectors that lost their items, and returns which items of the release keep theirs.
-            between: Called again and again while the index is built, for what must not wait for that.
-        """
-        index = self.index
-        if not isinstance(index, HybridIndex):
-            return False
-        if self._has_lost_many(index):
-            self._built_for_lost = True
-        elif not self._many_are_gone(index, view):
-            return False
-        there = np.flatnonzero(self._items.with_items(let_go()))
-        self._neighbours = NeighbourCache(
-            index.without_removed(there, self._vectors, between), self._vectors, self._cached
-        )
-        _log.info("graph built anew", vectors=len(there), left_out=len(index) - len(there), lost=index.unreachable)
-        return True
-
-    def audit(self, view: Snapshot, count: int) -> bool:
-        """Search for ``count`` vectors of the graphs by themselves, and see to those that are not found.
-
-        For one thread at a time. Returns whether any are left to be audited.
-        """
-        for name, index in self._graphs(view).items():
-            if index.audit_due:
-                lost = index.audit(count)
-                if name == "release" and len(lost):  # what was remembered knows nothing of these
-                    self._neighbours = NeighbourCache(index, self._vectors, self._cached)
-                if index.unreachable and not index.audit_due:
-                    _log.warning(
-                        "the graph does not lead to all vectors", graph=name, vectors=len(index), lost=index.unreachable
-                    )
-                return True
-        return False
-
-    def unreachable(self, view: Snapshot) -> int:
-        """Return how many vectors are known that the graphs do not lead to."""
-        return sum(index.unreachable for index in self._graphs(view).values())
-
-    def audit_due(self, view: Snapshot) -> int:
-        """Return how many vectors of the graphs are yet to be audited."""
-        return sum(index.audit_due for index in self._graphs(view).values())
+    def delta_index_of(self, delta: Delta) -> DeltaIndex:
+        """Return the index of a delta."""
+        return self._delta_indexes.index_of(delta, self.pq_index)
 
     def search(self, queries: Float32Array, k: int, allowed: AllowedItems) -> tuple[list[ScoredItems], Path | None]:
         """Find the ``k`` allowed items nearest to each query.
@@ -141,108 +111,106 @@ class ItemSearch:
             allowed: The items that may be found.
 
         Returns:
-            One result a query, and how the index searched; None where it did not have to.
+            One result per query, and how the index searched; None if it did not have to.
         """
         path: Path | None
-        if allowed.view.added.graph.joined and allowed.added.any():
-            founds, path = self._search_joined(queries, k, allowed)
+        delta_index = self.delta_index_of(allowed.snapshot.delta)
+        if delta_index.includes_release and allowed.delta_rows.any():
+            results, path = self._search_combined(delta_index, queries, k, allowed)
         else:
-            of_base, path = self._search_base(queries, k, allowed)
-            founds = self._with_added(of_base, queries, k, allowed)
-        if path == "approximate" and self.watch is not None:
-            for query, found in zip(queries, founds, strict=True):
-                self.watch(query, k, allowed, found)
-        return founds, path
+            of_release, path = self._search_release(queries, k, allowed)
+            results = self._merge_delta(delta_index, of_release, queries, k, allowed)
+        if path == "approximate" and self.observer is not None:
+            for query, result in zip(queries, results, strict=True):
+                self.observer(query, k, allowed, result)
+        return results, path
 
-    def exact(self, query: Float32Array, k: int, allowed: AllowedItems) -> ScoredItems:
-        """Find the ``k`` allowed items nearest to a query by comparing every one; shape [dimension]."""
-        labels, scores = nearest(self._vectors, query[np.newaxis], k, allowed.vectors)
-        released = self._items_of(labels, scores, k, allowed)[0]
-        numbers, scores = nearest(allowed.view.added.vectors, query[np.newaxis], k, allowed.added)
-        return merged([released, ScoredItems(len(allowed.view.base) + numbers[0], scores[0])], k)
+    def search_exactly(self, query: Float32Array, k: int, allowed: AllowedItems) -> ScoredItems:
+        """Find the ``k`` allowed items nearest to a query, shape [dimension], by comparing every one."""
+        labels, scores = nearest(self._vectors, query[np.newaxis], k, allowed.release_vectors)
+        of_release = self._items_of(labels, scores, k, allowed)[0]
+        snapshot = allowed.snapshot
+        rows, scores = nearest(snapshot.delta.vectors, query[np.newaxis], k, allowed.delta_rows)
+        return merged([of_release, ScoredItems(len(snapshot.base) + rows[0], scores[0])], k)
 
-    def set_ef_search(self, ef_search: int, view: Snapshot) -> None:
-        """Change the length of the candidate list of the graphs."""
-        if isinstance(self.index, HybridIndex):
-            self.index.ef_search = ef_search
-        view.added.graph.set_ef_search(ef_search)
+    def set_ef_search(self, ef_search: int, snapshot: Snapshot) -> None:
+        """Change the length of the candidate list of later searches."""
+        index = self.index
+        if isinstance(index, HybridIndex):
+            index.ef_search = ef_search
+        self.delta_index_of(snapshot.delta).set_ef_search(ef_search)
 
-    def around(self, rows: RowIndices, k: int, allowed: AllowedItems) -> tuple[list[ScoredItems], Path | None]:
+    def search_around(self, rows: RowIndices, k: int, allowed: AllowedItems) -> tuple[list[ScoredItems], Path | None]:
         """Find the ``k`` allowed items nearest to each of the items ``rows``, itself included; see `search`."""
-        queries = self.of(allowed.view, rows)
-        released = allowed.view.released(rows)
-        many_added = allowed.view.added.graph.joined and len(allowed.view.added) > _COMPARED
-        if allowed.count < _MOST * allowed.view.items or (released < 0).any() or many_added:
+        snapshot, options = allowed.snapshot, self._options
+        queries = self.vectors_of(snapshot, rows)
+        items = snapshot.vector_origin_of(rows)
+        delta_index = self.delta_index_of(snapshot.delta)
+        has_long_delta = delta_index.includes_release and len(snapshot.delta) > options.max_compared_delta
+        is_filtered = allowed.count < options.min_allowed_share * snapshot.item_count
+        if is_filtered or (items < 0).any() or has_long_delta:
             return self.search(queries, k, allowed)
-        near = self._neighbours.of(self._items.vector_of_item[released], int(_SPARE * k))
-        of_base = [self._items_of(found.rows[None], found.scores[None], k, allowed)[0] for found in near]
-        there = len(allowed.view.base) if allowed.released is None else int(np.count_nonzero(allowed.released))
-        if any(len(found.rows) < min(k, there) for found in of_base):
+        cached = self._release.neighbours.neighbours_of(
+            self._items.vector_of_item[items], int(options.neighbour_oversampling * k)
+        )
+        of_release = [self._items_of(near.rows[None], near.scores[None], k, allowed)[0] for near in cached]
+        release_items = allowed.release_items
+        available = len(snapshot.base) if release_items is None else int(np.count_nonzero(release_items))
+        if any(len(near.rows) < min(k, available) for near in of_release):
             return self.search(queries, k, allowed)
-        return self._with_added(of_base, queries, k, allowed), "cached"
+        return self._merge_delta(delta_index, of_release, queries, k, allowed), "cached"
 
-    def of(self, view: Snapshot, rows: RowIndices) -> Float32Array:
+    def vectors_of(self, snapshot: Snapshot, rows: RowIndices) -> Float32Array:
         """Return the vectors of items; shape [rows, dimension]."""
-        base = rows < len(view.base)
+        in_base = rows < len(snapshot.base)
         vectors = np.empty((len(rows), self.index.dimension), dtype=np.float32)
-        vectors[base] = self._vectors[self._items.vector_of_item[rows[base]]]
-        vectors[~base] = view.added.vectors[rows[~base] - len(view.base)]
+        vectors[in_base] = self._vectors[self._items.vector_of_item[rows[in_base]]]
+        vectors[~in_base] = snapshot.delta.vectors[rows[~in_base] - len(snapshot.base)]
         return vectors
 
-    def _graphs(self, view: Snapshot) -> dict[str, HybridIndex]:
-        released = {"release": self.index} if isinstance(self.index, HybridIndex) else {}
-        return released | {"added": view.added.graph.index}
+    def _search_combined(
+        self, delta_index: DeltaIndex, queries: Float32Array, k: int, allowed: AllowedItems
+    ) -> tuple[list[ScoredItems], Path]:
+        """Find the nearest of the release's items and of the delta's in one scan of PQ codes."""
+        masks, snapshot = allowed.combined, allowed.snapshot
+        hits = delta_index.search(snapshot.delta.vectors, queries, k, masks.vectors)
+        items = self._items_with_delta(len(masks.vectors))
+        return items.fan_out(hits.labels, hits.scores, k, masks.items, snapshot.visible_row), hits.method
 
-    def _has_lost_many(self, index: HybridIndex) -> bool:
-        """Tell whether to build the graph anew for what it does not lead to; once, for it may come out no better."""
-        return not self._built_for_lost and index.unreachable > max(_FEW_LOST, _LOST_SHARE * len(index))
+    def _items_with_delta(self, count: int) -> ItemVectors:
+        """Return which item has which vector, of at least ``count`` vectors."""
+        items = self._items_and_delta
+        if items.count < count:
+            items = self._items_and_delta = self._items.extended(2 * (count - self._items.count))
+        return items
 
-    def _many_are_gone(self, index: HybridIndex, view: Snapshot) -> bool:
-        stand_in = view.stand_in
-        if stand_in is None:
-            return False
-        share = _GONE_SHARE if index.is_graph else _GONE_SHARE_OF_CODES
-        many, found = max(_FEW_GONE, share * len(index)), stand_in >= 0
-        if len(found) - np.count_nonzero(found) <= many:  # no more vectors are gone than items are
-            return False
-        return len(index) - int(np.count_nonzero(self._items.with_items(found))) > many
-
-    def _search_joined(self, queries: Float32Array, k: int, allowed: AllowedItems) -> tuple[list[ScoredItems], Path]:
-        """Find the nearest of the release's items and of those added, whose codes are scanned together."""
-        added, joined = allowed.view.added, allowed.joined
-        hits = added.graph.search(added.vectors, queries, k, joined.vectors)
-        items = self._with_room(len(joined.vectors))
-        return items.fan_out(hits.labels, hits.scores, k, joined.items, allowed.view.found_as), hits.method
-
-    def _with_room(self, count: int) -> ItemVectors:
-        """Return which item has which vector, of ``count`` vectors at least."""
-        joined = self._joined
-        if joined.count < count:
-            joined = self._joined = self._items.and_further(2 * (count - self._items.count))
-        return joined
-
-    def _search_base(
+    def _search_release(
         self, queries: Float32Array, k: int, allowed: AllowedItems
     ) -> tuple[list[ScoredItems], Path | None]:
-        if allowed.vectors is not None and not allowed.vectors.any():
+        if allowed.release_vectors is not None and not allowed.release_vectors.any():
             return [NOTHING] * len(queries), None
-        hits = self.index.search(queries, k, allowed.vectors)
+        hits = self.index.search(queries, k, allowed.release_vectors)
         return self._items_of(hits.labels, hits.scores, k, allowed), hits.method
 
     def _items_of(self, labels: RowIndices, scores: Float32Array, k: int, allowed: AllowedItems) -> list[ScoredItems]:
-        """Return the first ``k`` allowed items of each row of the release's vectors, as the rows they are now."""
-        return self._items.fan_out(labels, scores, k, allowed.released, allowed.view.stand_in)
+        """Return the first ``k`` allowed items of each row of the release's vectors, as their current rows."""
+        return self._items.fan_out(labels, scores, k, allowed.release_items, allowed.snapshot.replacement_row)
 
-    def _with_added(
-        self, of_base: list[ScoredItems], queries: Float32Array, k: int, allowed: AllowedItems
+    def _merge_delta(
+        self,
+        delta_index: DeltaIndex,
+        of_release: list[ScoredItems],
+        queries: Float32Array,
+        k: int,
+        allowed: AllowedItems,
     ) -> list[ScoredItems]:
-        """Join what was found among the release's items with the nearest of those added since."""
-        base, added, passing = len(allowed.view.base), allowed.view.added, allowed.added
-        if not passing.any():
-            return of_base
-        if added.graph.joined:
-            rows, scores = nearest(added.vectors, queries, k, passing)
+        """Merge what was found of the release's items with the nearest of the delta's."""
+        base, delta, mask = len(allowed.snapshot.base), allowed.snapshot.delta, allowed.delta_rows
+        if not mask.any():
+            return of_release
+        if delta_index.includes_release:
+            rows, scores = nearest(delta.vectors, queries, k, mask)
         else:
-            rows, scores, _ = added.graph.search(added.vectors, queries, k, passing)
-        of_added = map(ScoredItems, base + rows, scores)
-        return [merged(founds, k) for founds in zip(of_base, of_added, strict=True)]
+            rows, scores, _ = delta_index.search(delta.vectors, queries, k, mask)
+        of_delta = map(ScoredItems, base + rows, scores)
+        return [merged(pair, k) for pair in zip(of_release, of_delta, strict=True)]

@@ -95,5 +95,5 @@ def _keys(snapshot: Snapshot, rows: RowIndices) -> Sequence[int | Item]:
     base = len(snapshot.base)
     if not numbers or max(numbers) < base:  # usually all are items of the release
         return numbers
-    items = snapshot.added.items
+    items = snapshot.delta.items
     return [row if row < base else items[row - base] for row in numbers]

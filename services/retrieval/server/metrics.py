@@ -76,7 +76,7 @@ class RetrievalMetrics:
                 counts[self._candidates, (source,)] += len(candidates) - count
             for source_and_path in candidates.paths.items():
                 counts[self._searches, source_and_path] += 1
-            counts[self._padded, ()] += candidates.filled
+            counts[self._padded, ()] += candidates.padded
             counts[self._ignored, ()] += candidates.ignored_history
         for (counter, labels), count in counts.items():
             (counter.labels(*labels) if labels else counter).inc(count)

@@ -71,7 +71,7 @@ def encode_candidates(candidates: Candidates, fragments: FragmentCache) -> bytes
     """
     if not len(candidates):
         return b""
-    snapshot, rows, table = candidates.view, candidates.rows, _score_table(candidates)
+    snapshot, rows, table = candidates.snapshot, candidates.rows, _score_table(candidates)
     pieces: list[bytes] = [b""] * (2 * len(rows))
     has_score = ~np.isnan(candidates.source_scores)
     if has_score.all():
@@ -93,7 +93,7 @@ def encode_columns(candidates: Candidates, fragments: FragmentCache) -> bytes:
         candidates: What was found.
         fragments: Of `id_fragments`.
     """
-    pieces = fragments.fragments(candidates.view, candidates.rows)
+    pieces = fragments.fragments(candidates.snapshot, candidates.rows)
     pieces += _packed(_COLUMN_SCORES, candidates.scores.astype("<f8", copy=False))
     source_scores = candidates.source_scores.astype("<f4", copy=False)
     for place, name in enumerate(candidates.sources):
@@ -142,7 +142,7 @@ def _serialise_ids(snapshot: Snapshot, rows: RowIndices) -> Iterable[bytes]:
 
 def _serialise_candidates(tail: LongTail, snapshot: Snapshot, rows: RowIndices) -> Iterable[bytes]:
     is_added = rows >= len(snapshot.base)
-    return map(_serialise_candidate, snapshot.read(rows), is_added.tolist(), tail.of(snapshot, rows).tolist())
+    return map(_serialise_candidate, snapshot.items_at(rows), is_added.tolist(), tail.contains(snapshot, rows).tolist())
 
 
 def _serialise_candidate(item: Item, is_added: bool, is_long_tail: bool) -> bytes:

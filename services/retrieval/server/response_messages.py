@@ -47,7 +47,7 @@ def write_item(item: Item) -> retrieval_pb2.Item:
 def write_release_info(loaded: LoadedRelease) -> release_pb2.ReleaseInfo:
     """Describe the release being served."""
     info = release_info("retrieval", loaded.release, {"encoder": loaded.stage.provider})
-    info.items = loaded.stage.view.items
+    info.items = loaded.stage.snapshot.item_count
     info.sources.extend(loaded.stage.sources)
     info.index_type = loaded.stage.index_type
     info.limits.update(_LIMITS)

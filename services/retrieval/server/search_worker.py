@@ -67,7 +67,7 @@ class SearchWorker:
         self._stage = stage
         self._ef_search = ef_search
         self._observe = observe
-        self._candidate_fragments = candidate_fragments(cache_size, stage.tail)
+        self._candidate_fragments = candidate_fragments(cache_size, stage.long_tail)
         self._id_fragments = id_fragments(cache_size)
 
     def search_and_serialise(self, batch: Sequence[SearchRequest]) -> list[bytes]:

@@ -99,21 +99,21 @@ class RetrievalServer:
             on_recall=self._metrics.observe_recall,
         )
         stage = FirstStage.load(release, options, self._feed)
-        self._metrics.watch_items(lambda: stage.view.items)
-        self._metrics.watch_audit(lambda: stage.unreachable, lambda: stage.audit_due)
+        self._metrics.watch_items(lambda: stage.snapshot.item_count)
+        self._metrics.watch_audit(lambda: stage.unreachable, lambda: stage.audit_pending)
         self._metrics.set_index(stage.index_type)
         _log.info(
             "first stage loaded",
             release_id=release.id,
             provider=stage.provider,
             index_type=stage.index_type,
-            replayed_changes=stage.replayed,
+            replayed_changes=stage.replayed_changes,
         )
         return stage
 
     def _adaptive_ef_search(self, stage: FirstStage) -> AdaptiveEfSearch:
         def apply(ef_search: int) -> None:
-            stage.search_with(ef_search)
+            stage.set_ef_search(ef_search)
             self._metrics.set_ef_search(ef_search)
 
         settings = self._settings

@@ -71,7 +71,7 @@ class RetrievalService:
         """Add items or replace them whole."""
         del context
         with self._release_for_call() as release:
-            counts = await self._change(release.stage, lambda: release.stage.upsert(read_items(message.items)))
+            counts = await self._change(release.stage, lambda: release.stage.writer.upsert(read_items(message.items)))
             return retrieval_pb2.UpsertItemsResponse(inserted=counts.inserted, replaced=counts.replaced)
 
     async def DeleteItems(  # noqa: N802
@@ -80,7 +80,7 @@ class RetrievalService:
         """Remove items."""
         del context
         with self._release_for_call() as release:
-            counts = await self._change(release.stage, lambda: release.stage.delete(message.item_ids))
+            counts = await self._change(release.stage, lambda: release.stage.writer.delete(message.item_ids))
             return retrieval_pb2.DeleteItemsResponse(deleted=counts.deleted, missing=counts.missing)
 
     async def GetItems(  # noqa: N802
@@ -89,7 +89,7 @@ class RetrievalService:
         """Read items."""
         del context
         with self._release_for_call() as release:
-            items = await _run_on(release.stage.pool, lambda: release.stage.read(message.item_ids))
+            items = await _run_on(release.stage.pool, lambda: release.stage.get_items(message.item_ids))
             return retrieval_pb2.GetItemsResponse(
                 items=[write_item(item) for item in items if item is not None],
                 missing_item_ids=[
@@ -117,7 +117,7 @@ class RetrievalService:
         async with asyncio.timeout(remaining_s(context, self._settings.request_timeout_s)):
             embedded = await self._embed(release.stage, requests)
             encode_s = time.perf_counter() - arrived_s
-            snapshot = release.stage.view
+            snapshot = release.stage.snapshot
             return await release.batcher.submit(
                 [
                     SearchRequest(request, snapshot, columns, arrived_s, encode_s)
@@ -131,12 +131,12 @@ class RetrievalService:
         if not texts:
             return list(requests)
         with self._metrics.encoding():
-            vectors = iter(await asyncio.gather(*map(asyncio.wrap_future, stage.queries.submit(texts))))
+            vectors = iter(await asyncio.gather(*map(asyncio.wrap_future, stage.query_encoder.submit(texts))))
         return [request.embedded(next(vectors)) if request.has_text else request for request in requests]
 
     async def _change(self, stage: FirstStage, change: Callable[[], ChangeCounts]) -> ChangeCounts:
         """Change the catalogue; a change that has started is finished even if its call is cancelled."""
-        counts = await _run_on(stage.writer, change)
+        counts = await _run_on(stage.writer.pool, change)
         self._metrics.observe_change(counts)
         return counts
 

@@ -32,19 +32,19 @@ class BehaviourSource:
 
     def _retrieve_one(self, user: UserContext, k: int, allowed: AllowedItems) -> SourceResult:
         rows, weights = user.weighted_items
-        origin = allowed.view.origin_of(rows)
+        origin = allowed.snapshot.origin_of(rows)
         known = origin >= 0
         if not known.any():
             return SourceResult(NOTHING)
         scores = self.graph.weighted_sum(origin[known], weights[known])
-        return SourceResult(top_allowed(_by_current_row(scores, allowed.view), k, allowed))
+        return SourceResult(top_allowed(_by_current_row(scores, allowed.snapshot), k, allowed))
 
 
-def _by_current_row(scores: Float32Array, view: Snapshot) -> Float32Array:
+def _by_current_row(scores: Float32Array, snapshot: Snapshot) -> Float32Array:
     """Move the scores of the release's items to the rows that the items have now; shape [rows]."""
-    if view.current_row is None and view.rows == len(scores):
+    if snapshot.current_row is None and snapshot.row_count == len(scores):
         return scores
-    moved = np.zeros(view.rows, dtype=np.float32)
-    rows = np.arange(len(scores)) if view.current_row is None else view.current_row
+    moved = np.zeros(snapshot.row_count, dtype=np.float32)
+    rows = np.arange(len(scores)) if snapshot.current_row is None else snapshot.current_row
     moved[rows[rows >= 0]] = scores[rows >= 0]
     return moved

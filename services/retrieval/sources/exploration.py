@@ -44,18 +44,18 @@ class ExplorationSource:
         return [SourceResult(self._retrieve_one(user, k, allowed)) for user in users]
 
     def _retrieve_one(self, user: UserContext, k: int, allowed: AllowedItems) -> ScoredItems:
-        view = allowed.view
-        population = len(self._unpopular) + len(view.added)
+        snapshot = allowed.snapshot
+        population = len(self._unpopular) + len(snapshot.delta)
         if not population:
             return NOTHING
         samples = np.random.default_rng([self._today(), user.seed]).integers(population, size=_OVERSAMPLING * k)
         first = np.unique(samples, return_index=True)[1]
-        rows = self._rows(samples[np.sort(first)], view)
+        rows = self._rows(samples[np.sort(first)], snapshot)
         rows = rows[rows >= 0]
         rows = rows[allowed.rows[rows]][:k]
         return ScoredItems(rows, (1 - np.arange(len(rows)) / max(1, len(rows))).astype(np.float32))
 
-    def _rows(self, samples: RowIndices, view: Snapshot) -> RowIndices:
+    def _rows(self, samples: RowIndices, snapshot: Snapshot) -> RowIndices:
         """Return the row of each sample, -1 if its item is gone or already counted among the release's.
 
         Samples below the number of unpopular items are places among these; the others are numbers of added items.
@@ -64,9 +64,9 @@ class ExplorationSource:
         rows = np.full(len(samples), -1, dtype=np.int64)
         of_release = samples < unpopular
         rows[of_release] = self._unpopular[samples[of_release]]
-        if view.current_row is not None:
-            rows[of_release] = view.current_row[rows[of_release]]
+        if snapshot.current_row is not None:
+            rows[of_release] = snapshot.current_row[rows[of_release]]
         added = np.flatnonzero(~of_release)
-        added = added[view.added.origin[samples[added] - unpopular] < 0]  # the others are items of the release
-        rows[added] = len(view.base) + samples[added] - unpopular
+        added = added[snapshot.delta.origin[samples[added] - unpopular] < 0]  # the others are items of the release
+        rows[added] = len(snapshot.base) + samples[added] - unpopular
         return rows

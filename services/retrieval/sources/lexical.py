@@ -31,7 +31,7 @@ class LexicalSource:
     def _retrieve_one(self, user: UserContext, k: int, allowed: AllowedItems) -> ScoredItems:
         if not user.query_words:
             return NOTHING
-        added = allowed.view.added
+        added = allowed.snapshot.delta
         of_release = self.titles.score_release_items(user.query_words)
-        of_added = self.titles.score_added_items(user.query_words, added.shelf.titles, len(added))
+        of_added = self.titles.score_added_items(user.query_words, added.storage.titles, len(added))
         return top_allowed(np.concatenate([of_release, of_added]), k, allowed)

@@ -34,7 +34,7 @@ class PopularSource:
         rows = self._first(self._order, k, allowed).rows
         if len(rows) < k:
             others = np.flatnonzero(allowed.rows)
-            rows = np.concatenate([rows, others[allowed.view.origin_of(others) < 0]])
+            rows = np.concatenate([rows, others[allowed.snapshot.origin_of(others) < 0]])
         return rows[:k]
 
     def _first(self, order: RowIndices, k: int, allowed: AllowedItems) -> ScoredItems:
@@ -42,7 +42,7 @@ class PopularSource:
         rows, values, start, stop = [NOTHING.rows], [NOTHING.scores], 0, 4 * k
         while start < len(order) and sum(map(len, rows)) < k:
             part = order[start:stop]
-            current = part if allowed.view.current_row is None else allowed.view.current_row[part]
+            current = part if allowed.snapshot.current_row is None else allowed.snapshot.current_row[part]
             passes = (current >= 0) & allowed.rows[current]
             rows.append(current[passes])
             values.append(self._popularity[part[passes]])

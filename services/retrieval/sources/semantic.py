@@ -28,7 +28,7 @@ class SemanticSource:
 
     def retrieve(self, users: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
         """See `Source.retrieve`; one search for all users, since each search costs some Python."""
-        vectors = [self._vector(user, allowed.view) for user in users]
+        vectors = [self._vector(user, allowed.snapshot) for user in users]
         known = [vector for vector in vectors if vector is not None]
         if not known:
             return [SourceResult(NOTHING)] * len(users)
@@ -36,10 +36,10 @@ class SemanticSource:
         items = iter(results)
         return [SourceResult(NOTHING) if vector is None else SourceResult(next(items), path) for vector in vectors]
 
-    def _vector(self, user: UserContext, view: Snapshot) -> Float32Array | None:
-        return user.query_vector if user.query_vector is not None else self._mean_of_history(user, view)
+    def _vector(self, user: UserContext, snapshot: Snapshot) -> Float32Array | None:
+        return user.query_vector if user.query_vector is not None else self._mean_of_history(user, snapshot)
 
-    def _mean_of_history(self, user: UserContext, view: Snapshot) -> Float32Array | None:
+    def _mean_of_history(self, user: UserContext, snapshot: Snapshot) -> Float32Array | None:
         rows, weights = user.weighted_items
-        total: Float32Array = weights @ self.search.of(view, rows)
+        total: Float32Array = weights @ self.search.vectors_of(snapshot, rows)
         return unit_vectors(total) if total.any() else None

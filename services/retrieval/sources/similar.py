@@ -35,7 +35,7 @@ class SimilarSource:
         rows, weights = user.recent_items(self.recent)
         if not len(rows):
             return SourceResult(NOTHING)
-        results, path = self.search.around(rows, k, allowed)
+        results, path = self.search.search_around(rows, k, allowed)
         weighted = [
             ScoredItems(items.rows, items.scores * weight) for items, weight in zip(results, weights, strict=True)
         ]

@@ -54,8 +54,8 @@ async def test_candidates_for_an_unknown_user(service: Any):
     response = await service.retrieve(limit=1_000)
     stage = service.stage()
     popularity = np.load(service.server._live._current.engine.release.file(POPULARITY))
-    rows = stage.view.rows_of(service.ids(response))
-    assert len(rows) == stage.view.items
+    rows = stage.snapshot.rows_of(service.ids(response))
+    assert len(rows) == stage.snapshot.item_count
     assert popularity[rows[0]] == popularity.max()
 
 

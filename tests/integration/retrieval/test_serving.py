@@ -116,7 +116,7 @@ async def test_metrics_count_what_was_done(service: Any, history: list[str]):
         'shortlist_retrieval_stage_seconds_count{stage="search"} 1.0',
         'shortlist_retrieval_stage_seconds_count{stage="fuse"} 1.0',
         'shortlist_retrieval_changes_total{kind="inserted"} 1.0',
-        f"shortlist_retrieval_items {float(service.stage().view.items)}",
+        f"shortlist_retrieval_items {float(service.stage().snapshot.item_count)}",
         "shortlist_retrieval_ignored_history_items_total 1.0",
         "shortlist_retrieval_encode_batch_queries_count 2.0",
         "shortlist_retrieval_unreachable_vectors 0.0",

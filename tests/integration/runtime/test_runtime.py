@@ -20,6 +20,7 @@ from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
 from common.server.channel import open_channel
 from services.__main__ import LocalSettings, child_processes
+from testing.server_process import free_port
 
 HERE = Path(__file__).parent
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -39,13 +40,6 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def port() -> int:
     """Return a port that is free now."""
     return free_port()
-
-
-def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
 
 
 @pytest.fixture

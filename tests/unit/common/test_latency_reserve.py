@@ -8,15 +8,15 @@ from common.latency import LatenessReserve
 
 
 def test_the_longest_counts_at_once():
-    """One late answer is enough to keep back as much, however many were early."""
+    """One late answer raises the reserve to its lateness, however many were early."""
     reserve = LatenessReserve(0.001)
     for seconds in [0.002] * 10 + [0.03] + [0.002] * 2:
         reserve.observe(seconds)
     assert reserve.seconds == pytest.approx(0.03, rel=0.05)
 
 
-def test_a_spell_of_lateness_is_forgotten():
-    """Half of it after 32 answers, and never less than the latest."""
+def test_the_reserve_decays():
+    """It halves in 32 observations, and is never below the latest."""
     reserve = LatenessReserve()
     reserve.observe(0.1)
     for _ in range(32):

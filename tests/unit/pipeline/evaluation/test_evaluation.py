@@ -157,7 +157,7 @@ def test_a_query_is_never_parted_between_folds(local: LocalRunner, monkeypatch: 
         return whole(engines, train, test, seed)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "_orders", watched)
-    items = local.first_stage.view.base.item_ids
+    items = local.first_stage.snapshot.base.item_ids
     words = ["red milk", "white cheese", "fresh bread", "large soap"]
     questions = [Question(f"{w} {n}", w, (), w, {items[n]: 1.0}) for w in words for n in range(2)]
     found = cross_validate(local, questions, 2, 1, STEP)

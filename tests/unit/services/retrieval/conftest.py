@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-import hnswlib
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -27,7 +26,7 @@ DIMENSION = 24
 
 
 # id, title, brand, category, price, available, popularity
-SHELVES: tuple[tuple[str, str, str | None, str, float | None, bool, float], ...] = (
+ITEMS: tuple[tuple[str, str, str | None, str, float | None, bool, float], ...] = (
     ("milk-1", "fresh milk", "acme", "dairy", 1.0, True, 9.0),
     ("milk-2", "fresh milk", "acme", "dairy", 1.2, True, 5.0),
     ("milk-3", "fresh milk", "acme", "dairy", 1.4, True, 7.0),
@@ -72,13 +71,13 @@ class WordEncoder:
 
 def make_catalogue() -> Catalogue:
     """Return the shop's catalogue, with `organic` as a further attribute."""
-    columns: dict[str, list[Any]] = {name: [None] * len(SHELVES) for name in SCHEMA.names}
+    columns: dict[str, list[Any]] = {name: [None] * len(ITEMS) for name in SCHEMA.names}
     names = ("item_id", "title", "brand", "category", "price", "available")
-    columns |= {name: [shelf[place] for shelf in SHELVES] for place, name in enumerate(names)}
-    columns["text"] = [item_text(title, brand or "", category) for _, title, brand, category, *_ in SHELVES]
-    columns["token_ids"] = [[1]] * len(SHELVES)
+    columns |= {name: [item[place] for item in ITEMS] for place, name in enumerate(names)}
+    columns["text"] = [item_text(title, brand or "", category) for _, title, brand, category, *_ in ITEMS]
+    columns["token_ids"] = [[1]] * len(ITEMS)
     table = pa.table(columns, schema=SCHEMA)
-    return Catalogue(table.append_column("organic", pa.array([row % 2 for row in range(len(SHELVES))], pa.int64())))
+    return Catalogue(table.append_column("organic", pa.array([row % 2 for row in range(len(ITEMS))], pa.int64())))
 
 
 def make_graph(catalogue: Catalogue) -> ItemGraph:
@@ -92,8 +91,8 @@ def make_graph(catalogue: Catalogue) -> ItemGraph:
     )
 
 
-def make_parts(settings: Mapping[str, Any], encoder: WordEncoder) -> ReleaseArtifacts:
-    """Return the shop as parts of a first stage."""
+def make_artifacts(settings: Mapping[str, Any], encoder: WordEncoder) -> ReleaseArtifacts:
+    """Return the shop as a release's artifacts."""
     catalogue = make_catalogue()
     texts = catalogue.table["text"].to_pylist()
     distinct = sorted(set(texts))
@@ -103,7 +102,7 @@ def make_parts(settings: Mapping[str, Any], encoder: WordEncoder) -> ReleaseArti
         vectors=vectors,
         vector_of_item=np.array([distinct.index(text) for text in texts]),
         index=HybridIndex.build(vectors),
-        popularity=np.array([shelf[-1] for shelf in SHELVES], np.float32),
+        popularity=np.array([item[-1] for item in ITEMS], np.float32),
         graphs={"behaviour": make_graph(catalogue)},
         settings=FirstStageSettings.model_validate(settings),
         encoder=encoder,
@@ -128,7 +127,7 @@ def open_shop() -> Iterator[OpenShop]:
         options: FirstStageOptions | None = None,
         **settings: Any,
     ) -> FirstStage:
-        opened.append(FirstStage(make_parts(SETTINGS | settings, encoder or WordEncoder()), options, feed))
+        opened.append(FirstStage(make_artifacts(SETTINGS | settings, encoder or WordEncoder()), options, feed))
         return opened[-1]
 
     yield open_
@@ -175,38 +174,6 @@ def new_encoder() -> Callable[..., WordEncoder]:
 
 
 @pytest.fixture
-def parts() -> ReleaseArtifacts:
-    """Return the shop's parts."""
-    return make_parts(SETTINGS, WordEncoder())
-
-
-CutOff = Callable[[HybridIndex, Sequence[int]], HybridIndex]
-
-
-@pytest.fixture
-def cut_off() -> CutOff:
-    """Return how every link that leads to some vectors of a graph is taken away."""
-    return _cut_off
-
-
-def _cut_off(index: HybridIndex, labels: Sequence[int]) -> HybridIndex:
-    state = index._graph._index.__getstate__()[0]
-    numbers = dict(zip(state["label_lookup_external"].tolist(), state["label_lookup_internal"].tolist(), strict=True))
-    gone = [numbers[label] for label in labels]
-    assert state["enterpoint_node"] not in gone, "searches begin there: choose others"
-    lowest = state["data_level0"].reshape(-1, state["size_data_per_element"])
-    _unlink(lowest[:, : 4 * (state["max_M0"] + 1)], gone)
-    _unlink(state["link_lists"].reshape(-1, state["size_links_per_element"]), gone)
-    index._graph._index = hnswlib.Index.__new__(hnswlib.Index)
-    index._graph._index.__setstate__((state,))
-    return index
-
-
-def _unlink(lists: np.ndarray[Any, Any], gone: Sequence[int]) -> None:
-    """Take entries out of lists of links, each its length and what it leads to, as four bytes each."""
-    words = np.ascontiguousarray(lists).view(np.uint32)
-    for row in np.flatnonzero(np.isin(words[:, 1:], gone).any(axis=1)).tolist():
-        kept = [link for link in words[row, 1 : 1 + (words[row, 0] & 0xFFFF)].tolist() if link not in gone]
-        words[row, 0] = len(kept)
-        words[row, 1 : 1 + len(kept)] = kept
-    lists[:] = words.view(lists.dtype)
+def artifacts() -> ReleaseArtifacts:
+    """Return the shop's artifacts."""
+    return make_artifacts(SETTINGS, WordEncoder())

@@ -126,7 +126,7 @@ def texts(release: Release, first_stage: FirstStage) -> EventTexts:
 
 
 def _purchase(first_stage: FirstStage, rows: Sequence[int], query: str = "") -> Purchase:
-    items = first_stage.view.base.item_ids
+    items = first_stage.snapshot.base.item_ids
     history = [items[row] for row in rows]
     return Purchase(START, history, query, items[200], frozenset([*history, items[200], items[230]]))
 

@@ -24,7 +24,7 @@ def _example(number: int, pairs: int = PAIRS, tokens: int = TOKENS) -> RankingEx
 
 def _equal(one: RankingExample, other: RankingExample) -> bool:
     arrays = [
-        (example.pairs.rows.tokens, example.pairs.rows.offsets, example.pairs.seconds, example.labels)
+        (example.pairs.rows.tokens, example.pairs.rows.offsets, example.pairs.item_starts, example.labels)
         for example in (one, other)
     ]
     return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in zip(*arrays, strict=True))

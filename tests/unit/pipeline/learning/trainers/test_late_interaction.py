@@ -164,7 +164,7 @@ def test_a_release_with_the_tier_is_whole(late_shop: Path):
     release = open_release(str(late_shop))
     catalogue = Catalogue.open(release.file(layout.CATALOGUE))
     vectors = LateItemVectors.load(release, LateInteractionSettings.load(release), len(catalogue))
-    first = vectors.take(np.arange(len(catalogue)))
+    first = vectors.vectors_of(np.arange(len(catalogue)))
     assert len(first) == len(catalogue)
     assert (first.lengths == np.diff(catalogue.token_offsets) + 1).all()
     assert len(np.load(release.file(layout.LATE_LENGTHS))) < len(catalogue)

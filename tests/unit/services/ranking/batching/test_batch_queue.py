@@ -1,4 +1,4 @@
-"""The order of work."""
+"""Which jobs come next, and which are refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _queue(batch_ms: float = 0.0, token_ms: float = 1.0, **limits: Any) -> Any:
 
 @pytest.fixture
 def put(pairs_of: Callable[..., TokenPairs]):
-    """Queue pairs of given lengths for an owner."""
+    """Queue pairs of given lengths for a caller."""
 
     def queue_up(
         queue: BatchQueue,
@@ -56,49 +56,6 @@ def _callers(queue: BatchQueue, now: float = 0.0) -> Any:
     return [part.job.caller for batch in _drain(queue, now) for part in batch.slices]
 
 
-def test_a_batch_holds_rows_of_alike_length(put: Any):
-    """Where overhead is nothing, short rows are not padded to the length of long ones, be they one token shorter."""
-    queue = _queue(padded_tokens=256)
-    put(queue, [60, 12, 11, 60, 12])
-    assert [(batch.rows, batch.longest) for batch in _drain(queue)] == [(2, 60), (2, 12), (1, 11)]
-
-
-def test_shorter_rows_join_where_that_makes_the_tokens_of_a_batch_cheaper(put: Any):
-    """Two rows of 20 and the overhead cost 1.2 a token: so do shorter rows that are padded by a fifth, not by more."""
-    for shorter, batches in ((17, [4, 3]), (16, [2, 2, 3])):
-        queue = _queue(token_ms=1.0, batch_ms=8.0, padded_tokens=512)
-        put(queue, [20, 20, shorter, shorter, 5, 5, 5])
-        assert [batch.rows for batch in _drain(queue)] == batches
-
-
-def test_short_rows_join_where_padding_costs_less_than_a_batch(put: Any):
-    """Where overhead dominates, one batch is better than three."""
-    queue = _queue(batch_ms=1_000.0)
-    put(queue, [60, 12, 58, 9, 11])
-    assert [(batch.rows, batch.longest) for batch in _drain(queue)] == [(5, 60)]
-
-
-def test_a_batch_keeps_to_its_budget(put: Any):
-    """Rows times the longest row is at most the budget."""
-    queue = _queue(padded_tokens=100)
-    put(queue, [30] * 10)
-    assert [batch.padded_tokens for batch in _drain(queue)] == [90, 90, 90, 30]
-
-
-def test_a_row_beyond_the_budget_runs_alone(put: Any):
-    """The longest pair is served too."""
-    queue = _queue(padded_tokens=100)
-    put(queue, [200, 30])
-    assert [(batch.rows, batch.longest) for batch in _drain(queue)] == [(1, 200), (1, 30)]
-
-
-def test_a_short_queue_is_shared_between_the_workers(put: Any):
-    """One caller's pairs are cut for two workers, what one has under way counted, so that both end together."""
-    queue = _queue(workers=2)
-    put(queue, [10] * 8)
-    assert [queue.next_batch(0.0).rows, queue.next_batch(0.0).rows] == [4, 4]
-
-
 def test_small_jobs_pass_large_ones(put: Any):
     """10 pairs do not wait for another caller's 2,000."""
     queue = _queue(token_ms=0.01)
@@ -108,17 +65,17 @@ def test_small_jobs_pass_large_ones(put: Any):
 
 
 def test_large_jobs_are_not_starved(put: Any):
-    """A large job's turn comes though small ones keep coming."""
+    """A large job is served although small ones keep coming."""
     queue = _queue()
     put(queue, [20] * 50, caller="large")  # a second of work
     for number in range(10):
         put(queue, [20], caller=f"small {number}", now=number * 0.2)
-    owners = _callers(queue, 2.0)
-    assert owners.index("large") == 5
+    callers = _callers(queue, 2.0)
+    assert callers.index("large") == 5
 
 
 def test_a_flood_waits_behind_other_callers(put: Any):
-    """The caller with 20 requests queued gets one turn before the newcomer, not twenty."""
+    """Of a caller with 20 queued requests, one is served before a newcomer, not all."""
     queue = _queue()
     for _ in range(20):
         put(queue, [50], caller="flood")
@@ -127,16 +84,16 @@ def test_a_flood_waits_behind_other_callers(put: Any):
 
 
 def test_alike_jobs_are_served_in_the_order_they_came(put: Any):
-    """Callers of the same size are finished one after the other rather than all at the end."""
+    """Jobs of the same size are finished one after the other, not all at the end."""
     queue = _queue(padded_tokens=100)
     for number in range(3):
         put(queue, [20] * 10, caller=f"{number}", now=number * 0.001)
-    owners = _callers(queue, 0.01)
-    assert owners == sorted(owners)
+    callers = _callers(queue, 0.01)
+    assert callers == sorted(callers)
 
 
-def test_where_time_is_short_the_earliest_deadline_comes_first(put: Any):
-    """An urgent job passes one that came before it when taking turns would make it late."""
+def test_if_time_is_short_the_earliest_deadline_comes_first(put: Any):
+    """An urgent job passes an earlier one if fair sharing would make it late."""
     queue = _queue(padded_tokens=20)
     put(queue, [20] * 2, caller="patient", deadline=10.0)
     put(queue, [20] * 3, caller="urgent", deadline=0.065)
@@ -144,7 +101,7 @@ def test_where_time_is_short_the_earliest_deadline_comes_first(put: Any):
 
 
 def test_a_job_that_would_make_another_late_is_refused(put: Any):
-    """An urgent newcomer is not admitted at the cost of a promise made before."""
+    """An urgent newcomer is not admitted if a job admitted before would be late."""
     queue = _queue()
     put(queue, [10] * 10, deadline=0.105)
     with pytest.raises(DeadlineTooShort):
@@ -153,7 +110,7 @@ def test_a_job_that_would_make_another_late_is_refused(put: Any):
 
 
 def test_batch_work_does_not_keep_interactive_work_out(put: Any):
-    """However much batch work is promised, interactive work is admitted by its own queue."""
+    """Admitted work of batch priority does not count against interactive work."""
     queue = _queue()
     put(queue, [10] * 10, deadline=0.105, priority=Priority.BATCH)
     put(queue, [10] * 5, deadline=0.06)
@@ -161,8 +118,8 @@ def test_batch_work_does_not_keep_interactive_work_out(put: Any):
         put(queue, [10], deadline=0.155, priority=Priority.BATCH)
 
 
-def test_work_under_way_counts(put: Any):
-    """What the workers are busy with is not available to a newcomer."""
+def test_running_batches_count(put: Any):
+    """Time that running batches take is not available to a newcomer."""
     queue = _queue()
     put(queue, [100])
     queue.next_batch(0.0)
@@ -171,8 +128,8 @@ def test_work_under_way_counts(put: Any):
     put(queue, [10], deadline=0.115, now=0.09)
 
 
-def test_the_door_follows_the_correction(put: Any):
-    """Where work takes twice as long as expected, half as much is admitted."""
+def test_admission_follows_the_correction(put: Any):
+    """If work takes twice as long as expected, half as much is admitted."""
     queue = _queue()
     for _ in range(500):
         queue.cost.observe(10.0, 20.0)
@@ -191,7 +148,7 @@ def test_the_queue_forgets_callers(put: Any):
 
 
 def test_work_that_ended_late_is_planned_to_end_sooner(put: Any):
-    """As late as work was of late, so much sooner is the next planned to end; a quarter of its time at the most."""
+    """The recent overrun is kept back, at most a quarter of a job's time."""
     queue = _queue()
     queue.capacity.overrun.observe(0.02)
     assert put(queue, [10], deadline=1.0).planned_end == pytest.approx(0.98)
@@ -203,28 +160,28 @@ def _affordable(queue: Any, deadline: float, share: float, pairs: int = 20) -> A
 
 
 def test_few_pairs_are_not_worth_waiting_for_behind_others(put: Any):
-    """With 60 of 100 ms taken by others, 4 of 10 pairs are affordable, which is nothing to who wants half of them."""
+    """With 60 of 100 ms taken by others, 4 of 10 pairs are affordable, or none if half of them are required."""
     queue = _queue()
     put(queue, [60], deadline=0.1)
     assert _affordable(queue, 0.1, share=0.4) == 4
     assert _affordable(queue, 0.1, share=0.5) == 0
 
 
-def test_few_pairs_are_read_where_nobody_else_is_to_blame():
+def test_few_pairs_are_read_if_nobody_else_waits():
     """A short deadline on an idle server reads what it can, whatever the share."""
     assert _affordable(_queue(), 0.03, share=1.0) == 3
 
 
-def test_who_has_to_wait_is_told_how_long(put: Any):
-    """Pairs of the typical cost fit when enough of the work before them is done."""
+def test_the_wait_is_until_enough_work_is_done(put: Any):
+    """The wait ends when pairs of typical cost fit behind the work that waits."""
     queue = _queue()
     put(queue, [10] * 10, deadline=0.1)
     assert queue.wait_s(3, 0.12, Priority.INTERACTIVE, 0.0) == pytest.approx(0.01, abs=1e-6)
     assert queue.wait_s(2, 0.12, Priority.INTERACTIVE, 0.0) == 0.0
 
 
-def test_a_job_that_takes_what_is_read_goes_on_to_the_last_row(pairs_of: Callable[..., TokenPairs]):
-    """It leaves the queue when there is no time for its shortest row, and its batches end by its deadline."""
+def test_a_job_that_allows_partial_results_waits_for_its_last_row(pairs_of: Callable[..., TokenPairs]):
+    """It expires when there is no time for its shortest row, and its batches end by its deadline."""
     queue = _queue()
     pairs = pairs_of([10] * 8)
     job = queue.make_job(pairs, CallContext(0.045), now=0.0, complete=lambda _error: None, allow_partial=True)
@@ -238,18 +195,18 @@ def test_a_job_that_takes_what_is_read_goes_on_to_the_last_row(pairs_of: Callabl
     assert (job.waiting, job.unfinished, queue.pairs) == (0, 4, 0)
 
 
-def test_beside_others_work_is_planned_to_end_some_batches_early(put: Any):
-    """A job on its own may be read to its deadline; one that comes while another waits ends four batches before it."""
+def test_if_others_wait_work_is_planned_to_end_some_batches_early(put: Any):
+    """A job alone may be read until its deadline; one behind another is planned to end four batches before it."""
     queue = _queue(token_ms=1.0, padded_tokens=100, spare_batches=4)
     alone = put(queue, [20] * 5, deadline=10.0)
-    beside = put(queue, [20] * 5, deadline=10.0)
+    behind = put(queue, [20] * 5, deadline=10.0)
     assert alone.planned_end == 10.0
-    assert beside.planned_end == pytest.approx(10.0 - 4 * 0.1)
-    assert beside.deadline == 10.0
+    assert behind.planned_end == pytest.approx(10.0 - 4 * 0.1)
+    assert behind.deadline == 10.0
 
 
-def test_what_is_kept_back_leaves_most_of_the_time(put: Any):
-    """Where four batches are more than a quarter of the time, a quarter is kept back."""
+def test_spare_batches_leave_most_of_the_time(put: Any):
+    """If four batches are more than a quarter of the time, a quarter is kept back."""
     queue = _queue(token_ms=1.0, padded_tokens=100, spare_batches=4)
     put(queue, [20] * 5, deadline=10.0)
     assert put(queue, [20], deadline=0.8).planned_end == pytest.approx(0.6)

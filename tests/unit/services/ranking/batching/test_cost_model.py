@@ -19,15 +19,15 @@ def _measured(batch_ms: float, token_ms: float, square_ms: float) -> Any:
     ]
 
 
-def test_the_terms_are_found():
-    """From exact measurements the fit finds the very terms that made them."""
+def test_the_fit_finds_the_terms():
+    """From exact measurements the fit recovers the terms that they were computed from."""
     cost = CostModel.fit(_measured(2.0, 0.05, 0.0001))
     assert (cost.batch_ms, cost.token_ms, cost.square_ms) == pytest.approx((2.0, 0.05, 0.0001))
     assert cost.rows_ms(np.array([10.0, 20.0])) == pytest.approx([0.51, 1.04])
 
 
 def test_no_term_is_negative():
-    """Measurements that would make a term negative do without that term."""
+    """A term that the measurements would make negative is 0."""
     cost = CostModel.fit(_measured(1.0, 0.05, -0.00005))
     assert cost.square_ms == 0
     assert cost.batch_ms >= 0
@@ -47,7 +47,7 @@ def test_the_correction_follows_what_is_observed():
 
 
 def test_one_slow_batch_moves_little():
-    """A hiccup of one batch does not shut the door."""
+    """One slow batch does not make the queue refuse work."""
     cost = CostModel(1.0, 0.1)
     for _ in range(50):
         cost.observe(10.0, 10.0)

@@ -77,7 +77,7 @@ async def test_every_candidate_gets_a_probability(stage: SecondStage):
 
 
 async def test_only_the_most_promising_are_read(stage: SecondStage):
-    """The cross-encoder reads the candidates that the other features like best; the others keep their probability."""
+    """The cross-encoder reads the most probable candidates by the features; the others keep their probability."""
     blind = await _rank(stage, _candidates(range(40)), depth=0)
     ranking = await _rank(stage, _candidates(range(40)), depth=7)
     read = np.flatnonzero(np.isfinite(ranking.logit))
@@ -157,13 +157,13 @@ async def test_a_second_reading_comes_from_the_cache(stage_of: Callable[..., Sec
     assert other.pairs.read == 20
 
 
-async def test_a_user_of_whom_nothing_is_known_is_ranked_too(stage: SecondStage):
+async def test_candidates_of_an_unknown_user_are_ranked(stage: SecondStage):
     """Without query and history the features are missing, and there is an answer."""
     ranking = await _rank(stage, CandidateRows.from_rows(np.arange(5)), user=UserRows(np.empty(0, np.int64)))
     assert np.isfinite(ranking.probability).all()
 
 
-async def test_where_time_is_short_fewer_are_read(
+async def test_fewer_pairs_are_read_if_time_is_short(
     stage_of: Callable[..., SecondStage], monkeypatch: pytest.MonkeyPatch
 ):
     """The depth falls to what there is time for, down to nothing, and every candidate has a probability."""
@@ -178,15 +178,15 @@ async def test_where_time_is_short_fewer_are_read(
 
 
 async def test_no_time_at_all_is_refused(stage: SecondStage):
-    """Where not even the features fit, the caller is told at once."""
+    """If not even the features fit, the call is refused at once."""
     with pytest.raises(DeadlineTooShort, match="even without the cross-encoder"):
         stage.admit(5, _call(0.0))
     with pytest.raises(DeadlineTooShort, match="even without the cross-encoder"):
         await _rank(stage, _candidates(range(5)), seconds=0.0)
 
 
-async def test_however_much_answering_took_there_is_time_left_to_read(stage: SecondStage):
-    """What is kept back for the answer never eats up a call's time."""
+async def test_there_is_time_to_read_however_long_answers_took(stage: SecondStage):
+    """The reserve for the answer is at most a share of a call's time."""
     stage.times.after_reading.observe(1_000.0)
 
     ranking = await _rank(stage, _candidates(range(20)))
@@ -197,14 +197,14 @@ async def test_however_much_answering_took_there_is_time_left_to_read(stage: Sec
 async def test_requests_side_by_side_get_their_own_answers(stage_of: Callable[..., SecondStage]):
     """Many requests at a time are answered as one after the other."""
     stage = stage_of(score_cache_size=0, limits=BatchLimits(padded_tokens=256, workers=2))
-    asks = [_candidates(range(start, start + 30)) for start in range(0, 200, 20)]
-    together = await asyncio.gather(*(_rank(stage, ask) for ask in asks))
-    for ask, ranking in zip(asks, together, strict=True):
-        np.testing.assert_allclose(ranking.logit, (await _rank(stage, ask)).logit, atol=1e-5)
+    requests = [_candidates(range(start, start + 30)) for start in range(0, 200, 20)]
+    together = await asyncio.gather(*(_rank(stage, request) for request in requests))
+    for request, ranking in zip(requests, together, strict=True):
+        np.testing.assert_allclose(ranking.logit, (await _rank(stage, request)).logit, atol=1e-5)
 
 
 async def test_identical_pairs_under_way_are_read_once(stage_of: Callable[..., SecondStage]):
-    """Callers who ask the same at the same time share one reading."""
+    """Calls for the same pairs at the same time share one reading."""
     stage = stage_of()
     rankings = await asyncio.gather(*(_rank(stage, _candidates(range(30))) for _ in range(6)))
     assert sum(ranking.pairs.read for ranking in rankings) < 60
@@ -215,16 +215,16 @@ async def test_identical_pairs_under_way_are_read_once(stage_of: Callable[..., S
 @pytest.mark.parametrize(
     ("texts", "history", "there"), [({}, 3, True), ({1: "whole milk"}, 3, False), ({}, 200, False)]
 )
-async def test_what_may_take_long_is_not_done_on_the_event_loop(
+async def test_long_work_is_not_done_on_the_event_loop(
     stage: SecondStage, monkeypatch: pytest.MonkeyPatch, texts: dict[int, str], history: int, *, there: bool
 ):
-    """Candidates by their id alone are prepared where they came in; texts and long histories in a thread."""
+    """Candidates by id are prepared on the event loop; texts and long histories in a thread."""
     monkeypatch.setattr(LatencyEstimate, "expected_s", lambda _self, _rows: 0.0)
     prepare, used = stage._cascade.prepare, []
 
-    def watched(*asked: Any) -> PreparedRequest:
+    def watched(*arguments: Any) -> PreparedRequest:
         used.append(threading.get_ident())
-        return prepare(*asked)
+        return prepare(*arguments)
 
     monkeypatch.setattr(stage._cascade, "prepare", watched)
     await _rank(stage, _candidates([3, 7, 9]), texts=texts, user=UserRows(np.arange(history)))

@@ -161,7 +161,7 @@ async def test_a_release_without_the_tier_ranks_without(ranking_release: Release
 
 
 def test_occasions():
-    """A request is about what is known of the user, or about new items where they are half of the candidates."""
+    """A request is about what is known of the user, or about new items if they are half of the candidates."""
     some, new = CandidateRows.from_rows(np.array([1, 2, -1])), CandidateRows.from_rows(np.array([1, -1]))
     assert occasion(HISTORY, some) == "both"
     assert occasion(replace(HISTORY, query="  "), some) == "history"

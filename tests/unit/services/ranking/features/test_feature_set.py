@@ -20,12 +20,12 @@ from services.ranking.request import CandidateRows, UserRows
 
 @pytest.fixture
 def tables(ranking_release: Release):
-    """What the small release knows of its items."""
+    """The small release's data of its items."""
     return ItemTables(ranking_release, Catalogue.open(ranking_release.file(CATALOGUE)))
 
 
 def test_similarity_to_the_most_recent_text(tables: ItemTables):
-    """The last text counts, where it is not the candidate's own."""
+    """The last text counts, unless it is the candidate's own."""
     features = FeatureSet(["similarity_last"], tables)
     vectors = tables.embeddings()
     user = UserRows(np.array([3, 200, 100]))
@@ -70,7 +70,7 @@ def test_item_statistics_are_read_by_name(release_of: Callable[[Callable[[Path],
         FeatureSet(["item_charm"], tables)
 
 
-def test_a_score_is_also_told_by_its_distance_from_the_mean(release_of: Callable[..., Release]):
+def test_deviation_is_the_distance_from_the_mean(release_of: Callable[..., Release]):
     """Candidates that the source did not find leave the mean alone, and have no distance."""
     release = release_of(lambda _: None)
     features = FeatureSet(["deviation_semantic"], ItemTables(release, Catalogue.open(release.file(CATALOGUE))))

@@ -54,7 +54,7 @@ def test_bm25_by_hand(feature: Callable[[str, str], list[float]]):
 
 
 def test_typing_errors_find_their_word(feature: Callable[[str, str], list[float]]):
-    """A misspelt word is no exact match, and a near one only where the word stands."""
+    """A misspelt word is a near match of the texts with the word, and an exact match of none."""
     assert feature("exact", "extention") == [0, 0, 0, 0, 0]
     near = feature("near", "extention")
     assert near[2] > 0.5
@@ -70,13 +70,13 @@ def test_the_thing_itself_against_what_comes_with_it(feature: Callable[[str, str
 
 
 def test_numbers_must_agree(feature: Callable[[str, str], list[float]]):
-    """The share of the query's numbers that a text has; missing where the query has none."""
+    """The share of the query's numbers that a text has; missing if the query has none."""
     assert feature("numbers", "50 ft cord")[:3] == [1, 0, 0]
     assert np.isnan(feature("numbers", "cord")).all()
 
 
 def test_neighbouring_words_in_order(feature: Callable[[str, str], list[float]]):
-    """Neighbours count where they stand side by side in the query's order; one word has none."""
+    """Word pairs count if they are next to each other in the query's order; one word has none."""
     assert feature("order", "garden hose") == [1, 0, 0, 0, 0]
     assert feature("order", "hose nozzle") == [0, 1, 0, 0, 0]
     assert np.isnan(feature("order", "hose")).all()
@@ -89,7 +89,7 @@ def test_a_missing_brand_weighs_more_than_a_missing_word(feature: Callable[[str,
     assert feature("brand_missed", "garden hose")[1] == 0
 
 
-def test_a_candidate_has_the_same_features_beside_others(index: WordIndex):
+def test_a_candidate_has_the_same_features_among_others(index: WordIndex):
     """But for the share of the request's best BM25, features do not depend on the other candidates."""
     alone = [LexicalFeatures("acme gardn hose 50", np.array([row]), index) for row in range(len(TEXTS))]
     together = LexicalFeatures("acme gardn hose 50", np.arange(len(TEXTS)), index)

@@ -55,6 +55,6 @@ def test_any_text_has_words(text: str):
     assert all(word and not any(map(str.isspace, word)) for word in words.all)
 
 
-def test_numbers_are_told_from_words():
+def test_numbers_are_distinguished_from_words():
     """A word that ends in a digit is a number; letters are none."""
     assert [is_number(word) for word in ("12", "0.5", "wood", "")] == [True, True, False, False]

@@ -1,4 +1,4 @@
-"""Late interaction: the codec, the joint step against a plain one, and texts that the release does not have."""
+"""The scores of late interaction against a plain computation, and texts that the release does not have."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.release.export.late_interaction import fitted_codec, products_grap
 from services.ranking.late_interaction.item_vectors import LateItemRows, LateItemVectors
 from services.ranking.late_interaction.scorer import ContextVectors, LateInteractionOptions, LateInteractionScorer
 from services.ranking.late_interaction.tower import Role, TextVectors
-from services.ranking.late_interaction.vector_codec import Bits, VectorCodec
+from services.ranking.late_interaction.vector_codec import Bits
 
 WIDTH = 16
 
@@ -93,9 +93,9 @@ texts_of = st.lists(st.lists(st.integers(1, 400), max_size=9), min_size=1, max_s
 
 
 @settings(max_examples=40, deadline=None)
-@given(texts=texts_of, asked=st.lists(st.integers(1, 400), max_size=70), data=st.data())
+@given(texts=texts_of, context_tokens=st.lists(st.integers(1, 400), max_size=70), data=st.data())
 def test_scores_are_those_of_the_plain_way(
-    texts: list[list[int]], asked: list[int], data: st.DataObject, products: OnnxModel
+    texts: list[list[int]], context_tokens: list[int], data: st.DataObject, products: OnnxModel
 ):
     """Every item's score is that of loops over exact vectors, up to what 8 bits lose, in any order and number."""
     rows = TokenRows.from_rows(texts)
@@ -105,8 +105,8 @@ def test_scores_are_those_of_the_plain_way(
     items = LateItemVectors(codec, pooled, LateItemRows.from_vectors(vectors, codec, pooled), np.arange(len(rows)))
     late = LateInteractionScorer(tower, tower, products, items, LateInteractionOptions())
     chosen = np.array(data.draw(st.lists(st.integers(0, len(texts) - 1), min_size=1, max_size=60)))
-    scores = late.score_rows(late.context_vectors(np.array(asked, np.int32)), chosen)
-    expected = _plain(tower(TokenRows.from_rows([asked]), Role.CONTEXT), tower(rows.take(chosen), Role.ITEM))
+    scores = late.score_rows(late.context_vectors(np.array(context_tokens, np.int32)), chosen)
+    expected = _plain(tower(TokenRows.from_rows([context_tokens]), Role.CONTEXT), tower(rows.take(chosen), Role.ITEM))
     np.testing.assert_allclose(scores, expected, atol=0.15)
 
 
@@ -150,60 +150,12 @@ def test_texts_and_contexts_are_read_once(late_of: LateOf):
 
 
 def test_memory_is_bounded_at_nothing(late_of: LateOf):
-    """With room for nothing everything is read anew, and answered alike."""
+    """With a cache of size 0 everything is read again, with the same scores."""
     late = late_of(TokenRows.from_rows([[1], [2]]), text_cache_size=0, context_cache_size=0)
     texts = [np.array([1], np.int32), np.array([2], np.int32)]
     first = late.score_texts(late.context_vectors(texts[0]), texts)
     np.testing.assert_array_equal(late.score_texts(late.context_vectors(texts[0]), texts), first)
     assert late._tower.read == [1, 2, 1, 2]
-
-
-vectors_of = st.integers(0, 2**31).map(lambda seed: np.random.default_rng(seed).normal(size=(50, WIDTH)))
-
-
-@settings(max_examples=25, deadline=None)
-@given(vectors=vectors_of, bits=st.sampled_from([4, 8]))
-def test_what_is_decoded_is_within_half_a_step(vectors: np.ndarray, bits: Bits):
-    """A value within reach comes back to within half a step; one beyond, as the nearest within; codes stay the same."""
-    vectors = vectors.astype(np.float32)
-    codec = VectorCodec(np.full(WIDTH, 4.0 / (1 << bits), np.float32), bits)
-    codes = codec.encode(vectors)
-    assert codes.shape == (50, codec.row_bytes)
-    assert codes.dtype == np.uint8
-    decoded = codec.decode(codes)
-    reach = codec.zero * codec.step
-    np.testing.assert_allclose(decoded, vectors.clip(-reach, reach), atol=codec.step[0] / 2 + 1e-6)
-    np.testing.assert_array_equal(codec.encode(decoded), codes)
-
-
-@pytest.mark.parametrize(("bits", "loss"), [(4, 0.02), (8, 2e-4)])
-def test_a_fitted_codec_loses_little(bits: Bits, loss: float):
-    """The steps fitted to each dimension lose a known share of unit vectors' variance, large dimensions or small."""
-    sizes = np.geomspace(0.1, 10, WIDTH)
-    vectors = (np.random.default_rng(1).normal(size=(4_000, WIDTH)) * sizes).astype(np.float32)
-    codec = fitted_codec(vectors, bits)
-    lost = ((codec.decode(codec.encode(vectors)) - vectors) ** 2).mean(0) / vectors.var(0)
-    assert (lost < loss).all()
-
-
-@pytest.mark.parametrize("bits", [4, 8])
-def test_whole_numbers_multiply_like_fractions(bits: Bits):
-    """A dot product by levels is that of the decoded vectors, to what 7 bits of the asking vector lose."""
-    generator = np.random.default_rng(3)
-    vectors, asking = _unit(generator.normal(size=(2, 30, WIDTH))).astype(np.float32)
-    codec = fitted_codec(vectors, bits)
-    codes = codec.encode(vectors)
-    prepared = codec.prepare_query(asking)
-    products = prepared.dot_products(codec.levels(codes).astype(np.int32) @ prepared.codes.astype(np.int32))
-    np.testing.assert_allclose(products, codec.decode(codes) @ asking.T, atol=0.02)
-    assert np.abs(prepared.codes).max() <= 63
-
-
-def test_an_asking_vector_of_nothing_finds_nothing():
-    """A vector of zeros has zero products, not NaN."""
-    codec = VectorCodec(np.ones(WIDTH, np.float32), 8)
-    prepared = codec.prepare_query(np.zeros((1, WIDTH), np.float32))
-    assert prepared.dot_products(np.full((2, 1), 7, np.int32)) == pytest.approx(0.0, abs=1e-30)
 
 
 def _context(late: LateInteractionScorer, tokens: list[int]) -> ContextVectors:

@@ -27,7 +27,7 @@ def times() -> LateInteractionTimes:
 
 @pytest.fixture
 def score(late_release: Release, times: LateInteractionTimes) -> Callable[..., LateScores]:
-    """Score items by row, or by texts where given, within seconds."""
+    """Score items by row, or by their texts, within seconds."""
     catalogue = Catalogue.open(late_release.file(CATALOGUE))
     tokenizer = PairTokenizer.load(late_release, catalogue)
     scorer = LateInteractionScorer.load(late_release, len(catalogue), tokenizer.template)
@@ -49,7 +49,7 @@ def test_with_time_everything_is_scored(score: Callable[..., LateScores]):
 
 
 def test_without_time_for_the_items_nothing_is_scored(score: Callable[..., LateScores], times: LateInteractionTimes):
-    """If scoring so many items usually takes longer than there is time, none is scored."""
+    """If scoring that many items usually takes longer than there is time, none is scored."""
     times.joint.observe(100, 10.0)
     assert np.isnan(score(list(range(100)), 9.0).scores).all()
     assert np.isfinite(score(list(range(60)), 9.0).scores).all()

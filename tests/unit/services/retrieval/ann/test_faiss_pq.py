@@ -10,7 +10,7 @@ import faiss
 import numpy as np
 import pytest
 
-from common.arrays import Float32Array, unit_vectors
+from common.arrays import Float32Array, RowIndices, unit_vectors
 from common.errors import BadRelease
 from common.release.layout import PQ_INDEX, VECTORS
 from services.retrieval.ann.ann_index import IndexOptions
@@ -149,17 +149,17 @@ def test_what_scores_lowest_is_no_other_label():
 def test_grown_and_built_anew(vectors: Float32Array):
     """Codes learnt from some vectors take others, and a fresh index keeps what was learnt."""
     index = HybridIndex.build(vectors[:2_000], OPTIONS)
-    grown = index.grown(vectors, np.ones(ROWS, np.bool_))
+    grown = index.extended(vectors, np.ones(ROWS, np.bool_))
     assert recall(grown, vectors, vectors[-100:], 10) > 0.95
     odd = np.arange(1, ROWS, 2)
-    anew = grown.without_removed(odd, vectors)
+    anew = _rebuilt(grown, odd, vectors)
     assert anew.search(vectors[odd[:50]], 1).labels[:, 0].tolist() == odd[:50].tolist()
 
 
 def test_nothing_is_added(vectors: Float32Array):
     """Adding no vectors changes nothing."""
     index = HybridIndex.build(vectors, OPTIONS)
-    grown = index.grown(vectors, np.ones(ROWS, np.bool_))
+    grown = index.extended(vectors, np.ones(ROWS, np.bool_))
     assert len(grown) == ROWS
 
 
@@ -167,8 +167,8 @@ def test_nothing_is_out_of_reach(vectors: Float32Array):
     """Where no links lead to vectors, there is nothing to audit, whatever comes."""
     index = HybridIndex.build(vectors[:2_000], OPTIONS)
     index.add(np.array([0, 2_000]), vectors[[0, 2_000]])
-    for each in (index, index.grown(vectors, np.ones(ROWS, np.bool_))):
-        assert (each.audit_due, each.unreachable) == (0, 0)
+    for each in (index, index.extended(vectors, np.ones(ROWS, np.bool_))):
+        assert (each.audit_pending, each.unreachable) == (0, 0)
 
 
 def test_a_fresh_index_is_searched_before_it_has_anything(vectors: Float32Array):
@@ -209,6 +209,13 @@ def test_files_that_can_not_be_used(saved: Path, spoil: Callable[[Path], None], 
     spoil(saved)
     with pytest.raises(BadRelease, match=message):
         HybridIndex.load(saved)
+
+
+def _rebuilt(index: HybridIndex, labels: RowIndices, vectors: Float32Array) -> HybridIndex:
+    rebuild = index.rebuild(labels, vectors)
+    while (rebuilt := rebuild.advance()) is None:
+        pass
+    return rebuilt
 
 
 def _loaded(index: HybridIndex, folder: Path) -> HybridIndex:

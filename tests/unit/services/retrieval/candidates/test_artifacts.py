@@ -20,9 +20,9 @@ NewEncoder = Callable[..., TextEncoder]
 EMPTY_GRAPH = ItemGraph(np.zeros(3, dtype=np.int64), np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32))
 
 
-def test_parts_that_fit(parts: ReleaseArtifacts):
-    """The shop's parts fit together."""
-    parts.check("r1")
+def test_parts_that_fit(artifacts: ReleaseArtifacts):
+    """The shop's artifacts pass the check."""
+    artifacts.check("r1")
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_parts_that_fit(parts: ReleaseArtifacts):
         ),
         (lambda _: {"vector_of_item": np.full(8, 6)}, "vector_of_item.npy names vectors that index/vectors.npy lacks"),
         (
-            lambda parts: {"index": HybridIndex.build(parts.vectors[:2])},
+            lambda artifacts: {"index": HybridIndex.build(artifacts.vectors[:2])},
             "the index and index/vectors.npy differ in size",
         ),
         (
@@ -49,14 +49,14 @@ def test_parts_that_fit(parts: ReleaseArtifacts):
     ],
 )
 def test_parts_that_do_not_fit(
-    parts: ReleaseArtifacts, change: Callable[[ReleaseArtifacts], dict[str, object]], message: str
+    artifacts: ReleaseArtifacts, change: Callable[[ReleaseArtifacts], dict[str, object]], message: str
 ):
     """Parts that do not fit make a bad release, with every fault named."""
     with pytest.raises(BadRelease, match=rf"release r1 does not fit together: .*{message}.*; build it again"):
-        dataclasses.replace(parts, **change(parts)).check("r1")  # type: ignore[arg-type]
+        dataclasses.replace(artifacts, **change(artifacts)).check("r1")  # type: ignore[arg-type]
 
 
-def test_an_encoder_of_another_dimension(parts: ReleaseArtifacts, new_encoder: NewEncoder):
+def test_an_encoder_of_another_dimension(artifacts: ReleaseArtifacts, new_encoder: NewEncoder):
     """An encoder whose embeddings can't be compared with the index's is named."""
     with pytest.raises(BadRelease, match=r"encoder and index/vectors\.npy differ in dimension"):
-        dataclasses.replace(parts, encoder=new_encoder(dimension=5)).check("r1")
+        dataclasses.replace(artifacts, encoder=new_encoder(dimension=5)).check("r1")

@@ -99,7 +99,7 @@ def test_each_request_is_answered_in_its_place(shop: FirstStage):
     """A call with several requests answers each as if it were alone, and encodes their queries together."""
     requests = [Request(query="milk"), Request(history_item_ids=["soap"]), Request(query="rye"), Request(query=" ")]
     together = [candidates.item_ids for candidates in shop.retrieve(requests)]
-    assert shop._parts.encoder.batches[0] in (["milk", "rye"], ["milk"])
+    assert shop._artifacts.encoder.batches[0] in (["milk", "rye"], ["milk"])
     assert together == [shop.retrieve([request])[0].item_ids for request in requests]
 
 
@@ -112,15 +112,15 @@ def test_one_query_costs_one_pass(shop: FirstStage):
     """A query is encoded once, however many sources and calls use it."""
     for _ in range(3):
         ask(shop, query="fresh milk", history_item_ids=["soap"])
-    assert shop._parts.encoder.batches == [["fresh milk"]]
+    assert shop._artifacts.encoder.batches == [["fresh milk"]]
 
 
 def test_prefixes_are_the_releases(open_shop: OpenShop, feed: ChangeFeed):
     """Queries and items are embedded with the prefixes of the release."""
     shop = open_shop(feed, query_prefix="query: ", item_prefix="passage: ")
     ask(shop, query="  milk ")
-    shop.upsert([Item("oats", "oats")])
-    assert shop._parts.encoder.batches == [["query: milk"], ["passage: oats"]]
+    shop.writer.upsert([Item("oats", "oats")])
+    assert shop._artifacts.encoder.batches == [["query: milk"], ["passage: oats"]]
 
 
 def test_long_histories_are_read_from_their_end(open_shop: OpenShop):
@@ -163,9 +163,9 @@ def test_changes_are_visible_at_once_and_durable(open_shop: OpenShop, tmp_path: 
     """A change is seen by the next search, and by a first stage that starts later."""
     feed = LocalFeed(tmp_path)
     shop = open_shop(feed)
-    assert shop.upsert([Item("oats", "rolled oats"), Item("cheese", "soft cheese", price=8.0)]).inserted == 1
-    assert shop.delete(["milk-1", "milk-1", "nothing"]).missing == 1
-    assert [item and item.title for item in shop.read(["oats", "milk-1", "cheese"])] == [
+    assert shop.writer.upsert([Item("oats", "rolled oats"), Item("cheese", "soft cheese", price=8.0)]).inserted == 1
+    assert shop.writer.delete(["milk-1", "milk-1", "nothing"]).missing == 1
+    assert [item and item.title for item in shop.get_items(["oats", "milk-1", "cheese"])] == [
         "rolled oats",
         None,
         "soft cheese",
@@ -173,7 +173,7 @@ def test_changes_are_visible_at_once_and_durable(open_shop: OpenShop, tmp_path: 
     answer = ask(shop, query="rolled oats").item_ids
     assert set(answer) == EVERYTHING - {"milk-1"} | {"oats"}
     later = open_shop(feed)
-    assert later.replayed == 2
+    assert later.replayed_changes == 2
     assert ask(later, query="rolled oats").item_ids == answer
     feed.close()
 
@@ -182,15 +182,15 @@ def test_known_texts_and_given_vectors_are_not_embedded(open_shop: OpenShop, fee
     """Only texts that the release does not have are embedded; a given vector is taken, scaled to unit length."""
     shop = open_shop(feed)
     price_alone = Item("soap", "hand soap", "orchard", "household", price=2.0)
-    shop.upsert([price_alone, Item("oats", "oats", vector=np.full(24, 7, "f4")), Item("nuts", "nuts")])
-    assert shop._parts.encoder.batches == [["nuts"]]
+    shop.writer.upsert([price_alone, Item("oats", "oats", vector=np.full(24, 7, "f4")), Item("nuts", "nuts")])
+    assert shop._artifacts.encoder.batches == [["nuts"]]
     assert ask(shop, vector=np.ones(24, "f4"), sources=["semantic"]).source_scores[0] == pytest.approx(1)
     assert ask(shop, query="hand soap orchard household", sources=["semantic"]).item_ids[0] == "soap"
 
 
 def test_another_encoder_embeds_again(open_shop: OpenShop, new_encoder: NewEncoder, feed: ChangeFeed):
     """On a release with another encoder the items added before are embedded again from their texts."""
-    open_shop(feed).upsert([Item("oats", "rolled oats", vector=np.ones(24, "f4"))])
+    open_shop(feed).writer.upsert([Item("oats", "rolled oats", vector=np.ones(24, "f4"))])
     encoder = new_encoder(seed=1)
     other = open_shop(feed, encoder)
     assert encoder.batches == [["rolled oats"]]
@@ -200,16 +200,16 @@ def test_another_encoder_embeds_again(open_shop: OpenShop, new_encoder: NewEncod
 def test_a_bad_item_changes_nothing(live_shop: FirstStage):
     """Of a call with one bad item nothing is applied."""
     with pytest.raises(InvalidRequest, match=r"items\[1\]\.title"):
-        live_shop.upsert([Item("oats", "oats"), Item("nuts", "")])
-    assert live_shop.view.version == 0
+        live_shop.writer.upsert([Item("oats", "oats"), Item("nuts", "")])
+    assert live_shop.snapshot.version == 0
 
 
 def test_changes_without_a_place_to_keep_them_are_refused(shop: FirstStage):
     """A first stage without a log refuses changes."""
     with pytest.raises(NotReady, match="--data-dir"):
-        shop.upsert([Item("oats", "oats")])
+        shop.writer.upsert([Item("oats", "oats")])
     with pytest.raises(NotReady, match="--data-dir"):
-        shop.delete(["soap"])
+        shop.writer.delete(["soap"])
 
 
 def test_searches_beside_changes_see_whole_states(live_shop: FirstStage):
@@ -230,8 +230,8 @@ def test_searches_beside_changes_see_whole_states(live_shop: FirstStage):
     for reader in readers:
         reader.start()
     for price in range(40):
-        live_shop.upsert([Item(f"oats-{number}", "oats", price=float(price)) for number in (1, 2)])
-        live_shop.delete(["oats-1", "oats-2"])
+        live_shop.writer.upsert([Item(f"oats-{number}", "oats", price=float(price)) for number in (1, 2)])
+        live_shop.writer.delete(["oats-1", "oats-2"])
     done.set()
     for reader in readers:
         reader.join()
@@ -249,7 +249,7 @@ def test_depth_bounds_what_sources_draw(open_shop: OpenShop):
 def test_closing_finishes_what_runs(open_shop: OpenShop, feed: ChangeFeed):
     """A change under way when the first stage is closed is finished."""
     shop = open_shop(feed)
-    change = shop.writer.submit(shop.upsert, [Item("oats", "oats")])
+    change = shop.writer.pool.submit(shop.writer.upsert, [Item("oats", "oats")])
     shop.close()
     assert change.result().inserted == 1
 
@@ -257,6 +257,6 @@ def test_closing_finishes_what_runs(open_shop: OpenShop, feed: ChangeFeed):
 def test_items_that_cannot_be_bought_are_found_only_on_demand(open_shop: OpenShop, tmp_path: Path):
     """An item that is no longer available is left out, unless the filter speaks of `available`."""
     shop = open_shop(LocalFeed(tmp_path))
-    shop.upsert([Item("cheese", "hard cheese", available=False)])
+    shop.writer.upsert([Item("cheese", "hard cheese", available=False)])
     assert "cheese" not in ask(shop, limit=100).item_ids
     assert ask(shop, limit=100, filter=Match("available", ("false",))).item_ids == ["cheese"]

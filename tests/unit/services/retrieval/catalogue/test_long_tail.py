@@ -10,8 +10,8 @@ from services.retrieval.catalogue.long_tail import LongTail
 
 
 def _of_tail(shop: FirstStage, *item_ids: str) -> list[bool]:
-    view = shop.view
-    found: list[bool] = shop.tail.of(view, view.rows_of(item_ids)).tolist()
+    snapshot = shop.snapshot
+    found: list[bool] = shop.long_tail.contains(snapshot, snapshot.rows_of(item_ids)).tolist()
     return found
 
 
@@ -24,12 +24,14 @@ def test_what_sold_less_than_the_median_item_is_of_the_tail(shop: FirstStage):
 
 def test_a_replaced_item_keeps_what_it_sold(live_shop: FirstStage):
     """A new price or text leaves an item where it was; one that came since has sold nothing."""
-    live_shop.upsert([Item("bread", "wheat bread"), Item("soap", "hand soap", price=1.0), Item("oats", "rolled oats")])
+    live_shop.writer.upsert(
+        [Item("bread", "wheat bread"), Item("soap", "hand soap", price=1.0), Item("oats", "rolled oats")]
+    )
     assert _of_tail(live_shop, "bread", "soap", "oats") == [False, True, True]
 
 
 def test_where_nothing_sells_nothing_is_of_the_tail(live_shop: FirstStage):
     """Without sales there is no tail, and what comes is of none."""
-    live_shop.upsert([Item("oats", "rolled oats")])
-    nothing = LongTail(np.zeros(len(live_shop.view.base), np.float32))
-    assert not nothing.of(live_shop.view, live_shop.view.rows_of(["oats", "milk-1"])).any()
+    live_shop.writer.upsert([Item("oats", "rolled oats")])
+    nothing = LongTail(np.zeros(len(live_shop.snapshot.base), np.float32))
+    assert not nothing.contains(live_shop.snapshot, live_shop.snapshot.rows_of(["oats", "milk-1"])).any()

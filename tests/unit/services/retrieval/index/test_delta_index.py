@@ -1,4 +1,4 @@
-"""A graph that grows while it is searched."""
+"""A index that grows while it is searched."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pytest
 
 from common.arrays import BoolMask, Float32Array, unit_vectors
 from services.retrieval.ann.ann_index import IndexOptions
-from services.retrieval.index.delta_index import TAIL, TAIL_OF_CODES, DeltaIndex
+from services.retrieval.index.delta_index import DeltaIndex, DeltaIndexOptions
 from services.retrieval.index.hybrid_index import HybridIndex
 from services.retrieval.index.scoring import nearest
 
 ROWS, DIMENSION, K = 6_000, 16, 20
 
 
-# Of them a release has the first, one of which was removed.
-RELEASED, GONE = 4_000, 7
+# The release has the first of them, one of which was removed.
+RELEASED, REMOVED = 4_000, 7
 
 
 @pytest.fixture(scope="module")
@@ -27,25 +27,25 @@ def vectors() -> Float32Array:
 
 
 @pytest.fixture(scope="module")
-def codes(vectors: Float32Array) -> HybridIndex:
-    """Return codes of a release's vectors: the first of all, but for one that was removed."""
+def pq(vectors: Float32Array) -> HybridIndex:
+    """Return pq of a release's vectors: the first of all, but for one that was removed."""
     index = HybridIndex.build(vectors[:RELEASED], IndexOptions(kind="pq"))
-    index.remove(np.array([GONE]))
+    index.remove(np.array([REMOVED]))
     return index
 
 
-def recall(graph: DeltaIndex, vectors: Float32Array, passing: BoolMask) -> float:
-    """Return the share of the nearest rows that the graph finds, for a few queries.
+def recall(index: DeltaIndex, vectors: Float32Array, allowed: BoolMask) -> float:
+    """Return the share of the nearest rows that the index finds, for a few queries.
 
     Args:
-        graph: Which may have the first ``graph.released`` vectors as its release's.
+        index: May include the first ``index.release_rows`` vectors as its release's.
         vectors: The release's and those added, as far as the caller knows of.
-        passing: Which of them may be found.
+        allowed: Which of them may be found.
     """
     queries = vectors[: len(vectors) : len(vectors) // 20]
-    exact = nearest(vectors, queries, K, passing)[0]
-    found = graph.search(vectors[graph.released :], queries, K, passing)
-    assert passing[found.labels].all()
+    exact = nearest(vectors, queries, K, allowed)[0]
+    found = index.search(vectors[index.release_rows :], queries, K, allowed)
+    assert allowed[found.labels].all()
     assert (np.diff(found.scores) <= 0).all()
     for query, rows, scores in zip(queries, found.labels, found.scores, strict=True):
         assert len(set(rows.tolist())) == K
@@ -53,107 +53,104 @@ def recall(graph: DeltaIndex, vectors: Float32Array, passing: BoolMask) -> float
     return float(np.mean([np.isin(rows, best).mean() for rows, best in zip(found.labels, exact, strict=True)]))
 
 
-def test_rows_in_and_behind_the_graph_are_found(vectors: Float32Array):
-    """Grown part and tail together answer as exact search does, with and without rows left out."""
-    graph = DeltaIndex(DIMENSION)
-    everything = np.ones(ROWS, dtype=np.bool_)
-    for grown in (0, 500, 3_000, 3_001, 5_500):
-        graph.grow(vectors[:grown], np.ones(grown, dtype=np.bool_))
-        assert graph.rows == grown
-        assert recall(graph, vectors, everything) > 0.95
-        assert recall(graph, vectors, np.arange(ROWS) % 3 > 0) > 0.95
-    assert recall(graph, vectors, np.arange(ROWS) < 30) == 1
+def all_own(count: int) -> BoolMask:
+    """Return a mask of rows that all have a vector of their own."""
+    return np.ones(count, dtype=np.bool_)
 
 
-def test_a_state_from_before_sees_its_own_rows(vectors: Float32Array):
-    """A search over fewer rows than the graph has finds none of the later ones."""
-    graph = DeltaIndex(DIMENSION)
-    graph.grow(vectors, np.ones(ROWS, dtype=np.bool_))
-    assert recall(graph, vectors[:2_500], np.ones(2_500, dtype=np.bool_)) > 0.95
+def test_covered_and_uncovered_rows_are_found(vectors: Float32Array):
+    """Rows in the index and rows after its end are found as by exact search, with and without a filter."""
+    index = DeltaIndex(DIMENSION)
+    for count in (0, 500, 3_000, 3_001, 5_500):
+        index.extend(vectors[:count], all_own(count), None)
+        assert index.covered_rows == count
+        assert recall(index, vectors, all_own(ROWS)) > 0.95
+        assert recall(index, vectors, np.arange(ROWS) % 3 > 0) > 0.95
+    assert recall(index, vectors, np.arange(ROWS) < 30) == 1
 
 
-def test_growing_is_due_by_the_thousand():
-    """A few rows are compared one by one."""
-    graph = DeltaIndex(DIMENSION)
-    assert not graph.is_behind(TAIL - 1)
-    assert graph.is_behind(TAIL)
+def test_an_earlier_snapshot_finds_its_own_rows_only(vectors: Float32Array):
+    """A search over fewer rows than the index covers finds none of the later ones."""
+    index = DeltaIndex(DIMENSION)
+    index.extend(vectors, all_own(ROWS), None)
+    assert recall(index, vectors[:2_500], all_own(2_500)) > 0.95
 
 
-def test_growing_by_codes_is_due_sooner(codes: HybridIndex):
-    """A code is added in microseconds."""
-    graph = DeltaIndex(DIMENSION, lambda: codes)
-    assert not graph.is_behind(TAIL_OF_CODES - 1)
-    assert graph.is_behind(TAIL_OF_CODES)
+def test_inserting_is_due_by_the_number_of_uncovered_rows(pq: HybridIndex):
+    """A few rows are compared one by one; PQ, which inserts in microseconds, is due sooner than HNSW."""
+    options = DeltaIndexOptions(max_uncovered=50, max_uncovered_pq=10)
+    for release, bound in ((None, 50), (pq, 10)):
+        index = DeltaIndex(DIMENSION, release, options)
+        assert not index.is_behind(bound - 1, release)
+        assert index.is_behind(bound, release)
 
 
-def test_codes_are_found_with_those_of_the_release(vectors: Float32Array, codes: HybridIndex):
-    """One search finds what is nearest of the release, of what was added to its codes, and of what came since."""
-    graph = DeltaIndex(DIMENSION, lambda: codes)
-    there = np.arange(ROWS) != GONE
-    for grown in (0, 500, 501, 1_900):
-        graph.grow(vectors[RELEASED : RELEASED + grown], np.ones(grown, dtype=np.bool_))
-        assert graph.rows == grown
-        assert recall(graph, vectors, there) > 0.95
-        assert recall(graph, vectors[: RELEASED + 300], there[: RELEASED + 300]) > 0.95
-        assert recall(graph, vectors, there & (np.arange(ROWS) % 3 > 0)) > 0.95
-        assert recall(graph, vectors, np.arange(ROWS) >= RELEASED) > 0.95
-        assert recall(graph, vectors, there & (np.arange(ROWS) < 40)) == 1
-    assert len(codes) == RELEASED - 1
+def test_pq_finds_release_and_delta_in_one_search(vectors: Float32Array, pq: HybridIndex):
+    """One search finds the nearest of the release, of the covered rows and of the uncovered ones."""
+    index = DeltaIndex(DIMENSION, pq)
+    is_live = np.arange(ROWS) != REMOVED
+    for count in (0, 500, 501, 1_900):
+        index.extend(vectors[RELEASED : RELEASED + count], all_own(count), pq)
+        assert index.covered_rows == count
+        assert recall(index, vectors, is_live) > 0.95
+        assert recall(index, vectors[: RELEASED + 300], is_live[: RELEASED + 300]) > 0.95
+        assert recall(index, vectors, is_live & (np.arange(ROWS) % 3 > 0)) > 0.95
+        assert recall(index, vectors, np.arange(ROWS) >= RELEASED) > 0.95
+        assert recall(index, vectors, is_live & (np.arange(ROWS) < 40)) == 1
+    assert len(pq) == RELEASED - 1
 
 
-def test_rows_without_a_vector_of_their_own_get_no_code(vectors: Float32Array, codes: HybridIndex):
-    """What is found by its origin's vector is not found by its own too."""
-    graph = DeltaIndex(DIMENSION, lambda: codes)
-    own = np.arange(ROWS - RELEASED) % 2 > 0
-    graph.grow(vectors[RELEASED:], own)
-    assert len(graph.index) == RELEASED - 1 + own.sum()
-    assert recall(graph, vectors, np.concatenate([np.arange(RELEASED) != GONE, own])) > 0.95
+def test_rows_without_a_vector_of_their_own_are_not_indexed(vectors: Float32Array, pq: HybridIndex):
+    """An item that is found by its origin's vector gets no entry."""
+    index = DeltaIndex(DIMENSION, pq)
+    has_own_vector = np.arange(ROWS - RELEASED) % 2 > 0
+    index.extend(vectors[RELEASED:], has_own_vector, pq)
+    assert len(index.index) == RELEASED - 1 + has_own_vector.sum()
+    assert recall(index, vectors, np.concatenate([np.arange(RELEASED) != REMOVED, has_own_vector])) > 0.95
 
 
-def test_codes_that_are_built_anew_are_begun_with_again(vectors: Float32Array, codes: HybridIndex):
-    """Once the release's codes were built anew, growing is due, and both copies leave out what these left out."""
-    release = [codes]
-    graph = DeltaIndex(DIMENSION, lambda: release[0])
-    everything = np.ones(500, dtype=np.bool_)
+def test_a_rebuilt_pq_index_is_begun_with_again(vectors: Float32Array, pq: HybridIndex):
+    """Once the release's PQ was rebuilt, inserting is due, and both copies lack what the rebuild left out."""
+    index = DeltaIndex(DIMENSION, pq)
     for _ in range(2):
-        graph.grow(vectors[RELEASED : RELEASED + 500], everything)
-    release[0] = codes.without_removed(np.arange(1_000), vectors[:RELEASED])
-    assert graph.is_behind(500)
+        index.extend(vectors[RELEASED : RELEASED + 500], all_own(500), pq)
+    rebuilt = pq.rebuild(np.arange(1_000), vectors[:RELEASED]).advance()
+    assert index.is_behind(500, rebuilt)
     for _ in range(2):
-        graph.grow(vectors[RELEASED : RELEASED + 500], everything)
-        assert len(graph.index) == 1_500
-        assert not graph.is_behind(500)
-        there = (np.arange(RELEASED + 500) < 1_000) | (np.arange(RELEASED + 500) >= RELEASED)
-        assert recall(graph, vectors[: RELEASED + 500], there) > 0.95
+        index.extend(vectors[RELEASED : RELEASED + 500], all_own(500), rebuilt)
+        assert len(index.index) == 1_500
+        assert not index.is_behind(500, rebuilt)
+        is_live = (np.arange(RELEASED + 500) < 1_000) | (np.arange(RELEASED + 500) >= RELEASED)
+        assert recall(index, vectors[: RELEASED + 500], is_live) > 0.95
 
 
-def test_codes_follow_the_release_in_how_hard_they_are_searched(codes: HybridIndex):
-    """One search in place of two looks as far as the release's did; a graph of its own looks half as far."""
-    joined, apart = DeltaIndex(DIMENSION, codes.copied), DeltaIndex(DIMENSION)
-    for graph, ef_search in ((joined, 80), (apart, 40)):
-        graph.set_ef_search(80)
-        assert graph.index.ef_search == ef_search
+def test_ef_search_follows_the_release(pq: HybridIndex):
+    """An index that includes the release has its candidate list; HNSW over the delta alone has half as long a one."""
+    for index, ef_search in ((DeltaIndex(DIMENSION, pq.copied()), 80), (DeltaIndex(DIMENSION), 40)):
+        index.set_ef_search(80)
+        assert index.index.ef_search == ef_search
 
 
-@pytest.mark.parametrize("joined", [False, True])
-def test_searching_while_it_grows(vectors: Float32Array, codes: HybridIndex, joined: bool):
-    """Searches that run all the while find what they should, whichever copy they came by."""
-    graph = DeltaIndex(DIMENSION, lambda: codes) if joined else DeltaIndex(DIMENSION)
-    failures, done = [], threading.Event()
-    passing = np.arange(ROWS) != GONE
+@pytest.mark.parametrize("includes_release", [False, True])
+def test_searches_go_on_while_it_grows(vectors: Float32Array, pq: HybridIndex, includes_release: bool):
+    """Searches during insertions find what they should, whichever copy they use."""
+    release = pq if includes_release else None
+    index = DeltaIndex(DIMENSION, release)
+    low_recalls, done = [], threading.Event()
+    is_live = np.arange(ROWS) != REMOVED
 
     def search() -> None:
         while not done.is_set():
-            shares = recall(graph, vectors, passing)
-            if shares < 0.9:
-                failures.append(shares)
+            found = recall(index, vectors, is_live)
+            if found < 0.9:
+                low_recalls.append(found)
 
     readers = [threading.Thread(target=search) for _ in range(2)]
     for reader in readers:
         reader.start()
-    for grown in range(0, ROWS - graph.released + 1, 500):
-        graph.grow(vectors[graph.released : graph.released + grown], np.ones(grown, dtype=np.bool_))
+    for count in range(0, ROWS - index.release_rows + 1, 500):
+        index.extend(vectors[index.release_rows : index.release_rows + count], all_own(count), release)
     done.set()
     for reader in readers:
         reader.join()
-    assert not failures
+    assert not low_recalls

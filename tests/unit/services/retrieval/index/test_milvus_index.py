@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,6 @@ from common.server.telemetry import Metrics
 from services.retrieval.candidates.artifacts import ReleaseArtifacts
 from services.retrieval.candidates.first_stage import FirstStage, FirstStageOptions
 from services.retrieval.candidates.request import Request
-from services.retrieval.index import milvus_index
 from services.retrieval.index.milvus_index import MilvusIndex, MilvusOptions
 from services.retrieval.server.server import RetrievalServer
 from services.retrieval.settings import Settings
@@ -44,30 +43,21 @@ def vectors() -> Float32Array:
     return unit_vectors(np.random.default_rng(3).standard_normal((400, 8)).astype(np.float32))
 
 
-@pytest.fixture
-def index(options: MilvusOptions, vectors: Float32Array) -> Iterator[MilvusIndex]:
-    """Return an index over the vectors."""
-    index = MilvusIndex.build(vectors, options)
-    yield index
-    index.close()
-
-
 @pytest.mark.parametrize("listed", [0, 50, 1_000])
 @pytest.mark.parametrize("count", [30, 200, 380])
-def test_filters_go_to_milvus_in_several_ways(
-    index: MilvusIndex, vectors: Float32Array, count: int, listed: int, monkeypatch: pytest.MonkeyPatch
-):
-    """As a list of what is allowed, of what is not, or by asking for more: the nearest allowed are found."""
-    monkeypatch.setattr(milvus_index, "_LISTED", listed)
+def test_filters_go_to_milvus_in_several_ways(options: MilvusOptions, vectors: Float32Array, count: int, listed: int):
+    """As a list of allowed labels, of excluded ones, or by asking for more hits: the nearest allowed are found."""
+    index = MilvusIndex.build(vectors, replace(options, max_listed=listed))
     allowed = np.zeros(len(vectors), dtype=np.bool_)
     allowed[np.random.default_rng(count).choice(len(vectors), count, replace=False)] = True
     hits = index.search(vectors[:5], 20, allowed)
     wanted = np.argsort(-np.where(allowed, vectors[:5] @ vectors.T, -np.inf), axis=1)[:, :20]
     assert np.array_equal(hits.labels, wanted)
+    index.close()
 
 
 def test_an_unfinished_collection_is_finished(options: MilvusOptions, vectors: Float32Array):
-    """What a crash left half filled is filled; a collection that is whole is taken as it is."""
+    """A collection that a crash left unfinished is completed."""
     half = MilvusIndex.build(vectors[:100], options)
     index = MilvusIndex.build(vectors, options)
     assert index.search(vectors[399:], 1).labels.tolist() == [[399]]
@@ -75,29 +65,29 @@ def test_an_unfinished_collection_is_finished(options: MilvusOptions, vectors: F
         each.close()
 
 
-def test_too_many_at_a_time(index: MilvusIndex, vectors: Float32Array, monkeypatch: pytest.MonkeyPatch):
-    """More than Milvus finds at a time is refused, and says how many it finds."""
-    monkeypatch.setattr(milvus_index, "MAX_K", 100)
-    with pytest.raises(InvalidRequest, match="k: 101; Milvus finds at most 100 at a time"):
+def test_more_hits_than_milvus_finds_are_refused(options: MilvusOptions, vectors: Float32Array):
+    """The message names Milvus' bound."""
+    index = MilvusIndex.build(vectors, replace(options, max_k=100))
+    with pytest.raises(InvalidRequest, match="k: 101; Milvus finds at most 100 per query"):
         index.search(vectors[:1], 101)
+    index.close()
 
 
-def test_without_milvus(vectors: Float32Array, monkeypatch: pytest.MonkeyPatch):
-    """Where Milvus is not there, the index can't be had, and the message names the address."""
-    monkeypatch.setattr(milvus_index, "_TIMEOUT_S", 0.5)
+def test_an_unreachable_milvus_is_reported(vectors: Float32Array):
+    """If nothing answers at the address, the error names it."""
     with pytest.raises(NotReady, match=r"Milvus at http://127\.0\.0\.1:1 does not answer for things"):
-        MilvusIndex.build(vectors, MilvusOptions("http://127.0.0.1:1", "things"))
+        MilvusIndex.build(vectors, MilvusOptions("http://127.0.0.1:1", "things", timeout_s=0.5))
 
 
 def test_a_first_stage_over_milvus(tiny_release: Path, tmp_path: Path):
-    """A release that Milvus searches is answered with the same candidates."""
+    """A release that Milvus searches gets the same candidates."""
     release = open_release(str(tiny_release))
     asked = [Request(query="fresh milk", sources=("semantic",), limit=30)]
     found = []
     for milvus in (None, str(tmp_path / "vectors.db")):
         stage = FirstStage.load(release, FirstStageOptions(milvus=milvus))
         candidates = stage.retrieve(asked)[0]
-        found.append(candidates.view.item_ids(candidates.rows))
+        found.append(candidates.snapshot.item_ids(candidates.rows))
         stage.close()
     assert found[0] == found[1]
 
@@ -118,7 +108,7 @@ def stores(tiny_release: Path, folder: Path, count: int) -> list[Path]:
 
 
 async def test_collections_of_replaced_releases_are_dropped(tiny_release: Path, tmp_path: Path):
-    """The collections of the current and the previous release stay, over a stop too; a roll-back fills its own anew."""
+    """The collections of the current and the previous release stay; a roll-back fills its own again."""
     milvus = str(tmp_path / "vectors.db")
     watcher = pymilvus.MilvusClient(milvus)
     settings = Settings(milvus_uri=milvus, release=str(tiny_release))

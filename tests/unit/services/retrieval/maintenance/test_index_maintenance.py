@@ -1,40 +1,30 @@
-"""A first stage over thousands of items, whose graphs lose vectors and are built anew while others search."""
+"""Rebuilds of the release's index, and the audit for unreachable vectors."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from common.arrays import Float32Array, RowIndices, unit_vectors
-from common.release.catalogue import SCHEMA, Catalogue
+from common.arrays import Float32Array, unit_vectors
 from services.retrieval.ann.ann_index import IndexOptions
-from services.retrieval.candidates.artifacts import ReleaseArtifacts
-from services.retrieval.candidates.candidates import Candidates
-from services.retrieval.candidates.first_stage import FirstStage, FirstStageOptions
-from services.retrieval.candidates.release_settings import FirstStageSettings
-from services.retrieval.candidates.request import Request
+from services.retrieval.ann.hnswlib_hnsw import HnswlibHnsw
 from services.retrieval.catalogue.item import Item
-from services.retrieval.changes.change_feed import ChangeFeed
+from services.retrieval.encoding.text_encoder import TextEncoder
+from services.retrieval.index import delta_index
+from services.retrieval.index.flat_index import FlatIndex
 from services.retrieval.index.hybrid_index import HybridIndex
 from services.retrieval.index.vector_index import VectorIndex
-from services.retrieval.maintenance.recall_monitor import RecallSample, recall
+from services.retrieval.maintenance.index_maintenance import IndexMaintenanceOptions
+from testing.lossy_index import LossyHnsw, lossy_index
+from testing.maintained_catalogue import MaintainedCatalogue
+from testing.many_items import many_items
 
-ITEMS, DIMENSION, K = 4_000, 24, 20
-
-
-# Deleted while others search: more than the three tenths at which the graph is built anew.
-GONE = 1_400
-
-
-CutOff = Callable[[VectorIndex, Sequence[int]], HybridIndex]
-
-
-OPTIONS = FirstStageOptions(depth=K, threads=1, audit_share=0)
+ITEMS, DIMENSION = 4_000, 24
+OPTIONS = IndexOptions(ef_construction=80, ef_search=60)
+LOST = range(1_000, 1_200)
+Maintain = Callable[..., MaintainedCatalogue]
 
 
 @pytest.fixture(scope="module")
@@ -44,189 +34,151 @@ def vectors() -> Float32Array:
 
 
 @pytest.fixture
-def many_parts(vectors: Float32Array, new_encoder: Callable[..., object]) -> ReleaseArtifacts:
-    """Return a release of thousands of items, found by their vectors alone."""
-    names = [f"item-{number}" for number in range(ITEMS)]
-    columns: dict[str, list[Any]] = {name: [None] * ITEMS for name in SCHEMA.names}
-    columns |= dict.fromkeys(("item_id", "title", "text"), names)
-    columns |= {"available": [True] * ITEMS, "token_ids": [[1]] * ITEMS}
-    return ReleaseArtifacts(
-        catalogue=Catalogue(pa.table(columns, schema=SCHEMA)),
-        vectors=vectors,
-        vector_of_item=np.arange(ITEMS),
-        index=HybridIndex.build(vectors, IndexOptions(ef_construction=80, ef_search=60)),
-        popularity=np.zeros(ITEMS, np.float32),
-        graphs={},
-        settings=FirstStageSettings.model_validate({"sources": {"semantic": {}}}),
-        encoder=new_encoder(),  # type: ignore[arg-type]
-        encoder_id="words",
-    )
+def maintain(vectors: Float32Array, new_encoder: Callable[..., TextEncoder]) -> Maintain:
+    """Return how a catalogue with an item per vector is made, searched by an index."""
+
+    def make(index: VectorIndex, options: IndexMaintenanceOptions | None = None) -> MaintainedCatalogue:
+        return MaintainedCatalogue(many_items(index, vectors, new_encoder()), index_maintenance=options)
+
+    return make
 
 
-@pytest.fixture
-def stage(many_parts: ReleaseArtifacts, feed: ChangeFeed) -> Iterator[FirstStage]:
-    """Return a first stage over them."""
-    stage = FirstStage(many_parts, OPTIONS, feed)
-    yield stage
-    stage.close()
+def names(numbers: range) -> list[str]:
+    """Return the ids of items of the release."""
+    return [f"item-{number}" for number in numbers]
 
 
-def ask(stage: FirstStage, vector: Float32Array) -> Candidates:
-    """Search around a vector."""
-    return stage.retrieve([Request(vector=vector, limit=K)])[0]
+def test_a_few_unreachable_vectors_are_compared_exactly(maintain: Maintain, vectors: Float32Array):
+    """Unreachable vectors are counted and found after the audit; for a few of them nothing is rebuilt."""
+    few = range(40, 43)
+    index = lossy_index(vectors, few, OPTIONS)
+    shop = maintain(index)
+    assert not set(shop.nearest(vectors[few])) & set(names(few))
+    assert shop.index_maintenance.audit_pending == ITEMS
+    shop.audit_all()
+    assert (shop.index_maintenance.unreachable, shop.index_maintenance.audit_pending) == (3, 0)
+    assert shop.nearest(vectors[few]) == names(few)
+    assert shop.search.index is index
 
 
-def recall_of(stage: FirstStage, vector: Float32Array, answer: Candidates) -> float:
-    """Return which share of what is nearest was found, in the state of the catalogue that was searched."""
-    allowed = stage._filter.allowed(answer.view, None)
-    exact = stage._nearest.exact(vector, K, allowed)
-    scores = answer.source_scores[:, 0]
-    return recall(RecallSample(vector, K, allowed, exact._replace(rows=answer.rows, scores=scores)), exact)
+def test_many_unreachable_vectors_cause_a_rebuild(maintain: Maintain, vectors: Float32Array):
+    """A fresh graph replaces one that lost many vectors, and is audited too."""
+    index = lossy_index(vectors, LOST, OPTIONS)
+    shop = maintain(index)
+    shop.audit_all()
+    assert shop.search.index is not index
+    assert (shop.index_maintenance.unreachable, shop.index_maintenance.audit_pending) == (0, 0)
+    assert shop.nearest(vectors[LOST]) == names(LOST)
 
 
-def test_few_lost_vectors_are_found_by_comparing_them(
-    many_parts: ReleaseArtifacts, feed: ChangeFeed, vectors: Float32Array, cut_off: CutOff
+def test_a_rebuild_that_does_not_help_is_not_repeated(
+    maintain: Maintain, vectors: Float32Array, capsys: pytest.CaptureFixture[str]
 ):
-    """Items that no link leads to are counted, and found from then on; the graph stays."""
-    lost = [40, 400, 3_999]
-    cut_off(many_parts.index, lost)
-    stage = FirstStage(many_parts, OPTIONS, feed)
-    try:
-        assert not any(f"item-{number}" in ask(stage, vectors[number]).item_ids for number in lost)
-        assert stage.audit_due == ITEMS
-        stage.audit()
-        assert (stage.unreachable, stage.audit_due) == (3, 0)
-        assert [ask(stage, vectors[number]).item_ids[0] for number in lost] == [f"item-{number}" for number in lost]
-        assert stage._nearest.index is many_parts.index
-    finally:
-        stage.close()
+    """If the fresh graph lost as many vectors, it stays, and they are compared exactly."""
+    shop = maintain(lossy_index(vectors, LOST, OPTIONS, stays_lossy=True))
+    shop.audit_all()
+    rebuilt = shop.search.index
+    shop.audit_all()
+    assert shop.search.index is rebuilt
+    assert shop.index_maintenance.unreachable == len(LOST)
+    assert shop.nearest(vectors[LOST]) == names(LOST)
+    log = capsys.readouterr().out
+    assert log.count("index rebuilt") == 1
+    assert "the index has unreachable vectors" in log
 
 
-def test_a_graph_that_lost_many_vectors_is_built_anew(
-    many_parts: ReleaseArtifacts,
-    feed: ChangeFeed,
-    vectors: Float32Array,
-    cut_off: CutOff,
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize(("kind", "kept", "rebuilt_from"), [("hnsw", 1_200, 1_201), ("pq", 2_000, 2_001)])
+def test_an_index_is_rebuilt_when_many_of_its_items_are_gone(
+    maintain: Maintain, vectors: Float32Array, kind: str, kept: int, rebuilt_from: int
 ):
-    """Past a share of lost vectors a fresh graph takes the old one's place, once, and is audited in its turn."""
-    lost = list(range(1_000, 1_200))
-    cut_off(many_parts.index, lost)
-    stage = FirstStage(many_parts, OPTIONS, feed)
-    try:
-        stage.audit()
-        assert stage._nearest.index is not many_parts.index
-        assert (stage.unreachable, stage.audit_due) == (0, 0)
-        assert [ask(stage, vectors[number]).item_ids[0] for number in lost[:5]] == [f"item-{n}" for n in lost[:5]]
-        second = stage._nearest.index
-        assert isinstance(second, HybridIndex)
-        second._reach = second._reach._replace(due=ITEMS)
-        cut_off(second, lost)
-        stage.audit()
-        assert stage._nearest.index is second
-        assert stage.unreachable == len(lost)
-        assert ask(stage, vectors[1_000]).item_ids[0] == "item-1000"
-    finally:
-        stage.close()
-    assert "the graph does not lead to all vectors" in capsys.readouterr().out
+    """HNSW is rebuilt when three tenths of its vectors have no items any more, PQ when half of them have none."""
+    index = HybridIndex.build(vectors, IndexOptions(ef_construction=80, kind=kind))  # type: ignore[arg-type]
+    shop = maintain(index)
+    shop.writer.delete(0, kept)
+    assert not shop.index_maintenance.run_if_due()
+    shop.writer.delete(kept, rebuilt_from)
+    while shop.index_maintenance.run_if_due():
+        pass
+    assert len(shop.search.index) == ITEMS - rebuilt_from
+    assert shop.search.index.index_type == kind
+    left = range(rebuilt_from, rebuilt_from + 20)
+    assert shop.nearest(vectors[left]) == names(left)
 
 
-def test_added_items_do_not_wait_for_a_graph_that_is_built_anew(
-    stage: FirstStage, vectors: Float32Array, monkeypatch: pytest.MonkeyPatch
-):
-    """What is added while the release's graph is built anew gets into its own graph meanwhile, part by part."""
-    built, grown, moved = HybridIndex.without_removed, list[int](), unit_vectors(-vectors[:1_000])
-
-    def building(
-        index: HybridIndex, labels: RowIndices, table: Float32Array, between: Callable[[], object]
-    ) -> HybridIndex:
-        stage.upsert([Item(f"new-{number}", f"new {number}", vector=moved[number]) for number in range(1_000)])
-
-        def then() -> None:
-            between()
-            grown.append(stage.view.added.graph.rows)
-
-        return built(index, labels, table, then)
-
-    monkeypatch.setattr(HybridIndex, "without_removed", building)
-    for start in range(0, GONE, 700):
-        stage.delete([f"item-{number}" for number in range(start, start + 700)])
-    stage.tend()
-    assert grown == [1_000, 1_000, 1_000]
-    assert ask(stage, moved[5]).item_ids[0] == "new-5"
+def test_a_rebuild_goes_in_steps_between_which_added_items_are_indexed(maintain: Maintain, vectors: Float32Array):
+    """Items added during a rebuild get into the delta's index between its steps, and searches use the old index."""
+    shop = maintain(HybridIndex.build(vectors, OPTIONS))
+    before = shop.search.index
+    shop.writer.delete(0, 1_400)
+    assert shop.index_maintenance.run_if_due()
+    shop.search.set_ef_search(77, shop.catalogue.snapshot)
+    moved = unit_vectors(-vectors[:1_000])
+    shop.writer.upsert("new", moved)
+    assert shop.compaction.run_if_due()
+    assert shop.search.delta_index_of(shop.catalogue.snapshot.delta).covered_rows == 1_000
+    assert shop.search.index is before
+    assert shop.nearest(moved[5:6]) == ["new-5"]
+    while shop.index_maintenance.run_if_due():
+        pass
+    assert isinstance(shop.search.index, HybridIndex)
+    assert (len(shop.search.index), shop.search.index.ef_search) == (2_600, 77)
+    assert shop.nearest(moved[5:6]) == ["new-5"]
 
 
-def test_the_graph_of_added_items_is_audited(stage: FirstStage, vectors: Float32Array, cut_off: CutOff):
-    """Items that came since the release, and that their graph lost, are found again."""
+def test_a_rebuild_that_fails_begins_again(maintain: Maintain, vectors: Float32Array, monkeypatch: pytest.MonkeyPatch):
+    """After an error the old index goes on to be searched, and the next run rebuilds it from the start."""
+    shop = maintain(HybridIndex.build(vectors, OPTIONS))
+    shop.writer.delete(0, 1_400)
+    assert shop.index_maintenance.run_if_due()
+    with monkeypatch.context() as failing:
+        failing.setattr(HnswlibHnsw, "add", None)
+        with pytest.raises(TypeError):
+            shop.index_maintenance.run_if_due()
+    assert shop.nearest(vectors[2_000:2_001]) == ["item-2000"]
+    while shop.index_maintenance.run_if_due():
+        pass
+    assert len(shop.search.index) == 2_600
+
+
+def test_an_item_that_comes_back_after_a_rebuild_is_found(maintain: Maintain, vectors: Float32Array):
+    """A deleted item's vector leaves the index; an item that returns with it has a vector of its own."""
+    options = IndexMaintenanceOptions(max_removed_share=0, min_removed=0)
+    shop = maintain(HybridIndex.build(vectors, OPTIONS), options)
+    shop.writer.delete(7, 8)
+    while shop.index_maintenance.run_if_due():
+        pass
+    assert len(shop.search.index) == ITEMS - 1
+    shop.catalogue.apply([Item("item-7", "back again")], vectors[7:8], [])
+    assert shop.nearest(vectors[7:8]) == ["item-7"]
+
+
+def test_the_delta_is_audited_too(maintain: Maintain, vectors: Float32Array, monkeypatch: pytest.MonkeyPatch):
+    """Added items that the graph of the delta lost are found after the audit."""
+
+    class LossyLibrary:
+        """Makes graphs that lose one label."""
+
+        @staticmethod
+        def empty(dimension: int, capacity: int, options: IndexOptions) -> LossyHnsw:
+            """Return an empty graph."""
+            return LossyHnsw(HnswlibHnsw.empty(dimension, capacity, options), [77])
+
+    monkeypatch.setattr(delta_index, "HnswlibHnsw", LossyLibrary)
+    shop = maintain(FlatIndex(vectors))
     moved = unit_vectors(-vectors[:2_000])
-    for start in range(0, 2_000, 1_000):
-        part = range(start, start + 1_000)
-        stage.upsert([Item(f"new-{number}", f"new {number}", vector=moved[number]) for number in part])
-    stage.tend()
-    graph = stage.view.added.graph.index
-    assert graph.rows == 2_000
-    graph.ef_search = 60
-    cut_off(graph, [77])
-    assert "new-77" not in ask(stage, moved[77]).item_ids
-    stage.audit()
-    assert stage.unreachable == 1
-    assert ask(stage, moved[77]).item_ids[0] == "new-77"
+    shop.writer.upsert("new", moved)
+    assert shop.compaction.run_if_due()
+    shop.search.set_ef_search(120, shop.catalogue.snapshot)
+    assert shop.nearest(moved[76:79]) != ["new-76", "new-77", "new-78"]
+    shop.audit_all()
+    assert shop.index_maintenance.unreachable == 1
+    assert shop.nearest(moved[76:79]) == ["new-76", "new-77", "new-78"]
 
 
-def test_the_audit_goes_on_in_the_background(many_parts: ReleaseArtifacts, feed: ChangeFeed):
-    """Nobody has to ask for the audit."""
-    stage = FirstStage(many_parts, FirstStageOptions(depth=K, threads=1, audit_share=1), feed)
-    try:
-        ended = threading.Event()
-        while stage.audit_due and not ended.wait(0.01):
-            pass
-        assert stage.unreachable == 0
-    finally:
-        stage.close()
-
-
-def test_searching_while_the_graph_is_built_anew(stage: FirstStage, vectors: Float32Array):
-    """Searches beside deletions and the new graph that they call for never fail, find what is nearest and nothing gone.
-
-    Whatever a call that returned before a search began has deleted is not found by it.
-    """
-    before = stage._nearest.index
-    gone: list[int] = []
-    shares: list[float] = []
-    wrong: list[str] = []
-    done = threading.Event()
-
-    def search(seed: int) -> None:
-        generator = np.random.default_rng(seed)
-        while not done.is_set():
-            deleted = {f"item-{number}" for number in gone[:]}
-            vector = vectors[generator.integers(ITEMS)]
-            try:
-                answer = ask(stage, vector)
-            except Exception as error:  # noqa: BLE001 - counted, whatever it is
-                wrong.append(repr(error))
-                continue
-            wrong.extend(deleted & set(answer.item_ids))
-            if len(answer) != K:
-                wrong.append(f"{len(answer)} found")
-            shares.append(recall_of(stage, vector, answer))
-
-    searchers = [threading.Thread(target=search, args=(seed,)) for seed in range(2)]
-    for searcher in searchers:
-        searcher.start()
-    order = np.random.default_rng(1).permutation(ITEMS)[:GONE].tolist()
-    for start in range(0, GONE, 50):
-        part = order[start : start + 50]
-        stage.delete([f"item-{number}" for number in part])
-        gone.extend(part)
-    stage.tend()
-    done.set()
-    for searcher in searchers:
-        searcher.join()
-    assert not wrong
-    assert len(shares) > 20
-    assert np.mean(shares) > 0.97
-    assert stage._nearest.index is not before
-    assert len(stage._nearest.index) < ITEMS
-    left = sorted(set(range(ITEMS)) - set(order))
-    assert np.mean([recall_of(stage, vectors[row], ask(stage, vectors[row])) for row in left[::100]]) > 0.97
+def test_exact_search_needs_no_maintenance(maintain: Maintain, vectors: Float32Array):
+    """A flat index is never rebuilt and never audited."""
+    shop = maintain(FlatIndex(vectors), IndexMaintenanceOptions(max_removed_share=0, min_removed=0))
+    shop.writer.delete(0, 3_000)
+    assert not shop.index_maintenance.run_if_due()
+    assert not shop.index_maintenance.audit()
+    assert len(shop.search.index) == ITEMS

@@ -1,21 +1,23 @@
-"""A sample of searches is answered exactly as well."""
+"""A sample of searches is also answered exactly."""
 
 from __future__ import annotations
 
+import dataclasses
 import threading
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from services.retrieval.ann.hnswlib_hnsw import HnswlibHnsw
+from services.retrieval.ann.ann_index import IndexOptions
+from services.retrieval.candidates.artifacts import ReleaseArtifacts
 from services.retrieval.candidates.first_stage import FirstStage, FirstStageOptions
 from services.retrieval.candidates.request import Request
 from services.retrieval.catalogue.item import Item
 from services.retrieval.catalogue.scored_items import NOTHING, ScoredItems
+from services.retrieval.changes.change_feed import ChangeFeed
+from services.retrieval.index.candidate_search import HybridIndexOptions
+from services.retrieval.index.hybrid_index import HybridIndex
 from services.retrieval.maintenance.recall_monitor import RecallMonitor, RecallSample, recall
-
-OpenShop = Callable[..., FirstStage]
 
 
 def found(*scores: float) -> ScoredItems:
@@ -34,31 +36,34 @@ def found(*scores: float) -> ScoredItems:
     ],
 )
 def test_recall_counts_ties(searched: ScoredItems, exact: ScoredItems, share: float):
-    """What is as near as the last of the nearest was found too, whichever item it is."""
+    """An item as near as the last of the nearest counts as found, whichever it is."""
     sample = RecallSample(np.ones(2, np.float32), 3, None, searched)  # type: ignore[arg-type]
     assert recall(sample, exact) == share
 
 
-def test_live_searches_are_sampled(open_shop: OpenShop, feed: object, monkeypatch: pytest.MonkeyPatch):
-    """Each search through the graph is answered exactly over released and added items, and its recall told."""
-    monkeypatch.setattr(HnswlibHnsw, "rows_per_candidate", 0.0)  # or the shop is too small for its graph
-    told, enough = [], threading.Event()
+def test_live_searches_are_sampled(artifacts: ReleaseArtifacts, feed: ChangeFeed):
+    """Each search by HNSW is also answered exactly over release and delta, and its recall is reported."""
+    reported, enough = [], threading.Event()
 
-    def tell(recall: float) -> None:
-        told.append(recall)
+    def report(recall: float) -> None:
+        reported.append(recall)
         enough.set()
 
-    shop = open_shop(feed, options=FirstStageOptions(ef_search=10, depth=3, recall_share=1, on_recall=tell))
-    shop.upsert([Item("oats", "rolled oats")])
-    answer = shop.retrieve([Request(query="oats", sources=["semantic"], limit=3)])[0]
-    assert answer.paths == {"semantic": "approximate"}
+    always_hnsw = HybridIndexOptions(exact_factor=0)  # otherwise the shop is too small for it
+    index = HybridIndex.build(artifacts.vectors, IndexOptions(ef_search=10), always_hnsw)
+    options = FirstStageOptions(depth=3, recall_share=1, on_recall=report)
+    stage = FirstStage(dataclasses.replace(artifacts, index=index), options, feed)
+    stage.writer.upsert([Item("oats", "rolled oats")])
+    candidates = stage.retrieve([Request(query="oats", sources=["semantic"], limit=3)])[0]
+    assert candidates.paths == {"semantic": "approximate"}
     assert enough.wait(10)
-    assert told == [1.0]
+    assert reported == [1.0]
+    stage.close()
 
 
 def test_an_error_does_not_end_it():
-    """A sample that can't be answered is logged, and the next one is told of."""
-    told, enough = [], threading.Event()
+    """A sample that can't be answered is logged, and the next one is reported."""
+    reported, enough = [], threading.Event()
     turns = iter([RuntimeError("no luck"), found(0.5)])
 
     def exact(*_: object) -> ScoredItems:
@@ -67,21 +72,21 @@ def test_an_error_does_not_end_it():
             raise turn
         return turn
 
-    def tell(recall: float) -> None:
-        told.append(recall)
+    def report(recall: float) -> None:
+        reported.append(recall)
         enough.set()
 
-    watching = RecallMonitor(1, exact, tell)
+    monitor = RecallMonitor(1, exact, report)
     for _ in range(2):
-        watching.offer(RecallSample(np.ones(2, np.float32), 1, None, found(0.5)))  # type: ignore[arg-type]
+        monitor.offer(RecallSample(np.ones(2, np.float32), 1, None, found(0.5)))  # type: ignore[arg-type]
     assert enough.wait(10)
-    watching.close()
-    assert told == [1.0]
+    monitor.close()
+    assert reported == [1.0]
 
 
-def test_nothing_is_drawn_from_a_share_of_zero():
-    """Without a share nothing is sampled."""
-    watching = RecallMonitor(0, lambda *_: NOTHING, lambda _: pytest.fail("was sampled"))
+def test_a_share_of_0_samples_nothing():
+    """No search is offered to the exact search."""
+    monitor = RecallMonitor(0, lambda *_: NOTHING, lambda _: pytest.fail("was sampled"))
     for _ in range(100):
-        watching.offer(RecallSample(np.ones(2, np.float32), 1, None, NOTHING))  # type: ignore[arg-type]
-    watching.close()
+        monitor.offer(RecallSample(np.ones(2, np.float32), 1, None, NOTHING))  # type: ignore[arg-type]
+    monitor.close()

@@ -29,14 +29,14 @@ class Serialiser:
 
 def test_each_item_is_serialised_once(live_shop: FirstStage):
     """Items of the release and added items are serialised when first asked for, and again once replaced."""
-    live_shop.upsert([Item("oats", "oats")])
+    live_shop.writer.upsert([Item("oats", "oats")])
     serialise = Serialiser()
     cache = FragmentCache(100, serialise)
-    rows = live_shop.view.rows_of(["milk-1", "oats", "bread"])
+    rows = live_shop.snapshot.rows_of(["milk-1", "oats", "bread"])
     for _ in range(2):
-        assert cache.fragments(live_shop.view, rows) == [b"milk-1", b"oats", b"bread"]
-    live_shop.upsert([Item("oats", "rolled oats")])
-    cache.fragments(live_shop.view, live_shop.view.rows_of(["oats", "bread"]))
+        assert cache.fragments(live_shop.snapshot, rows) == [b"milk-1", b"oats", b"bread"]
+    live_shop.writer.upsert([Item("oats", "rolled oats")])
+    cache.fragments(live_shop.snapshot, live_shop.snapshot.rows_of(["oats", "bread"]))
     assert serialise.items == ["milk-1", "oats", "bread", "oats"]
 
 
@@ -45,7 +45,7 @@ def test_a_full_cache_starts_again(shop: FirstStage):
     serialise = Serialiser()
     cache = FragmentCache(3, serialise)
     for rows in ([0, 1, 2], [3], [0]):
-        cache.fragments(shop.view, np.array(rows))
+        cache.fragments(shop.snapshot, np.array(rows))
     assert serialise.items == ["milk-1", "milk-2", "milk-3", "cheese", "milk-1"]
 
 
@@ -55,7 +55,7 @@ def test_fragments_with_header_are_cached_for_each_header(shop: FirstStage):
     cache, row = FragmentCache(100, serialise), np.array([0])
     for further_bytes in (0, 10, 300, 0):
         header = field_header(b"\x0a", len("milk-1") + further_bytes)
-        assert cache.fragments_with_header(shop.view, row, b"\x0a", further_bytes) == [header + b"milk-1"]
+        assert cache.fragments_with_header(shop.snapshot, row, b"\x0a", further_bytes) == [header + b"milk-1"]
     assert serialise.items == ["milk-1"]
 
 

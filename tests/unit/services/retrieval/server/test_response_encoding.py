@@ -22,8 +22,8 @@ from services.retrieval.server.response_encoding import (
 
 def as_message(candidates: Candidates) -> retrieval_pb2.RetrieveResponse:
     """Make the message of candidates field by field."""
-    items = candidates.view.read(candidates.rows)
-    added = candidates.view.origin_of(candidates.rows) < 0
+    items = candidates.snapshot.items_at(candidates.rows)
+    added = candidates.snapshot.origin_of(candidates.rows) < 0
     message = retrieval_pb2.RetrieveResponse()
     for place, item in enumerate(items):
         scores = zip(candidates.sources, candidates.source_scores[place].tolist(), strict=True)
@@ -45,8 +45,8 @@ def as_message(candidates: Candidates) -> retrieval_pb2.RetrieveResponse:
 @pytest.mark.parametrize("cache_size", [0, 3, 100])
 def test_candidates_are_encoded_as_their_message(live_shop: FirstStage, cache_size: int):
     """The bytes parse to the message whatever is cached: missing sources, unset prices, added and padded items."""
-    fragments = candidate_fragments(cache_size, live_shop.tail)
-    live_shop.upsert(
+    fragments = candidate_fragments(cache_size, live_shop.long_tail)
+    live_shop.writer.upsert(
         [Item("oats", "rolled oats \u00fc" * 40, price=2.5), Item("cheese", "soft cheese", available=False)]
     )
     for request in (
@@ -62,10 +62,10 @@ def test_candidates_are_encoded_as_their_message(live_shop: FirstStage, cache_si
 
 def test_a_replaced_item_is_encoded_with_its_new_fields(live_shop: FirstStage):
     """The cached fragment of an item is not used once the item was replaced."""
-    fragments = candidate_fragments(100, live_shop.tail)
+    fragments = candidate_fragments(100, live_shop.long_tail)
     request = Request(query="rye roll", sources=["semantic"], limit=1)
     for title in ("rye roll", "rye roll large", "rye roll small"):
-        live_shop.upsert([Item("roll", title, category="bakery")])
+        live_shop.writer.upsert([Item("roll", title, category="bakery")])
         encoded = encode_candidates(live_shop.retrieve([request])[0], fragments)
         assert retrieval_pb2.RetrieveResponse.FromString(encoded).candidates[0].title == title
 
@@ -73,7 +73,7 @@ def test_a_replaced_item_is_encoded_with_its_new_fields(live_shop: FirstStage):
 @pytest.mark.parametrize("limit", [1, 8, 100])
 def test_columns_hold_ids_and_scores(live_shop: FirstStage, limit: int):
     """Columns hold the ids and scores of the candidates, added items too; NaN if a source did not find one."""
-    live_shop.upsert([Item("oats", "rolled oats")])
+    live_shop.writer.upsert([Item("oats", "rolled oats")])
     candidates = live_shop.retrieve([Request(query="oats", history_item_ids=["bread"], limit=limit)])[0]
     fragments = id_fragments(100)
     for _ in range(2):
@@ -87,15 +87,15 @@ def test_columns_hold_ids_and_scores(live_shop: FirstStage, limit: int):
 
 def test_no_candidates_are_no_bytes(shop: FirstStage):
     """The field of no candidates is empty."""
-    empty = shop.retrieve([Request(exclude_item_ids=shop.view.base.item_ids)])[0]
+    empty = shop.retrieve([Request(exclude_item_ids=shop.snapshot.base.item_ids)])[0]
     assert len(empty) == 0
-    assert encode_candidates(empty, candidate_fragments(10, shop.tail)) == b""
+    assert encode_candidates(empty, candidate_fragments(10, shop.long_tail)) == b""
 
 
 def test_a_response_holds_candidates_and_the_rest(shop: FirstStage):
     """A response is the candidates, the release, the timings in milliseconds and the ignored history."""
     candidates = shop.retrieve([Request(history_item_ids=["bread", "unheard of"], limit=3)])[0]
-    encoded = encode_candidates(candidates, candidate_fragments(10, shop.tail))
+    encoded = encode_candidates(candidates, candidate_fragments(10, shop.long_tail))
     response = retrieval_pb2.RetrieveResponse.FromString(encode_response(candidates, encoded, "r1", 0.25, 1.5))
     assert list(response.candidates) == list(as_message(candidates).candidates)
     assert (response.release_id, response.ignored_history_items) == ("r1", 1)

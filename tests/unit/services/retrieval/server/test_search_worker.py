@@ -47,11 +47,11 @@ def search_request(snapshot: Snapshot, request: Request, *, in_columns: bool = F
 
 def test_each_request_gets_its_own_response(live_shop: FirstStage, worker: SearchWorker, observer: Observer):
     """Responses come in the order of the batch, as candidates or columns, with release and timings."""
-    view = live_shop.view
+    snapshot = live_shop.snapshot
     batch = [
-        search_request(view, Request(history_item_ids=["bread"], limit=3)),
-        search_request(view, Request(limit=2, sources=["popular"]), in_columns=True),
-        search_request(view, Request(history_item_ids=["unheard of"], limit=1)),
+        search_request(snapshot, Request(history_item_ids=["bread"], limit=3)),
+        search_request(snapshot, Request(limit=2, sources=["popular"]), in_columns=True),
+        search_request(snapshot, Request(history_item_ids=["unheard of"], limit=1)),
     ]
     responses = [retrieval_pb2.RetrieveResponse.FromString(each) for each in worker.search_and_serialise(batch)]
     ids = [[candidate.item_id for candidate in response.candidates] for response in responses]
@@ -65,10 +65,12 @@ def test_each_request_gets_its_own_response(live_shop: FirstStage, worker: Searc
 
 def test_each_request_is_searched_in_its_snapshot(live_shop: FirstStage, worker: SearchWorker):
     """A request sees the catalogue of its snapshot, also after a change."""
-    before = live_shop.view
-    live_shop.upsert([Item("oats", "rolled oats")])
+    before = live_shop.snapshot
+    live_shop.writer.upsert([Item("oats", "rolled oats")])
     request = Request(limit=100)
-    responses = worker.search_and_serialise([search_request(view, request) for view in (before, live_shop.view)])
+    responses = worker.search_and_serialise(
+        [search_request(snapshot, request) for snapshot in (before, live_shop.snapshot)]
+    )
     counts = [len(retrieval_pb2.RetrieveResponse.FromString(response).candidates) for response in responses]
     assert counts == [8, 9]
 
@@ -81,5 +83,7 @@ def test_the_latency_without_the_embedding_is_observed(live_shop: FirstStage):
     now = time.perf_counter()
     for encode_s in (60.0, 0.0):
         for _ in range(20):
-            worker.search_and_serialise([SearchRequest(Request(limit=1), live_shop.view, False, now - 60, encode_s)])
+            worker.search_and_serialise(
+                [SearchRequest(Request(limit=1), live_shop.snapshot, False, now - 60, encode_s)]
+            )
     assert applied == [80]

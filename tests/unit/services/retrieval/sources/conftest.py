@@ -51,11 +51,11 @@ def titles(catalogue: Catalogue, tmp_path: Path) -> TitleBm25:
 
 
 @pytest.fixture
-def word_stage(parts: ReleaseArtifacts, titles: TitleBm25, feed: ChangeFeed) -> Iterator[FirstStage]:
+def word_stage(artifacts: ReleaseArtifacts, titles: TitleBm25, feed: ChangeFeed) -> Iterator[FirstStage]:
     """Return a first stage with the sources `lexical` and `exploration`."""
     settings = FirstStageSettings.model_validate(
         {"sources": {"lexical": {}, "exploration": {"popularity": 1}, "popular": {}}}
     )
-    stage = FirstStage(dataclasses.replace(parts, settings=settings, titles=titles), feed=feed)
+    stage = FirstStage(dataclasses.replace(artifacts, settings=settings, titles=titles), feed=feed)
     yield stage
     stage.close()

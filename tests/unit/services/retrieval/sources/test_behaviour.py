@@ -20,18 +20,18 @@ def test_graph_neighbours_of_the_history_add_up(shop: FirstStage, scores_of: Sco
 
 def test_added_items_have_no_neighbours(live_shop: FirstStage, scores_of: ScoresOf):
     """A history of added items alone retrieves nothing."""
-    live_shop.upsert([Item("oats", "rolled oats", category="bakery")])
+    live_shop.writer.upsert([Item("oats", "rolled oats", category="bakery")])
     assert scores_of(live_shop, "behaviour", history_item_ids=["oats"]) == {}
 
 
 def test_replaced_items_keep_their_edges(live_shop: FirstStage, scores_of: ScoresOf):
     """A replaced item has the neighbours it had, and is the neighbour it was."""
     before = scores_of(live_shop, "behaviour", history_item_ids=HISTORY)
-    live_shop.upsert([Item("milk-1", "fresh milk", "acme", "dairy", price=9.0), Item("cheese", "soft cheese")])
+    live_shop.writer.upsert([Item("milk-1", "fresh milk", "acme", "dairy", price=9.0), Item("cheese", "soft cheese")])
     assert scores_of(live_shop, "behaviour", history_item_ids=HISTORY) == before
 
 
 def test_deleted_items_keep_their_edges_but_are_not_retrieved(live_shop: FirstStage, scores_of: ScoresOf):
     """A deleted item of the history still has its neighbours, and is not one of them."""
-    live_shop.delete(["milk-1"])
+    live_shop.writer.delete(["milk-1"])
     assert scores_of(live_shop, "behaviour", history_item_ids=["milk-1"]) == {"bread": 2.0}

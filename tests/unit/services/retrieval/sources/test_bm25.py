@@ -34,9 +34,9 @@ def bm25(query: str, titles: list[str], release_size: int) -> list[float]:
 
 def test_scores_follow_the_formula(word_stage: FirstStage, scores_of: ScoresOf):
     """Titles of the release, of added and of replaced items are scored by BM25; titles without the words are not."""
-    word_stage.upsert([Item("oats", "Rye, rye oats"), Item("cheese", "fresh cheese"), Item("salt", "sea salt")])
-    word_stage.delete(["milk-2"])
-    base = word_stage.view.base
+    word_stage.writer.upsert([Item("oats", "Rye, rye oats"), Item("cheese", "fresh cheese"), Item("salt", "sea salt")])
+    word_stage.writer.delete(["milk-2"])
+    base = word_stage.snapshot.base
     titles = [*(base.title(row) for row in range(len(base))), "Rye, rye oats", "fresh cheese", "sea salt"]
     query = "fresh rye bread unheard"
     item_ids = [*base.item_ids, "oats", "cheese", "salt"]
@@ -47,10 +47,10 @@ def test_scores_follow_the_formula(word_stage: FirstStage, scores_of: ScoresOf):
 
 
 def test_only_the_first_added_titles_are_scored(titles: TitleBm25):
-    """Titles added after a view was taken do not count in it."""
+    """Titles added after a snapshot was taken do not count in it."""
     postings = TitlePostings()
-    postings.put(0, ["rye oats"])
-    postings.put(1, ["rye, rye"])
+    postings.append(0, ["rye oats"])
+    postings.append(1, ["rye, rye"])
     assert titles.score_added_items(["rye"], postings, 1).shape == (1,)
     one, two = titles.score_added_items(["rye"], postings, 2)
     assert two > one == titles.score_added_items(["rye"], postings, 1)[0] > 0

@@ -23,13 +23,14 @@ def user(seed: int = 0, query: str = "") -> UserContext:
 
 def everything(stage: FirstStage) -> AllowedItems:
     """Allow every item of the catalogue."""
-    return AllowedItems(stage.view, stage.view.alive, None, None, stage.view.items)
+    snapshot = stage.snapshot
+    return AllowedItems(snapshot, snapshot.is_live, None, None, vector_count=6, count=snapshot.item_count)
 
 
 def test_unpopular_and_new_items_are_sampled(word_stage: FirstStage, scores_of: ScoresOf):
     """Unpopular and new items are sampled, popular and deleted ones never; scores fall and stay above 0."""
-    word_stage.upsert([Item("oats", "oats"), Item("roll", "roll, large"), Item("cheese", "cheese, old")])
-    word_stage.delete(["sponge"])
+    word_stage.writer.upsert([Item("oats", "oats"), Item("roll", "roll, large"), Item("cheese", "cheese, old")])
+    word_stage.writer.delete(["sponge"])
     samples = [scores_of(word_stage, "exploration", seed=seed) for seed in range(1, 30)]
     assert {item_id for sample in samples for item_id in sample} == {"oats", "roll", "soap"}
     for sample in samples:
@@ -40,7 +41,7 @@ def test_unpopular_and_new_items_are_sampled(word_stage: FirstStage, scores_of: 
 
 def test_the_same_seed_samples_the_same_items_all_day(live_shop: FirstStage):
     """The seed, else query and history, and the day decide what is sampled."""
-    live_shop.upsert([Item(f"new-{number}", "thing") for number in range(40)])
+    live_shop.writer.upsert([Item(f"new-{number}", "thing") for number in range(40)])
     allowed, day = everything(live_shop), [1]
     source = ExplorationSource(np.ones(8, np.float32), 1, today=lambda: day[0])
 

@@ -28,8 +28,8 @@ def test_only_items_that_pass_the_filter_are_retrieved(word_stage: FirstStage, s
     assert sorted(found) == ["bread", "roll"]
 
 
-def test_a_release_without_title_words_is_refused(parts: ReleaseArtifacts):
+def test_a_release_without_title_words_is_refused(artifacts: ReleaseArtifacts):
     """If a release names the source but lacks its files, loading fails with the missing file."""
     settings = FirstStageSettings.model_validate({"sources": {"lexical": {}}})
     with pytest.raises(BadRelease, match=r"lexical/words\.json"):
-        FirstStage(dataclasses.replace(parts, settings=settings))
+        FirstStage(dataclasses.replace(artifacts, settings=settings))

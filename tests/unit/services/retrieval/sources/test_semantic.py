@@ -23,7 +23,7 @@ def test_items_near_the_query_come_first(shop: FirstStage, scores_of: ScoresOf):
 
 def test_a_vector_of_any_length_replaces_the_query(shop: FirstStage, scores_of: ScoresOf):
     """A given vector is scaled to unit length and searched in place of the query."""
-    vector = 1e-3 * shop.queries.encode(["hand soap orchard household"])[0]
+    vector = 1e-3 * shop.query_encoder.encode(["hand soap orchard household"])[0]
     scores = scores_of(shop, "semantic", query="fresh milk", vector=vector.astype(np.float32))
     assert next(iter(scores)) == "soap"
     assert scores["soap"] == pytest.approx(1, abs=1e-3)
@@ -33,7 +33,7 @@ def test_without_a_query_the_history_is_searched_around(shop: FirstStage, scores
     """Without a query, the recency-weighted mean of the history's vectors is the query."""
     assert next(iter(scores_of(shop, "semantic", history_item_ids=["soap", "roll"]))) == "roll"
     assert next(iter(scores_of(shop, "semantic", history_item_ids=["roll", "soap"]))) == "soap"
-    roll, soap = shop.queries.encode([item.text for item in shop.read(["roll", "soap"]) if item is not None])
+    roll, soap = shop.query_encoder.encode([item.text for item in shop.get_items(["roll", "soap"]) if item is not None])
     mean = 0.5 * roll + soap
     scores = scores_of(shop, "semantic", history_item_ids=["roll", "soap"])
     assert scores["soap"] == pytest.approx(mean @ soap / np.linalg.norm(mean), abs=1e-3)
@@ -46,6 +46,6 @@ def test_without_query_and_history_nothing_is_retrieved(shop: FirstStage, scores
 
 def test_added_and_replaced_items_are_retrieved_by_their_text(live_shop: FirstStage, scores_of: ScoresOf):
     """An added item, and a replaced one, are nearest to a query with their text."""
-    live_shop.upsert([Item("oats", "rolled oats", category="bakery"), Item("roll", "sweet roll")])
+    live_shop.writer.upsert([Item("oats", "rolled oats", category="bakery"), Item("roll", "sweet roll")])
     assert next(iter(scores_of(live_shop, "semantic", query="rolled oats"))) == "oats"
     assert next(iter(scores_of(live_shop, "semantic", query="sweet roll"))) == "roll"

@@ -28,13 +28,13 @@ def test_only_the_most_recent_items_are_searched_around(open_shop: OpenShop, sco
 
 def test_added_items_are_searched_around(live_shop: FirstStage, scores_of: ScoresOf):
     """A history with an added item retrieves that item first."""
-    live_shop.upsert([Item("oats", "rolled oats", category="bakery")])
+    live_shop.writer.upsert([Item("oats", "rolled oats", category="bakery")])
     assert next(iter(scores_of(live_shop, "similar", history_item_ids=["oats"]))) == "oats"
 
 
 def test_deleted_items_are_searched_around_but_not_retrieved(live_shop: FirstStage, scores_of: ScoresOf):
     """A deleted item of the history still has neighbours, and is not one of them."""
-    live_shop.delete(["milk-1"])
+    live_shop.writer.delete(["milk-1"])
     scores = scores_of(live_shop, "similar", history_item_ids=["milk-1"])
     assert list(scores)[:2] == ["milk-2", "milk-3"]
     assert "milk-1" not in scores

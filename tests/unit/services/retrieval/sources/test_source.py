@@ -34,9 +34,9 @@ def test_sources_of_the_history_need_a_history(shop: FirstStage, scores_of: Scor
 )
 def test_top_allowed_keeps_the_best_allowed_rows(shop: FirstStage, k: int, rows: list[int], scores: list[float]):
     """Rows are ordered by falling score; those that are not allowed or score 0 are left out."""
-    view = shop.view
-    mask = view.alive.copy()
+    snapshot = shop.snapshot
+    mask = snapshot.is_live.copy()
     mask[7] = False
-    allowed = AllowedItems(view, mask, None, None, int(mask.sum()))
+    allowed = AllowedItems(snapshot, mask, None, None, vector_count=6, count=int(mask.sum()))
     best = top_allowed(np.array([0, 2, 1, 0, 3, 0, 0, 9], np.float32), k, allowed)
     assert (best.rows.tolist(), best.scores.tolist()) == (rows, scores)

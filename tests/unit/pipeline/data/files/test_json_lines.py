@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from pipeline.data.dataset.schema import BadDataset
-from pipeline.data.ingest import json_lines
-from pipeline.data.ingest.json_lines import Fields, read_json_lines
+from pipeline.data.files import json_lines
+from pipeline.data.files.json_lines import Fields, read_json_lines
 
 
 def read(file: Path) -> pl.DataFrame:

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from pipeline.data.dataset.schema import BadDataset
-from pipeline.data.ingest.tables import only_table, times_of
+from pipeline.data.files.tables import only_table
+from pipeline.data.ingest.times import read_times
 
 MOMENT = datetime(2010, 12, 1, 8, 26)  # noqa: DTZ001 - datasets have no zone
 
@@ -31,25 +32,29 @@ MOMENT = datetime(2010, 12, 1, 8, 26)  # noqa: DTZ001 - datasets have no zone
 )
 def test_one_moment_is_read_from_many_forms(values: list[object]):
     """Text in usual forms, seconds, milliseconds and zoned times all mean the same moment."""
-    assert times_of(pl.Series(values)).to_list() == [MOMENT]
+    assert read_times(pl.Series(values)).times.to_list() == [MOMENT]
 
 
 def test_days_before_months_are_told_apart_by_the_rest_of_the_column():
     """1/12/2010 is December where another cell holds a 13th day in the first place."""
-    assert times_of(pl.Series(["1/12/2010 8:26", "13/12/2010 8:26"])).to_list() == [MOMENT, MOMENT.replace(day=13)]
+    assert read_times(pl.Series(["1/12/2010 8:26", "13/12/2010 8:26"])).times.to_list() == [
+        MOMENT,
+        MOMENT.replace(day=13),
+    ]
 
 
 def test_dates_become_midnights_and_what_is_no_time_null():
     """A date begins at midnight; an unreadable cell is left for the caller to count."""
     midnight = MOMENT.replace(hour=0, minute=0)
-    assert times_of(pl.Series([date(2010, 12, 1)])).to_list() == [midnight]
-    assert times_of(pl.Series(["2010-12-01 08:26:00", "soon"])).to_list() == [MOMENT, None]
+    assert read_times(pl.Series([date(2010, 12, 1)])).times.to_list() == [midnight]
+    assert read_times(pl.Series(["2010-12-01 08:26:00", "soon"])).times.to_list() == [MOMENT, None]
 
 
-def test_a_column_of_fractions_is_no_time():
-    """A kind of column that cannot be a time is refused by name."""
-    with pytest.raises(BadDataset, match="'at' is of type Float64, which is no time"):
-        times_of(pl.Series("at", [1.5]))
+def test_a_column_of_flags_is_no_time():
+    """Cells that cannot be a time are unreadable, each of them."""
+    read = read_times(pl.Series("at", [True, None]))
+    assert read.times.to_list() == [None, None]
+    assert read.unreadable.to_list() == [True, False]
 
 
 def test_a_folder_with_more_than_one_table_is_ambiguous(tmp_path: Path):
@@ -64,7 +69,7 @@ def test_a_folder_with_more_than_one_table_is_ambiguous(tmp_path: Path):
 def test_iso_times_of_several_kinds_may_share_a_column():
     """Days without a time, times with an offset and times in UTC are all read, the offset taken off."""
     cells = ["2026-01-02", "2026-01-02T03:04:05Z", "2026-01-02T03:04:05+01:00", "2026-01-02 03:04", "soon"]
-    times = times_of(pl.Series("at", cells))
+    times = read_times(pl.Series("at", cells)).times
     assert [time and time.isoformat() for time in times] == [
         "2026-01-02T00:00:00",
         "2026-01-02T03:04:05",

@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from pipeline.data.dataset.schema import BadDataset
-from pipeline.data.ingest.tables import read_columns, read_table, times_of
+from pipeline.data.files.tables import read_columns, read_table
+from pipeline.data.ingest.times import read_times
 
 Write = Callable[..., Path]
 
@@ -43,7 +44,7 @@ def test_every_minute_of_a_day_is_read_as_it_was(write_workbook: Write, tmp_path
     """A time is a fraction of a day in the file: rounding moves none to another second."""
     times = [WHEN + minute * timedelta(minutes=1) for minute in range(1440)]
     file = write_workbook(tmp_path / "a.xlsx", {"S": [["when"], *([time] for time in times)]})
-    assert times_of(read_table(file, {"when": "when"}, infer=False)["when"]).to_list() == times
+    assert read_times(read_table(file, {"when": "when"}, infer=False)["when"]).times.to_list() == times
 
 
 def test_sheets_come_one_below_the_other(write_workbook: Write, tmp_path: Path):

@@ -1,0 +1,77 @@
+"""Tables in JSON files: a list of objects, or one object a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from pipeline.data.dataset.schema import BadDataset
+
+# Keys of a JSON object that may hold its table.
+_RECORD_KEYS: Final = ("items", "products", "orders", "events", "data", "records", "results")
+
+
+def read_json_table(text: str, file: Path, *, lines: bool) -> pl.DataFrame:
+    """Return the objects of a JSON file as rows of text, numbers as they are written.
+
+    Args:
+        text: What the file holds: a list of objects, an object with one under a usual key, or objects one a line.
+        file: The file, for messages.
+        lines: Whether the file has one object a line.
+
+    Raises:
+        BadDataset: The text is no JSON, or holds no objects.
+    """
+    rows = _json_lines(text, file) if lines else _json_rows(text, file)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if not names:
+        raise BadDataset(f"{file} holds no JSON objects; it should be a list of them, or one a line")
+    return pl.DataFrame(
+        {name: [_cell(row.get(name)) for row in rows] for name in names}, schema=dict.fromkeys(names, pl.String)
+    )
+
+
+def _json_lines(text: str, file: Path) -> list[dict[str, Any]]:
+    rows = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            rows.append(_object(_parsed(line, file, number), file, number))
+    return rows
+
+
+def _json_rows(text: str, file: Path) -> Sequence[dict[str, Any]]:
+    try:
+        whole = _parsed(text, file, None)
+    except BadDataset:
+        return _json_lines(text, file)  # one object a line under the other suffix
+    if isinstance(whole, dict):
+        whole = next((whole[key] for key in _RECORD_KEYS if isinstance(whole.get(key), list)), [whole])
+    if not isinstance(whole, list):
+        raise BadDataset(f"{file} holds {type(whole).__name__}; it should be a list of objects")
+    return [_object(row, file, number) for number, row in enumerate(whole, 1)]
+
+
+def _parsed(text: str, file: Path, line: int | None) -> Any:
+    try:
+        return json.loads(text, parse_int=str, parse_float=str)
+    except ValueError as error:
+        place = f"{file}, line {line}" if line else str(file)
+        raise BadDataset(f"{place}: no JSON ({error}): {text[:60]!r}") from error
+
+
+def _object(row: object, file: Path, number: int) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise BadDataset(f"{file}, row {number}: {str(row)[:60]!r} is no object with the columns' names as keys")
+    return row
+
+
+def _cell(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,185 @@
+"""Text files as UTF-8 with plain line ends, whatever their compression and encoding."""
+
+from __future__ import annotations
+
+import codecs
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+import pyarrow as pa
+from charset_normalizer import from_bytes
+
+from pipeline.data.dataset.schema import BadDataset
+
+COMPRESSIONS: Final = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".zip": "zip"}
+# What is told apart without being declared. More candidates would take German for Polish and Chinese for Korean.
+ENCODINGS: Final = ("cp1252", "gb18030")
+
+_BOMS: Final = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_CHUNK_BYTES: Final = 1 << 20
+_SAMPLE_BYTES: Final = 1 << 16
+# Every other byte of a text in UTF-16 that is mostly ASCII is zero.
+_ZERO_SHARE: Final = 0.3
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A text file, ready for a reader of UTF-8.
+
+    Attributes:
+        source: The file itself where it is UTF-8 as it lies, else its text in memory.
+        encoding: What it is written in, by Python's name.
+        declared: Whether the encoding was given and not found.
+        replaced: How many characters the file itself has lost: U+FFFD.
+        compression: `gzip`, `zstd`, `bz2`, `zip` or None.
+    """
+
+    source: Path | bytes
+    encoding: str
+    declared: bool
+    replaced: int
+    compression: str | None
+
+
+def plain_suffix(file: Path) -> str:
+    """Return the suffix that says what a file holds, in lower case, without that of its compression."""
+    suffixes = [suffix.lower() for suffix in file.suffixes]
+    if suffixes and suffixes[-1] in COMPRESSIONS:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+def read_text_file(file: Path, encoding: str | None = None) -> TextFile:
+    """Find out how a text file is written, and make it UTF-8 with plain line ends where it is not.
+
+    Args:
+        file: The file; `.gz`, `.zst`, `.bz2` or `.zip` (of one file) is unpacked.
+        encoding: What it is written in; None finds it among UTF-8, UTF-16, UTF-32, cp1252 and GB18030.
+
+    Raises:
+        BadDataset: The file cannot be unpacked, or is not text in the encoding.
+    """
+    compression = COMPRESSIONS.get(file.suffix.lower())
+    found = _checked(file, encoding) if encoding else _find_encoding(file)
+    utf8 = found in {"utf-8", "utf-8-sig"}
+    with _opened(file) as stream:
+        head = stream.read(_SAMPLE_BYTES)
+    old_line_ends = utf8 and b"\r" in head and b"\n" not in head
+    replaced = _count_replaced(file) if utf8 else 0
+    if utf8 and compression is None and not old_line_ends:
+        return TextFile(file, found, encoding is not None, replaced, compression)
+    with _opened(file) as stream:
+        data = stream.read()
+    if not utf8:
+        text = _decoded(data, found, file)
+        replaced = text.count("\N{REPLACEMENT CHARACTER}")
+        data = text.encode()
+        old_line_ends = b"\r" in data and b"\n" not in data[:_SAMPLE_BYTES]
+    return TextFile(
+        data.replace(b"\r", b"\n") if old_line_ends else data, found, encoding is not None, replaced, compression
+    )
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[IO[bytes] | Any]:
+    """Open a file as the bytes that it holds unpacked."""
+    compression = COMPRESSIONS.get(file.suffix.lower())
+    try:
+        if compression == "zip":
+            with zipfile.ZipFile(file) as archive, archive.open(_only_member(archive, file)) as stream:
+                yield stream
+        else:
+            with pa.input_stream(str(file), compression=compression) as stream:
+                yield stream
+    except (zipfile.BadZipFile, EOFError, OSError, pa.ArrowException) as error:
+        raise BadDataset(f"{file} cannot be read{f' as {compression}' if compression else ''}: {error}") from error
+
+
+def _only_member(archive: zipfile.ZipFile, file: Path) -> str:
+    members = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
+    if len(members) != 1:
+        raise BadDataset(f"{file} holds {len(members)} files ({', '.join(members[:5])}); unpack it into a folder")
+    return members[0]
+
+
+def _find_encoding(file: Path) -> str:
+    with _opened(file) as stream:
+        head = stream.read(_SAMPLE_BYTES)
+    for mark, name in _BOMS.items():
+        if head.startswith(mark):
+            return name
+    zeros = [head[start::2].count(0) / max(1, len(head) // 2) for start in (0, 1)]
+    if max(zeros) > _ZERO_SHARE:
+        return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
+    strange = _lines_beyond_utf8(file)
+    if not strange:
+        return "utf-8"
+    best = from_bytes(strange, cp_isolation=list(ENCODINGS)).best()
+    if best is None:
+        raise BadDataset(
+            f"{file} is neither UTF-8, UTF-16, {' nor '.join(ENCODINGS)}; name its encoding in the mapping "
+            f"(a line of it: {strange.splitlines()[0][:60]!r})"
+        )
+    return best.encoding
+
+
+def _lines_beyond_utf8(file: Path) -> bytes:
+    """Return lines beyond ASCII of a file that is not UTF-8, up to a sample's size; empty where it is UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")("strict")
+    with _opened(file) as stream:
+        try:
+            while chunk := stream.read(_CHUNK_BYTES):
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            pass
+        else:
+            return b""
+    kept: list[bytes] = []
+    size, rest = 0, b""
+    with _opened(file) as stream:
+        while size < _SAMPLE_BYTES and (chunk := stream.read(_CHUNK_BYTES)):
+            *lines, rest = (rest + chunk).splitlines(keepends=True)
+            for line in lines if len(chunk) == _CHUNK_BYTES else [*lines, rest]:
+                if not line.isascii():
+                    kept.append(line)
+                    size += len(line)
+    return b"".join(kept)[: 2 * _SAMPLE_BYTES]
+
+
+def _checked(file: Path, encoding: str) -> str:
+    try:
+        return codecs.lookup(encoding).name
+    except LookupError:
+        raise BadDataset(f"{file}: there is no encoding {encoding!r}; try utf-8, utf-16, cp1252 or gb18030") from None
+
+
+def _decoded(data: bytes, encoding: str, file: Path) -> str:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise BadDataset(
+            f"{file}, line {line}: not text in {encoding} ({data[error.start : error.start + 8]!r})"
+        ) from error
+
+
+def _count_replaced(file: Path) -> int:
+    mark = "\N{REPLACEMENT CHARACTER}".encode()
+    count, rest = 0, b""
+    with _opened(file) as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            data = rest + chunk
+            count += data.count(mark)
+            rest = data[-2:]  # a mark of three bytes may be cut
+    return count

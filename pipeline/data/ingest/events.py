@@ -1,0 +1,149 @@
+"""Events as a shop writes them, cleaned: kinds of event, times, quantities, refunds."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+
+from pipeline.data.ingest.items import MAX_ID_BYTES
+from pipeline.data.ingest.row_filter import RowFilter
+from pipeline.data.ingest.times import DayOrder, read_times
+from pipeline.data.ingest.values import DecimalMark, as_ids, as_text, read_flags, read_numbers
+
+PURCHASE: Final = "purchase"
+REFUND: Final = "refund"
+
+# Words of shops and of their analytics for each kind of event; other words stay what they are.
+_KINDS: Final = {
+    "view": "view views page_view pageview pv view_item product_view product_viewed detail click clicks select_item",
+    "cart": "cart add_to_cart addtocart basket add_to_basket added_to_cart product_added atc",
+    "purchase": "purchase purchases purchased buy bought order ordered sale transaction order_completed",
+    "rating": "rating rate rated review reviewed",
+    "refund": "refund refunded return returned cancel cancelled canceled cancellation",
+    "impression": "impression impressions view_item_list shown exposure",
+    "favourite": "fav favorite favourite add_to_wishlist wishlist like",
+}
+_KIND_OF: Final = {word: kind for kind, words in _KINDS.items() for word in words.split()}
+
+
+def clean_events(
+    frame: pl.DataFrame,
+    items: pl.DataFrame,
+    order: DayOrder = "auto",
+    mark: DecimalMark = "auto",
+    now: datetime | None = None,
+) -> RowFilter:
+    """Return the usable events of a table with our column names; rows left out and cells emptied are counted.
+
+    A refund, and a purchase of a quantity below zero, takes back the latest purchase before it by the same user of the
+    same item; neither counts. Views and other kinds need no quantity.
+
+    Args:
+        frame: At least `user_id`, `item_id` and `event`, of any type.
+        items: The cleaned items.
+        order: Which of day and month comes first.
+        mark: The decimal mark of values and quantities.
+        now: The present; events after the end of next year are left out.
+    """
+    events = RowFilter(frame)
+    for name in ("user_id", "item_id", "event_id", "session_id"):
+        if name in frame.columns:
+            events.replace(name, as_ids(frame[name]))
+    events.replace("event", _kinds(as_text(frame["event"])))
+    if "timestamp" in frame.columns:
+        _read_times(events, order, now)
+    for name in ("value", "quantity"):
+        if name in frame.columns:
+            read = read_numbers(events.frame[name], mark)
+            events.read(name, read.values, read.unreadable)
+    if "position" in frame.columns:
+        read = read_numbers(events.frame["position"])
+        whole = read.values.cast(pl.Int64, strict=False)
+        events.read("position", whole, read.unreadable)
+        events.drop("no_position", "The position is missing or no number.", pl.col("position").is_null())
+    if "known_user" in frame.columns:
+        flags = read_flags(events.frame["known_user"])
+        events.read("known_user", flags.values, flags.unreadable)
+    events.drop("no_user", "No user is named.", pl.col("user_id").is_null())
+    events.drop(
+        "incomplete",
+        "The item or the kind of event is missing.",
+        pl.any_horizontal(pl.col("item_id", "event").is_null()),
+    )
+    why = f"A user's id has more than {MAX_ID_BYTES} bytes, which no caller could send."
+    events.drop("long_id", why, pl.col("user_id").str.len_bytes() > MAX_ID_BYTES)
+    events.drop(
+        "unknown_item", "The item is not among the items.", ~pl.col("item_id").is_in(items["item_id"].implode())
+    )
+    if "event_id" in frame.columns:
+        again = ~pl.col("event_id").is_first_distinct() & pl.col("event_id").is_not_null()
+        events.drop("repeated_id", "An event with this id came before.", again)
+    events.drop(
+        "repeated_row",
+        "An event equal in every column came before.",
+        ~pl.struct(events.frame.columns).is_first_distinct(),
+    )
+    _take_back(events)
+    return events
+
+
+def _kinds(column: pl.Series) -> pl.Series:
+    word = column.str.to_lowercase().str.replace_all(r"[\s\-]+", "_")
+    return word.replace(_KIND_OF)
+
+
+def _read_times(events: RowFilter, order: DayOrder, now: datetime | None) -> None:
+    read = read_times(events.frame["timestamp"], order, now)
+    events.mark("timestamp", events.frame["timestamp"], read.unreadable | read.outside)
+    events.frame = events.frame.with_columns(read.times.alias("timestamp"), read.outside.alias("_outside"))
+    why = "The time lies before 1971 or after the end of next year."
+    events.drop("impossible_timestamp", why, pl.col("_outside"))
+    events.frame = events.frame.drop("_outside")
+    events.drop("no_timestamp", "The timestamp is missing or unreadable.", pl.col("timestamp").is_null())
+    if read.order is not None and not read.proven:
+        events.note(f"No cell shows which of day and month comes first (day_order in a mapping): read as {read.order}.")
+
+
+def _take_back(events: RowFilter) -> None:
+    """Leave out refunds and the purchases that they take back."""
+    quantity = pl.col("quantity") if "quantity" in events.frame.columns else pl.lit(None, dtype=pl.Float64)
+    kind = pl.col("event")
+    refund = (kind == REFUND) | ((kind == PURCHASE) & (quantity < 0))
+    frame = events.frame.with_row_index("_row")
+    marked = frame.select(refund.fill_null(value=False)).to_series()
+    if marked.any():
+        purchases = frame.filter(~marked & (frame["event"] == PURCHASE))
+        taken = _taken(purchases, frame.filter(marked))
+        events.frame = frame
+        events.drop("refund", "A refund takes a purchase back.", refund)
+        events.drop("refunded_purchase", "A later refund takes this purchase back.", pl.col("_row").is_in(taken))
+        events.frame = events.frame.drop("_row")
+    if "quantity" in events.frame.columns:
+        why = "A purchase of a quantity of zero is none."
+        events.drop("no_quantity", why, (pl.col("event") == PURCHASE) & (pl.col("quantity") <= 0))
+
+
+def _taken(purchases: pl.DataFrame, refunds: pl.DataFrame) -> list[int]:
+    """Return the rows of purchases that refunds take back: of each, the latest before it that covers its quantity."""
+    order: list[str] = [name for name in ("timestamp", "position") if name in purchases.columns] or ["_row"]
+    pairs = refunds.select("user_id", "item_id").unique()
+    open_: dict[tuple[str, str], list[list[float]]] = {}
+    both = pl.concat([purchases.with_columns(_refund=False), refunds.with_columns(_refund=True)])
+    both = both.join(pairs, on=["user_id", "item_id"], how="semi").sort([*order, "_refund"])
+    quantities = both["quantity"].abs().fill_null(1.0) if "quantity" in both.columns else pl.Series([1.0] * len(both))
+    taken = []
+    for row, user, item, back, count in zip(
+        both["_row"], both["user_id"], both["item_id"], both["_refund"], quantities, strict=True
+    ):
+        known = open_.setdefault((user, item), [])
+        if not back:
+            known.append([row, max(count, 1.0)])
+            continue
+        left = max(count, 1.0)
+        while left > 0 and known:
+            known[-1][1], left = known[-1][1] - left, left - known[-1][1]
+            if known[-1][1] <= 0:
+                taken.append(int(known.pop()[0]))
+    return taken

@@ -1,0 +1,171 @@
+"""Numbers, yes and no, and empty cells as shops write them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import polars as pl
+
+DecimalMark = Literal["auto", ".", ","]
+"""What parts whole numbers from fractions. `auto` takes a comma if a cell of the column proves it."""
+
+NULLS: Final = frozenset({"na", "n/a", "n.a.", "#n/a", "null", "(null)", "none", "nan", "nil", "\\n", "-", "--", "?"})
+_YES: Final = frozenset(
+    {
+        "true",
+        "t",
+        "yes",
+        "y",
+        "1",
+        "1.0",
+        "in stock",
+        "instock",
+        "available",
+        "active",
+        "enabled",
+        "on",
+        "sale",
+        "有货",
+        "是",
+    }
+    | {
+        "preorder",
+        "pre order",
+        "backorder",
+        "back order",
+        "backorders",
+        "limited availability",
+        "online only",
+        "ja",
+        "oui",
+        "si",
+    }
+)
+_NO: Final = frozenset(
+    {
+        "false",
+        "f",
+        "no",
+        "n",
+        "0",
+        "0.0",
+        "out of stock",
+        "outofstock",
+        "sold out",
+        "soldout",
+        "unavailable",
+        "not available",
+    }
+    | {"inactive", "disabled", "off", "discontinued", "archived", "draft", "无货", "缺货", "否", "nein", "non"}
+)
+_UNIT: Final = r"(?:[A-Za-z]{1,3}\.?|[A-Za-z]{0,3}\p{Sc}|元|円|zł|kr\.?|Kč|руб\.?)"
+_NUMBER: Final = (
+    r"^(?:" + _UNIT + r"\s*)?(?P<sign>[-+−]?)\s*(?:" + _UNIT + r"\s*)?"
+    r"(?P<digits>\d[\d.,'’\s]*|[.,]\d+)(?P<power>[eE][-+]?\d{1,2})?\s*(?:" + _UNIT + r")?\s*(?:,-|%)?$"
+)
+
+
+@dataclass(frozen=True)
+class ReadColumn:
+    """A column read as what it means.
+
+    Attributes:
+        values: Null where a cell is empty or unreadable.
+        unreadable: Which cells hold something else.
+    """
+
+    values: pl.Series
+    unreadable: pl.Series
+
+
+def without_nulls(column: pl.Series) -> pl.Series:
+    """Return text without the space around it; null where it is blank or one of the words for nothing."""
+    text = column.str.strip_chars()
+    return text.set((text == "") | text.str.to_lowercase().is_in(NULLS), None)
+
+
+def as_text(column: pl.Series) -> pl.Series:
+    """Return a column of any type as text without nulls; numbers that are whole throughout have no fraction."""
+    if column.dtype == pl.String:
+        return without_nulls(column)
+    if column.dtype.is_float() and (column.drop_nulls().drop_nans() % 1 == 0).all():
+        column = column.cast(pl.Int64, strict=False)
+    return without_nulls(column.cast(pl.String))
+
+
+def as_ids(column: pl.Series) -> pl.Series:
+    """Return ids as text. If every one ends in .0, which an empty cell does to whole numbers, that goes."""
+    ids = as_text(column)
+    filled = ids.drop_nulls()
+    if len(filled) and filled.str.contains(r"^\d+\.0$").all():
+        return ids.str.strip_suffix(".0")
+    return ids
+
+
+def read_numbers(column: pl.Series, mark: DecimalMark = "auto") -> ReadColumn:
+    """Read a column of numbers, with currencies, with thousands parted by commas, points, spaces or apostrophes.
+
+    Args:
+        column: Text or numbers.
+        mark: The decimal mark.
+    """
+    if column.dtype != pl.String:
+        numbers = column.cast(pl.Float64, strict=False)
+        finite = numbers.set(~numbers.is_finite(), None)
+        return ReadColumn(finite, column.is_not_null() & finite.is_null() & ~numbers.is_nan().fill_null(value=False))
+    text = without_nulls(column)
+    plain = (
+        text.cast(pl.Float64, strict=False)
+        if mark != ","
+        else pl.Series(column.name, [None] * len(text), dtype=pl.Float64)
+    )
+    doubtful = text.str.contains(r"^\d{1,3}\.\d{3}$").fill_null(value=False) if mark == "auto" else None
+    hard = text.is_not_null() & plain.is_null()
+    if not hard.any() and (doubtful is None or not doubtful.any()):
+        return _finite(plain, text)
+    parts = text.to_frame("text").select(pl.col("text").str.extract_groups(_NUMBER).alias("parts")).unnest("parts")
+    digits = parts["digits"].str.replace_all(r"['’\s]", "")
+    comma = mark == "," or (mark == "auto" and _comma_is_proven(digits))
+    if not comma:
+        shaped = digits.str.replace_all(",", "", literal=True)
+        fine = digits.str.contains(r"^(?:\d+|\d{1,3}(?:,\d{2,3})*,\d{3})?(?:\.\d+)?\.?$")
+    else:
+        shaped = digits.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
+        fine = digits.str.contains(r"^(?:\d+|\d{1,3}(?:\.\d{3})+)?(?:,\d+)?,?$|^\d+\.\d{1,2}$")
+        lone = digits.str.contains(r"^\d+\.(?:\d{1,2}|\d{4,})$").fill_null(value=False)
+        shaped = shaped.zip_with(~lone, digits)  # a cell with a point that cannot part thousands
+        fine = fine | lone
+    minus = parts["sign"].is_in(["-", "−"])
+    written = (shaped + parts["power"].fill_null("")).cast(pl.Float64, strict=False)
+    signed = written.zip_with(~minus.fill_null(value=False), -written)
+    numbers = signed.set(~fine.fill_null(value=False), None)
+    return _finite(numbers.alias(column.name), text)
+
+
+def read_flags(column: pl.Series) -> ReadColumn:
+    """Read a column of yes and no: 1, true, yes, in stock and their like."""
+    if column.dtype == pl.Boolean:
+        return ReadColumn(column, pl.Series([False] * len(column), dtype=pl.Boolean))
+    if column.dtype.is_numeric():
+        return ReadColumn(column.cast(pl.Float64) > 0, pl.Series([False] * len(column), dtype=pl.Boolean))
+    text = without_nulls(column)
+    # Google's feed writes in_stock, schema.org https://schema.org/InStock.
+    word = text.str.replace(r"^https?://schema\.org/", "").str.replace_all(r"[_\-\s]+", " ").str.to_lowercase()
+    number = word.cast(pl.Float64, strict=False)
+    yes = word.is_in(_YES) | (number > 0).fill_null(value=False)
+    no = word.is_in(_NO) | (number <= 0).fill_null(value=False)
+    flags = pl.select(pl.when(yes).then(True).when(no).then(False)).to_series().alias(column.name)
+    return ReadColumn(flags, text.is_not_null() & flags.is_null())
+
+
+def _comma_is_proven(digits: pl.Series) -> bool:
+    """Return whether more cells can only have a decimal comma than can only have a decimal point."""
+    comma = digits.str.contains(r"^\d*,\d{1,2}$|^\d*,\d{4,}$|^\d{1,3}(?:\.\d{3})+,\d+$|^\d{1,3}(?:\.\d{3}){2,}$").sum()
+    point = digits.str.contains(r"^\d*\.\d{1,2}$|^\d*\.\d{4,}$|^\d{1,3}(?:,\d{3})+\.\d+$|^\d{1,3}(?:,\d{3}){2,}$").sum()
+    return int(comma) > int(point)
+
+
+def _finite(numbers: pl.Series, text: pl.Series) -> ReadColumn:
+    finite = numbers.set(~numbers.is_finite().fill_null(value=False), None)
+    return ReadColumn(finite, text.is_not_null() & finite.is_null())

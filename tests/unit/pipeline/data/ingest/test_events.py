@@ -1,0 +1,87 @@
+"""Events as shops write them, cleaned."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from pipeline.data.ingest.events import clean_events
+from pipeline.data.ingest.row_filter import RowFilter
+
+ITEMS = pl.DataFrame({"item_id": ["a", "b", "c"]})
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def _clean(*rows: tuple[object, ...], columns: tuple[str, ...] = ("quantity",)) -> RowFilter:
+    names = ("user_id", "item_id", "event", "timestamp", *columns)
+    text = [[None if cell is None else str(cell) for cell in row] for row in rows]
+    return clean_events(pl.DataFrame(text, schema=dict.fromkeys(names, pl.String), orient="row"), ITEMS, now=NOW)
+
+
+def _kept(events: RowFilter) -> list[tuple[str, str, str]]:
+    return events.frame.select("user_id", "item_id", "event").rows()
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [
+        ("Add to Cart", "cart"),
+        ("transaction", "purchase"),
+        ("pv", "view"),
+        ("RETURNED", "refund"),
+        ("unboxing", "unboxing"),
+    ],
+)
+def test_kinds_have_one_word(word: str, kind: str):
+    """Words of shops and analytics become the dataset's; unknown words stay."""
+    purchase = ("u", "a", "buy", 1_700_000_000, 2)
+    kept = _kept(_clean(purchase, ("u", "b", word, 1_700_000_001, 1)))
+    assert kept == [("u", "a", "purchase")] + ([] if kind == "refund" else [("u", "b", kind)])
+
+
+def test_views_need_no_quantity():
+    """Only a purchase of nothing is none."""
+    events = _clean(("u", "a", "view", 1_700_000_000, 0), ("u", "a", "purchase", 1_700_000_000, 0))
+    assert _kept(events) == [("u", "a", "view")]
+    assert events.report().dropped["no_quantity"].rows == 1
+
+
+def test_a_refund_takes_the_latest_purchase_back():
+    """Neither counts; a purchase of more than was given back stays, and so do other users' and later ones."""
+    events = _clean(
+        ("u", "a", "purchase", 1_700_000_000, 1),
+        ("u", "a", "purchase", 1_700_000_100, 1),
+        ("u", "a", "refund", 1_700_000_200, -1),
+        ("u", "a", "purchase", 1_700_000_300, 1),
+        ("v", "a", "purchase", 1_700_000_000, 3),
+        ("v", "a", "purchase", 1_700_000_500, -2),
+        ("w", "b", "refund", 1_700_000_000, None),
+    )
+    kept = events.frame.select("user_id", pl.col("timestamp").dt.epoch("s")).rows()
+    assert kept == [("u", 1_700_000_000), ("u", 1_700_000_300), ("v", 1_700_000_000)]
+    dropped = events.report().dropped
+    assert (dropped["refund"].rows, dropped["refunded_purchase"].rows) == (3, 1)
+
+
+def test_nobody_is_no_user_and_impossible_times_are_counted():
+    """Events of NA, without a time, and of another century are left out, each under its reason."""
+    events = _clean(
+        ("NA", "a", "view", 1_700_000_000, 1),
+        ("u", "a", "view", "soon", 1),
+        ("u", "a", "view", "2137-01-01", 1),
+        ("u" * 257, "a", "view", 1_700_000_000, 1),
+        ("u", "a", "view", 1_700_000_000, 1),
+    )
+    assert _kept(events) == [("u", "a", "view")]
+    counts = {reason: dropped.rows for reason, dropped in events.report().dropped.items() if dropped.rows}
+    assert counts == {"impossible_timestamp": 1, "no_timestamp": 1, "no_user": 1, "long_id": 1}
+    assert events.report().unreadable["timestamp"].examples == ["soon", "2137-01-01"]
+
+
+def test_an_order_of_days_that_nothing_proves_is_told():
+    """The report says which was taken and how to set it."""
+    (note,) = _clean(("u", "a", "view", "1/2/2024", 1)).report().notes
+    assert "month first" in note
+    assert "day_order" in note

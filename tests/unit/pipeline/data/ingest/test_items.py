@@ -1,0 +1,58 @@
+"""Items as shops write them, cleaned."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from pipeline.data.dataset.report import Unreadable
+from pipeline.data.ingest.items import clean_items
+
+
+def _items(**columns: list[object]) -> pl.DataFrame:
+    count = max(map(len, columns.values()))
+    return pl.DataFrame(
+        {"item_id": [f"i{n}" for n in range(count)], "title": ["Thing"] * count, **columns}, strict=False
+    )
+
+
+def test_markup_and_entities_leave_texts():
+    """Tags, styles and entities of titles, brands, categories and descriptions go; plain text stays as it is."""
+    found = clean_items(
+        _items(
+            title=["<b>Bold</b> lamp", "Tea &amp; Coffee", "a < b"],
+            description=["<style>p{}</style><p>x</p>", None, "y"],
+        )
+    ).frame
+    assert found["title"].to_list() == ["Bold lamp", "Tea & Coffee", "a < b"]
+    assert found["description"].to_list() == ["x", None, "y"]
+
+
+def test_categories_become_paths():
+    """A list, and any mark between the parts."""
+    cells = ['["Home", "Kitchen"]', "Home&gt;Kitchen", "Home » Kitchen", "Home", '[["Home", "Kitchen"]]']
+    found = clean_items(_items(category=cells)).frame["category"].to_list()
+    assert found == ["Home > Kitchen", "Home > Kitchen", "Home > Kitchen", "Home", "Home > Kitchen"]
+
+
+def test_bad_prices_are_emptied_counted_and_shown():
+    """The item stays, without a price."""
+    items = clean_items(_items(price=["3.5", "call us", "-1", "n/a"]))
+    assert items.frame["price"].to_list() == [3.5, None, None, None]
+    assert items.report().unreadable == {"price": Unreadable(cells=2, examples=["call us", "-1"])}
+
+
+def test_what_no_caller_could_send_is_left_out_or_cut():
+    """An id of more than 256 bytes goes with its item; a longer text than the contract's is cut; both are counted."""
+    items = clean_items(_items(item_id=["a", "é" * 129], title=["x" * 2_001, "y"]))
+    assert items.frame["title"].str.len_chars().to_list() == [2_000]
+    report = items.report()
+    assert (report.dropped["long_id"].rows, report.cut) == (1, {"title": 1})
+
+
+def test_further_columns_become_numbers_only_if_all_are():
+    """A zero in front makes text of a column; numbers, flags and text of other files keep their kind."""
+    found = clean_items(
+        _items(code=["007", "12"], weight=["1.5", "2"], size=["S", "2"], stock=[1, 2], new=[True, None])
+    ).frame
+    kinds = {name: found[name].dtype for name in ("code", "weight", "size", "stock", "new")}
+    assert kinds == {"code": pl.String, "weight": pl.Float64, "size": pl.String, "stock": pl.Int64, "new": pl.Boolean}
