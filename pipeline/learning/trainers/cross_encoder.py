@@ -59,7 +59,7 @@ def train_cross_encoder(
 
     work.mkdir(parents=True, exist_ok=True)
     with locked(work.with_name(f".{work.name}.lock"), lambda: None):
-        _write_job(base_model, examples, settings, work, valid, checkpoint_steps)
+        write_job(base_model, examples, settings, work, valid, checkpoint_steps)
         if not (work / MODEL).is_dir():
             if settings.processes == 1:
                 run_training(work, on_step)
@@ -73,7 +73,7 @@ def learning_curve(work: Path) -> LearningCurve:
     return LearningCurve.model_validate_json((work / CURVE).read_bytes())
 
 
-def _write_job(
+def write_job(
     base_model: Path,
     examples: Iterable[RankingExample],
     settings: CrossEncoderTraining,
@@ -81,7 +81,7 @@ def _write_job(
     valid: Iterable[RankingExample],
     checkpoint_steps: int,
 ) -> None:
-    """Write what is to be trained; what is left of another training in the folder is removed."""
+    """Write a training's job and lists into ``work``, and remove the files of any other training there."""
     if not write_lists(work / TRAIN, examples):
         raise InvalidRequest("there is no list to learn from")
     write_lists(work / VALID, valid)

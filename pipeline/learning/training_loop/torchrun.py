@@ -18,7 +18,7 @@ _LOG: Final = "training.log"
 _LAST_LINES: Final = 40
 
 
-def run_in_processes(folder: Path, processes: int, on_step: OnStep) -> None:
+def run_in_processes(folder: Path, processes: int, on_step: OnStep, *, python: str = sys.executable) -> None:
     """Run the training in ``folder`` in so many processes.
 
     They end soon after this process does, even by a kill: the next step cannot be told to anybody.
@@ -27,12 +27,13 @@ def run_in_processes(folder: Path, processes: int, on_step: OnStep) -> None:
         folder: The job's; see `job`.
         processes: How many.
         on_step: Told steps done, steps in all, and the recent loss.
+        python: The interpreter to run it with.
 
     Raises:
         RuntimeError: One of them failed; the message has the end of the log.
     """
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command = [sys.executable, *torchrun, "-m", "pipeline.learning.training_loop", str(folder)]
+    command = [python, *torchrun, "-m", "pipeline.learning.training_loop", str(folder)]
     # Gloo would else listen where the host's name leads to.
     environment = {"GLOO_SOCKET_IFNAME": "lo", **os.environ}
     log = folder / _LOG
