@@ -93,6 +93,8 @@ def _add_section(table: Table, name: str, part: TableReport) -> None:
 
     add(name, f"{part.rows_in:,}", "read")
     for reason, dropped in part.dropped.items():
+        if not dropped.rows:
+            continue
         add("", f"-{dropped.rows:,}", f"{reason}: {dropped.why}")
     add("", f"{part.rows_out:,}", "kept", "bold")
     for column, found in part.unreadable.items():
