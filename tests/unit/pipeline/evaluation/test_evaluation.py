@@ -91,17 +91,6 @@ def test_the_same_release_and_seed_give_the_same_figures(
     assert repeatable(again) == repeatable(evaluation)
 
 
-def test_sources_explain_the_first_stage(evaluation: Evaluation, local: LocalRunner):
-    """Each source has its share of the hits, what it reaches alone, and what is lost without it."""
-    assert evaluation.sources is not None
-    assert sorted(evaluation.sources) == local.first_stage.sources
-    for share in evaluation.sources.values():
-        assert 0 <= share.exclusive_hit_share <= share.hit_share <= 1
-        assert set(share.alone) == set(share.loss) == {"ndcg@10", "recall@100"}
-    whole = evaluation.modes[FIRST].measures["ndcg@10"].mean
-    assert evaluation.sources["popular"].alone["ndcg@10"].mean < whole
-
-
 def test_slices_part_users_and_items(evaluation: Evaluation, temporal: Questions):
     """Users fall into parts by history; items into bands, where only the band's items count."""
     users = [part for part in evaluation.slices if part.kind == "users" and not part.name.startswith("new")]
