@@ -75,7 +75,7 @@ def test_a_training_that_was_done_is_not_done_again(
 
 def test_a_training_without_lists_is_refused(tiny_base_model: Path, tmp_path: Path):
     """With nothing to learn from, that is said."""
-    with pytest.raises(InvalidRequest, match="no list"):
+    with pytest.raises(InvalidRequest, match="no training lists"):
         _train(tiny_base_model, [], tmp_path)
 
 
