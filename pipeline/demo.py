@@ -53,14 +53,14 @@ _QUERIES: Final = ("chocolate milk", "something for a baby")
 _MEASURES: Final = ("ndcg@10", "hr@10", "recall@100")
 
 
-_EVEN: Final = "is not told apart from"
+_NO_DIFFERENCE: Final = "does not differ significantly from"
 
 
 _TIMEOUT_S: Final = 20.0
 
 
 # A laptop that also builds things must not cut answers short while quality is measured.
-_PATIENT: Final = {"SHORTLIST_GATEWAY_REQUEST_TIMEOUT_S": "30", "SHORTLIST_RANKING_REQUEST_TIMEOUT_S": "30"}
+_LONG_TIMEOUTS: Final = {"SHORTLIST_GATEWAY_REQUEST_TIMEOUT_S": "30", "SHORTLIST_RANKING_REQUEST_TIMEOUT_S": "30"}
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Built:
 
 
 def build_release(store: Path, settings: BuildSettings, report: ProgressReport) -> Built:
-    """Prepare the demo's data and build a release of it; one that was built before is used again."""
+    """Prepare the demo's data and build a release of it; an existing one is reused."""
     with report.step("Preparing Complete Journey"):
         dataset = prepare(_SOURCE)
     report.console.print(render(dataset.report))
@@ -93,7 +93,7 @@ def build_release(store: Path, settings: BuildSettings, report: ProgressReport) 
 def serve(built: Built, report: ProgressReport) -> AbstractContextManager[LocalServices]:
     """Run the three services on a release, patient enough to measure quality on a busy machine."""
     report.console.print("Starting retrieval, ranking and gateway …")
-    return local_services(built.release.path, built.release.path.parent / ".demo", _PATIENT)
+    return local_services(built.release.path, built.release.path.parent / ".demo", _LONG_TIMEOUTS)
 
 
 def measure(target: str, built: Built, report: ProgressReport) -> Evaluation:
@@ -128,7 +128,7 @@ def _show(target: str, built: Built, console: Console) -> None:
 
 
 def _household(stub: RecommendationServiceStub, user: Question, catalogue: Catalogue) -> Panel:
-    """Show a household's history, and the first stage's order beside the second's."""
+    """Show a household's history, and the orders of the first stage and of both stages."""
     first, second = (
         stub.Recommend(
             RecommendRequest(history_item_ids=user.history, limit=_SHOWN, explain=True, policy=Policy(stages=stages)),
@@ -138,8 +138,8 @@ def _household(stub: RecommendationServiceStub, user: Question, catalogue: Catal
     )
     rows = catalogue.rows_of(user.history)
     titles = [catalogue.title(row) for row in recent_distinct(rows[rows >= 0].tolist(), _SHOWN)]
-    history = f"[bold]Bought lately[/] (of {len(user.history)}): " + "; ".join(titles)
-    note = "[green]●[/] bought in the fortnight that follows, which nothing learned from"
+    history = f"[bold]Bought recently[/] (of {len(user.history)}): " + "; ".join(titles)
+    note = "[green]●[/] bought in the following fortnight, which no model was trained on"
     table = _answer_table(second, user.relevant, [_marked(item, user.relevant) for item in first.items])
     return Panel(Group(history, table, note), title=f"Household {user.group}")
 
@@ -149,10 +149,10 @@ def _search(stub: RecommendationServiceStub, query: str) -> Panel:
     return Panel(_answer_table(stub.Recommend(request, timeout=_TIMEOUT_S), ()), title=f"“{query}”")
 
 
-def _answer_table(answer: RecommendResponse, bought: Container[str], beside: Sequence[str] = ()) -> Table:
-    """Show an answer of both stages, the first stage's order beside it where it is given."""
+def _answer_table(answer: RecommendResponse, bought: Container[str], first_stage_items: Sequence[str] = ()) -> Table:
+    """Show an answer of both stages, and the first stage's order if it is given."""
     table = Table(box=SIMPLE)
-    if beside:
+    if first_stage_items:
         table.add_column("first stage alone", ratio=3)
     table.add_column("both stages", ratio=3)
     table.add_column("probability", justify="right")
@@ -161,7 +161,7 @@ def _answer_table(answer: RecommendResponse, bought: Container[str], beside: Seq
     table.add_column("because", ratio=3)
     for place, item in enumerate(answer.items):
         table.add_row(
-            *beside[place : place + 1],
+            *first_stage_items[place : place + 1],
             _marked(item, bought),
             f"{item.probability:.3f}" if item.HasField("probability") else "–",
             str(item.first_stage_rank),
@@ -204,11 +204,11 @@ def latency_table(found: Evaluation) -> Table:
 
 
 def _print_claims(found: Evaluation, release: Release, console: Console) -> None:
-    """Say of each step whether it beats the one before, and what the text ranker adds on validation."""
+    """Print whether each mode beats the one before, and the cross-encoder's gain on validation."""
     for before, after in pairwise(found.modes):
         for measure in _MEASURES:
             gain = found.modes[after].over[before][measure]
-            verdict = "[green]beats[/]" if gain.low > 0 else "[red]loses to[/]" if gain.high < 0 else _EVEN
+            verdict = "[green]beats[/]" if gain.low > 0 else "[red]loses to[/]" if gain.high < 0 else _NO_DIFFERENCE
             interval = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
             console.print(f"{after} {verdict} {before}: {measure} {interval}, paired")
     validation = release.manifest.metrics["validation"]

@@ -1,4 +1,4 @@
-"""The three services on this machine, for as long as something is measured or shown."""
+"""The three services on this machine, for measurements and the demo."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _LAST_LINES: Final = 10
 
 @dataclass(frozen=True)
 class LocalServices:
-    """Three services that run.
+    """The running services.
 
     Attributes:
         targets: gRPC addresses by name.
         metrics: Addresses of the Prometheus metrics by name.
-        process: The process that runs and restarts them.
-        log: What they log.
+        process: The supervisor process, which runs and restarts them.
+        log: Their log file.
     """
 
     targets: Mapping[str, str]
@@ -55,11 +55,11 @@ def local_services(
 
     Args:
         release: The release or store to serve.
-        folder: For profiles, live changes and the log `services.log`.
-        environment: Settings of the services, as environment variables.
+        folder: Folder for profiles, item changes and the log `services.log`.
+        environment: Further environment variables: settings of the services.
 
     Raises:
-        NotReady: A service did not come up; the message ends with the log's last lines.
+        NotReady: A service did not start; the message ends with the log's last lines.
     """
     names = (*SERVICES, *(f"{name}-metrics" for name in SERVICES))
     ports = dict(zip(names, free_ports(len(names)), strict=True))
@@ -113,7 +113,7 @@ def await_serving(process: subprocess.Popen[bytes], targets: Mapping[str, str], 
 
 
 def _is_serving(target: str) -> bool:
-    """Ask for the server's health; waits up to a second for an answer."""
+    """Return whether the server reports that it serves; wait up to a second for its answer."""
     with grpc.insecure_channel(target) as channel:
         try:
             stub: Any = health_pb2_grpc.HealthStub(channel)
@@ -121,6 +121,6 @@ def _is_serving(target: str) -> bool:
         except grpc.RpcError:
             return False
     if answer.status != health_pb2.HealthCheckResponse.SERVING:
-        time.sleep(0.1)  # it is up and loads; asking again at once would take the core it loads with
+        time.sleep(0.1)  # it is loading; polling at once would take processor time from it
         return False
     return True

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line a step in a log."""
+"""Progress of long work: a bar on a terminal, a line for each step in a log."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class ProgressStep:
-    """One long step; told how far it is."""
+    """The progress of one step."""
 
     def __init__(self, bar: Progress | None, title: str, total: float | None) -> None:
         self._bar = bar
         self._task = bar.add_task(title, total=total) if bar else None
 
     def advance(self, amount: float = 1) -> None:
-        """Say that so much more is done."""
+        """Add an amount to what is done."""
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task, amount)
 
     def at(self, done: float, total: float | None = None) -> None:
-        """Say how much is done, and of how much."""
+        """Set how much is done, and optionally the total."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, total=total)
 
 
 class ProgressReport:
-    """Where long work says what it does.
+    """Prints the progress of long work, and records how long each step took.
 
     Args:
-        console: Where to; a bar is drawn only on a terminal.
+        console: The console to print to; a bar is shown only on a terminal.
     """
 
     def __init__(self, console: Console) -> None:
@@ -46,7 +46,7 @@ class ProgressReport:
 
     @contextmanager
     def step(self, title: str, total: float | None = None) -> Iterator[ProgressStep]:
-        """Show a step while the body runs, and how long it took afterwards."""
+        """Show a step while the body runs, then print how long it took."""
         started = time.monotonic()
         if self.console.is_terminal:
             with _bar(self.console) as bar:

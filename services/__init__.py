@@ -1,1 +1,1 @@
-"""The three gRPC services: retrieval finds candidates, ranking chooses, the gateway stitches the two."""
+"""The three gRPC services: retrieval finds candidates, ranking scores them, the gateway calls both."""

@@ -19,17 +19,16 @@ from services.supervisor import ChildProcess, supervise
 class LocalSettings(BaseSettings):
     """Runs retrieval, ranking and gateway as three processes, restarts those that die, and drains them on SIGTERM.
 
-    Every other setting of a server is read from its own environment variables; `python -m services.<name> --help`
-    lists them.
+    Other settings are read from each server's environment variables; `python -m services.<name> --help` lists them.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True, env_prefix="SHORTLIST_LOCAL_")
 
-    release: str = Field(description="Path or URL of a release, or of a release store whose current release is meant.")
-    host: str = Field(default="127.0.0.1", description="IPv4 address that all three listen on.")
-    gateway_port: int = Field(default=50_051, ge=0, le=65_535, description="Port of the gateway; 0 takes a free one.")
-    retrieval_port: int = Field(default=50_052, ge=0, le=65_535, description="Port of retrieval; 0 takes a free one.")
-    ranking_port: int = Field(default=50_053, ge=0, le=65_535, description="Port of ranking; 0 takes a free one.")
+    release: str = Field(description="Path or URL of a release, or of a release store to serve its current release.")
+    host: str = Field(default="127.0.0.1", description="IPv4 address on which all three listen.")
+    gateway_port: int = Field(default=50_051, ge=0, le=65_535, description="Port of the gateway; 0 for a free one.")
+    retrieval_port: int = Field(default=50_052, ge=0, le=65_535, description="Port of retrieval; 0 for a free one.")
+    ranking_port: int = Field(default=50_053, ge=0, le=65_535, description="Port of ranking; 0 for a free one.")
     gateway_metrics_port: int = Field(
         default=9_091, ge=0, le=65_535, description="Port of the gateway's Prometheus metrics."
     )
@@ -40,10 +39,10 @@ class LocalSettings(BaseSettings):
         default=9_093, ge=0, le=65_535, description="Port of ranking's Prometheus metrics."
     )
     profiles: Path | None = Field(
-        default=None, description="SQLite file of the gateway's profiles; its own default if unset."
+        default=None, description="SQLite file of the gateway's profiles; the gateway's default if unset."
     )
     data_dir: Path | None = Field(
-        default=None, description="Folder of retrieval's live changes; its own default if unset."
+        default=None, description="Folder for catalogue changes of retrieval; retrieval's default if unset."
     )
 
 
@@ -58,14 +57,14 @@ def main() -> int:
 
 
 def child_processes(settings: LocalSettings) -> list[ChildProcess]:
-    """Return the three servers' commands, the gateway last; raises OSError where a port is taken.
+    """Return the commands of the three servers, the gateway last; raises OSError if a port is taken.
 
-    Ports are tried here first: a stranger that answers on a child's port would otherwise pass for the child.
+    Ports are checked here first: another server on a child's port would otherwise be mistaken for the child.
     """
-    with ExitStack() as trials:  # held together, else two servers might be given the same free port
-        retrieval = trials.enter_context(_address(settings.host, settings.retrieval_port, "--retrieval-port"))
-        ranking = trials.enter_context(_address(settings.host, settings.ranking_port, "--ranking-port"))
-        gateway = trials.enter_context(_address(settings.host, settings.gateway_port, "--gateway-port"))
+    with ExitStack() as reserved:  # all at once, else two servers could get the same free port
+        retrieval = reserved.enter_context(_reserve_address(settings.host, settings.retrieval_port, "--retrieval-port"))
+        ranking = reserved.enter_context(_reserve_address(settings.host, settings.ranking_port, "--ranking-port"))
+        gateway = reserved.enter_context(_reserve_address(settings.host, settings.gateway_port, "--gateway-port"))
     release = ("--release", settings.release)
     targets = ("--retrieval-target", retrieval, "--ranking-target", ranking)
     data_dir, profiles = _path("--data-dir", settings.data_dir), _path("--profiles", settings.profiles)
@@ -78,8 +77,8 @@ def child_processes(settings: LocalSettings) -> list[ChildProcess]:
 
 def _child(name: str, address: str, metrics_port: int, *arguments: str) -> ChildProcess:
     host, _, port = address.rpartition(":")
-    where = ("--host", host, "--port", port, "--metrics-port", str(metrics_port))
-    return ChildProcess(name, (sys.executable, "-m", f"services.{name}", *where, *arguments), address)
+    listen = ("--host", host, "--port", port, "--metrics-port", str(metrics_port))
+    return ChildProcess(name, (sys.executable, "-m", f"services.{name}", *listen, *arguments), address)
 
 
 def _path(flag: str, path: Path | None) -> tuple[str, ...]:
@@ -87,17 +86,17 @@ def _path(flag: str, path: Path | None) -> tuple[str, ...]:
 
 
 @contextmanager
-def _address(host: str, port: int, flag: str) -> Iterator[str]:
-    """Hold a free port and give it as ``host:port``."""
-    with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _reserve_address(host: str, port: int, flag: str) -> Iterator[str]:
+    """Reserve a port while the body runs, and yield it as ``host:port``."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            trial.bind((host, port))
+            probe.bind((host, port))
         except OSError as error:
             raise OSError(
-                f"{host}:{port} is taken or not this machine's; choose another by {flag} or --host"
+                f"{host}:{port} is taken or not an address of this machine; set another with {flag} or --host"
             ) from error
-        yield f"{host}:{trial.getsockname()[1]}"
+        yield f"{host}:{probe.getsockname()[1]}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""Keeps server processes running on one machine: starts them, restarts those that die, drains them in order."""
+"""Supervises server processes on one machine: starts them, restarts those that die, and drains them in order.
+
+For demos and development; in production an init system or an orchestrator does this. Unlike a general supervisor, it
+knows the health of the servers, and drains them one after the other.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +21,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from common.server.channel import open_channel
 
 _FIRST_DELAY_S: Final = 0.2
-_LONGEST_DELAY_S: Final = 5.0
+_MAX_DELAY_S: Final = 5.0
 
-# Runs in the child before the server does: the kernel kills it when the parent dies, however it dies. (SIGTERM would
-# come once for each of the parent's threads, and a server takes the second one for an order to end at once.) It is not
-# done between fork and exec, where gRPC's threads make Python code unsafe. The parent may die before the call is made.
-_TETHER: Final = """
+# Runs in the child before the server: it makes the kernel kill the child when the parent dies in any way. The signal is
+# SIGKILL because the kernel sends it once for each of the parent's threads, and on a second SIGTERM a server would end
+# without draining. It is not set between fork and exec, where gRPC's threads make Python code unsafe. The parent may
+# have died before it is set, hence the check.
+_EXEC_WITH_PARENT: Final = """
 import ctypes, os, signal, sys
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
@@ -36,9 +41,9 @@ class ChildProcess:
     """One server to keep running.
 
     Attributes:
-        name: What it is called in messages.
+        name: Its name in messages.
         command: Program and arguments.
-        address: Where it answers `grpc.health.v1`, as ``host:port``.
+        address: Where it serves `grpc.health.v1`, as ``host:port``.
     """
 
     name: str
@@ -47,27 +52,27 @@ class ChildProcess:
 
 
 async def supervise(children: Sequence[ChildProcess]) -> int:
-    """Run the children until SIGTERM or SIGINT, then drain the last one first, each before the next.
+    """Run the children until SIGTERM or SIGINT, then drain them one after the other, the last one first.
 
-    A child that dies is started again after 0.2 s, twice as long each time up to 5 s, until it is SERVING again. One
-    that dies before it ever was SERVING (a taken port, a bad release) ends them all: trying again would not help it.
-    A second signal kills the children at once.
+    A child that dies is restarted after 0.2 s; the delay doubles up to 5 s until the child is SERVING again. If a child
+    dies before it was ever SERVING (a taken port, a bad release), all are ended, since a restart would not help. A
+    second signal kills the children at once.
 
     Returns:
-        The exit code: 0 when every child drained, 1 when one could not start or did not drain.
+        The exit code: 0 if every child drained, 1 if one could not start or did not drain.
     """
-    keepers = [_Keeper(child) for child in children]
-    keeping = [asyncio.create_task(keeper.keep()) for keeper in keepers]
-    signalled = asyncio.create_task(_signalled(keepers))
-    ended, _ = await asyncio.wait([signalled, *keeping], return_when=asyncio.FIRST_COMPLETED)
-    drained = [await keeper.stop() for keeper in reversed(keepers)]
-    for task in (signalled, *keeping):
+    supervisors = [_ChildSupervisor(child) for child in children]
+    running = [asyncio.create_task(supervisor.run()) for supervisor in supervisors]
+    signalled = asyncio.create_task(_signalled(supervisors))
+    ended, _ = await asyncio.wait([signalled, *running], return_when=asyncio.FIRST_COMPLETED)
+    drained = [await supervisor.stop() for supervisor in reversed(supervisors)]
+    for task in (signalled, *running):
         task.cancel()
     started = all(task.result() is None for task in ended)
     return 0 if started and all(drained) else 1
 
 
-class _Keeper:
+class _ChildSupervisor:
     """Keeps one child running."""
 
     def __init__(self, child: ChildProcess) -> None:
@@ -78,32 +83,32 @@ class _Keeper:
         self._served = False
         self._stopping = False
 
-    async def keep(self) -> int | None:
-        """Start the child, and again whenever it dies; returns its exit code when it could not start at all."""
+    async def run(self) -> int | None:
+        """Start the child, and restart it when it dies; returns its exit code if it never served."""
         while True:
             code = await self._run_once()
             if self._stopping:
                 return None
             if not self._served:
-                _say(f"{self._child.name} could not start (exit code {code}); its last words stand above")
+                _print(f"{self._child.name} could not start (exit code {code}); see its log output above")
                 return code
-            _say(f"{self._child.name} died (exit code {code}) and is started again in {self._delay_s:.1f} s")
+            _print(f"{self._child.name} died (exit code {code}) and will be restarted in {self._delay_s:.1f} s")
             await asyncio.sleep(self._delay_s)
-            self._delay_s = min(2 * self._delay_s, _LONGEST_DELAY_S)
+            self._delay_s = min(2 * self._delay_s, _MAX_DELAY_S)
 
     async def stop(self) -> bool:
-        """Drain the child and start it no more; returns whether it ended as it should."""
+        """Drain the child and do not restart it; returns whether it drained."""
         async with self._starting:
             self._stopping = True
         if self._process is None or self._process.returncode is not None:
             return True
         self._process.terminate()
         code = await self._process.wait()
-        _say(f"{self._child.name} drained" if code == 0 else f"{self._child.name} did not drain (exit code {code})")
+        _print(f"{self._child.name} drained" if code == 0 else f"{self._child.name} did not drain (exit code {code})")
         return code == 0
 
     def kill(self) -> None:
-        """End the child at once."""
+        """Kill the child."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
 
@@ -111,42 +116,42 @@ class _Keeper:
         async with self._starting:
             if self._stopping:
                 return 0
-            command = (sys.executable, "-c", _TETHER, str(os.getpid()), *self._child.command)
-            # A session of its own, so that Ctrl-C reaches the parent alone, which drains the children in order.
+            command = (sys.executable, "-c", _EXEC_WITH_PARENT, str(os.getpid()), *self._child.command)
+            # In a session of its own, so that Ctrl-C reaches only the parent, which drains the children in order.
             process = self._process = await asyncio.create_subprocess_exec(*command, start_new_session=True)
-        announcing = asyncio.create_task(self._announce())
+        reporting = asyncio.create_task(self._report_serving())
         try:
             return await process.wait()
         finally:
-            announcing.cancel()
+            reporting.cancel()
 
-    async def _announce(self) -> None:
-        """Say when the child is SERVING."""
-        if await _serving(self._child.address):
+    async def _report_serving(self) -> None:
+        """Print a line once the child is SERVING."""
+        if await _await_serving(self._child.address):
             self._served = True
             self._delay_s = _FIRST_DELAY_S
-            _say(f"{self._child.name} is SERVING on {self._child.address}")
+            _print(f"{self._child.name} is SERVING on {self._child.address}")
 
 
-async def _serving(address: str) -> bool:
-    """Return true once the server at ``address`` serves, false where it goes away before."""
+async def _await_serving(address: str) -> bool:
+    """Return True once the server at ``address`` serves, False if it ends before."""
     async with open_channel(address) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         with suppress(grpc.aio.AioRpcError):
-            async for answer in stub.Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True):
-                if answer.status == health_pb2.HealthCheckResponse.SERVING:
+            async for response in stub.Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True):
+                if response.status == health_pb2.HealthCheckResponse.SERVING:
                     return True
     return False
 
 
-async def _signalled(keepers: Sequence[_Keeper]) -> None:
+async def _signalled(supervisors: Sequence[_ChildSupervisor]) -> None:
     """Return at the first SIGTERM or SIGINT; the second one kills everything."""
     first = asyncio.Event()
 
     def stop(number: int) -> None:
         if first.is_set():
-            for keeper in keepers:
-                keeper.kill()
+            for supervisor in supervisors:
+                supervisor.kill()
             os._exit(128 + number)
         first.set()
 
@@ -155,6 +160,6 @@ async def _signalled(keepers: Sequence[_Keeper]) -> None:
     await first.wait()
 
 
-def _say(message: str) -> None:
+def _print(message: str) -> None:
     sys.stdout.write(message + "\n")
     sys.stdout.flush()

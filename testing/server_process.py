@@ -76,6 +76,13 @@ class ServerProcess:
             self._process.kill()
             await self._process.wait()
 
+    async def terminate(self) -> int:
+        """End the process with SIGTERM; returns its exit code."""
+        if self._process is None:
+            raise NotReady("the server was not started")
+        self._process.terminate()
+        return await self._process.wait()
+
     async def close(self) -> None:
         """Kill the process, and close the channel."""
         await self.kill()

@@ -14,7 +14,7 @@ from benchmarks.histories.requests import Requests
 from common.arrays import Float32Array, RowIndices, TokenIds
 from common.onnx_session import OnnxModel, SessionOptions
 from common.ragged import TokenRows, offsets_from_lengths, ragged_indices
-from pipeline.build.search.search_models import kept_scores
+from pipeline.build.search.search_models import cached_scores
 from pipeline.learning.examples.text_pairs import pairs_of, score_pairs
 from pipeline.progress import ProgressReport, ProgressStep
 from pipeline.release.export.late_interaction import distinct_texts, fitted_codec, products_graph
@@ -40,7 +40,7 @@ def cached_logits(folder: Path, texts: PairTokenizer, requests: Requests, report
         with report.step(f"Scoring {len(requests):,} requests with the cross-encoder") as step:
             return score_requests(load_cross_encoder(folder / INT8), texts, requests, step)
 
-    return kept_scores(folder / f"logits-{requests.fingerprint()[:16]}.npy", score)
+    return cached_scores(folder / f"logits-{requests.fingerprint()[:16]}.npy", score)
 
 
 @dataclass(frozen=True, eq=False)

@@ -90,7 +90,7 @@ class _Crash:
     def result(self, kills: int) -> Result:
         """Return figures and thresholds."""
         changes = sum(writer.changes for writer in self.writers)
-        torn = self.log.read_text().count("torn tail cut off")
+        torn = self.log.read_text().count("torn tail of the write-ahead log cut off")
         figures: dict[str, Any] = asdict(self.counts) | asdict(self.faults)
         seconds = figures.pop("start_s")
         figures |= {"acknowledged_changes": changes, "torn_tails": torn} | _quantiles(seconds)

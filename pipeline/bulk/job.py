@@ -1,4 +1,4 @@
-"""A bulk job: its pieces and who works on them."""
+"""A bulk job: its files, its chunks, and the worker that processes them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class BulkJob:
     """A task over files.
 
     Attributes:
-        task: What is done to each batch of rows.
-        release: The release that it is done with.
+        task: Processes each batch of rows.
+        release: Path or URL of the release that it uses.
         source: A Parquet file, or a folder with Parquet files.
         out: Folder for the results; must not exist yet.
-        batch: Rows at a time.
+        batch: Rows per batch.
     """
 
     task: type[Task]
@@ -39,12 +39,12 @@ class BulkJob:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A row group of a file, which a worker reads, and the file that it writes.
+    """A row group of a file, and the file that a worker writes for it.
 
     Attributes:
-        file: The file read.
-        group: Which of its row groups.
-        out: The file written; in the order of their names, files have the rows' order.
+        file: The file to read.
+        group: Number of its row group.
+        out: The file to write; the order of the names is the order of the rows.
         rows: Rows of the group.
     """
 
@@ -55,24 +55,24 @@ class Chunk:
 
 
 class Worker:
-    """Does a task to pieces, one after the other, a batch of rows at a time.
+    """Runs a task over chunks, one batch of rows at a time.
 
     Args:
         task: The task.
-        release: Where the release lies.
-        batch: Rows at a time.
-        threads: Threads of a model; 0 for as many as there are processors.
+        release: Path or URL of the release.
+        batch: Rows per batch.
+        threads: Threads of a model; 0 for one per processor.
     """
 
     def __init__(self, task: type[Task], release: str, batch: int, threads: int = _ALL_PROCESSORS) -> None:
         self._task = task(release, threads)
         self._batch = batch
 
-    def do(self, piece: Chunk) -> None:
-        """Do the task to one piece; done once more, it writes the same."""
-        with pq.ParquetFile(piece.file) as source:
-            batches = source.iter_batches(self._batch, row_groups=[piece.group])
-            _write(piece.out, (self._task(pa.Table.from_batches([batch])) for batch in batches))
+    def process(self, chunk: Chunk) -> None:
+        """Process one chunk; a second run writes the same file."""
+        with pq.ParquetFile(chunk.file) as source:
+            batches = source.iter_batches(self._batch, row_groups=[chunk.group])
+            _write(chunk.out, (self._task(pa.Table.from_batches([batch])) for batch in batches))
 
 
 def _write(file: str, results: Iterator[Any]) -> None:

@@ -16,36 +16,36 @@ from pipeline.bulk.tasks import Task
 _TOP: Final = Path(__file__).parents[2]
 
 
-# What the workers import of this checkout; the packages that it needs must be installed where they run.
+# The packages of this checkout that workers import. Third-party packages must be installed on the workers.
 _OURS: Final = ("pipeline", "services", "common", "protos/shortlist")
 
 
 class RayRun:
-    """Does pieces with one worker a processor, each with the model loaded once.
+    """Processes chunks with one worker per processor; each loads the model once.
 
-    Ray hands out the pieces and gathers how many rows are done; workers read and write the files themselves. On a
-    cluster every worker must reach release, tables and results by the same paths, and have the extra `scale` installed.
+    Ray only distributes the chunks and counts finished rows: workers read and write the files themselves. On a cluster
+    every worker must reach release, tables and results by the same paths, and have the extra `scale` installed.
 
     Args:
         address: A cluster's address; empty for workers on this machine.
 
     Raises:
         InvalidRequest: Ray is not installed.
-        NotReady: The cluster cannot be reached, when pieces are done.
+        NotReady: The cluster cannot be reached; raised by the call.
     """
 
     def __init__(self, address: str) -> None:
         self._address = address
         self._ray = _import_ray()
 
-    def __call__(self, bulk: BulkJob, pieces: Sequence[Chunk], on_rows: Callable[[int], None]) -> None:
-        """Do the pieces, in any order."""
+    def __call__(self, job: BulkJob, chunks: Sequence[Chunk], on_rows: Callable[[int], None]) -> None:
+        """Process the chunks, in any order."""
         with _connected(self._ray, self._address):
             processors = int(self._ray.cluster_resources().get("CPU", 1))
-            done = self._ray.data.from_items(list(map(asdict, pieces)), override_num_blocks=len(pieces)).map(
+            done = self._ray.data.from_items(list(map(asdict, chunks)), override_num_blocks=len(chunks)).map(
                 RayWorker,
-                fn_constructor_args=(bulk.task, _reached(bulk.release), bulk.batch),
-                compute=self._ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, min(processors, len(pieces)))),
+                fn_constructor_args=(job.task, _absolute_location(job.release), job.batch),
+                compute=self._ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, min(processors, len(chunks)))),
                 num_cpus=1,
             )
             for row in done.iter_rows():
@@ -53,20 +53,20 @@ class RayRun:
 
 
 class RayWorker:
-    """A worker that Ray hands pieces to, as rows of a table."""
+    """A Ray worker; it gets chunks as rows of a table."""
 
     def __init__(self, task: type[Task], release: str, batch: int) -> None:
         self._worker = Worker(task, release, batch, threads=1)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Do one piece; returns how many rows it has."""
-        piece = Chunk(row["file"], int(row["group"]), row["out"], int(row["rows"]))  # numbers may be numpy's
-        self._worker.do(piece)
-        return {"rows": piece.rows}
+        """Process one chunk; return its number of rows."""
+        chunk = Chunk(row["file"], int(row["group"]), row["out"], int(row["rows"]))  # numbers may be numpy's
+        self._worker.process(chunk)
+        return {"rows": chunk.rows}
 
 
 def _import_ray() -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told of a shop's work
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a shop's work is not reported to Ray's authors
     try:
         import ray  # noqa: PLC0415 - an extra of its own
         import ray.data  # noqa: PLC0415
@@ -78,7 +78,7 @@ def _import_ray() -> Any:
 
 @contextmanager
 def _connected(ray: Any, address: str) -> Iterator[None]:
-    """Hold a connection: to a cluster that is sent our modules, or to workers started here for as long."""
+    """Connect while the body runs: to a cluster, which gets our packages, or to workers started here."""
     if address:
         _join(ray, address)
     else:
@@ -95,11 +95,11 @@ def _join(ray: Any, address: str) -> None:
         ray.init(address=address, runtime_env=modules, log_to_driver=False)
     except (ConnectionError, ray.exceptions.AuthenticationError) as error:
         raise NotReady(
-            f"the Ray cluster at {address} cannot be reached: {error}; where it asks for a token, set "
+            f"the Ray cluster at {address} cannot be reached: {error}; if it needs a token, set "
             "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to the token's file"
         ) from error
 
 
-def _reached(release: str) -> str:
-    """Return a release's location as workers name it, whose working folder is another."""
+def _absolute_location(release: str) -> str:
+    """Return a release's location as an absolute path or URL: workers have another working folder."""
     return release if "://" in release else str(Path(release).resolve())

@@ -15,35 +15,35 @@ from pipeline.bulk.job import BulkJob, Chunk, Worker, Workers
 from pipeline.data.dataset.schema import BadDataset
 from pipeline.progress import ProgressReport
 
-# Does the pieces of a task: told of how many rows are done after each.
+# Processes the chunks of a job, and calls its last argument with the rows of each finished chunk.
 Run = Callable[[BulkJob, Sequence[Chunk], Callable[[int], None]], None]
 
 
-def run_bulk(bulk: BulkJob, workers: Workers, ray_address: str, report: ProgressReport) -> int:
-    """Do the task; returns how many rows came out. Results appear whole, or not at all.
+def run_bulk(job: BulkJob, workers: Workers, ray_address: str, report: ProgressReport) -> int:
+    """Run a job and return its number of rows. The results appear complete or not at all.
 
     Args:
-        bulk: The task and its files.
-        workers: ``process`` for this one, a piece after the other; ``ray`` for Ray Data.
-        ray_address: A Ray cluster's address; empty for workers on this machine, one a processor.
-        report: Told how far it is.
+        job: The task and its files.
+        workers: ``process`` for this process, one chunk at a time; ``ray`` for Ray Data.
+        ray_address: A Ray cluster's address; empty for one worker per processor of this machine.
+        report: Shows progress.
 
     Raises:
         BadDataset: The files are missing, cannot be read, or lack a column.
-        InvalidRequest: ``out`` exists, or Ray is not installed.
+        InvalidRequest: ``job.out`` exists, or Ray is not installed.
         BadRelease: The release cannot be opened.
         NotReady: The Ray cluster cannot be reached.
     """
-    run = _run_of(workers, ray_address)
-    with _appearing(bulk.out) as folder:
-        pieces = pieces_of(bulk.source, folder)
-        total = sum(piece.rows for piece in pieces)
-        with report.step(f"{bulk.task.__name__} {bulk.source.name}", total) as step:
-            run(bulk, pieces, step.advance)
+    run = _runner(workers, ray_address)
+    with _complete_folder(job.out) as folder:
+        chunks = row_group_chunks(job.source, folder)
+        total = sum(chunk.rows for chunk in chunks)
+        with report.step(f"{job.task.__name__} {job.source.name}", total) as step:
+            run(job, chunks, step.advance)
     return total
 
 
-def pieces_of(source: Path, folder: Path) -> list[Chunk]:
+def row_group_chunks(source: Path, folder: Path) -> list[Chunk]:
     """Return the row groups of a Parquet file, or of a folder's files in the order of their names.
 
     Raises:
@@ -52,14 +52,14 @@ def pieces_of(source: Path, folder: Path) -> list[Chunk]:
     if not source.exists():
         raise BadDataset(f"{source} does not exist; name a Parquet file, or a folder with Parquet files")
     files = sorted(source.rglob("*.parquet")) if source.is_dir() else [source]
-    pieces = []
+    chunks = []
     for number, file in enumerate(files):
         for group, rows in enumerate(_row_groups(file)):
             out = folder.resolve() / f"part-{number:05}-{group:05}.parquet"
-            pieces.append(Chunk(str(file.resolve()), group, str(out), rows))
-    if not pieces:
+            chunks.append(Chunk(str(file.resolve()), group, str(out), rows))
+    if not chunks:
         raise BadDataset(f"{source} has no row in a Parquet file")
-    return pieces
+    return chunks
 
 
 def _row_groups(file: Path) -> list[int]:
@@ -71,7 +71,7 @@ def _row_groups(file: Path) -> list[int]:
         raise BadDataset(f"{file} cannot be read as Parquet: {error}") from error
 
 
-def _run_of(workers: Workers, ray_address: str) -> Run:
+def _runner(workers: Workers, ray_address: str) -> Run:
     if workers == "ray":
         from pipeline.bulk.ray_runner import RayRun  # noqa: PLC0415 - Ray is an extra of its own
 
@@ -81,23 +81,23 @@ def _run_of(workers: Workers, ray_address: str) -> Run:
     return _in_this_process
 
 
-def _in_this_process(bulk: BulkJob, pieces: Sequence[Chunk], on_rows: Callable[[int], None]) -> None:
-    worker = Worker(bulk.task, bulk.release, bulk.batch)
-    for piece in pieces:
-        worker.do(piece)
-        on_rows(piece.rows)
+def _in_this_process(job: BulkJob, chunks: Sequence[Chunk], on_rows: Callable[[int], None]) -> None:
+    worker = Worker(job.task, job.release, job.batch)
+    for chunk in chunks:
+        worker.process(chunk)
+        on_rows(chunk.rows)
 
 
 @contextmanager
-def _appearing(out: Path) -> Iterator[Path]:
-    """Give a folder to write to that becomes ``out`` where the body succeeds, and nothing where it fails."""
+def _complete_folder(out: Path) -> Iterator[Path]:
+    """Yield a folder that becomes ``out`` if the body succeeds, and is removed if it fails."""
     if out.exists():
         raise InvalidRequest(f"{out} exists; name a new folder, or remove it")
-    aside = out.with_name(f".{out.name}.unfinished")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    unfinished = out.with_name(f".{out.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
     try:
-        yield aside
-        aside.rename(out)
+        yield unfinished
+        unfinished.rename(out)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)

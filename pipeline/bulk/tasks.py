@@ -1,4 +1,4 @@
-"""What is done to a batch of rows: embedding items, scoring pairs; by the engines that serve."""
+"""Bulk tasks: embedding items and scoring pairs with the serving engines."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from services.retrieval.encoding.text_encoder import OnnxTextEncoder
 _TEXTS: Final = ("title", "brand", "category", "description")
 
 
-_UNWATCHED: Final = ProgressStep(None, "", None)
+_NO_PROGRESS: Final = ProgressStep(None, "", None)
 
 
 class Task(ABC):
-    """Something done to each row; loaded once where it runs, then called with batch after batch.
+    """A function of a batch of rows; each worker loads it once and calls it for every batch.
 
     Args:
-        release: Path or URL of the release or store; it must be the same wherever the task runs.
-        threads: Threads of a model; 0 for as many as there are processors.
+        release: Path or URL of the release or store; the same for every worker.
+        threads: Threads of a model; 0 for one per processor.
     """
 
     def __init__(self, release: str, threads: int = 0) -> None:
@@ -45,14 +45,14 @@ class Task(ABC):
 
     @abstractmethod
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Return what is found of each row, in the order of the rows; raises BadDataset where a column is missing."""
+        """Return the result of each row, in order; raises BadDataset if a column is missing."""
 
 
 class Embed(Task):
-    """Items to vectors, as the release's index has them.
+    """Embeds items as the release's index does.
 
     Rows need ``item_id`` and ``title`` and may have ``brand``, ``category`` and ``description``, as a dataset's items.
-    What comes out: ``item_id`` and ``vector``, float32 of the encoder's width.
+    The result has ``item_id`` and ``vector``, float32 of the encoder's width.
     """
 
     def __init__(self, release: str, threads: int = 0) -> None:
@@ -62,7 +62,7 @@ class Embed(Task):
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Embed the items of a batch."""
-        _need(batch, "item_id", "title")
+        _require_columns(batch, "item_id", "title")
         columns = [_strings(batch, name) for name in _TEXTS]
         texts = [self._prefix + item_text(*row) for row in zip(*columns, strict=True)]
         vectors = self._encoder.encode(texts)
@@ -72,11 +72,11 @@ class Embed(Task):
 
 
 class Score(Task):
-    """Pairs of a user and an item to the cross-encoder's logits.
+    """Scores pairs of a user and an item with the cross-encoder.
 
     Rows need ``item_id`` and may have ``query`` and ``history`` (item ids, oldest first), as a request has, and
-    ``text``: an item's text where the release does not have the item, or has another. What comes out: the row with
-    ``logit``, which is empty where neither release nor row has a text. Unknown history items are passed over.
+    ``text``: an item's text if the release does not have the item, or has another text. The result is the row with
+    ``logit``, which is empty if neither release nor row has a text. Unknown history items are ignored.
     """
 
     def __init__(self, release: str, threads: int = 0) -> None:
@@ -87,22 +87,22 @@ class Score(Task):
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Score the pairs of a batch."""
-        _need(batch, "item_id")
+        _require_columns(batch, "item_id")
         texts = [text[:MAX_TEXT_CHARACTERS] for text in _strings(batch, "text")]
         rows = self._catalogue.rows_of(batch["item_id"].cast(pa.string()).to_pylist())
         known = np.flatnonzero((rows >= 0) | np.array([bool(text) for text in texts], np.bool_))
         logits = np.full(batch.num_rows, np.nan, np.float32)
         if len(known):
             pairs = self._pairs(batch.take(known), rows[known], [texts[row] for row in known])
-            logits[known] = score_pairs(self._model, [pairs], _UNWATCHED)[0]
+            logits[known] = score_pairs(self._model, [pairs], _NO_PROGRESS)[0]
         return batch.append_column("logit", pa.array(logits, pa.float32(), mask=np.isnan(logits)))
 
     def _pairs(self, batch: pa.Table, rows: npt.NDArray[np.int64], texts: Sequence[str]) -> TokenPairs:
         queries = [query[:MAX_QUERY_CHARACTERS] for query in _strings(batch, "query")]
         users = list(zip(queries, _histories(batch), strict=True))
-        place_of = {user: place for place, user in enumerate(dict.fromkeys(users))}
-        contexts = TokenRows.from_rows([self._context(*user) for user in place_of])
-        context_of = np.array([place_of[user] for user in users], np.int64)
+        context_number = {user: place for place, user in enumerate(dict.fromkeys(users))}
+        contexts = TokenRows.from_rows([self._context(*user) for user in context_number])
+        context_of = np.array([context_number[user] for user in users], np.int64)
         items, _ = self._texts.items(rows, {place: text for place, text in enumerate(texts) if text})
         return self._texts.template.join(contexts, context_of, items)
 
@@ -111,14 +111,14 @@ class Score(Task):
         return self._texts.context(query, self._texts.context_items(rows[rows >= 0]))
 
 
-def _need(batch: pa.Table, *columns: str) -> None:
+def _require_columns(batch: pa.Table, *columns: str) -> None:
     missing = [name for name in columns if name not in batch.column_names]
     if missing:
         raise BadDataset(f"the table has no column {', '.join(missing)}; it has {', '.join(batch.column_names)}")
 
 
 def _strings(batch: pa.Table, name: str) -> list[str]:
-    """Return a column of text, empty where a cell or the column is missing."""
+    """Return a column of text; a missing cell or column is empty text."""
     if name not in batch.column_names:
         return [""] * batch.num_rows
     return [value or "" for value in batch[name].cast(pa.string()).to_pylist()]

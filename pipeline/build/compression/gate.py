@@ -1,4 +1,4 @@
-"""Smaller, faster forms of a release's cross-encoder, each behind a gate of quality.
+"""The quality gate for smaller, faster forms of a release's cross-encoder.
 
 Eight bits (`pipeline.release.export.int8`), fewer layers (`pipeline.learning.trainers.distillation`), fewer tokens
 (`pipeline.release.models.vocabulary_trimming`). Validation requests are read before and after, and what loses more than
@@ -71,11 +71,11 @@ class Compression:
 
     @property
     def ndcg_loss(self) -> float:
-        """The share of NDCG@10 that is lost; below 0 where the compressed model happens to be better."""
+        """Fraction of NDCG@10 that is lost; negative if the compressed model is better."""
         return 1.0 - self.ndcg / self.ndcg_before if self.ndcg_before else 0.0
 
     def check(self, name: str, max_ndcg_loss: float) -> None:
-        """Raise CompressionRefused where more than the given share of NDCG@10 is lost, or scores depend on batches.
+        """Raise CompressionRefused if more than the given share of NDCG@10 is lost, or scores depend on the batch.
 
         Args:
             name: What the compression is called.
@@ -113,7 +113,7 @@ class Gate:
         staging: The release so far.
         valid: Requests to judge on, which no model has learnt from.
         max_ndcg_loss: The share of NDCG@10 that each compression may lose.
-        report: Where to say what is done.
+        report: Shows progress.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Gate:
         Args:
             name: What the compression is called.
             texts: Puts requests into tokens.
-            smaller: The form, beside the release on the same file system; it is moved, or removed.
+            smaller: The form's file, on the release's file system; it is moved or removed.
 
         Raises:
             CompressionRefused: It loses too much, or its scores depend on batch-mates; the former one stays.

@@ -99,7 +99,7 @@ def _make_examples(context: BuildContext, catalogue: Catalogue, texts: ItemTexts
         _write_tables(context, catalogue, texts, snapshot.moment, snapshot.left_out)
         if number == 0:
             learn_weights_from_sample(context, requests)
-        title = f"Asking for what comes after {snapshot.moment:%Y-%m-%d}"
+        title = f"Finding candidates of {snapshot.moment:%Y-%m-%d}"
         parts.append(make_ranking_examples(context, catalogue, requests, snapshot.checked, title))
     examples = RankingExamples.join(parts)
     if not examples.train or not examples.valid:

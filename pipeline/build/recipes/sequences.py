@@ -119,7 +119,7 @@ def sequence_folds(
     folds = cross_fit(split.whole, _FOLDS, _MAX_HISTORY, context.settings.seed)
     for fold in (*folds, requests_after_split(split, _MAX_HISTORY)):
         if not fold.requests:
-            raise InvalidRequest("the sequences are too short to learn what comes next from; give longer ones")
+            raise InvalidRequest("the sequences are too short to learn the next item from; give longer ones")
         write_sequence_tables(context, catalogue, texts, fold.sequences)
         yield fold
 

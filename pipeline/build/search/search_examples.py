@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from common.arrays import Float32Array
 from common.release.catalogue import Catalogue
-from pipeline.build.search.search_models import SearchModels, kept_scores
+from pipeline.build.search.search_models import SearchModels, cached_scores
 from pipeline.learning.examples.judged_queries import JudgedQuery, fingerprint
 from pipeline.learning.fusion.graded_trees import GradedExamples
 from pipeline.progress import ProgressStep
@@ -60,12 +60,12 @@ def held_out(
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """What models that have not seen a pair's query say of it; each float32[pairs], one query's after the other.
+    """Scores of judged pairs by models that have not seen the query; each float32[pairs], query by query.
 
     Attributes:
         cosines: The encoder's.
         logits: The cross-encoder's.
-        late: Late interaction's scores; None where there is no such tier.
+        late: Late interaction's scores; None if there is no such tier.
     """
 
     cosines: Float32Array
@@ -81,7 +81,7 @@ def hold_out(
     *,
     late: bool,
 ) -> HeldOut:
-    """Train models fold by fold, where they are not kept, and have each score the queries it has not seen.
+    """Train a model for each fold, unless it is cached, and score the queries that it has not seen.
 
     Args:
         models: Trains and keeps them.
@@ -110,7 +110,7 @@ def judged_cosines(
         encoder: Embeds queries and items.
         queries: The judged queries.
         catalogue: The items.
-        prefixes: What goes before queries and before items.
+        prefixes: The prefix of queries and the prefix of items.
     """
     asked = encoder.encode([prefixes[0] + one.query for one in queries])
     rows, place = np.unique(np.concatenate([one.rows for one in queries]), return_inverse=True)
@@ -123,12 +123,12 @@ def judged_cosines(
 def held_out_cosines(
     model: Path, queries: Sequence[JudgedQuery], catalogue: Catalogue, prefixes: tuple[str, str]
 ) -> Float32Array:
-    """Return what `judged_cosines` does of an encoder in Hugging Face's form; kept beside it."""
+    """Return `judged_cosines` of an encoder in Hugging Face's form; cached in its folder."""
 
     def read() -> Float32Array:
         return judged_cosines(loaded_encoder(model), queries, catalogue, prefixes)
 
-    return kept_scores(model / f"cosines-{fingerprint(queries)[:16]}.npy", read)
+    return cached_scores(model / f"cosines-{fingerprint(queries)[:16]}.npy", read)
 
 
 def graded_examples(
@@ -143,9 +143,9 @@ def graded_examples(
     Args:
         features: The release's.
         queries: The judged queries.
-        held: What the models that have not seen them say.
+        held: Scores by models that have not seen the queries.
         fold: The fold of each query; int64[queries].
-        step: Told of each query.
+        step: Counts the queries.
     """
     sizes = [len(one.rows) for one in queries]
     unknown = np.full(sum(sizes), np.nan, np.float32)

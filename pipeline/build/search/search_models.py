@@ -47,8 +47,8 @@ class SearchModels:
         base: The base model.
         settings: How the release is built.
         catalogue: Its items.
-        kept: Where trained models lie.
-        report: Told of each training.
+        cache: Where trained models are kept.
+        report: Shows progress.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class SearchModels:
         base: BaseModel,
         settings: BuildSettings,
         catalogue: Catalogue,
-        kept: ModelCache,
+        cache: ModelCache,
         report: ProgressReport,
     ) -> None:
         self._base = base
         self._settings = settings
         self._catalogue = catalogue
-        self._kept = kept
+        self._cache = cache
         self._report = report
         self._lengths = [settings.context_tokens, settings.item_tokens]
         self._tokenizer: Tokenizer = plain_tokenizer(str(base.path / "tokenizer.json"))
@@ -70,7 +70,7 @@ class SearchModels:
         self._items = TokenRows(catalogue.tokens, catalogue.token_offsets.astype(np.int64))
 
     def encoder(self, queries: Sequence[JudgedQuery]) -> Path:
-        """Return the folder of the encoder trained on these queries; the base encoder's where none is to be trained."""
+        """Return the folder of the encoder trained on these queries; the base encoder's if none is to be trained."""
         settings = self._settings.encoder
         if not settings.epochs:
             return self.base_encoder()
@@ -80,12 +80,14 @@ class SearchModels:
             "encoder",
             queries,
             made_from,
-            lambda work, told: train_encoder(self._base.path, self._examples(queries), settings, work, told),
+            lambda work, on_step: train_encoder(self._base.path, self._examples(queries), settings, work, on_step),
         )
 
     def base_encoder(self) -> Path:
         """Return the folder of a copy of the base model, as it is."""
-        return self._kept.get("base-encoder", [self._base.sha256], lambda _: BertModel.from_pretrained(self._base.path))
+        return self._cache.get(
+            "base-encoder", [self._base.sha256], lambda _: BertModel.from_pretrained(self._base.path)
+        )
 
     def cross_encoder(self, queries: Sequence[JudgedQuery]) -> Path:
         """Return the folder of the cross-encoder trained on these queries."""
@@ -94,17 +96,17 @@ class SearchModels:
             "cross-encoder",
             queries,
             self._reader_made_from(queries, settings),
-            lambda work, told: train_cross_encoder(self._base.path, self.lists(queries), settings, work, told),
+            lambda work, on_step: train_cross_encoder(self._base.path, self.lists(queries), settings, work, on_step),
         )
 
     def student(self, queries: Sequence[JudgedQuery], layers: int) -> Path:
-        """Return the folder of a shallower cross-encoder, taught by the one trained on these queries."""
+        """Return the folder of a shallower cross-encoder, distilled from the one trained on these queries."""
         teacher, taught = self._settings.cross_encoder, self._settings.student_training(layers)
 
-        def train(work: Path, told: Callable[[int, int, float], None]) -> Any:
+        def train(work: Path, on_step: Callable[[int, int, float], None]) -> Any:
             folder = self.cross_encoder(queries)
             by_query = self._by_query(self.logits(folder, queries), queries)
-            return train_student(load_trained(folder), self.lists(queries), by_query, taught, work, told)
+            return train_student(load_trained(folder), self.lists(queries), by_query, taught, work, on_step)
 
         made_from = [*self._reader_made_from(queries, teacher), dataclasses.asdict(taught), TEACHER_SHARE]
         return self._trained(f"student-{layers}", queries, made_from, train)
@@ -123,26 +125,26 @@ class SearchModels:
         def make(folder: Path, work: Path) -> None:
             examples = self._taught(queries)
             with self._report.step(title) as step:
-                told = lambda done, total, _: step.at(done, total)  # noqa: E731 - a name for one line
-                graph = train_late_interaction(self._base.path, examples, self._template, settings, work, told)
+                on_step = lambda done, total, _: step.at(done, total)  # noqa: E731 - a name for one line
+                graph = train_late_interaction(self._base.path, examples, self._template, settings, work, on_step)
             save_tower(graph, folder)
 
         made_from = [*self._made_from(queries), dataclasses.asdict(settings), *taught_by]
-        return self._kept.made("late-interaction", [_FORMAT, "late-interaction", *made_from], make)
+        return self._cache.made("late-interaction", [_FORMAT, "late-interaction", *made_from], make)
 
     def loaded_tower(self, folder: Path) -> LateTowerGraph:
         """Return a trained tower."""
         return load_tower(self._base.path, self._settings.late, folder)
 
     def logits(self, cross_encoder: Path, queries: Sequence[JudgedQuery]) -> Float32Array:
-        """Return a trained cross-encoder's logits of judged pairs, one query's after the other; kept beside it."""
+        """Return a trained cross-encoder's logits of judged pairs, query by query; cached in its folder."""
 
         def read() -> Float32Array:
             with self._report.step("Reading judged pairs", sum(len(one.rows) for one in queries)) as step:
                 pairs = [self.pairs(one) for one in queries]
                 return np.concatenate(score_pairs(loaded_cross_encoder(cross_encoder), pairs, step))
 
-        return kept_scores(cross_encoder / f"logits-{fingerprint(queries)[:16]}.npy", read)
+        return cached_scores(cross_encoder / f"logits-{fingerprint(queries)[:16]}.npy", read)
 
     def late_scores(self, tower: Path, queries: Sequence[JudgedQuery]) -> Float32Array:
         """Return a trained tower's scores of judged pairs, likewise."""
@@ -153,14 +155,14 @@ class SearchModels:
                 examples = self._late_examples(queries, unknown)
                 return late_scores(self.loaded_tower(tower), examples, self._template, step)
 
-        return kept_scores(tower / f"scores-{fingerprint(queries)[:16]}.npy", read)
+        return cached_scores(tower / f"scores-{fingerprint(queries)[:16]}.npy", read)
 
     def lists(self, queries: Sequence[JudgedQuery]) -> list[RankingExample]:
         """Return what the cross-encoder learns from."""
         return [RankingExample(self.pairs(one), one.grades) for one in queries]
 
     def pairs(self, one: JudgedQuery) -> TokenPairs:
-        """Return a query beside each of its items, as the ranking service joins them."""
+        """Return the pairs of a query and its items, as the ranking service joins them."""
         items = self._items.take(one.rows, self._settings.item_tokens)
         contexts = TokenRows.from_rows([self._context(one)])
         return self._template.join(contexts, np.zeros(len(items), np.int64), items)
@@ -185,7 +187,7 @@ class SearchModels:
         ]
 
     def _taught(self, queries: Sequence[JudgedQuery]) -> list[LateExample]:
-        """Return what the tower learns from: labels, and what the cross-encoder says of these and of made queries."""
+        """Return the tower's examples: labels, and the cross-encoder's logits of judged and synthetic queries."""
         teacher = self.cross_encoder(queries)
         made = self._made_queries(queries)
         contexts, said = [self._context(one) for one in made], self._by_query(self.logits(teacher, made), made)
@@ -239,7 +241,7 @@ class SearchModels:
             with self._report.step(title) as step:
                 return train(work, lambda done, total, _: step.at(done, total))
 
-        return self._kept.get(name, [_FORMAT, name, *made_from], trained)
+        return self._cache.get(name, [_FORMAT, name, *made_from], trained)
 
     def _reader_made_from(self, queries: Sequence[JudgedQuery], settings: CrossEncoderTraining) -> list[Any]:
         return [*self._made_from(queries), dataclasses.asdict(settings), self._lengths]
@@ -249,11 +251,11 @@ class SearchModels:
         return [self._base.sha256, fingerprint(queries), items]
 
 
-def kept_scores(file: Path, compute: Callable[[], Float32Array]) -> Float32Array:
-    """Return the scores in a file, computed now where it is not there."""
+def cached_scores(file: Path, compute: Callable[[], Float32Array]) -> Float32Array:
+    """Return the scores in a file; if it does not exist, compute and write them."""
     if not file.exists():
         part = file.with_name(f"{file.stem}.part.npy")
         np.save(part, compute())
         part.replace(file)
-    kept: Float32Array = np.load(file)
-    return kept
+    scores: Float32Array = np.load(file)
+    return scores

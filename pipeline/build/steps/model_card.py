@@ -1,7 +1,7 @@
-"""The model card of a release: data, licence, intended use, and known biases with figures (Mitchell et al., FAT* 2019).
+"""The model card of a release: data, licence, intended use, quality and known biases (Mitchell et al., FAT* 2019).
 
-Its figures come from the validation users, so that the evaluation's users stay unseen. It holds nothing that
-differs between two builds of the same data with the same settings.
+Its figures come from the validation users, so that the evaluation's users stay unseen. Two builds of the same data with
+the same settings write the same card.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _NO_BRAND: Final = "(no brand stated)"
 _USE: Final = """\
 ## Intended use
 
-Choosing items of this catalogue for users of the shop whose events made it, by their history, their search, or both.
-Probabilities say how likely a user is to take an item within the window that the release was built with; they are
-meant for ordering and for thresholds, in this shop.
+Choosing items of this catalogue for users of the shop that the events come from, by their history, their search, or
+both. A probability estimates whether the user takes the item within the release's window of days. It is meant for
+ordering and for thresholds, in this shop.
 
 Out of scope: decisions about users, such as credit, price or access; another shop's catalogue; languages that the base
 model was not trained on. A user's history can reveal health, belief or family, and so can what is recommended.
@@ -46,13 +46,13 @@ model was not trained on. A user's history can reveal health, belief or family, 
 def write_model_card(
     staging: Staging, catalogue: Catalogue, valid: Sequence[LabelledCandidates], probability: npt.NDArray[np.float64]
 ) -> None:
-    """Write the card of a release whose every model is there.
+    """Write the card of a release that has all its models.
 
     Args:
         staging: The release so far.
         catalogue: Its items.
-        valid: The validation users's requests with their candidates.
-        probability: The candidates' probabilities, one request's after the other; float [candidates].
+        valid: The validation users' requests with their candidates.
+        probability: The candidates' probabilities, request by request; float64[candidates].
     """
     popularity = np.load(staging.path / POPULARITY).astype(np.float64)
     shown, bought = _exposure(valid, probability, len(catalogue)), _bought(valid, catalogue)
@@ -81,14 +81,14 @@ def _data(staging: Staging, catalogue: Catalogue) -> str:
 def _chosen(settings: Mapping[str, Any]) -> str:
     recipe = find_recipe(settings.get("recipe", BASKETS.name))
     if recipe.judged:
-        return "; all are reached by their text. What raters gave at least half the highest grade was wanted.\n"
+        return "; all are found by their text. Items with at least half the highest grade count as relevant.\n"
     if not recipe.windows:
-        return "; those that nobody took are reached by their text. What users were judged by is the next item.\n"
+        return "; those without events are found by their text. The relevant item of a request is the next one.\n"
     return f"""\
 : those with at least {settings.get("min_buyers", 1)} buyers before
-  the windows of {settings.get("window_days", 0):g} days that were foretold. The others are never recommended, until
-  they are added while serving.
-- Searches in training and validation were made of titles of what was bought; nobody typed them."""
+  the windows of {settings.get("window_days", 0):g} days that are predicted. The others are not recommended until they
+  are added while serving.
+- Searches in training and validation are made from titles of bought items; no user typed them."""
 
 
 def _models(models: Mapping[str, ModelCard]) -> str:
@@ -118,14 +118,15 @@ def _bias(catalogue: Catalogue, popularity: Float64Array, shown: Float64Array, b
     return f"""\
 ## Known biases
 
-What stands in the first {_K} of {users:,} validation requests, against what the same users went on to take. Head: the
-tenth of the items that sold most. Tail: items under the median of sales.
+The first {_K} items of {users:,} validation requests, compared with what the same users took next. Head: the tenth of
+the items that sold most. Tail: items below the median of sales.
 
 ### Exposure by popularity
 
 {_table(head, bands)}
-{covered:.1%} of the catalogue is in somebody's first {_K}; the Gini coefficient of exposure is {gini(shown):.3f} (0 is
-all items alike). What sells is shown more, and what is shown more sells more: watch the tail's share over releases.
+{covered:.1%} of the catalogue is among the first {_K} of some request; the Gini coefficient of exposure is
+{gini(shown):.3f} (0: all items equally often). Items that sell are shown more, and items that are shown sell more:
+watch the long tail's share over releases.
 
 ### Exposure by brand
 
@@ -133,14 +134,14 @@ all items alike). What sells is shown more, and what is shown more sells more: w
 ### Others
 
 - Users without history get what is popular; nothing else is known of them.
-- Items that came after the build are reached by their text alone.
+- Items added after the build are found by their text alone.
 """
 
 
 def _by_brand(catalogue: Catalogue, shown: Float64Array, bought: Float64Array) -> str:
     brands: list[str | None] = catalogue.table["brand"].to_pylist()
     if not any(brands):
-        return "The data states no brands, so exposure by brand can't be told.\n"
+        return "The data has no brands.\n"
     names = np.array([brand or _NO_BRAND for brand in brands])
     known, of_item = np.unique(names, return_inverse=True)
     by_brand = np.bincount(of_item, shown, len(known))
@@ -154,7 +155,7 @@ def _by_brand(catalogue: Catalogue, shown: Float64Array, bought: Float64Array) -
 
 
 def _exposure(valid: Sequence[LabelledCandidates], probability: npt.NDArray[np.float64], items: int) -> Float64Array:
-    """Return how often each item stands in a request's first ten; float [items]."""
+    """Return how often each item is among a request's first ten; float64[items]."""
     starts = np.cumsum([len(example.labels) for example in valid])[:-1]
     shown = [
         example.candidates.rows[np.argsort(-values, kind="stable")[:_K]]

@@ -60,7 +60,7 @@ def make_ranking_examples(
     catalogue: Catalogue,
     requests: Sequence[ShopRequest],
     is_validation: Sequence[bool],
-    title: str = "Asking for what comes next",
+    title: str = "Finding candidates",
 ) -> RankingExamples:
     """Find the candidates of requests with the staged tables, and compute their features.
 

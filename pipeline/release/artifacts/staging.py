@@ -1,4 +1,4 @@
-"""A release while it is being built: a folder aside in the store, seen as a release by the serving engines."""
+"""A release while it is built: a hidden folder in the store, which the serving engines can load as a release."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from common.release.manifest import DataCard, Manifest, ModelCard, compute_relea
 from common.release.store import Release, publish
 from pipeline.file_lock import locked, locked_if_free
 
-_ASIDE: Final = ".building-"
+_PREFIX: Final = ".building-"
 
 
 _LOCK: Final = ".lock"
@@ -27,12 +27,12 @@ _KEY_LETTERS: Final = 12
 
 @dataclass
 class Staging:
-    """What is known of a release that is being built.
+    """A release that is being built.
 
     Attributes:
         path: Its folder, on the store's file system.
         data: The data it is built from.
-        build_key: What tells whether the same build was done before.
+        build_key: Hash over everything that the build depends on.
         settings: The settings that make it.
         models: Its models so far.
         metrics: What was measured so far.
@@ -47,11 +47,11 @@ class Staging:
 
     @property
     def checkpoints(self) -> Path:
-        """Where training leaves its checkpoints: named by the build, so that the same one goes on after a kill."""
+        """Folder for training checkpoints; the same build finds it again after a kill."""
         return self.path.with_name("checkpoints")
 
     def file(self, name: str) -> Path:
-        """Return the path of a file to write, its folder made."""
+        """Return the path of a file to write, and create its folder."""
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
@@ -61,7 +61,7 @@ class Staging:
         self.file(name).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
     def release(self) -> Release:
-        """Return what is there so far as a release, for the serving engines to load."""
+        """Return the files written so far as a release, for the serving engines to load."""
         return Release(self.path, self._manifest())
 
     def publish(self, store: Path) -> Release:
@@ -84,15 +84,15 @@ class Staging:
 
 @contextmanager
 def staging_dir(store: Path, key: str = "release", on_wait: Callable[[], None] = lambda: None) -> Iterator[Path]:
-    """Give an empty folder to build in, inside the store so that publishing is a rename; removed where nothing was.
+    """Yield an empty folder to build in; it is in the store, so that publishing is a rename.
 
-    One build of a key runs at a time in a store. What builds that were killed left behind is removed too, but for
-    their checkpoints (`Staging.checkpoints`), which the same build goes on from.
+    A store runs one build of a key at a time. Files of killed builds are removed too, except their checkpoints
+    (`Staging.checkpoints`), from which the same build continues.
 
     Args:
-        store: The store; made where it does not exist.
-        key: What tells one build from others.
-        on_wait: Told where another process is at the same build, before it is waited for.
+        store: The store; created if it does not exist.
+        key: The build's key.
+        on_wait: Called before waiting for another process that runs the same build.
 
     Raises:
         InvalidRequest: The store is a file.
@@ -100,32 +100,32 @@ def staging_dir(store: Path, key: str = "release", on_wait: Callable[[], None] =
     if store.exists() and not store.is_dir():
         raise InvalidRequest(f"{store} is a file; a release store is a folder")
     store.mkdir(parents=True, exist_ok=True)
-    _remove_left_behind(store)
-    place = store / f"{_ASIDE}{key[:_KEY_LETTERS]}"
-    with locked(place.with_suffix(_LOCK), on_wait):
-        release = place / "release"
+    _remove_killed_builds(store)
+    folder = store / f"{_PREFIX}{key[:_KEY_LETTERS]}"
+    with locked(folder.with_suffix(_LOCK), on_wait):
+        release = folder / "release"
         shutil.rmtree(release, ignore_errors=True)
         release.mkdir(parents=True)
         try:
             yield release
-        except ShortlistError:  # it would end the same way again: its checkpoints are of no use
-            shutil.rmtree(place, ignore_errors=True)
+        except ShortlistError:  # the same build would fail again, so its checkpoints are useless
+            shutil.rmtree(folder, ignore_errors=True)
             raise
         except BaseException:
-            _remove_release(place)
+            _remove_release(folder)
             raise
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _remove_left_behind(store: Path) -> None:
-    for lock in store.glob(f"{_ASIDE}*{_LOCK}"):
-        with locked_if_free(lock) as is_left:
-            if is_left:
+def _remove_killed_builds(store: Path) -> None:
+    for lock in store.glob(f"{_PREFIX}*{_LOCK}"):
+        with locked_if_free(lock) as is_free:
+            if is_free:
                 _remove_release(lock.with_suffix(""))
 
 
-def _remove_release(place: Path) -> None:
-    """Remove what is not a checkpoint, and the folder where nothing else is in it."""
-    shutil.rmtree(place / "release", ignore_errors=True)
+def _remove_release(folder: Path) -> None:
+    """Remove the unfinished release, and the folder if it has no checkpoints."""
+    shutil.rmtree(folder / "release", ignore_errors=True)
     with suppress(OSError):  # checkpoints are in it
-        place.rmdir()
+        folder.rmdir()

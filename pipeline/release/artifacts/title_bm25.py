@@ -1,4 +1,4 @@
-"""The words of titles, scored by BM25, as the first stage's lexical source reads them."""
+"""BM25 scores of the words in titles, for the first stage's lexical source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from common.release.catalogue import Catalogue
 from common.release.layout import TITLE_WORDS, title_words_file
 from common.text import words
 
-# As Lucene and most evaluations of BM25 have them.
+# Lucene's defaults.
 _K1: Final = 1.2
 
 
@@ -23,13 +23,16 @@ _B: Final = 0.75
 def write_title_words(catalogue: Catalogue, folder: Path) -> None:
     """Write the words of a catalogue's titles into a release's folder."""
     titles = [words(title) for title in catalogue.table["title"].to_pylist()]
+    # bm25s numbers words in the order of a set, which differs between processes: the same data must give the same file.
+    vocabulary = {word: number for number, word in enumerate(sorted({word for title in titles for word in title}))}
     index = bm25s.BM25(k1=_K1, b=_B, method="lucene")
-    index.index(titles, create_empty_token=False, show_progress=False)
-    known = sorted(index.vocab_dict, key=index.vocab_dict.__getitem__)
-    told = {"k1": _K1, "b": _B, "mean_words": float(np.mean([len(title) for title in titles])), "words": known}
+    numbers = [[vocabulary[word] for word in title] for title in titles]
+    index.index((numbers, vocabulary), create_empty_token=False, show_progress=False)
+    mean_words = float(np.mean([len(title) for title in titles]))
+    content = {"k1": _K1, "b": _B, "mean_words": mean_words, "words": list(vocabulary)}
     file = folder / TITLE_WORDS
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(told, ensure_ascii=False))
+    file.write_text(json.dumps(content, ensure_ascii=False))
     arrays = {
         "indptr": (index.scores["indptr"], np.int64),
         "items": (index.scores["indices"], np.int32),

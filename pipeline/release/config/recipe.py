@@ -17,7 +17,7 @@ ADDABLE: Final = ("lexical", "exploration")
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """One item graph: its kind in `pipeline.learning.item_graphs.builders.MAKERS`, and the kind's options."""
+    """One item graph: its kind in `pipeline.learning.item_graphs.builders.BUILDERS`, and the kind's options."""
 
     kind: str
     options: Mapping[str, float | str] = field(default_factory=dict)

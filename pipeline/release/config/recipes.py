@@ -8,7 +8,7 @@ from common.errors import NotFound
 from pipeline.release.config.recipe import GraphSpec, Recipe
 from pipeline.release.config.training_settings import CrossEncoderTraining, EncoderTraining, LateTraining
 
-# Nothing here tells which item it is: what identifies items memorises what sold in the weeks of training.
+# No feature identifies an item: trees would memorise what sold in the weeks of training.
 BASKETS: Final = Recipe(
     name="baskets",
     description="users who buy again and again, with times: groceries",

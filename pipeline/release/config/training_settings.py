@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from common.errors import InvalidRequest
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -23,8 +20,8 @@ class CrossEncoderTraining:
         epochs: Passes over the examples.
         warm_up_steps: Steps in which the rates rise from 0.
         seed: Of initialisation and order.
-        processes: How many processes share each step, one a GPU where there are some. Sums in another order make
-            weights that differ in their last digits, so it is part of what makes a release.
+        processes: How many processes share each step; one per GPU, if there are GPUs. Another number sums in another
+            order, which changes the last digits of the weights, so it is part of a release's settings.
     """
 
     layers: int = 3
@@ -53,9 +50,9 @@ class EncoderTraining:
         queries_per_step: Examples a step; each one's items are negatives of the others.
         epochs: Passes over the examples; 0 leaves the base model as it is.
         warm_up_steps: Steps in which the rate rises from 0.
-        mined: Items near each query or user by the base model, unjudged or never taken, that count as negatives; 0
-            for none.
-        mined_from: From which rank on they are taken: the nearest are often good, though nothing says so.
+        mined: Number of hard negatives of each query or user: near items by the base model that are unjudged or
+            never taken; 0 for none.
+        mined_from: Rank of the first of them: the nearest items are often relevant without a label.
         graded_share: Weight of the term that orders cosines by grade.
         seed: Of the order.
     """
@@ -70,7 +67,7 @@ class EncoderTraining:
     seed: int = 0
 
 
-# Where purchases are learned from, unless settings say otherwise.
+# The default for purchases.
 ON_PURCHASES: Final = EncoderTraining(learning_rate=5e-5, mined=4, mined_from=10)
 
 
@@ -83,7 +80,7 @@ class LateTraining:
         width: Of the vectors.
         learning_rate: Of the layers; falls linearly to 0 after a warm-up.
         head_learning_rate: Of what is new.
-        distillation: What the squared distance to the cross-encoder's logit counts, beside the labels' loss.
+        distillation: Weight of the squared distance to the cross-encoder's logit in the loss.
         requests_per_step: Examples a step.
         epochs: Passes over the examples.
         seed: Of initialisation and order.

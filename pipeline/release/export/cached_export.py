@@ -1,4 +1,4 @@
-"""Trained models as the serving engines load them: exported beside their weights, once by each state of the code."""
+"""Trained models as the serving engines load them: exported once for each version of the exporting code."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from services.retrieval.encoding.text_encoder import OnnxTextEncoder
 
 
 def written_by(*modules: ModuleType) -> str:
-    """Return 8 characters that tell what these modules write: a graph kept by an earlier state of them is not theirs.
+    """Return an 8-character hash of these modules' source, which names the graphs that they write.
 
-    Weights are kept by what they learnt from, which says nothing of the graph around them.
+    A cached folder is named by what its weights learned from; that does not change when the exporting code does.
     """
     return hashlib.sha256("".join(map(inspect.getsource, modules)).encode()).hexdigest()[:8]
 

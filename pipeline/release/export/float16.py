@@ -18,6 +18,6 @@ def to_float16(file: Path, out: Path) -> None:
 
     Args:
         file: The model in float32, see `pipeline.release.export.bert`.
-        out: Where to write.
+        out: The file to write.
     """
     onnx.save(convert_float_to_float16(onnx.load(file), keep_io_types=True), out)

@@ -1,7 +1,7 @@
 """An int8 form of an exported cross-encoder whose scores do not depend on batch-mates.
 
 Every activation that meets a weight gets its scale once, from calibration pairs. A scale taken while serving would
-come from the whole batch, so that the same pair would score differently beside others. Weights have a scale for each
+come from the whole batch, so that a pair's score would depend on the others. Weights have a scale for each
 output channel, products leave as float32; attention's products, which have no weights, and the residual stream stay in
 float32. The products are written as onnxruntime's MatMulIntegerToFloat with their bias, which its own fusions of
 quantise and dequantise nodes leave to another pass over the activations.
@@ -38,7 +38,7 @@ def quantise(file: Path, out: Path, calibration: Sequence[TokenPairs]) -> None:
 
     Args:
         file: The model in float32, see `pipeline.release.export.bert`.
-        out: Where to write.
+        out: The file to write.
         calibration: Pairs like those it will read; a few hundred are enough.
     """
     with tempfile.TemporaryDirectory() as folder, quiet_quantiser():

@@ -1,4 +1,4 @@
-"""What a release gives to the first stage, read and checked against each other."""
+"""The artifacts of a release that the first stage uses, loaded and checked against one another."""
 
 from __future__ import annotations
 
@@ -31,21 +31,20 @@ from services.retrieval.sources.bm25 import TitleBm25
 
 @dataclass(frozen=True, eq=False)
 class ReleaseArtifacts:
-    """The parts of a first stage.
+    """The artifacts of a first stage.
 
     Attributes:
         catalogue: The items.
         vectors: Unit vectors of the distinct texts; shape [vectors, dimension].
         vector_of_item: The row of each item's vector; shape [items].
         index: Over `vectors`, labels being their rows.
-        popularity: How much each item is wanted, 0 for never; shape [items].
-        graphs: The item graph of each source that walks one, by the source's name.
+        popularity: Buyers of each item; shape [items].
+        graphs: The item graph of each source that uses one, by the source's name.
         settings: Sources and fusion.
         encoder: Embeds queries and added items.
-        encoder_id: SHA-256 of the encoder's model; tells whose vectors can be compared.
-        statistics: How much each item is wanted by each source that has its own measure of it, by the source's name;
-            each of shape [items].
-        titles: The words of the titles, where a source reads them.
+        encoder_id: SHA-256 of the encoder's model; vectors of different ones can't be compared.
+        statistics: The item statistic of each source that uses one, by the source's name; each of shape [items].
+        titles: BM25 over the titles if a source uses it, else None.
     """
 
     catalogue: Catalogue
@@ -64,16 +63,22 @@ class ReleaseArtifacts:
     def load(
         cls, release: Release, session: SessionOptions, ef_search: int, milvus: str | None = None
     ) -> ReleaseArtifacts:
-        """Read a release's parts, and search its vectors by Milvus where that has an address.
+        """Load a release's artifacts.
+
+        Args:
+            release: The release.
+            session: How the encoder's ONNX session is made.
+            ef_search: Length of HNSW's candidate list.
+            milvus: Address of the Milvus that searches the vectors; None searches them in this process.
 
         Raises:
-            BadRelease: A part is missing, or they do not fit together.
+            BadRelease: An artifact is missing, or the artifacts contradict one another.
             NotReady: Milvus does not answer.
         """
         settings = FirstStageSettings.load(release)
         catalogue = Catalogue.open(release.file(CATALOGUE))
         lexical = any(settings.kind_of(name) == "lexical" for name in settings.sources)
-        parts = cls(
+        artifacts = cls(
             catalogue=catalogue,
             vectors=_array(release, VECTORS),
             vector_of_item=_array(release, VECTOR_OF_ITEM).astype(np.int64),
@@ -90,8 +95,8 @@ class ReleaseArtifacts:
             },
             titles=TitleBm25.load(release, len(catalogue)) if lexical else None,
         )
-        parts.check(release.id)
-        return parts
+        artifacts.check(release.id)
+        return artifacts
 
     def vectors_of(self, rows: RowIndices) -> Float32Array:
         """Return the vectors of items, given their rows; shape [rows, dimension]."""
@@ -99,13 +104,13 @@ class ReleaseArtifacts:
         return vectors
 
     def words(self) -> TitleBm25:
-        """Return the words of the titles; raises BadRelease where there are none."""
+        """Return BM25 over the titles; raises BadRelease if the release has none."""
         if self.titles is None:
             raise BadRelease(f"a source is lexical, and the release has no {TITLE_WORDS}; build it again")
         return self.titles
 
     def check(self, release_id: str) -> None:
-        """Raise BadRelease where the parts do not fit together."""
+        """Raise BadRelease if the artifacts contradict one another."""
         items, vectors = len(self.catalogue), len(self.vectors)
         sound = {
             f"{VECTOR_OF_ITEM} has not one entry for each of {items} items": self.vector_of_item.shape == (items,),
@@ -136,7 +141,7 @@ def _milvus(release: Release, ef_search: int, address: str) -> VectorIndex:
 
 
 def _array(release: Release, name: str) -> np.ndarray:
-    """Map an array; as a plain array, since numpy's memmap type slows every slice down."""
+    """Map an array, as a plain array because slices of numpy's memmap type are slow."""
     return np.asarray(np.load(release.file(name), mmap_mode="r"))
 
 

@@ -40,7 +40,7 @@ class _PreparedRequest(NamedTuple):
 
 
 class _Ranked(NamedTuple):
-    """The best candidates of a request, with what each source said of them."""
+    """The best candidates of a request, with each source's scores."""
 
     rows: RowIndices
     scores: Float64Array
@@ -51,11 +51,11 @@ class CandidateGenerator:
     """One release's sources and how they are fused. Safe for threads.
 
     Args:
-        settings: What the release says of its first stage.
+        settings: The release's.
         sources: The sources by name.
-        popular: Fills up what no source found.
+        popular: Pads results if the sources find too few items.
         vectors: Which item has which vector.
-        item_filter: Answers filters.
+        item_filter: Evaluates filters.
         depth: How many items each source retrieves at least.
         base: The release's catalogue.
     """
@@ -81,10 +81,9 @@ class CandidateGenerator:
         self._fusion = LinearFusion(settings.weights)
 
     def generate(self, requests: Sequence[Request], snapshot: Snapshot) -> list[Candidates]:
-        """Answer requests whose queries have their vectors, in one state of the catalogue.
+        """Answer requests whose queries are embedded, all on one snapshot.
 
-        Those that may be answered with the same items from the same sources are searched together: every search costs
-        some Python around it.
+        Requests with the same allowed items and sources are searched together, since each search costs some Python.
         """
         began = time.perf_counter()
         queries = _queries(requests)
@@ -139,7 +138,7 @@ class CandidateGenerator:
         allowed: AllowedItems,
         prepare_s: float,
     ) -> dict[int, Candidates]:
-        """Answer requests that are searched together, by their positions."""
+        """Answer requests that are searched together; returns candidates by position."""
         began = time.perf_counter()
         users = [each.user for each in prepared]
         results = list(zip(*(self._sources[name].retrieve(users, depth, allowed) for name in names), strict=True))
@@ -165,7 +164,7 @@ class CandidateGenerator:
     ) -> list[_Ranked]:
         """Fuse what the sources retrieved for each request, and return the highest scores, falling, ties by item id.
 
-        All requests' candidates stand one after the other's: a hundred of them take numpy no longer than one call does.
+        All requests' candidates are concatenated, so that the number of numpy calls does not grow with the requests.
         """
         rows, source_scores, counts = unions(results)
         scores = self._fusion.fuse(source_scores, counts, [each.user.situation for each in prepared], names)
@@ -188,7 +187,7 @@ class CandidateGenerator:
         results: Sequence[SourceResult],
         best: _Ranked,
     ) -> Candidates:
-        """Return the candidates of a request, filled up where the sources found too few."""
+        """Return the candidates of a request, padded if the sources found too few."""
         rows, scores, source_scores = best
         missing = max(0, min(prepared.limit, allowed.count) - len(rows))
         if missing:
@@ -213,7 +212,7 @@ class CandidateGenerator:
         return rows[~np.isin(rows, found)][:missing]
 
     def _id_ranks_of(self, rows: RowIndices, snapshot: Snapshot) -> RowIndices:
-        """Return numbers that order rows as their items' ids do."""
+        """Return ranks that order rows by item id."""
         origins = snapshot.origin_of(rows)  # which have the same ids
         if (origins >= 0).all():
             return self._id_rank[origins]
@@ -221,7 +220,7 @@ class CandidateGenerator:
 
 
 def _queries(requests: Sequence[Request]) -> dict[int, Float32Array]:
-    """Return the unit vectors of queries, by the positions of the requests that have one."""
+    """Return the unit vectors of queries, by the positions of their requests."""
     source_scores = {
         position: request.vector for position, request in enumerate(requests) if request.vector is not None
     }
@@ -233,13 +232,13 @@ def _queries(requests: Sequence[Request]) -> dict[int, Float32Array]:
 
 
 def _unsorted(scores: Float64Array, starts: Sequence[int]) -> RowIndices:
-    """Return the positions to sort: none, those of equal scores where all others fall within each request, or all.
+    """Return the positions to sort: those of equal scores if all others fall within each request, otherwise all.
 
-    What one source found falls already; only items that share a vector are equal.
+    The scores of one source fall already; only items that share a vector are equal.
 
     Args:
         scores: Of one request after the other; shape [candidates].
-        starts: Where each request's begin, and where the last one's end.
+        starts: Where each request's candidates begin, and where the last one's end.
     """
     level = scores[1:] >= scores[:-1]
     if len(starts) > 2:  # noqa: PLR2004 - from one request to the next they may rise
@@ -255,7 +254,7 @@ def _unsorted(scores: Float64Array, starts: Sequence[int]) -> RowIndices:
 
 
 def _id_ranks(base: Catalogue) -> RowIndices:
-    """Return where each item stands among the ids in order: sorting ids for every answer anew takes far longer."""
+    """Return each item's rank among the sorted ids: sorting ids for every answer would take far longer."""
     positions = np.empty(len(base), dtype=np.int64)
     positions[pc.sort_indices(base.table["item_id"]).to_numpy()] = np.arange(len(base))
     return positions

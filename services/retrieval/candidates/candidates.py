@@ -1,4 +1,4 @@
-"""Candidates: what the first stage answers."""
+"""Candidates: the result of the first stage."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from services.retrieval.search.item_search import Path
 
 @dataclass(eq=False)
 class Candidates:
-    """What the first stage found, best first: by falling score, ties by item id.
+    """The candidates for one request, best first: by falling score, ties by item id.
 
     Attributes:
-        snapshot: The state of the catalogue that was searched.
+        snapshot: The catalogue that was searched.
         rows: The candidates' rows in that snapshot; shape [n].
-        scores: Their fused scores; what only fills up has negative ones. Shape [n].
-        sources: Names of the sources drawn from, in alphabetical order.
-        source_scores: What each source said, NaN where it did not find the item; shape [n, sources].
-        ignored_history: How many steps of the history are unknown to the catalogue.
-        filled: How many at the end no source found.
+        scores: Their fused scores; padding has negative ones. Shape [n].
+        sources: Names of the sources used, in alphabetical order.
+        source_scores: Each source's score, NaN if it did not find the item; shape [n, sources].
+        ignored_history: How many items of the history are unknown to the catalogue.
+        padded: How many at the end no source found.
         paths: How each source that searches vectors did so.
         search_s: How long the sources took, in seconds.
         fuse_s: How long filtering, fusing and sorting took, in seconds.

@@ -1,4 +1,4 @@
-"""The file `retrieval.json` of a release: which sources there are and how they are fused."""
+"""The file `retrieval.json` of a release: its sources and how their scores are fused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KINDS: dict[str, Kind] = {
 }
 
 
-# What each kind may be told beside its name; the others nothing.
+# The options of each kind; other kinds have none.
 _OPTIONS: dict[Kind, tuple[str, ...]] = {
     "graph": ("graph",),
     "popular": ("statistic",),
@@ -37,12 +37,11 @@ class SourceSettings(BaseModel):
     """One source.
 
     Attributes:
-        kind: What it does; may be left out for sources called as a kind, and for `behaviour`, which is a graph.
-        graph: For the kind `graph`, which item graph of the release it walks; default the source's own name.
-        statistic: For the kind `popular`, the item statistic that says how much each item is wanted; default the
-            release's popularity.
-        recent: For the kind `similar`, how many of the most recent distinct items it searches around.
-        popularity: For the kind `exploration`, how popular at most an item is that few have wanted so far.
+        kind: What it does; optional for sources named like a kind, and for `behaviour`, which is a graph.
+        graph: For the kind `graph`, the item graph of the release; by default the one named like the source.
+        statistic: For the kind `popular`, the item statistic to rank by; by default the release's popularity.
+        recent: For the kind `similar`, how many of the most recent distinct items to search around.
+        popularity: For the kind `exploration`, the highest popularity of an item that is explored.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,21 +53,21 @@ class SourceSettings(BaseModel):
     popularity: float = Field(2.0, ge=0)
 
     def foreign_options(self, kind: Kind) -> list[str]:
-        """Return the options given that mean nothing to a source of ``kind``."""
+        """Return the given options that a source of ``kind`` does not have."""
         return sorted(self.model_fields_set - {"kind", *_OPTIONS.get(kind, ())})
 
 
 class FirstStageSettings(BaseModel):
-    """What a release says of its first stage.
+    """A release's settings of its first stage.
 
     Attributes:
         sources: The sources by name.
-        weights: For each situation, what each source weighs; sources left out weigh nothing there, situations left
-            out weigh all sources alike.
-        decay: What one step back in a history weighs less, above 0 to 1.
-        history_items: How many of the last steps of a history are read.
-        query_prefix: Goes before queries, where the encoder was trained with one, such as "query: ".
-        item_prefix: Goes before items' texts, such as "passage: ".
+        weights: For each situation, the weight of each source. A missing source has weight 0; a missing situation
+            weighs all sources equally.
+        decay: The factor by which the weight falls with each step back in a history, above 0 to 1.
+        history_items: How many of the last items of a history are used.
+        query_prefix: Is put before queries, if the encoder was trained with one, such as "query: ".
+        item_prefix: Is put before items' texts, such as "passage: ".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -96,12 +95,12 @@ class FirstStageSettings(BaseModel):
         return self
 
     def kind_of(self, name: str) -> Kind:
-        """Return what the source ``name`` does."""
+        """Return the kind of the source ``name``."""
         return self.sources[name].kind or _KINDS[name]
 
     @classmethod
     def load(cls, release: Release) -> FirstStageSettings:
-        """Read a release's settings; raises BadRelease where they can't be used."""
+        """Load a release's settings; raises BadRelease if they are invalid."""
         try:
             return cls.model_validate_json(release.file(RETRIEVAL_SETTINGS).read_bytes())
         except ValidationError as error:

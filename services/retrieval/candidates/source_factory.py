@@ -13,22 +13,22 @@ from services.retrieval.sources.similar import SimilarSource
 from services.retrieval.sources.source import Source
 
 
-def make_sources(parts: ReleaseArtifacts, nearest: ItemSearch, popular: PopularSource) -> dict[str, Source]:
+def make_sources(artifacts: ReleaseArtifacts, search: ItemSearch, popular: PopularSource) -> dict[str, Source]:
     """Make the candidate sources that the release names, by name."""
-    return {name: _make_source(name, parts, nearest, popular) for name in parts.settings.sources}
+    return {name: _make_source(name, artifacts, search, popular) for name in artifacts.settings.sources}
 
 
-def _make_source(name: str, parts: ReleaseArtifacts, nearest: ItemSearch, popular: PopularSource) -> Source:
-    match parts.settings.kind_of(name):
+def _make_source(name: str, artifacts: ReleaseArtifacts, search: ItemSearch, popular: PopularSource) -> Source:
+    match artifacts.settings.kind_of(name):
         case "semantic":
-            return SemanticSource(nearest)
+            return SemanticSource(search)
         case "similar":
-            return SimilarSource(nearest, parts.settings.sources[name].recent)
+            return SimilarSource(search, artifacts.settings.sources[name].recent)
         case "graph":
-            return BehaviourSource(parts.graphs[name])
+            return BehaviourSource(artifacts.graphs[name])
         case "popular":
-            return PopularSource(parts.statistics[name]) if name in parts.statistics else popular
+            return PopularSource(artifacts.statistics[name]) if name in artifacts.statistics else popular
         case "lexical":
-            return LexicalSource(parts.words())
+            return LexicalSource(artifacts.words())
         case "exploration":
-            return ExplorationSource(parts.popularity, parts.settings.sources[name].popularity)
+            return ExplorationSource(artifacts.popularity, artifacts.settings.sources[name].popularity)

@@ -1,4 +1,4 @@
-"""An item as callers give and read it, and the limits that it must keep."""
+"""An item as callers write and read it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class Item:
     Attributes:
         item_id: Its id.
         title: Its title.
-        brand: Its brand, empty where unknown.
-        category: Its category, empty where unknown.
-        description: Its description, empty where unknown.
-        price: Its price in the shop's currency, None where unknown.
+        brand: Its brand, empty if unknown.
+        category: Its category, empty if unknown.
+        description: Its description, empty if unknown.
+        price: Its price in the shop's currency, None if unknown.
         available: Whether it can be bought now.
-        vector: Its embedding, None where its text is to be embedded; shape [dimension].
+        vector: Its embedding, None if its text is to be embedded; shape [dimension].
     """
 
     item_id: str
@@ -34,5 +34,5 @@ class Item:
 
     @property
     def text(self) -> str:
-        """What the models read of the item."""
+        """The text that the models read."""
         return item_text(self.title, self.brand, self.category, self.description)

@@ -19,10 +19,10 @@ _MAX_CHARACTERS: Final = {"title": 2_000, "brand": 200, "category": 200, "descri
 
 
 def check_items(items: Sequence[Item], dimension: int) -> None:
-    """Raise InvalidRequest, naming the field, where items can't be upserted.
+    """Raise InvalidRequest, naming the field, if items can't be upserted.
 
     Args:
-        items: What is to be upserted.
+        items: The items to upsert.
         dimension: The encoder's.
     """
     _check_count("items", len(items))
@@ -30,28 +30,28 @@ def check_items(items: Sequence[Item], dimension: int) -> None:
         _check_item(item, f"items[{number}]", dimension)
     repeated = [item_id for item_id, times in Counter(item.item_id for item in items).items() if times > 1]
     if repeated:
-        raise InvalidRequest(f"items: {repeated[0]!r} stands more than once; give each item once")
+        raise InvalidRequest(f"items: {repeated[0]!r} is given more than once; give each item once")
 
 
 def check_ids(field: str, item_ids: Sequence[str]) -> None:
-    """Raise InvalidRequest, naming the field, where items can't be asked for by these ids."""
+    """Raise InvalidRequest, naming the field, if ids are invalid or too many."""
     _check_count(field, len(item_ids))
     for number, item_id in enumerate(item_ids):
         check_id(f"{field}[{number}]", item_id)
 
 
 def check_id(field: str, item_id: str) -> None:
-    """Raise InvalidRequest, naming the field, where ``item_id`` is empty or too long."""
+    """Raise InvalidRequest, naming the field, if ``item_id`` is empty or too long."""
     size = len(item_id.encode())
     if not 1 <= size <= MAX_ID_BYTES:
         raise InvalidRequest(f"{field}: {size} bytes; an item's id has 1 to {MAX_ID_BYTES}")
 
 
 def check_vector(field: str, vector: Float32Array, dimension: int) -> None:
-    """Raise InvalidRequest, naming the field, where a vector can't be searched around or kept.
+    """Raise InvalidRequest, naming the field, if a vector can't be searched for or stored.
 
     Args:
-        field: What messages call it.
+        field: Its name in error messages.
         vector: Shape [numbers].
         dimension: How many numbers it must have.
 

@@ -1,4 +1,4 @@
-"""Which candidates are of the long tail."""
+"""Knows which items belong to the long tail."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from services.retrieval.catalogue.snapshot import Snapshot
 
 
 class LongTail:
-    """The release's items that sold less than its median item, and, unless that sold nothing, those that came since.
+    """Items of the release that are less popular than its median item, and added items unless the median is 0.
 
     Args:
-        popularity: How much each item of the release is wanted; shape [items].
+        popularity: The popularity of each item of the release; shape [items].
     """
 
     def __init__(self, popularity: Float32Array) -> None:
@@ -22,8 +22,8 @@ class LongTail:
         self._added = below > 0
 
     def contains(self, snapshot: Snapshot, rows: RowIndices) -> BoolMask:
-        """Return which of a snapshot's items are of the tail; shape [rows]."""
+        """Return which of ``rows`` belong to the long tail; shape [rows]."""
         origin = snapshot.origin_of(rows)
-        found = np.full(len(rows), self._added)
-        found[origin >= 0] = self._released[origin[origin >= 0]]
-        return found
+        is_long_tail = np.full(len(rows), self._added)
+        is_long_tail[origin >= 0] = self._released[origin[origin >= 0]]
+        return is_long_tail

@@ -16,10 +16,10 @@ NO_SCORES: Final[Float32Array] = np.empty(0, dtype=np.float32)
 
 
 class ScoredItems(NamedTuple):
-    """Items that a source found, best first.
+    """Items with scores, best first.
 
     Attributes:
-        rows: Rows of the catalogue view; shape [n].
+        rows: Rows of the snapshot; shape [n].
         scores: The source's scores, falling; shape [n].
     """
 
@@ -30,22 +30,22 @@ class ScoredItems(NamedTuple):
 NOTHING: Final = ScoredItems(NO_ROWS, NO_SCORES)
 
 
-def best_of(founds: list[ScoredItems], k: int) -> ScoredItems:
-    """Join what several searches found, each item with its highest score, and keep the best ``k``.
+def best_of(results: list[ScoredItems], k: int) -> ScoredItems:
+    """Merge the results of several searches, each item with its highest score, and keep the best ``k``.
 
-    Among equal scores the earlier search goes first, and within it the order that it gave.
+    Among equal scores, the earlier search goes first.
     """
-    rows = np.concatenate([found.rows for found in founds])
-    scores = np.concatenate([found.scores for found in founds])
+    rows = np.concatenate([result.rows for result in results])
+    scores = np.concatenate([result.scores for result in results])
     order = np.argsort(-scores, kind="stable")
-    # np.unique tells the first place of each row, which after sorting is that of its highest score.
+    # np.unique returns the first position of each row: after sorting, that of its highest score.
     _, first = np.unique(rows[order], return_index=True)
     kept = order[np.sort(first)[:k]]
     return ScoredItems(rows[kept], scores[kept])
 
 
-def merged(founds: Sequence[ScoredItems], k: int) -> ScoredItems:
-    """Join what several searches found of which no item was found twice, as `best_of` does, and keep the best ``k``."""
-    scores = np.concatenate([found.scores for found in founds])
+def merged(results: Sequence[ScoredItems], k: int) -> ScoredItems:
+    """Merge results that have no item in common, as `best_of` does, and keep the best ``k``."""
+    scores = np.concatenate([result.scores for result in results])
     kept = (-scores).argsort(kind="stable")[:k]
-    return ScoredItems(np.concatenate([found.rows for found in founds])[kept], scores[kept])
+    return ScoredItems(np.concatenate([result.rows for result in results])[kept], scores[kept])

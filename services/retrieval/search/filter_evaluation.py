@@ -1,4 +1,4 @@
-"""The masks that conditions make of catalogue columns."""
+"""Evaluates filters on catalogue columns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_filter(condition: Filter, schema: pa.Schema) -> None:
 
 
 def for_sale(condition: Filter | None) -> Filter:
-    """Return the condition with items left out that can't be bought now, unless it speaks of `available` itself."""
+    """Return the condition restricted to items that can be bought now, unless it names `available` itself."""
     if condition is None:
         return _AVAILABLE
     if any(isinstance(part, Match) and part.attribute == _AVAILABLE.attribute for _, part in walk(condition)):
@@ -36,7 +36,7 @@ def for_sale(condition: Filter | None) -> Filter:
 
 
 def evaluate(condition: Filter, table: pa.Table) -> BoolMask:
-    """Return which rows of ``table`` pass a checked filter; shape [rows]. Computed on whole columns."""
+    """Return which rows of ``table`` pass a checked filter; shape [rows]."""
     match condition:
         case Match(attribute, values):
             return _mask(_matches(table[attribute], values))
@@ -75,7 +75,7 @@ def _matches(column: pa.ChunkedArray, values: tuple[str, ...]) -> pa.ChunkedArra
         return pc.is_in(column, value_set=pa.array([value == "true" for value in values if value in ("true", "false")]))
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return pc.is_in(pc.cast(column, pa.float64()), value_set=pa.array(_numbers(values), pa.float64()))
-    # Dictionaries, dates and the like are compared as they are written.
+    # Dictionaries, dates and other types are compared as text.
     text = column if pa.types.is_string(kind) else pc.cast(column, pa.string())
     return pc.is_in(text, value_set=pa.array(values, pa.string()))
 
@@ -107,6 +107,6 @@ def _join(combine: np.ufunc, filters: tuple[Filter, ...], table: pa.Table, *, st
 
 
 def _mask(column: pa.ChunkedArray) -> BoolMask:
-    """Turn a column of truth values into a mask; missing is false."""
+    """Turn a boolean column into a mask; missing values are false."""
     mask: BoolMask = np.array(pc.fill_null(column, fill_value=False).to_numpy(), dtype=np.bool_)
     return mask

@@ -19,7 +19,7 @@ from transformers import BertForSequenceClassification
 
 from common.ragged import TokenRows
 from pipeline.learning.examples.ranking_lists import RankingExample
-from pipeline.learning.trainers.cross_encoder import _write_job, learning_curve, train_cross_encoder
+from pipeline.learning.trainers.cross_encoder import learning_curve, train_cross_encoder, write_job
 from pipeline.measurement.metrics.learning_curve import LearningCurve
 from pipeline.release.config.training_settings import CrossEncoderTraining
 from services.ranking.pairs.pair_tokens import PairTemplate
@@ -90,7 +90,7 @@ def killed(
 ) -> Callable[[Path], Path]:
     """Return a function that copies a training killed by `kill -9` after its first checkpoint."""
     work = tmp_path_factory.mktemp("killed")
-    _write_job(tiny_base_model, examples[12:], SETTINGS, work, examples[:11], 5)
+    write_job(tiny_base_model, examples[12:], SETTINGS, work, examples[:11], 5)
     command = [sys.executable, "-m", "pipeline.learning.training_loop", str(work)]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # as here: another number of threads sums in another order
     with subprocess.Popen(command, env=one_thread) as process:  # noqa: S603 - our own interpreter and module

@@ -53,7 +53,7 @@ async def test_changes_are_seen_by_the_next_search(service: Any):
         (Item(item_id="x", title="x", price=math.nan), "items[1].price: nan is no price"),
         (Item(item_id="x", title="x", vector=[1.0]), "items[1].vector: 1 numbers; the encoder's embeddings have 32"),
         (Item(item_id="x", title="x", vector=[math.nan] * DIMENSION), "items[1].vector: holds NaN"),
-        (Item(item_id="good", title="x"), "items: 'good' stands more than once"),
+        (Item(item_id="good", title="x"), "items: 'good' is given more than once"),
     ],
 )
 async def test_bad_items_change_nothing(service: Any, item: Item, message: str):

@@ -20,6 +20,7 @@ from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
 from common.server.channel import open_channel
 from services.__main__ import LocalSettings, child_processes
+from testing.server_process import free_port
 
 HERE = Path(__file__).parent
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -39,13 +40,6 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def port() -> int:
     """Return a port that is free now."""
     return free_port()
-
-
-def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
 
 
 @pytest.fixture
@@ -152,7 +146,7 @@ async def test_a_signal_while_loading_exits_0(start: Start, port: int):
     ("flags", "message"),
     [
         (("--port", "TAKEN"), "cannot be used: it is taken or not an address of this machine; set another with --port"),
-        (("--metrics-port", "TAKEN"), "choose another by --metrics-port or --host"),
+        (("--metrics-port", "TAKEN"), "set another with --metrics-port or --host"),
         (("--release", "bad"), "cannot serve: release r1 is damaged: encoder/model.onnx was altered"),
     ],
 )
@@ -197,7 +191,7 @@ async def test_a_killed_child_is_healed(start: Start, port: int):
         await said_until(local, serving)
         os.kill(process_on(local, port), signal.SIGKILL)
         lines = await said_until(local, serving)
-        assert "c0 died (exit code -9) and is started again in 0.2 s" in lines
+        assert "c0 died (exit code -9) and will be restarted in 0.2 s" in lines
         local.terminate()
         assert [answer.status async for answer in told] == [NOT_SERVING]
     assert await local.wait() == 0
@@ -224,7 +218,7 @@ async def test_a_child_that_cannot_start_ends_all(start: Start, port: int):
     )
     output, errors = await local.communicate()
     assert local.returncode == 1
-    assert "c1 could not start (exit code 1); its last words stand above" in output.decode().splitlines()
+    assert "c1 could not start (exit code 1); see its log output above" in output.decode().splitlines()
     assert "encoder/model.onnx was altered" in errors.decode()
     assert not listens(port)
 
@@ -279,7 +273,7 @@ async def test_the_local_programme_refuses_a_taken_port(start: Start):
         output, errors = await local.communicate()
     assert (local.returncode, output) == (1, b"")
     assert errors.decode().startswith(f"python -m services: 127.0.0.1:{port} is taken")
-    assert errors.decode().endswith("choose another by --gateway-port or --host\n")
+    assert errors.decode().endswith("set another with --gateway-port or --host\n")
 
 
 def test_the_gateway_is_told_where_the_others_are():

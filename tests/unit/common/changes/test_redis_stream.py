@@ -42,34 +42,6 @@ def joined(changes: Iterable[bytes]) -> list[bytes]:
     return [everything, b"end"]
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("redis://r", StreamAddress("redis://r", "shortlist-changes", 0)),
-        ("redis://u:p@r:7/3?stream=shop&wait=2", StreamAddress("redis://u:p@r:7/3", "shop", 2)),
-        ("rediss://r/0?ssl_cert_reqs=none&stream=s", StreamAddress("rediss://r/0?ssl_cert_reqs=none", "s", 0)),
-    ],
-)
-def test_addresses(text: str, expected: StreamAddress):
-    """An address names Redis, the stream, and how many replicas to wait for; other options are Redis' own."""
-    assert StreamAddress.parse(text) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("http://r/0", "'http' is not a scheme of Redis"), ("redis://r?wait=-1", "wait=-1: give the number")],
-)
-def test_bad_addresses(text: str, message: str):
-    """An address that can't be one is refused with what is wrong."""
-    with pytest.raises(ValueError, match=message):
-        StreamAddress.parse(text)
-
-
-def test_passwords_are_not_shown():
-    """An address in a log or an error shows neither user nor password."""
-    assert str(StreamAddress.parse("redis://user:secret@r:7/3?stream=shop")) == "shop at r:7"
-
-
 def test_positions_follow_the_clock_and_the_number():
     """Positions compare as Redis orders them, and read and write its form."""
     assert Position.parse(b"9-10") > Position.parse(b"9-9") > Position.parse(b"8-11")

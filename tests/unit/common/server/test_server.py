@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import urllib.request
 from typing import Any
 
@@ -18,18 +17,12 @@ from common.server.channel import open_channel
 from common.server.server import PortUnavailable, run, running
 from common.server.settings import ServerSettings
 from common.server.telemetry import Metrics
+from testing.server_process import free_port
 
 NAME = "shortlist.release.v1.ReleaseService"
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
-
-
-def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
 
 
 async def health(channel: grpc.aio.Channel, name: str = "", **options: Any) -> int:

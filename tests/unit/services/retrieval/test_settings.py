@@ -23,7 +23,7 @@ def test_one_change_feed_at_a_time(tmp_path: Path):
 
 def test_a_change_stream_is_an_address_of_redis():
     """An address with another scheme is refused."""
-    with pytest.raises(ValueError, match="no scheme of Redis"):
+    with pytest.raises(ValueError, match="not a scheme of Redis"):
         Settings(change_stream="kafka://kafka/0")
 
 

@@ -13,7 +13,6 @@ from common.onnx_session import OnnxModel, SessionOptions
 from pipeline.learning.training_loop.run import load_base
 from pipeline.release.export import bert
 from pipeline.release.models import bert_graph
-from pipeline.release.models import bert_graph as bert_graph_module
 
 ONE_THREAD = SessionOptions(threads=1)
 
@@ -62,6 +61,6 @@ def test_graph_that_computes_something_else_is_refused(
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor):
             return super().forward(input_ids, attention_mask, token_type_ids) + 0.01
 
-    monkeypatch.setattr(bert_graph_module, "CrossEncoderGraph", Wrong)
+    monkeypatch.setattr(bert, "CrossEncoderGraph", Wrong)
     with pytest.raises(bert.ParityError, match="differs from torch"):
         bert.export_cross_encoder(load_base(tiny_base_model, 2), tmp_path / "model.onnx")

@@ -94,7 +94,7 @@ async def test_statuses_of_retrieval_become_failures(
 ):
     """Every status except INVALID_ARGUMENT is a failed stage, with the status in its message."""
     backends.retrieval.status = status
-    with pytest.raises(failure, match=f"retrieval answered {status.name}: told to fail"):
+    with pytest.raises(failure, match=f"retrieval answered {status.name}: failure on demand"):
         await retrieval.retrieve(RetrieveRequest(), 5.0)
     assert len(backends.retrieval.requests) == (2 if status is grpc.StatusCode.UNAVAILABLE else 1)
 
@@ -105,7 +105,7 @@ async def test_statuses_of_ranking_become_failures(
 ):
     """Ranking fails in the same way, and is never called twice."""
     backends.ranking.status = status
-    with pytest.raises(failure, match=f"ranking answered {status.name}: told to fail"):
+    with pytest.raises(failure, match=f"ranking answered {status.name}: failure on demand"):
         await ranking.rank("", [], _CANDIDATES, "r1", 5.0)
     assert len(backends.ranking.requests) == 1
 
@@ -136,7 +136,7 @@ async def test_a_filter_that_retrieval_refuses_is_the_callers_mistake(retrieval:
 async def test_any_other_refusal_is_the_gateways_mistake(backends: Any, retrieval: GrpcRetrieval):
     """If a request without a filter is refused, the caller did not cause it."""
     backends.retrieval.status = grpc.StatusCode.INVALID_ARGUMENT
-    with pytest.raises(RuntimeError, match="told to fail"):
+    with pytest.raises(RuntimeError, match="failure on demand"):
         await retrieval.retrieve(RetrieveRequest(), 5.0)
 
 
@@ -169,5 +169,5 @@ async def test_an_answer_that_lacks_an_item_is_a_failure(backends: Any, ranking:
 async def test_a_refused_ranking_is_a_failed_stage(backends: Any, ranking: GrpcRanking):
     """If ranking refuses the gateway's request, the first stage's order can still be used."""
     backends.ranking.status = grpc.StatusCode.INVALID_ARGUMENT
-    with pytest.raises(StageUnavailable, match="ranking refused the request: told to fail"):
+    with pytest.raises(StageUnavailable, match="ranking refused the request: failure on demand"):
         await ranking.rank("", [], _CANDIDATES, "r1", 5.0)

@@ -21,7 +21,7 @@ async def test_alignment_continues_after_a_failure(backends: Any, monkeypatch: p
 
     async def meet(request: Any, context: Any) -> None:
         if (status := next(failures, None)) is not None:
-            await context.abort(status, "told to fail")
+            await context.abort(status, "failure on demand")
         await original(request, context)
 
     monkeypatch.setattr(backends.retrieval_releases, "meet", meet)

@@ -130,14 +130,14 @@ async def test_a_store_that_changes_in_between_is_reported(
 async def test_an_unavailable_service_is_named(backends: Any, releases: ReleaseCoordinator, service: str):
     """If one service does not answer, the call fails and the message names it."""
     getattr(backends, f"{service}_releases").status = grpc.StatusCode.UNAVAILABLE
-    with pytest.raises(NotReady, match=f"^{service}: told to fail"):
+    with pytest.raises(NotReady, match=f"^{service}: failure on demand"):
         await releases.get_release()
 
 
 async def test_a_location_that_is_refused_is_the_callers_mistake(backends: Any, releases: ReleaseCoordinator):
     """A service's refusal of the location is passed on to the caller."""
     backends.ranking_releases.status = grpc.StatusCode.INVALID_ARGUMENT
-    with pytest.raises(InvalidRequest, match="told to fail"):
+    with pytest.raises(InvalidRequest, match="failure on demand"):
         await releases.activate("x")
 
 

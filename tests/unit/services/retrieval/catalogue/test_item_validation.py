@@ -46,7 +46,7 @@ def test_the_largest_items_are_taken():
         ({"vector": np.array([1, np.nan, 1], "f4")}, r"items\[1\]\.vector: holds NaN or infinity"),
         ({"vector": np.array([1, np.inf, 1], "f4")}, r"items\[1\]\.vector: holds NaN or infinity"),
         ({"vector": np.zeros(3, "f4")}, r"items\[1\]\.vector: is all zero"),
-        ({"item_id": "milk"}, r"items: 'milk' stands more than once"),
+        ({"item_id": "milk"}, r"items: 'milk' is given more than once"),
     ],
 )
 def test_items_that_are_refused(change: dict[str, Any], message: str):
