@@ -12,6 +12,7 @@ from pipeline.commands.build import build_release, demo, prepare_dataset, releas
 from pipeline.commands.bulk import embed, score
 from pipeline.commands.console import CONSOLE
 from pipeline.commands.evaluate import evaluate
+from pipeline.commands.inspect import inspect_files
 
 app = typer.Typer(
     help="Turns raw shop data into releases, and measures them.",
@@ -22,6 +23,9 @@ app = typer.Typer(
 
 
 app.command()(sources)
+
+
+app.command("inspect")(inspect_files)
 
 
 app.command("prepare")(prepare_dataset)

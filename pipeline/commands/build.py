@@ -15,6 +15,7 @@ from pipeline.commands.console import CONSOLE
 from pipeline.commands.field_options import with_field_options
 from pipeline.data.adapters import ADAPTERS, prepare
 from pipeline.data.dataset.report import render
+from pipeline.data.dataset.summary import summary_table
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import RECIPES
@@ -57,6 +58,7 @@ def prepare_dataset(
     dataset = prepare(adapter, data, lambda step: CONSOLE.print(f"{step} …"))
     dataset.save(out)
     CONSOLE.print(render(dataset.report))
+    CONSOLE.print(summary_table(dataset))
     CONSOLE.print(f"Dataset in {out}")
 
 
@@ -98,6 +100,7 @@ def build_release(
     with report.step(f"Preparing {adapter}"):
         dataset = prepare(adapter, data)
     CONSOLE.print(render(dataset.report))
+    CONSOLE.print(summary_table(dataset))
     release = build(dataset, out, settings, report)
     CONSOLE.print(f"Release {release.id} in {release.path}")
     CONSOLE.print(f"Serve it with: make serve RELEASE={out}")

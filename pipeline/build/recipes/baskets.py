@@ -141,7 +141,7 @@ def _fit_fusion(
     write_fusion_settings(context)
     examples = FusionExamples(staging.release(), catalogue, features, settings.cross_encoder_depth)
     with context.report.step("Reading pairs for the fusion") as step:
-        behaviour = fit_behaviour(examples.learnable(train), features, settings.seed)
+        behaviour = fit_behaviour(examples.training_features(train), features, settings.seed)
         read = examples.read(train[-settings.logit_requests :], behaviour, step)
         served = examples.served(valid, behaviour, step)
     if not served.labels.any():

@@ -1,4 +1,4 @@
-"""Adapters from raw shop data to a dataset, one module a source."""
+"""Adapters from raw shop data to a dataset, one module for each kind of data."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.schema import BadDataset
 
 ADAPTERS: Final[dict[str, Adapter]] = {
-    source.name: source
-    for source in (
+    adapter.name: adapter
+    for adapter in (
         amazon_office.ADAPTER,
         amazon_reviews.ADAPTER_2018,
         amazon_reviews.ADAPTER_2023,
@@ -41,30 +41,30 @@ ADAPTERS: Final[dict[str, Adapter]] = {
 
 
 def _silently(step: str) -> None:
-    """Say nothing of a step."""
+    """Ignore a step."""
 
 
 def find_adapter(name: str) -> Adapter:
-    """Return the source called ``name``; raises NotFound listing the known ones."""
+    """Return the adapter called ``name``; raises NotFound listing the known ones."""
     if name not in ADAPTERS:
-        raise NotFound(f"there is no source {name!r}; the known ones are {', '.join(sorted(ADAPTERS))}")
+        raise NotFound(f"there is no data adapter {name!r}; the known ones are {', '.join(sorted(ADAPTERS))}")
     return ADAPTERS[name]
 
 
-def prepare(source: str, data: Path | None = None, progress: Progress = _silently) -> Dataset:
-    """Make a dataset of raw shop data.
+def prepare(adapter: str, data: Path | None = None, progress: Progress = _silently) -> Dataset:
+    """Make a dataset from raw shop data.
 
     Args:
-        source: The source's name, a key of SOURCES.
-        data: Where the raw data lies; by default where the source finds it.
-        progress: Told the name of each step as it begins.
+        adapter: The adapter's name, a key of `ADAPTERS`.
+        data: Path of the raw data; by default where the adapter finds it.
+        progress: Called with the name of each step as it begins.
 
     Raises:
-        NotFound: No such source.
+        NotFound: There is no such adapter.
         BadDataset: The raw data is missing or cannot be used.
     """
-    known = find_adapter(source)
-    place = data or known.default_data()
-    if place is None:
-        raise BadDataset(f"the source {source!r} ({known.description}) finds no data; say where it lies with --data")
-    return known.prepare(place, progress)
+    known = find_adapter(adapter)
+    path = data or known.default_data()
+    if path is None:
+        raise BadDataset(f"the adapter {adapter!r} ({known.description}) finds no data; name it with --data")
+    return known.prepare(path, progress)

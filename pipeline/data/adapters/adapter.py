@@ -1,4 +1,4 @@
-"""What a source is: a name, where its data lies, the terms of its use, and how it becomes a dataset."""
+"""The interface of a data adapter: name, licence, location of the data, and conversion to a dataset."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.data.dataset.dataset import Dataset
 
-# Told the name of each step as it begins.
+# Called with the name of each step as it begins.
 Progress = Callable[[str], None]
 
 
@@ -18,14 +18,14 @@ def _nowhere() -> Path | None:
 
 @dataclass(frozen=True)
 class Adapter:
-    """One kind of raw shop data.
+    """Converts one kind of raw shop data to a dataset.
 
     Attributes:
-        name: What the command line calls it.
-        description: One line on what it is.
+        name: Name on the command line.
+        description: One line about the data.
         licence: The terms under which the data may be used.
-        prepare: Makes a dataset of the raw data at a path; raises BadDataset.
-        default_data: Finds the raw data where the user names none; None where it is not on this machine.
+        prepare: Makes a dataset from the raw data at a path; raises BadDataset.
+        default_data: Finds the raw data if the user names none; None if it is not on this machine.
     """
 
     name: str

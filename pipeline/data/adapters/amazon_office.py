@@ -21,13 +21,13 @@ _SEQUENCE: Final = ("user_id", "item_id", "position", "split")
 
 
 def prepare(data: Path, progress: Progress) -> Dataset:
-    """Make a dataset of a folder with ``items.parquet`` and ``sequences.parquet``.
+    """Make a dataset from a folder with ``items.parquet`` and ``sequences.parquet``.
 
     Only the order of a user's events is known (``position``). The rows of the official validation and test are not
     part of the dataset; `evaluate --examples` takes such files.
 
     Raises:
-        BadDataset: A file or a column is missing, or nothing usable is left.
+        BadDataset: A file or a column is missing, or no usable row is left.
     """
     progress("reading items")
     items = RowFilter(_read(data / "items.parquet", _ITEM).with_columns(_text(plain_text, "title", "brand")))

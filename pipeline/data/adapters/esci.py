@@ -37,13 +37,13 @@ _PRODUCT: Final = (
 
 
 def prepare(data: Path, progress: Progress) -> Dataset:
-    """Make a dataset of a folder with the two Parquet files of examples and products.
+    """Make a dataset from a folder with the two Parquet files of examples and products.
 
     A product of two locales is two items, ``us:B07…`` and ``es:B07…``: their texts differ. The relevance is the paper's
     gain. Judgements keep ``language``, ``split`` and ``small_version`` (true for those of the ranking task).
 
     Raises:
-        BadDataset: A file or a column is missing, or nothing usable is left.
+        BadDataset: A file or a column is missing, or no usable row is left.
     """
     progress("reading products")
     products = RowFilter(_read(data / PRODUCTS, _PRODUCT))

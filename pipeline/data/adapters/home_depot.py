@@ -21,12 +21,12 @@ _SPLITS: Final = ("train", "test")
 
 
 def prepare(data: Path, progress: Progress) -> Dataset:
-    """Make a dataset of a folder with ``items.parquet``, ``judgements_train.parquet`` and ``judgements_test.parquet``.
+    """Make a dataset from ``items.parquet``, ``judgements_train.parquet`` and ``judgements_test.parquet`` in a folder.
 
-    Relevance is 0 to 2, the mean of at least three raters. ``split`` says which file a judgement comes from.
+    Relevance is 0 to 2, the mean of at least three raters. ``split`` names the file of a judgement.
 
     Raises:
-        BadDataset: A file or a column is missing, or nothing usable is left.
+        BadDataset: A file or a column is missing, or no usable row is left.
     """
     progress("reading items")
     items = RowFilter(_read(data / "items.parquet", ("item_id", "title")).with_columns(plain_column("title")))

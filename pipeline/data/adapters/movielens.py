@@ -52,13 +52,13 @@ _ARTICLE: Final = r"^(.*), (The|A|An)$"
 
 
 def prepare(data: Path, progress: Progress) -> Dataset:
-    """Make a dataset of a folder with both ``.csv``, both ``.dat``, or ``u.data`` and ``u.item``.
+    """Make a dataset from a folder with both ``.csv``, both ``.dat``, or ``u.data`` and ``u.item``.
 
     Every rating is an event, whatever its stars, with the stars as ``value``. A film's genres together are its
     category.
 
     Raises:
-        BadDataset: A file or a column is missing, or nothing usable is left.
+        BadDataset: A file or a column is missing, or no usable row is left.
     """
     ratings_file, movies_file = _files(data)
     progress("reading films")

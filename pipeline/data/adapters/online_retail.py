@@ -19,11 +19,11 @@ from pipeline.data.ingest.times import read_times
 _COLUMNS: Final = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID")
 
 
-# What Online Retail II calls differently. Its two sheets overlap: lines that stand in both are repeated lines.
-_RENAMED: Final = {"InvoiceNo": "Invoice", "UnitPrice": "Price", "CustomerID": "Customer ID"}
+# Columns with other names in Online Retail II. Its two sheets overlap: lines in both count as repeated.
+_SECOND_EDITION_NAMES: Final = {"InvoiceNo": "Invoice", "UnitPrice": "Price", "CustomerID": "Customer ID"}
 
 
-_SECOND: Final = "Online Retail II, UCI Machine Learning Repository 502 (CC BY 4.0)"
+_SECOND_LICENCE: Final = "Online Retail II, UCI Machine Learning Repository 502 (CC BY 4.0)"
 
 
 # Five digits and a variant, or the shop's own gift codes. Not POST, D, M, DOT, C2, S, B, BANK CHARGES, AMAZONFEE, CRUK,
@@ -35,9 +35,9 @@ _SERVICES: Final = r"(?i)^(?:next day carriage|high resolution image)$|gift vouc
 
 
 def prepare(data: Path, progress: Progress) -> Dataset:
-    """Make a dataset of the raw file at ``data``, or of the only table in that folder.
+    """Make a dataset from the raw file at ``data``, or of the only table in that folder.
 
-    Invoices without a customer stay, for what is bought together: each is a visit of its own, its ``user_id`` is
+    Invoices without a customer are kept as baskets. Each is a separate visit: its ``user_id`` is
     ``guest-<invoice>`` and ``known_user`` is false.
 
     Raises:
@@ -47,7 +47,7 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     raw, licence = _read(data)
     lines = RowFilter(raw)
     codes = RowFilter(lines.frame.select("StockCode").unique())
-    progress("leaving out what is no purchase")
+    progress("removing lines that are no purchases")
     _clean(lines)
     refuse_empty(lines, f"{data} holds no purchase")
     progress("choosing titles")
@@ -68,7 +68,7 @@ def prepare(data: Path, progress: Progress) -> Dataset:
         },
         notes=[
             f"{guests.height:,} events of {visits:,} invoices name no customer (known_user is false).",
-            "Items are the distinct codes; the source has no brand, category or description.",
+            "Items are the distinct codes; the data has no brand, category or description.",
         ],
     )
     return Dataset(items, events, None, report)
@@ -80,7 +80,7 @@ def _read(data: Path) -> tuple[pl.DataFrame, str]:
     whole = read_all_columns(file, infer=False)
     second = "Invoice" in whole.columns
     raw = select_columns(
-        whole, {column: _RENAMED.get(column, column) if second else column for column in _COLUMNS}, file
+        whole, {column: _SECOND_EDITION_NAMES.get(column, column) if second else column for column in _COLUMNS}, file
     )
     text = {
         column: pl.col(column).cast(pl.String).str.strip_chars() for column in ("InvoiceNo", "StockCode", "Description")
@@ -94,14 +94,14 @@ def _read(data: Path) -> tuple[pl.DataFrame, str]:
         pl.col("UnitPrice").cast(pl.Float64, strict=False),
         pl.col("CustomerID").cast(pl.Float64, strict=False).cast(pl.Int64).cast(pl.String),
     ).with_row_index("line")
-    return lines, _SECOND if second else ADAPTER.licence
+    return lines, _SECOND_LICENCE if second else ADAPTER.licence
 
 
 def _clean(lines: RowFilter) -> None:
     unreadable = pl.any_horizontal(pl.col("InvoiceNo", "StockCode", "Quantity", "InvoiceDate", "UnitPrice").is_null())
     lines.drop("unreadable", "Invoice, code, quantity, date or price is missing or unreadable.", unreadable)
     repeated = ~pl.struct(_COLUMNS).is_first_distinct()
-    lines.drop("repeated_line", "The same line stands in the file already, equal in every column.", repeated)
+    lines.drop("repeated_line", "An equal line came before.", repeated)
     adjustment = pl.col("InvoiceNo").str.starts_with("A")
     lines.drop("bad_debt", "An invoice A… adjusts bad debt.", adjustment)
     service = ~pl.col("StockCode").str.contains(_PRODUCT_CODE) | pl.col("Description").str.contains(_SERVICES)
@@ -141,7 +141,7 @@ def _taken_back(purchases: pl.DataFrame, cancellations: pl.DataFrame) -> list[in
 
 
 def _items(lines: pl.DataFrame) -> pl.DataFrame:
-    """One item a code: the most frequent description of its purchases, the first by alphabet where two are equal."""
+    """Return one item for each code, titled with its most frequent description, ties by alphabet."""
     names = lines.drop_nulls("Description").group_by("StockCode", "Description").len()
     best = names.sort("len", "Description", descending=[True, False]).unique(
         "StockCode", keep="first", maintain_order=True
@@ -152,7 +152,7 @@ def _items(lines: pl.DataFrame) -> pl.DataFrame:
 
 
 def _events(lines: pl.DataFrame) -> pl.DataFrame:
-    """Purchases; the event's id ends in the line's number, so that lines of one invoice keep their order."""
+    """Return purchases; an event's id ends in the line's number, so that lines of one invoice keep their order."""
     guest = pl.concat_str(pl.lit("guest-"), "InvoiceNo")
     return lines.select(
         pl.coalesce("CustomerID", guest).alias("user_id"),

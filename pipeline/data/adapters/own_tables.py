@@ -30,7 +30,7 @@ from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.dataset.schema import EVENTS, ITEMS, JUDGEMENTS, BadDataset, TableSpec, check_columns
-from pipeline.data.files.tables import SUFFIXES, FileNote, find_tables, read_raw_table
+from pipeline.data.files.tables import SUFFIXES, find_tables, read_raw_table
 from pipeline.data.ingest.events import clean_events
 from pipeline.data.ingest.items import clean_items
 from pipeline.data.ingest.row_filter import RowFilter, filter_judgements, no_events, refuse_empty
@@ -83,6 +83,21 @@ def prepare(data: Path, progress: Progress) -> Dataset:
             read, or no row of a table is usable.
     """
     description, root, notes = _describe(data)
+    return dataset_of(description, root, notes, progress)
+
+
+def dataset_of(description: Description, root: Path, notes: list[str], progress: Progress) -> Dataset:
+    """Make a dataset of the tables that a description names.
+
+    Args:
+        description: The tables and their columns.
+        root: The folder that files are named from.
+        notes: Sentences for the report; those on how files are written are added.
+        progress: Told the name of each step.
+
+    Raises:
+        BadDataset: As `prepare`.
+    """
     progress("reading items")
     frame = _read(root, description.items, ITEMS, notes)
     items = clean_items(frame, description.items.decimal_mark)
@@ -102,8 +117,8 @@ def prepare(data: Path, progress: Progress) -> Dataset:
         tables["judgements"] = _judgements(frame, items.frame, description.judgements)
     for name, table in tables.items():
         mapping: TableMapping | None = getattr(description, name)
-        _refuse_unreadable(table, root / mapping.file if mapping else data, mapping)
-        refuse_empty(table, f"{root / mapping.file if mapping else data}")
+        _refuse_unreadable(table, root / mapping.file if mapping else root, mapping)
+        refuse_empty(table, f"{root / mapping.file if mapping else root}")
     report = DataReport(
         source=ADAPTER.name,
         licence=description.licence,
@@ -153,7 +168,7 @@ def _of_folder(data: Path) -> tuple[Description, Path, list[str]]:
 def _read(root: Path, mapping: TableMapping, table: TableSpec, notes: list[str]) -> pl.DataFrame:
     file = root / mapping.file
     raw = read_raw_table(file, mapping.encoding, mapping.delimiter)
-    notes.extend(_sentences(raw.notes))
+    notes.extend(sentence for note in raw.notes for sentence in note.sentences())
     columns = mapping.columns or {name: name for name in raw.frame.columns}
     given = {"event"} if mapping.event else set()
     missing = sorted(set(table.needed) - set(columns) - given)
@@ -167,24 +182,6 @@ def _read(root: Path, mapping: TableMapping, table: TableSpec, notes: list[str])
         frame = frame.with_columns(pl.lit(mapping.event).alias("event"))
     check_columns(frame, table.needed, str(file))
     return frame
-
-
-def _sentences(files: list[FileNote]) -> list[str]:
-    """Return what a reader should know of how files are written: only what is out of the ordinary."""
-    found = []
-    for note in files:
-        if note.encoding not in (None, "utf-8", "utf-8-sig"):
-            found.append(
-                f"{note.file.name} was read as {note.encoding}; set encoding in a mapping if texts look wrong."
-            )
-        if note.replaced:
-            found.append(f"{note.file.name} has {note.replaced:,} characters that were lost before (U+FFFD).")
-        if note.ragged:
-            found.append(
-                f"{note.file.name}: {note.ragged:,} lines have more cells than the heading and were left out, such as "
-                f"{note.examples[0]!r}."
-            )
-    return found
 
 
 def _judgements(frame: pl.DataFrame, items: pl.DataFrame, mapping: TableMapping) -> RowFilter:

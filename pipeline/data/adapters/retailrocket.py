@@ -31,13 +31,13 @@ _AVAILABLE: Final = "available"
 
 
 def prepare(data: Path, progress: Progress) -> Dataset:
-    """Make a dataset of a folder with ``events.csv`` and ``item_properties*.csv`` (one file, or its two parts).
+    """Make a dataset from a folder with ``events.csv`` and ``item_properties*.csv`` (one file, or its two parts).
 
-    Names, brands and prices are hashed in the source: an item's title is its number, its category the number of its
+    Names, brands and prices are hashed in the data: an item's title is its number, its category the number of its
     category, as last stated. The catalogue is what the properties or the events name.
 
     Raises:
-        BadDataset: A file or a column is missing, or nothing usable is left.
+        BadDataset: A file or a column is missing, or no usable row is left.
     """
     progress("reading properties")
     properties = _properties(data)
@@ -53,7 +53,7 @@ def prepare(data: Path, progress: Progress) -> Dataset:
         licence=ADAPTER.licence,
         tables={"items": listed.report(), "events": events.report(missing_in=kept)},
         notes=[
-            "Names, brands and prices are hashed: titles are item numbers, and text tells nothing of what an item is.",
+            "Names, brands and prices are hashed: titles are item numbers, and texts do not describe items.",
             f"{properties.height:,} rows of properties state category or availability; the others are hashed.",
         ],
     )

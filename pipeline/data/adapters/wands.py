@@ -21,12 +21,12 @@ _PRODUCT: Final = ("product_id", "product_name", "product_class", "product_descr
 
 
 def prepare(data: Path, progress: Progress) -> Dataset:
-    """Make a dataset of a folder with ``query.csv``, ``product.csv`` and ``label.csv``.
+    """Make a dataset from a folder with ``query.csv``, ``product.csv`` and ``label.csv``.
 
     ``Exact`` has relevance 1, ``Partial`` 0.5 and ``Irrelevant`` 0, as in the paper's NDCG.
 
     Raises:
-        BadDataset: A file or a column is missing, or nothing usable is left.
+        BadDataset: A file or a column is missing, or no usable row is left.
     """
     progress("reading products")
     products = RowFilter(_read(data / "product.csv", _PRODUCT))

@@ -41,8 +41,8 @@ REPORT: Final = "report.json"
 class Dataset:
     """Checked tables in canonical form.
 
-    ``items`` has every optional column of ITEMS, null where the source says nothing; ``events`` has those that the
-    source knows, and at least one of ``timestamp`` and ``position``. Further columns of items are attributes.
+    ``items`` has every optional column of ITEMS, null if the data has no value; ``events`` has those that the
+    data has, and at least one of ``timestamp`` and ``position``. Further columns of items are attributes.
 
     Raises:
         BadDataset: A needed column is missing or has empty cells, a column is of the wrong type, an item or event
@@ -82,20 +82,20 @@ class Dataset:
         return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
-        """Write the dataset as a folder, aside first, so that what is there is whole at every moment.
+        """Write the dataset to a staging folder and rename it, so that the folder is complete at any time.
 
         Raises:
-            BadDataset: ``folder`` holds something other than a dataset, which is not overwritten.
+            BadDataset: ``folder`` has other content, which is not overwritten.
         """
         if folder.exists() and any(folder.iterdir()) and not (folder / REPORT).exists():
-            raise BadDataset(f"{folder} holds something else than a dataset; name another folder or empty it")
-        aside = folder.parent / f".{folder.name}.{os.getpid()}"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
+            raise BadDataset(f"{folder} is not empty and is no dataset; name another folder or empty it")
+        staging = folder.parent / f".{folder.name}.{os.getpid()}"
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
         for name, table in self.tables().items():
-            table.write_parquet(aside / TABLES[name].file)
-        (aside / REPORT).write_text(self.report.model_dump_json(indent=1) + "\n")
-        _put_in_place(aside, folder)
+            table.write_parquet(staging / TABLES[name].file)
+        (staging / REPORT).write_text(self.report.model_dump_json(indent=1) + "\n")
+        _put_in_place(staging, folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -111,11 +111,11 @@ class Dataset:
             raise BadDataset(f"{folder}: {error}") from None
 
 
-def _put_in_place(aside: Path, folder: Path) -> None:
-    old = aside.with_name(f"{aside.name}.old")
+def _put_in_place(staging: Path, folder: Path) -> None:
+    old = staging.with_name(f"{staging.name}.old")
     if folder.exists():
         folder.rename(old)
-    aside.rename(folder)
+    staging.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
 
 

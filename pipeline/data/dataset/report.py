@@ -59,13 +59,13 @@ class TableReport(BaseModel):
 
 
 class DataReport(BaseModel):
-    """What ``prepare`` did to one source.
+    """What ``prepare`` did to the raw data.
 
     Attributes:
-        source: The source's name.
+        source: Name of the data.
         licence: The terms under which the data may be used, as text.
         tables: A report for each of ``items``, ``events`` and, where there are any, ``judgements``.
-        notes: What a reader should know besides, one sentence each.
+        notes: Further remarks, one sentence each.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -93,6 +93,8 @@ def _add_section(table: Table, name: str, part: TableReport) -> None:
 
     add(name, f"{part.rows_in:,}", "read")
     for reason, dropped in part.dropped.items():
+        if not dropped.rows:
+            continue
         add("", f"-{dropped.rows:,}", f"{reason}: {dropped.why}")
     add("", f"{part.rows_out:,}", "kept", "bold")
     for column, found in part.unreadable.items():

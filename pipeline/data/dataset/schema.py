@@ -68,8 +68,8 @@ ITEMS: Final = TableSpec(
 )
 
 
-# `timestamp` is UTC, or local time where the source does not say; `position` counts a user's events where only
-# their order is known. `known_user` is false where the source names no user and user_id stands for one visit.
+# `timestamp` is UTC, or local time if the data has no zone; `position` counts a user's events where only
+# their order is known. `known_user` is false if the data names no user and user_id is one visit.
 EVENTS: Final = TableSpec(
     "events",
     {"user_id": _TEXT, "item_id": _TEXT, "event": _TEXT},
@@ -158,7 +158,7 @@ def _check_values(column: pl.Series, table: TableSpec) -> None:
 
 
 def with_optional(frame: pl.DataFrame, table: TableSpec) -> pl.DataFrame:
-    """Return a table with every optional column of its kind, null where the source says nothing."""
+    """Return a table with every optional column of its kind, null if the data has no value."""
     missing = {name: kind for name, kind in table.optional.items() if name not in frame.columns}
     return frame.with_columns(pl.lit(None, dtype=kind).alias(name) for name, kind in missing.items())
 

@@ -1,4 +1,4 @@
-"""Users at a moment: what was known of them then, and what they went on to take."""
+"""Splits users' events at a time into history and future."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import polars as pl
 
 
 class UserSplit(NamedTuple):
-    """A user at a moment: item ids before it, oldest first, and the distinct ones of the window after it."""
+    """A user's item ids before a time, oldest first, and the distinct ones in the window after it."""
 
     user_id: str
     history: list[str]
@@ -17,19 +17,19 @@ class UserSplit(NamedTuple):
 
 
 def split_users(events: pl.DataFrame, cut: datetime, window: timedelta, *, min_history: int = 1) -> list[UserSplit]:
-    """Return what users held at ``cut`` and what they took in [cut, cut + window).
+    """Return users' items before ``cut``, and in [cut, cut + window).
 
     Args:
         events: Events of a dataset with timestamps.
-        cut: The moment that parts history from future.
-        window: How far the future reaches.
-        min_history: Users with fewer events before ``cut`` are left out.
+        cut: The time that separates history and future.
+        window: Length of the future.
+        min_history: Minimum number of events before ``cut``; other users are left out.
 
     Returns:
         One example for each user with enough history and a future, by user id.
     """
     time = pl.col("timestamp")
-    known = _of_known_users(events)
+    known = _known_users_events(events)
     histories = (
         known.filter(time < cut)
         .sort("user_id", "timestamp", maintain_order=True)
@@ -43,5 +43,5 @@ def split_users(events: pl.DataFrame, cut: datetime, window: timedelta, *, min_h
     return [UserSplit(user_id, history, set(items)) for user_id, history, items in found.iter_rows()]
 
 
-def _of_known_users(events: pl.DataFrame) -> pl.DataFrame:
+def _known_users_events(events: pl.DataFrame) -> pl.DataFrame:
     return events.filter(pl.col("known_user").fill_null(value=True)) if "known_user" in events.columns else events

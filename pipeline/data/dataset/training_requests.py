@@ -1,4 +1,4 @@
-"""Requests to learn from and to be judged by: a user at a moment, and what the user went on to buy."""
+"""Training, validation and test requests: a user at a time, and what the user bought next."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import polars as pl
 from common.errors import InvalidRequest
 from pipeline.data.dataset.temporal_split import UserSplit, split_users
 
-# Training looks at several moments, so that it does not learn what sold in one fortnight.
+# Training uses several times, so that it does not learn what sold in a single window.
 TRAINING_WINDOWS: Final = 3
 
 
@@ -22,12 +22,12 @@ _MIN_HISTORY: Final = 3
 
 @dataclass(frozen=True)
 class Windows:
-    """The moments that part a shop's events; each window is as long as the next and begins where it ends.
+    """The times that split a shop's events into consecutive windows of equal length.
 
     Attributes:
-        length: How far ahead a request is judged.
-        test: The last moment: test users are asked here, and judged by the last window.
-        moments: At how many moments training users are asked.
+        length: Length of a window; a request's relevant items are those of one window.
+        test: Start of the last window, which is for the test.
+        moments: Number of training windows.
     """
 
     length: timedelta
@@ -36,7 +36,7 @@ class Windows:
 
     @classmethod
     def of(cls, events: pl.DataFrame, days: float, moments: int = TRAINING_WINDOWS) -> Windows:
-        """Lay the windows at the end of a shop's events; raises InvalidRequest where there is no room for them."""
+        """Place the windows at the end of a shop's events; raises InvalidRequest if the events are too short."""
         if "timestamp" not in events.columns:
             raise InvalidRequest("the events have no timestamp; windows of days need one")
         length = timedelta(days=days)
@@ -53,28 +53,28 @@ class Windows:
 
     @property
     def valid(self) -> datetime:
-        """The moment at which validation users are asked: their window ends before the test begins."""
+        """Start of the validation window, which ends where the test window starts."""
         return self.test - self.length
 
     @property
     def training(self) -> list[datetime]:
-        """The moments at which training users are asked, each window over before validation begins."""
+        """Starts of the training windows, all of which end before validation starts."""
         return [self.valid - step * self.length for step in range(self.moments, 0, -1)]
 
     @property
     def tables(self) -> datetime:
-        """The moment up to which behaviour tables are counted: before anything that is to be foretold."""
+        """Time up to which behaviour tables count events: before all windows."""
         return self.training[0]
 
 
 @dataclass(frozen=True)
 class ShopRequest:
-    """A user, what is searched for, and what was bought.
+    """A user's history and query, and what the user bought.
 
     Attributes:
-        history: Item ids before the moment, oldest first.
-        query: What is searched for; empty for nothing.
-        bought: Item ids after the moment; with a query, those that it describes.
+        history: Item ids before the request, oldest first.
+        query: The search query, or "".
+        bought: Item ids after the request; with a query, those that match it.
     """
 
     history: Sequence[str]
@@ -84,7 +84,7 @@ class ShopRequest:
 
 @dataclass(frozen=True)
 class UserSample:
-    """Who is asked when: the three parts share nobody. ``train`` holds one user's requests after another's."""
+    """Disjoint users for training, validation and test; ``train`` has the requests grouped by user."""
 
     train: list[ShopRequest]
     valid: list[ShopRequest]
@@ -92,7 +92,7 @@ class UserSample:
 
 
 def sample_test_users(events: pl.DataFrame, windows: Windows, users: int, seed: int) -> list[UserSplit]:
-    """Draw the users held out for the evaluation: at most ``users``, and at most half of those active."""
+    """Sample the users held out for the evaluation: at most ``users``, and at most half of the active ones."""
     asked = split_users(events, windows.test, windows.length, min_history=_MIN_HISTORY)
     count = min(users, len(asked) // 2)
     chosen = np.random.default_rng(seed).choice(len(asked), count, replace=False)
@@ -100,15 +100,15 @@ def sample_test_users(events: pl.DataFrame, windows: Windows, users: int, seed: 
 
 
 def sample_users(events: pl.DataFrame, windows: Windows, *, train: int, valid: int, test: int, seed: int) -> UserSample:
-    """Draw users for training, validation and test, and ask each at their part's moments.
+    """Sample disjoint users for training, validation and test, with requests at the times of each part.
 
     Args:
         events: The dataset's events.
-        windows: The moments.
-        train: Requests for training at most, over all moments.
-        valid: Users for validation at most.
-        test: Users for the test at most.
-        seed: Of the drawing.
+        windows: The windows.
+        train: Maximum number of training requests, over all windows.
+        valid: Maximum number of validation users.
+        test: Maximum number of test users.
+        seed: Seed of the sample.
     """
     chosen = sample_test_users(events, windows, test, seed)
     generator = np.random.default_rng(seed)
@@ -116,22 +116,22 @@ def sample_users(events: pl.DataFrame, windows: Windows, *, train: int, valid: i
     checked = _others(events, windows.valid, windows, taken)
     checked = [checked[place] for place in generator.permutation(len(checked))[: min(valid, len(checked) // 3)]]
     taken |= {example.user_id for example in checked}
-    learnt = [example for moment in windows.training for example in _others(events, moment, windows, taken)]
-    learnt = _user_after_user(learnt, generator)[:train]
+    training = [example for moment in windows.training for example in _others(events, moment, windows, taken)]
+    training = _shuffled_by_user(training, generator)[:train]
     return UserSample(
-        [_request_of(example) for example in learnt], [_request_of(example) for example in checked], chosen
+        [_request_of(example) for example in training], [_request_of(example) for example in checked], chosen
     )
 
 
 @dataclass(frozen=True)
 class TrainingSnapshot:
-    """A moment to learn at: what stands in the tables then, and who is asked.
+    """Training requests at one time, and the events that the tables have then.
 
     Attributes:
-        moment: When; tables hold what came before.
-        left_out: Whose events the tables lack, so that users are learned from whom nothing was counted of.
+        moment: The time; tables have the events before it.
+        left_out: Users without events in the tables, so that training also sees users who are not in them.
         requests: The requests.
-        checked: Of each request, whether its user is kept to calibrate and to judge.
+        checked: For each request, whether its user is for calibration and validation.
     """
 
     moment: datetime
@@ -143,18 +143,18 @@ class TrainingSnapshot:
 def sample_training_snapshots(
     events: pl.DataFrame, windows: Windows, *, requests: int, valid: int, test: int, left_out: float, seed: int
 ) -> list[TrainingSnapshot]:
-    """Draw whom to learn from at each moment, the last of which is validation.
+    """Sample training requests at each time, the last of which is validation.
 
-    Users of the test are asked nowhere; users checked on are asked at validation alone.
+    Test users have no requests. Validation users have requests at validation only.
 
     Args:
         events: The dataset's events.
-        windows: The moments.
-        requests: Requests to learn from at most, over all moments.
-        valid: Users checked on at most; at most a third of those active at validation.
-        test: Users of the test at most.
-        left_out: The share of users that each moment's tables lack.
-        seed: Of the drawing.
+        windows: The windows.
+        requests: Maximum number of requests, over all times.
+        valid: Maximum number of validation users; at most a third of those active at validation.
+        test: Maximum number of test users.
+        left_out: Share of users whose events the tables of each time lack.
+        seed: Seed of the sample.
     """
     generator = np.random.default_rng(seed)
     kept = {example.user_id for example in sample_test_users(events, windows, test, seed)}
@@ -181,7 +181,7 @@ def sample_training_snapshots(
 def _sample(
     asked: Sequence[UserSplit], always: Collection[str], count: int, generator: np.random.Generator
 ) -> list[UserSplit]:
-    """Draw ``count`` of those asked, besides those who are always asked."""
+    """Sample ``count`` requests, in addition to those of users in ``always``."""
     kept = [example for example in asked if example.user_id in always]
     others = [example for example in asked if example.user_id not in always]
     places = np.sort(generator.permutation(len(others))[:count])
@@ -191,20 +191,20 @@ def _sample(
 def simulate_cold_start(
     requests: Sequence[ShopRequest], titles: Mapping[str, str], *, searches: float, newcomers: float, seed: int
 ) -> list[ShopRequest]:
-    """Turn a share of requests into searches and another into users of whom nothing is known, as a shop meets them.
+    """Turn a share of requests into searches, and another share into requests of new users.
 
-    Purchase records seldom say what was searched for. One to three words of a bought item's title stand in, and what
-    was bought counts where its title has them all; half of the searches come without a history, as from a new user.
+    Purchase records rarely have queries. One to three words of a bought item's title serve as the query, and a bought
+    item counts if its title has all of them. Half of the searches have no history, as from a new user.
     """
     generator = np.random.default_rng(seed)
-    met = []
+    simulated = []
     for request in requests:
-        lot = generator.random()
-        if lot < searches:
-            met.append(_search(request, titles, generator))
+        draw = generator.random()
+        if draw < searches:
+            simulated.append(_search(request, titles, generator))
         else:
-            met.append(ShopRequest((), "", request.bought) if lot < searches + newcomers else request)
-    return met
+            simulated.append(ShopRequest((), "", request.bought) if draw < searches + newcomers else request)
+    return simulated
 
 
 def _search(request: ShopRequest, titles: Mapping[str, str], generator: np.random.Generator) -> ShopRequest:
@@ -223,7 +223,7 @@ def _search(request: ShopRequest, titles: Mapping[str, str], generator: np.rando
 
 
 def _words(title: str) -> list[str]:
-    """Return the words of a title that somebody might search for: no sizes, no single letters."""
+    """Return the words of a title that could be searched for: no sizes, no single letters."""
     return [word for word in title.casefold().replace(",", " ").split() if word.isalpha() and len(word) > 1]
 
 
@@ -236,11 +236,11 @@ def _known(events: pl.DataFrame) -> pl.DataFrame:
     return events.filter(pl.col("known_user").fill_null(value=True)) if "known_user" in events.columns else events
 
 
-def _user_after_user(learnt: Sequence[UserSplit], generator: np.random.Generator) -> list[UserSplit]:
-    """Shuffle the users and keep each one's requests together, so that slices hardly share anybody."""
-    users = sorted({example.user_id for example in learnt})
+def _shuffled_by_user(training: Sequence[UserSplit], generator: np.random.Generator) -> list[UserSplit]:
+    """Shuffle users and keep each one's requests together, so that slices share few users."""
+    users = sorted({example.user_id for example in training})
     place = dict(zip(users, generator.permutation(len(users)).tolist(), strict=True))
-    return sorted(learnt, key=lambda example: place[example.user_id])
+    return sorted(training, key=lambda example: place[example.user_id])
 
 
 def _request_of(example: UserSplit) -> ShopRequest:

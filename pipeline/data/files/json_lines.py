@@ -39,7 +39,7 @@ def read_json_lines(
         file: The file; read as gzip where its name ends in ``.gz``.
         schema: The columns that ``pick`` gives, with their types.
         pick: Makes a row of a line's fields; None for what is missing.
-        needed: Fields that the first object must have, so that a file of another kind is told at once.
+        needed: Fields that the first object must have, so that a file of another kind is refused at once.
 
     Returns:
         The columns of ``schema`` and ``readable``: false, with all cells empty, where a line is no JSON object.

@@ -47,6 +47,22 @@ class FileNote:
     ragged: int = 0
     examples: tuple[str, ...] = ()
 
+    def sentences(self) -> list[str]:
+        """Return what is out of the ordinary of the file, one sentence each."""
+        found = []
+        if self.encoding not in (None, "utf-8", "utf-8-sig"):
+            found.append(
+                f"{self.file.name} was read as {self.encoding}; set encoding in a mapping if texts look wrong."
+            )
+        if self.replaced:
+            found.append(f"{self.file.name} has {self.replaced:,} characters that were lost before (U+FFFD).")
+        if self.ragged:
+            found.append(
+                f"{self.file.name}: {self.ragged:,} lines have more cells than the heading and were left out, such as "
+                f"{self.examples[0]!r}."
+            )
+        return found
+
 
 @dataclass(frozen=True)
 class RawTable:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-# An abbreviation, or what is left of a word that a field of 30 characters cut, and the word it stands for.
+# Abbreviations, and words cut by a field of 30 characters, with the complete word.
 _WORDS: Final = {
     "ACCESS": "accessories",
     "ACCESSIORES": "accessories",
@@ -241,7 +241,7 @@ def _without_cut_word(text: str, whole_words: Collection[str]) -> str:
 
 
 def shares_a_word(text: str, other: str) -> bool:
-    """Tell whether two labels share a word, up to its ending."""
+    """Return whether two labels share a word, up to its ending."""
     stems = {word[:4] for word in _WORD.findall(text.lower())}
     return any(word[:4] in stems for word in _WORD.findall(other.lower()))
 

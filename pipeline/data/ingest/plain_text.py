@@ -23,7 +23,7 @@ _SPACES: Final = re.compile(r"\s+")
 
 
 def plain_text(text: str | None) -> str | None:
-    """Return text without tags and entities, spaces made single; None where nothing is left."""
+    """Return text without tags and entities, spaces made single; None if nothing is left."""
     if not text:
         return None
     # Mark-up is often escaped once too often; a lone "<" before a space or a number is none either way.

@@ -93,7 +93,7 @@ def refuse_empty(cleaning: RowFilter, what: str) -> None:
 
 
 def filter_judgements(frame: pl.DataFrame, items: pl.DataFrame) -> RowFilter:
-    """Leave out judgements that are incomplete, below zero, of unknown items, or that stand there already."""
+    """Leave out judgements that are incomplete, below zero, of unknown items, or repeated."""
     judgements = RowFilter(frame)
     missing = pl.any_horizontal(pl.col("query", "item_id", "relevance").is_null())
     judgements.drop("incomplete", "Query, item or relevance is missing.", missing)
@@ -107,7 +107,7 @@ def filter_judgements(frame: pl.DataFrame, items: pl.DataFrame) -> RowFilter:
 
 
 def no_events() -> pl.DataFrame:
-    """Return the events of a source that has none."""
+    """Return an empty table of events."""
     return pl.DataFrame(schema={**EVENTS.needed, "timestamp": EVENTS.optional["timestamp"]})
 
 

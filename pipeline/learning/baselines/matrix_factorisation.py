@@ -1,4 +1,4 @@
-"""Explicit matrix factorisation: which rating a user would give an item (Koren, Bell and Volinsky, IEEE 2009)."""
+"""Explicit matrix factorisation of ratings (Koren, Bell and Volinsky, IEEE 2009)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def fit_ratings(users: RowIndices, items: RowIndices, ratings: Float64Array, see
         users: User of each rating, numbered from 0.
         items: Item of each rating, likewise.
         ratings: The ratings; all three of shape [ratings], which is at least 1.
-        seed: Of the factors that it starts from.
+        seed: Seed of the factors that it starts from.
     """
     mean = float(ratings.mean())
     item_bias = _bias(items, ratings - mean)

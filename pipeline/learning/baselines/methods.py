@@ -1,7 +1,7 @@
-"""Single methods of the field, each a recommender of its own: what two stages must beat.
+"""Baseline recommenders, each a single method.
 
-All of them are asked as the gateway is, by a history or a query, so matrix factorisation folds a user in from the
-history: nobody needs to have been there when the factors were learned.
+Like the gateway, they answer by history or query. Matrix factorisation folds a user in from the history, so users need
+not be known when the factors are fitted.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _TIE_BREAK: Final = 0.5
 
 @dataclass(frozen=True, eq=False)
 class BaselineData:
-    """What was known when the questions are asked.
+    """The data that baselines are fitted to: everything before the questions.
 
     Attributes:
-        purchases: What users took before, with ages.
+        purchases: Earlier purchases, with ages.
         catalogue: The items.
-        seed: Of factors.
+        seed: Seed of factors.
     """
 
     purchases: Purchases
@@ -59,8 +59,8 @@ class BaselineData:
         """How many items there are."""
         return len(self.catalogue)
 
-    def lately(self) -> Float32Array:
-        """Return how many baskets have each item, recent ones weighing more; float32[items]."""
+    def recent_sales(self) -> Float32Array:
+        """Return the number of baskets with each item, recent ones weighted more; float32[items]."""
         baskets = self.purchases.baskets(self.items)
         return np.asarray(baskets.held.T @ baskets.weights(RECENT_HALF_LIFE_DAYS), np.float32)
 
@@ -92,19 +92,19 @@ class FixedScores:
 
 @dataclass(frozen=True, eq=False)
 class OwnItems:
-    """What the user took most often before, equal counts by what sells lately; then what sells lately."""
+    """The user's most frequent items, ties by recent sales; then other items by recent sales."""
 
-    lately: Float32Array
+    recent_sales: Float32Array
 
     def scores(self, user: UserRows) -> npt.NDArray[Any]:
         """See `Baseline`."""
-        tie = self.lately / max(float(self.lately.max(initial=0.0)), 1e-9) * _TIE_BREAK
+        tie = self.recent_sales / max(float(self.recent_sales.max(initial=0.0)), 1e-9) * _TIE_BREAK
         return np.bincount(user.history, minlength=len(tie)) + tie
 
 
 @dataclass(frozen=True, eq=False)
 class ItemTransitions:
-    """What users go on to from item to item, themselves included; recent events weigh more."""
+    """Transitions from item to item, repeats included; recent events are weighted more."""
 
     table: sp.csr_matrix
 
@@ -117,11 +117,11 @@ class ItemTransitions:
 
 @dataclass(frozen=True, eq=False)
 class FactorModel:
-    """Matrix factorisation: items' factors, and how a history becomes a user's.
+    """Matrix factorisation: items' factors, and how a history is folded in.
 
     Attributes:
         items: float32[items, width].
-        fold_in: Makes a user's factors, shape [width], of item counts, sparse [1, items].
+        fold_in: Returns a user's factors, shape [width], from item counts, sparse [1, items].
     """
 
     items: Float32Array
@@ -145,8 +145,8 @@ class Bm25Model:
     def scores(self, user: UserRows) -> npt.NDArray[Any]:
         """See `Baseline`."""
         latest = list(dict.fromkeys(user.history[::-1].tolist()))[:_MAX_TITLES]
-        said = self.split(user.query or " ".join(self.texts[row] for row in latest))
-        known = [word for word in said if word in self.index.vocab_dict]
+        words = self.split(user.query or " ".join(self.texts[row] for row in latest))
+        known = [word for word in words if word in self.index.vocab_dict]
         return np.asarray(self.index.get_scores(known)) if known else np.zeros(len(self.texts), np.float32)
 
 
@@ -156,24 +156,24 @@ def popular(known: BaselineData) -> FixedScores:
 
 
 def recently_popular(known: BaselineData) -> FixedScores:
-    """Rank by baskets, each counting half for every seven days that passed."""
-    return FixedScores(known.lately())
+    """Rank by baskets, with a half-life of seven days."""
+    return FixedScores(known.recent_sales())
 
 
 def own_items(known: BaselineData) -> OwnItems:
-    """Rank what the user took before by how often."""
-    return OwnItems(known.lately())
+    """Rank the user's earlier items by frequency."""
+    return OwnItems(known.recent_sales())
 
 
 def item_transitions(known: BaselineData) -> ItemTransitions:
-    """Count what is in the next baskets of the same user; see `behaviour.transitions`."""
+    """Count the items of the same user's next baskets; see `behaviour.transitions`."""
     return ItemTransitions(transition_table(known.purchases.baskets(known.items)))
 
 
 def als(known: BaselineData) -> FactorModel:
     """Implicit alternating least squares (Hu, Koren and Volinsky, ICDM 2008); a user is folded in by its own step."""
     module = _installed("implicit.als")
-    with threadpool_limits(1, "blas"):  # implicit warns of more, and is slower with them
+    with threadpool_limits(1, "blas"):  # with more threads implicit warns, and is slower
         model = module.AlternatingLeastSquares(**_ALS, random_state=known.seed, num_threads=1)
         model.fit(known.taken(), show_progress=False)
     return FactorModel(model.item_factors, lambda held: model.recalculate_user(0, held))

@@ -1,4 +1,4 @@
-"""Labelled candidates as the fusion reads them: the second stage's own features, with and without logits."""
+"""Features of labelled candidates for the fusion, computed by the serving engines, with and without logits."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from services.ranking.pairs.pair_tokenizer import PairTokenizer
 _BINS: Final = 15
 
 
-_ALL_CANDIDATES: Final = 2_000  # candidates: more than any request has
+_ALL_CANDIDATES: Final = 2_000  # more candidates than any request has
 
 
 class FusionExamples:
@@ -40,7 +40,7 @@ class FusionExamples:
         release: The release so far: everything but the fusion.
         catalogue: Its items.
         names: The features.
-        depth: How many candidates of a request the cross-encoder reads.
+        depth: Number of candidates of a request that the cross-encoder scores.
     """
 
     def __init__(self, release: Release, catalogue: Catalogue, names: Sequence[str], depth: int) -> None:
@@ -56,41 +56,43 @@ class FusionExamples:
             else None
         )
 
-    def without_logits(self, drawn: Sequence[LabelledCandidates]) -> LabelledFeatures:
-        """Return every candidate, as if the cross-encoder read none."""
-        matrices = [self._matrix(example) for example in drawn]
-        return LabelledFeatures(np.concatenate(matrices), np.concatenate([example.labels for example in drawn]))
+    def without_logits(self, labelled: Sequence[LabelledCandidates]) -> LabelledFeatures:
+        """Return every candidate without logits."""
+        matrices = [self._matrix(example) for example in labelled]
+        return LabelledFeatures(np.concatenate(matrices), np.concatenate([example.labels for example in labelled]))
 
-    def learnable(self, drawn: Sequence[LabelledCandidates]) -> LabelledFeatures:
-        """Return every candidate with its late score and once more without, so that trees know what to do without."""
-        scored = self.without_logits(drawn)
+    def training_features(self, labelled: Sequence[LabelledCandidates]) -> LabelledFeatures:
+        """Return every candidate with and without its late-interaction score, so that trees handle missing scores."""
+        scored = self.without_logits(labelled)
         if self._late is None:
             return scored
-        plain = np.concatenate([self._plain(example) for example in drawn])
+        plain = np.concatenate([self._plain(example) for example in labelled])
         return LabelledFeatures(
             np.concatenate([scored.features, plain]), np.concatenate([scored.labels, scored.labels])
         )
 
-    def read(self, drawn: Sequence[LabelledCandidates], first: lgb.Booster, step: ProgressStep) -> LabelledFeatures:
-        """Return the candidates that would be read, each with its logit and once more without."""
-        matrices = [self._matrix(example) for example in drawn]
+    def read(self, labelled: Sequence[LabelledCandidates], first: lgb.Booster, step: ProgressStep) -> LabelledFeatures:
+        """Return the candidates that the cross-encoder would score, each with and without its logit."""
+        matrices = [self._matrix(example) for example in labelled]
         chosen = [self._chosen(matrix, first) for matrix in matrices]
-        logits = self._logits(drawn, chosen, step)
+        logits = self._logits(labelled, chosen, step)
         plain = [matrix[places] for matrix, places in zip(matrices, chosen, strict=True)]
         filled = [self._features.with_logits(part, read) for part, read in zip(plain, logits, strict=True)]
-        labels = [example.labels[places] for example, places in zip(drawn, chosen, strict=True)]
+        labels = [example.labels[places] for example, places in zip(labelled, chosen, strict=True)]
         return LabelledFeatures(np.concatenate([*filled, *plain]), np.concatenate([*labels, *labels]))
 
-    def served(self, drawn: Sequence[LabelledCandidates], first: lgb.Booster, step: ProgressStep) -> LabelledFeatures:
-        """Return every candidate as it is served: the most promising with logits, the others without."""
-        matrices = [self._matrix(example) for example in drawn]
+    def served(
+        self, labelled: Sequence[LabelledCandidates], first: lgb.Booster, step: ProgressStep
+    ) -> LabelledFeatures:
+        """Return every candidate as served: the best ones with logits, the others without."""
+        matrices = [self._matrix(example) for example in labelled]
         chosen = [self._chosen(matrix, first) for matrix in matrices]
-        for matrix, places, logits in zip(matrices, chosen, self._logits(drawn, chosen, step), strict=True):
+        for matrix, places, logits in zip(matrices, chosen, self._logits(labelled, chosen, step), strict=True):
             matrix[places] = self._features.with_logits(matrix[places], logits)
-        return LabelledFeatures(np.concatenate(matrices), np.concatenate([example.labels for example in drawn]))
+        return LabelledFeatures(np.concatenate(matrices), np.concatenate([example.labels for example in labelled]))
 
     def _matrix(self, example: LabelledCandidates) -> Float32Array:
-        """Return the features of a request's candidates, late interaction's among them where there is any."""
+        """Return the features of a request's candidates, with late-interaction scores if the release has them."""
         if self._late is None:
             return self._plain(example)
         began = time.perf_counter()
@@ -103,13 +105,13 @@ class FusionExamples:
         return self._features.matrix(example.user, example.candidates)
 
     def _chosen(self, matrix: Float32Array, first: lgb.Booster) -> npt.NDArray[np.int64]:
-        promise = np.asarray(first.predict(matrix, raw_score=True))
-        return np.argsort(-promise, kind="stable")[: self._depth]
+        preliminary_score = np.asarray(first.predict(matrix, raw_score=True))
+        return np.argsort(-preliminary_score, kind="stable")[: self._depth]
 
     def _logits(
-        self, drawn: Sequence[LabelledCandidates], chosen: Sequence[npt.NDArray[np.int64]], step: ProgressStep
+        self, labelled: Sequence[LabelledCandidates], chosen: Sequence[npt.NDArray[np.int64]], step: ProgressStep
     ) -> list[Float32Array]:
-        pairs = [pairs_of(example, places, self._texts) for example, places in zip(drawn, chosen, strict=True)]
+        pairs = [pairs_of(example, places, self._texts) for example, places in zip(labelled, chosen, strict=True)]
         step.at(0, sum(map(len, pairs)))
         began = time.perf_counter()
         logits = score_pairs(self._cross_encoder, pairs, step)
@@ -117,20 +119,20 @@ class FusionExamples:
         return logits
 
     def options(
-        self, drawn: Sequence[LabelledCandidates], served: LabelledFeatures, fusion: FusionTrees
+        self, labelled: Sequence[LabelledCandidates], served: LabelledFeatures, fusion: FusionTrees
     ) -> list[TierOption]:
-        """Measure what each choice of tiers would take and reach, from candidates that all tiers have seen.
+        """Measure time and quality of each choice of tiers, from candidates that all tiers have scored.
 
-        The cross-encoder's part of a choice is its most promising candidates among those that were read.
+        At a smaller cross-encoder depth, only the best of the scored candidates keep their logits.
         """
-        ends = np.cumsum([len(example.labels) for example in drawn])
+        ends = np.cumsum([len(example.labels) for example in labelled])
         matrices = np.split(served.features, ends[:-1])
         late_ms = self._late_s / max(self._scored, 1) * 1e3
         pair_ms = self._pairs_s / max(self._read_pairs, 1) * 1e3
 
         def option(late: int, depth: int) -> TierOption:
             scores = [self._served_with(matrix, fusion, late=bool(late), depth=depth) for matrix in matrices]
-            return TierOption(late, depth, bool(late) * late_ms + depth * pair_ms, ndcg_by_request(drawn, scores))
+            return TierOption(late, depth, bool(late) * late_ms + depth * pair_ms, ndcg_by_request(labelled, scores))
 
         depths = sorted({0, self._depth // 3, self._depth})
         return [option(late, depth) for late in (0, _ALL_CANDIDATES) for depth in depths]
@@ -138,24 +140,24 @@ class FusionExamples:
     def _served_with(
         self, matrix: Float32Array, fusion: FusionTrees, *, late: bool, depth: int
     ) -> npt.NDArray[np.float64]:
-        """Return the probabilities of a request's candidates with fewer tiers or pairs than they were seen by."""
+        """Return the probabilities of a request's candidates with fewer tiers or pairs."""
         logits = matrix[:, self._features.names.index("logit")]
         none = np.full(len(matrix), np.nan, np.float32)
         blind = self._features.with_logits(matrix, none)
         blind = blind if late else self._features.with_late(blind, none)
         probability = fusion.probability(blind)
-        promise = np.where(np.isnan(logits), -np.inf, probability)
-        chosen = np.argsort(-promise, kind="stable")[: min(depth, int((~np.isnan(logits)).sum()))]
+        preliminary_score = np.where(np.isnan(logits), -np.inf, probability)
+        chosen = np.argsort(-preliminary_score, kind="stable")[: min(depth, int((~np.isnan(logits)).sum()))]
         if len(chosen):
             probability[chosen] = fusion.probability(self._features.with_logits(blind[chosen], logits[chosen]))
         return probability
 
 
 def every_tier(served: LabelledFeatures, names: Sequence[str]) -> LabelledFeatures:
-    """Return candidates as they are served, and once more as each cheaper tier would have left them.
+    """Return candidates as served, and as each cheaper tier would score them.
 
-    Calibrated on all of these, a probability means the same whichever tier gave it. Without late interaction the
-    candidates as they are served are of both kinds already.
+    Calibration on all of them makes probabilities of all tiers comparable. Without late interaction, served candidates
+    are of both kinds already.
     """
     late, logits = ([place for place, name in enumerate(names) if name.startswith(kind)] for kind in ("late", "logit"))
     if not late:
@@ -168,32 +170,32 @@ def every_tier(served: LabelledFeatures, names: Sequence[str]) -> LabelledFeatur
 
 
 def quality(
-    drawn: Sequence[LabelledCandidates], served: LabelledFeatures, fusion: FusionTrees, names: Sequence[str]
+    labelled: Sequence[LabelledCandidates], served: LabelledFeatures, fusion: FusionTrees, names: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """Measure the validation users: what the first stage, behaviour alone, the logit alone and all of it reach.
+    """Measure first stage, behaviour alone, logit alone and the whole fusion on validation users.
 
-    NDCG@10 counts what the first stage did not find as missed, apart for histories, searches and newcomers; the
-    cross-encoder's order is that of the candidates it read, which behaviour chose. The
-    expected calibration error is over 15 bins of equal numbers; these users also calibrated the fusion.
+    NDCG@10 is measured separately for histories, searches and new users; items that the first stage did not find count
+    as missed. The cross-encoder orders the candidates that behaviour selected. The expected calibration error is over
+    15 bins of equal size; the fusion is calibrated on the same users.
     """
-    starts = np.cumsum([len(example.labels) for example in drawn])[:-1]
+    starts = np.cumsum([len(example.labels) for example in labelled])[:-1]
     of_logits = [place for place, name in enumerate(names) if name.startswith("logit")]
     without = served.features.copy()
     without[:, of_logits] = np.nan
     probability = fusion.probability(served.features)
     orders: dict[str, list[npt.NDArray[np.floating[Any]]]] = {
-        "first stage": [-np.arange(len(example.labels), dtype=np.float64) for example in drawn],
+        "first stage": [-np.arange(len(example.labels), dtype=np.float64) for example in labelled],
         "cross-encoder's order": np.split(np.nan_to_num(served.features[:, of_logits[0]], nan=-np.inf), starts),
         "fusion without the logit": np.split(fusion.probability(without), starts),
         "fusion": np.split(probability, starts),
     }
-    measured = {name: ndcg_by_kind(drawn, scores) for name, scores in orders.items()}
+    measured = {name: ndcg_by_kind(labelled, scores) for name, scores in orders.items()}
     measured["calibration"] = {"expected calibration error": calibration_error(probability, served.labels)}
     return measured
 
 
 def calibration_error(probability: npt.NDArray[np.float64], labels: Float32Array) -> float:
-    """Return the mean distance of promised and kept probability over 15 bins of equal numbers."""
+    """Return the mean distance between predicted and observed shares over 15 bins of equal size."""
     order = np.argsort(probability, kind="stable")
     bins = np.array_split(order, _BINS)
     gaps = [abs(probability[rows].mean() - labels[rows].mean()) * len(rows) for rows in bins if len(rows)]
@@ -207,26 +209,26 @@ def _kind(request: ShopRequest) -> str:
 
 
 def ndcg_by_kind(
-    drawn: Sequence[LabelledCandidates], scores: Sequence[npt.NDArray[np.floating[Any]]]
+    labelled: Sequence[LabelledCandidates], scores: Sequence[npt.NDArray[np.floating[Any]]]
 ) -> dict[str, float]:
-    """Return NDCG@10 of requests by what is known of a user, what was not found missed.
+    """Return NDCG@10 by kind of request; relevant items that were not found count as missed.
 
     Args:
-        drawn: The requests with their candidates.
-        scores: A score for each candidate of each.
+        labelled: The requests with their candidates.
+        scores: Scores of each request's candidates.
     """
-    values = ndcg_by_request(drawn, scores)
-    kind = np.array([_kind(example.request) for example in drawn])
+    values = ndcg_by_request(labelled, scores)
+    kind = np.array([_kind(example.request) for example in labelled])
     known = np.isfinite(values)
     return {f"ndcg@10 {part}": float(values[known & (kind == part)].mean()) for part in np.unique(kind[known])}
 
 
 def ndcg_by_request(
-    drawn: Sequence[LabelledCandidates], scores: Sequence[npt.NDArray[np.floating[Any]]]
+    labelled: Sequence[LabelledCandidates], scores: Sequence[npt.NDArray[np.floating[Any]]]
 ) -> npt.NDArray[np.float64]:
-    """Return the NDCG@10 of each request's order, what the first stage did not find counted as missed; NaN for none."""
+    """Return NDCG@10 of each request, counting items that were not found as missed; NaN if nothing was bought."""
     rankings, relevance = {}, {}
-    for number, (example, values) in enumerate(zip(drawn, scores, strict=True)):
+    for number, (example, values) in enumerate(zip(labelled, scores, strict=True)):
         name = str(number)
         order = np.argsort(-values, kind="stable")
         rankings[name] = [str(row) for row in example.candidates.rows[order]]
@@ -234,6 +236,6 @@ def ndcg_by_request(
         missed = {f"missed {place}" for place in range(len(example.request.bought) - len(bought))}
         relevance[name] = bought | missed
     relevance = {name: items for name, items in relevance.items() if items}
-    values = np.full(len(drawn), np.nan)
+    values = np.full(len(labelled), np.nan)
     values[[int(name) for name in relevance]] = evaluate(rankings, relevance, ["ndcg@10"])["ndcg@10"]
     return np.asarray(values, np.float64)

@@ -1,4 +1,4 @@
-"""Mined negatives: items near a query by the base encoder that nobody judged for it."""
+"""Mined negatives: items near a query by the base encoder that have no judgement for it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def mined_negatives(
 ) -> list[npt.NDArray[np.int64]]:
     """Return for each query the unjudged items of the ranks from ``first`` on.
 
-    The nearest are passed over: many of them fit, though nobody judged them.
+    The nearest are skipped, since many of them are relevant without a judgement.
 
     Args:
         queries: The judged queries.
         query_vectors: Their unit vectors; float32[queries, width].
         item_vectors: The catalogue's; float32[items, width].
-        count: How many items a query gets, fewer where the catalogue ends.
-        first: The rank to begin at, from 0, among the unjudged items.
+        count: Items for each query; fewer if the catalogue ends.
+        first: First rank, from 0, among the unjudged items.
     """
     return [
         _ranks(item_vectors @ vector, one.rows, first, first + count)

@@ -1,4 +1,4 @@
-"""Judged searches: which items were shown for a query, and how well each fits."""
+"""Judged queries: items with their relevance to a query."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class JudgedQuery:
     """A query and its judged items.
 
     Attributes:
-        query: What was searched for.
+        query: The search query.
         rows: The items' catalogue rows; int64[items].
         grades: Their relevance from 0 to 1, as shares of the highest that was given; float32[items].
     """
@@ -33,7 +33,7 @@ class JudgedQuery:
 
 
 def training_queries(judgements: pl.DataFrame | None, catalogue: Catalogue) -> list[JudgedQuery]:
-    """Return the judged queries that may be learnt from, by name: all but those whose ``split`` is `test`.
+    """Return the judged queries for training, by name: all but those whose ``split`` is `test`.
 
     Raises:
         InvalidRequest: There are no such judgements, or none is above 0.

@@ -30,7 +30,7 @@ class LabelledCandidates:
         request: The request.
         user: Its history in catalogue rows, and its query.
         candidates: What the first stage found, best first.
-        labels: 1 where bought; float32 [candidates].
+        labels: 1 if bought; float32 [candidates].
     """
 
     request: ShopRequest
@@ -43,19 +43,19 @@ def label_candidates(
     first_stage: FirstStage, requests: Sequence[ShopRequest], limit: int, step: ProgressStep
 ) -> list[LabelledCandidates]:
     """Ask the serving first stage for the candidates of each request."""
-    drawn = []
+    examples = []
     for start in range(0, len(requests), _CHUNK):
         chunk = requests[start : start + _CHUNK]
         answers = first_stage.retrieve([_asked(request, limit) for request in chunk])
-        drawn += [_labelled(first_stage, request, answer) for request, answer in zip(chunk, answers, strict=True)]
+        examples += [_labelled(first_stage, request, answer) for request, answer in zip(chunk, answers, strict=True)]
         step.advance(len(chunk))
-    return drawn
+    return examples
 
 
-def learn_source_weights(drawn: Iterable[LabelledCandidates], sources: Sequence[str]) -> dict[str, dict[str, float]]:
+def learn_source_weights(labelled: Iterable[LabelledCandidates], sources: Sequence[str]) -> dict[str, dict[str, float]]:
     """Fit the first stage's weights for each situation that occurs, by the sources' names."""
     by_situation: dict[str, list[LabelledCandidates]] = defaultdict(list)
-    for example in drawn:
+    for example in labelled:
         by_situation[request_kind(example.user)].append(example)
     weights = {}
     for known, examples in by_situation.items():

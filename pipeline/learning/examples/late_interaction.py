@@ -20,22 +20,26 @@ Chosen = tuple[LabelledCandidates, npt.NDArray[np.int64]]
 
 
 def late_lists(
-    drawn: Sequence[LabelledCandidates], texts: PairTokenizer, *, lists: int, size: int, seed: int
+    labelled: Sequence[LabelledCandidates], texts: PairTokenizer, *, lists: int, size: int, seed: int
 ) -> list[Chosen]:
     """Choose lists to learn from, as `training_lists` does: with the same seed and size the first ones are the same."""
     generator = np.random.default_rng(seed)
-    found = [example for example in drawn if example.labels.any()]
+    found = [example for example in labelled if example.labels.any()]
     return [(example, choose_candidates(example, texts, size, generator)) for example in found[:lists]]
 
 
 def distilled(
-    chosen: Sequence[Chosen], texts: PairTokenizer, cross_encoder: CrossEncoder, learnt: int, step: ProgressStep
+    chosen: Sequence[Chosen],
+    texts: PairTokenizer,
+    cross_encoder: CrossEncoder,
+    first_with_logits: int,
+    step: ProgressStep,
 ) -> list[LateExample]:
-    """Return lists as examples, with the cross-encoder's logits from list ``learnt`` on."""
-    pairs = [pairs_of(example, places, texts) for example, places in chosen[learnt:]]
+    """Return lists as examples, with the cross-encoder's logits from list ``first_with_logits`` on."""
+    pairs = [pairs_of(example, places, texts) for example, places in chosen[first_with_logits:]]
     step.at(0, sum(map(len, pairs)))
     logits = score_pairs(cross_encoder, pairs, step) if pairs else []
-    unknown = [np.full(len(places), np.nan, np.float32) for _, places in chosen[:learnt]]
+    unknown = [np.full(len(places), np.nan, np.float32) for _, places in chosen[:first_with_logits]]
     return [_example(*one, texts, teacher) for one, teacher in zip(chosen, [*unknown, *logits], strict=True)]
 
 
@@ -54,9 +58,9 @@ class LateExample:
     Attributes:
         context: The user context's token ids, without special tokens.
         items: The candidates' likewise.
-        labels: 1 where bought, or a graded relevance from 0 to 1; NaN where unknown; float32 [candidates].
-        teacher: The cross-encoder's logits, NaN where unknown; float32 [candidates].
-        others: Further contexts that the cross-encoder read the candidates beside; as many in every example.
+        labels: 1 if bought, or a graded relevance from 0 to 1; NaN if unknown; float32 [candidates].
+        teacher: The cross-encoder's logits, NaN if unknown; float32 [candidates].
+        others: Further contexts that the cross-encoder scored the candidates with; as many in every example.
         others_teacher: Its logits of those; float32 [others, candidates].
     """
 
@@ -74,6 +78,6 @@ class LateExample:
 
     @property
     def logits(self) -> Float32Array:
-        """What the cross-encoder says beside each of them; float32 [candidates, contexts]."""
+        """The cross-encoder's logits with each of them; float32 [candidates, contexts]."""
         further = [] if self.others_teacher is None else [*self.others_teacher]
         return np.stack([self.teacher, *further], axis=1)

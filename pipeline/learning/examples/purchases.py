@@ -51,7 +51,7 @@ class Purchase:
         history: Item ids before the moment, oldest first.
         query: What is searched for; empty for nothing.
         target: The item that was taken in the window after the moment.
-        taken: What the user took before the moment or later: no item of it says what the user does not want.
+        taken: Items that the user took before or after this time; they are no negatives.
     """
 
     moment: datetime
@@ -95,29 +95,29 @@ def draw_purchases(
     Args:
         events: The dataset's events.
         titles: The catalogue's items, and their titles, from which searches are made.
-        until: Where the last window ends; events from then on are never looked at.
-        window: How long each window is.
-        count: How many at most, the moments sharing it alike.
-        searches: The share that is turned into searches; see `pipeline.requests.as_met`.
-        seed: Of the drawing.
+        until: End of the last window; later events are not used.
+        window: Length of each window.
+        count: Maximum number of purchases, divided equally among the windows.
+        searches: Share that is turned into searches; see `simulate_cold_start`.
+        seed: Seed of the drawing.
     """
     past = events.filter(pl.col("timestamp") < until)
-    drawn = []
+    purchases = []
     for number in range(_MOMENTS):
         moment = until - (number + 1) * window
         asked = split_users(past, moment, window, min_history=_MIN_HISTORY)
         generator = np.random.default_rng([seed, number])
         chosen = [asked[place] for place in generator.permutation(len(asked))[: count // _MOMENTS]]
         requests = [ShopRequest(one.history, "", frozenset(one.held_out)) for one in chosen]
-        met = simulate_cold_start(requests, titles, searches=searches, newcomers=0.0, seed=seed + number)
+        simulated = simulate_cold_start(requests, titles, searches=searches, newcomers=0.0, seed=seed + number)
         later = _taken_from(past, moment)
-        for user, request in zip(chosen, met, strict=True):
-            wanted = sorted(request.bought & titles.keys())
-            if wanted:
-                target = str(generator.choice(wanted))
+        for user, request in zip(chosen, simulated, strict=True):
+            targets = sorted(request.bought & titles.keys())
+            if targets:
+                target = str(generator.choice(targets))
                 taken = frozenset([*user.history, *later[user.user_id]])
-                drawn.append(Purchase(moment, request.history, request.query, target, taken))
-    return drawn
+                purchases.append(Purchase(moment, request.history, request.query, target, taken))
+    return purchases
 
 
 class EventTexts:
@@ -142,16 +142,16 @@ class EventTexts:
     def examples(
         self, purchases: Sequence[Purchase], *, mined: int, mined_from: int, seed: int, step: ProgressStep
     ) -> list[PurchaseExample]:
-        """Return the examples of purchases, with negatives that the first stage finds for the same user.
+        """Return examples with mined negatives: items that the first stage retrieves for the same user.
 
         Args:
             purchases: The purchases.
-            mined: How many items near the user, never taken, each example gets.
-            mined_from: From which rank on, from 0, among those never taken.
-            seed: Of the sampling of long histories.
-            step: Told of each.
+            mined: Number of mined negatives of each example.
+            mined_from: First rank of mined negatives, from 0, among items that the user never took.
+            seed: Seed of the sampling of long histories.
+            step: Advanced by one for each.
         """
-        made = []
+        examples = []
         for start in range(0, len(purchases), _CHUNK):
             chunk = purchases[start : start + _CHUNK]
             taken = [frozenset(self._texts(sorted(purchase.taken)).tolist()) for purchase in chunk]
@@ -160,15 +160,15 @@ class EventTexts:
                 context, weights = self._context(purchase, np.random.default_rng([seed, start + number]))
                 items = np.concatenate([self._texts([purchase.target]), never[number]])
                 query = self._queries[purchase.query] if purchase.query else None
-                made.append(PurchaseExample(context, weights, query, items, taken[number]))
+                examples.append(PurchaseExample(context, weights, query, items, taken[number]))
             step.advance(len(chunk))
-        return [example for example in made if example.query is not None or len(example.context)]
+        return [example for example in examples if example.query is not None or len(example.context)]
 
     def _context(self, purchase: Purchase, generator: np.random.Generator) -> tuple[Int64Array, Float32Array]:
-        """Return the history's texts and what each weighs, as the source `semantic` forms a user's vector.
+        """Return the history's texts and their weights, as the source `semantic` computes a user's vector.
 
-        Of a long history so many events are drawn, each as likely as it weighs: the mean of their vectors is on average
-        the vector that is served.
+        A long history is sampled, each event with a probability proportional to its weight: the expected mean of the
+        sampled vectors is the vector that is served.
         """
         history = (
             self._first_stage.snapshot.history_rows(purchase.history) if not purchase.query else np.empty(0, np.int64)
@@ -181,21 +181,21 @@ class EventTexts:
         texts, places = np.unique(self.of_item[rows], return_inverse=True)
         total = np.bincount(places, weights=weights.astype(np.float64))
         if len(texts) > _CONTEXT_TEXTS:
-            drawn = generator.choice(texts, _CONTEXT_TEXTS, p=total / total.sum())
-            texts, total = np.unique(drawn, return_counts=True)
+            sample = generator.choice(texts, _CONTEXT_TEXTS, p=total / total.sum())
+            texts, total = np.unique(sample, return_counts=True)
         return texts, (total / total.sum()).astype(np.float32)
 
     def _mine(
         self, purchases: Sequence[Purchase], taken: Sequence[frozenset[int]], mined: int, mined_from: int
     ) -> list[Int64Array]:
-        """Return texts near each user that were never taken; fewer where most of what is near was."""
+        """Return retrieved texts that the user never took; fewer if most retrieved texts were taken."""
         if not mined:
             return [np.empty(0, np.int64)] * len(purchases)
         requests = [Request(query=one.query, history_item_ids=one.history, limit=_MINED_DEPTH) for one in purchases]
         found = []
         for answer, known in zip(self._first_stage.retrieve(requests), taken, strict=True):
-            near = dict.fromkeys(self.of_item[answer.rows].tolist())
-            never = [text for text in near if text not in known]
+            retrieved = dict.fromkeys(self.of_item[answer.rows].tolist())
+            never = [text for text in retrieved if text not in known]
             found.append(np.array(never[mined_from : mined_from + mined], np.int64))
         return found
 
@@ -205,6 +205,6 @@ class EventTexts:
 
 
 def _taken_from(events: pl.DataFrame, moment: datetime) -> dict[str, list[str]]:
-    """Return what each user took from a moment on."""
+    """Return the items that each user took from a time on."""
     later = events.filter(pl.col("timestamp") >= moment).group_by("user_id").agg(pl.col("item_id").unique())
     return dict(later.iter_rows())

@@ -1,4 +1,4 @@
-"""Lists of labelled pairs that rankers learn from, in memory or in a file that is larger than it."""
+"""Training lists of labelled pairs, in memory or in a file that may exceed it."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class RankingExample:
     """One user and some candidates, at least one of which was bought.
 
     Attributes:
-        pairs: The user context beside each candidate, in tokens.
-        labels: float32 [pairs]; 1 where bought, or a graded relevance from 0 to 1.
+        pairs: User context and candidate, in tokens.
+        labels: float32 [pairs]; 1 if bought, or a graded relevance from 0 to 1.
     """
 
     pairs: TokenPairs
@@ -42,10 +42,10 @@ class RankingExample:
 
 
 class ListFile(Sequence[RankingExample]):
-    """Lists in an Arrow file, mapped into memory: what is read is views, and what is not read costs nothing.
+    """Lists in an Arrow file, memory-mapped: lists are views of the file.
 
     Args:
-        file: What `write_lists` wrote.
+        file: A file of `write_lists`.
     """
 
     def __init__(self, file: Path) -> None:
@@ -78,7 +78,7 @@ class ListFile(Sequence[RankingExample]):
 
 
 def write_lists(file: Path, lists: Iterable[RankingExample]) -> int:
-    """Write lists one after the other, holding a few at a time; returns how many there were."""
+    """Write lists in batches; returns their number."""
     written = 0
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
         for batch in _batches(lists):
@@ -88,7 +88,7 @@ def write_lists(file: Path, lists: Iterable[RankingExample]) -> int:
 
 
 def _batches(lists: Iterable[RankingExample]) -> Iterator[Any]:
-    """Yield record batches of equally many lists but for the last."""
+    """Yield record batches of equal size, except the last."""
     left = iter(lists)
     while held := list(islice(left, _LISTS_A_BATCH)):
         yield pa.record_batch(

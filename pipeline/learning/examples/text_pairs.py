@@ -1,4 +1,4 @@
-"""What the cross-encoder reads of labelled candidates: lists to learn from, and logits of all."""
+"""Pairs of labelled candidates for the cross-encoder: training lists, and logits."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ _PADDED_TOKENS: Final = 4_096
 
 
 def training_lists(
-    drawn: Sequence[LabelledCandidates], texts: PairTokenizer, *, lists: int, size: int, seed: int
+    labelled: Sequence[LabelledCandidates], texts: PairTokenizer, *, lists: int, size: int, seed: int
 ) -> Iterator[RankingExample]:
-    """Choose lists to learn from: up to four bought candidates beside ones of the first stage that were not.
+    """Yield training lists: up to four bought candidates, and candidates that were not bought.
 
-    Candidates whose text is that of a bought one are left out: the cross-encoder could not tell them apart. Lists are
-    made one at a time.
+    Candidates with the same text as a bought one are left out, since the cross-encoder cannot distinguish them.
     """
     generator = np.random.default_rng(seed)
-    for example in islice((one for one in drawn if one.labels.any()), lists):
+    for example in islice((one for one in labelled if one.labels.any()), lists):
         places = choose_candidates(example, texts, size, generator)
         yield RankingExample(pairs_of(example, places, texts), example.labels[places])
 
@@ -47,7 +46,7 @@ def pairs_of(example: LabelledCandidates, places: npt.NDArray[np.int64], texts: 
 def score_pairs(
     model: CrossEncoder, all_pairs: Sequence[TokenPairs], step: ProgressStep
 ) -> list[npt.NDArray[np.float32]]:
-    """Read pairs in batches of like lengths; returns the logits of each of ``all_pairs``."""
+    """Score pairs in batches of similar lengths; returns the logits of each of ``all_pairs``."""
     lengths = np.concatenate([pairs.lengths for pairs in all_pairs])
     owner = np.repeat(np.arange(len(all_pairs)), [len(pairs) for pairs in all_pairs])
     place = np.concatenate([np.arange(len(pairs)) for pairs in all_pairs])
@@ -75,14 +74,14 @@ def _batch_end(lengths: npt.NDArray[np.int64], order: npt.NDArray[np.int64], sta
 def choose_candidates(
     example: LabelledCandidates, texts: PairTokenizer, size: int, generator: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    """Draw up to four bought candidates and others whose texts are none of the bought ones'; returns their places."""
+    """Sample up to four bought candidates, and others with different texts; returns their positions."""
     bought = np.flatnonzero(example.labels)
     bought = generator.permutation(bought)[:_POSITIVES]
-    said = {texts.item_text(int(row)) for row in example.candidates.rows[np.flatnonzero(example.labels)]}
+    bought_texts = {texts.item_text(int(row)) for row in example.candidates.rows[np.flatnonzero(example.labels)]}
     others = [
         place
         for place in np.flatnonzero(example.labels == 0)
-        if texts.item_text(int(example.candidates.rows[place])) not in said
+        if texts.item_text(int(example.candidates.rows[place])) not in bought_texts
     ]
     negatives = generator.permutation(np.array(others, np.int64))[: size - len(bought)]
     return np.concatenate([bought, negatives]).astype(np.int64)

@@ -52,11 +52,11 @@ def cross_fit_fusion(
     calibration, made on the view that knows most, since no query is left over.
 
     Args:
-        examples: What to learn from.
+        examples: The training examples.
         names: The features' names.
         seeds: Of LightGBM's sampling; one booster each, averaged.
         trees: Trees of a booster.
-        step: Told of each booster.
+        step: Advanced by one for each booster.
     """
     folds = np.unique(examples.fold)
     step.at(0, (len(folds) + 1) * len(seeds))

@@ -21,7 +21,7 @@ class RankedExamples:
     """Candidates of many requests, one request after another, as the first stage ordered them.
 
     Attributes:
-        features: float32[rows, features]; NaN where a feature is missing.
+        features: float32[rows, features]; NaN if a feature is missing.
         labels: 1 for what came next; float32[rows].
         sizes: Candidates of each request; shape [requests].
     """
@@ -65,11 +65,11 @@ def fit_ranking(
     step: ProgressStep,
     growing: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[lgb.Booster]:
-    """Fit one booster a seed.
+    """Fit one booster for each seed.
 
     Args:
-        examples: What to learn from; requests without what came next teach nothing, and should be left out. Every
-            candidate of a request counts: a sample of those far down would make them look better than they are.
+        examples: What to learn from; requests without a bought item should be left out. All candidates of a
+            request are needed: a sample of the lower ones would make them look better than they are.
         names: The features' names.
         falling: Features of which more may be worse; with all others a score may only rise.
         seeds: Of LightGBM's sampling.

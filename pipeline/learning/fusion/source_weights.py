@@ -1,4 +1,4 @@
-"""The first stage's weights: how much each source's score counts, learned from what users went on to buy."""
+"""The first stage's weights of the candidate sources, fitted to what users bought next."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def fit_source_weights(
     """Fit non-negative weights by the listwise likelihood of what was bought (ListNet; Cao et al., ICML 2007).
 
     Args:
-        scores: Each source's normalised score of each candidate, 0 where it did not find it; [rows, sources].
-        labels: 1 where the user went on to buy the candidate; [rows].
-        sizes: Candidates of each request; their sum is the number of rows.
+        scores: Normalised score of each candidate by source, 0 if the source did not find it; [rows, sources].
+        labels: 1 if the user bought the candidate next; [rows].
+        sizes: Number of candidates of each request; they sum to the number of rows.
 
     Returns:
-        One weight a source, the largest 1; all equal where nothing was bought.
+        One weight for each source, the largest 1; all equal if nothing was bought.
     """
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     request = np.repeat(np.arange(len(sizes)), sizes)

@@ -1,8 +1,8 @@
-"""The second stage's final model: gradient-boosted trees over logit, scores and features, calibrated, in ONNX.
+"""The fusion model: calibrated gradient-boosted trees over logit, scores and features, in ONNX.
 
 LightGBM (Ke et al., NeurIPS 2017) fits the trees on one part of the users, Platt scaling (Platt 1999) the probability
-on another; both end up in one ONNX graph, so that serving needs onnxruntime alone. Reading pairs is dear, so only some
-candidates have logits: most trees are fitted to behaviour alone, a few more to what that leaves open.
+on another; both are exported as one ONNX graph, so serving needs only onnxruntime. Scoring pairs is expensive, so only
+some candidates have logits: most trees are fitted to behaviour alone, and a few more to the residuals with logits.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ _LOGIT_ROUNDS: Final = 25
 
 @dataclass(frozen=True)
 class LabelledFeatures:
-    """Ranked candidates of many requests, one after the other.
+    """Features and labels of the candidates of many requests, concatenated.
 
     Attributes:
-        features: float32 [rows, features]; NaN where a feature is missing.
-        labels: float32 [rows]; 1 where the user went on to buy the item.
+        features: float32 [rows, features]; NaN if a feature is missing.
+        labels: float32 [rows]; 1 if the user bought the item next.
     """
 
     features: Float32Array
@@ -85,27 +85,27 @@ def raw_score(boosters: Sequence[lgb.Booster], features: Float32Array) -> npt.ND
 
 
 def fit_behaviour(examples: LabelledFeatures, names: Sequence[str], seed: int) -> lgb.Booster:
-    """Fit the first trees to candidates without logits: they alone choose what the cross-encoder reads."""
+    """Fit the first trees to candidates without logits; they select the candidates that the cross-encoder scores."""
     data = lgb.Dataset(examples.features, examples.labels, feature_name=list(names))
     return lgb.train(_settings(seed), data, _BEHAVIOUR_ROUNDS)
 
 
 def fit_with_logits(first: lgb.Booster, read: LabelledFeatures, names: Sequence[str], seed: int) -> lgb.Booster:
-    """Fit a few more trees to what the first ones leave open on candidates that were read.
+    """Fit a few more trees to the residuals of the first ones, on candidates with logits.
 
     Args:
         first: The trees fitted to behaviour.
-        read: Candidates with logits, none of which the cross-encoder was trained on, and the same without, so that
-            the trees know what to do without.
+        read: Candidates with logits, none of which the cross-encoder was trained on, and the same candidates without
+            logits, so that the trees handle missing logits.
         names: The features' names.
-        seed: Of LightGBM's sampling.
+        seed: Seed of LightGBM's sampling.
     """
     data = lgb.Dataset(read.features, read.labels, feature_name=list(names))
     return lgb.train(_settings(seed), data, _LOGIT_ROUNDS, init_model=first)
 
 
 def calibrate(boosters: Sequence[lgb.Booster], valid: LabelledFeatures) -> FusionTrees:
-    """Fit the probability on candidates of users that the trees saw nothing of, as they will be served."""
+    """Fit the calibration to candidates as served, of users that the trees were not fitted to."""
     slope, intercept = platt(raw_score(boosters, valid.features), valid.labels)
     return FusionTrees(tuple(boosters), slope, intercept)
 
@@ -121,7 +121,7 @@ def _settings(seed: int) -> dict[str, object]:
         "bagging_freq": 1,
         "lambda_l2": 10.0,
         "seed": seed,
-        "num_threads": 1,  # takes seconds, is repeatable, and does not fight over a shared core
+        "num_threads": 1,  # repeatable, and still takes only seconds
         "deterministic": True,
         "force_row_wise": True,
         "verbose": -1,
@@ -147,7 +147,7 @@ def export_fusion(fusion: FusionTrees, file: Path, sample: Float32Array) -> floa
 
 
 def platt(raw: npt.NDArray[np.float64], labels: Float32Array) -> tuple[float, float]:
-    """Fit slope and intercept by logistic regression without a penalty; a label between 0 and 1 is partly both."""
+    """Fit slope and intercept by logistic regression without a penalty; labels may be fractions."""
     both = np.tile(raw, 2)[:, None]
     shares = np.concatenate([labels, 1 - labels])
     model = LogisticRegression(C=np.inf).fit(both, np.repeat([1, 0], len(raw)), sample_weight=shares)

@@ -1,4 +1,4 @@
-"""Item graphs of baskets with times, as known at a moment: weights fade by the week where demand does."""
+"""Item graphs of baskets, weighted by recency if a half-life is given."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pipeline.learning.item_graphs.purchases import Baskets, transition_table
 
 
 def repeat(baskets: Baskets, *, half_life: float = math.inf) -> sp.csr_matrix:
-    """What is bought again: the diagonal of the transitions; see `behaviour.transitions`."""
+    """Repeat purchases: the diagonal of the transitions; see `transition_table`."""
     return sp.diags(transition_table(baskets, half_life).diagonal(), format="csr", dtype=np.float32)
 
 
 def follow(baskets: Baskets, *, half_life: float = math.inf) -> sp.csr_matrix:
-    """What is bought after it: the transitions without their diagonal."""
+    """Purchases after the item: the transitions without their diagonal."""
     table = transition_table(baskets, half_life)
     table.setdiag(0)
     table.eliminate_zeros()
@@ -25,13 +25,13 @@ def follow(baskets: Baskets, *, half_life: float = math.inf) -> sp.csr_matrix:
 
 
 def again(baskets: Baskets, *, half_life: float) -> sp.csr_matrix:
-    """What a user bought before, by how much everybody buys it lately: log(1 + baskets) on the diagonal."""
-    lately = np.asarray(baskets.held.T @ baskets.weights(half_life)).ravel()
-    return sp.diags(np.log1p(lately), format="csr", dtype=np.float32)
+    """Recent popularity of items that a user bought before: log(1 + baskets) on the diagonal."""
+    recent = np.asarray(baskets.held.T @ baskets.weights(half_life)).ravel()
+    return sp.diags(np.log1p(recent), format="csr", dtype=np.float32)
 
 
 def basket_ease(baskets: Baskets, *, l2: float, half_life: float = math.inf) -> Float32Array:
-    """EASE (Steck, WWW 2019) over baskets in place of users, recent ones weighing more: what is bought together."""
+    """EASE (Steck, WWW 2019) over baskets instead of users, recent baskets weighted more: items bought together."""
     held = sp.diags(np.sqrt(baskets.weights(half_life))) @ baskets.held
     return ease_weights((held.T @ held).toarray(), l2)
 

@@ -1,6 +1,6 @@
-"""Item graphs by recipe: what users go on to, from sequences, from texts, and from sequences spread over texts.
+"""Builders of item graphs from sequences, from texts, and from sequences smoothed over texts.
 
-Tables are dense while they are computed, hence a bound on the catalogue; a release keeps each item's best neighbours.
+Tables are dense while they are computed, so the catalogue is bounded; a release has each item's best neighbours.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ MAX_ITEMS: Final = 20_000
 _GROUP_PRIOR: Final = 5.0
 
 
-# Kinds that only read texts: they do not change with what is known of users.
+# Kinds that use only texts: they do not change with the known events.
 TEXT_KINDS: Final = ("text", "alike")
 
 
 @dataclass(frozen=True, eq=False)
 class GraphInputs:
-    """What graphs are computed from.
+    """The inputs of graphs.
 
     Attributes:
-        sequences: What users took, in order.
-        texts: What the items say.
-        baskets: What users took together and when; None where a recipe makes no graphs of baskets.
+        sequences: Items of each user, in order.
+        texts: Texts of the items.
+        baskets: Baskets with times; None if a recipe has no graphs of baskets.
     """
 
     sequences: Sequences
@@ -52,9 +52,9 @@ class GraphInputs:
 
     @property
     def known_baskets(self) -> Baskets:
-        """The baskets; raises InvalidRequest where there are none."""
+        """The baskets; raises InvalidRequest if there are none."""
         if self.baskets is None:
-            raise InvalidRequest("this recipe makes graphs of baskets, which events without times do not have")
+            raise InvalidRequest("this recipe needs baskets, and events without times have none")
         return self.baskets
 
 
@@ -64,9 +64,9 @@ def item_graphs(
     """Compute each graph in turn.
 
     Args:
-        specs: What to compute, by name.
-        evidence: From what.
-        neighbours: How many neighbours of each item to keep.
+        specs: Specification of each graph by name.
+        evidence: The inputs.
+        neighbours: Number of neighbours of each item.
 
     Raises:
         InvalidRequest: The catalogue is too large for tables of all pairs.
@@ -81,7 +81,7 @@ def item_graphs(
 
 
 def strongest(table: Table, count: int) -> ItemGraph:
-    """Keep the ``count`` largest entries above 0 of each row; among equal ones any, but always the same."""
+    """Return the ``count`` largest positive entries of each row; ties are broken deterministically."""
     values = np.asarray(table.toarray() if sp.issparse(table) else table, np.float32)
     count = min(count, values.shape[1])
     columns = np.sort(np.argpartition(-values, count - 1, axis=1)[:, :count], axis=1)
@@ -108,7 +108,7 @@ def _cooccurrence(
 
 
 def _ease(evidence: GraphInputs, *, l2: float, words: float = 0.0) -> Float32Array:
-    """EASE (Steck, WWW 2019) in closed form; ``words`` stacks the items' words under the users, weighed so much."""
+    """EASE (Steck, WWW 2019) in closed form; ``words`` stacks the items' words under the users, with that weight."""
     taken = evidence.sequences.taken()
     gram = (taken.T @ taken).toarray()
     if words:

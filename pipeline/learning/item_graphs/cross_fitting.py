@@ -1,4 +1,4 @@
-"""Next-item examples, none of which stands in the tables it is judged by."""
+"""Cross-fitting of next-item requests: no request's target is in the tables that it is evaluated with."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import polars as pl
 
 from pipeline.data.dataset.training_requests import ShopRequest
 
-# Where the data does not say what is for validation: this share of each sequence's end.
+# Share of each sequence's end for validation, if the data has no split.
 VALID_SHARE: Final = 0.15
 
 
 @dataclass(frozen=True)
 class Fold:
-    """What tables are made of, and what may be asked of them.
+    """Sequences for the tables, and requests to evaluate them with.
 
     Attributes:
         sequences: Item ids of each user's known events, oldest first.
         requests: Next-item requests whose targets are in none of the sequences.
-        users: Whose each request is.
+        users: User of each request.
     """
 
     sequences: list[list[str]]
@@ -32,29 +32,29 @@ class Fold:
 
 @dataclass(frozen=True)
 class SequenceSplit:
-    """Sequences by user, parted in what came before validation and all of them."""
+    """Sequences by user: the events before validation, and all events."""
 
     before: Mapping[str, list[str]]
     whole: Mapping[str, list[str]]
 
 
 def split_sequences(events: pl.DataFrame) -> SequenceSplit:
-    """Part events by their column ``split`` (``valid`` is later than all else), else by the end of each sequence."""
+    """Split events by their column ``split`` (``valid`` is later than all else), else by the end of each sequence."""
     later = _later(events)
     return SequenceSplit(_sequences(events.filter(~later)), _sequences(events))
 
 
 def cross_fit(sequences: Mapping[str, list[str]], folds: int, longest: int, seed: int) -> Iterator[Fold]:
-    """Hold out the ends of each user's sequence once.
+    """Hold out the end of each user's sequence once.
 
-    A user held out keeps a random beginning in the tables, as a known user met again does; what follows is asked
-    for with everything before it as history.
+    A held-out user's sequence is cut at random: the tables have the part before the cut, as for a returning user, and
+    each later item is a request with everything before it as history.
 
     Args:
         sequences: Item ids by user, oldest first.
-        folds: In how many folds.
-        longest: How much history a request carries.
-        seed: Of folds and cuts.
+        folds: Number of folds.
+        longest: Maximum history of a request.
+        seed: Seed of folds and cuts.
     """
     generator = np.random.default_rng(seed)
     users = list(sequences)
@@ -70,7 +70,7 @@ def cross_fit(sequences: Mapping[str, list[str]], folds: int, longest: int, seed
 
 
 def requests_after_split(split: SequenceSplit, longest: int) -> Fold:
-    """Ask for what came after the split, of tables of what came before it: as it is in serving."""
+    """Return requests for the items after the split, with tables of the events before it, as in serving."""
     starts = {user: len(split.before.get(user, ())) for user in split.whole if split.before.get(user)}
     return _fold(list(split.before.values()), split.whole, starts, longest)
 
@@ -100,7 +100,7 @@ def _later(events: pl.DataFrame) -> pl.Series:
 
 
 def sample_held_out_users(users: Sequence[str], share: float, seed: int) -> frozenset[str]:
-    """Draw a share of the distinct users."""
+    """Sample a share of the distinct users."""
     distinct = sorted(set(users))
     chosen = np.random.default_rng(seed).permutation(len(distinct))[: max(1, round(share * len(distinct)))]
     return frozenset(distinct[place] for place in chosen)

@@ -1,4 +1,4 @@
-"""How demand for each item moves with time, as it was known at a moment: item statistics that features read."""
+"""Item statistics of demand over time, as known at a given time; features use them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Behaviour tables: what users go on to buy after an item, what they buy again, and what everybody buys."""
+"""Behaviour tables: what users buy next after an item, what they buy again, and what everybody buys."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Purchases:
         users: User numbers, equal for neighbours of one user.
         sessions: Session (basket) numbers; where a shop has none, each event is a session of its own.
         rows: Catalogue rows.
-        ages: Days from each event to the moment that the tables are counted at; empty where nothing asks for them.
+        ages: Days from each event to the moment that the tables are counted at; empty if nothing asks for them.
     """
 
     users: RowIndices
@@ -79,7 +79,7 @@ class Baskets:
     """Sessions, those of one user together, oldest first.
 
     Attributes:
-        held: 1 where a session has an item; sparse [sessions, items].
+        held: 1 if a session has an item; sparse [sessions, items].
         owners: Whose each session is; shape [sessions].
         ages: Days from each session's first event to the moment; shape [sessions].
     """

@@ -54,7 +54,7 @@ class Sequences:
         return self._counted[decay]
 
     def taken(self) -> sp.csr_matrix:
-        """Return 1 where a user took an item, however often; shape [users, items]."""
+        """Return 1 if a user took an item, however often; shape [users, items]."""
         users = int(self.users.max(initial=-1)) + 1
         ones = np.ones(len(self.rows), np.float32)
         taken = sp.csr_matrix((ones, (self.users, self.rows)), (users, self.items))

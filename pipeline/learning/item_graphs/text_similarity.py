@@ -34,9 +34,9 @@ class ItemTexts:
 
     Attributes:
         titles: By catalogue row.
-        brands: By catalogue row, empty where there is none.
+        brands: By catalogue row, empty if there is none.
         vectors: Unit vectors of the items' texts; float32[items, width].
-        seed: Of the clusters.
+        seed: Seed of the clusters.
     """
 
     titles: Sequence[str]
@@ -51,8 +51,8 @@ class ItemTexts:
     @cached_property
     def words(self) -> sp.csr_matrix:
         """Unit tf-idf rows over the words of brand and title."""
-        said = [f"{brand} {title}" for brand, title in zip(self.brands, self.titles, strict=True)]
-        return _tfidf(said, _WORD, sublinear_tf=True)
+        texts = [f"{brand} {title}" for brand, title in zip(self.brands, self.titles, strict=True)]
+        return _tfidf(texts, _WORD, sublinear_tf=True)
 
     @cached_property
     def characters(self) -> sp.csr_matrix:
@@ -73,20 +73,20 @@ class ItemTexts:
 
     @cached_property
     def kernels(self) -> Mapping[str, sp.csr_matrix]:
-        """Row-stochastic weights of each item's nearest: what is known of an item is spread over those like it."""
+        """Row-stochastic weights of each item's nearest: knowledge of an item is smoothed over similar items."""
         cosines = self.cosines("vectors")
         near = {name: _nearest(np.exp((cosines - 1) / warmth), count) for name, (count, warmth) in _NEAR.items()}
         return {**near, "words": _nearest(self.cosines("words") ** 2, _WORD_NEIGHBOURS)}
 
     @cached_property
     def groups(self) -> dict[str, sp.csr_matrix]:
-        """Memberships that were asked for, by name."""
+        """Memberships computed so far, by name."""
         return {}
 
     def group(self, name: str) -> sp.csr_matrix:
         """Return 0/1 membership in ``brand`` or in k-means clusters (``clusters60``); shape [items, groups].
 
-        Items without a brand stand alone.
+        An item without a brand is its own group.
         """
         if name not in self.groups:
             self.groups[name] = _membership(self._brand_codes() if name == "brand" else self._clusters(name))
@@ -103,7 +103,7 @@ class ItemTexts:
 
 
 def _tfidf(texts: Sequence[str], pattern: str = "", **options: object) -> sp.csr_matrix:
-    """Return unit tf-idf rows over what fits ``pattern``; no columns where nothing does."""
+    """Return unit tf-idf rows over matches of ``pattern``; no columns if nothing matches."""
     try:
         return TfidfVectorizer(dtype=np.float32, token_pattern=pattern or None, **options).fit_transform(texts)
     except ValueError:  # "empty vocabulary"

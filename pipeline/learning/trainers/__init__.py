@@ -1,1 +1,1 @@
-"""Training of each model, and the cache of what was trained."""
+"""Trainers of the models, and the cache of trained models."""

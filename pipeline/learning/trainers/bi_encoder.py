@@ -1,8 +1,8 @@
-"""The bi-encoder, fine-tuned: queries and items apart, near where they fit.
+"""Fine-tunes the bi-encoder on judged queries: a query's vector is near the vectors of its relevant items.
 
-Contrastive over whole batches (in-batch negatives as in Karpukhin et al., EMNLP 2020, and mined ones), with the judged
-items' grades as the target's shares; and CoSENT (Su, 2022; as in sentence-transformers), which orders the cosines of
-all judged pairs of the batch by grade, so that a cosine means the same for every query.
+The loss has two terms. One is contrastive, over in-batch negatives (Karpukhin et al., EMNLP 2020) and mined ones, with
+the grades of judged items as target distribution. The other is CoSENT (Su, 2022; as in sentence-transformers), which
+orders the cosines of all judged pairs of the batch by grade, so that a cosine means the same for every query.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.learning.training_loop.trainer import OnStep, TrainingSchedule, fi
 from pipeline.release.config.training_settings import EncoderTraining
 from pipeline.release.models.bert_graph import EncoderGraph
 
-# Cosines lie close together, and the softmax needs them apart: 20 is what such encoders are trained with.
+# The inverse temperature that such encoders are usually trained with.
 SCALE: Final = 20.0
 
 
@@ -38,7 +38,7 @@ class EncoderExample:
     Attributes:
         query: The query; one row.
         items: Judged items, then mined ones.
-        grades: Relevance from 0 to 1, NaN for mined items, which nobody judged; float32[items].
+        grades: Relevance from 0 to 1, NaN for mined items, which have no judgement; float32[items].
     """
 
     query: TokenRows
@@ -49,53 +49,53 @@ class EncoderExample:
 def train_encoder(
     base_model: Path, examples: Sequence[EncoderExample], settings: EncoderTraining, work: Path, on_step: OnStep
 ) -> BertModel:
-    """Fine-tune a copy of the base model; resumes from the last checkpoint in ``work`` where there is one.
+    """Fine-tune a copy of the base model; resumes from the last checkpoint in ``work`` if there is one.
 
     Args:
         base_model: Folder with the base model's configuration and weights.
-        examples: What to learn from.
-        settings: How.
+        examples: The training examples.
+        settings: The training settings.
         work: Folder for checkpoints.
-        on_step: Told steps done, steps in all, and the recent loss.
+        on_step: Called with steps done, total steps, and the recent loss.
     """
     bert = load_bert(base_model, settings.seed)
-    pace = TrainingSchedule(settings.queries_per_step, settings.epochs, settings.seed, settings.warm_up_steps)
+    schedule = TrainingSchedule(settings.queries_per_step, settings.epochs, settings.seed, settings.warm_up_steps)
     loss = _BatchLoss(bert, settings.graded_share)
-    fit(loss, examples, _collate, optimizer_of(bert, settings), pace, work, on_step)
+    fit(loss, examples, _collate, optimizer_of(bert, settings), schedule, work, on_step)
     bert.eval()
     return bert
 
 
 def load_bert(base_model: Path, seed: int) -> BertModel:
-    """Load a copy of the base model to be trained, and seed what is drawn from now on."""
+    """Seed all generators, and load a copy of the base model to train."""
     set_seed(seed)
     with quiet_loading():
         bert: BertModel = BertModel.from_pretrained(base_model)
-    bert.embeddings.requires_grad_(requires_grad=False)  # most words are too rare to move them
+    bert.embeddings.requires_grad_(requires_grad=False)  # most words are too rare to train
     return bert
 
 
 def optimizer_of(bert: BertModel, settings: EncoderTraining) -> torch.optim.Optimizer:
-    """Return what moves the layers."""
+    """Return the optimizer of the layers."""
     return torch.optim.AdamW(bert.encoder.parameters(), lr=settings.learning_rate)
 
 
 class TextTower(nn.Module):
-    """Embeds texts by the exported graph itself: what is trained is what is served."""
+    """Embeds texts with the exported graph itself, so that training and serving compute the same."""
 
     def __init__(self, bert: BertModel) -> None:
         super().__init__()
         self.graph = EncoderGraph(bert)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return unit vectors, float [texts, width]; read in parts of like lengths, each padded to its own longest."""
+        """Return unit vectors, float [texts, width], computed in chunks of similar lengths to save padding."""
         lengths = mask.sum(1)
         order = lengths.argsort(stable=True)
-        read = []
+        vectors = []
         for part in order.chunk(_PARTS):
             longest = int(lengths[part].max())
-            read.append(self.graph(ids[part, :longest], mask[part, :longest]))
-        return torch.cat(read)[order.argsort()]
+            vectors.append(self.graph(ids[part, :longest], mask[part, :longest]))
+        return torch.cat(vectors)[order.argsort()]
 
 
 class _BatchLoss(nn.Module):
@@ -123,8 +123,8 @@ def contrastive_loss(cosines: Tensor, owner: Tensor, grades: Tensor) -> Tensor:
 
     Args:
         cosines: float[queries, items].
-        owner: Whose each item is; int64[items].
-        grades: Relevance to its owner, NaN for mined negatives; float[items].
+        owner: The query of each item; int64[items].
+        grades: Relevance to the query, NaN for mined negatives; float[items].
     """
     own = owner[None, :] == torch.arange(len(cosines))[:, None]
     target = torch.where(own, grades.nan_to_num()[None, :], 0.0)

@@ -1,7 +1,7 @@
-"""The cross-encoder: a BERT that reads a user beside an item, fine-tuned on what users went on to buy.
+"""Fine-tunes the cross-encoder, a BERT over pairs of user context and item, on what users bought next.
 
-Trained with transformers' Trainer, in this process or in several ones that torchrun starts; see
-`pipeline.learning.training_loop.run`. The lists lie in a file, so that there may be more of them than memory holds.
+It is trained with transformers' Trainer, in this process or in several processes that torchrun starts; see
+`pipeline.learning.training_loop.run`. The lists are in a file, since there can be more of them than memory holds.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ def train_cross_encoder(
     valid: Iterable[RankingExample] = (),
     checkpoint_steps: int = _CHECKPOINT_STEPS,
 ) -> BertForSequenceClassification:
-    """Fine-tune a copy of the base model; goes on from the last checkpoint of the same training in ``work``.
+    """Fine-tune a copy of the base model; resumes from the last checkpoint of the same training in ``work``.
 
     Args:
         base_model: Folder with the base model's configuration and weights.
-        examples: What to learn from; read once, a few at a time.
-        settings: How.
-        work: Folder for the training; `learning_curve` reads there how it went. One training at a time works in it.
-        on_step: Told steps done, steps in all, and the recent loss.
-        valid: What to measure it on meanwhile.
-        checkpoint_steps: After how many steps a checkpoint is written.
+        examples: The training examples; read once, a few at a time.
+        settings: The training settings.
+        work: Folder of the training, which `learning_curve` reads. One training at a time uses it.
+        on_step: Called with steps done, total steps, and the recent loss.
+        valid: The validation lists.
+        checkpoint_steps: Number of steps between checkpoints.
 
     Raises:
         InvalidRequest: There are no examples.
         RuntimeError: A process of several failed; the message has the end of its log.
     """
-    # The settings above are part of the command line, which must not wait for torch.
+    # The command line imports this module, and must not wait for torch.
     from pipeline.learning.training_loop.run import load_trained, run_training  # noqa: PLC0415
 
     work.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def train_cross_encoder(
 
 
 def learning_curve(work: Path) -> LearningCurve:
-    """Return how the training in ``work`` went."""
+    """Return the learning curve of the training in ``work``."""
     return LearningCurve.model_validate_json((work / CURVE).read_bytes())
 
 
@@ -83,18 +83,18 @@ def write_job(
 ) -> None:
     """Write a training's job and lists into ``work``, and remove the files of any other training there."""
     if not write_lists(work / TRAIN, examples):
-        raise InvalidRequest("there is no list to learn from")
+        raise InvalidRequest("there are no training lists")
     write_lists(work / VALID, valid)
     hashes = (_sha256(work / TRAIN), _sha256(work / VALID))
-    given = dataclasses.asdict(settings)
-    del given["processes"]  # others may go on where these end
-    job = Job(base_model=str(base_model), checkpoint_steps=checkpoint_steps, lists=hashes, **given)
-    described = job.model_dump_json()
+    fields = dataclasses.asdict(settings)
+    del fields["processes"]  # a training can resume with another number of processes
+    job = Job(base_model=str(base_model), checkpoint_steps=checkpoint_steps, lists=hashes, **fields)
+    content = job.model_dump_json()
     file = work / JOB
-    if file.exists() and file.read_text() != described:
-        for left in [*work.glob("checkpoint-*"), work / MODEL]:
-            shutil.rmtree(left, ignore_errors=True)
-    file.write_text(described)
+    if file.exists() and file.read_text() != content:
+        for leftover in [*work.glob("checkpoint-*"), work / MODEL]:
+            shutil.rmtree(leftover, ignore_errors=True)
+    file.write_text(content)
 
 
 def _sha256(file: Path) -> str:

@@ -1,9 +1,9 @@
-"""A shallower cross-encoder: some of a trained one's layers, taught by its logits and by the labels.
+"""Distils a shallower cross-encoder from a trained one's layers, logits and labels.
 
-The layers are spread evenly over the teacher's, whose head comes along (as in DistilBERT: Sanh et al., arXiv
-1910.01108). The student's labels are means of the true ones and the teacher's probabilities: binary cross-entropy is
-linear in its label, so that its loss is that of the labels and that of the teacher (Hinton et al., arXiv 1503.02531, at
-temperature 1), weighed as the mean is.
+The student starts from evenly spaced layers and the head of the teacher (as in DistilBERT: Sanh et al., arXiv
+1910.01108). Its labels are weighted means of the true labels and the teacher's probabilities. Binary cross-entropy is
+linear in its label, so the loss is the same weighted mean of the label loss and the distillation loss (Hinton et al.,
+arXiv 1503.02531, at temperature 1).
 """
 
 from __future__ import annotations
@@ -37,41 +37,43 @@ def train_student(
     work: Path,
     on_step: OnStep,
 ) -> BertForSequenceClassification:
-    """Train a student; goes on from the last checkpoint of the same training in ``work``.
+    """Train a student; resumes from the last checkpoint of the same training in ``work``.
 
     Args:
-        teacher: The trained cross-encoder; it is cut down to the student, and of no use afterwards.
-        examples: What to learn from.
+        teacher: The trained cross-encoder; it is changed into the student.
+        examples: The training examples.
         logits: The teacher's, by example.
-        settings: How, with ``layers`` fewer than the teacher has.
-        work: Folder for the training.
-        on_step: Told steps done, steps in all, and the recent loss.
+        settings: The training settings, with ``layers`` fewer than the teacher has.
+        work: Folder of the training.
+        on_step: Called with steps done, total steps, and the recent loss.
 
     Raises:
-        InvalidRequest: The student would not be shallower than its teacher.
+        InvalidRequest: The student is not shallower than its teacher.
     """
     keep_layers(teacher, settings.layers)
     teacher.save_pretrained(work / _INITIAL_STUDENT)
-    taught = [with_teacher_labels(*one) for one in zip(examples, logits, strict=True)]
-    return train_cross_encoder(work / _INITIAL_STUDENT, taught, settings, work, on_step)
+    distilled = [with_teacher_labels(*one) for one in zip(examples, logits, strict=True)]
+    return train_cross_encoder(work / _INITIAL_STUDENT, distilled, settings, work, on_step)
 
 
 def keep_layers(model: BertForSequenceClassification, count: int) -> None:
-    """Drop a model's layers but for ``count`` that are spread over it; raises InvalidRequest where none would go."""
-    layers: Any = model.bert.encoder.layer  # typed loosely: the library's modules name their parts by attributes alone
+    """Keep ``count`` evenly spaced layers of a model; raises InvalidRequest if none is dropped."""
+    layers: Any = model.bert.encoder.layer  # the library's modules have untyped attributes
     if not 0 < count < len(layers):
-        raise InvalidRequest(f"a student of {len(layers)} layers has 1 to {len(layers) - 1} of them, not {count}")
+        raise InvalidRequest(
+            f"a student of a teacher with {len(layers)} layers has 1 to {len(layers) - 1} of them, not {count}"
+        )
     model.bert.encoder.layer = nn.ModuleList([layers[place] for place in spread(len(layers), count)])
     model.config.num_hidden_layers = count
 
 
 def spread(layers: int, count: int) -> list[int]:
-    """Return which layers stay: every second one, the lowest first, where half of them do."""
+    """Return the layers to keep, evenly spaced from the lowest."""
     return [number * layers // count for number in range(count)]
 
 
 def with_teacher_labels(example: RankingExample, logits: npt.NDArray[np.float32]) -> RankingExample:
-    """Return an example whose labels are partly the teacher's probabilities."""
+    """Return an example with labels mixed with the teacher's probabilities."""
     probability = 1.0 / (1.0 + np.exp(-logits))
     labels = (1 - TEACHER_SHARE) * example.labels + TEACHER_SHARE * probability
     return RankingExample(example.pairs, labels.astype(np.float32))

@@ -1,9 +1,9 @@
-"""The late-interaction tower: one BERT for users and items, trained on labels and distilled from the cross-encoder.
+"""Trains the late-interaction tower, one BERT for users and items, on labels and on the cross-encoder's logits.
 
-The loss is the cross-encoder's own (binary cross-entropy, which makes the score a log-odds, and a listwise term), and,
-where the cross-encoder's logits are known, their squared distance to the scores. The logits should be of models that
-did not learn from the pair (cross-fitted), or they tell the labels once more. Where the items were read beside other
-contexts too, those logits are learnt likewise: each item is encoded once for all of them.
+The loss is the cross-encoder's own (binary cross-entropy, which makes the score a log-odds, and a listwise term), plus,
+for pairs with a logit of the cross-encoder, the squared distance of the score to it. The logits should come from models
+that did not learn from the pair (cross-fitting); otherwise they repeat the labels. Logits of the items with further
+contexts are used likewise: each item is encoded once for all contexts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pipeline.release.models.late_interaction_tower import CONTEXT, ITEM, Encode
 from services.ranking.late_interaction.tower import padded
 from services.ranking.pairs.pair_tokens import PairTemplate
 
-# Items of a step are read in so many groups of like lengths: less than a tenth is padding then, instead of half.
+# Groups of similar lengths in a step: less than a tenth is padding then, instead of half.
 _GROUPS: Final = 4
 
 
@@ -49,22 +49,22 @@ def train_late_interaction(
     work: Path,
     on_step: OnStep,
 ) -> LateTowerGraph:
-    """Train a tower on a copy of the base model; resumes from the last checkpoint in ``work`` where there is one.
+    """Train a tower on a copy of the base model; resumes from the last checkpoint in ``work`` if there is one.
 
     Args:
         base_model: Folder with the base model's configuration and weights.
-        examples: What to learn from.
+        examples: The training examples.
         template: The special tokens.
-        settings: How.
+        settings: The training settings.
         work: Folder for checkpoints.
-        on_step: Told steps done, steps in all, and the recent loss.
+        on_step: Called with steps done, total steps, and the recent loss.
     """
     set_seed(settings.seed)
     graph = new_tower(base_model, settings)
-    pace = TrainingSchedule(settings.requests_per_step, settings.epochs, settings.seed, warm_up_steps=50)
+    schedule = TrainingSchedule(settings.requests_per_step, settings.epochs, settings.seed, warm_up_steps=50)
     collate, loss = _Collate(template), _LateLoss(graph, settings.distillation)
     _centre(loss, collate(examples[:_CENTRED_ON]))
-    fit(loss, examples, collate, _optimizer(graph, settings), pace, work, on_step)
+    fit(loss, examples, collate, _optimizer(graph, settings), schedule, work, on_step)
     return graph
 
 
@@ -76,12 +76,12 @@ def new_tower(base_model: Path, settings: LateTraining) -> LateTowerGraph:
 
 
 def save_tower(graph: LateTowerGraph, folder: Path) -> None:
-    """Keep a tower's weights."""
+    """Write a tower's weights."""
     save_file(graph.state_dict(), folder / _WEIGHTS)
 
 
 def load_tower(base_model: Path, settings: LateTraining, folder: Path) -> LateTowerGraph:
-    """Return a tower that was kept; it must have been trained on the same base model by the same settings."""
+    """Load a tower that was trained on the same base model with the same settings."""
     graph = new_tower(base_model, settings)
     graph.load_state_dict(load_file(folder / _WEIGHTS))
     return graph.eval()
@@ -90,7 +90,7 @@ def load_tower(base_model: Path, settings: LateTraining, folder: Path) -> LateTo
 def late_scores(
     graph: LateTowerGraph, examples: Sequence[LateExample], template: PairTemplate, step: ProgressStep
 ) -> Float32Array:
-    """Return a tower's scores of the candidates, one example's after the other; float32 [candidates]."""
+    """Return a tower's scores of the candidates, concatenated by example; float32 [candidates]."""
     loss, collate, scores = _LateLoss(graph.eval(), distillation=0.0), _Collate(template), []
     with torch.inference_mode():
         for start in range(0, len(examples), _CENTRED_ON):
@@ -116,10 +116,10 @@ class _LateLoss(nn.Module):
         Args:
             contexts: Each list's, the user's first; int32 [lists * contexts, L].
             items: Groups of the lists' items; int32 [n, L] each.
-            order: Where each item stands in the groups laid one after the other; [items].
+            order: Position of each item in the concatenated groups; [items].
             labels: float32 [items].
             teacher: float32 [items, contexts].
-            sizes: How many items each list has.
+            sizes: Number of items of each list.
         """
         encoded = self.graph(contexts, contexts.new_full((len(contexts),), CONTEXT))
         owner = torch.repeat_interleave(sizes)
@@ -129,12 +129,12 @@ class _LateLoss(nn.Module):
         return {"loss": loss, "scores": own}
 
     def _scores(self, contexts: Encoded, groups: Sequence[Tensor], owner: Tensor, each: int) -> Tensor:
-        """Return the scores of the groups' items beside each of their list's contexts; float [items, each]."""
+        """Return the scores of the groups' items with each context of their list; float [items, each]."""
         scores = []
         for ids, context_of in zip(groups, owner.split([len(group) for group in groups]), strict=True):
             items = self.graph(ids, ids.new_full((len(ids),), ITEM))
-            beside = [joint_scores(contexts, items, context_of * each + n, items.weights > 0) for n in range(each)]
-            scores.append(torch.stack(beside, dim=1))
+            by_context = [joint_scores(contexts, items, context_of * each + n, items.weights > 0) for n in range(each)]
+            scores.append(torch.stack(by_context, dim=1))
         return torch.cat(scores)
 
     def _labelled(self, scores: Tensor, labels: Tensor, sizes: Tensor) -> Tensor:
@@ -148,11 +148,11 @@ class _LateLoss(nn.Module):
 
 
 def _centre(loss: _LateLoss, batch: dict[str, Any]) -> None:
-    """Have the scores begin about the labels' log-odds: a bias far off takes thousands of steps to come home."""
+    """Set the bias so that scores start near the labels' log-odds: a wrong bias takes thousands of steps to correct."""
     with torch.no_grad():
         labels, teacher = batch["labels"].nanmean(), batch["teacher"][:, 0].nanmean()
-        wanted = torch.logit(labels, eps=0.01) if labels.isfinite() else teacher
-        loss.graph.prior.bias[ITEM] += wanted - loss(**batch)["scores"].mean()
+        target = torch.logit(labels, eps=0.01) if labels.isfinite() else teacher
+        loss.graph.prior.bias[ITEM] += target - loss(**batch)["scores"].mean()
 
 
 def _distance(scores: Tensor, teacher: Tensor) -> Tensor:
@@ -167,7 +167,7 @@ def _inverse(order: Tensor) -> Tensor:
 
 
 def _optimizer(graph: LateTowerGraph, settings: LateTraining) -> torch.optim.Optimizer:
-    """Train layers and head at their own rates; the embeddings stay: most words are too rare to move them."""
+    """Train layers and head at their own rates; the embeddings stay: most words are too rare to train."""
     graph.tower.embeddings.requires_grad_(requires_grad=False)
     head = [*graph.project.parameters(), *graph.gate.parameters(), *graph.prior.parameters(), graph.slopes]
     groups = [
@@ -179,12 +179,12 @@ def _optimizer(graph: LateTowerGraph, settings: LateTraining) -> torch.optim.Opt
 
 @dataclass(frozen=True)
 class _Collate:
-    """Makes a batch of lists."""
+    """Joins lists to a batch."""
 
     template: PairTemplate
 
     def __call__(self, examples: Sequence[LateExample]) -> dict[str, Any]:
-        """Pad the texts of several examples: contexts together, items in groups of like lengths."""
+        """Pad the texts of several examples: contexts together, items in groups of similar lengths."""
         items = TokenRows.from_rows([row for example in examples for row in example.items])
         order = np.argsort(items.lengths, kind="stable")
         groups = [group for group in np.array_split(order, _GROUPS) if len(group)]

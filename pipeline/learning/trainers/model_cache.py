@@ -1,4 +1,4 @@
-"""Trained models on disk by what they are made from: what was trained once is not trained again."""
+"""A cache of trained models on disk, keyed by their inputs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _TOKENIZER_FILES: Final = ("tokenizer.json", "tokenizer_config.json", "special_t
 
 
 class ModelCache:
-    """Models in Hugging Face's form, each in a folder of its own.
+    """Models in Hugging Face's format, each in its own folder.
 
     Args:
-        folder: Where they lie.
-        tokenizer: Folder of the base model, whose tokenizer is put beside each.
+        folder: The folder of the cache.
+        tokenizer: Folder of the base model, whose tokenizer is copied to each model.
     """
 
     def __init__(self, folder: Path, tokenizer: Path) -> None:

@@ -1,7 +1,7 @@
-"""The bi-encoder, fine-tuned on purchases: a user's vector, formed as it is served, near what the user took next.
+"""Fine-tunes the bi-encoder on purchases: a user's vector, computed as in serving, is near the next item.
 
-Contrastive over whole batches, as for judged searches (`pipeline.learning.trainers.bi_encoder`): the others' targets
-and mined items are the negatives, but for what the user took.
+The loss is contrastive over the batch, as in `bi_encoder`. Negatives are the targets of other users and mined items,
+except items that the user took.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipeline.learning.trainers.bi_encoder import TextTower, contrastive_loss, l
 from pipeline.learning.training_loop.trainer import OnStep, TrainingSchedule, fit
 from pipeline.release.config.training_settings import EncoderTraining
 
-_NO_NEGATIVE: Final = -100.0  # as a cosine: nothing is left of it in the softmax
+_NO_NEGATIVE: Final = -100.0  # a cosine that the softmax turns into 0
 
 
 def train_on_purchases(
@@ -32,19 +32,19 @@ def train_on_purchases(
     work: Path,
     on_step: OnStep,
 ) -> BertModel:
-    """Fine-tune a copy of the base model; resumes from the last checkpoint in ``work`` where there is one.
+    """Fine-tune a copy of the base model; resumes from the last checkpoint in ``work`` if there is one.
 
     Args:
         base_model: Folder with the base model's configuration and weights.
-        examples: What to learn from.
-        texts: The texts that they number, with [CLS] and [SEP].
-        settings: How.
+        examples: The training examples.
+        texts: The texts that the examples refer to by number, with [CLS] and [SEP].
+        settings: The training settings.
         work: Folder for checkpoints.
-        on_step: Told steps done, steps in all, and the recent loss.
+        on_step: Called with steps done, total steps, and the recent loss.
     """
     bert = load_bert(base_model, settings.seed)
-    pace = TrainingSchedule(settings.queries_per_step, settings.epochs, settings.seed, settings.warm_up_steps)
-    fit(PurchaseLoss(bert), examples, Collate(texts), optimizer_of(bert, settings), pace, work, on_step)
+    schedule = TrainingSchedule(settings.queries_per_step, settings.epochs, settings.seed, settings.warm_up_steps)
+    fit(PurchaseLoss(bert), examples, Collate(texts), optimizer_of(bert, settings), schedule, work, on_step)
     bert.eval()
     return bert
 
@@ -66,16 +66,16 @@ class PurchaseLoss(nn.Module):
         grades: Tensor,
         taken: Tensor,
     ) -> dict[str, Tensor]:
-        """Return the loss; each text is read once, as user or item or both.
+        """Return the loss; each text is encoded once, as user or item or both.
 
         Args:
             ids: Token ids of the batch's texts; int64 [texts, L].
-            mask: Which are no padding; int64 [texts, L].
-            users: What each text weighs in each user's vector; float [users, texts].
-            items: Each item's text; int64 [items].
-            owner: Whose each item is; int64 [items].
+            mask: 1 for tokens, 0 for padding; int64 [texts, L].
+            users: Weight of each text in each user's vector; float [users, texts].
+            items: Text of each item; int64 [items].
+            owner: User of each item; int64 [items].
             grades: 1 for targets, NaN for mined items; float [items].
-            taken: Which items are no negatives of whom; bool [users, items].
+            taken: Items that each user took, which are no negatives; bool [users, items].
         """
         vectors = self.tower(ids, mask)
         cosines = nn.functional.normalize(users @ vectors, dim=-1) @ vectors[items].T
@@ -83,13 +83,13 @@ class PurchaseLoss(nn.Module):
 
 
 class Collate:
-    """Joins examples to a batch, in which every text stands once."""
+    """Joins examples to a batch that has each text once."""
 
     def __init__(self, texts: TokenRows) -> None:
         self._texts = texts
 
     def __call__(self, examples: Sequence[PurchaseExample]) -> dict[str, Tensor]:
-        """Return what `PurchaseLoss` is given."""
+        """Return the arguments of `PurchaseLoss`."""
         items = np.concatenate([example.items for example in examples])
         texts = np.unique(np.concatenate([items, *(example.context for example in examples)]))
         queries = [example.query for example in examples if example.query is not None]
@@ -110,7 +110,7 @@ class Collate:
 
 
 def _users(examples: Sequence[PurchaseExample], texts: np.ndarray, rows: int) -> np.ndarray:
-    """Return what each row of the batch weighs in each user's vector; queries stand behind the texts."""
+    """Return the weight of each row of the batch in each user's vector; queries follow the texts."""
     weights = np.zeros((len(examples), rows), np.float32)
     query = len(texts)
     for user, example in enumerate(examples):

@@ -1,1 +1,1 @@
-"""One training run: loop, validation, learning curve, processes."""
+"""The training loop: job, loss, validation, learning curve, processes."""

@@ -1,4 +1,4 @@
-"""One process of a training that torchrun starts: `torchrun --nproc-per-node 2 -m pipeline.train FOLDER`."""
+"""A process of a training: `torchrun --nproc-per-node 2 -m pipeline.learning.training_loop FOLDER`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch.distributed.elastic.multiprocessing.errors import record
 from pipeline.learning.training_loop.run import run_training
 
 
-def _say(step: int, steps: int, loss: float) -> None:
+def _print_step(step: int, steps: int, loss: float) -> None:
     print(json.dumps([step, steps, loss]), flush=True)
 
 
 @record  # torchrun's summary then has the stack of the process that failed first
 def main() -> None:
-    """Train, and leave the others in peace."""
-    run_training(Path(sys.argv[1]), _say)
+    """Train, then leave the process group."""
+    run_training(Path(sys.argv[1]), _print_step)
     if distributed.is_initialized():
         distributed.destroy_process_group()
 

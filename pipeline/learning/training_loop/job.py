@@ -1,7 +1,6 @@
-"""A training as a folder: what is trained, and what comes of it.
+"""The folder of a training: job, lists, checkpoints, model and learning curve.
 
-`job.json` has the settings; beside it lie the lists, checkpoints, and in the end the model and its learning curve. So
-the processes need nothing from the one that started them, and after a kill any other run goes on.
+The folder is all that the processes of a training share, so any later run can resume after a kill.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ CURVE: Final = "curve.json"
 
 
 class Job(BaseModel):
-    """What is trained.
+    """The inputs of a training.
 
     Attributes:
         base_model: Folder with the base model's configuration and weights.
         layers, learning_rate, head_learning_rate, requests_per_step, epochs, warm_up_steps, seed: See
             `CrossEncoderTraining`.
-        checkpoint_steps: After how many steps a checkpoint is written.
-        lists: SHA-256 of the lists, those learned from and those of validation: others make another job.
+        checkpoint_steps: Number of steps between checkpoints.
+        lists: SHA-256 of the training and validation lists; other lists make another job.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

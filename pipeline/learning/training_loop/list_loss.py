@@ -14,16 +14,16 @@ from pipeline.release.models.bert_graph import CrossEncoderGraph
 LISTWISE_SHARE: Final = 0.25
 
 
-# A step is read in so many parts of like lengths: judged searches are of all lengths, and padded alike would cost 70 %.
+# Chunks of similar lengths in a step. Judged searches vary in length: one padded batch would take 70 % longer.
 _PARTS: Final = 4
 
 
 class ListLoss(nn.Module):
-    """The loss of a batch of lists; computes the exported graph itself: what is trained is what is served.
+    """The loss of a batch of lists; computes the exported graph itself, so that training and serving agree.
 
     Binary cross-entropy makes the logit a log-odds of purchase; a listwise term over each list's candidates is added
-    (ListNet's top-1 likelihood; Cao et al., ICML 2007). Sums are divided by how much the *average* process has, so that
-    the mean of the processes' gradients is the gradient of the whole step, however long the lists of each.
+    (ListNet's top-1 likelihood; Cao et al., ICML 2007). Sums are divided by the counts of the *average* process, so
+    the mean of the processes' gradients is the gradient of the whole step, whatever the length of each process's lists.
     """
 
     def __init__(self, model: BertForSequenceClassification) -> None:
@@ -34,26 +34,26 @@ class ListLoss(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor, labels: Tensor, sizes: Tensor
     ) -> dict[str, Tensor]:
         """Return the loss, a scalar, and the logits, float [pairs]."""
-        logits = self._read(input_ids, attention_mask, token_type_ids)
+        logits = self._logits(input_ids, attention_mask, token_type_ids)
         pointwise, listwise = summed(logits, labels, sizes.tolist())
         pairs, lists = _mean_over_processes(torch.tensor([len(labels), len(sizes)], device=logits.device))
         return {"loss": pointwise / pairs + LISTWISE_SHARE * listwise / lists, "logits": logits}
 
     @torch.no_grad()
     def measure(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return logits, and the sums of both losses, of a batch that is not learned from."""
-        logits = self._read(batch["input_ids"], batch["attention_mask"], batch["token_type_ids"])
+        """Return logits, and the sums of both losses, of a batch, without gradients."""
+        logits = self._logits(batch["input_ids"], batch["attention_mask"], batch["token_type_ids"])
         return logits, *summed(logits, batch["labels"], batch["sizes"].tolist())
 
-    def _read(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        """Return the logits of pairs, read in parts of like lengths, each padded to its own longest."""
+    def _logits(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """Return the logits of pairs, computed in chunks of similar lengths, each padded to its longest pair."""
         lengths = attention_mask.sum(1)
         order = lengths.argsort(stable=True)
         inputs = (input_ids, attention_mask, token_type_ids)
-        read = [
+        logits = [
             self.graph(*(tensor[part, : int(lengths[part].max())] for tensor in inputs)) for part in order.chunk(_PARTS)
         ]
-        return torch.cat(read)[order.argsort()]
+        return torch.cat(logits)[order.argsort()]
 
 
 def summed(logits: Tensor, labels: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -64,7 +64,7 @@ def summed(logits: Tensor, labels: Tensor, sizes: Sequence[int]) -> tuple[Tensor
 
 
 def combined(pointwise: float, pairs: float, listwise: float, lists: float) -> float:
-    """Return the loss of sums over so many pairs and lists."""
+    """Return the loss from sums over pairs and lists."""
     return pointwise / pairs + LISTWISE_SHARE * listwise / lists
 
 

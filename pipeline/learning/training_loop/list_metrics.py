@@ -1,4 +1,4 @@
-"""How a training went: loss and validation by step."""
+"""Metrics of validation lists."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.measurement.metrics.ranking_metrics import evaluate
 
 
 def list_ndcg(examples: Sequence[RankingExample], logits: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
-    """Return the NDCG@10 of each example's order by logit; those without anything relevant are left out."""
+    """Return the NDCG@10 of each example's order by logit; lists without a relevant item are left out."""
     relevance, rankings = {}, {}
     for number, (example, scores) in enumerate(zip(examples, logits, strict=True)):
         if example.labels.any():

@@ -1,4 +1,4 @@
-"""One training of a cross-encoder, as each of its processes runs it; see `job` for its folder."""
+"""A process of a cross-encoder's training; its folder is described in `job`."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from services.ranking.pairs.pair_tokens import ModelInputs
 
 
 def run_training(folder: Path, on_step: OnStep) -> None:
-    """Train, from the last whole checkpoint in ``folder`` where there is one; the first process writes the model.
+    """Train from the last complete checkpoint in ``folder``, if there is one; the first process writes the model.
 
     Args:
-        folder: The job's.
-        on_step: Told steps done, steps in all, and the recent loss.
+        folder: The job's folder.
+        on_step: Called with steps done, total steps, and the recent loss.
 
     Raises:
-        InvalidRequest: A step's lists cannot be shared evenly by the processes.
+        InvalidRequest: The processes cannot divide the lists of a step evenly.
     """
     job = Job.model_validate_json((folder / JOB).read_bytes())
     set_seed(job.seed)
     model = load_base(Path(job.base_model), job.layers)
     lists, valid = ListFile(folder / TRAIN), ListFile(folder / VALID)
     loss = ListLoss(model)
-    pace = TrainingSchedule(job.requests_per_step, job.epochs, job.seed, job.warm_up_steps, job.checkpoint_steps)
-    watch = Validation(loss, valid, collate)
-    history = fit(loss, lists, collate, _optimizer(model, job), pace, folder, on_step, [watch])
+    schedule = TrainingSchedule(job.requests_per_step, job.epochs, job.seed, job.warm_up_steps, job.checkpoint_steps)
+    validation = Validation(loss, valid, collate)
+    history = fit(loss, lists, collate, _optimizer(model, job), schedule, folder, on_step, [validation])
     if is_first_process():
         _finish(folder, model, LearningCurve.from_history(history))
 
@@ -55,7 +55,7 @@ def load_base(base_model: Path, layers: int) -> BertForSequenceClassification:
 
 
 def load_trained(folder: Path) -> BertForSequenceClassification:
-    """Load the model that a training left."""
+    """Load a trained model."""
     with quiet_loading():
         model: BertForSequenceClassification = BertForSequenceClassification.from_pretrained(folder)
     model.eval()
@@ -64,7 +64,7 @@ def load_trained(folder: Path) -> BertForSequenceClassification:
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Load part of a model without being told of it: the head is new by intent, the dropped layers too."""
+    """Silence warnings while part of a model is loaded: the new head and the dropped layers are intended."""
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -88,7 +88,7 @@ def collate(examples: Sequence[RankingExample]) -> dict[str, Tensor]:
 
 
 def _finish(folder: Path, model: BertForSequenceClassification, curve: LearningCurve) -> None:
-    """Write curve and model; the model appears whole, since its presence says that the job is done."""
+    """Write curve and model; the model is renamed into place, since its presence marks the job as done."""
     (folder / CURVE).write_text(curve.model_dump_json())
     unfinished = folder / f"{MODEL}.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -97,9 +97,9 @@ def _finish(folder: Path, model: BertForSequenceClassification, curve: LearningC
 
 
 def _optimizer(model: BertForSequenceClassification, job: Job) -> torch.optim.Optimizer:
-    """Train layers and head at their own rates; the embeddings stay: most words are too rare to move them."""
+    """Train layers and head at their own rates; the embeddings stay: most words are too rare to train."""
     model.bert.embeddings.requires_grad_(requires_grad=False)
-    # Only [CLS] asks in the last layer, so that the keys' bias moves all its scores alike: nothing depends on it.
+    # In the last layer only [CLS] has a query, so the key bias shifts all its scores equally: it has no effect.
     last: Any = model.bert.encoder.layer[-1]
     last.attention.self.key.bias.requires_grad_(requires_grad=False)
     groups = [

@@ -1,4 +1,4 @@
-"""A training in several processes of this machine, through torchrun."""
+"""Runs a training in several processes on this machine, through torchrun."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _LAST_LINES: Final = 40
 
 
 def run_in_processes(folder: Path, processes: int, on_step: OnStep, *, python: str = sys.executable) -> None:
-    """Run the training in ``folder`` in so many processes.
+    """Run the training in ``folder`` in several processes.
 
-    They end soon after this process does, even by a kill: the next step cannot be told to anybody.
+    They end soon after this process does, even after a kill, since writing the next step to its pipe fails.
 
     Args:
         folder: The job's; see `job`.
-        processes: How many.
-        on_step: Told steps done, steps in all, and the recent loss.
-        python: The interpreter to run it with.
+        processes: Number of processes.
+        on_step: Called with steps done, total steps, and the recent loss.
+        python: The interpreter.
 
     Raises:
         RuntimeError: One of them failed; the message has the end of the log.
     """
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command = [python, *torchrun, "-m", "pipeline.learning.training_loop", str(folder)]
-    # Gloo would else listen where the host's name leads to.
+    # By default Gloo listens on the address of the host name.
     environment = {"GLOO_SOCKET_IFNAME": "lo", **os.environ}
     log = folder / _LOG
     with (

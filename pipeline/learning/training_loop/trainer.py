@@ -1,4 +1,4 @@
-"""How every BERT here is fine-tuned: transformers' Trainer, on one process or on those that torchrun started."""
+"""Fine-tuning of every BERT: transformers' Trainer, in one process or in those that torchrun started."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from common.errors import InvalidRequest
 _COMPLETE: Final = "complete"
 
 
-_POINTS: Final = 40  # of the loss, at least, where there are so many steps
+_POINTS: Final = 40  # at least, of the loss curve
 
 
 _SLOWEST_LOG: Final = 10
 
 
-# Told steps done, steps in all, and the recent loss.
+# Called with steps done, total steps, and the recent loss.
 OnStep = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True)
 class TrainingSchedule:
-    """How much is learnt at a time.
+    """Batch size, passes and learning-rate schedule.
 
     Attributes:
-        examples_per_step: Examples a step, over all processes.
+        examples_per_step: Examples of a step, over all processes.
         epochs: Passes over the examples.
-        seed: Of the order.
-        warm_up_steps: Steps until the rates are reached, from which they fall linearly to 0.
-        checkpoint_steps: After how many steps a checkpoint is written.
+        seed: Seed of the order.
+        warm_up_steps: Steps of linear warm-up; afterwards the rates fall linearly to 0.
+        checkpoint_steps: Number of steps between checkpoints.
     """
 
     examples_per_step: int
@@ -58,7 +58,7 @@ def fit(
     examples: Sequence[Any],
     collate: Callable[[Sequence[Any]], dict[str, Any]],
     optimizer: torch.optim.Optimizer,
-    pace: TrainingSchedule,
+    schedule: TrainingSchedule,
     work: Path,
     on_step: OnStep,
     callbacks: Sequence[TrainerCallback] = (),
@@ -70,7 +70,7 @@ def fit(
         examples: What to learn from; read one by one.
         collate: Makes a batch of examples.
         optimizer: Over the parameters to train.
-        pace: How much at a time.
+        schedule: How much at a time.
         work: Folder for checkpoints.
         on_step: Told of every step.
         callbacks: What else happens on the way.
@@ -83,7 +83,7 @@ def fit(
     """
     trainer = Trainer(
         model=model,
-        args=_arguments(pace, work, len(examples)),
+        args=_arguments(schedule, work, len(examples)),
         train_dataset=examples,
         data_collator=collate,
         callbacks=[*callbacks, _Report(on_step), _Seal(work)],
@@ -128,31 +128,31 @@ class _Seal(TrainerCallback):
 
 
 def _last_whole(work: Path) -> str | None:
-    """Return the latest checkpoint that was written to its end, None where there is none."""
+    """Return the latest checkpoint that was written to its end, None if there is none."""
     whole = [file.parent for file in work.glob(f"checkpoint-*/{_COMPLETE}")]
     return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
 
 
-def _arguments(pace: TrainingSchedule, work: Path, examples: int) -> TrainingArguments:
-    processes = int(os.environ.get("WORLD_SIZE", "1"))  # as torchrun says
-    if pace.examples_per_step % processes:
-        raise InvalidRequest(f"{processes} processes cannot share {pace.examples_per_step} examples a step evenly")
-    steps = examples // pace.examples_per_step * pace.epochs
+def _arguments(schedule: TrainingSchedule, work: Path, examples: int) -> TrainingArguments:
+    processes = int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun
+    if schedule.examples_per_step % processes:
+        raise InvalidRequest(f"{processes} processes cannot share {schedule.examples_per_step} examples a step evenly")
+    steps = examples // schedule.examples_per_step * schedule.epochs
     arguments = TrainingArguments(
         output_dir=str(work),
-        per_device_train_batch_size=pace.examples_per_step // processes,
+        per_device_train_batch_size=schedule.examples_per_step // processes,
         # A last, smaller step would be shared unevenly. Other epochs leave other examples out.
-        dataloader_drop_last=examples >= pace.examples_per_step,
-        num_train_epochs=pace.epochs,
+        dataloader_drop_last=examples >= schedule.examples_per_step,
+        num_train_epochs=schedule.epochs,
         lr_scheduler_type="linear",
-        warmup_steps=pace.warm_up_steps,
+        warmup_steps=schedule.warm_up_steps,
         weight_decay=0.01,
         max_grad_norm=1.0,
         logging_steps=min(max(steps // _POINTS, 1), _SLOWEST_LOG),
-        save_steps=pace.checkpoint_steps,
-        save_total_limit=2,  # the one before stands until the last is whole
-        seed=pace.seed,
-        data_seed=pace.seed,
+        save_steps=schedule.checkpoint_steps,
+        save_total_limit=2,  # keeps the previous checkpoint until the last one is complete
+        seed=schedule.seed,
+        data_seed=schedule.seed,
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,

@@ -1,4 +1,4 @@
-"""Attention without softmax's shift, where calibration shows that there is nothing to shift.
+"""Attention without softmax's shift, if calibration shows that no shift is needed.
 
 Softmax takes the largest score off each row so that no exponential overflows. Where scores stay far below what float32
 takes, ``softmax(s + mask) @ v`` is ``(exp(s) @ (m v)) / (exp(s) @ m)`` with m 1 for tokens and 0 for padding: no pass

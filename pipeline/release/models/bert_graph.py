@@ -53,17 +53,17 @@ class BertTower(nn.Module):
         return states.transpose(0, 1)
 
     def _attend(self, attention: Any, states: Tensor, bias: Tensor, shape: tuple[int, int]) -> Tensor:
-        """Return what each token hears of the others: [L, n, width]."""
+        """Return each token's attention output: [L, n, width]."""
         split = (*shape, self.heads, self.size)
         query = attention.query(states).view(split).permute(1, 2, 0, 3)
         key = attention.key(states).view(split).permute(1, 2, 3, 0)
         value = attention.value(states).view(split).permute(1, 2, 0, 3)
         scores = query @ key * (self.size**-0.5) + bias
-        heard: Tensor = torch.softmax(scores, dim=-1) @ value
-        return heard.permute(2, 0, 1, 3).reshape(*shape, -1)
+        attended_values: Tensor = torch.softmax(scores, dim=-1) @ value
+        return attended_values.permute(2, 0, 1, 3).reshape(*shape, -1)
 
     def _first_row(self, attention: Any, states: Tensor, bias: Tensor, rows: int) -> Tensor:
-        """Return what the first token hears: [1, n, width].
+        """Return the first token's attention output: [1, n, width].
 
         ``query . (W_k state + b_k)`` is ``(query W_k) . state`` and a constant that softmax drops; and the weighted
         mean of ``W_v state + b_v`` is that of the states through ``W_v``, and ``b_v``. So a row is multiplied with
@@ -73,15 +73,15 @@ class BertTower(nn.Module):
         query = attention.query(states[:1]).view(rows, self.heads, self.size).transpose(0, 1)
         asked = query @ attention.key.weight.view(split) * (self.size**-0.5)  # [heads, n, width]
         scores = asked.transpose(0, 1) @ states.permute(1, 2, 0) + bias  # [n, heads, L]
-        heard = torch.softmax(scores, dim=-1) @ states.transpose(0, 1)  # [n, heads, width]
-        values = heard.transpose(0, 1) @ attention.value.weight.view(split).transpose(1, 2)
+        attended_values = torch.softmax(scores, dim=-1) @ states.transpose(0, 1)  # [n, heads, width]
+        values = attended_values.transpose(0, 1) @ attention.value.weight.view(split).transpose(1, 2)
         merged: Tensor = values.transpose(0, 1).reshape(1, rows, -1) + attention.value.bias
         return merged
 
 
-def _after(layer: Any, heard: Tensor, states: Tensor) -> Tensor:
-    """Return a layer's output from what its tokens heard and what they were."""
-    attended = layer.attention.output.LayerNorm(layer.attention.output.dense(heard) + states)
+def _after(layer: Any, attended_values: Tensor, states: Tensor) -> Tensor:
+    """Return a layer's output from its attention output and its input states."""
+    attended = layer.attention.output.LayerNorm(layer.attention.output.dense(attended_values) + states)
     wide = nn.functional.gelu(layer.intermediate.dense(attended))
     out: Tensor = layer.output.LayerNorm(layer.output.dense(wide) + attended)
     return out

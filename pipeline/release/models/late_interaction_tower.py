@@ -1,6 +1,6 @@
 """The late-interaction tower as plain matrix products, for training and export alike.
 
-One BERT reads a user context or an item alone; a token type tells which of the two it is (0 and 1). The score of a
+One BERT reads a user context or an item alone; the token type is 0 for a context and 1 for an item. The score of a
 pair is the weighted mean of each context token's best match among the item's tokens (MaxSim; Khattab and Zaharia,
 arXiv 2004.12832), plus the cosine of the pooled texts, plus a small linear prior for each side.
 """
@@ -23,7 +23,7 @@ CONTEXT, ITEM = 0, 1
 _DROPPED = -1e4  # far below any gate, and finite in half precision
 
 
-_SLOPE = 6.0  # of MaxSim and of the cosine at the start: both lie in -1 to 1, the logits that they add up to in -3 to 3
+_SLOPE = 6.0  # of MaxSim and of the cosine at the start: both are in -1 to 1, the sum's logits in -3 to 3
 
 
 class Encoded(NamedTuple):
@@ -84,7 +84,7 @@ class LateTowerGraph(nn.Module):
 
 
 def joint_scores(contexts: Encoded, items: Encoded, context_of: Tensor, item_mask: Tensor) -> Tensor:
-    """Return the score of each item beside its context; float [items].
+    """Return the score of each item with its context; float[items].
 
     Args:
         contexts: Encoded contexts.

@@ -1,12 +1,12 @@
-"""Vocabulary trimming: a BERT that knows only the tokens of a shop.
+"""Vocabulary trimming: a BERT with only the tokens of a shop.
 
-Half of a MiniLM's bytes are vectors of tokens, most of which no item of a shop has (Abdaoui et al., arXiv 2010.05609).
-What stays: the tokens of the texts given, special tokens, single characters and all continuations of words. So a word
-that the texts did not have falls into smaller pieces, and none that could be read before becomes unknown (where each
-character is a token of its own, at the beginning of a word and inside, as in BERT's vocabularies).
+Half of a MiniLM's bytes are token embeddings, most of which no item of a shop uses (Abdaoui et al., arXiv 2010.05609).
+Trimming keeps the tokens of the given texts, special tokens, single characters and all continuations of words. A word
+that the texts do not have is split into smaller tokens. It does not become unknown if each of its characters is a
+token, both at the start of a word and inside, as in BERT's vocabularies.
 
-A word is read from the left, the longest token first. Where all of its tokens stay, none is there that is longer and
-was not before: the word gets the same tokens, and scores of such words are the same.
+WordPiece takes the longest matching token from the left. If all tokens of a word are kept, trimming adds no longer
+match: the word gets the same tokens, and its scores do not change.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _TEXTS_AT_ONCE: Final = 10_000
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Which tokens of a model stay.
+    """The tokens of a model that are kept.
 
     Attributes:
-        before: How many there were.
-        kept: Their former ids, ascending; the place is the new id.
+        before: Number of tokens before trimming.
+        kept: Former ids of the kept tokens, ascending; a token's new id is its index.
     """
 
     before: int
@@ -81,15 +81,15 @@ def untrimmed(model: BertForSequenceClassification, base: BaseModel) -> BertForS
 
 
 def trim_model(model: Path, kept: Vocabulary, out: Path) -> None:
-    """Write a model that keeps some of its tokens.
+    """Write a model with some of its tokens.
 
     Args:
         model: Folder of a BERT in Hugging Face's form, as it is or fine-tuned, with its tokenizer.
         kept: The tokens.
-        out: Folder to write, with config.json, model.safetensors and tokenizer.json; one that is there is replaced.
+        out: Folder to write, with config.json, model.safetensors and tokenizer.json; an existing one is replaced.
 
     Raises:
-        InvalidRequest: The tokenizer is of another kind than BERT's, or the weights have no embeddings to match it.
+        InvalidRequest: The tokenizer is not of BERT's kind, or the embeddings do not match it.
     """
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -102,14 +102,14 @@ def trim_model(model: Path, kept: Vocabulary, out: Path) -> None:
 
 
 def kept_tokens(tokenizer: Tokenizer, texts: Iterable[str]) -> Vocabulary:
-    """Return the tokens that stay.
+    """Return the tokens to keep.
 
     Args:
         tokenizer: The model's, without truncation.
-        texts: Those that must be read as before: the catalogue's, and the searches known.
+        texts: Texts whose tokens must not change: the catalogue's, and known searches.
 
     Raises:
-        InvalidRequest: The tokenizer is no WordPiece.
+        InvalidRequest: The tokenizer is not a WordPiece tokenizer.
     """
     described = _described(tokenizer)
     ids: Mapping[str, int] = described["model"]["vocab"]
@@ -148,7 +148,7 @@ def _described(tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def _renumbered(described: dict[str, Any], kept: Vocabulary) -> dict[str, Any]:
-    """Return a tokenizer's description with the tokens that stay, by their new ids wherever ids stand."""
+    """Return a tokenizer's description with the kept tokens, and new ids in place of former ones."""
     new_id = kept.new_id
     vocabulary = {token: new_id[number] for token, number in described["model"]["vocab"].items() if number in new_id}
     added = [one | {"id": new_id[one["id"]]} for one in described["added_tokens"]]

@@ -60,7 +60,9 @@ class RetrievalMetrics:
         self._unreachable = Gauge(
             "unreachable_vectors", "Vectors that no link of an HNSW graph leads to; they are searched exactly.", **names
         )
-        self._audit_due = Gauge("audit_due_vectors", "Vectors that the reachability audit has yet to check.", **names)
+        self._audit_pending = Gauge(
+            "audit_pending_vectors", "Vectors that the reachability audit has yet to check.", **names
+        )
         self._index = Info("index", "The type of the index over the release's vectors.", **names)
         self._ef_search = Gauge("ef_search", "HNSW's present `ef_search`.", **names)
         self._batches = Histogram(
@@ -114,10 +116,10 @@ class RetrievalMetrics:
         """Set the function that counts the items of the live catalogue."""
         self._items.set_function(items)
 
-    def watch_audit(self, unreachable: Callable[[], int], due: Callable[[], int]) -> None:
+    def watch_audit(self, unreachable: Callable[[], int], pending: Callable[[], int]) -> None:
         """Set the functions that count unreachable vectors, and vectors that are yet to be audited."""
         self._unreachable.set_function(unreachable)
-        self._audit_due.set_function(due)
+        self._audit_pending.set_function(pending)
 
     def set_connected(self, connected: bool) -> None:
         """Set whether the stream of changes can be followed."""

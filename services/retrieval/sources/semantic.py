@@ -21,10 +21,10 @@ class SemanticSource:
     The mean weighs each step of the history by its recency. Scores are cosines.
 
     Attributes:
-        search: Searches the items' vectors.
+        item_search: Searches the items' vectors.
     """
 
-    search: ItemSearch
+    item_search: ItemSearch
 
     def retrieve(self, users: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
         """See `Source.retrieve`; one search for all users, since each search costs some Python."""
@@ -32,7 +32,7 @@ class SemanticSource:
         known = [vector for vector in vectors if vector is not None]
         if not known:
             return [SourceResult(NOTHING)] * len(users)
-        results, path = self.search.search(stack_vectors(known), k, allowed)
+        results, path = self.item_search.search(stack_vectors(known), k, allowed)
         items = iter(results)
         return [SourceResult(NOTHING) if vector is None else SourceResult(next(items), path) for vector in vectors]
 
@@ -41,5 +41,5 @@ class SemanticSource:
 
     def _mean_of_history(self, user: UserContext, snapshot: Snapshot) -> Float32Array | None:
         rows, weights = user.weighted_items
-        total: Float32Array = weights @ self.search.vectors_of(snapshot, rows)
+        total: Float32Array = weights @ self.item_search.vectors_of(snapshot, rows)
         return unit_vectors(total) if total.any() else None

@@ -20,11 +20,11 @@ class SimilarSource:
     and items with the same text are found too, since users buy again.
 
     Attributes:
-        search: Searches the items' vectors.
+        item_search: Searches the items' vectors.
         recent: How many of the most recent distinct items to search around.
     """
 
-    search: ItemSearch
+    item_search: ItemSearch
     recent: int
 
     def retrieve(self, users: Sequence[UserContext], k: int, allowed: AllowedItems) -> list[SourceResult]:
@@ -35,7 +35,7 @@ class SimilarSource:
         rows, weights = user.recent_items(self.recent)
         if not len(rows):
             return SourceResult(NOTHING)
-        results, path = self.search.search_around(rows, k, allowed)
+        results, path = self.item_search.search_around(rows, k, allowed)
         weighted = [
             ScoredItems(items.rows, items.scores * weight) for items, weight in zip(results, weights, strict=True)
         ]

@@ -69,10 +69,10 @@ def test_a_release_is_measured_through_the_gateway(services: LocalServices, rele
 
 
 @pytest.mark.parametrize("through_gateway", [False, True])
-def test_steering_costs_what_was_foretold(
+def test_the_served_long_tail_share_costs_what_was_computed(
     services: LocalServices, release: Release, questions: Questions, through_gateway: bool
 ):
-    """Asked for each least share of the tail, the release answers what the plain answers promised, and at that cost."""
+    """Answers with each minimum long-tail share have the share and cost computed from answers without one."""
     target = services.targets["gateway"] if through_gateway else ""
     quiet = ProgressReport(Console(quiet=True))
     found = evaluate_release(
@@ -88,7 +88,7 @@ def test_steering_costs_what_was_foretold(
 
 
 def test_folds_cannot_be_made_through_a_gateway(services: LocalServices, release: Release, questions: Questions):
-    """What has to be learned anew needs the engines, and the message says so."""
+    """Cross-validation refits models, so it needs the engines."""
     quiet = ProgressReport(Console(quiet=True))
     with pytest.raises(InvalidRequest, match="cross-validation needs the engines"):
         evaluate_release(release, questions, EvaluationSettings(folds=2, gateway=services.targets["gateway"]), quiet)

@@ -42,7 +42,7 @@ async def test_candidates_for_a_history(service: Any, history: list[str]):
 async def test_candidates_for_a_query(service: Any):
     """A query is embedded; its vector given in its place finds the same."""
     by_text = await service.retrieve(query="  large towel. household ", sources=["semantic"], limit=7)
-    vector = service.stage().queries.encode(["large towel. household"])[0]
+    vector = service.stage().query_encoder.encode(["large towel. household"])[0]
     by_vector = await service.retrieve(query="apple", vector=(3 * vector).tolist(), sources=["semantic"], limit=7)
     assert service.ids(by_text) == service.ids(by_vector)
     assert len(by_text.candidates) == 7

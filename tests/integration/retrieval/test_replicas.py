@@ -81,7 +81,7 @@ async def test_a_change_is_found_on_every_server(serve: Serve):
         items = (Item(item_id="new", title="fresh milk", price=7), Item(item_id="newer", title="red apple", price=8))
         assert (await one.upsert(*items)).inserted == 2
         await other.until(lambda found: found.get("newer") == 8)
-        assert (await other.writer.delete("new", "dairy-milk-red-0")).deleted == 2
+        assert (await other.delete("new", "dairy-milk-red-0")).deleted == 2
         await one.until(lambda found: not {"new", "dairy-milk-red-0"} & found.keys())
         async with serve() as late:
             assert await late.found() == await one.found() == await other.found()

@@ -107,7 +107,7 @@ async def test_metrics_count_what_was_done(service: Any, history: list[str]):
     """Candidates by source, search paths, items, changes, batches and stages are exported."""
     await service.retrieve(query="milk", history_item_ids=[*history, "unheard of"])
     await service.upsert(Item(item_id="new", title="new"))
-    await asyncio.to_thread(service.stage().audit)
+    await asyncio.to_thread(service.stage().audit_all)
     page = await asyncio.to_thread(_scrape, service.metrics_port)
     for line in (
         'shortlist_retrieval_candidates_total{source="similar"}',
@@ -120,7 +120,7 @@ async def test_metrics_count_what_was_done(service: Any, history: list[str]):
         "shortlist_retrieval_ignored_history_items_total 1.0",
         "shortlist_retrieval_encode_batch_queries_count 2.0",
         "shortlist_retrieval_unreachable_vectors 0.0",
-        "shortlist_retrieval_audit_due_vectors 0.0",
+        "shortlist_retrieval_audit_pending_vectors 0.0",
     ):
         assert line in page
 

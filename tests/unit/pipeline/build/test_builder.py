@@ -71,7 +71,7 @@ def test_same_data_and_settings_give_the_same_release(
 
 
 def test_the_id_covers_every_file(tiny_release: Path):
-    """Whatever lies in a release's folder stands in its manifest, by whose files the id is made."""
+    """Every file in a release's folder is listed in its manifest, and so is part of its id."""
     release = open_release(str(tiny_release))
     there = {file.relative_to(release.path).as_posix() for file in release.path.rglob("*") if file.is_file()}
     assert there == {*release.manifest.files, "manifest.json"}

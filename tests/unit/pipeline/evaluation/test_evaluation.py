@@ -91,17 +91,6 @@ def test_the_same_release_and_seed_give_the_same_figures(
     assert repeatable(again) == repeatable(evaluation)
 
 
-def test_sources_explain_the_first_stage(evaluation: Evaluation, local: LocalRunner):
-    """Each source has its share of the hits, what it reaches alone, and what is lost without it."""
-    assert evaluation.sources is not None
-    assert sorted(evaluation.sources) == local.first_stage.sources
-    for share in evaluation.sources.values():
-        assert 0 <= share.exclusive_hit_share <= share.hit_share <= 1
-        assert set(share.alone) == set(share.loss) == {"ndcg@10", "recall@100"}
-    whole = evaluation.modes[FIRST].measures["ndcg@10"].mean
-    assert evaluation.sources["popular"].alone["ndcg@10"].mean < whole
-
-
 def test_slices_part_users_and_items(evaluation: Evaluation, temporal: Questions):
     """Users fall into parts by history; items into bands, where only the band's items count."""
     users = [part for part in evaluation.slices if part.kind == "users" and not part.name.startswith("new")]
@@ -111,7 +100,7 @@ def test_slices_part_users_and_items(evaluation: Evaluation, temporal: Questions
 
 
 def test_new_users_and_languages_are_slices(local: LocalRunner, facts: ItemPopularity):
-    """New users are measured apart; a catalogue of two languages has a slice for each."""
+    """New users are a slice; a catalogue of two languages has a slice for each."""
     items = facts.catalogue.item_ids
     old = [Question(f"o{n}", f"o{n}", items[n : n + 1 + n % 3], "", {items[n]: 1.0, items[-1]: 1.0}) for n in range(15)]
     new = [Question(f"n{n}", f"n{n}", (), "", {items[n]: 1.0}) for n in range(5)]
@@ -129,7 +118,7 @@ def test_new_users_and_languages_are_slices(local: LocalRunner, facts: ItemPopul
 
 
 def test_folds_learn_from_the_others(evaluation: Evaluation):
-    """Each way has a figure a fold, and the served order is compared with what was learned anew."""
+    """Each order has a figure for each fold, and refitted orders are compared with the served one."""
     folds = evaluation.cross_validation
     assert folds is not None
     assert folds.by == "user"
@@ -145,7 +134,7 @@ def test_impossible_folds_are_refused(local: LocalRunner, temporal: Questions, f
         cross_validate(local, temporal.main, folds, 1, STEP)
 
 
-def test_a_query_is_never_parted_between_folds(local: LocalRunner, monkeypatch: pytest.MonkeyPatch):
+def test_a_query_is_never_split_between_folds(local: LocalRunner, monkeypatch: pytest.MonkeyPatch):
     """Questions of one query fall into one fold, whatever their languages."""
     from pipeline.evaluation.analyses import cross_validation as module  # noqa: PLC0415 - its parts are watched
 
@@ -166,14 +155,14 @@ def test_a_query_is_never_parted_between_folds(local: LocalRunner, monkeypatch: 
     assert all(train.isdisjoint(test) for train, test in seen)
 
 
-def test_a_gateway_that_is_not_there_is_told(release: Release, temporal: Questions):
+def test_an_unreachable_gateway_is_an_error(release: Release, temporal: Questions):
     """The message names the address."""
     with pytest.raises(NotReady, match=r"the gateway at 127\.0\.0\.1:1 does not answer: UNAVAILABLE"):
         GatewayRunner("127.0.0.1:1", release.id).answer_questions(temporal.main[:1], POPULAR, 5, STEP)
 
 
 def test_progress_names_each_step(release: Release, temporal: Questions):
-    """Every long step is told as it goes."""
+    """Every long step is reported."""
     report = ProgressReport(Console(quiet=True))
     few = dataclasses.replace(temporal, main=temporal.main[:2], new_users=())
     evaluate_release(release, few, EvaluationSettings(limit=5), report)

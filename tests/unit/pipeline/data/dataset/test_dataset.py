@@ -168,6 +168,6 @@ def test_saving_replaces_a_dataset_and_spares_everything_else(tmp_path: Path, ma
     ]
     (tmp_path / "home").mkdir()
     (tmp_path / "home/letters").touch()
-    with pytest.raises(BadDataset, match="home holds something else than a dataset"):
+    with pytest.raises(BadDataset, match="home is not empty and is no dataset"):
         make_dataset().save(tmp_path / "home")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "shop"]

@@ -1,4 +1,4 @@
-"""Single methods beside the two stages."""
+"""Comparison of two stages with single methods."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_who_answers_what_was_wanted_beats_every_baseline(
     assert found.ratings is None
 
 
-def test_baselines_need_to_know_what_was_known(temporal: Questions, facts: ItemPopularity, quiet: ProgressReport):
+def test_baselines_need_an_event_split(temporal: Questions, facts: ItemPopularity, quiet: ProgressReport):
     """Questions asked at different moments have no common past, and the message says which protocol has one."""
     with pytest.raises(InvalidRequest, match="--protocol temporal"):
         answer_by_baselines(dataclasses.replace(temporal, event_split=None), facts, 20, 7, quiet)

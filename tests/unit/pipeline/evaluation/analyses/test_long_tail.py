@@ -68,7 +68,7 @@ def test_without_probabilities_nothing_is_expected(
 
 
 @given(st.lists(st.booleans(), max_size=25), st.integers(0, 10))
-def test_steering_keeps_the_order(tail: list[bool], places: int):
+def test_a_long_tail_share_keeps_the_order(tail: list[bool], places: int):
     """The first ten have the places kept, or all of the tail there is, and stand in their order."""
     items = [str(number) for number in range(len(tail))]
     answer = Answer(items, np.linspace(0.9, 0.1, len(items)), {})
@@ -82,7 +82,7 @@ def test_steering_keeps_the_order(tail: list[bool], places: int):
         assert first == list(range(len(first)))
 
 
-def test_steering_says_what_it_costs(banded: ItemPopularity):
+def test_the_cost_of_a_long_tail_share_is_measured(banded: ItemPopularity):
     """Moving up what was not wanted costs; keeping nothing costs nothing."""
     rows = [*range(10), *range(40, 60)]
     question = Question("a", "a", (), "", dict.fromkeys(_ids(banded, 9), 1.0))

@@ -1,4 +1,4 @@
-"""What makes the second stage's quality."""
+"""Quality by cross-encoder depth, and feature ablation."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def test_served_features_make_the_served_probabilities(local: LocalRunner, relea
         np.testing.assert_allclose(probability[best], answers[question.key].probability, atol=1e-6)
 
 
-def test_the_cross_encoder_reads_as_deep_as_asked(
+def test_the_cross_encoder_scores_as_many_candidates_as_requested(
     local: LocalRunner, release: Release, temporal: Questions, monkeypatch: pytest.MonkeyPatch
 ):
-    """So many candidates of each question get a logit; unasked, as many as the release wants."""
+    """The requested number of candidates get a logit; by default the release's depth."""
     read: list[int] = []
     rank = SecondStage.rank
 
@@ -68,8 +68,8 @@ def test_every_depth_is_measured_against_none(evaluation: Evaluation):
         assert 0 < one.latency.p50 <= one.latency.p95
 
 
-def test_hiding_what_users_had_costs_most(evaluation: Evaluation):
-    """In a shop where users buy the same again, no group is worth more than what the user had of an item."""
+def test_ablating_the_users_history_costs_most(evaluation: Evaluation):
+    """If users buy the same items repeatedly, the user's history of an item is the most valuable group."""
     loss = {group: one.loss["ndcg@10"].mean for group, one in evaluation.ablations.items()}
     assert max(loss, key=lambda group: loss[group]) == "user's history of the item"
     assert loss["user's history of the item"] > 0

@@ -1,4 +1,4 @@
-"""The report is one page that needs nothing else, and says what the figures say."""
+"""The report is one self-contained page with the evaluation's figures."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ def test_the_page_is_well_nested_and_has_every_part(evaluation: Evaluation):
     ("low", "high", "said"),
     [(0.01, 0.03, "Two stages beat"), (-0.03, -0.01, "do worse"), (-0.01, 0.03, "do not differ significantly")],
 )
-def test_the_verdict_follows_the_interval(evaluation: Evaluation, low: float, high: float, said: str):
-    """Only an interval on one side of nothing is called better or worse."""
+def test_the_headline_follows_the_interval(evaluation: Evaluation, low: float, high: float, said: str):
+    """Only an interval on one side of 0 is called better or worse."""
     assert said in render_report(with_gain(evaluation, low, high))
 
 
 def test_what_was_not_measured_is_left_out(evaluation: Evaluation):
-    """A gateway tells of no sources, and folds are there only where they were asked for."""
+    """Sections without figures are left out."""
     nothing = {"sources": None, "cross_validation": None, "slices": [], "depths": [], "ablations": {}, "training": {}}
     page = render_report(evaluation.model_copy(update=nothing))
     assert "Contribution of each candidate source" not in page
@@ -96,8 +96,8 @@ def test_what_was_not_measured_is_left_out(evaluation: Evaluation):
     assert "<h2>Training</h2>" not in page
 
 
-def test_a_curve_without_validation_is_drawn_alone(evaluation: Evaluation):
-    """A training that was watched on nothing has a loss, and nothing is said of validation."""
+def test_a_training_without_validation_has_one_curve(evaluation: Evaluation):
+    """Without validation lists there is a loss curve only."""
     curve = LearningCurve(loss=[(1, 0.5), (2, 0.25)], valid_loss=[], valid_ndcg=[])
     page = render_report(evaluation.model_copy(update={"training": {"cross_encoder": curve}}))
     part = page.split("<h2>Training</h2>")[1].split("</section>")[0]
@@ -107,7 +107,7 @@ def test_a_curve_without_validation_is_drawn_alone(evaluation: Evaluation):
 
 
 def test_names_are_escaped(evaluation: Evaluation):
-    """What the data is called cannot become mark-up."""
+    """A name of the data cannot become mark-up."""
     page = render_report(evaluation.model_copy(update={"source": "<b>shop & co", "notes": ["<i>"]}))
     assert "<b>shop" not in page
     assert "&lt;b&gt;shop &amp; co" in page
@@ -115,7 +115,7 @@ def test_names_are_escaped(evaluation: Evaluation):
 
 
 def test_figures_survive_json(evaluation: Evaluation):
-    """What is written is what is read."""
+    """An evaluation survives a round trip through JSON."""
     assert Evaluation.model_validate_json(evaluation.model_dump_json()) == evaluation
 
 
@@ -154,7 +154,7 @@ def test_a_release_outside_a_store_gets_no_file_beside_it(
 def test_other_data_than_the_releases_is_noted(
     tiny_release: Path, tiny_dataset: Dataset, tmp_path: Path, quiet: ProgressReport
 ):
-    """Where the fingerprint differs, nobody can tell what the release has seen."""
+    """If the fingerprint differs, a note says so."""
     fewer = Dataset(tiny_dataset.items, tiny_dataset.events[:-1], None, tiny_dataset.report.model_copy())
     fewer.save(tmp_path / "data")
     found = run_evaluation(

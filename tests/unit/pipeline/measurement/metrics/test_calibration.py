@@ -11,7 +11,7 @@ from pipeline.measurement.questions.protocols import Question
 
 
 def test_decisions_by_hand():
-    """Of four candidates, two above the threshold, of which one is wanted; another wanted one is missed."""
+    """Two of four candidates are above the threshold; one of them and one other are relevant."""
     found = probability_metrics(np.array([0.9, 0.8, 0.3, 0.1]), np.array([True, False, True, False]), 0.5)
     assert found is not None
     assert (found.accuracy, found.precision, found.recall, found.f1) == (0.5, 0.5, 0.5, 0.5)
@@ -22,8 +22,8 @@ def test_decisions_by_hand():
     assert found.expected_calibration_error == pytest.approx((0.1 + 0.8 + 0.7 + 0.1) / 4)
 
 
-def test_probabilities_that_hold_are_calibrated():
-    """Where a fifth of candidates promised a fifth are wanted, the error is nil and the interval holds it."""
+def test_correct_probabilities_are_calibrated():
+    """If a fifth of the candidates with probability 0.2 are relevant, the error is 0 and the interval contains 0.2."""
     found = probability_metrics(np.full(150, 0.2), np.arange(150) % 5 == 0, 0.5)
     assert found is not None
     assert found.expected_calibration_error == pytest.approx(0.0, abs=1e-9)

@@ -49,7 +49,7 @@ def test_graded_ndcg_takes_the_grade_as_gain():
     assert found["ndcg@10"] == pytest.approx([dcg / best], abs=1e-6)
 
 
-def test_a_threshold_says_from_which_grade_an_item_is_relevant():
+def test_relevant_from_is_the_lowest_relevant_grade():
     """Binary measures count grades from the threshold on, NDCG counts all."""
     graded = {"q": {"a": 2.0, "b": 1.0}}
     rankings = {"q": ["b", "a"]}

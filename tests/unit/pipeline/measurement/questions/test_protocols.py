@@ -1,4 +1,4 @@
-"""Each protocol asks what it says."""
+"""Each protocol makes the questions that it describes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def shop(rows: list[tuple[str, str, int]], make: Callable[..., Dataset]) -> Data
 def test_temporal_asks_the_users_that_the_release_held_out(
     temporal: Questions, release: Release, tiny_dataset: Dataset
 ):
-    """The same users, moment and window as the build's own settings draw."""
+    """The users, time and window are those of the build's settings."""
     settings = release.manifest.settings
     windows = Windows.of(tiny_dataset.events, settings["window_days"])
     drawn = sample_test_users(tiny_dataset.events, windows, settings["test_users"], settings["seed"])
@@ -47,8 +47,8 @@ def test_temporal_asks_the_users_that_the_release_held_out(
     assert temporal.notes == []
 
 
-def test_users_whose_first_event_lies_in_the_window_are_new(make_dataset: Callable[..., Dataset]):
-    """New users are asked without history, for all that they took in the window."""
+def test_users_whose_first_event_is_in_the_window_are_new(make_dataset: Callable[..., Dataset]):
+    """New users have no history, and all their items in the window are relevant."""
     old = [(user, item, day) for user in "pq" for day, item in enumerate("abcabcabcabc")]
     dataset = shop([*old, ("p", "b", 20), ("q", "b", 20), ("n", "a", 19), ("n", "c", 20)], make_dataset)
     found = make_questions(dataset, {"window_days": 2, "test_users": 1, "seed": 1}, "temporal", users=None, seed=1)
@@ -130,14 +130,14 @@ def test_a_table_of_something_else_is_refused(tmp_path: Path):
         ("temporal", "no window_days"),
     ],
 )
-def test_what_cannot_be_asked_is_refused(make_dataset: Callable[..., Dataset], protocol: str, message: str):
+def test_impossible_protocols_are_refused(make_dataset: Callable[..., Dataset], protocol: str, message: str):
     """The message says what is missing and what to choose."""
     with pytest.raises(InvalidRequest, match=message):
         make_questions(make_dataset(), {}, protocol, users=None, seed=1)
 
 
-def test_a_drawing_is_the_same_for_the_same_seed(make_dataset: Callable[..., Dataset]):
-    """Fewer users are drawn, and drawn again alike."""
+def test_a_sample_is_the_same_for_the_same_seed(make_dataset: Callable[..., Dataset]):
+    """A sample of fewer users is reproducible."""
     dataset = shop([(f"p{number}", item, day) for number in range(9) for day, item in enumerate("ab")], make_dataset)
     drawn = [make_questions(dataset, {}, "leave-last-out", users=4, seed=seed).main for seed in (3, 3, 4)]
     assert drawn[0] == drawn[1] != drawn[2]

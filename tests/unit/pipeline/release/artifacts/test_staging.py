@@ -67,17 +67,17 @@ def test_an_interrupted_build_leaves_its_checkpoints_alone(tmp_path: Path):
 
 
 def test_the_same_build_waits_for_the_one_under_way(tmp_path: Path):
-    """Two builds of a key take turns, and the second is told that it waits."""
-    told, entered = threading.Event(), threading.Event()
+    """Two builds of a key run one after the other, and `on_wait` is called for the second."""
+    waits, entered = threading.Event(), threading.Event()
 
     def second() -> None:
-        with staging_dir(tmp_path, "key", told.set):
+        with staging_dir(tmp_path, "key", waits.set):
             entered.set()
 
     thread = threading.Thread(target=second)
     with staging_dir(tmp_path, "key") as folder:
         thread.start()
-        assert told.wait(20)
+        assert waits.wait(20)
         assert not entered.is_set()
         assert folder.is_dir()
     assert entered.wait(20)

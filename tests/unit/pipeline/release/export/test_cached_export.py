@@ -1,4 +1,4 @@
-"""Graphs kept beside the weights that they were written from."""
+"""Exported graphs cached with the weights that they come from."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def full(tiny_base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     torch.manual_seed(3)
     model = load_base(tiny_base_model, 2)
     for weights in model.parameters():
-        weights.data *= 3.0  # logits far enough apart to be told apart after rounding
+        weights.data *= 3.0  # logits that still differ after rounding
     file = tmp_path_factory.mktemp("full") / "model.onnx"
     export_cross_encoder(model, file)
     return file

@@ -75,7 +75,7 @@ def test_the_installed_package_carries_the_known_weights(name: str):
 
 @pytest.mark.usefixtures("fake_package")
 def test_packaged_weights_of_another_hash_are_refused():
-    """An altered package is told by its weights' hash, without running its code."""
+    """An altered package is detected by its weights' hash, without running its code."""
     with pytest.raises(BadBaseModel, match=r"is not sentence-transformers/all-MiniLM-L6-v2.*reinstall the package"):
         resolve_base_model("all-MiniLM-L6-v2")
 

@@ -68,7 +68,7 @@ def _inputs(folder: Path, pairs: Sequence[tuple[str, str]]) -> dict[str, torch.T
 
 
 def test_tokens_of_texts_special_ones_characters_and_continuations_stay(whole: Path, trimmed: Path):
-    """Words that no text has are gone, and ids are counted anew in the former order."""
+    """Words that no text has are gone, and the kept ones get new ids in the former order."""
     before, after = _tokenizer(whole).get_vocab(), _tokenizer(trimmed).get_vocab()
     gone = set(before) - set(after)
     assert {"cheese", "soap", "dairy", "acme", "fresh"} <= gone

@@ -88,6 +88,6 @@ def test_gauges_follow_what_they_watch(metrics: RetrievalMetrics, value: Value):
     metrics.set_ef_search(120)
     metrics.set_connected(True)
     metrics.set_index("hnsw")
-    names = ("items", "unreachable_vectors", "audit_due_vectors", "ef_search", "change_stream_connected")
+    names = ("items", "unreachable_vectors", "audit_pending_vectors", "ef_search", "change_stream_connected")
     assert [value(name) for name in names] == [6, 2, 7, 120, 1]
     assert value("index_info", type="hnsw") == 1
