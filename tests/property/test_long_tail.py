@@ -1,4 +1,4 @@
-"""Properties of the tail's least share, against every choice that there is."""
+"""Properties of the minimum long-tail share, checked against every possible choice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from services.gateway.policy.policy import Policy, apply_policy
 
 _KINDS = ("", "a", "b", "c")
 
-# Sixteenths, so that sums are exact and many choices cost the same.
+# Multiples of 1/16, so that sums are exact and many choices cost the same.
 _PROBABILITY = st.integers(0, 16).map(lambda parts: parts / 16)
 
 
@@ -48,7 +48,7 @@ _POLICIES = st.builds(
 )
 
 
-def _tail(items: Sequence[RankedCandidate]) -> int:
+def _long_tail_items(items: Sequence[RankedCandidate]) -> int:
     return sum(item.candidate.long_tail for item in items)
 
 
@@ -77,29 +77,29 @@ def _possible(items: Sequence[RankedCandidate], policy: Policy, size: int) -> It
 
 @given(_items(), _POLICIES)
 def test_with_one_kind_of_cap_no_choice_is_cheaper(items: list[RankedCandidate], policy: Policy):
-    """The tail has its share, or all it can have, and no choice with as many items of it is more probable."""
+    """The share is reached as far as possible, and no choice with as many long-tail items is more probable."""
     policy = replace(policy, max_per_category=None)
     chosen = apply_policy(items, policy).items
     places = math.ceil(round((policy.min_long_tail_share or 0.0) * len(chosen), 6))
     choices = list(_possible(items, policy, len(chosen)))
-    reached = min(places, max(map(_tail, choices)))
-    assert _tail(chosen) >= reached
-    assert _total(chosen) == max(_total(choice) for choice in choices if _tail(choice) >= reached)
+    reached = min(places, max(map(_long_tail_items, choices)))
+    assert _long_tail_items(chosen) >= reached
+    assert _total(chosen) == max(_total(choice) for choice in choices if _long_tail_items(choice) >= reached)
 
 
 @given(_items(), _POLICIES)
 def test_every_other_rule_holds(items: list[RankedCandidate], policy: Policy):
-    """As many items as without it, in the stages' order, none forbidden, no cap broken, no fewer of the tail."""
+    """The minimum share keeps the number of items, their order, all caps, and every long-tail item."""
     chosen = apply_policy(items, policy).items
     plain = apply_policy(items, replace(policy, min_long_tail_share=None)).items
     assert tuple(chosen) in set(_possible(items, policy, len(plain)))
-    assert _tail(chosen) >= _tail(plain)
+    assert _long_tail_items(chosen) >= _long_tail_items(plain)
     assert [item.first_stage_rank for item in chosen] == sorted(item.first_stage_rank for item in chosen)
 
 
 @given(_items(), _POLICIES)
-def test_what_is_moved_is_said(items: list[RankedCandidate], policy: Policy):
-    """The swaps lead from the plain choice to the one made, each for an item of the tail, and as few as need be."""
+def test_the_substitutions_explain_the_choice(items: list[RankedCandidate], policy: Policy):
+    """The substitutions lead to the choice made, each adds a long-tail item, and none is needless."""
     selection = apply_policy(items, policy)
     plain = apply_policy(items, replace(policy, min_long_tail_share=None)).items
     ids = {item.candidate.item_id for item in plain}
@@ -110,12 +110,12 @@ def test_what_is_moved_is_said(items: list[RankedCandidate], policy: Policy):
     assert ids == {item.candidate.item_id for item in selection.items}
     assert _total(plain) - _total(selection.items) == sum(each.cost for each in selection.substitutions)
     wanted = (policy.min_long_tail_share or 0.0) * len(plain)
-    assert not selection.substitutions or _tail(selection.items) - 1 < wanted
+    assert not selection.substitutions or _long_tail_items(selection.items) - 1 < wanted
 
 
 @given(_items(), _POLICIES)
 def test_without_probabilities_the_order_decides(items: list[RankedCandidate], policy: Policy):
-    """Where ranking did not answer and no cap binds, the first items of the tail come in for the last of the others."""
+    """Without probabilities and caps, the first long-tail items replace the last other ones."""
     silent = [replace(item, probability=None) for item in items]
     policy = replace(policy, max_per_brand=None, max_per_category=None)
     swaps = apply_policy(silent, policy).substitutions

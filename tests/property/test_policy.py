@@ -1,4 +1,4 @@
-"""Properties of the policy engine, over any items and any policy."""
+"""Properties of the policy, over any items and any policy."""
 
 from __future__ import annotations
 
@@ -71,21 +71,21 @@ def test_caps_hold(attribute: str, items: list[RankedCandidate], policy: Policy)
 
 @given(_items(), _POLICIES)
 def test_the_order_is_kept(items: list[RankedCandidate], policy: Policy):
-    """The chosen items stand in the order in which they came."""
+    """The chosen items keep their order."""
     ranks = [item.first_stage_rank for item in apply_policy(items, policy).items]
     assert ranks == sorted(ranks)
 
 
 @given(_items(), _POLICIES)
 def test_choosing_twice_changes_nothing(items: list[RankedCandidate], policy: Policy):
-    """The policy lets everything through that it let through before."""
+    """Applying the policy to its own result changes nothing."""
     chosen = apply_policy(items, policy).items
     assert apply_policy(chosen, policy).items == chosen
 
 
 @given(_items(), _POLICIES)
 def test_an_item_is_left_out_for_a_reason_only(items: list[RankedCandidate], policy: Policy):
-    """Every item left out is forbidden, comes after the limit was reached, breaks a cap, or gave way to the tail."""
+    """Every item left out is forbidden, is beyond the limit, breaks a cap, or was replaced by a long-tail item."""
     selection = apply_policy(items, policy)
     moved = [each.substitute for each in selection.substitutions]
     chosen = [item for item in items if item in selection.items and item not in moved]
@@ -99,7 +99,7 @@ def test_an_item_is_left_out_for_a_reason_only(items: list[RankedCandidate], pol
 
 @given(_items(), _POLICIES)
 def test_the_threshold_is_counted(items: list[RankedCandidate], policy: Policy):
-    """The count of items below the threshold is that of items with such a probability, blocked ones included."""
+    """The count includes every item with a probability below the threshold, also blocked ones."""
     below = [item for item in items if item.probability is not None and item.probability < policy.min_probability]
     assert apply_policy(items, policy).below_threshold == len(below)
 

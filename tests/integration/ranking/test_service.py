@@ -187,7 +187,7 @@ def _republished(release: Any, tmp_path: Path) -> Any:
 async def test_a_bad_release_does_not_start(tmp_path: Path):
     """Without a release the server does not start, and the error names the folder."""
     settings, metrics = Settings(release=str(tmp_path), port=0, metrics_port=0), Metrics("ranking")
-    with pytest.raises(BadRelease, match="holds no release"):
+    with pytest.raises(BadRelease, match="has no release"):
         async with running(RankingServer(settings, metrics), settings, metrics):
             pass
 

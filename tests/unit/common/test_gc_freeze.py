@@ -1,4 +1,4 @@
-"""What is kept out of garbage collection, and what is not kept for ever by it."""
+"""Which objects are excluded from garbage collection, and that they are still freed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from common.server.telemetry import Metrics
 
 
 class Engine:
-    """Refers to itself, as engines do whose parts call them back."""
+    """References itself, like an engine whose components call it."""
 
     def __init__(self, _: Release) -> None:
         self.itself = self
@@ -28,22 +28,22 @@ class Engine:
 
 
 @pytest.fixture(autouse=True)
-def _as_never_settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have each test begin as a process does."""
+def _never_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start each test with nothing frozen, like a new process."""
     monkeypatch.setattr(gc_freeze, "_frozen", threading.Event())
 
 
 @pytest.fixture
-def settled() -> Iterator[None]:
-    """Settle the heap for a test."""
+def frozen() -> Iterator[None]:
+    """Freeze the heap for a test."""
     freeze_heap()
     yield
     gc.unfreeze()
 
 
-@pytest.mark.usefixtures("settled")
-async def test_a_replaced_release_is_let_go_of(metrics: Metrics, make_release: Callable[..., Release]):
-    """An engine that was there when the heap was settled, and that only a collection can free, is freed after swaps."""
+@pytest.mark.usefixtures("frozen")
+async def test_a_replaced_release_is_freed(metrics: Metrics, make_release: Callable[..., Release]):
+    """A frozen engine that only a garbage collection can free is freed after it was replaced."""
     live = LiveRelease(Engine, metrics)
     await live.activate(str(make_release("a").path))
     with live.lease() as engine:
@@ -58,26 +58,26 @@ async def test_a_replaced_release_is_let_go_of(metrics: Metrics, make_release: C
     assert gc.get_freeze_count()
 
 
-def test_a_heap_that_was_never_settled_is_left_alone():
-    """A process that did not ask for it collects as ever."""
+def test_refreezing_needs_an_earlier_freeze():
+    """Without an earlier freeze, nothing is frozen."""
     refreeze_heap()
     assert not gc.get_freeze_count()
 
 
-@pytest.mark.usefixtures("settled")
-def test_what_came_since_is_left_alone_too():
-    """Once something was left alone, what stays is added to it; young garbage is collected before."""
-    came, garbage = [[number] for number in range(5_000)], Engine.__new__(Engine)
+@pytest.mark.usefixtures("frozen")
+def test_new_objects_are_frozen_too():
+    """After a freeze, new objects are frozen too; young garbage is collected first."""
+    added, garbage = [[number] for number in range(5_000)], Engine.__new__(Engine)
     garbage.itself = garbage
-    gone = weakref.ref(garbage)
+    collected = weakref.ref(garbage)
     del garbage
     before = gc.get_freeze_count()
     freeze_new_objects()
-    assert gone() is None
-    assert gc.get_freeze_count() >= before + len(came)
+    assert collected() is None
+    assert gc.get_freeze_count() >= before + len(added)
 
 
-def test_nothing_is_left_alone_where_nothing_was():
-    """A process that is no server collects its garbage as ever."""
+def test_freezing_new_objects_needs_an_earlier_freeze():
+    """Without an earlier freeze, new objects are not frozen."""
     freeze_new_objects()
     assert gc.get_freeze_count() == 0
