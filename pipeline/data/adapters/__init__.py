@@ -14,11 +14,11 @@ from pipeline.data.adapters import (
     home_depot,
     movielens,
     online_retail,
-    own_tables,
     retailrocket,
     wands,
 )
 from pipeline.data.adapters.adapter import Adapter, Progress
+from pipeline.data.adapters.shops import own_tables
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.schema import BadDataset
 

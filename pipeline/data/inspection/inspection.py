@@ -8,11 +8,11 @@ from typing import Literal
 
 import polars as pl
 
-from pipeline.data.adapters.own_tables import Description, TableMapping, dataset_of
+from pipeline.data.adapters.shops.own_tables import Description, TableMapping, dataset_of
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.schema import BadDataset
 from pipeline.data.files.tables import FileNote, find_tables, read_raw_table
-from pipeline.data.inspection.roles import guess_table, lacking, propose_roles
+from pipeline.data.ingest.roles import guess_table, lacking, propose_roles
 
 Severity = Literal["error", "warning", "note"]
 

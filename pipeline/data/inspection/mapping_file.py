@@ -6,7 +6,7 @@ import json
 import tomllib
 from pathlib import Path
 
-from pipeline.data.adapters.own_tables import Description, TableMapping
+from pipeline.data.adapters.shops.own_tables import Description, TableMapping
 from pipeline.data.inspection.inspection import Inspection
 
 _HEAD = """# What this shop's tables are called and what their columns mean (ours = theirs).
