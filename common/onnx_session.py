@@ -19,21 +19,13 @@ from common.cpu import usable_cores
 from common.errors import BadRelease, NotReady
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
-
-
 MissingProvider = Literal["refuse", "degrade"]
-
-
 _log = structlog.get_logger()
-
-
 _NAMES: dict[Provider, str] = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
-
-
 # Fusions whose kernels are slower on the CPU than the operators that they replace: MiniLM in int8 reads 19 % more pairs
 # a second without them, in float32 as many as with them (onnxruntime 1.31, AVX-512).
 _SLOW_ON_CPU: Final = ["SkipLayerNormFusion", "BiasGeluFusion"]

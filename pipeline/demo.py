@@ -39,26 +39,12 @@ from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 
 _SOURCE: Final = "complete-journey"
-
-
 _HOUSEHOLDS: Final = 3
-
-
 _SHOWN: Final = 8
-
-
 _QUERIES: Final = ("chocolate milk", "something for a baby")
-
-
 _MEASURES: Final = ("ndcg@10", "hr@10", "recall@100")
-
-
 _NO_DIFFERENCE: Final = "does not differ significantly from"
-
-
 _TIMEOUT_S: Final = 20.0
-
-
 # A laptop that also builds things must not cut answers short while quality is measured.
 _LONG_TIMEOUTS: Final = {"SHORTLIST_GATEWAY_REQUEST_TIMEOUT_S": "30", "SHORTLIST_RANKING_REQUEST_TIMEOUT_S": "30"}
 

@@ -19,14 +19,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from common.errors import NotReady
 
 SERVICES: Final = ("retrieval", "ranking", "gateway")
-
-
 _START_S: Final = 120.0
-
-
 _STOP_S: Final = 30.0
-
-
 _LAST_LINES: Final = 10
 
 

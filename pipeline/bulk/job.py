@@ -13,8 +13,6 @@ import pyarrow.parquet as pq
 from pipeline.bulk.tasks import Task
 
 Workers = Literal["process", "ray"]
-
-
 _ALL_PROCESSORS: Final = 0
 
 

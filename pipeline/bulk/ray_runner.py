@@ -14,8 +14,6 @@ from pipeline.bulk.job import BulkJob, Chunk, Worker
 from pipeline.bulk.tasks import Task
 
 _TOP: Final = Path(__file__).parents[2]
-
-
 # The packages of this checkout that workers import. Third-party packages must be installed on the workers.
 _OURS: Final = ("pipeline", "services", "common", "protos/shortlist")
 

@@ -26,8 +26,6 @@ from services.retrieval.candidates.release_settings import FirstStageSettings
 from services.retrieval.encoding.text_encoder import OnnxTextEncoder
 
 _TEXTS: Final = ("title", "brand", "category", "description")
-
-
 _NO_PROGRESS: Final = ProgressStep(None, "", None)
 
 

@@ -29,13 +29,9 @@ _PANELS: Final = {
     "late_bits": "Late interaction",
     "boosters": "Fusion",
 }
-
-
 AdapterName = Annotated[
     str, typer.Option("--source", help="Data adapter that reads the raw data; `python -m pipeline sources` lists them.")
 ]
-
-
 RawData = Annotated[
     Path | None, typer.Option("--data", help="File or folder of the raw data; some adapters find it themselves.")
 ]

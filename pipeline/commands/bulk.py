@@ -13,20 +13,12 @@ from pipeline.commands.console import CONSOLE
 from pipeline.progress import ProgressReport
 
 ReleaseLocation = Annotated[str, typer.Option("--release", help="Release or store; a path or URL.")]
-
-
 Results = Annotated[Path, typer.Option(help="Folder for the results, as Parquet files; must not exist yet.")]
-
-
 WorkersOption = Annotated[
     Workers,
     typer.Option("--workers", help="process: this process. ray: one Ray worker per core, here or on a cluster."),
 ]
-
-
 RayAddress = Annotated[str, typer.Option(help="Address of a Ray cluster; by default workers are started here.")]
-
-
 BatchRows = Annotated[int, typer.Option("--batch", help="Rows per batch.", min=1)]
 
 

@@ -23,11 +23,7 @@ from pipeline.measurement.questions.protocols import Questions, make_questions, 
 from pipeline.progress import ProgressReport
 
 EVALUATIONS: Final = "evaluations"
-
-
 _BASELINE_MEASURES = ("ndcg@10", "recall@100", "tail recall@100")
-
-
 _MEASURES = ("ndcg@10", "hr@10", "recall@100", "tail share@10")
 
 

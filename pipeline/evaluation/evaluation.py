@@ -39,8 +39,6 @@ from pipeline.measurement.questions.protocols import Questions
 from pipeline.progress import ProgressReport
 
 _MB: Final = 1_000_000
-
-
 _MAX_CUTOFF: Final = 100  # of the measures
 
 

@@ -19,8 +19,8 @@ class Settings(ServerSettings):
 
     model_config = SettingsConfigDict(env_prefix="SHORTLIST_GATEWAY_")
 
-    port: int = Field(50_051, ge=0, le=65_535, description="Port of the gRPC server; 0 for a free one.")
-    metrics_port: int = Field(9_091, ge=0, le=65_535, description="Port of the Prometheus metrics; 0 for a free one.")
+    port: int = Field(50_051, ge=0, le=65_535, description="Port of the gRPC server; 0 chooses a free one.")
+    metrics_port: int = Field(9_091, ge=0, le=65_535, description="Port of Prometheus metrics; 0 chooses a free one.")
     retrieval_target: str = Field("127.0.0.1:50052", min_length=1, description="Address of the retrieval service.")
     ranking_target: str = Field("127.0.0.1:50053", min_length=1, description="Address of the ranking service.")
     profiles: Path = Field(

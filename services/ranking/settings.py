@@ -21,8 +21,8 @@ class Settings(ServerSettings):
 
     model_config = SettingsConfigDict(env_prefix="SHORTLIST_RANKING_")
 
-    port: int = Field(50_053, ge=0, le=65_535, description="Port of the gRPC server; 0 takes a free one.")
-    metrics_port: int = Field(9_093, ge=0, le=65_535, description="Port of the Prometheus metrics; 0 takes a free one.")
+    port: int = Field(50_053, ge=0, le=65_535, description="Port of the gRPC server; 0 chooses a free one.")
+    metrics_port: int = Field(9_093, ge=0, le=65_535, description="Port of Prometheus metrics; 0 chooses a free one.")
     release: str = Field(
         "releases", min_length=1, description="Path or URL of a release, or of a store whose current release is served."
     )
@@ -62,9 +62,9 @@ class Settings(ServerSettings):
     max_batch_tokens: int = Field(
         384, ge=1, le=1 << 20, description="Tokens of a batch, padding included; about 16384 fill a GPU."
     )
-    workers: int = Field(0, ge=0, le=1_024, description="How many batches run at a time; 0 for one a core.")
+    workers: int = Field(0, ge=0, le=1_024, description="How many batches run at a time; 0 for one per core.")
     worker_threads: int = Field(
-        1, ge=0, le=1_024, description="Threads inside one operator of the cross-encoder; 0 for one a core."
+        1, ge=0, le=1_024, description="Threads inside one operator of the cross-encoder; 0 for one per core."
     )
     max_queued_pairs: int = Field(
         20_000,
@@ -75,7 +75,7 @@ class Settings(ServerSettings):
         100_000, ge=0, description="How many pairs' logits are cached, about 200 bytes each; 0 for none."
     )
     feature_threads: int = Field(
-        0, ge=0, le=1_024, description="Threads for features and tokenising; 0 for one a core."
+        0, ge=0, le=1_024, description="Threads for features and tokenising; 0 for one per core."
     )
     min_read_share: float = Field(
         MIN_READ_SHARE,

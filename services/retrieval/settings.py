@@ -20,9 +20,7 @@ class Settings(ServerSettings):
     model_config = SettingsConfigDict(env_prefix="SHORTLIST_RETRIEVAL_")
 
     port: int = Field(50_052, ge=0, le=65_535, description="Port of the gRPC server; 0 chooses a free one.")
-    metrics_port: int = Field(
-        9_092, ge=0, le=65_535, description="Port of the Prometheus metrics; 0 chooses a free one."
-    )
+    metrics_port: int = Field(9_092, ge=0, le=65_535, description="Port of Prometheus metrics; 0 chooses a free one.")
     release: str = Field(
         "releases", min_length=1, description="Path or URL of a release, or of a store, whose current release is used."
     )

@@ -19,21 +19,11 @@ from services.retrieval.index.hybrid_index import HybridIndex
 from services.retrieval.index.vector_index import VectorIndex
 
 VECTORS = 2_000
-
-
 DIMENSION = 16
-
-
 Make = Callable[[Float32Array], VectorIndex]
-
-
 Load = Callable[[Path], VectorIndex]
-
-
 # A candidate list so short that the graph is walked, also behind a filter that leaves three quarters.
 SHORT = IndexOptions(ef_construction=100, ef_search=100, threads=1)
-
-
 IMPLEMENTATIONS = {
     "exact": (FlatIndex, FlatIndex.load),
     "hnsw": (lambda vectors: HybridIndex.build(vectors, SHORT), HybridIndex.load),

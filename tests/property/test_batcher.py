@@ -22,21 +22,13 @@ from services.ranking.request import CallContext, Priority
 
 # A busy machine is no fault.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
 LENGTHS = st.lists(st.integers(4, 150), min_size=1, max_size=30)
-
-
 COSTS = st.builds(
     CostModel, st.sampled_from([0.0, 0.5, 50.0]), st.sampled_from([0.0, 0.01, 1.0]), st.sampled_from([0.0, 1e-3])
 )
-
-
 LIMITS = st.builds(
     BatchLimits, padded_tokens=st.integers(1, 600), max_queued_pairs=st.just(1_000), workers=st.integers(1, 3)
 )
-
-
 POISON = 13
 
 

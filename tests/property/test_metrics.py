@@ -9,17 +9,9 @@ from hypothesis import strategies as st
 from pipeline.measurement.metrics.ranking_metrics import bootstrap_interval, evaluate, paired_bootstrap
 
 CATALOGUE = [f"i{number}" for number in range(12)]
-
-
 MEASURES = ["ndcg@5", "hr@5", "recall@5", "precision@5", "mrr", "map"]
-
-
 rankings = st.lists(st.sampled_from(CATALOGUE), unique=True, min_size=1, max_size=12)
-
-
 grades = st.dictionaries(st.sampled_from(CATALOGUE), st.sampled_from([0.333, 1.0, 1.667, 2.0]), min_size=1)
-
-
 scores = st.lists(st.floats(0, 1), min_size=1, max_size=30).map(np.array)
 
 

@@ -19,14 +19,8 @@ from services.ranking.request import CandidateRows, UserRows
 
 # A busy machine is no fault.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
 ITEMS = 12
-
-
 LIVES = HalfLives(long=6.0, short=2.0)
-
-
 NAN = math.nan
 
 
@@ -69,11 +63,7 @@ class FakeTables:
 
 
 TABLES = FakeTables()
-
-
 ROWS = st.integers(0, ITEMS - 1)
-
-
 SCORES = st.one_of(st.just(NAN), st.floats(-5, 5, width=32))
 
 

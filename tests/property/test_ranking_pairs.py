@@ -14,11 +14,7 @@ from services.ranking.pairs.pair_tokens import ModelInputs, PairTemplate
 
 # A busy machine is no fault.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
 WORDS = ["milk", "bread", "##s", "a", "b", "##a", "##b", "gal", "2", "%", ";", "|", "."]
-
-
 VOCABULARY = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
 
 
@@ -31,8 +27,6 @@ def _bert() -> Tokenizer:
 
 
 TOKENIZER = _bert()
-
-
 TEXTS = st.one_of(st.text(max_size=40), st.lists(st.sampled_from(["milk", "breads", "ab", "2%", "gal;"])).map(" ".join))
 
 

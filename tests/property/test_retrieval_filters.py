@@ -12,11 +12,7 @@ from common.filters import AllOf, AnyOf, Filter, Match, NoneOf, Range
 from services.retrieval.search.filter_evaluation import check_filter, evaluate
 
 SCHEMA = pa.schema({"brand": pa.string(), "price": pa.float64(), "size": pa.int64(), "available": pa.bool_()})
-
-
 bounds = st.none() | st.integers(-3, 3).map(float)
-
-
 rows = st.fixed_dictionaries(
     {
         "brand": st.none() | st.sampled_from(["a", "b", ""]),
@@ -25,26 +21,18 @@ rows = st.fixed_dictionaries(
         "available": st.none() | st.booleans(),
     }
 )
-
-
 values = {
     "brand": st.sampled_from(["a", "b", "", "A"]),
     "price": st.sampled_from(["1", "2.0", "x"]),
     "size": st.sampled_from(["1", "-2", "true"]),
     "available": st.sampled_from(["true", "false", "True"]),
 }
-
-
 matches = st.sampled_from(sorted(values)).flatmap(
     lambda name: st.builds(Match, st.just(name), st.lists(values[name], min_size=1, max_size=3).map(tuple))
 )
-
-
 ranges = st.builds(Range, st.sampled_from(["price", "size"]), bounds, bounds).filter(
     lambda part: part.minimum is None or part.maximum is None or part.minimum <= part.maximum
 )
-
-
 filters = st.recursive(
     matches | ranges,
     lambda parts: (

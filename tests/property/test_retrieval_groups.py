@@ -23,17 +23,9 @@ from services.retrieval.catalogue.scored_items import ScoredItems, best_of, merg
 from services.retrieval.search.item_filter import ItemFilter
 
 score = st.integers(-4, 4).map(lambda number: number / 4)
-
-
 IDS = [f"item-{number}" for number in range(8)]
-
-
 RELEASED = IDS[:5]
-
-
 OWNERS = np.array([0, 0, 1, 2, 3])
-
-
 RELEASED_VECTORS = np.array([[1.0], [2.0], [3.0], [4.0]], np.float32)
 
 
@@ -114,8 +106,6 @@ def test_which_vectors_keep_items(allowed: list[bool]):
 
 # Prices of upserted items, each with its own vector or that of the release; or deletions.
 upserts = st.dictionaries(st.sampled_from(IDS), st.tuples(st.integers(0, 9), st.booleans()), max_size=3)
-
-
 steps_ = st.lists(st.tuples(upserts, st.lists(st.sampled_from(IDS), max_size=2, unique=True)), max_size=8)
 
 

@@ -16,17 +16,9 @@ from services.retrieval.maintenance.delta_compaction import DeltaCompaction, Del
 from services.retrieval.search.item_search import ItemSearch
 
 IDS = [f"item-{number}" for number in range(9)]
-
-
 RELEASED = IDS[:5]
-
-
 ids = st.sampled_from(IDS)
-
-
 prices = st.dictionaries(ids, st.integers(0, 99), max_size=4)
-
-
 changes = st.lists(st.tuples(prices, st.lists(ids, max_size=3, unique=True)), max_size=25)
 
 

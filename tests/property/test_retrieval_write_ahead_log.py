@@ -14,8 +14,6 @@ from services.retrieval.changes.change import Change
 from services.retrieval.changes.write_ahead_log import FILE, WriteAheadLog
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-
-
 items = st.builds(
     Item,
     item_id=texts,

@@ -32,14 +32,8 @@ from services.ranking.pairs.pair_tokenizer import PairTokenizer
 from services.ranking.pairs.pair_tokens import ModelInputs, TokenPairs
 
 MAX_BATCH_DEPENDENCE: Final = 1e-5
-
-
 _CALIBRATION_REQUESTS: Final = 64
-
-
 _CALIBRATION_CANDIDATES: Final = 12
-
-
 _CHECKED_PAIRS: Final = 48
 
 

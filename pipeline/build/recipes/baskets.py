@@ -50,8 +50,6 @@ from services.ranking.cascade.tiers import occasion
 
 # Without learned weights the first stage is slow to rank well: these requests are enough to learn them.
 _WEIGHT_REQUESTS: Final = 400
-
-
 # Weights are learned from more candidates than are served.
 _WEIGHT_CANDIDATES: Final = 3
 

@@ -44,8 +44,6 @@ from services.ranking.features.word_index import WordIndex
 from services.ranking.request import CandidateRows, UserRows
 
 _RELEVANT_GRADE: Final = 0.5
-
-
 _DATA: Final = "judged searches, those of the split `test` left out"
 
 

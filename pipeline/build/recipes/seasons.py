@@ -47,8 +47,6 @@ from pipeline.learning.item_graphs.text_similarity import ItemTexts
 
 # Moments to learn at before validation, each a window after the one before.
 MOMENTS: Final = 5
-
-
 # Share of users left out of the tables at each moment: the fusion meets them as new users.
 LEFT_OUT_SHARE: Final = 1 / 3
 

@@ -37,14 +37,8 @@ from pipeline.learning.item_graphs.sequences import Sequences, statistics
 from pipeline.learning.item_graphs.text_similarity import ItemTexts
 
 _FOLDS: Final = 5
-
-
 _MAX_HISTORY: Final = 10
-
-
 _VALIDATION_SHARE: Final = 0.2
-
-
 _DATA: Final = "next items of cross-fitted sequences"
 
 

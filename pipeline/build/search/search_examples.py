@@ -23,15 +23,9 @@ from services.retrieval.encoding.text_encoder import TextEncoder
 
 # The first stage's source whose score is the encoder's cosine.
 SEMANTIC: Final = "semantic"
-
-
 # What the fusion may know of a pair, as serving leaves it.
 FUSION: Final = "fusion"
-
-
 UNREAD: Final = "fusion without the logit"
-
-
 UNSCORED: Final = "fusion without logit and late interaction"
 
 

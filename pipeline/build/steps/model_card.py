@@ -23,14 +23,8 @@ from pipeline.release.artifacts.staging import Staging
 from pipeline.release.config.recipes import BASKETS, find_recipe
 
 _K: Final = 10
-
-
 _BRANDS: Final = 10
-
-
 _NO_BRAND: Final = "(no brand stated)"
-
-
 _USE: Final = """\
 ## Intended use
 

@@ -20,8 +20,6 @@ from services.ranking.features.feature_set import FeatureSet
 from services.ranking.features.item_tables import ItemTables
 
 _CHUNK: Final = 32
-
-
 _WEIGHT_REQUESTS: Final = 1_500
 
 

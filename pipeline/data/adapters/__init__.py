@@ -6,38 +6,13 @@ from pathlib import Path
 from typing import Final
 
 from common.errors import NotFound
-from pipeline.data.adapters import (
-    amazon_office,
-    amazon_reviews,
-    complete_journey,
-    esci,
-    home_depot,
-    movielens,
-    online_retail,
-    retailrocket,
-    wands,
-)
 from pipeline.data.adapters.adapter import Adapter, Progress
-from pipeline.data.adapters.shops import own_tables
+from pipeline.data.adapters.datasets import DATASETS
+from pipeline.data.adapters.shops import SHOPS
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.schema import BadDataset
 
-ADAPTERS: Final[dict[str, Adapter]] = {
-    adapter.name: adapter
-    for adapter in (
-        amazon_office.ADAPTER,
-        amazon_reviews.ADAPTER_2018,
-        amazon_reviews.ADAPTER_2023,
-        complete_journey.ADAPTER,
-        esci.ADAPTER,
-        home_depot.ADAPTER,
-        movielens.ADAPTER,
-        online_retail.ADAPTER,
-        retailrocket.ADAPTER,
-        own_tables.ADAPTER,
-        wands.ADAPTER,
-    )
-}
+ADAPTERS: Final[dict[str, Adapter]] = {adapter.name: adapter for adapter in (*DATASETS, *SHOPS)}
 
 
 def _silently(step: str) -> None:

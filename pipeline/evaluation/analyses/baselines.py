@@ -25,11 +25,7 @@ from pipeline.progress import ProgressReport
 from services.ranking.request import UserRows
 
 MAIN_MEASURE: Final = "ndcg@10"
-
-
 TAIL_MEASURE: Final = "tail recall@100"
-
-
 MEASURES: Final = ("ndcg@10", "hr@10", "recall@100")
 
 

@@ -37,24 +37,14 @@ from services.ranking.features.settings import FusionSettings
 from services.retrieval.candidates.score_fusion import normalised
 
 MEASURE: Final = "ndcg@10"
-
-
 AS_SERVED: Final = "first stage as served"
-
-
 WEIGHTS: Final = "refitted weights"
-
-
 TREES: Final = "refitted trees"
-
-
 _LEARNED: Final = {
     AS_SERVED: "nothing: the release's own weights",
     WEIGHTS: "the weight of each source for each kind of request",
     TREES: "the fusion's trees over every feature except the cross-encoder's logit",
 }
-
-
 _CANDIDATES: Final = 200
 
 

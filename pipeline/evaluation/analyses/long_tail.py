@@ -22,18 +22,10 @@ from pipeline.measurement.questions.protocols import Question
 from services.gateway.policy.policy import Policy
 
 RECALL: Final = "recall@100"
-
-
 _TAIL: Final = BANDS.index("tail")
-
-
 _BINS: Final = 12
-
-
 # The minimum shares that are measured.
 LONG_TAIL_SHARES: Final = (0.0, 0.1, 0.2, 0.3, 0.5)
-
-
 _MEASURE: Final = "ndcg@10"
 
 

@@ -20,18 +20,10 @@ from services.ranking.cascade.fusion_model import FusionModel
 from services.ranking.features.settings import FusionSettings
 
 DEPTHS: Final = (0, 10, 20, 50, 100)
-
-
 MEASURES: Final = ("ndcg@10", "hr@10")
-
-
 # Enough to show the shape of the curve.
 MAX_QUESTIONS: Final = 100
-
-
 _LOGIT: Final = "cross-encoder"
-
-
 _GROUPS: Final = (
     (_LOGIT, r"logit.*"),
     ("late interaction", r"late_.*"),

@@ -17,14 +17,8 @@ from pipeline.measurement.questions.answers import Answer, rankings
 from pipeline.measurement.questions.protocols import Question, Questions
 
 MEASURES: Final = ("ndcg@10", "hr@10", "recall@100")
-
-
 _HISTORY_GROUPS: Final = 3
-
-
 _MIN_QUESTIONS: Final = 5  # fewer make no useful interval
-
-
 Answers = Mapping[str, Answer]
 
 

@@ -13,26 +13,12 @@ from pipeline.measurement.metrics.calibration import CalibrationBin
 from pipeline.measurement.metrics.estimates import Estimate
 
 _ROW: Final = 24
-
-
 _SQUARE: Final = 420
-
-
 _ROOT_TICKS: Final = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
-
-
 _DEMAND_TICKS: Final = (0.0, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0)
-
-
 _LABEL: Final = 190
-
-
 _STEP_WIDTH: Final = 460
-
-
 _STEP_HEIGHT: Final = 300
-
-
 StepSeries = tuple[str, Sequence[tuple[int, float]]]
 
 

@@ -16,8 +16,6 @@ from pipeline.measurement.metrics.item_popularity import BANDS
 from pipeline.measurement.questions.answers import BOTH, FIRST
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
-
-
 _STAGES: Final = ("retrieval", "ranking", "total")
 
 

@@ -23,14 +23,8 @@ from pipeline.measurement.metrics.learning_curve import LearningCurve
 from pipeline.measurement.questions.answers import BOTH, FIRST, POPULAR
 
 MODE_CLASSES: Final = {POPULAR: "popular", FIRST: "first", BOTH: "both"}
-
-
 SALES: Final = "purchases"
-
-
 _INTERVAL: Final = "mean and 95 % interval"
-
-
 _Part = TypeVar("_Part", SourceContribution, Ablation)
 
 

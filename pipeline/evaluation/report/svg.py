@@ -9,8 +9,6 @@ from html import escape
 from typing import Final
 
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
-
-
 _TICKS: Final = 5
 
 

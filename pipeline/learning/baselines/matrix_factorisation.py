@@ -10,14 +10,8 @@ import numpy as np
 from common.arrays import Float64Array, RowIndices
 
 _WIDTH: Final = 16
-
-
 _L2: Final = 0.1
-
-
 _BIAS_L2: Final = 5.0
-
-
 _ROUNDS: Final = 12
 
 

@@ -23,20 +23,10 @@ from services.ranking.request import UserRows
 
 # Chosen on Online Retail's validation window, by NDCG@10.
 RECENT_HALF_LIFE_DAYS: Final = 7.0
-
-
 HISTORY_HALF_LIFE: Final = 150.0
-
-
 _ALS: Final = {"factors": 64, "regularization": 0.05, "alpha": 10.0, "iterations": 15}
-
-
 _BPR: Final = {"factors": 64, "regularization": 0.01, "learning_rate": 0.05, "iterations": 100}
-
-
 _MAX_TITLES: Final = 10
-
-
 _TIE_BREAK: Final = 0.5
 
 
@@ -217,8 +207,6 @@ BASELINES: Final[Mapping[str, Callable[[BaselineData], Baseline]]] = {
     "BPR": bpr,
     "BM25": bm25,
 }
-
-
 FACTORISATIONS: Final = ("ALS", "BPR")
 
 

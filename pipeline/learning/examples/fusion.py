@@ -28,8 +28,6 @@ from services.ranking.late_interaction.scorer import LateInteractionScorer, has_
 from services.ranking.pairs.pair_tokenizer import PairTokenizer
 
 _BINS: Final = 15
-
-
 _ALL_CANDIDATES: Final = 2_000  # more candidates than any request has
 
 

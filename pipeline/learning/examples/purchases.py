@@ -26,19 +26,11 @@ from services.retrieval.sources.user_context import UserContext
 
 # Moments that users are asked at, a window apart: what sells in one fortnight is not what sells.
 _MOMENTS: Final = 6
-
-
 _MIN_HISTORY: Final = 3
-
-
 # A history of more distinct texts is sampled: every text of every user in a step has to be read.
 _CONTEXT_TEXTS: Final = 16
-
-
 # How many items near a user are looked through for those never taken.
 _MINED_DEPTH: Final = 600
-
-
 _CHUNK: Final = 32
 
 

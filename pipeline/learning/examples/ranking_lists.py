@@ -16,8 +16,6 @@ from common.ragged import TokenRows, offsets_from_lengths
 from services.ranking.pairs.pair_tokens import TokenPairs
 
 _LISTS_A_BATCH: Final = 64
-
-
 _SCHEMA: Final = pa.schema(
     [
         ("tokens", pa.list_(pa.int32())),

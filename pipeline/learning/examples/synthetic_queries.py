@@ -17,11 +17,7 @@ from pipeline.learning.examples.judged_queries import JudgedQuery
 
 # The nearest judged query, a part of the list's own query, and queries from titles.
 _FROM_TITLES: Final = 2
-
-
 QUERIES_PER_LIST: Final = 2 + _FROM_TITLES
-
-
 _MIN_WORDS, _MAX_WORDS = 2, 4
 
 

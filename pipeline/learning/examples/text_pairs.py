@@ -18,8 +18,6 @@ from services.ranking.pairs.pair_tokenizer import PairTokenizer
 from services.ranking.pairs.pair_tokens import ModelInputs, TokenPairs
 
 _POSITIVES: Final = 4
-
-
 _PADDED_TOKENS: Final = 4_096
 
 

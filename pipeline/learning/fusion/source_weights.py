@@ -11,8 +11,6 @@ from scipy.optimize import minimize
 from common.arrays import Float64Array
 
 _PENALTY: Final = 1e-3
-
-
 _ITERATIONS: Final = 200
 
 

@@ -24,17 +24,9 @@ from common.arrays import Float32Array
 from pipeline.release.export.tree_ensemble import ML_DOMAIN, ML_OPSET, tree_ensemble
 
 PARITY_TOLERANCE: Final = 1e-5
-
-
 _OPSET: Final = 17
-
-
 _IR_VERSION: Final = 8
-
-
 _BEHAVIOUR_ROUNDS: Final = 75
-
-
 _LOGIT_ROUNDS: Final = 25
 
 

@@ -23,15 +23,9 @@ from pipeline.learning.item_graphs.text_similarity import ItemTexts
 from pipeline.release.config.recipe import GraphSpec
 
 Table = Any  # sparse or dense, float [items, items]; scipy has no types
-
-
 # 20,000 items squared take 1.6 GB.
 MAX_ITEMS: Final = 20_000
-
-
 _GROUP_PRIOR: Final = 5.0
-
-
 # Kinds that use only texts: they do not change with the known events.
 TEXT_KINDS: Final = ("text", "alike")
 

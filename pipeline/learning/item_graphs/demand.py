@@ -11,12 +11,8 @@ from common.arrays import Float32Array
 from pipeline.learning.item_graphs.purchases import Purchases
 
 HALF_LIVES: Final = (3, 7, 14, 30, 90)
-
-
 # Of a share of baskets, so that an item nobody bought has a trend near 1: about one basket in 10,000.
 _PRIOR: Final = 1e-4
-
-
 _SHRINK: Final = 5.0
 
 

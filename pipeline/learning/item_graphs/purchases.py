@@ -18,18 +18,10 @@ from common.release.catalogue import Catalogue
 from common.release.item_graph import ItemGraph
 
 _DAY_S: Final = 86_400
-
-
 # Chosen on Complete Journey's validation window.
 STEPS: Final = 4
-
-
 DECAY: Final = 0.7
-
-
 SHRINK: Final = 5.0
-
-
 NEIGHBOURS: Final = 150
 
 

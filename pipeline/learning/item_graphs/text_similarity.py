@@ -17,14 +17,8 @@ from common.arrays import Float32Array
 
 # Neighbours and temperature of softmax(cosine / temperature) over the nearest.
 _NEAR: Final = {"near10": (10, 0.05), "near50": (50, 0.1), "near100": (100, 0.15)}
-
-
 _WORD: Final = r"\w+"
-
-
 _NUMBER: Final = r"\w*\d\w*"
-
-
 _WORD_NEIGHBOURS: Final = 30
 
 

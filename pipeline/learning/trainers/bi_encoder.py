@@ -26,8 +26,6 @@ from pipeline.release.models.bert_graph import EncoderGraph
 
 # The inverse temperature that such encoders are usually trained with.
 SCALE: Final = 20.0
-
-
 _PARTS: Final = 4
 
 

@@ -24,8 +24,6 @@ from pipeline.learning.training_loop.trainer import OnStep
 from pipeline.release.config.training_settings import CrossEncoderTraining
 
 TEACHER_SHARE: Final = 0.5  # of a label
-
-
 _INITIAL_STUDENT: Final = "start"
 
 

@@ -33,11 +33,7 @@ from services.ranking.pairs.pair_tokens import PairTemplate
 
 # Groups of similar lengths in a step: less than a tenth is padding then, instead of half.
 _GROUPS: Final = 4
-
-
 _CENTRED_ON: Final = 16
-
-
 _WEIGHTS: Final = "tower.safetensors"
 
 

@@ -12,11 +12,7 @@ from typing import Any, Final
 from transformers import PreTrainedModel
 
 _DONE: Final = "done.json"
-
-
 _CHECKPOINTS: Final = "checkpoints"
-
-
 _TOKENIZER_FILES: Final = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 

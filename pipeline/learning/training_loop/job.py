@@ -10,17 +10,9 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 JOB: Final = "job.json"
-
-
 TRAIN: Final = "train.arrow"
-
-
 VALID: Final = "valid.arrow"
-
-
 MODEL: Final = "model"
-
-
 CURVE: Final = "curve.json"
 
 

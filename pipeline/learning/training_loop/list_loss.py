@@ -12,8 +12,6 @@ from transformers import BertForSequenceClassification
 from pipeline.release.models.bert_graph import CrossEncoderGraph
 
 LISTWISE_SHARE: Final = 0.25
-
-
 # Chunks of similar lengths in a step. Judged searches vary in length: one padded batch would take 70 % longer.
 _PARTS: Final = 4
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from pipeline.learning.training_loop.trainer import OnStep
 
 _LOG: Final = "training.log"
-
-
 _LAST_LINES: Final = 40
 
 

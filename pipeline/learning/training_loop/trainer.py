@@ -22,14 +22,8 @@ from transformers import (
 from common.errors import InvalidRequest
 
 _COMPLETE: Final = "complete"
-
-
 _POINTS: Final = 40  # at least, of the loss curve
-
-
 _SLOWEST_LOG: Final = 10
-
-
 # Called with steps done, total steps, and the recent loss.
 OnStep = Callable[[int, int, float], None]
 

@@ -15,8 +15,6 @@ from pipeline.learning.training_loop.list_metrics import list_ndcg
 from pipeline.measurement.metrics.learning_curve import VALID_LOSS, VALID_MEASURE
 
 _TIMES: Final = 8
-
-
 _CHUNK_LISTS: Final = 8
 
 

@@ -15,15 +15,9 @@ from pipeline.measurement.questions.answers import Answer, rankings
 from pipeline.measurement.questions.protocols import Question
 
 K: Final = 10
-
-
 RANKING_MEASURES: Final = ("ndcg@10", "hr@10", "recall@10", "recall@100", "precision@10", "map@100", "mrr@10")
-
-
 # In the order of reports.
 MEASURES: Final = (*RANKING_MEASURES, "f1@10", "auc", "novelty@10", "diversity@10", "tail share@10")
-
-
 JUDGED_MEASURE: Final = "ndcg@10 judged"
 
 

@@ -15,8 +15,6 @@ from pipeline.measurement.questions.answers import Answer
 from pipeline.measurement.questions.protocols import Question
 
 _BINS: Final = 15
-
-
 _Z: Final = 1.959964  # of a 95 % interval
 
 

@@ -16,8 +16,6 @@ from common.release.store import Release
 from services.ranking.features.item_tables import ItemTables
 
 _HEAD_SHARE: Final = 0.1
-
-
 BANDS: Final = ("head", "middle", "tail")
 
 

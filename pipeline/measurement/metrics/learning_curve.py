@@ -8,11 +8,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict
 
 MEASURE: Final = "ndcg@10"
-
-
 VALID_LOSS: Final = "valid_loss"
-
-
 VALID_MEASURE: Final = f"valid_{MEASURE}"
 
 

@@ -17,20 +17,12 @@ from common.arrays import Float64Array
 from common.errors import InvalidRequest
 
 Rankings = Mapping[str, Sequence[str]]
-
-
 Relevance = Mapping[str, Mapping[str, float] | Collection[str]]
-
-
 # trec_eval accepts whole grades only, and means of several raters are fractions. NDCG, whose gain is the grade itself,
 # does not change when every grade is multiplied.
 _STEPS_PER_GRADE: Final = 1_000
-
-
 # At 50, scipy takes 15 ms for 2,000 resamples of 1,000 scores and 80 ms of 5,000; all at once takes 130 ms of 5,000.
 _RESAMPLES_PER_BATCH: Final = 50
-
-
 _FLIPS_PER_BATCH: Final = 100  # bounds the memory of the randomisation test
 
 

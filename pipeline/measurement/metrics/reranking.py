@@ -17,14 +17,8 @@ from common.arrays import Float64Array, FloatArray
 from pipeline.measurement.metrics.ranking_metrics import Interval, bootstrap_interval, evaluate, paired_bootstrap
 
 _RESAMPLES: Final = 1_000
-
-
 _RANDOM_ORDERS: Final = 20
-
-
 ALL_PAIRS: Final = "spearman"
-
-
 PER_QUERY: Final = ("ndcg@10", "spearman by query", "pair accuracy")
 
 

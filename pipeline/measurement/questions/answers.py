@@ -10,18 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 POPULAR: Final = "popular items"
-
-
 FIRST: Final = "first stage alone"
-
-
 BOTH: Final = "two stages"
-
-
 # Each mode should beat those before it.
 MODES: Final = (POPULAR, FIRST, BOTH)
-
-
 # Candidates for each item of the answer, as the gateway retrieves them.
 CANDIDATES_PER_ITEM: Final = 2
 

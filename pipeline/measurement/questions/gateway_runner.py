@@ -21,14 +21,8 @@ if TYPE_CHECKING:
     from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceAsyncStub
 
 _STAGES: Final = {POPULAR: Stages.STAGES_POPULAR, FIRST: Stages.STAGES_FIRST, BOTH: Stages.STAGES_BOTH}
-
-
 _CONCURRENT_CALLS: Final = 2
-
-
 _TIMEOUT_S: Final = 30.0
-
-
 _MAX_HISTORY: Final = 10_000
 
 

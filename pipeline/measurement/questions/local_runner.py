@@ -31,8 +31,6 @@ from services.retrieval.candidates.request import MAX_HISTORY, MAX_LIMIT, Reques
 
 # The gateway's own default; see services.gateway.settings.
 _CANDIDATES: Final = 100
-
-
 # Long enough that no deadline shortens the ranking: quality is measured here.
 _TIMEOUT_S: Final = 600.0
 

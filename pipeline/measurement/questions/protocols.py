@@ -18,21 +18,13 @@ from pipeline.data.dataset.training_requests import Windows, sample_test_users
 from pipeline.data.files.tables import read_table
 
 PROTOCOLS: Final = ("temporal", "leave-last-out", "judged")
-
-
 _NEW_USERS: Final = 200
-
-
 # The lowest grade that measures count as relevant; see `ranking_metrics.evaluate`.
 _MIN_GRADE: Final = 0.001
-
-
 _SEEN_ANSWERS: Final = (
     "The release is not rebuilt for this protocol: if it was built with these last events, it has seen the answers. "
     "Build it without them, or read these figures as an upper bound."
 )
-
-
 _NO_WINDOW: Final = (
     "Probabilities predict events within the release's window, not the next event, so calibration means little here."
 )

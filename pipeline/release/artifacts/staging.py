@@ -17,11 +17,7 @@ from common.release.store import Release, publish
 from pipeline.file_lock import locked, locked_if_free
 
 _PREFIX: Final = ".building-"
-
-
 _LOCK: Final = ".lock"
-
-
 _KEY_LETTERS: Final = 12
 
 

@@ -15,8 +15,6 @@ from common.text import words
 
 # Lucene's defaults.
 _K1: Final = 1.2
-
-
 _B: Final = 0.75
 
 

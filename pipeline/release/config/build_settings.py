@@ -16,20 +16,10 @@ from pipeline.release.config.training_settings import ON_PURCHASES, CrossEncoder
 from services.retrieval.ann.ann_index import AnnKind
 
 _MAX_WINDOW_DAYS: Final = 3_650
-
-
 _RECIPES: Final = "; ".join(f"{recipe.name} ({recipe.description})" for recipe in RECIPES.values())
-
-
 Precision = Literal["fp32", "int8"]
-
-
 Count = Annotated[int, Field(ge=1)]
-
-
 CountOrZero = Annotated[int, Field(ge=0)]
-
-
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 

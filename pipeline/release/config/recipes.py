@@ -29,8 +29,6 @@ BASKETS: Final = Recipe(
         *("logit", "logit_rank", "logit_deviation"),
     ),
 )
-
-
 _BEHAVIOUR_GRAPHS: Final = {
     "both": GraphSpec("cooccurrence", {"decay": 0.6, "back": 0.5, "power": 0.5}),
     "step": GraphSpec("cooccurrence", {"decay": 0.0, "prior": 1.0}),
@@ -55,32 +53,22 @@ _BEHAVIOUR_GRAPHS: Final = {
     "clusters500": GraphSpec("groups", {"by": "clusters500"}),
     "brands": GraphSpec("groups", {"by": "brand"}),
 }
-
-
 _TEXT_GRAPHS: Final = {
     "words": GraphSpec("text", {"of": "words"}),
     "characters": GraphSpec("text", {"of": "characters"}),
     "numbers": GraphSpec("text", {"of": "numbers"}),
     "meaning": GraphSpec("text", {"of": "vectors"}),
 }
-
-
 _STATISTICS: Final = ("repeat_rate", "first_share", "last_share", "followers", "followed", "near_popularity")
-
-
 _SEQUENCE_SOURCES: Final = (
     *("both", "ease_words", "svd", "spread", "spread_near", "spread_words", "clusters60", "clusters250"),
     *("words", "characters", "meaning"),
 )
-
-
 _PLAIN: Final = (
     *("fused_rank", "history_events", "history_items", "popularity", "popularity_rank"),
     *(f"item_{name}" for name in _STATISTICS),
     *("repeat_count", "last_age", "brand_affinity", "brand_count", "brand_last_age"),
 )
-
-
 SEQUENCES: Final = Recipe(
     name="sequences",
     description="short sequences of which only the order is known: what comes next",
@@ -107,8 +95,6 @@ SEQUENCES: Final = Recipe(
         "cross_encoder_lists": 120,
     },
 )
-
-
 _SEASON_GRAPHS: Final = {
     "repeat": GraphSpec("repeat"),
     "repeat_lately": GraphSpec("repeat", {"half_life": 60.0}),
@@ -117,14 +103,10 @@ _SEASON_GRAPHS: Final = {
     "together": GraphSpec("basket_ease", {"l2": 200.0, "half_life": 60.0}),
     "words": GraphSpec("alike", {"kernel": "words"}),
 }
-
-
 _DEMAND: Final = (
     *("sold_3", "sold_7", "sold_14", "sold_30", "sold_90", "trend_short", "trend_long"),
     *("on_sale", "last_sold", "bought_again"),
 )
-
-
 _SEASON_FEATURES: Final = (
     *("fused", "fused_rank", "history_events", "history_items", "variety", "has_query"),
     *("repeat_count", "repeat_share", "last_age", "first_age", "mean_gap", "due", "last_share"),
@@ -135,8 +117,6 @@ _SEASON_FEATURES: Final = (
     *(f"graph_{name}_{life}" for name in _SEASON_GRAPHS for life in ("long", "short")),
     *("similarity_max", "similarity_mean"),
 )
-
-
 SEASONS: Final = Recipe(
     name="seasons",
     description="users who buy again, with times, in a shop whose demand moves by the week: gifts, wholesale",
@@ -166,15 +146,11 @@ SEASONS: Final = Recipe(
         "boosters": 2,
     },
 )
-
-
 _LEXICAL: Final = (
     *("words", "rarity", "rarest", "unknown", "exact", "near", "near_count", "missed", "head", "subject"),
     *("subject_head", "subject_place", "item_subject", "subjects", "first", "last", "opening", "brand_missed"),
     *("numbers", "order", "place", "item_words", "item_share", "bm25", "bm25_relative"),
 )
-
-
 SEARCHES: Final = Recipe(
     name="searches",
     description="searches whose results were judged; needs no events",
@@ -201,8 +177,6 @@ SEARCHES: Final = Recipe(
         ),
     },
 )
-
-
 RECIPES: Final = {recipe.name: recipe for recipe in (BASKETS, SEQUENCES, SEASONS, SEARCHES)}
 
 

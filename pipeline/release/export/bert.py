@@ -17,11 +17,7 @@ if TYPE_CHECKING:
     from transformers import BertForSequenceClassification, BertModel
 
 OPSET: Final = 17
-
-
 PARITY_TOLERANCE: Final = 1e-4
-
-
 _PARITY_SHAPES: Final = ((1, 3), (4, 16), (7, 61))
 
 

@@ -28,8 +28,6 @@ from pipeline.release.export.unshifted_softmax import without_shift
 from services.ranking.pairs.pair_tokens import ModelInputs, TokenPairs
 
 _MATRIX: Final = 2  # dimensions
-
-
 _ORT_DOMAIN: Final = "com.microsoft"
 
 

@@ -31,18 +31,10 @@ from services.ranking.late_interaction.vector_codec import Bits, VectorCodec
 from services.ranking.pairs.pair_tokenizer import PairTokenizer
 
 _PARITY_SHAPES: Final = ((1, 2), (1, 9), (5, 24), (3, 80))
-
-
 _SAMPLE_TEXTS: Final = 2_000
-
-
 _TEXTS_AT_ONCE: Final = 512
-
-
 # Where a dimension's levels end, in its root mean squares: the best of these is taken.
 _REACHES: Final = np.linspace(1.6, 8.0, 33)
-
-
 _IR_VERSION: Final = 8
 
 

@@ -17,8 +17,6 @@ import onnx
 from onnx import helper
 
 ML_DOMAIN: Final = "ai.onnx.ml"
-
-
 ML_OPSET: Final = 3
 
 

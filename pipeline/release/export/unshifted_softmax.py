@@ -23,22 +23,12 @@ import onnxruntime as ort
 from onnx import ModelProto, NodeProto, helper
 
 MASK: Final = "attention_mask"
-
-
 # Of the largest score of each row in calibration, and of any score while serving. Float32 ends at the exponential of
 # 88, and sums over rows and values take up to a million times their largest weight.
 _FARTHEST: Final = 60.0
-
-
 _CUT: Final = 72.0
-
-
 _COLUMN: Final = "unshifted/mask_column"  # [L, n, 1], as states and values lie
-
-
 _LEAST, _MOST = "unshifted/least", "unshifted/most"
-
-
 _SUMMING: Final = {4: "unshifted/mask_of_heads", 3: "unshifted/mask_of_row"}  # by dimensions of the weights
 
 

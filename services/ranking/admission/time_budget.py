@@ -25,15 +25,9 @@ from common.latency import LatencyEstimate, LatenessReserve
 # was left when the call was sent), and for the answer's way back; within bounds in seconds. Under load every call is
 # read as long as there is time, so too little here makes many calls late at once.
 _RETURN_SHARE: Final = 0.05
-
-
 _RETURN_BOUNDS_S: Final = (0.002, 0.05)
-
-
 # Kept back for fusion and answer until it is known how long these take.
 _FIRST_RESERVE_S: Final = 0.005
-
-
 # At most this share of the time left is kept back after reading, so that calls with little time are read too.
 _MAX_RESERVE_SHARE: Final = 0.25
 

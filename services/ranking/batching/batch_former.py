@@ -13,8 +13,6 @@ from services.ranking.batching.waiting_jobs import WaitingJobs
 # A batch is filled with other calls' pairs until its overhead is below this share of its cost. More pairs would only
 # make the first caller wait.
 _OVERHEAD_SHARE: Final = 0.03
-
-
 # A short queue is shared between the workers as long as a batch still costs this many times its overhead.
 _MIN_OVERHEADS: Final = 2.0
 

@@ -43,8 +43,6 @@ from services.ranking.request import CallContext, Priority
 
 # The weight of the latest job in the mean cost of a pair.
 _TYPICAL_WEIGHT: Final = 0.05
-
-
 _MIN_RETRY_S: Final = 0.01
 
 

@@ -25,8 +25,6 @@ from services.ranking.request import CallContext
 
 # (input_ids, attention_mask, token_type_ids), each int64[rows, tokens] -> float32[rows]; may raise.
 Model = Callable[[Int64Array, Int64Array, Int64Array], Float32Array]
-
-
 _log = structlog.get_logger()
 
 

@@ -11,12 +11,8 @@ import numpy as np
 from common.arrays import Float64Array, Int64Array
 
 Tokens = TypeVar("Tokens", float, Float64Array)
-
-
 # The weight of earlier batches falls by this factor with each batch: to half after 14 batches.
 _DECAY: Final = 0.95
-
-
 # The weight of the fit at warm-up against later batches, in milliseconds of work.
 _FIT_WEIGHT_MS: Final = 200.0
 

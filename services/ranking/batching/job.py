@@ -16,11 +16,7 @@ from services.ranking.request import Priority
 # buckets of one token up to 64 tokens leave almost no padding, where steps of an eighth left 3 %. In a short queue,
 # batches absorb pairs of shorter buckets.
 _BUCKET_BOUNDS = np.array([*range(6, 64), *range(64, 136, 4), *range(144, 272, 16), *range(288, 513, 32)])
-
-
 BUCKETS = len(_BUCKET_BOUNDS) + 1
-
-
 # Jobs are sorted by such a key: priority, a time, and a serial number that makes it unique.
 OrderKey = tuple[int, float, int]
 

@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 T = TypeVar("T")
-
-
 # Switching to a thread and back takes half a millisecond of processor time on a busy machine.
 _MIN_THREAD_S: Final = 0.001
 

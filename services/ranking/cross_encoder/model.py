@@ -20,8 +20,6 @@ from services.ranking.batching.capacity import BatchLimits
 from services.ranking.batching.cost_model import CostModel, Measurement
 
 _INPUTS: Final = ("input_ids", "attention_mask", "token_type_ids")
-
-
 _REPEATS: Final = 2
 
 

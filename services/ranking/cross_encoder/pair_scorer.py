@@ -21,20 +21,12 @@ from services.ranking.request import CallContext
 
 # By default a few pairs are read only if they are half of those that could be read without other calls.
 MIN_READ_SHARE: Final = 0.5
-
-
 # The weight of the latest call in the share of pairs that had to be read.
 _FRESH_WEIGHT: Final = 0.05
-
-
 # If other calls wait, a call's pairs may be longer than recent ones, and a call that is admitted and refused later has
 # waited for nothing.
 _MARGIN: Final = 1.3
-
-
 _MIN_WAIT_S: Final = 0.01
-
-
 _NO_TIME: Final = "there is no time for the {min_pairs} pairs that the call needs; try again later, or require fewer"
 
 

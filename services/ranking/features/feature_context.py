@@ -20,8 +20,6 @@ from services.ranking.request import CandidateRows, UserRows
 
 # The most recent events that the features read, and those compared by text: both bound the cost of a request.
 MAX_EVENTS: Final = 1_000
-
-
 _MAX_SIMILARITY_EVENTS: Final = 60
 
 

@@ -103,8 +103,6 @@ class FeatureSet:
 
 
 _MIN_BEST_SCORE: Final = 1e-9
-
-
 _ANY_USER = UserRows(np.zeros(1, np.int64))
 
 
@@ -196,8 +194,6 @@ def _similarity(reduce: Callable[[FloatArray], FloatArray]) -> Column:
 
 
 _SOURCE: Final = re.compile("(source|relative|deviation)_(.+)")
-
-
 _PLAIN: Final[Mapping[str, Column]] = {
     "history_events": lambda c: c.constant(len(c.history)),
     "history_items": lambda c: c.constant(len(c.history_shares[0])),
@@ -220,22 +216,16 @@ _PLAIN: Final[Mapping[str, Column]] = {
     "fused": lambda c: c.candidates.first_stage_score,
     "fused_rank": lambda c: _rank(c.candidates.first_stage_score),
 }
-
-
 _LOGIT: Final[Mapping[str, Callable[[FloatArray], FloatArray]]] = {
     "logit": lambda logits: logits,
     "logit_rank": _rank,
     "logit_deviation": _deviation,
 }
-
-
 _LATE: Final[Mapping[str, Callable[[FloatArray], FloatArray]]] = {
     "late_score": lambda scores: scores,
     "late_rank": _rank,
     "late_deviation": _deviation,
 }
-
-
 _GROUP: Final[Mapping[str, Callable[[FeatureContext, HistoryCounts], FloatArray]]] = {
     "affinity": lambda c, group: group.weight / max(float(c.long_weights.sum()), 1e-9),
     "count": lambda _, group: group.count,
@@ -243,8 +233,6 @@ _GROUP: Final[Mapping[str, Callable[[FeatureContext, HistoryCounts], FloatArray]
     "loyalty": lambda c, group: _ratio(c.item_counts.count, group.count),
     "due": lambda c, group: group.last_age * group.count / max(len(c.history), 1),
 }
-
-
 _FAMILIES: Final[Sequence[tuple[re.Pattern[str], Callable[..., Column | None]]]] = (
     (_SOURCE, _source),
     (re.compile("graph_(.+)_(long|short|last)"), _graph),

@@ -18,14 +18,8 @@ from services.ranking.features.word_index import WordIndex
 from services.ranking.features.word_tokenizer import is_number, words_of
 
 _MAX_QUERY_WORDS: Final = 24
-
-
 _MIN_NEAR_SIMILARITY: Final = 0.6
-
-
 _K1: Final = 1.2
-
-
 _B: Final = 0.75
 
 

@@ -18,11 +18,7 @@ from common.release.store import Release
 from services.ranking.features.word_tokenizer import TextWords, is_number, words_of
 
 _PARTS: Final = ("tokens", "offsets", "heads", "subjects")
-
-
 _GRAM_CHARACTERS: Final = 3
-
-
 _MIN_SIMILARITY: Final = 0.4
 
 

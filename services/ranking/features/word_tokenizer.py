@@ -10,33 +10,15 @@ from typing import Final
 
 # Chinese and Japanese are written without spaces: each character counts as a word.
 _IDEOGRAPHS: Final = "\u3040-\u30ff\u3400-\u9fff"
-
-
 _WORD: Final = re.compile(rf"\d+(?:\.\d+)?|\.\d+|[{_IDEOGRAPHS}]|[^\W\d_{_IDEOGRAPHS}]+|[,(;:]")
-
-
 _VULGAR: Final = re.compile("([\u00bc-\u00be\u2150-\u215e])")
-
-
 _MIXED: Final = re.compile(r"(?:\b(\d{1,6})[\s-]+)?\b(\d{1,6})\s*/\s*(\d{1,6})\b")
-
-
 _THOUSANDS: Final = re.compile(r"(?<=\d),(?=\d{3}\b)")
-
-
 _INCHES: Final = re.compile("(?<=\\d)\\s*(?:\"|\u201d|\u2033|'')")
-
-
 _FEET: Final = re.compile("(?<=\\d)\\s*['\u2019\u2032](?!\\w)")
-
-
 # Words that end the head of a text, which names the thing: "Chair *with* Blue Cushions", "Cabinet *in* White".
 _HEAD_ENDS: Final = frozenset(("with", "in", "for", ",", "(", ";", ":"))
-
-
 _FUNCTION_WORDS: Final = frozenset(("a", "an", "and", "at", "by", "from", "of", "on", "or", "the", "to", "x", "w"))
-
-
 _UNITS: Final = {
     name: unit
     for unit, names in {
@@ -57,8 +39,6 @@ _UNITS: Final = {
     }.items()
     for name in names.split()
 }
-
-
 _HALF_UNITS: Final = frozenset(("sq", "cu"))  # another unit follows
 
 

@@ -17,11 +17,7 @@ from common.ragged import TokenRows, ragged_indices
 from services.ranking.pairs.pair_tokens import PairTemplate
 
 _INPUTS: Final = ("input_ids", "role")
-
-
 _OUTPUTS: Final = ("vectors", "weights", "pooled", "prior")
-
-
 # The padded tokens of a batch: bounds memory and keeps a layer in the processor's cache.
 _MAX_BATCH_TOKENS: Final = 512
 

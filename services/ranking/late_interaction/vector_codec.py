@@ -17,8 +17,6 @@ import numpy.typing as npt
 from common.arrays import Float32Array, Int32Array, UInt8Array
 
 Bits = Literal[4, 8]
-
-
 _MAX_QUERY_LEVEL: Final = 63
 
 

@@ -14,8 +14,6 @@ from common.changes.stream_address import StreamAddress
 from common.changes.stream_follower import StreamFollower
 
 NO_LIVE_TEXTS: Final[Mapping[str, str]] = {}
-
-
 _log = structlog.get_logger()
 
 

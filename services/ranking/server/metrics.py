@@ -17,11 +17,7 @@ from services.ranking.cascade.results import Ranking, Tier
 from services.ranking.cascade.second_stage import SecondStage
 
 _PAIR_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-
-
 _TOKEN_BUCKETS: Final = (64, 128, 256, 512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768)
-
-
 _REASONS: Final = {Overloaded: "queue_full", DeadlineTooShort: "deadline"}
 
 

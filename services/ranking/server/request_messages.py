@@ -18,11 +18,7 @@ from services.ranking.request import MAX_CANDIDATES, CandidateRows, Priority, Us
 from services.ranking.server.live_item_texts import NO_LIVE_TEXTS
 
 MAX_HISTORY: Final = 10_000
-
-
 _MAX_NAMED_ITEMS: Final = 5
-
-
 _PRIORITIES: Final = {
     ranking_pb2.PRIORITY_UNSPECIFIED: Priority.INTERACTIVE,
     ranking_pb2.PRIORITY_INTERACTIVE: Priority.INTERACTIVE,

@@ -30,8 +30,6 @@ from services.ranking.server.response_messages import write_explain_response, wr
 from services.ranking.settings import Settings
 
 NAME: Final = ranking_pb2.DESCRIPTOR.services_by_name["RankingService"].full_name
-
-
 log = structlog.get_logger()
 
 

@@ -10,8 +10,6 @@ from common.arrays import Float32Array, RowIndices
 
 # What a build may be asked for: HNSW over float32 by hnswlib, or 4-bit product quantisation scanned by faiss.
 AnnKind = Literal["hnsw", "pq"]
-
-
 # What searches a release's vectors.
 IndexType = Literal["exact", "hnsw", "pq", "milvus"]
 

@@ -12,8 +12,6 @@ from common.release.store import Release
 from services.retrieval.sources.user_context import Situation
 
 Kind = Literal["semantic", "similar", "graph", "popular", "lexical", "exploration"]
-
-
 _KINDS: dict[str, Kind] = {
     "semantic": "semantic",
     "similar": "similar",
@@ -22,8 +20,6 @@ _KINDS: dict[str, Kind] = {
     "lexical": "lexical",
     "exploration": "exploration",
 }
-
-
 # The options of each kind; other kinds have none.
 _OPTIONS: dict[Kind, tuple[str, ...]] = {
     "graph": ("graph",),

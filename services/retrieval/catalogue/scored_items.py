@@ -10,8 +10,6 @@ import numpy as np
 from common.arrays import Float32Array, RowIndices
 
 NO_ROWS: Final[RowIndices] = np.empty(0, dtype=np.int64)
-
-
 NO_SCORES: Final[Float32Array] = np.empty(0, dtype=np.float32)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -48,10 +49,8 @@ class FragmentCache:
         """
 
         def serialise(snapshot: Snapshot, rows: RowIndices) -> Iterable[bytes]:
-            return (
-                field_header(tag, len(fragment) + further_bytes) + fragment
-                for fragment in self.fragments(snapshot, rows)
-            )
+            fragments = self.fragments(snapshot, rows)
+            return with_headers(tag, fragments, [further_bytes] * len(fragments))
 
         cached = self._with_header.get((tag, further_bytes))
         if cached is None:
@@ -77,6 +76,12 @@ class FragmentCache:
         for place, fragment in zip(missing, serialise(snapshot, rows[missing]), strict=True):
             fragments[place] = cached[keys[place]] = fragment
         return fragments
+
+
+def with_headers(tag: bytes, fragments: Sequence[bytes], further_bytes: Sequence[int]) -> list[bytes]:
+    """Return fragments behind the headers of message fields, of which ``further_bytes`` follow each."""
+    lengths = map(operator.add, map(len, fragments), further_bytes)
+    return [field_header(tag, length) + fragment for length, fragment in zip(lengths, fragments, strict=True)]
 
 
 @lru_cache(4_096)

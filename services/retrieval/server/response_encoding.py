@@ -27,7 +27,7 @@ from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.catalogue.item import Item
 from services.retrieval.catalogue.long_tail import LongTail
 from services.retrieval.catalogue.snapshot import Snapshot
-from services.retrieval.server.fragment_cache import FragmentCache, field_header
+from services.retrieval.server.fragment_cache import FragmentCache, field_header, with_headers
 
 # Wire types (https://protobuf.dev/programming-guides/encoding/#structure).
 _FIXED64: Final = 1
@@ -79,10 +79,8 @@ def encode_candidates(candidates: Candidates, fragments: FragmentCache) -> bytes
         pieces[1::2] = table.view(f"V{table.itemsize}").tolist()
         return b"".join(pieces)
     pieces[1::2] = scores_of_rows = _without_missing_scores(table, has_score, candidates.sources)
-    pieces[::2] = [
-        field_header(_CANDIDATES, len(fragment) + len(scores)) + fragment
-        for fragment, scores in zip(fragments.fragments(snapshot, rows), scores_of_rows, strict=True)
-    ]
+    lengths = [len(scores) for scores in scores_of_rows]
+    pieces[::2] = with_headers(_CANDIDATES, fragments.fragments(snapshot, rows), lengths)
     return b"".join(pieces)
 
 
@@ -135,14 +133,14 @@ def _packed(tag: bytes, numbers: np.ndarray[Any, Any]) -> tuple[bytes, bytes]:
 
 
 def _serialise_ids(snapshot: Snapshot, rows: RowIndices) -> Iterable[bytes]:
-    return (
+    return [
         retrieval_pb2.CandidateColumns(item_ids=[item_id]).SerializeToString() for item_id in snapshot.item_ids(rows)
-    )
+    ]
 
 
 def _serialise_candidates(tail: LongTail, snapshot: Snapshot, rows: RowIndices) -> Iterable[bytes]:
-    is_added = rows >= len(snapshot.base)
-    return map(_serialise_candidate, snapshot.items_at(rows), is_added.tolist(), tail.contains(snapshot, rows).tolist())
+    is_added, is_long_tail = (rows >= len(snapshot.base)).tolist(), tail.contains(snapshot, rows).tolist()
+    return list(map(_serialise_candidate, snapshot.items_at(rows), is_added, is_long_tail))
 
 
 def _serialise_candidate(item: Item, is_added: bool, is_long_tail: bool) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from common.release.store import Release, open_release
-from pipeline.data.adapters import complete_journey
+from pipeline.data.adapters.datasets.purchases import complete_journey
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport, TableReport
 from pipeline.evaluation.evaluation import EvaluationSettings, evaluate_release

@@ -118,8 +118,6 @@ def batcher_of(model: GatedModel, clock: Clock, reports: list[BatchReport]) -> I
 
 
 DATA = DataCard(source="tiny", fingerprint="0" * 64, items=240, events=0, licence="none")
-
-
 FEATURES = (
     "repeat_count",
     "last_age",
@@ -134,11 +132,7 @@ FEATURES = (
     "logit",
     "logit_rank",
 )
-
-
 FUSION_WEIGHTS = dict(zip(FEATURES, np.linspace(-0.02, 0.03, len(FEATURES), dtype=np.float32).tolist(), strict=True))
-
-
 LATE_FUSION_WEIGHTS = FUSION_WEIGHTS | {"late_score": 0.3, "late_rank": -0.01, "late_deviation": 0.2}
 
 

@@ -23,8 +23,6 @@ from services.retrieval.changes.local_feed import LocalFeed
 from services.retrieval.index.hybrid_index import HybridIndex
 
 DIMENSION = 24
-
-
 # id, title, brand, category, price, available, popularity
 ITEMS: tuple[tuple[str, str, str | None, str, float | None, bool, float], ...] = (
     ("milk-1", "fresh milk", "acme", "dairy", 1.0, True, 9.0),
@@ -36,8 +34,6 @@ ITEMS: tuple[tuple[str, str, str | None, str, float | None, bool, float], ...] =
     ("soap", "hand soap", "orchard", "household", None, True, 1.0),
     ("sponge", "kitchen sponge", "orchard", "household", 3.0, True, 0.0),
 )
-
-
 # What users go on to, by item: (next item, weight).
 NEXT = {
     "milk-1": (("milk-1", 3.0), ("bread", 2.0)),
@@ -111,8 +107,6 @@ def make_artifacts(settings: Mapping[str, Any], encoder: WordEncoder) -> Release
 
 
 SETTINGS: dict[str, Any] = {"sources": {"semantic": {}, "similar": {}, "behaviour": {}, "popular": {}}, "decay": 0.5}
-
-
 OpenShop = Callable[..., FirstStage]
 
 

@@ -17,8 +17,6 @@ from pipeline.learning.item_graphs.purchases import Purchases
 from services.ranking.request import UserRows
 
 NOBODY = UserRows(np.empty(0, np.int64))
-
-
 GROUP = 4
 
 

@@ -22,20 +22,10 @@ from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import Request
 
 DAY = timedelta(days=1)
-
-
 START = datetime(2026, 1, 1)  # noqa: DTZ001 - shops' files carry no zone
-
-
 UNTIL = START + 40 * DAY
-
-
 WINDOW = 5 * DAY
-
-
 TITLES = {item: f"{word} {kind}" for item, word, kind in zip("abcdef", ("milk", "tea") * 3, "uvwxyz", strict=True)}
-
-
 STEP = ProgressStep(None, "", None)
 
 

@@ -9,8 +9,6 @@ from pipeline.learning.examples.judged_queries import JudgedQuery
 from pipeline.learning.examples.synthetic_queries import QUERIES_PER_LIST, synthetic_queries
 
 TITLES = ("Angle iron 4 ft", "Wood screw 2 in", "Bolt", "Deck paint for outside use")
-
-
 VECTORS = np.array([[1, 0], [0.8, 0.6], [0, 1]], np.float32)
 
 

@@ -19,8 +19,6 @@ OPTIONS = [
     _option(0, 15, 20.0, 0.31, 0.39, NAN),
     _option(500, 15, 22.0, 0.36, 0.42, NAN),
 ]
-
-
 OCCASIONS = ["query", "history", "both"]
 
 

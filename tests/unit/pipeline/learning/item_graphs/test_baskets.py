@@ -21,11 +21,7 @@ from pipeline.release.config.recipe import GraphSpec
 from pipeline.release.config.recipes import SEASONS
 
 ITEMS = 4
-
-
 TOTAL = sum(DECAY**step for step in range(STEPS))
-
-
 NOON = datetime(2026, 3, 1, 12)  # noqa: DTZ001 - shops' files carry no zone
 
 

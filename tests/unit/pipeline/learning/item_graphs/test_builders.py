@@ -14,8 +14,6 @@ from pipeline.release.config.recipe import GraphSpec
 from pipeline.release.config.recipes import SEQUENCES
 
 TITLES = ["red pen 10", "red pen 12", "blue ink", "desk"]
-
-
 BRANDS = ["Acme", "acme", "", ""]
 
 

@@ -19,11 +19,7 @@ from pipeline.learning.item_graphs.purchases import (
 )
 
 ITEMS = 6
-
-
 BASKET = st.sets(st.integers(0, ITEMS - 1), min_size=1, max_size=3)
-
-
 USERS = st.lists(st.lists(BASKET, min_size=1, max_size=9), min_size=1, max_size=4)
 
 

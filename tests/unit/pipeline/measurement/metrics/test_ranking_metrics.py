@@ -12,8 +12,6 @@ from pipeline.measurement.metrics.ranking_metrics import bootstrap_interval, eva
 
 # The relevant items stand at ranks 2 and 4; a third is not found.
 RANKING = {"u": ["x", "a", "y", "b", "z"]}
-
-
 RELEVANT = {"u": {"a", "b", "c"}}
 
 

@@ -21,11 +21,7 @@ from pipeline.release.models.tokenizer import plain_tokenizer
 from pipeline.release.models.vocabulary_trimming import kept_tokens, trim_model, trimmed_base, untrimmed
 
 TEXTS = ("Red milk, 12 oz.", "white bread")
-
-
 TITLES = ("galvanized steel screws 3-1/2 in.", "wall-mounted cabinet door", "GE 5.0 cu. ft. electric range")
-
-
 WORDS = ("steel", "wall", "5.0", "GE", "café", "unseen", "3d", "galvanise")
 
 

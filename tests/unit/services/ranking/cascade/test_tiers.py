@@ -25,8 +25,6 @@ from services.ranking.release_settings import TierDepths
 from services.ranking.request import CallContext, CandidateRows, UserRows
 
 HISTORY = UserRows(np.array([3, 9, 3, 50, 120, 3]), "fresh milk")
-
-
 NOBODY = UserRows(np.empty(0, np.int64))
 
 

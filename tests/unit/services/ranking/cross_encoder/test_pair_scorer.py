@@ -18,8 +18,6 @@ from services.ranking.pairs.score_cache import ScoreCache
 from services.ranking.request import CallContext, Priority
 
 CONTEXT = np.array([7, 7], dtype=np.int32)
-
-
 FAR = CallContext(1e6)
 
 

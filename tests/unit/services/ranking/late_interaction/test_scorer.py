@@ -20,8 +20,6 @@ from services.ranking.late_interaction.tower import Role, TextVectors
 from services.ranking.late_interaction.vector_codec import Bits
 
 WIDTH = 16
-
-
 LateOf = Callable[..., LateInteractionScorer]
 
 

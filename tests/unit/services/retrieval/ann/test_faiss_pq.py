@@ -18,8 +18,6 @@ from services.retrieval.ann.faiss_pq import LABELS, FaissPqFastScan
 from services.retrieval.index.hybrid_index import HybridIndex
 
 ROWS, DIMENSION = 3_000, 128
-
-
 OPTIONS = IndexOptions(ef_search=60, threads=1, kind="pq")
 
 

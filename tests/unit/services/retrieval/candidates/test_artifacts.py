@@ -15,8 +15,6 @@ from services.retrieval.encoding.text_encoder import TextEncoder
 from services.retrieval.index.hybrid_index import HybridIndex
 
 NewEncoder = Callable[..., TextEncoder]
-
-
 EMPTY_GRAPH = ItemGraph(np.zeros(3, dtype=np.int64), np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32))
 
 

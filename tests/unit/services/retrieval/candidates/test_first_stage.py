@@ -20,11 +20,7 @@ from services.retrieval.changes.local_feed import LocalFeed
 from services.retrieval.encoding.text_encoder import TextEncoder
 
 OpenShop = Callable[..., FirstStage]
-
-
 NewEncoder = Callable[..., TextEncoder]
-
-
 EVERYTHING = {"milk-1", "milk-2", "milk-3", "cheese", "bread", "roll", "soap", "sponge"}
 
 

@@ -8,8 +8,6 @@ import pytest
 from services.retrieval.candidates.score_fusion import LinearFusion, normalised
 
 NAN = np.nan
-
-
 SCORES = np.array([[4, NAN], [1, 0.5], [NAN, 0.125]], dtype=np.float32)
 
 

@@ -15,8 +15,6 @@ from services.retrieval.catalogue.item import Item
 from services.retrieval.catalogue.item_validation import check_ids, check_items, check_vector
 
 MILK = Item("milk", "fresh milk")
-
-
 LARGEST = Item(
     "é" * 128, "t" * 2_000, "b" * 200, "c" * 200, "d" * 20_000, 0.0, available=False, vector=np.ones(3, "f4")
 )

@@ -10,8 +10,6 @@ from services.retrieval.catalogue.scored_items import NOTHING, ScoredItems, best
 
 # Items 0, 2, 5 share vector 0; 1 and 4 share vector 1; 3 has vector 2 alone.
 ITEMS = ItemVectors(np.array([0, 1, 0, 2, 1, 0]), vectors=4, popularity=np.array([1, 0, 5, 2, 9, 3], dtype=np.float32))
-
-
 LABELS, SCORES = np.array([[1, 0, 2], [3, 2, 0]]), np.array([[0.9, 0.8, 0.7], [0.6, 0.5, 0.4]], dtype=np.float32)
 
 

@@ -14,8 +14,6 @@ from services.retrieval.index.hybrid_index import HybridIndex
 from services.retrieval.index.scoring import nearest
 
 ROWS, DIMENSION, K = 6_000, 16, 20
-
-
 # The release has the first of them, one of which was removed.
 RELEASED, REMOVED = 4_000, 7
 

@@ -13,8 +13,6 @@ from services.retrieval.ann.ann_index import AnnKind, IndexOptions
 from services.retrieval.index.factory import build_index, load_index
 
 DIMENSION = 128
-
-
 QUICK = 20
 
 

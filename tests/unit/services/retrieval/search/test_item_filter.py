@@ -18,8 +18,6 @@ from services.retrieval.search.item_filter import ItemFilter
 
 # The three milks share vector 0.
 VECTORS = ItemVectors(np.array([0, 0, 0, 1, 2, 3, 4, 5]), 6, np.zeros(8, dtype=np.float32))
-
-
 DAIRY = Match("category", ("dairy",))
 
 

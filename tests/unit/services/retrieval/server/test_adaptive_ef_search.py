@@ -60,8 +60,6 @@ def test_without_a_target_nothing_changes(clock: Clock):
 
 
 MAX, MIN, TARGET_S = 250, 50, 0.01
-
-
 # The cost of a search, and of each entry in the candidate list.
 FIXED_S, ENTRY_S = 0.0005, 0.000006
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from pipeline.data.adapters import prepare
-from pipeline.data.adapters.esci import EXAMPLES, PRODUCTS
+from pipeline.data.adapters.datasets.judged.esci import EXAMPLES, PRODUCTS
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.schema import BadDataset
 

@@ -1,0 +1,24 @@
+"""Adapters of public data sets, in folders by what they hold: judged searches, purchases, ratings, sessions."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pipeline.data.adapters.adapter import Adapter
+from pipeline.data.adapters.datasets.judged import esci, home_depot, wands
+from pipeline.data.adapters.datasets.purchases import complete_journey, online_retail
+from pipeline.data.adapters.datasets.ratings import amazon_office, amazon_reviews, movielens
+from pipeline.data.adapters.datasets.sessions import retailrocket
+
+DATASETS: Final[tuple[Adapter, ...]] = (
+    amazon_office.ADAPTER,
+    amazon_reviews.ADAPTER_2018,
+    amazon_reviews.ADAPTER_2023,
+    complete_journey.ADAPTER,
+    esci.ADAPTER,
+    home_depot.ADAPTER,
+    movielens.ADAPTER,
+    online_retail.ADAPTER,
+    retailrocket.ADAPTER,
+    wands.ADAPTER,
+)

@@ -1,0 +1,1 @@
+"""Product searches with judgements of relevance."""

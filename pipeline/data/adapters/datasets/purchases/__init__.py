@@ -1,0 +1,1 @@
+"""What customers of real shops bought."""

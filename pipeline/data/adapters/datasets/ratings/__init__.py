@@ -1,0 +1,1 @@
+"""What customers thought of items: ratings and reviews."""

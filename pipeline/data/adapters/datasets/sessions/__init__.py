@@ -1,0 +1,1 @@
+"""Views, carts and purchases of visits to real shops."""
