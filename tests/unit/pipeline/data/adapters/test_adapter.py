@@ -14,7 +14,8 @@ from pipeline.data.dataset.schema import BadDataset
 def test_an_unknown_adapter_is_refused():
     """The error lists the known adapters."""
     with pytest.raises(
-        NotFound, match=r"no data adapter 'netflix'; the known ones are amazon-2018, .*complete-journey, .*table, wands"
+        NotFound,
+        match=r"no data adapter 'netflix'; the known ones are amazon-2018, .*complete-journey, .*table, .*wands, yoochoose",
     ):
         prepare("netflix")
 
