@@ -43,6 +43,7 @@ BENCHMARKS: Final = {
         "retrieval.replicas",
         "two retrieval servers and Redis: time until both find a change, and catching up",
     ),
+    "prepare-growth": ("preparation.growth", "time and memory of preparing 10,000 to 10,000,000 events"),
     "purchase-encoder": (
         "offline.purchase_encoder",
         "the encoder fine-tuned on purchases compared with the base model, validation users",

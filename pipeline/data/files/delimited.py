@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,31 +38,42 @@ class DelimitedTable:
     examples: tuple[str, ...] = ()
 
 
-def read_delimited(text: TextFile, file: Path, delimiter: str | None = None) -> DelimitedTable:
-    """Read a table whose first row names the columns.
+def read_delimited(
+    text: TextFile, file: Path, delimiter: str | None = None, columns: Sequence[str] | None = None
+) -> DelimitedTable:
+    """Read a table whose first row names the columns, or one without a heading.
 
     Args:
         text: The file's text.
         file: The file, for messages.
         delimiter: What parts its cells; None finds the one that parts most rows as it parts the heading.
+        columns: The names of the columns of a file without a heading.
 
     Raises:
-        BadDataset: The file is empty, or two columns have one name.
+        BadDataset: The file is empty, two columns have one name, or the first row of a file without a heading has
+            another number of cells than `columns`.
     """
     sample = _sample(text)
     if not sample.strip():
-        raise BadDataset(f"{file} is empty; it should begin with a line of column names")
+        begin = f"rows of {', '.join(columns)}" if columns else "a line of column names"
+        raise BadDataset(f"{file} is empty; it should begin with {begin}")
     parted_by = delimiter or _find_delimiter(sample, file)
-    names = [name.strip() for name in next(csv.reader(io.StringIO(sample), delimiter=parted_by), [])]
+    first = [name.strip() for name in next(csv.reader(io.StringIO(sample), delimiter=parted_by), [])]
+    if columns and len(first) != len(columns):
+        raise BadDataset(
+            f"{file}, line 1 has {len(first)} cells ({parted_by.join(first)[:80]!r}) and not {len(columns)}: "
+            f"{', '.join(columns)}; use the file as it was published"
+        )
+    names = list(columns or first)
     repeated = [name for name, times in Counter(names).items() if times > 1 and name]
     if repeated:
         raise BadDataset(
             f"{file}, line 1: the column {repeated[0]!r} is named {names.count(repeated[0])} times; rename one"
         )
     try:
-        table = DelimitedTable(_read_fast(text, parted_by), parted_by)
+        table = DelimitedTable(_read_fast(text, parted_by, heading=not columns), parted_by)
     except pl.exceptions.PolarsError:  # a stray quote, or a line with too many cells
-        table = _read_exact(text, parted_by, names)
+        table = _read_exact(text, parted_by, names, heading=not columns)
     kept = [(old, new) for old, new in zip(table.frame.columns, names, strict=True) if new]
     frame = table.frame.select(pl.col(old).alias(new) for old, new in kept)
     blank = pl.all_horizontal(pl.all().is_null() | (pl.all() == ""))
@@ -92,19 +104,20 @@ def _score(sample: str, delimiter: str) -> tuple[float, int]:
     return sum(length == lengths[0] for length in lengths) / len(lengths), lengths[0]
 
 
-def _read_fast(text: TextFile, delimiter: str) -> pl.DataFrame:
+def _read_fast(text: TextFile, delimiter: str, *, heading: bool) -> pl.DataFrame:
     source = text.source if isinstance(text.source, bytes) else text.source.absolute()
-    return pl.read_csv(source, separator=delimiter, infer_schema=False, glob=False)
+    return pl.read_csv(source, separator=delimiter, has_header=heading, infer_schema=False, glob=False)
 
 
-def _read_exact(text: TextFile, delimiter: str, names: list[str]) -> DelimitedTable:
+def _read_exact(text: TextFile, delimiter: str, names: list[str], *, heading: bool) -> DelimitedTable:
     """Read as Python's csv does, which takes quotes inside of a cell as text; ten times as slow as polars."""
     rows: list[list[str | None]] = []
     ragged = 0
     examples: list[str] = []
     with _lines(text) as lines:
         reader = csv.reader(lines, delimiter=delimiter)
-        next(reader)
+        if heading:
+            next(reader)
         for row in reader:
             if len(row) <= len(names):
                 rows.append([*row, *[None] * (len(names) - len(row))])

@@ -209,13 +209,24 @@ def only_table(path: Path) -> Path:
 
 
 def read_all_columns(file: Path, *, infer: bool, separator: str | None = None) -> pl.DataFrame:
-    """Read every column of a table; arguments and errors are those of :func:`read_table`."""
-    if plain_suffix(file) == ".xlsx" and file.is_file():
+    """Read every column of a table; arguments and errors are those of :func:`read_table`.
+
+    Parquet and, with ``infer``, JSON Lines have the types of their cells, lists among them.
+    """
+    suffix = plain_suffix(file)
+    if suffix == ".xlsx" and file.is_file():
         return read_workbook(file, infer=infer)
+    if file.is_file() and (suffix == ".parquet" or (infer and file.suffix.lower() in JSON_LINES)):
+        try:
+            return (
+                pl.read_parquet(file, glob=False)
+                if suffix == ".parquet"
+                else pl.read_ndjson(file, infer_schema_length=None)
+            )
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise BadDataset(f"{file} cannot be read as {suffix[1:]}: {str(error).splitlines()[0]}") from error
     frame = read_raw_table(file, delimiter=separator).frame
-    if not infer or plain_suffix(file) == ".parquet":
-        return frame
-    return pl.DataFrame([infer_numbers(column) for column in frame.iter_columns()])
+    return pl.DataFrame([infer_numbers(column) for column in frame.iter_columns()]) if infer else frame
 
 
 def infer_numbers(column: pl.Series) -> pl.Series:

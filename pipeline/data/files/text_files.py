@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ _CHUNK_BYTES: Final = 1 << 20
 _SAMPLE_BYTES: Final = 1 << 16
 # Every other byte of a text in UTF-16 that is mostly ASCII is zero.
 _ZERO_SHARE: Final = 0.3
+_MIN_PAIRED_SHARE: Final = 0.8
 
 
 @dataclass(frozen=True)
@@ -125,12 +127,20 @@ def _find_encoding(file: Path) -> str:
     if not strange:
         return "utf-8"
     best = from_bytes(strange, cp_isolation=list(ENCODINGS)).best()
+    if best is None and _is_gb2312(strange):  # the detector finds nothing in a line or two
+        return "gb18030"
     if best is None:
         raise BadDataset(
             f"{file} is neither UTF-8, UTF-16, {' nor '.join(ENCODINGS)}; name its encoding in the mapping "
             f"(a line of it: {strange.splitlines()[0][:60]!r})"
         )
     return best.encoding
+
+
+def _is_gb2312(data: bytes) -> bool:
+    """Return whether bytes beyond ASCII are pairs of GB2312's common characters, as in no text of single bytes."""
+    pairs = 2 * len(re.findall(rb"[\xb0-\xf7][\xa1-\xfe]", data))
+    return pairs >= _MIN_PAIRED_SHARE * sum(byte > 0x7F for byte in data)  # noqa: PLR2004 - the last of ASCII
 
 
 def _lines_beyond_utf8(file: Path) -> bytes:

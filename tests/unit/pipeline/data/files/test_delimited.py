@@ -59,3 +59,23 @@ def test_one_column_and_no_row(tmp_path: Path):
 def test_a_delimiter_can_be_declared(tmp_path: Path):
     """What is declared goes before what is found."""
     assert _read(tmp_path, "a:b,c\n1:2,3\n", ":").frame.rows() == [("1", "2,3")]
+
+
+@pytest.mark.parametrize("text", ["007,a\n1,b\n", '007,a\n1,b\n2,"c" d,e\n'])
+def test_a_file_without_a_heading_has_its_columns_given(tmp_path: Path, text: str):
+    """The first row is data, also if a stray quote or a longer line needs the exact reader."""
+    file = tmp_path / "log.dat"
+    file.write_text(text)
+    frame = read_delimited(read_text_file(file), file, ",", ("id", "title")).frame
+    assert (frame.columns, frame.rows()) == (["id", "title"], [("007", "a"), ("1", "b")])
+
+
+def test_a_file_without_a_heading_of_another_width_is_refused(tmp_path: Path):
+    """The message names the file, the cells and the columns."""
+    file = tmp_path / "log.dat"
+    file.write_text("007\n")
+    with pytest.raises(BadDataset, match=r"log\.dat, line 1 has 1 cells \('007'\) and not 2: id, title; use the file"):
+        read_delimited(read_text_file(file), file, ",", ("id", "title"))
+    file.write_text("")
+    with pytest.raises(BadDataset, match=r"log\.dat is empty; it should begin with rows of id, title"):
+        read_delimited(read_text_file(file), file, ",", ("id", "title"))

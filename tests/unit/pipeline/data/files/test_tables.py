@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from pipeline.data.dataset.schema import BadDataset
-from pipeline.data.files.tables import only_table
+from pipeline.data.files.tables import only_table, read_table
 from pipeline.data.ingest.times import read_times
 
 MOMENT = datetime(2010, 12, 1, 8, 26)  # noqa: DTZ001 - datasets have no zone
@@ -77,3 +77,11 @@ def test_iso_times_of_several_kinds_may_share_a_column():
         "2026-01-02T03:04:00",
         None,
     ]
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl"])
+def test_columns_that_are_read_by_name_keep_their_lists(tmp_path: Path, name: str):
+    """A history in a cell is a list of ids, not text."""
+    frame = pl.DataFrame({"user_id": ["u", "v"], "history": [["a"], ["a", "b"]]})
+    (frame.write_parquet if name.endswith("parquet") else frame.write_ndjson)(tmp_path / name)
+    assert read_table(tmp_path / name, {"past": "history"})["past"].to_list() == [["a"], ["a", "b"]]

@@ -33,6 +33,7 @@ def _text(read: TextFile) -> str:
         (GERMAN, "utf-32"),
         (GERMAN, "cp1252"),
         (CHINESE, "gb18030"),
+        ("item_id,title\na,新鲜纯牛奶手机茶 x0\n", "gb18030"),
         (CHINESE, "utf-8"),
         (CHINESE, "utf-16"),
     ],

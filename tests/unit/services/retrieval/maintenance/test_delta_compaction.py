@@ -49,12 +49,12 @@ def shop(catalogue: Catalogue) -> Shop:
 def test_superseded_rows_are_dropped(shop: Shop):
     """Items that are changed again and again do not grow the catalogue without end."""
     compaction = DeltaCompaction(shop.live, shop.search, DeltaCompactionOptions(min_superseded=5))
-    shop.writer.upsert([Item("oats", "rolled oats"), Item("cheese", "soft cheese")])
+    shop.upsert([Item("oats", "rolled oats"), Item("cheese", "soft cheese")])
     for price in range(100):
-        shop.writer.upsert([Item("nuts", "nuts", price=float(price))])
+        shop.upsert([Item("nuts", "nuts", price=float(price))])
         compaction.run_if_due()
         assert shop.live.snapshot.row_count <= BASE + 3 + 6
-    shop.writer.delete("oats")
+    shop.delete("oats")
     snapshot = shop.live.snapshot
     assert snapshot.items_at(snapshot.rows_of(["nuts"]))[0].price == 99.0
     assert snapshot.item_ids(np.flatnonzero(snapshot.is_live)[-2:]) == ["cheese", "nuts"]
@@ -64,10 +64,10 @@ def test_superseded_rows_are_dropped(shop: Shop):
 def test_few_or_a_minority_of_superseded_rows_are_kept(shop: Shop):
     """A compaction is due once superseded rows are both more than the bound and the majority."""
     compaction = DeltaCompaction(shop.live, shop.search, DeltaCompactionOptions(min_superseded=2))
-    shop.writer.upsert([Item(f"item-{number}", "thing") for number in range(4)])
-    shop.writer.delete("item-0", "item-1")
+    shop.upsert([Item(f"item-{number}", "thing") for number in range(4)])
+    shop.delete("item-0", "item-1")
     assert not compaction.run_if_due()
-    shop.writer.delete("item-2")
+    shop.delete("item-2")
     assert compaction.run_if_due()
     assert len(shop.live.snapshot.delta) == 1
 
@@ -76,14 +76,14 @@ def test_changes_during_a_compaction_are_kept(shop: Shop, monkeypatch: pytest.Mo
     """What changes while superseded rows are dropped is there afterwards, and earlier snapshots stay as they are."""
     compaction = DeltaCompaction(shop.live, shop.search, DeltaCompactionOptions(min_superseded=1))
     for price in (1.0, 2.0):
-        shop.writer.upsert([Item(f"item-{number}", "thing", price=price) for number in range(4)])
-    shop.writer.upsert([Item("item-0", "thing", price=3.0)])
+        shop.upsert([Item(f"item-{number}", "thing", price=price) for number in range(4)])
+    shop.upsert([Item("item-0", "thing", price=3.0)])
     before, compacted = shop.live.snapshot, Delta.compacted
 
     def compacted_slowly(delta: Delta, is_live: BoolMask) -> Delta:
         result = compacted(delta, is_live)
-        shop.writer.upsert([Item("item-1", "thing", price=4.0), Item("late", "thing")])
-        shop.writer.delete("item-2")
+        shop.upsert([Item("item-1", "thing", price=4.0), Item("late", "thing")])
+        shop.delete("item-2")
         return result
 
     monkeypatch.setattr(Delta, "compacted", compacted_slowly)
@@ -106,7 +106,7 @@ def test_added_items_are_kept_out_of_garbage_collection(shop: Shop, monkeypatch:
     monkeypatch.setattr(delta_compaction, "refreeze_heap", lambda: refrozen.append(len(shop.live.snapshot.delta)))
     for start in range(0, 9_000, 1_000):
         items = [Item(f"many-{number}", "many") for number in range(start, start + 1_000)]
-        shop.writer.upsert(items, np.random.default_rng(start).standard_normal((1_000, 2)).astype(np.float32))
+        shop.upsert(items, np.random.default_rng(start).standard_normal((1_000, 2)).astype(np.float32))
         assert compaction.run_if_due()
     assert frozen == [1_000, 2_000, 3_000, 5_000, 6_000, 7_000, 9_000]
     assert refrozen == [4_000, 8_000]

@@ -94,9 +94,9 @@ def test_an_index_is_rebuilt_when_many_of_its_items_are_gone(
     """HNSW is rebuilt when three tenths of its vectors have no items any more, PQ when half of them have none."""
     index = HybridIndex.build(vectors, IndexOptions(ef_construction=80, kind=kind))  # type: ignore[arg-type]
     shop = maintain(index)
-    shop.writer.delete(0, kept)
+    shop.delete(0, kept)
     assert not shop.index_maintenance.run_if_due()
-    shop.writer.delete(kept, rebuilt_from)
+    shop.delete(kept, rebuilt_from)
     while shop.index_maintenance.run_if_due():
         pass
     assert len(shop.search.index) == ITEMS - rebuilt_from
@@ -109,11 +109,11 @@ def test_a_rebuild_goes_in_steps_between_which_added_items_are_indexed(maintain:
     """Items added during a rebuild get into the delta's index between its steps, and searches use the old index."""
     shop = maintain(HybridIndex.build(vectors, OPTIONS))
     before = shop.search.index
-    shop.writer.delete(0, 1_400)
+    shop.delete(0, 1_400)
     assert shop.index_maintenance.run_if_due()
     shop.search.set_ef_search(77, shop.catalogue.snapshot)
     moved = unit_vectors(-vectors[:1_000])
-    shop.writer.upsert("new", moved)
+    shop.upsert("new", moved)
     assert shop.compaction.run_if_due()
     assert shop.search.delta_index_of(shop.catalogue.snapshot.delta).covered_rows == 1_000
     assert shop.search.index is before
@@ -128,7 +128,7 @@ def test_a_rebuild_goes_in_steps_between_which_added_items_are_indexed(maintain:
 def test_a_rebuild_that_fails_begins_again(maintain: Maintain, vectors: Float32Array, monkeypatch: pytest.MonkeyPatch):
     """After an error the old index goes on to be searched, and the next run rebuilds it from the start."""
     shop = maintain(HybridIndex.build(vectors, OPTIONS))
-    shop.writer.delete(0, 1_400)
+    shop.delete(0, 1_400)
     assert shop.index_maintenance.run_if_due()
     with monkeypatch.context() as failing:
         failing.setattr(HnswlibHnsw, "add", None)
@@ -144,7 +144,7 @@ def test_an_item_that_comes_back_after_a_rebuild_is_found(maintain: Maintain, ve
     """A deleted item's vector leaves the index; an item that returns with it has a vector of its own."""
     options = IndexMaintenanceOptions(max_removed_share=0, min_removed=0)
     shop = maintain(HybridIndex.build(vectors, OPTIONS), options)
-    shop.writer.delete(7, 8)
+    shop.delete(7, 8)
     while shop.index_maintenance.run_if_due():
         pass
     assert len(shop.search.index) == ITEMS - 1
@@ -166,7 +166,7 @@ def test_the_delta_is_audited_too(maintain: Maintain, vectors: Float32Array, mon
     monkeypatch.setattr(delta_index, "HnswlibHnsw", LossyLibrary)
     shop = maintain(FlatIndex(vectors))
     moved = unit_vectors(-vectors[:2_000])
-    shop.writer.upsert("new", moved)
+    shop.upsert("new", moved)
     assert shop.compaction.run_if_due()
     shop.search.set_ef_search(120, shop.catalogue.snapshot)
     assert shop.nearest(moved[76:79]) != ["new-76", "new-77", "new-78"]
@@ -178,7 +178,7 @@ def test_the_delta_is_audited_too(maintain: Maintain, vectors: Float32Array, mon
 def test_exact_search_needs_no_maintenance(maintain: Maintain, vectors: Float32Array):
     """A flat index is never rebuilt and never audited."""
     shop = maintain(FlatIndex(vectors), IndexMaintenanceOptions(max_removed_share=0, min_removed=0))
-    shop.writer.delete(0, 3_000)
+    shop.delete(0, 3_000)
     assert not shop.index_maintenance.run_if_due()
     assert not shop.index_maintenance.audit()
     assert len(shop.search.index) == ITEMS
