@@ -14,6 +14,7 @@ from pipeline.data.ingest.values import DecimalMark, as_ids, as_text, read_flags
 
 PURCHASE: Final = "purchase"
 REFUND: Final = "refund"
+MAX_DAILY_EVENTS: Final = 1_000  # as many as serving reads of a user's history
 
 # Words of shops and of their analytics for each kind of event; other words stay what they are.
 _KINDS: Final = {
@@ -34,6 +35,7 @@ def clean_events(
     order: DayOrder = "auto",
     mark: DecimalMark = "auto",
     now: datetime | None = None,
+    max_daily_events: int = MAX_DAILY_EVENTS,
 ) -> RowFilter:
     """Return the usable events of a table with our column names; rows left out and cells emptied are counted.
 
@@ -46,6 +48,8 @@ def clean_events(
         order: Which of day and month comes first.
         mark: The decimal mark of values and quantities.
         now: The present; events after the end of next year are left out.
+        max_daily_events: How many events of one kind a user has on one day at most. Bots and tills have more: the
+            latest count, the others are left out.
     """
     events = RowFilter(frame)
     for name in ("user_id", "item_id", "event_id", "session_id"):
@@ -86,6 +90,8 @@ def clean_events(
         ~pl.struct(events.frame.columns).is_first_distinct(),
     )
     _take_back(events)
+    if "timestamp" in frame.columns:
+        _limit_days(events, max_daily_events)
     return events
 
 
@@ -104,6 +110,27 @@ def _read_times(events: RowFilter, order: DayOrder, now: datetime | None) -> Non
     events.drop("no_timestamp", "The timestamp is missing or unreadable.", pl.col("timestamp").is_null())
     if read.order is not None and not read.proven:
         events.note(f"No cell shows which of day and month comes first (day_order in a mapping): read as {read.order}.")
+
+
+def _limit_days(events: RowFilter, limit: int) -> None:
+    """Leave out the earlier events of users with more on a day than people have, and name these users."""
+    day = ["user_id", "event", pl.col("timestamp").dt.date().alias("day")]
+    busy = events.frame.group_by(day).len("events").filter(pl.col("events") > limit)
+    if busy.is_empty():
+        return
+    order = pl.col("timestamp").rank("ordinal", descending=True).over(day)
+    is_busy = pl.col("user_id").is_in(busy["user_id"].unique().implode())
+    frame = events.frame.with_row_index("_row")
+    beyond = frame.filter(is_busy).filter(order > limit)["_row"]
+    events.frame = frame
+    why = f"The user has more than {limit:,} events of this kind on this day; the latest count."
+    events.drop("over_daily_limit", why, pl.col("_row").is_in(beyond.implode()))
+    events.frame = events.frame.drop("_row")
+    most = busy.sort(["events", "user_id"], descending=[True, False]).unique("user_id", maintain_order=True)
+    shown = ", ".join(f"{user!r} with {count:,}" for user, count in most.head(3).select("user_id", "events").rows())
+    events.note(
+        f"Users with more than {limit:,} events of a kind on a day, bots or tills: {len(most):,}, such as {shown}."
+    )
 
 
 def _take_back(events: RowFilter) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import zipfile
 from pathlib import Path
 
 import polars as pl
@@ -35,6 +37,15 @@ def test_gzip_and_several_frames_give_the_same(tmp_path: Path, monkeypatch: pyte
     with gzip.open(tmp_path / "x.jsonl.gz", "wt") as stream:
         stream.writelines(f'{{"a": "{number}"}}\n' for number in range(5))
     assert read(tmp_path / "x.jsonl.gz")["a"].to_list() == list("01234")
+
+
+def test_other_compressions_are_read(tmp_path: Path):
+    """An archive with one file, and bzip2."""
+    with zipfile.ZipFile(tmp_path / "x.jsonl.zip", "w") as archive:
+        archive.writestr("x.jsonl", '{"a": "1"}\n{"a": "2"}')
+    (tmp_path / "x.jsonl.bz2").write_bytes(bz2.compress(b'{"a": "3"}\n'))
+    assert read(tmp_path / "x.jsonl.zip")["a"].to_list() == ["1", "2"]
+    assert read(tmp_path / "x.jsonl.bz2")["a"].to_list() == ["3"]
 
 
 def test_a_file_of_another_kind_is_told_at_once(tmp_path: Path):

@@ -85,3 +85,19 @@ def test_an_order_of_days_that_nothing_proves_is_told():
     (note,) = _clean(("u", "a", "view", "1/2/2024", 1)).report().notes
     assert "month first" in note
     assert "day_order" in note
+
+
+def test_bots_and_tills_are_cut_and_named():
+    """Of a user's events of one kind on one day, the latest count; other days, kinds and users stay as they are."""
+    rows = [("till", "a", "purchase", 1_700_000_000 + second, None) for second in range(5)]
+    rows += [("till", "a", "view", 1_700_000_000, None), ("till", "a", "purchase", 1_700_100_000, None)]
+    rows += [("u", "a", "purchase", 1_700_000_000 + second, None) for second in range(3)]
+    names = ("user_id", "item_id", "event", "timestamp", "quantity")
+    frame = pl.DataFrame(rows, schema=names, orient="row")
+    events = clean_events(frame, ITEMS, now=NOW, max_daily_events=3)
+    till = events.frame.filter((pl.col("user_id") == "till") & (pl.col("event") == "purchase"))["timestamp"]
+    assert till.dt.epoch("s").to_list() == [1_700_000_002, 1_700_000_003, 1_700_000_004, 1_700_100_000]
+    assert (events.frame.height, events.report().dropped["over_daily_limit"].rows) == (8, 2)
+    assert events.report().notes == [
+        "Users with more than 3 events of a kind on a day, bots or tills: 1, such as 'till' with 5."
+    ]

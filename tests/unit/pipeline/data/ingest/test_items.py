@@ -56,3 +56,9 @@ def test_further_columns_become_numbers_only_if_all_are():
     ).frame
     kinds = {name: found[name].dtype for name in ("code", "weight", "size", "stock", "new")}
     assert kinds == {"code": pl.String, "weight": pl.Float64, "size": pl.String, "stock": pl.Int64, "new": pl.Boolean}
+
+
+def test_codes_stay_text():
+    """Further columns of numbers become numbers, but article numbers and sizes that are named do not."""
+    found = clean_items(_items(gtin=["885909950805", "0123"], size=["38", "40"], year=["2023", "2024"]), codes=["size"])
+    assert found.frame.select("gtin", "size", "year").rows() == [("885909950805", "38", 2023), ("0123", "40", 2024)]
