@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Final
 
 import polars as pl
@@ -19,12 +20,13 @@ MAX_CHARACTERS: Final = {"title": 2_000, "brand": 200, "category": 200, "descrip
 _TEXTS: Final = tuple(MAX_CHARACTERS)
 
 
-def clean_items(frame: pl.DataFrame, mark: DecimalMark = "auto") -> RowFilter:
+def clean_items(frame: pl.DataFrame, mark: DecimalMark = "auto", codes: Collection[str] = ()) -> RowFilter:
     """Return the usable items of a table with our column names; rows left out, cells emptied and texts cut are counted.
 
     Args:
         frame: At least `item_id` and `title`, of any type.
         mark: The decimal mark of prices.
+        codes: Further columns that stay text, such as sizes and article numbers.
     """
     items = RowFilter(frame)
     items.replace("item_id", as_ids(frame["item_id"]))
@@ -51,7 +53,8 @@ def clean_items(frame: pl.DataFrame, mark: DecimalMark = "auto") -> RowFilter:
     known = {*ITEMS.needed, *ITEMS.optional}
     for name in items.frame.columns:
         if name not in known:
-            items.replace(name, _further(items.frame[name]))
+            further = as_ids(items.frame[name]) if name in codes else _further(items.frame[name])
+            items.replace(name, further)
     return items
 
 

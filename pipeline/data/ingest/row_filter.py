@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Self
 
 import polars as pl
 
@@ -11,6 +11,7 @@ from pipeline.data.dataset.report import Dropped, TableReport, Unreadable
 from pipeline.data.dataset.schema import EVENTS, BadDataset
 from pipeline.data.ingest.plain_text import plain_column
 
+MAX_BAD_SHARE: Final = 0.5
 _MAX_EXAMPLES: Final = 3
 
 
@@ -60,6 +61,22 @@ class RowFilter:
         """Add a sentence to the report."""
         self._notes.append(sentence)
 
+    def include(self, earlier: RowFilter) -> Self:
+        """Count what an earlier filter of the same table left out as left out here too, and return self.
+
+        Args:
+            earlier: The filter whose remaining rows this one was made of.
+        """
+        self._rows_in += earlier.rows_in - earlier.frame.height
+        both = dict(earlier._dropped)
+        for reason, dropped in self._dropped.items():
+            rows = both[reason].rows if reason in both else 0
+            both[reason] = Dropped(rows=rows + dropped.rows, why=dropped.why)
+        self._dropped = both
+        self._unreadable = {**earlier._unreadable, **self._unreadable}
+        self._notes = [*earlier._notes, *self._notes]
+        return self
+
     @property
     def rows_in(self) -> int:
         """How many rows came in."""
@@ -91,6 +108,26 @@ def refuse_empty(cleaning: RowFilter, what: str) -> None:
         return
     reason = max(report.dropped.values(), key=lambda dropped: dropped.rows)
     raise BadDataset(f"{what}: all {report.rows_in:,} rows were left out, {reason.rows:,} of them since: {reason.why}")
+
+
+def refuse_unreadable(
+    table: RowFilter, what: str, names: Mapping[str, str], advice: str, max_share: float = MAX_BAD_SHARE
+) -> None:
+    """Raise BadDataset if most cells of a column cannot be read, which one mistake explains and single cells do not.
+
+    Args:
+        table: The cleaned table.
+        what: The file, for the message.
+        names: Our column's name to the file's, where they differ.
+        advice: What to do; `{column}` in it is our column's name.
+        max_share: Of how many of a column's cells at most may be unreadable.
+    """
+    for name, found in table.unreadable.items():
+        if found.cells > max_share * table.rows_in:
+            raise BadDataset(
+                f"{what}: {found.cells:,} of {table.rows_in:,} cells of the column {names.get(name, name)!r} are no "
+                f"{name}, such as {', '.join(map(repr, found.examples))}; {advice.format(column=name)}"
+            )
 
 
 def filter_judgements(frame: pl.DataFrame, items: pl.DataFrame) -> RowFilter:

@@ -33,7 +33,14 @@ from pipeline.data.dataset.schema import EVENTS, ITEMS, JUDGEMENTS, BadDataset, 
 from pipeline.data.files.tables import SUFFIXES, find_tables, read_raw_table
 from pipeline.data.ingest.events import clean_events
 from pipeline.data.ingest.items import clean_items
-from pipeline.data.ingest.row_filter import RowFilter, filter_judgements, no_events, refuse_empty
+from pipeline.data.ingest.row_filter import (
+    MAX_BAD_SHARE,
+    RowFilter,
+    filter_judgements,
+    no_events,
+    refuse_empty,
+    refuse_unreadable,
+)
 from pipeline.data.ingest.times import DayOrder
 from pipeline.data.ingest.values import DecimalMark, as_ids, as_text, read_numbers
 
@@ -61,7 +68,7 @@ class TableMapping(BaseModel):
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
     decimal_mark: DecimalMark = "auto"
     day_order: DayOrder = "auto"
-    max_bad_share: float = Field(default=0.5, ge=0, le=1)
+    max_bad_share: float = Field(default=MAX_BAD_SHARE, ge=0, le=1)
 
 
 class Description(BaseModel):
@@ -117,7 +124,9 @@ def dataset_of(description: Description, root: Path, notes: list[str], progress:
         tables["judgements"] = _judgements(frame, items.frame, description.judgements)
     for name, table in tables.items():
         mapping: TableMapping | None = getattr(description, name)
-        _refuse_unreadable(table, root / mapping.file if mapping else root, mapping)
+        if mapping is not None:
+            names, advice = mapping.columns or {}, "map another column to {column}, or raise max_bad_share"
+            refuse_unreadable(table, str(root / mapping.file), names, advice, mapping.max_bad_share)
         refuse_empty(table, f"{root / mapping.file if mapping else root}")
     report = DataReport(
         source=ADAPTER.name,
@@ -194,18 +203,6 @@ def _judgements(frame: pl.DataFrame, items: pl.DataFrame, mapping: TableMapping)
     judgements = filter_judgements(typed.with_columns(read.values.alias("relevance")), items)
     judgements.mark("relevance", typed["relevance"], read.unreadable)
     return judgements
-
-
-def _refuse_unreadable(table: RowFilter, file: Path, mapping: TableMapping | None) -> None:
-    """Raise BadDataset if most cells of a column cannot be read: the column is another one than the mapping says."""
-    rows = table.rows_in
-    for name, found in table.unreadable.items():
-        if mapping is not None and found.cells > mapping.max_bad_share * rows:
-            theirs = (mapping.columns or {}).get(name, name)
-            raise BadDataset(
-                f"{file}: {found.cells:,} of {rows:,} cells of the column {theirs!r} are no {name}, such as "
-                f"{', '.join(map(repr, found.examples))}; map another column to {name}, or raise max_bad_share"
-            )
 
 
 ADAPTER: Final = Adapter(
