@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.dataset.schema import BadDataset
-from pipeline.data.ingest.row_filter import RowFilter, refuse_empty
+from pipeline.data.ingest.row_filter import RowFilter, filter_judgements, refuse_empty
 
 
 @given(values=st.lists(st.one_of(st.none(), st.integers(-5, 5)), max_size=40))
@@ -40,3 +40,11 @@ def test_a_table_without_a_row_left_is_refused_with_the_commonest_reason():
     with pytest.raises(BadDataset, match=r"shop: all 3 rows were left out, 2 of them since: It is more\."):
         refuse_empty(cleaning, "shop")
     refuse_empty(RowFilter(pl.DataFrame({"n": []})), "shop")
+
+
+def test_queries_of_judgements_are_plain():
+    """Markup leaves a query as it does in requests; a query of nothing else is incomplete."""
+    frame = pl.DataFrame({"query": ["<b>tea</b> &amp; milk", "<br>"], "item_id": ["1", "1"], "relevance": [1.0, 1.0]})
+    judgements = filter_judgements(frame, pl.DataFrame({"item_id": ["1"]}))
+    assert judgements.frame["query"].to_list() == ["tea & milk"]
+    assert judgements.report().dropped["incomplete"].rows == 1

@@ -89,13 +89,8 @@ def test_an_item_is_read_with_its_defaults():
 def test_queries_and_texts_are_plain():
     """Markup and entities leave a query and an item's texts."""
     assert read_request(retrieval_pb2.RetrieveRequest(query="<b>tea</b> &amp; a < b")).query == "tea & a < b"
-    marked = retrieval_pb2.Item(
-        item_id="<1>",
-        title="R&amp;D <i>set</i>",
-        brand="A&amp;B",
-        category="Tea &gt; Green",
-        description="<p>x</p><p>y</p>",
-    )
+    texts = {"title": "R&amp;D <i>set</i>", "brand": "A&amp;B", "category": "Tea &gt; Green"}
+    marked = retrieval_pb2.Item(item_id="<1>", description="<p>x</p><p>y</p>", **texts)
     item = read_items([marked])[0]
     assert (item.item_id, item.title, item.brand, item.category, item.description) == (
         "<1>",

@@ -14,9 +14,8 @@ characters = st.characters(exclude_categories=["Cs", "Cc"])
 texts = st.text(characters, max_size=60)
 # What a browser could take for markup: a sign before a letter that a ">" or a ";" follows somewhere.
 likely_markup = re.compile(r"<[A-Za-z/!?][^>]*>|<!--|&[A-Za-z0-9#]+;")
-signs = st.lists(st.sampled_from(["<", ">", "&", ";", "a", "b1", " ", "/", "!", "-", "茶", '"']), max_size=20).map(
-    "".join
-)
+pieces = ["<", ">", "&", ";", "a", "b1", " ", "/", "!", "-", "茶", '"', "amp", "#38"]
+signs = st.lists(st.sampled_from(pieces), max_size=20).map("".join)
 tags = st.sampled_from(["b", "p", "td", "li", "span style='a>b'", "br/", "h1 class=x"])
 
 
