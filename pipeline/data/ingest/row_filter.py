@@ -9,6 +9,7 @@ import polars as pl
 
 from pipeline.data.dataset.report import Dropped, TableReport, Unreadable
 from pipeline.data.dataset.schema import EVENTS, BadDataset
+from pipeline.data.ingest.plain_text import plain_column
 
 MAX_BAD_SHARE: Final = 0.5
 _MAX_EXAMPLES: Final = 3
@@ -130,8 +131,8 @@ def refuse_unreadable(
 
 
 def filter_judgements(frame: pl.DataFrame, items: pl.DataFrame) -> RowFilter:
-    """Leave out judgements that are incomplete, below zero, of unknown items, or repeated."""
-    judgements = RowFilter(frame)
+    """Make queries plain; leave out judgements that are incomplete, below zero, of unknown items, or repeated."""
+    judgements = RowFilter(frame.with_columns(plain_column("query")))
     missing = pl.any_horizontal(pl.col("query", "item_id", "relevance").is_null())
     judgements.drop("incomplete", "Query, item or relevance is missing.", missing)
     judgements.drop("impossible_relevance", "The relevance is below zero.", pl.col("relevance") < 0)

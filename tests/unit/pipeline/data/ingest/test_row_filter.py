@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.dataset.schema import BadDataset
-from pipeline.data.ingest.row_filter import RowFilter, refuse_empty, refuse_unreadable
+from pipeline.data.ingest.row_filter import RowFilter, refuse_empty
 
 
 @given(values=st.lists(st.one_of(st.none(), st.integers(-5, 5)), max_size=40))
@@ -40,29 +40,3 @@ def test_a_table_without_a_row_left_is_refused_with_the_commonest_reason():
     with pytest.raises(BadDataset, match=r"shop: all 3 rows were left out, 2 of them since: It is more\."):
         refuse_empty(cleaning, "shop")
     refuse_empty(RowFilter(pl.DataFrame({"n": []})), "shop")
-
-
-def test_two_filters_of_one_table_count_together():
-    """Rows, reasons and cells of the earlier one are in the later one's report, which adds up."""
-    earlier = RowFilter(pl.DataFrame({"n": ["1", "x", "3", "4"]}))
-    earlier.mark("n", earlier.frame["n"], earlier.frame["n"] == "x")
-    earlier.note("First.")
-    earlier.drop("one", "It is one.", pl.col("n") == "1")
-    later = RowFilter(earlier.frame)
-    later.note("Second.")
-    later.drop("one", "It is one.", pl.col("n") == "3")
-    later.drop("four", "It is four.", pl.col("n") == "4")
-    report = later.include(earlier).report()
-    assert (report.rows_in, report.rows_out) == (4, 1)
-    assert {reason: dropped.rows for reason, dropped in report.dropped.items()} == {"one": 2, "four": 1}
-    assert report.unreadable["n"].examples == ["x"]
-    assert report.notes == ["First.", "Second."]
-
-
-def test_a_column_of_which_most_cells_cannot_be_read_is_refused():
-    """The message has the file, the file's own name of the column, cells, and what to do; a few cells are no reason."""
-    table = RowFilter(pl.DataFrame({"price": ["1", "x", "y", "3"]}))
-    table.mark("price", table.frame["price"], table.frame["price"].is_in(["x", "y"]))
-    refuse_unreadable(table, "shop.csv", {"price": "cost"}, "mend {column}")
-    with pytest.raises(BadDataset, match="shop.csv: 2 of 4 cells of the column 'cost' are no price, .*; mend price"):
-        refuse_unreadable(table, "shop.csv", {"price": "cost"}, "mend {column}", max_share=0.4)
