@@ -101,3 +101,9 @@ def test_a_folder_without_a_feed_is_refused(tmp_path: Path):
         prepare("google-merchant", tmp_path)
     with pytest.raises(BadDataset, match="does not exist; name a feed"):
         prepare("google-merchant", tmp_path / "none")
+
+
+def test_a_feed_of_few_attributes(tmp_path: Path):
+    """An id and a title are enough if the adapter is named."""
+    (tmp_path / "feed.tsv").write_text("g:id\tg:title\n01\tTea\n")
+    assert prepare("google-merchant", tmp_path).items.select("item_id", "title").rows() == [("01", "Tea")]
