@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,7 +59,11 @@ def read_delimited(
         begin = f"rows of {', '.join(columns)}" if columns else "a line of column names"
         raise BadDataset(f"{file} is empty; it should begin with {begin}")
     parted_by = delimiter or _find_delimiter(sample, file)
-    first = [name.strip() for name in next(csv.reader(io.StringIO(sample), delimiter=parted_by), [])]
+    csv.field_size_limit(sys.maxsize)  # 128 KiB otherwise, which a description can have
+    try:
+        first = [_name(cell) for cell in next(csv.reader(io.StringIO(sample, newline=""), delimiter=parted_by), [])]
+    except csv.Error as error:
+        raise BadDataset(f"{file}, line 1: no row of cells ({error}): {sample[:60]!r}") from error
     if columns and len(first) != len(columns):
         raise BadDataset(
             f"{file}, line 1 has {len(first)} cells ({parted_by.join(first)[:80]!r}) and not {len(columns)}: "
@@ -72,8 +77,16 @@ def read_delimited(
         )
     try:
         table = DelimitedTable(_read_fast(text, parted_by, heading=not columns), parted_by)
+        if any(column.str.contains("\n", literal=True).any() for column in table.frame.iter_columns()):
+            _refuse_open_quotes(text, parted_by, file)
     except pl.exceptions.PolarsError:  # a stray quote, or a line with too many cells
+        _refuse_open_quotes(text, parted_by, file)
         table = _read_exact(text, parted_by, names, heading=not columns)
+    if table.ragged and table.frame.is_empty():
+        raise BadDataset(
+            f"{file}: each line has more cells than the {len(names)} of the heading, such as {table.examples[0]!r}; "
+            "put cells with a delimiter in quotes, or name the delimiter in the mapping"
+        )
     kept = [(old, new) for old, new in zip(table.frame.columns, names, strict=True) if new]
     frame = table.frame.select(pl.col(old).alias(new) for old, new in kept)
     blank = pl.all_horizontal(pl.all().is_null() | (pl.all() == ""))
@@ -119,6 +132,8 @@ def _read_exact(text: TextFile, delimiter: str, names: list[str], *, heading: bo
         if heading:
             next(reader)
         for row in reader:
+            while len(row) > len(names) and not row[-1].strip():
+                row.pop()  # a delimiter at the end of the line
             if len(row) <= len(names):
                 rows.append([*row, *[None] * (len(names) - len(row))])
                 continue
@@ -127,6 +142,31 @@ def _read_exact(text: TextFile, delimiter: str, names: list[str], *, heading: bo
                 examples.append(f"line {reader.line_num}: {delimiter.join(row)[:100]}")
     frame = pl.DataFrame(rows, schema=[(str(number), pl.String) for number in range(len(names))], orient="row")
     return DelimitedTable(frame, delimiter, ragged, tuple(examples))
+
+
+def _refuse_open_quotes(text: TextFile, delimiter: str, file: Path) -> None:
+    """Raise BadDataset if a quote that nothing closes before the end of a cell swallows lines."""
+    with _lines(text) as lines:
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        begin = 1
+        while True:
+            try:
+                next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                if reader.line_num == begin and "unexpected end" not in str(error):  # a stray quote within a line
+                    begin = reader.line_num + 1
+                    continue
+                raise BadDataset(
+                    f"{file}, line {begin}: a quote opens and swallows the lines up to {reader.line_num}; close it, or "
+                    "double it if it is part of the text"
+                ) from error
+            begin = reader.line_num + 1
+
+
+def _name(cell: str) -> str:
+    return cell.strip().strip("\ufeff").strip()
 
 
 def _lines(text: TextFile) -> io.TextIOBase:
@@ -143,4 +183,4 @@ def _sample(text: TextFile) -> str:
         with text.source.open("rb") as stream:
             head = stream.read(_SAMPLE_BYTES)
     sample = head.decode("utf-8-sig", errors="ignore")
-    return sample if len(head) < _SAMPLE_BYTES else sample.rpartition("\n")[0]
+    return (sample if len(head) < _SAMPLE_BYTES else sample.rpartition("\n")[0]).lstrip("\r\n")

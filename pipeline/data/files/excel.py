@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import fastexcel
@@ -38,4 +39,12 @@ def read_workbook(file: Path, *, infer: bool) -> pl.DataFrame:
                 f"{file}: the sheet {name!r} has the columns {', '.join(sheet.columns)}, and {first!r} has "
                 f"{', '.join(table.columns)}; keep sheets of one table in the file"
             )
-    return pl.concat(filled.values(), how="vertical_relaxed")
+    mixed = {name for name in table.columns if len({sheet[name].dtype for sheet in filled.values()}) > 1}
+    return pl.concat([_as_text(sheet, mixed) for sheet in filled.values()], how="vertical_relaxed")
+
+
+def _as_text(sheet: pl.DataFrame, columns: Collection[str]) -> pl.DataFrame:
+    """Return a sheet with some columns as text, whole numbers without a fraction, as mixed columns of one sheet are."""
+    numbers = [name for name in columns if sheet[name].dtype.is_float()]
+    text = sheet.with_columns(pl.col(name).cast(pl.String) for name in columns)
+    return text.with_columns(pl.col(name).str.strip_suffix(".0") for name in numbers)

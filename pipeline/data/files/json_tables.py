@@ -47,18 +47,31 @@ def _json_rows(text: str, file: Path) -> Sequence[dict[str, Any]]:
     try:
         whole = _parsed(text, file, None)
     except BadDataset:
+        if text.lstrip().startswith("["):
+            raise
         return _json_lines(text, file)  # one object a line under the other suffix
     if isinstance(whole, dict):
-        whole = next((whole[key] for key in _RECORD_KEYS if isinstance(whole.get(key), list)), [whole])
+        whole = _records(whole)
     if not isinstance(whole, list):
         raise BadDataset(f"{file} holds {type(whole).__name__}; it should be a list of objects")
     return [_object(row, file, number) for number, row in enumerate(whole, 1)]
 
 
+def _records(whole: dict[str, Any]) -> list[Any]:
+    """Return the rows of an object: a list of objects under a usual key, lists as columns, or the object itself."""
+    listed: list[Any] | None = next((whole[key] for key in _RECORD_KEYS if isinstance(whole.get(key), list)), None)
+    if listed is not None:
+        return listed
+    lengths = {len(column) if isinstance(column, list) else None for column in whole.values()}
+    if len(lengths) == 1 and None not in lengths:
+        return [dict(zip(whole, cells, strict=True)) for cells in zip(*whole.values(), strict=True)]
+    return [whole]
+
+
 def _parsed(text: str, file: Path, line: int | None) -> Any:
     try:
         return json.loads(text, parse_int=str, parse_float=str)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         place = f"{file}, line {line}" if line else str(file)
         raise BadDataset(f"{place}: no JSON ({error}): {text[:60]!r}") from error
 
@@ -70,8 +83,10 @@ def _object(row: object, file: Path, number: int) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, str):  # half of a pair, as JSON can escape it, is no character
+        return value.encode(errors="replace").decode()
     if isinstance(value, bool):
         return "true" if value else "false"
     return json.dumps(value, ensure_ascii=False)

@@ -21,6 +21,7 @@ from pipeline.data.files.text_files import COMPRESSIONS, plain_suffix, read_text
 DELIMITED: Final = (".csv", ".tsv", ".txt")
 JSON_LINES: Final = (".jsonl", ".ndjson")
 SUFFIXES: Final = (".parquet", *DELIMITED, *JSON_LINES, ".json", ".xlsx")
+_HIVE_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
 _PACKED: Final = (*DELIMITED, *JSON_LINES, ".json")  # Parquet and Excel compress what they hold
 
 
@@ -144,9 +145,9 @@ def read_raw_table(path: Path, encoding: str | None = None, delimiter: str | Non
     note = FileNote(path, suffix[1:], compression=COMPRESSIONS.get(path.suffix.lower()))
     try:
         if suffix == ".parquet":
-            return RawTable(_plain_types(pl.read_parquet(path, glob=False)), [note])
+            return RawTable(_stripped(_plain_types(pl.read_parquet(path, glob=False))), [note])
         if suffix == ".xlsx":
-            return RawTable(read_workbook(path, infer=True), [note])
+            return RawTable(_stripped(read_workbook(path, infer=True)), [note])
     except (pl.exceptions.PolarsError, OSError) as error:
         raise BadDataset(f"{path} cannot be read as {suffix[1:]}: {str(error).splitlines()[0]}") from error
     if suffix not in _PACKED:
@@ -158,7 +159,7 @@ def read_raw_table(path: Path, encoding: str | None = None, delimiter: str | Non
         note = replace(note, delimiter=table.delimiter, ragged=table.ragged, examples=table.examples)
         return RawTable(table.frame, [note])
     data = text.source if isinstance(text.source, bytes) else text.source.read_bytes()
-    return RawTable(read_json_table(data.decode("utf-8-sig"), path, lines=suffix in JSON_LINES), [note])
+    return RawTable(_stripped(read_json_table(data.decode("utf-8-sig"), path, lines=suffix in JSON_LINES)), [note])
 
 
 def read_table(
@@ -250,6 +251,12 @@ def _read_parts(folder: Path, encoding: str | None, delimiter: str | None) -> Ra
     frames = [
         _with_partitions(table.frame, file.relative_to(folder)) for table, file in zip(tables, files, strict=True)
     ]
+    for file, table in zip(files, tables, strict=True):
+        if not set(table.frame.columns) & set(tables[0].frame.columns):
+            raise BadDataset(
+                f"{file}, line 1: no column is one of {files[0].name} ({', '.join(table.frame.columns)[:80]!r}); begin "
+                f"each part with {', '.join(tables[0].frame.columns)}"
+            )
     try:
         whole = pl.concat(frames, how="diagonal_relaxed")
     except pl.exceptions.PolarsError as error:
@@ -260,7 +267,14 @@ def _read_parts(folder: Path, encoding: str | None, delimiter: str | None) -> Ra
 def _with_partitions(frame: pl.DataFrame, place: Path) -> pl.DataFrame:
     pairs = [part.split("=", 1) for part in place.parts[:-1] if "=" in part]
     given = {name: unquote(value) for name, value in pairs if name not in frame.columns}
-    return frame.with_columns(pl.lit(value).alias(name) for name, value in given.items())
+    cells = {name: None if value == _HIVE_NULL else value for name, value in given.items()}
+    return frame.with_columns(pl.lit(cell, dtype=pl.String).alias(name) for name, cell in cells.items())
+
+
+def _stripped(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame without space around names of columns, unless two would have one name."""
+    names = [name.strip() for name in frame.columns]
+    return frame.rename(dict(zip(frame.columns, names, strict=True))) if len(set(names)) == len(names) else frame
 
 
 def _plain_types(frame: pl.DataFrame) -> pl.DataFrame:

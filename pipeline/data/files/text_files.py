@@ -15,6 +15,7 @@ import pyarrow as pa
 from charset_normalizer import from_bytes
 
 from pipeline.data.dataset.schema import BadDataset
+from pipeline.data.files.encodings import is_plausible, is_western
 
 COMPRESSIONS: Final = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".zip": "zip"}
 # What is told apart without being declared. More candidates would take German for Polish and Chinese for Korean.
@@ -26,6 +27,14 @@ _BOMS: Final = {
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
+}
+_PACKED_KINDS: Final = {
+    b"\x1f\x8b": "gzip (.gz)",
+    b"PK\x03\x04": "a zip archive (.zip) or a workbook (.xlsx)",
+    b"\x28\xb5\x2f\xfd": "zstd (.zst)",
+    b"BZh": "bzip2 (.bz2)",
+    b"PAR1": "Parquet (.parquet)",
+    b"\xd0\xcf\x11\xe0": "an old workbook (.xls; save it as .xlsx)",
 }
 _CHUNK_BYTES: Final = 1 << 20
 _SAMPLE_BYTES: Final = 1 << 16
@@ -76,7 +85,9 @@ def read_text_file(file: Path, encoding: str | None = None) -> TextFile:
     utf8 = found in {"utf-8", "utf-8-sig"}
     with open_unpacked(file) as stream:
         head = stream.read(_SAMPLE_BYTES)
-    old_line_ends = utf8 and b"\r" in head and b"\n" not in head
+        if utf8 and (encoding or found == "utf-8-sig") and _lines_beyond_utf8(file):
+            _decoded(head + stream.read(), "utf-8", file)
+    old_line_ends = utf8 and _has_old_line_ends(head)
     replaced = _count_replaced(file) if utf8 else 0
     if utf8 and compression is None and not old_line_ends:
         return TextFile(file, found, encoding is not None, replaced, compression)
@@ -86,10 +97,31 @@ def read_text_file(file: Path, encoding: str | None = None) -> TextFile:
         text = _decoded(data, found, file)
         replaced = text.count("\N{REPLACEMENT CHARACTER}")
         data = text.encode()
-        old_line_ends = b"\r" in data and b"\n" not in data[:_SAMPLE_BYTES]
+        _refuse_null_bytes(data, 1, file)
+        old_line_ends = _has_old_line_ends(data[:_SAMPLE_BYTES])
     return TextFile(
-        data.replace(b"\r", b"\n") if old_line_ends else data, found, encoding is not None, replaced, compression
+        _with_new_line_ends(data) if old_line_ends else data, found, encoding is not None, replaced, compression
     )
+
+
+def _has_old_line_ends(head: bytes) -> bool:
+    """Return whether the first line ends in a carriage return alone."""
+    end = re.search(rb"\r*\n|\r", head)
+    return end is not None and end.group() == b"\r"
+
+
+def _with_new_line_ends(data: bytes) -> bytes:
+    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def _refuse_null_bytes(data: bytes, first_line: int, file: Path) -> None:
+    place = data.find(b"\0")
+    if place >= 0:
+        line = first_line + data.count(b"\n", 0, place)
+        raise BadDataset(
+            f"{file}, line {line}: a null byte, which no text holds; export the "
+            "file again, or name its encoding in the mapping"
+        )
 
 
 @contextmanager
@@ -120,6 +152,9 @@ def _find_encoding(file: Path) -> str:
     for mark, name in _BOMS.items():
         if head.startswith(mark):
             return name
+    for mark, kind in _PACKED_KINDS.items():
+        if head.startswith(mark):
+            raise BadDataset(f"{file} holds no text but {kind}; give it the suffix of what it is")
     zeros = [head[start::2].count(0) / max(1, len(head) // 2) for start in (0, 1)]
     if max(zeros) > _ZERO_SHARE:
         return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
@@ -127,14 +162,34 @@ def _find_encoding(file: Path) -> str:
     if not strange:
         return "utf-8"
     best = from_bytes(strange, cp_isolation=list(ENCODINGS)).best()
-    if best is None and _is_gb2312(strange):  # the detector finds nothing in a line or two
-        return "gb18030"
-    if best is None:
+    found = best.encoding if best else "gb18030" if _is_gb2312(strange) else None  # it finds nothing in a line or two
+    _refuse_mixed(strange, found, file)
+    if found and is_plausible(strange, found):
+        return found
+    if found and is_western(strange):
+        return "cp1252"
+    raise BadDataset(
+        f"{file} is neither UTF-8, UTF-16, {' nor '.join(ENCODINGS)}; name its encoding in the mapping "
+        f"(a line of it: {strange.splitlines()[0][:60]!r})"
+    )
+
+
+def _refuse_mixed(lines: bytes, found: str | None, file: Path) -> None:
+    """Raise BadDataset if lines beyond ASCII are UTF-8 and others are not; a few pairs of GB18030 are both."""
+    broken = [line for line in lines.splitlines() if not _is_utf8(line)]
+    valid = len(lines.splitlines()) - len(broken)
+    if valid > (1 + len(broken) / 10 if found == "gb18030" else 0):
         raise BadDataset(
-            f"{file} is neither UTF-8, UTF-16, {' nor '.join(ENCODINGS)}; name its encoding in the mapping "
-            f"(a line of it: {strange.splitlines()[0][:60]!r})"
+            f"{file} is UTF-8 in some lines and not in others, such as {broken[0][:60]!r}; export it in one encoding"
         )
-    return best.encoding
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_gb2312(data: bytes) -> bool:
@@ -169,8 +224,9 @@ def _lines_beyond_utf8(file: Path) -> bytes:
 
 def _checked(file: Path, encoding: str) -> str:
     try:
+        b" ".decode(encoding, errors="ignore")  # some codecs, such as hex, are none of text
         return codecs.lookup(encoding).name
-    except LookupError:
+    except (LookupError, UnicodeError):
         raise BadDataset(f"{file}: there is no encoding {encoding!r}; try utf-8, utf-16, cp1252 or gb18030") from None
 
 
@@ -186,9 +242,11 @@ def _decoded(data: bytes, encoding: str, file: Path) -> str:
 
 def _count_replaced(file: Path) -> int:
     mark = "\N{REPLACEMENT CHARACTER}".encode()
-    count, rest = 0, b""
+    count, rest, line = 0, b"", 1
     with open_unpacked(file) as stream:
         while chunk := stream.read(_CHUNK_BYTES):
+            _refuse_null_bytes(chunk, line, file)
+            line += chunk.count(b"\n")
             data = rest + chunk
             count += data.count(mark)
             rest = data[-2:]  # a mark of three bytes may be cut

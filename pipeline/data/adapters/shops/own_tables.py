@@ -66,7 +66,7 @@ class TableMapping(BaseModel):
     columns: dict[str, str] | None = None
     event: str | None = None
     encoding: str | None = None
-    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    delimiter: str | None = Field(default=None, pattern=r'^[^"\r\n\x80-\U0010ffff]$')
     decimal_mark: DecimalMark = "auto"
     day_order: DayOrder = "auto"
     max_daily_events: int = Field(default=MAX_DAILY_EVENTS, ge=1)
@@ -146,7 +146,7 @@ def _describe(data: Path) -> tuple[Description, Path, list[str]]:
     if data.is_dir():
         return _of_folder(data)
     try:
-        return Description.model_validate(tomllib.loads(data.read_text(encoding="utf-8"))), data.parent, []
+        return Description.model_validate(tomllib.loads(data.read_text(encoding="utf-8-sig"))), data.parent, []
     except FileNotFoundError:
         raise BadDataset(f"{data} does not exist; name a folder of tables or a TOML description of them") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -41,6 +41,53 @@ def test_lines_with_too_many_cells_are_counted_and_shown(tmp_path: Path):
     assert (found.ragged, found.examples) == (1, ("line 2: 1,a,b",))
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('id,title\n1,"5 inch\n2,b\n3,c\n', "line 2: a quote opens and swallows the lines up to 4"),
+        ('id,title\n0,a\n1,"5 inch\n2,b\n3,"7 inch\n', "line 3: a quote opens and swallows the lines up to 5"),
+        ('id,title\n1,"5 inch\n2,b,c\n', "line 2: a quote opens"),
+    ],
+)
+def test_a_quote_that_nothing_closes_is_refused(tmp_path: Path, text: str, place: str):
+    """It would make one cell of the lines that follow."""
+    with pytest.raises(BadDataset, match=rf"items\.csv, {place}"):
+        _read(tmp_path, text)
+
+
+def test_delimiters_at_the_ends_of_lines_are_no_cells(tmp_path: Path):
+    """Some exports end each row with one, but not the heading."""
+    found = _read(tmp_path, "id,title\n1,a,\n2,b,,\n")
+    assert (found.frame.rows(), found.ragged) == ([("1", "a"), ("2", "b")], 0)
+
+
+def test_decimal_commas_in_every_line_are_told(tmp_path: Path):
+    """No row is left, and the message shows one."""
+    with pytest.raises(
+        BadDataset, match=r"each line has more cells than the 2 of the heading, such as 'line 2: 1,2,5'"
+    ):
+        _read(tmp_path, "id,price\n1,2,5\n2,3,5\n")
+
+
+def test_blank_lines_and_marks_before_the_heading_go(tmp_path: Path):
+    """The heading is the first line that is not empty, also after a second byte order mark."""
+    assert _read(tmp_path, "\n\nid,title\n1,a\n").frame.rows() == [("1", "a")]
+    assert _read(tmp_path, "\ufeff\ufeffid,title\n1,a\n").frame.columns == ["id", "title"]
+
+
+def test_long_cells_are_read_exactly_too(tmp_path: Path):
+    """Python's csv takes at most 128 KiB otherwise."""
+    long = "line\n" * 50_000
+    found = _read(tmp_path, f'id,title\n1,"{long}"\n2,b,c\n3,5" pan\n').frame
+    assert found.rows() == [("1", long), ("3", '5" pan')]
+
+
+@pytest.mark.parametrize("text", ["id,title\r1,a\r2,b\n3,c\n", 'id,title\r1,a\r2,"b"\r3,c\r'])
+def test_a_carriage_return_may_end_lines(tmp_path: Path, text: str):
+    """If it ends the heading, it ends lines, whatever else does."""
+    assert _read(tmp_path, text).frame.rows() == [("1", "a"), ("2", "b"), ("3", "c")]
+
+
 def test_names_of_columns(tmp_path: Path):
     """Space around a name goes, a column without a name too; a name that is there twice is refused."""
     assert _read(tmp_path, " id ,title [kg],\n1,2,\n").frame.columns == ["id", "title [kg]"]

@@ -74,3 +74,10 @@ def test_what_is_no_workbook_is_refused(tmp_path: Path):
     with pytest.raises(BadDataset, match=r"a\.xlsx cannot be read as xlsx: .*Zip") as refused:
         read_columns(tmp_path / "a.xlsx")
     assert "\n" not in str(refused.value)
+
+
+def test_numbers_of_one_sheet_meet_text_of_another(write_workbook: Write, tmp_path: Path):
+    """Whole numbers become text without a fraction, as they do in one sheet."""
+    sheets = {"A": [["id", "title"], ["x", "a"]], "B": [["id", "title"], [2, "b"]]}
+    frame = read_table(write_workbook(tmp_path / "a.xlsx", sheets), {"id": "id"})
+    assert frame["id"].to_list() == ["x", "2"]

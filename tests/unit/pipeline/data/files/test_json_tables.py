@@ -34,6 +34,8 @@ def test_objects_become_rows_of_text(text: str, lines: bool):
         ("[1, 2]", r"items\.json, row 1: '1' is no object"),
         ('{"id": 1}\nnonsense\n', r"items\.json, line 2: no JSON"),
         ("[]", r"items\.json holds no JSON objects"),
+        ("[" * 100_000, r"items\.json: no JSON"),
+        ('[{"id": 1},\n{"id', r"items\.json: no JSON .*line 2"),
         ('"text"', r"items\.json holds str; it should be a list of objects"),
     ],
 )
@@ -41,3 +43,16 @@ def test_what_is_no_table_is_refused_with_its_place(text: str, message: str):
     """The message names file, line and cell."""
     with pytest.raises(BadDataset, match=message):
         read_json_table(text, FILE, lines=False)
+
+
+def test_lists_of_an_object_are_columns():
+    """If all are of one length; pandas writes tables so."""
+    assert read_json_table('{"id": [1, 2], "title": ["a", null]}', FILE, lines=False).rows() == [
+        ("1", "a"),
+        ("2", None),
+    ]
+
+
+def test_half_a_pair_of_surrogates_is_replaced():
+    """JSON can escape what no text can hold."""
+    assert read_json_table('[{"title": "x\\ud83d"}]', FILE, lines=False).rows() == [("x?",)]

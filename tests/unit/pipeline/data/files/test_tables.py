@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from pipeline.data.dataset.schema import BadDataset
-from pipeline.data.files.tables import only_table, read_table
+from pipeline.data.files.tables import only_table, read_raw_table, read_table
 from pipeline.data.ingest.times import read_times
 
 MOMENT = datetime(2010, 12, 1, 8, 26)  # noqa: DTZ001 - datasets have no zone
@@ -85,3 +85,27 @@ def test_columns_that_are_read_by_name_keep_their_lists(tmp_path: Path, name: st
     frame = pl.DataFrame({"user_id": ["u", "v"], "history": [["a"], ["a", "b"]]})
     (frame.write_parquet if name.endswith("parquet") else frame.write_ndjson)(tmp_path / name)
     assert read_table(tmp_path / name, {"past": "history"})["past"].to_list() == [["a"], ["a", "b"]]
+
+
+def test_parts_without_a_heading_are_refused(tmp_path: Path):
+    """Their first row would be taken for one, and the others would fit no column."""
+    (tmp_path / "1.csv").write_text("id,title\n1,a\n")
+    (tmp_path / "2.csv").write_text("2,b\n3,c\n")
+    with pytest.raises(BadDataset, match=r"2\.csv, line 1: no column is one of 1\.csv .*begin each part with"):
+        read_raw_table(tmp_path)
+
+
+def test_partitions_without_a_value_are_empty_cells(tmp_path: Path):
+    """Hive has a word for them; other values are unquoted."""
+    for place in ("kind=a%20b", "kind=__HIVE_DEFAULT_PARTITION__"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "1.csv").write_text("id,title\n1,a\n")
+    assert set(read_raw_table(tmp_path).frame["kind"]) == {None, "a b"}
+
+
+def test_long_decimals_and_names_with_spaces(tmp_path: Path):
+    """A decimal without a fraction keeps every digit, and names of columns lose the space around them."""
+    decimals = pl.Series(["12345678901234567890", "7"]).cast(pl.Decimal(38, 0))
+    pl.DataFrame({" id ": decimals}).write_parquet(tmp_path / "a.parquet")
+    frame = read_raw_table(tmp_path / "a.parquet").frame
+    assert (frame.columns, frame.rows()) == (["id"], [("12345678901234567890",), ("7",)])

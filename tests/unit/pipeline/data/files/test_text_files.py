@@ -45,6 +45,48 @@ def test_encodings_are_found(tmp_path: Path, text: str, encoding: str):
     assert _text(read_text_file(file)) == text
 
 
+def _refuse(folder: Path, data: bytes, message: str, encoding: str | None = None) -> None:
+    file = folder / "items.csv"
+    file.write_bytes(data)
+    with pytest.raises(BadDataset, match=rf"items\.csv{message}"):
+        read_text_file(file, encoding)
+
+
+@pytest.mark.parametrize(
+    ("titles", "encoding"),
+    [
+        ("牛乳 ヨーグルト チョコレート 緑茶", "shift_jis"),
+        ("牛乳 ヨーグルト チョコレート 緑茶", "euc_jp"),
+        ("純牛奶 優格 巧克力牛奶 綠茶", "big5"),
+        ("우유와 요구르트, 초콜릿 그리고 녹차와 커피 그리고 빵", "euc_kr"),
+        ("Молоко Хлеб Сыр", "cp1251"),
+        ("Żółty ser", "cp1250"),
+    ],
+)
+def test_encodings_that_look_like_others_are_refused(tmp_path: Path, titles: str, encoding: str):
+    """The message asks for the encoding, and a declared one is read."""
+    data = f"id,title\n1,{titles}\n".encode(encoding)
+    _refuse(tmp_path, data, " is neither UTF-8, .*name its encoding")
+    assert titles in _text(read_text_file(tmp_path / "items.csv", encoding))
+
+
+def test_adjacent_letters_with_marks_are_western(tmp_path: Path):
+    """Pairs of bytes are not always Chinese."""
+    (tmp_path / "items.csv").write_bytes("id,title\n1,MÜÄ TÖÖLÖ\n".encode("cp1252"))
+    assert read_text_file(tmp_path / "items.csv").encoding == "cp1252"
+
+
+def test_files_that_are_no_text_of_one_encoding_are_refused(tmp_path: Path):
+    """Two encodings in a file, null bytes, a wrong declaration and packed files have their own messages."""
+    mixed = "1,Müsli\n".encode() + "2,Mösli\n".encode("cp1252")
+    _refuse(tmp_path, mixed, r" is UTF-8 in some lines and not in others, such as b'2,M\\xf6sli'")
+    _refuse(tmp_path, b"id\n1\n2\0\n", ", line 3: a null byte")
+    _refuse(tmp_path, "id\n1\nü\n".encode("cp1252"), ", line 3: not text in utf-8", "utf-8")
+    _refuse(tmp_path, b"\xef\xbb\xbfid\n\xfc\n", ", line 2: not text in utf-8")
+    _refuse(tmp_path, b"id\n", ": there is no encoding 'hex'", "hex")
+    _refuse(tmp_path, gzip.compress(b"id\n"), r" holds no text but gzip \(\.gz\)")
+
+
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".zst", ".zip", ".GZ"])
 def test_packed_files_are_unpacked(tmp_path: Path, suffix: str):
     """The suffix says how, in any case."""

@@ -1,0 +1,43 @@
+"""Whether bytes make sense in an encoding: many that are legal are written in another one."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+# Signs of cp1252 that are letters in other code pages of single bytes, and longer runs of letters with marks than any
+# western language has.
+_NO_WESTERN_TEXT: Final = re.compile(r"[¢¥¦¯³¶¹¼¾][a-zà-ÿ]|[À-Öà-öø-ÿ]{4}|[¡-¿]{3}")
+# Letters with marks and the signs of shops, at most two letters with marks in a row.
+_PLAIN_WESTERN_TEXT: Final = re.compile(r"(?:[\0-\x7fŒœŠšŽž“”„’‘–€®™°]|[À-ÖØ-öø-ÿ]{1,2}(?![À-ÖØ-öø-ÿ]))*")
+_KANA: Final = re.compile(r"[\u3041-\u30ff]")
+_HANGUL: Final = re.compile(r"[\uac00-\ud7a3]")
+_MIN_COMMON_SHARE: Final = 0.5
+_MAX_KANA_SHARE: Final = 0.2
+_MIN_KOREAN: Final = 20  # shorter texts of Hangul may be Chinese as well
+
+
+def is_western(data: bytes) -> bool:
+    """Return whether bytes that look like GB18030 are rather cp1252, as a few adjacent letters with marks are."""
+    return _PLAIN_WESTERN_TEXT.fullmatch(data.decode("cp1252", errors="replace")) is not None
+
+
+def is_plausible(data: bytes, encoding: str) -> bool:
+    """Return whether whole lines are text in cp1252 or GB18030 and in none that is often taken for it.
+
+    Shift JIS, EUC-JP, EUC-KR and Big5 are legal GB18030 for the most part: their text is of rare characters, of kana,
+    or all Hangul as EUC-KR.
+    """
+    whole = data[: data.rfind(b"\n") + 1] or data
+    try:
+        text = whole.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    if encoding == "cp1252":
+        return not _NO_WESTERN_TEXT.search(text)
+    strange = "".join(character for character in text if not character.isascii())
+    common = len(strange.encode("gb2312", errors="ignore")) / 2
+    if common < _MIN_COMMON_SHARE * len(strange) or len(_KANA.findall(strange)) > _MAX_KANA_SHARE * len(strange):
+        return False
+    korean = len(_HANGUL.findall(whole.decode("euc_kr", errors="replace")))
+    return korean < max(len(strange), _MIN_KOREAN)
