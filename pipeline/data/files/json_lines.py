@@ -30,6 +30,7 @@ Fields = Mapping[str, Any]
 
 
 Pick = Callable[[Fields], Sequence[Any]]
+PickRows = Callable[[Fields], Sequence[Sequence[Any]]]
 
 
 def read_json_lines(
@@ -49,6 +50,13 @@ def read_json_lines(
     Raises:
         BadDataset: The file cannot be read, is cut off, is no JSON Lines, or lacks a needed field.
     """
+    return read_json_rows(file, schema, lambda fields: (pick(fields),), needed)
+
+
+def read_json_rows(
+    file: Path, schema: Mapping[str, pl.DataType | type[pl.DataType]], pick: PickRows, needed: Sequence[str]
+) -> pl.DataFrame:
+    """Read a file line by line, and make any number of rows of each; otherwise as :func:`read_json_lines`."""
     kinds = {**schema, READABLE: pl.Boolean}
     frames = [pl.DataFrame(schema=kinds)]
     rows = _rows(file, len(schema), pick, needed)
@@ -63,7 +71,7 @@ def read_json_lines(
     return found
 
 
-def _rows(file: Path, width: int, pick: Pick, needed: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+def _rows(file: Path, width: int, pick: PickRows, needed: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     unreadable = (*[None] * width, False)
     unchecked = True
     for line in _lines(file):
@@ -71,7 +79,10 @@ def _rows(file: Path, width: int, pick: Pick, needed: Sequence[str]) -> Iterator
         if fields is not None and unchecked:
             _check_fields(file, fields, needed)
             unchecked = False
-        yield unreadable if fields is None else (*pick(fields), True)
+        if fields is None:
+            yield unreadable
+        else:
+            yield from ((*row, True) for row in pick(fields))
 
 
 def _lines(file: Path) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ import polars as pl
 
 from pipeline.data.adapters.shops.exports import find_kind, first_of, heading
 from pipeline.data.dataset.schema import BadDataset
-from pipeline.data.files.json_lines import READABLE, Fields, read_json_lines
+from pipeline.data.files.json_lines import READABLE, Fields, read_json_rows
 from pipeline.data.files.tables import is_table, read_raw_table
 from pipeline.data.files.text_files import open_unpacked, plain_suffix
 
@@ -22,10 +22,8 @@ CATEGORIES: Final = ("item_category", *(f"item_category{level}" for level in ran
 _ITEM: Final = ("item_id", "item_name", "item_brand", "item_variant", *CATEGORIES, "price", "quantity")
 _HEAD_BYTES: Final = 1 << 16
 _SESSION: Final = "ga_session_id"
-_SCHEMA: Final[dict[str, pl.DataType]] = {
-    **dict.fromkeys(_EVENT, pl.String()),
-    "items": pl.List(pl.Struct(dict.fromkeys(_ITEM, pl.String()))),
-}
+_SCHEMA: Final = dict.fromkeys((*_EVENT, *_ITEM), pl.String())
+_NO_ITEM: Final = (None,) * len(_ITEM)
 
 
 def read_events(data: Path) -> tuple[pl.DataFrame, list[str]]:
@@ -42,7 +40,7 @@ def read_events(data: Path) -> tuple[pl.DataFrame, list[str]]:
     failed: list[BadDataset] = []
     for file in _files(data):
         try:
-            frames.append(_exploded(_read(file)))
+            frames.append(_read(file))
         except BadDataset as error:
             failed.append(error)
     if not frames and failed:
@@ -69,7 +67,7 @@ def _files(data: Path) -> list[Path]:
 
 def _read(file: Path) -> pl.DataFrame:
     if plain_suffix(file) in _JSON and not _is_list(file):
-        return read_json_lines(file, _SCHEMA, _event, ("event_name", "event_timestamp"))
+        return read_json_rows(file, _SCHEMA, _rows, ("event_name", "event_timestamp"))
     if plain_suffix(file) == ".parquet":
         return _nested(file)
     raw = read_raw_table(file).frame
@@ -86,11 +84,15 @@ def _is_list(file: Path) -> bool:
     return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
 
 
-def _event(fields: Fields) -> tuple[Any, ...]:
+def _rows(fields: Fields) -> list[tuple[Any, ...]]:
+    """Return a row for each item of an event, or one without an item."""
     ecommerce = fields.get("ecommerce")
     transaction = ecommerce.get("transaction_id") if isinstance(ecommerce, dict) else None
     named = [_text(fields.get(name)) for name in _EVENT[:4]]
-    return (*named, _session(fields.get("event_params")), _text(transaction), _items(fields.get("items")))
+    event = (*named, _session(fields.get("event_params")), _text(transaction))
+    items = fields.get("items")
+    records = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    return [(*event, *(_text(item.get(name)) for name in _ITEM)) for item in records] or [(*event, *_NO_ITEM)]
 
 
 def _session(parameters: object) -> str | None:
@@ -102,14 +104,10 @@ def _session(parameters: object) -> str | None:
     return None
 
 
-def _items(items: object) -> list[dict[str, str | None]] | None:
-    if not isinstance(items, list):
-        return None
-    return [{name: _text(item.get(name)) for name in _ITEM} for item in items if isinstance(item, dict)]
-
-
 def _text(value: object) -> str | None:
-    return None if value is None or isinstance(value, (dict, list)) else str(value)
+    if value is None or isinstance(value, str):
+        return value
+    return None if isinstance(value, (dict, list)) else str(value)
 
 
 def _nested(file: Path) -> pl.DataFrame:
@@ -132,13 +130,15 @@ def _nested(file: Path) -> pl.DataFrame:
         (pl.element().struct.field(name) if name in given else pl.lit(None)).cast(pl.String).alias(name)
         for name in _ITEM
     ]
-    return frame.select(
+    read = frame.select(
         *(_column(frame, name) for name in _EVENT[:4]),
         _parquet_session(frame).alias("session"),
         _parquet_transaction(frame).alias("transaction"),
         pl.col("items").list.eval(pl.struct(fields)),
         pl.lit(value=True).alias(READABLE),
     )
+    some = pl.when(pl.col("items").list.len() > 0).then("items")  # so that an event without items keeps a row
+    return read.with_columns(some).explode("items").unnest("items")
 
 
 def _column(frame: pl.DataFrame, name: str) -> pl.Expr:
@@ -175,12 +175,17 @@ def _flat(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _from_cells(frame: pl.DataFrame) -> pl.DataFrame:
     """Return a table whose lists and records are JSON in cells."""
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for row in frame.iter_rows(named=True):
         fields = {**row, **{name: _parsed(row.get(name)) for name in ("event_params", "ecommerce", "items")}}
-        *names, session, transaction, items = _event(fields)
-        rows.append((*names, session or row.get(_SESSION), transaction or row.get("transaction_id"), items, True))
+        fields["event_params"] = fields["event_params"] or [_parameter(row.get(_SESSION))]
+        fields["ecommerce"] = fields["ecommerce"] or {"transaction_id": row.get("transaction_id")}
+        rows += [(*one, True) for one in _rows(fields)]
     return pl.DataFrame(rows, {**_SCHEMA, READABLE: pl.Boolean}, orient="row")
+
+
+def _parameter(session: object) -> dict[str, Any]:
+    return {"key": _SESSION, "value": {"string_value": session}}
 
 
 def _parsed(cell: str | None) -> object:
@@ -188,10 +193,3 @@ def _parsed(cell: str | None) -> object:
         return json.loads(cell or "null")
     except ValueError:
         return None
-
-
-def _exploded(frame: pl.DataFrame) -> pl.DataFrame:
-    if "items" not in frame.columns:
-        return frame
-    some = pl.when(pl.col("items").list.len() > 0).then("items")  # so that an event without items keeps a row
-    return frame.with_columns(some).explode("items").unnest("items")

@@ -32,6 +32,8 @@ HEADINGS: Final = {
         for sign in ("image_link", "image link", "g:image_link", "google_product_category", "google product category")
     )
 }
+# Whoever names the adapter may have a feed without these.
+_ANY_FEED: Final = {"products": ({"id", "title"}, {"g:id", "g:title"}, {"g:id", "title"})}
 # Attributes that describe the product rather than the offer; the others (links, shipping, taxes) are left out.
 _ATTRIBUTES: Final = (
     "google_product_category",
@@ -81,7 +83,7 @@ def feed_files(data: Path) -> list[Path]:
 
 def _read(data: Path) -> Exports:
     feeds = feed_files(data) if data.exists() else []
-    exports = read_exports(data, HEADINGS, None if feeds else "products", _WHAT)
+    exports = read_exports(data, _ANY_FEED, None if feeds else "products", _WHAT)
     if feeds:
         read = [_plain_names(read_feed(file)) for file in feeds]
         tables = [_plain_names(exports.tables["products"])] if "products" in exports.tables else []

@@ -69,7 +69,7 @@ def _products(stream: IO[bytes] | Any) -> Iterator[dict[str, str]]:
 def _attributes(product: Element) -> dict[str, str]:
     found: dict[str, str] = {}
     for child in product:
-        text = (child.text or child.get("href") or "").strip()
+        text = "".join(child.itertext()).strip() or child.get("href", "").strip()  # descriptions may hold tags
         if text:
             found.setdefault(_local(child.tag), text)
     return found

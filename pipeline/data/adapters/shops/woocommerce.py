@@ -30,6 +30,7 @@ HEADINGS: Final = {
 _STATUS: Final = ("status", "order status", "order_status", "post_status", "Status", "Order Status")
 # Statuses of orders that are no purchases (https://woocommerce.com/document/managing-orders/order-statuses/).
 _NOT_BOUGHT: Final = ("cancelled", "canceled", "refunded", "failed", "pending", "checkout-draft", "draft", "trash")
+_BRAND: Final = "brand_attribute"
 _COLUMNS: Final = {
     "id": ("id",),
     "kind": ("type",),
@@ -45,7 +46,7 @@ _COLUMNS: Final = {
     "categories": ("categories",),
     "tags": ("tags",),
     "parent": ("parent",),
-    "brand": ("brands", "brand", "attribute brand"),
+    "brand": ("brands", "brand"),
 }
 
 
@@ -70,7 +71,10 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     variation = pl.col("product") != pl.col("id")
     rows.drop("variation", "A variation belongs to its product, which is the item.", variation)
     attributes = _attributes(table, everything)
-    rows.frame = _items(rows.frame, everything).join(attributes, on="item_id", how="left", maintain_order="left")
+    items = _items(rows.frame, everything).join(attributes, on="item_id", how="left", maintain_order="left")
+    if _BRAND in items.columns:  # shops had no column for brands before WooCommerce 9
+        items = items.with_columns(pl.coalesce("brand", _BRAND).alias("brand")).drop(_BRAND)
+    rows.frame = items
     progress("reading orders")
     orders = take_own_events(exports)
     events = None if orders is None else _events(orders, everything)

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.data.dataset.schema import BadDataset
 from pipeline.data.files import json_lines
-from pipeline.data.files.json_lines import Fields, read_json_lines
+from pipeline.data.files.json_lines import Fields, read_json_lines, read_json_rows
 
 
 def read(file: Path) -> pl.DataFrame:
@@ -76,3 +76,10 @@ def test_an_empty_file_has_no_rows(tmp_path: Path):
     """Nothing in, nothing out, with the columns in place."""
     (tmp_path / "x.jsonl").write_text("")
     assert read(tmp_path / "x.jsonl").schema == {"a": pl.String, "readable": pl.Boolean}
+
+
+def test_a_line_may_be_several_rows(tmp_path: Path):
+    """Or none; a broken line is one row."""
+    (tmp_path / "x.jsonl").write_text('{"a": ["1", "2"]}\n{"a": []}\n{\n')
+    found = read_json_rows(tmp_path / "x.jsonl", {"a": pl.String}, lambda fields: [(a,) for a in fields["a"]], ("a",))
+    assert found.rows() == [("1", True), ("2", True), (None, False)]

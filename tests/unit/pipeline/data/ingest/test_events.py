@@ -65,6 +65,52 @@ def test_a_refund_takes_the_latest_purchase_back():
     assert (dropped["refund"].rows, dropped["refunded_purchase"].rows) == (3, 1)
 
 
+def test_a_refund_of_a_fraction_leaves_the_rest_bought():
+    """A purchase goes if refunds take back all of it, whatever rounding leaves."""
+    part = _clean(("u", "a", "purchase", 1_700_000_000, 0.5), ("u", "a", "refund", 1_700_000_100, 0.25))
+    assert _kept(part) == [("u", "a", "purchase")]
+    refunds = [("u", "a", "refund", 1_700_000_000 + second, 0.1) for second in (1, 2, 3)]
+    assert _kept(_clean(("u", "a", "purchase", 1_700_000_000, 0.3), *refunds)) == []
+
+
+def test_a_refund_ignores_purchases_of_nothing():
+    """It takes back the purchase before one of quantity zero."""
+    events = _clean(
+        ("u", "a", "purchase", 1_700_000_000, 1),
+        ("u", "a", "purchase", 1_700_000_100, 0),
+        ("u", "a", "refund", 1_700_000_200, 1),
+    )
+    assert _kept(events) == []
+
+
+def test_kinds_without_a_known_meaning_are_named():
+    """A word that could mean a purchase counts as none, and the report names it."""
+    events = _clean(("u", "a", "Kauf", 1_700_000_000, 1), ("u", "b", "view", 1_700_000_000, 1))
+    assert events.report().notes == [
+        "1 kinds of event have no known meaning and count as no purchase: 'kauf' (1 rows)."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("items", "written", "expected"),
+    [(["1.0", "1.5"], ["1.0", "1.0"], ["1.0", "1.0"]), (["1", "2"], ["1.0", "2"], ["1", "2"])],
+)
+def test_ids_of_items_are_those_of_the_items(items: list[str], written: list[str], expected: list[str]):
+    """An id that the items have stays; one with a fraction of zero means the item without it."""
+    frame = pl.DataFrame({"user_id": ["u", "v"], "item_id": written, "event": "view", "timestamp": 1_700_000_000})
+    assert clean_events(frame, pl.DataFrame({"item_id": items})).frame["item_id"].to_list() == expected
+
+
+def test_further_columns_may_have_any_name_and_type():
+    """Dates become text, and no name collides with what cleaning adds."""
+    frame = pl.DataFrame(
+        {"user_id": "u", "item_id": "a", "event": ["purchase", "refund"], "timestamp": [1_700_000_000, 1_700_000_001]}
+    )
+    further = frame.with_columns(pl.lit(NOW.date()).alias("day"), pl.lit(None).alias("_row"), _outside=1)
+    assert clean_events(further, ITEMS).frame.height == 0
+    assert clean_events(further.head(1), ITEMS).frame["day"].to_list() == ["2026-06-01"]
+
+
 def test_nobody_is_no_user_and_impossible_times_are_counted():
     """Events of NA, without a time, and of another century are left out, each under its reason."""
     events = _clean(

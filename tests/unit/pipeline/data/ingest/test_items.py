@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
+import pytest
 
 from pipeline.data.dataset.report import Unreadable
 from pipeline.data.ingest.items import clean_items
@@ -32,6 +33,23 @@ def test_categories_become_paths():
     cells = ['["Home", "Kitchen"]', "Home&gt;Kitchen", "Home » Kitchen", "Home", '[["Home", "Kitchen"]]']
     found = clean_items(_items(category=cells)).frame["category"].to_list()
     assert found == ["Home > Kitchen", "Home > Kitchen", "Home > Kitchen", "Home", "Home > Kitchen"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "path"),
+    [
+        (r"['Men\'s', 'Shoes']", "Men's > Shoes"),
+        ("[['Home', 'Kitchen'], ['Gifts']]", "Home > Kitchen"),
+        ('["Home", null, ""]', "Home"),
+        ("[]", None),
+        (" > Home > > Kitchen >", "Home > Kitchen"),
+        ("Home -> Kitchen", "Home > Kitchen"),
+        ("<b>Home</b> > Kitchen", "Home > Kitchen"),
+    ],
+)
+def test_paths_have_no_empty_parts(cell: str, path: str | None):
+    """Lists of Python keep their apostrophes, of several paths the first counts, and no part is empty."""
+    assert clean_items(_items(category=[cell])).frame["category"].to_list() == [path]
 
 
 def test_bad_prices_are_emptied_counted_and_shown():

@@ -24,7 +24,8 @@ ROWS = (
 )
 RSS = """<?xml version="1.0"?>
 <rss xmlns:g="http://base.google.com/ns/1.0" version="2.0"><channel><title>Shop</title><link>http://x</link>
-<item><g:id>001</g:id><title>Tea</title><g:price>15.00 USD</g:price><g:availability>in_stock</g:availability>
+<item><g:id>001</g:id><title>Tea</title><description>Very <b>good</b> tea</description>
+<g:price>15.00 USD</g:price><g:availability>in_stock</g:availability>
 <g:product_type>Home &gt; Tea</g:product_type><g:product_type>Gifts</g:product_type>
 <g:shipping><g:country>US</g:country><g:price>1 USD</g:price></g:shipping></item>
 <item><g:id>002</g:id><g:title><![CDATA[Pot & Co]]></g:title><g:availability>out of stock</g:availability></item>
@@ -58,6 +59,7 @@ def test_a_feed_in_rss(tmp_path: Path):
         ("001", "Tea", "Home > Tea", 15.0, True),
         ("002", "Pot & Co", None, None, False),
     ]
+    assert items["description"].to_list() == ["Very good tea", None]
 
 
 def test_a_feed_in_atom_packed_and_in_another_encoding(tmp_path: Path):
@@ -80,7 +82,7 @@ def test_events_in_the_same_folder(tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (RSS.replace("</item>", "</itm>", 1), r"feed\.xml, line 5, column \d+: no XML \(mismatched tag"),
+        (RSS.replace("</item>", "</itm>", 1), r"feed\.xml, line 6, column \d+: no XML \(mismatched tag"),
         (RSS.replace("<rss", '<!DOCTYPE rss [<!ENTITY a "b">]><rss'), r"feed\.xml declares entities of its own"),
         (RSS.replace("item>", "product>"), r"feed\.xml has no product; a feed has <item>"),
         (RSS.replace("g:id>", "g:sku>"), r"feed\.xml: no product has the attribute id"),
@@ -101,3 +103,9 @@ def test_a_folder_without_a_feed_is_refused(tmp_path: Path):
         prepare("google-merchant", tmp_path)
     with pytest.raises(BadDataset, match="does not exist; name a feed"):
         prepare("google-merchant", tmp_path / "none")
+
+
+def test_a_feed_of_few_attributes(tmp_path: Path):
+    """An id and a title are enough if the adapter is named."""
+    (tmp_path / "feed.tsv").write_text("g:id\tg:title\n01\tTea\n")
+    assert prepare("google-merchant", tmp_path).items.select("item_id", "title").rows() == [("01", "Tea")]
