@@ -14,6 +14,7 @@ from common.release.manifest import DataCard
 from common.release.store import CURRENT, Release, open_release
 from pipeline.build.context import BuildContext
 from pipeline.build.recipes.baskets import build_baskets
+from pipeline.build.recipes.catalogue import build_catalogue
 from pipeline.build.recipes.searches import build_searches
 from pipeline.build.recipes.seasons import build_seasons
 from pipeline.build.recipes.sequences import build_sequences
@@ -86,6 +87,8 @@ def _steps_of(recipe: Recipe) -> Callable[[BuildContext], None]:
     """Return the function that runs a recipe's steps."""
     if recipe.judged:
         return build_searches
+    if not recipe.needs_events:
+        return build_catalogue
     if not recipe.windows:
         return build_sequences
     return build_seasons if recipe.graphs else build_baskets

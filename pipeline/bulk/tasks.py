@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from common.markup import plain_text
 from common.onnx_session import SessionOptions
 from common.ragged import TokenRows
 from common.release.catalogue import Catalogue
@@ -116,10 +117,10 @@ def _require_columns(batch: pa.Table, *columns: str) -> None:
 
 
 def _strings(batch: pa.Table, name: str) -> list[str]:
-    """Return a column of text; a missing cell or column is empty text."""
+    """Return a column as plain text, as requests are read; a missing cell or column is empty text."""
     if name not in batch.column_names:
         return [""] * batch.num_rows
-    return [value or "" for value in batch[name].cast(pa.string()).to_pylist()]
+    return [plain_text(value) if value else "" for value in batch[name].cast(pa.string()).to_pylist()]
 
 
 def _histories(batch: pa.Table) -> list[tuple[str, ...]]:

@@ -25,6 +25,8 @@ def inspect_files(
     inspection = inspect(data)
     show(inspection, CONSOLE)
     if write is not None:
+        if inspection.recognised is not None:
+            raise BadDataset(f"no mapping was written, none is needed: {inspection.recognised.sentence}")
         if inspection.description is None:
             raise BadDataset(f"no mapping was written: no table in {data} looks like items, with an id and a title")
         write_mapping(inspection, write)

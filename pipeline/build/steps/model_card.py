@@ -76,6 +76,12 @@ def _chosen(settings: Mapping[str, Any]) -> str:
     recipe = find_recipe(settings.get("recipe", BASKETS.name))
     if recipe.judged:
         return "; all are found by their text. Items with at least half the highest grade count as relevant.\n"
+    if not recipe.needs_events:
+        return """\
+; all are found by their text.
+- No behaviour of users is known. Searches in training and validation are made of titles; no user typed them. A
+  probability says whether a title has the words of a search, not whether a user takes the item.
+"""
     if not recipe.windows:
         return "; those without events are found by their text. The relevant item of a request is the next one.\n"
     return f"""\

@@ -1,4 +1,4 @@
-"""Reading large JSON Lines files, plain or compressed by gzip, a few fields of each line.
+"""Reading large JSON Lines files, plain or compressed, a few fields of each line.
 
 Lines of one file differ in their fields and types (a price is a number here and text there), which column readers
 refuse; so each line is parsed by itself, and a line that is no JSON object is a row that can be counted.
@@ -7,6 +7,7 @@ refuse; so each line is parsed by itself, and a line that is no JSON object is a
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import Any, Final
 import polars as pl
 
 from pipeline.data.dataset.schema import BadDataset
+from pipeline.data.files.text_files import open_unpacked
 
 READABLE: Final = "readable"
 
@@ -28,6 +30,7 @@ Fields = Mapping[str, Any]
 
 
 Pick = Callable[[Fields], Sequence[Any]]
+PickRows = Callable[[Fields], Sequence[Sequence[Any]]]
 
 
 def read_json_lines(
@@ -36,7 +39,7 @@ def read_json_lines(
     """Read a file line by line.
 
     Args:
-        file: The file; read as gzip where its name ends in ``.gz``.
+        file: The file; unpacked if its name ends in ``.gz``, ``.zst``, ``.bz2`` or ``.zip``.
         schema: The columns that ``pick`` gives, with their types.
         pick: Makes a row of a line's fields; None for what is missing.
         needed: Fields that the first object must have, so that a file of another kind is refused at once.
@@ -47,6 +50,13 @@ def read_json_lines(
     Raises:
         BadDataset: The file cannot be read, is cut off, is no JSON Lines, or lacks a needed field.
     """
+    return read_json_rows(file, schema, lambda fields: (pick(fields),), needed)
+
+
+def read_json_rows(
+    file: Path, schema: Mapping[str, pl.DataType | type[pl.DataType]], pick: PickRows, needed: Sequence[str]
+) -> pl.DataFrame:
+    """Read a file line by line, and make any number of rows of each; otherwise as :func:`read_json_lines`."""
     kinds = {**schema, READABLE: pl.Boolean}
     frames = [pl.DataFrame(schema=kinds)]
     rows = _rows(file, len(schema), pick, needed)
@@ -61,7 +71,7 @@ def read_json_lines(
     return found
 
 
-def _rows(file: Path, width: int, pick: Pick, needed: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+def _rows(file: Path, width: int, pick: PickRows, needed: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     unreadable = (*[None] * width, False)
     unchecked = True
     for line in _lines(file):
@@ -69,12 +79,20 @@ def _rows(file: Path, width: int, pick: Pick, needed: Sequence[str]) -> Iterator
         if fields is not None and unchecked:
             _check_fields(file, fields, needed)
             unchecked = False
-        yield unreadable if fields is None else (*pick(fields), True)
+        if fields is None:
+            yield unreadable
+        else:
+            yield from ((*row, True) for row in pick(fields))
 
 
 def _lines(file: Path) -> Iterator[bytes]:
-    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
-        yield from (line for line in stream if line.strip())
+    if file.suffix.lower() == ".gz":
+        with gzip.open(file) as stream:
+            yield from (line for line in stream if line.strip())
+    else:
+        with open_unpacked(file) as unpacked:
+            lines: Iterator[bytes] = io.BufferedReader(unpacked)  # Arrow's streams have no lines of their own
+            yield from (line for line in lines if line.strip())
 
 
 def _object(line: bytes) -> Fields | None:

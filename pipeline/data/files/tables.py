@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -270,7 +271,8 @@ def _plain_types(frame: pl.DataFrame) -> pl.DataFrame:
 def _plain_type(column: pl.Series) -> pl.Series:
     kind = column.dtype
     if isinstance(kind, pl.Decimal):
-        return column.cast(pl.Float64)
+        long = kind.scale == 0 and kind.precision > sys.float_info.dig  # such as ids
+        return column.cast(pl.String if long else pl.Float64)
     if isinstance(kind, (pl.Categorical, pl.Enum)) or kind == pl.Time:
         return column.cast(pl.String)
     if kind == pl.Binary:

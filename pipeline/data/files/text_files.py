@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import pyarrow as pa
 from charset_normalizer import from_bytes
@@ -74,13 +74,13 @@ def read_text_file(file: Path, encoding: str | None = None) -> TextFile:
     compression = COMPRESSIONS.get(file.suffix.lower())
     found = _checked(file, encoding) if encoding else _find_encoding(file)
     utf8 = found in {"utf-8", "utf-8-sig"}
-    with _opened(file) as stream:
+    with open_unpacked(file) as stream:
         head = stream.read(_SAMPLE_BYTES)
     old_line_ends = utf8 and b"\r" in head and b"\n" not in head
     replaced = _count_replaced(file) if utf8 else 0
     if utf8 and compression is None and not old_line_ends:
         return TextFile(file, found, encoding is not None, replaced, compression)
-    with _opened(file) as stream:
+    with open_unpacked(file) as stream:
         data = stream.read()
     if not utf8:
         text = _decoded(data, found, file)
@@ -93,7 +93,7 @@ def read_text_file(file: Path, encoding: str | None = None) -> TextFile:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[IO[bytes] | Any]:
+def open_unpacked(file: Path) -> Iterator[Any]:
     """Open a file as the bytes that it holds unpacked."""
     compression = COMPRESSIONS.get(file.suffix.lower())
     try:
@@ -115,7 +115,7 @@ def _only_member(archive: zipfile.ZipFile, file: Path) -> str:
 
 
 def _find_encoding(file: Path) -> str:
-    with _opened(file) as stream:
+    with open_unpacked(file) as stream:
         head = stream.read(_SAMPLE_BYTES)
     for mark, name in _BOMS.items():
         if head.startswith(mark):
@@ -146,7 +146,7 @@ def _is_gb2312(data: bytes) -> bool:
 def _lines_beyond_utf8(file: Path) -> bytes:
     """Return lines beyond ASCII of a file that is not UTF-8, up to a sample's size; empty where it is UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")("strict")
-    with _opened(file) as stream:
+    with open_unpacked(file) as stream:
         try:
             while chunk := stream.read(_CHUNK_BYTES):
                 decoder.decode(chunk)
@@ -157,7 +157,7 @@ def _lines_beyond_utf8(file: Path) -> bytes:
             return b""
     kept: list[bytes] = []
     size, rest = 0, b""
-    with _opened(file) as stream:
+    with open_unpacked(file) as stream:
         while size < _SAMPLE_BYTES and (chunk := stream.read(_CHUNK_BYTES)):
             *lines, rest = (rest + chunk).splitlines(keepends=True)
             for line in lines if len(chunk) == _CHUNK_BYTES else [*lines, rest]:
@@ -187,7 +187,7 @@ def _decoded(data: bytes, encoding: str, file: Path) -> str:
 def _count_replaced(file: Path) -> int:
     mark = "\N{REPLACEMENT CHARACTER}".encode()
     count, rest = 0, b""
-    with _opened(file) as stream:
+    with open_unpacked(file) as stream:
         while chunk := stream.read(_CHUNK_BYTES):
             data = rest + chunk
             count += data.count(mark)

@@ -14,6 +14,7 @@ from pipeline.data.ingest.values import DecimalMark, as_ids, as_text, read_flags
 
 PURCHASE: Final = "purchase"
 REFUND: Final = "refund"
+MAX_DAILY_EVENTS: Final = 1_000  # as many as serving reads of a user's history
 
 # Words of shops and of their analytics for each kind of event; other words stay what they are.
 _KINDS: Final = {
@@ -25,6 +26,10 @@ _KINDS: Final = {
     "impression": "impression impressions view_item_list shown exposure",
     "favourite": "fav favorite favourite add_to_wishlist wishlist like",
 }
+# Names that no column of a shop has.
+_ROW, _OUTSIDE, _IS_REFUND = "\0row", "\0outside", "\0refund"
+_LEAST_QUANTITY: Final = 1e-9  # less is what rounding leaves of fractions
+_MAX_NAMED_KINDS: Final = 5
 _KIND_OF: Final = {word: kind for kind, words in _KINDS.items() for word in words.split()}
 
 
@@ -34,6 +39,7 @@ def clean_events(
     order: DayOrder = "auto",
     mark: DecimalMark = "auto",
     now: datetime | None = None,
+    max_daily_events: int = MAX_DAILY_EVENTS,
 ) -> RowFilter:
     """Return the usable events of a table with our column names; rows left out and cells emptied are counted.
 
@@ -46,26 +52,17 @@ def clean_events(
         order: Which of day and month comes first.
         mark: The decimal mark of values and quantities.
         now: The present; events after the end of next year are left out.
+        max_daily_events: How many events of one kind a user has on one day at most. Bots and tills have more: the
+            latest count, the others are left out.
     """
     events = RowFilter(frame)
     for name in ("user_id", "item_id", "event_id", "session_id"):
         if name in frame.columns:
-            events.replace(name, as_ids(frame[name]))
+            events.replace(name, _known_ids(frame[name], items) if name == "item_id" else as_ids(frame[name]))
     events.replace("event", _kinds(as_text(frame["event"])))
     if "timestamp" in frame.columns:
         _read_times(events, order, now)
-    for name in ("value", "quantity"):
-        if name in frame.columns:
-            read = read_numbers(events.frame[name], mark)
-            events.read(name, read.values, read.unreadable)
-    if "position" in frame.columns:
-        read = read_numbers(events.frame["position"])
-        whole = read.values.cast(pl.Int64, strict=False)
-        events.read("position", whole, read.unreadable)
-        events.drop("no_position", "The position is missing or no number.", pl.col("position").is_null())
-    if "known_user" in frame.columns:
-        flags = read_flags(events.frame["known_user"])
-        events.read("known_user", flags.values, flags.unreadable)
+    _read_numbers_and_flags(events, mark)
     events.drop("no_user", "No user is named.", pl.col("user_id").is_null())
     events.drop(
         "incomplete",
@@ -86,7 +83,49 @@ def clean_events(
         ~pl.struct(events.frame.columns).is_first_distinct(),
     )
     _take_back(events)
+    _name_unknown_kinds(events)
+    if "timestamp" in frame.columns:
+        _limit_days(events, max_daily_events)
     return events
+
+
+def _read_numbers_and_flags(events: RowFilter, mark: DecimalMark) -> None:
+    for name in ("value", "quantity"):
+        if name in events.frame.columns:
+            read = read_numbers(events.frame[name], mark)
+            events.read(name, read.values, read.unreadable)
+    if "position" in events.frame.columns:
+        read = read_numbers(events.frame["position"])
+        whole = read.values.cast(pl.Int64, strict=False)
+        events.read("position", whole, read.unreadable)
+        events.drop("no_position", "The position is missing or no number.", pl.col("position").is_null())
+    if "known_user" in events.frame.columns:
+        flags = read_flags(events.frame["known_user"])
+        events.read("known_user", flags.values, flags.unreadable)
+    for column in events.frame.iter_columns():
+        if column.dtype == pl.Null:
+            events.replace(column.name, column.cast(pl.String))
+        elif column.dtype.is_temporal() and column.name != "timestamp":
+            events.replace(column.name, column.dt.to_string())
+
+
+def _name_unknown_kinds(events: RowFilter) -> None:
+    """Note kinds of event that are no word for a known kind: what could be a purchase counts as none."""
+    unknown = events.frame.filter(~pl.col("event").is_in(list(_KINDS))).group_by("event").len("rows")
+    if unknown.is_empty():
+        return
+    first = unknown.sort("rows", "event", descending=[True, False]).head(_MAX_NAMED_KINDS)
+    named = ", ".join(f"{kind!r} ({rows:,} rows)" for kind, rows in first.iter_rows())
+    events.note(f"{unknown.height:,} kinds of event have no known meaning and count as no purchase: {named}.")
+
+
+def _known_ids(column: pl.Series, items: pl.DataFrame) -> pl.Series:
+    """Return ids of items as the items have them: 7.0 is 7 if no item is 7.0 and one is 7."""
+    written = as_text(column)
+    whole = written.str.strip_suffix(".0")
+    known = items["item_id"].implode()
+    meant = (~written.is_in(known) & whole.is_in(known)).fill_null(value=False)
+    return written.zip_with(~meant, whole)
 
 
 def _kinds(column: pl.Series) -> pl.Series:
@@ -97,13 +136,34 @@ def _kinds(column: pl.Series) -> pl.Series:
 def _read_times(events: RowFilter, order: DayOrder, now: datetime | None) -> None:
     read = read_times(events.frame["timestamp"], order, now)
     events.mark("timestamp", events.frame["timestamp"], read.unreadable | read.outside)
-    events.frame = events.frame.with_columns(read.times.alias("timestamp"), read.outside.alias("_outside"))
+    events.frame = events.frame.with_columns(read.times.alias("timestamp"), read.outside.alias(_OUTSIDE))
     why = "The time lies before 1971 or after the end of next year."
-    events.drop("impossible_timestamp", why, pl.col("_outside"))
-    events.frame = events.frame.drop("_outside")
+    events.drop("impossible_timestamp", why, pl.col(_OUTSIDE))
+    events.frame = events.frame.drop(_OUTSIDE)
     events.drop("no_timestamp", "The timestamp is missing or unreadable.", pl.col("timestamp").is_null())
     if read.order is not None and not read.proven:
         events.note(f"No cell shows which of day and month comes first (day_order in a mapping): read as {read.order}.")
+
+
+def _limit_days(events: RowFilter, limit: int) -> None:
+    """Leave out the earlier events of users with more on a day than people have, and name these users."""
+    day = ["user_id", "event", pl.col("timestamp").dt.date().alias("day")]
+    busy = events.frame.group_by(day).len("events").filter(pl.col("events") > limit)
+    if busy.is_empty():
+        return
+    order = pl.col("timestamp").rank("ordinal", descending=True).over(day)
+    is_busy = pl.col("user_id").is_in(busy["user_id"].unique().implode())
+    frame = events.frame.with_row_index(_ROW)
+    beyond = frame.filter(is_busy).filter(order > limit)[_ROW]
+    events.frame = frame
+    why = f"The user has more than {limit:,} events of this kind on this day; the latest count."
+    events.drop("over_daily_limit", why, pl.col(_ROW).is_in(beyond.implode()))
+    events.frame = events.frame.drop(_ROW)
+    most = busy.sort(["events", "user_id"], descending=[True, False]).unique("user_id", maintain_order=True)
+    shown = ", ".join(f"{user!r} with {count:,}" for user, count in most.head(3).select("user_id", "events").rows())
+    events.note(
+        f"Users with more than {limit:,} events of a kind on a day, bots or tills: {len(most):,}, such as {shown}."
+    )
 
 
 def _take_back(events: RowFilter) -> None:
@@ -111,15 +171,15 @@ def _take_back(events: RowFilter) -> None:
     quantity = pl.col("quantity") if "quantity" in events.frame.columns else pl.lit(None, dtype=pl.Float64)
     kind = pl.col("event")
     refund = (kind == REFUND) | ((kind == PURCHASE) & (quantity < 0))
-    frame = events.frame.with_row_index("_row")
+    frame = events.frame.with_row_index(_ROW)
     marked = frame.select(refund.fill_null(value=False)).to_series()
     if marked.any():
-        purchases = frame.filter(~marked & (frame["event"] == PURCHASE))
+        purchases = frame.filter(~marked & (kind == PURCHASE) & (quantity > 0).fill_null(value=True))
         taken = _taken(purchases, frame.filter(marked))
         events.frame = frame
         events.drop("refund", "A refund takes a purchase back.", refund)
-        events.drop("refunded_purchase", "A later refund takes this purchase back.", pl.col("_row").is_in(taken))
-        events.frame = events.frame.drop("_row")
+        events.drop("refunded_purchase", "A later refund takes this purchase back.", pl.col(_ROW).is_in(taken))
+        events.frame = events.frame.drop(_ROW)
     if "quantity" in events.frame.columns:
         why = "A purchase of a quantity of zero is none."
         events.drop("no_quantity", why, (pl.col("event") == PURCHASE) & (pl.col("quantity") <= 0))
@@ -127,23 +187,25 @@ def _take_back(events: RowFilter) -> None:
 
 def _taken(purchases: pl.DataFrame, refunds: pl.DataFrame) -> list[int]:
     """Return the rows of purchases that refunds take back: of each, the latest before it that covers its quantity."""
-    order: list[str] = [name for name in ("timestamp", "position") if name in purchases.columns] or ["_row"]
+    order: list[str] = [name for name in ("timestamp", "position") if name in purchases.columns] or [_ROW]
     pairs = refunds.select("user_id", "item_id").unique()
     open_: dict[tuple[str, str], list[list[float]]] = {}
-    both = pl.concat([purchases.with_columns(_refund=False), refunds.with_columns(_refund=True)])
-    both = both.join(pairs, on=["user_id", "item_id"], how="semi").sort([*order, "_refund"])
+    both = pl.concat(
+        [frame.with_columns(pl.lit(back).alias(_IS_REFUND)) for frame, back in ((purchases, False), (refunds, True))]
+    )
+    both = both.join(pairs, on=["user_id", "item_id"], how="semi").sort([*order, _IS_REFUND])
     quantities = both["quantity"].abs().fill_null(1.0) if "quantity" in both.columns else pl.Series([1.0] * len(both))
     taken = []
     for row, user, item, back, count in zip(
-        both["_row"], both["user_id"], both["item_id"], both["_refund"], quantities, strict=True
+        both[_ROW], both["user_id"], both["item_id"], both[_IS_REFUND], quantities, strict=True
     ):
         known = open_.setdefault((user, item), [])
         if not back:
-            known.append([row, max(count, 1.0)])
+            known.append([row, count or 1.0])
             continue
-        left = max(count, 1.0)
-        while left > 0 and known:
+        left = count or 1.0
+        while left >= _LEAST_QUANTITY and known:
             known[-1][1], left = known[-1][1] - left, left - known[-1][1]
-            if known[-1][1] <= 0:
+            if known[-1][1] < _LEAST_QUANTITY:
                 taken.append(int(known.pop()[0]))
     return taken

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+from collections.abc import Collection
 from typing import Final
 
 import polars as pl
@@ -19,12 +21,13 @@ MAX_CHARACTERS: Final = {"title": 2_000, "brand": 200, "category": 200, "descrip
 _TEXTS: Final = tuple(MAX_CHARACTERS)
 
 
-def clean_items(frame: pl.DataFrame, mark: DecimalMark = "auto") -> RowFilter:
+def clean_items(frame: pl.DataFrame, mark: DecimalMark = "auto", codes: Collection[str] = ()) -> RowFilter:
     """Return the usable items of a table with our column names; rows left out, cells emptied and texts cut are counted.
 
     Args:
         frame: At least `item_id` and `title`, of any type.
         mark: The decimal mark of prices.
+        codes: Further columns that stay text, such as sizes and article numbers.
     """
     items = RowFilter(frame)
     items.replace("item_id", as_ids(frame["item_id"]))
@@ -51,44 +54,62 @@ def clean_items(frame: pl.DataFrame, mark: DecimalMark = "auto") -> RowFilter:
     known = {*ITEMS.needed, *ITEMS.optional}
     for name in items.frame.columns:
         if name not in known:
-            items.replace(name, _further(items.frame[name]))
+            further = as_ids(items.frame[name]) if name in codes else _further(items.frame[name])
+            items.replace(name, further)
     return items
 
 
 def _text(column: pl.Series, name: str) -> pl.Series:
     text = as_text(column)
     if name == "category":
-        text = _category_paths(text)
+        text = _joined_lists(text)
     marked = text.str.contains(r"[<&]|\s\s|[\t\n]").fill_null(value=False)
-    if not marked.any():
-        return text
-    plain = text.filter(marked).alias("text").to_frame().select(plain_column("text")).to_series()
-    return text.scatter(marked.arg_true(), plain)
+    if marked.any():
+        plain = text.filter(marked).alias("text").to_frame().select(plain_column("text")).to_series()
+        text = text.scatter(marked.arg_true(), plain)
+    return _even_paths(text) if name == "category" else text
 
 
-def _category_paths(text: pl.Series) -> pl.Series:
-    """Return categories with lists as paths: ["A", "B"] is A > B; other paths are evened out."""
+def _joined_lists(text: pl.Series) -> pl.Series:
+    """Return categories with lists as paths: ["A", "B"] is A > B."""
     lists = text.str.starts_with("[").fill_null(value=False)
     if lists.any():
         text = text.scatter(lists.arg_true(), [_path(cell) for cell in text.filter(lists)])
-    return text.str.replace_all(r"\s*(?:&gt;|>|»|›)\s*", " > ")
+    return text
+
+
+def _even_paths(text: pl.Series) -> pl.Series:
+    """Return paths with " > " between their parts, and null for a path without parts."""
+    paths = text.str.replace_all(r"\s*(?:\s[-=])?(?:[>»›]\s*)+", " > ").str.strip_chars("> ")
+    return paths.set(paths == "", None)
 
 
 def _path(cell: str) -> str:
-    try:
-        parts = json.loads(cell.replace("'", '"') if '"' not in cell else cell)
-    except ValueError:
-        return cell
-    while isinstance(parts, list) and len(parts) == 1 and isinstance(parts[0], list):
+    parts = _written_list(cell)
+    while parts and isinstance(parts[0], list):  # of several paths, the first
         parts = parts[0]
-    return " > ".join(str(part).strip() for part in parts) if isinstance(parts, list) else cell
+    if parts is None:
+        return cell
+    return " > ".join(str(part).strip() for part in parts if part is not None and str(part).strip())
+
+
+def _written_list(cell: str) -> list[object] | None:
+    """Return a list that was written as JSON or as Python writes it; None if the cell is none."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            parts = read(cell)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+        if isinstance(parts, list):
+            return parts
+    return None
 
 
 def _further(column: pl.Series) -> pl.Series:
     """Return a column without fixed meaning as numbers, yes and no, or text."""
     if column.dtype == pl.String:
         return infer_numbers(as_text(column))
-    if column.dtype in (pl.Date, pl.Time) or isinstance(column.dtype, pl.Datetime):
+    if column.dtype.is_temporal():
         return column.dt.to_string()
     if column.dtype == pl.Null:
         return column.cast(pl.String)

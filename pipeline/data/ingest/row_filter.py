@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Self
 
 import polars as pl
 
 from pipeline.data.dataset.report import Dropped, TableReport, Unreadable
 from pipeline.data.dataset.schema import EVENTS, BadDataset
+from pipeline.data.ingest.plain_text import plain_column
 
+MAX_BAD_SHARE: Final = 0.5
 _MAX_EXAMPLES: Final = 3
 
 
@@ -59,6 +61,22 @@ class RowFilter:
         """Add a sentence to the report."""
         self._notes.append(sentence)
 
+    def include(self, earlier: RowFilter) -> Self:
+        """Count what an earlier filter of the same table left out as left out here too, and return self.
+
+        Args:
+            earlier: The filter whose remaining rows this one was made of.
+        """
+        self._rows_in += earlier.rows_in - earlier.frame.height
+        both = dict(earlier._dropped)
+        for reason, dropped in self._dropped.items():
+            rows = both[reason].rows if reason in both else 0
+            both[reason] = Dropped(rows=rows + dropped.rows, why=dropped.why)
+        self._dropped = both
+        self._unreadable = {**earlier._unreadable, **self._unreadable}
+        self._notes = [*earlier._notes, *self._notes]
+        return self
+
     @property
     def rows_in(self) -> int:
         """How many rows came in."""
@@ -92,9 +110,29 @@ def refuse_empty(cleaning: RowFilter, what: str) -> None:
     raise BadDataset(f"{what}: all {report.rows_in:,} rows were left out, {reason.rows:,} of them since: {reason.why}")
 
 
+def refuse_unreadable(
+    table: RowFilter, what: str, names: Mapping[str, str], advice: str, max_share: float = MAX_BAD_SHARE
+) -> None:
+    """Raise BadDataset if most cells of a column cannot be read, which one mistake explains and single cells do not.
+
+    Args:
+        table: The cleaned table.
+        what: The file, for the message.
+        names: Our column's name to the file's, where they differ.
+        advice: What to do; `{column}` in it is our column's name.
+        max_share: Of how many of a column's cells at most may be unreadable.
+    """
+    for name, found in table.unreadable.items():
+        if found.cells > max_share * table.rows_in:
+            raise BadDataset(
+                f"{what}: {found.cells:,} of {table.rows_in:,} cells of the column {names.get(name, name)!r} are no "
+                f"{name}, such as {', '.join(map(repr, found.examples))}; {advice.format(column=name)}"
+            )
+
+
 def filter_judgements(frame: pl.DataFrame, items: pl.DataFrame) -> RowFilter:
-    """Leave out judgements that are incomplete, below zero, of unknown items, or repeated."""
-    judgements = RowFilter(frame)
+    """Make queries plain; leave out judgements that are incomplete, below zero, of unknown items, or repeated."""
+    judgements = RowFilter(frame.with_columns(plain_column("query")))
     missing = pl.any_horizontal(pl.col("query", "item_id", "relevance").is_null())
     judgements.drop("incomplete", "Query, item or relevance is missing.", missing)
     judgements.drop("impossible_relevance", "The relevance is below zero.", pl.col("relevance") < 0)

@@ -15,6 +15,7 @@ from typing import Final, Literal
 import polars as pl
 
 from pipeline.data.dataset.schema import TIMESTAMP, as_utc
+from pipeline.data.ingest.values import without_nulls
 
 DayOrder = Literal["auto", "month first", "day first"]
 """Which of 3/4/2024 is the month. `auto` takes the order that a cell past the 12th proves; without proof, day first if
@@ -33,7 +34,23 @@ _YEAR_DIGITS: Final = 4
 _DAY_DIGITS: Final = 2
 _MAX_MONTH: Final = 12
 _FIRST_OF_LAST_CENTURY: Final = 70  # 69 is 2069, 70 is 1970, as POSIX reads two digits
-_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTHS: Final = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+]  # also cut to three letters or more
+_MONTH_NUMBERS: Final = {name[:n]: str(at) for at, name in enumerate(_MONTHS, 1) for n in range(3, len(name) + 1)}
+_MAX_ZONE_HOURS: Final = 14
+_HOURS: Final = 24
 _CLOCK: Final = (
     r"(?:[T ,]+(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9})\d*)?)?"
     r"\s*(?P<half>[ap])?\.?(?:m\.?)?)?"
@@ -42,12 +59,17 @@ _CLOCK: Final = (
 _NUMERIC: Final = r"(?i)^(?P<first>\d{1,4})(?P<separator>[-/.])(?P<middle>\d{1,2})[-/.](?P<last>\d{1,4})" + _CLOCK
 _NAMED: Final = (
     r"(?i)^(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,?\s+)?"
-    r"(?:(?P<day>\d{1,2})[. -]+(?P<month>[a-z]{3})[a-z]*\.?[, -]+"
-    r"|(?P<month2>[a-z]{3})[a-z]*\.?\s+(?P<day2>\d{1,2}),?\s+)"
+    r"(?:(?P<day>\d{1,2})[. -]+(?P<month>[a-z]{3,})\.?[, -]+"
+    r"|(?P<month2>[a-z]{3,})\.?\s+(?P<day2>\d{1,2}),?\s+)"
     r"(?P<year>\d{2,4})" + _CLOCK
 )
+_CHINESE_CLOCK: Final = r"(\d{1,2})\s*[时時点]\s*(\d{1,2})\s*分(?:\s*(\d{1,2})\s*秒)?$"
 _CHINESE: Final = r"^(\d{4})\s*年\s*(\d{1,2})\s*月\s*(\d{1,2})\s*日\s*"
-_COMPACT: Final = r"^(?P<year>\d{4})(?P<month>\d{2})(?P<day>\d{2})(?P<hour>\d{2})(?P<minute>\d{2})(?P<second>\d{2})$"
+# As numbers of milliseconds, 12 digits that are a date would be days of 1976.
+_COMPACT: Final = (
+    r"(?i)^(?P<year>(?:19|20|21)\d{2})(?P<month>\d{2})(?P<day>\d{2})[T ]?(?P<hour>\d{2})(?P<minute>\d{2})"
+    r"(?P<second>\d{2})?Z?$"
+)
 
 
 @dataclass(frozen=True)
@@ -80,8 +102,9 @@ def read_times(column: pl.Series, order: DayOrder = "auto", now: datetime | None
     taken: DayOrder | None = None
     proven = True
     if column.dtype == pl.String:
-        text = column.str.strip_chars()
-        text = text.set(text == "", None).str.replace(_CHINESE, "${1}-${2}-${3} ").str.strip_chars()
+        column = without_nulls(column)
+        text = column.str.replace(_CHINESE, "${1}-${2}-${3} ").str.replace(_CHINESE_CLOCK, "${1}:${2}:0${3}")
+        text = text.str.replace(r":0(\d\d)$", ":${1}").str.strip_chars()
         times, taken, proven = _of_text(text, order)
     elif column.dtype.is_numeric():
         times = _of_numbers(column)
@@ -218,15 +241,16 @@ def _of_named_dates(cells: pl.Series) -> pl.Series:
     """Return the times of dates with the name of a month, or written in Chinese."""
     parts = _groups(cells, _NAMED)
     name = pl.coalesce("month", "month2").str.to_lowercase()
-    numbers = {month: str(at) for at, month in enumerate(_MONTHS, 1)}
-    month = name.replace_strict(numbers, default=None, return_dtype=pl.String)
+    month = name.replace_strict(_MONTH_NUMBERS, default=None, return_dtype=pl.String)
     return parts.select(_at(pl.col("year"), month, pl.coalesce("day", "day2"))).to_series()
 
 
 def _of_compact(cells: pl.Series) -> pl.Series:
-    """Return the times of 14 digits."""
-    parts = [pl.col(name).cast(pl.Int32) for name in ("year", "month", "day", "hour", "minute", "second")]
-    return _groups(cells, _COMPACT).select(_valid(*parts)).to_series()
+    """Return the times of 12 or 14 digits, year to minute or second, also with a T before the hour."""
+    names = ("year", "month", "day", "hour", "minute", "second")
+    parts = [pl.col(name).cast(pl.Int32).fill_null(0) for name in names]
+    found = _groups(cells, _COMPACT)
+    return found.select(pl.when(pl.col("year").is_not_null()).then(_valid(*parts))).to_series()
 
 
 def _at(year: pl.Expr, month: pl.Expr, day: pl.Expr) -> pl.Expr:
@@ -244,15 +268,20 @@ def _at(year: pl.Expr, month: pl.Expr, day: pl.Expr) -> pl.Expr:
     )
     rest = (pl.col(name).cast(pl.Int32).fill_null(0) for name in ("minute", "second"))
     fraction = pl.col("fraction").str.pad_end(9, "0").str.slice(0, 6).cast(pl.Int64).fill_null(0)
-    local = _valid(full, month.cast(pl.Int32), day.cast(pl.Int32), twelve, *rest)
-    return local + pl.duration(microseconds=fraction) - _offset(pl.col("zone"))
+    minute, second = rest
+    midnight = (hour == _HOURS) & (minute == 0) & (second == 0) & (fraction == 0) & half.is_null()
+    hour = pl.when(midnight).then(0).otherwise(twelve)
+    local = _valid(full, month.cast(pl.Int32), day.cast(pl.Int32), hour, minute, second)
+    ended = pl.duration(days=midnight.cast(pl.Int64))  # 24:00 is the end of the day
+    return local + ended + pl.duration(microseconds=fraction) - _offset(pl.col("zone"))
 
 
 def _offset(zone: pl.Expr) -> pl.Expr:
     sign = pl.when(zone.str.starts_with("-")).then(-1).otherwise(1)
     digits = zone.str.extract(r"^[+-](\d{2})", 1).cast(pl.Int64).fill_null(0)
     minutes = zone.str.extract(r"^[+-]\d{2}:?(\d{2})$", 1).cast(pl.Int64).fill_null(0)
-    return pl.duration(minutes=(sign * (digits * 60 + minutes)).fill_null(0))
+    exists = (digits <= _MAX_ZONE_HOURS) & (minutes < 60)  # noqa: PLR2004 - minutes of an hour
+    return pl.duration(minutes=pl.when(exists).then(sign * (digits * 60 + minutes)))
 
 
 def _valid(year: pl.Expr, month: pl.Expr, day: pl.Expr, hour: pl.Expr, minute: pl.Expr, second: pl.Expr) -> pl.Expr:

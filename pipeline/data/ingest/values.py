@@ -36,6 +36,7 @@ _YES: Final = frozenset(
         "back order",
         "backorders",
         "limited availability",
+        "limitedavailability",
         "online only",
         "ja",
         "oui",
@@ -90,7 +91,7 @@ def as_text(column: pl.Series) -> pl.Series:
     if column.dtype == pl.String:
         return without_nulls(column)
     if column.dtype.is_float() and (column.drop_nulls().drop_nans() % 1 == 0).all():
-        column = column.cast(pl.Int64, strict=False)
+        column = column.cast(pl.Int128, strict=False)
     return without_nulls(column.cast(pl.String))
 
 
@@ -110,6 +111,8 @@ def read_numbers(column: pl.Series, mark: DecimalMark = "auto") -> ReadColumn:
         column: Text or numbers.
         mark: The decimal mark.
     """
+    if column.dtype.is_temporal():
+        column = column.cast(pl.String)
     if column.dtype != pl.String:
         numbers = column.cast(pl.Float64, strict=False)
         finite = numbers.set(~numbers.is_finite(), None)
@@ -125,11 +128,15 @@ def read_numbers(column: pl.Series, mark: DecimalMark = "auto") -> ReadColumn:
     if not hard.any() and (doubtful is None or not doubtful.any()):
         return _finite(plain, text)
     parts = text.to_frame("text").select(pl.col("text").str.extract_groups(_NUMBER).alias("parts")).unnest("parts")
-    digits = parts["digits"].str.replace_all(r"['’\s]", "")
+    spaced = parts["digits"].str.strip_chars()
+    grouped = ~spaced.str.contains(r"['’\s]") | spaced.str.contains(r"^\d{1,3}(?:['’\s]\d{3})+(?:[.,]\d*)?$")
+    digits = spaced.str.replace_all(r"['’\s]", "")
     comma = mark == "," or (mark == "auto" and _comma_is_proven(digits))
     if not comma:
         shaped = digits.str.replace_all(",", "", literal=True)
-        fine = digits.str.contains(r"^(?:\d+|\d{1,3}(?:,\d{2,3})*,\d{3})?(?:\.\d+)?\.?$")
+        fine = digits.str.contains(r"^(?:\d+|\d{1,3}(?:,\d{2,3})*,\d{3})?(?:\.\d+)?\.?$") & ~digits.str.contains(
+            r"^0\d*,"
+        )
     else:
         shaped = digits.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
         fine = digits.str.contains(r"^(?:\d+|\d{1,3}(?:\.\d{3})+)?(?:,\d+)?,?$|^\d+\.\d{1,2}$")
@@ -139,7 +146,7 @@ def read_numbers(column: pl.Series, mark: DecimalMark = "auto") -> ReadColumn:
     minus = parts["sign"].is_in(["-", "−"])
     written = (shaped + parts["power"].fill_null("")).cast(pl.Float64, strict=False)
     signed = written.zip_with(~minus.fill_null(value=False), -written)
-    numbers = signed.set(~fine.fill_null(value=False), None)
+    numbers = signed.set(~(fine & grouped).fill_null(value=False), None)
     return _finite(numbers.alias(column.name), text)
 
 
@@ -148,11 +155,12 @@ def read_flags(column: pl.Series) -> ReadColumn:
     if column.dtype == pl.Boolean:
         return ReadColumn(column, pl.Series([False] * len(column), dtype=pl.Boolean))
     if column.dtype.is_numeric():
-        return ReadColumn(column.cast(pl.Float64) > 0, pl.Series([False] * len(column), dtype=pl.Boolean))
-    text = without_nulls(column)
+        numbers = column.cast(pl.Float64).fill_nan(None)  # NaN is greater than any number
+        return ReadColumn(numbers > 0, pl.Series([False] * len(column), dtype=pl.Boolean))
+    text = without_nulls(column.cast(pl.String))
     # Google's feed writes in_stock, schema.org https://schema.org/InStock.
     word = text.str.replace(r"^https?://schema\.org/", "").str.replace_all(r"[_\-\s]+", " ").str.to_lowercase()
-    number = word.cast(pl.Float64, strict=False)
+    number = text.cast(pl.Float64, strict=False)
     yes = word.is_in(_YES) | (number > 0).fill_null(value=False)
     no = word.is_in(_NO) | (number <= 0).fill_null(value=False)
     flags = pl.select(pl.when(yes).then(True).when(no).then(False)).to_series().alias(column.name)
@@ -161,7 +169,9 @@ def read_flags(column: pl.Series) -> ReadColumn:
 
 def _comma_is_proven(digits: pl.Series) -> bool:
     """Return whether more cells can only have a decimal comma than can only have a decimal point."""
-    comma = digits.str.contains(r"^\d*,\d{1,2}$|^\d*,\d{4,}$|^\d{1,3}(?:\.\d{3})+,\d+$|^\d{1,3}(?:\.\d{3}){2,}$").sum()
+    comma = digits.str.contains(
+        r"^\d*,\d{1,2}$|^\d*,\d{4,}$|^0,\d+$|^\d{1,3}(?:\.\d{3})+,\d+$|^\d{1,3}(?:\.\d{3}){2,}$"
+    ).sum()
     point = digits.str.contains(r"^\d*\.\d{1,2}$|^\d*\.\d{4,}$|^\d{1,3}(?:,\d{3})+\.\d+$|^\d{1,3}(?:,\d{3}){2,}$").sum()
     return int(comma) > int(point)
 

@@ -9,6 +9,7 @@ from typing import Literal
 import polars as pl
 
 from pipeline.data.adapters.shops.own_tables import Description, TableMapping, dataset_of
+from pipeline.data.adapters.shops.recognition import Recognised, recognise
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.schema import BadDataset
 from pipeline.data.files.tables import FileNote, find_tables, read_raw_table
@@ -43,9 +44,10 @@ class Inspection:
     Attributes:
         root: The folder that files are named from.
         tables: Every table found.
-        description: The mapping that follows, None if there are no items.
+        description: The mapping that follows, None if there are no items or an adapter reads the files without one.
         dataset: What it makes of the files, None if it makes none.
         warnings: What a reader should know, the worst first.
+        recognised: The shop platform whose export this is, None if it is no known one's.
     """
 
     root: Path
@@ -53,10 +55,13 @@ class Inspection:
     description: Description | None = None
     dataset: Dataset | None = None
     warnings: list[tuple[Severity, str]] = field(default_factory=list)
+    recognised: Recognised | None = None
 
 
 def inspect(data: Path) -> Inspection:
     """Read the tables of a folder, propose what they mean, and try the mapping on them.
+
+    The export of a known platform needs no mapping: its adapter is tried instead.
 
     Raises:
         BadDataset: There is no folder, or it holds no table.
@@ -64,7 +69,7 @@ def inspect(data: Path) -> Inspection:
     if not data.is_dir():
         raise BadDataset(f"{data} is no folder; name the folder that holds the shop's files")
     paths = find_tables(data)
-    if not paths:
+    if not paths and recognise(data, []) is None:
         raise BadDataset(f"{data} holds no table; tables end in .csv, .tsv, .jsonl, .json, .parquet or .xlsx")
     tables: list[InspectedTable] = []
     warnings: list[tuple[Severity, str]] = []
@@ -73,6 +78,9 @@ def inspect(data: Path) -> Inspection:
             tables.append(_inspected(name, path))
         except BadDataset as error:
             warnings.append(("error", str(error)))
+    recognised = recognise(data, [table.raw.columns for table in tables])
+    if recognised is not None:
+        return _of_platform(data, tables, recognised)
     described = _description(data, tables)
     warnings += _of_tables(tables, described)
     if described is None:
@@ -83,6 +91,16 @@ def inspect(data: Path) -> Inspection:
         return Inspection(data, tables, described, None, _sorted([*warnings, ("error", str(error))]))
     warnings += _of_dataset(dataset)
     return Inspection(data, tables, described, dataset, _sorted(warnings))
+
+
+def _of_platform(data: Path, tables: list[InspectedTable], recognised: Recognised) -> Inspection:
+    found: list[tuple[Severity, str]] = [("note", recognised.sentence)]
+    try:
+        dataset = recognised.adapter.prepare(data, lambda _: None)
+    except BadDataset as error:
+        return Inspection(data, tables, None, None, [("error", str(error)), *found], recognised)
+    found += [*_of_dataset(dataset), *(("warning", note) for note in dataset.report.notes)]
+    return Inspection(data, tables, None, dataset, _sorted(found), recognised)
 
 
 def _inspected(name: str, path: Path) -> InspectedTable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from pipeline.data.ingest.plain_text import plain_text
+from pipeline.data.ingest.plain_text import plain_cell
 from pipeline.data.ingest.times import read_times
 from pipeline.data.ingest.values import as_ids, as_text, read_flags, read_numbers
 
@@ -23,4 +23,4 @@ def parsed_column(column: pl.Series, role: str) -> pl.Series:
         return read_flags(column).values
     if role in _IDS:
         return as_ids(column)
-    return pl.Series(column.name, [plain_text(cell) for cell in as_text(column)], dtype=pl.String)
+    return pl.Series(column.name, [plain_cell(cell) for cell in as_text(column)], dtype=pl.String)

@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from shortlist.gateway.v1 import gateway_pb2
 
 from common.errors import InvalidRequest
+from common.markup import plain_text
 from common.server.filter_messages import read_filter
 from common.text import MAX_QUERY_CHARACTERS
 from services.gateway.policy.policy import Policy
@@ -47,11 +48,11 @@ _EVENT_KINDS: Final = {
 def read_recommend_request(request: gateway_pb2.RecommendRequest) -> RecommendRequest:
     """Return a RecommendRequest as a value; raises InvalidRequest."""
     _check_id("user_id", request.user_id, required=False)
-    _check_query("query", request.query)
+    query = _plain_query("query", request.query)
     _check_ids("history_item_ids", request.history_item_ids, MAX_HISTORY)
     return RecommendRequest(
         user_id=request.user_id,
-        query=request.query.strip(),
+        query=query,
         history=tuple(request.history_item_ids),
         filter=read_filter(request.filter) if request.HasField("filter") else None,
         policy=_policy(request),
@@ -134,8 +135,8 @@ def _event(message: gateway_pb2.Event, field: str, now_us: int) -> Event:
     _check_id(f"{field}.event_id", message.event_id)
     _check_id(f"{field}.user_id", message.user_id)
     _check_id(f"{field}.item_id", message.item_id, required=kind is not EventKind.SEARCH)
-    _check_query(f"{field}.query", message.query)
-    if kind is EventKind.SEARCH and not message.query.strip():
+    query = _plain_query(f"{field}.query", message.query)
+    if kind is EventKind.SEARCH and not query:
         raise InvalidRequest(f"{field}.query: must be set for a search")
     return Event(
         event_id=message.event_id,
@@ -143,7 +144,7 @@ def _event(message: gateway_pb2.Event, field: str, now_us: int) -> Event:
         kind=kind,
         occurred_at_us=_occurred_at_us(message, field, now_us),
         item_id=message.item_id,
-        query=message.query.strip(),
+        query=query,
         value=_value(message, field),
     )
 
@@ -177,9 +178,10 @@ def _check_id(field: str, value: str, *, required: bool = True) -> None:
         raise InvalidRequest(f"{field}: {length:,} bytes; at most {MAX_ID_BYTES} are allowed")
 
 
-def _check_query(field: str, query: str) -> None:
+def _plain_query(field: str, query: str) -> str:
     if len(query) > MAX_QUERY_CHARACTERS:
         raise InvalidRequest(f"{field}: {len(query):,} characters; at most {MAX_QUERY_CHARACTERS:,} are allowed")
+    return plain_text(query).strip()
 
 
 def _check_ids(field: str, values: Sequence[str], max_ids: int) -> None:

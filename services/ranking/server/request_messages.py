@@ -12,6 +12,7 @@ from shortlist.ranking.v1 import ranking_pb2
 
 from common.arrays import Float32Array
 from common.errors import InvalidRequest, NotFound
+from common.markup import plain_text
 from common.release.catalogue import Catalogue
 from common.text import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS
 from services.ranking.request import MAX_CANDIDATES, CandidateRows, Priority, UserRows
@@ -61,7 +62,7 @@ def parse_user(message: ranking_pb2.UserContext, catalogue: Catalogue) -> Parsed
         raise InvalidRequest(f"user.history_item_ids: at most {MAX_HISTORY:,}, has {count:,}; send the latest")
     rows = catalogue.rows_of(message.history_item_ids)
     known = rows[rows >= 0]
-    return ParsedUser(UserRows(known, message.query), count - len(known))
+    return ParsedUser(UserRows(known, plain_text(message.query)), count - len(known))
 
 
 def parse_candidates(
@@ -127,11 +128,12 @@ def _text(message: ranking_pb2.RankCandidate, field: str) -> str:
     """Return a candidate's text, empty if it has none."""
     if len(message.text) > MAX_TEXT_CHARACTERS:
         raise InvalidRequest(f"{field}.text: at most {MAX_TEXT_CHARACTERS:,} characters, has {len(message.text):,}")
-    if message.HasField("text") and not message.text.strip():
+    text = plain_text(message.text)
+    if message.HasField("text") and not text.strip():
         raise InvalidRequest(f"{field}.text: must not be blank")
-    if not (message.item_id or message.text):
+    if not (message.item_id or text):
         raise InvalidRequest(f"{field}: needs an item_id or a text")
-    return message.text
+    return text
 
 
 def _candidates(

@@ -15,7 +15,9 @@ from shortlist.retrieval.v1 import retrieval_pb2
 
 from common.arrays import Float32Array
 from common.errors import InvalidRequest
+from common.markup import plain_text
 from common.server.filter_messages import read_filter
+from common.text import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS
 from services.retrieval.candidates.request import DEFAULT_LIMIT, Request
 from services.retrieval.catalogue.item import Item
 
@@ -27,7 +29,7 @@ T = TypeVar("T")
 def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
     """Read a request; raises InvalidRequest, naming the field, if the form of its vector or filter is wrong."""
     return Request(
-        query=message.query,
+        query=_plain(message.query, MAX_QUERY_CHARACTERS),
         vector=_read_vector(message),
         history_item_ids=message.history_item_ids,
         filter=read_filter(message.filter) if message.HasField("filter") else None,
@@ -61,14 +63,19 @@ def _read_each(field: str, messages: Sequence[M], read: Callable[[M], T]) -> lis
 def _read_item(message: retrieval_pb2.Item) -> Item:
     return Item(
         item_id=message.item_id,
-        title=message.title,
-        brand=message.brand,
-        category=message.category,
-        description=message.description,
+        title=_plain(message.title),
+        brand=_plain(message.brand),
+        category=_plain(message.category),
+        description=_plain(message.description),
         price=message.price if message.HasField("price") else None,
         available=message.available if message.HasField("available") else True,
         vector=_read_vector(message),
     )
+
+
+def _plain(text: str, max_characters: int = MAX_TEXT_CHARACTERS) -> str:
+    """Return plain text; a longer text, which the check of limits refuses, costs no work."""
+    return plain_text(text) if len(text) <= max_characters else text
 
 
 def _read_vector(message: retrieval_pb2.RetrieveRequest | retrieval_pb2.Item) -> Float32Array | None:

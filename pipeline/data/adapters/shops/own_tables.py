@@ -31,9 +31,16 @@ from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.dataset.schema import EVENTS, ITEMS, JUDGEMENTS, BadDataset, TableSpec, check_columns
 from pipeline.data.files.tables import SUFFIXES, find_tables, read_raw_table
-from pipeline.data.ingest.events import clean_events
+from pipeline.data.ingest.events import MAX_DAILY_EVENTS, clean_events
 from pipeline.data.ingest.items import clean_items
-from pipeline.data.ingest.row_filter import RowFilter, filter_judgements, no_events, refuse_empty
+from pipeline.data.ingest.row_filter import (
+    MAX_BAD_SHARE,
+    RowFilter,
+    filter_judgements,
+    no_events,
+    refuse_empty,
+    refuse_unreadable,
+)
 from pipeline.data.ingest.times import DayOrder
 from pipeline.data.ingest.values import DecimalMark, as_ids, as_text, read_numbers
 
@@ -49,6 +56,7 @@ class TableMapping(BaseModel):
         delimiter: Of delimited text; None finds it.
         decimal_mark: What parts whole numbers from fractions; `auto` finds it for each column.
         day_order: Which of day and month comes first; `auto` finds it for each column.
+        max_daily_events: Of events, how many of one kind a user has on one day at most; the latest count.
         max_bad_share: Of how many of a column's cells at most may be unreadable; more is a mistake of the mapping.
     """
 
@@ -61,7 +69,8 @@ class TableMapping(BaseModel):
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
     decimal_mark: DecimalMark = "auto"
     day_order: DayOrder = "auto"
-    max_bad_share: float = Field(default=0.5, ge=0, le=1)
+    max_daily_events: int = Field(default=MAX_DAILY_EVENTS, ge=1)
+    max_bad_share: float = Field(default=MAX_BAD_SHARE, ge=0, le=1)
 
 
 class Description(BaseModel):
@@ -110,14 +119,18 @@ def dataset_of(description: Description, root: Path, notes: list[str], progress:
     else:
         of = description.events
         frame = _read(root, of, EVENTS, notes)
-        tables["events"] = clean_events(frame, items.frame, of.day_order, of.decimal_mark)
+        tables["events"] = clean_events(
+            frame, items.frame, of.day_order, of.decimal_mark, max_daily_events=of.max_daily_events
+        )
     if description.judgements is not None:
         progress("reading judgements")
         frame = _read(root, description.judgements, JUDGEMENTS, notes)
         tables["judgements"] = _judgements(frame, items.frame, description.judgements)
     for name, table in tables.items():
         mapping: TableMapping | None = getattr(description, name)
-        _refuse_unreadable(table, root / mapping.file if mapping else root, mapping)
+        if mapping is not None:
+            names, advice = mapping.columns or {}, "map another column to {column}, or raise max_bad_share"
+            refuse_unreadable(table, str(root / mapping.file), names, advice, mapping.max_bad_share)
         refuse_empty(table, f"{root / mapping.file if mapping else root}")
     report = DataReport(
         source=ADAPTER.name,
@@ -154,7 +167,8 @@ def _of_folder(data: Path) -> tuple[Description, Path, list[str]]:
         kinds = ", ".join(f"items{suffix}" for suffix in SUFFIXES)
         seen = f"; it holds {', '.join(others)}" if others else ""
         raise BadDataset(
-            f"{data} holds none of {kinds}{seen}; rename a table, or name a TOML description of your tables"
+            f"{data} holds none of {kinds}{seen}; rename a table, name a TOML description of your tables, or see what "
+            f"fits by `python -m pipeline inspect {data}`"
         )
     if "events" not in tables and others:
         raise BadDataset(
@@ -194,18 +208,6 @@ def _judgements(frame: pl.DataFrame, items: pl.DataFrame, mapping: TableMapping)
     judgements = filter_judgements(typed.with_columns(read.values.alias("relevance")), items)
     judgements.mark("relevance", typed["relevance"], read.unreadable)
     return judgements
-
-
-def _refuse_unreadable(table: RowFilter, file: Path, mapping: TableMapping | None) -> None:
-    """Raise BadDataset if most cells of a column cannot be read: the column is another one than the mapping says."""
-    rows = table.rows_in
-    for name, found in table.unreadable.items():
-        if mapping is not None and found.cells > mapping.max_bad_share * rows:
-            theirs = (mapping.columns or {}).get(name, name)
-            raise BadDataset(
-                f"{file}: {found.cells:,} of {rows:,} cells of the column {theirs!r} are no {name}, such as "
-                f"{', '.join(map(repr, found.examples))}; map another column to {name}, or raise max_bad_share"
-            )
 
 
 ADAPTER: Final = Adapter(

@@ -11,7 +11,7 @@ from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.files.tables import read_table
-from pipeline.data.ingest.plain_text import plain_literal, plain_text
+from pipeline.data.ingest.plain_text import plain_cell, plain_literal
 from pipeline.data.ingest.row_filter import RowFilter, refuse_empty
 
 _ITEM: Final = ("item_id", "title", "brand", "description")
@@ -30,7 +30,7 @@ def prepare(data: Path, progress: Progress) -> Dataset:
         BadDataset: A file or a column is missing, or no usable row is left.
     """
     progress("reading items")
-    items = RowFilter(_read(data / "items.parquet", _ITEM).with_columns(_text(plain_text, "title", "brand")))
+    items = RowFilter(_read(data / "items.parquet", _ITEM).with_columns(_text(plain_cell, "title", "brand")))
     _clean_items(items)
     refuse_empty(items, f"{data}/items.parquet")
     kept = items.frame.with_columns(_text(plain_literal, "description"))

@@ -21,7 +21,7 @@ from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.dataset.schema import TIMESTAMP, BadDataset
 from pipeline.data.files.json_lines import READABLE, Fields, read_json_lines
-from pipeline.data.ingest.plain_text import plain_list, plain_text
+from pipeline.data.ingest.plain_text import plain_cell, plain_list
 from pipeline.data.ingest.row_filter import RowFilter, refuse_empty
 
 _SUFFIXES: Final = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
@@ -169,13 +169,13 @@ def _number(value: object) -> float | None:
 
 def _brand(value: object) -> str | None:
     text = plain_list(value)
-    return plain_text(_BY.sub("", text)) if text else None
+    return plain_cell(_BY.sub("", text)) if text else None
 
 
 def _shelf(levels: object) -> str | None:
     if not isinstance(levels, list):
         return None
-    named = [text for level in levels if isinstance(level, str) and (text := plain_text(level))]
+    named = [text for level in levels if isinstance(level, str) and (text := plain_cell(level))]
     return named[min(_SHELF_LEVEL, len(named) - 1)] if named else None
 
 

@@ -13,7 +13,7 @@ from pipeline.data.dataset.schema import BadDataset
 
 def test_an_unknown_adapter_is_refused():
     """The error lists the known adapters."""
-    known = "amazon-2018, .*complete-journey, .*table, .*wands, yoochoose"
+    known = "amazon-2018, .*complete-journey, .*table, .*wands, woocommerce, yoochoose"
     with pytest.raises(NotFound, match=f"no data adapter 'netflix'; the known ones are {known}"):
         prepare("netflix")
 

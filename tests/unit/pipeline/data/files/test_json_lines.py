@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import zipfile
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +12,7 @@ import pytest
 
 from pipeline.data.dataset.schema import BadDataset
 from pipeline.data.files import json_lines
-from pipeline.data.files.json_lines import Fields, read_json_lines
+from pipeline.data.files.json_lines import Fields, read_json_lines, read_json_rows
 
 
 def read(file: Path) -> pl.DataFrame:
@@ -35,6 +37,15 @@ def test_gzip_and_several_frames_give_the_same(tmp_path: Path, monkeypatch: pyte
     with gzip.open(tmp_path / "x.jsonl.gz", "wt") as stream:
         stream.writelines(f'{{"a": "{number}"}}\n' for number in range(5))
     assert read(tmp_path / "x.jsonl.gz")["a"].to_list() == list("01234")
+
+
+def test_other_compressions_are_read(tmp_path: Path):
+    """An archive with one file, and bzip2."""
+    with zipfile.ZipFile(tmp_path / "x.jsonl.zip", "w") as archive:
+        archive.writestr("x.jsonl", '{"a": "1"}\n{"a": "2"}')
+    (tmp_path / "x.jsonl.bz2").write_bytes(bz2.compress(b'{"a": "3"}\n'))
+    assert read(tmp_path / "x.jsonl.zip")["a"].to_list() == ["1", "2"]
+    assert read(tmp_path / "x.jsonl.bz2")["a"].to_list() == ["3"]
 
 
 def test_a_file_of_another_kind_is_told_at_once(tmp_path: Path):
@@ -65,3 +76,10 @@ def test_an_empty_file_has_no_rows(tmp_path: Path):
     """Nothing in, nothing out, with the columns in place."""
     (tmp_path / "x.jsonl").write_text("")
     assert read(tmp_path / "x.jsonl").schema == {"a": pl.String, "readable": pl.Boolean}
+
+
+def test_a_line_may_be_several_rows(tmp_path: Path):
+    """Or none; a broken line is one row."""
+    (tmp_path / "x.jsonl").write_text('{"a": ["1", "2"]}\n{"a": []}\n{\n')
+    found = read_json_rows(tmp_path / "x.jsonl", {"a": pl.String}, lambda fields: [(a,) for a in fields["a"]], ("a",))
+    assert found.rows() == [("1", True), ("2", True), (None, False)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
+import pytest
 
 from pipeline.data.dataset.report import Unreadable
 from pipeline.data.ingest.items import clean_items
@@ -34,6 +35,23 @@ def test_categories_become_paths():
     assert found == ["Home > Kitchen", "Home > Kitchen", "Home > Kitchen", "Home", "Home > Kitchen"]
 
 
+@pytest.mark.parametrize(
+    ("cell", "path"),
+    [
+        (r"['Men\'s', 'Shoes']", "Men's > Shoes"),
+        ("[['Home', 'Kitchen'], ['Gifts']]", "Home > Kitchen"),
+        ('["Home", null, ""]', "Home"),
+        ("[]", None),
+        (" > Home > > Kitchen >", "Home > Kitchen"),
+        ("Home -> Kitchen", "Home > Kitchen"),
+        ("<b>Home</b> > Kitchen", "Home > Kitchen"),
+    ],
+)
+def test_paths_have_no_empty_parts(cell: str, path: str | None):
+    """Lists of Python keep their apostrophes, of several paths the first counts, and no part is empty."""
+    assert clean_items(_items(category=[cell])).frame["category"].to_list() == [path]
+
+
 def test_bad_prices_are_emptied_counted_and_shown():
     """The item stays, without a price."""
     items = clean_items(_items(price=["3.5", "call us", "-1", "n/a"]))
@@ -56,3 +74,9 @@ def test_further_columns_become_numbers_only_if_all_are():
     ).frame
     kinds = {name: found[name].dtype for name in ("code", "weight", "size", "stock", "new")}
     assert kinds == {"code": pl.String, "weight": pl.Float64, "size": pl.String, "stock": pl.Int64, "new": pl.Boolean}
+
+
+def test_codes_stay_text():
+    """Further columns of numbers become numbers, but article numbers and sizes that are named do not."""
+    found = clean_items(_items(gtin=["885909950805", "0123"], size=["38", "40"], year=["2023", "2024"]), codes=["size"])
+    assert found.frame.select("gtin", "size", "year").rows() == [("885909950805", "38", 2023), ("0123", "40", 2024)]

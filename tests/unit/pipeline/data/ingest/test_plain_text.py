@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.data.ingest.plain_text import plain_list, plain_literal, plain_text
+from pipeline.data.ingest.plain_text import plain_cell, plain_list, plain_literal
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from pipeline.data.ingest.plain_text import plain_list, plain_literal, plain_tex
 )
 def test_markup_goes_and_words_stay(text: str | None, expected: str | None):
     """Tags, scripts and entities are resolved, a lone sign is text, and what holds nothing is None."""
-    assert plain_text(text) == expected
+    assert plain_cell(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_lists_are_joined(parts: object, expected: str | None):
         ("[broken", "[broken"),
         ("['', 'cut', \"o", "cut o"),
         ("['5' x', 'b']", "5' x b"),
-        ("plain_text", "plain_text"),
+        ("plain", "plain"),
         (None, None),
         ("[]", None),
     ],

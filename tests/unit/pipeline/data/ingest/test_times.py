@@ -29,6 +29,8 @@ def _read(*cells: object, order: DayOrder = "auto") -> list[str | None]:
         "1709287200000000000",
         "1709287200.0",
         "20240301100000",
+        "202403011000",
+        "20240301T100000Z",
         "2024-03-01T10:00:00Z",
         "2024-03-01 10:00:00 UTC",
         "2024-03-01T12:00:00+02:00",
@@ -40,6 +42,7 @@ def _read(*cells: object, order: DayOrder = "auto") -> list[str | None]:
         "Fri, 01 Mar 2024 10:00:00 GMT",
         "Mar 1, 2024 10:00:00",
         "2024年3月1日 10:00",
+        "2024年03月01日 10时00分",
         "45352.416666666664",
         " 2024-03-01T10:00 ",
     ],
@@ -82,6 +85,23 @@ def test_twelve_hours():
     """Noon and midnight are where a clock of twelve hours has them."""
     cells = ("3/1/2024 12:00 AM", "3/1/2024 12:30 pm", "3/1/2024 1:05:09 p.m.", "3/1/2024 13:00 PM")
     assert _read(*cells) == ["2024-03-01T00:00:00", "2024-03-01T12:30:00", "2024-03-01T13:05:09", None]
+
+
+def test_the_end_of_a_day_is_the_next_midnight():
+    """ISO 8601 writes it as 24:00; no other time of that hour exists."""
+    assert _read("2024-02-29T24:00:00", "2024-02-29 24:01") == ["2024-03-01T00:00:00", None]
+
+
+@pytest.mark.parametrize("cell", ["1. marraskuu 2024", "Maybe 5, 2024", "2024-03-01T10:00:00+25:00"])
+def test_what_only_looks_like_a_time_is_unreadable(cell: str):
+    """Names of months are English, and no zone is more than 14 hours from UTC."""
+    read = read_times(pl.Series([cell]), now=NOW)
+    assert (read.times.to_list(), read.unreadable.to_list()) == ([None], [True])
+
+
+def test_words_for_nothing_are_no_unreadable_times():
+    """An empty cell may be written as NA or null."""
+    assert not read_times(pl.Series(["NA", "null", "\\N", "-", "nan"])).unreadable.any()
 
 
 def test_what_is_no_time_is_told_apart_from_what_is_out_of_bounds():

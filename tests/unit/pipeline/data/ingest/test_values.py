@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -43,6 +45,30 @@ def test_a_decimal_comma_is_found_for_a_column():
     assert _numbers("1.204", mark=",") == [1204.0]
 
 
+def test_a_comma_after_a_leading_zero_is_a_decimal_mark():
+    """No thousands begin with a zero, so it decides for the other cells of the column."""
+    assert _numbers("0,999", "1,299") == [0.999, 1.299]
+
+
+@pytest.mark.parametrize("cell", ["1 5", "2 50", "Q1 5", "10 20", "1'20"])
+def test_spaces_part_only_groups_of_three_digits(cell: str):
+    """Two numbers in a cell are no number."""
+    read = read_numbers(pl.Series([cell]))
+    assert (read.values.to_list(), read.unreadable.to_list()) == ([None], [True])
+
+
+def test_dates_are_no_numbers():
+    """A spreadsheet that made dates of prices is shown."""
+    assert read_numbers(pl.Series([date(2024, 1, 5)])).unreadable.to_list() == [True]
+
+
+def test_numbers_as_flags():
+    """A stock below zero is none, and NaN is an empty cell."""
+    assert read_flags(pl.Series([float("nan"), 2.0, -1.0])).values.to_list() == [None, True, False]
+    assert read_flags(pl.Series(["-1", "3"])).values.to_list() == [False, True]
+    assert read_flags(pl.Series([None, None])).values.to_list() == [None, None]
+
+
 def test_words_for_nothing_are_empty_and_other_words_unreadable():
     """n/a is an empty cell; call us is a cell that is told."""
     read = read_numbers(pl.Series(["n/a", "NaN", "\\N", "null", "", "call us", "4.99 - 5.99", "inf"]))
@@ -51,7 +77,18 @@ def test_words_for_nothing_are_empty_and_other_words_unreadable():
 
 
 @pytest.mark.parametrize(
-    "cell", ["in_stock", "In Stock", "yes", "1", "TRUE", "https://schema.org/InStock", "17", "有货"]
+    "cell",
+    [
+        "in_stock",
+        "In Stock",
+        "yes",
+        "1",
+        "TRUE",
+        "https://schema.org/InStock",
+        "https://schema.org/LimitedAvailability",
+        "17",
+        "有货",
+    ],
 )
 def test_yes(cell: str):
     """Google's, schema.org's and everybody's words for there."""
@@ -75,6 +112,7 @@ def test_ids_stay_what_they_are():
     assert as_ids(pl.Series(["007", "7", "100.10", " a "])).to_list() == ["007", "7", "100.10", "a"]
     assert as_ids(pl.Series(["17850.0", "12.0", None])).to_list() == ["17850", "12", None]
     assert as_text(pl.Series([17850.0, None])).to_list() == ["17850", None]
+    assert as_ids(pl.Series([1e19])).to_list() == ["10000000000000000000"]
 
 
 @given(

@@ -175,3 +175,12 @@ def test_whom_to_forget_must_be_said(user_id: str):
     """Forgetting needs a user's id of the contract's length."""
     with pytest.raises(InvalidRequest, match=r"^user_id"):
         read_user_id(gateway_pb2.ForgetUserRequest(user_id=user_id))
+
+
+def test_queries_are_plain():
+    """Markup and entities leave queries; a search for nothing but tags is one without a query."""
+    assert read_recommend_request(_recommend(query="<b>tea</b> &amp; R&D")).query == "tea & R&D"
+    search = {"kind": gateway_pb2.EVENT_KIND_SEARCH, "item_id": ""}
+    assert read_events(_event(query="<b>tea</b>", **search), _NOW_US)[0].query == "tea"
+    with pytest.raises(InvalidRequest, match=r"events\[0\]\.query: must be set for a search"):
+        read_events(_event(query="<br>", **search), _NOW_US)

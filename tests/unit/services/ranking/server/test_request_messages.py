@@ -121,3 +121,11 @@ def test_the_minimum_depth_is_at_most_what_may_be_read():
     assert parse_min_depth(request, depth=5) == 2
     with pytest.raises(InvalidRequest, match="min_cross_encoder_depth: at most 1"):
         parse_min_depth(request, depth=1)
+
+
+def test_queries_and_texts_are_plain(catalogue: Catalogue):
+    """Markup and entities leave a query and a candidate's text; a text of nothing but tags is blank."""
+    assert parse_user(ranking_pb2.UserContext(query="<b>tea</b> &amp; R&D"), catalogue).rows.query == "tea & R&D"
+    assert parse_candidates([_candidate(text="<p>soap</p>")], catalogue, ()).texts == {0: "soap"}
+    with pytest.raises(InvalidRequest, match=r"candidates\[0\]\.text: must not be blank"):
+        parse_candidates([_candidate(text="<br>")], catalogue, ())

@@ -84,3 +84,24 @@ def test_an_item_is_read_with_its_defaults():
     )
     assert (plain.item_id, plain.title, plain.price, plain.available) == ("a", "A", None, True)
     assert (sold_out.price, sold_out.available) == (0.0, False)
+
+
+def test_queries_and_texts_are_plain():
+    """Markup and entities leave a query and an item's texts."""
+    assert read_request(retrieval_pb2.RetrieveRequest(query="<b>tea</b> &amp; a < b")).query == "tea & a < b"
+    texts = {"title": "R&amp;D <i>set</i>", "brand": "A&amp;B", "category": "Tea &gt; Green"}
+    marked = retrieval_pb2.Item(item_id="<1>", description="<p>x</p><p>y</p>", **texts)
+    item = read_items([marked])[0]
+    assert (item.item_id, item.title, item.brand, item.category, item.description) == (
+        "<1>",
+        "R&D set",
+        "A&B",
+        "Tea > Green",
+        "x y",
+    )
+
+
+def test_texts_beyond_every_limit_are_left_to_the_check():
+    """They are refused as they are, without the work of parsing them."""
+    title = "<b>" * 10_000
+    assert read_items([retrieval_pb2.Item(item_id="1", title=title)])[0].title == title
