@@ -50,7 +50,9 @@ def test_the_card_says_that_no_behaviour_is_known(release: Release):
     assert release.manifest.data.events == 0
     assert release.manifest.models["encoder"].trained_on.startswith("nothing")
     assert "searches made of titles, which no user typed" in release.manifest.models["fusion"].trained_on
-    assert "No behaviour of users is known." in release.file(MODEL_CARD).read_text()
+    card = release.file(MODEL_CARD).read_text()
+    assert "No behaviour of users is known." in card
+    assert "A probability estimates whether the title has the words of the search." in card
 
 
 @pytest.fixture(scope="module")
