@@ -55,6 +55,12 @@ class MaintainedCatalogue:
         found, _ = self.search.search(vectors, 1, self._filter.allowed(snapshot, None))
         return [snapshot.item_ids(items.rows)[0] for items in found]
 
+    def around(self, item_id: str, k: int) -> list[str]:
+        """Return the ids of the ``k`` items found nearest to an item, from the cache of neighbours if it has them."""
+        snapshot = self.catalogue.snapshot
+        (found,), _ = self.search.search_around(snapshot.rows_of([item_id]), k, self._filter.allowed(snapshot, None))
+        return snapshot.item_ids(found.rows)
+
     def audit_all(self) -> None:
         """Audit until nothing is left, with the maintenance that this makes due."""
         while self.index_maintenance.audit() or self.index_maintenance.run_if_due():

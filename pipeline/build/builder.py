@@ -14,6 +14,7 @@ from common.release.manifest import DataCard
 from common.release.store import CURRENT, Release, open_release
 from pipeline.build.context import BuildContext
 from pipeline.build.recipes.baskets import build_baskets
+from pipeline.build.recipes.catalogue import build_catalogue
 from pipeline.build.recipes.searches import build_searches
 from pipeline.build.recipes.seasons import build_seasons
 from pipeline.build.recipes.sequences import build_sequences
@@ -24,7 +25,7 @@ from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipe import Recipe
 from pipeline.release.models.base_model import BaseModel, resolve_base_model
 
-_FORMAT: Final = 11  # raise it if the same data and settings make another release than before
+_FORMAT: Final = 12  # raise it if the same data and settings make another release than before
 
 
 def build(
@@ -86,6 +87,8 @@ def _steps_of(recipe: Recipe) -> Callable[[BuildContext], None]:
     """Return the function that runs a recipe's steps."""
     if recipe.judged:
         return build_searches
+    if not recipe.needs_events:
+        return build_catalogue
     if not recipe.windows:
         return build_sequences
     return build_seasons if recipe.graphs else build_baskets

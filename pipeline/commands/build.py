@@ -14,11 +14,12 @@ from common.release.store import open_release, set_current
 from pipeline.commands.console import CONSOLE
 from pipeline.commands.field_options import with_field_options
 from pipeline.data.adapters import ADAPTERS, prepare
+from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import render
 from pipeline.data.dataset.summary import summary_table
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
-from pipeline.release.config.recipes import RECIPES
+from pipeline.release.config.recipes import RECIPES, default_recipe
 
 # The groups of `build --help`, by the first field of each.
 _PANELS: Final = {
@@ -60,9 +61,20 @@ def prepare_dataset(
 
 def _default(name: str) -> str:
     """Return a field's default, and the recipes that have another."""
+    if name == "recipe":
+        return "by the data"
     value = next(field.default for field in dataclasses.fields(BuildSettings) if field.name == name)
     others = [f"{recipe.name}: {recipe.settings[name]}" for recipe in RECIPES.values() if name in recipe.settings]
     return "; ".join([str(value), *others]) if value not in ("", ()) else ""
+
+
+def _recipe_for(dataset: Dataset) -> str:
+    """Return the recipe that fits the data, and print its name if it is not the usual one."""
+    events, judgements = not dataset.events.is_empty(), dataset.judgements is not None
+    recipe = default_recipe(events=events, times=dataset.order_column == "timestamp", judgements=judgements)
+    if recipe.name != BuildSettings.recipe:
+        CONSOLE.print(f"Recipe {recipe.name}, for {recipe.description}; --recipe names another")
+    return recipe.name
 
 
 @with_field_options(BuildSettings, _PANELS, _default)
@@ -87,16 +99,21 @@ def build_release(
     """Build a release from raw shop data and publish it."""
     from pipeline.build.builder import build  # noqa: PLC0415 - torch takes seconds to import, and --help should not
 
-    recipe = changes.pop("recipe", BuildSettings.recipe)
+    named = changes.pop("recipe", None)
     changes = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
-    settings = BuildSettings.from_recipe(recipe, **changes).with_training_processes(training_processes)
-    if encoder_epochs is not None:
-        settings = settings.with_encoder_epochs(encoder_epochs)
+
+    def settings_of(recipe: str) -> BuildSettings:
+        made = BuildSettings.from_recipe(recipe, **changes).with_training_processes(training_processes)
+        return made if encoder_epochs is None else made.with_encoder_epochs(encoder_epochs)
+
+    settings = settings_of(named or BuildSettings.recipe)  # bad values are refused before the data is read
     report = ProgressReport(CONSOLE)
     with report.step(f"Preparing {adapter}"):
         dataset = prepare(adapter, data)
     CONSOLE.print(render(dataset.report))
     CONSOLE.print(summary_table(dataset))
+    if named is None:
+        settings = settings_of(_recipe_for(dataset))
     release = build(dataset, out, settings, report)
     CONSOLE.print(f"Release {release.id} in {release.path}")
     CONSOLE.print(f"Serve it with: make serve RELEASE={out}")

@@ -54,29 +54,43 @@ def build_searches(context: BuildContext) -> None:
         InvalidRequest: There are too few judgements, or the settings ask for a compressed cross-encoder.
     """
     settings = context.settings
-    _refuse_compression(context)
+    refuse_compression(context)
     catalogue = write_catalogue(context, context.dataset.items)
-    _write_words(context, catalogue)
     queries = training_queries(context.dataset.judgements, catalogue)
     if len(queries) < settings.folds:
         raise InvalidRequest(f"{len(queries)} judged queries can't be parted in {settings.folds} folds")
+    learn_from_queries(context, catalogue, queries, _DATA)
+
+
+def learn_from_queries(context: BuildContext, catalogue: Catalogue, queries: Sequence[JudgedQuery], data: str) -> None:
+    """Train the models and write what a release has beside its catalogue.
+
+    Args:
+        context: The build.
+        catalogue: The items.
+        queries: What is learned from, one for each fold at least.
+        data: What the queries are, for the model card.
+    """
+    settings, learned_from = context.settings, f"{len(queries)} {data}"
+    _write_words(context, catalogue)
     models = _open_models(context, catalogue)
     fold = folds_of(queries, settings.folds, settings.seed)
     held_out = _hold_out(context, models, queries, fold, catalogue)
-    _export_models(context, models.encoder(queries), models.cross_encoder(queries), len(queries))
+    _export_models(context, models.encoder(queries), models.cross_encoder(queries), learned_from)
     write_index(context, catalogue)
     write_retrieval_settings(context, {})
     write_ranker_settings(context, {})
     if settings.late_bits:
-        write_late_tier(context, models.loaded_tower(models.tower(queries)), f"{len(queries)} {_DATA}")
+        write_late_tier(context, models.loaded_tower(models.tower(queries)), learned_from)
     write_fusion_settings(context)
     examples = _make_examples(context, catalogue, queries, held_out, fold)
-    fitted = _fit_fusion(context, examples, len(queries))
+    fitted = _fit_fusion(context, examples, learned_from)
     _measure(context, queries, held_out, fitted)
     write_model_card(context.staging, catalogue, _labelled(queries, catalogue), fitted.held_out[FUSION])
 
 
-def _refuse_compression(context: BuildContext) -> None:
+def refuse_compression(context: BuildContext) -> None:
+    """Raise InvalidRequest if the settings ask for a compressed cross-encoder."""
     if context.settings.compressed:
         raise InvalidRequest(
             f"the recipe {context.recipe.name} can't check a compressed cross-encoder yet: leave precision at fp32, "
@@ -114,10 +128,9 @@ def _hold_out(
     return hold_out(models, queries, fold, cosines, late=bool(context.settings.late_bits))
 
 
-def _export_models(context: BuildContext, encoder: Path, cross_encoder: Path, queries: int) -> None:
+def _export_models(context: BuildContext, encoder: Path, cross_encoder: Path, trained_on: str) -> None:
     staging = context.staging
     with context.report.step("Exporting encoder and cross-encoder to ONNX"):
-        trained_on = f"{queries} {_DATA}"
         encoder_error = export_encoder(BertModel.from_pretrained(encoder), staging.file(layout.ENCODER))
         encoder_trained_on = trained_on if context.settings.encoder.epochs else NOT_TRAINED
         record_model(context, "encoder", layout.ENCODER, encoder_trained_on, encoder_error)
@@ -138,14 +151,14 @@ def _make_examples(
         return graded_examples(features, queries, held_out, fold, step)
 
 
-def _fit_fusion(context: BuildContext, examples: GradedExamples, queries: int) -> CrossFitted:
+def _fit_fusion(context: BuildContext, examples: GradedExamples, learned_from: str) -> CrossFitted:
     settings = context.settings
     seeds = range(settings.seed, settings.seed + settings.boosters)
     with context.report.step("Fitting and calibrating the fusion") as step:
         fitted = cross_fit_fusion(examples, context.features, seeds=seeds, trees=settings.trees, step=step)
         file = context.staging.file(layout.FUSION)
         parity_error = export_fusion(fitted.fusion, file, examples.views[FUSION])
-    record_fusion(context, f"{queries} {_DATA}", parity_error)
+    record_fusion(context, learned_from, parity_error)
     return fitted
 
 
@@ -159,7 +172,7 @@ def _measure(context: BuildContext, queries: Sequence[JudgedQuery], held_out: He
         **fitted.held_out,
     }
     measured = {
-        name: {measure: float(values.mean()) for measure, values in per_query(lists, scores).items()}
+        name: {measure: float(values.mean()) for measure, values in per_query(lists, scores).items() if len(values)}
         | {ALL_PAIRS: spearman(scores, lists.grades)}
         for name, scores in systems.items()
     }

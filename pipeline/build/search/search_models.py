@@ -120,7 +120,7 @@ class SearchModels:
         settings = self._settings.late
         taught_by = [dataclasses.asdict(self._settings.cross_encoder), *self._lengths]
         taught_by += [QUERIES_PER_LIST, self._settings.seed, self._settings.query_prefix]
-        title = f"Training late interaction on {len(queries):,} judged queries"
+        title = f"Training late interaction on {len(queries):,} queries"
 
         def make(folder: Path, work: Path) -> None:
             examples = self._taught(queries)
@@ -235,7 +235,7 @@ class SearchModels:
         made_from: Sequence[Any],
         train: Callable[[Path, Callable[[int, int, float], None]], Any],
     ) -> Path:
-        title = f"Fine-tuning the {name} on {len(queries):,} judged queries"
+        title = f"Fine-tuning the {name} on {len(queries):,} queries"
 
         def trained(work: Path) -> Any:
             with self._report.step(title) as step:

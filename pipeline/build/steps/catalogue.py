@@ -26,7 +26,7 @@ def require_events(context: BuildContext) -> None:
     if context.dataset.events.is_empty():
         raise InvalidRequest(
             f"there are no events, and the recipe {context.recipe.name} learns from what users took; "
-            "give events, with one row at least"
+            "give events, with one row at least, or choose the recipe catalogue, which needs none"
         )
 
 

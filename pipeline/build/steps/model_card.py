@@ -28,8 +28,8 @@ _NO_BRAND: Final = "(no brand stated)"
 _USE: Final = """\
 ## Intended use
 
-Choosing items of this catalogue for users of the shop that the events come from, by their history, their search, or
-both. A probability estimates whether the user takes the item within the release's window of days. It is meant for
+Choosing items of this catalogue for users of the shop that the {origin} come from, by their history, their search, or
+both. A probability {meaning}. It is meant for
 ordering and for thresholds, in this shop.
 
 Out of scope: decisions about users, such as credit, price or access; another shop's catalogue; languages that the base
@@ -53,7 +53,7 @@ def write_model_card(
     parts = [
         f"# Model card\n\nA release of Shortlist for `{staging.data.source}`.\n",
         _data(staging, catalogue),
-        _USE,
+        _use(staging.settings),
         _models(staging.models),
         _quality(staging.metrics.get("validation", {})),
         _bias(catalogue, popularity, shown, bought, len(valid)),
@@ -72,10 +72,30 @@ def _data(staging: Staging, catalogue: Catalogue) -> str:
 """
 
 
+def _use(settings: Mapping[str, Any]) -> str:
+    recipe = find_recipe(settings.get("recipe", BASKETS.name))
+    if recipe.needs_events:
+        return _USE.format(
+            origin="events", meaning="estimates whether the user takes the item within the release's window of days"
+        )
+    if recipe.judged:
+        return _USE.format(
+            origin="judgements",
+            meaning="is the expected grade of the item for the search, as a fraction of the highest",
+        )
+    return _USE.format(origin="items", meaning="estimates whether the title has the words of the search")
+
+
 def _chosen(settings: Mapping[str, Any]) -> str:
     recipe = find_recipe(settings.get("recipe", BASKETS.name))
     if recipe.judged:
         return "; all are found by their text. Items with at least half the highest grade count as relevant.\n"
+    if not recipe.needs_events:
+        return """\
+; all are found by their text.
+- No behaviour of users is known. Searches in training and validation are made of titles; no user typed them. A
+  probability says whether a title has the words of a search, not whether a user takes the item.
+"""
     if not recipe.windows:
         return "; those without events are found by their text. The relevant item of a request is the next one.\n"
     return f"""\

@@ -211,18 +211,25 @@ def _search(request: ShopRequest, titles: Mapping[str, str], generator: np.rando
     known = sorted(item for item in request.bought if item in titles)
     if not known:
         return request
-    words = _words(titles[str(generator.choice(known))])
-    if not words:
+    query = title_query(titles[str(generator.choice(known))], generator)
+    if not query:
         return request
+    fitting = frozenset(item for item in known if set(query.split()) <= set(searchable_words(titles[item])))
+    history = request.history if generator.random() < 0.5 else ()  # noqa: PLR2004 - half
+    return ShopRequest(history, query, fitting)
+
+
+def title_query(title: str, generator: np.random.Generator) -> str:
+    """Return one to three consecutive words of a title as a query; empty if it has none that could be searched for."""
+    words = searchable_words(title)
+    if not words:
+        return ""
     count = int(generator.integers(1, min(3, len(words)), endpoint=True))
     start = int(generator.integers(0, len(words) - count, endpoint=True))
-    query = words[start : start + count]
-    fitting = frozenset(item for item in known if set(query) <= set(_words(titles[item])))
-    history = request.history if generator.random() < 0.5 else ()  # noqa: PLR2004 - half
-    return ShopRequest(history, " ".join(query), fitting)
+    return " ".join(words[start : start + count])
 
 
-def _words(title: str) -> list[str]:
+def searchable_words(title: str) -> list[str]:
     """Return the words of a title that could be searched for: no sizes, no single letters."""
     return [word for word in title.casefold().replace(",", " ").split() if word.isalpha() and len(word) > 1]
 

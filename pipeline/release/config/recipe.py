@@ -73,6 +73,11 @@ class Recipe:
         except ValidationError as error:
             raise InvalidRequest(f"recipe {self.name}: {_first(error)}") from error
 
+    @property
+    def needs_events(self) -> bool:
+        """Whether it learns from events."""
+        return self.windows or bool(self.graphs)
+
     def with_sources(self, names: Sequence[str]) -> Recipe:
         """Return the recipe with further sources from `ADDABLE`.
 

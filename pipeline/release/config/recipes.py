@@ -177,7 +177,47 @@ SEARCHES: Final = Recipe(
         ),
     },
 )
-RECIPES: Final = {recipe.name: recipe for recipe in (BASKETS, SEQUENCES, SEASONS, SEARCHES)}
+CATALOGUE: Final = Recipe(
+    name="catalogue",
+    description="items alone, without events and judgements: searches and similar items",
+    sources={
+        "semantic": {"kind": "semantic"},
+        "similar": {"kind": "similar"},
+        "lexical": {"kind": "lexical"},
+        "popular": {"kind": "popular"},
+        "exploration": {"kind": "exploration"},
+    },
+    features=SEARCHES.features,
+    late_features=SEARCHES.late_features,
+    windows=False,
+    settings={
+        "context_tokens": 32,
+        "item_tokens": 48,
+        "cross_encoder_depth": 0,
+        "min_buyers": 0,
+        "training_requests": 300,
+        "boosters": 2,
+        "trees": 150,
+        "late": LateTraining(epochs=2),
+        "cross_encoder": CrossEncoderTraining(
+            layers=3, learning_rate=1e-4, head_learning_rate=5e-4, epochs=1, warm_up_steps=20
+        ),
+    },
+)
+RECIPES: Final = {recipe.name: recipe for recipe in (BASKETS, SEQUENCES, SEASONS, SEARCHES, CATALOGUE)}
+
+
+def default_recipe(*, events: bool, times: bool, judgements: bool) -> Recipe:
+    """Return the recipe for a dataset if the user names none.
+
+    Args:
+        events: Whether it has events.
+        times: Whether their times are known, and not only their order.
+        judgements: Whether it has judged searches.
+    """
+    if not events:
+        return SEARCHES if judgements else CATALOGUE
+    return BASKETS if times else SEQUENCES
 
 
 def find_recipe(name: str) -> Recipe:

@@ -74,6 +74,21 @@ async def test_a_call_without_time_is_refused(service: Any, ids: list[str]):
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
+async def test_a_call_is_refused_before_its_candidates_are_parsed(service: Any):
+    """A call without time for its features is DEADLINE_EXCEEDED, whatever its candidates."""
+    service.stage().times.features.observe(100, 1_000.0)
+    await service.refused(
+        service.rank(["unknown"]), grpc.StatusCode.DEADLINE_EXCEEDED, "1 candidates cannot be ranked within"
+    )
+
+
+async def test_each_answer_is_observed(service: Any, ids: list[str]):
+    """The time kept back after reading falls with each answer, also of calls that had no time to read."""
+    service.stage().times.after_reading.seconds = 1_000.0
+    await service.rank(ids[:3])
+    assert service.stage().times.after_reading.seconds < 1_000.0
+
+
 async def test_a_full_queue_is_refused_with_retry_info(service: Any, ids: list[str], monkeypatch: pytest.MonkeyPatch):
     """RESOURCE_EXHAUSTED has RetryInfo, and calls in the queue are answered."""
     batcher, gate, began = service.stage()._batcher, threading.Event(), threading.Semaphore(0)

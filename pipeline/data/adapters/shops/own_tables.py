@@ -167,7 +167,8 @@ def _of_folder(data: Path) -> tuple[Description, Path, list[str]]:
         kinds = ", ".join(f"items{suffix}" for suffix in SUFFIXES)
         seen = f"; it holds {', '.join(others)}" if others else ""
         raise BadDataset(
-            f"{data} holds none of {kinds}{seen}; rename a table, or name a TOML description of your tables"
+            f"{data} holds none of {kinds}{seen}; rename a table, name a TOML description of your tables, or see what "
+            f"fits by `python -m pipeline inspect {data}`"
         )
     if "events" not in tables and others:
         raise BadDataset(

@@ -12,7 +12,7 @@ from common.errors import InvalidRequest, NotFound
 from pipeline.learning.item_graphs.builders import BUILDERS
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipe import Recipe
-from pipeline.release.config.recipes import BASKETS, RECIPES, SEQUENCES, find_recipe
+from pipeline.release.config.recipes import BASKETS, RECIPES, SEQUENCES, default_recipe, find_recipe
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
@@ -33,7 +33,7 @@ def test_settings_are_the_recipes_unless_told_otherwise():
 
 def test_unknown_recipe_lists_the_known_ones():
     """The message names what there is."""
-    with pytest.raises(NotFound, match="baskets, searches, seasons, sequences"):
+    with pytest.raises(NotFound, match="baskets, catalogue, searches, seasons, sequences"):
         find_recipe("soup")
 
 
@@ -62,3 +62,18 @@ def test_sources_of_words_and_of_chance_can_be_used():
     assert BuildSettings.from_recipe(BASKETS.name).resolve_recipe() == BASKETS
     with pytest.raises(InvalidRequest, match="added_sources: 'semantic' cannot be added; choose from lexical, explor"):
         BuildSettings.from_recipe(BASKETS.name, added_sources=("semantic",)).resolve_recipe()
+
+
+@pytest.mark.parametrize(
+    ("events", "times", "judgements", "expected"),
+    [
+        (True, True, True, "baskets"),
+        (True, False, False, "sequences"),
+        (False, True, True, "searches"),
+        (False, True, False, "catalogue"),
+    ],
+)
+def test_the_default_recipe_fits_the_data(events: bool, times: bool, judgements: bool, expected: str):
+    """Without events, judgements decide; with events, their times do."""
+    recipe = default_recipe(events=events, times=times, judgements=judgements)
+    assert (recipe.name, recipe.needs_events) == (expected, events)

@@ -61,6 +61,14 @@ def test_a_few_unreachable_vectors_are_compared_exactly(maintain: Maintain, vect
     assert shop.search.index is index
 
 
+def test_cached_neighbours_are_dropped_if_they_lacked_a_vector(maintain: Maintain, vectors: Float32Array):
+    """Neighbours that were cached before the audit found a vector unreachable are searched again."""
+    shop = maintain(lossy_index(vectors, range(40, 43), OPTIONS))
+    assert "item-40" not in shop.around("item-40", 5)
+    shop.audit_all()
+    assert shop.around("item-40", 5)[0] == "item-40"
+
+
 def test_many_unreachable_vectors_cause_a_rebuild(maintain: Maintain, vectors: Float32Array):
     """A fresh graph replaces one that lost many vectors, and is audited too."""
     index = lossy_index(vectors, LOST, OPTIONS)

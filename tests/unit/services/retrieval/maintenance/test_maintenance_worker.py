@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -127,3 +128,26 @@ def test_a_share_of_0_never_audits():
     worker.start()
     worker.wake()
     worker.close()
+
+
+def test_closing_waits_for_one_step_only():
+    """A worker that is closed during a rebuild ends after the step under way, though more are due."""
+    is_due, began = [False], threading.Event()
+
+    def step() -> bool:
+        if is_due[0]:
+            began.set()
+            time.sleep(0.001)
+        return is_due[0]
+
+    worker = MaintenanceWorker([Task(step)])
+    worker.start()
+    is_due[0] = True
+    worker.wake()
+    assert began.wait(10)
+    closing = threading.Thread(target=worker.close)
+    closing.start()
+    closing.join(10)
+    has_ended, is_due[0] = not closing.is_alive(), False
+    closing.join()
+    assert has_ended
