@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Literal
 
@@ -130,7 +131,13 @@ def _further(table: InspectedTable) -> dict[str, str]:
     names = {
         name: "_".join("".join(c if c.isalnum() else " " for c in name.lower()).split()) for name in table.raw.columns
     }
-    return {ours: theirs for theirs, ours in names.items() if theirs not in taken and ours and ours not in table.roles}
+    found: dict[str, str] = {}
+    for theirs, ours in names.items():
+        if theirs in taken or not ours:
+            continue
+        names_in_turn = chain([ours], (f"{ours}_{number}" for number in count(2)))
+        found[next(name for name in names_in_turn if name not in found and name not in table.roles)] = theirs
+    return found
 
 
 def _of_tables(tables: list[InspectedTable], described: Description | None) -> list[tuple[Severity, str]]:
@@ -142,7 +149,9 @@ def _of_tables(tables: list[InspectedTable], described: Description | None) -> l
     }
     for table in tables:
         missing = lacking(table.roles, table.table) if table.table else []
-        if missing:
+        if table.raw.is_empty():
+            found.append(("error", f"{table.path.name} has names of columns and no row"))
+        elif missing:
             found.append(("error", f"{table.path.name}: no column looks like {', '.join(missing)}"))
         elif table.path.name not in used:
             found.append(("warning", f"{table.path.name} is not used"))

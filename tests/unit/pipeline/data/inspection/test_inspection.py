@@ -99,3 +99,18 @@ def test_a_folder_without_tables_is_refused(tmp_path: Path):
         inspect(tmp_path)
     with pytest.raises(BadDataset, match="is no folder"):
         inspect(tmp_path / "none")
+
+
+def test_columns_whose_names_differ_in_marks_alone_are_all_kept(tmp_path: Path):
+    """The second one gets a number."""
+    (tmp_path / "items.csv").write_text("item_id,title,size!,Size?\na,Apple,S,M\n", encoding="utf-8")
+    description = inspect(tmp_path).description
+    assert description is not None
+    columns = description.items.columns or {}
+    assert (columns["size"], columns["size_2"]) == ("size!", "Size?")
+
+
+def test_a_table_without_a_row_is_named(tmp_path: Path):
+    """Its columns cannot be understood, since no cell shows what they hold."""
+    (tmp_path / "items.csv").write_text("item_id,title\n", encoding="utf-8")
+    assert ("error", "items.csv has names of columns and no row") in inspect(tmp_path).warnings
