@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import polars as pl
 
@@ -15,6 +16,8 @@ from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.schema import BadDataset
 from pipeline.data.files.tables import FileNote, find_tables, read_raw_table
 from pipeline.data.ingest.roles import guess_table, lacking, propose_roles
+
+_RATINGS: Final = ("rating", "ratings", "stars", "overall")
 
 Severity = Literal["error", "warning", "note"]
 
@@ -118,11 +121,18 @@ def _description(root: Path, tables: list[InspectedTable]) -> Description | None
         if table.table is None or table.table in chosen or lacking(table.roles, table.table):
             continue
         further = {} if table.table != "items" else _further(table)
-        event = "purchase" if table.table == "events" and "event" not in table.roles else None
+        event = _only_event(table.roles) if table.table == "events" else None
         chosen[table.table] = TableMapping(
             file=table.path.relative_to(root), columns={**table.roles, **further}, event=event
         )
     return Description.model_validate(chosen) if "items" in chosen else None
+
+
+def _only_event(roles: Mapping[str, str]) -> str | None:
+    """Return what every event of a table is if no column says it: a rating if a column holds ratings."""
+    if "event" in roles:
+        return None
+    return "rating" if roles.get("value", "").strip().lower() in _RATINGS else "purchase"
 
 
 def _further(table: InspectedTable) -> dict[str, str]:
@@ -161,7 +171,7 @@ def _of_tables(tables: list[InspectedTable], described: Description | None) -> l
     elif described.events is None:
         found.append(("warning", "no table looks like events: a release of items alone answers queries"))
     elif described.events.event:
-        found.append(("note", "no column says what happened; every event counts as a purchase"))
+        found.append(("note", f"no column says what happened; every event counts as a {described.events.event}"))
     return found
 
 

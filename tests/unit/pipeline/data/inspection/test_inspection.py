@@ -114,3 +114,13 @@ def test_a_table_without_a_row_is_named(tmp_path: Path):
     """Its columns cannot be understood, since no cell shows what they hold."""
     (tmp_path / "items.csv").write_text("item_id,title\n", encoding="utf-8")
     assert ("error", "items.csv has names of columns and no row") in inspect(tmp_path).warnings
+
+
+def test_a_table_of_ratings_holds_no_purchases(tmp_path: Path):
+    """If no column says what happened and one holds ratings, each event is a rating."""
+    (tmp_path / "items.csv").write_text("item_id,title\na,Apple\n", encoding="utf-8")
+    (tmp_path / "ratings.csv").write_text("userId,item_id,rating,timestamp\nu,a,4.5,1700000000\n", encoding="utf-8")
+    found = inspect(tmp_path)
+    assert found.dataset is not None
+    assert found.dataset.events["event"].to_list() == ["rating"]
+    assert ("note", "no column says what happened; every event counts as a rating") in found.warnings
