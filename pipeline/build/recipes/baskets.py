@@ -86,7 +86,7 @@ def build_baskets(context: BuildContext) -> None:
 
 def _write_behaviour(context: BuildContext, catalogue: Catalogue, windows: Windows) -> None:
     """Write the transition graphs, popularity, and the settings of a first stage with equal weights."""
-    with context.report.step("Counting what follows what"):
+    with context.report.step("Building item graphs from purchases"):
         past = context.dataset.events.filter(pl.col("timestamp") < windows.tables)
         purchases = Purchases.of(past, catalogue, windows.tables)
         for name, graph in transitions(purchases, len(catalogue)).items():
@@ -97,7 +97,7 @@ def _write_behaviour(context: BuildContext, catalogue: Catalogue, windows: Windo
 
 def _draw_users(context: BuildContext, catalogue: Catalogue, windows: Windows) -> UserSample:
     settings = context.settings
-    with context.report.step("Drawing users to learn from"):
+    with context.report.step("Sampling users for training"):
         users = sample_users(
             context.dataset.events,
             windows,
@@ -122,7 +122,7 @@ def _find_candidates(
 ) -> tuple[list[LabelledCandidates], list[LabelledCandidates]]:
     """Return training and validation requests with the first stage's candidates."""
     requests = [*users.train, *users.valid]
-    with open_first_stage(context) as first_stage, context.report.step("Finding candidates", len(requests)) as step:
+    with open_first_stage(context) as first_stage, context.report.step("Retrieving candidates", len(requests)) as step:
         drawn = label_candidates(first_stage, requests, context.settings.candidates, step)
     return drawn[: len(users.train)], drawn[len(users.train) :]
 
@@ -138,7 +138,7 @@ def _fit_fusion(
     settings, features, staging = context.settings, context.features, context.staging
     write_fusion_settings(context)
     examples = FusionExamples(staging.release(), catalogue, features, settings.cross_encoder_depth)
-    with context.report.step("Reading pairs for the fusion") as step:
+    with context.report.step("Scoring pairs for the fusion") as step:
         behaviour = fit_behaviour(examples.training_features(train), features, settings.seed)
         read = examples.read(train[-settings.logit_requests :], behaviour, step)
         served = examples.served(valid, behaviour, step)

@@ -100,7 +100,7 @@ def refuse_compression(context: BuildContext) -> None:
 
 def _write_words(context: BuildContext, catalogue: Catalogue) -> None:
     """Write the word index of the lexical features, and a popularity of 0: there are no purchases to count."""
-    with context.report.step("Reading the catalogue's words"):
+    with context.report.step("Indexing the catalogue's words"):
         WordIndex.from_texts(catalogue.table["text"].to_pylist()).save(context.staging.path)
         write_array(context.staging, layout.POPULARITY, np.zeros(len(catalogue), np.float32))
 
@@ -146,7 +146,7 @@ def _make_examples(
     held_out: HeldOut,
     fold: npt.NDArray[np.int64],
 ) -> GradedExamples:
-    with context.report.step("Comparing words", len(queries)) as step:
+    with context.report.step("Computing lexical features", len(queries)) as step:
         features = FeatureSet(context.features, ItemTables(context.staging.release(), catalogue))
         return graded_examples(features, queries, held_out, fold, step)
 

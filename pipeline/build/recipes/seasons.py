@@ -97,7 +97,7 @@ def _make_examples(context: BuildContext, catalogue: Catalogue, texts: ItemTexts
         _write_tables(context, catalogue, texts, snapshot.moment, snapshot.left_out)
         if number == 0:
             learn_weights_from_sample(context, requests)
-        title = f"Finding candidates of {snapshot.moment:%Y-%m-%d}"
+        title = f"Retrieving candidates of {snapshot.moment:%Y-%m-%d}"
         parts.append(make_ranking_examples(context, catalogue, requests, snapshot.checked, title))
     examples = RankingExamples.join(parts)
     if not examples.train or not examples.valid:
@@ -107,7 +107,7 @@ def _make_examples(context: BuildContext, catalogue: Catalogue, texts: ItemTexts
 
 def _draw_snapshots(context: BuildContext, windows: Windows) -> Sequence[TrainingSnapshot]:
     settings = context.settings
-    with context.report.step("Drawing users to learn from"):
+    with context.report.step("Sampling users for training"):
         return sample_training_snapshots(
             context.dataset.events,
             windows,

@@ -140,7 +140,9 @@ class SearchModels:
         """Return a trained cross-encoder's logits of judged pairs, query by query; cached in its folder."""
 
         def read() -> Float32Array:
-            with self._report.step("Reading judged pairs", sum(len(one.rows) for one in queries)) as step:
+            with self._report.step(
+                "Scoring judged pairs with the cross-encoder", sum(len(one.rows) for one in queries)
+            ) as step:
                 pairs = [self.pairs(one) for one in queries]
                 return np.concatenate(score_pairs(loaded_cross_encoder(cross_encoder), pairs, step))
 
@@ -151,7 +153,7 @@ class SearchModels:
 
         def read() -> Float32Array:
             unknown = np.full(sum(len(one.rows) for one in queries), np.nan, np.float32)
-            with self._report.step("Scoring judged pairs", len(queries)) as step:
+            with self._report.step("Scoring judged pairs with late interaction", len(queries)) as step:
                 examples = self._late_examples(queries, unknown)
                 return late_scores(self.loaded_tower(tower), examples, self._template, step)
 

@@ -53,7 +53,7 @@ def learn_first_stage_weights(context: BuildContext, requests: Sequence[ShopRequ
     """
     with (
         open_first_stage(context) as first_stage,
-        context.report.step("Learning the sources' weights", len(requests)) as step,
+        context.report.step("Fitting the weights of candidate sources", len(requests)) as step,
     ):
         drawn = label_candidates(first_stage, requests, candidates, step)
         write_retrieval_settings(context, learn_source_weights(drawn, first_stage.sources))

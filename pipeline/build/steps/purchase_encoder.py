@@ -44,7 +44,7 @@ def train_purchase_encoder(context: BuildContext, catalogue: Catalogue, windows:
 
 def _purchases(context: BuildContext, catalogue: Catalogue, windows: Windows) -> Sequence[Purchase]:
     settings = context.settings
-    with context.report.step("Drawing purchases for the encoder"):
+    with context.report.step("Sampling purchases for the encoder"):
         purchases = draw_purchases(
             context.dataset.events,
             titles_by_item(catalogue),
@@ -89,7 +89,7 @@ def _examples(
     training = context.settings.encoder
     with (
         open_first_stage(context) as first_stage,
-        context.report.step("Finding what users never took", len(purchases)) as step,
+        context.report.step("Mining hard negatives", len(purchases)) as step,
     ):
         texts = EventTexts(vector_of_item, first_stage, dict(zip(queries, tokens, strict=True)))
         return texts.examples(

@@ -58,7 +58,7 @@ def make_ranking_examples(
     catalogue: Catalogue,
     requests: Sequence[ShopRequest],
     is_validation: Sequence[bool],
-    title: str = "Finding candidates",
+    title: str = "Retrieving candidates",
 ) -> RankingExamples:
     """Find the candidates of requests with the staged tables, and compute their features.
 

@@ -49,7 +49,7 @@ def fit_ranking_fusion(context: BuildContext, examples: RankingExamples, measure
         calibrated = calibrate(_fit(context, train, step), LabelledFeatures(valid.features, valid.labels))
         context.staging.metrics["validation"] = measure(valid, calibrated)
     everybody = RankedExamples.join([train, *examples.valid_best])
-    with context.report.step("Fitting the fusion to everybody") as step:
+    with context.report.step("Fitting the fusion to all users") as step:
         fusion = FusionTrees(tuple(_fit(context, everybody, step)), calibrated.slope, calibrated.intercept)
         parity_error = export_fusion(fusion, context.staging.file(layout.FUSION), valid.features)
     record_fusion(context, f"{len(everybody.sizes)} requests of {data}", parity_error)

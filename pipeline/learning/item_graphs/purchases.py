@@ -110,7 +110,7 @@ def popularity(purchases: Purchases, items: int) -> Popularity:
 
 
 def transitions(purchases: Purchases, items: int) -> dict[str, ItemGraph]:
-    """Count what follows what, decayed over the next four sessions of the same user.
+    """Count which item is bought after which, decayed over the next four sessions of the same user.
 
     weight(i → j) = sum over k = 1..4 of 0.7^(k-1) * #(i in a session, j in the k-th after it),
     divided by #(sessions with i) * sum of the decays + 5, a shrinkage that keeps rare items humble.
