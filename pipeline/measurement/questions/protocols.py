@@ -102,6 +102,7 @@ def make_questions(
     Raises:
         InvalidRequest: The protocol is unknown, or the data has no questions for it.
     """
+    dataset = dataset.without_impressions()
     if dataset.events.is_empty() and protocol in ("temporal", "leave-last-out"):
         raise InvalidRequest(f"the data has no events, which the protocol {protocol} needs; use --protocol judged")
     match protocol:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from rich.console import Console
 
@@ -79,6 +80,22 @@ def test_the_id_covers_every_file(tiny_release: Path):
 
 def _untimed(release: Release) -> dict[str, Any]:
     return {name: value for name, value in release.manifest.metrics.items() if not name.startswith("build_s")}
+
+
+def test_impressions_are_not_learned_from(
+    tiny_dataset: Dataset, tiny_settings: BuildSettings, tiny_release: Path, tmp_path: Path
+):
+    """What was shown and not chosen makes no item popular, and the build says how many events it leaves out."""
+    shown = tiny_dataset.events.with_columns(
+        pl.lit("impression").alias("event"), ("shown " + pl.col("event_id")).alias("event_id")
+    )
+    events = pl.concat([tiny_dataset.events, shown])
+    console = Console(record=True, width=200)
+    dataset = Dataset(tiny_dataset.items, events, tiny_dataset.judgements, tiny_dataset.report)
+    release = build(dataset, tmp_path / "shown", tiny_settings, ProgressReport(console))
+    first = open_release(str(tiny_release))
+    assert np.array_equal(np.load(release.file(POPULARITY)), np.load(first.file(POPULARITY)))
+    assert f"{shown.height:,} impressions are not learned from" in console.export_text()
 
 
 def test_build_that_was_done_before_is_reused(
