@@ -63,7 +63,7 @@ def build(
     )
     learned_from = dataset.without_impressions()
     if offered := dataset.events.height - learned_from.events.height:
-        report.console.print(f"{offered:,} impressions are not learned from: they show what was offered, not chosen")
+        report.console.print(f"{offered:,} impressions are not learned from; they show what was offered")
     key = _build_key(data, base_model, settings, recipe)
     existing = _current_release(store, key)
     if existing is None:
@@ -71,7 +71,9 @@ def build(
             existing = _current_release(store, key)  # another process may have built it in the meantime
             if existing is None:
                 staging = Staging(folder, data, key, settings.as_json())
-                _run(BuildContext(learned_from, base_model, settings, recipe, staging, report, examples_dir, models_dir))
+                _run(
+                    BuildContext(learned_from, base_model, settings, recipe, staging, report, examples_dir, models_dir)
+                )
                 return staging.publish(store)
     report.console.print(f"Release {existing.id} was built from the same data with the same settings: reused")
     return existing
