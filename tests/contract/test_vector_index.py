@@ -1,4 +1,4 @@
-"""What every implementation of `VectorIndex` holds to, shown on planted data beside an exact oracle."""
+"""What every implementation of `VectorIndex` holds to, compared with an exact oracle on planted data."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_labels_past_the_filter_are_not_allowed(index: VectorIndex, vectors: Flo
 
 
 def test_added_vectors_are_found(index: VectorIndex, vectors: Float32Array):
-    """What was added is found by the next search, beside what was there."""
+    """What was added is found by the next search, together with the earlier vectors."""
     new = unit_vectors(-vectors[:3])
     index.add(np.arange(VECTORS, VECTORS + 3), new)
     assert len(index) == VECTORS + 3
@@ -262,7 +262,7 @@ def test_a_k_below_one_is_refused(index: VectorIndex, vectors: Float32Array):
 
 
 def test_searching_while_changing(index: VectorIndex, vectors: Float32Array):
-    """Searches beside a thread that adds and removes never fail, never come up short, never find what was removed."""
+    """Searches during changes by another thread never fail, never come up short, never find what was removed."""
     index.remove(np.arange(500))
     failures: list[BaseException] = []
     done = threading.Event()

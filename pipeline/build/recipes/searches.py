@@ -63,7 +63,7 @@ def build_searches(context: BuildContext) -> None:
 
 
 def learn_from_queries(context: BuildContext, catalogue: Catalogue, queries: Sequence[JudgedQuery], data: str) -> None:
-    """Train the models and write what a release has beside its catalogue.
+    """Train the models and write the release files other than the catalogue.
 
     Args:
         context: The build.

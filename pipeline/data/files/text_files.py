@@ -18,7 +18,7 @@ from pipeline.data.dataset.schema import BadDataset
 from pipeline.data.files.encodings import is_plausible, is_western
 
 COMPRESSIONS: Final = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".zip": "zip"}
-# What is told apart without being declared. More candidates would take German for Polish and Chinese for Korean.
+# Encodings that are detected. With more candidates, German is taken for Polish and Chinese for Korean.
 ENCODINGS: Final = ("cp1252", "gb18030")
 
 _BOMS: Final = {

@@ -71,7 +71,7 @@ _PLAIN: Final = (
 )
 SEQUENCES: Final = Recipe(
     name="sequences",
-    description="short sequences of which only the order is known: what comes next",
+    description="short sequences of which only the order is known: the next item",
     graphs={**_BEHAVIOUR_GRAPHS, **_TEXT_GRAPHS},
     sources={name: {"kind": "graph"} for name in _SEQUENCE_SOURCES}
     | {"popular": {"kind": "popular"}, "semantic": {"kind": "semantic"}, "similar": {"kind": "similar"}},

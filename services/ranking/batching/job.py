@@ -128,7 +128,7 @@ class Batch:
         return self.rows * self.longest
 
     def add(self, rows: JobSlice, cost_ms: float) -> None:
-        """Append rows that cost so much."""
+        """Append rows of the given cost."""
         self.slices.append(rows)
         self.rows += len(rows)
         self.longest = max(self.longest, rows.job.length(rows.start))

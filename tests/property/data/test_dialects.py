@@ -30,7 +30,7 @@ _LETTERS = {
     "cp1252": "abcXYZ019äöüßéñ &+-%.,;|\"'()/",
     "gb18030": "abcXYZ019茶绿手机牛奶 &+-%.,;|\"'()/",
 }
-# A whole word of the encoding stands in each title, or a single letter might be anybody's.
+# Each title has a whole word in its encoding: one letter alone does not identify an encoding.
 _WORDS = {"cp1252": "Frühstück für Männer", "gb18030": "新鲜纯牛奶手机茶"}
 _TIMES = (
     "%Y-%m-%dT%H:%M:%SZ",

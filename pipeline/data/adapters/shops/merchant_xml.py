@@ -25,7 +25,7 @@ def is_feed(file: Path) -> bool:
         return False
     with open_unpacked(file) as stream:
         head: bytes = stream.read(_HEAD_BYTES)
-    return _NAMESPACE in head.replace(b"\x00", b"")  # UTF-16 has a zero beside each letter
+    return _NAMESPACE in head.replace(b"\x00", b"")  # UTF-16 has a zero byte for each letter
 
 
 def read_feed(file: Path) -> pl.DataFrame:

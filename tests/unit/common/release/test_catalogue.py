@@ -41,7 +41,7 @@ def catalogue(tmp_path: Path) -> Catalogue:
 
 
 def test_items_are_found_by_id(catalogue: Catalogue):
-    """Rows are found by id, one or many at once, and unknown ids are told apart."""
+    """Rows are found by id, one or many at once, and unknown ids are reported as unknown."""
     assert len(catalogue) == 3
     assert catalogue.row_of("b") == 1
     assert catalogue.row_of("z") is None

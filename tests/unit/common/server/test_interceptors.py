@@ -70,7 +70,7 @@ async def test_errors_become_their_status(call: Call, metrics: Metrics, error: e
 
 
 async def test_an_overloaded_server_says_when_to_come_back(call: Call):
-    """RESOURCE_EXHAUSTED comes with RetryInfo, beside the call's id."""
+    """RESOURCE_EXHAUSTED comes with RetryInfo and the call's id."""
     made = await call(raising(errors.Overloaded("full", retry_after_s=0.25)), metadata=[("x-request-id", "r-7")])
     status = await rpc_status.aio.from_call(made)
     info = error_details_pb2.RetryInfo()

@@ -25,7 +25,7 @@ class Engine:
         self.release = release
 
     def close(self) -> None:
-        """Let go of nothing."""
+        """Release nothing."""
 
 
 def describe(engine: Engine) -> release_pb2.ReleaseInfo:
@@ -52,7 +52,7 @@ class Served:
         """Begin with nothing."""
 
     async def stop(self) -> None:
-        """Let go of the engines."""
+        """Release the engines."""
         await self.live.close()
 
 

@@ -61,7 +61,7 @@ def windows(tiny_dataset: Dataset, settings: BuildSettings) -> Windows:
 
 
 def test_release_lists_graphs_sources_and_features(release: Release):
-    """Everything the recipe names stands in the release's own files."""
+    """Everything that the recipe names is in the release's own files."""
     retrieval = json.loads(release.file(RETRIEVAL_SETTINGS).read_text())
     assert retrieval["sources"] == {name: dict(source) for name, source in SEASONS.sources.items()}
     assert retrieval["weights"]["history"]

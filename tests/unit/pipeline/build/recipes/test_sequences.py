@@ -58,7 +58,7 @@ def release(sequences: Dataset, settings: BuildSettings, tmp_path_factory: pytes
 
 
 def test_release_lists_graphs_sources_features_and_half_lives(release: Release):
-    """Everything the recipe names stands in the release's own files."""
+    """Everything that the recipe names is in the release's own files."""
     retrieval = json.loads(release.file(RETRIEVAL_SETTINGS).read_text())
     fusion = json.loads(release.file(FUSION_SETTINGS).read_text())
     assert retrieval["sources"] == {name: dict(source) for name, source in SEQUENCES.sources.items()}

@@ -35,7 +35,7 @@ def test_cells_keep_zeros_quotes_and_lines(tmp_path: Path):
 
 
 def test_lines_with_too_many_cells_are_counted_and_shown(tmp_path: Path):
-    """They are left out, since their cells cannot be told apart; short lines end in empty cells."""
+    """They are left out, since their cells match no column; short lines end in empty cells."""
     found = _read(tmp_path, "id,title\n1,a,b\n2\n\n3,c\n")
     assert found.frame.rows() == [("2", None), ("3", "c")]
     assert (found.ragged, found.examples) == (1, ("line 2: 1,a,b",))

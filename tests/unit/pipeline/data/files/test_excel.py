@@ -33,7 +33,7 @@ def test_cells_are_text_where_nothing_is_recognised(write_workbook: Write, tmp_p
 
 
 def test_types_are_recognised(write_workbook: Write, tmp_path: Path):
-    """A column of numbers is numeric and one of dates has times, whatever stands in the first rows."""
+    """A column of numbers is numeric and one of dates has times, whatever the first rows hold."""
     rows: list[list[object]] = [["n", "when"], *([None, None] for _ in range(3)), [1.5, WHEN]]
     frame = read_table(write_workbook(tmp_path / "a.xlsx", {"S": rows}), {"n": "n", "when": "when"})
     assert frame.filter(pl.col("n").is_not_null()).rows() == [(1.5, WHEN)]

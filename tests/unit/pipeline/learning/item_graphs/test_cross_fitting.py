@@ -1,4 +1,4 @@
-"""Cross-fitting: no request's target stands in the tables that it is judged by."""
+"""Cross-fitting: no request's target is in the tables that it is evaluated with."""
 
 from __future__ import annotations
 

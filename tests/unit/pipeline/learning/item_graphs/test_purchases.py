@@ -56,7 +56,7 @@ def test_transitions_equal_a_plain_count(users: list[list[set[int]]]):
 
 
 def test_repeat_holds_the_diagonal_alone():
-    """What is bought again stands in `repeat`, what else follows in `follow`."""
+    """Repeat purchases are in `repeat`, other next purchases in `follow`."""
     graphs = transitions(_purchases([[{0}, {0, 1}]]), ITEMS)
     assert graphs["repeat"].indices.tolist() == [0]
     assert graphs["follow"].indices.tolist() == [1]

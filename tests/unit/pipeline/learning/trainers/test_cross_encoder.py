@@ -63,7 +63,7 @@ def test_learning_curve_tells_loss_and_validation_by_step(
 def test_a_training_that_was_done_is_not_done_again(
     tiny_base_model: Path, examples: list[RankingExample], tmp_path: Path
 ):
-    """The same training in the same folder takes no step; one with other lists there starts anew."""
+    """The same training in the same folder takes no step; one with other lists starts again."""
     first, _ = _train(tiny_base_model, examples, tmp_path)
     again, reports = _train(tiny_base_model, examples, tmp_path)
     assert reports == []

@@ -83,7 +83,7 @@ def test_a_student_learns_what_its_teacher_says(tiny_base_model: Path, tmp_path:
 def test_the_student_of_judged_queries_is_trained_once(
     tiny_base_model: Path, tiny_settings: BuildSettings, tiny_items: pl.DataFrame, tmp_path: Path
 ):
-    """It is kept beside its teacher, loads as the engines do, and is found again without training."""
+    """It is cached next to its teacher, loads as the engines do, and is found again without training."""
     base, report = resolve_base_model(str(tiny_base_model)), ProgressReport(Console(quiet=True))
     catalogue = build_catalogue(tiny_items, plain_tokenizer(str(tiny_base_model / "tokenizer.json")), 16)
     models = SearchModels(base, tiny_settings, catalogue, ModelCache(tmp_path, tiny_base_model), report)

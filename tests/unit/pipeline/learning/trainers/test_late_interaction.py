@@ -80,7 +80,7 @@ def test_the_tower_learns_from_labels_and_from_the_cross_encoder(
 def test_the_tower_learns_from_contexts_that_only_the_cross_encoder_read(
     tiny_base_model: Path, template: PairTemplate, tmp_path: Path
 ):
-    """Logits beside further contexts alone tell items apart, each context having its own."""
+    """Logits of several contexts rank items, each context in its own order."""
     others = _lists(label=False, teacher=True)
     examples = [
         dataclasses.replace(

@@ -144,14 +144,14 @@ def test_what_scores_lowest_is_no_other_label():
         index.remove(np.array([0, 599]))
 
 
-def test_grown_and_built_anew(vectors: Float32Array):
+def test_grown_and_rebuilt(vectors: Float32Array):
     """Codes learnt from some vectors take others, and a fresh index keeps what was learnt."""
     index = HybridIndex.build(vectors[:2_000], OPTIONS)
     grown = index.extended(vectors, np.ones(ROWS, np.bool_))
     assert recall(grown, vectors, vectors[-100:], 10) > 0.95
     odd = np.arange(1, ROWS, 2)
-    anew = _rebuilt(grown, odd, vectors)
-    assert anew.search(vectors[odd[:50]], 1).labels[:, 0].tolist() == odd[:50].tolist()
+    rebuilt = _rebuilt(grown, odd, vectors)
+    assert rebuilt.search(vectors[odd[:50]], 1).labels[:, 0].tolist() == odd[:50].tolist()
 
 
 def test_nothing_is_added(vectors: Float32Array):

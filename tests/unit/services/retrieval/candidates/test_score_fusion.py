@@ -46,7 +46,7 @@ def test_sources_without_weight_alone():
 
 
 def test_requests_are_fused_as_if_each_were_alone():
-    """Whatever stands beside a request, one without candidates too, its scores are what they are without it."""
+    """The scores of a request do not depend on the other requests of its batch, even on one without candidates."""
     generator = np.random.default_rng(4)
     parts = [generator.standard_normal((count, 2)).astype(np.float32) for count in (3, 0, 5, 1)]
     parts[2][1:4, 1] = NAN

@@ -31,7 +31,7 @@ def test_a_replaced_item_keeps_what_it_sold(live_shop: FirstStage):
 
 
 def test_where_nothing_sells_nothing_is_of_the_tail(live_shop: FirstStage):
-    """Without sales there is no tail, and what comes is of none."""
+    """Without sales no item is of the long tail."""
     live_shop.writer.upsert([Item("oats", "rolled oats")])
     nothing = LongTail(np.zeros(len(live_shop.snapshot.base), np.float32))
     assert not nothing.contains(live_shop.snapshot, live_shop.snapshot.rows_of(["oats", "milk-1"])).any()

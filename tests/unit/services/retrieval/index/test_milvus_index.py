@@ -1,4 +1,4 @@
-"""Milvus' own ways; what every index holds to stands in tests/contract/test_vector_index.py."""
+"""Behaviour of Milvus alone; what all indexes guarantee is in tests/contract/test_vector_index.py."""
 
 from __future__ import annotations
 
