@@ -10,55 +10,20 @@ import pytest
 
 from common.errors import DeadlineTooShort
 from services.ranking.batching.batch_queue import BatchQueue
-from services.ranking.batching.capacity import BatchLimits
-from services.ranking.batching.cost_model import CostModel
-from services.ranking.batching.job import Job
 from services.ranking.pairs.pair_tokens import TokenPairs
 from services.ranking.request import CallContext, Priority
+from testing.batching import drain, new_queue
 
 FAR = 1e6
 
 
-def _queue(batch_ms: float = 0.0, token_ms: float = 1.0, **limits: Any) -> Any:
-    return BatchQueue(CostModel(batch_ms, token_ms), BatchLimits(**{"spare_batches": 0, **limits}))
-
-
-@pytest.fixture
-def put(pairs_of: Callable[..., TokenPairs]):
-    """Queue pairs of given lengths for a caller."""
-
-    def queue_up(
-        queue: BatchQueue,
-        lengths: list[int],
-        *,
-        deadline: float = FAR,
-        caller: str = "",
-        now: float = 0.0,
-        priority: Priority = Priority.INTERACTIVE,
-    ) -> Job:
-        call = CallContext(deadline, priority, caller)
-        job = queue.make_job(pairs_of(lengths), call, now=now, complete=lambda _error: None)
-        queue.admit(job, now)
-        return job
-
-    return queue_up
-
-
-def _drain(queue: BatchQueue, now: float = 0.0) -> None:
-    """Take every batch, each run for as long as it costs."""
-    while (batch := queue.next_batch(now)) is not None:
-        now += batch.cost_ms / 1e3
-        queue.finish(batch, now)
-        yield batch
-
-
 def _callers(queue: BatchQueue, now: float = 0.0) -> Any:
-    return [part.job.caller for batch in _drain(queue, now) for part in batch.slices]
+    return [part.job.caller for batch in drain(queue, now) for part in batch.slices]
 
 
 def test_small_jobs_pass_large_ones(put: Any):
     """10 pairs do not wait for another caller's 2,000."""
-    queue = _queue(token_ms=0.01)
+    queue = new_queue(token_ms=0.01)
     put(queue, [20] * 2_000, caller="large")
     put(queue, [20] * 10, caller="small", now=0.01)
     assert _callers(queue, 0.01)[0] == "small"
@@ -66,7 +31,7 @@ def test_small_jobs_pass_large_ones(put: Any):
 
 def test_large_jobs_are_not_starved(put: Any):
     """A large job is served although small ones keep coming."""
-    queue = _queue()
+    queue = new_queue()
     put(queue, [20] * 50, caller="large")  # a second of work
     for number in range(10):
         put(queue, [20], caller=f"small {number}", now=number * 0.2)
@@ -76,7 +41,7 @@ def test_large_jobs_are_not_starved(put: Any):
 
 def test_a_flood_waits_behind_other_callers(put: Any):
     """Of a caller with 20 queued requests, one is served before a newcomer, not all."""
-    queue = _queue()
+    queue = new_queue()
     for _ in range(20):
         put(queue, [50], caller="flood")
     put(queue, [50], caller="newcomer", now=0.01)
@@ -85,7 +50,7 @@ def test_a_flood_waits_behind_other_callers(put: Any):
 
 def test_alike_jobs_are_served_in_the_order_they_came(put: Any):
     """Jobs of the same size are finished one after the other, not all at the end."""
-    queue = _queue(padded_tokens=100)
+    queue = new_queue(padded_tokens=100)
     for number in range(3):
         put(queue, [20] * 10, caller=f"{number}", now=number * 0.001)
     callers = _callers(queue, 0.01)
@@ -94,7 +59,7 @@ def test_alike_jobs_are_served_in_the_order_they_came(put: Any):
 
 def test_if_time_is_short_the_earliest_deadline_comes_first(put: Any):
     """An urgent job passes an earlier one if fair sharing would make it late."""
-    queue = _queue(padded_tokens=20)
+    queue = new_queue(padded_tokens=20)
     put(queue, [20] * 2, caller="patient", deadline=10.0)
     put(queue, [20] * 3, caller="urgent", deadline=0.065)
     assert _callers(queue) == ["urgent"] * 3 + ["patient"] * 2
@@ -102,7 +67,7 @@ def test_if_time_is_short_the_earliest_deadline_comes_first(put: Any):
 
 def test_a_job_that_would_make_another_late_is_refused(put: Any):
     """An urgent newcomer is not admitted if a job admitted before would be late."""
-    queue = _queue()
+    queue = new_queue()
     put(queue, [10] * 10, deadline=0.105)
     with pytest.raises(DeadlineTooShort):
         put(queue, [10], deadline=0.02)
@@ -111,7 +76,7 @@ def test_a_job_that_would_make_another_late_is_refused(put: Any):
 
 def test_batch_work_does_not_keep_interactive_work_out(put: Any):
     """Admitted work of batch priority does not count against interactive work."""
-    queue = _queue()
+    queue = new_queue()
     put(queue, [10] * 10, deadline=0.105, priority=Priority.BATCH)
     put(queue, [10] * 5, deadline=0.06)
     with pytest.raises(DeadlineTooShort):
@@ -120,7 +85,7 @@ def test_batch_work_does_not_keep_interactive_work_out(put: Any):
 
 def test_running_batches_count(put: Any):
     """Time that running batches take is not available to a newcomer."""
-    queue = _queue()
+    queue = new_queue()
     put(queue, [100])
     queue.next_batch(0.0)
     with pytest.raises(DeadlineTooShort):
@@ -130,7 +95,7 @@ def test_running_batches_count(put: Any):
 
 def test_admission_follows_the_correction(put: Any):
     """If work takes twice as long as expected, half as much is admitted."""
-    queue = _queue()
+    queue = new_queue()
     for _ in range(500):
         queue.cost.observe(10.0, 20.0)
     with pytest.raises(DeadlineTooShort):
@@ -140,16 +105,16 @@ def test_admission_follows_the_correction(put: Any):
 
 def test_the_queue_forgets_callers(put: Any):
     """A caller whose turn has passed is not remembered: memory stays flat over many callers."""
-    queue = _queue()
+    queue = new_queue()
     for number in range(100):
         put(queue, [10], caller=f"{number}", now=float(number))
-        list(_drain(queue, float(number)))
+        list(drain(queue, float(number)))
     assert len(queue._fair_share.finish_times) == 1
 
 
 def test_work_that_ended_late_is_planned_to_end_sooner(put: Any):
     """The recent overrun is kept back, at most a quarter of a job's time."""
-    queue = _queue()
+    queue = new_queue()
     queue.capacity.overrun.observe(0.02)
     assert put(queue, [10], deadline=1.0).planned_end == pytest.approx(0.98)
     assert put(queue, [10], deadline=0.04).planned_end == pytest.approx(0.03)
@@ -161,7 +126,7 @@ def _affordable(queue: Any, deadline: float, share: float, pairs: int = 20) -> A
 
 def test_few_pairs_are_not_worth_waiting_for_behind_others(put: Any):
     """With 60 of 100 ms taken by others, 4 of 10 pairs are affordable, or none if half of them are required."""
-    queue = _queue()
+    queue = new_queue()
     put(queue, [60], deadline=0.1)
     assert _affordable(queue, 0.1, share=0.4) == 4
     assert _affordable(queue, 0.1, share=0.5) == 0
@@ -169,12 +134,12 @@ def test_few_pairs_are_not_worth_waiting_for_behind_others(put: Any):
 
 def test_few_pairs_are_read_if_nobody_else_waits():
     """A short deadline on an idle server reads what it can, whatever the share."""
-    assert _affordable(_queue(), 0.03, share=1.0) == 3
+    assert _affordable(new_queue(), 0.03, share=1.0) == 3
 
 
 def test_the_wait_is_until_enough_work_is_done(put: Any):
     """The wait ends when pairs of typical cost fit behind the work that waits."""
-    queue = _queue()
+    queue = new_queue()
     put(queue, [10] * 10, deadline=0.1)
     assert queue.wait_s(3, 0.12, Priority.INTERACTIVE, 0.0) == pytest.approx(0.01, abs=1e-6)
     assert queue.wait_s(2, 0.12, Priority.INTERACTIVE, 0.0) == 0.0
@@ -182,7 +147,7 @@ def test_the_wait_is_until_enough_work_is_done(put: Any):
 
 def test_a_job_that_allows_partial_results_waits_for_its_last_row(pairs_of: Callable[..., TokenPairs]):
     """It expires when there is no time for its shortest row, and its batches end by its deadline."""
-    queue = _queue()
+    queue = new_queue()
     pairs = pairs_of([10] * 8)
     job = queue.make_job(pairs, CallContext(0.045), now=0.0, complete=lambda _error: None, allow_partial=True)
     queue.admit(job, 0.0)
@@ -197,7 +162,7 @@ def test_a_job_that_allows_partial_results_waits_for_its_last_row(pairs_of: Call
 
 def test_if_others_wait_work_is_planned_to_end_some_batches_early(put: Any):
     """A job alone may be read until its deadline; one behind another is planned to end four batches before it."""
-    queue = _queue(token_ms=1.0, padded_tokens=100, spare_batches=4)
+    queue = new_queue(token_ms=1.0, padded_tokens=100, spare_batches=4)
     alone = put(queue, [20] * 5, deadline=10.0)
     behind = put(queue, [20] * 5, deadline=10.0)
     assert alone.planned_end == 10.0
@@ -207,6 +172,6 @@ def test_if_others_wait_work_is_planned_to_end_some_batches_early(put: Any):
 
 def test_spare_batches_leave_most_of_the_time(put: Any):
     """If four batches are more than a quarter of the time, a quarter is kept back."""
-    queue = _queue(token_ms=1.0, padded_tokens=100, spare_batches=4)
+    queue = new_queue(token_ms=1.0, padded_tokens=100, spare_batches=4)
     put(queue, [20] * 5, deadline=10.0)
     assert put(queue, [20], deadline=0.8).planned_end == pytest.approx(0.6)

@@ -12,23 +12,9 @@ from services.ranking.batching.batcher import Batcher, BatchReport
 from services.ranking.batching.cost_model import CostModel
 from services.ranking.pairs.pair_tokens import TokenPairs
 from services.ranking.request import CallContext, Priority
+from testing.batching import token_sums, wait_for_batches, wait_for_queued
 
 FAR = CallContext(1e6)
-
-
-async def _begun(model: Any, batches: int = 1) -> None:
-    for _ in range(batches):
-        assert await asyncio.to_thread(model.began.acquire, timeout=30)
-
-
-async def _queued(batcher: Batcher, pairs: int) -> None:
-    """Let the tasks run until ``pairs`` pairs wait."""
-    while batcher.queued_pairs != pairs:  # noqa: ASYNC110 - there is no event to wait for
-        await asyncio.sleep(0)
-
-
-def _sums(pairs: TokenPairs) -> Any:
-    return [float(pairs.rows.row(row).sum()) for row in range(len(pairs))]
 
 
 async def test_scores_come_back_in_the_callers_order(
@@ -37,7 +23,7 @@ async def test_scores_come_back_in_the_callers_order(
     """Sorting by length and cutting into batches does not show in the answer."""
     pairs = pairs_of([30, 5, 60, 5, 31, 8, 200, 9])
     scores = await batcher_of(padded_tokens=64).score(pairs, FAR)
-    assert scores.logits.tolist() == _sums(pairs)
+    assert scores.logits.tolist() == token_sums(pairs)
     assert scores.padded_tokens >= pairs.lengths.sum()
 
 
@@ -55,13 +41,13 @@ async def test_callers_share_a_batch_if_overhead_dominates(
     batcher = batcher_of(CostModel(100.0, 0.001))
     model.gate.clear()
     first = asyncio.create_task(batcher.score(pairs_of([8]), FAR))
-    await _begun(model)
+    await wait_for_batches(model)
     others = [asyncio.create_task(batcher.score(pairs_of([8, 8], token=10 * n), FAR)) for n in range(1, 4)]
-    await _queued(batcher, 6)
+    await wait_for_queued(batcher, 6)
     model.gate.set()
     await first
     for number, other in enumerate(others, start=1):
-        assert (await other).logits.tolist() == _sums(pairs_of([8, 8], token=10 * number))
+        assert (await other).logits.tolist() == token_sums(pairs_of([8, 8], token=10 * number))
     assert [len(batch) for batch in model.batches] == [1, 6]
 
 
@@ -72,11 +58,11 @@ async def test_batch_work_waits_for_interactive_work(
     batcher = batcher_of()
     model.gate.clear()
     first = asyncio.create_task(batcher.score(pairs_of([8]), FAR))
-    await _begun(model)
+    await wait_for_batches(model)
     batch = asyncio.create_task(batcher.score(pairs_of([8], token=66), CallContext(1e6 - 1, Priority.BATCH)))
-    await _queued(batcher, 1)
+    await wait_for_queued(batcher, 1)
     interactive = asyncio.create_task(batcher.score(pairs_of([8], token=77), FAR))
-    await _queued(batcher, 2)
+    await wait_for_queued(batcher, 2)
     model.gate.set()
     await asyncio.gather(first, batch, interactive)
     assert [int(rows[0, 4 - 1]) for rows in model.batches] == [1, 77, 66]
@@ -89,7 +75,7 @@ async def test_a_batch_of_several_lengths_is_timed_once(
     batcher = batcher_of(CostModel(100.0, 0.001))
     model.gate.clear()
     scores = asyncio.create_task(batcher.score(pairs_of([8, 7, 6]), FAR))
-    await _begun(model)
+    await wait_for_batches(model)
     clock.now += 0.25
     model.gate.set()
     assert (await scores).infer_ms == pytest.approx(250)
@@ -103,9 +89,9 @@ async def test_timings_are_those_of_the_callers_batches(
     batcher = batcher_of()
     model.gate.clear()
     first = asyncio.create_task(batcher.score(pairs_of([8]), FAR))
-    await _begun(model)
+    await wait_for_batches(model)
     second = asyncio.create_task(batcher.score(pairs_of([8]), FAR))
-    await _queued(batcher, 1)
+    await wait_for_queued(batcher, 1)
     clock.now += 0.25
     model.gate.set()
     assert (await first).infer_ms == pytest.approx(250)

@@ -13,23 +13,9 @@ from common.errors import DeadlineTooShort, Overloaded
 from services.ranking.batching.batcher import Batcher
 from services.ranking.pairs.pair_tokens import TokenPairs
 from services.ranking.request import CallContext
+from testing.batching import token_sums, wait_for_batches, wait_for_queued
 
 FAR = CallContext(1e6)
-
-
-async def _begun(model: Any, batches: int = 1) -> None:
-    for _ in range(batches):
-        assert await asyncio.to_thread(model.began.acquire, timeout=30)
-
-
-async def _queued(batcher: Batcher, pairs: int) -> None:
-    """Let the tasks run until ``pairs`` pairs wait."""
-    while batcher.queued_pairs != pairs:  # noqa: ASYNC110 - there is no event to wait for
-        await asyncio.sleep(0)
-
-
-def _sums(pairs: TokenPairs) -> Any:
-    return [float(pairs.rows.row(row).sum()) for row in range(len(pairs))]
 
 
 async def test_work_that_cannot_be_done_in_time_is_refused_at_once(
@@ -50,9 +36,9 @@ async def test_work_that_expired_in_the_queue_is_dropped(
     batcher = batcher_of()
     model.gate.clear()
     first = asyncio.create_task(batcher.score(pairs_of([8]), FAR))
-    await _begun(model)
+    await wait_for_batches(model)
     late = asyncio.create_task(batcher.score(pairs_of([8], token=66), CallContext(clock.now + 0.1)))
-    await _queued(batcher, 1)
+    await wait_for_queued(batcher, 1)
     clock.now += 0.2
     model.gate.set()
     with pytest.raises(DeadlineTooShort, match="in time"):
@@ -68,9 +54,9 @@ async def test_a_full_queue_says_when_to_try_again(
     batcher = batcher_of(max_queued_pairs=10)
     model.gate.clear()
     first = asyncio.create_task(batcher.score(pairs_of([8]), FAR))
-    await _begun(model)
+    await wait_for_batches(model)
     waiting = asyncio.create_task(batcher.score(pairs_of([100] * 10), FAR))
-    await _queued(batcher, 10)
+    await wait_for_queued(batcher, 10)
     with pytest.raises(Overloaded, match="10 of 10 pairs wait") as refused:
         await batcher.score(pairs_of([8]), FAR)
     assert refused.value.retry_after_s == pytest.approx(1.0)
@@ -85,14 +71,14 @@ async def test_affordable_is_what_score_accepts(
     batcher = batcher_of()
     model.gate.clear()
     first = asyncio.create_task(batcher.score(pairs_of([8]), FAR))
-    await _begun(model)
+    await wait_for_batches(model)
     call = CallContext(clock.now + 0.1)
     count = batcher.affordable(np.full(50, 10), call)
     assert count == 9  # 100 ms less the 8 that run
     with pytest.raises(DeadlineTooShort):
         await batcher.score(pairs_of([10] * (count + 1)), call)
     admitted = asyncio.create_task(batcher.score(pairs_of([10] * count), call))
-    await _queued(batcher, count)
+    await wait_for_queued(batcher, count)
     assert batcher.affordable(np.full(50, 10), call) == 0
     model.gate.set()
     await asyncio.gather(first, admitted)
@@ -131,11 +117,11 @@ async def test_half_a_job_is_returned_if_the_rest_expires(
     pairs = pairs_of([20, 20, 10, 10])
     model.gate.clear()
     call = asyncio.create_task(batcher.score(pairs, CallContext(clock.now + 60.0), allow_partial=True))
-    await _begun(model)
+    await wait_for_batches(model)
     clock.now += 60.02
     model.gate.set()
     scores = await call
-    np.testing.assert_array_equal(scores.logits, [*_sums(pairs)[:2], np.nan, np.nan])
+    np.testing.assert_array_equal(scores.logits, [*token_sums(pairs)[:2], np.nan, np.nan])
     assert scores.delivered == 2
     assert batcher._queue.capacity.overrun.seconds == pytest.approx(0.02)
     assert len(model.batches) == 1

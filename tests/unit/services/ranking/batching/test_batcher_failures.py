@@ -13,23 +13,9 @@ from common.errors import NotReady
 from services.ranking.batching.batcher import Batcher, BatchReport
 from services.ranking.pairs.pair_tokens import ModelInputs, TokenPairs
 from services.ranking.request import CallContext
+from testing.batching import token_sums, wait_for_batches, wait_for_queued
 
 FAR = CallContext(1e6)
-
-
-async def _begun(model: Any, batches: int = 1) -> None:
-    for _ in range(batches):
-        assert await asyncio.to_thread(model.began.acquire, timeout=30)
-
-
-async def _queued(batcher: Batcher, pairs: int) -> None:
-    """Let the tasks run until ``pairs`` pairs wait."""
-    while batcher.queued_pairs != pairs:  # noqa: ASYNC110 - there is no event to wait for
-        await asyncio.sleep(0)
-
-
-def _sums(pairs: TokenPairs) -> Any:
-    return [float(pairs.rows.row(row).sum()) for row in range(len(pairs))]
 
 
 async def test_a_failing_pair_fails_alone(
@@ -39,7 +25,7 @@ async def test_a_failing_pair_fails_alone(
     model.poison = 5
     pairs = pairs_of([8] * 9)
     scores = await batcher_of().score(pairs, FAR)
-    expected = np.array(_sums(pairs))
+    expected = np.array(token_sums(pairs))
     expected[4] = np.nan
     np.testing.assert_array_equal(scores.logits, expected)
     assert scores.failed == 1
@@ -91,17 +77,17 @@ async def test_pairs_of_a_cancelled_caller_are_not_read(
     batcher = batcher_of()
     model.gate.clear()
     first = asyncio.create_task(batcher.score(pairs_of([8]), FAR))
-    await _begun(model)
+    await wait_for_batches(model)
     gone = asyncio.create_task(batcher.score(pairs_of([8], token=66), FAR))
     stays = asyncio.create_task(batcher.score(pairs_of([8], token=77), FAR))
-    await _queued(batcher, 2)
+    await wait_for_queued(batcher, 2)
     gone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await gone
     assert batcher.queued_pairs == 1
     model.gate.set()
     await first
-    assert (await stays).logits.tolist() == _sums(pairs_of([8], token=77))
+    assert (await stays).logits.tolist() == token_sums(pairs_of([8], token=77))
     assert not any((batch == 66).any() for batch in model.batches)
 
 
@@ -112,7 +98,7 @@ async def test_a_caller_cancelled_while_its_pairs_run_does_not_affect_others(
     batcher = batcher_of()
     model.gate.clear()
     gone = asyncio.create_task(batcher.score(pairs_of([8]), FAR))
-    await _begun(model)
+    await wait_for_batches(model)
     gone.cancel()
     model.gate.set()
     assert (await batcher.score(pairs_of([9]), FAR)).failed == 0
@@ -126,9 +112,9 @@ async def test_closing_fails_waiting_callers_and_refuses_new_ones(
     batcher = batcher_of()
     model.gate.clear()
     running = asyncio.create_task(batcher.score(pairs_of([8]), FAR))
-    await _begun(model)
+    await wait_for_batches(model)
     waiting = asyncio.create_task(batcher.score(pairs_of([8]), FAR))
-    await _queued(batcher, 1)
+    await wait_for_queued(batcher, 1)
     closing = asyncio.create_task(asyncio.to_thread(batcher.close))
     with pytest.raises(NotReady):
         await waiting
