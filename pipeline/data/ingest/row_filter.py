@@ -7,9 +7,9 @@ from typing import Final, Self
 
 import polars as pl
 
+from common.markup import plain_text
 from pipeline.data.dataset.report import Dropped, TableReport, Unreadable
 from pipeline.data.dataset.schema import EVENTS, BadDataset
-from pipeline.data.ingest.plain_text import plain_column
 
 MAX_BAD_SHARE: Final = 0.5
 _MAX_EXAMPLES: Final = 3
@@ -131,8 +131,12 @@ def refuse_unreadable(
 
 
 def filter_judgements(frame: pl.DataFrame, items: pl.DataFrame) -> RowFilter:
-    """Make queries plain; leave out judgements that are incomplete, below zero, of unknown items, or repeated."""
-    judgements = RowFilter(frame.with_columns(plain_column("query")))
+    """Leave out judgements that are incomplete, below zero, of unknown items, or repeated.
+
+    Queries lose markup and nothing else, as they do in a server: two that differ by a space are two queries.
+    """
+    plain = pl.col("query").map_elements(plain_text, return_dtype=pl.String)
+    judgements = RowFilter(frame.with_columns(plain.replace("", None)))
     missing = pl.any_horizontal(pl.col("query", "item_id", "relevance").is_null())
     judgements.drop("incomplete", "Query, item or relevance is missing.", missing)
     judgements.drop("impossible_relevance", "The relevance is below zero.", pl.col("relevance") < 0)
