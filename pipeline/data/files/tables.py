@@ -38,6 +38,7 @@ class FileNote:
         replaced: Characters that the file itself has lost (U+FFFD).
         ragged: Lines with more cells than the heading, which were left out.
         examples: Some of those lines.
+        is_declared: Whether the encoding was given and not found.
     """
 
     file: Path
@@ -48,11 +49,12 @@ class FileNote:
     replaced: int = 0
     ragged: int = 0
     examples: tuple[str, ...] = ()
+    is_declared: bool = False
 
     def sentences(self) -> list[str]:
         """Return what is out of the ordinary of the file, one sentence each."""
         found = []
-        if self.encoding not in (None, "utf-8", "utf-8-sig"):
+        if not self.is_declared and self.encoding not in (None, "utf-8", "utf-8-sig"):
             found.append(
                 f"{self.file.name} was read as {self.encoding}; set encoding in a mapping if texts look wrong."
             )
@@ -153,7 +155,7 @@ def read_raw_table(path: Path, encoding: str | None = None, delimiter: str | Non
     if suffix not in _PACKED:
         raise BadDataset(f"{path} is of an unknown kind; its suffix must be one of {', '.join(SUFFIXES)}")
     text = read_text_file(path, encoding)
-    note = replace(note, encoding=text.encoding, replaced=text.replaced)
+    note = replace(note, encoding=text.encoding, is_declared=encoding is not None, replaced=text.replaced)
     if suffix in DELIMITED:
         table = read_delimited(text, path, delimiter)
         note = replace(note, delimiter=table.delimiter, ragged=table.ragged, examples=table.examples)
@@ -192,11 +194,6 @@ def select_columns(frame: pl.DataFrame, columns: Mapping[str, str], file: Path) 
     """
     check_columns(frame, set(columns.values()), str(file))
     return frame.select(pl.col(theirs).alias(ours) for ours, theirs in columns.items())
-
-
-def read_columns(file: Path) -> list[str]:
-    """Return the names of a table's columns; raises BadDataset as :func:`read_table` does."""
-    return read_raw_table(file).frame.columns
 
 
 def only_table(path: Path) -> Path:

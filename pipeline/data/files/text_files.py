@@ -50,14 +50,12 @@ class TextFile:
     Attributes:
         source: The file itself where it is UTF-8 as it lies, else its text in memory.
         encoding: What it is written in, by Python's name.
-        declared: Whether the encoding was given and not found.
         replaced: How many characters the file itself has lost: U+FFFD.
         compression: `gzip`, `zstd`, `bz2`, `zip` or None.
     """
 
     source: Path | bytes
     encoding: str
-    declared: bool
     replaced: int
     compression: str | None
 
@@ -90,7 +88,7 @@ def read_text_file(file: Path, encoding: str | None = None) -> TextFile:
     old_line_ends = utf8 and _has_old_line_ends(head)
     replaced = _count_replaced(file) if utf8 else 0
     if utf8 and compression is None and not old_line_ends:
-        return TextFile(file, found, encoding is not None, replaced, compression)
+        return TextFile(file, found, replaced, compression)
     with open_unpacked(file) as stream:
         data = stream.read()
     if not utf8:
@@ -99,9 +97,7 @@ def read_text_file(file: Path, encoding: str | None = None) -> TextFile:
         data = text.encode()
         _refuse_null_bytes(data, 1, file)
         old_line_ends = _has_old_line_ends(data[:_SAMPLE_BYTES])
-    return TextFile(
-        _with_new_line_ends(data) if old_line_ends else data, found, encoding is not None, replaced, compression
-    )
+    return TextFile(_with_new_line_ends(data) if old_line_ends else data, found, replaced, compression)
 
 
 def _has_old_line_ends(head: bytes) -> bool:

@@ -142,7 +142,7 @@ def _read_times(events: RowFilter, order: DayOrder, now: datetime | None) -> Non
     events.frame = events.frame.drop(_OUTSIDE)
     events.drop("no_timestamp", "The timestamp is missing or unreadable.", pl.col("timestamp").is_null())
     if read.order is not None and not read.proven:
-        events.note(f"No cell shows which of day and month comes first (day_order in a mapping): read as {read.order}.")
+        events.note(f"Cells do not settle whether day or month comes first (set day_order): read as {read.order}.")
 
 
 def _limit_days(events: RowFilter, limit: int) -> None:

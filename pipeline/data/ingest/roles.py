@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.data.dataset.schema import EVENTS, ITEMS, JUDGEMENTS
+from pipeline.data.dataset.schema import JUDGEMENTS
 from pipeline.data.ingest.times import read_times
 from pipeline.data.ingest.values import as_text, read_numbers
 
@@ -100,12 +100,6 @@ def guess_table(frame: pl.DataFrame) -> str | None:
         if not lacking(roles, table) and not (table == "events" and "title" in roles):
             return table
     return None
-
-
-def known_columns(table: str) -> dict[str, pl.DataType]:
-    """Return the columns of a table that have a fixed meaning, with their types."""
-    spec = {"items": ITEMS, "events": EVENTS, "judgements": JUDGEMENTS}[table]
-    return {**spec.needed, **spec.optional}
 
 
 def _plain(name: str) -> str:

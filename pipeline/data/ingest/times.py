@@ -114,12 +114,9 @@ def read_times(column: pl.Series, order: DayOrder = "auto", now: datetime | None
         times = as_utc(column)
     else:
         times = pl.Series(column.name, [None] * len(column), dtype=TIMESTAMP)
-    present = (
-        column.is_not_null() if column.dtype != pl.String else (column.str.strip_chars() != "").fill_null(value=False)
-    )
     last_year = (now or datetime.now(UTC)).year + 1
     outside = ((times.dt.year() < MIN_YEAR) | (times.dt.year() > last_year)).fill_null(value=False)
-    unreadable = present & times.is_null()
+    unreadable = column.is_not_null() & times.is_null()
     return ReadTimes(times.set(outside, None).alias(column.name), unreadable, outside, taken, proven)
 
 

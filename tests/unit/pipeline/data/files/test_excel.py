@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from pipeline.data.dataset.schema import BadDataset
-from pipeline.data.files.tables import read_columns, read_table
+from pipeline.data.files.tables import read_raw_table, read_table
 from pipeline.data.ingest.times import read_times
 
 Write = Callable[..., Path]
@@ -29,7 +29,7 @@ def test_cells_are_text_where_nothing_is_recognised(write_workbook: Write, tmp_p
         ("84406", "3", None),
         (None, "0.1", "soon"),
     ]
-    assert read_columns(file) == ["code", "price", "when"]
+    assert read_raw_table(file).frame.columns == ["code", "price", "when"]
 
 
 def test_types_are_recognised(write_workbook: Write, tmp_path: Path):
@@ -72,7 +72,7 @@ def test_what_is_no_workbook_is_refused(tmp_path: Path):
     """A file of another kind under the name of a workbook is told in one line."""
     (tmp_path / "a.xlsx").write_text("InvoiceNo,StockCode")
     with pytest.raises(BadDataset, match=r"a\.xlsx cannot be read as xlsx: .*Zip") as refused:
-        read_columns(tmp_path / "a.xlsx")
+        read_raw_table(tmp_path / "a.xlsx")
     assert "\n" not in str(refused.value)
 
 

@@ -109,3 +109,10 @@ def test_long_decimals_and_names_with_spaces(tmp_path: Path):
     pl.DataFrame({" id ": decimals}).write_parquet(tmp_path / "a.parquet")
     frame = read_raw_table(tmp_path / "a.parquet").frame
     assert (frame.columns, frame.rows()) == (["id"], [("12345678901234567890",), ("7",)])
+
+
+def test_an_encoding_that_was_declared_is_no_news(tmp_path: Path):
+    """Only one that was found is told, so that a wrong guess is seen."""
+    (tmp_path / "a.csv").write_bytes("title\nM\u00fcsli und K\u00e4se\n".encode("cp1252"))
+    told = [read_raw_table(tmp_path / "a.csv", encoding).notes[0].sentences() for encoding in (None, "cp1252")]
+    assert ["was read as cp1252" in "".join(sentences) for sentences in told] == [True, False]
