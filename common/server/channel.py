@@ -9,8 +9,11 @@ from typing import Any, Final
 import grpc
 
 MAX_MESSAGE_BYTES: Final = 16 << 20
+MAX_METADATA_BYTES: Final = 8 << 10
 
 _OPTIONS: Final = (
+    # Servers are dialled directly; a proxy in the environment is for other traffic.
+    ("grpc.enable_http_proxy", 0),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # A peer that disappears without closing its connections (a lost node) is noticed within 12 seconds.

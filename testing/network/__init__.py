@@ -1,0 +1,1 @@
+"""Clients and connections for tests that no gRPC library makes."""
