@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from common.errors import BadRelease
 from common.markup import plain_text
 from common.onnx_session import SessionOptions
 from common.ragged import TokenRows
