@@ -22,6 +22,12 @@ def test_kinds_of_history_are_read_from_a_list():
     assert settings.history_kinds() == (EventKind.PURCHASE, EventKind.CART)
 
 
+def test_the_longest_pause_bounds_the_first():
+    """A breaker's first pause is never longer than its longest."""
+    options = load_settings(Settings, "gateway", ["--breaker-max-pause-s", "0.1"]).breaker_options()
+    assert (options.first_pause_s, options.max_pause_s) == (0.1, 0.1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -30,6 +36,8 @@ def test_kinds_of_history_are_read_from_a_list():
         (["--candidates", "1001"], "--candidates"),
         (["--min-long-tail-share", "1.1"], "--min-long-tail-share"),
         (["--retrieval-share", "0"], "--retrieval-share"),
+        (["--retrieval-target", "a:1,,b:2"], "write host:port"),
+        (["--retry-share", "1.5"], "--retry-share"),
         (["--rankin-target", "x:1"], "did you mean --ranking-target?"),
     ],
 )
