@@ -19,6 +19,7 @@ from services.gateway.backends.stages import (
     RetrievalResult,
     RetrieveRequest,
     StageUnavailable,
+    TierUse,
 )
 from services.gateway.candidates import Candidate
 
@@ -124,7 +125,10 @@ def _ranking_result(response: ranking_pb2.RankResponse, count: int) -> RankingRe
     if not all(math.isfinite(item.probability) for item in response.items):
         raise StageUnavailable("ranking answered with a probability that is not a finite number")
     return RankingResult(
-        [_scores(item) for item in response.items], response.release_id, response.ignored_history_items
+        [_scores(item) for item in response.items],
+        response.release_id,
+        response.ignored_history_items,
+        [TierUse(use.tier, use.planned_items, use.scored_items, use.left_out_items) for use in response.tiers],
     )
 
 

@@ -131,6 +131,7 @@ class Recommender:
             ignored_history_items=_ignored_history_items(retrieved, ranking),
             below_threshold=selection.below_threshold,
             substitutions=selection.substitutions,
+            tiers=() if ranking is None else ranking.tiers,
         )
 
     async def _user_input(self, request: RecommendRequest, trace: CallTrace) -> UserInput:

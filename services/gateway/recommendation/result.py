@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from services.gateway.backends.stages import TierUse
 from services.gateway.candidates import Candidate, RankedCandidate
 from services.gateway.policy.long_tail import Substitution
 from services.gateway.recommendation.request import UserInput
@@ -44,6 +45,7 @@ class RecommendResult:
         ignored_history_items: How many history items the release does not know.
         below_threshold: How many candidates the threshold left out.
         substitutions: Which long-tail items replaced which items.
+        tiers: What the second stage's text tiers were planned to score and scored.
     """
 
     items: Sequence[RankedCandidate]
@@ -55,6 +57,7 @@ class RecommendResult:
     ignored_history_items: int
     below_threshold: int
     substitutions: Sequence[Substitution] = ()
+    tiers: Sequence[TierUse] = ()
 
     @property
     def long_tail_items(self) -> int:

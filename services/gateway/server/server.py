@@ -89,8 +89,9 @@ class GatewayServer:
 
     async def _open_channels(self, target: str) -> Mapping[str, grpc.aio.Channel]:
         """Open a channel to each replica of a service; returns them by address."""
+        security = self._settings.backend_security()
         return {
-            address: await self._resources.enter_async_context(open_channel(address))
+            address: await self._resources.enter_async_context(open_channel(address, security))
             for address in split_addresses(target)
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,12 +22,12 @@ class Explainer:
 
     Attributes:
         models: The release's models.
-        batcher: Reads pairs.
+        batcher: Reads pairs; None if the release has no cross-encoder.
         pool: Computes features.
     """
 
     models: RankingModels
-    batcher: Batcher
+    batcher: Batcher | None
     pool: ComputePool
 
     async def explain(
@@ -34,9 +35,12 @@ class Explainer:
     ) -> ExplainedProbability:
         """Explain one candidate; see `SecondStage.explain`."""
         models = self.models
-        item_text = text or models.catalogue.text(int(candidate.rows[0]))
-        explanation = await explain_logit(user, item_text, models.tokenizer, self.batcher, call)
-        matrix = await self.pool.run(lambda: self._features(user, candidate, text, explanation.logit))
+        explanation, logit = None, math.nan
+        if self.batcher is not None:
+            item_text = text or models.catalogue.text(int(candidate.rows[0]))
+            explanation = await explain_logit(user, item_text, models.tokenizer, self.batcher, call)
+            logit = explanation.logit
+        matrix = await self.pool.run(lambda: self._features(user, candidate, text, logit))
         features = dict(sorted(zip(models.features.names, matrix[0].tolist(), strict=True)))
         present = {name: value for name, value in features.items() if not np.isnan(value)}
         return ExplainedProbability(float(models.fusion.probability(matrix)[0]), explanation, present)

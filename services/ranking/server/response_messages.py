@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from shortlist.ranking.v1 import ranking_pb2
@@ -23,7 +23,7 @@ def write_rank_response(
     columns = (ranking.probability, ranking.logit, ranking.late_score, ranking.tiers)
     rows = list(zip(range(len(item_ids)), item_ids, *(column.tolist() for column in columns), strict=True))
     response = ranking_pb2.RankResponse(
-        release_id=release_id, timings=_timings(ranking), ignored_history_items=ignored_items
+        release_id=release_id, timings=_timings(ranking), ignored_history_items=ignored_items, tiers=_tiers(ranking)
     )
     for index in order:
         _write_item(response.items.add(), *rows[index])
@@ -34,7 +34,7 @@ def write_explain_response(
     explained: ExplainedProbability, catalogue: Catalogue, release_id: str
 ) -> ranking_pb2.ExplainResponse:
     """Return the response to an ExplainRequest."""
-    parts: Explanation = explained.explanation
+    parts = explained.explanation or Explanation(0.0, [], [], [])
     history = [Contribution(catalogue.item_ids[int(one.part)], one.logit) for one in parts.history_items]
     return ranking_pb2.ExplainResponse(
         probability=explained.probability,
@@ -68,6 +68,18 @@ def _write_item(
         item.cross_encoder_logit = logit
     if late_score == late_score:  # noqa: PLR0124 - likewise
         item.late_interaction_score = late_score
+
+
+def _tiers(ranking: Ranking) -> list[ranking_pb2.TierUse]:
+    return [
+        ranking_pb2.TierUse(
+            tier=cast("ranking_pb2.Tier.ValueType", use.tier.value),
+            planned_items=use.planned,
+            scored_items=use.scored,
+            left_out_items=use.left_out,
+        )
+        for use in ranking.uses
+    ]
 
 
 def _timings(ranking: Ranking) -> ranking_pb2.RankTimings:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from common.release import layout
 from common.release.store import Release
 from services.ranking.cascade.results import Ranking, RequestedDepths
 from services.ranking.cascade.second_stage import SecondStage, SecondStageOptions
@@ -57,6 +58,18 @@ async def test_an_explanation_adds_up(ranking_release: Release, stage_of: Callab
     assert explanation.query_words[0].logit == pytest.approx(expected, abs=1e-4)
     assert list(explained.features) == sorted(explained.features)
     assert "logit" in explained.features
+
+
+async def test_without_a_cross_encoder_there_are_features_alone(
+    release_of: Callable[..., Release], stage_of: Callable[[Release], SecondStage]
+):
+    """The probability is that of ranking, and no part of a logit is explained."""
+    stage = stage_of(release_of(lambda folder: (folder / layout.CROSS_ENCODER).unlink()))
+    explained = await stage.explain(HISTORY, CandidateRows.from_rows(np.array([17])), "", _call())
+    assert explained.explanation is None
+    assert explained.probability == pytest.approx((await _rank(stage, 17)).probability[0], abs=1e-6)
+    assert "repeat_count" in explained.features
+    assert "logit" not in explained.features
 
 
 async def test_an_explanation_names_the_late_score(late_release: Release, stage_of: Callable[[Release], SecondStage]):
