@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 from shortlist.ranking.v1 import ranking_pb2
@@ -35,15 +36,24 @@ def write_explain_response(
 ) -> ranking_pb2.ExplainResponse:
     """Return the response to an ExplainRequest."""
     parts: Explanation = explained.explanation
-    history = [Contribution(catalogue.item_ids[int(one.part)], one.logit) for one in parts.history_items]
+    history = [replace(one, part=catalogue.item_ids[int(one.part)]) for one in parts.history_items]
     return ranking_pb2.ExplainResponse(
         probability=explained.probability,
         cross_encoder_logit=parts.logit,
         item_words=_contributions(parts.item_words),
         query_words=_contributions(parts.query_words),
         history_items=_contributions(history),
-        features=[ranking_pb2.Feature(name=name, value=value) for name, value in explained.features.items()],
+        features=[
+            ranking_pb2.Feature(name=one.name, value=one.value, contribution=one.contribution)
+            for one in explained.features
+        ],
         release_id=release_id,
+        tier=cast("ranking_pb2.Tier.ValueType", int(explained.tier)),
+        late_interaction_score=explained.late_score,
+        log_odds=explained.log_odds,
+        base_log_odds=explained.base_log_odds,
+        rank=explained.rank,
+        missing_features_contribution=explained.missing_contribution,
     )
 
 
@@ -86,4 +96,7 @@ def _timings(ranking: Ranking) -> ranking_pb2.RankTimings:
 
 
 def _contributions(parts: Sequence[Contribution]) -> list[ranking_pb2.Contribution]:
-    return [ranking_pb2.Contribution(part=str(one.part), contribution=one.logit) for one in parts]
+    return [
+        ranking_pb2.Contribution(part=str(one.part), contribution=one.logit, log_odds_contribution=one.log_odds)
+        for one in parts
+    ]
