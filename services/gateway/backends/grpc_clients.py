@@ -26,6 +26,7 @@ from services.gateway.backends.stages import (
     StageOverloaded,
     StageTooSlow,
     StageUnavailable,
+    TierUse,
 )
 from services.gateway.candidates import Candidate, Evidence
 
@@ -194,7 +195,10 @@ def _ranking_result(response: ranking_pb2.RankResponse, count: int) -> RankingRe
     if not all(math.isfinite(item.probability) for item in response.items):
         raise StageUnavailable("ranking answered with a probability that is not a finite number")
     return RankingResult(
-        [_scores(item) for item in response.items], response.release_id, response.ignored_history_items
+        [_scores(item) for item in response.items],
+        response.release_id,
+        response.ignored_history_items,
+        [TierUse(use.tier, use.planned_items, use.scored_items, use.left_out_items) for use in response.tiers],
     )
 
 

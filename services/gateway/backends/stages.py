@@ -78,12 +78,30 @@ class RankingScores:
 
 
 @dataclass(frozen=True)
+class TierUse:
+    """What one tier of the second stage was planned to score and what it scored.
+
+    Attributes:
+        tier: The tier, as numbered in the contract.
+        planned: How many candidates it was given.
+        scored: How many of them it scored.
+        left_out: How many of them it did not score, for lack of time or because its model failed.
+    """
+
+    tier: int
+    planned: int
+    scored: int
+    left_out: int
+
+
+@dataclass(frozen=True)
 class RankingResult:
-    """The second stage's scores, one for each candidate and in the same order."""
+    """The second stage's scores, one for each candidate and in the same order, and what its tiers did."""
 
     scores: Sequence[RankingScores]
     release_id: str
     ignored_history_items: int = 0
+    tiers: Sequence[TierUse] = ()
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,7 @@ class Recommender:
             below_threshold=selection.below_threshold,
             substitutions=selection.substitutions,
             evidence=retrieved.evidence,
+            tiers=() if ranking is None else ranking.tiers,
         )
 
     async def explain(self, request: RecommendRequest, item_id: str, remaining_s: float | None = None) -> ExplainResult:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from services.gateway.backends.stages import TierUse
 from services.gateway.candidates import Candidate, Evidence, RankedCandidate
 from services.gateway.policy.long_tail import Substitution
 from services.gateway.recommendation.request import UserInput
@@ -45,6 +46,7 @@ class RecommendResult:
         below_threshold: How many candidates the threshold left out.
         substitutions: Which long-tail items replaced which items.
         evidence: What each source goes by, by source name.
+        tiers: What the second stage's text tiers were planned to score and scored.
     """
 
     items: Sequence[RankedCandidate]
@@ -57,6 +59,7 @@ class RecommendResult:
     below_threshold: int
     substitutions: Sequence[Substitution] = ()
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    tiers: Sequence[TierUse] = ()
 
     @property
     def long_tail_items(self) -> int:

@@ -8,6 +8,7 @@ from shortlist.gateway.v1 import gateway_pb2
 from shortlist.ranking.v1 import ranking_pb2
 from shortlist.retrieval.v1 import retrieval_pb2
 
+from services.gateway.backends.stages import TierUse
 from services.gateway.candidates import RankedCandidate
 from services.gateway.recommendation.reasons import Explainer, Reason
 from services.gateway.recommendation.result import Degradation, ExplainResult, RecommendResult
@@ -31,6 +32,7 @@ def write_recommend_response(
         request_id=request_id,
         ignored_history_items=result.ignored_history_items,
         long_tail_share=result.long_tail_items / len(result.items) if result.items else None,
+        tiers=[_tier_use(use) for use in result.tiers],
     )
 
 
@@ -76,6 +78,15 @@ def _explain(message: gateway_pb2.RecommendedItem, item: RankedCandidate, explai
 
 def _reason(reason: Reason) -> gateway_pb2.Reason:
     return gateway_pb2.Reason(kind=gateway_pb2.ReasonKind.Value(f"REASON_KIND_{reason.kind}"), text=reason.text)
+
+
+def _tier_use(use: TierUse) -> ranking_pb2.TierUse:
+    return ranking_pb2.TierUse(
+        tier=cast("ranking_pb2.Tier.ValueType", use.tier),
+        planned_items=use.planned,
+        scored_items=use.scored,
+        left_out_items=use.left_out,
+    )
 
 
 def _degradation(degradation: Degradation) -> gateway_pb2.Degradation:

@@ -56,12 +56,12 @@ class Explainer:
 
     Attributes:
         models: The release's models.
-        batcher: Reads pairs.
+        batcher: Reads pairs; None if the release has no cross-encoder.
         pool: Computes features.
     """
 
     models: RankingModels
-    batcher: Batcher
+    batcher: Batcher | None
     pool: ComputePool
 
     async def explain(
@@ -70,8 +70,10 @@ class Explainer:
         """Explain the candidate at ``index``, of a catalogue row or a text; see `SecondStage.explain`."""
         tokenizer = self.models.tokenizer
         pairs = OccludedPairs.of(user, text or self.models.catalogue.text(row), tokenizer)
-        scores = await self.batcher.score(pairs.tokens(tokenizer), call)
-        return await self.pool.run(lambda: self._explain(ranked, index, pairs, scores.logits, row, text))
+        logits = np.full(len(pairs.text_of), np.nan, dtype=np.float32)
+        if self.batcher is not None:
+            logits = (await self.batcher.score(pairs.tokens(tokenizer), call)).logits
+        return await self.pool.run(lambda: self._explain(ranked, index, pairs, logits, row, text))
 
     def _explain(
         self, ranked: RankedCandidates, index: int, pairs: OccludedPairs, logits: Float32Array, row: int, text: str
@@ -92,7 +94,7 @@ class Explainer:
             late_score=None if np.isnan(late_score) else late_score,
             log_odds=float(log_odds[0]),
             base_log_odds=attribution.base,
-            explanation=pairs.explanation(logits.tolist(), log_odds.tolist()),
+            explanation=pairs.explanation(np.nan_to_num(logits).tolist(), log_odds.tolist()),
             features=[ExplainedFeature(*feature) for feature in named if not np.isnan(feature[1])],
             missing_contribution=sum(feature[2] for feature in named if np.isnan(feature[1])),
         )

@@ -77,12 +77,13 @@ class SecondStage:
         self.times = StepTimes()
         self._models = models
         self._cascade = Cascade(models.features, models.fusion, models.late, models.tokenizer, self.times)
-        cost = models.cross_encoder.warm_up(options.limits, models.tokenizer.settings.pair_tokens)
+        self._batcher = _open_batcher(models, options, observe)
         self._warm_up()
         self._pool = ComputePool(options.threads, "second-stage")
-        self._batcher = Batcher(models.cross_encoder, cost, options.limits, observe)
-        cache = ScoreCache(options.score_cache_size)
-        self._scorer = PairScorer(self._batcher, models.tokenizer.template, cache, options.min_read_share)
+        self._scorer: PairScorer | None = None
+        if self._batcher is not None:
+            cache = ScoreCache(options.score_cache_size)
+            self._scorer = PairScorer(self._batcher, models.tokenizer.template, cache, options.min_read_share)
         self._admission = AdmissionControl(options.threads, self.times, self._scorer)
         self._explainer = Explainer(models, self._batcher, self._pool)
 
@@ -118,14 +119,19 @@ class SecondStage:
         return self._models.late is not None
 
     @property
+    def has_cross_encoder(self) -> bool:
+        """Whether the release has the cross-encoder."""
+        return self._models.cross_encoder is not None
+
+    @property
     def depth(self) -> int:
-        """How many candidates the cross-encoder reads if nobody sets another depth."""
-        return self._models.tokenizer.settings.depth
+        """How many candidates the cross-encoder reads at most if nobody sets another depth."""
+        return self._models.tokenizer.settings.depth if self.has_cross_encoder else 0
 
     @property
     def queued_pairs(self) -> int:
         """How many pairs wait for the cross-encoder."""
-        return self._batcher.queued_pairs
+        return 0 if self._batcher is None else self._batcher.queued_pairs
 
     def admit(self, candidates: int, call: CallContext) -> TimeBudget:
         """Refuse a call that there is no time for, before its candidates are parsed; see `AdmissionControl.admit`."""
@@ -156,9 +162,8 @@ class SecondStage:
             Overloaded: The cross-encoder's queue is full, or leaves no time for the pairs that the call needs.
         """
         began = time.monotonic()
-        tiers = self._cascade.depths(user, candidates, depths, call.min_pairs)
-        pairs = min(tiers.cross_encoder, len(candidates))
-        budget = self.times.budget(call.deadline, len(candidates), pairs)
+        tiers = self._possible(self._cascade.depths(user, candidates, depths, call.min_pairs), len(candidates))
+        budget = self.times.budget(call.deadline, len(candidates), tiers.cross_encoder)
         budget.require_features(len(candidates))
         with self._admission.computing_features(call):
             prepared = await self._pool.run(
@@ -172,6 +177,7 @@ class SecondStage:
             probability,
             logit,
             prepared.late.scores,
+            tiers,
             result,
             tokenise_ms=prepared.tokenise_ms,
             late_ms=prepared.late.ms,
@@ -202,7 +208,7 @@ class SecondStage:
         Raises:
             DeadlineTooShort, Overloaded: As `Batcher.score` does.
         """
-        tiers = self._cascade.depths(user, candidates, depths)
+        tiers = self._possible(self._cascade.depths(user, candidates, depths), len(candidates))
         prepared = await self._pool.run(
             lambda: self._cascade.prepare(user, candidates, texts, tiers, call.deadline),
         )
@@ -215,8 +221,16 @@ class SecondStage:
 
     def close(self) -> None:
         """End the threads; calls that wait fail with NotReady."""
-        self._batcher.close()
+        if self._batcher is not None:
+            self._batcher.close()
         self._pool.close()
+
+    def _possible(self, depths: TierDepths, candidates: int) -> TierDepths:
+        """Return depths of at most the candidates, and 0 for the tiers that the release does not have."""
+        return TierDepths.model_construct(
+            late_interaction=min(depths.late_interaction, candidates) if self.has_late_interaction else 0,
+            cross_encoder=min(depths.cross_encoder, candidates) if self.has_cross_encoder else 0,
+        )
 
     def _features_s(
         self,
@@ -234,7 +248,7 @@ class SecondStage:
         return math.inf if texts or late or len(user.history) > len(candidates) else budget.features_s
 
     async def _read(self, prepared: PreparedRequest, call: CallContext) -> PairResult:
-        if not len(prepared.chosen):
+        if self._scorer is None or not len(prepared.chosen):
             return PairResult(PairScores.unread(0))
         budget = self.times.budget(call.deadline, len(prepared.probability), len(prepared.chosen))
         reading = replace(call, deadline=budget.reading_ends_at)
@@ -253,3 +267,13 @@ class SecondStage:
         all_tiers = TierDepths(late_interaction=len(rows), cross_encoder=len(rows))
         prepared = self._cascade.prepare(UserRows(rows), CandidateRows.from_rows(rows), {}, all_tiers, math.inf)
         self._cascade.fuse(prepared, np.zeros(len(rows), dtype=np.float32))
+
+
+def _open_batcher(
+    models: RankingModels, options: SecondStageOptions, observe: Callable[[BatchReport], None]
+) -> Batcher | None:
+    """Measure what batches of the cross-encoder cost, and start its workers; None if the release has none."""
+    if models.cross_encoder is None:
+        return None
+    cost = models.cross_encoder.warm_up(options.limits, models.tokenizer.settings.pair_tokens)
+    return Batcher(models.cross_encoder, cost, options.limits, observe)

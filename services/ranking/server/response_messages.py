@@ -11,7 +11,7 @@ from shortlist.ranking.v1 import ranking_pb2
 
 from common.release.catalogue import Catalogue
 from services.ranking.cascade.results import ExplainedProbability, Ranking
-from services.ranking.cross_encoder.explanation import Contribution, Explanation
+from services.ranking.cross_encoder.explanation import Contribution
 
 
 def write_rank_response(
@@ -24,7 +24,7 @@ def write_rank_response(
     columns = (ranking.probability, ranking.logit, ranking.late_score, ranking.tiers)
     rows = list(zip(range(len(item_ids)), item_ids, *(column.tolist() for column in columns), strict=True))
     response = ranking_pb2.RankResponse(
-        release_id=release_id, timings=_timings(ranking), ignored_history_items=ignored_items
+        release_id=release_id, timings=_timings(ranking), ignored_history_items=ignored_items, tiers=_tiers(ranking)
     )
     for index in order:
         _write_item(response.items.add(), *rows[index])
@@ -35,7 +35,7 @@ def write_explain_response(
     explained: ExplainedProbability, catalogue: Catalogue, release_id: str
 ) -> ranking_pb2.ExplainResponse:
     """Return the response to an ExplainRequest."""
-    parts: Explanation = explained.explanation
+    parts = explained.explanation
     history = [replace(one, part=catalogue.item_ids[int(one.part)]) for one in parts.history_items]
     return ranking_pb2.ExplainResponse(
         probability=explained.probability,
@@ -78,6 +78,18 @@ def _write_item(
         item.cross_encoder_logit = logit
     if late_score == late_score:  # noqa: PLR0124 - likewise
         item.late_interaction_score = late_score
+
+
+def _tiers(ranking: Ranking) -> list[ranking_pb2.TierUse]:
+    return [
+        ranking_pb2.TierUse(
+            tier=cast("ranking_pb2.Tier.ValueType", use.tier.value),
+            planned_items=use.planned,
+            scored_items=use.scored,
+            left_out_items=use.left_out,
+        )
+        for use in ranking.uses
+    ]
 
 
 def _timings(ranking: Ranking) -> ranking_pb2.RankTimings:

@@ -56,6 +56,7 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
             with self._stage(request.release_id) as stage:
                 depths = self._depths(request)
                 max_depth = stage.depth if depths.cross_encoder is None else depths.cross_encoder
+                max_depth = max_depth if stage.has_cross_encoder else 0
                 call = self._call(context, parse_priority(request), parse_min_depth(request, max_depth))
                 budget = stage.admit(len(request.candidates), call)
                 user = parse_user(request.user, stage.catalogue)

@@ -40,6 +40,19 @@ async def test_a_full_answer(client: GatewayClient):
     assert response.timings.total_ms >= response.timings.retrieval_ms + response.timings.ranking_ms > 0
 
 
+async def test_the_answer_says_which_tiers_left_candidates_out(client: GatewayClient, backends: Backends):
+    """What ranking says of its tiers stands in the answer and is counted; without ranking there is nothing to say."""
+    backends.ranking.unread = 15
+    (use,) = (await client.recommend(limit=2)).tiers
+    assert (use.tier, use.planned_items, use.scored_items) == (ranking_pb2.TIER_CROSS_ENCODER, 40, 25)
+    assert use.left_out_items == 15
+    text = await client.metrics()
+    assert 'shortlist_gateway_tier_items_total{outcome="scored",tier="cross_encoder"} 25.0' in text
+    assert 'shortlist_gateway_tier_items_total{outcome="left_out",tier="cross_encoder"} 15.0' in text
+    first = await client.recommend(policy=gateway_pb2.Policy(stages=gateway_pb2.STAGES_FIRST))
+    assert not first.tiers
+
+
 async def test_ten_items_are_the_default(client: GatewayClient):
     """A limit left unset is ten."""
     assert len((await client.recommend()).items) == 10

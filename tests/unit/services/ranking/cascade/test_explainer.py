@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from common.release import layout
 from common.release.store import Release
 from services.ranking.cascade.results import ExplainedProbability, Ranking, RequestedDepths, Tier
 from services.ranking.cascade.second_stage import SecondStage, SecondStageOptions
@@ -159,3 +160,17 @@ async def test_an_item_explained_alone_is_compared_with_nothing(
     assert (explained.rank, explained.base_log_odds) == (1, pytest.approx(0.0, abs=1e-6))
     for feature in explained.features:
         assert feature.contribution == pytest.approx(fusion_weights[feature.name] * feature.value, abs=1e-4)
+
+
+async def test_without_a_cross_encoder_the_parts_have_no_logit(
+    release_of: Callable[..., Release], stage_of: Callable[[Release], SecondStage]
+):
+    """The probability is that of ranking, and no part changes a logit."""
+    stage = stage_of(release_of(lambda folder: (folder / layout.CROSS_ENCODER).unlink()))
+    depths = RequestedDepths(cross_encoder=6)
+    explained = await _explain(stage, 0, depths)
+    parts = explained.explanation
+    assert explained.probability == pytest.approx((await _rank(stage, depths)).probability[0], abs=1e-6)
+    assert (explained.tier, parts.logit) == (Tier.FEATURES, 0.0)
+    assert not any(part.logit or part.log_odds for part in (*parts.item_words, *parts.query_words))
+    assert {"repeat_count"} <= {feature.name for feature in explained.features}
