@@ -95,7 +95,9 @@ class RecommendLoad:
     async def _call(self, stub: Any, user_id: str) -> None:
         request = gateway_pb2.RecommendRequest(user_id=user_id)
         began_s = time.monotonic()
-        code, kinds, item_ids = "OK", (), ()
+        code = "OK"
+        kinds: tuple[str, ...] = ()
+        item_ids: tuple[str, ...] = ()
         try:
             answer = await stub.Recommend(request, timeout=self.deadline_s)
             kinds = tuple(_kind(each) for each in answer.degradations)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 import structlog
 from shortlist.ranking.v1 import ranking_pb2
@@ -14,6 +15,7 @@ from common.server.filter_messages import write_filter
 from services.gateway.backends.replicas.replica import RequestRefused
 from services.gateway.backends.replicas.replica_set import ReplicaSet
 from services.gateway.backends.stages import (
+    RankingExplanation,
     RankingResult,
     RankingScores,
     RetrievalResult,
@@ -21,7 +23,10 @@ from services.gateway.backends.stages import (
     StageUnavailable,
     TierUse,
 )
-from services.gateway.candidates import Candidate
+from services.gateway.candidates import Candidate, Evidence
+
+# A service of a later version may name evidence that this gateway does not know.
+_EVIDENCE: Final = {retrieval_pb2.Evidence.Value(f"EVIDENCE_{evidence}"): evidence for evidence in Evidence}
 
 _log = structlog.get_logger()
 
@@ -76,6 +81,33 @@ class GrpcRanking:
             raise StageUnavailable(f"ranking refused the request: {refused}") from refused
         return _ranking_result(response, len(candidates))
 
+    async def explain(
+        self,
+        query: str,
+        history: Sequence[str],
+        candidates: Sequence[Candidate],
+        index: int,
+        release_id: str,
+        timeout_s: float,
+    ) -> RankingExplanation:
+        """Explain one candidate's score; see RankingBackend. Never tried twice.
+
+        Raises:
+            StageFailed: Ranking did not answer.
+        """
+        request = ranking_pb2.ExplainRequest(
+            user=ranking_pb2.UserContext(query=query, history_item_ids=history),
+            candidate=_rank_candidate(candidates[index]),
+            other_candidates=[_rank_candidate(each) for at, each in enumerate(candidates) if at != index],
+            index=index,
+            release_id=release_id,
+        )
+        try:
+            response = await self._replicas.call("Explain", request, timeout_s)
+        except RequestRefused as refused:
+            raise StageUnavailable(f"ranking refused the request: {refused}") from refused
+        return RankingExplanation(_explained_scores(response), response.rank, response.release_id, response)
+
 
 def _retrieve_request(request: RetrieveRequest) -> retrieval_pb2.RetrieveRequest:
     return retrieval_pb2.RetrieveRequest(
@@ -90,7 +122,10 @@ def _retrieve_request(request: RetrieveRequest) -> retrieval_pb2.RetrieveRequest
 
 def _retrieval_result(response: retrieval_pb2.RetrieveResponse) -> RetrievalResult:
     return RetrievalResult(
-        [_candidate(message) for message in response.candidates], response.release_id, response.ignored_history_items
+        [_candidate(message) for message in response.candidates],
+        response.release_id,
+        response.ignored_history_items,
+        evidence={each.source: _EVIDENCE[each.evidence] for each in response.evidence if each.evidence in _EVIDENCE},
     )
 
 
@@ -136,3 +171,10 @@ def _scores(item: ranking_pb2.RankedItem) -> RankingScores:
     logit = item.cross_encoder_logit if item.HasField("cross_encoder_logit") else None
     late_score = item.late_interaction_score if item.HasField("late_interaction_score") else None
     return RankingScores(item.probability, logit, late_score, item.tier)
+
+
+def _explained_scores(response: ranking_pb2.ExplainResponse) -> RankingScores:
+    has_logit = response.tier == ranking_pb2.TIER_CROSS_ENCODER
+    late_score = response.late_interaction_score if response.HasField("late_interaction_score") else None
+    logit = response.cross_encoder_logit if has_logit else None
+    return RankingScores(response.probability, logit, late_score, response.tier)
