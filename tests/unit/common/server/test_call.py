@@ -21,7 +21,7 @@ from common.server.channel import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, open_ch
 from common.server.server import running
 from common.server.settings import ServerSettings
 from common.server.telemetry import Metrics
-from testing.network.http2_client import Http2Client
+from testing.faults.http2_client import Http2Client
 
 SERVICE = "/shortlist.release.v1.ReleaseService/ActivateRelease"
 CHECK = "/grpc.health.v1.Health/Check"

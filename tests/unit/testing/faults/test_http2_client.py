@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-from testing.network.http2_client import Http2Client
+from testing.faults.http2_client import Http2Client
 
 
 async def test_a_call_arrives_with_its_bytes():

@@ -1,1 +1,0 @@
-"""Clients and connections for tests that no gRPC library makes."""
