@@ -178,8 +178,8 @@ def _before_the_questions(
     if settings.gateway:
         until = release.manifest.learned_until[TABLES]
         raise InvalidRequest(
-            f"the tables of the gateway's release {release.id} count events up to {until}, the answers among them: "
-            f"serve and name what `python -m pipeline replay --until {split.time.isoformat()}` writes, or leave out --gateway"
+            f"the tables of the gateway's release {release.id} count events up to {until}, the answers among them: serve "
+            f"what `python -m pipeline replay --until {split.time.isoformat()}` writes, or leave out --gateway"
         )
     with tempfile.TemporaryDirectory() as folder:
         yield replay(release, dataset, split.time, Path(folder) / "release", report)
