@@ -178,7 +178,7 @@ def _before_the_questions(
     if settings.gateway:
         until = release.manifest.learned_until[TABLES]
         raise InvalidRequest(
-            f"the tables of the gateway's release {release.id} count events up to {until}, the answers among them: serve "
+            f"the tables of the gateway's release {release.id} count the answers too, up to {until}: serve "
             f"what `python -m pipeline replay --until {split.time.isoformat()}` writes, or leave out --gateway"
         )
     with tempfile.TemporaryDirectory() as folder:
