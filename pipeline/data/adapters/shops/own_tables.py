@@ -31,7 +31,7 @@ from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.dataset.schema import EVENTS, ITEMS, JUDGEMENTS, BadDataset, TableSpec, check_columns
 from pipeline.data.files.tables import SUFFIXES, find_tables, read_raw_table
-from pipeline.data.ingest.events import MAX_DAILY_EVENTS, clean_events
+from pipeline.data.ingest.events import clean_events
 from pipeline.data.ingest.items import clean_items
 from pipeline.data.ingest.row_filter import (
     MAX_BAD_SHARE,
@@ -42,6 +42,7 @@ from pipeline.data.ingest.row_filter import (
     refuse_unreadable,
 )
 from pipeline.data.ingest.times import DayOrder
+from pipeline.data.ingest.users import MAX_DAILY_EVENTS
 from pipeline.data.ingest.values import DecimalMark, as_ids, as_text, read_numbers
 
 
@@ -57,6 +58,7 @@ class TableMapping(BaseModel):
         decimal_mark: What parts whole numbers from fractions; `auto` finds it for each column.
         day_order: Which of day and month comes first; `auto` finds it for each column.
         max_daily_events: Of events, how many of one kind a user has on one day at most; the latest count.
+        nobody: Of events, the ids of users who are no person, such as guest; None finds them.
         max_bad_share: Of how many of a column's cells at most may be unreadable; more is a mistake of the mapping.
     """
 
@@ -70,6 +72,7 @@ class TableMapping(BaseModel):
     decimal_mark: DecimalMark = "auto"
     day_order: DayOrder = "auto"
     max_daily_events: int = Field(default=MAX_DAILY_EVENTS, ge=1)
+    nobody: tuple[str, ...] | None = None
     max_bad_share: float = Field(default=MAX_BAD_SHARE, ge=0, le=1)
 
 
@@ -120,7 +123,7 @@ def dataset_of(description: Description, root: Path, notes: list[str], progress:
         of = description.events
         frame = _read(root, of, EVENTS, notes)
         tables["events"] = clean_events(
-            frame, items.frame, of.day_order, of.decimal_mark, max_daily_events=of.max_daily_events
+            frame, items.frame, of.day_order, of.decimal_mark, max_daily_events=of.max_daily_events, nobody=of.nobody
         )
     if description.judgements is not None:
         progress("reading judgements")
