@@ -72,8 +72,9 @@ capabilities: {drop: [ALL]}
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
+{{/* Kubelets cannot probe through TLS before Kubernetes 1.37, so health has a port of its own. */}}
 {{- define "shortlist.probes" -}}
-{{- $port := include "shortlist.grpcPort" . -}}
+{{- $port := 8081 -}}
 # A server is NOT_SERVING until its release is loaded: up to ten minutes.
 startupProbe:
   grpc: {port: {{ $port }}}
@@ -104,13 +105,43 @@ preStop:
 {{- define "shortlist.settings" -}}
 {{- $prefix := printf "SHORTLIST_%s_" (upper .component) -}}
 {{- $values := get .root.Values .component -}}
-{{- range $name, $value := merge (dict) $values.settings .own }}
+{{- $common := fromYaml (include "shortlist.tlsSettings" .) -}}
+{{- range $name, $value := merge (dict) $values.settings .own $common }}
 - name: {{ $prefix }}{{ upper $name }}
   value: {{ toString $value | quote }}
 {{- end }}
 {{- with $values.env }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{- define "shortlist.tlsSettings" -}}
+host: "0.0.0.0"
+health_port: 8081
+# Clients look for new replicas when a connection ends.
+max_connection_age_s: 5
+{{- if eq .root.Values.tls.mode "none" }}
+insecure: true
+{{- else }}
+tls_certificate: /tls/tls.crt
+tls_key: /tls/tls.key
+{{- if or (ne .component "gateway") .root.Values.tls.gatewayClientCertificates }}
+tls_client_ca: /tls/ca.crt
+{{- end }}
+{{- if eq .component "gateway" }}
+backend_ca: /tls/ca.crt
+backend_certificate: /tls/tls.crt
+backend_key: /tls/tls.key
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "shortlist.tlsSecret" -}}
+{{- if eq .root.Values.tls.mode "certManager" -}}
+{{ include "shortlist.name" .root }}-{{ .component }}-tls
+{{- else -}}
+{{ required (printf "tls.secrets.%s: name the Secret of its certificate" .component) (get .root.Values.tls.secrets .component) }}
+{{- end -}}
 {{- end }}
 
 {{- define "shortlist.releaseLocation" -}}
@@ -215,6 +246,7 @@ spec:
       ports:
         - {name: grpc, containerPort: {{ include "shortlist.grpcPort" . }}}
         - {name: metrics, containerPort: {{ include "shortlist.metricsPort" . }}}
+        - {name: health, containerPort: 8081}
       env:
         {{- include "shortlist.settings" . | nindent 8 }}
         {{- with .extraEnv }}
@@ -232,9 +264,16 @@ spec:
         {{- toYaml $resources | nindent 8 }}
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
+        {{- if ne .root.Values.tls.mode "none" }}
+        - {name: tls, mountPath: /tls, readOnly: true}
+        {{- end }}
         {{- with .mounts }}
         {{- . | nindent 8 }}
         {{- end }}
   volumes:
     {{- .volumes | nindent 4 }}
+    {{- if ne .root.Values.tls.mode "none" }}
+    - name: tls
+      secret: {secretName: {{ include "shortlist.tlsSecret" . }}}
+    {{- end }}
 {{- end }}
