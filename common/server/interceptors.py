@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import grpc
@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 from grpc_status import rpc_status
 
 from common.errors import Overloaded, ShortlistError
+from common.server.access.access_control import AccessControl
 from common.server.telemetry import Metrics
 
 REQUEST_ID: Final = "x-request-id"
@@ -26,8 +27,9 @@ Trailing = tuple[tuple[str, str | bytes], ...]
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Translates errors, measures and logs every unary call; streams (health, reflection) are passed through."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, access: AccessControl) -> None:
         self._metrics = metrics
+        self._access = access
         self._log = structlog.get_logger().bind()
 
     async def intercept_service(
@@ -35,13 +37,37 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> Any:
         """Wrap the handler of a unary call."""
         handler = await continuation(handler_call_details)
-        if handler is None or handler.unary_unary is None:
+        if handler is None or handler.unary_stream is not None:  # the latter is the Watch of health, open to all
             return handler
+        if handler.unary_unary is None:
+            return grpc.stream_stream_rpc_method_handler(
+                self._admitted_stream(handler_call_details.method, handler.stream_stream),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
         return grpc.unary_unary_rpc_method_handler(
-            self._wrap(handler_call_details.method, handler.unary_unary),
+            self._wrap(handler_call_details.method, self._admitted(handler_call_details.method, handler.unary_unary)),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
+
+    def _admitted(self, method: str, behaviour: Behaviour) -> Behaviour:
+        async def answer(request: Any, context: Any) -> Any:
+            async with self._access.admitted(method, context):
+                return await behaviour(request, context)
+
+        return answer
+
+    def _admitted_stream(self, method: str, behaviour: Callable[[Any, Any], AsyncIterator[Any]]) -> Any:
+        async def answer(requests: Any, context: Any) -> AsyncIterator[Any]:
+            try:
+                async with self._access.admitted(method, context):
+                    async for response in behaviour(requests, context):
+                        yield response
+            except ShortlistError as error:
+                await context.abort(*_status_of(error))
+
+        return answer
 
     def _wrap(self, method: str, behaviour: Behaviour) -> Behaviour:
         async def answer(request: Any, context: Any) -> Any:

@@ -39,6 +39,11 @@ _OPTIONS: Final = (
     ("grpc.keepalive_permit_without_calls", 1),
 )
 
+
+def _options(settings: ServerSettings) -> list[tuple[str, int]]:
+    return [*_OPTIONS, ("grpc.max_concurrent_streams", settings.max_streams)]
+
+
 _log = structlog.get_logger()
 
 
@@ -86,11 +91,13 @@ async def running(service: Service, settings: ServerSettings, metrics: Metrics) 
 
     Raises:
         PortUnavailable: A port is taken, or the host is not this machine's.
-        ShortlistError: The service could not start, or a certificate cannot be used.
+        ShortlistError: The service could not start, or a file of its security cannot be used.
     """
     tls = _server_tls(settings, metrics)
-    server = grpc.aio.server(interceptors=[CallInterceptor(metrics)], options=_OPTIONS)
-    health_service = _register(server, service)
+    server = grpc.aio.server(
+        interceptors=[CallInterceptor(metrics, settings.access_control())], options=_options(settings)
+    )
+    health_service = _register(server, service, settings)
     port = _bind(server, settings, tls)
     with _metrics_server(settings, metrics, tls) as metrics_port:
         await server.start()
@@ -146,11 +153,12 @@ def _cancel_on_signals() -> None:
         loop.add_signal_handler(number, stop, number)
 
 
-def _register(server: grpc.aio.Server, service: Service) -> HealthService:
+def _register(server: grpc.aio.Server, service: Service, settings: ServerSettings) -> HealthService:
     health_service = HealthService(service.names)
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
     service.register(server)
-    reflection.enable_server_reflection([*service.names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    if settings.reflection:
+        reflection.enable_server_reflection([*service.names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     return health_service
 
 
