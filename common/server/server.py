@@ -24,7 +24,7 @@ from common.gc_freeze import freeze_heap
 from common.server import event_loop
 from common.server.access.server_tls import ServerTls
 from common.server.channel import MAX_MESSAGE_BYTES
-from common.server.health import HealthService
+from common.server.health import HasDependencies, HealthService
 from common.server.interceptors import CallInterceptor
 from common.server.metrics_server import metrics_server
 from common.server.settings import ServerSettings
@@ -154,7 +154,8 @@ def _cancel_on_signals() -> None:
 
 
 def _register(server: grpc.aio.Server, service: Service, settings: ServerSettings) -> HealthService:
-    health_service = HealthService(service.names)
+    dependencies = service.dependencies if isinstance(service, HasDependencies) else None
+    health_service = HealthService(service.names, dependencies)
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
     service.register(server)
     if settings.reflection:
