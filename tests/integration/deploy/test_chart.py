@@ -18,6 +18,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "redis": {"existingSecret": "redis"},
         "tls": {"mode": "certManager", "certManager": {"issuerRef": {"name": "ca"}}},
         "monitoring": {"podMonitor": {"enabled": True, "tlsSecret": "p"}, "prometheusRule": {"enabled": True}},
+        "access": {"gateway": "callers", "backends": "servers"},
         "gatewayAPI": {"enabled": True, "parentRefs": [{"name": "edge"}], "hostnames": ["shop.example"]},
         "networkPolicy": {"egress": [{"cidr": "10.0.0.0/8", "port": 6379}], "callerLabels": {"app": "web"}},
     },
@@ -122,6 +123,7 @@ def test_without_tls_the_servers_are_told_so(render: Callable[..., Any]):
         environment = _environment(workload)
         assert f"SHORTLIST_{component}_INSECURE" not in environment
         assert environment[f"SHORTLIST_{component}_TLS_CERTIFICATE"] == "/tls/tls.crt"
+        assert environment[f"SHORTLIST_{component}_ACCESS_FILE"] == "/access/access.toml"
 
 
 def test_a_certificate_has_the_name_that_the_gateway_dials(render: Callable[..., Any]):

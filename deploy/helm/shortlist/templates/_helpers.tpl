@@ -105,7 +105,7 @@ preStop:
 {{- define "shortlist.settings" -}}
 {{- $prefix := printf "SHORTLIST_%s_" (upper .component) -}}
 {{- $values := get .root.Values .component -}}
-{{- $common := fromYaml (include "shortlist.tlsSettings" .) -}}
+{{- $common := fromYaml (include "shortlist.commonSettings" .) -}}
 {{- range $name, $value := merge (dict) $values.settings .own $common }}
 - name: {{ $prefix }}{{ upper $name }}
   value: {{ toString $value | quote }}
@@ -115,11 +115,19 @@ preStop:
 {{- end }}
 {{- end }}
 
-{{- define "shortlist.tlsSettings" -}}
+{{- define "shortlist.accessSecret" -}}
+{{- get .root.Values.access (ternary "gateway" "backends" (eq .component "gateway")) -}}
+{{- end }}
+
+{{/* Settings that the three servers share. */}}
+{{- define "shortlist.commonSettings" -}}
 host: "0.0.0.0"
 health_port: 8081
 # Clients look for new replicas when a connection ends.
 max_connection_age_s: 5
+{{- if include "shortlist.accessSecret" . }}
+access_file: /access/access.toml
+{{- end }}
 {{- if eq .root.Values.tls.mode "none" }}
 insecure: true
 {{- else }}
@@ -267,6 +275,9 @@ spec:
         {{- if ne .root.Values.tls.mode "none" }}
         - {name: tls, mountPath: /tls, readOnly: true}
         {{- end }}
+        {{- if include "shortlist.accessSecret" . }}
+        - {name: access, mountPath: /access, readOnly: true}
+        {{- end }}
         {{- with .mounts }}
         {{- . | nindent 8 }}
         {{- end }}
@@ -275,5 +286,9 @@ spec:
     {{- if ne .root.Values.tls.mode "none" }}
     - name: tls
       secret: {secretName: {{ include "shortlist.tlsSecret" . }}}
+    {{- end }}
+    {{- with include "shortlist.accessSecret" . }}
+    - name: access
+      secret: {secretName: {{ . }}}
     {{- end }}
 {{- end }}
