@@ -19,6 +19,8 @@ from common.server.telemetry import Metrics
 
 REQUEST_ID: Final = "x-request-id"
 _MAX_REQUEST_ID_CHARACTERS: Final = 128
+# Checks that servers make all the time: their log lines would outnumber those of calls.
+_FREQUENT: Final = ("/GetRelease", "/ReadItemTexts")
 Behaviour = Callable[[Any, Any], Awaitable[Any]]
 Trailing = tuple[tuple[str, str | bytes], ...]
 
@@ -98,9 +100,7 @@ class _Call:
             fields["detail"] = detail
         if error is not None:
             self._log.error("call", **fields, exc_info=error)
-        elif self._method.startswith("/grpc.") or self._method.endswith(
-            "/GetRelease"
-        ):  # health checks and release checks would outnumber the calls
+        elif self._method.startswith("/grpc.") or self._method.endswith(_FREQUENT):
             self._log.debug("call", **fields)
         else:
             self._log.info("call", **fields)
