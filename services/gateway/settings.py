@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -10,6 +11,8 @@ from pydantic_settings import SettingsConfigDict
 
 from common.server.access.backend_settings import BackendSettings
 from common.server.settings import ServerSettings
+from services.gateway.backends.replicas.addresses import split_addresses
+from services.gateway.backends.replicas.circuit_breaker import BreakerOptions
 from services.gateway.profiles.profile_store import ITEM_KINDS, EventKind
 from services.gateway.recommendation.deadline import DeadlineShares
 from services.gateway.recommendation.recommender import RecommenderOptions
@@ -22,8 +25,38 @@ class Settings(ServerSettings, BackendSettings):
 
     port: int = Field(50_051, ge=0, le=65_535, description="Port of the gRPC server; 0 chooses a free one.")
     metrics_port: int = Field(9_091, ge=0, le=65_535, description="Port of Prometheus metrics; 0 chooses a free one.")
-    retrieval_target: str = Field("127.0.0.1:50052", min_length=1, description="Address of the retrieval service.")
-    ranking_target: str = Field("127.0.0.1:50053", min_length=1, description="Address of the ranking service.")
+    retrieval_target: str = Field(
+        "127.0.0.1:50052", min_length=1, description="Address of the retrieval service; of replicas, with commas."
+    )
+    ranking_target: str = Field(
+        "127.0.0.1:50053", min_length=1, description="Address of the ranking service; of replicas, with commas."
+    )
+    breaker_failures: int = Field(
+        5,
+        ge=1,
+        le=1_000_000,
+        description="Calls in a row without an answer after which a replica of a service is not called until it "
+        "answers a probe. Calls are answered at once meanwhile, by other replicas or with a degradation.",
+    )
+    breaker_max_pause_s: float = Field(
+        1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Longest pause in seconds between trial calls to a replica that answers probes but not calls.",
+    )
+    retry_share: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Second tries of retrieval (retries and hedges) for each call, at most; 0 turns them off.",
+    )
+    hedge_quantile: float = Field(
+        0.95,
+        gt=0,
+        le=1,
+        description="With several replicas of retrieval, a call that takes longer than this quantile of recent "
+        "latencies is also sent to a second one; 1 turns it off.",
+    )
     profiles: Path = Field(
         Path("~/.local/share/shortlist/profiles.sqlite3"),
         description="SQLite file of the users' events; created if it does not exist.",
@@ -89,6 +122,13 @@ class Settings(ServerSettings, BackendSettings):
         "another release is switched. 0 turns it off, which several replicas behind one address need.",
     )
 
+    @field_validator("retrieval_target", "ranking_target")
+    @classmethod
+    def _no_empty_address(cls, value: str) -> str:
+        if not all(split_addresses(value)):
+            raise ValueError("has an empty address; write host:port, or host:port,host:port for replicas")
+        return value
+
     @field_validator("history_events")
     @classmethod
     def _known_events(cls, value: str) -> str:
@@ -104,9 +144,17 @@ class Settings(ServerSettings, BackendSettings):
             raise ValueError("--reserve-s must be below --default-timeout-s and --request-timeout-s: no time is left")
         return self
 
-    def backend_targets(self) -> dict[str, str]:
+    def backend_addresses(self) -> dict[str, Sequence[str]]:
         """Return the addresses of retrieval and ranking, by flag."""
-        return {"--retrieval-target": self.retrieval_target, "--ranking-target": self.ranking_target}
+        return {
+            "--retrieval-target": split_addresses(self.retrieval_target),
+            "--ranking-target": split_addresses(self.ranking_target),
+        }
+
+    def breaker_options(self) -> BreakerOptions:
+        """Return when the circuit breakers open."""
+        first_pause_s = min(BreakerOptions.first_pause_s, self.breaker_max_pause_s)
+        return BreakerOptions(self.breaker_failures, first_pause_s=first_pause_s, max_pause_s=self.breaker_max_pause_s)
 
     def history_kinds(self) -> tuple[EventKind, ...]:
         """Return the kinds of event that a history consists of."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 from pydantic import Field, field_validator, model_validator
@@ -117,9 +118,9 @@ class Settings(ServerSettings, BackendSettings):
             raise ValueError("--change-stream and --retrieval-target: both have the same texts; give one")
         return self
 
-    def backend_targets(self) -> dict[str, str]:
+    def backend_addresses(self) -> dict[str, Sequence[str]]:
         """Return the address of retrieval, by flag, if there is one."""
-        return {"--retrieval-target": self.retrieval_target} if self.retrieval_target else {}
+        return {"--retrieval-target": [self.retrieval_target]} if self.retrieval_target else {}
 
     def limits(self) -> BatchLimits:
         """Return the bounds of queue and batches."""

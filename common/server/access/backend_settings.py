@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -37,15 +38,15 @@ class BackendSettings(SecuritySettings):
             return self
         if self.backend_certificate is not None:
             raise ValueError("--backend-certificate: it needs TLS; give --backend-ca")
-        for flag, target in self.backend_targets().items():
-            if not self.insecure and not target_is_loopback(target):
+        for flag, addresses in self.backend_addresses().items():
+            if not self.insecure and not all(map(target_is_loopback, addresses)):
                 raise ValueError(
-                    f"{flag} {target} is another machine's, and would be called without TLS; give --backend-ca, or "
-                    "accept connections that anybody can read with --insecure true"
+                    f"{flag} {','.join(addresses)} is another machine's, and would be called without TLS; give "
+                    "--backend-ca, or accept connections that anybody can read with --insecure true"
                 )
         return self
 
-    def backend_targets(self) -> dict[str, str]:
+    def backend_addresses(self) -> dict[str, Sequence[str]]:
         """Return the addresses of the called services, by flag."""
         return {}
 

@@ -171,7 +171,7 @@ async def test_a_restart_of_retrieval_loses_no_text(services: Services):
 
 
 async def test_texts_of_a_dropped_log_are_dropped(services: Services):
-    """If retrieval comes back without its log, the release's texts count: the changes are part of the release by then."""
+    """If retrieval comes back without its log, the release's texts count: the release has the changes by then."""
     await services.start_retrieval()
     async with services.ranking() as stub:
         before = await _words(stub, MILK)

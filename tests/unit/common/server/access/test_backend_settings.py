@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,15 @@ from common.server.access.backend_settings import BackendSettings
 class _OneBackend(BackendSettings):
     target: str = "127.0.0.1:1"
 
-    def backend_targets(self) -> dict[str, str]:
+    def backend_addresses(self) -> dict[str, Sequence[str]]:
         """Return the one address."""
-        return {"--target": self.target}
+        return {"--target": [self.target]}
 
 
 def test_loopback_needs_no_tls():
     """By default connections are plain, which only this machine sees."""
     assert _OneBackend().backend_security().is_plain
-    assert BackendSettings().backend_targets() == {}
+    assert BackendSettings().backend_addresses() == {}
 
 
 def test_the_security_is_what_the_settings_say():
