@@ -58,6 +58,9 @@ class LocalSettings(BaseSettings):
     tls_client_ca: Path | None = Field(
         default=None, description="PEM file of authorities; every client then needs a certificate of theirs."
     )
+    access_file: Path | None = Field(
+        default=None, description="TOML file of callers of all three: their tokens' hashes, certificates and scopes."
+    )
     insecure: bool = Field(
         default=False, description="Allow connections without TLS to and from other machines, where anybody can read."
     )
@@ -110,13 +113,14 @@ def child_processes(settings: LocalSettings) -> list[ChildProcess]:
 def _child(settings: LocalSettings, name: str, address: str, metrics_port: int, *arguments: str) -> ChildProcess:
     host, _, port = address.rpartition(":")
     listen = ("--host", host, "--port", port, "--metrics-port", str(metrics_port))
-    tls = (
+    security = (
         *_path("--tls-certificate", settings.tls_certificate),
         *_path("--tls-key", settings.tls_key),
         *_path("--tls-client-ca", settings.tls_client_ca),
+        *_path("--access-file", settings.access_file),
         *(("--insecure", "true") if settings.insecure else ()),
     )
-    command = (sys.executable, "-m", f"services.{name}", *listen, *tls, *arguments)
+    command = (sys.executable, "-m", f"services.{name}", *listen, *security, *arguments)
     return ChildProcess(name, command, address, settings.security())
 
 
