@@ -49,6 +49,12 @@ class ServerSettings(SecuritySettings):
         allow_inf_nan=False,
         description="Maximum seconds that a call may take, even if its deadline is later.",
     )
+    max_open_calls: int = Field(
+        default=2_000, ge=1, description="Calls that may be open at a time; more are refused with RESOURCE_EXHAUSTED."
+    )
+    max_unsent_mb: int = Field(
+        default=128, ge=1, description="Megabytes of large answers that may wait for their callers to read them."
+    )
 
 
 S = TypeVar("S", bound=BaseSettings)
