@@ -35,7 +35,7 @@ def fuzz_loader(store: Path, folder: Path, seconds: float, seed: str, report: Fu
             count += 1
             chosen = random.Random(f"{seed}-manifest-{count}")
             content = document_bytes(chosen, document)
-            _expect_error_or_result(
+            expect_error_or_result(
                 "manifest", f"{seed}-manifest-{count}", partial(parse_manifest, content, "x"), report
             )
         count += 1
@@ -44,7 +44,7 @@ def fuzz_loader(store: Path, folder: Path, seconds: float, seed: str, report: Fu
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(original, copy, copy_function=os.link)
         _damage(chosen, copy, names, document)
-        _expect_error_or_result("release", f"{seed}-release-{count}", partial(open_release, str(copy)), report)
+        expect_error_or_result("release", f"{seed}-release-{count}", partial(open_release, str(copy)), report)
     return count
 
 
@@ -57,9 +57,7 @@ def fuzz_prepare(folder: Path, seconds: float, seed: str, report: FuzzReport) ->
         shutil.rmtree(files, ignore_errors=True)
         files.mkdir()
         adapter, data = write_changed(random.Random(f"{seed}-prepare-{count}"), files)
-        _expect_error_or_result(
-            f"prepare {adapter}", f"{seed}-prepare-{count}", partial(prepare, adapter, data), report
-        )
+        expect_error_or_result(f"prepare {adapter}", f"{seed}-prepare-{count}", partial(prepare, adapter, data), report)
     return count
 
 
@@ -72,7 +70,7 @@ def _damage(chosen: random.Random, copy: Path, names: list[str], document: objec
         damage_file(chosen, file)
 
 
-def _expect_error_or_result(what: str, seed: str, read: Callable[[], object], report: FuzzReport) -> None:
+def expect_error_or_result(what: str, seed: str, read: Callable[[], object], report: FuzzReport) -> None:
     """Run a reader; any error that is not one of ours is a fault, and so is a long time."""
     began_s = time.monotonic()
     kind = what.split(maxsplit=1)[0]

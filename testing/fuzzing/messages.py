@@ -102,7 +102,7 @@ class MessageGenerator:
         if field.message_type is not None and depth >= _MAX_DEPTH:
             return
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            self._set_map(message, field)
+            self._set_map(message, field, field.message_type)
         elif field.is_repeated:
             values = getattr(message, field.name)
             length = self._chosen.choice(_LENGTHS) if depth == 0 else self._chosen.choice((0, 1, 1, 2, 3))
@@ -112,8 +112,8 @@ class MessageGenerator:
         else:
             setattr(message, field.name, self._value(field, depth))
 
-    def _set_map(self, message: Message, field: FieldDescriptor) -> None:
-        key, value = field.message_type.fields_by_name["key"], field.message_type.fields_by_name["value"]
+    def _set_map(self, message: Message, field: FieldDescriptor, entry: Descriptor) -> None:
+        key, value = entry.fields_by_name["key"], entry.fields_by_name["value"]
         if value.message_type is None:
             getattr(message, field.name)[self._value(key, 0)] = self._value(value, 0)
 
@@ -133,8 +133,8 @@ class MessageGenerator:
         return values[field.type]()
 
     def _integer(self, bits: int, signed: bool) -> int:
-        edges = [0, 1, 2, 10, 100, 1_000, 1_001, 2**bits - 1]
-        return self._chosen.choice([*edges, -1, -(2**bits)] if signed else edges)
+        edges: list[int] = [0, 1, 2, 10, 100, 1_000, 1_001, int(2**bits) - 1]
+        return self._chosen.choice([*edges, -1, -int(2**bits)] if signed else edges)
 
     def _double(self, largest: float) -> float:
         value = self._chosen.choice((*_DOUBLES, self._chosen.gauss(0, 1)))

@@ -49,7 +49,7 @@ class FuzzReport:
 async def methods_of(channel: grpc.aio.Channel) -> list[MethodDescriptor]:
     """Return every method that a server's reflection lists."""
     _import_contract()
-    stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)  # type: ignore[arg-type]  # typed for blocking ones
     call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
     answer = await call.read()
     pool = descriptor_pool.Default()
@@ -91,7 +91,7 @@ async def _status(channel: grpc.aio.Channel, method: MethodDescriptor, path: str
 
 
 async def _answer(channel: grpc.aio.Channel, method: MethodDescriptor, path: str, content: bytes) -> str:
-    kinds = {
+    kinds: dict[tuple[bool, bool], Any] = {
         (False, False): channel.unary_unary,
         (False, True): channel.unary_stream,
         (True, False): channel.stream_unary,

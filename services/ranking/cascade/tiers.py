@@ -22,7 +22,7 @@ from services.ranking.features.feature_set import FeatureSet
 from services.ranking.late_interaction.tier import LateInteractionTier, LateScores
 from services.ranking.pairs.pair_tokenizer import PairTokenizer
 from services.ranking.pairs.score_cache import ItemKey
-from services.ranking.release_settings import Occasion, TierDepths
+from services.ranking.release_settings import MAX_DEPTH, Occasion, TierDepths
 from services.ranking.request import CandidateRows, UserRows
 
 # A request is about new items if the release lacks at least this share of the candidates.
