@@ -24,7 +24,7 @@ from common.errors import ShortlistError
 from common.gc_freeze import freeze_heap
 from common.server import event_loop
 from common.server.access.server_tls import ServerTls
-from common.server.channel import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
+from common.server.call import CallLimits
 from common.server.health import HasDependencies, HealthService
 from common.server.interceptors import CallInterceptor
 from common.server.metrics_server import metrics_server
@@ -33,11 +33,6 @@ from common.server.telemetry import Metrics
 
 _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),  # else two servers can share a port without an error
-    # Up to twice the limits, the interceptor refuses and counts; what is larger, gRPC refuses without telling us.
-    ("grpc.max_receive_message_length", 2 * MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", 2 * MAX_MESSAGE_BYTES),
-    ("grpc.max_metadata_size", 2 * MAX_METADATA_BYTES),
-    ("grpc.absolute_max_metadata_size", 4 * MAX_METADATA_BYTES),
     # gRPC cancels what exceeds its own queue; the interceptor answers RESOURCE_EXHAUSTED with RetryInfo.
     ("grpc.server.max_pending_requests", 100_000),
     ("grpc.server.max_pending_requests_hard_limit", 100_000),
@@ -98,14 +93,18 @@ async def running(service: Service, settings: ServerSettings, metrics: Metrics) 
 
     Raises:
         PortUnavailable: A port is taken, or the host is not this machine's.
-        ShortlistError: The service could not start, or a certificate cannot be used.
+        ShortlistError: The service could not start, or a file of its security cannot be used.
     """
     tls = _server_tls(settings, metrics)
     interceptor = CallInterceptor(
-        metrics, max_open_calls=settings.max_open_calls, max_unsent_bytes=settings.max_unsent_mb << 20
+        metrics,
+        settings.access_control(),
+        CallLimits(settings.max_message_mb << 20, settings.max_metadata_kb << 10),
+        max_open_calls=settings.max_open_calls,
+        max_unsent_bytes=settings.max_unsent_mb << 20,
     )
-    server = grpc.aio.server(interceptors=[interceptor], options=_OPTIONS)
-    health_service = _register(server, service)
+    server = grpc.aio.server(interceptors=[interceptor], options=_options(settings))
+    health_service = _register(server, service, settings)
     port = _bind(server, settings, tls)
     with _metrics_server(settings, metrics, tls) as metrics_port:
         await server.start()
@@ -178,12 +177,13 @@ def _cancel_on_signals() -> None:
         loop.add_signal_handler(number, stop, number)
 
 
-def _register(server: grpc.aio.Server, service: Service) -> HealthService:
+def _register(server: grpc.aio.Server, service: Service, settings: ServerSettings) -> HealthService:
     dependencies = service.dependencies if isinstance(service, HasDependencies) else None
     health_service = HealthService(service.names, dependencies)
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
     service.register(server)
-    reflection.enable_server_reflection([*service.names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    if settings.reflection:
+        reflection.enable_server_reflection([*service.names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     return health_service
 
 
@@ -194,6 +194,19 @@ def _server_tls(settings: ServerSettings, metrics: Metrics) -> ServerTls | None:
     tls = ServerTls(files)
     metrics.watch_certificate(tls.not_after_s)
     return tls
+
+
+def _options(settings: ServerSettings) -> list[tuple[str, int]]:
+    message_bytes, metadata_bytes = settings.max_message_mb << 20, settings.max_metadata_kb << 10
+    return [
+        *_OPTIONS,
+        # Up to twice the limits, the interceptor refuses and counts; what is larger, gRPC refuses without telling us.
+        ("grpc.max_receive_message_length", 2 * message_bytes),
+        ("grpc.max_send_message_length", 2 * message_bytes),
+        ("grpc.max_metadata_size", 2 * metadata_bytes),
+        ("grpc.absolute_max_metadata_size", 4 * metadata_bytes),
+        ("grpc.max_concurrent_streams", settings.max_streams),
+    ]
 
 
 def _bind(server: grpc.aio.Server, settings: ServerSettings, tls: ServerTls | None) -> int:
