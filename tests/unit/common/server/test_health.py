@@ -49,3 +49,17 @@ async def test_a_dependency_has_a_health_of_its_own():
     told.append((await anext(watch)).status)
     assert told == [SERVING, NOT_SERVING, SERVING]
     await probes.drain()
+
+
+async def test_every_name_is_listed():
+    """The list has the health of the server, of each service and of each dependency."""
+    dependencies = Dependencies(["ranking"])
+    probes = HealthService(["a.Service"], dependencies)
+    await probes.set_serving()
+    dependencies.set_answers("ranking", answers=False)
+    listed = await probes.List(health_pb2.HealthListRequest(), None)
+    assert {name: answer.status for name, answer in listed.statuses.items()} == {
+        "": SERVING,
+        "a.Service": SERVING,
+        "ranking": NOT_SERVING,
+    }
