@@ -137,3 +137,17 @@ async def test_connections_end_without_failing_a_call(fake_service: Any):
         stub: Any = release_pb2_grpc.ReleaseServiceStub(channel)
         while len(peers) < 3:
             await stub.ActivateRelease(release_pb2.ActivateReleaseRequest(), timeout=30)
+
+
+async def test_every_name_is_listed():
+    """The list has the health of the server, of each service and of each dependency."""
+    dependencies = Dependencies(["ranking"])
+    probes = HealthService(["a.Service"], dependencies)
+    await probes.set_serving()
+    dependencies.set_answers("ranking", answers=False)
+    listed = await probes.List(health_pb2.HealthListRequest(), None)
+    assert {name: answer.status for name, answer in listed.statuses.items()} == {
+        "": SERVING,
+        "a.Service": SERVING,
+        "ranking": NOT_SERVING,
+    }
