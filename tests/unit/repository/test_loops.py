@@ -18,7 +18,12 @@ ENDLESS: Final = {
     "services/ranking/batching/cost_model.py": "ends at the last token count",
     "services/supervisor.py": "ends with its child; the supervisor notices",
 }
-WRITERS: Final = {"common/process/line_writer.py", "common/server/settings.py", "services/program.py"}
+WRITERS: Final = {
+    "common/process/line_writer.py",
+    "common/server/settings.py",
+    "services/program.py",
+    "services/token.py",
+}
 CHANNELS: Final = {"common/server/channel.py", "common/server/access/secured_channel.py"}
 
 
