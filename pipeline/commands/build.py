@@ -10,7 +10,8 @@ import typer
 from rich.table import Table
 
 from common.release.manifest import MANIFEST, read_manifest
-from common.release.store import open_release, set_current
+from common.release.store import open_release, set_current, sign_release
+from common.security.signature import read_private_key
 from pipeline.commands.console import CONSOLE
 from pipeline.commands.field_options import with_field_options
 from pipeline.data.adapters import ADAPTERS, prepare
@@ -90,6 +91,9 @@ def build_release(
             show_default="0; searches: 1",
         ),
     ] = None,
+    signing_key: Annotated[
+        Path | None, typer.Option(help="Private key to sign the release with; `signing-key` makes one.")
+    ] = None,
     training_processes: Annotated[
         int, typer.Option(help="Processes that fine-tune the cross-encoder together, one per GPU.", min=1)
     ] = 1,
@@ -106,6 +110,7 @@ def build_release(
         made = BuildSettings.from_recipe(recipe, **changes).with_training_processes(training_processes)
         return made if encoder_epochs is None else made.with_encoder_epochs(encoder_epochs)
 
+    key = None if signing_key is None else read_private_key(signing_key)  # a bad key is refused before the work
     settings = settings_of(named or BuildSettings.recipe)  # bad values are refused before the data is read
     report = ProgressReport(CONSOLE)
     with report.step(f"Preparing {adapter}"):
@@ -115,6 +120,8 @@ def build_release(
     if named is None:
         settings = settings_of(_recipe_for(dataset))
     release = build(dataset, out, settings, report)
+    if key is not None:
+        sign_release(release.path, key)
     CONSOLE.print(f"Release {release.id} in {release.path}")
     CONSOLE.print(f"Serve it with: make serve RELEASE={out}")
 

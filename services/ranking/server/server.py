@@ -10,6 +10,7 @@ from shortlist.ranking.v1 import ranking_pb2_grpc
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
 from common.changes.stream_address import StreamAddress
+from common.release.location import ReleaseOpener
 from common.release.store import Release
 from common.server.live_release import LiveRelease
 from common.server.release_service import SERVICE_NAME as RELEASE_SERVICE_NAME
@@ -33,7 +34,8 @@ class RankingServer:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = RankingMetrics(metrics)
-        self._live: LiveRelease[SecondStage] = LiveRelease(self._load, metrics)
+        self._opener = ReleaseOpener()
+        self._live: LiveRelease[SecondStage] = LiveRelease(self._load, metrics, self._open)
         self._live_texts: LiveItemTexts | None = None
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -47,11 +49,13 @@ class RankingServer:
 
         Raises:
             NotReady: The changes cannot be read.
+            BadKey: The public keys of releases cannot be used.
             BadRelease: The release cannot be served.
         """
         if self._settings.change_stream is not None:
             address = StreamAddress.parse(self._settings.change_stream)
             self._live_texts = await asyncio.to_thread(LiveItemTexts, address)
+        self._opener = self._settings.release_opener()
         await self._live.activate(self._settings.release)
 
     async def stop(self) -> None:
@@ -63,6 +67,9 @@ class RankingServer:
     def _texts(self) -> Mapping[str, str]:
         """Return the texts of items added or replaced since the release."""
         return NO_LIVE_TEXTS if self._live_texts is None else self._live_texts.texts
+
+    def _open(self, location: str) -> Release:
+        return self._opener.open(location)
 
     def _load(self, release: Release) -> SecondStage:
         stage = SecondStage.load(release, self._settings.options(), self._metrics.observe_batch)
