@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -102,7 +103,7 @@ def child_processes(settings: LocalSettings) -> list[ChildProcess]:
     data_dir, profiles = _path("--data-dir", settings.data_dir), _path("--profiles", settings.profiles)
     return [
         _child(settings, "retrieval", retrieval, settings.retrieval_metrics_port, *release, *data_dir),
-        _child(settings, "ranking", ranking, settings.ranking_metrics_port, *release),
+        _child(settings, "ranking", ranking, settings.ranking_metrics_port, *release, *_texts(settings, retrieval)),
         _child(
             settings, "gateway", gateway, settings.gateway_metrics_port, *targets, *profiles, *_backend_flags(settings)
         ),
@@ -121,6 +122,13 @@ def _child(settings: LocalSettings, name: str, address: str, metrics_port: int, 
     )
     command = (sys.executable, "-m", f"services.{name}", *listen, *security, *arguments)
     return ChildProcess(name, command, address, settings.security())
+
+
+def _texts(settings: LocalSettings, retrieval: str) -> tuple[str, ...]:
+    """Return the flags by which ranking has the texts of changed items, unless it has them from a stream."""
+    if "SHORTLIST_RANKING_CHANGE_STREAM" in os.environ:
+        return ()
+    return ("--retrieval-target", retrieval, *_backend_flags(settings))
 
 
 def _backend_flags(settings: LocalSettings) -> tuple[str, ...]:

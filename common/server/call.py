@@ -246,7 +246,7 @@ class Call:
 
 def _is_frequent(method: str) -> bool:
     """Return whether it is a health or release check, which would outnumber the other calls in the log."""
-    return method.startswith("/grpc.") or method.endswith("/GetRelease")
+    return method.startswith("/grpc.") or method.endswith(("/GetRelease", "/ReadItemTexts"))
 
 
 def _request_id(metadata: tuple[tuple[str, str | bytes], ...]) -> str:

@@ -31,6 +31,8 @@ _PANELS: Final = {
     "late_bits": "Late interaction",
     "boosters": "Fusion",
 }
+# The exit code for a release that its gate refused.
+REFUSED: Final = 3
 AdapterName = Annotated[
     str, typer.Option("--source", help="Data adapter that reads the raw data; `python -m pipeline sources` lists them.")
 ]
@@ -91,6 +93,9 @@ def build_release(
             show_default="0; searches: 1",
         ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Make the release current even if its gate refuses it (exit code 3).")
+    ] = False,
     signing_key: Annotated[
         Path | None, typer.Option(help="Private key to sign the release with; `signing-key` makes one.")
     ] = None,
@@ -100,8 +105,10 @@ def build_release(
     *,
     changes: dict[str, Any],
 ) -> None:
-    """Build a release from raw shop data and publish it."""
-    from pipeline.build.builder import build  # noqa: PLC0415 - torch takes seconds to import, and --help should not
+    """Build a release from raw shop data and publish it; exit code 3 if its gate refuses to make it current."""
+    # torch takes seconds to import, and --help should not
+    from pipeline.build.builder import build  # noqa: PLC0415
+    from pipeline.build.completion.gate import is_refused  # noqa: PLC0415
 
     named = changes.pop("recipe", None)
     changes = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
@@ -119,10 +126,12 @@ def build_release(
     CONSOLE.print(summary_table(dataset))
     if named is None:
         settings = settings_of(_recipe_for(dataset))
-    release = build(dataset, out, settings, report)
+    release = build(dataset, out, settings, report, force=force)
     if key is not None:
         sign_release(release.path, key)
     CONSOLE.print(f"Release {release.id} in {release.path}")
+    if is_refused(release, force=force):
+        raise typer.Exit(REFUSED)
     CONSOLE.print(f"Serve it with: make serve RELEASE={out}")
 
 
