@@ -125,10 +125,7 @@ def _events(lines: pl.DataFrame) -> pl.DataFrame:
         pl.lit("purchase").alias("event"),
         pl.col("at").alias("timestamp"),
         amount.round(2).alias("value"),
-        pl.when(pl.col("refunded_units") > 0)
-        .then(pl.col("units").cast(pl.String))
-        .otherwise("quantity")
-        .alias("quantity"),
+        some.otherwise("quantity").alias("quantity"),
         pl.concat_str("order", pl.lit(" "), line).alias("event_id"),
         pl.col("order").alias("session_id"),
         user.is_not_null().alias("known_user"),
