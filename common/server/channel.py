@@ -13,8 +13,11 @@ from common.server.access.channel_security import ChannelSecurity, channel_crede
 from common.server.access.secured_channel import SecuredChannel
 
 MAX_MESSAGE_BYTES: Final = 16 << 20
+MAX_METADATA_BYTES: Final = 8 << 10
 
 _OPTIONS: Final = (
+    # Servers are dialled directly; a proxy in the environment is for other traffic.
+    ("grpc.enable_http_proxy", 0),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # A peer that hangs, or disappears without closing its connections (a lost node), is noticed within 8 seconds.

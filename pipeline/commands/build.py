@@ -35,6 +35,8 @@ _PANELS: Final = {
     "late_bits": "Late interaction",
     "boosters": "Fusion",
 }
+# The exit code for a release that its gate refused.
+REFUSED: Final = 3
 AdapterName = Annotated[
     str,
     typer.Option(
@@ -102,14 +104,19 @@ def build_release(
             show_default="0; searches: 1",
         ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Make the release current even if its gate refuses it (exit code 3).")
+    ] = False,
     training_processes: Annotated[
         int, typer.Option(help="Processes that fine-tune the cross-encoder together, one per GPU.", min=1)
     ] = 1,
     *,
     changes: dict[str, Any],
 ) -> None:
-    """Build a release from raw shop data and publish it."""
-    from pipeline.build.builder import build  # noqa: PLC0415 - torch takes seconds to import, and --help should not
+    """Build a release from raw shop data and publish it; exit code 3 if its gate refuses to make it current."""
+    # torch takes seconds to import, and --help should not
+    from pipeline.build.builder import build  # noqa: PLC0415
+    from pipeline.build.completion.gate import is_refused  # noqa: PLC0415
 
     named = changes.pop("recipe", None)
     changes = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
@@ -130,8 +137,10 @@ def build_release(
         settings = settings_of(recipe)
         if sentence is not None:
             CONSOLE.print(sentence, highlight=False)
-    release = build(dataset, out, settings, report)
+    release = build(dataset, out, settings, report, force=force)
     CONSOLE.print(f"Release {release.id} in {release.path}")
+    if is_refused(release, force=force):
+        raise typer.Exit(REFUSED)
     CONSOLE.print(f"Serve it with: make serve RELEASE={out}")
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +26,7 @@ from pipeline.measurement.metrics.estimates import Estimate
 from pipeline.measurement.metrics.evaluation_result import Evaluation
 from pipeline.measurement.questions.protocols import Questions, make_questions, read_questions
 from pipeline.progress import ProgressReport
+from pipeline.tables.replay import TABLES, reaches_past, replay
 
 EVALUATIONS: Final = "evaluations"
 _BASELINE_MEASURES = ("ndcg@10", "recall@100", "tail recall@100")
@@ -39,6 +43,7 @@ class EvaluationData:
         protocol: Name of the protocol.
         examples: File of questions, instead of data and protocol.
         users: Maximum number of users or queries.
+        dataset: The dataset, if it has been read already.
     """
 
     adapter: str = ""
@@ -46,6 +51,7 @@ class EvaluationData:
     protocol: str = "temporal"
     examples: Path | None = None
     users: int | None = None
+    dataset: Dataset | None = None
 
 
 def run_evaluation(
@@ -72,12 +78,15 @@ def run_evaluation(
     Raises:
         BadRelease: The release cannot be read or served.
         BadDataset: The data cannot be used.
-        InvalidRequest: Data and protocol do not fit the release.
+        InvalidRequest: Data and protocol do not fit the release, or the gateway serves tables that have the answers.
         NotReady: The gateway does not answer.
     """
     release = open_release(store)
-    questions = _questions(release, questions_from, settings.seed, report)
-    evaluation = evaluate_release(release, questions, settings, report)
+    dataset = None if questions_from.examples is not None else dataset_of(questions_from, report)
+    questions = questions_of(release, dataset, questions_from, settings.seed)
+    with before_the_questions(release, dataset, questions, settings, report) as asked:
+        evaluation = evaluate_release(asked, questions, settings, report)
+    evaluation = evaluation.model_copy(update={"release_id": release.id})
     figures = evaluation.model_dump_json(indent=1) + "\n"
     for file, content in ((json, figures), (out, render_report(evaluation))):
         if file is not None:
@@ -137,19 +146,54 @@ def _baselines(comparison: BaselineComparison) -> Table:
     return table
 
 
-def _questions(release: Release, questions_from: EvaluationData, seed: int, report: ProgressReport) -> Questions:
+def questions_of(release: Release, dataset: Dataset | None, questions_from: EvaluationData, seed: int) -> Questions:
+    """Return the questions for a release, with notes of what it may have seen of them."""
     if questions_from.examples is not None:
         return read_questions(questions_from.examples, questions_from.users, seed)
-    dataset = _dataset(questions_from, report)
-    settings = release.manifest.settings
-    questions = make_questions(dataset, settings, questions_from.protocol, users=questions_from.users, seed=seed)
-    if dataset.fingerprint() == release.manifest.data.fingerprint:
-        return questions
-    note = "The release was built from other data, so it may have seen the relevant items."
-    return dataclasses.replace(questions, notes=[*questions.notes, note])
+    if dataset is None:
+        raise InvalidRequest("there is neither data nor a file of questions")
+    manifest = release.manifest
+    questions = make_questions(
+        dataset, manifest.settings, questions_from.protocol, users=questions_from.users, seed=seed
+    )
+    notes = list(questions.notes)
+    if dataset.fingerprint() != manifest.data.fingerprint:
+        notes.append("The release was built from other data, so it may have seen the relevant items.")
+    if questions.event_split is not None:
+        time = questions.event_split.time
+        models = sorted(manifest.learned_until.keys() - {TABLES})
+        late = [model for model in models if reaches_past(manifest, model, time)]
+        notes += [f"Learned also from events after the questions: {', '.join(late)}."] if late else []
+    return dataclasses.replace(questions, notes=notes)
 
 
-def _dataset(questions_from: EvaluationData, report: ProgressReport) -> Dataset:
+@contextmanager
+def before_the_questions(
+    release: Release,
+    dataset: Dataset | None,
+    questions: Questions,
+    settings: EvaluationSettings,
+    report: ProgressReport,
+) -> Iterator[Release]:
+    """Yield the release if its tables end before the questions, else a replay of it whose tables do."""
+    split = questions.event_split
+    if dataset is None or split is None or not reaches_past(release.manifest, TABLES, split.time):
+        yield release
+        return
+    if settings.gateway:
+        until = release.manifest.learned_until[TABLES]
+        raise InvalidRequest(
+            f"the tables of the gateway's release {release.id} count the answers too, up to {until}: serve "
+            f"what `python -m pipeline replay --until {split.time.isoformat()}` writes, or leave out --gateway"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        yield replay(release, dataset, split.time, Path(folder) / "release", report)
+
+
+def dataset_of(questions_from: EvaluationData, report: ProgressReport) -> Dataset:
+    """Return the dataset that the questions come from; raises InvalidRequest if none is named."""
+    if questions_from.dataset is not None:
+        return questions_from.dataset
     if questions_from.adapter:
         with report.step(f"Preparing {questions_from.adapter}"):
             return prepare(questions_from.adapter, questions_from.data)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from common.security.addresses import target_is_loopback
-from common.server.access.channel_security import ChannelSecurity
+from common.server.access.backend_settings import BackendSettings
 from common.server.settings import ServerSettings
 from services.gateway.backends.replicas.addresses import split_addresses
 from services.gateway.backends.replicas.circuit_breaker import BreakerOptions
@@ -18,7 +18,7 @@ from services.gateway.recommendation.deadline import DeadlineShares
 from services.gateway.recommendation.recommender import RecommenderOptions
 
 
-class Settings(ServerSettings):
+class Settings(ServerSettings, BackendSettings):
     """The gateway: profile, retrieval, ranking and policy in one call."""
 
     model_config = SettingsConfigDict(env_prefix="SHORTLIST_GATEWAY_")
@@ -56,19 +56,6 @@ class Settings(ServerSettings):
         le=1,
         description="With several replicas of retrieval, a call that takes longer than this quantile of recent "
         "latencies is also sent to a second one; 1 turns it off.",
-    )
-    backend_ca: Path | None = Field(
-        None, description="PEM file of the authorities of retrieval's and ranking's certificates; turns on TLS to them."
-    )
-    backend_certificate: Path | None = Field(
-        None, description="PEM file of the certificate that the gateway shows them (mutual TLS)."
-    )
-    backend_key: Path | None = Field(None, description="PEM file of that certificate's private key.")
-    backend_name: str = Field(
-        "", description="Name that their certificates must have, if it is not the host of their address."
-    )
-    backend_token_file: Path | None = Field(
-        None, description="File with the token that the gateway's calls carry; read again when it changes."
     )
     profiles: Path = Field(
         Path("~/.local/share/shortlist/profiles.sqlite3"),
@@ -157,31 +144,12 @@ class Settings(ServerSettings):
             raise ValueError("--reserve-s must be below --default-timeout-s and --request-timeout-s: no time is left")
         return self
 
-    @model_validator(mode="after")
-    def _backends_are_secured(self) -> Self:
-        if (self.backend_certificate is None) != (self.backend_key is None):
-            raise ValueError("--backend-certificate and --backend-key: give both or neither")
-        if self.backend_ca is not None:
-            return self
-        if self.backend_certificate is not None:
-            raise ValueError("--backend-certificate: it needs TLS; give --backend-ca")
-        for flag, target in (("--retrieval-target", self.retrieval_target), ("--ranking-target", self.ranking_target)):
-            if not self.insecure and not all(map(target_is_loopback, split_addresses(target))):
-                raise ValueError(
-                    f"{flag} {target} is another machine's, and would be called without TLS; give --backend-ca, or "
-                    "accept connections that anybody can read with --insecure true"
-                )
-        return self
-
-    def backend_security(self) -> ChannelSecurity:
-        """Return how the gateway secures its connections to retrieval and ranking."""
-        return ChannelSecurity.of(
-            authorities=self.backend_ca,
-            certificate=self.backend_certificate,
-            key=self.backend_key,
-            server_name=self.backend_name,
-            token_file=self.backend_token_file,
-        )
+    def backend_addresses(self) -> dict[str, Sequence[str]]:
+        """Return the addresses of retrieval and ranking, by flag."""
+        return {
+            "--retrieval-target": split_addresses(self.retrieval_target),
+            "--ranking-target": split_addresses(self.ranking_target),
+        }
 
     def breaker_options(self) -> BreakerOptions:
         """Return when the circuit breakers open."""

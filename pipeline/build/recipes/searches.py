@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from common.arrays import Float32Array
 from common.errors import InvalidRequest
 from common.release import layout
 from common.release.catalogue import Catalogue
+from pipeline.build.completion.learned import Learned
 from pipeline.build.context import BuildContext
 from pipeline.build.search.search_examples import FUSION, HeldOut, graded_examples, held_out_cosines, hold_out
 from pipeline.build.search.search_models import SearchModels
@@ -21,7 +23,6 @@ from pipeline.build.steps.catalogue import write_catalogue
 from pipeline.build.steps.encoder import NOT_TRAINED, write_index
 from pipeline.build.steps.first_stage import write_retrieval_settings
 from pipeline.build.steps.late_interaction import write_late_tier
-from pipeline.build.steps.model_card import write_model_card
 from pipeline.build.steps.staged_release import (
     record_fusion,
     record_model,
@@ -30,8 +31,15 @@ from pipeline.build.steps.staged_release import (
     write_ranker_settings,
 )
 from pipeline.data.dataset.training_requests import ShopRequest
+from pipeline.gate.questions import questions_of_queries
 from pipeline.learning.examples.fusion import calibration_error
-from pipeline.learning.examples.judged_queries import JudgedQuery, folds_of, training_queries
+from pipeline.learning.examples.judged_queries import (
+    JudgedQuery,
+    folds_of,
+    hold_out_queries,
+    test_queries,
+    training_queries,
+)
 from pipeline.learning.examples.labelled_candidates import LabelledCandidates
 from pipeline.learning.fusion.graded_trees import CrossFitted, GradedExamples, cross_fit_fusion
 from pipeline.learning.fusion.trees import export_fusion
@@ -47,7 +55,7 @@ _RELEVANT_GRADE: Final = 0.5
 _DATA: Final = "judged searches, those of the split `test` left out"
 
 
-def build_searches(context: BuildContext) -> None:
+def build_searches(context: BuildContext) -> Learned:
     """Build a release from judged searches; events are not used.
 
     Raises:
@@ -59,11 +67,16 @@ def build_searches(context: BuildContext) -> None:
     queries = training_queries(context.dataset.judgements, catalogue)
     if len(queries) < settings.folds:
         raise InvalidRequest(f"{len(queries)} judged queries can't be parted in {settings.folds} folds")
-    learn_from_queries(context, catalogue, queries, _DATA)
+    test = test_queries(context.dataset.judgements, catalogue)
+    queries, test = (queries, test) if test else hold_out_queries(queries, settings.test_users)
+    learned = learn_from_queries(context, catalogue, queries, _DATA)
+    return replace(learned, questions=questions_of_queries(test, catalogue, "judged searches held out"))
 
 
-def learn_from_queries(context: BuildContext, catalogue: Catalogue, queries: Sequence[JudgedQuery], data: str) -> None:
-    """Train the models and write the release files other than the catalogue.
+def learn_from_queries(
+    context: BuildContext, catalogue: Catalogue, queries: Sequence[JudgedQuery], data: str
+) -> Learned:
+    """Train the models and write the release files other than catalogue and model card.
 
     Args:
         context: The build.
@@ -86,7 +99,7 @@ def learn_from_queries(context: BuildContext, catalogue: Catalogue, queries: Seq
     examples = _make_examples(context, catalogue, queries, held_out, fold)
     fitted = _fit_fusion(context, examples, learned_from)
     _measure(context, queries, held_out, fitted)
-    write_model_card(context.staging, catalogue, _labelled(queries, catalogue), fitted.held_out[FUSION])
+    return Learned(catalogue, _labelled(queries, catalogue), fitted.held_out[FUSION])
 
 
 def refuse_compression(context: BuildContext) -> None:

@@ -32,6 +32,7 @@ class Staging:
         settings: The settings that make it.
         models: Its models so far.
         metrics: What was measured so far.
+        learned_until: From when on events had no part in tables and models; see `common.release.manifest.Manifest`.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class Staging:
     settings: Mapping[str, Any]
     models: dict[str, ModelCard] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    learned_until: dict[str, str] = field(default_factory=dict)
 
     @property
     def checkpoints(self) -> Path:
@@ -60,9 +62,9 @@ class Staging:
         """Return the files written so far as a release, for the serving engines to load."""
         return Release(self.path, self._manifest())
 
-    def publish(self, store: Path) -> Release:
-        """Finish: move the folder into the store as its current release."""
-        return publish(self.path, store, self._manifest())
+    def publish(self, store: Path, *, current: bool = True) -> Release:
+        """Finish: move the folder into the store as a release, the current one if ``current``."""
+        return publish(self.path, store, self._manifest(), current=current)
 
     def _manifest(self) -> Manifest:
         files = describe_files(self.path)
@@ -75,6 +77,7 @@ class Staging:
             settings=dict(self.settings),
             metrics=dict(self.metrics),
             files=files,
+            learned_until=dict(self.learned_until),
         )
 
 

@@ -21,6 +21,9 @@ _ERRORS: Final[dict[grpc.StatusCode, type[ShortlistError]]] = {
     grpc.StatusCode.FAILED_PRECONDITION: BadRelease,
     grpc.StatusCode.UNAVAILABLE: NotReady,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineTooShort,
+    # The service refuses the gateway, not the gateway's caller, who could do nothing about it.
+    grpc.StatusCode.UNAUTHENTICATED: NotReady,
+    grpc.StatusCode.PERMISSION_DENIED: NotReady,
 }
 
 
