@@ -27,6 +27,7 @@ from common.server.access.server_tls import ServerTls
 from common.server.call import CallLimits
 from common.server.health import HasDependencies, HealthService
 from common.server.interceptors import CallInterceptor
+from common.server.lifecycle.grpc_server import Bind, GrpcServer, PortUnavailable, unavailable
 from common.server.metrics_server import metrics_server
 from common.server.settings import ServerSettings
 from common.server.telemetry import Metrics
@@ -46,11 +47,8 @@ _UNREAD_S: Final = 1.0
 _CUT_OFF_S: Final = 0.25
 _DRAIN_POLL_S: Final = 0.05
 
+__all__ = ["PortUnavailable", "RunningServer", "Service", "run", "running"]
 _log = structlog.get_logger()
-
-
-class PortUnavailable(Exception):  # noqa: N818 - named for what it is
-    """The server cannot listen on the address."""
 
 
 class Service(Protocol):
@@ -105,9 +103,14 @@ async def running(service: Service, settings: ServerSettings, metrics: Metrics) 
         max_open_calls=settings.max_open_calls,
         max_unsent_bytes=settings.max_unsent_mb << 20,
     )
-    server = grpc.aio.server(interceptors=[interceptor], options=_options(settings))
-    health_service = _register(server, service, settings)
-    port = _bind(server, settings, tls)
+    health_service = _health_service(service)
+
+    def make() -> grpc.aio.Server:
+        made = grpc.aio.server(interceptors=[interceptor], options=_options(settings))
+        _register(made, service, health_service, settings)
+        return made
+
+    server = GrpcServer(make, _binder(tls), settings.host, settings.port, "--port")
     delay_s = 0.0
     async with _health_server(settings, interceptor, health_service) as health_port:
         with _metrics_server(settings, metrics, tls) as metrics_port:
@@ -116,7 +119,7 @@ async def running(service: Service, settings: ServerSettings, metrics: Metrics) 
                 await service.start()
                 await health_service.set_serving()
                 delay_s = settings.drain_delay_s
-                yield RunningServer(port, metrics_port, health_port)
+                yield RunningServer(server.port, metrics_port, health_port)
             finally:
                 await health_service.drain()
                 await asyncio.sleep(delay_s)
@@ -124,7 +127,7 @@ async def running(service: Service, settings: ServerSettings, metrics: Metrics) 
                 await service.stop()
 
 
-async def _drain(server: grpc.aio.Server, interceptor: CallInterceptor, settings: ServerSettings) -> None:
+async def _drain(server: GrpcServer, interceptor: CallInterceptor, settings: ServerSettings) -> None:
     """Refuse new calls, and finish those in progress; those that are left at the timeout are UNAVAILABLE."""
     ends_at_s = time.monotonic() + settings.drain_timeout_s
     stopping = asyncio.create_task(server.stop(settings.drain_timeout_s + _CUT_OFF_S))
@@ -189,14 +192,17 @@ def _cancel_on_signals() -> None:
         loop.add_signal_handler(number, stop, number)
 
 
-def _register(server: grpc.aio.Server, service: Service, settings: ServerSettings) -> HealthService:
-    dependencies = service.dependencies if isinstance(service, HasDependencies) else None
-    health_service = HealthService(service.names, dependencies)
+def _health_service(service: Service) -> HealthService:
+    return HealthService(service.names, service.dependencies if isinstance(service, HasDependencies) else None)
+
+
+def _register(
+    server: grpc.aio.Server, service: Service, health_service: HealthService, settings: ServerSettings
+) -> None:
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
     service.register(server)
     if settings.reflection:
         reflection.enable_server_reflection([*service.names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-    return health_service
 
 
 def _server_tls(settings: ServerSettings, metrics: Metrics) -> ServerTls | None:
@@ -223,18 +229,10 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
     ]
 
 
-def _bind(server: grpc.aio.Server, settings: ServerSettings, tls: ServerTls | None) -> int:
-    address = _address(settings.host, settings.port)
-    try:
-        if tls is None:
-            return server.add_insecure_port(address)
-        return server.add_secure_port(address, tls.grpc_credentials())
-    except RuntimeError as error:
-        raise PortUnavailable(_unavailable(address, "--port")) from error
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _binder(tls: ServerTls | None) -> Bind:
+    if tls is None:
+        return lambda server, address: server.add_insecure_port(address)
+    return lambda server, address: server.add_secure_port(address, tls.grpc_credentials())
 
 
 @asynccontextmanager
@@ -245,16 +243,16 @@ async def _health_server(
     if settings.health_port is None:
         yield None
         return
-    server = grpc.aio.server(interceptors=[interceptor], options=_OPTIONS)
-    health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
-    address = _address(settings.host, settings.health_port)
-    try:
-        port = server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise PortUnavailable(_unavailable(address, "--health-port")) from error
+
+    def make() -> grpc.aio.Server:
+        made = grpc.aio.server(interceptors=[interceptor], options=_OPTIONS)
+        health_pb2_grpc.add_HealthServicer_to_server(health_service, made)
+        return made
+
+    server = GrpcServer(make, _binder(None), settings.host, settings.health_port, "--health-port")
     await server.start()
     try:
-        yield port
+        yield server.port
     finally:
         await server.stop(0)
 
@@ -265,9 +263,5 @@ def _metrics_server(settings: ServerSettings, metrics: Metrics, tls: ServerTls |
         try:
             port = serving.enter_context(metrics_server(settings.host, settings.metrics_port, metrics.registry, tls))
         except OSError as error:
-            raise PortUnavailable(_unavailable(f"{settings.host}:{settings.metrics_port}", "--metrics-port")) from error
+            raise PortUnavailable(unavailable(f"{settings.host}:{settings.metrics_port}", "--metrics-port")) from error
         yield port
-
-
-def _unavailable(address: str, flag: str) -> str:
-    return f"{address} cannot be used: it is taken or not an address of this machine; set another with {flag} or --host"

@@ -9,7 +9,8 @@ from typing import Any, Final, NoReturn
 import grpc
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
-from common.errors import BadRelease, DeadlineTooShort, InvalidRequest, NotFound, NotReady, ShortlistError
+from common.errors import BadRelease, DeadlineTooShort, InvalidRequest, NotFound, NotReady, Overloaded, ShortlistError
+from common.server.channel import answer_of
 from common.server.interceptors import REQUEST_ID
 from common.server.telemetry import request_id
 
@@ -20,6 +21,7 @@ _ERRORS: Final[dict[grpc.StatusCode, type[ShortlistError]]] = {
     grpc.StatusCode.NOT_FOUND: NotFound,
     grpc.StatusCode.FAILED_PRECONDITION: BadRelease,
     grpc.StatusCode.UNAVAILABLE: NotReady,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineTooShort,
     # The service refuses the gateway, not the gateway's caller, who could do nothing about it.
     grpc.StatusCode.UNAUTHENTICATED: NotReady,
@@ -63,7 +65,7 @@ class ReleaseClient:
     async def _call(self, method: Any, request: Any, timeout_s: float) -> Any:
         metadata = ((REQUEST_ID, request_id()),) if request_id() else ()
         try:
-            return await method(request, timeout=timeout_s, metadata=metadata)
+            return await answer_of(method(request, timeout=timeout_s, metadata=metadata))
         except grpc.aio.AioRpcError as error:
             self._raise(error)
 

@@ -11,6 +11,7 @@ import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from common.server.channel import answer_of
 from common.server.interceptors import REQUEST_ID
 from common.server.telemetry import request_id
 from services.gateway.backends.replicas.circuit_breaker import Attempt, BreakerOptions, BreakerState, CircuitBreaker
@@ -79,7 +80,7 @@ class Replica:
         """
         metadata = ((REQUEST_ID, request_id()),) if request_id() else ()
         try:
-            response = await getattr(self._stub, method)(request, timeout=timeout_s, metadata=metadata)
+            response = await answer_of(getattr(self._stub, method)(request, timeout=timeout_s, metadata=metadata))
         except grpc.aio.AioRpcError as error:
             raise self._failure(attempt, error) from error
         except BaseException:  # above all, the caller cancelled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import Any
 
@@ -9,7 +10,8 @@ import grpc
 import pytest
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
-from common.server.channel import open_channel, remaining_s
+from common.errors import NotFound
+from common.server.channel import answer_of, open_channel, remaining_s
 from common.server.server import running
 from common.server.settings import ServerSettings
 from common.server.telemetry import Metrics
@@ -51,6 +53,37 @@ async def test_a_proxy_of_the_environment_is_not_used(
     ):
         stub: Any = release_pb2_grpc.ReleaseServiceStub(channel)
         await stub.ActivateRelease(release_pb2.ActivateReleaseRequest(), timeout=30)
+
+
+async def test_a_call_ends_with_the_task_that_waits_for_it(fake_service: Any, settings: ServerSettings):
+    """If the task is cancelled, the server sees its call cancelled too, and other calls are answered."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def behaviour(request: Any, _: Any) -> None:
+        if request.location:
+            raise NotFound("no such release")
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    metrics = Metrics("test")
+    async with (
+        running(fake_service(behaviour), settings, metrics) as server,
+        open_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        stub: Any = release_pb2_grpc.ReleaseServiceStub(channel)
+        waiting = asyncio.create_task(answer_of(stub.ActivateRelease(release_pb2.ActivateReleaseRequest())))
+        await begun.wait()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await ended.wait()
+        with pytest.raises(grpc.aio.AioRpcError, match="no such release"):
+            await answer_of(stub.ActivateRelease(release_pb2.ActivateReleaseRequest(location="x")))
+    labels = {"method": "/shortlist.release.v1.ReleaseService/ActivateRelease", "code": "CANCELLED"}
+    assert metrics.registry.get_sample_value("shortlist_test_requests_total", labels) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""How a gRPC server listens, and goes on listening."""
