@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -39,6 +41,12 @@ async def said(port: int, host: str = "127.0.0.1") -> bytes:
         return answer
 
 
+async def ended(client: Http2Client) -> None:
+    """Return once a server has closed the connection."""
+    with suppress(asyncio.IncompleteReadError, ConnectionError):
+        await client.ended(99)
+
+
 @pytest.fixture
 async def server() -> AsyncIterator[GrpcServer]:
     """Return a server that runs."""
@@ -54,6 +62,7 @@ async def test_a_path_that_is_not_text_does_not_end_the_server(server: GrpcServe
         for _ in range(2):
             client = await Http2Client.connect(server.port)
             await client.call(b"/Echo/\xff", b"")
+            await ended(client)
             assert await said(server.port) == b"hello"
             await client.close()
     assert [line["loop"] for line in logs if line["log_level"] == "error"] == ["grpc server"] * 2
