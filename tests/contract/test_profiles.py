@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from common.release.event_weights import HISTORY_KINDS, EventKind
 from services.gateway.profiles.profile_store import (
     Event,
-    EventKind,
     Profile,
     ProfileStore,
     ProfileStoreUnavailable,
@@ -65,7 +65,7 @@ async def test_the_latest_items_are_kept(profiles: ProfileStore):
     assert list((await profiles.read_profile("ann", 3)).item_ids) == ["i1", "i0", "i1"]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in EventKind if kind is not EventKind.SEARCH])
+@pytest.mark.parametrize("kind", HISTORY_KINDS)
 async def test_kinds_with_an_item_make_up_the_history(profiles: ProfileStore, kind: EventKind):
     """Views, carts, purchases and ratings make up the history."""
     await profiles.record_events([Event("1", "ann", kind, 0, "milk", value=4.5)])
@@ -137,7 +137,7 @@ async def test_events_survive_a_restart(reopen: Callable[[], ProfileStore]):
     await first.record_events([_view("1", "milk"), _search("2", "tea", 7)])
     await first.close()
     second = reopen()
-    assert await second.read_profile("ann", 10) == Profile(["milk"], Search("tea", 7))
+    assert await second.read_profile("ann", 10) == Profile(["milk"], Search("tea", 7), (EventKind.VIEW,), (0,))
     assert await second.record_events([_view("1", "milk")]) == (0, 1)
     await second.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import grpc
 import structlog
@@ -25,6 +25,7 @@ from services.gateway.backends.stages import (
     StageOverloaded,
     StageTooSlow,
     StageUnavailable,
+    UserInput,
 )
 from services.gateway.candidates import Candidate
 
@@ -66,7 +67,7 @@ class GrpcRanking:
         self._stub = ranking_pb2_grpc.RankingServiceStub(channel)
 
     async def rank(
-        self, query: str, history: Sequence[str], candidates: Sequence[Candidate], release_id: str, timeout_s: float
+        self, user: UserInput, candidates: Sequence[Candidate], release_id: str, timeout_s: float
     ) -> RankingResult:
         """Score candidates; see RankingBackend. Never tried twice: this is the costly stage.
 
@@ -74,7 +75,12 @@ class GrpcRanking:
             StageFailed: Ranking did not answer, or violated the contract.
         """
         request = ranking_pb2.RankRequest(
-            user=ranking_pb2.UserContext(query=query, history_item_ids=history),
+            user=ranking_pb2.UserContext(
+                query=user.query,
+                history_item_ids=user.history,
+                history_kinds=_kinds(user.history_kinds),
+                history_ages_s=user.history_ages_s,
+            ),
             candidates=[_rank_candidate(candidate) for candidate in candidates],
             release_id=release_id,
         )
@@ -116,11 +122,16 @@ def _retrieve_request(request: RetrieveRequest) -> retrieval_pb2.RetrieveRequest
     return retrieval_pb2.RetrieveRequest(
         query=request.query,
         history_item_ids=request.history,
+        history_kinds=_kinds(request.history_kinds),
         filter=None if request.filter is None else write_filter(request.filter),
         exclude_item_ids=request.exclude,
         limit=request.limit,
         sources=request.sources,
     )
+
+
+def _kinds(kinds: Sequence[int]) -> Sequence[retrieval_pb2.EventKind.ValueType]:
+    return cast("Sequence[retrieval_pb2.EventKind.ValueType]", kinds)  # the numbers are the contract's
 
 
 def _retrieval_result(response: retrieval_pb2.RetrieveResponse) -> RetrievalResult:

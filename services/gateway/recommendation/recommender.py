@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from common.release.event_weights import EventKind
 from services.gateway.backends.popular_fallback import POPULAR_SOURCE, PopularItems
 from services.gateway.backends.stages import (
     RankingBackend,
@@ -18,6 +20,7 @@ from services.gateway.backends.stages import (
     StageFailed,
     StageOverloaded,
     StageTooSlow,
+    UserInput,
 )
 from services.gateway.candidates import RankedCandidate
 from services.gateway.policy.policy import Policy, apply_policy
@@ -25,13 +28,16 @@ from services.gateway.profiles.profile_store import Profile, ProfileStore, Profi
 from services.gateway.recommendation.call_trace import CallTrace
 from services.gateway.recommendation.concurrency_limit import AdaptiveConcurrencyLimit
 from services.gateway.recommendation.deadline import Deadline, DeadlineShares
-from services.gateway.recommendation.request import RecommendRequest, Stages, UserInput
+from services.gateway.recommendation.request import RecommendRequest, Stages
 from services.gateway.recommendation.result import DegradationKind, RecommendResult
 
 # Limits of the services' contracts.
 _MAX_HISTORY: Final = 10_000
 _MAX_EXCLUDED: Final = 10_000
 _MAX_CANDIDATES: Final = 1_000
+
+# What counts as bought: 0 is an event of unknown kind.
+_BOUGHT: Final = frozenset({0, EventKind.PURCHASE, EventKind.RATING})
 
 # At least this many candidates for each item of the answer: policy leaves some out.
 _CANDIDATES_PER_ITEM: Final = 2
@@ -136,7 +142,7 @@ class Recommender:
     async def _user_input(self, request: RecommendRequest, trace: CallTrace) -> UserInput:
         profile = await self._profile(request.user_id, trace) if request.user_id else Profile()
         query = request.query or _recent_query(profile.last_search, self._options.query_carry_over_s)
-        return UserInput(query, [*profile.item_ids, *request.history][-_MAX_HISTORY:])
+        return _user_input(query, profile, request, time.time())
 
     async def _profile(self, user_id: str, trace: CallTrace) -> Profile:
         timeout_s = trace.timeout_s(self._shares.profile_share)
@@ -155,10 +161,11 @@ class Recommender:
 
     def _retrieve_request(self, request: RecommendRequest, user: UserInput) -> RetrieveRequest:
         only_popular = request.stages is Stages.POPULAR
-        excluded = [*request.policy.blocked, *(reversed(user.history) if request.exclude_history else ())]
+        excluded = [*request.policy.blocked, *reversed(_excluded(request, user))]
         return RetrieveRequest(
             query="" if only_popular else user.query,
             history=user.history,
+            history_kinds=user.history_kinds,
             filter=request.filter,
             exclude=list(dict.fromkeys(excluded))[:_MAX_EXCLUDED],
             limit=max(self._options.candidates, min(_MAX_CANDIDATES, _CANDIDATES_PER_ITEM * request.policy.limit)),
@@ -185,22 +192,45 @@ class Recommender:
         with trace.time_stage("ranking"):
             timeout_s = trace.timeout_s(self._shares.ranking_share)
             try:
-                return await self._ranking.rank(
-                    user.query, user.history, retrieved.candidates, retrieved.release_id, timeout_s
-                )
+                return await self._ranking.rank(user, retrieved.candidates, retrieved.release_id, timeout_s)
             except StageFailed as failure:
                 trace.add_degradation(_ranking_degradation(failure), f"{failure}; the first stage's order is used")
                 return None
 
     def _policy(self, request: RecommendRequest, user: UserInput) -> Policy:
-        """Return the request's policy with the server's defaults, and with the history blocked if it is excluded.
+        """Return the request's policy with the server's defaults, and with the excluded part of the history blocked.
 
-        The history is blocked here although retrieval excludes it: retrieval accepts at most 10,000 ids.
+        It is blocked here although retrieval excludes it: retrieval accepts at most 10,000 ids.
         """
         policy = request.policy
         if policy.min_long_tail_share is None:
             policy = replace(policy, min_long_tail_share=self._options.min_long_tail_share)
-        return replace(policy, blocked=policy.blocked | set(user.history)) if request.exclude_history else policy
+        excluded = _excluded(request, user)
+        return replace(policy, blocked=policy.blocked | set(excluded)) if excluded else policy
+
+
+def _user_input(query: str, profile: Profile, request: RecommendRequest, now_s: float) -> UserInput:
+    """Join the profile and the request's own history; what the request does not say of its events is unknown."""
+    recorded, given = len(profile.item_ids), len(request.history)
+    kinds: Sequence[int] = ()
+    if profile.kinds or request.history_kinds:
+        kinds = [*(profile.kinds or (0,) * recorded), *(request.history_kinds or (0,) * given)]
+    ages_s: Sequence[float] = ()
+    if profile.occurred_at_us or request.history_ages_s:
+        recorded_s = [max(0.0, now_s - at_us / 1e6) for at_us in profile.occurred_at_us] or [math.nan] * recorded
+        ages_s = [*recorded_s, *(request.history_ages_s or [math.nan] * given)]
+    history = [*profile.item_ids, *request.history]
+    return UserInput(query, history[-_MAX_HISTORY:], kinds[-_MAX_HISTORY:], ages_s[-_MAX_HISTORY:])
+
+
+def _excluded(request: RecommendRequest, user: UserInput) -> Sequence[str]:
+    """Return the items of the history that the request leaves out, oldest first."""
+    if request.exclude_history or (request.exclude_purchased and not user.history_kinds):
+        return user.history
+    if not request.exclude_purchased:
+        return ()
+    pairs = zip(user.history, user.history_kinds, strict=True)
+    return [item_id for item_id, kind in pairs if kind in _BOUGHT]
 
 
 def _recent_query(search: Search | None, max_age_s: float) -> str:

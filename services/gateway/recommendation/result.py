@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from services.gateway.backends.stages import UserInput
 from services.gateway.candidates import Candidate, RankedCandidate
 from services.gateway.policy.long_tail import Substitution
-from services.gateway.recommendation.request import UserInput
 
 
 class DegradationKind(StrEnum):

@@ -37,6 +37,7 @@ def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
         limit=message.limit if message.HasField("limit") else DEFAULT_LIMIT,
         sources=message.sources,
         seed=message.seed,
+        history_kinds=message.history_kinds,
     )
 
 

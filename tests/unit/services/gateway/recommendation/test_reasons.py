@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from services.gateway.backends.stages import UserInput
 from services.gateway.candidates import Candidate, RankedCandidate
 from services.gateway.policy.long_tail import Substitution
 from services.gateway.recommendation.reasons import Explainer, ReasonKind, reason_kind
-from services.gateway.recommendation.request import UserInput
 
 _MILK = Candidate("milk", 1.0, sources=(("follow_recent", 2.0), ("popular", 0.9), ("repeat", 0.1)))
 _BREAD = Candidate("bread", 0.9, sources=(("follow_recent", 8.0), ("popular", 1.0), ("semantic", 0.6)))
