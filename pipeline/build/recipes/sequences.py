@@ -64,7 +64,7 @@ def build_sequences(context: BuildContext) -> None:
     examples = _make_examples(context, catalogue, texts, split)
     fit_cross_encoder(context, catalogue, examples.train_requests, examples.valid_requests, _DATA)
     probability = fit_ranking_fusion(context, examples, _measure, _DATA)
-    write_sequence_tables(context, catalogue, texts, list(split.whole.values()))
+    write_sequence_tables(context, catalogue, texts, list(split.whole.values()), list(split.kinds.values()))
     write_model_card(context.staging, catalogue, examples.valid_requests, probability)
 
 
@@ -110,19 +110,32 @@ def sequence_folds(
     Raises:
         InvalidRequest: A fold has no requests.
     """
-    folds = cross_fit(split.whole, _FOLDS, _MAX_HISTORY, context.settings.seed)
+    folds = cross_fit(split, _FOLDS, _MAX_HISTORY, context.settings.seed)
     for fold in (*folds, requests_after_split(split, _MAX_HISTORY)):
         if not fold.requests:
             raise InvalidRequest("the sequences are too short to learn the next item from; give longer ones")
-        write_sequence_tables(context, catalogue, texts, fold.sequences)
+        write_sequence_tables(context, catalogue, texts, fold.sequences, fold.kinds)
         yield fold
 
 
 def write_sequence_tables(
-    context: BuildContext, catalogue: Catalogue, texts: ItemTexts, known: Sequence[Sequence[str]]
+    context: BuildContext,
+    catalogue: Catalogue,
+    texts: ItemTexts,
+    known: Sequence[Sequence[str]],
+    kinds: Sequence[Sequence[int]] = (),
 ) -> None:
-    """Write graphs, statistics and popularity of sequences of item ids, in place of earlier ones."""
-    sequences = Sequences.of((catalogue.rows_of(items) for items in known), len(catalogue))
+    """Write graphs, statistics and popularity of sequences of item ids, in place of earlier ones.
+
+    Args:
+        context: The build.
+        catalogue: The items.
+        texts: Their texts.
+        known: Item ids of each user, oldest first.
+        kinds: What each of these events was, by number; empty if all are of the target.
+    """
+    events = [context.event_weights.weigh(user, len(user)) for user in kinds]
+    sequences = Sequences.of((catalogue.rows_of(items) for items in known), len(catalogue), events)
     write_event_graphs(context, GraphInputs(sequences, texts), "Computing item graphs")
     for name, values in statistics(sequences, texts.kernels["near50"]).items():
         write_array(context.staging, layout.statistic_file(name), values)

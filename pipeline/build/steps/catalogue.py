@@ -13,6 +13,7 @@ from common.release import layout
 from common.release.catalogue import Catalogue
 from pipeline.build.context import BuildContext
 from pipeline.data.dataset.dataset import Dataset
+from pipeline.data.dataset.event_kinds import target_events
 from pipeline.release.artifacts.catalogue import build_catalogue, item_texts
 from pipeline.release.artifacts.title_bm25 import write_title_words
 from pipeline.release.models.tokenizer import plain_tokenizer
@@ -32,7 +33,7 @@ def require_events(context: BuildContext) -> None:
 
 def items_with_buyers(dataset: Dataset, before: datetime, min_buyers: int) -> pl.DataFrame:
     """Return the items with enough buyers before a moment; raises InvalidRequest if there are none."""
-    past = dataset.events.filter(pl.col("timestamp") < before)
+    past = target_events(dataset.events).filter(pl.col("timestamp") < before)
     buyers = past.group_by("item_id").agg(pl.col("user_id").n_unique().alias("buyers"))
     bought = buyers.filter(pl.col("buyers") >= min_buyers)
     items = dataset.items.join(bought.select("item_id"), on="item_id", how="semi")
