@@ -9,7 +9,7 @@ PACKAGE := pyproject.toml constraints.txt hatch_build.py $(CONTRACT)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-dialects test-scale test-gpu-wheel lint format contract-baseline clean
+.PHONY: help demo serve test test-random test-dialects test-scale test-gpu-wheel lint format contract-baseline clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -23,8 +23,11 @@ serve: .venv/demo ## Run the three services on RELEASE=… until stopped
 test: .venv/dev .venv/node .venv/redis .venv/promtool ## Run all tests
 	$(BIN)/python -m pytest
 
+test-random: .venv/dev ## Run the property tests on random examples, and not on the suite's own
+	SHORTLIST_RANDOM=1 $(BIN)/python -m pytest tests/property
+
 test-dialects: .venv/dev ## Read 2,000 random shops in random dialects back
-	SHORTLIST_DIALECTS=2000 $(BIN)/python -m pytest --timeout 3600 tests/property/data/test_dialects.py
+	SHORTLIST_RANDOM=1 SHORTLIST_DIALECTS=2000 $(BIN)/python -m pytest --timeout 3600 tests/property/data/test_dialects.py
 
 test-scale: .venv/scale ## Run the tests that need Ray
 	$(BIN)/python -m pytest tests/integration/pipeline/test_ray.py

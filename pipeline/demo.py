@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-import grpc
 from rich.box import SIMPLE
 from rich.console import Console, Group
 from rich.panel import Panel
@@ -27,6 +26,7 @@ from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceStub
 from common.release.catalogue import Catalogue
 from common.release.layout import CATALOGUE
 from common.release.store import Release
+from common.server.channel import open_blocking_channel
 from common.text import recent_distinct
 from pipeline.build.builder import build
 from pipeline.data.adapters import prepare
@@ -105,7 +105,7 @@ def run_demo(store: Path, console: Console) -> None:
 
 def _show(target: str, built: Built, console: Console) -> None:
     users = built.questions.main
-    with grpc.insecure_channel(target) as channel:
+    with open_blocking_channel(target) as channel:
         stub = RecommendationServiceStub(channel)
         for user in users[:: max(1, len(users) // _HOUSEHOLDS)][:_HOUSEHOLDS]:
             console.print(_household(stub, user, built.catalogue))

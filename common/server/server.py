@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -18,14 +18,15 @@ import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import start_http_server
 
 from common.errors import ShortlistError
 from common.gc_freeze import freeze_heap
 from common.server import event_loop
+from common.server.access.server_tls import ServerTls
 from common.server.channel import MAX_MESSAGE_BYTES
 from common.server.health import HealthService
 from common.server.interceptors import CallInterceptor
+from common.server.metrics_server import metrics_server
 from common.server.settings import ServerSettings
 from common.server.telemetry import Metrics
 
@@ -85,12 +86,13 @@ async def running(service: Service, settings: ServerSettings, metrics: Metrics) 
 
     Raises:
         PortUnavailable: A port is taken, or the host is not this machine's.
-        ShortlistError: The service could not start.
+        ShortlistError: The service could not start, or a certificate cannot be used.
     """
+    tls = _server_tls(settings, metrics)
     server = grpc.aio.server(interceptors=[CallInterceptor(metrics)], options=_OPTIONS)
     health_service = _register(server, service)
-    port = _bind(server, settings)
-    with _metrics_server(settings, metrics) as metrics_port:
+    port = _bind(server, settings, tls)
+    with _metrics_server(settings, metrics, tls) as metrics_port:
         await server.start()
         try:
             await service.start()
@@ -152,26 +154,33 @@ def _register(server: grpc.aio.Server, service: Service) -> HealthService:
     return health_service
 
 
-def _bind(server: grpc.aio.Server, settings: ServerSettings) -> int:
+def _server_tls(settings: ServerSettings, metrics: Metrics) -> ServerTls | None:
+    files = settings.tls()
+    if files is None:
+        return None
+    tls = ServerTls(files)
+    metrics.watch_certificate(tls.not_after_s)
+    return tls
+
+
+def _bind(server: grpc.aio.Server, settings: ServerSettings, tls: ServerTls | None) -> int:
     address = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
     try:
-        return server.add_insecure_port(address)
+        if tls is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, tls.grpc_credentials())
     except RuntimeError as error:
         raise PortUnavailable(_unavailable(address, "--port")) from error
 
 
 @contextmanager
-def _metrics_server(settings: ServerSettings, metrics: Metrics) -> Iterator[int]:
-    try:
-        http, thread = start_http_server(settings.metrics_port, settings.host, metrics.registry)
-    except OSError as error:
-        raise PortUnavailable(_unavailable(f"{settings.host}:{settings.metrics_port}", "--metrics-port")) from error
-    try:
-        yield http.server_port
-    finally:
-        http.shutdown()
-        http.server_close()
-        thread.join()
+def _metrics_server(settings: ServerSettings, metrics: Metrics, tls: ServerTls | None) -> Iterator[int]:
+    with ExitStack() as serving:
+        try:
+            port = serving.enter_context(metrics_server(settings.host, settings.metrics_port, metrics.registry, tls))
+        except OSError as error:
+            raise PortUnavailable(_unavailable(f"{settings.host}:{settings.metrics_port}", "--metrics-port")) from error
+        yield port
 
 
 def _unavailable(address: str, flag: str) -> str:

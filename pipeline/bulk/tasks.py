@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from common.errors import BadRelease
 from common.markup import plain_text
 from common.onnx_session import SessionOptions
 from common.ragged import TokenRows
@@ -20,7 +21,7 @@ from common.text import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS, item_text
 from pipeline.data.dataset.schema import BadDataset
 from pipeline.learning.examples.text_pairs import score_pairs
 from pipeline.progress import ProgressStep
-from services.ranking.cross_encoder.model import CrossEncoder
+from services.ranking.cross_encoder.model import CrossEncoder, has_cross_encoder
 from services.ranking.pairs.pair_tokenizer import PairTokenizer
 from services.ranking.pairs.pair_tokens import TokenPairs
 from services.retrieval.candidates.release_settings import FirstStageSettings
@@ -80,6 +81,8 @@ class Score(Task):
 
     def __init__(self, release: str, threads: int = 0) -> None:
         super().__init__(release, threads)
+        if not has_cross_encoder(self.release):
+            raise BadRelease(f"release {self.release.id} has no cross-encoder to score pairs with")
         self._catalogue = Catalogue.open(self.release.file(CATALOGUE))
         self._texts = PairTokenizer.load(self.release, self._catalogue)
         self._model = CrossEncoder.load(self.release, self.options)

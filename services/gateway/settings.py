@@ -9,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from common.release.event_weights import HISTORY_KINDS, EventKind
+from common.security.addresses import target_is_loopback
+from common.server.access.channel_security import ChannelSecurity
 from common.server.settings import ServerSettings
 from services.gateway.recommendation.deadline import DeadlineShares
 from services.gateway.recommendation.recommender import RecommenderOptions
@@ -25,6 +27,19 @@ class Settings(ServerSettings):
     metrics_port: int = Field(9_091, ge=0, le=65_535, description="Port of Prometheus metrics; 0 chooses a free one.")
     retrieval_target: str = Field("127.0.0.1:50052", min_length=1, description="Address of the retrieval service.")
     ranking_target: str = Field("127.0.0.1:50053", min_length=1, description="Address of the ranking service.")
+    backend_ca: Path | None = Field(
+        None, description="PEM file of the authorities of retrieval's and ranking's certificates; turns on TLS to them."
+    )
+    backend_certificate: Path | None = Field(
+        None, description="PEM file of the certificate that the gateway shows them (mutual TLS)."
+    )
+    backend_key: Path | None = Field(None, description="PEM file of that certificate's private key.")
+    backend_name: str = Field(
+        "", description="Name that their certificates must have, if it is not the host of their address."
+    )
+    backend_token_file: Path | None = Field(
+        None, description="File with the token that the gateway's calls carry; read again when it changes."
+    )
     profiles: Path = Field(
         Path("~/.local/share/shortlist/profiles.sqlite3"),
         description="SQLite file of the users' events; created if it does not exist.",
@@ -103,6 +118,32 @@ class Settings(ServerSettings):
         if self.reserve_s >= min(self.default_timeout_s, self.request_timeout_s):
             raise ValueError("--reserve-s must be below --default-timeout-s and --request-timeout-s: no time is left")
         return self
+
+    @model_validator(mode="after")
+    def _backends_are_secured(self) -> Self:
+        if (self.backend_certificate is None) != (self.backend_key is None):
+            raise ValueError("--backend-certificate and --backend-key: give both or neither")
+        if self.backend_ca is not None:
+            return self
+        if self.backend_certificate is not None:
+            raise ValueError("--backend-certificate: it needs TLS; give --backend-ca")
+        for flag, target in (("--retrieval-target", self.retrieval_target), ("--ranking-target", self.ranking_target)):
+            if not self.insecure and not target_is_loopback(target):
+                raise ValueError(
+                    f"{flag} {target} is another machine's, and would be called without TLS; give --backend-ca, or "
+                    "accept connections that anybody can read with --insecure true"
+                )
+        return self
+
+    def backend_security(self) -> ChannelSecurity:
+        """Return how the gateway secures its connections to retrieval and ranking."""
+        return ChannelSecurity.of(
+            authorities=self.backend_ca,
+            certificate=self.backend_certificate,
+            key=self.backend_key,
+            server_name=self.backend_name,
+            token_file=self.backend_token_file,
+        )
 
     def history_kinds(self) -> tuple[EventKind, ...]:
         """Return the kinds of event that a history consists of."""

@@ -162,7 +162,7 @@ def _find_encoding(file: Path) -> str:
     _refuse_mixed(strange, found, file)
     if found and is_plausible(strange, found):
         return found
-    if found and is_western(strange):
+    if is_western(strange):
         return "cp1252"
     raise BadDataset(
         f"{file} is neither UTF-8, UTF-16, {' nor '.join(ENCODINGS)}; name its encoding in the mapping "

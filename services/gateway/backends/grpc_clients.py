@@ -17,6 +17,7 @@ from common.server.filter_messages import write_filter
 from common.server.interceptors import REQUEST_ID
 from common.server.telemetry import request_id
 from services.gateway.backends.stages import (
+    RankingExplanation,
     RankingResult,
     RankingScores,
     RetrievalResult,
@@ -25,14 +26,18 @@ from services.gateway.backends.stages import (
     StageOverloaded,
     StageTooSlow,
     StageUnavailable,
+    TierUse,
     UserInput,
 )
-from services.gateway.candidates import Candidate
+from services.gateway.candidates import Candidate, Evidence
 
 _FAILURES: Final[dict[grpc.StatusCode, type[StageFailed]]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: StageTooSlow,
     grpc.StatusCode.RESOURCE_EXHAUSTED: StageOverloaded,
 }
+
+# A service of a later version may name evidence that this gateway does not know.
+_EVIDENCE: Final = {retrieval_pb2.Evidence.Value(f"EVIDENCE_{evidence}"): evidence for evidence in Evidence}
 
 _log = structlog.get_logger()
 
@@ -75,12 +80,7 @@ class GrpcRanking:
             StageFailed: Ranking did not answer, or violated the contract.
         """
         request = ranking_pb2.RankRequest(
-            user=ranking_pb2.UserContext(
-                query=user.query,
-                history_item_ids=user.history,
-                history_kinds=_kinds(user.history_kinds),
-                history_ages_s=user.history_ages_s,
-            ),
+            user=_user_context(user),
             candidates=[_rank_candidate(candidate) for candidate in candidates],
             release_id=release_id,
         )
@@ -91,6 +91,27 @@ class GrpcRanking:
             _log.error("ranking refused the gateway's request", reason=str(refused))
             raise StageUnavailable(f"ranking refused the request: {refused}") from refused
         return _ranking_result(response, len(candidates))
+
+    async def explain(
+        self, user: UserInput, candidates: Sequence[Candidate], index: int, release_id: str, timeout_s: float
+    ) -> RankingExplanation:
+        """Explain one candidate's score; see RankingBackend. Never tried twice.
+
+        Raises:
+            StageFailed: Ranking did not answer.
+        """
+        request = ranking_pb2.ExplainRequest(
+            user=_user_context(user),
+            candidate=_rank_candidate(candidates[index]),
+            other_candidates=[_rank_candidate(each) for at, each in enumerate(candidates) if at != index],
+            index=index,
+            release_id=release_id,
+        )
+        try:
+            response = await _call("ranking", self._stub.Explain, request, timeout_s)
+        except _Refused as refused:
+            raise StageUnavailable(f"ranking refused the request: {refused}") from refused
+        return RankingExplanation(_explained_scores(response), response.rank, response.release_id, response)
 
 
 class _Refused(Exception):  # noqa: N818 - named for what happened
@@ -130,13 +151,25 @@ def _retrieve_request(request: RetrieveRequest) -> retrieval_pb2.RetrieveRequest
     )
 
 
+def _user_context(user: UserInput) -> ranking_pb2.UserContext:
+    return ranking_pb2.UserContext(
+        query=user.query,
+        history_item_ids=user.history,
+        history_kinds=_kinds(user.history_kinds),
+        history_ages_s=user.history_ages_s,
+    )
+
+
 def _kinds(kinds: Sequence[int]) -> Sequence[retrieval_pb2.EventKind.ValueType]:
     return cast("Sequence[retrieval_pb2.EventKind.ValueType]", kinds)  # the numbers are the contract's
 
 
 def _retrieval_result(response: retrieval_pb2.RetrieveResponse) -> RetrievalResult:
     return RetrievalResult(
-        [_candidate(message) for message in response.candidates], response.release_id, response.ignored_history_items
+        [_candidate(message) for message in response.candidates],
+        response.release_id,
+        response.ignored_history_items,
+        evidence={each.source: _EVIDENCE[each.evidence] for each in response.evidence if each.evidence in _EVIDENCE},
     )
 
 
@@ -171,7 +204,10 @@ def _ranking_result(response: ranking_pb2.RankResponse, count: int) -> RankingRe
     if not all(math.isfinite(item.probability) for item in response.items):
         raise StageUnavailable("ranking answered with a probability that is not a finite number")
     return RankingResult(
-        [_scores(item) for item in response.items], response.release_id, response.ignored_history_items
+        [_scores(item) for item in response.items],
+        response.release_id,
+        response.ignored_history_items,
+        [TierUse(use.tier, use.planned_items, use.scored_items, use.left_out_items) for use in response.tiers],
     )
 
 
@@ -179,3 +215,10 @@ def _scores(item: ranking_pb2.RankedItem) -> RankingScores:
     logit = item.cross_encoder_logit if item.HasField("cross_encoder_logit") else None
     late_score = item.late_interaction_score if item.HasField("late_interaction_score") else None
     return RankingScores(item.probability, logit, late_score, item.tier)
+
+
+def _explained_scores(response: ranking_pb2.ExplainResponse) -> RankingScores:
+    has_logit = response.tier == ranking_pb2.TIER_CROSS_ENCODER
+    late_score = response.late_interaction_score if response.HasField("late_interaction_score") else None
+    logit = response.cross_encoder_logit if has_logit else None
+    return RankingScores(response.probability, logit, late_score, response.tier)

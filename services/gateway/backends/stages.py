@@ -5,12 +5,12 @@ Independent of gRPC: :mod:`services.gateway.backends.grpc_clients` implements th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from common.filters import Filter
-from services.gateway.candidates import Candidate
+from services.gateway.candidates import Candidate, Evidence
 
 
 class StageFailed(Exception):  # noqa: N818 - named for what happened, like the errors of common.errors
@@ -68,12 +68,14 @@ class RetrievalResult:
         release_id: The release that they came from.
         ignored_history_items: How many history items the release does not know.
         is_fallback: Whether these are popular items from an earlier answer, because retrieval did not answer now.
+        evidence: What each source goes by, by source name; sources of which it is not known are missing.
     """
 
     candidates: Sequence[Candidate]
     release_id: str
     ignored_history_items: int = 0
     is_fallback: bool = False
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,12 +96,47 @@ class RankingScores:
 
 
 @dataclass(frozen=True)
+class TierUse:
+    """What one tier of the second stage was planned to score and what it scored.
+
+    Attributes:
+        tier: The tier, as numbered in the contract.
+        planned: How many candidates it was given.
+        scored: How many of them it scored.
+        left_out: How many of them it did not score, for lack of time or because its model failed.
+    """
+
+    tier: int
+    planned: int
+    scored: int
+    left_out: int
+
+
+@dataclass(frozen=True)
 class RankingResult:
-    """The second stage's scores, one for each candidate and in the same order."""
+    """The second stage's scores, one for each candidate and in the same order, and what its tiers did."""
 
     scores: Sequence[RankingScores]
     release_id: str
     ignored_history_items: int = 0
+    tiers: Sequence[TierUse] = ()
+
+
+@dataclass(frozen=True)
+class RankingExplanation:
+    """What decided the second stage's scores of one candidate.
+
+    Attributes:
+        scores: The candidate's scores.
+        rank: Its position among all candidates by probability, from 1.
+        release_id: The release that answered.
+        message: The service's explanation, which the gateway passes on unread.
+    """
+
+    scores: RankingScores
+    rank: int
+    release_id: str
+    message: object
 
 
 class RetrievalBackend(Protocol):
@@ -126,4 +163,10 @@ class RankingBackend(Protocol):
         Raises:
             StageFailed: The stage did not answer.
         """
+        ...
+
+    async def explain(
+        self, user: UserInput, candidates: Sequence[Candidate], index: int, release_id: str, timeout_s: float
+    ) -> RankingExplanation:
+        """Explain the score of the candidate at ``index`` among the others; raises like `rank`."""
         ...

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from common.release.event_weights import EventKind
+from common.errors import NotReady
 from services.gateway.backends.popular_fallback import POPULAR_SOURCE, PopularItems
 from services.gateway.backends.stages import (
     RankingBackend,
+    RankingExplanation,
     RankingResult,
     RetrievalBackend,
     RetrievalResult,
@@ -24,20 +23,18 @@ from services.gateway.backends.stages import (
 )
 from services.gateway.candidates import RankedCandidate
 from services.gateway.policy.policy import Policy, apply_policy
-from services.gateway.profiles.profile_store import Profile, ProfileStore, ProfileStoreUnavailable, Search
+from services.gateway.profiles.profile_store import Profile, ProfileStore, ProfileStoreUnavailable
 from services.gateway.recommendation.call_trace import CallTrace
 from services.gateway.recommendation.concurrency_limit import AdaptiveConcurrencyLimit
 from services.gateway.recommendation.deadline import Deadline, DeadlineShares
+from services.gateway.recommendation.ranked_candidates import find_candidate, ranked_candidates, with_scores
 from services.gateway.recommendation.request import RecommendRequest, Stages
-from services.gateway.recommendation.result import DegradationKind, RecommendResult
+from services.gateway.recommendation.result import DegradationKind, ExplainResult, RecommendResult
+from services.gateway.recommendation.user_input import excluded_items, join_history, recent_query
 
 # Limits of the services' contracts.
-_MAX_HISTORY: Final = 10_000
 _MAX_EXCLUDED: Final = 10_000
 _MAX_CANDIDATES: Final = 1_000
-
-# What counts as bought: 0 is an event of unknown kind.
-_BOUGHT: Final = frozenset({0, EventKind.PURCHASE, EventKind.RATING})
 
 # At least this many candidates for each item of the answer: policy leaves some out.
 _CANDIDATES_PER_ITEM: Final = 2
@@ -123,7 +120,7 @@ class Recommender:
         retrieved = await self._retrieve(self._retrieve_request(request, user), trace)
         ranking = await self._rank(request, user, retrieved, trace)
         with trace.time_stage("policy"):
-            selection = apply_policy(_ranked_candidates(retrieved, ranking), self._policy(request, user))
+            selection = apply_policy(ranked_candidates(retrieved, ranking), self._policy(request, user))
         if ranking is None and retrieved.candidates and request.policy.min_probability > 0:
             trace.add_degradation(DegradationKind.POLICY_NOT_APPLIED, "min_probability: no item has a probability")
         trace.finish()
@@ -137,12 +134,58 @@ class Recommender:
             ignored_history_items=_ignored_history_items(retrieved, ranking),
             below_threshold=selection.below_threshold,
             substitutions=selection.substitutions,
+            evidence=retrieved.evidence,
+            tiers=() if ranking is None else ranking.tiers,
         )
+
+    async def explain(self, request: RecommendRequest, item_id: str, remaining_s: float | None = None) -> ExplainResult:
+        """Explain why an item has its place in the answer to a request, within the time of a `recommend` call.
+
+        Raises:
+            InvalidRequest, NotReady, Overloaded: As `recommend` does.
+            NotFound: The item is not among the candidates.
+            NotReady: Also if ranking does not answer.
+        """
+        limit = self.concurrency_limit
+        with limit.admit():
+            deadline = Deadline.from_remaining(time.monotonic(), remaining_s, self._shares, limit.lateness_s)
+            trace = CallTrace(deadline)
+            user = await self._user_input(request, trace)
+            retrieved = await self._retrieve(self._retrieve_request(request, user), trace)
+            item = find_candidate(retrieved, item_id)
+            result = ExplainResult(
+                item, item.first_stage_rank, retrieved.candidates, user, retrieved.release_id, retrieved.evidence
+            )
+            if request.stages is Stages.BOTH:
+                explanation = await self._explain_ranking(item, user, retrieved, trace)
+                result = replace(
+                    result,
+                    item=with_scores(item, explanation.scores),
+                    rank=explanation.rank,
+                    release_id=explanation.release_id,
+                    explanation=explanation.message,
+                )
+            return replace(result, degradations=trace.degradations)
+
+    async def _explain_ranking(
+        self, item: RankedCandidate, user: UserInput, retrieved: RetrievalResult, trace: CallTrace
+    ) -> RankingExplanation:
+        timeout_s = trace.timeout_s(self._shares.ranking_share)
+        try:
+            return await self._ranking.explain(
+                user,
+                retrieved.candidates,
+                item.first_stage_rank - 1,
+                retrieved.release_id,
+                timeout_s,
+            )
+        except StageFailed as failure:
+            raise NotReady(f"the item cannot be explained: {failure}") from failure
 
     async def _user_input(self, request: RecommendRequest, trace: CallTrace) -> UserInput:
         profile = await self._profile(request.user_id, trace) if request.user_id else Profile()
-        query = request.query or _recent_query(profile.last_search, self._options.query_carry_over_s)
-        return _user_input(query, profile, request, time.time())
+        query = request.query or recent_query(profile.last_search, self._options.query_carry_over_s)
+        return join_history(query, profile, request, time.time())
 
     async def _profile(self, user_id: str, trace: CallTrace) -> Profile:
         timeout_s = trace.timeout_s(self._shares.profile_share)
@@ -161,7 +204,7 @@ class Recommender:
 
     def _retrieve_request(self, request: RecommendRequest, user: UserInput) -> RetrieveRequest:
         only_popular = request.stages is Stages.POPULAR
-        excluded = [*request.policy.blocked, *reversed(_excluded(request, user))]
+        excluded = [*request.policy.blocked, *reversed(excluded_items(request, user))]
         return RetrieveRequest(
             query="" if only_popular else user.query,
             history=user.history,
@@ -205,57 +248,8 @@ class Recommender:
         policy = request.policy
         if policy.min_long_tail_share is None:
             policy = replace(policy, min_long_tail_share=self._options.min_long_tail_share)
-        excluded = _excluded(request, user)
+        excluded = excluded_items(request, user)
         return replace(policy, blocked=policy.blocked | set(excluded)) if excluded else policy
-
-
-def _user_input(query: str, profile: Profile, request: RecommendRequest, now_s: float) -> UserInput:
-    """Join the profile and the request's own history; what the request does not say of its events is unknown."""
-    recorded, given = len(profile.item_ids), len(request.history)
-    kinds: Sequence[int] = ()
-    if profile.kinds or request.history_kinds:
-        kinds = [*(profile.kinds or (0,) * recorded), *(request.history_kinds or (0,) * given)]
-    ages_s: Sequence[float] = ()
-    if profile.occurred_at_us or request.history_ages_s:
-        recorded_s = [max(0.0, now_s - at_us / 1e6) for at_us in profile.occurred_at_us] or [math.nan] * recorded
-        ages_s = [*recorded_s, *(request.history_ages_s or [math.nan] * given)]
-    history = [*profile.item_ids, *request.history]
-    return UserInput(query, history[-_MAX_HISTORY:], kinds[-_MAX_HISTORY:], ages_s[-_MAX_HISTORY:])
-
-
-def _excluded(request: RecommendRequest, user: UserInput) -> Sequence[str]:
-    """Return the items of the history that the request leaves out, oldest first."""
-    if request.exclude_history or (request.exclude_purchased and not user.history_kinds):
-        return user.history
-    if not request.exclude_purchased:
-        return ()
-    pairs = zip(user.history, user.history_kinds, strict=True)
-    return [item_id for item_id, kind in pairs if kind in _BOUGHT]
-
-
-def _recent_query(search: Search | None, max_age_s: float) -> str:
-    """Return the query of a search that is less than ``max_age_s`` old, else an empty one."""
-    if search is None or time.time() - search.occurred_at_us / 1e6 >= max_age_s:
-        return ""
-    return search.query
-
-
-def _ranked_candidates(retrieved: RetrievalResult, ranking: RankingResult | None) -> Sequence[RankedCandidate]:
-    """Return the candidates by falling probability; equal ones, and all without a ranking, in retrieval's order."""
-    items = [RankedCandidate(candidate, rank) for rank, candidate in enumerate(retrieved.candidates, start=1)]
-    if ranking is None:
-        return items
-    ranked = [
-        replace(
-            item,
-            probability=scores.probability,
-            cross_encoder_logit=scores.cross_encoder_logit,
-            late_score=scores.late_score,
-            tier=scores.tier,
-        )
-        for item, scores in zip(items, ranking.scores, strict=True)
-    ]
-    return sorted(ranked, key=lambda item: -(item.probability or 0.0))
 
 
 def _ranking_degradation(failure: StageFailed) -> DegradationKind:

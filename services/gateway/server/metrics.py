@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from prometheus_client import Counter, Gauge, Histogram
+from shortlist.ranking.v1 import ranking_pb2
 
 from common.server.telemetry import Metrics
 from services.gateway.recommendation.concurrency_limit import AdaptiveConcurrencyLimit
@@ -14,6 +15,11 @@ from services.gateway.recommendation.result import DegradationKind, RecommendRes
 # The weight that older answers keep with each new one: `long_tail_share` averages over about 1,000 answers.
 _DECAY: Final = 0.999
 _COUNT_BUCKETS: Final = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
+
+_TIERS: Final[dict[int, str]] = {
+    ranking_pb2.TIER_LATE_INTERACTION: "late_interaction",
+    ranking_pb2.TIER_CROSS_ENCODER: "cross_encoder",
+}
 
 
 class GatewayMetrics:
@@ -33,6 +39,12 @@ class GatewayMetrics:
             "long_tail_substitutions", "Items replaced by long-tail items to reach the minimum share.", **names
         )
         self._long_tail_share = Gauge("long_tail_share", "Share of long-tail items in recent answers.", **names)
+        self._tier_items = Counter(
+            "tier_items",
+            "Candidates that the second stage's text tiers were to score, by whether they did or left them out.",
+            ["tier", "outcome"],
+            **names,
+        )
         self._recent_long_tail_items = 0.0
         self._recent_items = 0.0
         self._call_limit = Gauge("call_limit", "Maximum number of concurrent calls of Recommend.", **names)
@@ -57,6 +69,10 @@ class GatewayMetrics:
         self._candidates.observe(len(result.candidates))
         self._items.observe(len(result.items))
         self._below.inc(result.below_threshold)
+        for use in result.tiers:
+            name = _TIERS.get(use.tier, "unknown")
+            self._tier_items.labels(tier=name, outcome="scored").inc(use.scored)
+            self._tier_items.labels(tier=name, outcome="left_out").inc(use.left_out)
         self._observe_long_tail(result)
         self._set_release(result.release_id)
 

@@ -57,8 +57,9 @@ class GatewayServer:
             BadProfileStore: The file of the profile store cannot be used.
         """
         settings, profiles = self._settings, await self._open_profiles()
-        retrieval_channel = await self._resources.enter_async_context(open_channel(settings.retrieval_target))
-        ranking_channel = await self._resources.enter_async_context(open_channel(settings.ranking_target))
+        security = settings.backend_security()
+        retrieval_channel = await self._resources.enter_async_context(open_channel(settings.retrieval_target, security))
+        ranking_channel = await self._resources.enter_async_context(open_channel(settings.ranking_target, security))
         retrieval, ranking = GrpcRetrieval(retrieval_channel), GrpcRanking(ranking_channel)
         popular = PopularItems(retrieval, settings.popular_items, settings.popular_refresh_s)
         releases = ReleaseCoordinator(

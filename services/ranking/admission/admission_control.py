@@ -22,10 +22,10 @@ class AdmissionControl:
     Args:
         threads: How many calls' features are computed at a time.
         times: How long the steps of a call take.
-        scorer: Knows how much time there is for reading pairs.
+        scorer: Knows how much time there is for reading pairs; None if the release has no cross-encoder.
     """
 
-    def __init__(self, threads: int, times: StepTimes, scorer: PairScorer) -> None:
+    def __init__(self, threads: int, times: StepTimes, scorer: PairScorer | None) -> None:
         self._threads = threads
         self._times = times
         self._scorer = scorer
@@ -48,7 +48,7 @@ class AdmissionControl:
         wait_s = budget.features_s * (waiting // self._threads)
         if wait_s > _MAX_WAIT_SHARE * budget.left_s:
             raise Overloaded(f"{waiting} calls wait already; try again later", retry_after_s=wait_s)
-        if call.min_pairs:
+        if call.min_pairs and self._scorer is not None:
             urgency = call.priority, call.deadline
             promised = sum(one.min_pairs for one in self._in_features if (one.priority, one.deadline) <= urgency)
             # Reading can start only after the call's own features.

@@ -12,7 +12,7 @@ from common.release.event_weights import EventWeights
 from common.release.layout import CATALOGUE
 from common.release.store import Release
 from services.ranking.cascade.fusion_model import FusionModel
-from services.ranking.cross_encoder.model import CrossEncoder
+from services.ranking.cross_encoder.model import CrossEncoder, has_cross_encoder
 from services.ranking.features.feature_context import HalfLives
 from services.ranking.features.feature_set import FeatureSet
 from services.ranking.features.item_tables import ItemTables
@@ -31,7 +31,7 @@ class RankingModels:
         features: Computes the features that the fusion reads.
         fusion: Features to probability.
         tokenizer: Users and items to tokens.
-        cross_encoder: Pairs of tokens to logits.
+        cross_encoder: Pairs of tokens to logits; None if the release does not have it, because it gains nothing.
         late: Late interaction; None if the release does not have it.
         providers: The execution providers in use, by the models' names in the manifest.
         event_weights: How much an event of each kind counts.
@@ -41,7 +41,7 @@ class RankingModels:
     features: FeatureSet
     fusion: FusionModel
     tokenizer: PairTokenizer
-    cross_encoder: CrossEncoder
+    cross_encoder: CrossEncoder | None
     late: LateInteractionTier | None
     providers: dict[str, str]
     event_weights: EventWeights
@@ -59,18 +59,19 @@ class RankingModels:
             BadRelease: The release can't be served; the message names the file or feature.
             NotReady: The execution provider is not available.
         """
-        missing = {"cross_encoder", "fusion"} - set(release.manifest.models)
-        if missing:
-            raise BadRelease(f"release {release.id}: the manifest lists no model called {', '.join(sorted(missing))}")
+        if "fusion" not in release.manifest.models:
+            raise BadRelease(f"release {release.id}: the manifest lists no model called fusion")
         settings = FusionSettings.load(release)
         catalogue = Catalogue.open(release.file(CATALOGUE))
         half_lives = HalfLives(settings.half_life_long, settings.half_life_short)
         features = FeatureSet(settings.features, ItemTables(release, catalogue), half_lives)
         fusion = FusionModel.load(release, len(settings.features))
         tokenizer = PairTokenizer.load(release, catalogue)
-        cross_encoder = CrossEncoder.load(release, session)
-        providers = {"cross_encoder": cross_encoder.provider, "fusion": fusion.provider}
-        late = None
+        providers = {"fusion": fusion.provider}
+        cross_encoder = late = None
+        if has_cross_encoder(release):
+            cross_encoder = CrossEncoder.load(release, session)
+            providers["cross_encoder"] = cross_encoder.provider
         if has_late_interaction(release):
             scorer = LateInteractionScorer.load(release, len(catalogue), tokenizer.template, late_options)
             providers["late_interaction"] = scorer.provider

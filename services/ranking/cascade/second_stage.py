@@ -19,9 +19,9 @@ from services.ranking.admission.time_budget import StepTimes, TimeBudget
 from services.ranking.batching.batcher import Batcher, BatchReport
 from services.ranking.batching.capacity import BatchLimits
 from services.ranking.cascade.compute_pool import ComputePool
-from services.ranking.cascade.explainer import Explainer
+from services.ranking.cascade.explainer import Explainer, RankedCandidates
 from services.ranking.cascade.models import RankingModels
-from services.ranking.cascade.results import ExplainedProbability, Ranking, RequestedDepths
+from services.ranking.cascade.results import ExplainedProbability, Ranking, RequestedDepths, tiers_of
 from services.ranking.cascade.tiers import Cascade, PreparedRequest
 from services.ranking.cross_encoder.pair_scorer import MIN_READ_SHARE, PairScorer
 from services.ranking.late_interaction.scorer import LateInteractionOptions
@@ -78,12 +78,13 @@ class SecondStage:
         self.times = StepTimes()
         self._models = models
         self._cascade = Cascade(models.features, models.fusion, models.late, models.tokenizer, self.times)
-        cost = models.cross_encoder.warm_up(options.limits, models.tokenizer.settings.pair_tokens)
+        self._batcher = _open_batcher(models, options, observe)
         self._warm_up()
         self._pool = ComputePool(options.threads, "second-stage")
-        self._batcher = Batcher(models.cross_encoder, cost, options.limits, observe)
-        cache = ScoreCache(options.score_cache_size)
-        self._scorer = PairScorer(self._batcher, models.tokenizer.template, cache, options.min_read_share)
+        self._scorer: PairScorer | None = None
+        if self._batcher is not None:
+            cache = ScoreCache(options.score_cache_size)
+            self._scorer = PairScorer(self._batcher, models.tokenizer.template, cache, options.min_read_share)
         self._admission = AdmissionControl(options.threads, self.times, self._scorer)
         self._explainer = Explainer(models, self._batcher, self._pool)
 
@@ -124,14 +125,19 @@ class SecondStage:
         return self._models.late is not None
 
     @property
+    def has_cross_encoder(self) -> bool:
+        """Whether the release has the cross-encoder."""
+        return self._models.cross_encoder is not None
+
+    @property
     def depth(self) -> int:
-        """How many candidates the cross-encoder reads if nobody sets another depth."""
-        return self._models.tokenizer.settings.depth
+        """How many candidates the cross-encoder reads at most if nobody sets another depth."""
+        return self._models.tokenizer.settings.depth if self.has_cross_encoder else 0
 
     @property
     def queued_pairs(self) -> int:
         """How many pairs wait for the cross-encoder."""
-        return self._batcher.queued_pairs
+        return 0 if self._batcher is None else self._batcher.queued_pairs
 
     def admit(self, candidates: int, call: CallContext) -> TimeBudget:
         """Refuse a call that there is no time for, before its candidates are parsed; see `AdmissionControl.admit`."""
@@ -162,9 +168,8 @@ class SecondStage:
             Overloaded: The cross-encoder's queue is full, or leaves no time for the pairs that the call needs.
         """
         began = time.monotonic()
-        tiers = self._cascade.depths(user, candidates, depths, call.min_pairs)
-        pairs = min(tiers.cross_encoder, len(candidates))
-        budget = self.times.budget(call.deadline, len(candidates), pairs)
+        tiers = self._possible(self._cascade.depths(user, candidates, depths, call.min_pairs), len(candidates))
+        budget = self.times.budget(call.deadline, len(candidates), tiers.cross_encoder)
         budget.require_features(len(candidates))
         with self._admission.computing_features(call):
             prepared = await self._pool.run(
@@ -178,6 +183,7 @@ class SecondStage:
             probability,
             logit,
             prepared.late.scores,
+            tiers,
             result,
             tokenise_ms=prepared.tokenise_ms,
             late_ms=prepared.late.ms,
@@ -187,25 +193,50 @@ class SecondStage:
         )
 
     async def explain(
-        self, user: UserRows, candidate: CandidateRows, text: str, call: CallContext
+        self,
+        user: UserRows,
+        candidates: CandidateRows,
+        texts: Mapping[int, str],
+        index: int,
+        depths: RequestedDepths,
+        call: CallContext,
     ) -> ExplainedProbability:
-        """Explain why one candidate has its probability.
+        """Explain what decided the probability that `rank` gives to the candidate at ``index``.
 
         Args:
-            user: Whom the candidate is for.
-            candidate: The one candidate.
-            text: Its text if it has no catalogue row or another text; else empty.
+            user: Whom the candidates are for.
+            candidates: The candidates.
+            texts: Texts of candidates without a catalogue row or with another text than the catalogue's, by index.
+            index: The candidate to explain.
+            depths: How many candidates the tiers take at most.
             call: By when and for whom.
 
         Raises:
             DeadlineTooShort, Overloaded: As `Batcher.score` does.
         """
-        return await self._explainer.explain(user, candidate, text, call)
+        tiers = self._possible(self._cascade.depths(user, candidates, depths), len(candidates))
+        prepared = await self._pool.run(
+            lambda: self._cascade.prepare(user, candidates, texts, tiers, call.deadline),
+        )
+        result = await self._read(prepared, call)
+        logits, probability, _ = await self._fuse(prepared, result.scores.logits)
+        late_scores = prepared.late.scores
+        ranked = RankedCandidates(prepared.matrix, late_scores, logits, probability, tiers_of(logits, late_scores))
+        row, text = int(candidates.rows[index]), texts.get(index, "")
+        return await self._explainer.explain(user, ranked, index, row, text, call)
 
     def close(self) -> None:
         """End the threads; calls that wait fail with NotReady."""
-        self._batcher.close()
+        if self._batcher is not None:
+            self._batcher.close()
         self._pool.close()
+
+    def _possible(self, depths: TierDepths, candidates: int) -> TierDepths:
+        """Return depths of at most the candidates, and 0 for the tiers that the release does not have."""
+        return TierDepths.model_construct(
+            late_interaction=min(depths.late_interaction, candidates) if self.has_late_interaction else 0,
+            cross_encoder=min(depths.cross_encoder, candidates) if self.has_cross_encoder else 0,
+        )
 
     def _features_s(
         self,
@@ -223,7 +254,7 @@ class SecondStage:
         return math.inf if texts or late or len(user.history) > len(candidates) else budget.features_s
 
     async def _read(self, prepared: PreparedRequest, call: CallContext) -> PairResult:
-        if not len(prepared.chosen):
+        if self._scorer is None or not len(prepared.chosen):
             return PairResult(PairScores.unread(0))
         budget = self.times.budget(call.deadline, len(prepared.probability), len(prepared.chosen))
         reading = replace(call, deadline=budget.reading_ends_at)
@@ -242,3 +273,13 @@ class SecondStage:
         all_tiers = TierDepths(late_interaction=len(rows), cross_encoder=len(rows))
         prepared = self._cascade.prepare(UserRows(rows), CandidateRows.from_rows(rows), {}, all_tiers, math.inf)
         self._cascade.fuse(prepared, np.zeros(len(rows), dtype=np.float32))
+
+
+def _open_batcher(
+    models: RankingModels, options: SecondStageOptions, observe: Callable[[BatchReport], None]
+) -> Batcher | None:
+    """Measure what batches of the cross-encoder cost, and start its workers; None if the release has none."""
+    if models.cross_encoder is None:
+        return None
+    cost = models.cross_encoder.warm_up(options.limits, models.tokenizer.settings.pair_tokens)
+    return Batcher(models.cross_encoder, cost, options.limits, observe)

@@ -65,6 +65,11 @@ class CrossEncoder:
         return Measurement(rows, tokens, min(times_ms))
 
 
+def has_cross_encoder(release: Release) -> bool:
+    """Return whether a release has the tier: its manifest lists the cross-encoder among the models."""
+    return "cross_encoder" in release.manifest.models
+
+
 def _shapes(limits: BatchLimits, max_tokens: int) -> Iterator[tuple[int, int]]:
     """Yield rows and tokens, from one short row to full batches of the longest."""
     lengths = sorted({max(max_tokens // divisor, 3) for divisor in (4, 2, 1)})

@@ -43,6 +43,12 @@ class RankingMetrics:
             **names,
         )
         self._tiers = Counter("ranked_items", "Candidates by the tier that ranked them.", ["tier"], **names)
+        self._tier_items = Counter(
+            "tier_items",
+            "Candidates that late interaction and cross-encoder were to score, by whether they did or left them out.",
+            ["tier", "outcome"],
+            **names,
+        )
         self._ignored = Counter("ignored_history_items", "Items of histories that the release does not know.", **names)
         self._refused = Counter("refused", "Calls refused, by reason.", ["reason"], **names)
         self._models = Info("models", "Execution provider and precision of the models in use.", **names)
@@ -72,6 +78,9 @@ class RankingMetrics:
         for tier, count in enumerate(np.bincount(ranking.tiers)):
             if count:
                 self._tiers.labels(tier=Tier(tier).name.lower()).inc(int(count))
+        for use in ranking.uses:
+            for outcome, count in (("scored", use.scored), ("left_out", use.left_out)):
+                self._tier_items.labels(tier=use.tier.name.lower(), outcome=outcome).inc(count)
         self._ignored.inc(ignored_items)
         self._stages.labels(stage="queue_wait").observe(pairs.scores.queue_wait_ms / 1e3)
         self._stages.labels(stage="tokenise").observe(ranking.tokenise_ms / 1e3)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 from shortlist.ranking.v1 import ranking_pb2
 
 from common.release.catalogue import Catalogue
 from services.ranking.cascade.results import ExplainedProbability, Ranking
-from services.ranking.cross_encoder.explanation import Contribution, Explanation
+from services.ranking.cross_encoder.explanation import Contribution
 
 
 def write_rank_response(
@@ -23,7 +24,7 @@ def write_rank_response(
     columns = (ranking.probability, ranking.logit, ranking.late_score, ranking.tiers)
     rows = list(zip(range(len(item_ids)), item_ids, *(column.tolist() for column in columns), strict=True))
     response = ranking_pb2.RankResponse(
-        release_id=release_id, timings=_timings(ranking), ignored_history_items=ignored_items
+        release_id=release_id, timings=_timings(ranking), ignored_history_items=ignored_items, tiers=_tiers(ranking)
     )
     for index in order:
         _write_item(response.items.add(), *rows[index])
@@ -34,16 +35,25 @@ def write_explain_response(
     explained: ExplainedProbability, catalogue: Catalogue, release_id: str
 ) -> ranking_pb2.ExplainResponse:
     """Return the response to an ExplainRequest."""
-    parts: Explanation = explained.explanation
-    history = [Contribution(catalogue.item_ids[int(one.part)], one.logit) for one in parts.history_items]
+    parts = explained.explanation
+    history = [replace(one, part=catalogue.item_ids[int(one.part)]) for one in parts.history_items]
     return ranking_pb2.ExplainResponse(
         probability=explained.probability,
         cross_encoder_logit=parts.logit,
         item_words=_contributions(parts.item_words),
         query_words=_contributions(parts.query_words),
         history_items=_contributions(history),
-        features=[ranking_pb2.Feature(name=name, value=value) for name, value in explained.features.items()],
+        features=[
+            ranking_pb2.Feature(name=one.name, value=one.value, contribution=one.contribution)
+            for one in explained.features
+        ],
         release_id=release_id,
+        tier=cast("ranking_pb2.Tier.ValueType", int(explained.tier)),
+        late_interaction_score=explained.late_score,
+        log_odds=explained.log_odds,
+        base_log_odds=explained.base_log_odds,
+        rank=explained.rank,
+        missing_features_contribution=explained.missing_contribution,
     )
 
 
@@ -70,6 +80,18 @@ def _write_item(
         item.late_interaction_score = late_score
 
 
+def _tiers(ranking: Ranking) -> list[ranking_pb2.TierUse]:
+    return [
+        ranking_pb2.TierUse(
+            tier=cast("ranking_pb2.Tier.ValueType", use.tier.value),
+            planned_items=use.planned,
+            scored_items=use.scored,
+            left_out_items=use.left_out,
+        )
+        for use in ranking.uses
+    ]
+
+
 def _timings(ranking: Ranking) -> ranking_pb2.RankTimings:
     scores = ranking.pairs.scores
     return ranking_pb2.RankTimings(
@@ -86,4 +108,7 @@ def _timings(ranking: Ranking) -> ranking_pb2.RankTimings:
 
 
 def _contributions(parts: Sequence[Contribution]) -> list[ranking_pb2.Contribution]:
-    return [ranking_pb2.Contribution(part=str(one.part), contribution=one.logit) for one in parts]
+    return [
+        ranking_pb2.Contribution(part=str(one.part), contribution=one.logit, log_odds_contribution=one.log_odds)
+        for one in parts
+    ]

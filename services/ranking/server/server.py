@@ -87,5 +87,7 @@ class RankingServer:
 
 
 def _depth(settings: Settings, stage: SecondStage) -> int:
-    """Return how many candidates are read if the request sets no depth."""
-    return stage.depth if settings.cross_encoder_depth is None else settings.cross_encoder_depth
+    """Return how many candidates are read at most if the request sets no depth."""
+    if settings.cross_encoder_depth is None or not stage.has_cross_encoder:
+        return stage.depth
+    return settings.cross_encoder_depth

@@ -35,6 +35,11 @@ def _candidate(item_id: Any, **fields: Any) -> Any:
     return ranking_pb2.RankCandidate(item_id=item_id, **fields)
 
 
+def _metrics(service: Any) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{service.metrics_port}/metrics") as answer:
+        return answer.read().decode()
+
+
 def _user(history: list[int] = (), query: str = "") -> Any:
     return ranking_pb2.UserContext(query=query, history_item_ids=history)
 
@@ -95,6 +100,16 @@ async def test_the_requests_depth_limits_the_cross_encoder(service: Any, ids: li
     response = await service.rank(ids[:30], cross_encoder_depth=0)
     assert not any(item.HasField("cross_encoder_logit") for item in response.items)
     assert response.timings.pairs == 0
+
+
+async def test_the_answer_says_what_was_planned_and_done(service: Any, ids: list[str]):
+    """The cross-encoder's planned and scored candidates are in the answer and counted; late interaction is not."""
+    (use,) = (await service.rank(ids[:30], cross_encoder_depth=5)).tiers
+    assert use == ranking_pb2.TierUse(tier=ranking_pb2.TIER_CROSS_ENCODER, planned_items=5, scored_items=5)
+    assert not (await service.rank(ids[:30], cross_encoder_depth=0)).tiers
+    exported = await asyncio.to_thread(_metrics, service)
+    assert 'shortlist_ranking_tier_items_total{outcome="scored",tier="cross_encoder"} 5.0' in exported
+    assert 'shortlist_ranking_tier_items_total{outcome="left_out",tier="cross_encoder"} 0.0' in exported
 
 
 async def test_texts_and_items_are_ranked_together(service: Any, ids: list[str]):
@@ -198,8 +213,7 @@ async def test_metrics_are_exported(service: Any, ids: list[str]):
     await service.rank(ids[:50], user=_user(["gone"]))
     with pytest.raises(grpc.aio.AioRpcError):
         await service.rank(ids[:1], wait_s=0.0019)
-    url = f"http://127.0.0.1:{service.metrics_port}/metrics"
-    text = (await asyncio.to_thread(urllib.request.urlopen, url)).read().decode()
+    text = await asyncio.to_thread(_metrics, service)
     for line in (
         "shortlist_ranking_queued_pairs 0.0",
         'shortlist_ranking_pairs_total{outcome="read"} 50.0',

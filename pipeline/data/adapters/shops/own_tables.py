@@ -34,7 +34,7 @@ from pipeline.data.dataset.event_kinds import check_weights
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.dataset.schema import EVENTS, ITEMS, JUDGEMENTS, BadDataset, TableSpec, check_columns
 from pipeline.data.files.tables import SUFFIXES, find_tables, read_raw_table
-from pipeline.data.ingest.events import MAX_DAILY_EVENTS, clean_events
+from pipeline.data.ingest.events import clean_events
 from pipeline.data.ingest.items import clean_items
 from pipeline.data.ingest.row_filter import (
     MAX_BAD_SHARE,
@@ -45,6 +45,7 @@ from pipeline.data.ingest.row_filter import (
     refuse_unreadable,
 )
 from pipeline.data.ingest.times import DayOrder
+from pipeline.data.ingest.users import MAX_DAILY_EVENTS
 from pipeline.data.ingest.values import DecimalMark, as_ids, as_text, read_numbers
 
 
@@ -62,6 +63,7 @@ class TableMapping(BaseModel):
         max_daily_events: Of events, how many of one kind a user has on one day at most; the latest count.
         weights: Of events, what an event of a kind counts against a purchase, such as ``{ view = 0.1 }``; learned for
             the kinds that are not named.
+        nobody: Of events, the ids of users who are no person, such as guest; None finds them.
         max_bad_share: Of how many of a column's cells at most may be unreadable; more is a mistake of the mapping.
     """
 
@@ -76,6 +78,7 @@ class TableMapping(BaseModel):
     day_order: DayOrder = "auto"
     max_daily_events: int = Field(default=MAX_DAILY_EVENTS, ge=1)
     weights: dict[str, float] = {}
+    nobody: tuple[str, ...] | None = None
     max_bad_share: float = Field(default=MAX_BAD_SHARE, ge=0, le=1)
 
     @field_validator("weights")
@@ -135,7 +138,7 @@ def dataset_of(description: Description, root: Path, notes: list[str], progress:
         of = description.events
         frame = _read(root, of, EVENTS, notes)
         tables["events"] = clean_events(
-            frame, items.frame, of.day_order, of.decimal_mark, max_daily_events=of.max_daily_events
+            frame, items.frame, of.day_order, of.decimal_mark, max_daily_events=of.max_daily_events, nobody=of.nobody
         )
     if description.judgements is not None:
         progress("reading judgements")

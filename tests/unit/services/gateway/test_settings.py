@@ -31,6 +31,9 @@ def test_kinds_of_history_are_read_from_a_list():
         (["--min-long-tail-share", "1.1"], "--min-long-tail-share"),
         (["--retrieval-share", "0"], "--retrieval-share"),
         (["--rankin-target", "x:1"], "did you mean --ranking-target?"),
+        (["--ranking-target", "ranking:50053"], "--ranking-target ranking:50053 is another machine's"),
+        (["--backend-certificate", "a.pem", "--backend-key", "a.key"], "it needs TLS; give --backend-ca"),
+        (["--backend-ca", "ca.pem", "--backend-key", "a.key"], "--backend-key: give both or neither"),
     ],
 )
 def test_a_bad_setting_is_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]):
@@ -45,3 +48,11 @@ def test_the_default_timeout_is_at_most_the_request_timeout():
     """The timeout of calls without a deadline never exceeds that of any call."""
     settings = load_settings(Settings, "gateway", ["--request-timeout-s", "0.5"])
     assert settings.recommender_options().shares.default_timeout_s == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("remedy", [["--backend-ca", "ca.pem"], ["--insecure", "true"]])
+def test_other_machines_are_called_over_tls_or_knowingly_without(remedy: list[str]):
+    """Backends on other machines need TLS, or a word that it is to be without."""
+    arguments = ["--ranking-target", "ranking:50053", "--retrieval-target", "retrieval:50052", *remedy]
+    settings = load_settings(Settings, "gateway", arguments)
+    assert settings.backend_security().tls == ("--backend-ca" in remedy)

@@ -76,6 +76,12 @@ def test_adjacent_letters_with_marks_are_western(tmp_path: Path):
     assert read_text_file(tmp_path / "items.csv").encoding == "cp1252"
 
 
+def test_a_few_strange_western_words_are_read(tmp_path: Path):
+    """The detector finds no encoding in them, but every letter is one of western text."""
+    (tmp_path / "items.csv").write_bytes("id,title\n00,Frühstück für Männer x;XXää\n".encode("cp1252"))
+    assert read_text_file(tmp_path / "items.csv").encoding == "cp1252"
+
+
 def test_files_that_are_no_text_of_one_encoding_are_refused(tmp_path: Path):
     """Two encodings in a file, null bytes, a wrong declaration and packed files have their own messages."""
     mixed = "1,Müsli\n".encode() + "2,Mösli\n".encode("cp1252")

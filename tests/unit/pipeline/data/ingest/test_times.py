@@ -94,7 +94,7 @@ def test_the_end_of_a_day_is_the_next_midnight():
 
 @pytest.mark.parametrize("cell", ["1. marraskuu 2024", "Maybe 5, 2024", "2024-03-01T10:00:00+25:00"])
 def test_what_only_looks_like_a_time_is_unreadable(cell: str):
-    """Names of months are English, and no zone is more than 14 hours from UTC."""
+    """Names of months are of seven languages, and no zone is more than 14 hours from UTC."""
     read = read_times(pl.Series([cell]), now=NOW)
     assert (read.times.to_list(), read.unreadable.to_list()) == ([None], [True])
 

@@ -24,7 +24,7 @@ from services.gateway.backends.stages import (
     StageUnavailable,
     UserInput,
 )
-from services.gateway.candidates import Candidate
+from services.gateway.candidates import Candidate, Evidence
 
 _CANDIDATES = [Candidate("item-0", 0.9, (("popular", 0.5),)), Candidate("new", 0.8, text="a new thing")]
 
@@ -77,6 +77,7 @@ async def test_candidates_come_back_with_their_attributes(retrieval: GrpcRetriev
         long_tail=True,
     )
     assert (result.release_id, result.ignored_history_items, result.is_fallback) == ("r1", 1, False)
+    assert result.evidence == {"behaviour": Evidence.BEHAVIOUR, "popular": Evidence.POPULAR}
 
 
 _FAILURES = [
@@ -172,3 +173,17 @@ async def test_a_refused_ranking_is_a_failed_stage(backends: Any, ranking: GrpcR
     backends.ranking.status = grpc.StatusCode.INVALID_ARGUMENT
     with pytest.raises(StageUnavailable, match="ranking refused the request: failure on demand"):
         await ranking.rank(UserInput("", []), _CANDIDATES, "r1", 5.0)
+
+
+async def test_an_explained_candidate_keeps_its_place(backends: Any, ranking: GrpcRanking):
+    """The candidate is sent with its index and the others in order; what ranking answers is passed on."""
+    explained = await ranking.explain(UserInput("milk", ["a"]), _CANDIDATES, 1, "r1", 5.0)
+    (request,) = backends.ranking.requests
+    assert (request.candidate.item_id, request.candidate.text, request.index) == ("new", "a new thing", 1)
+    assert [other.item_id for other in request.other_candidates] == ["item-0"]
+    assert (request.user.query, list(request.user.history_item_ids), request.release_id) == ("milk", ["a"], "r1")
+    assert (explained.rank, explained.release_id) == (1, "r1")
+    assert explained.scores == RankingScores(
+        pytest.approx(2 / 3), pytest.approx(1.0), pytest.approx(-1.0), ranking_pb2.TIER_CROSS_ENCODER
+    )  # type: ignore[arg-type]  # equals a float
+    assert isinstance(explained.message, ranking_pb2.ExplainResponse)

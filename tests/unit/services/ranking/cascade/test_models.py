@@ -45,6 +45,13 @@ def test_a_release_names_its_models(ranking_release: Release, late_release: Rele
     assert late.late is not None
 
 
+def test_a_release_may_have_no_cross_encoder(release_of: Callable[..., Release]):
+    """The tier is missing if the manifest does not list it; nothing else is missed."""
+    models = _load(release_of(lambda folder: (folder / layout.CROSS_ENCODER).unlink()))
+    assert set(models.providers) == {"fusion"}
+    assert models.cross_encoder is None
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -14,9 +14,10 @@ import pytest
 
 from common.errors import DeadlineTooShort
 from common.latency import LatencyEstimate
+from common.release import layout
 from common.release.store import Release
 from services.ranking.batching.capacity import BatchLimits
-from services.ranking.cascade.results import Ranking, RequestedDepths
+from services.ranking.cascade.results import Ranking, RequestedDepths, Tier, TierUse
 from services.ranking.cascade.second_stage import SecondStage, SecondStageOptions
 from services.ranking.cascade.tiers import PreparedRequest
 from services.ranking.request import CallContext, CandidateRows, UserRows
@@ -174,7 +175,23 @@ async def test_fewer_pairs_are_read_if_time_is_short(
     assert ranking.pairs.skipped == 40 - ranking.pairs.read
     assert np.isfinite(ranking.probability).all()
     monkeypatch.setattr(stage._batcher._queue.cost, "token_ms", 1e6)
-    assert (await _rank(stage, _candidates(range(40)))).pairs.read == 0
+    unread = await _rank(stage, _candidates(range(40)))
+    assert unread.pairs.read == 0
+    assert unread.uses == [TierUse(Tier.CROSS_ENCODER, planned=40, scored=0)]
+    assert unread.uses[0].left_out == 40
+
+
+async def test_without_a_cross_encoder_features_rank(
+    stage_of: Callable[..., SecondStage], release_of: Callable[..., Release], stage: SecondStage
+):
+    """A release without the tier answers as one with it does at depth 0, whatever depth is asked for."""
+    without = stage_of(release_of(lambda folder: (folder / layout.CROSS_ENCODER).unlink()))
+    ranking = await _rank(without, _candidates(range(40)), depth=20)
+    blind = await _rank(stage, _candidates(range(40)), depth=0)
+    np.testing.assert_array_equal(ranking.probability, blind.probability)
+    assert np.isnan(ranking.logit).all()
+    assert not ranking.uses
+    assert (without.depth, without.queued_pairs) == (0, 0)
 
 
 async def test_no_time_at_all_is_refused(stage: SecondStage):

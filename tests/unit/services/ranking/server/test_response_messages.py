@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from shortlist.ranking.v1 import ranking_pb2
 
 from services.ranking.cascade.results import Ranking
 from services.ranking.pairs.pair_scores import PairResult, PairScores
+from services.ranking.release_settings import TierDepths
 from services.ranking.server.response_messages import write_rank_response
 
 NAN = np.nan
@@ -21,6 +24,7 @@ def ranking() -> Ranking:
         np.array([0.2, 0.9, 0.4], np.float32),
         np.array([NAN, NAN, 1.5], np.float32),
         np.array([NAN, -0.5, 0.25], np.float32),
+        TierDepths(late_interaction=3, cross_encoder=2),
         PairResult(scores, read=1),
         tokenise_ms=3.0,
         late_ms=4.0,
@@ -53,6 +57,18 @@ def test_sorted_items_keep_their_index(ranking: Ranking):
     """With ``sort`` the most probable item comes first."""
     items = write_rank_response(ranking, _request(sort=True), "r1", 0).items
     assert [(item.index, item.item_id) for item in items] == [(1, "b"), (2, "c"), (0, "a")]
+
+
+def test_the_answer_says_what_a_planned_tier_left_out(ranking: Ranking):
+    """Each planned tier has how many candidates it was given, scored and left out; an unplanned one is not listed."""
+    uses = write_rank_response(ranking, _request(), "r1", 0).tiers
+    assert list(uses) == [
+        ranking_pb2.TierUse(tier=ranking_pb2.TIER_LATE_INTERACTION, planned_items=3, scored_items=2, left_out_items=1),
+        ranking_pb2.TierUse(tier=ranking_pb2.TIER_CROSS_ENCODER, planned_items=2, scored_items=1, left_out_items=1),
+    ]
+    unplanned = replace(ranking, planned=TierDepths(late_interaction=0, cross_encoder=2))
+    uses = write_rank_response(unplanned, _request(), "r1", 0).tiers
+    assert [use.tier for use in uses] == [ranking_pb2.TIER_CROSS_ENCODER]
 
 
 def test_timings_are_those_of_the_ranking(ranking: Ranking):
