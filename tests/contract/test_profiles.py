@@ -72,6 +72,31 @@ async def test_kinds_with_an_item_make_up_the_history(profiles: ProfileStore, ki
     assert list((await profiles.read_profile("ann", 10)).item_ids) == ["milk"]
 
 
+async def test_each_event_says_what_it_was_and_when(profiles: ProfileStore):
+    """The history has the kind and the time of each event, oldest first."""
+    await profiles.record_events(
+        [Event("1", "ann", EventKind.PURCHASE, 30, "milk"), Event("2", "ann", EventKind.CART, 20, "milk")]
+    )
+    profile = await profiles.read_profile("ann", 10)
+    assert list(profile.kinds) == [EventKind.CART, EventKind.PURCHASE]
+    assert list(profile.occurred_at_us) == [20, 30]
+
+
+async def test_a_refund_takes_its_purchase_back(profiles: ProfileStore):
+    """The latest earlier purchase of the same item leaves the history; views, other items and later purchases stay."""
+    kinds = ["purchase", "purchase", "view", "refund", "refund", "refund", "purchase"]
+    events = [Event(f"m{at}", "ann", EventKind.from_word(kind), at, "milk") for at, kind in enumerate(kinds)]
+    other = [Event("t0", "ann", EventKind.PURCHASE, 0, "tea"), Event("b", "bob", EventKind.REFUND, 0, "tea")]
+    await profiles.record_events([*events, *other])
+    profile = await profiles.read_profile("ann", 10)
+    assert list(zip(profile.item_ids, profile.kinds, strict=True)) == [
+        ("tea", EventKind.PURCHASE),
+        ("milk", EventKind.VIEW),
+        ("milk", EventKind.PURCHASE),
+    ]
+    assert not (await profiles.read_profile("bob", 10)).item_ids
+
+
 async def test_a_search_is_not_part_of_the_history(profiles: ProfileStore):
     """Searches are separate from items, and the latest by time is returned."""
     await profiles.record_events([_search("1", "later", 20), _search("2", "earlier", 10), _view("3", "milk")])

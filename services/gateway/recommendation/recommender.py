@@ -185,7 +185,7 @@ class Recommender:
     async def _user_input(self, request: RecommendRequest, trace: CallTrace) -> UserInput:
         profile = await self._profile(request.user_id, trace) if request.user_id else Profile()
         query = request.query or recent_query(profile.last_search, self._options.query_carry_over_s)
-        return join_history(query, profile, request, time.time())
+        return join_history(query, profile, request, time.time_ns() // 1_000)
 
     async def _profile(self, user_id: str, trace: CallTrace) -> Profile:
         timeout_s = trace.timeout_s(self._shares.profile_share)

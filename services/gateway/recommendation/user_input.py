@@ -17,15 +17,22 @@ _MAX_HISTORY: Final = 10_000  # of the services' contracts
 _BOUGHT: Final = frozenset({0, EventKind.PURCHASE, EventKind.RATING})
 
 
-def join_history(query: str, profile: Profile, request: RecommendRequest, now_s: float) -> UserInput:
-    """Join the profile and the request's own history; what the request does not say of its events is unknown."""
+def join_history(query: str, profile: Profile, request: RecommendRequest, now_us: int) -> UserInput:
+    """Join the profile and the request's own history; what the request does not say of its events is unknown.
+
+    Args:
+        query: The query.
+        profile: The user's profile.
+        request: The request.
+        now_us: The time of the request in microseconds since 1970.
+    """
     recorded, given = len(profile.item_ids), len(request.history)
     kinds: Sequence[int] = ()
     if profile.kinds or request.history_kinds:
         kinds = [*(profile.kinds or (0,) * recorded), *(request.history_kinds or (0,) * given)]
     ages_s: Sequence[float] = ()
     if profile.occurred_at_us or request.history_ages_s:
-        recorded_s = [max(0.0, now_s - at_us / 1e6) for at_us in profile.occurred_at_us] or [math.nan] * recorded
+        recorded_s = [max(0, now_us - at_us) / 1e6 for at_us in profile.occurred_at_us] or [math.nan] * recorded
         ages_s = [*recorded_s, *(request.history_ages_s or [math.nan] * given)]
     history = [*profile.item_ids, *request.history]
     return UserInput(query, history[-_MAX_HISTORY:], kinds[-_MAX_HISTORY:], ages_s[-_MAX_HISTORY:])

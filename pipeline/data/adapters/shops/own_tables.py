@@ -22,14 +22,14 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from common.errors import InvalidRequest
 from pipeline.data.adapters.adapter import Adapter, Progress
-from pipeline.data.dataset.dataset import Dataset
+from pipeline.data.dataset.dataset import REPORT, Dataset
 from pipeline.data.dataset.event_kinds import check_weights
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.dataset.schema import EVENTS, ITEMS, JUDGEMENTS, BadDataset, TableSpec, check_columns
@@ -180,7 +180,9 @@ def _describe(data: Path) -> tuple[Description, Path, list[str]]:
 
 def _of_folder(data: Path) -> tuple[Description, Path, list[str]]:
     found = find_tables(data)
-    tables = {name: {"file": path.name} for name, path in found.items() if name in ("items", "events", "judgements")}
+    tables: dict[str, dict[str, Any]] = {
+        name: {"file": path.name} for name, path in found.items() if name in ("items", "events", "judgements")
+    }
     others = [path.name for name, path in found.items() if name not in tables]
     if "items" not in tables:
         kinds = ", ".join(f"items{suffix}" for suffix in SUFFIXES)
@@ -195,7 +197,17 @@ def _of_folder(data: Path) -> tuple[Description, Path, list[str]]:
             "in a TOML description, or move it away"
         )
     notes = [f"{name} in the folder was not read." for name in others]
+    if "events" in tables and (weights := _weights_of_dataset(data)):
+        tables["events"] |= {"weights": weights}
     return Description.model_validate(tables), data, notes
+
+
+def _weights_of_dataset(data: Path) -> dict[str, float]:
+    """Return the weights that a prepared dataset states; none of a folder that is no dataset."""
+    try:
+        return DataReport.model_validate_json((data / REPORT).read_bytes()).event_weights
+    except (OSError, ValidationError):
+        return {}
 
 
 def _read(root: Path, mapping: TableMapping, table: TableSpec, notes: list[str]) -> pl.DataFrame:

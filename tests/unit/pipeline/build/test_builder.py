@@ -95,7 +95,7 @@ def test_impressions_are_not_learned_from(
     release = build(dataset, tmp_path / "shown", tiny_settings, ProgressReport(console))
     first = open_release(str(tiny_release))
     assert np.array_equal(np.load(release.file(POPULARITY)), np.load(first.file(POPULARITY)))
-    assert f"{shown.height:,} impressions are not learned from" in console.export_text()
+    assert f"Events that do not count are left out: impression ({shown.height:,})" in console.export_text()
 
 
 def test_build_that_was_done_before_is_reused(
