@@ -9,7 +9,7 @@ PACKAGE := pyproject.toml constraints.txt hatch_build.py $(CONTRACT)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-random test-dialects test-scale test-gpu-wheel lint format contract-baseline clean
+.PHONY: help demo serve test fuzz test-random test-dialects test-scale test-gpu-wheel lint format contract-baseline clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -28,6 +28,9 @@ test-random: .venv/dev ## Run the property tests on random examples, and not on 
 
 test-dialects: .venv/dev ## Read 2,000 random shops in random dialects back
 	SHORTLIST_RANDOM=1 SHORTLIST_DIALECTS=2000 $(BIN)/python -m pytest --timeout 3600 tests/property/data/test_dialects.py
+
+fuzz: .venv/dev ## Send random inputs to every RPC, the release loader and prepare for MINUTES=10
+	SHORTLIST_FUZZ_MINUTES=$(or $(MINUTES),10) $(BIN)/python -m benchmarks fuzz
 
 test-scale: .venv/scale ## Run the tests that need Ray
 	$(BIN)/python -m pytest tests/integration/pipeline/test_ray.py

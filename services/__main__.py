@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -57,6 +58,9 @@ class LocalSettings(BaseSettings):
     tls_client_ca: Path | None = Field(
         default=None, description="PEM file of authorities; every client then needs a certificate of theirs."
     )
+    access_file: Path | None = Field(
+        default=None, description="TOML file of callers of all three: their tokens' hashes, certificates and scopes."
+    )
     insecure: bool = Field(
         default=False, description="Allow connections without TLS to and from other machines, where anybody can read."
     )
@@ -99,7 +103,7 @@ def child_processes(settings: LocalSettings) -> list[ChildProcess]:
     data_dir, profiles = _path("--data-dir", settings.data_dir), _path("--profiles", settings.profiles)
     return [
         _child(settings, "retrieval", retrieval, settings.retrieval_metrics_port, *release, *data_dir),
-        _child(settings, "ranking", ranking, settings.ranking_metrics_port, *release),
+        _child(settings, "ranking", ranking, settings.ranking_metrics_port, *release, *_texts(settings, retrieval)),
         _child(
             settings, "gateway", gateway, settings.gateway_metrics_port, *targets, *profiles, *_backend_flags(settings)
         ),
@@ -109,14 +113,22 @@ def child_processes(settings: LocalSettings) -> list[ChildProcess]:
 def _child(settings: LocalSettings, name: str, address: str, metrics_port: int, *arguments: str) -> ChildProcess:
     host, _, port = address.rpartition(":")
     listen = ("--host", host, "--port", port, "--metrics-port", str(metrics_port))
-    tls = (
+    security = (
         *_path("--tls-certificate", settings.tls_certificate),
         *_path("--tls-key", settings.tls_key),
         *_path("--tls-client-ca", settings.tls_client_ca),
+        *_path("--access-file", settings.access_file),
         *(("--insecure", "true") if settings.insecure else ()),
     )
-    command = (sys.executable, "-m", f"services.{name}", *listen, *tls, *arguments)
+    command = (sys.executable, "-m", f"services.{name}", *listen, *security, *arguments)
     return ChildProcess(name, command, address, settings.security())
+
+
+def _texts(settings: LocalSettings, retrieval: str) -> tuple[str, ...]:
+    """Return the flags by which ranking has the texts of changed items, unless it has them from a stream."""
+    if "SHORTLIST_RANKING_CHANGE_STREAM" in os.environ:
+        return ()
+    return ("--retrieval-target", retrieval, *_backend_flags(settings))
 
 
 def _backend_flags(settings: LocalSettings) -> tuple[str, ...]:

@@ -61,6 +61,10 @@ class WeighedEvents(NamedTuple):
     weights: Float32Array
     targets: npt.NDArray[np.bool_]
 
+    def until(self, count: int) -> WeighedEvents:
+        """Return the first ``count`` events."""
+        return WeighedEvents(self.weights[:count], self.targets[:count])
+
 
 class EventWeights(BaseModel):
     """How much an event of each kind counts.

@@ -53,7 +53,11 @@ class DataCard(BaseModel):
 
 
 class Manifest(BaseModel):
-    """The content of a release; see `compute_release_id` for what its id covers."""
+    """The content of a release; see `compute_release_id` for what its id covers.
+
+    ``learned_until`` says of ``tables`` and of each model from when on events had no part in it, as an ISO time, or in
+    words if the events have no times.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,6 +70,7 @@ class Manifest(BaseModel):
     settings: dict[str, Any]
     metrics: dict[str, Any]
     files: dict[str, FileEntry]
+    learned_until: dict[str, str] = {}
 
     @field_validator("created_at")
     @classmethod
@@ -107,7 +112,7 @@ def parse_manifest(content: bytes, origin: str) -> Manifest:
         if found_format != FORMAT:
             raise BadRelease(f"{origin} has format {found_format}, this server reads {FORMAT}; build the release again")
         manifest = Manifest.model_validate_json(content)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:  # lists nested thousands deep
         raise BadRelease(f"{origin}/{MANIFEST} cannot be read: {error}") from error
     expected_id = compute_release_id(manifest.files, manifest.data, manifest.settings, manifest.models)
     if manifest.release_id != expected_id:

@@ -13,12 +13,15 @@ from common.server.access.channel_security import ChannelSecurity, channel_crede
 from common.server.access.secured_channel import SecuredChannel
 
 MAX_MESSAGE_BYTES: Final = 16 << 20
+MAX_METADATA_BYTES: Final = 8 << 10
 
 _OPTIONS: Final = (
+    # Servers are dialled directly; a proxy in the environment is for other traffic.
+    ("grpc.enable_http_proxy", 0),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # A peer that disappears without closing its connections (a lost node) is noticed within 12 seconds.
-    ("grpc.keepalive_time_ms", 10_000),
+    # A peer that hangs, or disappears without closing its connections (a lost node), is noticed within 8 seconds.
+    ("grpc.keepalive_time_ms", 6_000),
     ("grpc.keepalive_timeout_ms", 2_000),
     ("grpc.keepalive_permit_without_calls", 1),
     # A restarted peer is used again within a second; gRPC's default is up to two minutes.

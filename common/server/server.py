@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -23,8 +24,8 @@ from common.errors import ShortlistError
 from common.gc_freeze import freeze_heap
 from common.server import event_loop
 from common.server.access.server_tls import ServerTls
-from common.server.channel import MAX_MESSAGE_BYTES
-from common.server.health import HealthService
+from common.server.call import CallLimits
+from common.server.health import HasDependencies, HealthService
 from common.server.interceptors import CallInterceptor
 from common.server.metrics_server import metrics_server
 from common.server.settings import ServerSettings
@@ -32,12 +33,18 @@ from common.server.telemetry import Metrics
 
 _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),  # else two servers can share a port without an error
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # gRPC cancels what exceeds its own queue; the interceptor answers RESOURCE_EXHAUSTED with RetryInfo.
+    ("grpc.server.max_pending_requests", 100_000),
+    ("grpc.server.max_pending_requests_hard_limit", 100_000),
     # Shorter than the ping interval of common.server.channel; else its connections are closed for too many pings.
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
 )
+
+# How long a drain waits for callers to read finished answers, and for ended calls to say so.
+_UNREAD_S: Final = 1.0
+_CUT_OFF_S: Final = 0.25
+_DRAIN_POLL_S: Final = 0.05
 
 _log = structlog.get_logger()
 
@@ -86,11 +93,18 @@ async def running(service: Service, settings: ServerSettings, metrics: Metrics) 
 
     Raises:
         PortUnavailable: A port is taken, or the host is not this machine's.
-        ShortlistError: The service could not start, or a certificate cannot be used.
+        ShortlistError: The service could not start, or a file of its security cannot be used.
     """
     tls = _server_tls(settings, metrics)
-    server = grpc.aio.server(interceptors=[CallInterceptor(metrics)], options=_OPTIONS)
-    health_service = _register(server, service)
+    interceptor = CallInterceptor(
+        metrics,
+        settings.access_control(),
+        CallLimits(settings.max_message_mb << 20, settings.max_metadata_kb << 10),
+        max_open_calls=settings.max_open_calls,
+        max_unsent_bytes=settings.max_unsent_mb << 20,
+    )
+    server = grpc.aio.server(interceptors=[interceptor], options=_options(settings))
+    health_service = _register(server, service, settings)
     port = _bind(server, settings, tls)
     with _metrics_server(settings, metrics, tls) as metrics_port:
         await server.start()
@@ -100,8 +114,25 @@ async def running(service: Service, settings: ServerSettings, metrics: Metrics) 
             yield RunningServer(port, metrics_port)
         finally:
             await health_service.drain()
-            await server.stop(settings.drain_timeout_s)
+            await _drain(server, interceptor, settings)
             await service.stop()
+
+
+async def _drain(server: grpc.aio.Server, interceptor: CallInterceptor, settings: ServerSettings) -> None:
+    """Refuse new calls, and finish those in progress; those that are left at the timeout are UNAVAILABLE."""
+    ends_at_s = time.monotonic() + settings.drain_timeout_s
+    stopping = asyncio.create_task(server.stop(settings.drain_timeout_s + _CUT_OFF_S))
+    await asyncio.sleep(0)  # now no new call is accepted
+    interceptor.drain()
+    while not stopping.done() and time.monotonic() < ends_at_s:
+        await asyncio.wait({stopping}, timeout=min(_DRAIN_POLL_S, max(0.0, ends_at_s - time.monotonic())))
+        if interceptor.is_idle(unread_s=_UNREAD_S):
+            break
+    interceptor.end_all()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(stopping), _CUT_OFF_S)
+    await server.stop(0)
+    await stopping
 
 
 def run(service: Service, settings: ServerSettings, metrics: Metrics) -> int:
@@ -146,11 +177,13 @@ def _cancel_on_signals() -> None:
         loop.add_signal_handler(number, stop, number)
 
 
-def _register(server: grpc.aio.Server, service: Service) -> HealthService:
-    health_service = HealthService(service.names)
+def _register(server: grpc.aio.Server, service: Service, settings: ServerSettings) -> HealthService:
+    dependencies = service.dependencies if isinstance(service, HasDependencies) else None
+    health_service = HealthService(service.names, dependencies)
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
     service.register(server)
-    reflection.enable_server_reflection([*service.names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    if settings.reflection:
+        reflection.enable_server_reflection([*service.names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     return health_service
 
 
@@ -161,6 +194,19 @@ def _server_tls(settings: ServerSettings, metrics: Metrics) -> ServerTls | None:
     tls = ServerTls(files)
     metrics.watch_certificate(tls.not_after_s)
     return tls
+
+
+def _options(settings: ServerSettings) -> list[tuple[str, int]]:
+    message_bytes, metadata_bytes = settings.max_message_mb << 20, settings.max_metadata_kb << 10
+    return [
+        *_OPTIONS,
+        # Up to twice the limits, the interceptor refuses and counts; what is larger, gRPC refuses without telling us.
+        ("grpc.max_receive_message_length", 2 * message_bytes),
+        ("grpc.max_send_message_length", 2 * message_bytes),
+        ("grpc.max_metadata_size", 2 * metadata_bytes),
+        ("grpc.absolute_max_metadata_size", 4 * metadata_bytes),
+        ("grpc.max_concurrent_streams", settings.max_streams),
+    ]
 
 
 def _bind(server: grpc.aio.Server, settings: ServerSettings, tls: ServerTls | None) -> int:

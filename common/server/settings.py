@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from common.server.access.settings import SecuritySettings
+from common.server.channel import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 _METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT", bool: "TRUE|FALSE"}
@@ -48,6 +49,24 @@ class ServerSettings(SecuritySettings):
         gt=0,
         allow_inf_nan=False,
         description="Maximum seconds that a call may take, even if its deadline is later.",
+    )
+    max_open_calls: int = Field(
+        default=2_000, ge=1, description="Calls that may be open at a time; more are refused with RESOURCE_EXHAUSTED."
+    )
+    max_message_mb: int = Field(
+        default=MAX_MESSAGE_BYTES >> 20,
+        ge=1,
+        le=512,
+        description="Megabytes of one request or answer; more are refused with RESOURCE_EXHAUSTED.",
+    )
+    max_metadata_kb: int = Field(
+        default=MAX_METADATA_BYTES >> 10,
+        ge=1,
+        le=1_024,
+        description="Kilobytes of a call's metadata; more are refused with RESOURCE_EXHAUSTED.",
+    )
+    max_unsent_mb: int = Field(
+        default=128, ge=1, description="Megabytes of large answers that may wait for their callers to read them."
     )
 
 

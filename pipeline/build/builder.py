@@ -12,6 +12,8 @@ from typing import Final
 from common.errors import BadRelease
 from common.release.manifest import DataCard
 from common.release.store import CURRENT, Release, open_release
+from pipeline.build.completion.learned import Learned, finish
+from pipeline.build.completion.left_out import left_out_table, record_left_out
 from pipeline.build.context import BuildContext
 from pipeline.build.recipes.baskets import build_baskets
 from pipeline.build.recipes.catalogue import build_catalogue
@@ -83,6 +85,7 @@ def build(
                         weighed.weights,
                     )
                 )
+                report.console.print(left_out_table(staging.metrics))
                 return staging.publish(store)
     report.console.print(f"Release {existing.id} was built from the same data with the same settings: reused")
     return existing
@@ -91,13 +94,14 @@ def build(
 def _run(context: BuildContext) -> None:
     """Run the recipe's steps, and record how long they took."""
     began = time.monotonic()
-    _steps_of(context.recipe)(context)
+    finish(context, _steps_of(context.recipe)(context))
+    record_left_out(context)
     metrics = context.staging.metrics
     metrics["build_s"] = round(time.monotonic() - began, 1)
     metrics["build_seconds"] = {step: round(took, 1) for step, took in context.report.seconds.items()}
 
 
-def _steps_of(recipe: Recipe) -> Callable[[BuildContext], None]:
+def _steps_of(recipe: Recipe) -> Callable[[BuildContext], Learned]:
     """Return the function that runs a recipe's steps."""
     if recipe.judged:
         return build_searches

@@ -6,16 +6,14 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Final
 
-import polars as pl
-
 from common.errors import InvalidRequest
 from common.release import layout
 from common.release.catalogue import Catalogue
+from pipeline.build.completion.learned import Learned, record_learned_until
 from pipeline.build.compression.compress import check_vocabulary, compress_cross_encoder
 from pipeline.build.compression.gate import Gate
 from pipeline.build.context import BuildContext
 from pipeline.build.steps.catalogue import (
-    items_with_buyers,
     require_events,
     titles_by_item,
     with_trimmed_vocabulary,
@@ -25,14 +23,13 @@ from pipeline.build.steps.cross_encoder import fit_cross_encoder
 from pipeline.build.steps.encoder import export_base_encoder, write_index
 from pipeline.build.steps.first_stage import learn_first_stage_weights, open_first_stage, write_retrieval_settings
 from pipeline.build.steps.late_interaction import fit_late_interaction
-from pipeline.build.steps.model_card import write_model_card
 from pipeline.build.steps.purchase_encoder import train_purchase_encoder
 from pipeline.build.steps.staged_release import (
     record_fusion,
-    write_array,
     write_fusion_settings,
     write_ranker_settings,
 )
+from pipeline.build.steps.tables import table_writer
 from pipeline.data.dataset.training_requests import UserSample, Windows, sample_users, simulate_cold_start
 from pipeline.learning.examples.fusion import FusionExamples, every_tier, quality
 from pipeline.learning.examples.labelled_candidates import LabelledCandidates, label_candidates
@@ -45,7 +42,6 @@ from pipeline.learning.fusion.trees import (
     fit_behaviour,
     fit_with_logits,
 )
-from pipeline.learning.item_graphs.purchases import Purchases, popularity, transitions
 from services.ranking.cascade.tiers import occasion
 
 # Without learned weights the first stage is slow to rank well: these requests are enough to learn them.
@@ -54,8 +50,8 @@ _WEIGHT_REQUESTS: Final = 400
 _WEIGHT_CANDIDATES: Final = 3
 
 
-def build_baskets(context: BuildContext) -> None:
-    """Build a release from purchases with times.
+def build_baskets(context: BuildContext) -> Learned:
+    """Learn from purchases with times.
 
     Raises:
         InvalidRequest: There are no events, no room for the windows, or nobody to learn from.
@@ -65,13 +61,15 @@ def build_baskets(context: BuildContext) -> None:
     settings, untrimmed_base = context.settings, context.base_model
     windows = Windows.of(context.dataset.events, settings.window_days)
     data = f"what users bought before {windows.valid:%Y-%m-%d}"
-    items = items_with_buyers(context.dataset, windows.tables, settings.min_buyers)
+    items = context.dataset.items
     context = with_trimmed_vocabulary(context, items)
     catalogue = write_catalogue(context, items)
     export_base_encoder(context)
     write_index(context, catalogue)
     train_purchase_encoder(context, catalogue, windows)
-    _write_behaviour(context, catalogue, windows)
+    tables = table_writer(context, catalogue, windows.tables)
+    tables.write_counts(context.dataset.events, windows.tables)
+    write_retrieval_settings(context, {})
     users = _draw_users(context, catalogue, windows)
     candidates = settings.candidates * _WEIGHT_CANDIDATES
     learn_first_stage_weights(context, users.train[:_WEIGHT_REQUESTS], candidates)
@@ -81,18 +79,10 @@ def build_baskets(context: BuildContext) -> None:
     check_vocabulary(context, untrimmed_base, items, catalogue, model, gate)
     compress_cross_encoder(context, catalogue, model, train, gate)
     fit_late_interaction(context, catalogue, train, data)
-    _fit_fusion(context, catalogue, windows, train, valid)
-
-
-def _write_behaviour(context: BuildContext, catalogue: Catalogue, windows: Windows) -> None:
-    """Write the transition graphs, popularity, and the settings of a first stage with equal weights."""
-    with context.report.step("Building item graphs from purchases"):
-        past = context.dataset.events.filter(pl.col("timestamp") < windows.tables)
-        purchases = Purchases.of(past, catalogue, windows.tables)
-        for name, graph in transitions(purchases, len(catalogue)).items():
-            graph.save(context.staging.path, name)
-        write_array(context.staging, layout.POPULARITY, popularity(purchases, len(catalogue)).buyers)
-    write_retrieval_settings(context, {})
+    record_learned_until(
+        context, windows.valid, "weights", "cross_encoder", *(["late_interaction"] * bool(settings.late_bits))
+    )
+    return _fit_fusion(context, catalogue, windows, train, valid)
 
 
 def _draw_users(context: BuildContext, catalogue: Catalogue, windows: Windows) -> UserSample:
@@ -133,8 +123,8 @@ def _fit_fusion(
     windows: Windows,
     train: Sequence[LabelledCandidates],
     valid: Sequence[LabelledCandidates],
-) -> None:
-    """Fit, calibrate and measure the fusion; then plan the tiers, and write the model card."""
+) -> Learned:
+    """Fit, calibrate and measure the fusion; then plan the tiers."""
     settings, features, staging = context.settings, context.features, context.staging
     write_fusion_settings(context)
     examples = FusionExamples(staging.release(), catalogue, features, settings.cross_encoder_depth)
@@ -152,7 +142,8 @@ def _fit_fusion(
         record_fusion(context, trained_on, parity_error)
         if settings.late_bits:
             _plan_tiers(context, examples, valid, served, fusion)
-        write_model_card(staging, catalogue, valid, fusion.probability(served.features))
+        record_learned_until(context, windows.test, "fusion")
+        return Learned(catalogue, valid, fusion.probability(served.features), windows)
 
 
 def _plan_tiers(

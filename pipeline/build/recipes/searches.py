@@ -14,6 +14,7 @@ from common.arrays import Float32Array
 from common.errors import InvalidRequest
 from common.release import layout
 from common.release.catalogue import Catalogue
+from pipeline.build.completion.learned import Learned
 from pipeline.build.context import BuildContext
 from pipeline.build.search.search_examples import FUSION, HeldOut, graded_examples, held_out_cosines, hold_out
 from pipeline.build.search.search_models import SearchModels
@@ -21,7 +22,6 @@ from pipeline.build.steps.catalogue import write_catalogue
 from pipeline.build.steps.encoder import NOT_TRAINED, write_index
 from pipeline.build.steps.first_stage import write_retrieval_settings
 from pipeline.build.steps.late_interaction import write_late_tier
-from pipeline.build.steps.model_card import write_model_card
 from pipeline.build.steps.staged_release import (
     record_fusion,
     record_model,
@@ -47,7 +47,7 @@ _RELEVANT_GRADE: Final = 0.5
 _DATA: Final = "judged searches, those of the split `test` left out"
 
 
-def build_searches(context: BuildContext) -> None:
+def build_searches(context: BuildContext) -> Learned:
     """Build a release from judged searches; events are not used.
 
     Raises:
@@ -59,11 +59,13 @@ def build_searches(context: BuildContext) -> None:
     queries = training_queries(context.dataset.judgements, catalogue)
     if len(queries) < settings.folds:
         raise InvalidRequest(f"{len(queries)} judged queries can't be parted in {settings.folds} folds")
-    learn_from_queries(context, catalogue, queries, _DATA)
+    return learn_from_queries(context, catalogue, queries, _DATA)
 
 
-def learn_from_queries(context: BuildContext, catalogue: Catalogue, queries: Sequence[JudgedQuery], data: str) -> None:
-    """Train the models and write the release files other than the catalogue.
+def learn_from_queries(
+    context: BuildContext, catalogue: Catalogue, queries: Sequence[JudgedQuery], data: str
+) -> Learned:
+    """Train the models and write the release files other than catalogue and model card.
 
     Args:
         context: The build.
@@ -86,7 +88,7 @@ def learn_from_queries(context: BuildContext, catalogue: Catalogue, queries: Seq
     examples = _make_examples(context, catalogue, queries, held_out, fold)
     fitted = _fit_fusion(context, examples, learned_from)
     _measure(context, queries, held_out, fitted)
-    write_model_card(context.staging, catalogue, _labelled(queries, catalogue), fitted.held_out[FUSION])
+    return Learned(catalogue, _labelled(queries, catalogue), fitted.held_out[FUSION])
 
 
 def refuse_compression(context: BuildContext) -> None:

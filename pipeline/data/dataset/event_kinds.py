@@ -105,6 +105,11 @@ def weigh_events(dataset: Dataset, weights: EventWeights) -> Dataset:
     return Dataset(dataset.items, events, dataset.judgements, dataset.report)
 
 
+def weigh_as_stated(dataset: Dataset, pairs: Collection[str]) -> Dataset:
+    """Weigh events as `weigh_events` does, by the weights of a build's settings, such as ``view=0.1``."""
+    return weigh_events(dataset, weights_for(set(dataset.events["event"].unique()), read_weights(pairs)))
+
+
 def left_out(dataset: Dataset, weights: EventWeights) -> dict[str, int]:
     """Return the number of events of each kind that do not count, the most frequent first."""
     counts = dataset.events["event"].value_counts(sort=True).sort(["count", "event"], descending=[True, False])

@@ -9,7 +9,8 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from pipeline.data.dataset.event_kinds import KIND, TARGET
+from common.release.event_weights import WeighedEvents
+from pipeline.data.dataset.event_kinds import KIND, TARGET, WEIGHT
 from pipeline.data.dataset.training_requests import ShopRequest
 
 # Share of each sequence's end for validation, if the data has no split.
@@ -24,13 +25,13 @@ class Fold:
         sequences: Item ids of each user's known events, oldest first.
         requests: Next-item requests whose targets are in none of the sequences.
         users: User of each request.
-        kinds: What each of these events was, by number; empty if all are of the target.
+        weighed: What each of these events counts; empty if every event counts 1.
     """
 
     sequences: list[list[str]]
     requests: list[ShopRequest]
     users: list[str]
-    kinds: list[list[int]] = field(default_factory=list)
+    weighed: list[WeighedEvents] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,13 @@ class SequenceSplit:
         before: Item ids before validation.
         whole: All item ids.
         kinds: What each of all events was, by number; empty if all are of the target.
-        targets: Whether each of them is of the target; empty if all are.
+        weighed: What each of them counts, and whether it is of the target; empty if each counts 1.
     """
 
     before: Mapping[str, list[str]]
     whole: Mapping[str, list[str]]
     kinds: Mapping[str, list[int]] = field(default_factory=dict)
-    targets: Mapping[str, list[bool]] = field(default_factory=dict)
+    weighed: Mapping[str, WeighedEvents] = field(default_factory=dict)
 
 
 def split_sequences(events: pl.DataFrame) -> SequenceSplit:
@@ -56,7 +57,11 @@ def split_sequences(events: pl.DataFrame) -> SequenceSplit:
     before, whole = _sequences(events.filter(~later)), _sequences(events)
     if KIND not in events.columns:
         return SequenceSplit(before, whole)
-    return SequenceSplit(before, whole, _sequences(events, KIND), _sequences(events, TARGET))
+    weights, targets = _sequences(events, WEIGHT), _sequences(events, TARGET)
+    weighed = {
+        user: WeighedEvents(np.array(weights[user], np.float32), np.array(targets[user], np.bool_)) for user in whole
+    }
+    return SequenceSplit(before, whole, _sequences(events, KIND), weighed)
 
 
 def cross_fit(split: SequenceSplit, folds: int, longest: int, seed: int) -> Iterator[Fold]:
@@ -104,13 +109,12 @@ def _fold(split: SequenceSplit, known: Mapping[str, int], starts: Mapping[str, i
         (user, place)
         for user, start in starts.items()
         for place in range(start, len(split.whole[user]))
-        if not split.targets or split.targets[user][place]
+        if not split.weighed or split.weighed[user].targets[place]
     ]
     sequences = [split.whole[user][:count] for user, count in known.items()]
-    kinds = [split.kinds[user][:count] for user, count in known.items()] if split.kinds else []
-    return Fold(
-        sequences, [_request(split, user, place, longest) for user, place in asked], [user for user, _ in asked], kinds
-    )
+    weighed = [split.weighed[user].until(count) for user, count in known.items()] if split.weighed else []
+    requests = [_request(split, user, place, longest) for user, place in asked]
+    return Fold(sequences, requests, [user for user, _ in asked], weighed)
 
 
 def _request(split: SequenceSplit, user: str, place: int, longest: int) -> ShopRequest:

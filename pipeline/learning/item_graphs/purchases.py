@@ -130,6 +130,11 @@ class Baskets:
         """The same sessions with what was bought alone."""
         return self if self.sold is self.held else Baskets(self.sold, self.owners, self.ages, self.sold)
 
+    def of_items(self, rows: RowIndices) -> Baskets:
+        """Return the same sessions with some of the items, in the order of ``rows``."""
+        held = self.held[:, rows]
+        return Baskets(held, self.owners, self.ages, held if self.sold is self.held else self.sold[:, rows])
+
     def weights(self, half_life: float) -> npt.NDArray[np.float32]:
         """Return what each session counts that has lost half of its weight every ``half_life`` days."""
         return (0.5 ** (self.ages / np.float32(half_life))).astype(np.float32)

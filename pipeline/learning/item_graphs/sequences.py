@@ -41,17 +41,19 @@ class Sequences:
         """Put sequences one after another.
 
         Args:
-            sequences: Catalogue rows of each user, oldest first.
-            items: How many items the catalogue has.
-            events: Weights of each user's events; empty if every event counts 1.
+            sequences: Rows of each user's items, oldest first; those below 0 are left out.
+            items: How many items there are.
+            events: What each user's events count; empty if every event counts 1.
         """
         listed = [np.asarray(rows, np.int64) for rows in sequences]
         users = np.repeat(np.arange(len(listed)), [len(rows) for rows in listed])
         rows = np.concatenate([*listed, np.empty(0, np.int64)])
+        known = rows >= 0
         if not events:
-            return cls(users, rows, items)
-        weights = np.concatenate([one.weights for one in events])
-        return cls(users, rows, items, weights, np.concatenate([one.targets for one in events]))
+            return cls(users[known], rows[known], items)
+        weights = np.concatenate([one.weights for one in events])[known]
+        targets = np.concatenate([one.targets for one in events])[known]
+        return cls(users[known], rows[known], items, weights, targets)
 
     def of_target(self) -> Self:
         """Return the events of the target alone."""

@@ -13,7 +13,7 @@ import polars as pl
 
 from common.errors import InvalidRequest
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.data.dataset.event_kinds import KIND, TARGET, read_weights, target_events, weigh_events, weights_for
+from pipeline.data.dataset.event_kinds import KIND, TARGET, target_events, weigh_as_stated
 from pipeline.data.dataset.temporal_split import UserSplit
 from pipeline.data.dataset.training_requests import Windows, sample_test_users
 from pipeline.data.files.tables import read_table
@@ -112,8 +112,7 @@ def make_questions(
     Raises:
         InvalidRequest: The protocol is unknown, or the data has no questions for it.
     """
-    stated = read_weights(settings.get("event_weights", ()))
-    dataset = weigh_events(dataset, weights_for(dataset.events["event"].unique(), stated))
+    dataset = weigh_as_stated(dataset, settings.get("event_weights", ()))
     if dataset.events.is_empty() and protocol in ("temporal", "leave-last-out"):
         raise InvalidRequest(f"the data has no events, which the protocol {protocol} needs; use --protocol judged")
     match protocol:
@@ -162,7 +161,7 @@ def _temporal(dataset: Dataset, settings: Mapping[str, Any], users: int | None, 
     examples = sample_test_users(dataset.events, windows, count, seed)
     description = (
         f"events of {len(examples):,} users in the {days:g} days from {windows.test:%Y-%m-%d}, predicted at that time "
-        "from histories of at least three events; the release did not see these events"
+        "from histories of at least three events; tables and models end before these events"
     )
     held_out = int(settings.get("test_users", count))
     notes = (

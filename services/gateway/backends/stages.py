@@ -21,8 +21,16 @@ class StageUnavailable(StageFailed):
     """The service is unreachable, failed, or answered in violation of the contract."""
 
 
+class StageUnreachable(StageUnavailable):
+    """No connection, or a service that is starting or draining."""
+
+
 class StageTooSlow(StageFailed):
     """The service did not answer, or expected not to answer, within the stage's timeout."""
+
+
+class StageUnanswered(StageTooSlow):
+    """The service answered neither this call nor any other while it waited: it hangs, or the network does."""
 
 
 class StageOverloaded(StageFailed):

@@ -111,7 +111,7 @@ class Recommender:
             try:
                 return await self._answer(request, trace)
             finally:  # also if the caller's deadline cancelled the call
-                if counts_for_limit:
+                if counts_for_limit and not trace.waited_in_vain:
                     out_of_time = trace.is_overdue() or trace.no_time_for_retrieval
                     limit.observe_call(trace.started_s, trace.lateness_s(), out_of_time=out_of_time)
 
@@ -221,6 +221,7 @@ class Recommender:
             try:
                 return await self._retrieval.retrieve(request, trace.timeout_s(self._shares.retrieval_share))
             except StageFailed as failure:
+                trace.observe_failure(failure)
                 trace.no_time_for_retrieval = isinstance(failure, StageTooSlow | StageOverloaded)
                 fallback = self._popular.fallback_for(request)
                 trace.add_degradation(DegradationKind.RETRIEVAL_UNAVAILABLE, f"{failure}; {fallback.note}")
@@ -237,6 +238,7 @@ class Recommender:
             try:
                 return await self._ranking.rank(user, retrieved.candidates, retrieved.release_id, timeout_s)
             except StageFailed as failure:
+                trace.observe_failure(failure)
                 trace.add_degradation(_ranking_degradation(failure), f"{failure}; the first stage's order is used")
                 return None
 

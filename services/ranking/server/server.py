@@ -18,6 +18,7 @@ from common.server.telemetry import Metrics
 from services.ranking.cascade.second_stage import SecondStage
 from services.ranking.cross_encoder.explanation import MAX_WORDS
 from services.ranking.request import MAX_CANDIDATES
+from services.ranking.server.followed_texts import FollowedTexts
 from services.ranking.server.live_item_texts import NO_LIVE_TEXTS, LiveItemTexts
 from services.ranking.server.metrics import RankingMetrics
 from services.ranking.server.request_messages import MAX_HISTORY
@@ -35,6 +36,7 @@ class RankingServer:
         self._metrics = RankingMetrics(metrics)
         self._live: LiveRelease[SecondStage] = LiveRelease(self._load, metrics)
         self._live_texts: LiveItemTexts | None = None
+        self._followed_texts: FollowedTexts | None = None
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add both services to a server."""
@@ -49,20 +51,30 @@ class RankingServer:
             NotReady: The changes cannot be read.
             BadRelease: The release cannot be served.
         """
-        if self._settings.change_stream is not None:
-            address = StreamAddress.parse(self._settings.change_stream)
-            self._live_texts = await asyncio.to_thread(LiveItemTexts, address)
-        await self._live.activate(self._settings.release)
+        settings = self._settings
+        if settings.change_stream is not None:
+            address = StreamAddress.parse(settings.change_stream)
+            set_connected = self._metrics.watch_texts(connected=True)
+            self._live_texts = await asyncio.to_thread(LiveItemTexts, address, set_connected)
+        if settings.retrieval_target:
+            set_connected = self._metrics.watch_texts(connected=False)
+            self._followed_texts = FollowedTexts(settings.retrieval_target, settings.backend_security(), set_connected)
+        await self._live.activate(settings.release)
+        if self._followed_texts is not None:
+            await self._followed_texts.wait_until_followed(settings.texts_wait_s)
 
     async def stop(self) -> None:
         """Close the releases and stop following the changes."""
         await self._live.close()
         if self._live_texts is not None:
             await asyncio.to_thread(self._live_texts.close)
+        if self._followed_texts is not None:
+            await self._followed_texts.close()
 
     def _texts(self) -> Mapping[str, str]:
         """Return the texts of items added or replaced since the release."""
-        return NO_LIVE_TEXTS if self._live_texts is None else self._live_texts.texts
+        followed = self._live_texts or self._followed_texts
+        return NO_LIVE_TEXTS if followed is None else followed.texts
 
     def _load(self, release: Release) -> SecondStage:
         stage = SecondStage.load(release, self._settings.options(), self._metrics.observe_batch)

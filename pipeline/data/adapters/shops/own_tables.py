@@ -21,6 +21,7 @@ Encoding, delimiter, decimal mark and the order of day and month are found; each
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ from pipeline.data.dataset.schema import EVENTS, ITEMS, JUDGEMENTS, BadDataset, 
 from pipeline.data.files.tables import SUFFIXES, find_tables, read_raw_table
 from pipeline.data.ingest.events import clean_events
 from pipeline.data.ingest.items import clean_items
+from pipeline.data.ingest.roles import plain_name
 from pipeline.data.ingest.row_filter import (
     MAX_BAD_SHARE,
     RowFilter,
@@ -146,6 +148,8 @@ def dataset_of(description: Description, root: Path, notes: list[str], progress:
         tables["judgements"] = _judgements(frame, items.frame, description.judgements)
     for name, table in tables.items():
         mapping: TableMapping | None = getattr(description, name)
+        if mapping is not None and not table.rows_in:
+            notes.append(f"{mapping.file} has names of columns and no row: there are no {name}.")
         if mapping is not None:
             names, advice = mapping.columns or {}, "map another column to {column}, or raise max_bad_share"
             refuse_unreadable(table, str(root / mapping.file), names, advice, mapping.max_bad_share)
@@ -214,7 +218,7 @@ def _read(root: Path, mapping: TableMapping, table: TableSpec, notes: list[str])
     file = root / mapping.file
     raw = read_raw_table(file, mapping.encoding, mapping.delimiter)
     notes.extend(sentence for note in raw.notes for sentence in note.sentences())
-    columns = mapping.columns or {name: name for name in raw.frame.columns}
+    columns = mapping.columns or _own_names(raw.frame.columns, table, file, notes)
     given = {"event"} if mapping.event else set()
     missing = sorted(set(table.needed) - set(columns) - given)
     if mapping.columns is not None and missing:
@@ -227,6 +231,15 @@ def _read(root: Path, mapping: TableMapping, table: TableSpec, notes: list[str])
         frame = frame.with_columns(pl.lit(mapping.event).alias("event"))
     check_columns(frame, table.needed, str(file))
     return frame
+
+
+def _own_names(found: Sequence[str], table: TableSpec, file: Path, notes: list[str]) -> dict[str, str]:
+    """Return our column's name to theirs; a name that differs in case and marks alone, such as `Item ID`, is noted."""
+    theirs = {plain_name(name): name for name in reversed(found)}
+    ours = [name for name in (*table.needed, *table.optional) if name not in found and plain_name(name) in theirs]
+    meant = {name: theirs[plain_name(name)] for name in ours}
+    notes += [f"{file.name}: the column {name!r} was read as {our}." for our, name in meant.items()]
+    return {**{name: name for name in found if name not in meant.values()}, **meant}
 
 
 def _judgements(frame: pl.DataFrame, items: pl.DataFrame, mapping: TableMapping) -> RowFilter:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.ingest.times import DayOrder, read_times
@@ -112,6 +112,7 @@ def test_what_is_no_time_is_told_apart_from_what_is_out_of_bounds():
     assert read.outside.to_list() == [False, False, False, False, True, True, True, False]
 
 
+@settings(deadline=None)  # the first example compiles the patterns
 @given(
     st.lists(st.datetimes(datetime(1972, 1, 1), datetime(2026, 12, 31)), min_size=1, max_size=20),  # noqa: DTZ001 - without zone
     st.sampled_from(

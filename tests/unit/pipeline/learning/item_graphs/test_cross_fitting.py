@@ -9,7 +9,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.dataset.event_kinds import KIND, TARGET
+from pipeline.data.dataset.event_kinds import KIND, TARGET, WEIGHT
 from pipeline.learning.item_graphs.cross_fitting import (
     SequenceSplit,
     cross_fit,
@@ -72,14 +72,14 @@ def test_the_datas_own_split_is_kept():
 
 def test_views_are_known_and_never_asked_for():
     """With kinds, requests ask for purchases alone; histories and tables have the views, with their kinds."""
-    kinds = {KIND: [3, 1, 1, 3], TARGET: [True, False, False, True]}
+    kinds = {KIND: [3, 1, 1, 3], TARGET: [True, False, False, True], WEIGHT: [1.0, 0.1, 0.1, 1.0]}
     split = split_sequences(_events(**kinds))
     assert split.whole["u"] == ["b", "c", "a"]
     folds = list(cross_fit(split, 2, 10, 1))
     asked = [(list(one.history), set(one.bought), list(one.history_kinds)) for fold in folds for one in fold.requests]
     assert [bought for _, bought, _ in asked] == [{"a"}]
     assert asked[0][2] == [1, 1]
-    assert all([len(items) for items in fold.sequences] == [len(one) for one in fold.kinds] for fold in folds)
+    assert all([len(items) for items in fold.sequences] == [len(one.weights) for one in fold.weighed] for fold in folds)
 
 
 def test_without_a_split_the_end_of_each_sequence_is_asked_for():

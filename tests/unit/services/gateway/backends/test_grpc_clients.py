@@ -9,12 +9,16 @@ import grpc
 import pytest
 import structlog
 from shortlist.ranking.v1 import ranking_pb2
+from shortlist.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 from shortlist.retrieval.v1 import retrieval_pb2
+from shortlist.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceStub
 
 from common.errors import InvalidRequest
 from common.filters import AllOf, Match, Range
 from common.server.channel import open_channel
 from services.gateway.backends.grpc_clients import GrpcRanking, GrpcRetrieval
+from services.gateway.backends.replicas.replica import Replica
+from services.gateway.backends.replicas.replica_set import ReplicaSet
 from services.gateway.backends.stages import (
     RankingScores,
     RetrieveRequest,
@@ -33,14 +37,18 @@ _CANDIDATES = [Candidate("item-0", 0.9, (("popular", 0.5),)), Candidate("new", 0
 async def retrieval(backends: Any) -> AsyncIterator[GrpcRetrieval]:
     """Return a client of the fake service for retrieval."""
     async with open_channel(backends.retrieval_target) as channel:
-        yield GrpcRetrieval(channel)
+        yield GrpcRetrieval(_alone("retrieval", channel, RetrievalServiceStub))
 
 
 @pytest.fixture
 async def ranking(backends: Any) -> AsyncIterator[GrpcRanking]:
     """Return a client of the fake service for ranking."""
     async with open_channel(backends.ranking_target) as channel:
-        yield GrpcRanking(channel)
+        yield GrpcRanking(_alone("ranking", channel, RankingServiceStub))
+
+
+def _alone(service: str, channel: grpc.aio.Channel, stub: Any) -> ReplicaSet:
+    return ReplicaSet(service, [Replica(service, "here", channel, stub)])
 
 
 async def test_a_request_reaches_retrieval_completely(backends: Any, retrieval: GrpcRetrieval):
