@@ -81,13 +81,14 @@ def verify(path: Path, manifest: Manifest) -> None:
             raise BadRelease(f"release {manifest.release_id} is damaged: {file} was altered; copy or build it again")
 
 
-def publish(staging: Path, store: Path, manifest: Manifest) -> Release:
+def publish(staging: Path, store: Path, manifest: Manifest, *, current: bool = True) -> Release:
     """Move a finished folder into the store as a release and make it current, atomically and durably.
 
     Args:
         staging: A folder on the store's file system with all files except the manifest; it is moved.
         store: The store; created if it does not exist.
         manifest: The manifest of the folder.
+        current: Whether to make it current; otherwise it is only stored.
     """
     (staging / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
     for path in [*staging.rglob("*"), staging]:
@@ -100,7 +101,8 @@ def publish(staging: Path, store: Path, manifest: Manifest) -> Release:
         shutil.rmtree(final, ignore_errors=True)
         staging.rename(final)
     _fsync(store)
-    set_current(store, manifest.release_id)
+    if current:
+        set_current(store, manifest.release_id)
     return Release(final, read_manifest(final))
 
 

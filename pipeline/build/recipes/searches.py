@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,8 +31,15 @@ from pipeline.build.steps.staged_release import (
     write_ranker_settings,
 )
 from pipeline.data.dataset.training_requests import ShopRequest
+from pipeline.gate.questions import questions_of_queries
 from pipeline.learning.examples.fusion import calibration_error
-from pipeline.learning.examples.judged_queries import JudgedQuery, folds_of, training_queries
+from pipeline.learning.examples.judged_queries import (
+    JudgedQuery,
+    folds_of,
+    hold_out_queries,
+    test_queries,
+    training_queries,
+)
 from pipeline.learning.examples.labelled_candidates import LabelledCandidates
 from pipeline.learning.fusion.graded_trees import CrossFitted, GradedExamples, cross_fit_fusion
 from pipeline.learning.fusion.trees import export_fusion
@@ -59,7 +67,10 @@ def build_searches(context: BuildContext) -> Learned:
     queries = training_queries(context.dataset.judgements, catalogue)
     if len(queries) < settings.folds:
         raise InvalidRequest(f"{len(queries)} judged queries can't be parted in {settings.folds} folds")
-    return learn_from_queries(context, catalogue, queries, _DATA)
+    test = test_queries(context.dataset.judgements, catalogue)
+    queries, test = (queries, test) if test else hold_out_queries(queries, settings.test_users)
+    learned = learn_from_queries(context, catalogue, queries, _DATA)
+    return replace(learned, questions=questions_of_queries(test, catalogue, "judged searches held out"))
 
 
 def learn_from_queries(

@@ -17,8 +17,8 @@ from pipeline.data.dataset.temporal_split import UserSplit, split_users
 # Training uses several times, so that it does not learn what sold in a single window.
 TRAINING_WINDOWS: Final = 3
 
-
-_MIN_HISTORY: Final = 3
+# Events before a request that its user has at least.
+MIN_HISTORY: Final = 3
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class UserSample:
 
 def sample_test_users(events: pl.DataFrame, windows: Windows, users: int, seed: int) -> list[UserSplit]:
     """Sample the users held out for the evaluation: at most ``users``, and at most half of the active ones."""
-    asked = split_users(events, windows.test, windows.length, min_history=_MIN_HISTORY)
+    asked = split_users(events, windows.test, windows.length, min_history=MIN_HISTORY)
     count = min(users, len(asked) // 2)
     chosen = np.random.default_rng(seed).choice(len(asked), count, replace=False)
     return [asked[place] for place in np.sort(chosen)]
@@ -126,7 +126,7 @@ def sample_users(events: pl.DataFrame, windows: Windows, *, train: int, valid: i
     training = [example for moment in windows.training for example in _others(events, moment, windows, taken)]
     training = _shuffled_by_user(training, generator)[:train]
     return UserSample(
-        [_request_of(example) for example in training], [_request_of(example) for example in checked], chosen
+        [request_of(example) for example in training], [request_of(example) for example in checked], chosen
     )
 
 
@@ -178,7 +178,7 @@ def sample_training_snapshots(
             TrainingSnapshot(
                 moment,
                 frozenset(users[place] for place in absent.tolist()),
-                [_request_of(example) for example in asked],
+                [request_of(example) for example in asked],
                 [example.user_id in checked for example in asked],
             )
         )
@@ -243,7 +243,7 @@ def searchable_words(title: str) -> list[str]:
 
 
 def _others(events: pl.DataFrame, moment: datetime, windows: Windows, taken: set[str]) -> list[UserSplit]:
-    asked = split_users(events, moment, windows.length, min_history=_MIN_HISTORY)
+    asked = split_users(events, moment, windows.length, min_history=MIN_HISTORY)
     return [example for example in asked if example.user_id not in taken]
 
 
@@ -258,5 +258,6 @@ def _shuffled_by_user(training: Sequence[UserSplit], generator: np.random.Genera
     return sorted(training, key=lambda example: place[example.user_id])
 
 
-def _request_of(example: UserSplit) -> ShopRequest:
+def request_of(example: UserSplit) -> ShopRequest:
+    """Return the request of a user without a query."""
     return ShopRequest(example.history, "", frozenset(example.held_out), example.kinds, example.ages_s)

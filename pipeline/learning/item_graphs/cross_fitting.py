@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -94,6 +95,24 @@ def requests_after_split(split: SequenceSplit, longest: int) -> Fold:
     starts = {user: len(split.before.get(user, ())) for user in split.whole if split.before.get(user)}
     known = {user: len(items) for user, items in split.before.items()}
     return _fold(split, known, starts, longest)
+
+
+def hold_out_ends(split: SequenceSplit, count: int, longest: int) -> tuple[SequenceSplit, Fold]:
+    """Take the validation period of some users out of a split, and return the requests for its items.
+
+    A hash of the name draws the users, so that they are the same in every build, and no fusion has learned from what
+    they took last. At most ``count`` users are held out, and at most a tenth.
+
+    Args:
+        split: The sequences.
+        count: Maximum number of users.
+        longest: Maximum history of a request.
+    """
+    drawn = sorted(filter(split.before.get, split.whole), key=lambda user: hashlib.sha256(user.encode()).digest())
+    held_out = frozenset(drawn[: min(count, len(drawn) // 10)])
+    whole = {user: split.before[user] if user in held_out else items for user, items in split.whole.items()}
+    ends = replace(split, whole={user: split.whole[user] for user in drawn if user in held_out})
+    return replace(split, whole=whole), requests_after_split(ends, longest)
 
 
 def _fold(split: SequenceSplit, known: Mapping[str, int], starts: Mapping[str, int], longest: int) -> Fold:
