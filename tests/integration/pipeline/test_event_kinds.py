@@ -9,18 +9,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 import polars as pl
 import pytest
 from rich.console import Console
 from shortlist.ranking.v1 import ranking_pb2
+from shortlist.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 
 from common.release import layout
 from common.release.catalogue import Catalogue
 from common.release.event_weights import EventKind
 from common.release.item_graph import ItemGraph
 from common.release.store import Release
+from common.server.channel import open_channel
 from pipeline.build.builder import build
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.temporal_split import UserSplit
@@ -30,6 +31,8 @@ from pipeline.measurement.questions.protocols import Questions, make_questions
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from services.gateway.backends.grpc_clients import GrpcRanking
+from services.gateway.backends.replicas.replica import Replica
+from services.gateway.backends.replicas.replica_set import ReplicaSet
 from services.gateway.candidates import Candidate
 from services.gateway.profiles.profile_store import Event
 from services.gateway.profiles.sqlite_store import SqliteProfileStore
@@ -143,9 +146,12 @@ async def told(tmp_path: Path, mixed: Dataset, mixed_release: Release) -> tuple[
     user = join_history("", profile, RecommendRequest(user_id=question.group), moment_us)
     backends = Backends()
     await backends.start()
-    async with grpc.aio.insecure_channel(backends.ranking_target) as channel:
-        await GrpcRanking(channel).rank(user, [Candidate("i", 1.0)], "r", 5.0)
-    await backends.stop()
+    try:
+        async with open_channel(backends.ranking_target) as channel:
+            replicas = ReplicaSet("ranking", [Replica("ranking", "here", channel, RankingServiceStub)])
+            await GrpcRanking(replicas).rank(user, [Candidate("i", 1.0)], "r", 60.0)
+    finally:
+        await backends.stop()
     split = UserSplit(
         question.group, list(question.history), set(question.relevant), question.history_kinds, question.history_ages_s
     )
