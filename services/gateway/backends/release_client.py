@@ -101,9 +101,9 @@ class ReleaseClient:
         ]
         for stub in outdated:
             await self._activate(stub, wanted.location)
-        return (
-            f"{len(outdated)} replicas of {self.name} restarted and now serve {wanted.release_id}" if outdated else ""
-        )
+        if not outdated:
+            return ""
+        return f"{len(outdated)} of the replicas of {self.name} restarted, and now serve {wanted.release_id}"
 
     async def _releases(self) -> list[release_pb2.GetReleaseResponse | BaseException]:
         """Return each replica's answer or error."""
