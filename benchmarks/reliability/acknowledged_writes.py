@@ -102,11 +102,11 @@ class CatalogueWriter:
             await self.write(self._chosen.choice(self._servers))
             await asyncio.sleep(_PAUSE_S)
 
-    async def write(self, server: Any) -> bool:
+    async def write(self, server: Any, *, may_delete: bool = True) -> bool:
         """Make one change; returns whether it was acknowledged."""
         self._number += 1
         existing = sorted(item_id for item_id, price in self.prices.items() if price is not None)
-        deletes = bool(existing) and self._chosen.random() < _DELETION_SHARE
+        deletes = may_delete and bool(existing) and self._chosen.random() < _DELETION_SHARE
         changes = deletes or len(existing) >= self._max_items
         item_id = self._chosen.choice(existing) if changes else f"chaos-{len(self.known)}"
         price = None if deletes else float(self._number)
@@ -122,8 +122,8 @@ class CatalogueWriter:
         return True
 
     async def is_seen(self, write_to: Any, read_from: Any, within_s: float) -> bool:
-        """Change an item on one server, and return whether the other one has it in time."""
-        if not await self.write(write_to):
+        """Upsert an item on one server, and return whether the other one has it in time."""
+        if not await self.write(write_to, may_delete=False):
             return False
         item_id = self._changed
         for _ in range(round(within_s / _PAUSE_S)):

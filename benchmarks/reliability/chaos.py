@@ -70,6 +70,7 @@ class _Chaos:
         self._console = console
         self._seed = seed
         self._chosen = random.Random(seed)
+        self._requests = random.Random(seed)  # as many are drawn as there is time for
         self._events = EventWriter(cluster.gateway)
         self._items = CatalogueWriter(cluster.retrieval, seed)
         target = f"127.0.0.1:{cluster.servers['gateway'].port}"
@@ -120,7 +121,7 @@ class _Chaos:
 
     async def _answers_in_full(self) -> bool:
         try:
-            answer = await self._cluster.gateway.Recommend(_request(self._chosen), timeout=2 * _DEADLINE_S)
+            answer = await self._cluster.gateway.Recommend(_request(self._requests), timeout=2 * _DEADLINE_S)
         except grpc.aio.AioRpcError:
             return False
         return not answer.degradations

@@ -12,6 +12,7 @@ from shortlist.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 from benchmarks.reliability.recommend_load import CallRecord
 from common.server.channel import open_channel
+from testing.faults.tcp_proxy import TcpProxy
 
 _INTERVAL_S: Final = 0.1
 # A stall of the machine concerns the calls that end around the same time.
@@ -31,8 +32,8 @@ class DeadlineReference:
 
     async def run(self) -> None:
         """Call until cancelled."""
-        silent = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-        async with silent, open_channel(f"127.0.0.1:{silent.sockets[0].getsockname()[1]}") as channel:
+        async with TcpProxy(0) as silent, open_channel(silent.address) as channel:
+            silent.stall()
             stub: Any = gateway_pb2_grpc.RecommendationServiceStub(channel)
             async with asyncio.TaskGroup() as group:
                 while True:
