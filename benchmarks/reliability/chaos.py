@@ -27,7 +27,7 @@ from benchmarks.harness.record import Result, at_least, at_most
 from benchmarks.reliability.acknowledged_writes import CatalogueWriter, EventWriter
 from benchmarks.reliability.chaos_actions import Action, schedule
 from benchmarks.reliability.chaos_cluster import Cluster
-from benchmarks.reliability.deadline_reference import DeadlineReference
+from benchmarks.reliability.deadline_reference import DeadlineReference, late_calls
 from benchmarks.reliability.recommend_load import RecommendLoad
 from benchmarks.reliability.releases import two_releases
 from common.gc_freeze import freeze_heap
@@ -154,6 +154,7 @@ class _Chaos:
             "events lost": await self._events.lost(),
             "catalogue changes lost": await self._items.lost(),
             "calls past their deadline by 20 ms": len(late),
+            "late calls while the machine itself was late": len(late_calls(calls, _TOLERANCE_MS)) - len(late),
             "latest past its deadline, ms": max(call.ms - call.deadline_ms for call in calls),
             "latest reference past its deadline, ms": self._reference.latest_ms(),
             "threads lost": sum(max(threads[name] - now[name], 0) for name in threads),

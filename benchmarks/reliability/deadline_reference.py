@@ -50,10 +50,9 @@ class DeadlineReference:
 
     def too_late(self, calls: Sequence[CallRecord], tolerance_ms: float) -> list[CallRecord]:
         """Return the calls that passed their deadlines by more than the tolerance and this machine's own lateness."""
-        late = [call for call in calls if call.ms > call.deadline_ms + tolerance_ms]
         return [
             call
-            for call in late
+            for call in late_calls(calls, tolerance_ms)
             if call.ms - call.deadline_ms - tolerance_ms > self.lateness_ms(call.began_s + call.ms / 1e3)
         ]
 
@@ -64,3 +63,8 @@ class DeadlineReference:
         except grpc.aio.AioRpcError:
             ended_s = time.monotonic()
             self._late.append((ended_s, (ended_s - began_s - self._deadline_s) * 1e3))
+
+
+def late_calls(calls: Sequence[CallRecord], tolerance_ms: float) -> list[CallRecord]:
+    """Return the calls that passed their deadlines by more than the tolerance, for whatever reason."""
+    return [call for call in calls if call.ms > call.deadline_ms + tolerance_ms]

@@ -37,12 +37,32 @@ class ServerSettings(SecuritySettings):
     metrics_port: int = Field(
         default=0, ge=0, le=65_535, description="Port of the Prometheus metrics; 0 for a free one."
     )
+    health_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        description="Port of health checks alone, in the clear, for probes that cannot speak TLS; 0 for a free one.",
+    )
     log_level: LogLevel = Field(default="info", description="Lowest level of log lines to write.")
     drain_timeout_s: float = Field(
         default=10.0,
         ge=0,
         allow_inf_nan=False,
         description="Seconds that calls in progress have to finish after SIGTERM.",
+    )
+    drain_delay_s: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds after SIGTERM in which the server is NOT_SERVING and still takes calls, until load "
+        "balancers have noticed.",
+    )
+    max_connection_age_s: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds after which a connection ends without failing a call, so that clients look for new "
+        "replicas; 0 for never.",
     )
     request_timeout_s: float = Field(
         default=2.0,

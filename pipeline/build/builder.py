@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from common.errors import BadRelease
-from common.release.manifest import DataCard
-from common.release.store import CURRENT, Release, open_release
+from common.release.manifest import MANIFEST, DataCard, Manifest, read_manifest
+from common.release.store import CURRENT, Release, open_release, verify
+from pipeline.build.completion.gate import GATE, measure_gate, publish_gated, reuse_gated
 from pipeline.build.completion.learned import Learned, finish
-from pipeline.build.completion.left_out import left_out_table, record_left_out
+from pipeline.build.completion.left_out import record_left_out
 from pipeline.build.context import BuildContext
 from pipeline.build.recipes.baskets import build_baskets
 from pipeline.build.recipes.catalogue import build_catalogue
@@ -38,8 +39,11 @@ def build(
     *,
     examples_dir: Path | None = None,
     models_dir: Path | None = None,
+    force: bool = False,
 ) -> Release:
     """Build a release and publish it in ``store``; if the current one has the same data and settings, return that.
+
+    A release that its gate refuses is stored and does not become the current one; see `is_refused`.
 
     Args:
         dataset: The shop's data.
@@ -48,6 +52,7 @@ def build(
         report: Shows progress.
         examples_dir: Where recipes that learn the order of candidates save the fusion's examples, for ablations.
         models_dir: Where the recipe `searches` caches its trained models; by default they are removed after the build.
+        force: Whether a refused release becomes the current one too.
 
     Raises:
         InvalidRequest: The events leave no room for the windows, or nobody to learn from.
@@ -65,25 +70,27 @@ def build(
     )
     learned_from = dataset.without_impressions()
     key = _build_key(data, base_model, settings, recipe)
-    existing = _current_release(store, key)
+    existing = _built_release(store, key)
     if existing is None:
         with staging_dir(store, key, lambda: _report_waiting(store, report)) as folder:
-            existing = _current_release(store, key)  # another process may have built it in the meantime
+            existing = _built_release(store, key)  # another process may have built it in the meantime
             if existing is None:
                 staging = Staging(folder, data, key, settings.as_json())
-                _run(
-                    BuildContext(learned_from, base_model, settings, recipe, staging, report, examples_dir, models_dir)
+                context = BuildContext(
+                    learned_from, base_model, settings, recipe, staging, report, examples_dir, models_dir
                 )
-                report.console.print(left_out_table(staging.metrics))
-                return staging.publish(store)
+                _run(context, store)
+                return publish_gated(staging, store, report, force=force)
     report.console.print(f"Release {existing.id} was built from the same data with the same settings: reused")
-    return existing
+    return reuse_gated(existing, store, report, force=force)
 
 
-def _run(context: BuildContext) -> None:
+def _run(context: BuildContext, store: Path) -> None:
     """Run the recipe's steps, and record how long they took."""
     began = time.monotonic()
-    finish(context, _steps_of(context.recipe)(context))
+    learned = _steps_of(context.recipe)(context)
+    measure_gate(context, learned, store)
+    finish(context, learned)
     record_left_out(context)
     metrics = context.staging.metrics
     metrics["build_s"] = round(time.monotonic() - began, 1)
@@ -109,6 +116,28 @@ def _build_key(data: DataCard, base_model: BaseModel, settings: BuildSettings, r
     """Return a hash over everything that a build depends on: data, base model, settings, recipe, builder's format."""
     parts = [_FORMAT, data.model_dump(), base_model.sha256, settings.as_json(), recipe.as_json()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _built_release(store: Path, key: str) -> Release | None:
+    """Return the store's current release if it is whole and has this build key, else one that was refused."""
+    return _current_release(store, key) or next(
+        (
+            Release(file.parent, manifest)
+            for file in sorted(store.glob(f"*/{MANIFEST}"))
+            for manifest in [_manifest_of(file.parent)]
+            if manifest is not None and manifest.build_key == key and manifest.metrics.get(GATE, {}).get("faults")
+        ),
+        None,
+    )
+
+
+def _manifest_of(folder: Path) -> Manifest | None:
+    try:
+        manifest = read_manifest(folder)
+        verify(folder, manifest)
+    except BadRelease:
+        return None
+    return manifest
 
 
 def _current_release(store: Path, key: str) -> Release | None:

@@ -14,6 +14,7 @@ METHOD_SCOPES: Final[dict[str, Scope]] = {
     "/shortlist.retrieval.v1.RetrievalService/Retrieve": Scope.RECOMMEND,
     "/shortlist.retrieval.v1.RetrievalService/BatchRetrieve": Scope.RECOMMEND,
     "/shortlist.retrieval.v1.RetrievalService/GetItems": Scope.READ,
+    "/shortlist.retrieval.v1.RetrievalService/ReadItemTexts": Scope.READ,
     "/shortlist.retrieval.v1.RetrievalService/UpsertItems": Scope.ADMINISTER,
     "/shortlist.retrieval.v1.RetrievalService/DeleteItems": Scope.ADMINISTER,
     "/shortlist.ranking.v1.RankingService/Rank": Scope.RECOMMEND,

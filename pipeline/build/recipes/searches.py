@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,14 +31,22 @@ from pipeline.build.steps.staged_release import (
     write_ranker_settings,
 )
 from pipeline.data.dataset.training_requests import ShopRequest
+from pipeline.gate.questions import questions_of_queries
 from pipeline.learning.examples.fusion import calibration_error
-from pipeline.learning.examples.judged_queries import JudgedQuery, folds_of, training_queries
+from pipeline.learning.examples.judged_queries import (
+    JudgedQuery,
+    folds_of,
+    hold_out_queries,
+    test_queries,
+    training_queries,
+)
 from pipeline.learning.examples.labelled_candidates import LabelledCandidates
 from pipeline.learning.fusion.graded_trees import CrossFitted, GradedExamples, cross_fit_fusion
 from pipeline.learning.fusion.trees import export_fusion
 from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.measurement.metrics.reranking import ALL_PAIRS, JudgedLists, per_query, spearman
 from pipeline.release.export.bert import export_cross_encoder, export_encoder
+from pipeline.release.models.model_folder import load_model
 from services.ranking.features.feature_set import FeatureSet
 from services.ranking.features.item_tables import ItemTables
 from services.ranking.features.word_index import WordIndex
@@ -59,7 +68,10 @@ def build_searches(context: BuildContext) -> Learned:
     queries = training_queries(context.dataset.judgements, catalogue)
     if len(queries) < settings.folds:
         raise InvalidRequest(f"{len(queries)} judged queries can't be parted in {settings.folds} folds")
-    return learn_from_queries(context, catalogue, queries, _DATA)
+    test = test_queries(context.dataset.judgements, catalogue)
+    queries, test = (queries, test) if test else hold_out_queries(queries, settings.test_users)
+    learned = learn_from_queries(context, catalogue, queries, _DATA)
+    return replace(learned, questions=questions_of_queries(test, catalogue, "judged searches held out"))
 
 
 def learn_from_queries(
@@ -133,10 +145,10 @@ def _hold_out(
 def _export_models(context: BuildContext, encoder: Path, cross_encoder: Path, trained_on: str) -> None:
     staging = context.staging
     with context.report.step("Exporting encoder and cross-encoder to ONNX"):
-        encoder_error = export_encoder(BertModel.from_pretrained(encoder), staging.file(layout.ENCODER))
+        encoder_error = export_encoder(load_model(BertModel, encoder), staging.file(layout.ENCODER))
         encoder_trained_on = trained_on if context.settings.encoder.epochs else NOT_TRAINED
         record_model(context, "encoder", layout.ENCODER, encoder_trained_on, encoder_error)
-        model = BertForSequenceClassification.from_pretrained(cross_encoder)
+        model = load_model(BertForSequenceClassification, cross_encoder)
         cross_encoder_error = export_cross_encoder(model, staging.file(layout.CROSS_ENCODER))
         record_model(context, "cross_encoder", layout.CROSS_ENCODER, trained_on, cross_encoder_error)
 

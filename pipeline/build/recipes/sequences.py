@@ -20,6 +20,7 @@ from pipeline.build.steps.ranking_examples import RankingExamples, learn_weights
 from pipeline.build.steps.ranking_fusion import fit_ranking_fusion, refuse_compression
 from pipeline.build.steps.staged_release import write_fusion_settings
 from pipeline.build.steps.tables import table_writer
+from pipeline.gate.questions import questions_of_next_items
 from pipeline.learning.examples.fusion import calibration_error
 from pipeline.learning.fusion.lambdamart import RankedExamples
 from pipeline.learning.fusion.trees import FusionTrees
@@ -27,11 +28,11 @@ from pipeline.learning.item_graphs.cross_fitting import (
     Fold,
     SequenceSplit,
     cross_fit,
+    hold_out_ends,
     requests_after_split,
     sample_held_out_users,
     split_sequences,
 )
-from pipeline.tables.replay import TABLES
 from pipeline.tables.table_writer import TableWriter
 
 _FOLDS: Final = 5
@@ -58,13 +59,14 @@ def build_sequences(context: BuildContext) -> Learned:
     tables.write_text_graphs()
     write_retrieval_settings(context, {})
     write_fusion_settings(context)
-    split = split_sequences(context.dataset.events)
+    whole = split_sequences(context.dataset.events)
+    split, ends = hold_out_ends(whole, context.settings.test_users, _MAX_HISTORY)
     examples = _make_examples(context, catalogue, tables, split)
     fit_cross_encoder(context, catalogue, examples.train_requests, examples.valid_requests, _DATA)
     probability = fit_ranking_fusion(context, examples, _measure, _DATA)
-    tables.write_sequences(list(split.whole.values()))
-    record_learned_until(context, WHOLE_SEQUENCES, TABLES, "weights", "cross_encoder", "fusion")
-    return Learned(catalogue, examples.valid_requests, probability)
+    record_learned_until(context, WHOLE_SEQUENCES, "weights", "cross_encoder", "fusion")
+    questions = questions_of_next_items(ends.requests, ends.users)
+    return Learned(catalogue, examples.valid_requests, probability, questions=questions)
 
 
 def _refuse_encoder_training(context: BuildContext) -> None:

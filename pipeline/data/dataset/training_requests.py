@@ -16,8 +16,8 @@ from pipeline.data.dataset.temporal_split import UserSplit, split_users
 # Training uses several times, so that it does not learn what sold in a single window.
 TRAINING_WINDOWS: Final = 3
 
-
-_MIN_HISTORY: Final = 3
+# Events before a request that its user has at least.
+MIN_HISTORY: Final = 3
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class UserSample:
 
 def sample_test_users(events: pl.DataFrame, windows: Windows, users: int, seed: int) -> list[UserSplit]:
     """Sample the users held out for the evaluation: at most ``users``, and at most half of the active ones."""
-    asked = split_users(events, windows.test, windows.length, min_history=_MIN_HISTORY)
+    asked = split_users(events, windows.test, windows.length, min_history=MIN_HISTORY)
     count = min(users, len(asked) // 2)
     chosen = np.random.default_rng(seed).choice(len(asked), count, replace=False)
     return [asked[place] for place in np.sort(chosen)]
@@ -235,7 +235,7 @@ def searchable_words(title: str) -> list[str]:
 
 
 def _others(events: pl.DataFrame, moment: datetime, windows: Windows, taken: set[str]) -> list[UserSplit]:
-    asked = split_users(events, moment, windows.length, min_history=_MIN_HISTORY)
+    asked = split_users(events, moment, windows.length, min_history=MIN_HISTORY)
     return [example for example in asked if example.user_id not in taken]
 
 

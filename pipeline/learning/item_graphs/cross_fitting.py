@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -73,6 +74,24 @@ def requests_after_split(split: SequenceSplit, longest: int) -> Fold:
     """Return requests for the items after the split, with tables of the events before it, as in serving."""
     starts = {user: len(split.before.get(user, ())) for user in split.whole if split.before.get(user)}
     return _fold(list(split.before.values()), split.whole, starts, longest)
+
+
+def hold_out_ends(split: SequenceSplit, count: int, longest: int) -> tuple[SequenceSplit, Fold]:
+    """Take the validation period of some users out of a split, and return the requests for its items.
+
+    A hash of the name draws the users, so that they are the same in every build, and no fusion has learned from what
+    they took last. At most ``count`` users are held out, and at most a tenth.
+
+    Args:
+        split: The sequences.
+        count: Maximum number of users.
+        longest: Maximum history of a request.
+    """
+    drawn = sorted(filter(split.before.get, split.whole), key=lambda user: hashlib.sha256(user.encode()).digest())
+    held_out = frozenset(drawn[: min(count, len(drawn) // 10)])
+    whole = {user: split.before[user] if user in held_out else items for user, items in split.whole.items()}
+    ends = SequenceSplit(split.before, {user: split.whole[user] for user in drawn if user in held_out})
+    return SequenceSplit(split.before, whole), requests_after_split(ends, longest)
 
 
 def _fold(known: list[list[str]], sequences: Mapping[str, list[str]], starts: Mapping[str, int], longest: int) -> Fold:

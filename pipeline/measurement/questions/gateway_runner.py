@@ -14,7 +14,7 @@ from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceStub
 from common.errors import InvalidRequest, NotReady
 from common.server.access.channel_security import ChannelSecurity
 from common.server.channel import open_channel
-from pipeline.measurement.questions.answers import BOTH, FIRST, POPULAR, Answer
+from pipeline.measurement.questions.answers import BOTH, FIRST, POPULAR, Answer, tier_scores
 from pipeline.measurement.questions.protocols import Question
 from pipeline.progress import ProgressStep
 
@@ -85,13 +85,17 @@ class GatewayRunner:
                 f"the gateway at {self._target} serves release {response.release_id}, not {self._release_id}; "
                 "name the store that it serves with --release, or activate the other release"
             )
-        probability = [item.probability if item.HasField("probability") else np.nan for item in response.items]
+        probability, logit, late = (
+            np.array([getattr(item, name) if item.HasField(name) else np.nan for item in response.items], np.float64)
+            for name in ("probability", "cross_encoder_logit", "late_interaction_score")
+        )
         timings = response.timings
         return Answer(
             [item.item_id for item in response.items],
-            np.array(probability, np.float64),
+            probability,
             {"retrieval": timings.retrieval_ms, "ranking": timings.ranking_ms, "total": timings.total_ms},
             degraded=bool(response.degradations),
+            tier_scores=tier_scores(logit, late, probability),
         )
 
 

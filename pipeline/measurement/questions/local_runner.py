@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.release.store import Release
-from pipeline.measurement.questions.answers import BOTH, CANDIDATES_PER_ITEM, POPULAR, Answer
+from pipeline.measurement.questions.answers import BOTH, CANDIDATES_PER_ITEM, POPULAR, Answer, tier_scores
 from pipeline.measurement.questions.policy import select_by_policy
 from pipeline.measurement.questions.protocols import Question
 from pipeline.progress import ProgressStep
@@ -140,6 +140,7 @@ class LocalRunner:
             ranked.probability[selected].astype(np.float64),
             {"retrieval": retrieval_ms, "ranking": (ended - ranking_started) * 1e3, "total": (ended - started) * 1e3},
             {name: candidates.source_scores[selected, column] for column, name in enumerate(candidates.sources)},
+            tier_scores=tier_scores(ranked.logit, ranked.late_score, ranked.probability),
         )
 
     async def _features(self, questions: Sequence[Question], limit: int, step: ProgressStep) -> list[ServedFeatures]:
