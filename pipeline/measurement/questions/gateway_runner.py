@@ -101,7 +101,8 @@ class GatewayRunner:
 
 def _request(question: Question, mode: str, limit: int, long_tail_share: float) -> RecommendRequest:
     history = question.history[-_MAX_HISTORY:]
-    policy = Policy(stages=_STAGES[mode], min_long_tail_share=long_tail_share)
+    # Relevance is known of items, not of texts: who bought one of several items with the same text bought that one.
+    policy = Policy(stages=_STAGES[mode], min_long_tail_share=long_tail_share, keep_duplicates=True)
     return RecommendRequest(history_item_ids=history, query=question.query, limit=limit, policy=policy)
 
 

@@ -117,6 +117,8 @@ def _retrieve_request(request: RetrieveRequest) -> retrieval_pb2.RetrieveRequest
         exclude_item_ids=request.exclude,
         limit=request.limit,
         sources=request.sources,
+        distinct_texts=request.distinct_texts,
+        exclude_history=request.exclude_history,
     )
 
 
@@ -141,6 +143,7 @@ def _candidate(message: retrieval_pb2.Candidate) -> Candidate:
         available=message.available,
         long_tail=message.long_tail,
         text=message.text,
+        text_hash=message.text_hash,
     )
 
 

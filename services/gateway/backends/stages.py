@@ -47,6 +47,8 @@ class RetrieveRequest:
     exclude: Sequence[str] = ()
     limit: int = 100
     sources: Sequence[str] = ()
+    distinct_texts: bool = True
+    exclude_history: bool = False
 
 
 @dataclass(frozen=True)

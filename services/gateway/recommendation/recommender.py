@@ -134,6 +134,7 @@ class Recommender:
             below_threshold=selection.below_threshold,
             substitutions=selection.substitutions,
             evidence=retrieved.evidence,
+            duplicates=selection.duplicates,
             tiers=() if ranking is None else ranking.tiers,
         )
 
@@ -204,14 +205,15 @@ class Recommender:
 
     def _retrieve_request(self, request: RecommendRequest, user: UserInput) -> RetrieveRequest:
         only_popular = request.stages is Stages.POPULAR
-        excluded = [*request.policy.blocked, *(reversed(user.history) if request.exclude_history else ())]
         return RetrieveRequest(
             query="" if only_popular else user.query,
             history=user.history,
             filter=request.filter,
-            exclude=list(dict.fromkeys(excluded))[:_MAX_EXCLUDED],
+            exclude=list(request.policy.blocked)[:_MAX_EXCLUDED],
             limit=max(self._options.candidates, min(_MAX_CANDIDATES, _CANDIDATES_PER_ITEM * request.policy.limit)),
             sources=(POPULAR_SOURCE,) if only_popular else (),
+            distinct_texts=not request.policy.keep_duplicates,
+            exclude_history=request.exclude_history,
         )
 
     async def _retrieve(self, request: RetrieveRequest, trace: CallTrace) -> RetrievalResult:

@@ -47,6 +47,7 @@ class RecommendResult:
         substitutions: Which long-tail items replaced which items.
         evidence: What each source goes by, by source name.
         tiers: What the second stage's text tiers were planned to score and scored.
+        duplicates: How many candidates were left out because a better one has the same text.
     """
 
     items: Sequence[RankedCandidate]
@@ -60,6 +61,7 @@ class RecommendResult:
     substitutions: Sequence[Substitution] = ()
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     tiers: Sequence[TierUse] = ()
+    duplicates: int = 0
 
     @property
     def long_tail_items(self) -> int:

@@ -94,6 +94,7 @@ def _policy(request: gateway_pb2.RecommendRequest) -> Policy:
         max_per_brand=_cap(policy, "max_per_brand"),
         max_per_category=_cap(policy, "max_per_category"),
         min_long_tail_share=_min_long_tail_share(policy),
+        keep_duplicates=policy.keep_duplicates,
     )
 
 

@@ -37,6 +37,8 @@ class Request:
         limit: How many candidates to find.
         sources: Names of the sources to use; empty for all.
         seed: The random seed of sources that sample; 0 takes a hash of query and history.
+        distinct_texts: Whether items with the same text count as one.
+        exclude_history: Whether items of the history must not be candidates.
     """
 
     query: str = ""
@@ -47,6 +49,8 @@ class Request:
     limit: int = DEFAULT_LIMIT
     sources: Sequence[str] = ()
     seed: int = 0
+    distinct_texts: bool = False
+    exclude_history: bool = False
 
     @property
     def text(self) -> str:
