@@ -80,7 +80,7 @@ class PopularItems:
         """
         if self._latest is None:
             raise NotReady("retrieval does not answer and has not since the gateway started; try again later")
-        excluded = set(request.exclude)
+        excluded = {*request.exclude, *(request.history if request.exclude_history else ())}
         candidates = [item for item in self._latest.candidates if item.item_id not in excluded]
         decisions = [True if request.filter is None else passes(request.filter, item) for item in candidates]
         passing = [item for item, decision in zip(candidates, decisions, strict=True) if decision]

@@ -20,10 +20,12 @@ from common.server.telemetry import Metrics
 from services.gateway.backends.grpc_clients import GrpcRanking, GrpcRetrieval
 from services.gateway.backends.popular_fallback import PopularItems
 from services.gateway.backends.release_alignment import align_releases
-from services.gateway.backends.release_coordinator import ReleaseClient, ReleaseCoordinator
+from services.gateway.backends.release_client import ReleaseClient
+from services.gateway.backends.release_coordinator import ReleaseCoordinator
 from services.gateway.backends.replicas.addresses import split_addresses
 from services.gateway.backends.replicas.replica import Replica
 from services.gateway.backends.replicas.replica_set import ReplicaSet
+from services.gateway.profiles.sqlite_schema import BadProfileStore
 from services.gateway.profiles.sqlite_store import SqliteProfileStore
 from services.gateway.recommendation.recommender import Recommender
 from services.gateway.server.metrics import GatewayMetrics
@@ -118,7 +120,10 @@ class GatewayServer:
         return replicas
 
     async def _open_profiles(self) -> SqliteProfileStore:
-        file = self._settings.profiles.expanduser()
+        try:
+            file = self._settings.profiles.expanduser()
+        except RuntimeError as error:  # neither HOME nor an entry of this user
+            raise BadProfileStore(f"{self._settings.profiles}: {error} Name a file with --profiles") from error
         profiles = await asyncio.to_thread(SqliteProfileStore, file, self._settings.history_kinds())
         self._resources.push_async_callback(profiles.close)
         return profiles

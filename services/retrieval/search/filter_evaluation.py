@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from functools import reduce
 from typing import Final
 
@@ -14,6 +15,8 @@ from common.arrays import BoolMask
 from common.errors import InvalidRequest
 from common.filters import AllOf, AnyOf, Filter, Match, NoneOf, Range, walk
 
+# `float` also reads 1_0, spaces, and digits of every script.
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _AVAILABLE: Final = Match("available", ("true",))
 
 
@@ -74,7 +77,7 @@ def _matches(column: pa.ChunkedArray, values: tuple[str, ...]) -> pa.ChunkedArra
     if pa.types.is_boolean(kind):
         return pc.is_in(column, value_set=pa.array([value == "true" for value in values if value in ("true", "false")]))
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return pc.is_in(pc.cast(column, pa.float64()), value_set=pa.array(_numbers(values), pa.float64()))
+        return pc.is_in(_as_floats(column), value_set=_in_precision_of(column, _numbers(values)))
     # Dictionaries, dates and other types are compared as text.
     text = column if pa.types.is_string(kind) else pc.cast(column, pa.string())
     return pc.is_in(text, value_set=pa.array(values, pa.string()))
@@ -82,21 +85,28 @@ def _matches(column: pa.ChunkedArray, values: tuple[str, ...]) -> pa.ChunkedArra
 
 def _numbers(values: tuple[str, ...]) -> list[float]:
     """Return the values that are numbers, so that 2 and 2.0 are one; the others match nothing."""
-    numbers = []
-    for value in values:
-        try:
-            numbers.append(float(value))
-        except ValueError:
-            continue
+    numbers = [float(value) for value in values if _NUMBER.fullmatch(value)]
     return [number for number in numbers if math.isfinite(number)]
+
+
+def _as_floats(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.add(pc.cast(column, pa.float64(), safe=False), 0.0)  # `is_in` tells -0.0 from 0.0
+
+
+def _in_precision_of(column: pa.ChunkedArray, numbers: list[float]) -> pa.Array:
+    """Round numbers as the column's values are, so that 0.1 finds the 0.1 of a column of float32."""
+    exact = pa.array(numbers, pa.float64())
+    if pa.types.is_floating(column.type):
+        exact = pc.cast(exact, column.type, safe=False)
+    return pc.add(pc.cast(exact, pa.float64()), 0.0)
 
 
 def _within(column: pa.ChunkedArray, minimum: float | None, maximum: float | None) -> BoolMask:
     mask = _mask(pc.is_valid(column))
     if minimum is not None:
-        mask &= _mask(pc.greater_equal(column, pa.scalar(minimum, pa.float64())))
+        mask &= _mask(pc.greater_equal(_as_floats(column), _in_precision_of(column, [minimum])[0]))
     if maximum is not None:
-        mask &= _mask(pc.less_equal(column, pa.scalar(maximum, pa.float64())))
+        mask &= _mask(pc.less_equal(_as_floats(column), _in_precision_of(column, [maximum])[0]))
     return mask
 
 

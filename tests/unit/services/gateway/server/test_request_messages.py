@@ -7,8 +7,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from shortlist.gateway.v1 import gateway_pb2
 
 from common.errors import InvalidRequest
+from common.release.event_weights import EventKind
 from services.gateway.policy.policy import Policy
-from services.gateway.profiles.profile_store import Event, EventKind
+from services.gateway.profiles.profile_store import Event
 from services.gateway.recommendation.request import RecommendRequest, Stages
 from services.gateway.server.request_messages import read_events, read_recommend_request, read_user_id
 
@@ -126,10 +127,10 @@ def test_a_search_needs_no_item():
     assert read_events(request, _NOW_US) == [Event("e", "u", EventKind.SEARCH, _NOW_US, "", "tea")]
 
 
-def test_a_day_ahead_is_allowed():
-    """Clocks differ: an event may lie up to a day ahead."""
+def test_a_day_ahead_is_allowed_and_counts_as_now():
+    """Clocks differ: an event may lie up to a day ahead; it must not hide what follows until then."""
     request = _event(occurred_at=Timestamp(seconds=_NOW_US // 1_000_000 + _DAY_S))
-    assert read_events(request, _NOW_US)[0].occurred_at_us == _NOW_US + _DAY_S * 1_000_000
+    assert read_events(request, _NOW_US)[0].occurred_at_us == _NOW_US
 
 
 @pytest.mark.parametrize(
