@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import structlog
 from redis import Redis, RedisError, WatchError
 from redis.backoff import NoBackoff
+from redis.exceptions import ReadOnlyError
 from redis.retry import Retry
 
 from common.changes.stream_address import StreamAddress
@@ -146,10 +147,21 @@ class ChangeStream:
             yield from entries
             after = entries[-1].position
 
-    def wait_for_entry(self, after: Position) -> None:
-        """Wait for an entry after a position, at most a second; raises NotReady if Redis cannot be reached."""
+    def wait_for_entry(self, after: Position) -> bool:
+        """Wait for an entry after a position, at most a second; returns whether there is one.
+
+        Raises:
+            NotReady: Redis cannot be reached.
+        """
         with self._translate_errors("followed"):
-            self._redis.xread({self._stream: str(after)}, count=1, block=_BLOCK_MS)
+            return bool(self._redis.xread({self._stream: str(after)}, count=1, block=_BLOCK_MS))
+
+    def last_position(self) -> Position:
+        """Return the position of the last entry that the stream ever had, `START` if there is no stream."""
+        with self._translate_errors("followed"):
+            if not self._redis.exists(self._stream):
+                return _read_pointer(self._redis.hgetall(self._pointer)).end
+            return Position.parse(self._redis.xinfo_stream(self._stream)["last-generated-id"])
 
     def length(self) -> int:
         """Return how many entries the stream has, without its snapshot."""
@@ -247,8 +259,13 @@ class ChangeStream:
     def _translate_errors(self, failed_action: str) -> Iterator[None]:
         try:
             yield
+        except ReadOnlyError as error:  # after a fail-over these connections lead to a replica
+            self._redis.connection_pool.disconnect()
+            reason = "it has become a read-only replica; connecting again"
+            raise NotReady(f"changes cannot be {failed_action}: {self.address}: {reason}") from error
         except RedisError as error:
-            raise NotReady(f"changes cannot be {failed_action}: {self.address}: {error}") from error
+            reason = str(error).rpartition(" caused error: ")[2]  # what is before quotes the command with its body
+            raise NotReady(f"changes cannot be {failed_action}: {self.address}: {reason}") from error
 
 
 def _read_pointer(pointer: dict[bytes, bytes]) -> _Snapshot:

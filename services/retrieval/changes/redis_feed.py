@@ -88,7 +88,9 @@ class RedisFeed:
             count += self._replay(subscriber)
             self._subscribers.append(subscriber)
             if self._follower is None:
-                self._follower = StreamFollower(self._stream, subscriber.position, self._receive, self._on_connection)
+                self._follower = StreamFollower(
+                    self._stream, subscriber.position, self._receive, self._on_connection, self._begin_again
+                )
         return count
 
     def unsubscribe(self, listener: ChangeListener) -> None:
@@ -129,6 +131,11 @@ class RedisFeed:
             if entry.reaches_position:
                 subscriber.position = entry.position
         return count
+
+    def _begin_again(self) -> None:
+        with self._lock:
+            for subscriber in self._subscribers:
+                subscriber.position = START
 
     def _receive(self, entry: Entry) -> None:
         change = _read_change(entry.body)

@@ -1,0 +1,80 @@
+"""The follower goes on whatever becomes of Redis."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from common.changes.redis_stream import START, ChangeStream
+from common.changes.stream_address import StreamAddress
+from common.changes.stream_follower import StreamFollower
+from common.errors import NotReady
+from testing.redis_server import RedisServer
+
+
+@pytest.fixture
+def stream(redis: RedisServer) -> Iterator[ChangeStream]:
+    """Return an empty stream."""
+    stream = ChangeStream(StreamAddress.parse(redis.url("followed")))
+    yield stream
+    stream.close()
+
+
+@pytest.fixture
+def connections() -> queue.Queue[bool]:
+    """Return where a follower says whether it can follow."""
+    return queue.Queue()
+
+
+@pytest.fixture
+def received(stream: ChangeStream, connections: queue.Queue[bool]) -> Iterator[queue.Queue[bytes]]:
+    """Return where the entries of a follower arrive; a loss arrives as `lost`."""
+    arrived: queue.Queue[bytes] = queue.Queue()
+    follower = StreamFollower(
+        stream, START, lambda entry: arrived.put(entry.body), connections.put, lambda: arrived.put(b"lost")
+    )
+    assert connections.get(timeout=30)
+    yield arrived
+    follower.stop()
+
+
+def test_a_damaged_snapshot_is_said_and_healed(
+    redis: RedisServer, stream: ChangeStream, received: queue.Queue[bytes], connections: queue.Queue[bool]
+):
+    """While the pointer to the snapshot cannot be read, the follower says so; once it can, entries arrive again."""
+    stream.append(b"a", b"1")
+    assert received.get(timeout=30) == b"a"
+    redis.client.hset("followed:snapshot", "upto", "nonsense")
+    stream.append(b"b", b"2")
+    assert connections.get(timeout=30) is False
+    redis.client.delete("followed:snapshot")
+    assert received.get(timeout=30) == b"b"
+    assert connections.get(timeout=30) is True
+
+
+def test_a_stream_that_lost_entries_is_read_again(
+    redis: RedisServer, stream: ChangeStream, received: queue.Queue[bytes]
+):
+    """If Redis comes back with positions below the follower's, that is logged, and new entries arrive."""
+    redis.client.xadd("followed", {"body": b"late", "call": b""}, id="9999999999999-0")
+    assert received.get(timeout=30) == b"late"
+    with capture_logs() as logs:
+        redis.client.delete("followed")
+        stream.append(b"new", b"1")
+        assert received.get(timeout=30) == b"lost"
+        assert received.get(timeout=30) == b"new"
+    assert [line["stream_ends_at"] != "0-0" for line in logs if line["log_level"] == "error"] == [True]
+
+
+def test_a_read_only_primary_is_left(redis: RedisServer, stream: ChangeStream):
+    """A refused write drops the connections and does not quote the change; the next write goes through."""
+    redis.client.replicaof("127.0.0.1", "9")
+    with pytest.raises(NotReady, match="read-only replica; connecting again") as error:
+        stream.append(b"secret" * 1_000, b"1")
+    assert "secret" not in str(error.value)
+    redis.client.replicaof("NO", "ONE")
+    stream.append(b"a", b"2")
+    assert [entry.body for entry in stream.entries_after(START)] == [b"a"]
