@@ -123,9 +123,13 @@ def dataset_of(description: Description, root: Path, notes: list[str], progress:
         tables["events"] = RowFilter(no_events())
     else:
         of = description.events
-        frame = _read(root, of, EVENTS, notes)
         tables["events"] = clean_events(
-            frame, items.frame, of.day_order, of.decimal_mark, max_daily_events=of.max_daily_events, nobody=of.nobody
+            _read(root, of, EVENTS, notes),
+            items.frame,
+            of.day_order,
+            of.decimal_mark,
+            max_daily_events=of.max_daily_events,
+            nobody=of.nobody,
         )
     if description.judgements is not None:
         progress("reading judgements")
@@ -146,7 +150,7 @@ def dataset_of(description: Description, root: Path, notes: list[str], progress:
         notes=notes,
     )
     judgements = tables["judgements"].frame if "judgements" in tables else None
-    return Dataset(items.frame, tables["events"].frame, judgements, report)
+    return Dataset(items.frame, tables["events"].take(), judgements, report)
 
 
 def _describe(data: Path) -> tuple[Description, Path, list[str]]:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.data.dataset.schema import BadDataset
+from pipeline.data.dataset.schema import EVENTS, BadDataset, canonical
 
 MakeDataset = Callable[..., Dataset]
 
@@ -181,3 +183,26 @@ def test_impressions_are_no_choices(make_dataset: MakeDataset):
     both = Dataset(dataset.items, pl.concat([dataset.events, shown]), None, dataset.report)
     assert both.events.height == 2 * dataset.events.height
     assert_frame_equal(both.without_impressions().events, dataset.events)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["u", "ü", "U", "u1", "u10", "u2"]),
+            st.sampled_from("ab"),
+            st.sampled_from(["view", "purchase"]),
+            st.integers(0, 3),
+            st.one_of(st.none(), st.sampled_from(["x", "", "y"]), st.text(max_size=3)),
+        ),
+        max_size=30,
+    )
+)
+def test_rows_are_ordered_as_a_plain_sort_orders_them(rows: list[tuple[str, str, str, int, str | None]]):
+    """Texts that are sorted by rank come in the order of their bytes, empty cells first."""
+    names = ["user_id", "item_id", "event", "position", "session_id"]
+    frame = pl.DataFrame(rows, dict(zip(names, [pl.String] * 3 + [pl.Int64, pl.String], strict=True)), orient="row")
+    by = ["user_id", "position", "item_id", "event", "session_id"]
+    assert canonical(frame, EVENTS).equals(
+        frame.select("user_id", "item_id", "event", "position", "session_id").sort(by)
+    )
