@@ -12,7 +12,8 @@ from rich.table import Table
 
 from common.errors import InvalidRequest
 from common.release.manifest import MANIFEST, read_manifest
-from common.release.store import open_release, set_current
+from common.release.store import open_release, set_current, sign_release
+from common.security.signature import read_private_key
 from pipeline.commands.console import CONSOLE
 from pipeline.commands.field_options import with_field_options
 from pipeline.commands.fitting_options import fitting_options
@@ -107,6 +108,9 @@ def build_release(
     force: Annotated[
         bool, typer.Option("--force", help="Make the release current even if its gate refuses it (exit code 3).")
     ] = False,
+    signing_key: Annotated[
+        Path | None, typer.Option(help="Private key to sign the release with; `signing-key` makes one.")
+    ] = None,
     training_processes: Annotated[
         int, typer.Option(help="Processes that fine-tune the cross-encoder together, one per GPU.", min=1)
     ] = 1,
@@ -125,6 +129,7 @@ def build_release(
         made = BuildSettings.from_recipe(recipe, **changes).with_training_processes(training_processes)
         return made if encoder_epochs is None else made.with_encoder_epochs(encoder_epochs)
 
+    key = None if signing_key is None else read_private_key(signing_key)  # a bad key is refused before the work
     settings = settings_of(named or BuildSettings.recipe)  # bad values are refused before the data is read
     report = ProgressReport(CONSOLE)
     with report.step(f"Preparing {adapter or data}"):
@@ -138,6 +143,8 @@ def build_release(
         if sentence is not None:
             CONSOLE.print(sentence, highlight=False)
     release = build(dataset, out, settings, report, force=force)
+    if key is not None:
+        sign_release(release.path, key)
     CONSOLE.print(f"Release {release.id} in {release.path}")
     if is_refused(release, force=force):
         raise typer.Exit(REFUSED)

@@ -175,16 +175,6 @@ def test_saving_replaces_a_dataset_and_spares_everything_else(tmp_path: Path, ma
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "shop"]
 
 
-def test_impressions_are_no_choices(make_dataset: MakeDataset):
-    """What was offered is left out of what is learned from; without impressions the dataset is the same."""
-    dataset = make_dataset()
-    assert dataset.without_impressions() is dataset
-    shown = dataset.events.with_columns(pl.lit("impression").alias("event"))
-    both = Dataset(dataset.items, pl.concat([dataset.events, shown]), None, dataset.report)
-    assert both.events.height == 2 * dataset.events.height
-    assert_frame_equal(both.without_impressions().events, dataset.events)
-
-
 @settings(deadline=None)
 @given(
     st.lists(
