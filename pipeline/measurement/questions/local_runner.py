@@ -174,7 +174,11 @@ class LocalRunner:
         depth = max(_CANDIDATES, min(MAX_LIMIT, CANDIDATES_PER_ITEM * limit))
         started = time.perf_counter()
         request = Request(
-            query=query, history_item_ids=question.history[-MAX_HISTORY:], limit=depth, sources=tuple(sources)
+            query=query,
+            history_item_ids=question.history[-MAX_HISTORY:],
+            limit=depth,
+            sources=tuple(sources),
+            exclude_history=question.exclude_history,
         )
         candidates = self.first_stage.retrieve([request])[0]
         return candidates, (time.perf_counter() - started) * 1e3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,8 +16,9 @@ from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.temporal_split import UserSplit
 from pipeline.data.dataset.training_requests import Windows, sample_test_users
 from pipeline.data.files.tables import read_table
+from pipeline.measurement.questions.typed_queries import Part, relevant_items
 
-PROTOCOLS: Final = ("temporal", "leave-last-out", "judged")
+PROTOCOLS: Final = ("temporal", "leave-last-out", "judged", "typed", "discovery")
 _NEW_USERS: Final = 200
 # The lowest grade that measures count as relevant; see `ranking_metrics.evaluate`.
 _MIN_GRADE: Final = 0.001
@@ -40,6 +41,7 @@ class Question:
         history: Item ids before the question's time, oldest first.
         query: The search query, or "".
         relevant: Grade by item; items are relevant above 0, and items without a grade are not relevant.
+        exclude_history: Whether items of the history are left out of the answer.
     """
 
     key: str
@@ -47,6 +49,7 @@ class Question:
     history: Sequence[str]
     query: str
     relevant: Mapping[str, float]
+    exclude_history: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,11 +115,46 @@ def make_questions(
             questions = _leave_last_out(dataset, users, seed)
         case "judged":
             questions = _judged(dataset, users, seed)
+        case "discovery":
+            questions = discovery(_temporal(dataset, settings, users, seed))
+        case "typed":
+            questions = typed_questions(dataset.items, "held-out")
         case _:
             raise InvalidRequest(f"there is no protocol {protocol!r}; the known ones are {', '.join(PROTOCOLS)}")
     if not questions.main:
         raise InvalidRequest(f"the data has no questions for the protocol {protocol}; choose another one")
     return questions
+
+
+def discovery(questions: Questions) -> Questions:
+    """Return the questions about what else, not what again: answers without the history, for items not in it.
+
+    Questions without such an item are left out.
+    """
+    asked = []
+    for question in questions.main:
+        known = frozenset(question.history)
+        relevant = {item: grade for item, grade in question.relevant.items() if item not in known}
+        if relevant:
+            asked.append(replace(question, relevant=relevant, exclude_history=True))
+    return replace(
+        questions,
+        protocol="discovery",
+        description=f"{len(asked):,} of them, with the history left out: {questions.description}",
+        main=asked,
+        new_users=(),
+    )
+
+
+def typed_questions(items: pl.DataFrame, part: Part) -> Questions:
+    """Make questions of the searches of one part; see `relevant_items`."""
+    asked = [Question(f"typed {query}", query, (), query, relevant) for query, relevant in relevant_items(items, part)]
+    return Questions(
+        "typed",
+        f"{len(asked)} searches as people type them ({part}), written for the project; relevance by product type",
+        asked,
+        notes=["The searches are no log of a shop. Product types were judged, not single items."],
+    )
 
 
 def read_questions(file: Path, users: int | None, seed: int) -> Questions:
