@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from services.gateway.backends.stages import TierUse
+from services.gateway.backends.stages import TierUse, UserInput
 from services.gateway.candidates import Candidate, Evidence, RankedCandidate
 from services.gateway.policy.long_tail import Substitution
-from services.gateway.recommendation.request import UserInput
 
 
 class DegradationKind(StrEnum):

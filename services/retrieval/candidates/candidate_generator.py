@@ -113,10 +113,16 @@ class CandidateGenerator:
     def _prepare(
         self, position: int, request: Request, query: Float32Array | None, snapshot: Snapshot
     ) -> _PreparedRequest:
-        history = known = _NO_ROWS
+        known, ignored, weights = _NO_ROWS, 0, None
         if request.history_item_ids:
             history = snapshot.history_rows(request.history_item_ids)
-            known = history[history >= 0]
+            is_known = history >= 0
+            ignored = len(history) - int(np.count_nonzero(is_known))
+            if request.history_kinds:
+                counted = self._settings.events.weigh(request.history_kinds, len(history)).weights
+                is_known &= counted > 0
+                weights = counted[is_known][-self._settings.history_items :]
+            known = history[is_known]
         user = UserContext(
             query_vector=query,
             history=known[-self._settings.history_items :],
@@ -124,8 +130,9 @@ class CandidateGenerator:
             query_text=request.text,
             request_seed=request.seed,
             history_item_ids=request.history_item_ids,
+            event_weights=weights,
         )
-        return _PreparedRequest(position, request.limit, user, len(history) - len(known))
+        return _PreparedRequest(position, request.limit, user, ignored)
 
     def _allowed(self, request: Request, snapshot: Snapshot) -> AllowedItems:
         allowed = self._filter.allowed(snapshot, for_sale(request.filter))

@@ -40,6 +40,7 @@ def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
         seed=message.seed,
         distinct_texts=message.distinct_texts,
         exclude_history=message.exclude_history,
+        history_kinds=message.history_kinds,
     )
 
 

@@ -47,7 +47,7 @@ async def test_equal_probabilities_keep_the_first_stages_order(gateway: Any, mon
     """Equal probabilities are ordered by the first stage."""
 
     async def equal_scores(*arguments: object) -> RankingResult:
-        candidates = arguments[2]
+        candidates = arguments[1]
         assert isinstance(candidates, list)
         return RankingResult([RankingScores(0.5)] * len(candidates), "r1")
 
