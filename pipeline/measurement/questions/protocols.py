@@ -137,23 +137,14 @@ def make_questions(
 
 
 def discovery(questions: Questions) -> Questions:
-    """Return the questions about what else, not what again: answers without the history, for items not in it.
-
-    Questions without such an item are left out.
-    """
-    asked = []
-    for question in questions.main:
-        known = frozenset(question.history)
-        relevant = {item: grade for item, grade in question.relevant.items() if item not in known}
-        if relevant:
-            asked.append(replace(question, relevant=relevant, exclude_history=True))
-    return replace(
-        questions,
-        protocol="discovery",
-        description=f"{len(asked):,} of them, with the history left out: {questions.description}",
-        main=asked,
-        new_users=(),
-    )
+    """Return the questions about what else, not what again: answers without the history, for items not in it."""
+    new = [
+        (one, {item: grade for item, grade in one.relevant.items() if item not in frozenset(one.history)})
+        for one in questions.main
+    ]
+    asked = [replace(one, relevant=relevant, exclude_history=True) for one, relevant in new if relevant]
+    description = f"{len(asked):,} of them, with the history left out: {questions.description}"
+    return replace(questions, protocol="discovery", description=description, main=asked, new_users=())
 
 
 def typed_questions(items: pl.DataFrame, part: Part) -> Questions:
