@@ -139,7 +139,7 @@ def make_questions(
 def discovery(questions: Questions) -> Questions:
     """Return the questions about what else, not what again: answers without the history, for items not in it."""
     new = [
-        (one, {item: grade for item, grade in one.relevant.items() if item not in frozenset(one.history)})
+        (one, {item: one.relevant[item] for item in sorted(one.relevant.keys() - set(one.history))})
         for one in questions.main
     ]
     asked = [replace(one, relevant=relevant, exclude_history=True) for one, relevant in new if relevant]
