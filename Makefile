@@ -9,7 +9,7 @@ PACKAGE := pyproject.toml constraints.txt hatch_build.py $(CONTRACT)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test fuzz test-random test-dialects test-scale test-gpu-wheel test-deploy images lint format sbom audit contract-baseline clean
+.PHONY: help demo serve test fuzz chaos soak test-random test-dialects test-scale test-gpu-wheel test-deploy images lint format sbom audit contract-baseline clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -30,7 +30,13 @@ test-dialects: .venv/dev ## Read 2,000 random shops in random dialects back
 	SHORTLIST_RANDOM=1 SHORTLIST_DIALECTS=2000 $(BIN)/python -m pytest --timeout 3600 tests/property/data/test_dialects.py
 
 fuzz: .venv/dev ## Send random inputs to every RPC, the release loader and prepare for MINUTES=10
-	SHORTLIST_FUZZ_MINUTES=$(or $(MINUTES),10) $(BIN)/python -m benchmarks fuzz
+	SHORTLIST_FUZZ_MINUTES=$(or $(MINUTES),10) SHORTLIST_SEED=$(or $(SEED),0) $(BIN)/python -m benchmarks fuzz
+
+chaos: .venv/dev .venv/redis ## Kill, hang, cut off and slow servers under load for MINUTES=5, in the order of SEED=0
+	SHORTLIST_CHAOS_MINUTES=$(or $(MINUTES),5) SHORTLIST_SEED=$(or $(SEED),0) $(BIN)/python -m benchmarks chaos
+
+soak: .venv/dev ## Run mixed load for MINUTES=30 and print the slopes of memory, descriptors and threads
+	SHORTLIST_SOAK_MINUTES=$(or $(MINUTES),30) $(BIN)/python -m benchmarks soak
 
 test-scale: .venv/scale ## Run the tests that need Ray
 	$(BIN)/python -m pytest tests/integration/pipeline/test_ray.py

@@ -12,6 +12,7 @@ import structlog
 
 from common.errors import BadRelease, NotFound, NotReady
 from common.gc_freeze import refreeze_heap
+from common.process.memory import return_freed_memory
 from common.release.store import Release, open_release
 from common.server.telemetry import Metrics
 
@@ -167,3 +168,4 @@ async def _close(engine: Engine, release_id: str) -> None:
     except Exception:  # noqa: BLE001 - logged, since nobody awaits this task
         _log.exception("an engine could not be closed", release_id=release_id)
     refreeze_heap()
+    await asyncio.to_thread(return_freed_memory)

@@ -9,6 +9,7 @@ import polars as pl
 
 from common.errors import InvalidRequest
 from pipeline.data.dataset.dataset import Dataset
+from pipeline.data.dataset.event_kinds import target_events, weigh_as_stated
 from pipeline.data.dataset.training_requests import Windows, sample_users
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import BASKETS, CATALOGUE, default_recipe
@@ -39,7 +40,8 @@ def fitting_options(dataset: Dataset, given: Collection[str]) -> tuple[str, Mapp
         return recipe.name, {}, usual
     if set(_OWN) & set(given) or dataset.events.height > _MAX_EVENTS:
         return recipe.name, {}, None
-    usable = dataset.without_impressions().events
+    stated = [f"{kind}={weight}" for kind, weight in dataset.report.event_weights.items()]
+    usable = weigh_as_stated(dataset, stated).events
     for days in _WINDOW_DAYS:
         windows = _windows(usable, days)
         if windows is None:
@@ -76,7 +78,7 @@ def _windows(events: pl.DataFrame, days: float) -> Windows | None:
 
 def _fitting_buyers(events: pl.DataFrame, windows: Windows) -> int:
     """Return the largest number of buyers that leaves fifty items, or half of the items that were bought."""
-    bought = events.filter(pl.col("timestamp") < windows.tables)
+    bought = target_events(events).filter(pl.col("timestamp") < windows.tables)
     counts = bought.group_by("item_id").agg(pl.col("user_id").n_unique().alias("buyers"))["buyers"]
     needed = min(_MIN_ITEMS, len(counts) // 2)
     return next((least for least in _MIN_BUYERS if int((counts >= least).sum()) >= needed), 1)

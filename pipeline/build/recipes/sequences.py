@@ -108,11 +108,11 @@ def sequence_folds(tables: TableWriter, split: SequenceSplit, seed: int) -> Iter
     Raises:
         InvalidRequest: A fold has no requests.
     """
-    folds = cross_fit(split.whole, _FOLDS, _MAX_HISTORY, seed)
+    folds = cross_fit(split, _FOLDS, _MAX_HISTORY, seed)
     for fold in (*folds, requests_after_split(split, _MAX_HISTORY)):
         if not fold.requests:
             raise InvalidRequest("the sequences are too short to learn the next item from; give longer ones")
-        tables.write_sequences(fold.sequences)
+        tables.write_sequences(fold.sequences, fold.weighed)
         yield fold
 
 

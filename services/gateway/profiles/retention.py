@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from common.process.endless_loop import repeat
 from services.gateway.profiles.profile_store import ProfileStore, ProfileStoreUnavailable
 
 _INTERVAL_S: Final = 3_600.0
@@ -26,7 +27,8 @@ async def erase_old_events(
         interval_s: Seconds between two looks.
         now_s: Seconds since 1970.
     """
-    while True:
+
+    async def look() -> None:
         try:
             erased = await profiles.erase_before(round((now_s() - max_age_s) * 1e6))
         except ProfileStoreUnavailable as error:
@@ -35,3 +37,5 @@ async def erase_old_events(
             if erased:
                 _log.info("old events were erased", events=erased)
         await asyncio.sleep(interval_s)
+
+    await repeat("profile retention", look)
