@@ -14,21 +14,20 @@ from common.errors import InvalidRequest
 from common.release import layout
 from common.release.catalogue import Catalogue
 from pipeline.build.context import BuildContext
+from pipeline.build.second_stage.ranking_fusion import fit_ranking_fusion, refuse_trimming
 from pipeline.build.steps.catalogue import (
     items_with_buyers,
     require_events,
     titles_by_item,
     write_catalogue,
 )
-from pipeline.build.steps.cross_encoder import fit_cross_encoder
 from pipeline.build.steps.encoder import export_base_encoder, write_index
 from pipeline.build.steps.first_stage import write_retrieval_settings
 from pipeline.build.steps.item_graphs import read_item_texts, write_event_graphs, write_text_graphs
 from pipeline.build.steps.model_card import write_model_card
 from pipeline.build.steps.purchase_encoder import train_purchase_encoder
 from pipeline.build.steps.ranking_examples import RankingExamples, learn_weights_from_sample, make_ranking_examples
-from pipeline.build.steps.ranking_fusion import fit_ranking_fusion, refuse_compression
-from pipeline.build.steps.staged_release import write_array, write_fusion_settings
+from pipeline.build.steps.staged_release import write_array
 from pipeline.data.dataset.training_requests import (
     TrainingSnapshot,
     Windows,
@@ -59,9 +58,10 @@ def build_seasons(context: BuildContext) -> None:
 
     Raises:
         InvalidRequest: There are no events, no room for the moments, or nobody to learn from; or the settings ask for
-            a compressed cross-encoder.
+            a trimmed vocabulary.
+        CompressionRefused: A smaller cross-encoder loses more than the settings allow.
     """
-    refuse_compression(context)
+    refuse_trimming(context)
     require_events(context)
     windows = Windows.of(context.dataset.events, context.settings.window_days, MOMENTS)
     data = f"what users bought before {windows.test:%Y-%m-%d}"
@@ -73,11 +73,8 @@ def build_seasons(context: BuildContext) -> None:
     texts = read_item_texts(context, catalogue)
     write_text_graphs(context, texts)
     write_retrieval_settings(context, {})
-    write_fusion_settings(context)
     examples = _make_examples(context, catalogue, texts, windows)
-    fit_cross_encoder(context, catalogue, examples.train_requests, examples.valid_requests, data)
-    measure = partial(_measure, examples.valid_requests)
-    probability = fit_ranking_fusion(context, examples, measure, data)
+    probability = fit_ranking_fusion(context, catalogue, examples, partial(_measure, examples.valid_requests), data)
     _write_tables(context, catalogue, texts, windows.test)
     write_model_card(context.staging, catalogue, examples.valid_requests, probability)
 

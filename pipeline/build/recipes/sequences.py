@@ -12,15 +12,14 @@ from common.errors import InvalidRequest
 from common.release import layout
 from common.release.catalogue import Catalogue
 from pipeline.build.context import BuildContext
+from pipeline.build.second_stage.ranking_fusion import fit_ranking_fusion, refuse_trimming
 from pipeline.build.steps.catalogue import require_events, write_catalogue
-from pipeline.build.steps.cross_encoder import fit_cross_encoder
 from pipeline.build.steps.encoder import export_base_encoder, write_index
 from pipeline.build.steps.first_stage import write_retrieval_settings
 from pipeline.build.steps.item_graphs import read_item_texts, write_event_graphs, write_text_graphs
 from pipeline.build.steps.model_card import write_model_card
 from pipeline.build.steps.ranking_examples import RankingExamples, learn_weights_from_sample, make_ranking_examples
-from pipeline.build.steps.ranking_fusion import fit_ranking_fusion, refuse_compression
-from pipeline.build.steps.staged_release import write_array, write_fusion_settings
+from pipeline.build.steps.staged_release import write_array
 from pipeline.learning.examples.fusion import calibration_error
 from pipeline.learning.fusion.lambdamart import RankedExamples
 from pipeline.learning.fusion.trees import FusionTrees
@@ -46,10 +45,11 @@ def build_sequences(context: BuildContext) -> None:
     """Build a release from sequences; only the order of events needs to be known.
 
     Raises:
-        InvalidRequest: There are no events, or the sequences are too short; or the settings ask for a compressed
-            cross-encoder or a fine-tuned encoder.
+        InvalidRequest: There are no events, or the sequences are too short; or the settings ask for a trimmed
+            vocabulary or a fine-tuned encoder.
+        CompressionRefused: A smaller cross-encoder loses more than the settings allow.
     """
-    refuse_compression(context)
+    refuse_trimming(context)
     _refuse_encoder_training(context)
     require_events(context)
     # Every item is in the catalogue: one without events is found by its text.
@@ -59,11 +59,9 @@ def build_sequences(context: BuildContext) -> None:
     texts = read_item_texts(context, catalogue)
     write_text_graphs(context, texts)
     write_retrieval_settings(context, {})
-    write_fusion_settings(context)
     split = split_sequences(context.dataset.events)
     examples = _make_examples(context, catalogue, texts, split)
-    fit_cross_encoder(context, catalogue, examples.train_requests, examples.valid_requests, _DATA)
-    probability = fit_ranking_fusion(context, examples, _measure, _DATA)
+    probability = fit_ranking_fusion(context, catalogue, examples, _measure, _DATA)
     write_sequence_tables(context, catalogue, texts, list(split.whole.values()))
     write_model_card(context.staging, catalogue, examples.valid_requests, probability)
 
