@@ -76,6 +76,7 @@ BENCHMARKS: Final = {
         "throughput of the service, client included, compared with hnswlib in one process",
     ),
     "retrieval-million": ("retrieval.million", "build, memory, load and latency up to a million vectors"),
+    "stalled-peer": ("reliability.stalled_peer", "answers of the gateway while ranking is stopped, and recovery"),
     "retrieval-churn": ("retrieval.churn", "search latency while items are upserted"),
 }
 _DEFAULT_INDEX: Final = "hnsw"

@@ -4,6 +4,7 @@
     ├── InvalidRequest      INVALID_ARGUMENT     the request violates the contract; the message names the field
     ├── NotFound            NOT_FOUND            an item or a release that does not exist
     ├── Overloaded          RESOURCE_EXHAUSTED   no capacity; comes with RetryInfo
+    ├── TooLarge            RESOURCE_EXHAUSTED   a request or answer beyond the limit of bytes; repeating does not help
     ├── NotReady            UNAVAILABLE          starting, draining, or something required is missing
     ├── DeadlineTooShort    DEADLINE_EXCEEDED    refused before computing
     └── BadRelease          FAILED_PRECONDITION  a release that is missing, incomplete or altered
@@ -42,6 +43,12 @@ class Overloaded(ShortlistError):  # noqa: N818
     def __init__(self, message: str, *, retry_after_s: float = 0.1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class TooLarge(ShortlistError):  # noqa: N818
+    """A request or an answer has too many bytes; repeating the call does not help."""
+
+    status = "RESOURCE_EXHAUSTED"
 
 
 class NotReady(ShortlistError):  # noqa: N818

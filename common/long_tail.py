@@ -9,11 +9,12 @@ import numpy.typing as npt
 
 
 def long_tail_threshold(popularity: npt.NDArray[np.floating[Any]]) -> float:
-    """Return the median popularity: items below it are the long tail.
+    """Return the median popularity of the items that were bought: items below it are the long tail.
 
-    Items as popular as the median are not, so if most items were never bought, no item is of the long tail.
+    Items as popular as the median are not. An item that nobody bought is, unless nobody bought any.
 
     Args:
         popularity: The popularity of a release's items, from `behaviour/popularity.npy`; shape [items].
     """
-    return float(np.median(popularity)) if len(popularity) else 0.0
+    bought = popularity[popularity > 0]
+    return float(np.median(bought)) if len(bought) else 0.0

@@ -45,3 +45,12 @@ def context_text(query: str, history_titles: Iterable[str]) -> str:
     """
     parts = [query.strip(), "; ".join(title.strip() for title in history_titles if title.strip())]
     return " | ".join(part for part in parts if part)
+
+
+def cut_middle(text: str, max_characters: int) -> str:
+    """Return a text of bounded length: its beginning and its end, and how many characters between were left out."""
+    if len(text) <= max_characters:
+        return text
+    kept = max_characters - 40  # room for the note
+    end = kept // 3
+    return f"{text[: kept - end]} … ({len(text) - kept} characters left out) … {text[-end:]}"

@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-import grpc
 from rich.box import SIMPLE
 from rich.console import Console, Group
 from rich.panel import Panel
@@ -24,9 +23,11 @@ from shortlist.gateway.v1.gateway_pb2 import (
 )
 from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceStub
 
+from common.errors import InvalidRequest
 from common.release.catalogue import Catalogue
 from common.release.layout import CATALOGUE
 from common.release.store import Release
+from common.server.channel import open_blocking_channel
 from common.text import recent_distinct
 from pipeline.build.builder import build
 from pipeline.data.adapters import prepare
@@ -37,8 +38,10 @@ from pipeline.measurement.metrics.evaluation_result import Evaluation
 from pipeline.measurement.questions.protocols import Question, Questions, make_questions
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
+from pipeline.tables.replay import replay
 
 _SOURCE: Final = "complete-journey"
+_DEMO: Final = ".demo"
 _HOUSEHOLDS: Final = 3
 _SHOWN: Final = 8
 _QUERIES: Final = ("chocolate milk", "something for a baby")
@@ -54,7 +57,7 @@ class Built:
     """A release of the demo's data, and what to measure it on.
 
     Attributes:
-        release: The release.
+        release: The release, as of the moment that households are asked at.
         catalogue: Its items.
         questions: Households that nothing was learned from after the moment they are asked at.
     """
@@ -73,13 +76,17 @@ def build_release(store: Path, settings: BuildSettings, report: ProgressReport) 
     catalogue = Catalogue.open(release.file(CATALOGUE))
     report.console.print(f"Release [bold]{release.id}[/]: {len(catalogue):,} items, in {release.path}")
     questions = make_questions(dataset, release.manifest.settings, "temporal", users=None, seed=settings.seed)
-    return Built(release, catalogue, dataclasses.replace(questions, new_users=()))
+    if questions.event_split is None:
+        raise InvalidRequest("the demo's data has no times")
+    report.console.print("Its tables count every event. Households are asked with tables that end at that moment:")
+    asked = replay(release, dataset, questions.event_split.time, store / _DEMO / "replay", report)
+    return Built(asked, catalogue, dataclasses.replace(questions, new_users=()))
 
 
 def serve(built: Built, report: ProgressReport) -> AbstractContextManager[LocalServices]:
     """Run the three services on a release, patient enough to measure quality on a busy machine."""
     report.console.print("Starting retrieval, ranking and gateway …")
-    return local_services(built.release.path, built.release.path.parent / ".demo", _LONG_TIMEOUTS)
+    return local_services(built.release.path, built.release.path.parent, _LONG_TIMEOUTS)
 
 
 def measure(target: str, built: Built, report: ProgressReport) -> Evaluation:
@@ -105,7 +112,7 @@ def run_demo(store: Path, console: Console) -> None:
 
 def _show(target: str, built: Built, console: Console) -> None:
     users = built.questions.main
-    with grpc.insecure_channel(target) as channel:
+    with open_blocking_channel(target) as channel:
         stub = RecommendationServiceStub(channel)
         for user in users[:: max(1, len(users) // _HOUSEHOLDS)][:_HOUSEHOLDS]:
             console.print(_household(stub, user, built.catalogue))

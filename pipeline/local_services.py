@@ -17,6 +17,8 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from common.errors import NotReady
+from common.server.access.channel_security import ChannelSecurity
+from common.server.channel import open_blocking_channel
 
 SERVICES: Final = ("retrieval", "ranking", "gateway")
 _START_S: Final = 120.0
@@ -43,7 +45,10 @@ class LocalServices:
 
 @contextmanager
 def local_services(
-    release: Path, folder: Path, environment: Mapping[str, str] | None = None
+    release: Path,
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    security: ChannelSecurity | None = None,
 ) -> Iterator[LocalServices]:
     """Run the services on free ports while the body runs.
 
@@ -51,6 +56,7 @@ def local_services(
         release: The release or store to serve.
         folder: Folder for profiles, item changes and the log `services.log`.
         environment: Further environment variables: settings of the services.
+        security: How to connect to them, if the settings turn on TLS.
 
     Raises:
         NotReady: A service did not start; the message ends with the log's last lines.
@@ -68,7 +74,7 @@ def local_services(
             command, stdout=output, stderr=output, env={**os.environ, **(environment or {})}
         )
         try:
-            await_serving(process, targets, log, _START_S)
+            await_serving(process, targets, log, _START_S, security)
             metrics = {name: f"127.0.0.1:{ports[f'{name}-metrics']}" for name in SERVICES}
             yield LocalServices(targets, metrics, process, log)
         finally:
@@ -85,7 +91,13 @@ def free_ports(count: int) -> list[int]:
         return [int(trial.getsockname()[1]) for trial in sockets]
 
 
-def await_serving(process: subprocess.Popen[bytes], targets: Mapping[str, str], log: Path, timeout_s: float) -> None:
+def await_serving(
+    process: subprocess.Popen[bytes],
+    targets: Mapping[str, str],
+    log: Path,
+    timeout_s: float,
+    security: ChannelSecurity | None = None,
+) -> None:
     """Wait until every server is ready.
 
     Args:
@@ -93,6 +105,7 @@ def await_serving(process: subprocess.Popen[bytes], targets: Mapping[str, str], 
         targets: Their gRPC addresses by name.
         log: Their log.
         timeout_s: How long to wait, in seconds.
+        security: How to connect to them.
 
     Raises:
         NotReady: The process ended or the time is over; the message ends with the last lines of the log.
@@ -103,12 +116,12 @@ def await_serving(process: subprocess.Popen[bytes], targets: Mapping[str, str], 
         if process.poll() is not None or time.monotonic() > ends:
             tail = "\n".join(log.read_text().splitlines()[-_LAST_LINES:])
             raise NotReady(f"{', '.join(waiting)} did not start; the last lines of {log}:\n{tail}")
-        waiting = {name: target for name, target in waiting.items() if not _is_serving(target)}
+        waiting = {name: target for name, target in waiting.items() if not _is_serving(target, security)}
 
 
-def _is_serving(target: str) -> bool:
+def _is_serving(target: str, security: ChannelSecurity | None) -> bool:
     """Return whether the server reports that it serves; wait up to a second for its answer."""
-    with grpc.insecure_channel(target) as channel:
+    with open_blocking_channel(target, security) as channel:
         try:
             stub: Any = health_pb2_grpc.HealthStub(channel)
             answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=1.0, wait_for_ready=True)

@@ -8,10 +8,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from common.server.access.channel_security import ChannelSecurity
 from common.server.settings import load_settings
 from services.supervisor import ChildProcess, supervise
 
@@ -44,6 +46,33 @@ class LocalSettings(BaseSettings):
     data_dir: Path | None = Field(
         default=None, description="Folder for catalogue changes of retrieval; retrieval's default if unset."
     )
+    tls_certificate: Path | None = Field(
+        default=None, description="PEM file of the certificate of all three, which they also show one another."
+    )
+    tls_key: Path | None = Field(default=None, description="PEM file of the certificate's private key, not encrypted.")
+    tls_ca: Path | None = Field(
+        default=None, description="PEM file of the authorities that the certificate comes from; needed with it."
+    )
+    tls_name: str = Field(default="", description="Name in the certificate, if it is not that of the host.")
+    tls_client_ca: Path | None = Field(
+        default=None, description="PEM file of authorities; every client then needs a certificate of theirs."
+    )
+    insecure: bool = Field(
+        default=False, description="Allow connections without TLS to and from other machines, where anybody can read."
+    )
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        given = [self.tls_certificate is None, self.tls_key is None, self.tls_ca is None]
+        if len(set(given)) > 1:
+            raise ValueError("--tls-certificate, --tls-key and --tls-ca: give all three or none")
+        return self
+
+    def security(self) -> ChannelSecurity:
+        """Return how the three, and their supervisor, connect to one another."""
+        return ChannelSecurity.of(
+            authorities=self.tls_ca, certificate=self.tls_certificate, key=self.tls_key, server_name=self.tls_name
+        )
 
 
 def main() -> int:
@@ -69,16 +98,34 @@ def child_processes(settings: LocalSettings) -> list[ChildProcess]:
     targets = ("--retrieval-target", retrieval, "--ranking-target", ranking)
     data_dir, profiles = _path("--data-dir", settings.data_dir), _path("--profiles", settings.profiles)
     return [
-        _child("retrieval", retrieval, settings.retrieval_metrics_port, *release, *data_dir),
-        _child("ranking", ranking, settings.ranking_metrics_port, *release),
-        _child("gateway", gateway, settings.gateway_metrics_port, *targets, *profiles),
+        _child(settings, "retrieval", retrieval, settings.retrieval_metrics_port, *release, *data_dir),
+        _child(settings, "ranking", ranking, settings.ranking_metrics_port, *release),
+        _child(
+            settings, "gateway", gateway, settings.gateway_metrics_port, *targets, *profiles, *_backend_flags(settings)
+        ),
     ]
 
 
-def _child(name: str, address: str, metrics_port: int, *arguments: str) -> ChildProcess:
+def _child(settings: LocalSettings, name: str, address: str, metrics_port: int, *arguments: str) -> ChildProcess:
     host, _, port = address.rpartition(":")
     listen = ("--host", host, "--port", port, "--metrics-port", str(metrics_port))
-    return ChildProcess(name, (sys.executable, "-m", f"services.{name}", *listen, *arguments), address)
+    tls = (
+        *_path("--tls-certificate", settings.tls_certificate),
+        *_path("--tls-key", settings.tls_key),
+        *_path("--tls-client-ca", settings.tls_client_ca),
+        *(("--insecure", "true") if settings.insecure else ()),
+    )
+    command = (sys.executable, "-m", f"services.{name}", *listen, *tls, *arguments)
+    return ChildProcess(name, command, address, settings.security())
+
+
+def _backend_flags(settings: LocalSettings) -> tuple[str, ...]:
+    return (
+        *_path("--backend-ca", settings.tls_ca),
+        *_path("--backend-certificate", settings.tls_certificate),
+        *_path("--backend-key", settings.tls_key),
+        *(("--backend-name", settings.tls_name) if settings.tls_name else ()),
+    )
 
 
 def _path(flag: str, path: Path | None) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from common.server.access.channel_security import ChannelSecurity
 from common.server.channel import open_channel
 
 _FIRST_DELAY_S: Final = 0.2
@@ -44,11 +45,13 @@ class ChildProcess:
         name: Its name in messages.
         command: Program and arguments.
         address: Where it serves `grpc.health.v1`, as ``host:port``.
+        security: How the supervisor connects there.
     """
 
     name: str
     command: tuple[str, ...]
     address: str
+    security: ChannelSecurity | None = None
 
 
 async def supervise(children: Sequence[ChildProcess]) -> int:
@@ -127,15 +130,15 @@ class _ChildSupervisor:
 
     async def _report_serving(self) -> None:
         """Print a line once the child is SERVING."""
-        if await _await_serving(self._child.address):
+        if await _await_serving(self._child.address, self._child.security):
             self._served = True
             self._delay_s = _FIRST_DELAY_S
             _print(f"{self._child.name} is SERVING on {self._child.address}")
 
 
-async def _await_serving(address: str) -> bool:
+async def _await_serving(address: str, security: ChannelSecurity | None) -> bool:
     """Return True once the server at ``address`` serves, False if it ends before."""
-    async with open_channel(address) as channel:
+    async with open_channel(address, security) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         with suppress(grpc.aio.AioRpcError):
             async for response in stub.Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True):

@@ -22,11 +22,13 @@ class GatewayClient:
     """A client of a gateway.
 
     Attributes:
+        channel: The channel to it.
         recommendations: The stub of its RecommendationService.
         releases: The stub of its ReleaseService.
     """
 
     def __init__(self, channel: grpc.aio.Channel, metrics_port: int) -> None:
+        self.channel = channel
         self.recommendations: Any = gateway_pb2_grpc.RecommendationServiceStub(channel)
         self.releases: Any = release_pb2_grpc.ReleaseServiceStub(channel)
         self._metrics_port = metrics_port

@@ -25,8 +25,8 @@ from common.release.store import Release
 from pipeline.build.context import BuildContext
 from pipeline.build.recipes.sequences import sequence_folds
 from pipeline.build.steps.first_stage import open_first_stage
-from pipeline.build.steps.item_graphs import read_item_texts
 from pipeline.build.steps.ranking_examples import feature_set
+from pipeline.build.steps.tables import table_writer
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.training_requests import ShopRequest
 from pipeline.learning.examples.labelled_candidates import LabelledCandidates, label_candidates
@@ -232,9 +232,9 @@ def _split_by_user(every: Requests, seed: int) -> TrainingSplit:
 def _requests_of_folds(context: BuildContext) -> Requests:
     """Repeat the build's requests in a copy of a release, with the tables of each fold."""
     catalogue = Catalogue.open(context.staging.file(layout.CATALOGUE))
-    texts, split = read_item_texts(context, catalogue), split_sequences(context.dataset.events)
+    split = split_sequences(context.dataset.events)
     numbers = {user: number for number, user in enumerate(split.whole)}
-    folds = sequence_folds(context, catalogue, texts, split)
+    folds = sequence_folds(table_writer(context, catalogue), split, context.settings.seed)
     return Requests.join([_requests_of_fold(context, catalogue, fold, numbers) for fold in folds])
 
 

@@ -38,6 +38,7 @@ from pipeline.measurement.questions.protocols import EventSplit, Question, Quest
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEASONS
+from pipeline.tables.replay import replay
 
 KNOWN: Final = "known customers"
 UNSEEN: Final = "customers never seen"
@@ -73,7 +74,9 @@ def run(quick: bool, console: Console) -> Result:
     with report.step("Preparing online-retail"):
         whole = prepare("online-retail", _data())
     split = split_customers(whole, settings.window_days, settings.seed, _QUICK_USERS if quick else None)
+    windows = Windows.of(split.training.events, settings.window_days)
     release = build(split.training, _STORE, settings, report)
+    release = replay(release, split.training, windows.test, _STORE / ".services" / "replay", report)
     with local_services(release.path, _STORE / ".services", _PATIENT) as services:
         found = {
             group: evaluate_release(

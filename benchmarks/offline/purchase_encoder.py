@@ -26,6 +26,7 @@ from pipeline.measurement.metrics.ranking_metrics import evaluate
 from pipeline.measurement.questions.local_runner import local_runner
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
+from pipeline.tables.replay import replay
 from services.retrieval.candidates.request import Request
 
 _PLAIN: Final = Path("releases/complete-journey")
@@ -44,6 +45,11 @@ def run(quick: bool, console: Console) -> Result:
         dataset = prepare("complete-journey", None)
     plain = build(dataset, _PLAIN, settings, report)
     trained = build(dataset, _TRAINED, settings.with_encoder_epochs(1), report)
+    windows = Windows.of(dataset.events, settings.window_days)
+    plain, trained = (
+        replay(one, dataset, windows.valid, store / ".services" / "replay", report)
+        for one, store in ((plain, _PLAIN), (trained, _TRAINED))
+    )
     requests = sample_requests(dataset, settings, _QUICK_USERS if quick else _USERS)
     found = compare(plain, trained, requests, settings.seed)
     stages = {name: one.manifest.metrics["validation"] for name, one in (("plain", plain), ("trained", trained))}

@@ -53,7 +53,11 @@ class DataCard(BaseModel):
 
 
 class Manifest(BaseModel):
-    """The content of a release; see `compute_release_id` for what its id covers."""
+    """The content of a release; see `compute_release_id` for what its id covers.
+
+    ``learned_until`` says of ``tables`` and of each model from when on events had no part in it, as an ISO time, or in
+    words if the events have no times.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,6 +70,7 @@ class Manifest(BaseModel):
     settings: dict[str, Any]
     metrics: dict[str, Any]
     files: dict[str, FileEntry]
+    learned_until: dict[str, str] = {}
 
     @field_validator("created_at")
     @classmethod

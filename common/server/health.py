@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
@@ -13,14 +13,43 @@ from common.errors import NotFound
 _Response = health_pb2.HealthCheckResponse
 
 
+class Dependencies:
+    """Whether the services that a server calls answer it; each has a name of its own in the server's health.
+
+    Args:
+        names: Their names.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.answers = dict.fromkeys(names, True)
+        self.on_change: Callable[[], None] = lambda: None
+
+    def set_answers(self, name: str, *, answers: bool) -> None:
+        """Report whether a service answers; for use on the event loop."""
+        self.answers[name] = answers
+        self.on_change()
+
+
+@runtime_checkable
+class HasDependencies(Protocol):
+    """A service that calls others."""
+
+    dependencies: Dependencies
+
+
 class HealthService(health_pb2_grpc.HealthServicer):
     """The health of every service of a server, and of the whole server (the empty name); all serve or none does.
+
+    The services that it depends on are names as well, which do not change the health of the server itself.
 
     grpcio's own servicer keeps watches open at shutdown, so that one watcher delays the drain until its timeout.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = frozenset((health.OVERALL_HEALTH, *names))
+    def __init__(self, names: Sequence[str], dependencies: Dependencies | None = None) -> None:
+        self._dependencies = dependencies or Dependencies(())
+        self._dependencies.on_change = self._notify_soon
+        self._notifications: set[asyncio.Task[None]] = set()
+        self._names = frozenset((health.OVERALL_HEALTH, *names, *self._dependencies.answers))
         self._serving = False
         self._draining = False
         self._changed = asyncio.Condition()
@@ -60,4 +89,14 @@ class HealthService(health_pb2_grpc.HealthServicer):
     def _status(self, name: str) -> int:
         if name not in self._names:
             return _Response.SERVICE_UNKNOWN
-        return _Response.SERVING if self._serving else _Response.NOT_SERVING
+        serving = self._serving and self._dependencies.answers.get(name, True)
+        return _Response.SERVING if serving else _Response.NOT_SERVING
+
+    def _notify_soon(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._notify())
+        self._notifications.add(task)  # the event loop itself holds tasks weakly
+        task.add_done_callback(self._notifications.discard)
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()

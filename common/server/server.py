@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -18,25 +19,37 @@ import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import start_http_server
 
 from common.errors import ShortlistError
 from common.gc_freeze import freeze_heap
 from common.server import event_loop
-from common.server.channel import MAX_MESSAGE_BYTES
-from common.server.health import HealthService
+from common.server.access.server_tls import ServerTls
+from common.server.channel import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
+from common.server.health import HasDependencies, HealthService
 from common.server.interceptors import CallInterceptor
+from common.server.metrics_server import metrics_server
 from common.server.settings import ServerSettings
 from common.server.telemetry import Metrics
 
 _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),  # else two servers can share a port without an error
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # Up to twice the limits, the interceptor refuses and counts; what is larger, gRPC refuses without telling us.
+    ("grpc.max_receive_message_length", 2 * MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", 2 * MAX_MESSAGE_BYTES),
+    ("grpc.max_metadata_size", 2 * MAX_METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", 4 * MAX_METADATA_BYTES),
+    # gRPC cancels what exceeds its own queue; the interceptor answers RESOURCE_EXHAUSTED with RetryInfo.
+    ("grpc.server.max_pending_requests", 100_000),
+    ("grpc.server.max_pending_requests_hard_limit", 100_000),
     # Shorter than the ping interval of common.server.channel; else its connections are closed for too many pings.
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
 )
+
+# How long a drain waits for callers to read finished answers, and for ended calls to say so.
+_UNREAD_S: Final = 1.0
+_CUT_OFF_S: Final = 0.25
+_DRAIN_POLL_S: Final = 0.05
 
 _log = structlog.get_logger()
 
@@ -85,12 +98,16 @@ async def running(service: Service, settings: ServerSettings, metrics: Metrics) 
 
     Raises:
         PortUnavailable: A port is taken, or the host is not this machine's.
-        ShortlistError: The service could not start.
+        ShortlistError: The service could not start, or a certificate cannot be used.
     """
-    server = grpc.aio.server(interceptors=[CallInterceptor(metrics)], options=_OPTIONS)
+    tls = _server_tls(settings, metrics)
+    interceptor = CallInterceptor(
+        metrics, max_open_calls=settings.max_open_calls, max_unsent_bytes=settings.max_unsent_mb << 20
+    )
+    server = grpc.aio.server(interceptors=[interceptor], options=_OPTIONS)
     health_service = _register(server, service)
-    port = _bind(server, settings)
-    with _metrics_server(settings, metrics) as metrics_port:
+    port = _bind(server, settings, tls)
+    with _metrics_server(settings, metrics, tls) as metrics_port:
         await server.start()
         try:
             await service.start()
@@ -98,8 +115,25 @@ async def running(service: Service, settings: ServerSettings, metrics: Metrics) 
             yield RunningServer(port, metrics_port)
         finally:
             await health_service.drain()
-            await server.stop(settings.drain_timeout_s)
+            await _drain(server, interceptor, settings)
             await service.stop()
+
+
+async def _drain(server: grpc.aio.Server, interceptor: CallInterceptor, settings: ServerSettings) -> None:
+    """Refuse new calls, and finish those in progress; those that are left at the timeout are UNAVAILABLE."""
+    ends_at_s = time.monotonic() + settings.drain_timeout_s
+    stopping = asyncio.create_task(server.stop(settings.drain_timeout_s + _CUT_OFF_S))
+    await asyncio.sleep(0)  # now no new call is accepted
+    interceptor.drain()
+    while not stopping.done() and time.monotonic() < ends_at_s:
+        await asyncio.wait({stopping}, timeout=min(_DRAIN_POLL_S, max(0.0, ends_at_s - time.monotonic())))
+        if interceptor.is_idle(unread_s=_UNREAD_S):
+            break
+    interceptor.end_all()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(stopping), _CUT_OFF_S)
+    await server.stop(0)
+    await stopping
 
 
 def run(service: Service, settings: ServerSettings, metrics: Metrics) -> int:
@@ -145,33 +179,41 @@ def _cancel_on_signals() -> None:
 
 
 def _register(server: grpc.aio.Server, service: Service) -> HealthService:
-    health_service = HealthService(service.names)
+    dependencies = service.dependencies if isinstance(service, HasDependencies) else None
+    health_service = HealthService(service.names, dependencies)
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
     service.register(server)
     reflection.enable_server_reflection([*service.names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     return health_service
 
 
-def _bind(server: grpc.aio.Server, settings: ServerSettings) -> int:
+def _server_tls(settings: ServerSettings, metrics: Metrics) -> ServerTls | None:
+    files = settings.tls()
+    if files is None:
+        return None
+    tls = ServerTls(files)
+    metrics.watch_certificate(tls.not_after_s)
+    return tls
+
+
+def _bind(server: grpc.aio.Server, settings: ServerSettings, tls: ServerTls | None) -> int:
     address = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
     try:
-        return server.add_insecure_port(address)
+        if tls is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, tls.grpc_credentials())
     except RuntimeError as error:
         raise PortUnavailable(_unavailable(address, "--port")) from error
 
 
 @contextmanager
-def _metrics_server(settings: ServerSettings, metrics: Metrics) -> Iterator[int]:
-    try:
-        http, thread = start_http_server(settings.metrics_port, settings.host, metrics.registry)
-    except OSError as error:
-        raise PortUnavailable(_unavailable(f"{settings.host}:{settings.metrics_port}", "--metrics-port")) from error
-    try:
-        yield http.server_port
-    finally:
-        http.shutdown()
-        http.server_close()
-        thread.join()
+def _metrics_server(settings: ServerSettings, metrics: Metrics, tls: ServerTls | None) -> Iterator[int]:
+    with ExitStack() as serving:
+        try:
+            port = serving.enter_context(metrics_server(settings.host, settings.metrics_port, metrics.registry, tls))
+        except OSError as error:
+            raise PortUnavailable(_unavailable(f"{settings.host}:{settings.metrics_port}", "--metrics-port")) from error
+        yield port
 
 
 def _unavailable(address: str, flag: str) -> str:

@@ -21,16 +21,17 @@ from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from common.server.access.settings import SecuritySettings
+
 LogLevel = Literal["debug", "info", "warning", "error"]
 _METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT", bool: "TRUE|FALSE"}
 
 
-class ServerSettings(BaseSettings):
+class ServerSettings(SecuritySettings):
     """The settings of every server."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for all interfaces.")
     port: int = Field(default=0, ge=0, le=65_535, description="Port of the gRPC server; 0 for a free one.")
     metrics_port: int = Field(
         default=0, ge=0, le=65_535, description="Port of the Prometheus metrics; 0 for a free one."
@@ -47,6 +48,12 @@ class ServerSettings(BaseSettings):
         gt=0,
         allow_inf_nan=False,
         description="Maximum seconds that a call may take, even if its deadline is later.",
+    )
+    max_open_calls: int = Field(
+        default=2_000, ge=1, description="Calls that may be open at a time; more are refused with RESOURCE_EXHAUSTED."
+    )
+    max_unsent_mb: int = Field(
+        default=128, ge=1, description="Megabytes of large answers that may wait for their callers to read them."
     )
 
 

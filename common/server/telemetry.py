@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
@@ -97,6 +97,16 @@ class Metrics:
     def set_release(self, release_id: str) -> None:
         """Export the release that is served: ``shortlist_<service>_release_info{release_id="…"} 1``."""
         self._release.info({"release_id": release_id})
+
+    def watch_certificate(self, not_after_s: Callable[[], float]) -> None:
+        """Export when the server's certificate expires, in seconds since 1970."""
+        expiry = Gauge(
+            "certificate_expiry_timestamp_seconds",
+            "When the server's TLS certificate expires.",
+            namespace=self.namespace,
+            registry=self.registry,
+        )
+        expiry.set_function(not_after_s)
 
 
 def _write_to_stderr(shared: list[structlog.types.Processor], level: str) -> None:

@@ -12,6 +12,8 @@ from typing import Final
 from common.errors import BadRelease
 from common.release.manifest import DataCard
 from common.release.store import CURRENT, Release, open_release
+from pipeline.build.completion.learned import Learned, finish
+from pipeline.build.completion.left_out import left_out_table, record_left_out
 from pipeline.build.context import BuildContext
 from pipeline.build.recipes.baskets import build_baskets
 from pipeline.build.recipes.catalogue import build_catalogue
@@ -25,7 +27,7 @@ from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipe import Recipe
 from pipeline.release.models.base_model import BaseModel, resolve_base_model
 
-_FORMAT: Final = 12  # raise it if the same data and settings make another release than before
+_FORMAT: Final = 14  # raise it if the same data and settings make another release than before
 
 
 def build(
@@ -62,8 +64,6 @@ def build(
         licence=dataset.report.licence,
     )
     learned_from = dataset.without_impressions()
-    if offered := dataset.events.height - learned_from.events.height:
-        report.console.print(f"{offered:,} impressions are not learned from; they show what was offered")
     key = _build_key(data, base_model, settings, recipe)
     existing = _current_release(store, key)
     if existing is None:
@@ -74,6 +74,7 @@ def build(
                 _run(
                     BuildContext(learned_from, base_model, settings, recipe, staging, report, examples_dir, models_dir)
                 )
+                report.console.print(left_out_table(staging.metrics))
                 return staging.publish(store)
     report.console.print(f"Release {existing.id} was built from the same data with the same settings: reused")
     return existing
@@ -82,13 +83,14 @@ def build(
 def _run(context: BuildContext) -> None:
     """Run the recipe's steps, and record how long they took."""
     began = time.monotonic()
-    _steps_of(context.recipe)(context)
+    finish(context, _steps_of(context.recipe)(context))
+    record_left_out(context)
     metrics = context.staging.metrics
     metrics["build_s"] = round(time.monotonic() - began, 1)
     metrics["build_seconds"] = {step: round(took, 1) for step, took in context.report.seconds.items()}
 
 
-def _steps_of(recipe: Recipe) -> Callable[[BuildContext], None]:
+def _steps_of(recipe: Recipe) -> Callable[[BuildContext], Learned]:
     """Return the function that runs a recipe's steps."""
     if recipe.judged:
         return build_searches

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from common.server.access.channel_security import ChannelSecurity
 from pipeline.commands.console import CONSOLE
 from pipeline.progress import ProgressReport
 
@@ -37,6 +38,14 @@ def evaluate(
     gateway: Annotated[
         str, typer.Option(help="HOST:PORT of a running gateway to ask; by default the engines run in this process.")
     ] = "",
+    gateway_ca: Annotated[
+        Path | None, typer.Option(help="Authorities of the gateway's certificate, in PEM; turns on TLS.")
+    ] = None,
+    gateway_certificate: Annotated[
+        Path | None, typer.Option(help="Certificate to show the gateway, in PEM (mutual TLS).")
+    ] = None,
+    gateway_key: Annotated[Path | None, typer.Option(help="Private key of that certificate, in PEM.")] = None,
+    gateway_token_file: Annotated[Path | None, typer.Option(help="File with a token for the gateway.")] = None,
     limit: Annotated[int, typer.Option(help="Items of each answer.", min=1, max=500)] = 100,
     threshold: Annotated[
         float, typer.Option(help="Probability above which an item counts as relevant.", min=0, max=1)
@@ -58,6 +67,9 @@ def evaluate(
         threshold=threshold,
         folds=folds,
         gateway=gateway,
+        gateway_security=ChannelSecurity.of(
+            authorities=gateway_ca, certificate=gateway_certificate, key=gateway_key, token_file=gateway_token_file
+        ),
         baselines=baselines,
         long_tail_shares=long_tail_shares,
         seed=seed,

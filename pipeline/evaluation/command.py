@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +24,7 @@ from pipeline.measurement.metrics.estimates import Estimate
 from pipeline.measurement.metrics.evaluation_result import Evaluation
 from pipeline.measurement.questions.protocols import Questions, make_questions, read_questions
 from pipeline.progress import ProgressReport
+from pipeline.tables.replay import TABLES, reaches_past, replay
 
 EVALUATIONS: Final = "evaluations"
 _BASELINE_MEASURES = ("ndcg@10", "recall@100", "tail recall@100")
@@ -70,12 +74,15 @@ def run_evaluation(
     Raises:
         BadRelease: The release cannot be read or served.
         BadDataset: The data cannot be used.
-        InvalidRequest: Data and protocol do not fit the release.
+        InvalidRequest: Data and protocol do not fit the release, or the gateway serves tables that have the answers.
         NotReady: The gateway does not answer.
     """
     release = open_release(store)
-    questions = _questions(release, questions_from, settings.seed, report)
-    evaluation = evaluate_release(release, questions, settings, report)
+    dataset = None if questions_from.examples is not None else _dataset(questions_from, report)
+    questions = _questions(release, dataset, questions_from, settings.seed)
+    with _before_the_questions(release, dataset, questions, settings, report) as asked:
+        evaluation = evaluate_release(asked, questions, settings, report)
+    evaluation = evaluation.model_copy(update={"release_id": release.id})
     figures = evaluation.model_dump_json(indent=1) + "\n"
     for file, content in ((json, figures), (out, render_report(evaluation))):
         if file is not None:
@@ -135,16 +142,47 @@ def _baselines(comparison: BaselineComparison) -> Table:
     return table
 
 
-def _questions(release: Release, questions_from: EvaluationData, seed: int, report: ProgressReport) -> Questions:
+def _questions(release: Release, dataset: Dataset | None, questions_from: EvaluationData, seed: int) -> Questions:
     if questions_from.examples is not None:
         return read_questions(questions_from.examples, questions_from.users, seed)
-    dataset = _dataset(questions_from, report)
-    settings = release.manifest.settings
-    questions = make_questions(dataset, settings, questions_from.protocol, users=questions_from.users, seed=seed)
-    if dataset.fingerprint() == release.manifest.data.fingerprint:
-        return questions
-    note = "The release was built from other data, so it may have seen the relevant items."
-    return dataclasses.replace(questions, notes=[*questions.notes, note])
+    if dataset is None:
+        raise InvalidRequest("there is neither data nor a file of questions")
+    manifest = release.manifest
+    questions = make_questions(
+        dataset, manifest.settings, questions_from.protocol, users=questions_from.users, seed=seed
+    )
+    notes = list(questions.notes)
+    if dataset.fingerprint() != manifest.data.fingerprint:
+        notes.append("The release was built from other data, so it may have seen the relevant items.")
+    if questions.event_split is not None:
+        time = questions.event_split.time
+        models = sorted(manifest.learned_until.keys() - {TABLES})
+        late = [model for model in models if reaches_past(manifest, model, time)]
+        notes += [f"Learned also from events after the questions: {', '.join(late)}."] if late else []
+    return dataclasses.replace(questions, notes=notes)
+
+
+@contextmanager
+def _before_the_questions(
+    release: Release,
+    dataset: Dataset | None,
+    questions: Questions,
+    settings: EvaluationSettings,
+    report: ProgressReport,
+) -> Iterator[Release]:
+    """Yield the release if its tables end before the questions, else a replay of it whose tables do."""
+    split = questions.event_split
+    if dataset is None or split is None or not reaches_past(release.manifest, TABLES, split.time):
+        yield release
+        return
+    if settings.gateway:
+        until = release.manifest.learned_until[TABLES]
+        raise InvalidRequest(
+            f"the tables of the gateway's release {release.id} count the answers too, up to {until}: serve "
+            f"what `python -m pipeline replay --until {split.time.isoformat()}` writes, or leave out --gateway"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        yield replay(release, dataset, split.time, Path(folder) / "release", report)
 
 
 def _dataset(questions_from: EvaluationData, report: ProgressReport) -> Dataset:

@@ -12,6 +12,7 @@ import numpy as np
 from common.arrays import Float64Array
 from common.errors import InvalidRequest
 from common.release.store import Release
+from common.server.access.channel_security import ChannelSecurity
 from pipeline.evaluation.analyses.baselines import answer_by_baselines, compare_baselines
 from pipeline.evaluation.analyses.cross_validation import cross_validate
 from pipeline.evaluation.analyses.long_tail import LONG_TAIL_SHARES, expected_demand, long_tail_cost
@@ -51,6 +52,7 @@ class EvaluationSettings:
         threshold: Lowest probability of a candidate that is predicted to be relevant.
         folds: Number of folds of the cross-validation; 0 for none.
         gateway: Address of a gateway; empty for the engines in this process.
+        gateway_security: TLS, certificates and token of the connection to it; None for neither.
         baselines: Whether to compare with single methods, fitted to the events before the questions.
         long_tail_shares: Whether to request answers with each minimum long-tail share, of ten items.
         seed: Seed of intervals, tests and folds.
@@ -60,6 +62,7 @@ class EvaluationSettings:
     threshold: float = 0.5
     folds: int = 0
     gateway: str = ""
+    gateway_security: ChannelSecurity | None = None
     baselines: bool = False
     long_tail_shares: bool = False
     seed: int = 7
@@ -85,7 +88,7 @@ def evaluate_release(
     if settings.gateway and settings.folds:
         raise InvalidRequest("cross-validation needs the engines in this process: leave out --gateway or --folds")
     if settings.gateway:
-        gateway = GatewayRunner(settings.gateway, release.id)
+        gateway = GatewayRunner(settings.gateway, release.id, settings.gateway_security)
         answers = evaluator.answer_in_each_mode(gateway)
         return evaluator.evaluation(answers, evaluator.answer_with_long_tail_shares(gateway), _LocalAnalyses())
     with local_runner(release) as runner:

@@ -3,6 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Evidence(StrEnum):
+    """What a candidate source goes by; named as in the contract."""
+
+    BEHAVIOUR = "BEHAVIOUR"
+    REPEAT = "REPEAT"
+    SIMILAR = "SIMILAR"
+    SEMANTIC = "SEMANTIC"
+    LEXICAL = "LEXICAL"
+    POPULAR = "POPULAR"
+    TRENDING = "TRENDING"
+    EXPLORATION = "EXPLORATION"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,11 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from common.security.addresses import target_is_loopback
+from common.server.access.channel_security import ChannelSecurity
 from common.server.settings import ServerSettings
+from services.gateway.backends.replicas.addresses import split_addresses
+from services.gateway.backends.replicas.circuit_breaker import BreakerOptions
 from services.gateway.profiles.profile_store import ITEM_KINDS, EventKind
 from services.gateway.recommendation.deadline import DeadlineShares
 from services.gateway.recommendation.recommender import RecommenderOptions
@@ -21,8 +25,51 @@ class Settings(ServerSettings):
 
     port: int = Field(50_051, ge=0, le=65_535, description="Port of the gRPC server; 0 chooses a free one.")
     metrics_port: int = Field(9_091, ge=0, le=65_535, description="Port of Prometheus metrics; 0 chooses a free one.")
-    retrieval_target: str = Field("127.0.0.1:50052", min_length=1, description="Address of the retrieval service.")
-    ranking_target: str = Field("127.0.0.1:50053", min_length=1, description="Address of the ranking service.")
+    retrieval_target: str = Field(
+        "127.0.0.1:50052", min_length=1, description="Address of the retrieval service; of replicas, with commas."
+    )
+    ranking_target: str = Field(
+        "127.0.0.1:50053", min_length=1, description="Address of the ranking service; of replicas, with commas."
+    )
+    breaker_failures: int = Field(
+        5,
+        ge=1,
+        le=1_000_000,
+        description="Calls in a row without an answer after which a replica of a service is not called until it "
+        "answers a probe. Calls are answered at once meanwhile, by other replicas or with a degradation.",
+    )
+    breaker_max_pause_s: float = Field(
+        1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Longest pause in seconds between trial calls to a replica that answers probes but not calls.",
+    )
+    retry_share: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Second tries of retrieval (retries and hedges) for each call, at most; 0 turns them off.",
+    )
+    hedge_quantile: float = Field(
+        0.95,
+        gt=0,
+        le=1,
+        description="With several replicas of retrieval, a call that takes longer than this quantile of recent "
+        "latencies is also sent to a second one; 1 turns it off.",
+    )
+    backend_ca: Path | None = Field(
+        None, description="PEM file of the authorities of retrieval's and ranking's certificates; turns on TLS to them."
+    )
+    backend_certificate: Path | None = Field(
+        None, description="PEM file of the certificate that the gateway shows them (mutual TLS)."
+    )
+    backend_key: Path | None = Field(None, description="PEM file of that certificate's private key.")
+    backend_name: str = Field(
+        "", description="Name that their certificates must have, if it is not the host of their address."
+    )
+    backend_token_file: Path | None = Field(
+        None, description="File with the token that the gateway's calls carry; read again when it changes."
+    )
     profiles: Path = Field(
         Path("~/.local/share/shortlist/profiles.sqlite3"),
         description="SQLite file of the users' events; created if it does not exist.",
@@ -88,6 +135,13 @@ class Settings(ServerSettings):
         "another release is switched. 0 turns it off, which several replicas behind one address need.",
     )
 
+    @field_validator("retrieval_target", "ranking_target")
+    @classmethod
+    def _no_empty_address(cls, value: str) -> str:
+        if not all(split_addresses(value)):
+            raise ValueError("has an empty address; write host:port, or host:port,host:port for replicas")
+        return value
+
     @field_validator("history_events")
     @classmethod
     def _known_events(cls, value: str) -> str:
@@ -102,6 +156,37 @@ class Settings(ServerSettings):
         if self.reserve_s >= min(self.default_timeout_s, self.request_timeout_s):
             raise ValueError("--reserve-s must be below --default-timeout-s and --request-timeout-s: no time is left")
         return self
+
+    @model_validator(mode="after")
+    def _backends_are_secured(self) -> Self:
+        if (self.backend_certificate is None) != (self.backend_key is None):
+            raise ValueError("--backend-certificate and --backend-key: give both or neither")
+        if self.backend_ca is not None:
+            return self
+        if self.backend_certificate is not None:
+            raise ValueError("--backend-certificate: it needs TLS; give --backend-ca")
+        for flag, target in (("--retrieval-target", self.retrieval_target), ("--ranking-target", self.ranking_target)):
+            if not self.insecure and not all(map(target_is_loopback, split_addresses(target))):
+                raise ValueError(
+                    f"{flag} {target} is another machine's, and would be called without TLS; give --backend-ca, or "
+                    "accept connections that anybody can read with --insecure true"
+                )
+        return self
+
+    def backend_security(self) -> ChannelSecurity:
+        """Return how the gateway secures its connections to retrieval and ranking."""
+        return ChannelSecurity.of(
+            authorities=self.backend_ca,
+            certificate=self.backend_certificate,
+            key=self.backend_key,
+            server_name=self.backend_name,
+            token_file=self.backend_token_file,
+        )
+
+    def breaker_options(self) -> BreakerOptions:
+        """Return when the circuit breakers open."""
+        first_pause_s = min(BreakerOptions.first_pause_s, self.breaker_max_pause_s)
+        return BreakerOptions(self.breaker_failures, first_pause_s=first_pause_s, max_pause_s=self.breaker_max_pause_s)
 
     def history_kinds(self) -> tuple[EventKind, ...]:
         """Return the kinds of event that a history consists of."""

@@ -5,19 +5,17 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
-import polars as pl
 from transformers import BertForSequenceClassification
 
 from common.errors import InvalidRequest
-from common.release import layout
 from common.release.catalogue import Catalogue
+from pipeline.build.completion.learned import Learned, record_learned_until
 from pipeline.build.compression.compress import check_vocabulary, compress_cross_encoder
 from pipeline.build.compression.gate import Gate
 from pipeline.build.context import BuildContext
 from pipeline.build.second_stage.purchase_fusion import PurchaseFusion
-from pipeline.build.second_stage.text_tiers import TextTiers
+from pipeline.build.second_stage.text_tiers import TextTiers, staged_tiers
 from pipeline.build.steps.catalogue import (
-    items_with_buyers,
     require_events,
     titles_by_item,
     with_trimmed_vocabulary,
@@ -26,10 +24,9 @@ from pipeline.build.steps.catalogue import (
 from pipeline.build.steps.encoder import export_base_encoder, write_index
 from pipeline.build.steps.first_stage import learn_first_stage_weights, open_first_stage, write_retrieval_settings
 from pipeline.build.steps.purchase_encoder import train_purchase_encoder
-from pipeline.build.steps.staged_release import write_array
+from pipeline.build.steps.tables import table_writer
 from pipeline.data.dataset.training_requests import UserSample, Windows, sample_users, simulate_cold_start
 from pipeline.learning.examples.labelled_candidates import LabelledCandidates, label_candidates
-from pipeline.learning.item_graphs.purchases import Purchases, popularity, transitions
 
 # Without learned weights the first stage is slow to rank well: these requests are enough to learn them.
 _WEIGHT_REQUESTS: Final = 400
@@ -37,8 +34,8 @@ _WEIGHT_REQUESTS: Final = 400
 _WEIGHT_CANDIDATES: Final = 3
 
 
-def build_baskets(context: BuildContext) -> None:
-    """Build a release from purchases with times.
+def build_baskets(context: BuildContext) -> Learned:
+    """Learn from purchases with times.
 
     Raises:
         InvalidRequest: There are no events, no room for the windows, or nobody to learn from.
@@ -48,13 +45,15 @@ def build_baskets(context: BuildContext) -> None:
     settings, untrimmed_base = context.settings, context.base_model
     windows = Windows.of(context.dataset.events, settings.window_days)
     data = f"what users bought before {windows.valid:%Y-%m-%d}"
-    items = items_with_buyers(context.dataset, windows.tables, settings.min_buyers)
+    items = context.dataset.items
     context = with_trimmed_vocabulary(context, items)
     catalogue = write_catalogue(context, items)
     export_base_encoder(context)
     write_index(context, catalogue)
     train_purchase_encoder(context, catalogue, windows)
-    _write_behaviour(context, catalogue, windows)
+    tables = table_writer(context, catalogue, windows.tables)
+    tables.write_counts(context.dataset.events, windows.tables)
+    write_retrieval_settings(context, {})
     users = _draw_users(context, catalogue, windows)
     candidates = settings.candidates * _WEIGHT_CANDIDATES
     learn_first_stage_weights(context, users.train[:_WEIGHT_REQUESTS], candidates)
@@ -67,18 +66,10 @@ def build_baskets(context: BuildContext) -> None:
         compress_cross_encoder(context, catalogue, model, train, gate)
 
     fused = TextTiers(context, catalogue, train, valid, data, learner.fit, shrink).choose()
-    learner.write(fused, f"{len(train)} requests before {windows.valid:%Y-%m-%d}, calibrated on {len(valid)} others")
-
-
-def _write_behaviour(context: BuildContext, catalogue: Catalogue, windows: Windows) -> None:
-    """Write the transition graphs, popularity, and the settings of a first stage with equal weights."""
-    with context.report.step("Building item graphs from purchases"):
-        past = context.dataset.events.filter(pl.col("timestamp") < windows.tables)
-        purchases = Purchases.of(past, catalogue, windows.tables)
-        for name, graph in transitions(purchases, len(catalogue)).items():
-            graph.save(context.staging.path, name)
-        write_array(context.staging, layout.POPULARITY, popularity(purchases, len(catalogue)).buyers)
-    write_retrieval_settings(context, {})
+    record_learned_until(context, windows.valid, "weights", *staged_tiers(context))
+    record_learned_until(context, windows.test, "fusion")
+    trained_on = f"{len(train)} requests before {windows.valid:%Y-%m-%d}, calibrated on {len(valid)} others"
+    return Learned(catalogue, valid, learner.write(fused, trained_on), windows)
 
 
 def _draw_users(context: BuildContext, catalogue: Catalogue, windows: Windows) -> UserSample:

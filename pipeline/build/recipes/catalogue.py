@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from common.errors import InvalidRequest
+from pipeline.build.completion.learned import Learned
 from pipeline.build.context import BuildContext
 from pipeline.build.recipes.searches import learn_from_queries, refuse_unchecked
 from pipeline.build.steps.catalogue import write_catalogue
@@ -13,7 +14,7 @@ from pipeline.learning.examples.title_queries import title_queries
 _DATA: Final = "searches made of titles, which no user typed"
 
 
-def build_catalogue(context: BuildContext) -> None:
+def build_catalogue(context: BuildContext) -> Learned:
     """Build a release from items alone; events and judgements are not used.
 
     Raises:
@@ -31,4 +32,4 @@ def build_catalogue(context: BuildContext) -> None:
         raise InvalidRequest(
             f"{len(titles)} items have {len(queries)} different titles; give {settings.folds} at least"
         )
-    learn_from_queries(context, catalogue, queries, _DATA)
+    return learn_from_queries(context, catalogue, queries, _DATA)

@@ -14,6 +14,7 @@ from common.arrays import Float32Array
 from common.errors import InvalidRequest
 from common.release import layout
 from common.release.catalogue import Catalogue
+from pipeline.build.completion.learned import Learned
 from pipeline.build.compression.compress import try_int8
 from pipeline.build.compression.gate import Gate
 from pipeline.build.context import BuildContext
@@ -25,7 +26,6 @@ from pipeline.build.steps.catalogue import write_catalogue
 from pipeline.build.steps.encoder import NOT_TRAINED, write_index
 from pipeline.build.steps.first_stage import write_retrieval_settings
 from pipeline.build.steps.late_interaction import write_late_tier
-from pipeline.build.steps.model_card import write_model_card
 from pipeline.build.steps.staged_release import (
     record_fusion,
     record_model,
@@ -55,7 +55,7 @@ _TIMED: Final = 32
 _DATA: Final = "judged searches, those of the split `test` left out"
 
 
-def build_searches(context: BuildContext) -> None:
+def build_searches(context: BuildContext) -> Learned:
     """Build a release from judged searches; events are not used.
 
     Raises:
@@ -68,11 +68,13 @@ def build_searches(context: BuildContext) -> None:
     queries = training_queries(context.dataset.judgements, catalogue)
     if len(queries) < settings.folds:
         raise InvalidRequest(f"{len(queries)} judged queries can't be parted in {settings.folds} folds")
-    learn_from_queries(context, catalogue, queries, _DATA)
+    return learn_from_queries(context, catalogue, queries, _DATA)
 
 
-def learn_from_queries(context: BuildContext, catalogue: Catalogue, queries: Sequence[JudgedQuery], data: str) -> None:
-    """Train the models and write the release files other than the catalogue.
+def learn_from_queries(
+    context: BuildContext, catalogue: Catalogue, queries: Sequence[JudgedQuery], data: str
+) -> Learned:
+    """Train the models and write the release files other than catalogue and model card.
 
     Args:
         context: The build.
@@ -98,7 +100,7 @@ def learn_from_queries(context: BuildContext, catalogue: Catalogue, queries: Seq
     held_out, fitted = _fit_planned(context, catalogue, queries, held_out, fold, learned_from)
     write_fusion_settings(context)
     _measure(context, queries, held_out, fitted)
-    write_model_card(context.staging, catalogue, labelled(queries, catalogue), fitted.held_out[FUSION])
+    return Learned(catalogue, labelled(queries, catalogue), fitted.held_out[FUSION])
 
 
 def refuse_unchecked(context: BuildContext) -> None:

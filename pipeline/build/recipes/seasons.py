@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
 import numpy as np
-import polars as pl
 
 from common.errors import InvalidRequest
-from common.release import layout
 from common.release.catalogue import Catalogue
+from pipeline.build.completion.learned import Learned, record_learned_until
 from pipeline.build.context import BuildContext
 from pipeline.build.second_stage.ranking_fusion import fit_ranking_fusion, refuse_trimming
+from pipeline.build.second_stage.text_tiers import staged_tiers
 from pipeline.build.steps.catalogue import (
-    items_with_buyers,
     require_events,
     titles_by_item,
     write_catalogue,
 )
 from pipeline.build.steps.encoder import export_base_encoder, write_index
 from pipeline.build.steps.first_stage import write_retrieval_settings
-from pipeline.build.steps.item_graphs import read_item_texts, write_event_graphs, write_text_graphs
-from pipeline.build.steps.model_card import write_model_card
 from pipeline.build.steps.purchase_encoder import train_purchase_encoder
 from pipeline.build.steps.ranking_examples import RankingExamples, learn_weights_from_sample, make_ranking_examples
-from pipeline.build.steps.staged_release import write_array
+from pipeline.build.steps.tables import table_writer
 from pipeline.data.dataset.training_requests import (
     TrainingSnapshot,
     Windows,
@@ -38,11 +34,7 @@ from pipeline.learning.examples.fusion import calibration_error, ndcg_by_kind
 from pipeline.learning.examples.labelled_candidates import LabelledCandidates
 from pipeline.learning.fusion.lambdamart import RankedExamples
 from pipeline.learning.fusion.trees import FusionTrees
-from pipeline.learning.item_graphs.builders import GraphInputs
-from pipeline.learning.item_graphs.demand import demand
-from pipeline.learning.item_graphs.purchases import Purchases, popularity
-from pipeline.learning.item_graphs.sequences import Sequences
-from pipeline.learning.item_graphs.text_similarity import ItemTexts
+from pipeline.tables.table_writer import TableWriter
 
 # Moments to learn at before validation, each a window after the one before.
 MOMENTS: Final = 5
@@ -50,11 +42,11 @@ MOMENTS: Final = 5
 LEFT_OUT_SHARE: Final = 1 / 3
 
 
-def build_seasons(context: BuildContext) -> None:
+def build_seasons(context: BuildContext) -> Learned:
     """Build a release from purchases with times in a shop whose demand moves.
 
     Tables that end before everything that is learned from would be months old when they are served. So they are
-    counted at each moment from the events before it, and finally from the events before the test.
+    counted at each moment from the events before it, and finally from all events.
 
     Raises:
         InvalidRequest: There are no events, no room for the moments, or nobody to learn from; or the settings ask for
@@ -65,21 +57,22 @@ def build_seasons(context: BuildContext) -> None:
     require_events(context)
     windows = Windows.of(context.dataset.events, context.settings.window_days, MOMENTS)
     data = f"what users bought before {windows.test:%Y-%m-%d}"
-    items = items_with_buyers(context.dataset, windows.test, context.settings.min_buyers)
-    catalogue = write_catalogue(context, items)
+    catalogue = write_catalogue(context, context.dataset.items)
     export_base_encoder(context)
     write_index(context, catalogue)
     train_purchase_encoder(context, catalogue, windows)
-    texts = read_item_texts(context, catalogue)
-    write_text_graphs(context, texts)
+    tables = table_writer(context, catalogue, windows.test)
+    tables.write_text_graphs()
     write_retrieval_settings(context, {})
-    examples = _make_examples(context, catalogue, texts, windows)
+    examples = _make_examples(context, catalogue, tables, windows)
     probability = fit_ranking_fusion(context, catalogue, examples, partial(_measure, examples.valid_requests), data)
-    _write_tables(context, catalogue, texts, windows.test)
-    write_model_card(context.staging, catalogue, examples.valid_requests, probability)
+    record_learned_until(context, windows.test, "weights", "fusion", *staged_tiers(context))
+    return Learned(catalogue, examples.valid_requests, probability, windows)
 
 
-def _make_examples(context: BuildContext, catalogue: Catalogue, texts: ItemTexts, windows: Windows) -> RankingExamples:
+def _make_examples(
+    context: BuildContext, catalogue: Catalogue, tables: TableWriter, windows: Windows
+) -> RankingExamples:
     """Make examples moment by moment; the last moment is validation."""
     settings, parts = context.settings, []
     titles = titles_by_item(catalogue)
@@ -91,7 +84,7 @@ def _make_examples(context: BuildContext, catalogue: Catalogue, texts: ItemTexts
             newcomers=settings.newcomer_share,
             seed=settings.seed + number,
         )
-        _write_tables(context, catalogue, texts, snapshot.moment, snapshot.left_out)
+        tables.write_counts(context.dataset.events, snapshot.moment, snapshot.left_out)
         if number == 0:
             learn_weights_from_sample(context, requests)
         title = f"Retrieving candidates of {snapshot.moment:%Y-%m-%d}"
@@ -114,28 +107,6 @@ def _draw_snapshots(context: BuildContext, windows: Windows) -> Sequence[Trainin
             left_out=LEFT_OUT_SHARE,
             seed=settings.seed,
         )
-
-
-def _write_tables(
-    context: BuildContext, catalogue: Catalogue, texts: ItemTexts, moment: datetime, left_out: Collection[str] = ()
-) -> None:
-    """Write graphs, statistics and popularity of the events before a moment, in place of earlier ones.
-
-    Args:
-        context: The build.
-        catalogue: The items.
-        texts: Their texts.
-        moment: Events from this moment on do not count.
-        left_out: Users whose events do not count.
-    """
-    time, user_id = pl.col("timestamp"), pl.col("user_id")
-    past = context.dataset.events.filter((time < moment) & ~user_id.is_in(sorted(left_out)))
-    purchases, items = Purchases.of(past, catalogue, moment), len(catalogue)
-    evidence = GraphInputs(Sequences.of([], items), texts, purchases.baskets(items))
-    write_event_graphs(context, evidence, f"Counting what was known on {moment:%Y-%m-%d}")
-    for name, values in demand(purchases, items).items():
-        write_array(context.staging, layout.statistic_file(name), values)
-    write_array(context.staging, layout.POPULARITY, popularity(purchases, items).buyers)
 
 
 def _measure(

@@ -9,21 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from common.errors import InvalidRequest
-from common.release import layout
 from common.release.catalogue import Catalogue
+from pipeline.build.completion.learned import WHOLE_SEQUENCES, Learned, record_learned_until
 from pipeline.build.context import BuildContext
 from pipeline.build.second_stage.ranking_fusion import fit_ranking_fusion, refuse_trimming
+from pipeline.build.second_stage.text_tiers import staged_tiers
 from pipeline.build.steps.catalogue import require_events, write_catalogue
 from pipeline.build.steps.encoder import export_base_encoder, write_index
 from pipeline.build.steps.first_stage import write_retrieval_settings
-from pipeline.build.steps.item_graphs import read_item_texts, write_event_graphs, write_text_graphs
-from pipeline.build.steps.model_card import write_model_card
 from pipeline.build.steps.ranking_examples import RankingExamples, learn_weights_from_sample, make_ranking_examples
-from pipeline.build.steps.staged_release import write_array
+from pipeline.build.steps.tables import table_writer
 from pipeline.learning.examples.fusion import calibration_error
 from pipeline.learning.fusion.lambdamart import RankedExamples
 from pipeline.learning.fusion.trees import FusionTrees
-from pipeline.learning.item_graphs.builders import GraphInputs
 from pipeline.learning.item_graphs.cross_fitting import (
     Fold,
     SequenceSplit,
@@ -32,8 +30,8 @@ from pipeline.learning.item_graphs.cross_fitting import (
     sample_held_out_users,
     split_sequences,
 )
-from pipeline.learning.item_graphs.sequences import Sequences, statistics
-from pipeline.learning.item_graphs.text_similarity import ItemTexts
+from pipeline.tables.replay import TABLES
+from pipeline.tables.table_writer import TableWriter
 
 _FOLDS: Final = 5
 _MAX_HISTORY: Final = 10
@@ -41,7 +39,7 @@ _VALIDATION_SHARE: Final = 0.2
 _DATA: Final = "next items of cross-fitted sequences"
 
 
-def build_sequences(context: BuildContext) -> None:
+def build_sequences(context: BuildContext) -> Learned:
     """Build a release from sequences; only the order of events needs to be known.
 
     Raises:
@@ -56,14 +54,15 @@ def build_sequences(context: BuildContext) -> None:
     catalogue = write_catalogue(context, context.dataset.items)
     export_base_encoder(context)
     write_index(context, catalogue)
-    texts = read_item_texts(context, catalogue)
-    write_text_graphs(context, texts)
+    tables = table_writer(context, catalogue)
+    tables.write_text_graphs()
     write_retrieval_settings(context, {})
     split = split_sequences(context.dataset.events)
-    examples = _make_examples(context, catalogue, texts, split)
+    examples = _make_examples(context, catalogue, tables, split)
     probability = fit_ranking_fusion(context, catalogue, examples, _measure, _DATA)
-    write_sequence_tables(context, catalogue, texts, list(split.whole.values()))
-    write_model_card(context.staging, catalogue, examples.valid_requests, probability)
+    tables.write_sequences(list(split.whole.values()))
+    record_learned_until(context, WHOLE_SEQUENCES, TABLES, "weights", "fusion", *staged_tiers(context))
+    return Learned(catalogue, examples.valid_requests, probability)
 
 
 def _refuse_encoder_training(context: BuildContext) -> None:
@@ -77,11 +76,11 @@ def _refuse_encoder_training(context: BuildContext) -> None:
 
 
 def _make_examples(
-    context: BuildContext, catalogue: Catalogue, texts: ItemTexts, split: SequenceSplit
+    context: BuildContext, catalogue: Catalogue, tables: TableWriter, split: SequenceSplit
 ) -> RankingExamples:
     """Make examples fold by fold; some users of the last fold are the validation users."""
     parts = []
-    for number, fold in enumerate(sequence_folds(context, catalogue, texts, split)):
+    for number, fold in enumerate(sequence_folds(tables, split, context.settings.seed)):
         if number == 0:
             learn_weights_from_sample(context, fold.requests)
         is_last = number == _FOLDS
@@ -91,16 +90,13 @@ def _make_examples(
     return RankingExamples.join(parts)
 
 
-def sequence_folds(
-    context: BuildContext, catalogue: Catalogue, texts: ItemTexts, split: SequenceSplit
-) -> Iterator[Fold]:
+def sequence_folds(tables: TableWriter, split: SequenceSplit, seed: int) -> Iterator[Fold]:
     """Write the tables of each fold in turn, and yield the requests that may be asked of them.
 
     Args:
-        context: The build.
-        catalogue: The items.
-        texts: Their texts.
+        tables: Writes the tables.
         split: The sequences.
+        seed: Seed of the folds.
 
     Yields:
         The folds of cross-fitting, then the requests of the validation period, with tables of what came before it.
@@ -108,23 +104,12 @@ def sequence_folds(
     Raises:
         InvalidRequest: A fold has no requests.
     """
-    folds = cross_fit(split.whole, _FOLDS, _MAX_HISTORY, context.settings.seed)
+    folds = cross_fit(split.whole, _FOLDS, _MAX_HISTORY, seed)
     for fold in (*folds, requests_after_split(split, _MAX_HISTORY)):
         if not fold.requests:
             raise InvalidRequest("the sequences are too short to learn the next item from; give longer ones")
-        write_sequence_tables(context, catalogue, texts, fold.sequences)
+        tables.write_sequences(fold.sequences)
         yield fold
-
-
-def write_sequence_tables(
-    context: BuildContext, catalogue: Catalogue, texts: ItemTexts, known: Sequence[Sequence[str]]
-) -> None:
-    """Write graphs, statistics and popularity of sequences of item ids, in place of earlier ones."""
-    sequences = Sequences.of((catalogue.rows_of(items) for items in known), len(catalogue))
-    write_event_graphs(context, GraphInputs(sequences, texts), "Computing item graphs")
-    for name, values in statistics(sequences, texts.kernels["near50"]).items():
-        write_array(context.staging, layout.statistic_file(name), values)
-    write_array(context.staging, layout.POPULARITY, sequences.events())
 
 
 def _measure(valid: RankedExamples, fusion: FusionTrees) -> Mapping[str, Mapping[str, float]]:

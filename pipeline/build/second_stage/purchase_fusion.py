@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import lightgbm as lgb
 import numpy as np
 
+from common.arrays import Float64Array
 from common.errors import InvalidRequest
 from common.release import layout
 from common.release.catalogue import Catalogue
 from pipeline.build.context import BuildContext
 from pipeline.build.second_stage.text_tiers import Fused
-from pipeline.build.steps.model_card import write_model_card
 from pipeline.build.steps.staged_release import record_fusion
 from pipeline.learning.examples.fusion import every_tier, quality
 from pipeline.learning.examples.labelled_candidates import LabelledCandidates
@@ -65,14 +65,13 @@ class PurchaseFusion:
             options = tiers.options(served, fusion)
         return Fused(fusion, joined(served), options, [one.labelled for one in served])
 
-    def write(self, fused: Fused, trained_on: str) -> None:
-        """Export the fusion, record its quality, and write the model card."""
+    def write(self, fused: Fused, trained_on: str) -> Float64Array:
+        """Export the fusion and record its quality; returns the probabilities of the validation candidates."""
         context, names = self._context, self._context.features
         parity_error = export_fusion(fused.fusion, context.staging.file(layout.FUSION), fused.served.features)
         context.staging.metrics["validation"] = quality(fused.requests, fused.served, fused.fusion, names)
         record_fusion(context, trained_on, parity_error)
-        probability = fused.fusion.probability(fused.served.features)
-        write_model_card(context.staging, self._catalogue, fused.requests, probability)
+        return fused.fusion.probability(fused.served.features)
 
     def _grow(self, tiers: TierExamples, train: Sequence[FeatureExample], step: ProgressStep) -> list[lgb.Booster]:
         """Return the trees that choose what the cross-encoder reads, then those with its logits if it is staged."""

@@ -125,11 +125,16 @@ class TextTiers:
         return choose_depths(fused.options, fused.occasions, self.context.settings.min_gain_per_ms)
 
 
+def staged_tiers(context: BuildContext) -> list[str]:
+    """Return the text tiers that are staged, by the names of their models."""
+    return [tier for tier in _TIERS if tier in context.staging.models]
+
+
 def unused_staged_tiers(context: BuildContext, plan: Mapping[str, Mapping[str, int]]) -> list[str]:
     """Return the staged tiers that a plan never uses; none if the settings ask for every tier always."""
     if context.settings.tiers == "always":
         return []
-    return unused_tiers(plan, set(_TIERS) & set(context.staging.models))
+    return unused_tiers(plan, staged_tiers(context))
 
 
 def probe_gains(context: BuildContext, options: Sequence[TierOption], occasions: Sequence[str]) -> bool:
@@ -167,7 +172,7 @@ def write_plan(
         options: Time and quality of each choice of tiers.
         occasions: The occasion of each validation request.
     """
-    staged = any(tier in context.staging.models for tier in _TIERS)
+    staged = bool(staged_tiers(context))
     if staged:
         context.staging.metrics["tiers"] = plan_report(options, occasions)
     if staged and context.settings.tiers == "always":

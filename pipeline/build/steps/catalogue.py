@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 from typing import Final
 
 import polars as pl
@@ -12,7 +11,6 @@ from common.errors import InvalidRequest
 from common.release import layout
 from common.release.catalogue import Catalogue
 from pipeline.build.context import BuildContext
-from pipeline.data.dataset.dataset import Dataset
 from pipeline.release.artifacts.catalogue import build_catalogue, item_texts
 from pipeline.release.artifacts.title_bm25 import write_title_words
 from pipeline.release.models.tokenizer import plain_tokenizer
@@ -30,24 +28,13 @@ def require_events(context: BuildContext) -> None:
         )
 
 
-def items_with_buyers(dataset: Dataset, before: datetime, min_buyers: int) -> pl.DataFrame:
-    """Return the items with enough buyers before a moment; raises InvalidRequest if there are none."""
-    past = dataset.events.filter(pl.col("timestamp") < before)
-    buyers = past.group_by("item_id").agg(pl.col("user_id").n_unique().alias("buyers"))
-    bought = buyers.filter(pl.col("buyers") >= min_buyers)
-    items = dataset.items.join(bought.select("item_id"), on="item_id", how="semi")
-    if items.is_empty():
-        raise InvalidRequest(f"no item has {min_buyers} buyers before {before:%Y-%m-%d}; lower min_buyers")
-    return items
-
-
 def with_trimmed_vocabulary(context: BuildContext, items: pl.DataFrame) -> BuildContext:
     """Return the build with a base model that has only the items' tokens, if the settings ask for it."""
     settings = context.settings
     if not settings.trim_vocabulary:
         return context
     with context.report.step("Trimming the vocabulary"):
-        texts = [settings.query_prefix, settings.item_prefix, *item_texts(items)]
+        texts = [settings.query_prefix, settings.item_prefix, *sorted(set(item_texts(items)))]
         base_model = trimmed_base(context.base_model, texts, context.staging.path.with_name("base-model"))
         return replace(context, base_model=base_model)
 

@@ -40,6 +40,7 @@ def train_purchase_encoder(context: BuildContext, catalogue: Catalogue, windows:
     bert = _fit(context, catalogue, purchases)
     write_encoder(context, bert, f"{len(purchases):,} purchases before {windows.tables:%Y-%m-%d}")
     write_index(context, catalogue)
+    context.staging.learned_until["encoder"] = windows.tables.isoformat()
 
 
 def _purchases(context: BuildContext, catalogue: Catalogue, windows: Windows) -> Sequence[Purchase]:

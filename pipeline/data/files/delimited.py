@@ -14,11 +14,10 @@ from typing import Final
 import polars as pl
 
 from pipeline.data.dataset.schema import BadDataset
+from pipeline.data.files.dialects import Dialect, find_dialect, plain_form, sample_of
+from pipeline.data.files.open_quotes import refuse_open_quotes
 from pipeline.data.files.text_files import TextFile
 
-DELIMITERS: Final = (",", ";", "\t", "|", "\x01")
-_SAMPLE_BYTES: Final = 1 << 16
-_SAMPLE_ROWS: Final = 200
 _MAX_EXAMPLES: Final = 3
 
 
@@ -31,12 +30,14 @@ class DelimitedTable:
         delimiter: What parts its cells.
         ragged: How many lines had more cells than the heading and were left out.
         examples: Some of those lines, with their numbers.
+        skipped: How many lines before the heading were left out: titles, comments, or `sep=;`.
     """
 
     frame: pl.DataFrame
     delimiter: str
     ragged: int = 0
     examples: tuple[str, ...] = ()
+    skipped: int = 0
 
 
 def read_delimited(
@@ -54,14 +55,17 @@ def read_delimited(
         BadDataset: The file is empty, two columns have one name, or the first row of a file without a heading has
             another number of cells than `columns`.
     """
-    sample = _sample(text)
+    sample = sample_of(text)
     if not sample.strip():
         begin = f"rows of {', '.join(columns)}" if columns else "a line of column names"
         raise BadDataset(f"{file} is empty; it should begin with {begin}")
-    parted_by = delimiter or _find_delimiter(sample, file)
     csv.field_size_limit(sys.maxsize)  # 128 KiB otherwise, which a description can have
+    dialect = find_dialect(text, file, delimiter, heading=not columns)
+    text, parted_by = plain_form(text, dialect), dialect.delimiter
+    lines = io.StringIO(sample_of(text).lstrip("\r\n"), newline="")
     try:
-        first = [_name(cell) for cell in next(csv.reader(io.StringIO(sample, newline=""), delimiter=parted_by), [])]
+        rows = csv.reader(lines, delimiter=parted_by, skipinitialspace=dialect.is_spaced)
+        first = [_name(cell) for cell in next(rows, [])]
     except csv.Error as error:
         raise BadDataset(f"{file}, line 1: no row of cells ({error}): {sample[:60]!r}") from error
     if columns and len(first) != len(columns):
@@ -75,13 +79,7 @@ def read_delimited(
         raise BadDataset(
             f"{file}, line 1: the column {repeated[0]!r} is named {names.count(repeated[0])} times; rename one"
         )
-    try:
-        table = DelimitedTable(_read_fast(text, parted_by, heading=not columns), parted_by)
-        if any(column.str.contains("\n", literal=True).any() for column in table.frame.iter_columns()):
-            _refuse_open_quotes(text, parted_by, file)
-    except pl.exceptions.PolarsError:  # a stray quote, or a line with too many cells
-        _refuse_open_quotes(text, parted_by, file)
-        table = _read_exact(text, parted_by, names, heading=not columns)
+    table = _read_rows(text, dialect, names, file, heading=not columns)
     if table.ragged and table.frame.is_empty():
         raise BadDataset(
             f"{file}: each line has more cells than the {len(names)} of the heading, such as {table.examples[0]!r}; "
@@ -90,31 +88,21 @@ def read_delimited(
     kept = [(old, new) for old, new in zip(table.frame.columns, names, strict=True) if new]
     frame = table.frame.select(pl.col(old).alias(new) for old, new in kept)
     blank = pl.all_horizontal(pl.all().is_null() | (pl.all() == ""))
-    return DelimitedTable(frame.filter(~blank), parted_by, table.ragged, table.examples)
+    return DelimitedTable(frame.filter(~blank), parted_by, table.ragged, table.examples, dialect.skipped)
 
 
-def _find_delimiter(sample: str, file: Path) -> str:
-    scores = {delimiter: _score(sample, delimiter) for delimiter in DELIMITERS}
-    best = max(DELIMITERS, key=lambda one: scores[one])
-    if scores[best][0]:
-        return best
-    return "\t" if ".tsv" in file.name.lower() else ","
-
-
-def _score(sample: str, delimiter: str) -> tuple[float, int]:
-    """Return the share of rows with as many cells as the heading, and how many these are; 0 where it is one."""
-    lengths: list[int] = []
-    try:
-        for row in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter):
-            if row:
-                lengths.append(len(row))
-            if len(lengths) == _SAMPLE_ROWS:
-                break
-    except csv.Error:
-        return 0.0, 0
-    if not lengths or lengths[0] == 1:
-        return 0.0, 0
-    return sum(length == lengths[0] for length in lengths) / len(lengths), lengths[0]
+def _read_rows(text: TextFile, dialect: Dialect, names: list[str], file: Path, *, heading: bool) -> DelimitedTable:
+    if not dialect.is_spaced:
+        try:
+            frame = _read_fast(text, dialect.delimiter, heading=heading)
+        except pl.exceptions.PolarsError:  # a stray quote, or a line with too many cells
+            pass
+        else:
+            if any(column.str.contains("\n", literal=True).any() for column in frame.iter_columns()):
+                refuse_open_quotes(_lines(text), dialect, len(names), file)
+            return DelimitedTable(frame, dialect.delimiter)
+    refuse_open_quotes(_lines(text), dialect, len(names), file)
+    return _read_exact(text, dialect, names, heading=heading)
 
 
 def _read_fast(text: TextFile, delimiter: str, *, heading: bool) -> pl.DataFrame:
@@ -122,13 +110,13 @@ def _read_fast(text: TextFile, delimiter: str, *, heading: bool) -> pl.DataFrame
     return pl.read_csv(source, separator=delimiter, has_header=heading, infer_schema=False, glob=False)
 
 
-def _read_exact(text: TextFile, delimiter: str, names: list[str], *, heading: bool) -> DelimitedTable:
+def _read_exact(text: TextFile, dialect: Dialect, names: list[str], *, heading: bool) -> DelimitedTable:
     """Read as Python's csv does, which takes quotes inside of a cell as text; ten times as slow as polars."""
     rows: list[list[str | None]] = []
     ragged = 0
     examples: list[str] = []
     with _lines(text) as lines:
-        reader = csv.reader(lines, delimiter=delimiter)
+        reader = csv.reader(lines, delimiter=dialect.delimiter, skipinitialspace=dialect.is_spaced)
         if heading:
             next(reader)
         for row in reader:
@@ -139,30 +127,9 @@ def _read_exact(text: TextFile, delimiter: str, names: list[str], *, heading: bo
                 continue
             ragged += 1
             if len(examples) < _MAX_EXAMPLES:
-                examples.append(f"line {reader.line_num}: {delimiter.join(row)[:100]}")
+                examples.append(f"line {reader.line_num + dialect.skipped}: {dialect.delimiter.join(row)[:100]}")
     frame = pl.DataFrame(rows, schema=[(str(number), pl.String) for number in range(len(names))], orient="row")
-    return DelimitedTable(frame, delimiter, ragged, tuple(examples))
-
-
-def _refuse_open_quotes(text: TextFile, delimiter: str, file: Path) -> None:
-    """Raise BadDataset if a quote that nothing closes before the end of a cell swallows lines."""
-    with _lines(text) as lines:
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
-        begin = 1
-        while True:
-            try:
-                next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                if reader.line_num == begin and "unexpected end" not in str(error):  # a stray quote within a line
-                    begin = reader.line_num + 1
-                    continue
-                raise BadDataset(
-                    f"{file}, line {begin}: a quote opens and swallows the lines up to {reader.line_num}; close it, or "
-                    "double it if it is part of the text"
-                ) from error
-            begin = reader.line_num + 1
+    return DelimitedTable(frame, dialect.delimiter, ragged, tuple(examples))
 
 
 def _name(cell: str) -> str:
@@ -173,14 +140,3 @@ def _lines(text: TextFile) -> io.TextIOBase:
     if isinstance(text.source, bytes):
         return io.TextIOWrapper(io.BytesIO(text.source), encoding="utf-8-sig", newline="")
     return text.source.open(encoding="utf-8-sig", newline="")
-
-
-def _sample(text: TextFile) -> str:
-    """Return whole lines from the file's beginning."""
-    if isinstance(text.source, bytes):
-        head = text.source[:_SAMPLE_BYTES]
-    else:
-        with text.source.open("rb") as stream:
-            head = stream.read(_SAMPLE_BYTES)
-    sample = head.decode("utf-8-sig", errors="ignore")
-    return (sample if len(head) < _SAMPLE_BYTES else sample.rpartition("\n")[0]).lstrip("\r\n")

@@ -12,9 +12,15 @@ _NO_WESTERN_TEXT: Final = re.compile(r"[¢¥¦¯³¶¹¼¾][a-zà-ÿ]|[À-Öà-�
 _PLAIN_WESTERN_TEXT: Final = re.compile(r"(?:[\0-\x7fŒœŠšŽž“”„’‘–€®™°]|[À-ÖØ-öø-ÿ]{1,2}(?![À-ÖØ-öø-ÿ]))*")
 _KANA: Final = re.compile(r"[\u3041-\u30ff]")
 _HANGUL: Final = re.compile(r"[\uac00-\ud7a3]")
-_MIN_COMMON_SHARE: Final = 0.5
+# Of GB2312, signs and the characters in everyday use, which are ordered by sound.
+_COMMON: Final = re.compile(rb"(?:[\xa1-\xa9\xb0-\xd7][\xa1-\xfe])")
+_MIN_COMMON_SHARE: Final = 0.6
 _MAX_KANA_SHARE: Final = 0.2
-_MIN_KOREAN: Final = 20  # shorter texts of Hangul may be Chinese as well
+_MIN_KOREAN: Final = 12  # shorter texts of Hangul may be Chinese as well
+# A single character between small letters is rather a letter with a mark of another encoding.
+_WITHIN_WORD: Final = re.compile(r"[a-z][\u4e00-\u9fff][a-z]")
+# A capital with a mark after a small letter is rather a small letter of another encoding.
+_MIXED_CASE: Final = re.compile(r"[a-zà-öø-ÿ][À-ÖØ-ÞŸŽŠŒ]")
 
 
 def is_western(data: bytes) -> bool:
@@ -34,9 +40,11 @@ def is_plausible(data: bytes, encoding: str) -> bool:
     except UnicodeDecodeError:
         return False
     if encoding == "cp1252":
-        return not _NO_WESTERN_TEXT.search(text)
+        return not _NO_WESTERN_TEXT.search(text) and not _MIXED_CASE.search(text)
     strange = "".join(character for character in text if not character.isascii())
-    common = len(strange.encode("gb2312", errors="ignore")) / 2
+    common = sum(_COMMON.fullmatch(one.encode("gb2312", errors="ignore")) is not None for one in strange)
+    if _WITHIN_WORD.search(text):
+        return False
     if common < _MIN_COMMON_SHARE * len(strange) or len(_KANA.findall(strange)) > _MAX_KANA_SHARE * len(strange):
         return False
     korean = len(_HANGUL.findall(whole.decode("euc_kr", errors="replace")))

@@ -15,57 +15,15 @@ import polars as pl
 from pipeline.data.dataset.schema import BadDataset, check_columns
 from pipeline.data.files.delimited import read_delimited
 from pipeline.data.files.excel import read_workbook
+from pipeline.data.files.file_note import FileNote
 from pipeline.data.files.json_tables import read_json_table
-from pipeline.data.files.text_files import COMPRESSIONS, plain_suffix, read_text_file
+from pipeline.data.files.text_files import COMPRESSIONS, check_one_member, plain_suffix, read_text_file
 
 DELIMITED: Final = (".csv", ".tsv", ".txt")
 JSON_LINES: Final = (".jsonl", ".ndjson")
 SUFFIXES: Final = (".parquet", *DELIMITED, *JSON_LINES, ".json", ".xlsx")
 _HIVE_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
 _PACKED: Final = (*DELIMITED, *JSON_LINES, ".json")  # Parquet and Excel compress what they hold
-
-
-@dataclass(frozen=True)
-class FileNote:
-    """How a file is written.
-
-    Attributes:
-        file: The file.
-        kind: Its suffix without the point.
-        encoding: Of text, what it is written in.
-        delimiter: Of delimited text, what parts its cells.
-        compression: What it is packed with, or None.
-        replaced: Characters that the file itself has lost (U+FFFD).
-        ragged: Lines with more cells than the heading, which were left out.
-        examples: Some of those lines.
-        is_declared: Whether the encoding was given and not found.
-    """
-
-    file: Path
-    kind: str
-    encoding: str | None = None
-    delimiter: str | None = None
-    compression: str | None = None
-    replaced: int = 0
-    ragged: int = 0
-    examples: tuple[str, ...] = ()
-    is_declared: bool = False
-
-    def sentences(self) -> list[str]:
-        """Return what is out of the ordinary of the file, one sentence each."""
-        found = []
-        if not self.is_declared and self.encoding not in (None, "utf-8", "utf-8-sig"):
-            found.append(
-                f"{self.file.name} was read as {self.encoding}; set encoding in a mapping if texts look wrong."
-            )
-        if self.replaced:
-            found.append(f"{self.file.name} has {self.replaced:,} characters that were lost before (U+FFFD).")
-        if self.ragged:
-            found.append(
-                f"{self.file.name}: {self.ragged:,} lines have more cells than the heading and were left out, such as "
-                f"{self.examples[0]!r}."
-            )
-        return found
 
 
 @dataclass(frozen=True)
@@ -85,7 +43,8 @@ def is_table(path: Path) -> bool:
     """Return whether a file's name says that it holds a table."""
     suffix = plain_suffix(path)
     packed = path.suffix.lower() in COMPRESSIONS
-    return suffix in (_PACKED if packed else SUFFIXES) and not path.name.startswith((".", "_", "~$"))
+    known = suffix in (_PACKED if packed else SUFFIXES) or (path.suffix.lower() == ".zip" and not suffix)
+    return known and not path.name.startswith((".", "_", "~$"))
 
 
 def find_tables(folder: Path) -> dict[str, Path]:
@@ -149,16 +108,23 @@ def read_raw_table(path: Path, encoding: str | None = None, delimiter: str | Non
         if suffix == ".parquet":
             return RawTable(_stripped(_plain_types(pl.read_parquet(path, glob=False))), [note])
         if suffix == ".xlsx":
-            return RawTable(_stripped(read_workbook(path, infer=True)), [note])
+            sheets = read_workbook(path, infer=True)
+            return RawTable(_stripped(sheets.frame), [replace(note, skipped=sheets.skipped)])
     except (pl.exceptions.PolarsError, OSError) as error:
         raise BadDataset(f"{path} cannot be read as {suffix[1:]}: {str(error).splitlines()[0]}") from error
+    if path.suffix.lower() == ".zip" and not suffix:
+        check_one_member(path)
     if suffix not in _PACKED:
         raise BadDataset(f"{path} is of an unknown kind; its suffix must be one of {', '.join(SUFFIXES)}")
     text = read_text_file(path, encoding)
-    note = replace(note, encoding=text.encoding, is_declared=encoding is not None, replaced=text.replaced)
+    note = replace(
+        note, encoding=text.encoding, is_declared=encoding is not None, replaced=text.replaced, example=text.example
+    )
     if suffix in DELIMITED:
         table = read_delimited(text, path, delimiter)
-        note = replace(note, delimiter=table.delimiter, ragged=table.ragged, examples=table.examples)
+        note = replace(
+            note, delimiter=table.delimiter, ragged=table.ragged, examples=table.examples, skipped=table.skipped
+        )
         return RawTable(table.frame, [note])
     data = text.source if isinstance(text.source, bytes) else text.source.read_bytes()
     return RawTable(_stripped(read_json_table(data.decode("utf-8-sig"), path, lines=suffix in JSON_LINES)), [note])
@@ -214,7 +180,7 @@ def read_all_columns(file: Path, *, infer: bool, separator: str | None = None) -
     """
     suffix = plain_suffix(file)
     if suffix == ".xlsx" and file.is_file():
-        return read_workbook(file, infer=infer)
+        return read_workbook(file, infer=infer).frame
     if file.is_file() and (suffix == ".parquet" or (infer and file.suffix.lower() in JSON_LINES)):
         try:
             return (

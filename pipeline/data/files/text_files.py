@@ -52,19 +52,27 @@ class TextFile:
         encoding: What it is written in, by Python's name.
         replaced: How many characters the file itself has lost: U+FFFD.
         compression: `gzip`, `zstd`, `bz2`, `zip` or None.
+        example: A line beyond ASCII of a text that is not UTF-8.
     """
 
     source: Path | bytes
     encoding: str
     replaced: int
     compression: str | None
+    example: str = ""
 
 
 def plain_suffix(file: Path) -> str:
-    """Return the suffix that says what a file holds, in lower case, without that of its compression."""
+    """Return the suffix that says what a file holds, in lower case, without that of its compression.
+
+    That of `items.zip` is the suffix of its only file; empty if it holds several.
+    """
     suffixes = [suffix.lower() for suffix in file.suffixes]
     if suffixes and suffixes[-1] in COMPRESSIONS:
         suffixes.pop()
+        if file.suffix.lower() == ".zip" and not suffixes:
+            members = _members(file)
+            return Path(members[0]).suffix.lower() if len(members) == 1 else ""
     return suffixes[-1] if suffixes else ""
 
 
@@ -91,13 +99,17 @@ def read_text_file(file: Path, encoding: str | None = None) -> TextFile:
         return TextFile(file, found, replaced, compression)
     with open_unpacked(file) as stream:
         data = stream.read()
+    example = ""
     if not utf8:
         text = _decoded(data, found, file)
         replaced = text.count("\N{REPLACEMENT CHARACTER}")
+        strange = re.search(r".*[^\x00-\x7f].*", text)
+        example = strange.group()[:60] if strange else ""
         data = text.encode()
         _refuse_null_bytes(data, 1, file)
         old_line_ends = _has_old_line_ends(data[:_SAMPLE_BYTES])
-    return TextFile(_with_new_line_ends(data) if old_line_ends else data, found, replaced, compression)
+    source = _with_new_line_ends(data) if old_line_ends else data
+    return TextFile(source, found, replaced, compression, example)
 
 
 def _has_old_line_ends(head: bytes) -> bool:
@@ -135,11 +147,29 @@ def open_unpacked(file: Path) -> Iterator[Any]:
         raise BadDataset(f"{file} cannot be read{f' as {compression}' if compression else ''}: {error}") from error
 
 
+def check_one_member(file: Path) -> None:
+    """Raise BadDataset if a zip archive cannot be read or holds more than one file."""
+    with open_unpacked(file):
+        pass
+
+
 def _only_member(archive: zipfile.ZipFile, file: Path) -> str:
-    members = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
+    members = _tables_of(archive)
     if len(members) != 1:
         raise BadDataset(f"{file} holds {len(members)} files ({', '.join(members[:5])}); unpack it into a folder")
     return members[0]
+
+
+def _members(file: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return _tables_of(archive)
+    except (zipfile.BadZipFile, OSError):  # reading it says so
+        return []
+
+
+def _tables_of(archive: zipfile.ZipFile) -> list[str]:
+    return [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
 
 
 def _find_encoding(file: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
@@ -9,12 +10,13 @@ import polars as pl
 
 from pipeline.data.ingest.items import MAX_ID_BYTES
 from pipeline.data.ingest.row_filter import RowFilter
+from pipeline.data.ingest.time_range import leave_out_stray_times
 from pipeline.data.ingest.times import DayOrder, read_times
+from pipeline.data.ingest.users import MAX_DAILY_EVENTS, leave_out_nobody, limit_days
 from pipeline.data.ingest.values import DecimalMark, as_ids, as_text, read_flags, read_numbers
 
 PURCHASE: Final = "purchase"
 REFUND: Final = "refund"
-MAX_DAILY_EVENTS: Final = 1_000  # as many as serving reads of a user's history
 
 # Words of shops and of their analytics for each kind of event; other words stay what they are.
 _KINDS: Final = {
@@ -40,6 +42,7 @@ def clean_events(
     mark: DecimalMark = "auto",
     now: datetime | None = None,
     max_daily_events: int = MAX_DAILY_EVENTS,
+    nobody: Collection[str] | None = None,
 ) -> RowFilter:
     """Return the usable events of a table with our column names; rows left out and cells emptied are counted.
 
@@ -54,6 +57,7 @@ def clean_events(
         now: The present; events after the end of next year are left out.
         max_daily_events: How many events of one kind a user has on one day at most. Bots and tills have more: the
             latest count, the others are left out.
+        nobody: Ids of users who are no person, such as guest; None finds them.
     """
     events = RowFilter(frame)
     for name in ("user_id", "item_id", "event_id", "session_id"):
@@ -63,6 +67,7 @@ def clean_events(
     if "timestamp" in frame.columns:
         _read_times(events, order, now)
     _read_numbers_and_flags(events, mark)
+    leave_out_nobody(events, nobody)
     events.drop("no_user", "No user is named.", pl.col("user_id").is_null())
     events.drop(
         "incomplete",
@@ -85,7 +90,7 @@ def clean_events(
     _take_back(events)
     _name_unknown_kinds(events)
     if "timestamp" in frame.columns:
-        _limit_days(events, max_daily_events)
+        limit_days(events, max_daily_events)
     return events
 
 
@@ -141,29 +146,13 @@ def _read_times(events: RowFilter, order: DayOrder, now: datetime | None) -> Non
     events.drop("impossible_timestamp", why, pl.col(_OUTSIDE))
     events.frame = events.frame.drop(_OUTSIDE)
     events.drop("no_timestamp", "The timestamp is missing or unreadable.", pl.col("timestamp").is_null())
+    leave_out_stray_times(events, now)
+    if read.rounded:
+        events.note(
+            f"{read.rounded:,} times are numbers that a spreadsheet has rounded, such as 1.7E+09; export them as text."
+        )
     if read.order is not None and not read.proven:
         events.note(f"Cells do not settle whether day or month comes first (set day_order): read as {read.order}.")
-
-
-def _limit_days(events: RowFilter, limit: int) -> None:
-    """Leave out the earlier events of users with more on a day than people have, and name these users."""
-    day = ["user_id", "event", pl.col("timestamp").dt.date().alias("day")]
-    busy = events.frame.group_by(day).len("events").filter(pl.col("events") > limit)
-    if busy.is_empty():
-        return
-    order = pl.col("timestamp").rank("ordinal", descending=True).over(day)
-    is_busy = pl.col("user_id").is_in(busy["user_id"].unique().implode())
-    frame = events.frame.with_row_index(_ROW)
-    beyond = frame.filter(is_busy).filter(order > limit)[_ROW]
-    events.frame = frame
-    why = f"The user has more than {limit:,} events of this kind on this day; the latest count."
-    events.drop("over_daily_limit", why, pl.col(_ROW).is_in(beyond.implode()))
-    events.frame = events.frame.drop(_ROW)
-    most = busy.sort(["events", "user_id"], descending=[True, False]).unique("user_id", maintain_order=True)
-    shown = ", ".join(f"{user!r} with {count:,}" for user, count in most.head(3).select("user_id", "events").rows())
-    events.note(
-        f"Users with more than {limit:,} events of a kind on a day, bots or tills: {len(most):,}, such as {shown}."
-    )
 
 
 def _take_back(events: RowFilter) -> None:

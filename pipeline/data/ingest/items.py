@@ -18,6 +18,7 @@ from pipeline.data.ingest.values import DecimalMark, as_ids, as_text, read_flags
 MAX_ID_BYTES: Final = 256
 # What the contract accepts in UpsertItems; longer texts are cut.
 MAX_CHARACTERS: Final = {"title": 2_000, "brand": 200, "category": 200, "description": 20_000}
+_ROUNDED: Final = r"^\d(?:[.,]\d+)?[eE]\+\d{2}$"
 _TEXTS: Final = tuple(MAX_CHARACTERS)
 
 
@@ -30,10 +31,12 @@ def clean_items(frame: pl.DataFrame, mark: DecimalMark = "auto", codes: Collecti
         codes: Further columns that stay text, such as sizes and article numbers.
     """
     items = RowFilter(frame)
-    items.replace("item_id", as_ids(frame["item_id"]))
+    as_written = frame["item_id"]
+    items.replace("item_id", as_ids(as_written))
     for name in (*_TEXTS, "language"):
         if name in frame.columns:
             items.replace(name, _text(frame[name], name))
+    _note_ids(items, as_written)
     items.drop("no_id", "The item has no id.", pl.col("item_id").is_null())
     why = f"The id has more than {MAX_ID_BYTES} bytes, which no caller could send."
     items.drop("long_id", why, pl.col("item_id").str.len_bytes() > MAX_ID_BYTES)
@@ -57,6 +60,21 @@ def clean_items(frame: pl.DataFrame, mark: DecimalMark = "auto", codes: Collecti
             further = as_ids(items.frame[name]) if name in codes else _further(items.frame[name])
             items.replace(name, further)
     return items
+
+
+def _note_ids(items: RowFilter, as_written: pl.Series) -> None:
+    """Note ids that mean nothing, and ids that a spreadsheet has rounded: several of these may have become one."""
+    if as_written.dtype != pl.String:
+        return
+    nothing = as_written.filter(items.frame["item_id"].is_null() & (as_written.str.strip_chars() != ""))
+    if len(nothing):
+        items.note(f"{len(nothing):,} ids are words for nothing, such as {nothing[0]!r}; these items have no id.")
+    rounded = as_written.filter(as_written.str.contains(_ROUNDED).fill_null(value=False))
+    if len(rounded):
+        items.note(
+            f"{len(rounded):,} ids are numbers that a spreadsheet has rounded, such as {rounded[0]!r}; several items "
+            "may have become one. Export ids as text."
+        )
 
 
 def _text(column: pl.Series, name: str) -> pl.Series:

@@ -76,7 +76,7 @@ def propose_roles(frame: pl.DataFrame, table: str) -> dict[str, str]:
         frame: The table as it was read.
         table: `items`, `events` or `judgements`.
     """
-    theirs = {_plain(name): name for name in reversed(frame.columns)}
+    theirs = {plain_name(name): name for name in reversed(frame.columns)}
     found: dict[str, str] = {}
     for role, names in _NAMES[table].items():
         for name in (role.replace("_", ""), *names.split()):
@@ -102,7 +102,8 @@ def guess_table(frame: pl.DataFrame) -> str | None:
     return None
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return a column's name in lower case with letters and digits alone: `Item ID` and `itemId` are itemid."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 

@@ -2,8 +2,8 @@
 
 One column may mix forms: seconds, milliseconds, microseconds and nanoseconds since 1970, days as 20240301, moments as
 20240301101500, days as Excel counts them, ISO 8601 with offsets or the word UTC, and local forms such as
-3/14/24 5:09 PM, 14 March 2024 or 2024年3月14日. The order of day and month is decided for a column as a whole, since
-one cell cannot tell: see `DayOrder`.
+3/14/24 5:09 PM, 14 March 2024 or 2024年3月14日 (see `time_spellings`). The order of day and month is decided for a
+column as a whole, since one cell cannot tell: see `DayOrder`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Final, Literal
 import polars as pl
 
 from pipeline.data.dataset.schema import TIMESTAMP, as_utc
-from pipeline.data.ingest.values import without_nulls
+from pipeline.data.ingest.time_spellings import MONTH_NUMBERS, is_rounded, respelled
+from pipeline.data.ingest.values import ascii_digits, without_nulls
 
 DayOrder = Literal["auto", "month first", "day first"]
 """Which of 3/4/2024 is the month. `auto` takes the order that a cell past the 12th proves; without proof, day first if
@@ -34,40 +35,23 @@ _YEAR_DIGITS: Final = 4
 _DAY_DIGITS: Final = 2
 _MAX_MONTH: Final = 12
 _FIRST_OF_LAST_CENTURY: Final = 70  # 69 is 2069, 70 is 1970, as POSIX reads two digits
-_MONTHS: Final = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-]  # also cut to three letters or more
-_MONTH_NUMBERS: Final = {name[:n]: str(at) for at, name in enumerate(_MONTHS, 1) for n in range(3, len(name) + 1)}
 _MAX_ZONE_HOURS: Final = 14
 _HOURS: Final = 24
-_CLOCK: Final = (
+_CLOCK: Final = (  # without u, \d is 0 to 9 and no other script's digits
     r"(?:[T ,]+(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9})\d*)?)?"
     r"\s*(?P<half>[ap])?\.?(?:m\.?)?)?"
     r"\s*(?P<zone>z|utc|gmt|[+-]\d{2}:?\d{2}|[+-]\d{2})?$"
 )
-_NUMERIC: Final = r"(?i)^(?P<first>\d{1,4})(?P<separator>[-/.])(?P<middle>\d{1,2})[-/.](?P<last>\d{1,4})" + _CLOCK
+_NUMERIC: Final = r"(?i-u)^(?P<first>\d{1,4})(?P<separator>[-/.])(?P<middle>\d{1,2})[-/.](?P<last>\d{1,4})" + _CLOCK
 _NAMED: Final = (
-    r"(?i)^(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,?\s+)?"
-    r"(?:(?P<day>\d{1,2})[. -]+(?P<month>[a-z]{3,})\.?[, -]+"
-    r"|(?P<month2>[a-z]{3,})\.?\s+(?P<day2>\d{1,2}),?\s+)"
+    r"(?i-u)^(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,?\s+)?"
+    r"(?:(?P<day>\d{1,2})[. /-]+(?P<month>(?u:\p{L}){3,})\.?[, /-]+"
+    r"|(?P<month2>(?u:\p{L}){3,})\.?\s+(?P<day2>\d{1,2}),?\s+)"
     r"(?P<year>\d{2,4})" + _CLOCK
 )
-_CHINESE_CLOCK: Final = r"(\d{1,2})\s*[时時点]\s*(\d{1,2})\s*分(?:\s*(\d{1,2})\s*秒)?$"
-_CHINESE: Final = r"^(\d{4})\s*年\s*(\d{1,2})\s*月\s*(\d{1,2})\s*日\s*"
 # As numbers of milliseconds, 12 digits that are a date would be days of 1976.
 _COMPACT: Final = (
-    r"(?i)^(?P<year>(?:19|20|21)\d{2})(?P<month>\d{2})(?P<day>\d{2})[T ]?(?P<hour>\d{2})(?P<minute>\d{2})"
+    r"(?i-u)^(?P<year>(?:19|20|21)\d{2})(?P<month>\d{2})(?P<day>\d{2})[T ]?(?P<hour>\d{2})(?P<minute>\d{2})"
     r"(?P<second>\d{2})?Z?$"
 )
 
@@ -82,6 +66,7 @@ class ReadTimes:
         outside: Which cells hold a time before 1971 or after next year: a mistake in the export.
         order: The order of day and month that was taken, None if no cell needed one.
         proven: Whether a cell past the 12th proved the order.
+        rounded: How many cells are numbers with a power of ten, which a spreadsheet has rounded.
     """
 
     times: pl.Series
@@ -89,6 +74,7 @@ class ReadTimes:
     outside: pl.Series
     order: DayOrder | None = None
     proven: bool = True
+    rounded: int = 0
 
 
 def read_times(column: pl.Series, order: DayOrder = "auto", now: datetime | None = None) -> ReadTimes:
@@ -101,11 +87,11 @@ def read_times(column: pl.Series, order: DayOrder = "auto", now: datetime | None
     """
     taken: DayOrder | None = None
     proven = True
+    rounded = 0
     if column.dtype == pl.String:
-        column = without_nulls(column)
-        text = column.str.replace(_CHINESE, "${1}-${2}-${3} ").str.replace(_CHINESE_CLOCK, "${1}:${2}:0${3}")
-        text = text.str.replace(r":0(\d\d)$", ":${1}").str.strip_chars()
-        times, taken, proven = _of_text(text, order)
+        column = ascii_digits(without_nulls(column))
+        rounded = int(is_rounded(column).sum())
+        times, taken, proven = _of_text(column, order)
     elif column.dtype.is_numeric():
         times = _of_numbers(column)
     elif column.dtype == pl.Date:
@@ -117,13 +103,14 @@ def read_times(column: pl.Series, order: DayOrder = "auto", now: datetime | None
     last_year = (now or datetime.now(UTC)).year + 1
     outside = ((times.dt.year() < MIN_YEAR) | (times.dt.year() > last_year)).fill_null(value=False)
     unreadable = column.is_not_null() & times.is_null()
-    return ReadTimes(times.set(outside, None).alias(column.name), unreadable, outside, taken, proven)
+    return ReadTimes(times.set(outside, None).alias(column.name), unreadable, outside, taken, proven, rounded)
 
 
 def _of_text(text: pl.Series, order: DayOrder) -> tuple[pl.Series, DayOrder | None, bool]:
     taken: DayOrder | None = None
     proven = True
     times = _of_plain_iso(text)
+    text = _with_known_spelling(text, times)
     for form in (_of_compact, _of_number_text, _of_numeric_dates, _of_named_dates):
         left = text.is_not_null() & times.is_null()
         if not left.any():
@@ -136,6 +123,21 @@ def _of_text(text: pl.Series, order: DayOrder) -> tuple[pl.Series, DayOrder | No
             found = form(text.filter(left))
         times = times.scatter(left.arg_true(), found)
     return times, taken, proven
+
+
+def _with_known_spelling(text: pl.Series, times: pl.Series) -> pl.Series:
+    """Return cells with the ones that no form reads respelled; the others are left as they are, which is faster."""
+    left = times.is_null() & text.is_not_null()
+    if not left.any():
+        return text
+    cells = text.filter(left)
+    known = cells.str.contains(r"^-?[0-9]+(?:[.,][0-9]+)?$")
+    for form in (_NUMERIC, _NAMED, _COMPACT):
+        if known.all():
+            return text
+        known |= cells.str.contains(form)
+    odd = left.arg_true().filter(~known)
+    return text.scatter(odd, respelled(text.gather(odd))) if len(odd) else text
 
 
 def _groups(text: pl.Series, pattern: str) -> pl.DataFrame:
@@ -172,11 +174,13 @@ def _of_numbers(column: pl.Series) -> pl.Series:
 def _of_number_text(cells: pl.Series) -> pl.Series:
     """Return the times of cells that hold one number; days as 20240301 are no number of seconds."""
     text = pl.col("text")
-    whole = text.str.extract(r"^(-?\d{1,19})(?:\.0+)?$", 1).cast(pl.Int64, strict=False)
+    whole = text.str.extract(r"^(-?[0-9]{1,19})(?:\.0+)?$", 1).cast(pl.Int64, strict=False)
     fraction = (
-        text.str.extract(r"^(-?\d{1,11}[.,]\d+)$", 1).str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+        text.str.extract(r"^(-?[0-9]{1,11}[.,][0-9]+)$", 1)
+        .str.replace(",", ".", literal=True)
+        .cast(pl.Float64, strict=False)
     )
-    day = text.str.extract(r"^((?:19|20|21)\d{6})(?:\.0+)?$", 1).str.to_date("%Y%m%d", strict=False).cast(TIMESTAMP)
+    day = text.str.extract(r"^((?:19|20|21)[0-9]{6})(?:\.0+)?$", 1).str.to_date("%Y%m%d", strict=False).cast(TIMESTAMP)
     size = whole.abs()
     microseconds = (
         pl.when(size < _SECONDS_BELOW)
@@ -238,7 +242,7 @@ def _of_named_dates(cells: pl.Series) -> pl.Series:
     """Return the times of dates with the name of a month, or written in Chinese."""
     parts = _groups(cells, _NAMED)
     name = pl.coalesce("month", "month2").str.to_lowercase()
-    month = name.replace_strict(_MONTH_NUMBERS, default=None, return_dtype=pl.String)
+    month = name.replace_strict(MONTH_NUMBERS, default=None, return_dtype=pl.String)
     return parts.select(_at(pl.col("year"), month, pl.coalesce("day", "day2"))).to_series()
 
 
@@ -275,8 +279,8 @@ def _at(year: pl.Expr, month: pl.Expr, day: pl.Expr) -> pl.Expr:
 
 def _offset(zone: pl.Expr) -> pl.Expr:
     sign = pl.when(zone.str.starts_with("-")).then(-1).otherwise(1)
-    digits = zone.str.extract(r"^[+-](\d{2})", 1).cast(pl.Int64).fill_null(0)
-    minutes = zone.str.extract(r"^[+-]\d{2}:?(\d{2})$", 1).cast(pl.Int64).fill_null(0)
+    digits = zone.str.extract(r"^[+-]([0-9]{2})", 1).cast(pl.Int64).fill_null(0)
+    minutes = zone.str.extract(r"^[+-][0-9]{2}:?([0-9]{2})$", 1).cast(pl.Int64).fill_null(0)
     exists = (digits <= _MAX_ZONE_HOURS) & (minutes < 60)  # noqa: PLR2004 - minutes of an hour
     return pl.duration(minutes=pl.when(exists).then(sign * (digits * 60 + minutes)))
 

@@ -60,11 +60,24 @@ _NO: Final = frozenset(
     }
     | {"inactive", "disabled", "off", "discontinued", "archived", "draft", "无货", "缺货", "否", "nein", "non"}
 )
-_UNIT: Final = r"(?:[A-Za-z]{1,3}\.?|[A-Za-z]{0,3}\p{Sc}|元|円|zł|kr\.?|Kč|руб\.?)"
+_DIGITS: Final = {chr(zero + digit): str(digit) for zero in (0x660, 0x6F0, 0xFF10) for digit in range(10)}
+_OTHER_DIGITS: Final = "[٠-٩۰-۹\uff10-\uff19]"
+# ISO 4217, and what shops write for currencies. Other words after a number, such as kg, are units of something else.
+_CODES: Final = (
+    "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF "
+    "CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HRK "
+    "HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LTL LYD MAD "
+    "MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR "
+    "RMB RON RSD RUB RUR RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SYP SZL THB TJS TMT TND TOP TRY TTD TWD "
+    "TZS UAH UGX USD UYU UZS VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW ZWL"
+)
+_WRITTEN: Final = "Rs Re kr zł Kč руб р лв Ft lei TL Tk din KM Fr SFr грн ден сум тг Dhs Dh 元 円 원 元"
+_UNIT: Final = rf"(?:(?i:{'|'.join([*_CODES.split(), *_WRITTEN.split()])})\.?|[A-Za-z]{{0,3}}\p{{Sc}})"
 _NUMBER: Final = (
     r"^(?:" + _UNIT + r"\s*)?(?P<sign>[-+−]?)\s*(?:" + _UNIT + r"\s*)?"
-    r"(?P<digits>\d[\d.,'’\s]*|[.,]\d+)(?P<power>[eE][-+]?\d{1,2})?\s*(?:" + _UNIT + r")?\s*(?:,-|%)?$"
+    r"(?P<digits>[0-9][0-9.,'’\s]*|[.,][0-9]+)(?P<power>[eE][-+]?[0-9]{1,2})?\s*(?:" + _UNIT + r")?\s*(?:,-)?$"
 )
+_IN_BRACKETS: Final = r"^\(\s*([^-()]+)\)$"  # how accountants write what is below zero
 
 
 @dataclass(frozen=True)
@@ -84,6 +97,13 @@ def without_nulls(column: pl.Series) -> pl.Series:
     """Return text without the space around it; null where it is blank or one of the words for nothing."""
     text = column.str.strip_chars()
     return text.set((text == "") | text.str.to_lowercase().is_in(NULLS), None)
+
+
+def ascii_digits(column: pl.Series) -> pl.Series:
+    """Return text with Arabic, Persian and full-width digits as 0 to 9."""
+    if not column.str.contains(_OTHER_DIGITS).any():
+        return column
+    return column.str.replace_many([*_DIGITS], [*_DIGITS.values()])
 
 
 def as_text(column: pl.Series) -> pl.Series:
@@ -107,6 +127,8 @@ def as_ids(column: pl.Series) -> pl.Series:
 def read_numbers(column: pl.Series, mark: DecimalMark = "auto") -> ReadColumn:
     """Read a column of numbers, with currencies, with thousands parted by commas, points, spaces or apostrophes.
 
+    (5) is -5. A number with another unit than a currency, such as 5 kg or 5%, is unreadable.
+
     Args:
         column: Text or numbers.
         mark: The decimal mark.
@@ -117,7 +139,7 @@ def read_numbers(column: pl.Series, mark: DecimalMark = "auto") -> ReadColumn:
         numbers = column.cast(pl.Float64, strict=False)
         finite = numbers.set(~numbers.is_finite(), None)
         return ReadColumn(finite, column.is_not_null() & finite.is_null() & ~numbers.is_nan().fill_null(value=False))
-    text = without_nulls(column)
+    text = ascii_digits(without_nulls(column)).str.replace(_IN_BRACKETS, "-${1}")
     plain = (
         text.cast(pl.Float64, strict=False)
         if mark != ","

@@ -14,7 +14,8 @@ from pipeline.data.adapters.shops.own_tables import Description, TableMapping, d
 from pipeline.data.adapters.shops.recognition import Recognised, recognise
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.schema import BadDataset
-from pipeline.data.files.tables import FileNote, find_tables, read_raw_table
+from pipeline.data.files.file_note import FileNote
+from pipeline.data.files.tables import find_tables, read_raw_table
 from pipeline.data.ingest.roles import guess_table, lacking, propose_roles
 
 _RATINGS: Final = ("rating", "ratings", "stars", "overall")

@@ -71,10 +71,13 @@ class ItemPopularity:
 def band_of(popularity: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """Return the band of each item, 0 for head, 1 for middle, 2 for tail; int [items].
 
-    The tail sold less than the median item. The head is the tenth that sold most, with ties. The middle is the rest.
+    The tail sold less than the median of the items that sold. The head is the tenth of those that sold most, with ties.
+    The middle is the rest. If nothing sold, all are head.
     """
+    sold = popularity[popularity > 0]
+    if not len(sold):
+        return np.zeros(len(popularity), np.int64)
     band = np.ones(len(popularity), np.int64)
-    if len(popularity):
-        band[popularity >= np.quantile(popularity, 1 - _HEAD_SHARE, method="higher")] = 0
-        band[popularity < long_tail_threshold(popularity)] = 2
+    band[popularity >= np.quantile(sold, 1 - _HEAD_SHARE, method="higher")] = 0
+    band[popularity < long_tail_threshold(popularity)] = 2
     return band

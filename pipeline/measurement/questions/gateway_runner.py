@@ -12,6 +12,7 @@ from shortlist.gateway.v1.gateway_pb2 import Policy, RecommendRequest, Recommend
 from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceStub
 
 from common.errors import InvalidRequest, NotReady
+from common.server.access.channel_security import ChannelSecurity
 from common.server.channel import open_channel
 from pipeline.measurement.questions.answers import BOTH, FIRST, POPULAR, Answer
 from pipeline.measurement.questions.protocols import Question
@@ -32,10 +33,12 @@ class GatewayRunner:
     Args:
         target: Host and port of the gateway.
         release_id: The measured release; an answer of another release is an error.
+        security: TLS, certificates and token of the connection; None for neither.
     """
 
-    def __init__(self, target: str, release_id: str) -> None:
+    def __init__(self, target: str, release_id: str, security: ChannelSecurity | None = None) -> None:
         self._target = target
+        self._security = security
         self._release_id = release_id
 
     def answer_questions(
@@ -71,7 +74,7 @@ class GatewayRunner:
                 answers[question.key] = self._answer_from(await stub.Recommend(request, timeout=_TIMEOUT_S))
                 step.advance()
 
-        async with open_channel(self._target) as channel:
+        async with open_channel(self._target, self._security) as channel:
             stub = RecommendationServiceStub(channel)
             await asyncio.gather(*(call_one_by_one(stub) for _ in range(_CONCURRENT_CALLS)))
         return {question.key: answers[question.key] for question in questions}

@@ -151,7 +151,7 @@ def _temporal(dataset: Dataset, settings: Mapping[str, Any], users: int | None, 
     examples = sample_test_users(dataset.events, windows, count, seed)
     description = (
         f"events of {len(examples):,} users in the {days:g} days from {windows.test:%Y-%m-%d}, predicted at that time "
-        "from histories of at least three events; the release did not see these events"
+        "from histories of at least three events; tables and models end before these events"
     )
     held_out = int(settings.get("test_users", count))
     notes = (

@@ -24,10 +24,12 @@ def build_catalogue(items: pl.DataFrame, tokenizer: Tokenizer, item_tokens: int)
     """
     items = _with_all_columns(items).sort("item_id")
     texts = item_texts(items)
-    encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+    distinct = sorted(set(texts))
+    encodings = tokenizer.encode_batch_fast(distinct, add_special_tokens=False)
+    tokens_of = {text: encoding.ids[:item_tokens] for text, encoding in zip(distinct, encodings, strict=True)}
     table = items.to_arrow(compat_level=pl.CompatLevel.oldest())
     table = table.append_column("text", pa.array(texts, pa.string()))
-    tokens = pa.array([encoding.ids[:item_tokens] for encoding in encodings], pa.list_(pa.int32()))
+    tokens = pa.array([tokens_of[text] for text in texts], pa.list_(pa.int32()))
     return Catalogue(_cast(table.append_column("token_ids", tokens)))
 
 

@@ -32,6 +32,7 @@ class Staging:
         settings: The settings that make it.
         models: Its models so far.
         metrics: What was measured so far.
+        learned_until: From when on events had no part in tables and models; see `common.release.manifest.Manifest`.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class Staging:
     settings: Mapping[str, Any]
     models: dict[str, ModelCard] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    learned_until: dict[str, str] = field(default_factory=dict)
 
     @property
     def checkpoints(self) -> Path:
@@ -83,6 +85,7 @@ class Staging:
             settings=dict(self.settings),
             metrics=dict(self.metrics),
             files=files,
+            learned_until=dict(self.learned_until),
         )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 
 from common.errors import InvalidRequest
 from pipeline.release.config.field_checks import faults_of
@@ -57,7 +58,12 @@ class BuildSettings:
             description="Days ahead that requests are judged by; also the length of each time window.",
         ),
     ] = 14.0
-    min_buyers: Annotated[CountOrZero, Field(description="Leave items with fewer buyers out of the catalogue.")] = 5
+    min_buyers: Annotated[
+        CountOrZero,
+        Field(
+            description="Buyers that an item needs to be counted in item graphs and popularity; others are found too."
+        ),
+    ] = 5
     training_requests: Annotated[Count, Field(description="Maximum number of requests to learn from.")] = 2_400
     valid_users: Annotated[Count, Field(description="Maximum number of users for validation and calibration.")] = 160
     test_users: Annotated[Count, Field(description="Maximum number of users held out for `evaluate`.")] = 250
@@ -175,6 +181,18 @@ class BuildSettings:
     def from_recipe(cls, recipe: str, **changes: Any) -> Self:
         """Return a recipe's settings with changes; raises NotFound if there is no such recipe."""
         return cls(recipe=recipe, **{**find_recipe(recipe).settings, **changes})
+
+    @classmethod
+    def from_json(cls, settings: Mapping[str, Any]) -> BuildSettings:
+        """Return the settings of a manifest.
+
+        Raises:
+            InvalidRequest: They are of another version of the pipeline.
+        """
+        try:
+            return TypeAdapter(cls).validate_python(dict(settings))
+        except ValidationError as error:
+            raise InvalidRequest(f"the release has settings of another version; build it again ({error})") from error
 
     def resolve_recipe(self) -> Recipe:
         """Return the recipe, with the added sources.

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from common.errors import NotFound
 from pipeline.release.config.recipe import GraphSpec, Recipe
 from pipeline.release.config.training_settings import CrossEncoderTraining, EncoderTraining, LateTraining
 
+# What a graph goes by, by the kind of graph; every other kind goes by behaviour.
+_GRAPH_EVIDENCE: Final = {"repeat": "repeat", "again": "repeat", "text": "similar", "alike": "similar"}
+
+
+def _graph_source(name: str, graphs: Mapping[str, GraphSpec]) -> dict[str, str]:
+    """Return the settings of the source that searches the graph ``name``."""
+    return {"kind": "graph", "evidence": _GRAPH_EVIDENCE.get(graphs[name].kind, "behaviour")}
+
+
 # No feature identifies an item: trees would memorise what sold in the weeks of training.
 BASKETS: Final = Recipe(
     name="baskets",
     description="users who buy again and again, with times: groceries",
     sources={
-        "repeat": {"kind": "graph"},
+        "repeat": {"kind": "graph", "evidence": "repeat"},
         "follow": {"kind": "graph"},
         "popular": {"kind": "popular"},
         "semantic": {"kind": "semantic"},
@@ -73,7 +83,7 @@ SEQUENCES: Final = Recipe(
     name="sequences",
     description="short sequences of which only the order is known: the next item",
     graphs={**_BEHAVIOUR_GRAPHS, **_TEXT_GRAPHS},
-    sources={name: {"kind": "graph"} for name in _SEQUENCE_SOURCES}
+    sources={name: _graph_source(name, {**_BEHAVIOUR_GRAPHS, **_TEXT_GRAPHS}) for name in _SEQUENCE_SOURCES}
     | {"popular": {"kind": "popular"}, "semantic": {"kind": "semantic"}, "similar": {"kind": "similar"}},
     features=(
         *_PLAIN,
@@ -120,7 +130,7 @@ SEASONS: Final = Recipe(
     name="seasons",
     description="users who buy again, with times, in a shop whose demand moves by the week: gifts, wholesale",
     graphs=_SEASON_GRAPHS,
-    sources={name: {"kind": "graph"} for name in _SEASON_GRAPHS}
+    sources={name: _graph_source(name, _SEASON_GRAPHS) for name in _SEASON_GRAPHS}
     | {"lately": {"kind": "popular", "statistic": "sold_7"}}
     | {"popular": {"kind": "popular"}, "semantic": {"kind": "semantic"}, "similar": {"kind": "similar"}},
     features=_SEASON_FEATURES,

@@ -3,48 +3,42 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-import grpc
 import structlog
-from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
-from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
+from shortlist.ranking.v1 import ranking_pb2
+from shortlist.retrieval.v1 import retrieval_pb2
 
 from common.errors import InvalidRequest
 from common.server.filter_messages import write_filter
-from common.server.interceptors import REQUEST_ID
-from common.server.telemetry import request_id
+from services.gateway.backends.replicas.replica import RequestRefused
+from services.gateway.backends.replicas.replica_set import ReplicaSet
 from services.gateway.backends.stages import (
+    RankingExplanation,
     RankingResult,
     RankingScores,
     RetrievalResult,
     RetrieveRequest,
-    StageFailed,
-    StageOverloaded,
-    StageTooSlow,
     StageUnavailable,
     TierUse,
 )
-from services.gateway.candidates import Candidate
+from services.gateway.candidates import Candidate, Evidence
 
-_FAILURES: Final[dict[grpc.StatusCode, type[StageFailed]]] = {
-    grpc.StatusCode.DEADLINE_EXCEEDED: StageTooSlow,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: StageOverloaded,
-}
+# A service of a later version may name evidence that this gateway does not know.
+_EVIDENCE: Final = {retrieval_pb2.Evidence.Value(f"EVIDENCE_{evidence}"): evidence for evidence in Evidence}
 
 _log = structlog.get_logger()
 
 
 class GrpcRetrieval:
-    """The first stage behind a channel."""
+    """The first stage behind one or more replicas."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._stub = retrieval_pb2_grpc.RetrievalServiceStub(channel)
+    def __init__(self, replicas: ReplicaSet) -> None:
+        self._replicas = replicas
 
     async def retrieve(self, request: RetrieveRequest, timeout_s: float) -> RetrievalResult:
-        """Retrieve candidates; see RetrievalBackend. If the connection breaks, try once more in the time left.
+        """Retrieve candidates; see RetrievalBackend. A second try is harmless, see `ReplicaSet.call`.
 
         Raises:
             InvalidRequest: Retrieval refused the caller's filter.
@@ -52,8 +46,8 @@ class GrpcRetrieval:
             RuntimeError: Retrieval refused a part of the request that the gateway itself made.
         """
         try:
-            response = await _call("retrieval", self._stub.Retrieve, _retrieve_request(request), timeout_s, attempts=2)
-        except _Refused as refused:
+            response = await self._replicas.call("Retrieve", _retrieve_request(request), timeout_s, repeatable=True)
+        except RequestRefused as refused:
             if request.filter is not None:
                 raise InvalidRequest(str(refused)) from refused
             raise RuntimeError(f"retrieval refused the gateway's request: {refused}") from refused
@@ -61,10 +55,10 @@ class GrpcRetrieval:
 
 
 class GrpcRanking:
-    """The second stage behind a channel."""
+    """The second stage behind one or more replicas."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._stub = ranking_pb2_grpc.RankingServiceStub(channel)
+    def __init__(self, replicas: ReplicaSet) -> None:
+        self._replicas = replicas
 
     async def rank(
         self, query: str, history: Sequence[str], candidates: Sequence[Candidate], release_id: str, timeout_s: float
@@ -80,37 +74,39 @@ class GrpcRanking:
             release_id=release_id,
         )
         try:
-            response = await _call("ranking", self._stub.Rank, request, timeout_s)
-        except _Refused as refused:
+            response = await self._replicas.call("Rank", request, timeout_s)
+        except RequestRefused as refused:
             # A bug in the gateway, but the first stage's order serves the caller better than an error.
             _log.error("ranking refused the gateway's request", reason=str(refused))
             raise StageUnavailable(f"ranking refused the request: {refused}") from refused
         return _ranking_result(response, len(candidates))
 
+    async def explain(
+        self,
+        query: str,
+        history: Sequence[str],
+        candidates: Sequence[Candidate],
+        index: int,
+        release_id: str,
+        timeout_s: float,
+    ) -> RankingExplanation:
+        """Explain one candidate's score; see RankingBackend. Never tried twice.
 
-class _Refused(Exception):  # noqa: N818 - named for what happened
-    """The service refused the request as invalid; the message is the service's own."""
-
-
-async def _call(stage: str, method: Any, request: Any, timeout_s: float, *, attempts: int = 1) -> Any:
-    """Make one call with the request id of the current call; on UNAVAILABLE, try again while attempts are left."""
-    if timeout_s <= 0:
-        raise StageTooSlow(f"no time was left for {stage}")
-    ends_at_s = time.monotonic() + timeout_s
-    metadata = ((REQUEST_ID, request_id()),) if request_id() else ()
-    try:
-        return await method(request, timeout=timeout_s, metadata=metadata)
-    except grpc.aio.AioRpcError as error:
-        if attempts == 1 or error.code() is not grpc.StatusCode.UNAVAILABLE:
-            raise _failure(stage, error) from error
-    return await _call(stage, method, request, ends_at_s - time.monotonic(), attempts=attempts - 1)
-
-
-def _failure(stage: str, error: grpc.aio.AioRpcError) -> Exception:
-    code, details = error.code(), error.details() or ""
-    if code is grpc.StatusCode.INVALID_ARGUMENT:
-        return _Refused(details)
-    return _FAILURES.get(code, StageUnavailable)(f"{stage} answered {code.name}: {details}")
+        Raises:
+            StageFailed: Ranking did not answer.
+        """
+        request = ranking_pb2.ExplainRequest(
+            user=ranking_pb2.UserContext(query=query, history_item_ids=history),
+            candidate=_rank_candidate(candidates[index]),
+            other_candidates=[_rank_candidate(each) for at, each in enumerate(candidates) if at != index],
+            index=index,
+            release_id=release_id,
+        )
+        try:
+            response = await self._replicas.call("Explain", request, timeout_s)
+        except RequestRefused as refused:
+            raise StageUnavailable(f"ranking refused the request: {refused}") from refused
+        return RankingExplanation(_explained_scores(response), response.rank, response.release_id, response)
 
 
 def _retrieve_request(request: RetrieveRequest) -> retrieval_pb2.RetrieveRequest:
@@ -126,7 +122,10 @@ def _retrieve_request(request: RetrieveRequest) -> retrieval_pb2.RetrieveRequest
 
 def _retrieval_result(response: retrieval_pb2.RetrieveResponse) -> RetrievalResult:
     return RetrievalResult(
-        [_candidate(message) for message in response.candidates], response.release_id, response.ignored_history_items
+        [_candidate(message) for message in response.candidates],
+        response.release_id,
+        response.ignored_history_items,
+        evidence={each.source: _EVIDENCE[each.evidence] for each in response.evidence if each.evidence in _EVIDENCE},
     )
 
 
@@ -172,3 +171,10 @@ def _scores(item: ranking_pb2.RankedItem) -> RankingScores:
     logit = item.cross_encoder_logit if item.HasField("cross_encoder_logit") else None
     late_score = item.late_interaction_score if item.HasField("late_interaction_score") else None
     return RankingScores(item.probability, logit, late_score, item.tier)
+
+
+def _explained_scores(response: ranking_pb2.ExplainResponse) -> RankingScores:
+    has_logit = response.tier == ranking_pb2.TIER_CROSS_ENCODER
+    late_score = response.late_interaction_score if response.HasField("late_interaction_score") else None
+    logit = response.cross_encoder_logit if has_logit else None
+    return RankingScores(response.probability, logit, late_score, response.tier)

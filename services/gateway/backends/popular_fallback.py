@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -79,7 +79,7 @@ class PopularItems:
         candidates = [item for item in self._latest.candidates if item.item_id not in excluded]
         decisions = [True if request.filter is None else passes(request.filter, item) for item in candidates]
         passing = [item for item, decision in zip(candidates, decisions, strict=True) if decision]
-        result = RetrievalResult(passing[: request.limit], self._latest.release_id, is_fallback=True)
+        result = replace(self._latest, candidates=passing[: request.limit], ignored_history_items=0, is_fallback=True)
         return PopularFallback(result, _note(decisions.count(None)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 import grpc
@@ -29,29 +29,33 @@ class ReleaseClient:
 
     Args:
         name: The service's name, for messages.
-        channel: A channel to the service.
+        channels: A channel to each replica of the service.
         activation_timeout_s: How long the service may take to load a release.
     """
 
-    def __init__(self, name: str, channel: grpc.aio.Channel, activation_timeout_s: float) -> None:
+    def __init__(self, name: str, channels: Sequence[grpc.aio.Channel], activation_timeout_s: float) -> None:
         self.name = name
-        self._stub: Any = release_pb2_grpc.ReleaseServiceStub(channel)
+        self._stubs: list[Any] = [release_pb2_grpc.ReleaseServiceStub(channel) for channel in channels]
         self._activation_timeout_s = activation_timeout_s
 
     async def get_release(self) -> release_pb2.GetReleaseResponse:
-        """Return the release that is served; raises the ShortlistError of the call's status, naming the service."""
+        """Return the release that the first replica serves; raises the ShortlistError of the call's status."""
         response: release_pb2.GetReleaseResponse = await self._call(
-            self._stub.GetRelease, release_pb2.GetReleaseRequest(), _GET_TIMEOUT_S
+            self._stubs[0].GetRelease, release_pb2.GetReleaseRequest(), _GET_TIMEOUT_S
         )
         return response
 
     async def activate(self, location: str) -> release_pb2.ActivateReleaseResponse:
-        """Have the service serve the release at ``location``; raises like `get_release`."""
+        """Have every replica serve the release at ``location``, one after the other; raises like `get_release`.
+
+        Returns:
+            The answer of the first replica.
+        """
         request = release_pb2.ActivateReleaseRequest(location=location)
-        response: release_pb2.ActivateReleaseResponse = await self._call(
-            self._stub.ActivateRelease, request, self._activation_timeout_s
-        )
-        return response
+        responses: list[release_pb2.ActivateReleaseResponse] = [
+            await self._call(stub.ActivateRelease, request, self._activation_timeout_s) for stub in self._stubs
+        ]
+        return responses[0]
 
     async def _call(self, method: Any, request: Any, timeout_s: float) -> Any:
         metadata = ((REQUEST_ID, request_id()),) if request_id() else ()

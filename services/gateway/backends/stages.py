@@ -5,12 +5,12 @@ Independent of gRPC: :mod:`services.gateway.backends.grpc_clients` implements th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from common.filters import Filter
-from services.gateway.candidates import Candidate
+from services.gateway.candidates import Candidate, Evidence
 
 
 class StageFailed(Exception):  # noqa: N818 - named for what happened, like the errors of common.errors
@@ -21,8 +21,16 @@ class StageUnavailable(StageFailed):
     """The service is unreachable, failed, or answered in violation of the contract."""
 
 
+class StageUnreachable(StageUnavailable):
+    """No connection, or a service that is starting or draining."""
+
+
 class StageTooSlow(StageFailed):
     """The service did not answer, or expected not to answer, within the stage's timeout."""
+
+
+class StageUnanswered(StageTooSlow):
+    """The service answered neither this call nor any other while it waited: it hangs, or the network does."""
 
 
 class StageOverloaded(StageFailed):
@@ -50,12 +58,14 @@ class RetrievalResult:
         release_id: The release that they came from.
         ignored_history_items: How many history items the release does not know.
         is_fallback: Whether these are popular items from an earlier answer, because retrieval did not answer now.
+        evidence: What each source goes by, by source name; sources of which it is not known are missing.
     """
 
     candidates: Sequence[Candidate]
     release_id: str
     ignored_history_items: int = 0
     is_fallback: bool = False
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,6 +112,23 @@ class RankingResult:
     tiers: Sequence[TierUse] = ()
 
 
+@dataclass(frozen=True)
+class RankingExplanation:
+    """What decided the second stage's scores of one candidate.
+
+    Attributes:
+        scores: The candidate's scores.
+        rank: Its position among all candidates by probability, from 1.
+        release_id: The release that answered.
+        message: The service's explanation, which the gateway passes on unread.
+    """
+
+    scores: RankingScores
+    rank: int
+    release_id: str
+    message: object
+
+
 class RetrievalBackend(Protocol):
     """The first stage."""
 
@@ -126,4 +153,16 @@ class RankingBackend(Protocol):
         Raises:
             StageFailed: The stage did not answer.
         """
+        ...
+
+    async def explain(
+        self,
+        query: str,
+        history: Sequence[str],
+        candidates: Sequence[Candidate],
+        index: int,
+        release_id: str,
+        timeout_s: float,
+    ) -> RankingExplanation:
+        """Explain the score of the candidate at ``index`` among the others; raises like `rank`."""
         ...

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from services.gateway.backends.stages import StageFailed, StageUnanswered
 from services.gateway.recommendation.deadline import Deadline
 from services.gateway.recommendation.result import Degradation, DegradationKind
 
@@ -18,6 +19,7 @@ class CallTrace:
         degradations: The degradations, in the order in which they happened.
         timings_ms: How long each stage took, by name.
         no_time_for_retrieval: Whether retrieval was too slow or overloaded.
+        waited_in_vain: Whether the call waited for a service that hangs, so that its time says nothing about the load.
     """
 
     def __init__(self, deadline: Deadline) -> None:
@@ -26,6 +28,7 @@ class CallTrace:
         self.degradations: list[Degradation] = []
         self.timings_ms: dict[str, float] = {}
         self.no_time_for_retrieval = False
+        self.waited_in_vain = False
 
     def lateness_s(self) -> float:
         """Return by how many seconds the call is behind its plan; negative while there is time."""
@@ -47,6 +50,10 @@ class CallTrace:
             yield
         finally:
             self.timings_ms[name] = (time.monotonic() - started_s) * 1e3
+
+    def observe_failure(self, failure: StageFailed) -> None:
+        """Note whether a failed stage was waited for in vain."""
+        self.waited_in_vain |= isinstance(failure, StageUnanswered)
 
     def add_degradation(self, kind: DegradationKind, detail: str) -> None:
         """Record what failed and what was done instead."""

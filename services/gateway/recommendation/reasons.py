@@ -1,14 +1,14 @@
-"""Why an item is recommended, derived from the scores of the candidate sources."""
+"""Why an item is recommended, derived from what the candidate sources go by and from their scores."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from services.gateway.candidates import Candidate
+from services.gateway.candidates import Candidate, Evidence
 from services.gateway.policy.long_tail import Substitution
 from services.gateway.recommendation.request import UserInput
 
@@ -20,7 +20,10 @@ class ReasonKind(StrEnum):
     BEHAVIOUR = "BEHAVIOUR"
     SIMILAR = "SIMILAR"
     SEMANTIC = "SEMANTIC"
+    LEXICAL = "LEXICAL"
     POPULAR = "POPULAR"
+    TRENDING = "TRENDING"
+    EXPLORATION = "EXPLORATION"
     LONG_TAIL_SHARE = "LONG_TAIL_SHARE"
 
 
@@ -32,38 +35,47 @@ class Reason:
     text: str
 
 
-_KIND_BY_FIRST_WORD: Final = {
-    "repeat": ReasonKind.IN_HISTORY,
-    "similar": ReasonKind.SIMILAR,
-    "semantic": ReasonKind.SEMANTIC,
-    "popular": ReasonKind.POPULAR,
+_KIND_BY_EVIDENCE: Final = {
+    Evidence.BEHAVIOUR: ReasonKind.BEHAVIOUR,
+    Evidence.REPEAT: ReasonKind.IN_HISTORY,
+    Evidence.SIMILAR: ReasonKind.SIMILAR,
+    Evidence.SEMANTIC: ReasonKind.SEMANTIC,
+    Evidence.LEXICAL: ReasonKind.LEXICAL,
+    Evidence.POPULAR: ReasonKind.POPULAR,
+    Evidence.TRENDING: ReasonKind.TRENDING,
+    Evidence.EXPLORATION: ReasonKind.EXPLORATION,
 }
-
-
-def reason_kind(source: str) -> ReasonKind:
-    """Return the kind of reason that a candidate source stands for, by the first word of its name.
-
-    A release names its sources freely, so the name is all that the gateway knows of a source. The first word is what
-    comes before the first ``_``: ``similar`` and ``similar_brand`` are both SIMILAR. Any other word is BEHAVIOUR.
-    """
-    return _KIND_BY_FIRST_WORD.get(source.partition("_")[0], ReasonKind.BEHAVIOUR)
+_TEXTS: Final = {
+    ReasonKind.BEHAVIOUR: "users with a similar history chose it next",
+    ReasonKind.SIMILAR: "similar to an item in the history",
+    ReasonKind.POPULAR: "many users buy it",
+    ReasonKind.TRENDING: "sells well recently",
+    ReasonKind.EXPLORATION: "new, or known to few users",
+}
 
 
 class Explainer:
     """Gives the reasons for the items of one answer.
 
     The scores of different sources are not comparable. So a source's strength for an item is its score divided by the
-    largest score that it gave to any candidate of the answer.
+    largest score that it gave to any candidate of the answer. A source of which it is not known what it goes by gives
+    no reason.
 
     Args:
         candidates: All candidates.
         user: The query and history of the user.
+        evidence: What each source goes by, by source name.
         substitutions: Which long-tail items replaced which items.
     """
 
     def __init__(
-        self, candidates: Iterable[Candidate], user: UserInput, substitutions: Iterable[Substitution] = ()
+        self,
+        candidates: Iterable[Candidate],
+        user: UserInput,
+        evidence: Mapping[str, Evidence],
+        substitutions: Iterable[Substitution] = (),
     ) -> None:
+        self._kinds = {name: _KIND_BY_EVIDENCE[each] for name, each in evidence.items()}
         self._replaced = {each.substitute.candidate.item_id: each.replaced.candidate for each in substitutions}
         self._max_scores: dict[str, float] = {}
         for name, score in (source for candidate in candidates for source in candidate.sources):
@@ -75,12 +87,15 @@ class Explainer:
         """Return the reasons for one item, each kind once.
 
         A substitution for the long tail comes first, then that the item is in the history, then the strongest source.
+        An item that no source found is there because it is popular: retrieval fills its answers with popular items.
         """
         strengths: dict[ReasonKind, float] = {}
         for name, score in candidate.sources:
-            kind = reason_kind(name)
-            strengths[kind] = max(self._strength(name, score), strengths.get(kind, 0.0))
+            if (kind := self._kinds.get(name)) is not None:
+                strengths[kind] = max(self._strength(name, score), strengths.get(kind, 0.0))
         strengths.pop(ReasonKind.IN_HISTORY, None)
+        if not candidate.sources:
+            strengths[ReasonKind.POPULAR] = 0.0
         kinds = sorted(strengths, key=lambda kind: -strengths[kind])
         if self._history_counts[candidate.item_id]:
             kinds.insert(0, ReasonKind.IN_HISTORY)
@@ -96,17 +111,15 @@ class Explainer:
         match kind:
             case ReasonKind.IN_HISTORY:
                 return f"bought or viewed {_times(self._history_counts[item_id])} before"
-            case ReasonKind.BEHAVIOUR:
-                return "users with a similar history chose it next"
-            case ReasonKind.SIMILAR:
-                return "similar to an item in the history"
             case ReasonKind.SEMANTIC:
                 return f"matches the query “{self._query}”" if self._query else "matches the user's interests"
-            case ReasonKind.POPULAR:
-                return "many users buy it"
+            case ReasonKind.LEXICAL:
+                return f"has words of the query “{self._query}”"
             case ReasonKind.LONG_TAIL_SHARE:
                 replaced = self._replaced[item_id]
                 return f"chosen to include less popular items; it replaces “{replaced.title or replaced.item_id}”"
+            case _:
+                return _TEXTS[kind]
 
 
 def _times(count: int) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from common.errors import NotReady
 from services.gateway.backends.popular_fallback import POPULAR_SOURCE, PopularItems
 from services.gateway.backends.stages import (
     RankingBackend,
+    RankingExplanation,
     RankingResult,
     RetrievalBackend,
     RetrievalResult,
@@ -25,8 +26,9 @@ from services.gateway.profiles.profile_store import Profile, ProfileStore, Profi
 from services.gateway.recommendation.call_trace import CallTrace
 from services.gateway.recommendation.concurrency_limit import AdaptiveConcurrencyLimit
 from services.gateway.recommendation.deadline import Deadline, DeadlineShares
+from services.gateway.recommendation.ranked_candidates import find_candidate, ranked_candidates, with_scores
 from services.gateway.recommendation.request import RecommendRequest, Stages, UserInput
-from services.gateway.recommendation.result import DegradationKind, RecommendResult
+from services.gateway.recommendation.result import DegradationKind, ExplainResult, RecommendResult
 
 # Limits of the services' contracts.
 _MAX_HISTORY: Final = 10_000
@@ -108,7 +110,7 @@ class Recommender:
             try:
                 return await self._answer(request, trace)
             finally:  # also if the caller's deadline cancelled the call
-                if counts_for_limit:
+                if counts_for_limit and not trace.waited_in_vain:
                     out_of_time = trace.is_overdue() or trace.no_time_for_retrieval
                     limit.observe_call(trace.started_s, trace.lateness_s(), out_of_time=out_of_time)
 
@@ -117,7 +119,7 @@ class Recommender:
         retrieved = await self._retrieve(self._retrieve_request(request, user), trace)
         ranking = await self._rank(request, user, retrieved, trace)
         with trace.time_stage("policy"):
-            selection = apply_policy(_ranked_candidates(retrieved, ranking), self._policy(request, user))
+            selection = apply_policy(ranked_candidates(retrieved, ranking), self._policy(request, user))
         if ranking is None and retrieved.candidates and request.policy.min_probability > 0:
             trace.add_degradation(DegradationKind.POLICY_NOT_APPLIED, "min_probability: no item has a probability")
         trace.finish()
@@ -131,8 +133,54 @@ class Recommender:
             ignored_history_items=_ignored_history_items(retrieved, ranking),
             below_threshold=selection.below_threshold,
             substitutions=selection.substitutions,
+            evidence=retrieved.evidence,
             tiers=() if ranking is None else ranking.tiers,
         )
+
+    async def explain(self, request: RecommendRequest, item_id: str, remaining_s: float | None = None) -> ExplainResult:
+        """Explain why an item has its place in the answer to a request, within the time of a `recommend` call.
+
+        Raises:
+            InvalidRequest, NotReady, Overloaded: As `recommend` does.
+            NotFound: The item is not among the candidates.
+            NotReady: Also if ranking does not answer.
+        """
+        limit = self.concurrency_limit
+        with limit.admit():
+            deadline = Deadline.from_remaining(time.monotonic(), remaining_s, self._shares, limit.lateness_s)
+            trace = CallTrace(deadline)
+            user = await self._user_input(request, trace)
+            retrieved = await self._retrieve(self._retrieve_request(request, user), trace)
+            item = find_candidate(retrieved, item_id)
+            result = ExplainResult(
+                item, item.first_stage_rank, retrieved.candidates, user, retrieved.release_id, retrieved.evidence
+            )
+            if request.stages is Stages.BOTH:
+                explanation = await self._explain_ranking(item, user, retrieved, trace)
+                result = replace(
+                    result,
+                    item=with_scores(item, explanation.scores),
+                    rank=explanation.rank,
+                    release_id=explanation.release_id,
+                    explanation=explanation.message,
+                )
+            return replace(result, degradations=trace.degradations)
+
+    async def _explain_ranking(
+        self, item: RankedCandidate, user: UserInput, retrieved: RetrievalResult, trace: CallTrace
+    ) -> RankingExplanation:
+        timeout_s = trace.timeout_s(self._shares.ranking_share)
+        try:
+            return await self._ranking.explain(
+                user.query,
+                user.history,
+                retrieved.candidates,
+                item.first_stage_rank - 1,
+                retrieved.release_id,
+                timeout_s,
+            )
+        except StageFailed as failure:
+            raise NotReady(f"the item cannot be explained: {failure}") from failure
 
     async def _user_input(self, request: RecommendRequest, trace: CallTrace) -> UserInput:
         profile = await self._profile(request.user_id, trace) if request.user_id else Profile()
@@ -172,6 +220,7 @@ class Recommender:
             try:
                 return await self._retrieval.retrieve(request, trace.timeout_s(self._shares.retrieval_share))
             except StageFailed as failure:
+                trace.observe_failure(failure)
                 trace.no_time_for_retrieval = isinstance(failure, StageTooSlow | StageOverloaded)
                 fallback = self._popular.fallback_for(request)
                 trace.add_degradation(DegradationKind.RETRIEVAL_UNAVAILABLE, f"{failure}; {fallback.note}")
@@ -190,6 +239,7 @@ class Recommender:
                     user.query, user.history, retrieved.candidates, retrieved.release_id, timeout_s
                 )
             except StageFailed as failure:
+                trace.observe_failure(failure)
                 trace.add_degradation(_ranking_degradation(failure), f"{failure}; the first stage's order is used")
                 return None
 
@@ -209,24 +259,6 @@ def _recent_query(search: Search | None, max_age_s: float) -> str:
     if search is None or time.time() - search.occurred_at_us / 1e6 >= max_age_s:
         return ""
     return search.query
-
-
-def _ranked_candidates(retrieved: RetrievalResult, ranking: RankingResult | None) -> Sequence[RankedCandidate]:
-    """Return the candidates by falling probability; equal ones, and all without a ranking, in retrieval's order."""
-    items = [RankedCandidate(candidate, rank) for rank, candidate in enumerate(retrieved.candidates, start=1)]
-    if ranking is None:
-        return items
-    ranked = [
-        replace(
-            item,
-            probability=scores.probability,
-            cross_encoder_logit=scores.cross_encoder_logit,
-            late_score=scores.late_score,
-            tier=scores.tier,
-        )
-        for item, scores in zip(items, ranking.scores, strict=True)
-    ]
-    return sorted(ranked, key=lambda item: -(item.probability or 0.0))
 
 
 def _ranking_degradation(failure: StageFailed) -> DegradationKind:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from services.gateway.backends.stages import TierUse
-from services.gateway.candidates import Candidate, RankedCandidate
+from services.gateway.candidates import Candidate, Evidence, RankedCandidate
 from services.gateway.policy.long_tail import Substitution
 from services.gateway.recommendation.request import UserInput
 
@@ -45,6 +45,7 @@ class RecommendResult:
         ignored_history_items: How many history items the release does not know.
         below_threshold: How many candidates the threshold left out.
         substitutions: Which long-tail items replaced which items.
+        evidence: What each source goes by, by source name.
         tiers: What the second stage's text tiers were planned to score and scored.
     """
 
@@ -57,9 +58,35 @@ class RecommendResult:
     ignored_history_items: int
     below_threshold: int
     substitutions: Sequence[Substitution] = ()
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
     tiers: Sequence[TierUse] = ()
 
     @property
     def long_tail_items(self) -> int:
         """How many of the items are of the long tail."""
         return sum(item.candidate.long_tail for item in self.items)
+
+
+@dataclass(frozen=True)
+class ExplainResult:
+    """Why one candidate has its place.
+
+    Attributes:
+        item: The candidate, with its scores.
+        rank: Its position among all candidates by probability, from 1.
+        candidates: All candidates.
+        user: The query and history that the stages received.
+        release_id: The release that answered.
+        evidence: What each source goes by, by source name.
+        degradations: The degradations, in the order in which they happened.
+        explanation: The second stage's explanation, as its service wrote it; None if the stage was left out.
+    """
+
+    item: RankedCandidate
+    rank: int
+    candidates: Sequence[Candidate]
+    user: UserInput
+    release_id: str
+    evidence: Mapping[str, Evidence]
+    degradations: Sequence[Degradation] = ()
+    explanation: object | None = None

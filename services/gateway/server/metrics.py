@@ -8,9 +8,11 @@ from prometheus_client import Counter, Gauge, Histogram
 from shortlist.ranking.v1 import ranking_pb2
 
 from common.server.telemetry import Metrics
+from services.gateway.backends.replicas.replica_set import ReplicaSet
 from services.gateway.recommendation.concurrency_limit import AdaptiveConcurrencyLimit
 from services.gateway.recommendation.request import Stages
 from services.gateway.recommendation.result import DegradationKind, RecommendResult
+from services.gateway.server.replica_metrics import BackendCollector
 
 # The weight that older answers keep with each new one: `long_tail_share` averages over about 1,000 answers.
 _DECAY: Final = 0.999
@@ -51,6 +53,8 @@ class GatewayMetrics:
         self._lateness = Gauge(
             "answer_lateness_seconds", "By how much recent answers were later than planned.", **names
         )
+        self._backends = BackendCollector(metrics.namespace)
+        metrics.registry.register(self._backends)
         for kind in DegradationKind:  # a rate needs a first value of zero
             self._degradations.labels(kind=kind)
 
@@ -58,6 +62,10 @@ class GatewayMetrics:
         """Export the concurrency limit and the lateness from which it is derived."""
         self._call_limit.set_function(lambda: limit.limit)
         self._lateness.set_function(lambda: limit.lateness_s)
+
+    def watch_replicas(self, replicas: ReplicaSet) -> None:
+        """Export the circuit breakers, retries and hedges of a service."""
+        self._backends.add(replicas)
 
     def observe_answer(self, result: RecommendResult, stages: Stages) -> None:
         """Count one answer."""

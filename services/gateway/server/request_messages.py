@@ -72,6 +72,12 @@ def read_events(request: gateway_pb2.RecordEventsRequest, now_us: int) -> Sequen
     return [_event(message, f"events[{at}]", now_us) for at, message in enumerate(request.events)]
 
 
+def read_item_id(request: gateway_pb2.ExplainRequest) -> str:
+    """Return the id of the item to explain; raises InvalidRequest."""
+    _check_id("item_id", request.item_id)
+    return request.item_id
+
+
 def read_user_id(request: gateway_pb2.ForgetUserRequest) -> str:
     """Return the id of the user to forget; raises InvalidRequest."""
     _check_id("user_id", request.user_id)

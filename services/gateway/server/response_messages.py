@@ -11,7 +11,7 @@ from shortlist.retrieval.v1 import retrieval_pb2
 from services.gateway.backends.stages import TierUse
 from services.gateway.candidates import RankedCandidate
 from services.gateway.recommendation.reasons import Explainer, Reason
-from services.gateway.recommendation.result import Degradation, RecommendResult
+from services.gateway.recommendation.result import Degradation, ExplainResult, RecommendResult
 
 
 def write_recommend_response(
@@ -21,7 +21,7 @@ def write_recommend_response(
     replaced_ids = {each.substitute.candidate.item_id: each.replaced.candidate.item_id for each in result.substitutions}
     items = [_item(item, replaced_ids.get(item.candidate.item_id, "")) for item in result.items]
     if explain:
-        explainer = Explainer(result.candidates, result.user, result.substitutions)
+        explainer = Explainer(result.candidates, result.user, result.evidence, result.substitutions)
         for message, item in zip(items, result.items, strict=True):
             _explain(message, item, explainer)
     return gateway_pb2.RecommendResponse(
@@ -33,6 +33,20 @@ def write_recommend_response(
         ignored_history_items=result.ignored_history_items,
         long_tail_share=result.long_tail_items / len(result.items) if result.items else None,
         tiers=[_tier_use(use) for use in result.tiers],
+    )
+
+
+def write_explain_response(result: ExplainResult, request_id: str) -> gateway_pb2.ExplainResponse:
+    """Return an explanation as a message."""
+    item = _item(result.item, "")
+    _explain(item, result.item, Explainer(result.candidates, result.user, result.evidence))
+    return gateway_pb2.ExplainResponse(
+        item=item,
+        rank=result.rank,
+        ranking=cast("ranking_pb2.ExplainResponse | None", result.explanation),
+        release_id=result.release_id,
+        degradations=[_degradation(degradation) for degradation in result.degradations],
+        request_id=request_id,
     )
 
 

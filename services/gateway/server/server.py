@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import grpc
 from shortlist.gateway.v1 import gateway_pb2_grpc
+from shortlist.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 from shortlist.release.v1 import release_pb2_grpc
+from shortlist.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceStub
 
 from common.errors import NotReady
 from common.server.channel import open_channel
+from common.server.health import Dependencies
 from common.server.telemetry import Metrics
 from services.gateway.backends.grpc_clients import GrpcRanking, GrpcRetrieval
 from services.gateway.backends.popular_fallback import PopularItems
 from services.gateway.backends.release_alignment import align_releases
 from services.gateway.backends.release_coordinator import ReleaseClient, ReleaseCoordinator
+from services.gateway.backends.replicas.addresses import split_addresses
+from services.gateway.backends.replicas.replica import Replica
+from services.gateway.backends.replicas.replica_set import ReplicaSet
 from services.gateway.profiles.sqlite_store import SqliteProfileStore
 from services.gateway.recommendation.recommender import Recommender
 from services.gateway.server.metrics import GatewayMetrics
@@ -37,6 +43,7 @@ class GatewayServer:
     names: Sequence[str] = (RECOMMENDATION_SERVICE, RELEASE_SERVICE)
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.dependencies = Dependencies(("retrieval", "ranking"))
         self._settings = settings
         self._metrics = GatewayMetrics(metrics)
         self._components: Components | None = None
@@ -57,13 +64,14 @@ class GatewayServer:
             BadProfileStore: The file of the profile store cannot be used.
         """
         settings, profiles = self._settings, await self._open_profiles()
-        retrieval_channel = await self._resources.enter_async_context(open_channel(settings.retrieval_target))
-        ranking_channel = await self._resources.enter_async_context(open_channel(settings.ranking_target))
-        retrieval, ranking = GrpcRetrieval(retrieval_channel), GrpcRanking(ranking_channel)
+        retrieval_channels = await self._open_channels(settings.retrieval_target)
+        ranking_channels = await self._open_channels(settings.ranking_target)
+        retrieval = GrpcRetrieval(self._replicas("retrieval", retrieval_channels, RetrievalServiceStub))
+        ranking = GrpcRanking(self._replicas("ranking", ranking_channels, RankingServiceStub))
         popular = PopularItems(retrieval, settings.popular_items, settings.popular_refresh_s)
         releases = ReleaseCoordinator(
-            ReleaseClient("retrieval", retrieval_channel, settings.activation_timeout_s),
-            ReleaseClient("ranking", ranking_channel, settings.activation_timeout_s),
+            ReleaseClient("retrieval", list(retrieval_channels.values()), settings.activation_timeout_s),
+            ReleaseClient("ranking", list(ranking_channels.values()), settings.activation_timeout_s),
             popular.request_refresh,
         )
         recommender = Recommender(profiles, retrieval, ranking, popular, settings.recommender_options())
@@ -78,6 +86,36 @@ class GatewayServer:
         """Close everything, in reverse order."""
         self._components = None
         await self._resources.aclose()
+
+    async def _open_channels(self, target: str) -> Mapping[str, grpc.aio.Channel]:
+        """Open a channel to each replica of a service; returns them by address."""
+        security = self._settings.backend_security()
+        return {
+            address: await self._resources.enter_async_context(open_channel(address, security))
+            for address in split_addresses(target)
+        }
+
+    def _replicas(
+        self, service: str, channels: Mapping[str, grpc.aio.Channel], stub: Callable[[grpc.aio.Channel], Any]
+    ) -> ReplicaSet:
+        """Return the replicas of a service, whose breakers are exported as metrics and in the server's health."""
+
+        def report() -> None:
+            self.dependencies.set_answers(service, answers=replicas.answers)
+
+        settings = self._settings
+        replicas = ReplicaSet(
+            service,
+            [
+                Replica(service, address, channel, stub, settings.breaker_options(), report)
+                for address, channel in channels.items()
+            ],
+            settings.retry_share,
+            settings.hedge_quantile,
+        )
+        self._resources.push_async_callback(replicas.close)
+        self._metrics.watch_replicas(replicas)
+        return replicas
 
     async def _open_profiles(self) -> SqliteProfileStore:
         file = self._settings.profiles.expanduser()

@@ -18,7 +18,7 @@ from services.gateway.profiles.profile_store import ProfileStore
 from services.gateway.recommendation.recommender import Recommender
 from services.gateway.server import request_messages
 from services.gateway.server.metrics import GatewayMetrics
-from services.gateway.server.response_messages import write_recommend_response
+from services.gateway.server.response_messages import write_explain_response, write_recommend_response
 
 RECOMMENDATION_SERVICE: Final = gateway_pb2.DESCRIPTOR.services_by_name["RecommendationService"].full_name
 RELEASE_SERVICE: Final = release_pb2.DESCRIPTOR.services_by_name["ReleaseService"].full_name
@@ -53,16 +53,23 @@ class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
         """Recommend items; the call's log line has the degradations."""
         recommender = self._components().recommender
         recommend_request = request_messages.read_recommend_request(request)
-        remaining_s = context.time_remaining()
-        result = await recommender.recommend(
-            recommend_request, None if remaining_s is None else min(float(remaining_s), self._timeout_s)
-        )
+        result = await recommender.recommend(recommend_request, self._remaining_s(context))
         self._metrics.observe_answer(result, recommend_request.stages)
         if result.degradations:
             structlog.contextvars.bind_contextvars(
                 degradations={str(degradation.kind): degradation.detail for degradation in result.degradations}
             )
         return write_recommend_response(result, request_id(), explain=request.explain)
+
+    async def Explain(  # noqa: N802
+        self, request: gateway_pb2.ExplainRequest, context: Any
+    ) -> gateway_pb2.ExplainResponse:
+        """Explain why an item has its place."""
+        recommender = self._components().recommender
+        item_id = request_messages.read_item_id(request)
+        recommend_request = request_messages.read_recommend_request(request.request)
+        result = await recommender.explain(recommend_request, item_id, self._remaining_s(context))
+        return write_explain_response(result, request_id())
 
     async def RecordEvents(  # noqa: N802
         self, request: gateway_pb2.RecordEventsRequest, context: Any
@@ -80,6 +87,10 @@ class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
         del context
         user_id = request_messages.read_user_id(request)
         return gateway_pb2.ForgetUserResponse(erased_events=await self._components().profiles.forget_user(user_id))
+
+    def _remaining_s(self, context: Any) -> float | None:
+        remaining_s = context.time_remaining()
+        return None if remaining_s is None else min(float(remaining_s), self._timeout_s)
 
 
 class ReleaseService(release_pb2_grpc.ReleaseServiceServicer):

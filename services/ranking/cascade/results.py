@@ -81,8 +81,7 @@ class Ranking:
     @property
     def tiers(self) -> npt.NDArray[np.int64]:
         """The `Tier` that ranked each candidate; int64[candidates]."""
-        late = np.where(np.isnan(self.late_score), Tier.FEATURES, Tier.LATE_INTERACTION)
-        return np.where(np.isnan(self.logit), late, Tier.CROSS_ENCODER)
+        return tiers_of(self.logit, self.late_score)
 
     @property
     def uses(self) -> list[TierUse]:
@@ -95,16 +94,43 @@ class Ranking:
         return [use for use in uses if use.planned]
 
 
+def tiers_of(logits: Float32Array, late_scores: Float32Array) -> npt.NDArray[np.int64]:
+    """Return the `Tier` that ranked each candidate, given its scores, NaN for none; int64[candidates]."""
+    late = np.where(np.isnan(late_scores), Tier.FEATURES, Tier.LATE_INTERACTION)
+    return np.where(np.isnan(logits), late, Tier.CROSS_ENCODER)
+
+
+@dataclass(frozen=True)
+class ExplainedFeature:
+    """A feature's value, and what it adds to the log-odds."""
+
+    name: str
+    value: float
+    contribution: float
+
+
 @dataclass(frozen=True)
 class ExplainedProbability:
-    """Why a candidate has its probability.
+    """What decided a candidate's probability.
 
     Attributes:
         probability: The candidate's probability.
-        explanation: The contributions to its logit; None if the release has no cross-encoder.
-        features: The features that the fusion read, by name in order, without missing ones.
+        tier: The tier that ranked it.
+        rank: Its position among all candidates, from 1.
+        late_score: Late interaction's score; None if it did not score the candidate.
+        log_odds: The log-odds of the probability.
+        base_log_odds: The log-odds that the features' contributions are added to.
+        explanation: The contributions of words and history items.
+        features: The features that the fusion read, ordered by name, without missing ones.
+        missing_contribution: The contributions of the missing features together.
     """
 
     probability: float
-    explanation: Explanation | None
-    features: dict[str, float]
+    tier: Tier
+    rank: int
+    late_score: float | None
+    log_odds: float
+    base_log_odds: float
+    explanation: Explanation
+    features: list[ExplainedFeature]
+    missing_contribution: float

@@ -18,9 +18,9 @@ from services.ranking.admission.time_budget import StepTimes, TimeBudget
 from services.ranking.batching.batcher import Batcher, BatchReport
 from services.ranking.batching.capacity import BatchLimits
 from services.ranking.cascade.compute_pool import ComputePool
-from services.ranking.cascade.explainer import Explainer
+from services.ranking.cascade.explainer import Explainer, RankedCandidates
 from services.ranking.cascade.models import RankingModels
-from services.ranking.cascade.results import ExplainedProbability, Ranking, RequestedDepths
+from services.ranking.cascade.results import ExplainedProbability, Ranking, RequestedDepths, tiers_of
 from services.ranking.cascade.tiers import Cascade, PreparedRequest
 from services.ranking.cross_encoder.pair_scorer import MIN_READ_SHARE, PairScorer
 from services.ranking.late_interaction.scorer import LateInteractionOptions
@@ -187,20 +187,37 @@ class SecondStage:
         )
 
     async def explain(
-        self, user: UserRows, candidate: CandidateRows, text: str, call: CallContext
+        self,
+        user: UserRows,
+        candidates: CandidateRows,
+        texts: Mapping[int, str],
+        index: int,
+        depths: RequestedDepths,
+        call: CallContext,
     ) -> ExplainedProbability:
-        """Explain why one candidate has its probability.
+        """Explain what decided the probability that `rank` gives to the candidate at ``index``.
 
         Args:
-            user: Whom the candidate is for.
-            candidate: The one candidate.
-            text: Its text if it has no catalogue row or another text; else empty.
+            user: Whom the candidates are for.
+            candidates: The candidates.
+            texts: Texts of candidates without a catalogue row or with another text than the catalogue's, by index.
+            index: The candidate to explain.
+            depths: How many candidates the tiers take at most.
             call: By when and for whom.
 
         Raises:
             DeadlineTooShort, Overloaded: As `Batcher.score` does.
         """
-        return await self._explainer.explain(user, candidate, text, call)
+        tiers = self._possible(self._cascade.depths(user, candidates, depths), len(candidates))
+        prepared = await self._pool.run(
+            lambda: self._cascade.prepare(user, candidates, texts, tiers, call.deadline),
+        )
+        result = await self._read(prepared, call)
+        logits, probability, _ = await self._fuse(prepared, result.scores.logits)
+        late_scores = prepared.late.scores
+        ranked = RankedCandidates(prepared.matrix, late_scores, logits, probability, tiers_of(logits, late_scores))
+        row, text = int(candidates.rows[index]), texts.get(index, "")
+        return await self._explainer.explain(user, ranked, index, row, text, call)
 
     def close(self) -> None:
         """End the threads; calls that wait fail with NotReady."""

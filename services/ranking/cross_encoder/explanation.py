@@ -1,42 +1,53 @@
-"""Explains a pair's logit by words and history items: each part is removed in turn, and the pair read again.
+"""What the models read without one word or history item, to see what that part changes (occlusion).
 
-A part's contribution is the logit minus the logit without the part (occlusion; Zeiler and Fergus, 2014).
+A part's contribution is the score minus the score without the part (Zeiler and Fergus, "Visualizing and understanding
+convolutional networks", ECCV 2014).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from common.arrays import Int64Array, TokenIds
 from common.ragged import TokenRows
-from services.ranking.batching.batcher import Batcher
+from services.ranking.features.word_tokenizer import IDEOGRAPHS
 from services.ranking.pairs.pair_tokenizer import PairTokenizer
 from services.ranking.pairs.pair_tokens import TokenPairs
-from services.ranking.request import CallContext, UserRows
+from services.ranking.request import UserRows
 
 MAX_WORDS: Final = 32
+_PART: Final = re.compile(rf"[{IDEOGRAPHS}]|[^\s{IDEOGRAPHS}]+")
 
 
 @dataclass(frozen=True)
 class Contribution:
-    """One part, a word or a history item's catalogue row, and its contribution to the logit."""
+    """One part, a word or a history item's catalogue row, and its contributions.
+
+    Attributes:
+        part: The part.
+        logit: What it adds to the cross-encoder's logit.
+        log_odds: What it adds to the log-odds of the probability.
+    """
 
     part: str | int
     logit: float
+    log_odds: float
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """The contributions to a logit.
+    """The contributions of the parts.
 
     Attributes:
         logit: The logit with all parts.
         item_words: The first words of the item, in order.
         query_words: The first words of the query, in order.
-        history_items: The history items that the cross-encoder reads, the most recent first.
+        history_items: The history items that the models read, the most recent first.
     """
 
     logit: float
@@ -45,47 +56,66 @@ class Explanation:
     history_items: list[Contribution]
 
 
-async def explain_logit(
-    user: UserRows, item: str, tokenizer: PairTokenizer, batcher: Batcher, call: CallContext
-) -> Explanation:
-    """Explain the logit of an item's text for a user.
+@dataclass(frozen=True)
+class OccludedPairs:
+    """A user context and an item's text: whole first, then without each part.
 
-    Raises:
-        DeadlineTooShort, Overloaded: As `Batcher.score` does.
+    Attributes:
+        texts: The item's text, whole, then without each of its words.
+        contexts: The user context, whole, then without each word of the query and each history item.
+        item_words: The words of the item.
+        query_words: The words of the query.
+        history: The catalogue rows of the history items.
     """
-    item_words, query_words = item.split()[:MAX_WORDS], user.query.split()[:MAX_WORDS]
-    history = tokenizer.context_items(user.history)
-    pairs = _pairs(tokenizer, _without_each(item), _without_each(user.query), user.query, history)
-    scores = await batcher.score(pairs, call)
-    logit, *logits_without = scores.logits.tolist()
-    contributions = [logit - without for without in logits_without]
-    middle, end = len(item_words), len(item_words) + len(query_words)
-    return Explanation(
-        logit,
-        _contributions(item_words, contributions[:middle]),
-        _contributions(query_words, contributions[middle:end]),
-        _contributions(history, contributions[end:]),
-    )
+
+    texts: list[str]
+    contexts: list[TokenIds]
+    item_words: list[str]
+    query_words: list[str]
+    history: list[int]
+
+    @classmethod
+    def of(cls, user: UserRows, item: str, tokenizer: PairTokenizer) -> OccludedPairs:
+        """Return the pairs of a user and an item's text."""
+        query, history = user.query, tokenizer.context_items(user.history)
+        item_words, query_words = words_in(item), words_in(query)
+        contexts = [tokenizer.context(query, history)]
+        contexts += [tokenizer.context(shorter, history) for shorter in _without_each(query)]
+        contexts += [tokenizer.context(query, history[:at] + history[at + 1 :]) for at in range(len(history))]
+        return cls([item, *_without_each(item)], contexts, item_words, query_words, history)
+
+    @property
+    def context_of(self) -> Int64Array:
+        """Each pair's context, by index; int64[1 + parts]."""
+        return np.concatenate([np.zeros(len(self.texts), np.int64), np.arange(1, len(self.contexts))])
+
+    @property
+    def text_of(self) -> Int64Array:
+        """Each pair's text, by index; int64[1 + parts]."""
+        return np.concatenate([np.arange(len(self.texts)), np.zeros(len(self.contexts) - 1, np.int64)])
+
+    def tokens(self, tokenizer: PairTokenizer) -> TokenPairs:
+        """Return the pairs as the cross-encoder reads them."""
+        texts = tokenizer.tokens(self.texts, tokenizer.settings.item_tokens)
+        return tokenizer.template.join(TokenRows.from_rows(self.contexts), self.context_of, texts.take(self.text_of))
+
+    def explanation(self, logits: Sequence[float], log_odds: Sequence[float]) -> Explanation:
+        """Return the contributions, given the logit and the log-odds of each pair."""
+        parts: list[str | int] = [*self.item_words, *self.query_words, *self.history]
+        all_parts = [
+            Contribution(part, logits[0] - logit, log_odds[0] - odds)
+            for part, logit, odds in zip(parts, logits[1:], log_odds[1:], strict=True)
+        ]
+        middle, end = len(self.item_words), len(self.item_words) + len(self.query_words)
+        return Explanation(logits[0], all_parts[:middle], all_parts[middle:end], all_parts[end:])
 
 
-def _pairs(
-    tokenizer: PairTokenizer, items: list[str], queries: list[str], query: str, history: list[int]
-) -> TokenPairs:
-    """Return the whole pair, then one pair for each word of item and query and each history item left out."""
-    contexts = [tokenizer.context(query, history)]
-    contexts += [tokenizer.context(shorter, history) for shorter in queries[1:]]
-    contexts += [tokenizer.context(query, history[:index] + history[index + 1 :]) for index in range(len(history))]
-    context_of = np.concatenate([np.zeros(len(items), np.int64), np.arange(1, len(contexts))])
-    item_tokens = tokenizer.tokens(items, tokenizer.settings.item_tokens)
-    item_of = np.concatenate([np.arange(len(items)), np.zeros(len(contexts) - 1, np.int64)])
-    return tokenizer.template.join(TokenRows.from_rows(contexts), context_of, item_tokens.take(item_of))
+def words_in(text: str) -> list[str]:
+    """Return the first words of a text; a character of a script without spaces is a word."""
+    return _PART.findall(text)[:MAX_WORDS]
 
 
 def _without_each(text: str) -> list[str]:
-    """Return the text, then the text without its first, second, … word."""
-    words = text.split()
-    return [text, *(" ".join(words[:index] + words[index + 1 :]) for index in range(min(len(words), MAX_WORDS)))]
-
-
-def _contributions(parts: Sequence[str | int], logits: list[float]) -> list[Contribution]:
-    return [Contribution(part, logit) for part, logit in zip(parts, logits, strict=True)]
+    """Return the text without its first, second, … word."""
+    spans = [found.span() for found in _PART.finditer(text)][:MAX_WORDS]
+    return [" ".join(f"{text[:start]}{text[end:]}".split()) for start, end in spans]

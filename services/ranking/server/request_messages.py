@@ -92,18 +92,27 @@ def parse_candidates(
     return _candidates(messages, texts, catalogue, sources, live)
 
 
-def parse_candidate(
+def parse_explained(
     message: ranking_pb2.ExplainRequest,
     catalogue: Catalogue,
     sources: Collection[str],
     live: Mapping[str, str] = NO_LIVE_TEXTS,
 ) -> ParsedCandidates:
-    """Parse the one candidate to explain; see `parse_candidates`."""
+    """Parse the candidate to explain, at the request's index among the others; see `parse_candidates`."""
     if not message.HasField("candidate"):
         raise InvalidRequest("candidate: required")
-    one = message.candidate
-    text = _text(one, "candidate")
-    return _candidates([one], {0: text} if text else {}, catalogue, sources, live)
+    others, index = list(message.other_candidates), message.index
+    if len(others) >= MAX_CANDIDATES:
+        raise InvalidRequest(f"other_candidates: at most {MAX_CANDIDATES - 1:,}, has {len(others):,}")
+    if index > len(others):
+        raise InvalidRequest(f"index: at most {len(others):,}, the number of other candidates, is {index:,}")
+    texts = {}
+    if text := _text(message.candidate, "candidate"):
+        texts[index] = text
+    for at, other in enumerate(others):
+        if text := _text(other, f"other_candidates[{at}]"):
+            texts[at if at < index else at + 1] = text
+    return _candidates([*others[:index], message.candidate, *others[index:]], texts, catalogue, sources, live)
 
 
 def parse_priority(message: ranking_pb2.RankRequest) -> Priority:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -10,7 +11,7 @@ from shortlist.ranking.v1 import ranking_pb2
 
 from common.release.catalogue import Catalogue
 from services.ranking.cascade.results import ExplainedProbability, Ranking
-from services.ranking.cross_encoder.explanation import Contribution, Explanation
+from services.ranking.cross_encoder.explanation import Contribution
 
 
 def write_rank_response(
@@ -34,16 +35,25 @@ def write_explain_response(
     explained: ExplainedProbability, catalogue: Catalogue, release_id: str
 ) -> ranking_pb2.ExplainResponse:
     """Return the response to an ExplainRequest."""
-    parts = explained.explanation or Explanation(0.0, [], [], [])
-    history = [Contribution(catalogue.item_ids[int(one.part)], one.logit) for one in parts.history_items]
+    parts = explained.explanation
+    history = [replace(one, part=catalogue.item_ids[int(one.part)]) for one in parts.history_items]
     return ranking_pb2.ExplainResponse(
         probability=explained.probability,
         cross_encoder_logit=parts.logit,
         item_words=_contributions(parts.item_words),
         query_words=_contributions(parts.query_words),
         history_items=_contributions(history),
-        features=[ranking_pb2.Feature(name=name, value=value) for name, value in explained.features.items()],
+        features=[
+            ranking_pb2.Feature(name=one.name, value=one.value, contribution=one.contribution)
+            for one in explained.features
+        ],
         release_id=release_id,
+        tier=cast("ranking_pb2.Tier.ValueType", int(explained.tier)),
+        late_interaction_score=explained.late_score,
+        log_odds=explained.log_odds,
+        base_log_odds=explained.base_log_odds,
+        rank=explained.rank,
+        missing_features_contribution=explained.missing_contribution,
     )
 
 
@@ -98,4 +108,7 @@ def _timings(ranking: Ranking) -> ranking_pb2.RankTimings:
 
 
 def _contributions(parts: Sequence[Contribution]) -> list[ranking_pb2.Contribution]:
-    return [ranking_pb2.Contribution(part=str(one.part), contribution=one.logit) for one in parts]
+    return [
+        ranking_pb2.Contribution(part=str(one.part), contribution=one.logit, log_odds_contribution=one.log_odds)
+        for one in parts
+    ]

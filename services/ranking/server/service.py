@@ -20,8 +20,8 @@ from services.ranking.request import CallContext, Priority
 from services.ranking.server.live_item_texts import NO_LIVE_TEXTS
 from services.ranking.server.metrics import RankingMetrics
 from services.ranking.server.request_messages import (
-    parse_candidate,
     parse_candidates,
+    parse_explained,
     parse_min_depth,
     parse_priority,
     parse_user,
@@ -75,10 +75,12 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
         async with asyncio.timeout(self._remaining_s(context)):
             with self._stage(request.release_id) as stage:
                 user = parse_user(request.user, stage.catalogue)
-                candidate = parse_candidate(request, stage.catalogue, stage.sources, self._texts())
-                text = candidate.texts.get(0, "")
+                candidates = parse_explained(request, stage.catalogue, stage.sources, self._texts())
                 call = self._call(context, Priority.INTERACTIVE)
-                explained = await stage.explain(user.rows, candidate.rows, text, call)
+                depths = RequestedDepths(self._settings.late_interaction_depth, self._settings.cross_encoder_depth)
+                explained = await stage.explain(
+                    user.rows, candidates.rows, candidates.texts, request.index, depths, call
+                )
                 return write_explain_response(explained, stage.catalogue, stage.release.id)
 
     @contextmanager

@@ -12,6 +12,8 @@ from common.release.store import Release
 from services.retrieval.sources.user_context import Situation
 
 Kind = Literal["semantic", "similar", "graph", "popular", "lexical", "exploration"]
+# What a source goes by; the contract's `Evidence` has the same names.
+Evidence = Literal["behaviour", "repeat", "similar", "semantic", "lexical", "popular", "trending", "exploration"]
 _KINDS: dict[str, Kind] = {
     "semantic": "semantic",
     "similar": "similar",
@@ -22,8 +24,8 @@ _KINDS: dict[str, Kind] = {
 }
 # The options of each kind; other kinds have none.
 _OPTIONS: dict[Kind, tuple[str, ...]] = {
-    "graph": ("graph",),
-    "popular": ("statistic",),
+    "graph": ("graph", "evidence"),
+    "popular": ("statistic", "evidence"),
     "similar": ("recent",),
     "exploration": ("popularity",),
 }
@@ -38,6 +40,8 @@ class SourceSettings(BaseModel):
         statistic: For the kind `popular`, the item statistic to rank by; by default the release's popularity.
         recent: For the kind `similar`, how many of the most recent distinct items to search around.
         popularity: For the kind `exploration`, the highest popularity of an item that is explored.
+        evidence: For the kinds `graph` and `popular`, what it goes by, which decides the reason that users read. By
+            default `behaviour` for a graph, and `trending` for a statistic.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +51,7 @@ class SourceSettings(BaseModel):
     statistic: str | None = None
     recent: int = Field(10, ge=1, le=100)
     popularity: float = Field(2.0, ge=0)
+    evidence: Evidence | None = None
 
     def foreign_options(self, kind: Kind) -> list[str]:
         """Return the given options that a source of ``kind`` does not have."""
@@ -93,6 +98,15 @@ class FirstStageSettings(BaseModel):
     def kind_of(self, name: str) -> Kind:
         """Return the kind of the source ``name``."""
         return self.sources[name].kind or _KINDS[name]
+
+    def evidence_of(self, name: str) -> Evidence:
+        """Return what the source ``name`` goes by."""
+        source, kind = self.sources[name], self.kind_of(name)
+        if source.evidence is not None:
+            return source.evidence
+        if kind == "popular" and source.statistic is not None:
+            return "trending"
+        return "behaviour" if kind == "graph" else kind
 
     @classmethod
     def load(cls, release: Release) -> FirstStageSettings:

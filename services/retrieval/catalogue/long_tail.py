@@ -10,7 +10,7 @@ from services.retrieval.catalogue.snapshot import Snapshot
 
 
 class LongTail:
-    """Items of the release that are less popular than its median item, and added items unless the median is 0.
+    """Items that are less popular than the median of those bought, and added items; none if nobody bought any.
 
     Args:
         popularity: The popularity of each item of the release; shape [items].

@@ -14,7 +14,7 @@ The order is free, since protobuf parsers accept the fields of a message in any 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
 from itertools import pairwise
 from typing import Any, Final
@@ -100,12 +100,15 @@ def encode_columns(candidates: Candidates, fragments: FragmentCache) -> bytes:
     return field_header(_COLUMNS, sum(map(len, pieces))) + b"".join(pieces)
 
 
-def encode_response(candidates: Candidates, encoded: bytes, release_id: str, encode_s: float, total_s: float) -> bytes:
+def encode_response(
+    candidates: Candidates, encoded: bytes, evidence: bytes, release_id: str, encode_s: float, total_s: float
+) -> bytes:
     """Encode a `RetrieveResponse`.
 
     Args:
         candidates: What was found.
         encoded: The same, encoded as candidates or columns.
+        evidence: What the sources go by; see `encode_evidence`.
         release_id: The release that was searched.
         encode_s: How long the query's embedding took, in seconds.
         total_s: How long the whole request took, in seconds.
@@ -120,7 +123,16 @@ def encode_response(candidates: Candidates, encoded: bytes, release_id: str, enc
         ),
         ignored_history_items=candidates.ignored_history,
     )
-    return encoded + rest.SerializeToString()
+    return encoded + evidence + rest.SerializeToString()
+
+
+def encode_evidence(evidence_of: Mapping[str, str]) -> bytes:
+    """Encode the field `evidence` of a `RetrieveResponse`, given by source name."""
+    messages = [
+        retrieval_pb2.SourceEvidence(source=name, evidence=retrieval_pb2.Evidence.Value(f"EVIDENCE_{evidence.upper()}"))
+        for name, evidence in sorted(evidence_of.items())
+    ]
+    return retrieval_pb2.RetrieveResponse(evidence=messages).SerializeToString()
 
 
 def encode_batch(responses: Sequence[bytes]) -> bytes:

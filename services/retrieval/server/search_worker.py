@@ -21,6 +21,7 @@ from services.retrieval.server.response_encoding import (
     candidate_fragments,
     encode_candidates,
     encode_columns,
+    encode_evidence,
     encode_response,
     id_fragments,
 )
@@ -69,6 +70,7 @@ class SearchWorker:
         self._observe = observe
         self._candidate_fragments = candidate_fragments(cache_size, stage.long_tail)
         self._id_fragments = id_fragments(cache_size)
+        self._evidence = encode_evidence({name: stage.settings.evidence_of(name) for name in stage.sources})
 
     def search_and_serialise(self, batch: Sequence[SearchRequest]) -> list[bytes]:
         """Return a serialised `RetrieveResponse` for each request; those of one snapshot are searched together."""
@@ -85,4 +87,4 @@ class SearchWorker:
             encoded = encode_columns(candidates, self._id_fragments)
         else:
             encoded = encode_candidates(candidates, self._candidate_fragments)
-        return encode_response(candidates, encoded, self._release_id, request.encode_s, total_s)
+        return encode_response(candidates, encoded, self._evidence, self._release_id, request.encode_s, total_s)

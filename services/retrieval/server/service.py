@@ -13,6 +13,7 @@ from shortlist.retrieval.v1 import retrieval_pb2
 
 from common.errors import Overloaded
 from common.server.channel import remaining_s
+from common.server.interceptors import sends_large_answers
 from common.server.live_release import LiveRelease
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import Request, check_batch, check_batch_size
@@ -54,6 +55,7 @@ class RetrievalService:
             release.stage.check(request)
             return (await self._search(release, [request], [message.columns], context))[0]
 
+    @sends_large_answers
     async def BatchRetrieve(  # noqa: N802
         self, message: retrieval_pb2.BatchRetrieveRequest, context: Any
     ) -> bytes:
@@ -83,6 +85,7 @@ class RetrievalService:
             counts = await self._change(release.stage, lambda: release.stage.writer.delete(message.item_ids))
             return retrieval_pb2.DeleteItemsResponse(deleted=counts.deleted, missing=counts.missing)
 
+    @sends_large_answers
     async def GetItems(  # noqa: N802
         self, message: retrieval_pb2.GetItemsRequest, context: Any
     ) -> retrieval_pb2.GetItemsResponse:

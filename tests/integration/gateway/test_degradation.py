@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -37,6 +38,11 @@ class _Backend:
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own program
         assert self._process.stdout is not None
         self._port = self._process.stdout.readline().strip()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         """End it as ``kill -9`` does."""
@@ -80,6 +86,14 @@ async def recommend(retrieval: _Backend, ranking: _Backend, tmp_path: Path) -> A
         yield client.recommend
 
 
+async def _detail_until(call: Recommend, words: str) -> gateway_pb2.RecommendResponse:
+    """Call until a degradation's detail has these words."""
+    while True:
+        response = await call(timeout_s=0.2)
+        if any(words in each.detail for each in response.degradations):
+            return response
+
+
 async def _until(call: Recommend, kinds: set[str]) -> gateway_pb2.RecommendResponse:
     """Call until an answer has exactly these degradations; the test's timeout bounds it."""
     while True:
@@ -112,6 +126,18 @@ async def test_every_call_answers_while_ranking_is_killed(recommend: Recommend, 
     for answer in answers:
         assert set(degradation_kinds(answer)) <= {"RANKING_UNAVAILABLE", "RANKING_TOO_SLOW"}
         assert all(item.HasField("probability") is not bool(set(degradation_kinds(answer))) for item in answer.items)
+
+
+@pytest.mark.parametrize("stage", ["ranking", "retrieval"])
+async def test_a_stopped_service_is_not_waited_for(recommend: Recommend, request: pytest.FixtureRequest, stage: str):
+    """After a few calls without an answer a stopped service is not called, until it goes on; every call is answered."""
+    backend: _Backend = request.getfixturevalue(stage)
+    await _until(recommend, set())
+    backend.signal(signal.SIGSTOP)
+    degraded = await _detail_until(recommend, f"{stage} is not called")
+    assert len(degraded.items) == 10
+    backend.signal(signal.SIGCONT)
+    await _until(recommend, set())
 
 
 async def test_popular_items_are_the_fallback_while_retrieval_is_killed(recommend: Recommend, retrieval: _Backend):

@@ -13,7 +13,8 @@ from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.dataset.schema import BadDataset
 from pipeline.data.files.delimited import read_delimited
-from pipeline.data.files.tables import FileNote, read_raw_table, select_columns
+from pipeline.data.files.file_note import FileNote
+from pipeline.data.files.tables import read_raw_table, select_columns
 from pipeline.data.files.text_files import COMPRESSIONS, plain_suffix, read_text_file
 from pipeline.data.ingest.row_filter import RowFilter, refuse_empty
 from pipeline.data.ingest.values import as_text
@@ -72,7 +73,16 @@ class PublishedFiles:
             return _as_text(select_columns(read_raw_table(file).frame, {column: column for column in columns}, file))
         text = read_text_file(file)
         table = read_delimited(text, file, delimiter, columns)
-        note = FileNote(file, "csv", text.encoding, table.delimiter, None, text.replaced, table.ragged, table.examples)
+        note = FileNote(
+            file,
+            "csv",
+            text.encoding,
+            table.delimiter,
+            replaced=text.replaced,
+            ragged=table.ragged,
+            examples=table.examples,
+            example=text.example,
+        )
         self.notes.extend(note.sentences())
         return _as_text(table.frame)
 

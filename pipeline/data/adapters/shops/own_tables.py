@@ -20,6 +20,7 @@ Encoding, delimiter, decimal mark and the order of day and month are found; each
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,8 +32,9 @@ from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.dataset.schema import EVENTS, ITEMS, JUDGEMENTS, BadDataset, TableSpec, check_columns
 from pipeline.data.files.tables import SUFFIXES, find_tables, read_raw_table
-from pipeline.data.ingest.events import MAX_DAILY_EVENTS, clean_events
+from pipeline.data.ingest.events import clean_events
 from pipeline.data.ingest.items import clean_items
+from pipeline.data.ingest.roles import plain_name
 from pipeline.data.ingest.row_filter import (
     MAX_BAD_SHARE,
     RowFilter,
@@ -42,6 +44,7 @@ from pipeline.data.ingest.row_filter import (
     refuse_unreadable,
 )
 from pipeline.data.ingest.times import DayOrder
+from pipeline.data.ingest.users import MAX_DAILY_EVENTS
 from pipeline.data.ingest.values import DecimalMark, as_ids, as_text, read_numbers
 
 
@@ -57,6 +60,7 @@ class TableMapping(BaseModel):
         decimal_mark: What parts whole numbers from fractions; `auto` finds it for each column.
         day_order: Which of day and month comes first; `auto` finds it for each column.
         max_daily_events: Of events, how many of one kind a user has on one day at most; the latest count.
+        nobody: Of events, the ids of users who are no person, such as guest; None finds them.
         max_bad_share: Of how many of a column's cells at most may be unreadable; more is a mistake of the mapping.
     """
 
@@ -70,6 +74,7 @@ class TableMapping(BaseModel):
     decimal_mark: DecimalMark = "auto"
     day_order: DayOrder = "auto"
     max_daily_events: int = Field(default=MAX_DAILY_EVENTS, ge=1)
+    nobody: tuple[str, ...] | None = None
     max_bad_share: float = Field(default=MAX_BAD_SHARE, ge=0, le=1)
 
 
@@ -120,7 +125,7 @@ def dataset_of(description: Description, root: Path, notes: list[str], progress:
         of = description.events
         frame = _read(root, of, EVENTS, notes)
         tables["events"] = clean_events(
-            frame, items.frame, of.day_order, of.decimal_mark, max_daily_events=of.max_daily_events
+            frame, items.frame, of.day_order, of.decimal_mark, max_daily_events=of.max_daily_events, nobody=of.nobody
         )
     if description.judgements is not None:
         progress("reading judgements")
@@ -128,6 +133,8 @@ def dataset_of(description: Description, root: Path, notes: list[str], progress:
         tables["judgements"] = _judgements(frame, items.frame, description.judgements)
     for name, table in tables.items():
         mapping: TableMapping | None = getattr(description, name)
+        if mapping is not None and not table.rows_in:
+            notes.append(f"{mapping.file} has names of columns and no row: there are no {name}.")
         if mapping is not None:
             names, advice = mapping.columns or {}, "map another column to {column}, or raise max_bad_share"
             refuse_unreadable(table, str(root / mapping.file), names, advice, mapping.max_bad_share)
@@ -183,7 +190,7 @@ def _read(root: Path, mapping: TableMapping, table: TableSpec, notes: list[str])
     file = root / mapping.file
     raw = read_raw_table(file, mapping.encoding, mapping.delimiter)
     notes.extend(sentence for note in raw.notes for sentence in note.sentences())
-    columns = mapping.columns or {name: name for name in raw.frame.columns}
+    columns = mapping.columns or _own_names(raw.frame.columns, table, file, notes)
     given = {"event"} if mapping.event else set()
     missing = sorted(set(table.needed) - set(columns) - given)
     if mapping.columns is not None and missing:
@@ -196,6 +203,15 @@ def _read(root: Path, mapping: TableMapping, table: TableSpec, notes: list[str])
         frame = frame.with_columns(pl.lit(mapping.event).alias("event"))
     check_columns(frame, table.needed, str(file))
     return frame
+
+
+def _own_names(found: Sequence[str], table: TableSpec, file: Path, notes: list[str]) -> dict[str, str]:
+    """Return our column's name to theirs; a name that differs in case and marks alone, such as `Item ID`, is noted."""
+    theirs = {plain_name(name): name for name in reversed(found)}
+    ours = [name for name in (*table.needed, *table.optional) if name not in found and plain_name(name) in theirs]
+    meant = {name: theirs[plain_name(name)] for name in ours}
+    notes += [f"{file.name}: the column {name!r} was read as {our}." for our, name in meant.items()]
+    return {**{name: name for name in found if name not in meant.values()}, **meant}
 
 
 def _judgements(frame: pl.DataFrame, items: pl.DataFrame, mapping: TableMapping) -> RowFilter:

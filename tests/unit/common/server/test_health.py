@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grpc_health.v1 import health_pb2
 
-from common.server.health import HealthService
+from common.server.health import Dependencies, HealthService
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -33,3 +33,19 @@ async def test_a_watch_that_is_busy_still_learns_of_the_drain():
     assert [answer.status async for answer in watch] == [NOT_SERVING]
     late = probes.Watch(health_pb2.HealthCheckRequest(), None)
     assert [answer.status async for answer in late] == [NOT_SERVING]
+
+
+async def test_a_dependency_has_a_health_of_its_own():
+    """A service that does not answer is NOT_SERVING under its name; the server itself goes on serving."""
+    dependencies = Dependencies(["ranking"])
+    probes = HealthService(["a.Service"], dependencies)
+    await probes.set_serving()
+    watch = probes.Watch(health_pb2.HealthCheckRequest(service="ranking"), None)
+    told = [(await anext(watch)).status]
+    dependencies.set_answers("ranking", answers=False)
+    told.append((await anext(watch)).status)
+    assert (await probes.Check(health_pb2.HealthCheckRequest(), None)).status == SERVING
+    dependencies.set_answers("ranking", answers=True)
+    told.append((await anext(watch)).status)
+    assert told == [SERVING, NOT_SERVING, SERVING]
+    await probes.drain()

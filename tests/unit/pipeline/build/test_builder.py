@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from pipeline.data.dataset.training_requests import Windows
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import BASKETS
+from services.retrieval.candidates.first_stage import FirstStage
+from services.retrieval.candidates.request import Request
 from services.retrieval.encoding.text_encoder import OnnxTextEncoder
 
 
@@ -99,7 +102,8 @@ def test_impressions_are_not_learned_from(
     release = build(dataset, tmp_path / "shown", tiny_settings, ProgressReport(console))
     first = open_release(str(tiny_release))
     assert np.array_equal(np.load(release.file(POPULARITY)), np.load(first.file(POPULARITY)))
-    assert f"{shown.height:,} impressions are not learned from" in console.export_text()
+    said = [line.split("│") for line in console.export_text().splitlines() if "impressions" in line]
+    assert [[cell.strip() for cell in line[2:4]] for line in said] == [[f"{shown.height:,}", f"{events.height:,}"]]
 
 
 def test_build_that_was_done_before_is_reused(
@@ -120,6 +124,34 @@ def test_failed_build_leaves_the_store_as_it_was(
     with pytest.raises(InvalidRequest, match="lower min_buyers"):
         build(tiny_dataset, tmp_path, impossible, report)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_item_is_in_the_catalogue_and_few_buyers_are_not_counted(
+    tiny_dataset: Dataset, tiny_settings: BuildSettings, tmp_path: Path
+):
+    """Items with few buyers, or without any event, are found by text, id and exploration; tables leave them out."""
+    settings = dataclasses.replace(tiny_settings, min_buyers=8, added_sources=("exploration",))
+    console = Console(record=True, width=200)
+    items = tiny_dataset.items
+    never = items.head(1).with_columns(item_id=pl.lit("never-bought"), title=pl.lit("fresh sponge candle"))
+    dataset = Dataset(pl.concat([items, never]), tiny_dataset.events, None, tiny_dataset.report)
+    release = build(dataset, tmp_path, settings, ProgressReport(console))
+    catalogue = Catalogue.open(release.file(CATALOGUE))
+    assert sorted(catalogue.item_ids) == sorted(dataset.items["item_id"])
+    popularity = np.load(release.file(POPULARITY))
+    assert 0 < np.count_nonzero(popularity) < len(catalogue)
+    assert popularity[popularity > 0].min() >= settings.min_buyers
+    assert {one["what"]: one["count"] for one in release.manifest.metrics["left_out"]}[
+        "items, from graphs and popularity"
+    ] == np.count_nonzero(popularity == 0)
+    assert f"{np.count_nonzero(popularity == 0)}" in console.export_text().partition("Left out of the release")[2]
+    with closing(FirstStage.load(release)) as stage:
+        by_text = stage.retrieve([Request(query="fresh sponge candle", limit=5, sources=("semantic",))])[0]
+        by_id = stage.snapshot.rows_of(["never-bought"])
+        explored = stage.retrieve([Request(limit=200, sources=("exploration",))])[0]
+        assert "never-bought" in by_text.item_ids
+        assert by_id[0] >= 0
+        assert "never-bought" in explored.item_ids
 
 
 def test_windows_longer_than_the_data_are_refused(

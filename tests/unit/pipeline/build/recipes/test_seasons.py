@@ -23,7 +23,7 @@ from common.release.layout import (
     RETRIEVAL_SETTINGS,
     statistic_file,
 )
-from common.release.store import Release
+from common.release.store import Release, open_release
 from pipeline.build.builder import build
 from pipeline.build.recipes.seasons import MOMENTS
 from pipeline.data.dataset.dataset import Dataset
@@ -33,6 +33,7 @@ from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEASONS
 from pipeline.release.config.training_settings import LateTraining
+from pipeline.tables.replay import replay
 from services.ranking.cascade.second_stage import SecondStage
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import Request
@@ -84,17 +85,37 @@ def test_the_encoder_has_seen_nothing_of_the_weeks_that_are_learned_from(release
     assert release.manifest.models["encoder"].trained_on.endswith(f"purchases before {windows.training[0]:%Y-%m-%d}")
 
 
-def test_served_tables_hold_all_that_came_before_the_test_and_nothing_after(
-    release: Release, tiny_dataset: Dataset, windows: Windows
-):
-    """Popularity and statistics are those of everybody's events before the last moment."""
+def test_served_tables_count_every_event(release: Release, tiny_dataset: Dataset, windows: Windows):
+    """Popularity and statistics are those of everybody's events up to the last; models ended before the test."""
     catalogue = Catalogue.open(release.file(CATALOGUE))
-    past = tiny_dataset.events.filter(pl.col("timestamp") < windows.test)
-    expected = popularity(Purchases.of(past, catalogue, windows.test), len(catalogue)).buyers
+    end = windows.test + windows.length
+    expected = popularity(Purchases.of(tiny_dataset.events, catalogue, end), len(catalogue)).buyers
     np.testing.assert_array_equal(np.load(release.file(POPULARITY)), expected)
-    ages = np.load(release.file(statistic_file("last_sold")))
+    assert np.nanmin(np.load(release.file(statistic_file("last_sold")))) == pytest.approx(0.0, abs=1e-4)
+    until = release.manifest.learned_until
+    assert until["tables"] == end.isoformat()
+    assert until["fusion"] == until["cross_encoder"] == windows.test.isoformat()
+    assert until["encoder"] == windows.tables.isoformat()
+
+
+def test_a_replay_knows_nothing_of_the_test(
+    release: Release, tiny_dataset: Dataset, windows: Windows, tmp_path: Path, report: ProgressReport
+):
+    """Its tables are those of the events before the test, whatever comes after; models and catalogue are the same."""
+    before = replay(release, tiny_dataset, windows.test, tmp_path / "replay", report)
+    past = tiny_dataset.events.filter(pl.col("timestamp") < windows.test)
+    known = Dataset(tiny_dataset.items, past, None, tiny_dataset.report)
+    without = replay(release, known, windows.test, tmp_path / "without", report)
+    assert before.manifest.files == without.manifest.files
+    assert before.id != release.id
+    changed = {name for name, entry in before.manifest.files.items() if release.manifest.files[name] != entry}
+    assert POPULARITY in changed
+    assert all(name.startswith("behaviour/") for name in changed)
+    ages = np.load(before.file(statistic_file("last_sold")))
     newest = windows.test - past["timestamp"].max()
     assert np.nanmin(ages) == pytest.approx(newest / timedelta(days=1), abs=1e-4)
+    assert open_release(str(before.path)).id == before.id
+    assert open_release(str(release.path)).id == release.id
 
 
 def test_release_serves_both_stages(release: Release):

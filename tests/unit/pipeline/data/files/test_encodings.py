@@ -28,6 +28,10 @@ def test_text_of_shops_is_plausible(text: str, encoding: str):
         ("1,Молоко\n", "cp1251", "cp1252"),
         ("1,ヨーグルト\n", "euc_jp", "gb18030"),
         ("1,牛乳\n", "shift_jis", "gb18030"),
+        ("1,Książka\n", "cp1250", "gb18030"),
+        ("1,Τσάι\n", "cp1253", "gb18030"),
+        ("1,안녕하세요 신선한 우유 과자\n", "euc_kr", "gb18030"),
+        ("1,Müsli Café\n", "mac_roman", "cp1252"),
     ],
 )
 def test_text_of_another_encoding_is_not(text: str, written: str, read: str):

@@ -81,3 +81,18 @@ def test_numbers_of_one_sheet_meet_text_of_another(write_workbook: Write, tmp_pa
     sheets = {"A": [["id", "title"], ["x", "a"]], "B": [["id", "title"], [2, "b"]]}
     frame = read_table(write_workbook(tmp_path / "a.xlsx", sheets), {"id": "id"})
     assert frame["id"].to_list() == ["x", "2"]
+
+
+def test_a_column_that_is_named_twice_is_refused(write_workbook: Write, tmp_path: Path):
+    """Which of the two is meant cannot be told."""
+    file = write_workbook(tmp_path / "a.xlsx", {"S": [["id", "title", "id"], [1, "a", 2]]})
+    with pytest.raises(BadDataset, match=r"sheet 'S', row 1: the column 'id' is named 2 times; rename one"):
+        read_raw_table(file)
+
+
+def test_titles_above_the_heading_are_left_out_and_noted(write_workbook: Write, tmp_path: Path):
+    """Reports begin with a title; a column without a name is left out too."""
+    rows = [["Orders of 2024", None, None], [None] * 3, ["id", "title", "price", None], [1, "a", 2.5, "x"]]
+    table = read_raw_table(write_workbook(tmp_path / "a.xlsx", {"S": rows}))
+    assert table.frame.rows(named=True) == [{"id": 1.0, "title": "a", "price": 2.5}]
+    assert table.notes[0].sentences() == ["a.xlsx: 2 lines before the heading were left out."]

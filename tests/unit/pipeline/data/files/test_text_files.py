@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.data.dataset.schema import BadDataset
-from pipeline.data.files.text_files import TextFile, plain_suffix, read_text_file
+from pipeline.data.files.text_files import TextFile, check_one_member, plain_suffix, read_text_file
 
 GERMAN = "item_id,title\na,Müsli\nb,Mösli mit Äpfeln\n"
 CHINESE = "item_id,title\na,纯牛奶 250ml\nb,巧克力牛奶\n"
@@ -156,3 +156,15 @@ def test_an_archive_of_several_files_is_refused(tmp_path: Path):
         archive.writestr("two.csv", "b")
     with pytest.raises(BadDataset, match=r"holds 2 files \(one.csv, two.csv\); unpack it"):
         read_text_file(tmp_path / "a.csv.zip")
+
+
+def test_an_archive_is_of_the_kind_of_its_only_file(tmp_path: Path):
+    """A name such as items.zip does not say it; one of several files has no kind."""
+    for name, members in (("one.zip", ["items.csv"]), ("two.zip", ["items.csv", "events.csv"])):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for member in members:
+                archive.writestr(member, "item_id,title\na,Tea\n")
+    assert (plain_suffix(tmp_path / "one.zip"), plain_suffix(tmp_path / "two.zip")) == (".csv", "")
+    assert _text(read_text_file(tmp_path / "one.zip")).startswith("item_id")
+    with pytest.raises(BadDataset, match=r"two\.zip holds 2 files \(items\.csv, events\.csv\); unpack it"):
+        check_one_member(tmp_path / "two.zip")

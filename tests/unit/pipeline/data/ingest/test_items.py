@@ -80,3 +80,14 @@ def test_codes_stay_text():
     """Further columns of numbers become numbers, but article numbers and sizes that are named do not."""
     found = clean_items(_items(gtin=["885909950805", "0123"], size=["38", "40"], year=["2023", "2024"]), codes=["size"])
     assert found.frame.select("gtin", "size", "year").rows() == [("885909950805", "38", 2023), ("0123", "40", 2024)]
+
+
+def test_ids_that_mean_nothing_or_were_rounded_are_noted():
+    """An item called NA has no id, and ids in powers of ten may have been several."""
+    ids = ["NA", "4.00638E+12", "0001"]
+    items = clean_items(pl.DataFrame({"item_id": ids, "title": ["Salt", "Tea", "Pot"]}))
+    assert items.frame["item_id"].to_list() == ids[1:]
+    assert [note.split(",")[0] for note in items.report().notes] == [
+        "1 ids are words for nothing",
+        "1 ids are numbers that a spreadsheet has rounded",
+    ]

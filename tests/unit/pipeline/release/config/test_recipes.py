@@ -24,6 +24,16 @@ def test_recipe_is_whole(recipe: Recipe):
     assert json.loads(json.dumps(recipe.as_json()))["name"] == recipe.name
 
 
+def test_graphs_of_texts_and_of_repeats_say_so():
+    """No graph of words claims to be what users with a similar history chose."""
+    expected = {"repeat": "repeat", "again": "repeat", "text": "similar", "alike": "similar"}
+    for recipe in RECIPES.values():
+        for name, spec in recipe.graphs.items():
+            if name in recipe.sources:
+                assert recipe.sources[name]["evidence"] == expected.get(spec.kind, "behaviour")
+    assert BASKETS.sources["repeat"]["evidence"] == "repeat"
+
+
 def test_settings_are_the_recipes_unless_told_otherwise():
     """A recipe sets what it needs, a change given wins, and baskets change nothing."""
     assert BuildSettings.from_recipe(SEQUENCES.name).candidates == SEQUENCES.settings["candidates"]

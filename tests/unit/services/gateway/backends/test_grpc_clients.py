@@ -9,12 +9,16 @@ import grpc
 import pytest
 import structlog
 from shortlist.ranking.v1 import ranking_pb2
+from shortlist.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 from shortlist.retrieval.v1 import retrieval_pb2
+from shortlist.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceStub
 
 from common.errors import InvalidRequest
 from common.filters import AllOf, Match, Range
 from common.server.channel import open_channel
 from services.gateway.backends.grpc_clients import GrpcRanking, GrpcRetrieval
+from services.gateway.backends.replicas.replica import Replica
+from services.gateway.backends.replicas.replica_set import ReplicaSet
 from services.gateway.backends.stages import (
     RankingScores,
     RetrieveRequest,
@@ -23,7 +27,7 @@ from services.gateway.backends.stages import (
     StageTooSlow,
     StageUnavailable,
 )
-from services.gateway.candidates import Candidate
+from services.gateway.candidates import Candidate, Evidence
 
 _CANDIDATES = [Candidate("item-0", 0.9, (("popular", 0.5),)), Candidate("new", 0.8, text="a new thing")]
 
@@ -32,14 +36,18 @@ _CANDIDATES = [Candidate("item-0", 0.9, (("popular", 0.5),)), Candidate("new", 0
 async def retrieval(backends: Any) -> AsyncIterator[GrpcRetrieval]:
     """Return a client of the fake service for retrieval."""
     async with open_channel(backends.retrieval_target) as channel:
-        yield GrpcRetrieval(channel)
+        yield GrpcRetrieval(_alone("retrieval", channel, RetrievalServiceStub))
 
 
 @pytest.fixture
 async def ranking(backends: Any) -> AsyncIterator[GrpcRanking]:
     """Return a client of the fake service for ranking."""
     async with open_channel(backends.ranking_target) as channel:
-        yield GrpcRanking(channel)
+        yield GrpcRanking(_alone("ranking", channel, RankingServiceStub))
+
+
+def _alone(service: str, channel: grpc.aio.Channel, stub: Any) -> ReplicaSet:
+    return ReplicaSet(service, [Replica(service, "here", channel, stub)])
 
 
 async def test_a_request_reaches_retrieval_completely(backends: Any, retrieval: GrpcRetrieval):
@@ -76,6 +84,7 @@ async def test_candidates_come_back_with_their_attributes(retrieval: GrpcRetriev
         long_tail=True,
     )
     assert (result.release_id, result.ignored_history_items, result.is_fallback) == ("r1", 1, False)
+    assert result.evidence == {"behaviour": Evidence.BEHAVIOUR, "popular": Evidence.POPULAR}
 
 
 _FAILURES = [
@@ -171,3 +180,17 @@ async def test_a_refused_ranking_is_a_failed_stage(backends: Any, ranking: GrpcR
     backends.ranking.status = grpc.StatusCode.INVALID_ARGUMENT
     with pytest.raises(StageUnavailable, match="ranking refused the request: failure on demand"):
         await ranking.rank("", [], _CANDIDATES, "r1", 5.0)
+
+
+async def test_an_explained_candidate_keeps_its_place(backends: Any, ranking: GrpcRanking):
+    """The candidate is sent with its index and the others in order; what ranking answers is passed on."""
+    explained = await ranking.explain("milk", ["a"], _CANDIDATES, 1, "r1", 5.0)
+    (request,) = backends.ranking.requests
+    assert (request.candidate.item_id, request.candidate.text, request.index) == ("new", "a new thing", 1)
+    assert [other.item_id for other in request.other_candidates] == ["item-0"]
+    assert (request.user.query, list(request.user.history_item_ids), request.release_id) == ("milk", ["a"], "r1")
+    assert (explained.rank, explained.release_id) == (1, "r1")
+    assert explained.scores == RankingScores(
+        pytest.approx(2 / 3), pytest.approx(1.0), pytest.approx(-1.0), ranking_pb2.TIER_CROSS_ENCODER
+    )  # type: ignore[arg-type]  # equals a float
+    assert isinstance(explained.message, ranking_pb2.ExplainResponse)

@@ -28,7 +28,7 @@ async def test_alignment_continues_after_a_failure(backends: Any, monkeypatch: p
     aligned = asyncio.Event()
     async with open_channel(backends.retrieval_target) as retrieval, open_channel(backends.ranking_target) as ranking:
         releases = ReleaseCoordinator(
-            ReleaseClient("retrieval", retrieval, 5.0), ReleaseClient("ranking", ranking, 5.0), aligned.set
+            ReleaseClient("retrieval", [retrieval], 5.0), ReleaseClient("ranking", [ranking], 5.0), aligned.set
         )
         aligning = asyncio.create_task(align_releases(releases, 0.01))
         await asyncio.wait_for(aligned.wait(), 20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
@@ -11,6 +12,7 @@ import pytest
 from common.errors import BadRelease, InvalidRequest, NotReady
 from common.server.channel import open_channel
 from services.gateway.backends.release_coordinator import ReleaseClient, ReleaseCoordinator
+from testing.gateway_backends import Backends
 
 
 class _ChangeListener:
@@ -34,7 +36,7 @@ async def releases(backends: Any, listener: _ChangeListener) -> AsyncIterator[Re
     """Return the coordinator of the fake services."""
     async with open_channel(backends.retrieval_target) as retrieval, open_channel(backends.ranking_target) as ranking:
         yield ReleaseCoordinator(
-            ReleaseClient("retrieval", retrieval, 5.0), ReleaseClient("ranking", ranking, 5.0), listener
+            ReleaseClient("retrieval", [retrieval], 5.0), ReleaseClient("ranking", [ranking], 5.0), listener
         )
 
 
@@ -180,3 +182,18 @@ async def test_one_release_is_left_alone(backends: Any, releases: ReleaseCoordin
     """If both serve the same release, nothing is activated."""
     assert not await releases.align()
     assert not _activations(backends.ranking_releases) + _activations(backends.retrieval_releases)
+
+
+async def test_every_replica_changes(backends: Any, listener: _ChangeListener):
+    """An activation reaches each replica of a service, not only the first."""
+    others = Backends()
+    await others.start()
+    targets = (backends.retrieval_target, others.retrieval_target, backends.ranking_target)
+    async with AsyncExitStack() as channels:
+        first, second, ranking = [await channels.enter_async_context(open_channel(target)) for target in targets]
+        releases = ReleaseCoordinator(
+            ReleaseClient("retrieval", [first, second], 5.0), ReleaseClient("ranking", [ranking], 5.0), listener
+        )
+        await releases.activate("/releases/r2")
+    assert _activations(backends.retrieval_releases) == _activations(others.retrieval_releases) == ["/releases/r2"]
+    await others.stop()

@@ -6,37 +6,58 @@ from dataclasses import replace
 
 import pytest
 
-from services.gateway.candidates import Candidate, RankedCandidate
+from services.gateway.candidates import Candidate, Evidence, RankedCandidate
 from services.gateway.policy.long_tail import Substitution
-from services.gateway.recommendation.reasons import Explainer, ReasonKind, reason_kind
+from services.gateway.recommendation.reasons import Explainer, ReasonKind
 from services.gateway.recommendation.request import UserInput
 
 _MILK = Candidate("milk", 1.0, sources=(("follow_recent", 2.0), ("popular", 0.9), ("repeat", 0.1)))
 _BREAD = Candidate("bread", 0.9, sources=(("follow_recent", 8.0), ("popular", 1.0), ("semantic", 0.6)))
 _CHEESE = Candidate("cheese", 0.8, sources=(("semantic", 0.3), ("similar", 0.4)))
 
+_EVIDENCE = {
+    "follow_recent": Evidence.BEHAVIOUR,
+    "popular": Evidence.POPULAR,
+    "repeat": Evidence.REPEAT,
+    "semantic": Evidence.SEMANTIC,
+    "similar": Evidence.SIMILAR,
+}
+
 
 def _kinds(candidate: Candidate, user: UserInput) -> list[ReasonKind]:
-    return [reason.kind for reason in Explainer([_MILK, _BREAD, _CHEESE], user).reasons_for(candidate)]
+    return [reason.kind for reason in Explainer([_MILK, _BREAD, _CHEESE], user, _EVIDENCE).reasons_for(candidate)]
 
 
 @pytest.mark.parametrize(
-    ("source", "kind"),
+    ("evidence", "kind", "text"),
     [
-        ("similar", ReasonKind.SIMILAR),
-        ("similar_brand", ReasonKind.SIMILAR),
-        ("semantic", ReasonKind.SEMANTIC),
-        ("popular_week", ReasonKind.POPULAR),
-        ("repeat", ReasonKind.IN_HISTORY),
-        ("similarity", ReasonKind.BEHAVIOUR),
-        ("follow_recent", ReasonKind.BEHAVIOUR),
-        ("brand_similar", ReasonKind.BEHAVIOUR),
-        ("", ReasonKind.BEHAVIOUR),
+        (Evidence.BEHAVIOUR, ReasonKind.BEHAVIOUR, "users with a similar history chose it next"),
+        (Evidence.SIMILAR, ReasonKind.SIMILAR, "similar to an item in the history"),
+        (Evidence.SEMANTIC, ReasonKind.SEMANTIC, "matches the query “rye bread”"),
+        (Evidence.LEXICAL, ReasonKind.LEXICAL, "has words of the query “rye bread”"),
+        (Evidence.POPULAR, ReasonKind.POPULAR, "many users buy it"),
+        (Evidence.TRENDING, ReasonKind.TRENDING, "sells well recently"),
+        (Evidence.EXPLORATION, ReasonKind.EXPLORATION, "new, or known to few users"),
     ],
 )
-def test_the_first_word_of_a_sources_name_decides_the_kind(source: str, kind: ReasonKind):
-    """The word before the first underscore decides; every unknown word is a source of behaviour."""
-    assert reason_kind(source) is kind
+def test_each_kind_of_source_has_its_own_reason(evidence: Evidence, kind: ReasonKind, text: str):
+    """What a source goes by decides the reason, whatever the source is called."""
+    item = Candidate("i", 1.0, sources=(("any name", 1.0),))
+    (reason,) = Explainer([item], UserInput("rye bread", []), {"any name": evidence}).reasons_for(item)
+    assert (reason.kind, reason.text) == (kind, text)
+
+
+def test_a_source_of_unknown_evidence_gives_no_reason():
+    """Nothing is claimed of a source of which it is not known what it goes by."""
+    item = Candidate("i", 1.0, sources=(("new", 1.0), ("popular", 0.5)))
+    reasons = Explainer([item], UserInput("", []), {"popular": Evidence.POPULAR}).reasons_for(item)
+    assert [reason.kind for reason in reasons] == [ReasonKind.POPULAR]
+
+
+def test_an_item_that_no_source_found_is_popular():
+    """Retrieval fills its answers with popular items, which no source found."""
+    (reason,) = Explainer([], UserInput("", []), {}).reasons_for(Candidate("i", -1.0))
+    assert reason.kind is ReasonKind.POPULAR
 
 
 def test_the_strongest_source_comes_first():
@@ -47,7 +68,7 @@ def test_the_strongest_source_comes_first():
 
 def test_the_history_comes_before_the_sources():
     """An item of the history has that as its first reason, with how often it occurs there."""
-    reasons = Explainer([_MILK], UserInput("", ["milk", "bread", "milk", "milk"])).reasons_for(_MILK)
+    reasons = Explainer([_MILK], UserInput("", ["milk", "bread", "milk", "milk"]), _EVIDENCE).reasons_for(_MILK)
     assert reasons[0].kind is ReasonKind.IN_HISTORY
     assert reasons[0].text == "bought or viewed 3 times before"
     assert [reason.kind for reason in reasons].count(ReasonKind.IN_HISTORY) == 1
@@ -55,7 +76,7 @@ def test_the_history_comes_before_the_sources():
 
 def test_once_and_twice_are_words():
     """Small counts are written as words."""
-    texts = [Explainer([], UserInput("", ["milk"] * count)).reasons_for(_MILK)[0].text for count in (1, 2)]
+    texts = [Explainer([], UserInput("", ["milk"] * count), {}).reasons_for(_MILK)[0].text for count in (1, 2)]
     assert texts == ["bought or viewed once before", "bought or viewed twice before"]
 
 
@@ -66,8 +87,10 @@ def test_a_repeat_source_is_no_reason_without_a_history():
 
 def test_the_query_is_named():
     """A semantic reason names the query, or the user's interests if there is none."""
-    with_query = {reason.text for reason in Explainer([_CHEESE], UserInput("soft cheese", [])).reasons_for(_CHEESE)}
-    without = {reason.text for reason in Explainer([_CHEESE], UserInput("", [])).reasons_for(_CHEESE)}
+    with_query = {
+        reason.text for reason in Explainer([_CHEESE], UserInput("soft cheese", []), _EVIDENCE).reasons_for(_CHEESE)
+    }
+    without = {reason.text for reason in Explainer([_CHEESE], UserInput("", []), _EVIDENCE).reasons_for(_CHEESE)}
     assert "matches the query “soft cheese”" in with_query
     assert "matches the user's interests" in without
 
@@ -75,7 +98,7 @@ def test_the_query_is_named():
 def test_a_substitution_comes_before_all_else():
     """A substituted long-tail item has that as its first reason, which names the replaced item."""
     substitution = Substitution(RankedCandidate(_MILK, 3), RankedCandidate(replace(_BREAD, title="rye bread"), 1))
-    explainer = Explainer([_MILK, _BREAD], UserInput("", ["milk"]), [substitution])
+    explainer = Explainer([_MILK, _BREAD], UserInput("", ["milk"]), _EVIDENCE, [substitution])
     assert [reason.kind for reason in explainer.reasons_for(_MILK)][:2] == [
         ReasonKind.LONG_TAIL_SHARE,
         ReasonKind.IN_HISTORY,
@@ -87,5 +110,5 @@ def test_a_substitution_comes_before_all_else():
 def test_sources_without_positive_scores_have_no_strength():
     """A source whose largest score is not positive is the weakest reason, not an error."""
     item = Candidate("i", 1.0, sources=(("semantic", -0.2), ("similar", 0.1)))
-    kinds = [reason.kind for reason in Explainer([item], UserInput("", [])).reasons_for(item)]
+    kinds = [reason.kind for reason in Explainer([item], UserInput("", []), _EVIDENCE).reasons_for(item)]
     assert kinds == [ReasonKind.SIMILAR, ReasonKind.SEMANTIC]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from common.errors import Overloaded
-from services.gateway.backends.stages import RankingResult, StageTooSlow, StageUnavailable
+from services.gateway.backends.stages import RankingResult, StageTooSlow, StageUnanswered, StageUnavailable
+from services.gateway.recommendation.call_trace import CallTrace
 from services.gateway.recommendation.recommender import RecommenderOptions
 from services.gateway.recommendation.request import RecommendRequest
 
@@ -23,6 +24,24 @@ async def test_slow_retrieval_lowers_the_limit(gateway: Any):
     gateway.retrieval.error = StageTooSlow("late")
     await gateway.recommend(RecommendRequest())
     assert gateway.recommender.concurrency_limit.limit < highest
+
+
+@pytest.mark.parametrize("stage", ["retrieval", "ranking"])
+async def test_a_service_that_hangs_leaves_the_limit_as_it_is(
+    gateway: Any, stage: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Calls that waited for a silent service, and ended late, lower neither the limit nor the time of later calls."""
+    await gateway.popular.refresh()
+    highest = gateway.recommender.concurrency_limit.limit
+    monkeypatch.setattr(CallTrace, "is_overdue", lambda _: True)
+    monkeypatch.setattr(CallTrace, "lateness_s", lambda _: 1.0)
+    getattr(gateway, stage).error = StageUnanswered("no answer")
+    await gateway.recommend(RecommendRequest())
+    limit = gateway.recommender.concurrency_limit
+    assert (limit.limit, limit.lateness_s) == (highest, 0.0)
+    getattr(gateway, stage).error = None
+    await gateway.recommend(RecommendRequest())
+    assert limit.limit < highest
 
 
 async def test_a_call_cancelled_at_its_deadline_raises_the_reserve(gateway: Any, monkeypatch: pytest.MonkeyPatch):

@@ -8,11 +8,11 @@ import pytest
 from shortlist.gateway.v1 import gateway_pb2
 from shortlist.ranking.v1 import ranking_pb2
 
-from services.gateway.candidates import Candidate, RankedCandidate
+from services.gateway.candidates import Candidate, Evidence, RankedCandidate
 from services.gateway.policy.long_tail import Substitution
 from services.gateway.recommendation.request import UserInput
-from services.gateway.recommendation.result import Degradation, DegradationKind, RecommendResult
-from services.gateway.server.response_messages import write_recommend_response
+from services.gateway.recommendation.result import Degradation, DegradationKind, ExplainResult, RecommendResult
+from services.gateway.server.response_messages import write_explain_response, write_recommend_response
 
 _TEA = RankedCandidate(
     Candidate("tea", 0.9, (("popular", 0.5),), long_tail=True), 2, 0.25, 1.5, tier=ranking_pb2.TIER_CROSS_ENCODER
@@ -28,6 +28,7 @@ _RESULT = RecommendResult(
     ignored_history_items=4,
     below_threshold=0,
     substitutions=[Substitution(_TEA, _MILK)],
+    evidence={"popular": Evidence.POPULAR},
 )
 
 
@@ -63,6 +64,22 @@ def test_an_explained_answer_has_reasons_and_sources():
         gateway_pb2.REASON_KIND_POPULAR,
     ]
     assert item.reasons[0].text.endswith("it replaces “Milk”")
+
+
+def test_an_explanation_has_the_item_and_the_rankings_message():
+    """The item has its reasons; what ranking wrote is passed on; without ranking the field is unset."""
+    explanation = ranking_pb2.ExplainResponse(log_odds=1.25)
+    result = ExplainResult(_TEA, 3, [_TEA.candidate], UserInput("", []), "r1", _RESULT.evidence, (), explanation)
+    response = write_explain_response(result, "call-1")
+    assert (response.item.item_id, response.rank, response.release_id, response.request_id) == (
+        "tea",
+        3,
+        "r1",
+        "call-1",
+    )
+    assert [reason.kind for reason in response.item.reasons] == [gateway_pb2.REASON_KIND_POPULAR]
+    assert response.ranking == explanation
+    assert not write_explain_response(replace(result, explanation=None), "").HasField("ranking")
 
 
 def test_an_empty_answer_has_no_long_tail_share():

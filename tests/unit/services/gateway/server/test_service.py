@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from shortlist.gateway.v1 import gateway_pb2
@@ -68,6 +69,45 @@ async def test_reasons_are_given_on_request(client: GatewayClient):
         gateway_pb2.REASON_KIND_POPULAR,
         gateway_pb2.REASON_KIND_BEHAVIOUR,
     ]
+
+
+async def test_an_item_of_an_answer_is_explained(client: GatewayClient):
+    """Explain answers with the item as Recommend does, its reasons, its rank and ranking's explanation."""
+    recommended = (await client.recommend(limit=2, explain=True, history_item_ids=["item-39"])).items[1]
+    request = gateway_pb2.ExplainRequest(
+        request=gateway_pb2.RecommendRequest(history_item_ids=["item-39"]), item_id="item-38"
+    )
+    explained = await client.recommendations.Explain(request, timeout=10)
+    assert explained.item == recommended
+    assert explained.rank == 2
+    assert [(each.name, each.contribution) for each in explained.ranking.features] == [("logit", 0.5)]
+    assert explained.release_id == "r1"
+
+
+async def test_only_candidates_are_explained(client: GatewayClient):
+    """An item that is not among the candidates is NOT_FOUND, and an item must be named."""
+    for item_id, code in (("blocked", grpc.StatusCode.NOT_FOUND), ("", grpc.StatusCode.INVALID_ARGUMENT)):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await client.recommendations.Explain(gateway_pb2.ExplainRequest(item_id=item_id), timeout=10)
+        assert refused.value.code() is code
+        assert "item_id" in str(refused.value.details())
+
+
+async def test_an_explanation_without_ranking_has_reasons_alone(client: GatewayClient):
+    """If the request leaves out ranking, its part is unset and the rank is the first stage's."""
+    first = gateway_pb2.RecommendRequest(policy=gateway_pb2.Policy(stages=gateway_pb2.STAGES_FIRST))
+    explained = await client.recommendations.Explain(gateway_pb2.ExplainRequest(request=first, item_id="item-3"))
+    assert (explained.rank, explained.HasField("ranking")) == (4, False)
+    assert explained.item.reasons
+
+
+async def test_an_explanation_needs_ranking(client: GatewayClient, backends: Backends):
+    """If ranking fails, the call is UNAVAILABLE and says why."""
+    backends.ranking.status = grpc.StatusCode.INTERNAL
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await client.recommendations.Explain(gateway_pb2.ExplainRequest(item_id="item-3"), timeout=10)
+    assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "cannot be explained" in str(failed.value.details())
 
 
 async def test_the_long_tail_has_its_minimum_share(client: GatewayClient):

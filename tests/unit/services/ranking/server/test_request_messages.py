@@ -15,8 +15,8 @@ from common.release.layout import CATALOGUE
 from common.release.store import Release
 from services.ranking.request import Priority
 from services.ranking.server.request_messages import (
-    parse_candidate,
     parse_candidates,
+    parse_explained,
     parse_min_depth,
     parse_priority,
     parse_user,
@@ -102,9 +102,28 @@ def test_bad_candidates_are_refused(catalogue: Catalogue, messages: Any, message
 def test_a_candidate_to_explain_is_required(catalogue: Catalogue):
     """It is parsed like a candidate to rank."""
     with pytest.raises(InvalidRequest, match="candidate: required"):
-        parse_candidate(ranking_pb2.ExplainRequest(), catalogue, ())
-    parsed = parse_candidate(ranking_pb2.ExplainRequest(candidate=_candidate(text="soap")), catalogue, ())
+        parse_explained(ranking_pb2.ExplainRequest(), catalogue, ())
+    parsed = parse_explained(ranking_pb2.ExplainRequest(candidate=_candidate(text="soap")), catalogue, ())
     assert (parsed.rows.rows.tolist(), parsed.texts) == ([-1], {0: "soap"})
+
+
+def test_a_candidate_to_explain_stands_at_its_index(catalogue: Catalogue):
+    """The others keep their order around it; errors name the others by their own index."""
+    first, second, third = catalogue.item_ids[:3]
+    others = [_candidate(first), _candidate(text="tea"), _candidate(third)]
+    request = ranking_pb2.ExplainRequest(candidate=_candidate(second, text="soap"), other_candidates=others, index=1)
+    parsed = parse_explained(request, catalogue, ())
+    assert parsed.rows.rows.tolist() == [0, 1, -1, 2]
+    assert parsed.texts == {1: "soap", 2: "tea"}
+    request.index = 4
+    with pytest.raises(InvalidRequest, match="index: at most 3, the number of other candidates, is 4"):
+        parse_explained(request, catalogue, ())
+    request = ranking_pb2.ExplainRequest(candidate=_candidate("a"), other_candidates=[_candidate("a")] * 2_000)
+    with pytest.raises(InvalidRequest, match="other_candidates: at most 1,999"):
+        parse_explained(request, catalogue, ())
+    request = ranking_pb2.ExplainRequest(candidate=_candidate("a"), other_candidates=[_candidate()])
+    with pytest.raises(InvalidRequest, match=r"other_candidates\[0\]: needs an item_id or a text"):
+        parse_explained(request, catalogue, ())
 
 
 def test_priorities_are_those_of_the_contract():

@@ -27,6 +27,23 @@ def test_known_names_need_no_kind(tmp_path: Path):
     assert (settings.query_prefix, settings.weights) == ("", {})
 
 
+def test_what_a_source_goes_by_follows_from_its_kind(tmp_path: Path):
+    """Graphs go by behaviour and statistics by recent sales, unless the release says otherwise."""
+    sources = {
+        **{name: {} for name in ("behaviour", "popular", "semantic", "similar", "lexical", "exploration")},
+        "lately": {"kind": "popular", "statistic": "sold_7"},
+        "best": {"kind": "popular", "statistic": "sold", "evidence": "popular"},
+        "again": {"kind": "graph", "evidence": "repeat"},
+    }
+    settings = load(tmp_path, {"sources": sources})
+    assert {name: settings.evidence_of(name) for name in sources} == {
+        **{name: name for name in sources},
+        "lately": "trending",
+        "best": "popular",
+        "again": "repeat",
+    }
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -36,6 +53,8 @@ def test_known_names_need_no_kind(tmp_path: Path):
         ({"sources": {"magic": {}}}, r"sources\.magic: has no kind"),
         ({"sources": {"popular": {"kind": "magic"}}}, r"popular\.kind"),
         ({"sources": {"popular": {}}, "colour": "red"}, "colour"),
+        ({"sources": {"lexical": {"evidence": "popular"}}}, r"sources\.lexical\.evidence: is no option of the kind"),
+        ({"sources": {"popular": {"evidence": "magic"}}}, r"sources\.popular\.evidence"),
         ({"sources": {"lexical": {"colour": "red"}}}, r"sources\.lexical\.colour"),
         ({"sources": {"lexical": {"recent": 3}}}, r"sources\.lexical\.recent: is no option of the kind lexical"),
         ({"sources": {"words": {"kind": "exploration", "graph": "x"}}}, r"words\.graph: .*which has popularity"),

@@ -15,6 +15,7 @@ from services.retrieval.server.response_encoding import (
     encode_batch,
     encode_candidates,
     encode_columns,
+    encode_evidence,
     encode_response,
     id_fragments,
 )
@@ -96,10 +97,17 @@ def test_a_response_holds_candidates_and_the_rest(shop: FirstStage):
     """A response is the candidates, the release, the timings in milliseconds and the ignored history."""
     candidates = shop.retrieve([Request(history_item_ids=["bread", "unheard of"], limit=3)])[0]
     encoded = encode_candidates(candidates, candidate_fragments(10, shop.long_tail))
-    response = retrieval_pb2.RetrieveResponse.FromString(encode_response(candidates, encoded, "r1", 0.25, 1.5))
+    evidence = encode_evidence({"words": "lexical", "graph": "repeat"})
+    response = retrieval_pb2.RetrieveResponse.FromString(
+        encode_response(candidates, encoded, evidence, "r1", 0.25, 1.5)
+    )
     assert list(response.candidates) == list(as_message(candidates).candidates)
     assert (response.release_id, response.ignored_history_items) == ("r1", 1)
     assert (response.timings.encode_ms, response.timings.total_ms) == (250, 1500)
+    assert [(each.source, each.evidence) for each in response.evidence] == [
+        ("graph", retrieval_pb2.EVIDENCE_REPEAT),
+        ("words", retrieval_pb2.EVIDENCE_LEXICAL),
+    ]
     assert response.timings.search_ms == pytest.approx(candidates.search_s * 1e3)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from datetime import datetime
 from pathlib import Path
 
@@ -171,3 +172,40 @@ def test_a_broken_file_is_named(tmp_path: Path):
     (tmp_path / "items.parquet").write_bytes(b"no parquet")
     with pytest.raises(BadDataset, match=r"items\.parquet cannot be read as parquet"):
         prepare("table", tmp_path)
+
+
+def test_names_of_columns_may_differ_in_case_and_marks(tmp_path: Path):
+    """`Item ID` and `userId` are ours; a column that has our very name goes before them. Each is noted."""
+    items = "Item_ID,Title,item-id\na,Tea,x\nb,Pot,y\n"
+    dataset = folder_dataset(tmp_path, items, "userId,Item ID,Event,TimeStamp\nu,a,purchase,2024-01-01\n")
+    assert dataset.items["item_id"].to_list() == ["a", "b"]
+    assert dataset.items["item-id"].to_list() == ["x", "y"]
+    assert dataset.events.select("user_id", "item_id").rows() == [("u", "a")]
+    assert "events.csv: the column 'Item ID' was read as item_id." in dataset.report.notes
+
+
+def test_a_table_of_events_without_a_row_is_noted(tmp_path: Path):
+    """The items alone are the dataset."""
+    dataset = folder_dataset(tmp_path, "item_id,title\na,Tea\n", "user_id,item_id,event,timestamp\n")
+    assert (dataset.items.height, dataset.events.height) == (1, 0)
+    assert dataset.report.notes == ["events.csv has names of columns and no row: there are no events."]
+
+
+def test_an_archive_of_several_tables_is_named(tmp_path: Path):
+    """It is refused as items, and named beside them."""
+    with zipfile.ZipFile(tmp_path / "items.zip", "w") as archive:
+        archive.writestr("a.csv", "item_id,title\na,Tea\n")
+        archive.writestr("b.csv", "item_id,title\nb,Tea\n")
+    with pytest.raises(BadDataset, match=r"items\.zip holds 2 files \(a\.csv, b\.csv\); unpack it into a folder"):
+        prepare("table", tmp_path)
+
+
+def test_who_is_no_person_can_be_set(tmp_path: Path):
+    """`nobody` of a mapping replaces the words that are known."""
+    (tmp_path / "items.csv").write_text("item_id,title\na,Tea\n")
+    (tmp_path / "events.csv").write_text(
+        "user_id,item_id,event,timestamp\nguest,a,purchase,2024-01-01\ntill,a,purchase,2024-01-01\n"
+    )
+    assert prepare("table", tmp_path).events["user_id"].to_list() == ["till"]
+    (tmp_path / "shop.toml").write_text('[items]\nfile="items.csv"\n[events]\nfile="events.csv"\nnobody=["till"]\n')
+    assert prepare("table", tmp_path / "shop.toml").events["user_id"].to_list() == ["guest"]

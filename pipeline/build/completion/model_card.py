@@ -57,6 +57,7 @@ def write_model_card(
         _use(staging.settings),
         _models(staging.models),
         _tiers(staging),
+        _learned_until(staging.learned_until),
         _quality(staging.metrics.get("validation", {})),
         _bias(catalogue, popularity, shown, bought, len(valid)),
     ]
@@ -101,9 +102,8 @@ def _chosen(settings: Mapping[str, Any]) -> str:
     if not recipe.windows:
         return "; those without events are found by their text. The relevant item of a request is the next one.\n"
     return f"""\
-: those with at least {settings.get("min_buyers", 1)} buyers before
-  the windows of {settings.get("window_days", 0):g} days that are predicted. The others are not recommended until they
-  are added while serving.
+. Item graphs and popularity count those with at least
+  {settings.get("min_buyers", 1)} buyers; the others are found by their text, by filters and by exploration.
 - Searches in training and validation are made from titles of bought items; no user typed them."""
 
 
@@ -133,6 +133,20 @@ def _tiers(staging: Staging) -> str:
         "Candidates that each text tier scores at most, by what a request knows; 0 where validation shows no gain.\n\n"
     )
     return head + note + _table(["request", "late interaction", "cross-encoder"], rows)
+
+
+def _learned_until(until: Mapping[str, str]) -> str:
+    rows = [[part.replace("_", " "), moment.replace("T", " ")] for part, moment in sorted(until.items())]
+    if not rows:
+        return "## Learned until\n\nNothing here learns from events.\n"
+    note = """\
+## Learned until
+
+Events from these moments on had no part. What was validated on windows of time is validated with tables that end before
+them; then the tables are counted again, up to the last event.
+
+"""
+    return note + _table(["part", "events before"], rows)
 
 
 def _quality(validation: Mapping[str, Mapping[str, float]]) -> str:

@@ -1,0 +1,1 @@
+"""What callers notice of faults: stalled peers, chaos, long runs, hostile inputs."""

@@ -1,0 +1,1 @@
+"""Certificates, callers, signatures: what secures a server, without gRPC."""

@@ -1,0 +1,55 @@
+"""The command `replay`: a release as it would have been at an earlier time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from common.errors import InvalidRequest
+from common.release.store import open_release
+from pipeline.commands.console import CONSOLE
+from pipeline.data.adapters import prepare
+from pipeline.data.dataset.dataset import Dataset
+from pipeline.data.dataset.training_requests import Windows
+from pipeline.progress import ProgressReport
+
+_TIMES: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f"]
+DatasetSource = Annotated[
+    str, typer.Option("--source", help="Data adapter of the raw data; without it, --data is a prepared dataset.")
+]
+DatasetPath = Annotated[Path | None, typer.Option("--data", help="Raw data, or a dataset that `prepare` wrote.")]
+
+
+def read_dataset(adapter: str, data: Path | None, report: ProgressReport) -> Dataset:
+    """Prepare raw data, or read a prepared dataset if no adapter is named."""
+    if adapter:
+        with report.step(f"Preparing {adapter}"):
+            return prepare(adapter, data)
+    if data is None:
+        raise InvalidRequest("name the data: --source with --data, or --data with a prepared dataset")
+    with report.step("Reading the dataset"):
+        return Dataset.load(data)
+
+
+def replay_release(
+    release: Annotated[str, typer.Option(help="Release or store; a path or URL.")],
+    out: Annotated[Path, typer.Option(help="Folder for the release; an existing one is replaced.")],
+    adapter: DatasetSource = "",
+    data: DatasetPath = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option(formats=_TIMES, help="Events from this time on do not count; default: the test's beginning."),
+    ] = None,
+) -> None:
+    """Write a release as it would have been earlier: its models, with tables of the events before a time."""
+    from pipeline.tables.replay import replay  # noqa: PLC0415 - scipy and sklearn take a second, and --help should not
+
+    opened, report = open_release(release), ProgressReport(CONSOLE)
+    dataset = read_dataset(adapter, data, report)
+    days = float(opened.manifest.settings["window_days"])
+    moment = until or Windows.of(dataset.without_impressions().events, days).test
+    written = replay(opened, dataset, moment, out, report)
+    CONSOLE.print(f"Release {written.id} in {out}: {opened.id} with tables of the events before {moment}")

@@ -1,0 +1,1 @@
+"""Calls to the replicas of a service: circuit breakers, retries and hedging."""

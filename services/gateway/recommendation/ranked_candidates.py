@@ -1,0 +1,41 @@
+"""Candidates in the order of the ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from common.errors import NotFound
+from services.gateway.backends.stages import RankingResult, RankingScores, RetrievalResult
+from services.gateway.candidates import RankedCandidate
+
+
+def ranked_candidates(retrieved: RetrievalResult, ranking: RankingResult | None) -> Sequence[RankedCandidate]:
+    """Return the candidates by falling probability; equal ones, and all without a ranking, in retrieval's order."""
+    items = [RankedCandidate(candidate, rank) for rank, candidate in enumerate(retrieved.candidates, start=1)]
+    if ranking is None:
+        return items
+    ranked = [with_scores(item, scores) for item, scores in zip(items, ranking.scores, strict=True)]
+    return sorted(ranked, key=lambda item: -(item.probability or 0.0))
+
+
+def with_scores(item: RankedCandidate, scores: RankingScores) -> RankedCandidate:
+    """Return a candidate with ranking's scores."""
+    return replace(
+        item,
+        probability=scores.probability,
+        cross_encoder_logit=scores.cross_encoder_logit,
+        late_score=scores.late_score,
+        tier=scores.tier,
+    )
+
+
+def find_candidate(retrieved: RetrievalResult, item_id: str) -> RankedCandidate:
+    """Return a candidate with its rank in the first stage; raises NotFound."""
+    for rank, candidate in enumerate(retrieved.candidates, start=1):
+        if candidate.item_id == item_id:
+            return RankedCandidate(candidate, rank)
+    raise NotFound(
+        f"item_id: {item_id!r} is not among the {len(retrieved.candidates):,} candidates of the request; explain an "
+        "item of its answer"
+    )
