@@ -19,6 +19,7 @@ from services.retrieval.ann.ann_index import AnnKind
 _MAX_WINDOW_DAYS: Final = 3_650
 _RECIPES: Final = "; ".join(f"{recipe.name} ({recipe.description})" for recipe in RECIPES.values())
 Precision = Literal["fp32", "int8"]
+WantedPrecision = Literal["auto", "fp32", "int8"]
 Tiers = Literal["planned", "always"]
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
@@ -128,7 +129,7 @@ class BuildSettings:
     context_tokens: Annotated[Count, Field(description="Maximum tokens of the text of a user.")] = 40
     item_tokens: Annotated[Count, Field(description="Maximum tokens of the text of an item.")] = 16
     precision: Annotated[
-        Precision | Literal["auto"],
+        WantedPrecision,
         Field(
             description="Precision of the cross-encoder: int8 is about twice as fast on CPUs; the build fails if it "
             "ranks worse; auto is int8, or fp32 if int8 ranks worse. GPUs need fp32."

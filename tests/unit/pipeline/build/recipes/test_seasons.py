@@ -94,7 +94,8 @@ def test_served_tables_count_every_event(release: Release, tiny_dataset: Dataset
     assert np.nanmin(np.load(release.file(statistic_file("last_sold")))) == pytest.approx(0.0, abs=1e-4)
     until = release.manifest.learned_until
     assert until["tables"] == end.isoformat()
-    assert until["fusion"] == until["cross_encoder"] == windows.test.isoformat()
+    assert until["fusion"] == until["weights"] == windows.test.isoformat()
+    assert "cross_encoder" not in until
     assert until["encoder"] == windows.tables.isoformat()
 
 
@@ -191,6 +192,7 @@ def test_every_tier_is_trained_and_fused_if_asked_for(
     release = build(tiny_dataset, tmp_path, read, report)
     models = release.manifest.models
     assert (models["cross_encoder"].precision, models["late_interaction"].precision) == ("int8", "fp32")
+    assert {"cross_encoder", "late_interaction"} <= set(release.manifest.learned_until)
     features = json.loads(release.file(FUSION_SETTINGS).read_text())["features"]
     assert features == [*SEASONS.features, *SEASONS.logit_features, *SEASONS.late_features]
     assert set(release.manifest.metrics["tiers"]) <= {"history", "query", "both", "new_user"}
