@@ -19,12 +19,12 @@ from pipeline.data.dataset.dataset import Dataset
 from pipeline.learning.fusion import tier_plan
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
-from pipeline.release.config.recipes import BASKETS, SEASONS, SEQUENCES
+from pipeline.release.config.recipes import BASKETS, SEQUENCES
 from pipeline.release.config.training_settings import LateTraining
 from services.ranking.cascade.second_stage import SecondStage
 
 NONE = {"late_interaction": 0, "cross_encoder": 0}
-RECIPES = {BASKETS.name: BASKETS, SEASONS.name: SEASONS, SEQUENCES.name: SEQUENCES}
+RECIPES = {BASKETS.name: BASKETS, SEQUENCES.name: SEQUENCES}
 
 
 @pytest.fixture
