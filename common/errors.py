@@ -6,6 +6,8 @@
     ├── Overloaded          RESOURCE_EXHAUSTED   no capacity; comes with RetryInfo
     ├── TooLarge            RESOURCE_EXHAUSTED   a request or answer beyond the limit of bytes; repeating does not help
     ├── NotReady            UNAVAILABLE          starting, draining, or something required is missing
+    ├── Unauthenticated     UNAUTHENTICATED      no credentials where some are needed, or bad ones
+    ├── PermissionDenied    PERMISSION_DENIED    the caller is known and may not do this
     ├── DeadlineTooShort    DEADLINE_EXCEEDED    refused before computing
     └── BadRelease          FAILED_PRECONDITION  a release that is missing, incomplete or altered
 
@@ -55,6 +57,18 @@ class NotReady(ShortlistError):  # noqa: N818
     """The server is starting or draining, or something that it requires is missing."""
 
     status = "UNAVAILABLE"
+
+
+class Unauthenticated(ShortlistError):  # noqa: N818
+    """The call has no credentials and needs some, or has bad ones."""
+
+    status = "UNAUTHENTICATED"
+
+
+class PermissionDenied(ShortlistError):  # noqa: N818
+    """The caller is known and may not make this call."""
+
+    status = "PERMISSION_DENIED"
 
 
 class DeadlineTooShort(ShortlistError):  # noqa: N818

@@ -30,6 +30,7 @@ from common.release.store import Release
 from common.server.channel import open_blocking_channel
 from common.text import recent_distinct
 from pipeline.build.builder import build
+from pipeline.build.completion.gate import is_refused
 from pipeline.data.adapters import prepare
 from pipeline.data.dataset.report import render
 from pipeline.evaluation.evaluation import EvaluationSettings, evaluate_release
@@ -107,6 +108,9 @@ def run_demo(store: Path, console: Console) -> None:
     console.print(quality_table(found))
     console.print(latency_table(found))
     _print_claims(found, built.release, console)
+    if is_refused(built.release):
+        console.print("The gate refused this release, so it is not the store's current one.")
+        return
     console.print(f"Keep it running with [bold]make serve RELEASE={store}[/], and call 127.0.0.1:50051.")
 
 

@@ -39,6 +39,10 @@ class LocalServer:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def is_running(self) -> bool:
+        """Return whether its process has not ended."""
+        return Path(f"/proc/{self.pid}/statm").read_text().split()[0] != "0"
+
     def memory_bytes(self) -> int:
         """Return the resident memory."""
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -112,7 +112,7 @@ def parse_manifest(content: bytes, origin: str) -> Manifest:
         if found_format != FORMAT:
             raise BadRelease(f"{origin} has format {found_format}, this server reads {FORMAT}; build the release again")
         manifest = Manifest.model_validate_json(content)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:  # lists nested thousands deep
         raise BadRelease(f"{origin}/{MANIFEST} cannot be read: {error}") from error
     expected_id = compute_release_id(manifest.files, manifest.data, manifest.settings, manifest.models)
     if manifest.release_id != expected_id:

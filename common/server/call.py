@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 import grpc
@@ -36,6 +37,22 @@ _BUFFERED_BYTES: Final = 64 << 10
 _CANCELLATION_DELAY_S: Final = 0.02
 Trailing = tuple[tuple[str, str | bytes], ...]
 _log: Final = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class CallLimits:
+    """How large the parts of a call may be, in bytes.
+
+    Attributes:
+        max_message_bytes: A request or an answer.
+        max_metadata_bytes: The metadata of the caller, with 32 bytes for each entry.
+    """
+
+    max_message_bytes: int = MAX_MESSAGE_BYTES
+    max_metadata_bytes: int = MAX_METADATA_BYTES
+
+
+DEFAULT_LIMITS: Final = CallLimits()
 
 
 class UnsentBytes:
@@ -80,12 +97,22 @@ class Call:
         sending_since: When its answer was handed to gRPC (monotonic seconds); None before.
     """
 
-    def __init__(self, method: str, metrics: Metrics, unsent: UnsentBytes, context: Any, *, is_known: bool) -> None:
+    def __init__(
+        self,
+        method: str,
+        metrics: Metrics,
+        unsent: UnsentBytes,
+        context: Any,
+        limits: CallLimits = DEFAULT_LIMITS,
+        *,
+        is_known: bool,
+    ) -> None:
         self._method = method
         self._label = method if is_known else "unknown"
         self._metrics = metrics
         self._unsent = unsent
         self._context = context
+        self._limits = limits
         self._metadata: tuple[tuple[str, str | bytes], ...] = tuple(context.invocation_metadata() or ())
         self._id = _request_id(self._metadata)
         self._started = time.perf_counter()
@@ -109,8 +136,10 @@ class Call:
     def require_legal_metadata(self) -> None:
         """Raise TooLarge for metadata beyond the limit."""
         size = sum(len(key) + len(value) + 32 for key, value in self._metadata)  # as HTTP/2 counts them
-        if size > MAX_METADATA_BYTES:
-            raise TooLarge(f"the call's metadata have {size} bytes; at most {MAX_METADATA_BYTES} are accepted")
+        if size > self._limits.max_metadata_bytes:
+            raise TooLarge(
+                f"the call's metadata have {size} bytes; at most {self._limits.max_metadata_bytes} are accepted"
+            )
 
     async def receive(self) -> bytes:
         """Return the bytes of the request; raises InvalidRequest if there are none, TooLarge if too many."""
@@ -125,14 +154,18 @@ class Call:
         if not isinstance(message, bytes):
             await asyncio.sleep(_CANCELLATION_DELAY_S)  # the end may be that of a cancelled call
             return None
-        if len(message) > MAX_MESSAGE_BYTES:
-            raise TooLarge(f"the request has {len(message)} bytes; at most {MAX_MESSAGE_BYTES} are accepted")
+        if len(message) > self._limits.max_message_bytes:
+            raise TooLarge(
+                f"the request has {len(message)} bytes; at most {self._limits.max_message_bytes} are accepted"
+            )
         return message
 
     def sending(self, answer: bytes) -> bytes:
         """Count an answer that is handed to gRPC next; raises TooLarge or Overloaded."""
-        if len(answer) > MAX_MESSAGE_BYTES:
-            raise TooLarge(f"the answer has {len(answer)} bytes, more than {MAX_MESSAGE_BYTES}; ask for fewer items")
+        if len(answer) > self._limits.max_message_bytes:
+            raise TooLarge(
+                f"the answer has {len(answer)} bytes, more than {self._limits.max_message_bytes}; ask for fewer items"
+            )
         if len(answer) > _BUFFERED_BYTES:
             self._peer = self._context.peer()
             self._unsent.require_room(self._peer, len(answer))
@@ -213,7 +246,7 @@ class Call:
 
 def _is_frequent(method: str) -> bool:
     """Return whether it is a health or release check, which would outnumber the other calls in the log."""
-    return method.startswith("/grpc.") or method.endswith("/GetRelease")
+    return method.startswith("/grpc.") or method.endswith(("/GetRelease", "/ReadItemTexts"))
 
 
 def _request_id(metadata: tuple[tuple[str, str | bytes], ...]) -> str:
@@ -221,7 +254,7 @@ def _request_id(metadata: tuple[tuple[str, str | bytes], ...]) -> str:
     for key, value in metadata:
         if key == REQUEST_ID and isinstance(value, str) and _USABLE_ID.fullmatch(value):
             return value
-    return f"{random.getrandbits(128):032x}"  # no secret; uuid4 would be a system call each time
+    return f"{random.getrandbits(128):032x}"  # no secret; uuid4 is a system call  # nosec B311
 
 
 def _status_of(error: Exception) -> tuple[grpc.StatusCode, str]:

@@ -73,6 +73,13 @@ class HealthService(health_pb2_grpc.HealthServicer):
             raise NotFound(f"service: this server has no {request.service!r}")
         return _Response(status=self._status(request.service))
 
+    async def List(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Return the health of every service."""
+        del request, context
+        return health_pb2.HealthListResponse(  # type: ignore[attr-defined]  # its types are of an older version
+            statuses={name: _Response(status=self._status(name)) for name in self._names}
+        )
+
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> AsyncIterator[_Response]:  # noqa: N802
         """Send the health now and on each change, until the server drains."""
         del context

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError
 
 from common.errors import InvalidRequest, NotReady, Overloaded
-from common.server.call import REQUEST_ID, Call, UnsentBytes
+from common.server.access.access_control import AccessControl
+from common.server.call import DEFAULT_LIMITS, REQUEST_ID, Call, CallLimits, UnsentBytes
 from common.server.telemetry import Metrics
 
 __all__ = ["REQUEST_ID", "CallInterceptor", "sends_large_answers"]
@@ -36,12 +38,24 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     Args:
         metrics: Counts the calls.
+        access: Decides who may make a call, before anything of its request is read.
+        limits: How large the parts of a call may be.
         max_open_calls: How many calls may be open; more are refused. Health checks and reflection always pass.
         max_unsent_bytes: How many bytes of large answers may wait for their callers to read them.
     """
 
-    def __init__(self, metrics: Metrics, *, max_open_calls: int = 2_000, max_unsent_bytes: int = 128 << 20) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        access: AccessControl,
+        limits: CallLimits = DEFAULT_LIMITS,
+        *,
+        max_open_calls: int = 2_000,
+        max_unsent_bytes: int = 128 << 20,
+    ) -> None:
         self._metrics = metrics
+        self._access = access
+        self._limits = limits
         self._max_open_calls = max_open_calls
         self._unsent = UnsentBytes(max_unsent_bytes)
         self._open: set[Call] = set()
@@ -82,13 +96,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         is_limited = not method.startswith("/grpc.")
 
         async def run(_: Any, context: Any) -> Any:
-            call = Call(method, self._metrics, self._unsent, context, is_known=is_known)
+            call = Call(method, self._metrics, self._unsent, context, self._limits, is_known=is_known)
             self._begin(call, context, is_limited=is_limited)
             try:
                 with call.given_up():
                     call.require_legal_metadata()
                     self._require_room(is_limited=is_limited)
-                    answer = await handle(call, context)
+                    async with self._admitted(method, context, is_known=is_known):
+                        answer = await handle(call, context)
             except (grpc.aio.AbortError, grpc.aio.InternalError):
                 raise
             except Exception as error:  # noqa: BLE001 - any error becomes a status, with its stack trace in the log
@@ -97,6 +112,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return answer
 
         return run
+
+    def _admitted(self, method: str, context: Any, *, is_known: bool) -> AbstractAsyncContextManager[None]:
+        return self._access.admitted(method, context) if is_known else nullcontext()
 
     def _begin(self, call: Call, context: Any, *, is_limited: bool) -> None:
         self._open.add(call)

@@ -24,7 +24,7 @@ from common.errors import ShortlistError
 from common.gc_freeze import freeze_heap
 from common.server import event_loop
 from common.server.access.server_tls import ServerTls
-from common.server.channel import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
+from common.server.call import CallLimits
 from common.server.health import HasDependencies, HealthService
 from common.server.interceptors import CallInterceptor
 from common.server.metrics_server import metrics_server
@@ -33,11 +33,6 @@ from common.server.telemetry import Metrics
 
 _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),  # else two servers can share a port without an error
-    # Up to twice the limits, the interceptor refuses and counts; what is larger, gRPC refuses without telling us.
-    ("grpc.max_receive_message_length", 2 * MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", 2 * MAX_MESSAGE_BYTES),
-    ("grpc.max_metadata_size", 2 * MAX_METADATA_BYTES),
-    ("grpc.absolute_max_metadata_size", 4 * MAX_METADATA_BYTES),
     # gRPC cancels what exceeds its own queue; the interceptor answers RESOURCE_EXHAUSTED with RetryInfo.
     ("grpc.server.max_pending_requests", 100_000),
     ("grpc.server.max_pending_requests_hard_limit", 100_000),
@@ -86,10 +81,12 @@ class RunningServer:
     Attributes:
         port: Port of the gRPC server.
         metrics_port: Port of the Prometheus metrics.
+        health_port: Port of health checks in the clear; None if there is none.
     """
 
     port: int
     metrics_port: int
+    health_port: int | None = None
 
 
 @asynccontextmanager
@@ -98,25 +95,33 @@ async def running(service: Service, settings: ServerSettings, metrics: Metrics) 
 
     Raises:
         PortUnavailable: A port is taken, or the host is not this machine's.
-        ShortlistError: The service could not start, or a certificate cannot be used.
+        ShortlistError: The service could not start, or a file of its security cannot be used.
     """
     tls = _server_tls(settings, metrics)
     interceptor = CallInterceptor(
-        metrics, max_open_calls=settings.max_open_calls, max_unsent_bytes=settings.max_unsent_mb << 20
+        metrics,
+        settings.access_control(),
+        CallLimits(settings.max_message_mb << 20, settings.max_metadata_kb << 10),
+        max_open_calls=settings.max_open_calls,
+        max_unsent_bytes=settings.max_unsent_mb << 20,
     )
-    server = grpc.aio.server(interceptors=[interceptor], options=_OPTIONS)
-    health_service = _register(server, service)
+    server = grpc.aio.server(interceptors=[interceptor], options=_options(settings))
+    health_service = _register(server, service, settings)
     port = _bind(server, settings, tls)
-    with _metrics_server(settings, metrics, tls) as metrics_port:
-        await server.start()
-        try:
-            await service.start()
-            await health_service.set_serving()
-            yield RunningServer(port, metrics_port)
-        finally:
-            await health_service.drain()
-            await _drain(server, interceptor, settings)
-            await service.stop()
+    delay_s = 0.0
+    async with _health_server(settings, interceptor, health_service) as health_port:
+        with _metrics_server(settings, metrics, tls) as metrics_port:
+            await server.start()
+            try:
+                await service.start()
+                await health_service.set_serving()
+                delay_s = settings.drain_delay_s
+                yield RunningServer(port, metrics_port, health_port)
+            finally:
+                await health_service.drain()
+                await asyncio.sleep(delay_s)
+                await _drain(server, interceptor, settings)
+                await service.stop()
 
 
 async def _drain(server: grpc.aio.Server, interceptor: CallInterceptor, settings: ServerSettings) -> None:
@@ -155,7 +160,13 @@ async def _serve_until_signalled(service: Service, settings: ServerSettings, met
     try:
         async with running(service, settings, metrics) as server:
             freeze_heap()
-            _log.info("serving", host=settings.host, port=server.port, metrics_port=server.metrics_port)
+            _log.info(
+                "serving",
+                host=settings.host,
+                port=server.port,
+                metrics_port=server.metrics_port,
+                health_port=server.health_port,
+            )
             await asyncio.Event().wait()
     except asyncio.CancelledError:
         return
@@ -178,12 +189,13 @@ def _cancel_on_signals() -> None:
         loop.add_signal_handler(number, stop, number)
 
 
-def _register(server: grpc.aio.Server, service: Service) -> HealthService:
+def _register(server: grpc.aio.Server, service: Service, settings: ServerSettings) -> HealthService:
     dependencies = service.dependencies if isinstance(service, HasDependencies) else None
     health_service = HealthService(service.names, dependencies)
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
     service.register(server)
-    reflection.enable_server_reflection([*service.names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    if settings.reflection:
+        reflection.enable_server_reflection([*service.names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     return health_service
 
 
@@ -196,14 +208,55 @@ def _server_tls(settings: ServerSettings, metrics: Metrics) -> ServerTls | None:
     return tls
 
 
+def _options(settings: ServerSettings) -> list[tuple[str, int]]:
+    message_bytes, metadata_bytes = settings.max_message_mb << 20, settings.max_metadata_kb << 10
+    age = [("grpc.max_connection_age_ms", round(1_000 * settings.max_connection_age_s))]
+    return [
+        *_OPTIONS,
+        *(age if settings.max_connection_age_s else []),
+        # Up to twice the limits, the interceptor refuses and counts; what is larger, gRPC refuses without telling us.
+        ("grpc.max_receive_message_length", 2 * message_bytes),
+        ("grpc.max_send_message_length", 2 * message_bytes),
+        ("grpc.max_metadata_size", 2 * metadata_bytes),
+        ("grpc.absolute_max_metadata_size", 4 * metadata_bytes),
+        ("grpc.max_concurrent_streams", settings.max_streams),
+    ]
+
+
 def _bind(server: grpc.aio.Server, settings: ServerSettings, tls: ServerTls | None) -> int:
-    address = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
+    address = _address(settings.host, settings.port)
     try:
         if tls is None:
             return server.add_insecure_port(address)
         return server.add_secure_port(address, tls.grpc_credentials())
     except RuntimeError as error:
         raise PortUnavailable(_unavailable(address, "--port")) from error
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@asynccontextmanager
+async def _health_server(
+    settings: ServerSettings, interceptor: CallInterceptor, health_service: HealthService
+) -> AsyncIterator[int | None]:
+    """Answer health checks in the clear on a port of their own, if the settings ask for one."""
+    if settings.health_port is None:
+        yield None
+        return
+    server = grpc.aio.server(interceptors=[interceptor], options=_OPTIONS)
+    health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
+    address = _address(settings.host, settings.health_port)
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise PortUnavailable(_unavailable(address, "--health-port")) from error
+    await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop(0)
 
 
 @contextmanager

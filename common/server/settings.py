@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from common.server.access.settings import SecuritySettings
+from common.server.channel import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 _METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT", bool: "TRUE|FALSE"}
@@ -36,12 +37,32 @@ class ServerSettings(SecuritySettings):
     metrics_port: int = Field(
         default=0, ge=0, le=65_535, description="Port of the Prometheus metrics; 0 for a free one."
     )
+    health_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        description="Port of health checks alone, in the clear, for probes that cannot speak TLS; 0 for a free one.",
+    )
     log_level: LogLevel = Field(default="info", description="Lowest level of log lines to write.")
     drain_timeout_s: float = Field(
         default=10.0,
         ge=0,
         allow_inf_nan=False,
         description="Seconds that calls in progress have to finish after SIGTERM.",
+    )
+    drain_delay_s: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds after SIGTERM in which the server is NOT_SERVING and still takes calls, until load "
+        "balancers have noticed.",
+    )
+    max_connection_age_s: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds after which a connection ends without failing a call, so that clients look for new "
+        "replicas; 0 for never.",
     )
     request_timeout_s: float = Field(
         default=2.0,
@@ -51,6 +72,18 @@ class ServerSettings(SecuritySettings):
     )
     max_open_calls: int = Field(
         default=2_000, ge=1, description="Calls that may be open at a time; more are refused with RESOURCE_EXHAUSTED."
+    )
+    max_message_mb: int = Field(
+        default=MAX_MESSAGE_BYTES >> 20,
+        ge=1,
+        le=512,
+        description="Megabytes of one request or answer; more are refused with RESOURCE_EXHAUSTED.",
+    )
+    max_metadata_kb: int = Field(
+        default=MAX_METADATA_BYTES >> 10,
+        ge=1,
+        le=1_024,
+        description="Kilobytes of a call's metadata; more are refused with RESOURCE_EXHAUSTED.",
     )
     max_unsent_mb: int = Field(
         default=128, ge=1, description="Megabytes of large answers that may wait for their callers to read them."

@@ -5,21 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from common.errors import BadRelease
-from common.release.manifest import DataCard
-from common.release.store import CURRENT, Release, open_release
+from common.release.manifest import MANIFEST, DataCard, Manifest, read_manifest
+from common.release.store import CURRENT, Release, open_release, verify
+from pipeline.build.completion.gate import GATE, measure_gate, publish_gated, reuse_gated
 from pipeline.build.completion.learned import Learned, finish
-from pipeline.build.completion.left_out import left_out_table, record_left_out
+from pipeline.build.completion.left_out import record_left_out
 from pipeline.build.context import BuildContext
 from pipeline.build.recipes.baskets import build_baskets
 from pipeline.build.recipes.catalogue import build_catalogue
 from pipeline.build.recipes.searches import build_searches
 from pipeline.build.recipes.seasons import build_seasons
 from pipeline.build.recipes.sequences import build_sequences
+from pipeline.build.steps.event_kinds import weigh_by_kind
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.progress import ProgressReport
 from pipeline.release.artifacts.staging import Staging, staging_dir
@@ -27,7 +29,7 @@ from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipe import Recipe
 from pipeline.release.models.base_model import BaseModel, resolve_base_model
 
-_FORMAT: Final = 14  # raise it if the same data and settings make another release than before
+_FORMAT: Final = 15  # raise it if the same data and settings make another release than before
 
 
 def build(
@@ -38,8 +40,11 @@ def build(
     *,
     examples_dir: Path | None = None,
     models_dir: Path | None = None,
+    force: bool = False,
 ) -> Release:
     """Build a release and publish it in ``store``; if the current one has the same data and settings, return that.
+
+    A release that its gate refuses is stored and does not become the current one; see `is_refused`.
 
     Args:
         dataset: The shop's data.
@@ -48,6 +53,7 @@ def build(
         report: Shows progress.
         examples_dir: Where recipes that learn the order of candidates save the fusion's examples, for ablations.
         models_dir: Where the recipe `searches` caches its trained models; by default they are removed after the build.
+        force: Whether a refused release becomes the current one too.
 
     Raises:
         InvalidRequest: The events leave no room for the windows, or nobody to learn from.
@@ -63,27 +69,37 @@ def build(
         events=dataset.events.height,
         licence=dataset.report.licence,
     )
-    learned_from = dataset.without_impressions()
-    key = _build_key(data, base_model, settings, recipe)
-    existing = _current_release(store, key)
+    key = _build_key(data, base_model, settings, recipe, dataset.report.event_weights)
+    existing = _built_release(store, key)
     if existing is None:
         with staging_dir(store, key, lambda: _report_waiting(store, report)) as folder:
-            existing = _current_release(store, key)  # another process may have built it in the meantime
+            existing = _built_release(store, key)  # another process may have built it in the meantime
             if existing is None:
-                staging = Staging(folder, data, key, settings.as_json())
-                _run(
-                    BuildContext(learned_from, base_model, settings, recipe, staging, report, examples_dir, models_dir)
+                weighed = weigh_by_kind(dataset, settings, recipe, report)
+                staging = Staging(folder, data, key, weighed.settings.as_json())
+                context = BuildContext(
+                    weighed.dataset,
+                    base_model,
+                    weighed.settings,
+                    weighed.recipe,
+                    staging,
+                    report,
+                    examples_dir,
+                    models_dir,
+                    weighed.weights,
                 )
-                report.console.print(left_out_table(staging.metrics))
-                return staging.publish(store)
+                _run(context, store)
+                return publish_gated(staging, store, report, force=force)
     report.console.print(f"Release {existing.id} was built from the same data with the same settings: reused")
-    return existing
+    return reuse_gated(existing, store, report, force=force)
 
 
-def _run(context: BuildContext) -> None:
+def _run(context: BuildContext, store: Path) -> None:
     """Run the recipe's steps, and record how long they took."""
     began = time.monotonic()
-    finish(context, _steps_of(context.recipe)(context))
+    learned = _steps_of(context.recipe)(context)
+    measure_gate(context, learned, store)
+    finish(context, learned)
     record_left_out(context)
     metrics = context.staging.metrics
     metrics["build_s"] = round(time.monotonic() - began, 1)
@@ -105,10 +121,34 @@ def _report_waiting(store: Path, report: ProgressReport) -> None:
     report.console.print(f"Another process is building the same release in {store}: waiting for it …")
 
 
-def _build_key(data: DataCard, base_model: BaseModel, settings: BuildSettings, recipe: Recipe) -> str:
+def _build_key(
+    data: DataCard, base_model: BaseModel, settings: BuildSettings, recipe: Recipe, event_weights: Mapping[str, float]
+) -> str:
     """Return a hash over everything that a build depends on: data, base model, settings, recipe, builder's format."""
-    parts = [_FORMAT, data.model_dump(), base_model.sha256, settings.as_json(), recipe.as_json()]
+    parts = [_FORMAT, data.model_dump(), base_model.sha256, settings.as_json(), recipe.as_json(), event_weights]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _built_release(store: Path, key: str) -> Release | None:
+    """Return the store's current release if it is whole and has this build key, else one that was refused."""
+    return _current_release(store, key) or next(
+        (
+            Release(file.parent, manifest)
+            for file in sorted(store.glob(f"*/{MANIFEST}"))
+            for manifest in [_manifest_of(file.parent)]
+            if manifest is not None and manifest.build_key == key and manifest.metrics.get(GATE, {}).get("faults")
+        ),
+        None,
+    )
+
+
+def _manifest_of(folder: Path) -> Manifest | None:
+    try:
+        manifest = read_manifest(folder)
+        verify(folder, manifest)
+    except BadRelease:
+        return None
+    return manifest
 
 
 def _current_release(store: Path, key: str) -> Release | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from common.server.access.channel_security import ChannelSecurity
+from pipeline.commands.build import REFUSED
 from pipeline.commands.console import CONSOLE
 from pipeline.progress import ProgressReport
 
@@ -15,7 +17,7 @@ from pipeline.progress import ProgressReport
 def evaluate(
     release: Annotated[str, typer.Option(help="Release or store; a path or URL.")],
     adapter: Annotated[
-        str, typer.Option("--source", help="Data adapter of the raw data; without it, --data is a prepared dataset.")
+        str, typer.Option("--source", help="Data adapter of the raw data; by default the one that fits the files.")
     ] = "",
     data: Annotated[Path | None, typer.Option(help="Raw data, or a dataset that `prepare` wrote.")] = None,
     protocol: Annotated[
@@ -46,6 +48,10 @@ def evaluate(
     ] = None,
     gateway_key: Annotated[Path | None, typer.Option(help="Private key of that certificate, in PEM.")] = None,
     gateway_token_file: Annotated[Path | None, typer.Option(help="File with a token for the gateway.")] = None,
+    against: Annotated[
+        str, typer.Option(help="Release or store to compare with, such as the current one; a path or URL.")
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Exit with 0 even if the gate refuses the release.")] = False,
     limit: Annotated[int, typer.Option(help="Items of each answer.", min=1, max=500)] = 100,
     threshold: Annotated[
         float, typer.Option(help="Probability above which an item counts as relevant.", min=0, max=1)
@@ -56,12 +62,20 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of samples, folds, intervals and tests.")] = 7,
 ) -> None:
-    """Measure a release through the engines that serve it, or through a running gateway."""
-    # torch takes seconds to import, and --help should not
-    from pipeline.evaluation.command import EvaluationData, run_evaluation, show  # noqa: PLC0415
-    from pipeline.evaluation.evaluation import EvaluationSettings  # noqa: PLC0415
+    """Measure a release through the engines that serve it, or through a running gateway.
 
+    With --gateway or --against, the comparison that ends a build follows: exit code 3 if it refuses the release.
+    """
+    # torch takes seconds to import, and --help should not
+    from pipeline.evaluation.command import EvaluationData, dataset_of, run_evaluation, show  # noqa: PLC0415
+    from pipeline.evaluation.evaluation import EvaluationSettings  # noqa: PLC0415
+    from pipeline.evaluation.gate import run_gate  # noqa: PLC0415
+    from pipeline.gate.result import print_gate  # noqa: PLC0415
+
+    report = ProgressReport(CONSOLE)
     questions = EvaluationData(adapter, data, protocol, examples, users)
+    if examples is None:
+        questions = dataclasses.replace(questions, dataset=dataset_of(questions, report))
     settings = EvaluationSettings(
         limit=limit,
         threshold=threshold,
@@ -74,4 +88,9 @@ def evaluate(
         long_tail_shares=long_tail_shares,
         seed=seed,
     )
-    show(run_evaluation(release, questions, settings, out, json, ProgressReport(CONSOLE)), CONSOLE)
+    show(run_evaluation(release, questions, settings, out, json, report), CONSOLE)
+    if gateway or against:
+        result = run_gate(release, questions, settings, against, report)
+        print_gate(result, CONSOLE)
+        if result.faults and not force:
+            raise typer.Exit(REFUSED)

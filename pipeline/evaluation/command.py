@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from common.errors import InvalidRequest
 from common.release.store import CURRENT, Release, open_release
 from pipeline.data.adapters import prepare
-from pipeline.data.dataset.dataset import Dataset
+from pipeline.data.dataset.dataset import REPORT, Dataset
+from pipeline.data.inspection.detection import detect
 from pipeline.evaluation.evaluation import EvaluationSettings, evaluate_release
 from pipeline.evaluation.report.report import render_report
 from pipeline.measurement.metrics.baseline_result import BaselineComparison
@@ -41,6 +43,7 @@ class EvaluationData:
         protocol: Name of the protocol.
         examples: File of questions, instead of data and protocol.
         users: Maximum number of users or queries.
+        dataset: The dataset, if it has been read already.
     """
 
     adapter: str = ""
@@ -48,6 +51,7 @@ class EvaluationData:
     protocol: str = "temporal"
     examples: Path | None = None
     users: int | None = None
+    dataset: Dataset | None = None
 
 
 def run_evaluation(
@@ -78,9 +82,9 @@ def run_evaluation(
         NotReady: The gateway does not answer.
     """
     release = open_release(store)
-    dataset = None if questions_from.examples is not None else _dataset(questions_from, report)
-    questions = _questions(release, dataset, questions_from, settings.seed)
-    with _before_the_questions(release, dataset, questions, settings, report) as asked:
+    dataset = None if questions_from.examples is not None else dataset_of(questions_from, report)
+    questions = questions_of(release, dataset, questions_from, settings.seed)
+    with before_the_questions(release, dataset, questions, settings, report) as asked:
         evaluation = evaluate_release(asked, questions, settings, report)
     evaluation = evaluation.model_copy(update={"release_id": release.id})
     figures = evaluation.model_dump_json(indent=1) + "\n"
@@ -142,7 +146,8 @@ def _baselines(comparison: BaselineComparison) -> Table:
     return table
 
 
-def _questions(release: Release, dataset: Dataset | None, questions_from: EvaluationData, seed: int) -> Questions:
+def questions_of(release: Release, dataset: Dataset | None, questions_from: EvaluationData, seed: int) -> Questions:
+    """Return the questions for a release, with notes of what it may have seen of them."""
     if questions_from.examples is not None:
         return read_questions(questions_from.examples, questions_from.users, seed)
     if dataset is None:
@@ -163,7 +168,7 @@ def _questions(release: Release, dataset: Dataset | None, questions_from: Evalua
 
 
 @contextmanager
-def _before_the_questions(
+def before_the_questions(
     release: Release,
     dataset: Dataset | None,
     questions: Questions,
@@ -185,16 +190,23 @@ def _before_the_questions(
         yield replay(release, dataset, split.time, Path(folder) / "release", report)
 
 
-def _dataset(questions_from: EvaluationData, report: ProgressReport) -> Dataset:
+def dataset_of(questions_from: EvaluationData, report: ProgressReport) -> Dataset:
+    """Return the dataset that the questions come from; raises InvalidRequest if none is named."""
+    if questions_from.dataset is not None:
+        return questions_from.dataset
     if questions_from.adapter:
         with report.step(f"Preparing {questions_from.adapter}"):
             return prepare(questions_from.adapter, questions_from.data)
     if questions_from.data is None:
         raise InvalidRequest(
-            "name the data to evaluate on: --source with --data, --data with a prepared dataset, or --examples"
+            "name the data to evaluate on: --source with --data, --data with raw data or a dataset, or --examples"
         )
     with report.step("Reading the dataset"):
-        return Dataset.load(questions_from.data)
+        if (questions_from.data / REPORT).exists():
+            return Dataset.load(questions_from.data)
+        found = detect(questions_from.data)
+        report.console.print(escape(found.sentence), highlight=False)
+        return found.prepare(lambda _: None)
 
 
 def _text(estimate: Estimate) -> str:

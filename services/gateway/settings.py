@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from common.security.addresses import target_is_loopback
-from common.server.access.channel_security import ChannelSecurity
+from common.release.event_weights import HISTORY_KINDS, EventKind
+from common.server.access.backend_settings import BackendSettings
 from common.server.settings import ServerSettings
 from services.gateway.backends.replicas.addresses import split_addresses
 from services.gateway.backends.replicas.circuit_breaker import BreakerOptions
-from services.gateway.profiles.profile_store import ITEM_KINDS, EventKind
 from services.gateway.recommendation.deadline import DeadlineShares
 from services.gateway.recommendation.recommender import RecommenderOptions
 
+_KINDS: Final = tuple(kind.word for kind in HISTORY_KINDS)
 
-class Settings(ServerSettings):
+
+class Settings(ServerSettings, BackendSettings):
     """The gateway: profile, retrieval, ranking and policy in one call."""
 
     model_config = SettingsConfigDict(env_prefix="SHORTLIST_GATEWAY_")
@@ -57,25 +59,12 @@ class Settings(ServerSettings):
         description="With several replicas of retrieval, a call that takes longer than this quantile of recent "
         "latencies is also sent to a second one; 1 turns it off.",
     )
-    backend_ca: Path | None = Field(
-        None, description="PEM file of the authorities of retrieval's and ranking's certificates; turns on TLS to them."
-    )
-    backend_certificate: Path | None = Field(
-        None, description="PEM file of the certificate that the gateway shows them (mutual TLS)."
-    )
-    backend_key: Path | None = Field(None, description="PEM file of that certificate's private key.")
-    backend_name: str = Field(
-        "", description="Name that their certificates must have, if it is not the host of their address."
-    )
-    backend_token_file: Path | None = Field(
-        None, description="File with the token that the gateway's calls carry; read again when it changes."
-    )
     profiles: Path = Field(
         Path("~/.local/share/shortlist/profiles.sqlite3"),
         description="SQLite file of the users' events; created if it does not exist.",
     )
     history_events: str = Field(
-        ",".join(ITEM_KINDS), description="Kinds of event that a history consists of, separated by commas."
+        ",".join(_KINDS), description="Kinds of event that a history consists of, separated by commas."
     )
     history_items: int = Field(
         1_000, ge=1, le=10_000, description="Maximum number of a user's latest recorded items to read."
@@ -145,10 +134,9 @@ class Settings(ServerSettings):
     @field_validator("history_events")
     @classmethod
     def _known_events(cls, value: str) -> str:
-        known = [str(kind) for kind in ITEM_KINDS]
         for name in value.split(","):
-            if name.strip() not in known:
-                raise ValueError(f"{name.strip()!r} is not one of {', '.join(known)}")
+            if name.strip() not in _KINDS:
+                raise ValueError(f"{name.strip()!r} is not one of {', '.join(_KINDS)}")
         return value
 
     @model_validator(mode="after")
@@ -157,31 +145,12 @@ class Settings(ServerSettings):
             raise ValueError("--reserve-s must be below --default-timeout-s and --request-timeout-s: no time is left")
         return self
 
-    @model_validator(mode="after")
-    def _backends_are_secured(self) -> Self:
-        if (self.backend_certificate is None) != (self.backend_key is None):
-            raise ValueError("--backend-certificate and --backend-key: give both or neither")
-        if self.backend_ca is not None:
-            return self
-        if self.backend_certificate is not None:
-            raise ValueError("--backend-certificate: it needs TLS; give --backend-ca")
-        for flag, target in (("--retrieval-target", self.retrieval_target), ("--ranking-target", self.ranking_target)):
-            if not self.insecure and not all(map(target_is_loopback, split_addresses(target))):
-                raise ValueError(
-                    f"{flag} {target} is another machine's, and would be called without TLS; give --backend-ca, or "
-                    "accept connections that anybody can read with --insecure true"
-                )
-        return self
-
-    def backend_security(self) -> ChannelSecurity:
-        """Return how the gateway secures its connections to retrieval and ranking."""
-        return ChannelSecurity.of(
-            authorities=self.backend_ca,
-            certificate=self.backend_certificate,
-            key=self.backend_key,
-            server_name=self.backend_name,
-            token_file=self.backend_token_file,
-        )
+    def backend_addresses(self) -> dict[str, Sequence[str]]:
+        """Return the addresses of retrieval and ranking, by flag."""
+        return {
+            "--retrieval-target": split_addresses(self.retrieval_target),
+            "--ranking-target": split_addresses(self.ranking_target),
+        }
 
     def breaker_options(self) -> BreakerOptions:
         """Return when the circuit breakers open."""
@@ -190,7 +159,7 @@ class Settings(ServerSettings):
 
     def history_kinds(self) -> tuple[EventKind, ...]:
         """Return the kinds of event that a history consists of."""
-        return tuple(EventKind(name.strip()) for name in self.history_events.split(","))
+        return tuple(EventKind.from_word(name.strip()) for name in self.history_events.split(","))
 
     def recommender_options(self) -> RecommenderOptions:
         """Return the options of the recommender."""

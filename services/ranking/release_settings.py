@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,9 @@ from common.release.store import Release
 
 # The kind of a request: what is known of the user, or that most candidates are not in the release.
 Occasion = Literal["query", "history", "both", "new_user", "new_items"]
+
+MAX_DEPTH: Final = 2_000
+"""As many candidates as a request may have."""
 
 
 class TierDepths(BaseModel):
@@ -25,8 +28,8 @@ class TierDepths(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    late_interaction: int = Field(ge=0, le=2_000)
-    cross_encoder: int = Field(ge=0, le=2_000)
+    late_interaction: int = Field(ge=0, le=MAX_DEPTH)
+    cross_encoder: int = Field(ge=0, le=MAX_DEPTH)
 
 
 class RankerSettings(SettingsFile):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from collections.abc import Sequence
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from common.changes.stream_address import StreamAddress
 from common.cpu import usable_cores
 from common.onnx_session import MissingProvider, Provider, SessionOptions
-from common.server.settings import ServerSettings
+from common.server.access.backend_settings import BackendSettings
+from common.server.access.release_settings import ReleaseServerSettings
 from services.ranking.batching.capacity import BatchLimits
 from services.ranking.cascade.second_stage import SecondStageOptions
 from services.ranking.cross_encoder.pair_scorer import MIN_READ_SHARE
@@ -16,21 +20,29 @@ from services.ranking.late_interaction.scorer import LateInteractionOptions
 from services.ranking.request import MAX_CANDIDATES
 
 
-class Settings(ServerSettings):
+class Settings(ReleaseServerSettings, BackendSettings):
     """The ranking service: computes the probability that a user buys each candidate."""
 
     model_config = SettingsConfigDict(env_prefix="SHORTLIST_RANKING_")
 
     port: int = Field(50_053, ge=0, le=65_535, description="Port of the gRPC server; 0 chooses a free one.")
     metrics_port: int = Field(9_093, ge=0, le=65_535, description="Port of Prometheus metrics; 0 chooses a free one.")
-    release: str = Field(
-        "releases", min_length=1, description="Path or URL of a release, or of a store whose current release is served."
-    )
     change_stream: str | None = Field(
         None,
         description="Redis stream of catalogue changes that the retrieval servers share, "
-        "redis://host:port/0?stream=NAME. It has the texts of items that the release lacks. Without it, such items "
-        "need their text in the request.",
+        "redis://host:port/0?stream=NAME. It has the texts of items that were added or replaced.",
+    )
+    retrieval_target: str = Field(
+        "",
+        description="Address of a retrieval server without a change stream, which has the texts of items that were "
+        "added or replaced. Without it and without change_stream, the text of such an item must be in the request.",
+    )
+    texts_wait_s: float = Field(
+        5.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds to wait at start for the texts from retrieval_target; then the release's texts are used "
+        "until they arrive.",
     )
     cross_encoder_depth: int | None = Field(
         None,
@@ -96,6 +108,16 @@ class Settings(ServerSettings):
         if address is not None:
             StreamAddress.parse(address)
         return address
+
+    @model_validator(mode="after")
+    def _one_origin_of_texts(self) -> Self:
+        if self.change_stream is not None and self.retrieval_target:
+            raise ValueError("--change-stream and --retrieval-target: both have the same texts; give one")
+        return self
+
+    def backend_addresses(self) -> dict[str, Sequence[str]]:
+        """Return the address of retrieval, by flag, if there is one."""
+        return {"--retrieval-target": [self.retrieval_target]} if self.retrieval_target else {}
 
     def limits(self) -> BatchLimits:
         """Return the bounds of queue and batches."""

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-RULES = Path(__file__).parents[2] / "deploy" / "prometheus"
+RULES = Path(__file__).parents[2] / "deploy"
 PROMTOOL = shutil.which("promtool")
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool, of the package prometheus, is not installed")
-@pytest.mark.parametrize(("check", "file"), [("check", "alerts.yaml"), ("test", "alerts.test.yaml")])
+@pytest.mark.parametrize(
+    ("check", "file"), [("check", "helm/shortlist/files/alerts.yaml"), ("test", "prometheus/alerts.test.yaml")]
+)
 def test_alert_rules(check: str, file: str):
     """The rules are valid, and each fires when its case expects it and not before."""
     answered = subprocess.run(  # noqa: S603 - a tool of the distribution and our own files

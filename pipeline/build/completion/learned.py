@@ -13,6 +13,7 @@ from pipeline.build.completion.model_card import write_model_card
 from pipeline.build.context import BuildContext
 from pipeline.build.steps.tables import table_writer
 from pipeline.data.dataset.training_requests import Windows
+from pipeline.gate.questions import GateQuestions
 from pipeline.learning.examples.labelled_candidates import LabelledCandidates
 from pipeline.tables.replay import TABLES, end_of
 
@@ -28,12 +29,15 @@ class Learned:
         valid: The validation users' requests with their candidates.
         probability: The candidates' probabilities, request by request; float64[candidates].
         windows: The windows that were learned from; None if the recipe has none.
+        questions: Requests for the gate that nothing was learned from, and that the staged tables do not have; None if
+            they come from the windows.
     """
 
     catalogue: Catalogue
     valid: Sequence[LabelledCandidates]
     probability: Float64Array
     windows: Windows | None = None
+    questions: GateQuestions | None = None
 
 
 def write_tables_before(context: BuildContext, catalogue: Catalogue, moment: datetime) -> None:
@@ -47,6 +51,9 @@ def finish(context: BuildContext, learned: Learned) -> None:
     end = end_of(context.dataset.events)
     if learned.windows is not None and end is not None:
         write_tables_before(context, learned.catalogue, end)
+    elif context.recipe.needs_events:
+        table_writer(context, learned.catalogue).write_counts(context.dataset.events, None)
+        context.staging.learned_until[TABLES] = WHOLE_SEQUENCES
     write_model_card(context.staging, learned.catalogue, learned.valid, learned.probability)
 
 

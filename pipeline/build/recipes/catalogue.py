@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from common.errors import InvalidRequest
@@ -9,6 +10,8 @@ from pipeline.build.completion.learned import Learned
 from pipeline.build.context import BuildContext
 from pipeline.build.recipes.searches import learn_from_queries, refuse_unchecked
 from pipeline.build.steps.catalogue import write_catalogue
+from pipeline.gate.questions import questions_of_queries
+from pipeline.learning.examples.judged_queries import hold_out_queries
 from pipeline.learning.examples.title_queries import title_queries
 
 _DATA: Final = "searches made of titles, which no user typed"
@@ -32,4 +35,6 @@ def build_catalogue(context: BuildContext) -> Learned:
         raise InvalidRequest(
             f"{len(titles)} items have {len(queries)} different titles; give {settings.folds} at least"
         )
-    return learn_from_queries(context, catalogue, queries, _DATA)
+    queries, held_out = hold_out_queries(queries, settings.test_users)
+    learned = learn_from_queries(context, catalogue, queries, _DATA)
+    return replace(learned, questions=questions_of_queries(held_out, catalogue, "searches made of titles, held out"))

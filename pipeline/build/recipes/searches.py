@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,13 @@ from pipeline.build.completion.learned import Learned
 from pipeline.build.compression.compress import try_int8
 from pipeline.build.compression.gate import Gate
 from pipeline.build.context import BuildContext
-from pipeline.build.search.graded_tiers import graded_options, graded_plan, short_training_gains
+from pipeline.build.search.graded_tiers import (
+    graded_options,
+    graded_plan,
+    labelled_queries,
+    short_training_gains,
+    tier_costs,
+)
 from pipeline.build.search.search_examples import FUSION, HeldOut, graded_examples, held_out_cosines, hold_out
 from pipeline.build.search.search_models import SearchModels
 from pipeline.build.second_stage.text_tiers import NO_GAIN, drop_tier, unused_staged_tiers, write_plan
@@ -33,25 +40,27 @@ from pipeline.build.steps.staged_release import (
     write_fusion_settings,
     write_ranker_settings,
 )
-from pipeline.data.dataset.training_requests import ShopRequest
+from pipeline.gate.questions import questions_of_queries
 from pipeline.learning.examples.fusion import calibration_error
-from pipeline.learning.examples.judged_queries import JudgedQuery, folds_of, training_queries
-from pipeline.learning.examples.labelled_candidates import LabelledCandidates
-from pipeline.learning.examples.text_tiers import FeatureExample, TierExamples
+from pipeline.learning.examples.judged_queries import (
+    JudgedQuery,
+    folds_of,
+    hold_out_queries,
+    test_queries,
+    training_queries,
+)
 from pipeline.learning.fusion.graded_trees import CrossFitted, GradedExamples, cross_fit_fusion
 from pipeline.learning.fusion.trees import export_fusion
 from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.measurement.metrics.reranking import ALL_PAIRS, JudgedLists, per_query, spearman
 from pipeline.release.export.bert import export_cross_encoder, export_encoder
+from pipeline.release.models.model_folder import load_model
 from services.ranking.features.feature_set import FeatureSet
 from services.ranking.features.item_tables import ItemTables
 from services.ranking.features.word_index import WordIndex
-from services.ranking.request import CandidateRows, UserRows
 
-_RELEVANT_GRADE: Final = 0.5
-# Queries that int8 is judged on and calibrated with, and that the tiers are timed on.
+# Queries that int8 is judged on and calibrated with.
 _JUDGED: Final = 200
-_TIMED: Final = 32
 _DATA: Final = "judged searches, those of the split `test` left out"
 
 
@@ -68,7 +77,10 @@ def build_searches(context: BuildContext) -> Learned:
     queries = training_queries(context.dataset.judgements, catalogue)
     if len(queries) < settings.folds:
         raise InvalidRequest(f"{len(queries)} judged queries can't be parted in {settings.folds} folds")
-    return learn_from_queries(context, catalogue, queries, _DATA)
+    test = test_queries(context.dataset.judgements, catalogue)
+    queries, test = (queries, test) if test else hold_out_queries(queries, settings.test_users)
+    learned = learn_from_queries(context, catalogue, queries, _DATA)
+    return replace(learned, questions=questions_of_queries(test, catalogue, "judged searches held out"))
 
 
 def learn_from_queries(
@@ -100,7 +112,7 @@ def learn_from_queries(
     held_out, fitted = _fit_planned(context, catalogue, queries, held_out, fold, learned_from)
     write_fusion_settings(context)
     _measure(context, queries, held_out, fitted)
-    return Learned(catalogue, labelled(queries, catalogue), fitted.held_out[FUSION])
+    return Learned(catalogue, labelled_queries(queries, catalogue), fitted.held_out[FUSION])
 
 
 def refuse_unchecked(context: BuildContext) -> None:
@@ -156,7 +168,7 @@ def _cosines(context: BuildContext, catalogue: Catalogue) -> Callable[[Path, Seq
 
 def _export_encoder(context: BuildContext, encoder: Path, trained_on: str) -> None:
     with context.report.step("Exporting the encoder to ONNX"):
-        parity_error = export_encoder(BertModel.from_pretrained(encoder), context.staging.file(layout.ENCODER))
+        parity_error = export_encoder(load_model(BertModel, encoder), context.staging.file(layout.ENCODER))
         what = trained_on if context.settings.encoder.epochs else NOT_TRAINED
         record_model(context, "encoder", layout.ENCODER, what, parity_error)
 
@@ -176,8 +188,10 @@ def _export_cross_encoder(
     held, others = (
         [queries[place] for place in np.flatnonzero((fold == 0) == which).tolist()] for which in (True, False)
     )
-    gate = Gate(context.staging, labelled(held[:_JUDGED], catalogue), context.settings.max_ndcg_loss, context.report)
-    calibration = labelled(others[:_JUDGED], catalogue)
+    gate = Gate(
+        context.staging, labelled_queries(held[:_JUDGED], catalogue), context.settings.max_ndcg_loss, context.report
+    )
+    calibration = labelled_queries(others[:_JUDGED], catalogue)
     good = context.settings.precision != "fp32"
     if good:
         _stage_cross_encoder(context, models.cross_encoder(others), trained_on)
@@ -189,7 +203,7 @@ def _export_cross_encoder(
 
 def _stage_cross_encoder(context: BuildContext, folder: Path, trained_on: str) -> None:
     with context.report.step("Exporting the cross-encoder to ONNX"):
-        model = BertForSequenceClassification.from_pretrained(folder)
+        model = load_model(BertForSequenceClassification, folder)
         context.staging.remove(layout.CROSS_ENCODER)
         parity_error = export_cross_encoder(model, context.staging.file(layout.CROSS_ENCODER))
         record_model(context, "cross_encoder", layout.CROSS_ENCODER, trained_on, parity_error)
@@ -205,7 +219,7 @@ def _fit_planned(
 ) -> tuple[HeldOut, CrossFitted]:
     """Fit the fusion, drop the tiers that it does not gain by, and write the plan; returns what is left."""
     settings = context.settings
-    late_ms, pair_ms = _costs(context, catalogue, queries)
+    late_ms, pair_ms = tier_costs(context, catalogue, queries)
     while True:
         fitted = _fit_fusion(context, _make_examples(context, catalogue, queries, held_out, fold), learned_from)
         options = graded_options(fitted, queries, settings.cross_encoder_depth, late_ms, pair_ms)
@@ -217,18 +231,6 @@ def _fit_planned(
         for tier in unused:
             drop_tier(context, tier, NO_GAIN)
             held_out = held_out.without(tier)
-
-
-def _costs(context: BuildContext, catalogue: Catalogue, queries: Sequence[JudgedQuery]) -> tuple[float, float]:
-    """Return the milliseconds of late interaction for a request and of the cross-encoder for a pair; 0 if missing."""
-    depth = context.settings.cross_encoder_depth
-    tiers = TierExamples(context.staging.release(), catalogue, context.features, depth)
-    timed = [
-        FeatureExample(one, np.empty((len(one.labels), 0), np.float32)) for one in labelled(queries[:_TIMED], catalogue)
-    ]
-    with context.report.step("Timing the text tiers") as step:
-        tiers.time(timed, step)
-    return tiers.late_ms, tiers.pair_ms
 
 
 def _make_examples(
@@ -270,21 +272,3 @@ def _measure(context: BuildContext, queries: Sequence[JudgedQuery], held_out: He
     }
     error = calibration_error(fitted.held_out[FUSION], lists.grades.astype(np.float32))
     context.staging.metrics["validation"] = measured | {"calibration": {"expected calibration error": error}}
-
-
-def labelled(queries: Sequence[JudgedQuery], catalogue: Catalogue) -> list[LabelledCandidates]:
-    """Return judged queries as requests; items of at least half the highest grade are relevant."""
-    nobody = np.empty(0, np.int64)
-    return [
-        LabelledCandidates(
-            ShopRequest((), one.query, frozenset(catalogue.item_ids[row] for row in one.rows[_relevant(one)])),
-            UserRows(nobody, one.query),
-            CandidateRows.from_rows(one.rows),
-            _relevant(one).astype(np.float32),
-        )
-        for one in queries
-    ]
-
-
-def _relevant(query: JudgedQuery) -> npt.NDArray[np.bool_]:
-    return query.grades >= _RELEVANT_GRADE

@@ -19,6 +19,7 @@ from pipeline.build.steps.encoder import export_base_encoder, write_index
 from pipeline.build.steps.first_stage import write_retrieval_settings
 from pipeline.build.steps.ranking_examples import RankingExamples, learn_weights_from_sample, make_ranking_examples
 from pipeline.build.steps.tables import table_writer
+from pipeline.gate.questions import questions_of_next_items
 from pipeline.learning.examples.fusion import calibration_error
 from pipeline.learning.fusion.lambdamart import RankedExamples
 from pipeline.learning.fusion.trees import FusionTrees
@@ -26,11 +27,11 @@ from pipeline.learning.item_graphs.cross_fitting import (
     Fold,
     SequenceSplit,
     cross_fit,
+    hold_out_ends,
     requests_after_split,
     sample_held_out_users,
     split_sequences,
 )
-from pipeline.tables.replay import TABLES
 from pipeline.tables.table_writer import TableWriter
 
 _FOLDS: Final = 5
@@ -57,12 +58,13 @@ def build_sequences(context: BuildContext) -> Learned:
     tables = table_writer(context, catalogue)
     tables.write_text_graphs()
     write_retrieval_settings(context, {})
-    split = split_sequences(context.dataset.events)
+    whole = split_sequences(context.dataset.events)
+    split, ends = hold_out_ends(whole, context.settings.test_users, _MAX_HISTORY)
     examples = _make_examples(context, catalogue, tables, split)
     probability = fit_ranking_fusion(context, catalogue, examples, _measure, _DATA)
-    tables.write_sequences(list(split.whole.values()))
-    record_learned_until(context, WHOLE_SEQUENCES, TABLES, "weights", "fusion", *staged_tiers(context))
-    return Learned(catalogue, examples.valid_requests, probability)
+    record_learned_until(context, WHOLE_SEQUENCES, "weights", "fusion", *staged_tiers(context))
+    questions = questions_of_next_items(ends.requests, ends.users)
+    return Learned(catalogue, examples.valid_requests, probability, questions=questions)
 
 
 def _refuse_encoder_training(context: BuildContext) -> None:
@@ -104,11 +106,11 @@ def sequence_folds(tables: TableWriter, split: SequenceSplit, seed: int) -> Iter
     Raises:
         InvalidRequest: A fold has no requests.
     """
-    folds = cross_fit(split.whole, _FOLDS, _MAX_HISTORY, seed)
+    folds = cross_fit(split, _FOLDS, _MAX_HISTORY, seed)
     for fold in (*folds, requests_after_split(split, _MAX_HISTORY)):
         if not fold.requests:
             raise InvalidRequest("the sequences are too short to learn the next item from; give longer ones")
-        tables.write_sequences(fold.sequences)
+        tables.write_sequences(fold.sequences, fold.weighed)
         yield fold
 
 

@@ -12,16 +12,21 @@ import numpy as np
 import numpy.typing as npt
 
 from common.arrays import Float32Array
+from common.release.catalogue import Catalogue
 from pipeline.build.context import BuildContext
 from pipeline.build.search.search_examples import FUSION, UNREAD, UNSCORED, HeldOut, graded_examples
 from pipeline.build.search.search_models import SearchModels
 from pipeline.build.second_stage.text_tiers import probe_gains
+from pipeline.data.dataset.training_requests import ShopRequest
 from pipeline.learning.examples.judged_queries import JudgedQuery, folds_of
+from pipeline.learning.examples.labelled_candidates import LabelledCandidates
+from pipeline.learning.examples.text_tiers import FeatureExample, TierExamples
 from pipeline.learning.fusion.graded_trees import CrossFitted, cross_fit_fusion
 from pipeline.learning.fusion.tier_plan import TierOption, choose_depths
 from pipeline.measurement.metrics.reranking import JudgedLists, per_query
 from services.ranking.features.feature_set import FeatureSet
 from services.ranking.features.item_tables import ItemTables
+from services.ranking.request import CandidateRows, UserRows
 
 _ALL_CANDIDATES: Final = 2_000
 _QUERY: Final = "query"
@@ -29,6 +34,9 @@ _QUERY: Final = "query"
 _PROBE_QUERIES: Final = 400
 _PROBE_FOLDS: Final = 5
 _PROBE_WARM_UP_STEPS: Final = 5
+_RELEVANT_GRADE: Final = 0.5
+# Queries that the tiers are timed on.
+_TIMED: Final = 32
 
 
 def short_training_gains(
@@ -101,3 +109,34 @@ def _sample(queries: Sequence[JudgedQuery], fold: npt.NDArray[np.int64], seed: i
     places = np.flatnonzero((fold == 0) == held)
     chosen = np.random.default_rng(seed).permutation(places)[:_PROBE_QUERIES]
     return [queries[place] for place in np.sort(chosen).tolist()]
+
+
+def tier_costs(context: BuildContext, catalogue: Catalogue, queries: Sequence[JudgedQuery]) -> tuple[float, float]:
+    """Return the milliseconds of late interaction for a request and of the cross-encoder for a pair; 0 if missing."""
+    depth = context.settings.cross_encoder_depth
+    tiers = TierExamples(context.staging.release(), catalogue, context.features, depth)
+    timed = [
+        FeatureExample(one, np.empty((len(one.labels), 0), np.float32))
+        for one in labelled_queries(queries[:_TIMED], catalogue)
+    ]
+    with context.report.step("Timing the text tiers") as step:
+        tiers.time(timed, step)
+    return tiers.late_ms, tiers.pair_ms
+
+
+def labelled_queries(queries: Sequence[JudgedQuery], catalogue: Catalogue) -> list[LabelledCandidates]:
+    """Return judged queries as requests; items of at least half the highest grade are relevant."""
+    nobody = np.empty(0, np.int64)
+    return [
+        LabelledCandidates(
+            ShopRequest((), one.query, frozenset(catalogue.item_ids[row] for row in one.rows[_relevant(one)])),
+            UserRows(nobody, one.query),
+            CandidateRows.from_rows(one.rows),
+            _relevant(one).astype(np.float32),
+        )
+        for one in queries
+    ]
+
+
+def _relevant(query: JudgedQuery) -> npt.NDArray[np.bool_]:
+    return query.grades >= _RELEVANT_GRADE

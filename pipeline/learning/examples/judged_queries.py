@@ -51,6 +51,20 @@ def judged_queries(judgements: pl.DataFrame, catalogue: Catalogue, split: str) -
     return _grouped(judgements.filter(pl.col("split") == split), catalogue, highest)
 
 
+def test_queries(judgements: pl.DataFrame | None, catalogue: Catalogue) -> list[JudgedQuery]:
+    """Return the judged queries of the split `test`; none if there is no such split."""
+    if judgements is None or "split" not in judgements.columns or not (judgements["split"] == TEST).any():
+        return []
+    return judged_queries(judgements, catalogue, TEST)
+
+
+def hold_out_queries(queries: Sequence[JudgedQuery], count: int) -> tuple[list[JudgedQuery], list[JudgedQuery]]:
+    """Part queries into those to learn from, and at most ``count`` and a tenth of them, drawn by a hash of the text."""
+    drawn = sorted(queries, key=lambda one: hashlib.sha256(one.query.encode()).digest())
+    held_out = {one.query for one in drawn[: min(count, len(queries) // 10)]}
+    return [one for one in queries if one.query not in held_out], [one for one in queries if one.query in held_out]
+
+
 def folds_of(queries: Sequence[JudgedQuery], folds: int, seed: int) -> npt.NDArray[np.int64]:
     """Draw each query's fold, so that every fold has as many; int64[queries]."""
     return np.random.default_rng(seed).permutation(len(queries)) % folds

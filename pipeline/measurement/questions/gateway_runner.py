@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import grpc
 import numpy as np
@@ -14,11 +14,12 @@ from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceStub
 from common.errors import InvalidRequest, NotReady
 from common.server.access.channel_security import ChannelSecurity
 from common.server.channel import open_channel
-from pipeline.measurement.questions.answers import BOTH, FIRST, POPULAR, Answer
+from pipeline.measurement.questions.answers import BOTH, FIRST, POPULAR, Answer, tier_scores
 from pipeline.measurement.questions.protocols import Question
 from pipeline.progress import ProgressStep
 
 if TYPE_CHECKING:
+    from shortlist.gateway.v1.gateway_pb2 import EventKind
     from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceAsyncStub
 
 _STAGES: Final = {POPULAR: Stages.STAGES_POPULAR, FIRST: Stages.STAGES_FIRST, BOTH: Stages.STAGES_BOTH}
@@ -85,20 +86,32 @@ class GatewayRunner:
                 f"the gateway at {self._target} serves release {response.release_id}, not {self._release_id}; "
                 "name the store that it serves with --release, or activate the other release"
             )
-        probability = [item.probability if item.HasField("probability") else np.nan for item in response.items]
+        probability, logit, late = (
+            np.array([getattr(item, name) if item.HasField(name) else np.nan for item in response.items], np.float64)
+            for name in ("probability", "cross_encoder_logit", "late_interaction_score")
+        )
         timings = response.timings
         return Answer(
             [item.item_id for item in response.items],
-            np.array(probability, np.float64),
+            probability,
             {"retrieval": timings.retrieval_ms, "ranking": timings.ranking_ms, "total": timings.total_ms},
             degraded=bool(response.degradations),
+            tier_scores=tier_scores(logit, late, probability),
         )
 
 
 def _request(question: Question, mode: str, limit: int, long_tail_share: float) -> RecommendRequest:
     history = question.history[-_MAX_HISTORY:]
-    policy = Policy(stages=_STAGES[mode], min_long_tail_share=long_tail_share)
-    return RecommendRequest(history_item_ids=history, query=question.query, limit=limit, policy=policy)
+    # Relevance is known of items, not of texts: who bought one of several items with the same text bought that one.
+    policy = Policy(stages=_STAGES[mode], min_long_tail_share=long_tail_share, keep_duplicates=True)
+    return RecommendRequest(
+        history_item_ids=history,
+        history_kinds=cast("Sequence[EventKind.ValueType]", question.history_kinds[-_MAX_HISTORY:]),
+        history_ages_s=question.history_ages_s[-_MAX_HISTORY:],
+        query=question.query,
+        limit=limit,
+        policy=policy,
+    )
 
 
 def _detail(error: grpc.RpcError) -> str:

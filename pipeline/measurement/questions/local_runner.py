@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.release.store import Release
-from pipeline.measurement.questions.answers import BOTH, CANDIDATES_PER_ITEM, POPULAR, Answer
+from pipeline.measurement.questions.answers import BOTH, CANDIDATES_PER_ITEM, POPULAR, Answer, tier_scores
 from pipeline.measurement.questions.policy import select_by_policy
 from pipeline.measurement.questions.protocols import Question
 from pipeline.progress import ProgressStep
@@ -140,6 +140,7 @@ class LocalRunner:
             ranked.probability[selected].astype(np.float64),
             {"retrieval": retrieval_ms, "ranking": (ended - ranking_started) * 1e3, "total": (ended - started) * 1e3},
             {name: candidates.source_scores[selected, column] for column, name in enumerate(candidates.sources)},
+            tier_scores=tier_scores(ranked.logit, ranked.late_score, ranked.probability),
         )
 
     async def _features(self, questions: Sequence[Question], limit: int, step: ProgressStep) -> list[ServedFeatures]:
@@ -167,13 +168,23 @@ class LocalRunner:
 
     def _user(self, question: Question) -> UserRows:
         history = self.first_stage.snapshot.history_rows(question.history[-MAX_HISTORY:])
-        return UserRows(history[history >= 0], question.query)
+        return UserRows.from_history(
+            history,
+            question.query,
+            self.first_stage.settings.events,
+            question.history_kinds[-MAX_HISTORY:],
+            question.history_ages_s[-MAX_HISTORY:],
+        )
 
     def _retrieve(self, question: Question, query: str, limit: int, sources: Sequence[str]) -> tuple[Candidates, float]:
         depth = max(_CANDIDATES, min(MAX_LIMIT, CANDIDATES_PER_ITEM * limit))
         started = time.perf_counter()
         request = Request(
-            query=query, history_item_ids=question.history[-MAX_HISTORY:], limit=depth, sources=tuple(sources)
+            query=query,
+            history_item_ids=question.history[-MAX_HISTORY:],
+            limit=depth,
+            sources=tuple(sources),
+            history_kinds=question.history_kinds[-MAX_HISTORY:],
         )
         candidates = self.first_stage.retrieve([request])[0]
         return candidates, (time.perf_counter() - started) * 1e3

@@ -70,9 +70,9 @@ class Staging:
         """Return the files written so far as a release, for the serving engines to load."""
         return Release(self.path, self._manifest())
 
-    def publish(self, store: Path) -> Release:
-        """Finish: move the folder into the store as its current release."""
-        return publish(self.path, store, self._manifest())
+    def publish(self, store: Path, *, current: bool = True) -> Release:
+        """Finish: move the folder into the store as a release, the current one if ``current``."""
+        return publish(self.path, store, self._manifest(), current=current)
 
     def _manifest(self) -> Manifest:
         files = describe_files(self.path)

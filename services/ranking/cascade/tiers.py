@@ -22,7 +22,7 @@ from services.ranking.features.feature_set import FeatureSet
 from services.ranking.late_interaction.tier import LateInteractionTier, LateScores
 from services.ranking.pairs.pair_tokenizer import PairTokenizer
 from services.ranking.pairs.score_cache import ItemKey
-from services.ranking.release_settings import Occasion, TierDepths
+from services.ranking.release_settings import MAX_DEPTH, Occasion, TierDepths
 from services.ranking.request import CandidateRows, UserRows
 
 # A request is about new items if the release lacks at least this share of the candidates.
@@ -97,9 +97,12 @@ class Cascade:
         """
         planned = self._tokenizer.settings.planned_depths(occasion(user, candidates))
         late, cross_encoder = requested.late_interaction, requested.cross_encoder
+        # A request may ask for more than there can be.
         return TierDepths(
-            late_interaction=planned.late_interaction if late is None else late,
-            cross_encoder=max(planned.cross_encoder, min_pairs) if cross_encoder is None else cross_encoder,
+            late_interaction=planned.late_interaction if late is None else min(late, MAX_DEPTH),
+            cross_encoder=max(planned.cross_encoder, min_pairs)
+            if cross_encoder is None
+            else min(cross_encoder, MAX_DEPTH),
         )
 
     def prepare(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -51,9 +51,19 @@ class RankingMetrics:
         )
         self._ignored = Counter("ignored_history_items", "Items of histories that the release does not know.", **names)
         self._refused = Counter("refused", "Calls refused, by reason.", ["reason"], **names)
+        self._texts_connected = Gauge(
+            "item_texts_connected",
+            "1 while the texts of changed items are followed.",
+            **names,
+        )
         self._models = Info("models", "Execution provider and precision of the models in use.", **names)
         for reason in _REASONS.values():  # so that a rate has a zero to start from
             self._refused.labels(reason=reason)
+
+    def watch_texts(self, *, connected: bool) -> Callable[[bool], None]:
+        """Export whether the texts of changed items are followed; returns what to call when that changes."""
+        self._texts_connected.set(connected)
+        return self._texts_connected.set
 
     def register(self, stage: SecondStage) -> None:
         """Export the models of a second stage and watch its queue."""

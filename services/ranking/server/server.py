@@ -10,6 +10,7 @@ from shortlist.ranking.v1 import ranking_pb2_grpc
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
 from common.changes.stream_address import StreamAddress
+from common.release.location import ReleaseOpener
 from common.release.store import Release
 from common.server.live_release import LiveRelease
 from common.server.release_service import SERVICE_NAME as RELEASE_SERVICE_NAME
@@ -18,6 +19,7 @@ from common.server.telemetry import Metrics
 from services.ranking.cascade.second_stage import SecondStage
 from services.ranking.cross_encoder.explanation import MAX_WORDS
 from services.ranking.request import MAX_CANDIDATES
+from services.ranking.server.followed_texts import FollowedTexts
 from services.ranking.server.live_item_texts import NO_LIVE_TEXTS, LiveItemTexts
 from services.ranking.server.metrics import RankingMetrics
 from services.ranking.server.request_messages import MAX_HISTORY
@@ -33,8 +35,10 @@ class RankingServer:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = RankingMetrics(metrics)
-        self._live: LiveRelease[SecondStage] = LiveRelease(self._load, metrics)
+        self._opener = ReleaseOpener()
+        self._live: LiveRelease[SecondStage] = LiveRelease(self._load, metrics, self._open)
         self._live_texts: LiveItemTexts | None = None
+        self._followed_texts: FollowedTexts | None = None
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add both services to a server."""
@@ -47,22 +51,37 @@ class RankingServer:
 
         Raises:
             NotReady: The changes cannot be read.
+            BadKey: The public keys of releases cannot be used.
             BadRelease: The release cannot be served.
         """
-        if self._settings.change_stream is not None:
-            address = StreamAddress.parse(self._settings.change_stream)
-            self._live_texts = await asyncio.to_thread(LiveItemTexts, address)
-        await self._live.activate(self._settings.release)
+        settings = self._settings
+        if settings.change_stream is not None:
+            address = StreamAddress.parse(settings.change_stream)
+            set_connected = self._metrics.watch_texts(connected=True)
+            self._live_texts = await asyncio.to_thread(LiveItemTexts, address, set_connected)
+        if settings.retrieval_target:
+            set_connected = self._metrics.watch_texts(connected=False)
+            self._followed_texts = FollowedTexts(settings.retrieval_target, settings.backend_security(), set_connected)
+        self._opener = settings.release_opener()
+        await self._live.activate(settings.release)
+        if self._followed_texts is not None:
+            await self._followed_texts.wait_until_followed(settings.texts_wait_s)
 
     async def stop(self) -> None:
         """Close the releases and stop following the changes."""
         await self._live.close()
         if self._live_texts is not None:
             await asyncio.to_thread(self._live_texts.close)
+        if self._followed_texts is not None:
+            await self._followed_texts.close()
 
     def _texts(self) -> Mapping[str, str]:
         """Return the texts of items added or replaced since the release."""
-        return NO_LIVE_TEXTS if self._live_texts is None else self._live_texts.texts
+        followed = self._live_texts or self._followed_texts
+        return NO_LIVE_TEXTS if followed is None else followed.texts
+
+    def _open(self, location: str) -> Release:
+        return self._opener.open(location)
 
     def _load(self, release: Release) -> SecondStage:
         stage = SecondStage.load(release, self._settings.options(), self._metrics.observe_batch)

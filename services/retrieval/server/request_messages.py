@@ -21,6 +21,7 @@ from common.text import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS
 from services.retrieval.candidates.request import DEFAULT_LIMIT, Request
 from services.retrieval.catalogue.item import Item
 
+MAX_WAIT_S: Final = 10.0
 _FLOAT32_BYTES: Final = 4
 M = TypeVar("M")
 T = TypeVar("T")
@@ -37,12 +38,22 @@ def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
         limit=message.limit if message.HasField("limit") else DEFAULT_LIMIT,
         sources=message.sources,
         seed=message.seed,
+        distinct_texts=message.distinct_texts,
+        exclude_history=message.exclude_history,
+        history_kinds=message.history_kinds,
     )
 
 
 def read_requests(messages: Sequence[retrieval_pb2.RetrieveRequest]) -> list[Request]:
     """Read the requests of a batch as `read_request` does; errors name the position too."""
     return _read_each("requests", messages, read_request)
+
+
+def read_wait_s(message: retrieval_pb2.ReadItemTextsRequest) -> float:
+    """Return how long to wait for a change, in seconds; raises InvalidRequest."""
+    if not 0 <= message.wait_s <= MAX_WAIT_S:  # also refuses NaN
+        raise InvalidRequest(f"wait_s: must be 0 to {MAX_WAIT_S:g}, is {message.wait_s:g}")
+    return message.wait_s
 
 
 def read_items(messages: Sequence[retrieval_pb2.Item]) -> list[Item]:

@@ -18,6 +18,7 @@ from services.retrieval.candidates.request import (
 )
 from services.retrieval.catalogue.item import Item
 from services.retrieval.catalogue.item_validation import MAX_ITEMS
+from services.retrieval.changes.text_log import TextPage
 from services.retrieval.server.loaded_release import LoadedRelease
 
 _LIMITS: Final = {
@@ -42,6 +43,12 @@ def write_item(item: Item) -> retrieval_pb2.Item:
         price=item.price,
         available=item.available,
     )
+
+
+def write_texts(page: TextPage) -> retrieval_pb2.ReadItemTextsResponse:
+    """Write texts of changed items; the text of a removed one stays unset."""
+    items = [retrieval_pb2.ItemText(item_id=item_id, text=text) for item_id, text in page.texts]
+    return retrieval_pb2.ReadItemTextsResponse(log_id=page.log_id, position=page.position, items=items, more=page.more)
 
 
 def write_release_info(loaded: LoadedRelease) -> release_pb2.ReleaseInfo:

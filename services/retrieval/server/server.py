@@ -12,6 +12,8 @@ import structlog
 from shortlist.release.v1 import release_pb2_grpc
 
 from common.changes.stream_address import StreamAddress
+from common.errors import NotReady
+from common.release.location import ReleaseOpener
 from common.release.store import Release
 from common.server.live_release import LiveRelease
 from common.server.release_service import SERVICE_NAME as RELEASE_SERVICE_NAME
@@ -21,6 +23,7 @@ from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.changes.change_feed import ChangeFeed
 from services.retrieval.changes.local_feed import LocalFeed
 from services.retrieval.changes.redis_feed import RedisFeed
+from services.retrieval.changes.text_log import TextLog
 from services.retrieval.server.adaptive_ef_search import AdaptiveEfSearch
 from services.retrieval.server.loaded_release import EngineRefCount, LoadedRelease
 from services.retrieval.server.metrics import RetrievalMetrics
@@ -48,12 +51,15 @@ class RetrievalServer:
         self._settings = settings
         self._metrics = RetrievalMetrics(metrics)
         self._feed: ChangeFeed | None = None
+        self._text_log: TextLog | None = None
+        self._opening_text_log = asyncio.Lock()
         self._engines = EngineRefCount()
-        self._live: LiveRelease[LoadedRelease] = LiveRelease(self._load, metrics)
+        self._opener = ReleaseOpener()
+        self._live: LiveRelease[LoadedRelease] = LiveRelease(self._load, metrics, self._open)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add both services to a server."""
-        service = RetrievalService(self._live, self._settings, self._metrics)
+        service = RetrievalService(self._live, self._settings, self._metrics, self._opened_text_log)
         server.add_generic_rpc_handlers((rpc_handlers(service),))
         release_pb2_grpc.add_ReleaseServiceServicer_to_server(ReleaseService(self._live, write_release_info), server)
 
@@ -62,9 +68,11 @@ class RetrievalServer:
 
         Raises:
             NotReady: The changes can't be read or written.
+            BadKey: The public keys of releases cannot be used.
             BadRelease: The release can't be served.
         """
         self._feed = await asyncio.to_thread(self._open_feed)
+        self._opener = self._settings.release_opener()
         await self._live.activate(self._settings.release)
 
     async def stop(self) -> None:
@@ -74,10 +82,24 @@ class RetrievalServer:
         if self._feed is not None:
             self._feed.close()
 
+    async def _opened_text_log(self) -> TextLog:
+        """Return the texts of changed items; the first call reads every change made so far."""
+        async with self._opening_text_log:
+            if self._text_log is None:
+                if self._feed is None:
+                    raise NotReady("the server is starting; call again when its health check reports SERVING")
+                log = TextLog()
+                await asyncio.to_thread(self._feed.subscribe, log)
+                self._text_log = log
+            return self._text_log
+
     def _open_feed(self) -> ChangeFeed:
         if self._settings.change_stream is None:
             return LocalFeed(self._settings.data_dir)
         return RedisFeed(StreamAddress.parse(self._settings.change_stream), self._metrics.set_connected)
+
+    def _open(self, location: str) -> Release:
+        return self._opener.open(location)
 
     def _load(self, release: Release) -> LoadedRelease:
         with self._engines.opening(release.id):

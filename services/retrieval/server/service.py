@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -18,11 +18,12 @@ from common.server.live_release import LiveRelease
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import Request, check_batch, check_batch_size
 from services.retrieval.catalogue.live_catalogue import ChangeCounts
+from services.retrieval.changes.text_log import TextLog
 from services.retrieval.server.loaded_release import LoadedRelease
 from services.retrieval.server.metrics import RetrievalMetrics
-from services.retrieval.server.request_messages import read_items, read_request, read_requests
+from services.retrieval.server.request_messages import read_items, read_request, read_requests, read_wait_s
 from services.retrieval.server.response_encoding import encode_batch
-from services.retrieval.server.response_messages import write_item
+from services.retrieval.server.response_messages import write_item, write_texts
 from services.retrieval.server.search_worker import SearchRequest
 from services.retrieval.settings import Settings
 
@@ -38,10 +39,18 @@ class RetrievalService:
         live: The release being served.
         settings: Bounds of calls.
         metrics: Observes embeddings and changes.
+        text_log: Returns the log of changed items' texts.
     """
 
-    def __init__(self, live: LiveRelease[LoadedRelease], settings: Settings, metrics: RetrievalMetrics) -> None:
+    def __init__(
+        self,
+        live: LiveRelease[LoadedRelease],
+        settings: Settings,
+        metrics: RetrievalMetrics,
+        text_log: Callable[[], Awaitable[TextLog]],
+    ) -> None:
         self._live = live
+        self._text_log = text_log
         self._settings = settings
         self._metrics = metrics
         self._calls = 0
@@ -99,6 +108,14 @@ class RetrievalService:
                     item_id for item_id, item in zip(message.item_ids, items, strict=True) if item is None
                 ],
             )
+
+    async def ReadItemTexts(  # noqa: N802
+        self, message: retrieval_pb2.ReadItemTextsRequest, context: Any
+    ) -> retrieval_pb2.ReadItemTextsResponse:
+        """Read the texts of changed items; does not count as a call in progress, since it mostly waits."""
+        wait_s = min(read_wait_s(message), remaining_s(context) / 2)
+        log = await self._text_log()
+        return write_texts(await log.read_or_wait(message.log_id, message.position, wait_s))
 
     @contextmanager
     def _release_for_call(self) -> Iterator[LoadedRelease]:

@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
 from common.server.channel import open_channel
-from services.__main__ import LocalSettings, child_processes
+from services.program import LocalSettings, child_processes
 from testing.server_process import free_port
 
 HERE = Path(__file__).parent
@@ -288,4 +288,12 @@ def test_the_gateway_is_told_where_the_others_are():
     assert gateway.command[1:3] == ("-m", "services.gateway")
     assert gateway.command[-8:] == (*expected, "--profiles", "/p.db")
     assert retrieval.command[-4:] == ("--release", "/r", "--data-dir", "/d")
-    assert ranking.command[-4:] == ("--metrics-port", "9093", "--release", "/r")
+    assert ranking.command[-4:] == ("--release", "/r", "--retrieval-target", retrieval.address)
+
+
+def test_ranking_reads_texts_from_the_stream_if_there_is_one(monkeypatch: pytest.MonkeyPatch):
+    """With a change stream in the environment, ranking is not told to follow retrieval as well."""
+    monkeypatch.setenv("SHORTLIST_RANKING_CHANGE_STREAM", "redis://127.0.0.1:6379/0")
+    settings = LocalSettings(release="/r", gateway_port=0, retrieval_port=0, ranking_port=0)
+    _, ranking, _ = child_processes(settings)
+    assert ranking.command[-2:] == ("--release", "/r")

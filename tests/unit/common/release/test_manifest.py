@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from common.errors import BadRelease
-from common.release.manifest import FORMAT, MANIFEST, describe_files
+from common.release.manifest import FORMAT, MANIFEST, describe_files, parse_manifest
 from common.release.store import Release, open_release
 
 MakeRelease = Callable[..., Release]
@@ -112,6 +112,12 @@ def test_a_model_without_its_file_is_refused(make_release: MakeRelease):
     edit_manifest(path, models=manifest["models"])
     with pytest.raises(BadRelease, match=r"encoder.*elsewhere\.onnx"):
         open_release(str(path))
+
+
+def test_a_manifest_that_is_nested_too_deep_is_refused():
+    """A hundred thousand lists in each other raise BadRelease, and no error of the parser."""
+    with pytest.raises(BadRelease, match="cannot be read"):
+        parse_manifest(b'{"format":' + b"[" * 100_000, "here")
 
 
 def test_only_the_manifest_itself_is_not_described(tmp_path: Path):

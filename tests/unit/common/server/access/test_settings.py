@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic_settings import SettingsConfigDict
 
+from common.security.callers import Scope
 from common.server.settings import ServerSettings, load_settings
 
 
@@ -50,3 +51,32 @@ def test_half_of_tls_is_refused(arguments: list[str], message: str, capsys: pyte
     with pytest.raises(SystemExit):
         load_settings(ShopSettings, "server", arguments)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--jwt-keys", "https://login.example/keys"], "give all three or none"),
+        (
+            ["--jwt-keys", "http://login.example", "--jwt-issuer", "i", "--jwt-audience", "a"],
+            "keys over http could be anybody's",
+        ),
+        (["--anonymous-scopes", "read,write"], "'write' is not one of recommend, record, read, administer"),
+        (["--host", "::", "--insecure", "true", "--anonymous-scopes", "administer"], "needs credentials beyond"),
+        (["--caller-calls-per-s", "-1"], "--caller-calls-per-s"),
+    ],
+)
+def test_access_settings_that_would_open_a_door_are_refused(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+):
+    """Keys that anybody could replace, unknown scopes, and administration by strangers are refused."""
+    with pytest.raises(SystemExit):
+        load_settings(ShopSettings, "server", arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_strangers_administer_on_loopback_alone():
+    """Without a word about access, callers without credentials do everything on loopback, and not beyond it."""
+    everywhere = load_settings(ShopSettings, "server", ["--host", "::", "--insecure", "true"])
+    assert everywhere.access_control()._anonymous.scopes == set(Scope) - {Scope.ADMINISTER}
+    assert load_settings(ShopSettings, "server", []).access_control()._anonymous.scopes == set(Scope)

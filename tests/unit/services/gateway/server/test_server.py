@@ -29,7 +29,7 @@ async def test_a_bad_file_of_profiles_stops_the_start(gateway_settings: MakeSett
 async def test_calls_before_the_start_are_unavailable(gateway_settings: MakeSettings):
     """While the gateway starts, calls are UNAVAILABLE with what to do."""
     metrics = Metrics("gateway")
-    server = grpc.aio.server(interceptors=[CallInterceptor(metrics)])
+    server = grpc.aio.server(interceptors=[CallInterceptor(metrics, gateway_settings().access_control())])
     GatewayServer(gateway_settings(), metrics).register(server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -146,6 +146,7 @@ async def test_depths_are_the_requests_else_the_plans(
     assert await depths(HISTORY) == (30, 4)
     assert await depths(NOBODY) == (0, 9)
     assert await depths(HISTORY, 11, 0) == (11, 0)
+    assert await depths(HISTORY, 2**32 - 1, 2**32 - 1) == (120, 120)
     assert await depths(replace(HISTORY, query="")) == (120, 100)
 
 

@@ -29,12 +29,12 @@ async def test_calls_go_to_the_replicas_in_turn(cluster: Any):
 
 
 async def test_a_broken_replica_costs_no_answer(cluster: Any):
-    """Calls that one replica does not take are answered by the other, until its breaker opens; then it gets none."""
+    """Calls that one replica does not take are answered by the other, until its breaker opens."""
     broken = cluster.services[0].retrieval
     broken.status = grpc.StatusCode.UNAVAILABLE
     for _ in range(20):
         assert (await _retrieve(cluster)).candidates
-    assert len(broken.requests) == 3
+    assert 3 <= len(broken.requests) < 10  # three in a row open it; trials follow each other with growing pauses
     states = [replica.breaker.state for replica in cluster.retrieval.replicas]
     assert states[1] is BreakerState.CLOSED
     assert states[0] is not BreakerState.CLOSED
@@ -62,7 +62,8 @@ async def test_hedges_stay_within_the_budget(cluster: Any):
     for service in cluster.services:
         service.retrieval.delay_s = 0.05
     await asyncio.gather(*(_retrieve(cluster) for _ in range(60)))
-    assert sum(cluster.requests()) - 70 == cluster.retrieval.hedged <= 17
+    assert sum(cluster.requests()) <= 70 + cluster.retrieval.hedged
+    assert cluster.retrieval.hedged <= cluster.retrieval.retries.spent <= 17
     assert cluster.retrieval.retries.denied > 0
 
 

