@@ -38,6 +38,15 @@ class LabelledCandidates:
     candidates: CandidateRows
     labels: npt.NDArray[np.float32]
 
+    def first(self, count: int) -> LabelledCandidates:
+        """Return the request with its first candidates alone."""
+        if count >= len(self.labels):
+            return self
+        found = self.candidates
+        sources = {name: scores[:count] for name, scores in found.sources.items()}
+        candidates = CandidateRows(found.rows[:count], found.first_stage_score[:count], sources)
+        return LabelledCandidates(self.request, self.user, candidates, self.labels[:count])
+
 
 def label_candidates(
     first_stage: FirstStage, requests: Sequence[ShopRequest], limit: int, step: ProgressStep
