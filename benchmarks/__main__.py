@@ -35,6 +35,10 @@ BENCHMARKS: Final = {
         "offline.complete_journey",
         "popular items, first stage and two stages on held-out purchases, through the gateway",
     ),
+    "demo-served": (
+        "gateway.demo_served",
+        "latency and answers/s of the demo's gateway by history and by query, client included, and its quality",
+    ),
     "retrieval-crash": (
         "retrieval.crash",
         "kill -9 of a retrieval server during catalogue changes: lost and restored changes",
