@@ -20,7 +20,7 @@ from pipeline.build.steps.ranking_examples import RankingExamples, learn_weights
 from pipeline.build.steps.ranking_fusion import fit_ranking_fusion, refuse_compression
 from pipeline.build.steps.staged_release import write_fusion_settings
 from pipeline.build.steps.tables import table_writer
-from pipeline.gate.questions import questions_of_next_items
+from pipeline.gate.questions import GateQuestions, questions_of_next_items
 from pipeline.learning.examples.fusion import calibration_error
 from pipeline.learning.fusion.lambdamart import RankedExamples
 from pipeline.learning.fusion.trees import FusionTrees
@@ -67,6 +67,13 @@ def build_sequences(context: BuildContext) -> Learned:
     record_learned_until(context, WHOLE_SEQUENCES, "weights", "cross_encoder", "fusion")
     questions = questions_of_next_items(ends.requests, ends.users)
     return Learned(catalogue, examples.valid_requests, probability, questions=questions)
+
+
+def write_tables_of_ends(context: BuildContext, catalogue: Catalogue) -> GateQuestions:
+    """Write the tables of what came before the validation period; return the requests of the users held out."""
+    split, ends = hold_out_ends(split_sequences(context.dataset.events), context.settings.test_users, _MAX_HISTORY)
+    table_writer(context, catalogue).write_sequences(list(split.before.values()))
+    return questions_of_next_items(ends.requests, ends.users)
 
 
 def _refuse_encoder_training(context: BuildContext) -> None:
