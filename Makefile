@@ -9,7 +9,7 @@ PACKAGE := pyproject.toml constraints.txt hatch_build.py $(CONTRACT)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test fuzz test-random test-dialects test-scale test-gpu-wheel test-deploy images lint format contract-baseline clean
+.PHONY: help demo serve test fuzz chaos soak test-random test-dialects test-scale test-gpu-wheel test-deploy images lint format sbom audit contract-baseline clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -30,7 +30,13 @@ test-dialects: .venv/dev ## Read 2,000 random shops in random dialects back
 	SHORTLIST_RANDOM=1 SHORTLIST_DIALECTS=2000 $(BIN)/python -m pytest --timeout 3600 tests/property/data/test_dialects.py
 
 fuzz: .venv/dev ## Send random inputs to every RPC, the release loader and prepare for MINUTES=10
-	SHORTLIST_FUZZ_MINUTES=$(or $(MINUTES),10) $(BIN)/python -m benchmarks fuzz
+	SHORTLIST_FUZZ_MINUTES=$(or $(MINUTES),10) SHORTLIST_SEED=$(or $(SEED),0) $(BIN)/python -m benchmarks fuzz
+
+chaos: .venv/dev .venv/redis ## Kill, hang, cut off and slow servers under load for MINUTES=5, in the order of SEED=0
+	SHORTLIST_CHAOS_MINUTES=$(or $(MINUTES),5) SHORTLIST_SEED=$(or $(SEED),0) $(BIN)/python -m benchmarks chaos
+
+soak: .venv/dev ## Run mixed load for MINUTES=30 and print the slopes of memory, descriptors and threads
+	SHORTLIST_SOAK_MINUTES=$(or $(MINUTES),30) $(BIN)/python -m benchmarks soak
 
 test-scale: .venv/scale ## Run the tests that need Ray
 	$(BIN)/python -m pytest tests/integration/pipeline/test_ray.py
@@ -49,6 +55,7 @@ lint: .venv/dev ## Check style, types, import layers and the contract
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive common services pipeline
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code
 	$(BIN)/buf breaking --against protos/baseline.binpb
@@ -58,11 +65,18 @@ format: .venv/dev ## Format code and contract
 	$(BIN)/ruff format .
 	$(BIN)/buf format --write
 
+sbom: .venv/demo .venv-supply/ready ## List the packages of the environment and their licences (CycloneDX, dist/sbom.json)
+	@mkdir -p dist
+	.venv-supply/bin/cyclonedx-py environment --output-format JSON --output-file dist/sbom.json $(BIN)/python
+
+audit: .venv/demo .venv-supply/ready ## Compare the installed packages with known vulnerabilities (needs PyPI's advisories)
+	$(BIN)/python -m pip freeze --exclude-editable --quiet | .venv-supply/bin/pip-audit --requirement /dev/stdin --no-deps --disable-pip
+
 contract-baseline: .venv/dev ## Make the current contract the one that must not be broken
 	$(BIN)/buf build --output protos/baseline.binpb
 
 clean: ## Remove environments and caches; releases and datasets stay
-	rm -rf .venv .venv-gpu .venv-deploy dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-gpu .venv-deploy .venv-supply dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; set it with make PYTHON=/path/to/python"; exit 1; }
@@ -89,6 +103,12 @@ clean: ## Remove environments and caches; releases and datasets stay
 	@echo "Installing onnxruntime-gpu (a quarter of a gigabyte) …"
 	$(PYTHON) -m venv .venv-gpu
 	.venv-gpu/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ranking-gpu]'
+	@touch $@
+
+# A separate environment: what lists and audits packages is no part of what is listed.
+.venv-supply/ready: constraints.txt
+	$(PYTHON) -m venv .venv-supply
+	.venv-supply/bin/python -m pip install --quiet --disable-pip-version-check cyclonedx-bom==7.5.0 pip-audit==2.10.1
 	@touch $@
 
 # A separate environment: checkov's packages are older than ours.

@@ -82,6 +82,11 @@ BENCHMARKS: Final = {
     ),
     "retrieval-million": ("retrieval.million", "build, memory, load and latency up to a million vectors"),
     "fuzz": ("reliability.fuzz", "random inputs for every RPC, the release loader and prepare: crashes, faults, hangs"),
+    "chaos": (
+        "reliability.chaos",
+        "kills, hangs, cut connections, full disks and wrong clocks under load: what is lost, and recovery",
+    ),
+    "soak": ("reliability.soak", "slopes of memory, descriptors and threads over half an hour of mixed load"),
     "stalled-peer": ("reliability.stalled_peer", "answers of the gateway while ranking is stopped, and recovery"),
     "retrieval-churn": ("retrieval.churn", "search latency while items are upserted"),
 }

@@ -14,6 +14,7 @@ from pipeline.commands.console import CONSOLE
 from pipeline.commands.evaluate import evaluate
 from pipeline.commands.inspect import inspect_files
 from pipeline.commands.replay import replay_release, update_release
+from pipeline.commands.signing import make_signing_key, sign_releases
 
 app = typer.Typer(
     help="Turns raw shop data into releases, and measures them.",
@@ -51,6 +52,12 @@ app.command()(score)
 
 
 app.command()(releases)
+
+
+app.command("signing-key")(make_signing_key)
+
+
+app.command("sign")(sign_releases)
 
 
 app.command()(demo)

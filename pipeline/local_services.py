@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
+import subprocess  # only our own modules are run  # nosec B404
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -70,7 +70,7 @@ def local_services(
     command = [sys.executable, "-m", "services", "--release", str(release), *flags, *places]
     log = folder / "services.log"
     with log.open("w") as output:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module  # nosec B603
             command, stdout=output, stderr=output, env={**os.environ, **(environment or {})}
         )
         try:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from common.process.line_writer import LineWriter
 from common.server.access.channel_security import ChannelSecurity
 from common.server.channel import open_channel
 
@@ -71,6 +72,7 @@ async def supervise(children: Sequence[ChildProcess]) -> int:
     drained = [await supervisor.stop() for supervisor in reversed(supervisors)]
     for task in (signalled, *running):
         task.cancel()
+    _OUTPUT.flush()
     started = all(task.result() is None for task in ended)
     return 0 if started and all(drained) else 1
 
@@ -121,7 +123,11 @@ class _ChildSupervisor:
                 return 0
             command = (sys.executable, "-c", _EXEC_WITH_PARENT, str(os.getpid()), *self._child.command)
             # In a session of its own, so that Ctrl-C reaches only the parent, which drains the children in order.
-            process = self._process = await asyncio.create_subprocess_exec(*command, start_new_session=True)
+            try:
+                process = self._process = await asyncio.create_subprocess_exec(*command, start_new_session=True)
+            except OSError as error:  # no memory or no process left for now
+                _print(f"{self._child.name} could not be started: {error}")
+                return 1
         reporting = asyncio.create_task(self._report_serving())
         try:
             return await process.wait()
@@ -163,6 +169,9 @@ async def _signalled(supervisors: Sequence[_ChildSupervisor]) -> None:
     await first.wait()
 
 
+# Whoever reads our output may stop to, or go away.
+_OUTPUT: Final = LineWriter(1)
+
+
 def _print(message: str) -> None:
-    sys.stdout.write(message + "\n")
-    sys.stdout.flush()
+    _OUTPUT.write(message + "\n")

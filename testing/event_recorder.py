@@ -6,7 +6,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from services.gateway.profiles.profile_store import Event, EventKind
+from common.release.event_weights import EventKind
+from services.gateway.profiles.profile_store import Event
 from services.gateway.profiles.sqlite_store import SqliteProfileStore
 
 _CONCURRENT_CALLS = 4

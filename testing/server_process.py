@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 import socket
 import sys
 from contextlib import suppress
@@ -65,6 +66,16 @@ class ServerProcess:
         ended.cancel()
         if (error := watched.exception()) is not None:
             raise NotReady(f"the server does not serve after {timeout_s} s: {self.last_line()}") from error
+
+    @property
+    def pid(self) -> int:
+        """The process, 0 before its start."""
+        return 0 if self._process is None else self._process.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal: SIGSTOP to hang, SIGCONT to go on."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
 
     def last_line(self) -> str:
         """Return the last line of its log."""

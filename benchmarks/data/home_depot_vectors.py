@@ -29,6 +29,7 @@ from pipeline.release.artifacts.staging import Staging, staging_dir
 from pipeline.release.artifacts.vector_index import build_vector_index
 from pipeline.release.export.bert import export_encoder
 from pipeline.release.models.base_model import BaseModel, resolve_base_model
+from pipeline.release.models.model_folder import load_model
 from pipeline.release.models.tokenizer import plain_tokenizer
 from services.retrieval.ann.ann_index import AnnKind, IndexOptions
 from services.retrieval.encoding.text_encoder import OnnxTextEncoder
@@ -148,7 +149,7 @@ def _build(folder: Path, store: Path, key: str, base: BaseModel, options: IndexO
 
 
 def _write_models(staging: Staging, base: BaseModel) -> OnnxTextEncoder:
-    error = export_encoder(BertModel.from_pretrained(base.path), staging.file(layout.ENCODER))
+    error = export_encoder(load_model(BertModel, base.path), staging.file(layout.ENCODER))
     tokenizer = plain_tokenizer(str(base.path / "tokenizer.json"))
     tokenizer.enable_truncation(_TOKENS)
     tokenizer.save(str(staging.file(layout.ENCODER_TOKENIZER)))

@@ -19,6 +19,7 @@ from pipeline.build.compression.gate import MAX_BATCH_DEPENDENCE
 from pipeline.learning.examples.ranking_lists import RankingExample
 from pipeline.progress import ProgressReport
 from pipeline.release.export.bert import PARITY_TOLERANCE
+from pipeline.release.models.model_folder import load_model
 from services.ranking.pairs.pair_tokens import ModelInputs
 
 _TORCH_QUERIES: Final = 100
@@ -71,7 +72,7 @@ def _torch_difference(
     logits: Sequence[np.ndarray[tuple[int], np.dtype[np.float32]]],
 ) -> float:
     """Return the largest difference between the logits of the served graph and of the torch model."""
-    reference = BertForSequenceClassification.from_pretrained(model.torch).eval()
+    reference = load_model(BertForSequenceClassification, model.torch).eval()
     largest = 0.0
     for example, served in zip(examples, logits, strict=False):
         inputs = ModelInputs.from_pairs(example.pairs)

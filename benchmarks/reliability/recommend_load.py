@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -27,16 +27,16 @@ class CallRecord:
         ms: How long it took.
         code: Its status.
         degradations: The degradations of its answer, by kind.
-        item_ids: The recommended items.
         deadline_ms: Its deadline.
+        wrong_items: Recommended items that the request did not allow.
     """
 
     began_s: float
     ms: float
     code: str
     degradations: tuple[str, ...] = ()
-    item_ids: tuple[str, ...] = ()
     deadline_ms: float = 0.0
+    wrong_items: int = 0
 
     @property
     def answered(self) -> bool:
@@ -58,8 +58,9 @@ class RecommendLoad:
         callers: How many callers there are.
         interval_s: Seconds between the beginnings of one caller's calls; 0 for the next call at once.
         deadline_s: The deadline of each call.
-        users: The users of the calls, chosen at random.
-        seed: The seed of the choice.
+        new_request: Makes the request of a call from a source of random numbers.
+        seed: The seed of that source.
+        count_wrong: Counts the items of an answer that its request did not allow.
         calls: The calls that ended.
     """
 
@@ -67,15 +68,15 @@ class RecommendLoad:
     callers: int
     interval_s: float
     deadline_s: float
-    users: Sequence[str]
-    seed: int = 0
+    new_request: Callable[[random.Random], gateway_pb2.RecommendRequest]
+    seed: str = "0"
+    count_wrong: Callable[[gateway_pb2.RecommendRequest, gateway_pb2.RecommendResponse], int] = lambda *_: 0
     calls: list[CallRecord] = field(default_factory=list)
 
     async def run(self) -> None:
         """Call until cancelled."""
         async with open_channel(self.target) as channel:
             stub: Any = gateway_pb2_grpc.RecommendationServiceStub(channel)
-            await channel.channel_ready()
             async with asyncio.TaskGroup() as group:
                 for number in range(self.callers):
                     group.create_task(self._call_again_and_again(stub, number))
@@ -89,23 +90,22 @@ class RecommendLoad:
         due_s = time.monotonic() + number / self.callers * self.interval_s
         while True:
             await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-            await self._call(stub, chosen.choice(self.users))
+            await self._call(stub, self.new_request(chosen))
             due_s = max(due_s + self.interval_s, time.monotonic())
 
-    async def _call(self, stub: Any, user_id: str) -> None:
-        request = gateway_pb2.RecommendRequest(user_id=user_id)
+    async def _call(self, stub: Any, request: gateway_pb2.RecommendRequest) -> None:
         began_s = time.monotonic()
         code = "OK"
         kinds: tuple[str, ...] = ()
-        item_ids: tuple[str, ...] = ()
+        wrong_items = 0
         try:
             answer = await stub.Recommend(request, timeout=self.deadline_s)
             kinds = tuple(_kind(each) for each in answer.degradations)
-            item_ids = tuple(item.item_id for item in answer.items)
+            wrong_items = self.count_wrong(request, answer)
         except grpc.aio.AioRpcError as error:
             code = error.code().name
         ms = (time.monotonic() - began_s) * 1e3
-        self.calls.append(CallRecord(began_s, ms, code, kinds, item_ids, self.deadline_s * 1e3))
+        self.calls.append(CallRecord(began_s, ms, code, kinds, self.deadline_s * 1e3, wrong_items))
 
 
 def quantile_ms(calls: Sequence[CallRecord], quantile: float) -> float:

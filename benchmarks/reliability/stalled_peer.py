@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import tempfile
 import time
@@ -20,6 +21,7 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
+from shortlist.gateway.v1 import gateway_pb2
 
 from benchmarks.harness.record import Result, at_least, at_most
 from benchmarks.reliability.recommend_load import CallRecord, RecommendLoad, quantile_ms
@@ -30,7 +32,7 @@ from testing.tiny_shop import USERS, build_tiny_release
 
 _CALLERS: Final = 50
 _DEADLINE_S: Final = 0.15
-_INTERVAL_S: Final = 0.5
+_INTERVAL_S: Final = 1.0
 _WARM_UP_S: Final = 5.0
 _GRACE_S: Final = 1.0
 _MAX_DEGRADED_P99_MS: Final = 15.0
@@ -62,8 +64,7 @@ def run(quick: bool, console: Console) -> Result:
 
 
 async def _measure(gateway: LocalServer, ranking: LocalServer, stopped_for_s: float) -> Result:
-    users = [f"u{number}" for number in range(USERS)]
-    load = RecommendLoad(gateway.target, _CALLERS, _INTERVAL_S, _DEADLINE_S, users)
+    load = RecommendLoad(gateway.target, _CALLERS, _INTERVAL_S, _DEADLINE_S, _request)
     callers = asyncio.create_task(load.run())
     await asyncio.sleep(_WARM_UP_S)
     freeze_heap()
@@ -84,6 +85,10 @@ async def _measure(gateway: LocalServer, ranking: LocalServer, stopped_for_s: fl
     await asyncio.gather(callers, return_exceptions=True)
     figures = _figures(load, _Times(began_s, stopped_s, continued_s))
     return _result(figures | {"call limit before": limit_before, "call limit at the end of the stop": limit_after})
+
+
+def _request(chosen: random.Random) -> gateway_pb2.RecommendRequest:
+    return gateway_pb2.RecommendRequest(user_id=f"u{chosen.randrange(USERS)}")
 
 
 def _figures(load: RecommendLoad, times: _Times) -> dict[str, float]:

@@ -10,6 +10,7 @@ import structlog
 
 from common.changes.redis_stream import ChangeStream, Entry, Position
 from common.errors import NotReady
+from common.process.endless_loop import start_thread
 
 _RETRY_S: Final = 0.2
 _log = structlog.get_logger()
@@ -41,9 +42,8 @@ class StreamFollower:
         self._on_connection = on_connection
         self.connected = True
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="changes", daemon=True)
         on_connection(True)
-        self._thread.start()
+        self._thread = start_thread("changes", self._follow, self._stopping.is_set)
 
     def stop(self) -> None:
         """Stop following; blocks up to two seconds while the thread waits for Redis."""
@@ -51,15 +51,18 @@ class StreamFollower:
         self._thread.join()
 
     def _follow(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._stream.wait_for_entry(self._position)
-                self._catch_up()
-            except NotReady as error:
-                self._set_connected(False, str(error))
-                self._stopping.wait(_RETRY_S)
-            else:
-                self._set_connected(True, "")
+        """Wait for entries and pass them on, once."""
+        try:
+            self._stream.wait_for_entry(self._position)
+            self._catch_up()
+        except NotReady as error:
+            self._set_connected(False, str(error))
+            self._stopping.wait(_RETRY_S)
+        except Exception as error:  # whatever it is: this server cannot follow, and says so
+            self._set_connected(False, repr(error))
+            raise
+        else:
+            self._set_connected(True, "")
 
     def _catch_up(self) -> None:
         for entry in self._stream.entries_after(self._position):

@@ -5,6 +5,7 @@ Layout of a store (a folder, or any URL that fsspec reads)::
     <store>/CURRENT               the id of the release to serve, one line
     <store>/<release id>/         one release
         manifest.json             its content, with sizes and SHA-256
+        manifest.sig              the signature of the manifest, if it was signed
         encoder/  ranker/  fusion/  index/  behaviour/  catalogue.arrow
 
 A release is written to a staging folder, fsynced, renamed into place, and only then named in CURRENT. So a crash at any
@@ -23,11 +24,14 @@ from pathlib import Path
 from typing import Final
 
 import fsspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import BadRelease
 from common.release.manifest import MANIFEST, RELEASE_ID, Manifest, file_sha256, parse_manifest, read_manifest
+from common.security.signature import BadSignature, PublicKeys, sign
 
 CURRENT: Final = "CURRENT"
+SIGNATURE: Final = "manifest.sig"
 _CHUNK_BYTES: Final = 1 << 20
 
 
@@ -50,21 +54,27 @@ class Release:
         return self.path / name
 
 
-def open_release(location: str, cache: Path | None = None) -> Release:
+def default_cache() -> Path:
+    """Return the folder for copies of remote releases."""
+    return Path.home() / ".cache/shortlist/releases"
+
+
+def open_release(location: str, cache: Path | None = None, keys: PublicKeys | None = None) -> Release:
     """Find, download (if remote) and verify the release at ``location``.
 
     Args:
         location: Path or URL of a release, or of a store for its current release.
         cache: The folder for remote releases; default ``~/.cache/shortlist/releases``.
+        keys: Keys of which one must have signed the release; None for unsigned ones too.
 
     Raises:
-        BadRelease: There is no release, it has another format, or a file is missing or altered; the message names the
-            file.
+        BadRelease: There is no release, it has another format, a file is missing or altered, or it has no trusted
+            signature; the message names the file.
     """
     try:
         root = _resolve(location)
-        path = _download(root, cache or Path.home() / ".cache/shortlist/releases") if "://" in root else Path(root)
-        manifest = read_manifest(path)
+        path = _download(root, cache or default_cache(), keys) if "://" in root else Path(root)
+        manifest = read_manifest(path) if keys is None else _read_signed_manifest(path, keys)
         verify(path, manifest)
     except (OSError, ImportError, ValueError) as error:  # unreadable, or a protocol that fsspec does not know
         raise BadRelease(f"{location} cannot be read: {error}") from error
@@ -136,12 +146,45 @@ def _resolve(location: str) -> str:
     return f"{root}/{current}"
 
 
-def _download(root: str, cache: Path) -> Path:
+def sign_release(path: Path, key: Ed25519PrivateKey) -> None:
+    """Sign the release in a folder: write the signature of its manifest beside it, replacing an earlier one."""
+    _write_signature(path, sign((path / MANIFEST).read_bytes(), key))
+
+
+def _read_signed_manifest(path: Path, keys: PublicKeys) -> Manifest:
+    """Read a manifest and check its signature over the same bytes; raises BadRelease."""
+    content, file = (path / MANIFEST).read_bytes(), path / SIGNATURE
+    _require_signature(keys, content, file.read_bytes() if file.is_file() else None, str(path))
+    return parse_manifest(content, str(path))
+
+
+def _require_signature(keys: PublicKeys, manifest: bytes, signature: bytes | None, origin: str) -> None:
+    try:
+        keys.require(manifest, signature)
+    except BadSignature as error:
+        raise BadRelease(f"the release at {origin} is refused: {error}") from error
+
+
+def _write_signature(path: Path, signature: bytes) -> None:
+    temporary = path / f".{SIGNATURE}.{os.getpid()}"
+    temporary.write_bytes(signature)
+    _fsync(temporary)
+    temporary.replace(path / SIGNATURE)
+    _fsync(path)
+
+
+def _download(root: str, cache: Path, keys: PublicKeys | None) -> Path:
     """Copy a remote release into the cache once; an interrupted copy is never used."""
     filesystem, path = fsspec.url_to_fs(root)
-    manifest = parse_manifest(filesystem.cat_file(f"{path}/{MANIFEST}"), root)
+    content = filesystem.cat_file(f"{path}/{MANIFEST}")
+    signature = filesystem.cat_file(f"{path}/{SIGNATURE}") if filesystem.exists(f"{path}/{SIGNATURE}") else None
+    if keys is not None:  # before anything large is copied
+        _require_signature(keys, content, signature, root)
+    manifest = parse_manifest(content, root)
     final = cache / manifest.release_id
-    if _is_sound(final):
+    if _is_sound(final) and (final / MANIFEST).read_bytes() == content:
+        if signature is not None:  # it may have been signed since
+            _write_signature(final, signature)
         return final
     shutil.rmtree(final, ignore_errors=True)  # a damaged copy is downloaded again
     cache.mkdir(parents=True, exist_ok=True)
@@ -151,6 +194,8 @@ def _download(root: str, cache: Path) -> Path:
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             with filesystem.open(f"{path}/{name}", "rb") as remote, (copy / name).open("wb") as local:
                 shutil.copyfileobj(remote, local, _CHUNK_BYTES)
+        if signature is not None:
+            (copy / SIGNATURE).write_bytes(signature)
         verify(copy, manifest)
         with suppress(OSError):  # another process was faster, with the same copy
             copy.rename(final)

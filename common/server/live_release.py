@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 
 from common.errors import BadRelease, NotFound, NotReady
 from common.gc_freeze import refreeze_heap
+from common.process.memory import return_freed_memory
 from common.release.store import Release, open_release
 from common.server.telemetry import Metrics
 
@@ -48,13 +48,15 @@ class LiveRelease(Generic[E]):
     Args:
         load: Creates an engine from a verified release and warms it up; runs in a thread.
         metrics: Exports which release is served.
-        cache: The folder for remote releases.
+        opener: Opens and verifies the releases.
     """
 
-    def __init__(self, load: Callable[[Release], E], metrics: Metrics, cache: Path | None = None) -> None:
+    def __init__(
+        self, load: Callable[[Release], E], metrics: Metrics, opener: Callable[[str], Release] = open_release
+    ) -> None:
         self._load = load
         self._metrics = metrics
-        self._cache = cache
+        self._open = opener
         self._current: _Slot[E] | None = None
         self._previous: _Slot[E] | None = None
         self._one_at_a_time = asyncio.Lock()
@@ -117,7 +119,7 @@ class LiveRelease(Generic[E]):
     def _prepare(self, location: str) -> _Slot[E] | None:
         """Load the release at ``location``; None if it is served already. Runs in a thread."""
         try:
-            release = open_release(location, self._cache)
+            release = self._open(location)
             return None if release.id == self.current_id else _Slot(release.id, self._load(release))
         except BadRelease:
             raise
@@ -166,3 +168,4 @@ async def _close(engine: Engine, release_id: str) -> None:
     except Exception:  # noqa: BLE001 - logged, since nobody awaits this task
         _log.exception("an engine could not be closed", release_id=release_id)
     refreeze_heap()
+    await asyncio.to_thread(return_freed_memory)

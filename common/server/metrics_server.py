@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from socketserver import ThreadingMixIn
@@ -12,10 +13,14 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
+from common.process.endless_loop import start_thread
 from common.server.access.server_tls import ServerTls
 
 # A connection that sends nothing for this long is closed.
 _IDLE_S: Final = 10.0
+# More connections are closed at once: each has a thread and a file descriptor.
+_MAX_CONNECTIONS: Final = 32
+_RETRY_S: Final = 0.1
 
 
 class _MetricsServer(ThreadingMixIn, WSGIServer):
@@ -26,6 +31,32 @@ class _MetricsServer(ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
     tls: ServerTls | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._connections = threading.BoundedSemaphore(_MAX_CONNECTIONS)
+        super().__init__(*arguments, **options)
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection; waits a moment if that fails, since the connection is still there to be accepted."""
+        try:
+            return super().get_request()
+        except OSError:  # no file descriptor is left
+            time.sleep(_RETRY_S)
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection on a thread, or close it if too many are open."""
+        if self._connections.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer a connection."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._connections.release()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Answer a connection."""
@@ -59,11 +90,12 @@ def metrics_server(host: str, port: int, registry: CollectorRegistry, tls: Serve
     kind = _IPv6MetricsServer if ":" in host else _MetricsServer
     http = make_server(host, port, make_wsgi_app(registry), kind, handler_class=_SilentHandler)
     http.tls = tls
-    thread = threading.Thread(target=http.serve_forever, name="metrics", daemon=True)
-    thread.start()
+    stopped = threading.Event()
+    thread = start_thread("metrics", http.serve_forever, stopped.is_set)
     try:
         yield http.server_port
     finally:
+        stopped.set()
         http.shutdown()
         http.server_close()
         thread.join()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
@@ -18,6 +18,11 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from common.process.endless_loop import STATES
+from common.process.line_writer import LineWriter
 
 # Half a millisecond (a lookup) to ten seconds (far past any deadline), about two and a half times apart.
 BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -84,6 +89,7 @@ class Metrics:
         )
         self._release = Info("release", "The release that is served.", **names)
         ProcessCollector(registry=self.registry)
+        self.registry.register(_ProcessMetrics(self.namespace))
 
     def count_call(self, method: str, code: str, seconds: float) -> None:
         """Count a call that ended with the status ``code``, and its duration."""
@@ -109,8 +115,55 @@ class Metrics:
         expiry.set_function(not_after_s)
 
 
+class _LineHandler(logging.Handler):
+    """Writes log lines without ever waiting for whoever reads them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue a line."""
+        try:
+            LOG.write(self.format(record) + "\n")
+        except Exception:  # noqa: BLE001 - a line that cannot be formatted must not fail its call
+            LOG.lost += 1
+
+    def flush(self) -> None:
+        """Wait a moment until all lines are written; called at the end of the process."""
+        LOG.flush()
+
+
+class _ProcessMetrics(Collector):
+    """Lost log lines and background loops, which belong to the process rather than to one server."""
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of now."""
+        lost = CounterMetricFamily(f"{self._namespace}_log_lines_lost", "Log lines that nobody read in time.")
+        lost.add_metric((), LOG.lost)
+        failures = CounterMetricFamily(
+            f"{self._namespace}_loop_failures", "Steps of background loops that failed.", labels=("loop",)
+        )
+        failing = GaugeMetricFamily(
+            f"{self._namespace}_loop_failing", "Whether the loop's last step failed.", labels=("loop",)
+        )
+        for name, state in sorted(STATES.items()):
+            failures.add_metric((name,), state.failures)
+            failing.add_metric((name,), state.is_failing)
+        yield from (lost, failures, failing)
+
+
+def _lost_line(count: int) -> str:
+    return (
+        json.dumps({"level": "warning", "event": "log lines were lost because nobody read them", "lost": count}) + "\n"
+    )
+
+
+# The only writer of standard error.
+LOG: Final = LineWriter(2, _lost_line)
+
+
 def _write_to_stderr(shared: list[structlog.types.Processor], level: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _LineHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,7 @@ from pipeline.build.recipes.catalogue import build_catalogue
 from pipeline.build.recipes.searches import build_searches
 from pipeline.build.recipes.seasons import build_seasons
 from pipeline.build.recipes.sequences import build_sequences
+from pipeline.build.steps.event_kinds import weigh_by_kind
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.progress import ProgressReport
 from pipeline.release.artifacts.staging import Staging, staging_dir
@@ -62,16 +63,24 @@ def build(
     """
     base_model, recipe = resolve_base_model(settings.base_model), settings.resolve_recipe()
     data = data_card(dataset)
-    learned_from = dataset.without_impressions()
-    key = _build_key(data, base_model, settings, recipe)
+    key = _build_key(data, base_model, settings, recipe, dataset.report.event_weights)
     existing = _built_release(store, key)
     if existing is None:
         with staging_dir(store, key, lambda: _report_waiting(store, report)) as folder:
             existing = _built_release(store, key)  # another process may have built it in the meantime
             if existing is None:
-                staging = Staging(folder, data, key, settings.as_json())
+                weighed = weigh_by_kind(dataset, settings, recipe, report)
+                staging = Staging(folder, data, key, weighed.settings.as_json())
                 context = BuildContext(
-                    learned_from, base_model, settings, recipe, staging, report, examples_dir, models_dir
+                    weighed.dataset,
+                    base_model,
+                    weighed.settings,
+                    weighed.recipe,
+                    staging,
+                    report,
+                    examples_dir,
+                    models_dir,
+                    weighed.weights,
                 )
                 _run(context, store)
                 return publish_gated(staging, store, report, force=force)
@@ -117,9 +126,11 @@ def _report_waiting(store: Path, report: ProgressReport) -> None:
     report.console.print(f"Another process is building the same release in {store}: waiting for it …")
 
 
-def _build_key(data: DataCard, base_model: BaseModel, settings: BuildSettings, recipe: Recipe) -> str:
+def _build_key(
+    data: DataCard, base_model: BaseModel, settings: BuildSettings, recipe: Recipe, event_weights: Mapping[str, float]
+) -> str:
     """Return a hash over everything that a build depends on: data, base model, settings, recipe, builder's format."""
-    parts = [_FORMAT, data.model_dump(), base_model.sha256, settings.as_json(), recipe.as_json()]
+    parts = [_FORMAT, data.model_dump(), base_model.sha256, settings.as_json(), recipe.as_json(), event_weights]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

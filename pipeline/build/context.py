@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.release.event_weights import EQUAL_WEIGHTS, EventWeights
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.progress import ProgressReport
 from pipeline.release.artifacts.staging import Staging
@@ -28,6 +29,7 @@ class BuildContext:
         report: Shows progress.
         examples_dir: Where to save the fusion's training examples; None to save none.
         models_dir: Where to cache trained models for other builds; None to remove them after the build.
+        event_weights: How much an event of each kind counts.
     """
 
     dataset: Dataset
@@ -38,6 +40,7 @@ class BuildContext:
     report: ProgressReport
     examples_dir: Path | None = None
     models_dir: Path | None = None
+    event_weights: EventWeights = EQUAL_WEIGHTS
 
     @property
     def features(self) -> tuple[str, ...]:

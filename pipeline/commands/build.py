@@ -7,19 +7,25 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
+from common.errors import InvalidRequest
 from common.release.manifest import MANIFEST, read_manifest
-from common.release.store import open_release, set_current
+from common.release.store import open_release, set_current, sign_release
+from common.security.signature import read_private_key
 from pipeline.commands.console import CONSOLE
 from pipeline.commands.field_options import with_field_options
+from pipeline.commands.fitting_options import fitting_options
 from pipeline.data.adapters import ADAPTERS, prepare
+from pipeline.data.adapters.adapter import Progress
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import render
 from pipeline.data.dataset.summary import summary_table
+from pipeline.data.inspection.detection import detect
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
-from pipeline.release.config.recipes import RECIPES, default_recipe
+from pipeline.release.config.recipes import RECIPES
 
 # The groups of `build --help`, by the first field of each.
 _PANELS: Final = {
@@ -33,7 +39,12 @@ _PANELS: Final = {
 # The exit code for a release that its gate refused.
 REFUSED: Final = 3
 AdapterName = Annotated[
-    str, typer.Option("--source", help="Data adapter that reads the raw data; `python -m pipeline sources` lists them.")
+    str,
+    typer.Option(
+        "--source",
+        help="Data adapter that reads the raw data; `python -m pipeline sources` lists them.",
+        show_default="by what the files are",
+    ),
 ]
 RawData = Annotated[
     Path | None, typer.Option("--data", help="File or folder of the raw data; some adapters find it themselves.")
@@ -48,13 +59,24 @@ def sources() -> None:
     CONSOLE.print(table)
 
 
+def _prepared(adapter: str, data: Path | None, progress: Progress) -> Dataset:
+    """Return the dataset that an adapter makes; without a name, that of the adapter that fits the files."""
+    if adapter:
+        return prepare(adapter, data, progress)
+    if data is None:
+        raise InvalidRequest("name the file or folder of the raw data with --data, or an adapter with --source")
+    found = detect(data)
+    CONSOLE.print(escape(found.sentence), highlight=False)
+    return found.prepare(progress)
+
+
 def prepare_dataset(
-    adapter: AdapterName,
     out: Annotated[Path, typer.Option(help="Folder for the dataset; an existing one is replaced.")],
+    adapter: AdapterName = "",
     data: RawData = None,
 ) -> None:
     """Clean raw shop data into a dataset, and report which rows were dropped and why."""
-    dataset = prepare(adapter, data, lambda step: CONSOLE.print(f"{step} …"))
+    dataset = _prepared(adapter, data, lambda step: CONSOLE.print(f"{step} …"))
     dataset.save(out)
     CONSOLE.print(render(dataset.report))
     CONSOLE.print(summary_table(dataset))
@@ -70,19 +92,10 @@ def _default(name: str) -> str:
     return "; ".join([str(value), *others]) if value not in ("", ()) else ""
 
 
-def _recipe_for(dataset: Dataset) -> str:
-    """Return the recipe that fits the data, and print its name if it is not the usual one."""
-    events, judgements = not dataset.events.is_empty(), dataset.judgements is not None
-    recipe = default_recipe(events=events, times=dataset.order_column == "timestamp", judgements=judgements)
-    if recipe.name != BuildSettings.recipe:
-        CONSOLE.print(f"Recipe {recipe.name}, for {recipe.description}; --recipe names another")
-    return recipe.name
-
-
 @with_field_options(BuildSettings, _PANELS, _default)
 def build_release(
-    adapter: AdapterName,
     out: Annotated[Path, typer.Option(help="Release store: the release is added to it and made current.")],
+    adapter: AdapterName = "",
     data: RawData = None,
     encoder_epochs: Annotated[
         int | None,
@@ -95,6 +108,9 @@ def build_release(
     force: Annotated[
         bool, typer.Option("--force", help="Make the release current even if its gate refuses it (exit code 3).")
     ] = False,
+    signing_key: Annotated[
+        Path | None, typer.Option(help="Private key to sign the release with; `signing-key` makes one.")
+    ] = None,
     training_processes: Annotated[
         int, typer.Option(help="Processes that fine-tune the cross-encoder together, one per GPU.", min=1)
     ] = 1,
@@ -113,15 +129,22 @@ def build_release(
         made = BuildSettings.from_recipe(recipe, **changes).with_training_processes(training_processes)
         return made if encoder_epochs is None else made.with_encoder_epochs(encoder_epochs)
 
+    key = None if signing_key is None else read_private_key(signing_key)  # a bad key is refused before the work
     settings = settings_of(named or BuildSettings.recipe)  # bad values are refused before the data is read
     report = ProgressReport(CONSOLE)
-    with report.step(f"Preparing {adapter}"):
-        dataset = prepare(adapter, data)
+    with report.step(f"Preparing {adapter or data}"):
+        dataset = _prepared(adapter, data, lambda _: None)
     CONSOLE.print(render(dataset.report))
     CONSOLE.print(summary_table(dataset))
     if named is None:
-        settings = settings_of(_recipe_for(dataset))
+        recipe, fitting, sentence = fitting_options(dataset, changes)
+        changes |= fitting
+        settings = settings_of(recipe)
+        if sentence is not None:
+            CONSOLE.print(sentence, highlight=False)
     release = build(dataset, out, settings, report, force=force)
+    if key is not None:
+        sign_release(release.path, key)
     CONSOLE.print(f"Release {release.id} in {release.path}")
     if is_refused(release, force=force):
         raise typer.Exit(REFUSED)

@@ -17,7 +17,7 @@ from pipeline.progress import ProgressReport
 def evaluate(
     release: Annotated[str, typer.Option(help="Release or store; a path or URL.")],
     adapter: Annotated[
-        str, typer.Option("--source", help="Data adapter of the raw data; without it, --data is a prepared dataset.")
+        str, typer.Option("--source", help="Data adapter of the raw data; by default the one that fits the files.")
     ] = "",
     data: Annotated[Path | None, typer.Option(help="Raw data, or a dataset that `prepare` wrote.")] = None,
     protocol: Annotated[

@@ -14,6 +14,7 @@ from pipeline.commands.build import REFUSED
 from pipeline.commands.console import CONSOLE
 from pipeline.data.adapters import prepare
 from pipeline.data.dataset.dataset import Dataset
+from pipeline.data.dataset.event_kinds import weigh_as_stated
 from pipeline.data.dataset.training_requests import Windows
 from pipeline.progress import ProgressReport
 
@@ -50,8 +51,9 @@ def replay_release(
 
     opened, report = open_release(release), ProgressReport(CONSOLE)
     dataset = read_dataset(adapter, data, report)
-    days = float(opened.manifest.settings["window_days"])
-    moment = until or Windows.of(dataset.without_impressions().events, days).test
+    settings = opened.manifest.settings
+    weighed = weigh_as_stated(dataset, settings.get("event_weights", ()))
+    moment = until or Windows.of(weighed.events, float(settings["window_days"])).test
     written = replay(opened, dataset, moment, out, report)
     CONSOLE.print(f"Release {written.id} in {out}: {opened.id} with tables of the events before {moment}")
 

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from common.errors import InvalidRequest
 from common.release.store import CURRENT, Release, open_release
 from pipeline.data.adapters import prepare
-from pipeline.data.dataset.dataset import Dataset
+from pipeline.data.dataset.dataset import REPORT, Dataset
+from pipeline.data.inspection.detection import detect
 from pipeline.evaluation.evaluation import EvaluationSettings, evaluate_release
 from pipeline.evaluation.report.report import render_report
 from pipeline.measurement.metrics.baseline_result import BaselineComparison
@@ -197,10 +199,14 @@ def dataset_of(questions_from: EvaluationData, report: ProgressReport) -> Datase
             return prepare(questions_from.adapter, questions_from.data)
     if questions_from.data is None:
         raise InvalidRequest(
-            "name the data to evaluate on: --source with --data, --data with a prepared dataset, or --examples"
+            "name the data to evaluate on: --source with --data, --data with raw data or a dataset, or --examples"
         )
     with report.step("Reading the dataset"):
-        return Dataset.load(questions_from.data)
+        if (questions_from.data / REPORT).exists():
+            return Dataset.load(questions_from.data)
+        found = detect(questions_from.data)
+        report.console.print(escape(found.sentence), highlight=False)
+        return found.prepare(lambda _: None)
 
 
 def _text(estimate: Estimate) -> str:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from common.errors import InvalidRequest
 from common.release.store import Release, open_release
 from pipeline.data.dataset.dataset import Dataset
+from pipeline.data.dataset.event_kinds import weigh_as_stated
 from pipeline.data.dataset.training_requests import Windows
 from pipeline.evaluation.command import EvaluationData, before_the_questions, dataset_of, questions_of
 from pipeline.evaluation.evaluation import EvaluationSettings
@@ -71,7 +72,7 @@ def _gate_questions(
     if questions.event_split is None or dataset is None:
         by_occasion = _by_occasion([*questions.main, *questions.new_users])
         return GateQuestions(by_occasion, None, questions.description)
-    known = dataset.without_impressions()
+    known = weigh_as_stated(dataset, settings.get("event_weights", ()))
     windows = Windows.of(known.events, float(settings["window_days"]))
     if windows.test != questions.event_split.time:
         raise InvalidRequest("the windows of the gate and of the questions differ; this should not happen")

@@ -12,11 +12,13 @@ import polars as pl
 
 from common.release.catalogue import Catalogue
 from pipeline.data.dataset.dataset import Dataset
+from pipeline.data.dataset.event_kinds import target_events
 from pipeline.data.dataset.temporal_split import UserSplit, split_users
 from pipeline.data.dataset.training_requests import (
     MIN_HISTORY,
     ShopRequest,
     Windows,
+    request_of,
     sample_test_users,
     simulate_cold_start,
 )
@@ -70,11 +72,11 @@ def questions_of_windows(dataset: Dataset, windows: Windows, *, users: int, seed
     searched = _searches(some, titles, seed)
     new = _searches(_buyers_of_new_items(events, windows, seed), titles, seed + 1)
     by_occasion = {
-        HISTORY: [_question(HISTORY, one.user_id, one.history, "", one.held_out) for one in asked],
-        QUERY: [_question(QUERY, user, (), one.query, one.bought) for user, one in searched.items()],
-        BOTH: [_question(BOTH, user, one.history, one.query, one.bought) for user, one in searched.items()],
-        NEW_USER: [_question(NEW_USER, one.user_id, (), "", one.held_out) for one in some],
-        NEW_ITEMS: [_question(NEW_ITEMS, user, one.history, one.query, one.bought) for user, one in new.items()],
+        HISTORY: [_question(HISTORY, one.user_id, request_of(one)) for one in asked],
+        QUERY: [_question(QUERY, user, ShopRequest((), one.query, one.bought)) for user, one in searched.items()],
+        BOTH: [_question(BOTH, user, one) for user, one in searched.items()],
+        NEW_USER: [_question(NEW_USER, one.user_id, ShopRequest((), "", frozenset(one.held_out))) for one in some],
+        NEW_ITEMS: [_question(NEW_ITEMS, user, one) for user, one in new.items()],
     }
     origin = f"users held out, at {windows.test:%Y-%m-%d}; searches are made of titles"
     return GateQuestions(_not_empty(by_occasion), windows.test, origin)
@@ -100,24 +102,24 @@ def questions_of_queries(queries: Sequence[JudgedQuery], catalogue: Catalogue, o
 def questions_of_next_items(requests: Sequence[ShopRequest], users: Sequence[str]) -> GateQuestions:
     """Return requests for the next item of users held out, one for each user."""
     last = dict(zip(users, requests, strict=True))
-    asked = [_question(HISTORY, user, one.history, "", one.bought) for user, one in last.items()]
+    asked = [_question(HISTORY, user, one) for user, one in last.items()]
     return GateQuestions(_not_empty({HISTORY: asked}), None, "the last items of users held out")
 
 
 def _searches(users: Sequence[UserSplit], titles: Mapping[str, str], seed: int) -> dict[str, ShopRequest]:
     """Return a search of each user for something that they bought next, with their history."""
-    requests = [ShopRequest(one.history, "", frozenset(one.held_out)) for one in users]
+    requests = [request_of(one) for one in users]
     searches = simulate_cold_start(requests, titles, searches=1.0, newcomers=0.0, seed=seed)
     return {
-        user.user_id: replace(search, history=user.history)
-        for user, search in zip(users, searches, strict=True)
+        user.user_id: replace(asked, query=search.query, bought=search.bought)
+        for user, asked, search in zip(users, requests, searches, strict=True)
         if search.query and search.bought
     }
 
 
 def _buyers_of_new_items(events: pl.DataFrame, windows: Windows, seed: int) -> list[UserSplit]:
     """Return users with a history whose window has items that nobody bought before, and these items alone."""
-    known = set(events.filter(pl.col("timestamp") < windows.test)["item_id"].unique().to_list())
+    known = set(target_events(events).filter(pl.col("timestamp") < windows.test)["item_id"].unique().to_list())
     buyers = [
         one._replace(held_out=one.held_out - known)
         for one in split_users(events, windows.test, windows.length, min_history=MIN_HISTORY)
@@ -127,10 +129,16 @@ def _buyers_of_new_items(events: pl.DataFrame, windows: Windows, seed: int) -> l
     return [buyers[place] for place in chosen]
 
 
-def _question(
-    occasion: str, user: str, history: Sequence[str], query: str, relevant: frozenset[str] | set[str]
-) -> Question:
-    return Question(f"{occasion}: {user}", user, history, query, dict.fromkeys(sorted(relevant), 1.0))
+def _question(occasion: str, user: str, request: ShopRequest) -> Question:
+    return Question(
+        f"{occasion}: {user}",
+        user,
+        request.history,
+        request.query,
+        dict.fromkeys(sorted(request.bought), 1.0),
+        request.history_kinds,
+        request.history_ages_s,
+    )
 
 
 def _not_empty(by_occasion: Mapping[str, Sequence[Question]]) -> dict[str, Sequence[Question]]:

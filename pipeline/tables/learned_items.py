@@ -11,16 +11,17 @@ import scipy.sparse as sp
 from common.arrays import RowIndices
 from common.release.catalogue import Catalogue
 from common.release.item_graph import ItemGraph
+from pipeline.data.dataset.event_kinds import target_events
 
 
 def learned_items(events: pl.DataFrame, min_buyers: int) -> pl.Series:
-    """Return the ids of items with at least ``min_buyers`` distinct users in ``events``."""
-    buyers = events.group_by("item_id").agg(pl.col("user_id").n_unique().alias("buyers"))
+    """Return the ids of items with at least ``min_buyers`` distinct buyers in ``events``."""
+    buyers = target_events(events).group_by("item_id").agg(pl.col("user_id").n_unique().alias("buyers"))
     return buyers.filter(pl.col("buyers") >= min_buyers)["item_id"]
 
 
 def events_of_learned(events: pl.DataFrame, min_buyers: int) -> pl.DataFrame:
-    """Return the events of items with at least ``min_buyers`` distinct users in ``events``."""
+    """Return the events of items with at least ``min_buyers`` distinct buyers in ``events``."""
     return events.filter(pl.col("item_id").is_in(learned_items(events, min_buyers).implode()))
 
 
@@ -50,11 +51,10 @@ class GraphItems:
         return len(self.rows) == self.items
 
     def places_of(self, rows: RowIndices) -> RowIndices:
-        """Return the places in the tables of catalogue rows; those that the tables do not have are left out."""
+        """Return the places in the tables of catalogue rows, -1 for those that the tables do not have."""
         place = np.full(self.items + 1, -1)  # the last for items that the catalogue does not have, -1
         place[self.rows] = np.arange(len(self.rows))
-        found = place[rows]
-        return found[found >= 0]
+        return np.asarray(place[rows], np.int64)
 
     def with_all_rows(self, graph: ItemGraph) -> ItemGraph:
         """Return a graph over the tables' items as a graph over the catalogue."""

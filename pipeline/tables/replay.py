@@ -17,6 +17,7 @@ from common.release.catalogue import Catalogue
 from common.release.manifest import MANIFEST, Manifest
 from common.release.store import Release
 from pipeline.data.dataset.dataset import Dataset
+from pipeline.data.dataset.event_kinds import weigh_as_stated
 from pipeline.progress import ProgressReport
 from pipeline.release.artifacts.staging import Staging
 from pipeline.release.config.build_settings import BuildSettings
@@ -65,7 +66,7 @@ def replay(release: Release, dataset: Dataset, moment: datetime, folder: Path, r
     staging.metrics.update(manifest.metrics)
     staging.learned_until.update({**manifest.learned_until, TABLES: moment.isoformat()})
     catalogue = Catalogue.open(folder / layout.CATALOGUE)
-    events = dataset.without_impressions().events
+    events = weigh_as_stated(dataset, settings.event_weights).events
     known = events.filter(pl.col("timestamp") < moment)
     TableWriter(folder, settings, catalogue, report, known).write_all(events, moment)
     return _with_manifest(staging)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +15,7 @@ import polars as pl
 from common.errors import InvalidRequest
 from common.release import layout
 from common.release.catalogue import Catalogue
+from common.release.event_weights import WeighedEvents
 from pipeline.learning.item_graphs.builders import MAX_ITEMS, TEXT_KINDS, GraphInputs, item_graphs
 from pipeline.learning.item_graphs.cross_fitting import split_sequences
 from pipeline.learning.item_graphs.demand import demand
@@ -68,7 +68,8 @@ class TableWriter:
         if not self._recipe.needs_events:
             self._write(layout.POPULARITY, np.zeros(len(self._catalogue), np.float32))
         elif moment is None or not self._recipe.windows:
-            self.write_sequences(list(split_sequences(events).whole.values()))
+            split = split_sequences(events)
+            self.write_sequences(list(split.whole.values()), list(split.weighed.values()))
         elif self._recipe.graphs:
             self._write_demand(self._past(events, moment, left_out), moment)
         else:
@@ -85,13 +86,18 @@ class TableWriter:
         specs = {name: spec for name, spec in self._recipe.graphs.items() if spec.kind in TEXT_KINDS}
         self._write_graphs(specs, GraphInputs(Sequences.of([], len(self.texts)), self.texts), "Comparing texts")
 
-    def write_sequences(self, known: Sequence[Sequence[str]]) -> None:
-        """Write graphs, statistics and popularity of sequences of item ids."""
+    def write_sequences(self, known: Sequence[Sequence[str]], weighed: Sequence[WeighedEvents] = ()) -> None:
+        """Write graphs, statistics and popularity of sequences of item ids.
+
+        Args:
+            known: Item ids of each user, oldest first.
+            weighed: What each user's events count; empty if every event counts 1.
+        """
         rows = [self._catalogue.rows_of(items) for items in known]
         places = (self.graph_items.places_of(of_user) for of_user in rows)
-        inputs = GraphInputs(Sequences.of(places, len(self.texts)), self.texts)
+        inputs = GraphInputs(Sequences.of(places, len(self.texts), weighed), self.texts)
         self._write_graphs(self._event_graphs, inputs, "Computing item graphs")
-        whole = Sequences.of((of_user[of_user >= 0] for of_user in rows), len(self._catalogue))
+        whole = Sequences.of(rows, len(self._catalogue), weighed)
         self._write_statistics(statistics(whole, self.graph_items.square(self.texts.kernels["near50"])))
         self._write(layout.POPULARITY, whole.events())
 
@@ -133,8 +139,8 @@ class TableWriter:
         items = len(self._catalogue)
         purchases = Purchases.of(past, self._catalogue, moment)
         baskets = purchases.baskets(items)
-        held = baskets.held if self.graph_items.are_all else baskets.held[:, self.graph_items.rows]
-        inputs = GraphInputs(Sequences.of([], len(self.texts)), self.texts, replace(baskets, held=held))
+        known = baskets if self.graph_items.are_all else baskets.of_items(self.graph_items.rows)
+        inputs = GraphInputs(Sequences.of([], len(self.texts)), self.texts, known)
         self._write_graphs(self._event_graphs, inputs, f"Counting what was known on {moment:%Y-%m-%d}")
         self._write_statistics(demand(purchases, items))
         self._write(layout.POPULARITY, popularity(purchases, items).buyers)

@@ -34,6 +34,7 @@ class Candidate:
         available: Whether it can be bought now.
         long_tail: Whether it belongs to the long tail, as retrieval reports it.
         text: The text that the models read; set only if the release lacks the item or has another text of it.
+        text_hash: Equal for items with the same text; 0 if retrieval does not say.
     """
 
     item_id: str
@@ -46,6 +47,7 @@ class Candidate:
     available: bool = True
     long_tail: bool = False
     text: str = ""
+    text_hash: int = 0
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from common.release.event_weights import HISTORY_KINDS, EventKind
 from common.server.access.backend_settings import BackendSettings
 from common.server.settings import ServerSettings
 from services.gateway.backends.replicas.addresses import split_addresses
 from services.gateway.backends.replicas.circuit_breaker import BreakerOptions
-from services.gateway.profiles.profile_store import ITEM_KINDS, EventKind
 from services.gateway.recommendation.deadline import DeadlineShares
 from services.gateway.recommendation.recommender import RecommenderOptions
+
+_KINDS: Final = tuple(kind.word for kind in HISTORY_KINDS)
 
 
 class Settings(ServerSettings, BackendSettings):
@@ -62,7 +64,7 @@ class Settings(ServerSettings, BackendSettings):
         description="SQLite file of the users' events; created if it does not exist.",
     )
     history_events: str = Field(
-        ",".join(ITEM_KINDS), description="Kinds of event that a history consists of, separated by commas."
+        ",".join(_KINDS), description="Kinds of event that a history consists of, separated by commas."
     )
     history_items: int = Field(
         1_000, ge=1, le=10_000, description="Maximum number of a user's latest recorded items to read."
@@ -132,10 +134,9 @@ class Settings(ServerSettings, BackendSettings):
     @field_validator("history_events")
     @classmethod
     def _known_events(cls, value: str) -> str:
-        known = [str(kind) for kind in ITEM_KINDS]
         for name in value.split(","):
-            if name.strip() not in known:
-                raise ValueError(f"{name.strip()!r} is not one of {', '.join(known)}")
+            if name.strip() not in _KINDS:
+                raise ValueError(f"{name.strip()!r} is not one of {', '.join(_KINDS)}")
         return value
 
     @model_validator(mode="after")
@@ -158,7 +159,7 @@ class Settings(ServerSettings, BackendSettings):
 
     def history_kinds(self) -> tuple[EventKind, ...]:
         """Return the kinds of event that a history consists of."""
-        return tuple(EventKind(name.strip()) for name in self.history_events.split(","))
+        return tuple(EventKind.from_word(name.strip()) for name in self.history_events.split(","))
 
     def recommender_options(self) -> RecommenderOptions:
         """Return the options of the recommender."""

@@ -1,23 +1,10 @@
-"""``python -m services.ranking``: wires the ranking service and runs it."""
+"""``python -m services.ranking``: runs the ranking server."""
 
 from __future__ import annotations
 
 import sys
 
-from common.server.server import run
-from common.server.settings import load_settings
-from common.server.telemetry import Metrics, configure_logging
-from services.ranking.server.server import RankingServer
-from services.ranking.settings import Settings
-
-
-def main() -> int:
-    """Run the ranking service; returns the exit code."""
-    settings = load_settings(Settings, "python -m services.ranking", sys.argv[1:])
-    configure_logging("ranking", settings.log_level)
-    metrics = Metrics("ranking")
-    return run(RankingServer(settings, metrics), settings, metrics)
-
+from common.process.startup import run_program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program("services.ranking.program"))

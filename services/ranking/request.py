@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 
-from common.arrays import FloatArray, RowIndices
+from common.arrays import Float32Array, FloatArray, RowIndices
+from common.release.event_weights import EventWeights, WeighedEvents
 
 # The most candidates of one call.
 MAX_CANDIDATES: Final = 2_000
@@ -50,10 +51,41 @@ class UserRows:
     Attributes:
         history: Catalogue rows of what the user bought or looked at, oldest first, with repeats; shape [events].
         query: What the user searched for; empty for nothing.
+        events: The weights of the history's events, and which are of the target; None if all are, with weight 1.
+        ages_s: Seconds from each event to the request, NaN if unknown; None if all are unknown; shape [events].
     """
 
     history: RowIndices
     query: str = ""
+    events: WeighedEvents | None = None
+    ages_s: Float32Array | None = None
+
+    @classmethod
+    def from_history(
+        cls,
+        rows: RowIndices,
+        query: str,
+        weights: EventWeights,
+        kinds: Sequence[int] = (),
+        ages_s: Sequence[float] = (),
+    ) -> Self:
+        """Return a user without the events of unknown items and of kinds that do not count.
+
+        Args:
+            rows: Catalogue rows, -1 for unknown items; shape [events].
+            query: What the user searched for; empty for nothing.
+            weights: How much the release counts each kind of event.
+            kinds: Each event's kind, as `EventWeights.weigh` reads it.
+            ages_s: Seconds from each event to the request, NaN if unknown; empty if all are unknown.
+        """
+        events = weights.weigh(kinds, len(rows))
+        kept = (rows >= 0) & (events.weights > 0)
+        return cls(
+            rows[kept],
+            query,
+            WeighedEvents(events.weights[kept], events.targets[kept]),
+            np.asarray(ages_s, np.float32)[kept] if len(ages_s) else None,
+        )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from common.changes.stream_address import StreamAddress
 from common.cpu import usable_cores
 from common.onnx_session import MissingProvider, Provider, SessionOptions
 from common.server.access.backend_settings import BackendSettings
-from common.server.settings import ServerSettings
+from common.server.access.release_settings import ReleaseServerSettings
 from services.ranking.batching.capacity import BatchLimits
 from services.ranking.cascade.second_stage import SecondStageOptions
 from services.ranking.cross_encoder.pair_scorer import MIN_READ_SHARE
@@ -20,16 +20,13 @@ from services.ranking.late_interaction.scorer import LateInteractionOptions
 from services.ranking.request import MAX_CANDIDATES
 
 
-class Settings(ServerSettings, BackendSettings):
+class Settings(ReleaseServerSettings, BackendSettings):
     """The ranking service: computes the probability that a user buys each candidate."""
 
     model_config = SettingsConfigDict(env_prefix="SHORTLIST_RANKING_")
 
     port: int = Field(50_053, ge=0, le=65_535, description="Port of the gRPC server; 0 chooses a free one.")
     metrics_port: int = Field(9_093, ge=0, le=65_535, description="Port of Prometheus metrics; 0 chooses a free one.")
-    release: str = Field(
-        "releases", min_length=1, description="Path or URL of a release, or of a store whose current release is served."
-    )
     change_stream: str | None = Field(
         None,
         description="Redis stream of catalogue changes that the retrieval servers share, "

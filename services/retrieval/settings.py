@@ -9,21 +9,18 @@ from pydantic_settings import SettingsConfigDict
 
 from common.changes.stream_address import StreamAddress
 from common.onnx_session import MissingProvider, Provider, SessionOptions
-from common.server.settings import ServerSettings
+from common.server.access.release_settings import ReleaseServerSettings
 from services.retrieval.candidates.first_stage import FirstStageOptions
 from services.retrieval.encoding.query_encoder import QueryEncoderOptions
 
 
-class Settings(ServerSettings):
+class Settings(ReleaseServerSettings):
     """The retrieval service: finds a few hundred candidates for a user, and keeps the live catalogue."""
 
     model_config = SettingsConfigDict(env_prefix="SHORTLIST_RETRIEVAL_")
 
     port: int = Field(50_052, ge=0, le=65_535, description="Port of the gRPC server; 0 chooses a free one.")
     metrics_port: int = Field(9_092, ge=0, le=65_535, description="Port of Prometheus metrics; 0 chooses a free one.")
-    release: str = Field(
-        "releases", min_length=1, description="Path or URL of a release, or of a store, whose current release is used."
-    )
     data_dir: Path | None = Field(
         None, description="Folder of the write-ahead log of catalogue changes, for a single retrieval server."
     )

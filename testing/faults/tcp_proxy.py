@@ -17,6 +17,7 @@ class TcpProxy:
 
     Attributes:
         port: The proxy's own port.
+        target: The server's port, to which new connections go.
         delay_s: How long each chunk of bytes is held back, in each direction.
         connections: How many connections were opened.
     """
@@ -25,7 +26,7 @@ class TcpProxy:
         self.port = 0
         self.delay_s = 0.0
         self.connections = 0
-        self._target = port
+        self.target = port
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._accepts = True
@@ -84,7 +85,7 @@ class TcpProxy:
         if not self._accepts:
             return
         await self._flowing.wait()
-        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target)
         self._writers.add(server_writer)
         copies = [
             asyncio.create_task(self._copy(reader, server_writer)),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from common.release.event_weights import HISTORY_KINDS, EventKind
 from services.gateway.profiles.profile_store import (
     Event,
-    EventKind,
     Profile,
     ProfileStore,
     ProfileStoreUnavailable,
@@ -65,11 +65,36 @@ async def test_the_latest_items_are_kept(profiles: ProfileStore):
     assert list((await profiles.read_profile("ann", 3)).item_ids) == ["i1", "i0", "i1"]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in EventKind if kind is not EventKind.SEARCH])
+@pytest.mark.parametrize("kind", HISTORY_KINDS)
 async def test_kinds_with_an_item_make_up_the_history(profiles: ProfileStore, kind: EventKind):
     """Views, carts, purchases and ratings make up the history."""
     await profiles.record_events([Event("1", "ann", kind, 0, "milk", value=4.5)])
     assert list((await profiles.read_profile("ann", 10)).item_ids) == ["milk"]
+
+
+async def test_each_event_says_what_it_was_and_when(profiles: ProfileStore):
+    """The history has the kind and the time of each event, oldest first."""
+    await profiles.record_events(
+        [Event("1", "ann", EventKind.PURCHASE, 30, "milk"), Event("2", "ann", EventKind.CART, 20, "milk")]
+    )
+    profile = await profiles.read_profile("ann", 10)
+    assert list(profile.kinds) == [EventKind.CART, EventKind.PURCHASE]
+    assert list(profile.occurred_at_us) == [20, 30]
+
+
+async def test_a_refund_takes_its_purchase_back(profiles: ProfileStore):
+    """The latest earlier purchase of the same item leaves the history; views, other items and later purchases stay."""
+    kinds = ["purchase", "purchase", "view", "refund", "refund", "refund", "purchase"]
+    events = [Event(f"m{at}", "ann", EventKind.from_word(kind), at, "milk") for at, kind in enumerate(kinds)]
+    other = [Event("t0", "ann", EventKind.PURCHASE, 0, "tea"), Event("b", "bob", EventKind.REFUND, 0, "tea")]
+    await profiles.record_events([*events, *other])
+    profile = await profiles.read_profile("ann", 10)
+    assert list(zip(profile.item_ids, profile.kinds, strict=True)) == [
+        ("tea", EventKind.PURCHASE),
+        ("milk", EventKind.VIEW),
+        ("milk", EventKind.PURCHASE),
+    ]
+    assert not (await profiles.read_profile("bob", 10)).item_ids
 
 
 async def test_a_search_is_not_part_of_the_history(profiles: ProfileStore):
@@ -137,7 +162,7 @@ async def test_events_survive_a_restart(reopen: Callable[[], ProfileStore]):
     await first.record_events([_view("1", "milk"), _search("2", "tea", 7)])
     await first.close()
     second = reopen()
-    assert await second.read_profile("ann", 10) == Profile(["milk"], Search("tea", 7))
+    assert await second.read_profile("ann", 10) == Profile(["milk"], Search("tea", 7), (EventKind.VIEW,), (0,))
     assert await second.record_events([_view("1", "milk")]) == (0, 1)
     await second.close()
 

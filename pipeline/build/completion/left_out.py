@@ -57,8 +57,9 @@ def _rows(context: BuildContext) -> Iterator[LeftOut]:
         for reason, dropped in table.dropped.items():
             yield LeftOut(f"rows of {name}: {reason}", dropped.rows, table.rows_in, dropped.why)
     events = context.staging.data.events
-    offered = events - context.dataset.events.height
-    yield LeftOut("events that are impressions", offered, events, "they show what was offered, not what was chosen")
+    uncounted = events - context.dataset.events.height
+    why = "impressions, refunds, kinds of no known meaning or with a weight of 0 (--event-weight)"
+    yield LeftOut("events that do not count", uncounted, events, why)
 
 
 def _items(context: BuildContext, catalogue: Catalogue) -> Iterator[LeftOut]:

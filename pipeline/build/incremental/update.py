@@ -25,12 +25,14 @@ from pipeline.build.incremental.vectors import update_vectors
 from pipeline.build.recipes.searches import questions_held_out
 from pipeline.build.recipes.sequences import write_tables_of_ends
 from pipeline.data.dataset.dataset import Dataset
+from pipeline.data.dataset.event_kinds import TARGET, weigh_as_stated
 from pipeline.data.dataset.training_requests import Windows
 from pipeline.progress import ProgressReport
 from pipeline.release.artifacts.catalogue import build_catalogue
 from pipeline.release.artifacts.staging import Staging, staging_dir
 from pipeline.release.artifacts.title_bm25 import write_title_words
 from pipeline.release.config.build_settings import BuildSettings
+from pipeline.release.config.recipe import Recipe
 from pipeline.release.models.base_model import BaseModel
 from pipeline.release.models.tokenizer import plain_tokenizer
 from pipeline.tables.replay import TABLES, copy_release, end_of, reaches_past
@@ -68,8 +70,10 @@ def update(dataset: Dataset, store: Path, report: ProgressReport, *, force: bool
     if data.fingerprint == before.manifest.data.fingerprint:
         report.console.print(f"Release {before.id} was made from the same data: nothing to update")
         return before
-    learned_from = dataset.without_impressions()
-    _check(before, settings, learned_from)
+    weighed = weigh_as_stated(dataset, settings.event_weights)
+    recipe = settings.resolve_recipe()
+    recipe = recipe.with_interest() if TARGET in weighed.events.columns else recipe
+    _check(before, settings, recipe, weighed)
     key = hashlib.sha256(json.dumps([_FORMAT, before.id, data.model_dump()]).encode()).hexdigest()
     with staging_dir(store, key) as folder:
         copy_release(before, folder)
@@ -81,13 +85,13 @@ def update(dataset: Dataset, store: Path, report: ProgressReport, *, force: bool
         staging.learned_until.update(before.manifest.learned_until)
         # No step of an update reads the base model.
         base = BaseModel(settings.base_model, folder, "the base model of the release", "")
-        _run(BuildContext(learned_from, base, settings, settings.resolve_recipe(), staging, report), before, store)
+        _run(BuildContext(weighed, base, settings, recipe, staging, report), before, store)
         return publish_gated(staging, store, report, force=force)
 
 
-def _check(before: Release, settings: BuildSettings, dataset: Dataset) -> None:
+def _check(before: Release, settings: BuildSettings, recipe: Recipe, dataset: Dataset) -> None:
     """Raise InvalidRequest if the data cannot follow the release."""
-    source, recipe = before.manifest.data.source, settings.resolve_recipe()
+    source = before.manifest.data.source
     if dataset.report.source != source:
         raise InvalidRequest(
             f"the current release is of {source}, not of {dataset.report.source}; build a release of it"

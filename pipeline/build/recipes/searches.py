@@ -46,6 +46,7 @@ from pipeline.learning.fusion.trees import export_fusion
 from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.measurement.metrics.reranking import ALL_PAIRS, JudgedLists, per_query, spearman
 from pipeline.release.export.bert import export_cross_encoder, export_encoder
+from pipeline.release.models.model_folder import load_model
 from services.ranking.features.feature_set import FeatureSet
 from services.ranking.features.item_tables import ItemTables
 from services.ranking.features.word_index import WordIndex
@@ -153,10 +154,10 @@ def _hold_out(
 def _export_models(context: BuildContext, encoder: Path, cross_encoder: Path, trained_on: str) -> None:
     staging = context.staging
     with context.report.step("Exporting encoder and cross-encoder to ONNX"):
-        encoder_error = export_encoder(BertModel.from_pretrained(encoder), staging.file(layout.ENCODER))
+        encoder_error = export_encoder(load_model(BertModel, encoder), staging.file(layout.ENCODER))
         encoder_trained_on = trained_on if context.settings.encoder.epochs else NOT_TRAINED
         record_model(context, "encoder", layout.ENCODER, encoder_trained_on, encoder_error)
-        model = BertForSequenceClassification.from_pretrained(cross_encoder)
+        model = load_model(BertForSequenceClassification, cross_encoder)
         cross_encoder_error = export_cross_encoder(model, staging.file(layout.CROSS_ENCODER))
         record_model(context, "cross_encoder", layout.CROSS_ENCODER, trained_on, cross_encoder_error)
 

@@ -72,7 +72,8 @@ def build_sequences(context: BuildContext) -> Learned:
 def write_tables_of_ends(context: BuildContext, catalogue: Catalogue) -> GateQuestions:
     """Write the tables of what came before the validation period; return the requests of the users held out."""
     split, ends = hold_out_ends(split_sequences(context.dataset.events), context.settings.test_users, _MAX_HISTORY)
-    table_writer(context, catalogue).write_sequences(list(split.before.values()))
+    before = requests_after_split(split, _MAX_HISTORY)
+    table_writer(context, catalogue).write_sequences(before.sequences, before.weighed)
     return questions_of_next_items(ends.requests, ends.users)
 
 
@@ -115,11 +116,11 @@ def sequence_folds(tables: TableWriter, split: SequenceSplit, seed: int) -> Iter
     Raises:
         InvalidRequest: A fold has no requests.
     """
-    folds = cross_fit(split.whole, _FOLDS, _MAX_HISTORY, seed)
+    folds = cross_fit(split, _FOLDS, _MAX_HISTORY, seed)
     for fold in (*folds, requests_after_split(split, _MAX_HISTORY)):
         if not fold.requests:
             raise InvalidRequest("the sequences are too short to learn the next item from; give longer ones")
-        tables.write_sequences(fold.sequences)
+        tables.write_sequences(fold.sequences, fold.weighed)
         yield fold
 
 

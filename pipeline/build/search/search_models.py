@@ -34,6 +34,7 @@ from pipeline.release.config.training_settings import CrossEncoderTraining
 from pipeline.release.export.cached_export import loaded_cross_encoder, loaded_encoder
 from pipeline.release.models.base_model import BaseModel
 from pipeline.release.models.late_interaction_tower import LateTowerGraph
+from pipeline.release.models.model_folder import load_model
 from pipeline.release.models.tokenizer import plain_tokenizer
 from services.ranking.pairs.pair_tokens import PairTemplate, TokenPairs
 
@@ -85,9 +86,7 @@ class SearchModels:
 
     def base_encoder(self) -> Path:
         """Return the folder of a copy of the base model, as it is."""
-        return self._cache.get(
-            "base-encoder", [self._base.sha256], lambda _: BertModel.from_pretrained(self._base.path)
-        )
+        return self._cache.get("base-encoder", [self._base.sha256], lambda _: load_model(BertModel, self._base.path))
 
     def cross_encoder(self, queries: Sequence[JudgedQuery]) -> Path:
         """Return the folder of the cross-encoder trained on these queries."""

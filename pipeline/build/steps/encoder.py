@@ -13,6 +13,7 @@ from pipeline.build.context import BuildContext
 from pipeline.build.steps.staged_release import record_model
 from pipeline.release.artifacts.vector_index import build_vector_index
 from pipeline.release.export.bert import export_encoder
+from pipeline.release.models.model_folder import load_model
 from services.retrieval.ann.ann_index import IndexOptions
 from services.retrieval.encoding.text_encoder import OnnxTextEncoder
 
@@ -22,7 +23,7 @@ NOT_TRAINED: Final = "nothing: the base model as it is"
 
 def export_base_encoder(context: BuildContext) -> None:
     """Export the base model as the release's encoder."""
-    write_encoder(context, BertModel.from_pretrained(context.base_model.path), NOT_TRAINED)
+    write_encoder(context, load_model(BertModel, context.base_model.path), NOT_TRAINED)
 
 
 def write_encoder(context: BuildContext, bert: BertModel, trained_on: str) -> None:

@@ -39,6 +39,7 @@ def write_retrieval_settings(
             "decay": 0.5 ** (1 / settings.history_half_life),
             "query_prefix": settings.query_prefix,
             "item_prefix": settings.item_prefix,
+            "events": context.event_weights.model_dump(),
         },
     )
 

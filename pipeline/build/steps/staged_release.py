@@ -29,6 +29,7 @@ def write_fusion_settings(context: BuildContext) -> None:
             "features": list(context.features),
             "half_life_long": context.recipe.half_life_long,
             "half_life_short": context.recipe.half_life_short,
+            "events": context.event_weights.model_dump(),
         },
     )
 

@@ -67,13 +67,6 @@ class Dataset:
         """The column that orders a user's events: ``timestamp``, else ``position``."""
         return "timestamp" if "timestamp" in self.events.columns else "position"
 
-    def without_impressions(self) -> Self:
-        """Return the dataset without events that show what was offered and not what a user chose."""
-        offered = self.events["event"] == "impression"
-        if not offered.any():
-            return self
-        return type(self)(self.items, self.events.filter(~offered), self.judgements, self.report)
-
     def tables(self) -> dict[str, pl.DataFrame]:
         """Return the tables that there are, by name."""
         tables = {"items": self.items, "events": self.events, "judgements": self.judgements}

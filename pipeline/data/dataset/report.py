@@ -66,6 +66,7 @@ class DataReport(BaseModel):
         licence: The terms under which the data may be used, as text.
         tables: A report for each of ``items``, ``events`` and, where there are any, ``judgements``.
         notes: Further remarks, one sentence each.
+        event_weights: What an event of a kind counts, as far as the mapping of the raw data states it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,6 +75,7 @@ class DataReport(BaseModel):
     licence: str
     tables: dict[str, TableReport]
     notes: list[str] = []
+    event_weights: dict[str, float] = {}
 
 
 def render(report: DataReport) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from common.errors import InvalidRequest
+from pipeline.data.dataset.event_kinds import target_events
 from pipeline.data.dataset.temporal_split import UserSplit, split_users
 
 # Training uses several times, so that it does not learn what sold in a single window.
@@ -40,7 +41,9 @@ class Windows:
         if "timestamp" not in events.columns:
             raise InvalidRequest("the events have no timestamp; windows of days need one")
         length = timedelta(days=days)
-        first, last = events["timestamp"].min(), events["timestamp"].max()
+        # Weights decide which other events count, and must not move the windows.
+        times = target_events(events)["timestamp"]
+        first, last = times.min(), times.max()
         if not isinstance(first, datetime) or not isinstance(last, datetime):
             raise InvalidRequest("there are no events")
         windows = cls(length, last - length + timedelta(microseconds=1), moments)
@@ -75,11 +78,15 @@ class ShopRequest:
         history: Item ids before the request, oldest first.
         query: The search query, or "".
         bought: Item ids after the request; with a query, those that match it.
+        history_kinds: What each event of the history was, by number; empty if all are of the target.
+        history_ages_s: Seconds from each of them to the request; empty if their times are unknown.
     """
 
     history: Sequence[str]
     query: str
     bought: frozenset[str]
+    history_kinds: Sequence[int] = ()
+    history_ages_s: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,7 @@ def sample_users(events: pl.DataFrame, windows: Windows, *, train: int, valid: i
     training = [example for moment in windows.training for example in _others(events, moment, windows, taken)]
     training = _shuffled_by_user(training, generator)[:train]
     return UserSample(
-        [_request_of(example) for example in training], [_request_of(example) for example in checked], chosen
+        [request_of(example) for example in training], [request_of(example) for example in checked], chosen
     )
 
 
@@ -171,7 +178,7 @@ def sample_training_snapshots(
             TrainingSnapshot(
                 moment,
                 frozenset(users[place] for place in absent.tolist()),
-                [_request_of(example) for example in asked],
+                [request_of(example) for example in asked],
                 [example.user_id in checked for example in asked],
             )
         )
@@ -215,8 +222,9 @@ def _search(request: ShopRequest, titles: Mapping[str, str], generator: np.rando
     if not query:
         return request
     fitting = frozenset(item for item in known if set(query.split()) <= set(searchable_words(titles[item])))
-    history = request.history if generator.random() < 0.5 else ()  # noqa: PLR2004 - half
-    return ShopRequest(history, query, fitting)
+    if generator.random() < 0.5:  # noqa: PLR2004 - half
+        return replace(request, query=query, bought=fitting)
+    return ShopRequest((), query, fitting)
 
 
 def title_query(title: str, generator: np.random.Generator) -> str:
@@ -250,5 +258,6 @@ def _shuffled_by_user(training: Sequence[UserSplit], generator: np.random.Genera
     return sorted(training, key=lambda example: place[example.user_id])
 
 
-def _request_of(example: UserSplit) -> ShopRequest:
-    return ShopRequest(example.history, "", frozenset(example.held_out))
+def request_of(example: UserSplit) -> ShopRequest:
+    """Return the request of a user without a query."""
+    return ShopRequest(example.history, "", frozenset(example.held_out), example.kinds, example.ages_s)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+_CERTAIN: Final = (None, "utf-8", "utf-8-sig", "utf-16", "utf-32")  # they check themselves, or begin with their mark
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class FileNote:
     def sentences(self) -> list[str]:
         """Return what is out of the ordinary of the file, one sentence each."""
         found = []
-        if not self.is_declared and self.encoding not in (None, "utf-8", "utf-8-sig"):
+        if not self.is_declared and self.encoding not in _CERTAIN:
             found.append(
                 f"{self.file.name} was read as {self.encoding}, such as {self.example!r}; set encoding in a mapping if "
                 "that looks wrong."

@@ -104,7 +104,7 @@ def read_text_file(file: Path, encoding: str | None = None) -> TextFile:
         text = _decoded(data, found, file)
         replaced = text.count("\N{REPLACEMENT CHARACTER}")
         strange = re.search(r".*[^\x00-\x7f].*", text)
-        example = strange.group()[:60] if strange else ""
+        example = strange.group()[:60].strip() if strange else ""
         data = text.encode()
         _refuse_null_bytes(data, 1, file)
         old_line_ends = _has_old_line_ends(data[:_SAMPLE_BYTES])

@@ -20,7 +20,10 @@ REFUND: Final = "refund"
 
 # Words of shops and of their analytics for each kind of event; other words stay what they are.
 _KINDS: Final = {
-    "view": "view views page_view pageview pv view_item product_view product_viewed detail click clicks select_item",
+    "view": (
+        "view views viewed page_view pageview pv view_item product_view product_viewed viewed_product detail click "
+        "clicks select_item"
+    ),
     "cart": "cart add_to_cart addtocart basket add_to_basket added_to_cart product_added atc",
     "purchase": "purchase purchases purchased buy bought order ordered sale transaction order_completed",
     "rating": "rating rate rated review reviewed",

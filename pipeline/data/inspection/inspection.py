@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import chain, count
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
-import polars as pl
-
-from pipeline.data.adapters.shops.own_tables import Description, TableMapping, dataset_of
+from pipeline.data.adapters.shops.own_tables import Description, dataset_of
 from pipeline.data.adapters.shops.recognition import Recognised, recognise
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.schema import BadDataset
-from pipeline.data.files.file_note import FileNote
 from pipeline.data.files.tables import find_tables, read_raw_table
-from pipeline.data.ingest.roles import guess_table, lacking, propose_roles
-
-_RATINGS: Final = ("rating", "ratings", "stars", "overall")
+from pipeline.data.ingest.roles import lacking
+from pipeline.data.inspection.proposal import InspectedTable, inspected, propose_mapping
 
 Severity = Literal["error", "warning", "note"]
-
-
-@dataclass(frozen=True)
-class InspectedTable:
-    """One table of the shop.
-
-    Attributes:
-        path: The file, or the folder of its parts.
-        table: Which table of a dataset it can be, or None.
-        roles: Our column's name to theirs.
-        raw: Its rows as they were read.
-        notes: How its files are written.
-    """
-
-    path: Path
-    table: str | None
-    roles: dict[str, str]
-    raw: pl.DataFrame
-    notes: list[FileNote]
 
 
 @dataclass(frozen=True)
@@ -74,19 +49,20 @@ def inspect(data: Path) -> Inspection:
     if not data.is_dir():
         raise BadDataset(f"{data} is no folder; name the folder that holds the shop's files")
     paths = find_tables(data)
-    if not paths and recognise(data, []) is None:
+    if not paths and not recognise(data, []):
         raise BadDataset(f"{data} holds no table; tables end in .csv, .tsv, .jsonl, .json, .parquet or .xlsx")
     tables: list[InspectedTable] = []
     warnings: list[tuple[Severity, str]] = []
     for name, path in paths.items():
         try:
-            tables.append(_inspected(name, path))
+            raw = read_raw_table(path)
+            tables.append(inspected(name, path, raw, raw.frame.height))
         except BadDataset as error:
             warnings.append(("error", str(error)))
     recognised = recognise(data, [table.raw.columns for table in tables])
-    if recognised is not None:
-        return _of_platform(data, tables, recognised)
-    described = _description(data, tables)
+    if recognised:
+        return _of_platform(data, tables, recognised[0])
+    described = propose_mapping(data, tables)
     warnings += _of_tables(tables, described)
     if described is None:
         return Inspection(data, tables, warnings=_sorted(warnings))
@@ -106,49 +82,6 @@ def _of_platform(data: Path, tables: list[InspectedTable], recognised: Recognise
         return Inspection(data, tables, None, None, [("error", str(error)), *found], recognised)
     found += [*_of_dataset(dataset), *(("warning", note) for note in dataset.report.notes)]
     return Inspection(data, tables, None, dataset, _sorted(found), recognised)
-
-
-def _inspected(name: str, path: Path) -> InspectedTable:
-    raw = read_raw_table(path)
-    table = name if name in ("items", "events", "judgements") else guess_table(raw.frame)
-    roles = propose_roles(raw.frame, table) if table else {}
-    return InspectedTable(path, table, roles, raw.frame, raw.notes)
-
-
-def _description(root: Path, tables: list[InspectedTable]) -> Description | None:
-    """Return the mapping of the largest table of each kind whose needed columns were found."""
-    chosen: dict[str, TableMapping] = {}
-    for table in sorted(tables, key=lambda one: (one.path.stem.lower() != one.table, -one.raw.height)):
-        if table.table is None or table.table in chosen or lacking(table.roles, table.table):
-            continue
-        further = {} if table.table != "items" else _further(table)
-        event = _only_event(table.roles) if table.table == "events" else None
-        chosen[table.table] = TableMapping(
-            file=table.path.relative_to(root), columns={**table.roles, **further}, event=event
-        )
-    return Description.model_validate(chosen) if "items" in chosen else None
-
-
-def _only_event(roles: Mapping[str, str]) -> str | None:
-    """Return what every event of a table is if no column says it: a rating if a column holds ratings."""
-    if "event" in roles:
-        return None
-    return "rating" if roles.get("value", "").strip().lower() in _RATINGS else "purchase"
-
-
-def _further(table: InspectedTable) -> dict[str, str]:
-    """Return columns of items without fixed meaning, under names that attributes can have."""
-    taken = set(table.roles.values())
-    names = {
-        name: "_".join("".join(c if c.isalnum() else " " for c in name.lower()).split()) for name in table.raw.columns
-    }
-    found: dict[str, str] = {}
-    for theirs, ours in names.items():
-        if theirs in taken or not ours:
-            continue
-        names_in_turn = chain([ours], (f"{ours}_{number}" for number in count(2)))
-        found[next(name for name in names_in_turn if name not in found and name not in table.roles)] = theirs
-    return found
 
 
 def _of_tables(tables: list[InspectedTable], described: Description | None) -> list[tuple[Severity, str]]:

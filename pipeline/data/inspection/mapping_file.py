@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 from pipeline.data.adapters.shops.own_tables import Description, TableMapping
+from pipeline.data.dataset.event_kinds import DEFAULT_WEIGHTS
 from pipeline.data.inspection.inspection import Inspection
 
 _HEAD = """# What this shop's tables are called and what their columns mean (ours = theirs).
@@ -48,6 +49,7 @@ def _section(name: str, mapping: TableMapping, inspection: Inspection, file: Pat
     if note.delimiter:
         lines.append(f"# delimiter = {_quoted(note.delimiter)}  # found")
     if name == "events":
+        lines.append(_weights(inspection))
         lines.append('# day_order = "auto"  # or "month first", "day first"')
     lines.append('# decimal_mark = "auto"  # or ".", ","')
     lines.append("# max_bad_share = 0.5  # of a column's cells; more unreadable ones refuse the file")
@@ -58,6 +60,14 @@ def _section(name: str, mapping: TableMapping, inspection: Inspection, file: Pat
     if left:
         lines.append(f"# not used: {', '.join(left)}")
     return "\n".join(lines) + "\n"
+
+
+def _weights(inspection: Inspection) -> str:
+    """Return the line on weights, with the kinds that the events have."""
+    found = set() if inspection.dataset is None else set(inspection.dataset.events["event"].unique())
+    weights = ", ".join(f"{kind} = {weight:g}" for kind, weight in DEFAULT_WEIGHTS.items() if kind in found)
+    shown = weights or "view = 0.1, purchase = 1"
+    return f"# weights = {{ {shown} }}  # of a kind of event; what is not set is learned, or as here"
 
 
 def _key(name: str) -> str:

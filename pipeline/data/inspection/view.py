@@ -7,8 +7,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.data.dataset.summary import summary_table
-from pipeline.data.inspection.inspection import InspectedTable, Inspection
+from pipeline.data.inspection.inspection import Inspection
 from pipeline.data.inspection.parsed import parsed_column
+from pipeline.data.inspection.proposal import InspectedTable
 
 _ROWS = 5
 _CELL = 28

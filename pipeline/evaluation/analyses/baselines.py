@@ -11,6 +11,7 @@ import numpy as np
 
 from common.arrays import Float64Array
 from common.errors import InvalidRequest
+from pipeline.data.dataset.event_kinds import target_events
 from pipeline.evaluation.analyses.long_tail import tail_questions, tail_recall
 from pipeline.evaluation.analyses.rating_prediction import rating_errors
 from pipeline.learning.baselines.methods import BASELINES, BaselineData
@@ -68,7 +69,8 @@ def answer_by_baselines(
     """
     if questions.event_split is None:
         raise InvalidRequest("baselines are fitted to the events before one time: use --protocol temporal")
-    purchases = Purchases.of(questions.event_split.before, items.catalogue, questions.event_split.time)
+    before = target_events(questions.event_split.before)
+    purchases = Purchases.of(before, items.catalogue, questions.event_split.time)
     known = BaselineData(purchases, items.catalogue, seed)
     answers_by_name = {}
     for name in names:

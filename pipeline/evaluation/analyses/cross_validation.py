@@ -101,7 +101,7 @@ def _fold_of_each(groups: Sequence[str], folds: int, seed: int) -> list[int]:
 
 def _request(question: Question) -> ShopRequest:
     relevant = frozenset(item for item, grade in question.relevant.items() if grade > 0)
-    return ShopRequest(question.history, question.query, relevant)
+    return ShopRequest(question.history, question.query, relevant, question.history_kinds, question.history_ages_s)
 
 
 def _orders(

@@ -70,7 +70,9 @@ def learn_source_weights(labelled: Iterable[LabelledCandidates], sources: Sequen
 
 
 def _asked(request: ShopRequest, limit: int) -> Request:
-    return Request(query=request.query, history_item_ids=request.history, limit=limit)
+    return Request(
+        query=request.query, history_item_ids=request.history, limit=limit, history_kinds=request.history_kinds
+    )
 
 
 def _labelled(first_stage: FirstStage, request: ShopRequest, answer: Candidates) -> LabelledCandidates:
@@ -78,7 +80,9 @@ def _labelled(first_stage: FirstStage, request: ShopRequest, answer: Candidates)
     sources = dict(zip(answer.sources, answer.source_scores.T, strict=True))
     return LabelledCandidates(
         request,
-        UserRows(history[history >= 0], request.query),
+        UserRows.from_history(
+            history, request.query, first_stage.settings.events, request.history_kinds, request.history_ages_s
+        ),
         CandidateRows(answer.rows, answer.scores.astype(np.float32), sources),
         np.array([item_id in request.bought for item_id in answer.item_ids], np.float32),
     )

@@ -44,6 +44,7 @@ class Purchase:
         query: What is searched for; empty for nothing.
         target: The item that was taken in the window after the moment.
         taken: Items that the user took before or after this time; they are no negatives.
+        kinds: What each event of the history was, by number; empty if all are of the target.
     """
 
     moment: datetime
@@ -51,6 +52,7 @@ class Purchase:
     query: str
     target: str
     taken: frozenset[str]
+    kinds: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def draw_purchases(
         asked = split_users(past, moment, window, min_history=_MIN_HISTORY)
         generator = np.random.default_rng([seed, number])
         chosen = [asked[place] for place in generator.permutation(len(asked))[: count // _MOMENTS]]
-        requests = [ShopRequest(one.history, "", frozenset(one.held_out)) for one in chosen]
+        requests = [ShopRequest(one.history, "", frozenset(one.held_out), one.kinds) for one in chosen]
         simulated = simulate_cold_start(requests, titles, searches=searches, newcomers=0.0, seed=seed + number)
         later = _taken_from(past, moment)
         for user, request in zip(chosen, simulated, strict=True):
@@ -108,7 +110,7 @@ def draw_purchases(
             if targets:
                 target = str(generator.choice(targets))
                 taken = frozenset([*user.history, *later[user.user_id]])
-                purchases.append(Purchase(moment, request.history, request.query, target, taken))
+                purchases.append(Purchase(moment, request.history, request.query, target, taken, request.history_kinds))
     return purchases
 
 
@@ -166,10 +168,13 @@ class EventTexts:
             self._first_stage.snapshot.history_rows(purchase.history) if not purchase.query else np.empty(0, np.int64)
         )
         settings = self._first_stage.settings
-        known = history[history >= 0][-settings.history_items :]
+        counted = settings.events.weigh(purchase.kinds if len(history) else (), len(history)).weights
+        kept = np.flatnonzero((history >= 0) & (counted > 0))[-settings.history_items :]
+        known = history[kept]
         if not len(known):
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        rows, weights = UserContext(query_vector=None, history=known, decay=settings.decay).weighted_items
+        user = UserContext(query_vector=None, history=known, decay=settings.decay, event_weights=counted[kept])
+        rows, weights = user.weighted_items
         texts, places = np.unique(self.of_item[rows], return_inverse=True)
         total = np.bincount(places, weights=weights.astype(np.float64))
         if len(texts) > _CONTEXT_TEXTS:
@@ -183,7 +188,10 @@ class EventTexts:
         """Return retrieved texts that the user never took; fewer if most retrieved texts were taken."""
         if not mined:
             return [np.empty(0, np.int64)] * len(purchases)
-        requests = [Request(query=one.query, history_item_ids=one.history, limit=_MINED_DEPTH) for one in purchases]
+        requests = [
+            Request(query=one.query, history_item_ids=one.history, limit=_MINED_DEPTH, history_kinds=one.kinds)
+            for one in purchases
+        ]
         found = []
         for answer, known in zip(self._first_stage.retrieve(requests), taken, strict=True):
             retrieved = dict.fromkeys(self.of_item[answer.rows].tolist())

@@ -8,20 +8,18 @@ import numpy as np
 import scipy.sparse as sp
 
 from common.arrays import Float32Array
-from pipeline.learning.item_graphs.purchases import Baskets, transition_table
+from pipeline.learning.item_graphs.purchases import Baskets, follow_table, transition_table
 
 
 def repeat(baskets: Baskets, *, half_life: float = math.inf) -> sp.csr_matrix:
-    """Repeat purchases: the diagonal of the transitions; see `transition_table`."""
-    return sp.diags(transition_table(baskets, half_life).diagonal(), format="csr", dtype=np.float32)
+    """Repeat purchases: the diagonal of the transitions between purchases; see `transition_table`."""
+    repeated = transition_table(baskets.purchases, half_life).diagonal()
+    return sp.diags(repeated, format="csr", dtype=np.float32)
 
 
 def follow(baskets: Baskets, *, half_life: float = math.inf) -> sp.csr_matrix:
-    """Purchases after the item: the transitions without their diagonal."""
-    table = transition_table(baskets, half_life)
-    table.setdiag(0)
-    table.eliminate_zeros()
-    return table
+    """Purchases after the item: the transitions without repeat purchases; see `follow_table`."""
+    return follow_table(baskets, half_life)
 
 
 def again(baskets: Baskets, *, half_life: float) -> sp.csr_matrix:

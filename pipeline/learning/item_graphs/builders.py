@@ -124,16 +124,18 @@ def _alike(evidence: GraphInputs, *, kernel: str) -> sp.csr_matrix:
 
 
 def _ridge(evidence: GraphInputs, *, l2: float, decay: float) -> Float32Array:
-    """Ridge regression of the next item on the decayed items before it, as SLIT does (Choi et al., WWW 2021)."""
+    """Ridge regression of the next purchase on the decayed items before it, as SLIT does (Choi et al., WWW 2021)."""
     sequences = evidence.sequences
     events = len(sequences.rows)
     shape = (events, sequences.items)
     before = sp.csr_matrix(shape, dtype=np.float32)
     for gap in range(1, MAX_GAP // 2 + 1):
         earlier, later = sequences.followed(gap)
-        weights = np.full(len(earlier), decay ** (gap - 1), np.float32)
+        weights = sequences.counts[earlier] * np.float32(decay ** (gap - 1))
         before = before + sp.csr_matrix((weights, (later, sequences.rows[earlier])), shape)
     after = sp.csr_matrix((np.ones(events, np.float32), (np.arange(events), sequences.rows)), shape)
+    if sequences.targets is not None:
+        before, after = before[sequences.targets], after[sequences.targets]
     gram = (before.T @ before).toarray()
     gram[np.diag_indices_from(gram)] += l2
     return np.asarray(np.linalg.solve(gram, (before.T @ after).toarray()), np.float32)

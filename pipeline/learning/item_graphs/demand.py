@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from common.arrays import Float32Array
+from common.arrays import Float32Array, RowIndices
 from pipeline.learning.item_graphs.purchases import Purchases
 
 HALF_LIVES: Final = (3, 7, 14, 30, 90)
@@ -28,20 +28,25 @@ def demand(purchases: Purchases, items: int) -> Mapping[str, Float32Array]:
 
     Returns:
         ``sold_H`` for half-lives of 3, 7, 14, 30 and 90 days (share of the baskets with the item, recent ones weighing
-        more), ``trend_short`` and ``trend_long`` (log ratio of the shares by 3 and 14 days, and by 14 and 90),
-        ``on_sale`` and ``last_sold`` (days since the first and the last sale, NaN for none), ``bought_again`` (share
-        of its baskets that were not their user's first with it).
+        more, and baskets without a purchase less), ``trend_short`` and ``trend_long`` (log ratio of the shares by 3 and
+        14 days, and by 14 and 90), ``on_sale`` and ``last_sold`` (days since the first and the last purchase, NaN for
+        none), ``bought_again`` (share of its baskets with a purchase that were not their user's first).
     """
     baskets = purchases.baskets(items)
+    # A basket of views alone counts what its strongest view does.
+    most = np.asarray(baskets.held.max(axis=1).todense()).ravel() if purchases.has_kinds else np.float32(1)
     found: dict[str, Float32Array] = {}
     for life in HALF_LIVES:
         weights = baskets.weights(life)
-        found[f"sold_{life}"] = np.asarray(baskets.held.T @ weights / max(float(weights.sum()), 1e-9), np.float32)
+        total = max(float((weights * most).sum()), 1e-9)
+        found[f"sold_{life}"] = np.asarray(baskets.held.T @ weights / total, np.float32)
     found["trend_short"] = _trend(found["sold_3"], found["sold_14"])
     found["trend_long"] = _trend(found["sold_14"], found["sold_90"])
-    found["on_sale"], found["last_sold"] = _first_and_last(purchases, items)
-    sold = np.asarray(baskets.held.sum(axis=0)).ravel()
-    buyers = np.bincount(np.unique(purchases.users * items + purchases.rows) % items, minlength=items)
+    bought = purchases.is_target
+    users, rows = purchases.users[bought], purchases.rows[bought]
+    found["on_sale"], found["last_sold"] = _first_and_last(rows, purchases.ages[bought], items)
+    sold = np.asarray(baskets.sold.sum(axis=0)).ravel()
+    buyers = np.bincount(np.unique(users * items + rows) % items, minlength=items)
     found["bought_again"] = ((sold - buyers) / (sold + _SHRINK)).astype(np.float32)
     return found
 
@@ -50,8 +55,8 @@ def _trend(short: Float32Array, long: Float32Array) -> Float32Array:
     return np.asarray(np.log((short + _PRIOR) / (long + _PRIOR)), np.float32)
 
 
-def _first_and_last(purchases: Purchases, items: int) -> tuple[Float32Array, Float32Array]:
+def _first_and_last(rows: RowIndices, ages: Float32Array, items: int) -> tuple[Float32Array, Float32Array]:
     first, last = np.full(items, -np.inf, np.float32), np.full(items, np.inf, np.float32)
-    np.maximum.at(first, purchases.rows, purchases.ages)
-    np.minimum.at(last, purchases.rows, purchases.ages)
+    np.maximum.at(first, rows, ages)
+    np.minimum.at(last, rows, ages)
     return np.where(np.isfinite(first), first, np.nan), np.where(np.isfinite(last), last, np.nan)

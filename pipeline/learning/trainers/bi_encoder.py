@@ -23,6 +23,7 @@ from pipeline.learning.training_loop.run import quiet_loading
 from pipeline.learning.training_loop.trainer import OnStep, TrainingSchedule, fit
 from pipeline.release.config.training_settings import EncoderTraining
 from pipeline.release.models.bert_graph import EncoderGraph
+from pipeline.release.models.model_folder import load_model
 
 # The inverse temperature that such encoders are usually trained with.
 SCALE: Final = 20.0
@@ -68,7 +69,7 @@ def load_bert(base_model: Path, seed: int) -> BertModel:
     """Seed all generators, and load a copy of the base model to train."""
     set_seed(seed)
     with quiet_loading():
-        bert: BertModel = BertModel.from_pretrained(base_model)
+        bert: BertModel = load_model(BertModel, base_model)
     bert.embeddings.requires_grad_(requires_grad=False)  # most words are too rare to train
     return bert
 

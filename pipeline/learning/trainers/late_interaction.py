@@ -28,6 +28,7 @@ from pipeline.learning.training_loop.trainer import OnStep, TrainingSchedule, fi
 from pipeline.progress import ProgressStep
 from pipeline.release.config.training_settings import LateTraining
 from pipeline.release.models.late_interaction_tower import CONTEXT, ITEM, Encoded, LateTowerGraph, joint_scores
+from pipeline.release.models.model_folder import load_model
 from services.ranking.late_interaction.tower import padded
 from services.ranking.pairs.pair_tokens import PairTemplate
 
@@ -67,7 +68,7 @@ def train_late_interaction(
 def new_tower(base_model: Path, settings: LateTraining) -> LateTowerGraph:
     """Return a tower on the lowest layers of a base model, its head new."""
     with quiet_loading():
-        bert = BertModel.from_pretrained(base_model, num_hidden_layers=settings.layers, add_pooling_layer=False)
+        bert = load_model(BertModel, base_model, num_hidden_layers=settings.layers, add_pooling_layer=False)
     return LateTowerGraph(bert, settings.width)
 
 

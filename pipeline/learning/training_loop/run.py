@@ -20,6 +20,7 @@ from pipeline.learning.training_loop.list_loss import ListLoss
 from pipeline.learning.training_loop.trainer import OnStep, TrainingSchedule, fit, is_first_process
 from pipeline.learning.training_loop.validation import Validation
 from pipeline.measurement.metrics.learning_curve import LearningCurve
+from pipeline.release.models.model_folder import load_model
 from services.ranking.pairs.pair_tokens import ModelInputs
 
 
@@ -48,8 +49,8 @@ def run_training(folder: Path, on_step: OnStep) -> None:
 def load_base(base_model: Path, layers: int) -> BertForSequenceClassification:
     """Load the lowest ``layers`` of a base model with a fresh head of one logit."""
     with quiet_loading():
-        model: BertForSequenceClassification = BertForSequenceClassification.from_pretrained(
-            base_model, num_labels=1, num_hidden_layers=layers
+        model: BertForSequenceClassification = load_model(
+            BertForSequenceClassification, base_model, num_labels=1, num_hidden_layers=layers
         )
     return model
 
@@ -57,7 +58,7 @@ def load_base(base_model: Path, layers: int) -> BertForSequenceClassification:
 def load_trained(folder: Path) -> BertForSequenceClassification:
     """Load a trained model."""
     with quiet_loading():
-        model: BertForSequenceClassification = BertForSequenceClassification.from_pretrained(folder)
+        model: BertForSequenceClassification = load_model(BertForSequenceClassification, folder)
     model.eval()
     return model
 

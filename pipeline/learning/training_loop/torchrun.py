@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import subprocess  # only our own modules are run  # nosec B404
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -37,7 +37,7 @@ def run_in_processes(folder: Path, processes: int, on_step: OnStep, *, python: s
     log = folder / _LOG
     with (
         log.open("w") as errors,
-        subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        subprocess.Popen(  # noqa: S603 - our own interpreter and module  # nosec B603
             command, stdout=subprocess.PIPE, stderr=errors, env=environment, text=True
         ) as started,
     ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import grpc
 import numpy as np
@@ -19,6 +19,7 @@ from pipeline.measurement.questions.protocols import Question
 from pipeline.progress import ProgressStep
 
 if TYPE_CHECKING:
+    from shortlist.gateway.v1.gateway_pb2 import EventKind
     from shortlist.gateway.v1.gateway_pb2_grpc import RecommendationServiceAsyncStub
 
 _STAGES: Final = {POPULAR: Stages.STAGES_POPULAR, FIRST: Stages.STAGES_FIRST, BOTH: Stages.STAGES_BOTH}
@@ -101,8 +102,16 @@ class GatewayRunner:
 
 def _request(question: Question, mode: str, limit: int, long_tail_share: float) -> RecommendRequest:
     history = question.history[-_MAX_HISTORY:]
-    policy = Policy(stages=_STAGES[mode], min_long_tail_share=long_tail_share)
-    return RecommendRequest(history_item_ids=history, query=question.query, limit=limit, policy=policy)
+    # Relevance is known of items, not of texts: who bought one of several items with the same text bought that one.
+    policy = Policy(stages=_STAGES[mode], min_long_tail_share=long_tail_share, keep_duplicates=True)
+    return RecommendRequest(
+        history_item_ids=history,
+        history_kinds=cast("Sequence[EventKind.ValueType]", question.history_kinds[-_MAX_HISTORY:]),
+        history_ages_s=question.history_ages_s[-_MAX_HISTORY:],
+        query=question.query,
+        limit=limit,
+        policy=policy,
+    )
 
 
 def _detail(error: grpc.RpcError) -> str:

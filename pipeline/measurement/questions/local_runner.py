@@ -168,13 +168,23 @@ class LocalRunner:
 
     def _user(self, question: Question) -> UserRows:
         history = self.first_stage.snapshot.history_rows(question.history[-MAX_HISTORY:])
-        return UserRows(history[history >= 0], question.query)
+        return UserRows.from_history(
+            history,
+            question.query,
+            self.first_stage.settings.events,
+            question.history_kinds[-MAX_HISTORY:],
+            question.history_ages_s[-MAX_HISTORY:],
+        )
 
     def _retrieve(self, question: Question, query: str, limit: int, sources: Sequence[str]) -> tuple[Candidates, float]:
         depth = max(_CANDIDATES, min(MAX_LIMIT, CANDIDATES_PER_ITEM * limit))
         started = time.perf_counter()
         request = Request(
-            query=query, history_item_ids=question.history[-MAX_HISTORY:], limit=depth, sources=tuple(sources)
+            query=query,
+            history_item_ids=question.history[-MAX_HISTORY:],
+            limit=depth,
+            sources=tuple(sources),
+            history_kinds=question.history_kinds[-MAX_HISTORY:],
         )
         candidates = self.first_stage.retrieve([request])[0]
         return candidates, (time.perf_counter() - started) * 1e3

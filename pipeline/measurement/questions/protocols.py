@@ -13,6 +13,7 @@ import polars as pl
 
 from common.errors import InvalidRequest
 from pipeline.data.dataset.dataset import Dataset
+from pipeline.data.dataset.event_kinds import KIND, TARGET, target_events, weigh_as_stated
 from pipeline.data.dataset.temporal_split import UserSplit
 from pipeline.data.dataset.training_requests import Windows, sample_test_users
 from pipeline.data.files.tables import read_table
@@ -40,6 +41,8 @@ class Question:
         history: Item ids before the question's time, oldest first.
         query: The search query, or "".
         relevant: Grade by item; items are relevant above 0, and items without a grade are not relevant.
+        history_kinds: What each event of the history was, by number; empty if all are of the target.
+        history_ages_s: Seconds from each of them to the question's time; empty if unknown.
     """
 
     key: str
@@ -47,6 +50,8 @@ class Question:
     history: Sequence[str]
     query: str
     relevant: Mapping[str, float]
+    history_kinds: Sequence[int] = ()
+    history_ages_s: Sequence[float] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +93,12 @@ class Questions:
 
 
 def make_questions(
-    dataset: Dataset, settings: Mapping[str, Any], protocol: str, *, users: int | None, seed: int
+    dataset: Dataset,
+    settings: Mapping[str, Any],
+    protocol: str,
+    *,
+    users: int | None,
+    seed: int,
 ) -> Questions:
     """Make the questions of a protocol.
 
@@ -102,7 +112,7 @@ def make_questions(
     Raises:
         InvalidRequest: The protocol is unknown, or the data has no questions for it.
     """
-    dataset = dataset.without_impressions()
+    dataset = weigh_as_stated(dataset, settings.get("event_weights", ()))
     if dataset.events.is_empty() and protocol in ("temporal", "leave-last-out"):
         raise InvalidRequest(f"the data has no events, which the protocol {protocol} needs; use --protocol judged")
     match protocol:
@@ -176,7 +186,15 @@ def _split_events(events: pl.DataFrame, windows: Windows) -> EventSplit:
 
 def _questions_from(examples: Sequence[UserSplit]) -> list[Question]:
     return [
-        Question(example.user_id, example.user_id, example.history, "", dict.fromkeys(example.held_out, 1.0))
+        Question(
+            example.user_id,
+            example.user_id,
+            example.history,
+            "",
+            dict.fromkeys(example.held_out, 1.0),
+            example.kinds,
+            example.ages_s,
+        )
         for example in examples
     ]
 
@@ -187,7 +205,7 @@ def _new_users(events: pl.DataFrame, windows: Windows, seed: int) -> list[Questi
     first = known.group_by("user_id").agg(pl.col("timestamp").min().alias("first"))
     new = first.filter(pl.col("first") >= windows.test).select("user_id")
     future = known.join(new, on="user_id", how="semi").filter(pl.col("timestamp") < windows.test + windows.length)
-    relevant = future.group_by("user_id").agg(pl.col("item_id").unique().sort()).sort("user_id")
+    relevant = target_events(future).group_by("user_id").agg(pl.col("item_id").unique().sort()).sort("user_id")
     return [
         Question(f"new {user}", user, (), "", dict.fromkeys(items, 1.0))
         for user, items in _sample(list(relevant.iter_rows()), _NEW_USERS, seed)
@@ -199,20 +217,27 @@ def _leave_last_out(dataset: Dataset, users: int | None, seed: int) -> Questions
     events = dataset.events
     if "known_user" in events.columns:
         events = events.filter(pl.col("known_user").fill_null(value=True))
-    sequences = (
-        events.sort("user_id", order, maintain_order=True)
-        .group_by("user_id", maintain_order=True)
-        .agg("item_id")
-        .filter(pl.col("item_id").list.len() > 1)
-    )
-    sampled = _sample(list(sequences.iter_rows()), users, seed)
-    asked = [Question(user, user, items[:-1], "", {items[-1]: 1.0}) for user, items in sampled]
+    columns = [name for name in ("item_id", KIND, TARGET) if name in events.columns]
+    grouped = events.sort("user_id", order, maintain_order=True).group_by("user_id", maintain_order=True)
+    sequences = (_last_out(*row) for row in grouped.agg(columns).iter_rows())
+    asked = _sample([question for question in sequences if question is not None], users, seed)
     return Questions(
         "leave-last-out",
         f"the last event of each of {len(asked):,} users, predicted from all events before it",
         asked,
         notes=[_SEEN_ANSWERS, _NO_WINDOW],
     )
+
+
+def _last_out(
+    user: str, items: Sequence[str], kinds: Sequence[int] = (), targets: Sequence[bool] = ()
+) -> Question | None:
+    """Return the question for a user's last event of the target; None if nothing comes before it."""
+    places = [place for place in range(1, len(items)) if not targets or targets[place]]
+    if not places:
+        return None
+    last = places[-1]
+    return Question(user, user, items[:last], "", {items[last]: 1.0}, kinds[:last])
 
 
 def _judged(dataset: Dataset, users: int | None, seed: int) -> Questions:

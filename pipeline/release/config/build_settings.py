@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, TypeAdapter, ValidationError
 
 from common.errors import InvalidRequest
+from pipeline.data.dataset.event_kinds import read_weights
 from pipeline.release.config.field_checks import faults_of
 from pipeline.release.config.recipe import ADDABLE, Recipe
 from pipeline.release.config.recipes import BASKETS, RECIPES, find_recipe
@@ -89,6 +90,14 @@ class BuildSettings:
     trim_vocabulary: Annotated[
         bool, Field(description="Keep only tokens that occur in the catalogue: smaller models.")
     ] = False
+    event_weights: Annotated[
+        tuple[str, ...],
+        Field(
+            json_schema_extra={"flag": "--event-weight"},
+            description="What an event of a kind counts against a purchase, such as view=0.1; may be repeated. Kinds "
+            "without a weight, here or in the mapping of the data, are learned.",
+        ),
+    ] = ()
     candidates: Annotated[Count, Field(description="Candidates that the second stage gets.")] = 100
     history_half_life: Annotated[
         float,
@@ -165,6 +174,7 @@ class BuildSettings:
             )
         if faults:
             raise InvalidRequest("; ".join(faults))
+        read_weights(self.event_weights)
 
     @classmethod
     def from_recipe(cls, recipe: str, **changes: Any) -> Self:

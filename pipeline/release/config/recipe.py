@@ -44,6 +44,7 @@ class Recipe:
         non_increasing_features: Features that may lower a score when they rise. If a recipe makes its own graphs, the
             trees are monotone in all others: a few thousand examples would teach them accidents.
         lightgbm_params: LightGBM's parameters that differ from `pipeline.learning.fusion.lambdamart`.
+        interest_features: Further features, if the data has events that are no purchases.
         judged: Whether it learns from judged searches, and needs no events.
         settings: Defaults of `BuildSettings` that the recipe changes.
 
@@ -64,6 +65,12 @@ class Recipe:
     ranked_candidates: int = 100
     non_increasing_features: frozenset[str] = frozenset()
     lightgbm_params: Mapping[str, Any] = field(default_factory=dict)
+    interest_features: tuple[str, ...] = (
+        "interest_events",
+        "interest_strongest",
+        "interest_weight",
+        "interest_last_age",
+    )
     judged: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -88,6 +95,14 @@ class Recipe:
             if name not in ADDABLE:
                 raise InvalidRequest(f"added_sources: {name!r} cannot be added; choose from {', '.join(ADDABLE)}")
         return replace(self, sources={**self.sources, **{name: {"kind": name} for name in names}})
+
+    def with_interest(self) -> Recipe:
+        """Return the recipe with the features of events that are no purchases."""
+        return replace(
+            self,
+            features=(*self.features, *self.interest_features),
+            non_increasing_features=self.non_increasing_features | set(self.interest_features),
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the recipe as JSON values, in a fixed order."""

@@ -16,6 +16,7 @@ from common.onnx_session import OnnxModel, SessionOptions
 from pipeline.release.export import bert
 from pipeline.release.export.bert import export_cross_encoder, export_encoder
 from pipeline.release.models import bert_graph
+from pipeline.release.models.model_folder import load_model
 from services.ranking.cross_encoder.model import CrossEncoder
 from services.retrieval.encoding.text_encoder import OnnxTextEncoder
 
@@ -33,7 +34,7 @@ _GRAPH: Final = written_by(bert_graph, bert)
 
 def exported_cross_encoder(model: Path) -> Path:
     """Return the ONNX file of a cross-encoder in Hugging Face's form."""
-    return _exported(model, lambda to: export_cross_encoder(BertForSequenceClassification.from_pretrained(model), to))
+    return _exported(model, lambda to: export_cross_encoder(load_model(BertForSequenceClassification, model), to))
 
 
 def loaded_cross_encoder(model: Path) -> CrossEncoder:
@@ -43,7 +44,7 @@ def loaded_cross_encoder(model: Path) -> CrossEncoder:
 
 def loaded_encoder(model: Path) -> OnnxTextEncoder:
     """Load an encoder in Hugging Face's form."""
-    file = _exported(model, lambda to: export_encoder(BertModel.from_pretrained(model), to))
+    file = _exported(model, lambda to: export_encoder(load_model(BertModel, model), to))
     return OnnxTextEncoder(OnnxModel(file, SessionOptions()), Tokenizer.from_file(str(model / "tokenizer.json")))
 
 

@@ -83,8 +83,9 @@ def _from_hub(name: str, repository: str) -> BaseModel:
     import huggingface_hub  # noqa: PLC0415 - half a second that a local model need not wait for
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError  # noqa: PLC0415
 
+    repository, _, revision = repository.partition("@")
     try:
-        folder = huggingface_hub.snapshot_download(repository, allow_patterns=_HUB_FILES)
+        folder = huggingface_hub.snapshot_download(repository, revision=revision or None, allow_patterns=_HUB_FILES)
     except HFValidationError as error:
         raise BadBaseModel(f"the base model {name!r} is neither a folder nor a Hugging Face id ({error})") from error
     except (HfHubHTTPError, EntryNotFoundError, OSError) as error:

@@ -28,6 +28,7 @@ from transformers import BertForSequenceClassification, BertModel
 from common.errors import InvalidRequest
 from common.release.manifest import file_sha256
 from pipeline.release.models.base_model import WEIGHTS, BaseModel
+from pipeline.release.models.model_folder import load_model
 from pipeline.release.models.tokenizer import plain_tokenizer
 
 TOKENIZER: Final = "tokenizer.json"
@@ -68,7 +69,7 @@ def trimmed_base(base: BaseModel, texts: Iterable[str], out: Path) -> BaseModel:
 def untrimmed(model: BertForSequenceClassification, base: BaseModel) -> BertForSequenceClassification:
     """Return a copy of a model that grew from a trimmed base, with the whole base's tokens; training leaves them be."""
     whole = copy.deepcopy(model)
-    words = BertModel.from_pretrained(base.path).embeddings.word_embeddings
+    words = load_model(BertModel, base.path).embeddings.word_embeddings
     whole.bert.embeddings.word_embeddings = words
     whole.config.vocab_size = words.num_embeddings
     return whole

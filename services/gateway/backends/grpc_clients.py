@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 import structlog
 from shortlist.ranking.v1 import ranking_pb2
@@ -22,6 +22,7 @@ from services.gateway.backends.stages import (
     RetrieveRequest,
     StageUnavailable,
     TierUse,
+    UserInput,
 )
 from services.gateway.candidates import Candidate, Evidence
 
@@ -61,7 +62,7 @@ class GrpcRanking:
         self._replicas = replicas
 
     async def rank(
-        self, query: str, history: Sequence[str], candidates: Sequence[Candidate], release_id: str, timeout_s: float
+        self, user: UserInput, candidates: Sequence[Candidate], release_id: str, timeout_s: float
     ) -> RankingResult:
         """Score candidates; see RankingBackend. Never tried twice: this is the costly stage.
 
@@ -69,7 +70,7 @@ class GrpcRanking:
             StageFailed: Ranking did not answer, or violated the contract.
         """
         request = ranking_pb2.RankRequest(
-            user=ranking_pb2.UserContext(query=query, history_item_ids=history),
+            user=_user_context(user),
             candidates=[_rank_candidate(candidate) for candidate in candidates],
             release_id=release_id,
         )
@@ -82,13 +83,7 @@ class GrpcRanking:
         return _ranking_result(response, len(candidates))
 
     async def explain(
-        self,
-        query: str,
-        history: Sequence[str],
-        candidates: Sequence[Candidate],
-        index: int,
-        release_id: str,
-        timeout_s: float,
+        self, user: UserInput, candidates: Sequence[Candidate], index: int, release_id: str, timeout_s: float
     ) -> RankingExplanation:
         """Explain one candidate's score; see RankingBackend. Never tried twice.
 
@@ -96,7 +91,7 @@ class GrpcRanking:
             StageFailed: Ranking did not answer.
         """
         request = ranking_pb2.ExplainRequest(
-            user=ranking_pb2.UserContext(query=query, history_item_ids=history),
+            user=_user_context(user),
             candidate=_rank_candidate(candidates[index]),
             other_candidates=[_rank_candidate(each) for at, each in enumerate(candidates) if at != index],
             index=index,
@@ -113,11 +108,27 @@ def _retrieve_request(request: RetrieveRequest) -> retrieval_pb2.RetrieveRequest
     return retrieval_pb2.RetrieveRequest(
         query=request.query,
         history_item_ids=request.history,
+        history_kinds=_kinds(request.history_kinds),
         filter=None if request.filter is None else write_filter(request.filter),
         exclude_item_ids=request.exclude,
         limit=request.limit,
         sources=request.sources,
+        distinct_texts=request.distinct_texts,
+        exclude_history=request.exclude_history,
     )
+
+
+def _user_context(user: UserInput) -> ranking_pb2.UserContext:
+    return ranking_pb2.UserContext(
+        query=user.query,
+        history_item_ids=user.history,
+        history_kinds=_kinds(user.history_kinds),
+        history_ages_s=user.history_ages_s,
+    )
+
+
+def _kinds(kinds: Sequence[int]) -> Sequence[retrieval_pb2.EventKind.ValueType]:
+    return cast("Sequence[retrieval_pb2.EventKind.ValueType]", kinds)  # the numbers are the contract's
 
 
 def _retrieval_result(response: retrieval_pb2.RetrieveResponse) -> RetrievalResult:
@@ -141,6 +152,7 @@ def _candidate(message: retrieval_pb2.Candidate) -> Candidate:
         available=message.available,
         long_tail=message.long_tail,
         text=message.text,
+        text_hash=message.text_hash,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from common.errors import NotReady
+from common.process.endless_loop import repeat
 from services.gateway.backends.filter_evaluation import passes
 from services.gateway.backends.stages import RetrievalBackend, RetrievalResult, RetrieveRequest, StageFailed
 
@@ -41,6 +42,7 @@ class PopularItems:
         self._request = RetrieveRequest(limit=count, sources=(POPULAR_SOURCE,))
         self._interval_s = interval_s
         self._latest: RetrievalResult | None = None
+        self._is_fresh = False
         self._refresh_requested = asyncio.Event()
 
     async def refresh(self) -> bool:
@@ -58,12 +60,15 @@ class PopularItems:
 
     async def refresh_periodically(self) -> None:
         """Refresh for ever: at each interval, on request, and each second while retrieval does not answer."""
-        fresh = self._latest is not None
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._refresh_requested.wait(), self._interval_s if fresh else _RETRY_S)
-            self._refresh_requested.clear()
-            fresh = await self.refresh()
+        self._is_fresh = self._latest is not None
+        await repeat("popular items", self._refresh_when_due, retry_s=_RETRY_S)
+
+    async def _refresh_when_due(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._refresh_requested.wait(), self._interval_s if self._is_fresh else _RETRY_S)
+        self._refresh_requested.clear()
+        self._is_fresh = False
+        self._is_fresh = await self.refresh()
 
     def fallback_for(self, request: RetrieveRequest) -> PopularFallback:
         """Choose from the latest popular items those that the request allows, most popular first.
@@ -75,7 +80,7 @@ class PopularItems:
         """
         if self._latest is None:
             raise NotReady("retrieval does not answer and has not since the gateway started; try again later")
-        excluded = set(request.exclude)
+        excluded = {*request.exclude, *(request.history if request.exclude_history else ())}
         candidates = [item for item in self._latest.candidates if item.item_id not in excluded]
         decisions = [True if request.filter is None else passes(request.filter, item) for item in candidates]
         passing = [item for item, decision in zip(candidates, decisions, strict=True) if decision]

@@ -7,6 +7,7 @@ import asyncio
 import structlog
 
 from common.errors import ShortlistError
+from common.process.endless_loop import repeat
 from services.gateway.backends.release_coordinator import ReleaseCoordinator
 
 _log = structlog.get_logger()
@@ -18,12 +19,15 @@ async def align_releases(releases: ReleaseCoordinator, interval_s: float) -> Non
     A service that does not answer is checked again at the next interval. A service that refuses the release stays on
     its own; the log and the degradations of the answers report it.
     """
-    while True:
+
+    async def check() -> None:
         await asyncio.sleep(interval_s)
         try:
             change = await releases.align()
         except (ShortlistError, RuntimeError) as error:  # RuntimeError: a status without a ShortlistError
             _log.warning("the services' releases could not be aligned", reason=str(error))
-            continue
+            return
         if change:
             _log.warning("releases aligned", change=change)
+
+    await repeat("release alignment", check)

@@ -3,75 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, NoReturn
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
-import grpc
-from shortlist.release.v1 import release_pb2, release_pb2_grpc
+from shortlist.release.v1 import release_pb2
 
-from common.errors import BadRelease, DeadlineTooShort, InvalidRequest, NotFound, NotReady, ShortlistError
-from common.server.interceptors import REQUEST_ID
-from common.server.telemetry import request_id
-
-_GET_TIMEOUT_S: Final = 5.0
-
-_ERRORS: Final[dict[grpc.StatusCode, type[ShortlistError]]] = {
-    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
-    grpc.StatusCode.NOT_FOUND: NotFound,
-    grpc.StatusCode.FAILED_PRECONDITION: BadRelease,
-    grpc.StatusCode.UNAVAILABLE: NotReady,
-    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineTooShort,
-    # The service refuses the gateway, not the gateway's caller, who could do nothing about it.
-    grpc.StatusCode.UNAUTHENTICATED: NotReady,
-    grpc.StatusCode.PERMISSION_DENIED: NotReady,
-}
-
-
-class ReleaseClient:
-    """A client of one service's ReleaseService.
-
-    Args:
-        name: The service's name, for messages.
-        channels: A channel to each replica of the service.
-        activation_timeout_s: How long the service may take to load a release.
-    """
-
-    def __init__(self, name: str, channels: Sequence[grpc.aio.Channel], activation_timeout_s: float) -> None:
-        self.name = name
-        self._stubs: list[Any] = [release_pb2_grpc.ReleaseServiceStub(channel) for channel in channels]
-        self._activation_timeout_s = activation_timeout_s
-
-    async def get_release(self) -> release_pb2.GetReleaseResponse:
-        """Return the release that the first replica serves; raises the ShortlistError of the call's status."""
-        response: release_pb2.GetReleaseResponse = await self._call(
-            self._stubs[0].GetRelease, release_pb2.GetReleaseRequest(), _GET_TIMEOUT_S
-        )
-        return response
-
-    async def activate(self, location: str) -> release_pb2.ActivateReleaseResponse:
-        """Have every replica serve the release at ``location``, one after the other; raises like `get_release`.
-
-        Returns:
-            The answer of the first replica.
-        """
-        request = release_pb2.ActivateReleaseRequest(location=location)
-        responses: list[release_pb2.ActivateReleaseResponse] = [
-            await self._call(stub.ActivateRelease, request, self._activation_timeout_s) for stub in self._stubs
-        ]
-        return responses[0]
-
-    async def _call(self, method: Any, request: Any, timeout_s: float) -> Any:
-        metadata = ((REQUEST_ID, request_id()),) if request_id() else ()
-        try:
-            return await method(request, timeout=timeout_s, metadata=metadata)
-        except grpc.aio.AioRpcError as error:
-            self._raise(error)
-
-    def _raise(self, error: grpc.aio.AioRpcError) -> NoReturn:
-        message = f"{self.name}: {error.details()}"
-        if error.code() not in _ERRORS:
-            raise RuntimeError(f"{error.code().name} from {message}") from error
-        raise _ERRORS[error.code()](message) from error
+from common.errors import BadRelease, ShortlistError
+from services.gateway.backends.release_client import ReleaseClient
 
 
 class ReleaseCoordinator:
@@ -126,6 +64,15 @@ class ReleaseCoordinator:
         Raises:
             ShortlistError: A service does not answer or refuses the release.
         """
+        changes = [change for change in (await self._align_replicas(), await self._align_services()) if change]
+        return "; ".join(changes)
+
+    async def _align_replicas(self) -> str:
+        async with self._one_at_a_time:
+            changes = [await client.align_replicas() for client in (self._retrieval, self._ranking)]
+        return "; ".join(filter(None, changes))
+
+    async def _align_services(self) -> str:
         async with self._one_at_a_time:
             retrieval, ranking = await asyncio.gather(self._retrieval.get_release(), self._ranking.get_release())
             outdated = _restarted(retrieval, ranking)

@@ -38,6 +38,23 @@ class StageOverloaded(StageFailed):
 
 
 @dataclass(frozen=True)
+class UserInput:
+    """The input of both stages for one user.
+
+    Attributes:
+        query: The query.
+        history: Item ids, oldest first.
+        history_kinds: What the user did with each of them, by number, 0 for unknown; empty if all are unknown.
+        history_ages_s: How long ago each of them was, in seconds, NaN if unknown; empty if all are unknown.
+    """
+
+    query: str
+    history: Sequence[str]
+    history_kinds: Sequence[int] = ()
+    history_ages_s: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
 class RetrieveRequest:
     """A request to the first stage; empty ``sources`` means all sources."""
 
@@ -47,6 +64,9 @@ class RetrieveRequest:
     exclude: Sequence[str] = ()
     limit: int = 100
     sources: Sequence[str] = ()
+    distinct_texts: bool = True
+    exclude_history: bool = False
+    history_kinds: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -146,7 +166,7 @@ class RankingBackend(Protocol):
     """The second stage."""
 
     async def rank(
-        self, query: str, history: Sequence[str], candidates: Sequence[Candidate], release_id: str, timeout_s: float
+        self, user: UserInput, candidates: Sequence[Candidate], release_id: str, timeout_s: float
     ) -> RankingResult:
         """Score candidates (at least one) of the release ``release_id`` within ``timeout_s``.
 
@@ -156,13 +176,7 @@ class RankingBackend(Protocol):
         ...
 
     async def explain(
-        self,
-        query: str,
-        history: Sequence[str],
-        candidates: Sequence[Candidate],
-        index: int,
-        release_id: str,
-        timeout_s: float,
+        self, user: UserInput, candidates: Sequence[Candidate], index: int, release_id: str, timeout_s: float
     ) -> RankingExplanation:
         """Explain the score of the candidate at ``index`` among the others; raises like `rank`."""
         ...

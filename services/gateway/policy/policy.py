@@ -30,6 +30,7 @@ class Policy:
         max_per_category: The maximum number of items of one category.
         min_long_tail_share: The minimum share of long-tail items among those chosen, as far as the candidates and the
             other rules allow; None is 0.
+        keep_duplicates: Whether items with the same text may each have a place.
     """
 
     limit: int = 10
@@ -38,6 +39,7 @@ class Policy:
     max_per_brand: int | None = None
     max_per_category: int | None = None
     min_long_tail_share: float | None = None
+    keep_duplicates: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,13 @@ class Selection:
         items: The items.
         below_threshold: How many items the threshold left out.
         substitutions: Which long-tail items replaced which items, cheapest first.
+        duplicates: How many items were left out because a better one has the same text.
     """
 
     items: Sequence[RankedCandidate]
     below_threshold: int
     substitutions: Sequence[Substitution] = ()
+    duplicates: int = 0
 
 
 def apply_policy(items: Sequence[RankedCandidate], policy: Policy) -> Selection:
@@ -61,13 +65,26 @@ def apply_policy(items: Sequence[RankedCandidate], policy: Policy) -> Selection:
     An item without a probability passes the threshold.
     """
     likely = [item for item in items if item.probability is None or item.probability >= policy.min_probability]
-    allowed = [item for item in likely if item.candidate.item_id not in policy.blocked]
+    unblocked = [item for item in likely if item.candidate.item_id not in policy.blocked]
+    allowed = unblocked if policy.keep_duplicates else _first_of_each_text(unblocked)
     caps = Caps(policy.max_per_brand, policy.max_per_category)
     chosen = _choose(allowed, policy.limit, caps)
     substitutions = _substitutions(allowed, chosen, policy, caps)
     if substitutions:
         chosen = _substitute(allowed, chosen, substitutions)
-    return Selection(chosen, len(items) - len(likely), substitutions)
+    return Selection(chosen, len(items) - len(likely), substitutions, len(unblocked) - len(allowed))
+
+
+def _first_of_each_text(items: list[RankedCandidate]) -> list[RankedCandidate]:
+    """Return the first item of each text, and every item whose text is not known."""
+    seen: set[int] = set()
+    distinct = []
+    for item in items:
+        text = item.candidate.text_hash
+        if not text or text not in seen:
+            seen.add(text)
+            distinct.append(item)
+    return distinct
 
 
 def _choose(items: Sequence[RankedCandidate], limit: int, caps: Caps) -> Sequence[RankedCandidate]:

@@ -8,28 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from common.errors import NotReady
+from common.release.event_weights import EventKind
 
 
 class ProfileStoreUnavailable(NotReady):
     """The profiles cannot be read or written; nothing of the call was recorded."""
-
-
-class EventKind(StrEnum):
-    """What a user can do."""
-
-    VIEW = "view"
-    CART = "cart"
-    PURCHASE = "purchase"
-    SEARCH = "search"
-    RATING = "rating"
-
-
-# The kinds that name an item, and so can be part of a history.
-ITEM_KINDS: Final = (EventKind.VIEW, EventKind.CART, EventKind.PURCHASE, EventKind.RATING)
 
 
 @dataclass(frozen=True)
@@ -62,10 +48,21 @@ class Search:
 
 @dataclass(frozen=True)
 class Profile:
-    """A user's items, oldest first with repeats, and the latest search if there is one."""
+    """What a user did with items, oldest first with repeats, and the latest search if there is one.
+
+    A refund is not part of it, nor is the purchase that it takes back: the user's latest one of the item before it.
+
+    Attributes:
+        item_ids: The items.
+        last_search: The latest search.
+        kinds: What the user did with each item.
+        occurred_at_us: When, in microseconds since 1970, UTC.
+    """
 
     item_ids: Sequence[str] = ()
     last_search: Search | None = None
+    kinds: Sequence[EventKind] = ()
+    occurred_at_us: Sequence[int] = ()
 
 
 class ProfileStore(Protocol):

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from common.release.event_weights import HISTORY_KINDS, EventKind
 from services.gateway.profiles.profile_store import (
-    ITEM_KINDS,
     Event,
-    EventKind,
     Profile,
     ProfileStoreUnavailable,
     RecordedCounts,
@@ -34,7 +34,7 @@ ON CONFLICT (event_id) DO NOTHING
 """
 
 _HISTORY: Final = """
-SELECT item_id FROM events WHERE user_id = ? AND kind IN ({marks})
+SELECT item_id, kind, occurred_at_us FROM events WHERE user_id = ? AND kind IN ({marks})
 ORDER BY occurred_at_us DESC, arrival DESC LIMIT ?
 """
 
@@ -44,6 +44,7 @@ ORDER BY occurred_at_us DESC, arrival DESC LIMIT 1
 """
 
 ResultT = TypeVar("ResultT")
+_HistoryRow = tuple[str, EventKind, int]
 
 
 class SqliteProfileStore:
@@ -58,9 +59,9 @@ class SqliteProfileStore:
             checked, so opening takes time in proportion to its size.
     """
 
-    def __init__(self, file: Path, kinds: Sequence[EventKind] = ITEM_KINDS) -> None:
+    def __init__(self, file: Path, kinds: Sequence[EventKind] = HISTORY_KINDS) -> None:
         self._file = file
-        self._kinds = tuple(str(kind) for kind in kinds)
+        self._kinds = tuple(kind.word for kind in (*kinds, EventKind.REFUND))
         self._history_sql = _HISTORY.format(marks=", ".join("?" * len(self._kinds)))
         self._writer = SqliteWriter(open_for_writing(file))
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="profiles-read")
@@ -104,7 +105,9 @@ class SqliteProfileStore:
         connection = self._reader()
         rows = connection.execute(self._history_sql, (user_id, *self._kinds, max_items)).fetchall()
         search = connection.execute(_LAST_SEARCH, (user_id,)).fetchone()
-        return Profile([item_id for (item_id,) in reversed(rows)], Search(*search) if search else None)
+        events = _without_refunds([(item_id, EventKind.from_word(kind), at) for item_id, kind, at in reversed(rows)])
+        item_ids, kinds, times = zip(*events, strict=True) if events else ((), (), ())
+        return Profile(list(item_ids), Search(*search) if search else None, kinds, times)
 
     def _reader(self) -> sqlite3.Connection:
         """Return this thread's connection."""
@@ -121,12 +124,25 @@ def _row(event: Event) -> tuple[Any, ...]:
     return (
         event.event_id,
         event.user_id,
-        str(event.kind),
+        event.kind.word,
         event.item_id,
         event.query,
         event.value,
         event.occurred_at_us,
     )
+
+
+def _without_refunds(events: Sequence[_HistoryRow]) -> Sequence[_HistoryRow]:
+    """Return events, oldest first, without refunds and the purchases that they take back."""
+    if not any(kind is EventKind.REFUND for _, kind, _ in events):
+        return events
+    left_out, purchases = set(), defaultdict[str, list[int]](list)
+    for place, (item_id, kind, _) in enumerate(events):
+        if kind is EventKind.PURCHASE:
+            purchases[item_id].append(place)
+        elif kind is EventKind.REFUND:
+            left_out |= {place, *([purchases[item_id].pop()] if purchases[item_id] else [])}
+    return [event for place, event in enumerate(events) if place not in left_out]
 
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> RecordedCounts:

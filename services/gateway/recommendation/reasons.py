@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from common.release.event_weights import EventKind
+from services.gateway.backends.stages import UserInput
 from services.gateway.candidates import Candidate, Evidence
 from services.gateway.policy.long_tail import Substitution
-from services.gateway.recommendation.request import UserInput
 
 
 class ReasonKind(StrEnum):
@@ -54,6 +55,17 @@ _TEXTS: Final = {
 }
 
 
+# What the user did with an item of the history, the strongest first; 0 is an event of unknown kind.
+_IN_HISTORY: Final = {
+    EventKind.PURCHASE: "bought",
+    0: "bought or viewed",
+    EventKind.RATING: "rated",
+    EventKind.CART: "put into the cart",
+    EventKind.FAVOURITE: "made a favourite",
+    EventKind.VIEW: "viewed",
+}
+
+
 class Explainer:
     """Gives the reasons for the items of one answer.
 
@@ -80,7 +92,9 @@ class Explainer:
         self._max_scores: dict[str, float] = {}
         for name, score in (source for candidate in candidates for source in candidate.sources):
             self._max_scores[name] = max(score, self._max_scores.get(name, score))
-        self._history_counts = Counter(user.history)
+        kinds = user.history_kinds or (0,) * len(user.history)
+        self._history_counts = Counter(zip(user.history, kinds, strict=True))
+        self._in_history = frozenset(user.history)
         self._query = user.query
 
     def reasons_for(self, candidate: Candidate) -> Sequence[Reason]:
@@ -97,7 +111,7 @@ class Explainer:
         if not candidate.sources:
             strengths[ReasonKind.POPULAR] = 0.0
         kinds = sorted(strengths, key=lambda kind: -strengths[kind])
-        if self._history_counts[candidate.item_id]:
+        if candidate.item_id in self._in_history:
             kinds.insert(0, ReasonKind.IN_HISTORY)
         if candidate.item_id in self._replaced:
             kinds.insert(0, ReasonKind.LONG_TAIL_SHARE)
@@ -110,7 +124,8 @@ class Explainer:
     def _text(self, kind: ReasonKind, item_id: str) -> str:
         match kind:
             case ReasonKind.IN_HISTORY:
-                return f"bought or viewed {_times(self._history_counts[item_id])} before"
+                counts = ((words, self._history_counts[item_id, kind]) for kind, words in _IN_HISTORY.items())
+                return ", ".join(f"{words} {_times(count)}" for words, count in counts if count) + " before"
             case ReasonKind.SEMANTIC:
                 return f"matches the query “{self._query}”" if self._query else "matches the user's interests"
             case ReasonKind.LEXICAL:

@@ -19,19 +19,20 @@ from services.gateway.backends.stages import (
     StageFailed,
     StageOverloaded,
     StageTooSlow,
+    UserInput,
 )
 from services.gateway.candidates import RankedCandidate
 from services.gateway.policy.policy import Policy, apply_policy
-from services.gateway.profiles.profile_store import Profile, ProfileStore, ProfileStoreUnavailable, Search
+from services.gateway.profiles.profile_store import Profile, ProfileStore, ProfileStoreUnavailable
 from services.gateway.recommendation.call_trace import CallTrace
 from services.gateway.recommendation.concurrency_limit import AdaptiveConcurrencyLimit
 from services.gateway.recommendation.deadline import Deadline, DeadlineShares
 from services.gateway.recommendation.ranked_candidates import find_candidate, ranked_candidates, with_scores
-from services.gateway.recommendation.request import RecommendRequest, Stages, UserInput
+from services.gateway.recommendation.request import RecommendRequest, Stages
 from services.gateway.recommendation.result import DegradationKind, ExplainResult, RecommendResult
+from services.gateway.recommendation.user_input import excluded_items, join_history, recent_query
 
 # Limits of the services' contracts.
-_MAX_HISTORY: Final = 10_000
 _MAX_EXCLUDED: Final = 10_000
 _MAX_CANDIDATES: Final = 1_000
 
@@ -134,6 +135,7 @@ class Recommender:
             below_threshold=selection.below_threshold,
             substitutions=selection.substitutions,
             evidence=retrieved.evidence,
+            duplicates=selection.duplicates,
             tiers=() if ranking is None else ranking.tiers,
         )
 
@@ -172,8 +174,7 @@ class Recommender:
         timeout_s = trace.timeout_s(self._shares.ranking_share)
         try:
             return await self._ranking.explain(
-                user.query,
-                user.history,
+                user,
                 retrieved.candidates,
                 item.first_stage_rank - 1,
                 retrieved.release_id,
@@ -184,8 +185,8 @@ class Recommender:
 
     async def _user_input(self, request: RecommendRequest, trace: CallTrace) -> UserInput:
         profile = await self._profile(request.user_id, trace) if request.user_id else Profile()
-        query = request.query or _recent_query(profile.last_search, self._options.query_carry_over_s)
-        return UserInput(query, [*profile.item_ids, *request.history][-_MAX_HISTORY:])
+        query = request.query or recent_query(profile.last_search, self._options.query_carry_over_s)
+        return join_history(query, profile, request, time.time_ns() // 1_000)
 
     async def _profile(self, user_id: str, trace: CallTrace) -> Profile:
         timeout_s = trace.timeout_s(self._shares.profile_share)
@@ -204,14 +205,18 @@ class Recommender:
 
     def _retrieve_request(self, request: RecommendRequest, user: UserInput) -> RetrieveRequest:
         only_popular = request.stages is Stages.POPULAR
-        excluded = [*request.policy.blocked, *(reversed(user.history) if request.exclude_history else ())]
+        bought = () if request.exclude_history else reversed(excluded_items(request, user))
+        excluded = dict.fromkeys([*request.policy.blocked, *bought])
         return RetrieveRequest(
             query="" if only_popular else user.query,
             history=user.history,
+            history_kinds=user.history_kinds,
             filter=request.filter,
-            exclude=list(dict.fromkeys(excluded))[:_MAX_EXCLUDED],
+            exclude=list(excluded)[:_MAX_EXCLUDED],
             limit=max(self._options.candidates, min(_MAX_CANDIDATES, _CANDIDATES_PER_ITEM * request.policy.limit)),
             sources=(POPULAR_SOURCE,) if only_popular else (),
+            distinct_texts=not request.policy.keep_duplicates,
+            exclude_history=request.exclude_history,
         )
 
     async def _retrieve(self, request: RetrieveRequest, trace: CallTrace) -> RetrievalResult:
@@ -235,30 +240,22 @@ class Recommender:
         with trace.time_stage("ranking"):
             timeout_s = trace.timeout_s(self._shares.ranking_share)
             try:
-                return await self._ranking.rank(
-                    user.query, user.history, retrieved.candidates, retrieved.release_id, timeout_s
-                )
+                return await self._ranking.rank(user, retrieved.candidates, retrieved.release_id, timeout_s)
             except StageFailed as failure:
                 trace.observe_failure(failure)
                 trace.add_degradation(_ranking_degradation(failure), f"{failure}; the first stage's order is used")
                 return None
 
     def _policy(self, request: RecommendRequest, user: UserInput) -> Policy:
-        """Return the request's policy with the server's defaults, and with the history blocked if it is excluded.
+        """Return the request's policy with the server's defaults, and with the excluded part of the history blocked.
 
-        The history is blocked here although retrieval excludes it: retrieval accepts at most 10,000 ids.
+        It is blocked here although retrieval excludes it: retrieval accepts at most 10,000 ids.
         """
         policy = request.policy
         if policy.min_long_tail_share is None:
             policy = replace(policy, min_long_tail_share=self._options.min_long_tail_share)
-        return replace(policy, blocked=policy.blocked | set(user.history)) if request.exclude_history else policy
-
-
-def _recent_query(search: Search | None, max_age_s: float) -> str:
-    """Return the query of a search that is less than ``max_age_s`` old, else an empty one."""
-    if search is None or time.time() - search.occurred_at_us / 1e6 >= max_age_s:
-        return ""
-    return search.query
+        excluded = excluded_items(request, user)
+        return replace(policy, blocked=policy.blocked | set(excluded)) if excluded else policy
 
 
 def _ranking_degradation(failure: StageFailed) -> DegradationKind:

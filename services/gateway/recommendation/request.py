@@ -20,7 +20,10 @@ class Stages(StrEnum):
 
 @dataclass(frozen=True)
 class RecommendRequest:
-    """A valid request; ``history`` is oldest first and is appended to the recorded events of ``user_id``."""
+    """A valid request; ``history`` is oldest first and is appended to the recorded events of ``user_id``.
+
+    ``history_kinds`` and ``history_ages_s`` are as in `UserInput`.
+    """
 
     user_id: str = ""
     query: str = ""
@@ -28,12 +31,7 @@ class RecommendRequest:
     filter: Filter | None = None
     policy: Policy = field(default_factory=Policy)
     exclude_history: bool = False
+    exclude_purchased: bool = False
     stages: Stages = Stages.BOTH
-
-
-@dataclass(frozen=True)
-class UserInput:
-    """The input of both stages for one user: the query, and the history oldest first."""
-
-    query: str
-    history: Sequence[str]
+    history_kinds: Sequence[int] = ()
+    history_ages_s: Sequence[float] = ()

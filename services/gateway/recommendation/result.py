@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from services.gateway.backends.stages import TierUse
+from services.gateway.backends.stages import TierUse, UserInput
 from services.gateway.candidates import Candidate, Evidence, RankedCandidate
 from services.gateway.policy.long_tail import Substitution
-from services.gateway.recommendation.request import UserInput
 
 
 class DegradationKind(StrEnum):
@@ -47,6 +46,7 @@ class RecommendResult:
         substitutions: Which long-tail items replaced which items.
         evidence: What each source goes by, by source name.
         tiers: What the second stage's text tiers were planned to score and scored.
+        duplicates: How many candidates were left out because a better one has the same text.
     """
 
     items: Sequence[RankedCandidate]
@@ -60,6 +60,7 @@ class RecommendResult:
     substitutions: Sequence[Substitution] = ()
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     tiers: Sequence[TierUse] = ()
+    duplicates: int = 0
 
     @property
     def long_tail_items(self) -> int:

@@ -36,6 +36,7 @@ class GatewayMetrics:
         self._candidates = Histogram("candidates", "Candidates per answer.", buckets=_COUNT_BUCKETS, **names)
         self._items = Histogram("items", "Items per answer.", buckets=_COUNT_BUCKETS, **names)
         self._below = Counter("below_threshold", "Candidates that the probability threshold left out.", **names)
+        self._duplicates = Counter("duplicates", "Candidates left out because a better one has the same text.", **names)
         self._long_tail_items = Counter("long_tail_items", "Long-tail items in answers.", **names)
         self._substitutions = Counter(
             "long_tail_substitutions", "Items replaced by long-tail items to reach the minimum share.", **names
@@ -77,6 +78,7 @@ class GatewayMetrics:
         self._candidates.observe(len(result.candidates))
         self._items.observe(len(result.items))
         self._below.inc(result.below_threshold)
+        self._duplicates.inc(result.duplicates)
         for use in result.tiers:
             name = _TIERS.get(use.tier, "unknown")
             self._tier_items.labels(tier=name, outcome="scored").inc(use.scored)

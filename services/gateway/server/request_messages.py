@@ -11,10 +11,11 @@ from shortlist.gateway.v1 import gateway_pb2
 
 from common.errors import InvalidRequest
 from common.markup import plain_text
+from common.release.event_weights import EventKind, check_kinds
 from common.server.filter_messages import read_filter
 from common.text import MAX_QUERY_CHARACTERS
 from services.gateway.policy.policy import Policy
-from services.gateway.profiles.profile_store import Event, EventKind
+from services.gateway.profiles.profile_store import Event
 from services.gateway.recommendation.request import RecommendRequest, Stages
 
 MAX_LIMIT: Final = 500
@@ -36,27 +37,24 @@ _STAGES: Final = {
     gateway_pb2.STAGES_POPULAR: Stages.POPULAR,
 }
 
-_EVENT_KINDS: Final = {
-    gateway_pb2.EVENT_KIND_VIEW: EventKind.VIEW,
-    gateway_pb2.EVENT_KIND_CART: EventKind.CART,
-    gateway_pb2.EVENT_KIND_PURCHASE: EventKind.PURCHASE,
-    gateway_pb2.EVENT_KIND_SEARCH: EventKind.SEARCH,
-    gateway_pb2.EVENT_KIND_RATING: EventKind.RATING,
-}
-
 
 def read_recommend_request(request: gateway_pb2.RecommendRequest) -> RecommendRequest:
     """Return a RecommendRequest as a value; raises InvalidRequest."""
     _check_id("user_id", request.user_id, required=False)
     query = _plain_query("query", request.query)
     _check_ids("history_item_ids", request.history_item_ids, MAX_HISTORY)
+    check_kinds("history_kinds", request.history_kinds, len(request.history_item_ids))
+    _check_ages(request)
     return RecommendRequest(
         user_id=request.user_id,
         query=query,
         history=tuple(request.history_item_ids),
+        history_kinds=tuple(request.history_kinds),
+        history_ages_s=tuple(request.history_ages_s),
         filter=read_filter(request.filter) if request.HasField("filter") else None,
         policy=_policy(request),
         exclude_history=request.policy.exclude_history,
+        exclude_purchased=request.policy.exclude_purchased,
         stages=_stages(request.policy),
     )
 
@@ -94,7 +92,17 @@ def _policy(request: gateway_pb2.RecommendRequest) -> Policy:
         max_per_brand=_cap(policy, "max_per_brand"),
         max_per_category=_cap(policy, "max_per_category"),
         min_long_tail_share=_min_long_tail_share(policy),
+        keep_duplicates=policy.keep_duplicates,
     )
+
+
+def _check_ages(request: gateway_pb2.RecommendRequest) -> None:
+    ages, items = request.history_ages_s, len(request.history_item_ids)
+    if ages and len(ages) != items:
+        raise InvalidRequest(f"history_ages_s: {len(ages):,} given for {items:,} items; give one for each, or none")
+    for number, age_s in enumerate(ages):
+        if age_s < 0 or math.isinf(age_s):
+            raise InvalidRequest(f"history_ages_s[{number}]: must be at least 0 and finite, or NaN, is {age_s}")
 
 
 def _limit(request: gateway_pb2.RecommendRequest) -> int:
@@ -135,9 +143,10 @@ def _stages(policy: gateway_pb2.Policy) -> Stages:
 
 
 def _event(message: gateway_pb2.Event, field: str, now_us: int) -> Event:
-    if message.kind not in _EVENT_KINDS:
+    number: int = message.kind
+    if number not in list(EventKind):
         raise InvalidRequest(f"{field}.kind: must be set, such as EVENT_KIND_VIEW")
-    kind = _EVENT_KINDS[message.kind]
+    kind = EventKind(number)
     _check_id(f"{field}.event_id", message.event_id)
     _check_id(f"{field}.user_id", message.user_id)
     _check_id(f"{field}.item_id", message.item_id, required=kind is not EventKind.SEARCH)

@@ -33,6 +33,7 @@ def write_recommend_response(
         ignored_history_items=result.ignored_history_items,
         long_tail_share=result.long_tail_items / len(result.items) if result.items else None,
         tiers=[_tier_use(use) for use in result.tiers],
+        duplicates=result.duplicates,
     )
 
 

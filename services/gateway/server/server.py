@@ -20,7 +20,8 @@ from common.server.telemetry import Metrics
 from services.gateway.backends.grpc_clients import GrpcRanking, GrpcRetrieval
 from services.gateway.backends.popular_fallback import PopularItems
 from services.gateway.backends.release_alignment import align_releases
-from services.gateway.backends.release_coordinator import ReleaseClient, ReleaseCoordinator
+from services.gateway.backends.release_client import ReleaseClient
+from services.gateway.backends.release_coordinator import ReleaseCoordinator
 from services.gateway.backends.replicas.addresses import split_addresses
 from services.gateway.backends.replicas.replica import Replica
 from services.gateway.backends.replicas.replica_set import ReplicaSet

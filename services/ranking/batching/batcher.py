@@ -15,6 +15,7 @@ import structlog
 from common.arrays import Float32Array, Int64Array
 from common.cpu import lower_thread_priority
 from common.errors import DeadlineTooShort, NotReady
+from common.process.endless_loop import start_thread
 from services.ranking.batching.batch_queue import BatchQueue
 from services.ranking.batching.capacity import BatchLimits
 from services.ranking.batching.cost_model import CostModel
@@ -80,9 +81,7 @@ class Batcher:
         self._changed = threading.Condition()
         self._closed = False
         names = (f"batcher-{number}" for number in range(limits.workers))
-        self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for name in names]
-        for thread in self._threads:
-            thread.start()
+        self._threads = [start_thread(name, self._work, lambda: self._closed, begin=self._begin) for name in names]
 
     @property
     def queued_pairs(self) -> int:
@@ -153,15 +152,19 @@ class Batcher:
         self._queue.admit(job, self._clock())
         self._changed.notify_all()
 
-    def _work(self) -> None:
+    def _begin(self) -> None:
         # The model computes as long as there is work; threads that take and answer calls must come first.
         lower_thread_priority(self._queue.limits.nice)
-        while (batch := self._next_batch()) is not None:
-            try:
-                self._run(batch)
-            except Exception as error:  # noqa: BLE001 - the thread must go on for the other callers
-                _log.exception("a batch could not be run", rows=batch.rows, tokens=batch.longest)
-                self._abandon(batch, error)
+
+    def _work(self) -> None:
+        """Wait for a batch and run it."""
+        if (batch := self._next_batch()) is None:
+            return
+        try:
+            self._run(batch)
+        except Exception as error:  # noqa: BLE001 - the callers get it
+            _log.exception("a batch could not be run", rows=batch.rows, tokens=batch.longest)
+            self._abandon(batch, error)
 
     def _next_batch(self) -> Batch | None:
         """Wait for a batch; None once the batcher is closed."""

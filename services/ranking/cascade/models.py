@@ -8,6 +8,7 @@ from typing import Self
 from common.errors import BadRelease
 from common.onnx_session import SessionOptions
 from common.release.catalogue import Catalogue
+from common.release.event_weights import EventWeights
 from common.release.layout import CATALOGUE
 from common.release.store import Release
 from services.ranking.cascade.fusion_model import FusionModel
@@ -33,6 +34,7 @@ class RankingModels:
         cross_encoder: Pairs of tokens to logits; None if the release does not have it, because it gains nothing.
         late: Late interaction; None if the release does not have it.
         providers: The execution providers in use, by the models' names in the manifest.
+        event_weights: How much an event of each kind counts.
     """
 
     catalogue: Catalogue
@@ -42,6 +44,7 @@ class RankingModels:
     cross_encoder: CrossEncoder | None
     late: LateInteractionTier | None
     providers: dict[str, str]
+    event_weights: EventWeights
 
     @classmethod
     def load(cls, release: Release, session: SessionOptions, late_options: LateInteractionOptions) -> Self:
@@ -73,4 +76,4 @@ class RankingModels:
             scorer = LateInteractionScorer.load(release, len(catalogue), tokenizer.template, late_options)
             providers["late_interaction"] = scorer.provider
             late = LateInteractionTier(scorer, tokenizer)
-        return cls(catalogue, features, fusion, tokenizer, cross_encoder, late, providers)
+        return cls(catalogue, features, fusion, tokenizer, cross_encoder, late, providers, settings.events)

@@ -12,6 +12,7 @@ import numpy as np
 
 from common.arrays import Float32Array
 from common.onnx_session import SessionOptions
+from common.release.event_weights import EventWeights
 from common.release.store import Release
 from services.ranking.admission.admission_control import AdmissionControl
 from services.ranking.admission.time_budget import StepTimes, TimeBudget
@@ -112,6 +113,11 @@ class SecondStage:
     def sources(self) -> frozenset[str]:
         """The candidate sources whose scores the features read."""
         return self._models.features.sources
+
+    @property
+    def event_weights(self) -> EventWeights:
+        """How much the release counts each kind of event."""
+        return self._models.event_weights
 
     @property
     def has_late_interaction(self) -> bool:

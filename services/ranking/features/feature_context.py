@@ -1,6 +1,8 @@
 """A request as the features see it: computes values that several features share once for a request.
 
-The age of an event is the number of events after it: 0 for the most recent. An event's weight falls with its age.
+An event counts what its kind counts: 1 for one of the target, less for views and the like. The age of an event is what
+the events after it count together, which is their number if all are of the target. An event's weight is what it counts,
+and falls with its age.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.arrays import FloatArray, RowIndices
+from common.release.event_weights import EQUAL_WEIGHTS
 from services.ranking.features.item_tables import ItemTables
 from services.ranking.features.lexical_features import LexicalFeatures
 from services.ranking.request import CandidateRows, UserRows
@@ -40,6 +43,8 @@ class HalfLives:
 class HistoryCounts:
     """How often each candidate's group of items (or the candidate itself) occurs in a history.
 
+    Weights are of all events. Count and ages are of the target's events alone: a view is no purchase.
+
     Attributes:
         count: Number of the group's events; shape [candidates].
         weight: Sum of the events' long weights.
@@ -53,6 +58,21 @@ class HistoryCounts:
     short_weight: FloatArray
     last_age: FloatArray
     first_age: FloatArray
+
+
+@dataclass(frozen=True)
+class Interest:
+    """The events of each candidate that are not of the target: it was viewed or put into the cart.
+
+    Attributes:
+        strongest: What the strongest of the events counts, 0 without one; shape [candidates].
+        weight: Sum of their short weights.
+        last_age: Age of the most recent one, NaN if there is none.
+    """
+
+    strongest: FloatArray
+    weight: FloatArray
+    last_age: FloatArray
 
 
 class FeatureContext:
@@ -69,6 +89,9 @@ class FeatureContext:
         history: The most recent events, as catalogue rows; shape [events].
         known: Whether each candidate has a catalogue row; shape [candidates].
         rows: Each candidate's catalogue row, 0 if it has none; shape [candidates].
+        is_target: Whether each event is of the target; shape [events].
+        targets: Number of the target's events.
+        total: What the events count together.
         age: Each event's age; shape [events].
         long_weights: Each event's weight by the long half-life; shape [events].
         short_weights: Each event's weight by the short half-life; shape [events].
@@ -89,9 +112,15 @@ class FeatureContext:
         self.history = user.history[-MAX_EVENTS:]
         self.known = candidates.rows >= 0
         self.rows = np.where(self.known, candidates.rows, 0)
-        self.age = np.arange(len(self.history) - 1, -1, -1, dtype=np.float64)
-        self.long_weights = 0.5 ** (self.age / half_lives.long)
-        self.short_weights = 0.5 ** (self.age / half_lives.short)
+        events = user.events or EQUAL_WEIGHTS.weigh((), len(user.history))
+        counted = events.weights[-MAX_EVENTS:].astype(np.float64)
+        self.is_target = events.targets[-MAX_EVENTS:]
+        self.targets = int(self.is_target.sum())
+        self.total = float(counted.sum())
+        self.age = np.cumsum(counted[::-1])[::-1] - counted
+        self.long_weights = counted * 0.5 ** (self.age / half_lives.long)
+        self.short_weights = counted * 0.5 ** (self.age / half_lives.short)
+        self._counted = counted
 
     def constant(self, value: float) -> FloatArray:
         """Return the same value for every candidate."""
@@ -105,6 +134,20 @@ class FeatureContext:
     def item_counts(self) -> HistoryCounts:
         """How often the candidates themselves occur in the history."""
         return self._count(self.history, self.rows)
+
+    @cached_property
+    def interest(self) -> Interest:
+        """The candidates' events that are not of the target."""
+        groups, group_of = np.unique(self.rows, return_inverse=True)
+        group = np.minimum(np.searchsorted(groups, self.history), len(groups) - 1)
+        found = (groups[group] == self.history) & ~self.is_target
+        group = group[found]
+        strongest, last = np.zeros(len(groups)), np.full(len(groups), np.inf)
+        np.maximum.at(strongest, group, self._counted[found])
+        np.minimum.at(last, group, self.age[found])
+        weight: FloatArray = np.bincount(group, self.short_weights[found], len(groups)).astype(np.float64)
+        of_groups: tuple[FloatArray, ...] = (strongest, weight, _finite(last))
+        return Interest(*(self._of_candidates(values[group_of]) for values in of_groups))
 
     @cached_property
     def _by_column(self) -> dict[str, HistoryCounts]:
@@ -165,17 +208,23 @@ class FeatureContext:
         cosines = embeddings.vectors[own] @ embeddings.vectors[texts].T
         return np.where((own[:, None] == texts) | ~self.known[:, None], np.nan, cosines)
 
+    def _of_candidates(self, values: FloatArray) -> FloatArray:
+        return np.where(self.known, values, np.nan).astype(np.float32)
+
     def _count(self, history: RowIndices, candidates: RowIndices) -> HistoryCounts:
         """Count each candidate's value in the history's values; -1 in either is a missing value."""
         groups, group_of = np.unique(candidates, return_inverse=True)
         group = np.minimum(np.searchsorted(groups, history), len(groups) - 1)
         found = (groups[group] == history) & (history >= 0)
-        group, age = group[found], self.age[found]
+        counts = found & self.is_target
         last, first = np.full(len(groups), np.inf), np.full(len(groups), -np.inf)
-        np.minimum.at(last, group, age)
-        np.maximum.at(first, group, age)
-        all_weights = (None, self.long_weights[found], self.short_weights[found])
-        sums = [np.bincount(group, weights, len(groups)) for weights in all_weights]
+        np.minimum.at(last, group[counts], self.age[counts])
+        np.maximum.at(first, group[counts], self.age[counts])
+        weights = (self.long_weights[found], self.short_weights[found])
+        sums = [
+            np.bincount(group[counts], None, len(groups)),
+            *(np.bincount(group[found], values, len(groups)) for values in weights),
+        ]
         missing = (candidates < 0) | ~self.known
         columns = [np.where(missing, np.nan, values[group_of]) for values in (*sums, last, first)]
         count, long, short, last, first = (column.astype(np.float32) for column in columns)

@@ -2,12 +2,16 @@
 
 A missing feature is NaN, never zero. Serving and training both use this module. The names::
 
-    history_events, history_items, has_query          the user: events, distinct items, 1 with a query
+    history_events, history_items, has_query          the user: purchases (events of the target), distinct items, 1
+                                                      with a query
     variety                                           distinct items as a share of the events
-    repeat_count, repeat_share                        the candidate in the history: events, share of all events
-    last_age, first_age, mean_gap, due                events since its last and first, between two, last_age / mean_gap
+    repeat_count, repeat_share                        the candidate in the history: purchases, share of all purchases
+    last_age, first_age, mean_gap, due                events since its last and first purchase, between two, last_age /
+                                                      mean_gap; events count as their kind does
     last_share                                        last_age as a share of all events
-    decayed_long, decayed_short                       its events, weighted by age
+    decayed_long, decayed_short                       its events, weighted by kind and age
+    interest_events, interest_strongest,              events that are no purchase: of the user; of the candidate, what
+    interest_weight, interest_last_age                the strongest counts, weighted by kind and age, age of the last
     popularity, popularity_rank                       log(1 + popularity), share of the items that are more popular
     COLUMN_affinity, COLUMN_count, COLUMN_last_age    the candidate's category, brand or other text column in the
     COLUMN_loyalty, COLUMN_due                        history: weighted share, events, age of the last; the candidate's
@@ -195,19 +199,23 @@ def _similarity(reduce: Callable[[FloatArray], FloatArray]) -> Column:
 
 _SOURCE: Final = re.compile("(source|relative|deviation)_(.+)")
 _PLAIN: Final[Mapping[str, Column]] = {
-    "history_events": lambda c: c.constant(len(c.history)),
+    "history_events": lambda c: c.constant(c.targets),
     "history_items": lambda c: c.constant(len(c.history_shares[0])),
     "variety": lambda c: c.constant(len(c.history_shares[0]) / max(len(c.history), 1)),
     "has_query": lambda c: c.constant(float(bool(c.user.query.strip()))),
     "repeat_count": lambda c: c.item_counts.count,
-    "repeat_share": lambda c: c.item_counts.count / max(len(c.history), 1),
+    "repeat_share": lambda c: c.item_counts.count / max(c.targets, 1),
     "last_age": lambda c: c.item_counts.last_age,
     "first_age": lambda c: c.item_counts.first_age,
     "mean_gap": lambda c: _mean_gap(c.item_counts),
     "due": lambda c: _ratio(c.item_counts.last_age, _mean_gap(c.item_counts)),
-    "last_share": lambda c: c.item_counts.last_age / max(len(c.history), 1),
+    "last_share": lambda c: c.item_counts.last_age / max(c.total, 1),
     "decayed_long": lambda c: c.item_counts.weight,
     "decayed_short": lambda c: c.item_counts.short_weight,
+    "interest_events": lambda c: c.constant(len(c.history) - c.targets),
+    "interest_strongest": lambda c: c.interest.strongest,
+    "interest_weight": lambda c: c.interest.weight,
+    "interest_last_age": lambda c: c.interest.last_age,
     "popularity": lambda c: np.log1p(c.item_values(c.tables.popularity())),
     "popularity_rank": lambda c: c.item_values(c.tables.popularity_rank()),
     "similarity_max": _similarity(lambda cosines: np.nanmax(cosines, axis=1)),
@@ -231,7 +239,7 @@ _GROUP: Final[Mapping[str, Callable[[FeatureContext, HistoryCounts], FloatArray]
     "count": lambda _, group: group.count,
     "last_age": lambda _, group: group.last_age,
     "loyalty": lambda c, group: _ratio(c.item_counts.count, group.count),
-    "due": lambda c, group: group.last_age * group.count / max(len(c.history), 1),
+    "due": lambda c, group: group.last_age * group.count / max(c.total, 1),
 }
 _FAMILIES: Final[Sequence[tuple[re.Pattern[str], Callable[..., Column | None]]]] = (
     (_SOURCE, _source),

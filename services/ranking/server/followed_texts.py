@@ -11,6 +11,7 @@ import grpc
 import structlog
 from shortlist.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 
+from common.process.endless_loop import repeat
 from common.server.access.channel_security import ChannelSecurity
 from common.server.channel import open_channel
 
@@ -43,7 +44,9 @@ class FollowedTexts:
         self._channel = open_channel(target, security)
         self._stub: Any = retrieval_pb2_grpc.RetrievalServiceStub(self._channel)
         self._followed = asyncio.Event()
-        self._following = asyncio.create_task(self._follow())
+        self._read: dict[str, str] = {}
+        self._request = retrieval_pb2.ReadItemTextsRequest(wait_s=_WAIT_S)
+        self._following = asyncio.create_task(repeat("followed texts", self._follow, retry_s=_RETRY_S))
 
     async def wait_until_followed(self, timeout_s: float) -> None:
         """Wait until every change so far is known; log a warning if that takes longer than ``timeout_s``."""
@@ -61,26 +64,25 @@ class FollowedTexts:
         await self._channel.close()
 
     async def _follow(self) -> None:
-        texts: dict[str, str] = {}
-        request = retrieval_pb2.ReadItemTextsRequest(wait_s=_WAIT_S)
-        while True:
-            try:
-                answer = await self._stub.ReadItemTexts(request, timeout=_WAIT_S + _ANSWER_S)
-            except grpc.aio.AioRpcError as error:
-                self._set_followed(False, reason=f"{error.code().name}: {error.details()}")
-                await asyncio.sleep(_RETRY_S)
-                continue
-            if answer.log_id != request.log_id:
-                texts = {}
-            for item in answer.items:
-                if item.HasField("text"):
-                    texts[item.item_id] = item.text
-                else:
-                    texts.pop(item.item_id, None)
-            request.log_id, request.position = answer.log_id, answer.position
-            if not answer.more:
-                self.texts = texts
-                self._set_followed(True)
+        """Ask for the next changes once, and apply them."""
+        request = self._request
+        try:
+            answer = await self._stub.ReadItemTexts(request, timeout=_WAIT_S + _ANSWER_S)
+        except grpc.aio.AioRpcError as error:
+            self._set_followed(False, reason=f"{error.code().name}: {error.details()}")
+            await asyncio.sleep(_RETRY_S)
+            return
+        if answer.log_id != request.log_id:
+            self._read = {}
+        for item in answer.items:
+            if item.HasField("text"):
+                self._read[item.item_id] = item.text
+            else:
+                self._read.pop(item.item_id, None)
+        request.log_id, request.position = answer.log_id, answer.position
+        if not answer.more:
+            self.texts = self._read
+            self._set_followed(True)
 
     def _set_followed(self, followed: bool, reason: str = "") -> None:
         if followed != self._followed.is_set():

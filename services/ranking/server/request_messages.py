@@ -14,6 +14,7 @@ from common.arrays import Float32Array
 from common.errors import InvalidRequest, NotFound
 from common.markup import plain_text
 from common.release.catalogue import Catalogue
+from common.release.event_weights import EQUAL_WEIGHTS, EventWeights, check_kinds
 from common.text import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS
 from services.ranking.request import MAX_CANDIDATES, CandidateRows, Priority, UserRows
 from services.ranking.server.live_item_texts import NO_LIVE_TEXTS
@@ -53,16 +54,33 @@ class ParsedCandidates:
     texts: dict[int, str]
 
 
-def parse_user(message: ranking_pb2.UserContext, catalogue: Catalogue) -> ParsedUser:
-    """Parse the user; raises InvalidRequest."""
+def parse_user(
+    message: ranking_pb2.UserContext, catalogue: Catalogue, weights: EventWeights = EQUAL_WEIGHTS
+) -> ParsedUser:
+    """Parse the user.
+
+    Args:
+        message: The user.
+        catalogue: The release's items.
+        weights: How much the release counts each kind of event.
+
+    Raises:
+        InvalidRequest: Names the field.
+    """
     if len(message.query) > MAX_QUERY_CHARACTERS:
         raise InvalidRequest(f"user.query: at most {MAX_QUERY_CHARACTERS:,} characters, has {len(message.query):,}")
     count = len(message.history_item_ids)
     if count > MAX_HISTORY:
         raise InvalidRequest(f"user.history_item_ids: at most {MAX_HISTORY:,}, has {count:,}; send the latest")
+    check_kinds("user.history_kinds", message.history_kinds, count)
+    ages = len(message.history_ages_s)
+    if ages not in (0, count):
+        raise InvalidRequest(f"user.history_ages_s: {ages:,} given for {count:,} items; give one for each, or none")
     rows = catalogue.rows_of(message.history_item_ids)
-    known = rows[rows >= 0]
-    return ParsedUser(UserRows(known, plain_text(message.query)), count - len(known))
+    user = UserRows.from_history(
+        rows, plain_text(message.query), weights, message.history_kinds, message.history_ages_s
+    )
+    return ParsedUser(user, int(np.count_nonzero(rows < 0)))
 
 
 def parse_candidates(

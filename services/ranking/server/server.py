@@ -10,6 +10,7 @@ from shortlist.ranking.v1 import ranking_pb2_grpc
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
 from common.changes.stream_address import StreamAddress
+from common.release.location import ReleaseOpener
 from common.release.store import Release
 from common.server.live_release import LiveRelease
 from common.server.release_service import SERVICE_NAME as RELEASE_SERVICE_NAME
@@ -34,7 +35,8 @@ class RankingServer:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = RankingMetrics(metrics)
-        self._live: LiveRelease[SecondStage] = LiveRelease(self._load, metrics)
+        self._opener = ReleaseOpener()
+        self._live: LiveRelease[SecondStage] = LiveRelease(self._load, metrics, self._open)
         self._live_texts: LiveItemTexts | None = None
         self._followed_texts: FollowedTexts | None = None
 
@@ -49,6 +51,7 @@ class RankingServer:
 
         Raises:
             NotReady: The changes cannot be read.
+            BadKey: The public keys of releases cannot be used.
             BadRelease: The release cannot be served.
         """
         settings = self._settings
@@ -59,6 +62,7 @@ class RankingServer:
         if settings.retrieval_target:
             set_connected = self._metrics.watch_texts(connected=False)
             self._followed_texts = FollowedTexts(settings.retrieval_target, settings.backend_security(), set_connected)
+        self._opener = settings.release_opener()
         await self._live.activate(settings.release)
         if self._followed_texts is not None:
             await self._followed_texts.wait_until_followed(settings.texts_wait_s)
@@ -75,6 +79,9 @@ class RankingServer:
         """Return the texts of items added or replaced since the release."""
         followed = self._live_texts or self._followed_texts
         return NO_LIVE_TEXTS if followed is None else followed.texts
+
+    def _open(self, location: str) -> Release:
+        return self._opener.open(location)
 
     def _load(self, release: Release) -> SecondStage:
         stage = SecondStage.load(release, self._settings.options(), self._metrics.observe_batch)

@@ -59,7 +59,7 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
                 max_depth = max_depth if stage.has_cross_encoder else 0
                 call = self._call(context, parse_priority(request), parse_min_depth(request, max_depth))
                 budget = stage.admit(len(request.candidates), call)
-                user = parse_user(request.user, stage.catalogue)
+                user = parse_user(request.user, stage.catalogue, stage.event_weights)
                 candidates = parse_candidates(request.candidates, stage.catalogue, stage.sources, self._texts())
                 with stage.times.observe_cancellation(budget):
                     ranking = await stage.rank(user.rows, candidates.rows, candidates.texts, depths, call)
@@ -74,7 +74,7 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
         """Explain an item's score."""
         async with asyncio.timeout(self._remaining_s(context)):
             with self._stage(request.release_id) as stage:
-                user = parse_user(request.user, stage.catalogue)
+                user = parse_user(request.user, stage.catalogue, stage.event_weights)
                 candidates = parse_explained(request, stage.catalogue, stage.sources, self._texts())
                 call = self._call(context, Priority.INTERACTIVE)
                 depths = RequestedDepths(self._settings.late_interaction_depth, self._settings.cross_encoder_depth)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Final, NamedTuple
 
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 from common.arrays import Float32Array, Float64Array, RowIndices, stack_vectors, unit_vectors
 from common.release.catalogue import Catalogue
 from services.retrieval.candidates.candidates import Candidates
+from services.retrieval.candidates.distinct_texts import first_of_each, rows_with_texts_of, share_scores, text_keys
 from services.retrieval.candidates.release_settings import FirstStageSettings
 from services.retrieval.candidates.request import Request
 from services.retrieval.candidates.score_fusion import LinearFusion, unions
@@ -27,6 +29,7 @@ from services.retrieval.sources.popular import PopularSource
 from services.retrieval.sources.source import Source, SourceResult
 from services.retrieval.sources.user_context import UserContext
 
+_TEXT_KINDS: Final = ("semantic", "similar")
 _NO_ROWS: Final[RowIndices] = np.empty(0, dtype=np.int64)
 
 
@@ -89,10 +92,11 @@ class CandidateGenerator:
         queries = _queries(requests)
         groups: dict[tuple[int, int, tuple[str, ...]], list[_PreparedRequest]] = defaultdict(list)
         allowed_of: dict[int, AllowedItems] = {}
-        plain: AllowedItems | None = None  # most requests of a batch have neither filter nor exclusions
+        plain: dict[bool, AllowedItems] = {}  # most requests of a batch have neither filter nor exclusions
         for position, request in enumerate(requests):
-            if request.filter is None and not request.exclude_item_ids:
-                plain = allowed = plain or self._allowed(request, snapshot)
+            if request.filter is None and not request.exclude_item_ids and not request.exclude_history:
+                allowed = plain.get(request.distinct_texts) or self._allowed(request, snapshot)
+                plain[request.distinct_texts] = allowed
             else:
                 allowed = self._allowed(request, snapshot)
             allowed_of[id(allowed)] = allowed
@@ -109,10 +113,16 @@ class CandidateGenerator:
     def _prepare(
         self, position: int, request: Request, query: Float32Array | None, snapshot: Snapshot
     ) -> _PreparedRequest:
-        history = known = _NO_ROWS
+        known, ignored, weights = _NO_ROWS, 0, None
         if request.history_item_ids:
             history = snapshot.history_rows(request.history_item_ids)
-            known = history[history >= 0]
+            is_known = history >= 0
+            ignored = len(history) - int(np.count_nonzero(is_known))
+            if request.history_kinds:
+                counted = self._settings.events.weigh(request.history_kinds, len(history)).weights
+                is_known &= counted > 0
+                weights = counted[is_known][-self._settings.history_items :]
+            known = history[is_known]
         user = UserContext(
             query_vector=query,
             history=known[-self._settings.history_items :],
@@ -120,15 +130,24 @@ class CandidateGenerator:
             query_text=request.text,
             request_seed=request.seed,
             history_item_ids=request.history_item_ids,
+            event_weights=weights,
         )
-        return _PreparedRequest(position, request.limit, user, len(history) - len(known))
+        return _PreparedRequest(position, request.limit, user, ignored)
 
     def _allowed(self, request: Request, snapshot: Snapshot) -> AllowedItems:
         allowed = self._filter.allowed(snapshot, for_sale(request.filter))
-        if not request.exclude_item_ids:
-            return allowed
-        excluded = snapshot.rows_of(request.exclude_item_ids)
-        return allowed.without(excluded[excluded >= 0], self._vectors)
+        if request.distinct_texts:
+            allowed = replace(allowed, one_per_text=True)
+        if request.exclude_item_ids:
+            excluded = snapshot.rows_of(request.exclude_item_ids)
+            allowed = allowed.without(excluded[excluded >= 0], self._vectors)
+        if request.exclude_history and request.history_item_ids:
+            history = snapshot.rows_of(list(dict.fromkeys(request.history_item_ids)))
+            history = history[history >= 0]
+            if request.distinct_texts:
+                history = rows_with_texts_of(history, snapshot, self._vectors)
+            allowed = allowed.without(history, self._vectors)
+        return allowed
 
     def _search_together(
         self,
@@ -143,9 +162,7 @@ class CandidateGenerator:
         users = [each.user for each in prepared]
         results = list(zip(*(self._sources[name].retrieve(users, depth, allowed) for name in names), strict=True))
         searched = time.perf_counter()
-        ranked = self._ranked(
-            prepared, [[result.items for result in of_user] for of_user in results], names, allowed.snapshot
-        )
+        ranked = self._ranked(prepared, [[result.items for result in of_user] for of_user in results], names, allowed)
         candidates_of = {
             each.position: self._padded(each, allowed, names, of_user, best)
             for each, of_user, best in zip(prepared, results, ranked, strict=True)
@@ -160,24 +177,33 @@ class CandidateGenerator:
         prepared: Sequence[_PreparedRequest],
         results: Sequence[Sequence[ScoredItems]],
         names: tuple[str, ...],
-        snapshot: Snapshot,
+        allowed: AllowedItems,
     ) -> list[_Ranked]:
         """Fuse what the sources retrieved for each request, and return the highest scores, falling, ties by item id.
 
         All requests' candidates are concatenated, so that the number of numpy calls does not grow with the requests.
         """
+        snapshot = allowed.snapshot
         rows, source_scores, counts = unions(results)
+        if allowed.one_per_text:
+            keys = text_keys(rows, snapshot, self._vectors)
+            share_scores(source_scores, self._text_columns(names), keys, counts)
         scores = self._fusion.fuse(source_scores, counts, [each.user.situation for each in prepared], names)
         starts = [0, *accumulate(counts)]
         if len(unsorted := _unsorted(scores, starts)):
             owners = np.searchsorted(starts, unsorted, "right")
             order = unsorted[np.lexsort((self._id_ranks_of(rows[unsorted], snapshot), -scores[unsorted], owners))]
             rows[unsorted], scores[unsorted], source_scores[unsorted] = rows[order], scores[order], source_scores[order]
-        bounds = [
-            slice(start, start + min(count, each.limit))
-            for start, count, each in zip(starts, counts, prepared, strict=False)
-        ]
-        return [_Ranked(rows[part], scores[part], source_scores[part]) for part in bounds]
+        best = [np.arange(start, start + count) for start, count in zip(starts, counts, strict=False)]
+        if allowed.one_per_text:
+            keys = text_keys(rows, snapshot, self._vectors)
+            best = [part[first_of_each(keys[part])] for part in best]
+        kept = [part[: each.limit] for part, each in zip(best, prepared, strict=True)]
+        return [_Ranked(rows[part], scores[part], source_scores[part]) for part in kept]
+
+    def _text_columns(self, names: tuple[str, ...]) -> list[int]:
+        """Return the columns of sources that give every item of a text the same score."""
+        return [at for at, name in enumerate(names) if self._settings.kind_of(name) in _TEXT_KINDS]
 
     def _padded(
         self,
@@ -209,6 +235,9 @@ class CandidateGenerator:
     def _padding(self, found: RowIndices, missing: int, allowed: AllowedItems) -> RowIndices:
         """Return ``missing`` allowed items that no source found, the popular first."""
         rows = self._popular.padding(len(found) + missing, allowed)
+        if allowed.one_per_text:
+            rows = np.concatenate([found, rows])
+            rows = rows[first_of_each(text_keys(rows, allowed.snapshot, self._vectors))]
         return rows[~np.isin(rows, found)][:missing]
 
     def _id_ranks_of(self, rows: RowIndices, snapshot: Snapshot) -> RowIndices:

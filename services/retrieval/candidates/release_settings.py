@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from common.errors import BadRelease
+from common.release.event_weights import EventWeights
 from common.release.layout import RETRIEVAL_SETTINGS
 from common.release.store import Release
 from services.retrieval.sources.user_context import Situation
@@ -67,6 +68,7 @@ class FirstStageSettings(BaseModel):
             weighs all sources equally.
         decay: The factor by which the weight falls with each step back in a history, above 0 to 1.
         history_items: How many of the last items of a history are used.
+        events: How much an event of each kind in a history counts.
         query_prefix: Is put before queries, if the encoder was trained with one, such as "query: ".
         item_prefix: Is put before items' texts, such as "passage: ".
     """
@@ -77,6 +79,7 @@ class FirstStageSettings(BaseModel):
     weights: dict[Situation, dict[str, float]] = {}
     decay: float = Field(0.98, gt=0, le=1)
     history_items: int = Field(1_000, ge=1, le=10_000)
+    events: EventWeights = EventWeights()
     query_prefix: str = ""
     item_prefix: str = ""
 

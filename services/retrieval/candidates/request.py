@@ -12,6 +12,7 @@ from typing import Final
 from common.arrays import Float32Array
 from common.errors import InvalidRequest
 from common.filters import Filter
+from common.release.event_weights import check_kinds
 from common.text import MAX_QUERY_CHARACTERS
 from services.retrieval.catalogue.item_validation import MAX_ID_BYTES, check_vector
 
@@ -32,11 +33,14 @@ class Request:
         query: Free text that the user searches for.
         vector: An embedding that replaces the query's; shape [dimension].
         history_item_ids: What the user bought or looked at, oldest first, with repeats.
+        history_kinds: What each of these events was, by number, 0 for unknown; empty if all are unknown.
         filter: The condition that candidates must meet; None for no condition.
         exclude_item_ids: Items that must not be candidates.
         limit: How many candidates to find.
         sources: Names of the sources to use; empty for all.
         seed: The random seed of sources that sample; 0 takes a hash of query and history.
+        distinct_texts: Whether items with the same text count as one.
+        exclude_history: Whether items of the history must not be candidates.
     """
 
     query: str = ""
@@ -47,6 +51,9 @@ class Request:
     limit: int = DEFAULT_LIMIT
     sources: Sequence[str] = ()
     seed: int = 0
+    distinct_texts: bool = False
+    exclude_history: bool = False
+    history_kinds: Sequence[int] = ()
 
     @property
     def text(self) -> str:
@@ -76,6 +83,7 @@ def check_request(request: Request, dimension: int, sources: Sequence[str]) -> N
     if request.vector is not None:
         check_vector("vector", request.vector, dimension)
     _check_ids("history_item_ids", request.history_item_ids, MAX_HISTORY)
+    check_kinds("history_kinds", request.history_kinds, len(request.history_item_ids))
     _check_ids("exclude_item_ids", request.exclude_item_ids, MAX_EXCLUDED)
     if not 1 <= request.limit <= MAX_LIMIT:
         raise InvalidRequest(f"limit: {request.limit} is not 1 to {MAX_LIMIT}; leave it unset for {DEFAULT_LIMIT}")

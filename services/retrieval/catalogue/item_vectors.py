@@ -34,6 +34,8 @@ class ItemVectors:
         k: int,
         allowed: BoolMask | None,
         result_row: RowIndices | None = None,
+        *,
+        one_per_vector: bool = False,
     ) -> list[ScoredItems]:
         """Return the first ``k`` allowed items of each row of vectors.
 
@@ -43,6 +45,7 @@ class ItemVectors:
             k: How many items at most.
             allowed: Which items may be found, shape [items] or longer; None for all.
             result_row: The row to return for each item, shape [items]; None for its own.
+            one_per_vector: Whether only the most popular allowed item of each vector is returned.
         """
         if not labels.size:
             return [NOTHING] * len(labels)
@@ -50,6 +53,12 @@ class ItemVectors:
         values, ends = scores.ravel().repeat(sizes), all_ends[labels.shape[1] - 1 :: labels.shape[1]]
         if allowed is not None:
             kept = allowed[rows].nonzero()[0]
+            rows, values, ends = rows[kept], values[kept], np.searchsorted(kept, ends)
+        if one_per_vector and len(rows):
+            owners = self.vector_of_item[rows]
+            is_first = np.append(True, owners[1:] != owners[:-1])
+            is_first[ends[ends < len(rows)]] = True  # the next row of vectors may begin with the same one
+            kept = is_first.nonzero()[0]
             rows, values, ends = rows[kept], values[kept], np.searchsorted(kept, ends)
         if result_row is not None:
             rows = result_row[rows]
@@ -81,6 +90,10 @@ class ItemVectors:
         owners = np.repeat(np.arange(len(labels)), sizes)
         have: BoolMask = np.bincount(owners, weights=allowed[items], minlength=len(labels)) > 0
         return have
+
+    def items_of(self, labels: RowIndices) -> RowIndices:
+        """Return the items of vectors, one vector's after the other's, the most popular of each first."""
+        return self._items_of(labels)[0]
 
     def _items_of(self, labels: RowIndices) -> tuple[RowIndices, RowIndices, RowIndices]:
         """Return the items of vectors, one vector's after the other's; how many each has; and where they end."""

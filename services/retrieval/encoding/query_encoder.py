@@ -14,6 +14,7 @@ import numpy as np
 from common.arrays import Float32Array
 from common.cache import LruCache
 from common.errors import NotReady, Overloaded
+from common.process.endless_loop import start_thread
 from services.retrieval.encoding.text_encoder import TextEncoder
 
 
@@ -62,8 +63,7 @@ class QueryEncoder:
         self._queue: deque[_QueuedQuery] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="query-encoder", daemon=True)
-        self._thread.start()
+        self._thread = start_thread("query-encoder", self._encode_next, lambda: self._closed)
 
     def submit(self, queries: Sequence[str]) -> list[Future[Float32Array]]:
         """Return a future of each query's embedding, shape [dimension]. Cancelling a future saves its work.
@@ -98,6 +98,10 @@ class QueryEncoder:
             self._closed = True
             self._changed.notify()
         self._thread.join()
+        while self._queue:
+            query = self._queue.popleft()
+            if query.vector.set_running_or_notify_cancel():
+                query.vector.set_exception(NotReady("this release is no longer served; call again"))
 
     def _enqueue(self, queries: list[_QueuedQuery]) -> None:
         with self._changed:
@@ -108,14 +112,10 @@ class QueryEncoder:
             self._queue.extend(queries)
             self._changed.notify()
 
-    def _run(self) -> None:
-        while batch := self._next_batch():
-            claimed = [query for query in batch if query.vector.set_running_or_notify_cancel()]
-            if claimed:
-                self._encode_batch(claimed)
-        for query in self._queue:
-            if query.vector.set_running_or_notify_cancel():
-                query.vector.set_exception(NotReady("this release is no longer served; call again"))
+    def _encode_next(self) -> None:
+        claimed = [query for query in self._next_batch() if query.vector.set_running_or_notify_cancel()]
+        if claimed:
+            self._encode_batch(claimed)
 
     def _next_batch(self) -> list[_QueuedQuery]:
         """Wait for queries and take a batch of them; empty once closed."""

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 import structlog
 
 from common.cpu import lower_thread_priority
+from common.process.endless_loop import start_thread
 
 # After an audit that failed, in seconds.
 _RETRY_S: Final = 60.0
@@ -53,12 +54,12 @@ class MaintenanceWorker:
         self._is_closed = False
         self._audit_is_done = not self._audits_in_background()
         self._next_audit_s = 0.0  # by `time.monotonic`; an earlier audit would exceed its share
-        self._thread = threading.Thread(target=self._work, name="maintenance", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Run what is due already, then begin to run maintenance in the background."""
         self.run_due_tasks()
-        self._thread.start()
+        self._thread = start_thread("maintenance", self._work, lambda: self._is_closed, begin=lower_thread_priority)
 
     def run_due_tasks(self) -> bool:
         """Run tasks until none is due; returns whether any was. Waits for the thread's step under way."""
@@ -78,20 +79,20 @@ class MaintenanceWorker:
         """End the thread after the step under way."""
         self._is_closed = True
         self._wake.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _work(self) -> None:
-        lower_thread_priority()
-        while True:
-            wait_s = None if self._audit_is_done else max(self._next_audit_s - time.monotonic(), 0.0)
-            if self._wake.wait(wait_s):
-                self._wake.clear()
-                if self._is_closed:
-                    return
-                self.run_due_tasks()
-                self._audit_is_done = not self._audits_in_background()
-            if not self._audit_is_done and time.monotonic() >= self._next_audit_s:
-                self._audit()
+        """Wait until something is due, and do it."""
+        wait_s = None if self._audit_is_done else max(self._next_audit_s - time.monotonic(), 0.0)
+        if self._wake.wait(wait_s):
+            self._wake.clear()
+            if self._is_closed:
+                return
+            self.run_due_tasks()
+            self._audit_is_done = not self._audits_in_background()
+        if not self._audit_is_done and time.monotonic() >= self._next_audit_s:
+            self._audit()
 
     def _audits_in_background(self) -> bool:
         return self._auditor is not None and self._audit_share > 0

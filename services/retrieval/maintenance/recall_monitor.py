@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
-import structlog
 
 from common.arrays import Float32Array
 from common.cpu import lower_thread_priority
+from common.process.endless_loop import start_thread
 from services.retrieval.catalogue.scored_items import ScoredItems
 from services.retrieval.index.reachability import TIE
 from services.retrieval.search.allowed_items import AllowedItems
@@ -20,7 +20,6 @@ from services.retrieval.search.allowed_items import AllowedItems
 # The fraction of one core that exact searches may take.
 _CPU_SHARE: Final = 0.02
 _MAX_WAITING: Final = 4
-_log: Final = structlog.get_logger()
 
 
 class RecallSample(NamedTuple):
@@ -60,8 +59,7 @@ class RecallMonitor:
         self._generator = np.random.default_rng()
         self._samples: queue.Queue[RecallSample | None] = queue.Queue(_MAX_WAITING)
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="recall", daemon=True)
-        self._thread.start()
+        self._thread = start_thread("recall", self._work, self._closed.is_set, begin=lower_thread_priority)
 
     def offer(self, sample: RecallSample) -> None:
         """Sample this search with the probability `share`; returns at once."""
@@ -80,15 +78,12 @@ class RecallMonitor:
         self._thread.join()
 
     def _work(self) -> None:
-        lower_thread_priority()
-        while (sample := self._samples.get()) is not None:
-            began = time.thread_time()
-            try:
-                self._report(recall(sample, self._search_exactly(sample.query, sample.k, sample.allowed)))
-            except Exception:  # noqa: BLE001 - searches go on without it
-                _log.exception("a search could not be answered exactly")
-            else:
-                self._closed.wait((time.thread_time() - began) * (1 / _CPU_SHARE - 1))
+        """Wait for a sample, and report its recall."""
+        if (sample := self._samples.get()) is None:
+            return
+        began = time.thread_time()
+        self._report(recall(sample, self._search_exactly(sample.query, sample.k, sample.allowed)))
+        self._closed.wait((time.thread_time() - began) * (1 / _CPU_SHARE - 1))
 
 
 def recall(sample: RecallSample, exact: ScoredItems) -> float:

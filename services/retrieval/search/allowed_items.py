@@ -37,6 +37,7 @@ class AllowedItems:
         release_vectors: Which of the release's vectors have such an item, shape [vectors]; None for all.
         vector_count: The number of the release's vectors.
         count: How many items are allowed.
+        one_per_text: Whether searches of vectors return only one item of each text.
     """
 
     snapshot: Snapshot
@@ -45,6 +46,7 @@ class AllowedItems:
     release_vectors: BoolMask | None
     vector_count: int
     count: int
+    one_per_text: bool = False
 
     @cached_property
     def delta_rows(self) -> BoolMask:
@@ -79,4 +81,6 @@ class AllowedItems:
             touched = np.unique(vectors.vector_of_item[items])
             release_vectors[touched] = vectors.have_items(touched, release_items)
         count = self.count - len(excluded)
-        return AllowedItems(self.snapshot, mask, release_items, release_vectors, self.vector_count, count)
+        return AllowedItems(
+            self.snapshot, mask, release_items, release_vectors, self.vector_count, count, self.one_per_text
+        )

@@ -154,11 +154,16 @@ class ItemSearch:
             self._items.vector_of_item[items], int(options.neighbour_oversampling * k)
         )
         of_release = [self._items_of(near.rows[None], near.scores[None], k, allowed)[0] for near in cached]
-        release_items = allowed.release_items
-        available = len(snapshot.base) if release_items is None else int(np.count_nonzero(release_items))
-        if any(len(near.rows) < min(k, available) for near in of_release):
+        if any(len(near.rows) < min(k, self._available(allowed)) for near in of_release):
             return self.search(queries, k, allowed)
         return self._merge_delta(delta_index, of_release, queries, k, allowed), "cached"
+
+    def _available(self, allowed: AllowedItems) -> int:
+        """Return how many of the release's items a search could return."""
+        mask = allowed.release_vectors if allowed.one_per_text else allowed.release_items
+        if mask is not None:
+            return int(np.count_nonzero(mask))
+        return self._items.count if allowed.one_per_text else len(allowed.snapshot.base)
 
     def vectors_of(self, snapshot: Snapshot, rows: RowIndices) -> Float32Array:
         """Return the vectors of items; shape [rows, dimension]."""
@@ -175,7 +180,9 @@ class ItemSearch:
         masks, snapshot = allowed.combined, allowed.snapshot
         hits = delta_index.search(snapshot.delta.vectors, queries, k, masks.vectors)
         items = self._items_with_delta(len(masks.vectors))
-        return items.fan_out(hits.labels, hits.scores, k, masks.items, snapshot.visible_row), hits.method
+        distinct = allowed.one_per_text
+        found = items.fan_out(hits.labels, hits.scores, k, masks.items, snapshot.visible_row, one_per_vector=distinct)
+        return found, hits.method
 
     def _items_with_delta(self, count: int) -> ItemVectors:
         """Return which item has which vector, of at least ``count`` vectors."""
@@ -194,7 +201,8 @@ class ItemSearch:
 
     def _items_of(self, labels: RowIndices, scores: Float32Array, k: int, allowed: AllowedItems) -> list[ScoredItems]:
         """Return the first ``k`` allowed items of each row of the release's vectors, as their current rows."""
-        return self._items.fan_out(labels, scores, k, allowed.release_items, allowed.snapshot.replacement_row)
+        masks, row = allowed.release_items, allowed.snapshot.replacement_row
+        return self._items.fan_out(labels, scores, k, masks, row, one_per_vector=allowed.one_per_text)
 
     def _merge_delta(
         self,

@@ -38,6 +38,9 @@ def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
         limit=message.limit if message.HasField("limit") else DEFAULT_LIMIT,
         sources=message.sources,
         seed=message.seed,
+        distinct_texts=message.distinct_texts,
+        exclude_history=message.exclude_history,
+        history_kinds=message.history_kinds,
     )
 
 

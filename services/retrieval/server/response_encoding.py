@@ -14,6 +14,7 @@ The order is free, since protobuf parsers accept the fields of a message in any 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
 from itertools import pairwise
@@ -165,8 +166,13 @@ def _serialise_candidate(item: Item, is_added: bool, is_long_tail: bool) -> byte
         available=item.available,
         text=item.text if is_added else "",
         long_tail=is_long_tail,
+        text_hash=_text_hash(item.text),
     )
     return candidate.SerializeToString()
+
+
+def _text_hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) or 1
 
 
 def _score_table(candidates: Candidates) -> np.ndarray[Any, Any]:

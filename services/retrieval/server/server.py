@@ -13,6 +13,7 @@ from shortlist.release.v1 import release_pb2_grpc
 
 from common.changes.stream_address import StreamAddress
 from common.errors import NotReady
+from common.release.location import ReleaseOpener
 from common.release.store import Release
 from common.server.live_release import LiveRelease
 from common.server.release_service import SERVICE_NAME as RELEASE_SERVICE_NAME
@@ -53,7 +54,8 @@ class RetrievalServer:
         self._text_log: TextLog | None = None
         self._opening_text_log = asyncio.Lock()
         self._engines = EngineRefCount()
-        self._live: LiveRelease[LoadedRelease] = LiveRelease(self._load, metrics)
+        self._opener = ReleaseOpener()
+        self._live: LiveRelease[LoadedRelease] = LiveRelease(self._load, metrics, self._open)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add both services to a server."""
@@ -66,9 +68,11 @@ class RetrievalServer:
 
         Raises:
             NotReady: The changes can't be read or written.
+            BadKey: The public keys of releases cannot be used.
             BadRelease: The release can't be served.
         """
         self._feed = await asyncio.to_thread(self._open_feed)
+        self._opener = self._settings.release_opener()
         await self._live.activate(self._settings.release)
 
     async def stop(self) -> None:
@@ -93,6 +97,9 @@ class RetrievalServer:
         if self._settings.change_stream is None:
             return LocalFeed(self._settings.data_dir)
         return RedisFeed(StreamAddress.parse(self._settings.change_stream), self._metrics.set_connected)
+
+    def _open(self, location: str) -> Release:
+        return self._opener.open(location)
 
     def _load(self, release: Release) -> LoadedRelease:
         with self._engines.opening(release.id):

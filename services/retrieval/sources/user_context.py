@@ -27,6 +27,7 @@ class UserContext:
         query_text: The query as text; empty without one.
         request_seed: The random seed that the caller gave; 0 if none.
         history_item_ids: The history as the caller gave it.
+        event_weights: What each event of the history counts by its kind, above 0; None if each counts 1; shape [n].
     """
 
     query_vector: Float32Array | None
@@ -35,6 +36,7 @@ class UserContext:
     query_text: str = ""
     request_seed: int = 0
     history_item_ids: Sequence[str] = ()
+    event_weights: Float32Array | None = None
 
     @cached_property
     def query_words(self) -> tuple[str, ...]:
@@ -56,9 +58,16 @@ class UserContext:
 
     @cached_property
     def step_weights(self) -> Float32Array:
-        """The weight of each step of the history: 1 for the last one, less for each one before; shape [n]."""
-        steps_back = np.arange(len(self.history) - 1, -1, -1)
-        return np.power(self.decay, steps_back).astype(np.float32)
+        """The weight of each step of the history; shape [n].
+
+        A step counts what its kind of event counts, and less the further back it is: by the sum of what later steps
+        count, so that ten views weighing .1 age a purchase as much as one purchase does.
+        """
+        if self.event_weights is None:
+            steps_back = np.arange(len(self.history) - 1, -1, -1)
+            return np.power(self.decay, steps_back).astype(np.float32)
+        later = np.cumsum(self.event_weights[::-1], dtype=np.float64)[::-1] - self.event_weights
+        return (np.power(self.decay, later) * self.event_weights).astype(np.float32)
 
     @cached_property
     def weighted_items(self) -> tuple[RowIndices, Float32Array]:
@@ -68,7 +77,12 @@ class UserContext:
         return rows, weights.astype(np.float32)
 
     def recent_items(self, count: int) -> tuple[RowIndices, Float32Array]:
-        """Return the last ``count`` distinct rows, most recent first, and the weight of each row's last step."""
-        _, first = np.unique(self.history[::-1], return_index=True)
-        steps = len(self.history) - 1 - np.sort(first)[:count]
-        return self.history[steps], self.step_weights[steps]
+        """Return the last ``count`` distinct rows, most recent first, and the weight of each row's heaviest step.
+
+        Without kinds of event, the heaviest step is the last.
+        """
+        rows, first, row_of_step = np.unique(self.history[::-1], return_index=True, return_inverse=True)
+        heaviest = np.zeros(len(rows), np.float32)
+        np.maximum.at(heaviest, row_of_step, self.step_weights[::-1])
+        order = np.argsort(first)[:count]
+        return rows[order], heaviest[order]

@@ -67,7 +67,9 @@ class Services:
     async def upsert(self, item_id: str, title: str) -> None:
         """Add or replace an item."""
         item = retrieval_pb2.Item(item_id=item_id, title=title)
-        await self.retrieval.UpsertItems(retrieval_pb2.UpsertItemsRequest(items=[item]), timeout=TIMEOUT_S)
+        await self.retrieval.UpsertItems(
+            retrieval_pb2.UpsertItemsRequest(items=[item]), timeout=TIMEOUT_S, wait_for_ready=True
+        )
 
     async def delete(self, item_id: str) -> None:
         """Remove an item."""

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from common.process.startup import open_standard_streams
 from services.supervisor import ChildProcess, supervise
 
 SERVER = str(Path(__file__).with_name("fake_server.py"))
@@ -19,4 +20,5 @@ def child(text: str) -> ChildProcess:
 
 
 if __name__ == "__main__":
+    open_standard_streams()
     sys.exit(asyncio.run(supervise([child(text) for text in sys.argv[1:]])))

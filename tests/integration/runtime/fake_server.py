@@ -12,6 +12,7 @@ from pydantic_settings import SettingsConfigDict
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
 from common.errors import BadRelease
+from common.process.startup import open_standard_streams
 from common.server.server import run
 from common.server.settings import ServerSettings, load_settings
 from common.server.telemetry import Metrics, configure_logging
@@ -60,6 +61,7 @@ class FakeService(release_pb2_grpc.ReleaseServiceServicer):
 
 
 if __name__ == "__main__":
+    open_standard_streams()
     settings = load_settings(FakeSettings, "fake", sys.argv[1:])
     configure_logging("fake", settings.log_level)
     sys.exit(run(FakeService(settings.release), settings, Metrics("fake")))

@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
 from common.server.channel import open_channel
-from services.__main__ import LocalSettings, child_processes
+from services.program import LocalSettings, child_processes
 from testing.server_process import free_port
 
 HERE = Path(__file__).parent

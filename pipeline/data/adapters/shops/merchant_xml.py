@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Final
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element, ParseError  # types; defusedxml parses  # nosec B405
 
 import polars as pl
 from defusedxml import DefusedXmlException

@@ -13,6 +13,7 @@ own column names; or a TOML file that names the tables and maps their columns (o
     file = "orders.jsonl"
     columns = { user_id = "customer", item_id = "sku", timestamp = "ordered_at" }
     event = "purchase"    # if no column says what happened
+    weights = { view = 0.1 }    # of a kind of event, a purchase being 1
 
 Encoding, delimiter, decimal mark and the order of day and month are found; each can be set for a table.
 """
@@ -22,13 +23,15 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from common.errors import InvalidRequest
 from pipeline.data.adapters.adapter import Adapter, Progress
-from pipeline.data.dataset.dataset import Dataset
+from pipeline.data.dataset.dataset import REPORT, Dataset
+from pipeline.data.dataset.event_kinds import check_weights
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.dataset.schema import EVENTS, ITEMS, JUDGEMENTS, BadDataset, TableSpec, check_columns
 from pipeline.data.files.tables import SUFFIXES, find_tables, read_raw_table
@@ -60,6 +63,8 @@ class TableMapping(BaseModel):
         decimal_mark: What parts whole numbers from fractions; `auto` finds it for each column.
         day_order: Which of day and month comes first; `auto` finds it for each column.
         max_daily_events: Of events, how many of one kind a user has on one day at most; the latest count.
+        weights: Of events, what an event of a kind counts against a purchase, such as ``{ view = 0.1 }``; learned for
+            the kinds that are not named.
         nobody: Of events, the ids of users who are no person, such as guest; None finds them.
         max_bad_share: Of how many of a column's cells at most may be unreadable; more is a mistake of the mapping.
     """
@@ -74,8 +79,18 @@ class TableMapping(BaseModel):
     decimal_mark: DecimalMark = "auto"
     day_order: DayOrder = "auto"
     max_daily_events: int = Field(default=MAX_DAILY_EVENTS, ge=1)
+    weights: dict[str, float] = {}
     nobody: tuple[str, ...] | None = None
     max_bad_share: float = Field(default=MAX_BAD_SHARE, ge=0, le=1)
+
+    @field_validator("weights")
+    @classmethod
+    def _known_kinds(cls, weights: dict[str, float]) -> dict[str, float]:
+        try:
+            check_weights(weights)
+        except InvalidRequest as error:
+            raise ValueError(str(error)) from error
+        return weights
 
 
 class Description(BaseModel):
@@ -144,6 +159,7 @@ def dataset_of(description: Description, root: Path, notes: list[str], progress:
         licence=description.licence,
         tables={name: table.report() for name, table in tables.items()},
         notes=notes,
+        event_weights=description.events.weights if description.events else {},
     )
     judgements = tables["judgements"].frame if "judgements" in tables else None
     return Dataset(items.frame, tables["events"].frame, judgements, report)
@@ -168,7 +184,9 @@ def _describe(data: Path) -> tuple[Description, Path, list[str]]:
 
 def _of_folder(data: Path) -> tuple[Description, Path, list[str]]:
     found = find_tables(data)
-    tables = {name: {"file": path.name} for name, path in found.items() if name in ("items", "events", "judgements")}
+    tables: dict[str, dict[str, Any]] = {
+        name: {"file": path.name} for name, path in found.items() if name in ("items", "events", "judgements")
+    }
     others = [path.name for name, path in found.items() if name not in tables]
     if "items" not in tables:
         kinds = ", ".join(f"items{suffix}" for suffix in SUFFIXES)
@@ -183,7 +201,17 @@ def _of_folder(data: Path) -> tuple[Description, Path, list[str]]:
             "in a TOML description, or move it away"
         )
     notes = [f"{name} in the folder was not read." for name in others]
+    if "events" in tables and (weights := _weights_of_dataset(data)):
+        tables["events"] |= {"weights": weights}
     return Description.model_validate(tables), data, notes
+
+
+def _weights_of_dataset(data: Path) -> dict[str, float]:
+    """Return the weights that a prepared dataset states; none of a folder that is no dataset."""
+    try:
+        return DataReport.model_validate_json((data / REPORT).read_bytes()).event_weights
+    except (OSError, ValidationError):
+        return {}
 
 
 def _read(root: Path, mapping: TableMapping, table: TableSpec, notes: list[str]) -> pl.DataFrame:

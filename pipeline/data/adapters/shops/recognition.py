@@ -1,4 +1,4 @@
-"""Which adapter reads the files that a folder holds, by their headings."""
+"""Which adapters read the files that a folder holds, by their headings."""
 
 from __future__ import annotations
 
@@ -37,20 +37,24 @@ class Recognised:
         return f"this looks like {self.what}: --source {self.adapter.name}"
 
 
-def recognise(data: Path, columns: Iterable[Collection[str]]) -> Recognised | None:
-    """Return the adapter that fits a folder, or None.
+def recognise(data: Path, columns: Iterable[Collection[str]]) -> list[Recognised]:
+    """Return the adapters that fit a file or folder.
 
     Args:
-        data: The folder.
+        data: The file or folder.
         columns: The columns of each of its tables.
     """
     tables = list(columns)
-    for adapter, what, kinds in _EXPORTS:
-        needed = next(iter(kinds))  # products, or events where there is no table of products
-        if any(find_kind(table, {needed: kinds[needed]}) for table in tables):
-            return Recognised(adapter, what)
-    if google_merchant.feed_files(data):
-        return Recognised(google_merchant.ADAPTER, "a Google Merchant feed")
-    if any(ga4_files.is_json_export(file) for file in data.iterdir()):  # a broken line makes it no table
-        return Recognised(ga4.ADAPTER, "a GA4 export")
-    return None
+    found = [
+        Recognised(adapter, what)
+        for adapter, what, kinds in _EXPORTS
+        # Products, or events where there is no table of products.
+        if (needed := next(iter(kinds))) and any(find_kind(table, {needed: kinds[needed]}) for table in tables)
+    ]
+    known = {one.adapter for one in found}
+    if google_merchant.ADAPTER not in known and google_merchant.feed_files(data):
+        found.append(Recognised(google_merchant.ADAPTER, "a Google Merchant feed"))
+    files = data.iterdir() if data.is_dir() else [data]
+    if ga4.ADAPTER not in known and any(ga4_files.is_json_export(file) for file in files):  # also with a broken line
+        found.append(Recognised(ga4.ADAPTER, "a GA4 export"))
+    return found

@@ -10,7 +10,7 @@ import polars as pl
 from pipeline.data.adapters.shops.exports import Exports
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
-from pipeline.data.dataset.schema import BadDataset
+from pipeline.data.dataset.schema import EVENTS, BadDataset
 from pipeline.data.files.tables import table_name
 from pipeline.data.ingest.events import PURCHASE, clean_events
 from pipeline.data.ingest.items import clean_items
@@ -87,7 +87,7 @@ def take_own_events(exports: Exports) -> pl.DataFrame | None:
 
 def own_events_only(events: pl.DataFrame) -> pl.DataFrame:
     """Return events without the columns that no dataset has."""
-    known = ("user_id", "item_id", "event", "timestamp", "position", "value", "quantity", "event_id", "session_id")
+    known = (*EVENTS.needed, *EVENTS.optional)
     return events.select(name for name in known if name in events.columns)
 
 

@@ -32,7 +32,7 @@ HEADINGS: Final = {
         {"url handle", "title", "price"},
         {"url handle", "title", "status"},
     ),
-    "orders": ({"name", "lineitem name"},),
+    "orders": ({"name", "lineitem name"}, {"name", "line: type", "line: title"}),
 }
 _OPTIONS: Final = (1, 2, 3)
 _NO_OPTION: Final = "Default Title"  # the value of the only variant of a product without options

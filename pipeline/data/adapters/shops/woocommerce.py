@@ -21,15 +21,18 @@ from pipeline.data.adapters.shops.attributes import attribute_columns
 from pipeline.data.adapters.shops.exports import first_of, look_up, read_exports
 from pipeline.data.adapters.shops.shop_dataset import LICENCE, own_events_only, shop_dataset, take_own_events
 from pipeline.data.dataset.dataset import Dataset
+from pipeline.data.ingest.events import PURCHASE
 from pipeline.data.ingest.row_filter import RowFilter
 from pipeline.data.ingest.values import as_ids, as_text, read_flags, read_numbers
 
 HEADINGS: Final = {
     "products": ({"id", "type", "sku", "name", "regular price"}, {"id", "type", "sku", "name", "parent"}),
+    "orders": ({"order #", "product(s)"},),
 }
 _STATUS: Final = ("status", "order status", "order_status", "post_status", "Status", "Order Status")
 # Statuses of orders that are no purchases (https://woocommerce.com/document/managing-orders/order-statuses/).
 _NOT_BOUGHT: Final = ("cancelled", "canceled", "refunded", "failed", "pending", "checkout-draft", "draft", "trash")
+_LINE: Final = re.compile(r"(?:^|, )(-?\d+)\s*[×x]\s+(.*?)(?=, -?\d+\s*[×x]\s|$)")  # as in 2x Hoodie, 1x Cap
 _BRAND: Final = "brand_attribute"
 _COLUMNS: Final = {
     "id": ("id",),
@@ -76,8 +79,11 @@ def prepare(data: Path, progress: Progress) -> Dataset:
         items = items.with_columns(pl.coalesce("brand", _BRAND).alias("brand")).drop(_BRAND)
     rows.frame = items
     progress("reading orders")
-    orders = take_own_events(exports)
+    analytics = exports.tables.get("orders")
+    orders = take_own_events(exports) if analytics is None else _of_analytics(analytics)
     events = None if orders is None else _events(orders, everything)
+    if events is not None and analytics is not None:
+        events.note("The orders name customers by their names: customers of one name count as one.")
     return shop_dataset(ADAPTER.name, exports, rows, events, codes=rows.frame.columns)
 
 
@@ -152,6 +158,34 @@ def _attributes(table: pl.DataFrame, everything: pl.DataFrame) -> pl.DataFrame:
         pairs.append(pl.DataFrame({"item_id": product, "name": table[name], "value": table[value]}))
     split = pl.concat(pairs).with_columns(pl.col("value").str.split(",")).explode("value")
     return attribute_columns(split.with_columns(pl.col("value").str.strip_chars().replace("", None)))
+
+
+def _of_analytics(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the orders of WooCommerce Analytics in our columns, a row for each product of an order.
+
+    An order without a customer's name is a visit. A row whose net sales are below zero is a refund.
+    """
+    cells = first_of(table, "product(s)")
+    lines = [_LINE.findall(cell) if cell else [] for cell in cells]
+    net = read_numbers(first_of(table, "net sales", "n. revenue")).values
+    orders = pl.DataFrame(
+        {
+            "session_id": first_of(table, "order #"),
+            "user": first_of(table, "customer"),
+            "timestamp": first_of(table, "date"),
+            "status": first_of(table, "status"),
+            "event": pl.select(pl.when(net < 0).then(pl.lit("refund")).otherwise(pl.lit(PURCHASE))).to_series(),
+            "item_id": [[name for _, name in each] for each in lines],
+            "quantity": [[count for count, _ in each] for each in lines],
+        },
+        schema_overrides={"item_id": pl.List(pl.String), "quantity": pl.List(pl.String)},
+    )
+    filled = pl.col("item_id").list.len() > 0
+    exploded = orders.with_columns(pl.when(filled).then(pl.col("item_id", "quantity"))).explode("item_id", "quantity")
+    visit = pl.concat_str(pl.lit("guest-"), "session_id")
+    return exploded.with_columns(
+        pl.coalesce("user", visit).alias("user_id"), pl.col("user").is_not_null().alias("known_user")
+    ).drop("user")
 
 
 def _events(orders: pl.DataFrame, everything: pl.DataFrame) -> RowFilter:

@@ -35,6 +35,24 @@ async def test_a_restarted_peer_is_used_again(fake_service: Any, settings: Serve
         await channel.close()
 
 
+async def test_a_proxy_of_the_environment_is_not_used(
+    fake_service: Any, settings: ServerSettings, monkeypatch: pytest.MonkeyPatch
+):
+    """With proxies set that do not exist, a channel reaches its server directly."""
+
+    async def behaviour(*_: Any) -> None:
+        return None
+
+    for name in ("grpc_proxy", "https_proxy", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with (
+        running(fake_service(behaviour), settings, Metrics("test")) as server,
+        open_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        stub: Any = release_pb2_grpc.ReleaseServiceStub(channel)
+        await stub.ActivateRelease(release_pb2.ActivateReleaseRequest(), timeout=30)
+
+
 @pytest.mark.parametrize(
     ("deadline_s", "max_s", "expected"),
     # gRPC sends a deadline rounded up: of ten seconds and more to a tenth of a second.

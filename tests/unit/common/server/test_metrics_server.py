@@ -46,6 +46,32 @@ async def test_silent_connections_hold_nobody_up_and_are_closed(
             connection.close()
 
 
+async def test_connections_are_bounded(registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch):
+    """With as many connections open as allowed, the next is closed at once; later ones are answered again."""
+    monkeypatch.setattr(metrics_server, "_MAX_CONNECTIONS", 1)
+    with serve("127.0.0.1", 0, registry, None) as port:
+        silent = socket.create_connection(("127.0.0.1", port), timeout=30)
+        refused = socket.create_connection(("127.0.0.1", port), timeout=30)
+        assert await asyncio.to_thread(refused.recv, 1) == b""
+        silent.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        answer = b""
+        while part := await asyncio.to_thread(silent.recv, 1 << 16):
+            answer += part
+        assert b"calls_total" in answer
+        silent.close()
+        refused.close()
+        assert "calls_total" in await asyncio.to_thread(_read_at_last, port)
+
+
+def _read_at_last(port: int) -> str:
+    """Read the metrics, once the thread of the connection before has ended."""
+    while True:
+        try:
+            return _read("127.0.0.1", port)
+        except OSError:
+            continue
+
+
 def test_a_taken_port_is_an_error(registry: CollectorRegistry):
     """A port that is taken is an OSError."""
     with (

@@ -11,7 +11,7 @@ import pytest
 import structlog
 from prometheus_client import generate_latest
 
-from common.server.telemetry import BUCKETS_S, Metrics, configure_logging, request_id
+from common.server.telemetry import BUCKETS_S, LOG, Metrics, configure_logging, request_id
 
 
 @pytest.fixture(autouse=True)
@@ -24,55 +24,56 @@ def _restore_logging() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+def lines(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     """Return the log lines on stderr."""
-    captured = capsys.readouterr()
+    LOG.flush()
+    captured = capfd.readouterr()
     assert captured.out == ""
     return [json.loads(line) for line in captured.err.splitlines()]
 
 
-def test_log_lines_are_json_with_the_calls_id(capsys: pytest.CaptureFixture[str]):
+def test_log_lines_are_json_with_the_calls_id(capfd: pytest.CaptureFixture[str]):
     """A line is one JSON object on stderr with timestamp, level, service, event, the call's id and its own fields."""
     configure_logging("gateway")
     with structlog.contextvars.bound_contextvars(request_id="r-1"):
         structlog.get_logger().info("asked", candidates=3)
-    (line,) = lines(capsys)
+    (line,) = lines(capfd)
     assert line.pop("timestamp").endswith("Z")
     assert line == {"level": "info", "service": "gateway", "event": "asked", "request_id": "r-1", "candidates": 3}
 
 
-def test_the_standard_librarys_lines_look_the_same(capsys: pytest.CaptureFixture[str]):
+def test_the_standard_librarys_lines_look_the_same(capfd: pytest.CaptureFixture[str]):
     """What libraries log carries the same fields."""
     configure_logging("ranking")
     with structlog.contextvars.bound_contextvars(request_id="r-2"):
         logging.getLogger("some.package").warning("lost %d of %d", 1, 2)
-    (line,) = lines(capsys)
+    (line,) = lines(capfd)
     assert line.pop("timestamp").endswith("Z")
     assert line == {"level": "warning", "service": "ranking", "event": "lost 1 of 2", "request_id": "r-2"}
 
 
-def test_a_stack_stands_in_its_line(capsys: pytest.CaptureFixture[str]):
+def test_a_stack_stands_in_its_line(capfd: pytest.CaptureFixture[str]):
     """An error's stack is part of its line, and what JSON has no form for is written as text."""
     configure_logging("ranking")
     try:
         [].pop()
     except IndexError:
         structlog.get_logger().exception("failed", what={1})
-    (line,) = lines(capsys)
+    (line,) = lines(capfd)
     assert "IndexError: pop from empty list" in line["exception"]
     assert line["what"] == "{1}"
 
 
-def test_lines_below_the_level_are_not_written(capsys: pytest.CaptureFixture[str]):
+def test_lines_below_the_level_are_not_written(capfd: pytest.CaptureFixture[str]):
     """The level holds for our lines and for libraries', and gRPC's debug lines are never written."""
     configure_logging("ranking", "warning")
     structlog.get_logger().info("quiet")
     logging.getLogger("some.package").info("quiet")
-    assert lines(capsys) == []
+    assert lines(capfd) == []
     configure_logging("ranking", "debug")
     structlog.get_logger().debug("heard")
     logging.getLogger("grpc._cython").debug("quiet")
-    assert [line["event"] for line in lines(capsys)] == ["heard"]
+    assert [line["event"] for line in lines(capfd)] == ["heard"]
 
 
 def test_there_is_no_request_id_outside_of_a_call():

@@ -71,7 +71,11 @@ def test_the_data_choose_a_recipe_unless_one_is_named(
 
 @pytest.mark.parametrize(
     ("option", "message"),
-    [(["--late-bits", "5"], "late_bits: Input should be 0, 4 or 8"), (["--window-days", "0"], "window_days")],
+    [
+        (["--late-bits", "5"], "late_bits: Input should be 0, 4 or 8"),
+        (["--window-days", "0"], "window_days"),
+        (["--event-weight", "look=1"], "'look' is no kind of event"),
+    ],
 )
 def test_values_that_the_settings_refuse_are_errors(tmp_path: Path, option: list[str], message: str):
     """A bound that typer does not know is checked by the settings, before any data is read."""

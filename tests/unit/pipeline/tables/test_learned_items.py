@@ -12,6 +12,7 @@ from common.release.catalogue import Catalogue
 from common.release.item_graph import ItemGraph
 from common.release.layout import CATALOGUE
 from common.release.store import open_release
+from pipeline.data.dataset.event_kinds import TARGET
 from pipeline.tables.learned_items import GraphItems, events_of_learned, learned_items
 
 
@@ -20,6 +21,15 @@ def test_an_item_learns_from_behaviour_with_enough_buyers_not_events():
     events = pl.DataFrame({"item_id": ["a", "a", "a", "b", "b"], "user_id": ["u", "u", "u", "u", "v"]})
     assert learned_items(events, 2).to_list() == ["b"]
     assert events_of_learned(events, 2)["item_id"].to_list() == ["b", "b"]
+    assert events_of_learned(events, 1).height == events.height
+
+
+def test_viewers_are_no_buyers():
+    """An item that many look at and one buys has one buyer; its views count if that is enough."""
+    events = pl.DataFrame(
+        {"item_id": ["a"] * 3 + ["b"] * 2, "user_id": list("uvwuv"), TARGET: [False, False, True, True, True]}
+    )
+    assert learned_items(events, 2).to_list() == ["b"]
     assert events_of_learned(events, 1).height == events.height
 
 
@@ -40,7 +50,7 @@ def test_tables_of_some_items_become_tables_of_all():
     )
     assert graph.indptr.tolist() == [0, 0, 1, 1, 3, 3]
     assert graph.indices.tolist() == [3, 1, 3]
-    assert some.places_of(np.array([3, 0, -1, 1])).tolist() == [1, 0]
+    assert some.places_of(np.array([3, 0, -1, 1])).tolist() == [1, -1, -1, 0]
     square = some.square(sp.csr_matrix(np.array([[0, 1], [2, 0]], np.float32))).toarray()
     assert square[1, 3] == 1.0
     assert square[3, 1] == 2.0

@@ -8,7 +8,14 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from services.gateway.backends.popular_fallback import PopularItems
-from services.gateway.backends.stages import RankingResult, RankingScores, RetrievalResult, RetrieveRequest, StageFailed
+from services.gateway.backends.stages import (
+    RankingResult,
+    RankingScores,
+    RetrievalResult,
+    RetrieveRequest,
+    StageFailed,
+    UserInput,
+)
 from services.gateway.candidates import Candidate
 from services.gateway.profiles.profile_store import Event, Profile, RecordedCounts
 from services.gateway.recommendation.deadline import DeadlineShares
@@ -80,12 +87,14 @@ class _FakeRanking:
     def __init__(self) -> None:
         self.error: StageFailed | None = None
         self.requests: list[tuple[str, Sequence[str], str]] = []
+        self.users: list[UserInput] = []
         self.timeout_s = 0.0
 
     async def rank(
-        self, query: str, history: Sequence[str], candidates: Sequence[Candidate], release_id: str, timeout_s: float
+        self, user: UserInput, candidates: Sequence[Candidate], release_id: str, timeout_s: float
     ) -> RankingResult:
-        self.requests.append((query, history, release_id))
+        self.users.append(user)
+        self.requests.append((user.query, user.history, release_id))
         self.timeout_s = timeout_s
         if self.error is not None:
             raise self.error

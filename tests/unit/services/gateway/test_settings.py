@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from common.release.event_weights import HISTORY_KINDS, EventKind
 from common.server.settings import load_settings
-from services.gateway.profiles.profile_store import ITEM_KINDS, EventKind
 from services.gateway.settings import Settings
 
 
@@ -13,7 +13,7 @@ def test_defaults_are_usable():
     """By default the gateway uses its own ports, and every kind with an item is history."""
     settings = load_settings(Settings, "gateway", [])
     assert (settings.port, settings.metrics_port) == (50_051, 9_091)
-    assert settings.history_kinds() == ITEM_KINDS
+    assert settings.history_kinds() == HISTORY_KINDS
 
 
 def test_kinds_of_history_are_read_from_a_list():
@@ -37,7 +37,7 @@ def test_the_longest_pause_bounds_the_first():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--history-events", "purchase,search"], "'search' is not one of view, cart, purchase, rating"),
+        (["--history-events", "purchase,search"], "'search' is not one of view, favourite, cart, rating, purchase"),
         (["--reserve-s", "1.5"], "--reserve-s must be below"),
         (["--candidates", "1001"], "--candidates"),
         (["--min-long-tail-share", "1.1"], "--min-long-tail-share"),

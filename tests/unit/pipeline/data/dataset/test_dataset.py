@@ -171,13 +171,3 @@ def test_saving_replaces_a_dataset_and_spares_everything_else(tmp_path: Path, ma
     with pytest.raises(BadDataset, match="home is not empty and is no dataset"):
         make_dataset().save(tmp_path / "home")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "shop"]
-
-
-def test_impressions_are_no_choices(make_dataset: MakeDataset):
-    """What was offered is left out of what is learned from; without impressions the dataset is the same."""
-    dataset = make_dataset()
-    assert dataset.without_impressions() is dataset
-    shown = dataset.events.with_columns(pl.lit("impression").alias("event"))
-    both = Dataset(dataset.items, pl.concat([dataset.events, shown]), None, dataset.report)
-    assert both.events.height == 2 * dataset.events.height
-    assert_frame_equal(both.without_impressions().events, dataset.events)

@@ -116,6 +116,21 @@ def test_a_table_without_a_row_is_named(tmp_path: Path):
     assert ("error", "items.csv has names of columns and no row") in inspect(tmp_path).warnings
 
 
+def test_the_written_mapping_shows_the_weights_of_the_kinds_found(tmp_path: Path):
+    """They are a comment; without its mark it is a valid line that weighs the events."""
+    (tmp_path / "items.csv").write_text("item_id,title\na,Apple\n", encoding="utf-8")
+    rows = "u,a,view,1700000000\nu,a,purchase,1700000100\n"
+    (tmp_path / "events.csv").write_text(f"user_id,item_id,event,timestamp\n{rows}", encoding="utf-8")
+    file = tmp_path / "shop.toml"
+    write_mapping(inspect(tmp_path), file)
+    assert "# weights = { view = 0.1, purchase = 1 }  # of a kind of event" in file.read_text()
+    file.write_text(file.read_text().replace("# weights = { view = 0.1,", "weights = { view = 0.2,"))
+    dataset = prepare("table", file)
+    assert dataset.report.event_weights == {"view": 0.2, "purchase": 1.0}
+    dataset.save(tmp_path / "dataset")
+    assert prepare("table", tmp_path / "dataset").report.event_weights == dataset.report.event_weights
+
+
 def test_a_table_of_ratings_holds_no_purchases(tmp_path: Path):
     """If no column says what happened and one holds ratings, each event is a rating."""
     (tmp_path / "items.csv").write_text("item_id,title\na,Apple\n", encoding="utf-8")

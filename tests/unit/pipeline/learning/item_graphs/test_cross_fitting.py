@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.data.dataset.event_kinds import KIND, TARGET, WEIGHT
 from pipeline.learning.item_graphs.cross_fitting import (
+    SequenceSplit,
     cross_fit,
     requests_after_split,
     sample_held_out_users,
@@ -28,7 +31,7 @@ def test_tables_and_targets_together_are_what_is_known(shop: dict[str, list[int]
     """In each fold, the sequences and the targets are every event once: nothing is both known and asked for."""
     sequences = {user: [str(item) for item in items] for user, items in shop.items()}
     everything = Counter(item for items in sequences.values() for item in items)
-    for fold in cross_fit(sequences, 3, 5, seed):
+    for fold in cross_fit(SequenceSplit({}, sequences), 3, 5, seed):
         known = Counter(item for items in fold.sequences for item in items)
         asked = Counter(item for request in fold.requests for item in request.bought)
         assert known + asked == everything
@@ -38,14 +41,14 @@ def test_tables_and_targets_together_are_what_is_known(shop: dict[str, list[int]
 def test_everybody_with_two_events_is_asked_about_once(shop: dict[str, list[int]]):
     """Over all folds each sequence's last event is a target exactly once, with a history no longer than allowed."""
     sequences = {user: [f"{user}-{place}" for place in range(len(items))] for user, items in shop.items()}
-    requests = [request for fold in cross_fit(sequences, 3, 4, 1) for request in fold.requests]
+    requests = [request for fold in cross_fit(SequenceSplit({}, sequences), 3, 4, 1) for request in fold.requests]
     targets = [item for request in requests for item in request.bought]
     assert len(targets) == len(set(targets))
     assert {items[-1] for items in sequences.values() if len(items) > 1} <= set(targets)
     assert all(1 <= len(request.history) <= 4 for request in requests)
 
 
-def _events(**more: list[str]) -> pl.DataFrame:
+def _events(**more: list[Any]) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "user_id": ["u", "u", "u", "v"],
@@ -65,6 +68,18 @@ def test_the_datas_own_split_is_kept():
     assert fold.sequences == [["b", "c"]]
     assert [(list(request.history), set(request.bought)) for request in fold.requests] == [(["b", "c"], {"a"})]
     assert fold.users == ["u"]
+
+
+def test_views_are_known_and_never_asked_for():
+    """With kinds, requests ask for purchases alone; histories and tables have the views, with their kinds."""
+    kinds = {KIND: [3, 1, 1, 3], TARGET: [True, False, False, True], WEIGHT: [1.0, 0.1, 0.1, 1.0]}
+    split = split_sequences(_events(**kinds))
+    assert split.whole["u"] == ["b", "c", "a"]
+    folds = list(cross_fit(split, 2, 10, 1))
+    asked = [(list(one.history), set(one.bought), list(one.history_kinds)) for fold in folds for one in fold.requests]
+    assert [bought for _, bought, _ in asked] == [{"a"}]
+    assert asked[0][2] == [1, 1]
+    assert all([len(items) for items in fold.sequences] == [len(one.weights) for one in fold.weighed] for fold in folds)
 
 
 def test_without_a_split_the_end_of_each_sequence_is_asked_for():

@@ -105,6 +105,18 @@ def test_a_cached_hub_model_is_found_offline(tmp_path: Path):
 
 
 @pytest.mark.usefixtures("offline")
+def test_a_revision_of_a_hub_model_may_be_named(tmp_path: Path):
+    """`NAME@REVISION` takes that revision, whatever the newest one is."""
+    repository, revision = tmp_path / "hub/models--some--model", "0123456789" * 4
+    write_model(repository / f"snapshots/{revision}")
+    write_model(repository / "snapshots/abc123")
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text("abc123")
+    found = resolve_base_model(f"some/model@{revision}")
+    assert found.origin == f"Hugging Face hub, some/model, revision {revision}"
+
+
+@pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize("name", ["./nowhere", "/no/such/folder"])
 def test_a_path_that_is_not_there_is_not_looked_up_on_the_hub(name: str):
     """What is written as a path is taken for one."""

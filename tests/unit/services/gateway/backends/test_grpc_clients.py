@@ -26,6 +26,7 @@ from services.gateway.backends.stages import (
     StageOverloaded,
     StageTooSlow,
     StageUnavailable,
+    UserInput,
 )
 from services.gateway.candidates import Candidate, Evidence
 
@@ -115,7 +116,7 @@ async def test_statuses_of_ranking_become_failures(
     """Ranking fails in the same way, and is never called twice."""
     backends.ranking.status = status
     with pytest.raises(failure, match=f"ranking answered {status.name}: failure on demand"):
-        await ranking.rank("", [], _CANDIDATES, "r1", 5.0)
+        await ranking.rank(UserInput("", []), _CANDIDATES, "r1", 5.0)
     assert len(backends.ranking.requests) == 1
 
 
@@ -132,7 +133,7 @@ async def test_a_late_answer_is_too_slow(backends: Any, retrieval: GrpcRetrieval
     with pytest.raises(StageTooSlow):
         await retrieval.retrieve(RetrieveRequest(), 0.2)
     with pytest.raises(StageTooSlow, match="no time was left for ranking"):
-        await ranking.rank("", [], _CANDIDATES, "r1", 0.0)
+        await ranking.rank(UserInput("", []), _CANDIDATES, "r1", 0.0)
     assert not backends.ranking.requests
 
 
@@ -152,7 +153,7 @@ async def test_any_other_refusal_is_the_gateways_mistake(backends: Any, retrieva
 async def test_candidates_reach_ranking_by_id_or_by_text(backends: Any, ranking: GrpcRanking):
     """An item of the release is sent by id, one added since by text, each with the first stage's scores."""
     with structlog.contextvars.bound_contextvars(request_id="call-2"):
-        ranked = await ranking.rank("milk", ["h"], _CANDIDATES, "r7", 5.0)
+        ranked = await ranking.rank(UserInput("milk", ["h"]), _CANDIDATES, "r7", 5.0)
     (request,) = backends.ranking.requests
     assert (request.user.query, list(request.user.history_item_ids)) == ("milk", ["h"])
     assert (request.release_id, request.sort) == ("r7", False)
@@ -172,19 +173,19 @@ async def test_an_answer_that_lacks_an_item_is_a_failure(backends: Any, ranking:
     """Scores that do not match the candidates are never given to the wrong ones."""
     backends.ranking.left_out = 1
     with pytest.raises(StageUnavailable, match="score all 2 candidates"):
-        await ranking.rank("", [], _CANDIDATES, "r1", 5.0)
+        await ranking.rank(UserInput("", []), _CANDIDATES, "r1", 5.0)
 
 
 async def test_a_refused_ranking_is_a_failed_stage(backends: Any, ranking: GrpcRanking):
     """If ranking refuses the gateway's request, the first stage's order can still be used."""
     backends.ranking.status = grpc.StatusCode.INVALID_ARGUMENT
     with pytest.raises(StageUnavailable, match="ranking refused the request: failure on demand"):
-        await ranking.rank("", [], _CANDIDATES, "r1", 5.0)
+        await ranking.rank(UserInput("", []), _CANDIDATES, "r1", 5.0)
 
 
 async def test_an_explained_candidate_keeps_its_place(backends: Any, ranking: GrpcRanking):
     """The candidate is sent with its index and the others in order; what ranking answers is passed on."""
-    explained = await ranking.explain("milk", ["a"], _CANDIDATES, 1, "r1", 5.0)
+    explained = await ranking.explain(UserInput("milk", ["a"]), _CANDIDATES, 1, "r1", 5.0)
     (request,) = backends.ranking.requests
     assert (request.candidate.item_id, request.candidate.text, request.index) == ("new", "a new thing", 1)
     assert [other.item_id for other in request.other_candidates] == ["item-0"]

@@ -10,7 +10,8 @@ import pytest
 
 from common.server.channel import open_channel
 from services.gateway.backends.release_alignment import align_releases
-from services.gateway.backends.release_coordinator import ReleaseClient, ReleaseCoordinator
+from services.gateway.backends.release_client import ReleaseClient
+from services.gateway.backends.release_coordinator import ReleaseCoordinator
 
 
 async def test_alignment_continues_after_a_failure(backends: Any, monkeypatch: pytest.MonkeyPatch):

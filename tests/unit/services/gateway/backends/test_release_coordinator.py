@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
@@ -11,8 +10,8 @@ import pytest
 
 from common.errors import BadRelease, InvalidRequest, NotReady
 from common.server.channel import open_channel
-from services.gateway.backends.release_coordinator import ReleaseClient, ReleaseCoordinator
-from testing.gateway_backends import Backends
+from services.gateway.backends.release_client import ReleaseClient
+from services.gateway.backends.release_coordinator import ReleaseCoordinator
 
 
 class _ChangeListener:
@@ -182,18 +181,3 @@ async def test_one_release_is_left_alone(backends: Any, releases: ReleaseCoordin
     """If both serve the same release, nothing is activated."""
     assert not await releases.align()
     assert not _activations(backends.ranking_releases) + _activations(backends.retrieval_releases)
-
-
-async def test_every_replica_changes(backends: Any, listener: _ChangeListener):
-    """An activation reaches each replica of a service, not only the first."""
-    others = Backends()
-    await others.start()
-    targets = (backends.retrieval_target, others.retrieval_target, backends.ranking_target)
-    async with AsyncExitStack() as channels:
-        first, second, ranking = [await channels.enter_async_context(open_channel(target)) for target in targets]
-        releases = ReleaseCoordinator(
-            ReleaseClient("retrieval", [first, second], 5.0), ReleaseClient("ranking", [ranking], 5.0), listener
-        )
-        await releases.activate("/releases/r2")
-    assert _activations(backends.retrieval_releases) == _activations(others.retrieval_releases) == ["/releases/r2"]
-    await others.stop()

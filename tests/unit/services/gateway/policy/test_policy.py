@@ -56,3 +56,15 @@ def test_a_share_is_rounded_up_exactly(ranked: MakeRanked):
     """A tenth of thirty items is three, although the product is slightly above three in floating point."""
     items = [ranked(f"i{position}", 0.5, long_tail=position >= 30) for position in range(40)]
     assert len(apply_policy(items, Policy(limit=30, min_long_tail_share=0.1)).substitutions) == 3
+
+
+def test_items_with_the_same_text_have_one_place(ranked: MakeRanked):
+    """The best that no rule leaves out has it; the others are counted; unknown texts are no copies of each other."""
+    texts = {"a": 1, "b": 2, "c": 1, "d": 0, "e": 0, "f": 2, "g": 3}
+    items = [ranked(name, 0.9 - at / 10, text_hash=text) for at, (name, text) in enumerate(texts.items())]
+    selection = apply_policy(items, Policy(limit=4))
+    assert (_ids(selection), selection.duplicates) == (["a", "b", "d", "e"], 2)
+    blocked = apply_policy(items, Policy(blocked=frozenset("a")))
+    assert (_ids(blocked), blocked.duplicates) == (["b", "c", "d", "e", "g"], 1)
+    kept = apply_policy(items, Policy(keep_duplicates=True))
+    assert (_ids(kept), kept.duplicates) == (list(texts), 0)

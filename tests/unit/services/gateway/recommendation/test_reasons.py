@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from common.release.event_weights import EventKind
+from services.gateway.backends.stages import UserInput
 from services.gateway.candidates import Candidate, Evidence, RankedCandidate
 from services.gateway.policy.long_tail import Substitution
 from services.gateway.recommendation.reasons import Explainer, ReasonKind
-from services.gateway.recommendation.request import UserInput
 
 _MILK = Candidate("milk", 1.0, sources=(("follow_recent", 2.0), ("popular", 0.9), ("repeat", 0.1)))
 _BREAD = Candidate("bread", 0.9, sources=(("follow_recent", 8.0), ("popular", 1.0), ("semantic", 0.6)))
@@ -52,6 +53,14 @@ def test_a_source_of_unknown_evidence_gives_no_reason():
     item = Candidate("i", 1.0, sources=(("new", 1.0), ("popular", 0.5)))
     reasons = Explainer([item], UserInput("", []), {"popular": Evidence.POPULAR}).reasons_for(item)
     assert [reason.kind for reason in reasons] == [ReasonKind.POPULAR]
+
+
+def test_the_reason_says_what_the_user_did():
+    """A viewed item is not said to be bought; each kind is named with its count, the strongest first."""
+    kinds = [EventKind.VIEW, EventKind.VIEW, EventKind.PURCHASE, EventKind.CART]
+    user = UserInput("", ["milk", "milk", "milk", "tea"], kinds)
+    reasons = [Explainer([], user, {}).reasons_for(Candidate(item, 1.0))[0].text for item in ("milk", "tea")]
+    assert reasons == ["bought once, viewed twice before", "put into the cart once before"]
 
 
 def test_an_item_that_no_source_found_is_popular():

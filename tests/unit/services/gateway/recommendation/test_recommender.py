@@ -47,7 +47,7 @@ async def test_equal_probabilities_keep_the_first_stages_order(gateway: Any, mon
     """Equal probabilities are ordered by the first stage."""
 
     async def equal_scores(*arguments: object) -> RankingResult:
-        candidates = arguments[2]
+        candidates = arguments[1]
         assert isinstance(candidates, list)
         return RankingResult([RankingScores(0.5)] * len(candidates), "r1")
 
@@ -160,7 +160,8 @@ async def test_retrieval_excludes_history_and_blocked_items(gateway: Any):
         history=("i29", "i28"), exclude_history=True, policy=Policy(limit=2, blocked=frozenset({"i27"}))
     )
     assert _ids(await gateway.recommend(request)) == ["i26", "i25"]
-    assert gateway.retrieval.request.exclude == ["i27", "i28", "i29"]
+    sent = gateway.retrieval.request
+    assert (sent.exclude, sent.exclude_history, sent.distinct_texts) == (["i27"], True, True)
 
 
 async def test_exclusions_beyond_retrievals_limit_are_applied_by_the_policy(gateway: Any):

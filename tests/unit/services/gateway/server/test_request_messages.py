@@ -7,8 +7,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from shortlist.gateway.v1 import gateway_pb2
 
 from common.errors import InvalidRequest
+from common.release.event_weights import EventKind
 from services.gateway.policy.policy import Policy
-from services.gateway.profiles.profile_store import Event, EventKind
+from services.gateway.profiles.profile_store import Event
 from services.gateway.recommendation.request import RecommendRequest, Stages
 from services.gateway.server.request_messages import read_events, read_recommend_request, read_user_id
 

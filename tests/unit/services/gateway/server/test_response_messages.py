@@ -8,9 +8,9 @@ import pytest
 from shortlist.gateway.v1 import gateway_pb2
 from shortlist.ranking.v1 import ranking_pb2
 
+from services.gateway.backends.stages import UserInput
 from services.gateway.candidates import Candidate, Evidence, RankedCandidate
 from services.gateway.policy.long_tail import Substitution
-from services.gateway.recommendation.request import UserInput
 from services.gateway.recommendation.result import Degradation, DegradationKind, ExplainResult, RecommendResult
 from services.gateway.server.response_messages import write_explain_response, write_recommend_response
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from shortlist.retrieval.v1 import retrieval_pb2
 
 from common.errors import InvalidRequest, NotFound
 from common.release.catalogue import Catalogue
+from common.release.event_weights import EventWeights
 from common.release.layout import CATALOGUE
 from common.release.store import Release
 from services.ranking.request import Priority
@@ -40,6 +43,43 @@ def test_a_users_history_is_in_rows(catalogue: Catalogue):
         ranking_pb2.UserContext(query="milk", history_item_ids=[ids[3], "gone", ids[3], ids[1]]), catalogue
     )
     assert (user.rows.history.tolist(), user.rows.query, user.ignored_items) == ([3, 3, 1], "milk", 1)
+
+
+def test_a_history_has_kinds_and_ages(catalogue: Catalogue):
+    """Events count as the release says; unknown items and kinds that do not count are left out with their ages."""
+    ids, weights = catalogue.item_ids, EventWeights(weights={"view": 0.25, "cart": 0.0}, targets=("purchase",))
+    message = ranking_pb2.UserContext(
+        history_item_ids=[ids[3], "gone", ids[2], ids[1], ids[0]],
+        history_kinds=[
+            retrieval_pb2.EVENT_KIND_VIEW,
+            retrieval_pb2.EVENT_KIND_VIEW,
+            retrieval_pb2.EVENT_KIND_CART,
+            retrieval_pb2.EVENT_KIND_PURCHASE,
+            retrieval_pb2.EVENT_KIND_UNSPECIFIED,
+        ],
+        history_ages_s=[5.0, 4.0, 3.0, 2.0, math.nan],
+    )
+    user = parse_user(message, catalogue, weights)
+    assert (user.rows.history.tolist(), user.ignored_items) == ([3, 1, 0], 1)
+    assert user.rows.events is not None
+    assert user.rows.events.weights.tolist() == [0.25, 1.0, 1.0]
+    assert user.rows.events.targets.tolist() == [False, True, True]
+    np.testing.assert_array_equal(user.rows.ages_s, [5.0, 2.0, math.nan])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"history_kinds": [1]}, "user.history_kinds: 1 given for 2 items"),
+        ({"history_kinds": [3, 4]}, "user.history_kinds[1]: 4 is no kind of event in a history"),
+        ({"history_ages_s": [1.0]}, "user.history_ages_s: 1 given for 2 items; give one for each, or none"),
+    ],
+)
+def test_kinds_and_ages_that_do_not_fit_are_refused(catalogue: Catalogue, fields: dict[str, Any], message: str):
+    """One kind and one age for each item, or none."""
+    user = ranking_pb2.UserContext(history_item_ids=catalogue.item_ids[:2], **fields)
+    with pytest.raises(InvalidRequest, match=re.escape(message)):
+        parse_user(user, catalogue)
 
 
 def test_candidates_are_rows_or_texts(catalogue: Catalogue):

@@ -35,6 +35,20 @@ def test_items_that_are_not_allowed_are_left_out():
     assert pairs(second) == [(3, 0.5), (5, 0.4), (0, 0.4)]
 
 
+def test_one_item_of_each_vector_may_be_enough():
+    """The most popular allowed one, for each row of vectors by itself, also if one row ends as the next begins."""
+    first, second = ITEMS.fan_out(LABELS, SCORES, 5, None, one_per_vector=True)
+    assert (pairs(first), pairs(second)) == ([(4, 0.9), (2, 0.8), (3, 0.7)], [(3, 0.5), (2, 0.4)])
+    allowed = np.array([True, True, False, False, False, True])
+    labels, scores = np.array([[0, 1], [1, 0]]), np.array([[0.9, 0.8], [0.7, 0.6]], dtype=np.float32)
+    first, second = ITEMS.fan_out(labels, scores, 5, allowed, one_per_vector=True)
+    assert (pairs(first), pairs(second)) == ([(5, 0.9), (1, 0.8)], [(1, 0.7), (5, 0.6)])
+    assert [pairs(found) for found in ITEMS.fan_out(labels, scores, 1, allowed, one_per_vector=True)] == [
+        [(5, 0.9)],
+        [(1, 0.7)],
+    ]
+
+
 def test_which_vectors_have_allowed_items():
     """A vector counts while one of its items is allowed; one without items never does."""
     allowed = np.array([False, False, False, True, True, False])

@@ -17,7 +17,7 @@ def _of_tail(shop: FirstStage, *item_ids: str) -> list[bool]:
 
 def test_what_sold_less_than_the_median_item_is_of_the_tail(shop: FirstStage):
     """Half of the shelves sold under 5.5: those are the tail, also where they share a text with one that sold."""
-    assert _of_tail(shop, "milk-1", "milk-2", "milk-3", "cheese", "bread") == [False, True, False, False, False]
+    assert _of_tail(shop, "milk-1", "milk-2", "milk-3", "cheese", "bread") == [False, True, False, True, False]
     assert _of_tail(shop, "roll", "soap", "sponge") == [True, True, True]
     assert _of_tail(shop) == []
 

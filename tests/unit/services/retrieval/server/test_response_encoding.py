@@ -38,9 +38,34 @@ def as_message(candidates: Candidates) -> retrieval_pb2.RetrieveResponse:
             price=item.price,
             available=item.available,
             text=item.text if added[place] else "",
-            long_tail=item.item_id in {"milk-2", "roll", "soap", "sponge", "oats"},
+            long_tail=item.item_id in {"milk-2", "cheese", "roll", "soap", "sponge", "oats"},
         )
     return message
+
+
+def without_hashes(encoded: bytes) -> retrieval_pb2.RetrieveResponse:
+    """Parse candidates, and clear the hashes of their texts."""
+    response = retrieval_pb2.RetrieveResponse.FromString(encoded)
+    for candidate in response.candidates:
+        candidate.ClearField("text_hash")
+    return response
+
+
+def test_the_hash_of_a_text_is_that_of_its_copies(live_shop: FirstStage):
+    """Items with the same text have the same hash, whatever their price; any other text has another."""
+    live_shop.writer.upsert(
+        [Item("a", "rye roll", price=1.0), Item("b", "rye roll", price=2.0), Item("c", "rye rolls")]
+    )
+    candidates = live_shop.retrieve([Request(query="rye roll", limit=50)])[0]
+    encoded = encode_candidates(candidates, candidate_fragments(100, live_shop.long_tail))
+    found = retrieval_pb2.RetrieveResponse.FromString(encoded).candidates
+    hashes = {candidate.item_id: candidate.text_hash for candidate in found}
+    texts = dict(
+        zip(candidates.item_ids, (item.text for item in candidates.snapshot.items_at(candidates.rows)), strict=True)
+    )
+    assert hashes["a"] == hashes["b"] != hashes["c"]
+    assert len(set(hashes.values())) == len(set(texts.values()))
+    assert all(hashes.values())
 
 
 @pytest.mark.parametrize("cache_size", [0, 3, 100])
@@ -58,7 +83,7 @@ def test_candidates_are_encoded_as_their_message(live_shop: FirstStage, cache_si
         candidates = live_shop.retrieve([request])[0]
         for _ in range(2):
             encoded = encode_candidates(candidates, fragments)
-            assert retrieval_pb2.RetrieveResponse.FromString(encoded) == as_message(candidates)
+            assert without_hashes(encoded) == as_message(candidates)
 
 
 def test_a_replaced_item_is_encoded_with_its_new_fields(live_shop: FirstStage):
@@ -101,7 +126,8 @@ def test_a_response_holds_candidates_and_the_rest(shop: FirstStage):
     response = retrieval_pb2.RetrieveResponse.FromString(
         encode_response(candidates, encoded, evidence, "r1", 0.25, 1.5)
     )
-    assert list(response.candidates) == list(as_message(candidates).candidates)
+    assert list(without_hashes(encoded).candidates) == list(as_message(candidates).candidates)
+    assert [each.text_hash for each in response.candidates if not each.text_hash] == []
     assert (response.release_id, response.ignored_history_items) == ("r1", 1)
     assert (response.timings.encode_ms, response.timings.total_ms) == (250, 1500)
     assert [(each.source, each.evidence) for each in response.evidence] == [

@@ -36,7 +36,7 @@ class Service:
         self.requests.append(message)
         return retrieval_pb2.GetItemsResponse(missing_item_ids=message.item_ids)
 
-    BatchRetrieve = UpsertItems = DeleteItems = Retrieve
+    BatchRetrieve = UpsertItems = DeleteItems = ReadItemTexts = Retrieve
 
 
 def handler_of(service: Service, method: str) -> grpc.RpcMethodHandler:

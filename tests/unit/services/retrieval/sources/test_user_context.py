@@ -36,6 +36,20 @@ def test_recent_items_are_distinct_and_most_recent_first():
     assert UserContext(None, HISTORY[:0], 0.5).recent_items(10)[0].tolist() == []
 
 
+def test_events_weigh_and_age_by_their_kinds():
+    """A step counts what its kind does, and ages those before it by as much; the heaviest step of an item is kept."""
+    user = UserContext(None, HISTORY, 0.5, event_weights=np.array([1.0, 0.5, 0.5, 1.0], np.float32))
+    assert user.step_weights.tolist() == pytest.approx([0.25, 0.5 * 0.5**1.5, 0.25, 1.0])
+    rows, weights = user.recent_items(3)
+    assert rows.tolist() == [9, 4, 7]
+    assert weights.tolist() == pytest.approx([1.0, 0.25, 0.5 * 0.5**1.5])
+    plain, alike = (
+        UserContext(None, HISTORY, 0.5),
+        UserContext(None, HISTORY, 0.5, event_weights=np.ones(4, np.float32)),
+    )
+    assert plain.step_weights.tolist() == alike.step_weights.tolist()
+
+
 def test_the_seed_is_the_callers_or_a_hash():
     """A given seed is used; otherwise equal queries and histories have equal seeds, and different ones differ."""
 

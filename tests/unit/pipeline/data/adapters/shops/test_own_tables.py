@@ -145,6 +145,7 @@ def test_whole_numbers_that_an_empty_cell_made_fractions_stay_ids(tmp_path: Path
         (', timestamp = "at"', "", r"lacks the column 'timestamp'"),
         ('"orders.jsonl"', '"orders.xlsx"', r"orders\.xlsx does not exist"),
         ('"products.csv"', '"shop.toml"', r"of an unknown kind; its suffix must be one of \.parquet, \.csv"),
+        ('event = "purchase"', 'event = "view"\nweights = { look = 1 }', r"weights.*'look' is no kind of event"),
         ("[items]", "[products]", r"shop\.toml is no description of tables.*items"),
         ("[items]", "[items", r"shop\.toml is no description of tables"),
         ('price = "cost"', 'price = "name"', r"2 of 2 cells of the column 'name' are no price, such as 'Bread'"),

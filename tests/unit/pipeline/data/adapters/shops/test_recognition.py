@@ -28,7 +28,12 @@ GA4 = ["event_name", "event_timestamp", "user_pseudo_id", "items"]
 def test_headings_tell_the_platform(tmp_path: Path, columns: list[str], sentence: str | None):
     """One sentence names the platform and the option; other headings are a shop's own."""
     found = recognise(tmp_path, [["a"], columns])
-    assert (found.sentence if found else None) == sentence
+    assert [one.sentence for one in found] == ([sentence] if sentence else [])
+
+
+def test_every_platform_that_fits_is_named(tmp_path: Path):
+    """A folder may hold the exports of two."""
+    assert [one.adapter.name for one in recognise(tmp_path, [GA4, SHOPIFY])] == ["shopify", "ga4"]
 
 
 def test_an_inspection_tries_the_adapter(tmp_path: Path):

@@ -78,3 +78,48 @@ def test_further_lines_belong_to_the_order_above():
         ("a@x.y", "tee", "2024-01-01", "#1"),
         ("b@x.y", "shirt", "2024-01-01", "#2"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("column", "units", "left"),
+    [
+        ("lineitem refunded quantity", "2", []),
+        ("lineitem refunded quantity", "1", [("1.0", 9.0)]),
+        ("lineitem refunded quantity", "0", [("2", 18.0)]),
+        ("lineitem current quantity", "0", []),
+        ("lineitem current quantity", "2", [("2", 18.0)]),
+    ],
+)
+def test_refunded_lines_do_not_count_if_the_export_tells_them(column: str, units: str, left: list[tuple[str, float]]):
+    """Of an order that was refunded in part, what was given back is subtracted, and the other lines stay."""
+    part = {"financial status": "partially_refunded", "lineitem price": "9.00", "lineitem quantity": "2"}
+    lines = _read({**part, column: units}, {**part, "lineitem name": "T-Shirt", "lineitem sku": None, column: None})
+    shirts = lines.frame.filter(pl.col("item_id") == "shirt")
+    assert shirts.select("quantity", "value").rows() == left
+    assert lines.frame.filter(pl.col("item_id") == "tee").height == 1
+    assert lines.report().dropped["refunded_line"].rows == (0 if left else 1)
+    is_told = units != "0" if "refunded" in column else units == "0"
+    assert len(lines.report().notes) == (1 if is_told else 2)  # the other note: a line found by name
+
+
+def test_rows_of_refunds_take_lines_back():
+    """Matrixify writes a row for each; two lines of one product share what came back."""
+    order = {
+        "name": "#1",
+        "customer: email": "a@x.y",
+        "created at": "2024-01-01",
+        "payment: status": "partially_refunded",
+    }
+    rows = [
+        ("Line Item", "Shirt", "S1", "1"),
+        ("Line Item", "Shirt", "S1", "2"),
+        ("Line Item", "T-Shirt", None, "1"),
+        ("Refund Line", "Shirt", "S1", "-2"),
+        ("Shipping Line", "Post", None, "1"),
+    ]
+    names = ("line: type", "line: title", "line: sku", "line: quantity")
+    table = pl.DataFrame([{**order, **dict(zip(names, row, strict=True))} for row in rows])
+    lines = read_orders(table, FINDER)
+    assert lines.frame.select("item_id", "quantity").rows() == [("shirt", "1.0"), ("tee", "1")]
+    counts = {reason: part.rows for reason, part in lines.report().dropped.items() if part.rows}
+    assert counts == {"no_line_item": 1, "refund_line": 1, "refunded_line": 1}

@@ -93,3 +93,26 @@ def test_other_tables_are_named(shop: Path):
     """A table that nothing reads is in the report's notes."""
     (shop / "stores.csv").write_text("city,street\nUlm,Hof\n")
     assert prepare("woocommerce", shop).report.notes == ["stores.csv in the folder was not read."]
+
+
+def test_orders_of_analytics(shop: Path, left_out: Callable[[Dataset, str], dict[str, int]]):
+    """A cell names several products with their counts; a name may hold a comma, and a guest is a visit."""
+    (shop / "orders.csv").write_text(
+        "Date,Order #,N. Revenue (formatted),Status,Customer,Customer type,Product(s),Items sold,Coupon(s),Net Sales\n"
+        '2024-02-13 10:00:00,1,"€99,00",completed,Ann Li,new,"2× Hoodie - Blue, 1× Cap",3,,"99,00"\n'
+        '2024-02-14 10:00:00,2,"€12,00",processing,,new,1× Cap,1,,"12,00"\n'
+        '2024-02-15 10:00:00,3,"€12,00",cancelled,Bo,new,1× Cap,1,,"12,00"\n'
+        '2024-02-16 10:00:00,1,"-€12,00",completed,Ann Li,returning,1× Cap,-1,,"-12,00"\n'
+    )
+    dataset = prepare("woocommerce", shop)
+    assert dataset.events.select("user_id", "item_id", "quantity", "known_user").rows() == [
+        ("Ann Li", "10", 2.0, True),
+        ("guest-2", "13", 1.0, False),
+    ]
+    counts = left_out(dataset, "events")
+    assert {reason: rows for reason, rows in counts.items() if rows} == {
+        "not_bought": 1,
+        "refund": 1,
+        "refunded_purchase": 1,
+    }
+    assert any("customers of one name count as one" in note for note in dataset.report.tables["events"].notes)
