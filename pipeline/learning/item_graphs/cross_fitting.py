@@ -111,8 +111,9 @@ def hold_out_ends(split: SequenceSplit, count: int, longest: int) -> tuple[Seque
     drawn = sorted(filter(split.before.get, split.whole), key=lambda user: hashlib.sha256(user.encode()).digest())
     held_out = frozenset(drawn[: min(count, len(drawn) // 10)])
     whole = {user: split.before[user] if user in held_out else items for user, items in split.whole.items()}
-    ends = replace(split, whole={user: split.whole[user] for user in drawn if user in held_out})
-    return replace(split, whole=whole), requests_after_split(ends, longest)
+    known = {user: len(items) for user, items in split.before.items()}
+    ends = _fold(split, known, {user: len(split.before[user]) for user in drawn if user in held_out}, longest)
+    return replace(split, whole=whole), ends
 
 
 def _fold(split: SequenceSplit, known: Mapping[str, int], starts: Mapping[str, int], longest: int) -> Fold:
