@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from common.errors import InvalidRequest
 from pipeline.data.dataset.event_kinds import read_weights
 from pipeline.release.config.field_checks import faults_of
-from pipeline.release.config.recipe import ADDABLE, Recipe
+from pipeline.release.config.recipe import ADDABLE, ADDABLE_FEATURES, Recipe
 from pipeline.release.config.recipes import BASKETS, RECIPES, find_recipe
 from pipeline.release.config.training_settings import ON_PURCHASES, CrossEncoderTraining, EncoderTraining, LateTraining
 from services.retrieval.ann.ann_index import AnnKind
@@ -46,6 +46,13 @@ class BuildSettings:
         Field(
             json_schema_extra={"flag": "--add-source"},
             description=f"Add a candidate source to the recipe's: {' or '.join(ADDABLE)}; may be repeated.",
+        ),
+    ] = ()
+    added_features: Annotated[
+        tuple[str, ...],
+        Field(
+            json_schema_extra={"flag": "--add-feature"},
+            description=f"Add a ranking feature to the recipe's: {', '.join(ADDABLE_FEATURES)}; may be repeated.",
         ),
     ] = ()
     seed: Annotated[CountOrZero, Field(description="Random seed.")] = 7
@@ -194,13 +201,14 @@ class BuildSettings:
             raise InvalidRequest(f"the release has settings of another version; build it again ({error})") from error
 
     def resolve_recipe(self) -> Recipe:
-        """Return the recipe, with the added sources.
+        """Return the recipe, with the added sources and features.
 
         Raises:
             NotFound: There is no such recipe.
-            InvalidRequest: An added source does not exist, or a recipe must list it.
+            InvalidRequest: An added source or feature does not exist, or a recipe must list it.
         """
-        return find_recipe(self.recipe).with_sources(self.added_sources)
+        recipe = find_recipe(self.recipe).with_sources(self.added_sources)
+        return recipe.with_added_features(self.added_features)
 
     def with_training_processes(self, processes: int) -> Self:
         """Return the settings with this number of processes to fine-tune the cross-encoder.

@@ -13,6 +13,13 @@ from services.retrieval.candidates.release_settings import FirstStageSettings
 
 # Sources that any release can have: they need neither events nor a recipe's graph.
 ADDABLE: Final = ("lexical", "exploration")
+# Features that any recipe can have: they need no further table.
+ADDABLE_FEATURES: Final = (
+    *("price", "price_level", "category_price_level"),
+    *("last_days", "due_days", "category_last_days", "idle_days"),
+    *("category_affinity", "category_count", "category_last_age"),
+    *("brand_affinity", "brand_count", "brand_last_age"),
+)
 
 
 @dataclass(frozen=True)
@@ -98,10 +105,25 @@ class Recipe:
 
     def with_interest(self) -> Recipe:
         """Return the recipe with the features of events that are no purchases."""
+        return self._with_features(self.interest_features)
+
+    def with_added_features(self, names: Sequence[str]) -> Recipe:
+        """Return the recipe with further features from `ADDABLE_FEATURES`; those that it has are not added twice.
+
+        Raises:
+            InvalidRequest: A feature is not in `ADDABLE_FEATURES`.
+        """
+        for name in names:
+            if name not in ADDABLE_FEATURES:
+                known = ", ".join(ADDABLE_FEATURES)
+                raise InvalidRequest(f"added_features: {name!r} cannot be added; choose from {known}")
+        return self._with_features([name for name in dict.fromkeys(names) if name not in self.features])
+
+    def _with_features(self, names: Sequence[str]) -> Recipe:
         return replace(
             self,
-            features=(*self.features, *self.interest_features),
-            non_increasing_features=self.non_increasing_features | set(self.interest_features),
+            features=(*self.features, *names),
+            non_increasing_features=self.non_increasing_features | set(names),
         )
 
     def as_json(self) -> dict[str, Any]:

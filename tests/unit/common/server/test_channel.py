@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import Any
 
@@ -9,10 +10,12 @@ import grpc
 import pytest
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
+from common.server import channel as channels
 from common.server.channel import open_channel, remaining_s
 from common.server.server import running
 from common.server.settings import ServerSettings
 from common.server.telemetry import Metrics
+from testing.faults.tcp_proxy import TcpProxy
 
 
 async def test_a_restarted_peer_is_used_again(fake_service: Any, settings: ServerSettings):
@@ -81,3 +84,25 @@ def test_no_less_than_nothing_remains():
             return -1.0
 
     assert remaining_s(Past()) == 0.0
+
+
+async def test_a_peer_that_hangs_is_noticed(fake_service: Any, settings: ServerSettings):
+    """A call without a deadline, to a peer whose connection hangs, fails once a ping is not answered: within 10 s."""
+
+    async def behaviour(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    options: dict[str, Any] = dict(channels._OPTIONS)
+    assert options["grpc.keepalive_time_ms"] + options["grpc.keepalive_timeout_ms"] <= 10_000
+    async with (
+        running(fake_service(behaviour), settings.model_copy(update={"drain_timeout_s": 0}), Metrics("test")) as server,
+        TcpProxy(server.port) as proxy,
+        open_channel(proxy.address) as connection,
+    ):
+        stub: Any = release_pb2_grpc.ReleaseServiceStub(connection)
+        call = stub.ActivateRelease(release_pb2.ActivateReleaseRequest())
+        await connection.channel_ready()
+        proxy.stall()
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await call
+        assert error.value.code() == grpc.StatusCode.UNAVAILABLE

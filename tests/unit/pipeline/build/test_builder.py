@@ -98,8 +98,9 @@ def test_impressions_are_not_learned_from(
     release = build(dataset, tmp_path / "shown", tiny_settings, ProgressReport(console))
     first = open_release(str(tiny_release))
     assert np.array_equal(np.load(release.file(POPULARITY)), np.load(first.file(POPULARITY)))
-    assert f"Events that do not count are left out: impression ({shown.height:,})" in console.export_text()
-    said = [line.split("│") for line in console.export_text().splitlines() if "events that do not" in line]
+    printed = console.export_text()
+    assert f"Events that do not count are left out: impression ({shown.height:,})" in printed
+    said = [line.split("│") for line in printed.splitlines() if "events that do not" in line]
     assert [[cell.strip() for cell in line[2:4]] for line in said] == [[f"{shown.height:,}", f"{events.height:,}"]]
 
 
