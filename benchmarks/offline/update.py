@@ -43,7 +43,7 @@ def run(quick: bool, console: Console) -> Result:
     items = len(Catalogue.open(before.file(CATALOGUE)))
     figures = {
         "build_s": build_s,
-        "build settings": {name: getattr(SETTINGS, name) for name in ("cross_encoder_lists", "cross_encoder_depth")},
+        "build settings": {"cross_encoder_lists": SETTINGS.cross_encoder_lists},
         "update_s": [round(seconds, 1) for seconds in took],
         "update steps": steps,
         "new events": whole.events.height - without_last_day(whole).events.height,
