@@ -17,8 +17,7 @@ from pipeline.tables.replay import end_of
 
 SOURCE: Final = "complete-journey"
 STORE: Final = Path("releases/complete-journey-yesterday")
-# A shorter build than by default, with a sixth of the cross-encoder's lists. The update is compared with it, so that the
-# bar is harder to reach than with the default.
+# A shorter build than by default, with a sixth of the cross-encoder's lists: an update's share of it is the larger.
 SETTINGS: Final = BuildSettings(cross_encoder_lists=60)
 
 
