@@ -39,6 +39,7 @@ class Recipe:
         description: Which shops it is for, in one line.
         sources: The first stage's candidate sources, as `retrieval.json` lists them.
         features: The fusion's features, in order; see `services.ranking.features.feature_set`.
+        logit_features: Further features, if a release has a cross-encoder.
         late_features: Further features, if a release has late interaction.
         half_life_long: Half-life of a history event in the features of habits, in later events of the same user.
         half_life_short: The same in the features of the current interest.
@@ -63,6 +64,7 @@ class Recipe:
     description: str
     sources: Mapping[str, Mapping[str, Any]]
     features: tuple[str, ...]
+    logit_features: tuple[str, ...] = ("logit", "logit_deviation")
     late_features: tuple[str, ...] = ("late_score", "late_rank", "late_deviation")
     half_life_long: float = 150.0
     half_life_short: float = 25.0
@@ -91,6 +93,11 @@ class Recipe:
     def needs_events(self) -> bool:
         """Whether it learns from events."""
         return self.windows or bool(self.graphs)
+
+    def features_with(self, *, cross_encoder: bool, late_interaction: bool) -> tuple[str, ...]:
+        """Return the fusion's features in order, with those of the text tiers that a release has."""
+        logits = self.logit_features if cross_encoder else ()
+        return (*self.features, *logits, *(self.late_features if late_interaction else ()))
 
     def with_sources(self, names: Sequence[str]) -> Recipe:
         """Return the recipe with further sources from `ADDABLE`.

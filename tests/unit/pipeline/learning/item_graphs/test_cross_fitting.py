@@ -88,6 +88,17 @@ def test_without_a_split_the_end_of_each_sequence_is_asked_for():
     assert split_sequences(_events()).before == {"u": ["b", "c"], "v": ["d"]}
 
 
+def test_held_out_ends_are_asked_for_beside_what_everybody_did_before():
+    """The ends of a tenth of the users leave the split; their requests come with the tables of all users."""
+    before = {f"u{number}": ["a", "b"] for number in range(20)}
+    split = SequenceSplit(before, {user: [*items, "c"] for user, items in before.items()})
+    rest, ends = hold_out_ends(split, 5, 10)
+    assert len(ends.users) == 2
+    assert ends.sequences == list(before.values())
+    assert [(list(one.history), set(one.bought)) for one in ends.requests] == [(["a", "b"], {"c"})] * 2
+    assert {user for user, items in rest.whole.items() if len(items) == 2} == set(ends.users)
+
+
 def test_held_out_users_are_a_share_and_the_same_each_time():
     """A fifth of ten users are two, whoever is listed how often."""
     users = [f"p{number % 10}" for number in range(50)]
