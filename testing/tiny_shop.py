@@ -102,6 +102,8 @@ def tiny_settings(base_model: Path) -> BuildSettings:
         window_days=10,
         min_buyers=1,
         candidates=30,
+        tiers="always",
+        precision="fp32",
         cross_encoder_depth=10,
         training_requests=60,
         logit_requests=20,

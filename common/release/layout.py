@@ -14,6 +14,7 @@ RANKER_SETTINGS: Final = "ranker/ranker.json"
 # The late-interaction tier, which a release need not have: the tower for items and in int8 for user contexts, the
 # joint step's product, and for each distinct text its token vectors (one after the other), how many those are, its
 # pooled vector and its prior.
+LATE_FOLDER: Final = "late"
 LATE_SETTINGS: Final = "late/late.json"
 LATE_TOWER: Final = "late/tower.onnx"
 LATE_CONTEXT_TOWER: Final = "late/context_tower.onnx"

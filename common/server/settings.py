@@ -44,6 +44,9 @@ class ServerSettings(SecuritySettings):
         description="Port of health checks alone, in the clear, for probes that cannot speak TLS; 0 for a free one.",
     )
     log_level: LogLevel = Field(default="info", description="Lowest level of log lines to write.")
+    log_request_texts: bool = Field(
+        default=False, description="Whether log lines may quote what callers sent, such as ids and words of queries."
+    )
     drain_timeout_s: float = Field(
         default=10.0,
         ge=0,

@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 
 from common.process.endless_loop import STATES
 from common.process.line_writer import LineWriter
+from common.security.log_redaction import hide_quoted_texts
 
 # Half a millisecond (a lookup) to ten seconds (far past any deadline), about two and a half times apart.
 BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -31,12 +32,13 @@ BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # no second series for each counter
 
 
-def configure_logging(service: str, level: str = "info") -> None:
+def configure_logging(service: str, level: str = "info", *, request_texts: bool = False) -> None:
     """Write the log lines of structlog and of the standard library as JSON on stderr, one object per line.
 
     Args:
         service: The service's name, written in every line.
         level: The lowest level to write: `debug`, `info`, `warning` or `error`.
+        request_texts: Whether messages may quote what callers sent.
     """
 
     def add_service(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -48,6 +50,7 @@ def configure_logging(service: str, level: str = "info") -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         add_service,
         structlog.processors.format_exc_info,
+        *(() if request_texts else (hide_quoted_texts,)),
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -44,5 +44,8 @@ class BuildContext:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The fusion's features, in order."""
-        return (*self.recipe.features, *(self.recipe.late_features if self.settings.late_bits else ()))
+        """The fusion's features, in order, with those of the text tiers that are staged."""
+        staged = self.staging.models
+        return self.recipe.features_with(
+            cross_encoder="cross_encoder" in staged, late_interaction="late_interaction" in staged
+        )

@@ -32,7 +32,7 @@ _PANELS: Final = {
     "recipe": "Recipe and training requests",
     "base_model": "Base model",
     "candidates": "First stage",
-    "cross_encoder_depth": "Cross-encoder",
+    "tiers": "Cross-encoder",
     "late_bits": "Late interaction",
     "boosters": "Fusion",
 }

@@ -14,6 +14,6 @@ from services.gateway.settings import Settings
 def main() -> int:
     """Run the gateway; returns the exit code."""
     settings = load_settings(Settings, "python -m services.gateway", sys.argv[1:])
-    configure_logging("gateway", settings.log_level)
+    configure_logging("gateway", settings.log_level, request_texts=settings.log_request_texts)
     metrics = Metrics("gateway")
     return run(GatewayServer(settings, metrics), settings, metrics)

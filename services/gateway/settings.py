@@ -63,6 +63,17 @@ class Settings(ServerSettings, BackendSettings):
         Path("~/.local/share/shortlist/profiles.sqlite3"),
         description="SQLite file of the users' events; created if it does not exist.",
     )
+    pseudonym_key_file: Path | None = Field(
+        None,
+        description="File with the key of the pseudonyms that are stored in place of users' ids, 64 hex digits; made "
+        "if it does not exist. Unset: the name of the profiles with `.key`.",
+    )
+    profile_retention_days: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Days after which a recorded event is erased, by the time when it happened; 0 keeps all.",
+    )
     history_events: str = Field(
         ",".join(_KINDS), description="Kinds of event that a history consists of, separated by commas."
     )

@@ -14,6 +14,6 @@ from services.ranking.settings import Settings
 def main() -> int:
     """Run the ranking service; returns the exit code."""
     settings = load_settings(Settings, "python -m services.ranking", sys.argv[1:])
-    configure_logging("ranking", settings.log_level)
+    configure_logging("ranking", settings.log_level, request_texts=settings.log_request_texts)
     metrics = Metrics("ranking")
     return run(RankingServer(settings, metrics), settings, metrics)

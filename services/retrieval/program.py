@@ -22,7 +22,7 @@ def main() -> int:
     """Run the retrieval service; returns the exit code."""
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     settings = load_settings(Settings, "python -m services.retrieval", sys.argv[1:])
-    configure_logging("retrieval", settings.log_level)
+    configure_logging("retrieval", settings.log_level, request_texts=settings.log_request_texts)
     metrics = Metrics("retrieval")
     # Each search already has a thread. More threads for one matrix product would take cores from other searches.
     with threadpool_limits(1, user_api="blas"):

@@ -149,6 +149,16 @@ async def test_forgetting_erases_one_user(profiles: ProfileStore):
     assert list((await profiles.read_profile("bob", 10)).item_ids) == ["bread"]
 
 
+async def test_old_events_are_erased_and_counted(profiles: ProfileStore):
+    """Events before the time are erased for every user, those at it and after stay; without any, nothing happens."""
+    await profiles.record_events([_view("1", "milk", 10), _view("2", "tea", 20), _view("3", "jam", 10, "bob")])
+    assert await profiles.erase_before(10) == 0
+    assert await profiles.erase_before(20) == 2
+    assert list((await profiles.read_profile("ann", 10)).item_ids) == ["tea"]
+    assert await profiles.read_profile("bob", 10) == Profile([], None)
+    assert await profiles.record_events([_view("1", "milk", 30)]) == (1, 0)
+
+
 async def test_an_event_after_forgetting_is_new(profiles: ProfileStore):
     """The ids of forgotten events are forgotten too."""
     await profiles.record_events([_view("1", "milk")])

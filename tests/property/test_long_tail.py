@@ -116,7 +116,7 @@ def test_the_substitutions_explain_the_choice(items: list[RankedCandidate], poli
 @given(_items(), _POLICIES)
 def test_without_probabilities_the_order_decides(items: list[RankedCandidate], policy: Policy):
     """Without probabilities and caps, the first long-tail items replace the last other ones."""
-    silent = [replace(item, probability=None) for item in items]
+    silent = [item._replace(probability=None) for item in items]
     policy = replace(policy, max_per_brand=None, max_per_category=None)
     swaps = apply_policy(silent, policy).substitutions
     plain = apply_policy(silent, replace(policy, min_long_tail_share=None)).items

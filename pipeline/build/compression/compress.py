@@ -10,7 +10,7 @@ from transformers import BertForSequenceClassification
 from common.onnx_session import SessionOptions
 from common.release import layout
 from common.release.catalogue import Catalogue
-from pipeline.build.compression.gate import Gate, to_int8
+from pipeline.build.compression.gate import CompressionRefused, Gate, to_int8
 from pipeline.build.context import BuildContext
 from pipeline.build.steps.cross_encoder import learnable_requests
 from pipeline.learning.examples.labelled_candidates import LabelledCandidates
@@ -68,6 +68,8 @@ def compress_cross_encoder(
 ) -> None:
     """Replace the staged cross-encoder by a student, then by its int8 form, each if the settings ask for it.
 
+    With precision `auto`, a refused int8 form is no error: float32 stays, and the build says so.
+
     Args:
         context: The build.
         catalogue: The items.
@@ -80,8 +82,24 @@ def compress_cross_encoder(
     """
     if context.settings.student_layers:
         _train_student(context, catalogue, model, train, gate)
-    if context.settings.precision == "int8":
+    if context.settings.precision != "fp32":
+        try_int8(context, catalogue, train, gate)
+
+
+def try_int8(context: BuildContext, catalogue: Catalogue, train: Sequence[LabelledCandidates], gate: Gate) -> bool:
+    """Replace the staged cross-encoder by its int8 form; returns whether it is good enough.
+
+    Raises:
+        CompressionRefused: It is not, and the settings ask for int8 whatever it costs.
+    """
+    try:
         to_int8(context.staging, catalogue, train, gate)
+    except CompressionRefused as refused:
+        if context.settings.precision == "int8":
+            raise
+        context.report.console.print(f"The cross-encoder stays in fp32: {refused}", highlight=False)
+        return False
+    return True
 
 
 def _train_student(

@@ -3,46 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Final
 
+from transformers import BertForSequenceClassification
+
 from common.errors import InvalidRequest
-from common.release import layout
 from common.release.catalogue import Catalogue
 from pipeline.build.completion.learned import Learned, record_learned_until
 from pipeline.build.compression.compress import check_vocabulary, compress_cross_encoder
 from pipeline.build.compression.gate import Gate
 from pipeline.build.context import BuildContext
+from pipeline.build.second_stage.purchase_fusion import PurchaseFusion
+from pipeline.build.second_stage.text_tiers import TextTiers, staged_tiers
 from pipeline.build.steps.catalogue import (
     require_events,
     titles_by_item,
     with_trimmed_vocabulary,
     write_catalogue,
 )
-from pipeline.build.steps.cross_encoder import fit_cross_encoder
 from pipeline.build.steps.encoder import export_base_encoder, write_index
 from pipeline.build.steps.first_stage import learn_first_stage_weights, open_first_stage, write_retrieval_settings
-from pipeline.build.steps.late_interaction import fit_late_interaction
 from pipeline.build.steps.purchase_encoder import train_purchase_encoder
-from pipeline.build.steps.staged_release import (
-    record_fusion,
-    write_fusion_settings,
-    write_ranker_settings,
-)
 from pipeline.build.steps.tables import table_writer
 from pipeline.data.dataset.training_requests import UserSample, Windows, sample_users, simulate_cold_start
-from pipeline.learning.examples.fusion import FusionExamples, every_tier, quality
 from pipeline.learning.examples.labelled_candidates import LabelledCandidates, label_candidates
-from pipeline.learning.fusion.tier_plan import choose_depths, plan_report
-from pipeline.learning.fusion.trees import (
-    FusionTrees,
-    LabelledFeatures,
-    calibrate,
-    export_fusion,
-    fit_behaviour,
-    fit_with_logits,
-)
-from services.ranking.cascade.tiers import occasion
 
 # Without learned weights the first stage is slow to rank well: these requests are enough to learn them.
 _WEIGHT_REQUESTS: Final = 400
@@ -74,15 +58,18 @@ def build_baskets(context: BuildContext) -> Learned:
     candidates = settings.candidates * _WEIGHT_CANDIDATES
     learn_first_stage_weights(context, users.train[:_WEIGHT_REQUESTS], candidates)
     train, valid = _find_candidates(context, users)
-    model = fit_cross_encoder(context, catalogue, train, valid, data)
+    learner = PurchaseFusion(context, catalogue, train, valid)
     gate = Gate(context.staging, valid, settings.max_ndcg_loss, context.report)
-    check_vocabulary(context, untrimmed_base, items, catalogue, model, gate)
-    compress_cross_encoder(context, catalogue, model, train, gate)
-    fit_late_interaction(context, catalogue, train, data)
-    record_learned_until(
-        context, windows.valid, "weights", "cross_encoder", *(["late_interaction"] * bool(settings.late_bits))
-    )
-    return _fit_fusion(context, catalogue, windows, train, valid)
+
+    def shrink(model: BertForSequenceClassification) -> None:
+        check_vocabulary(context, untrimmed_base, items, catalogue, model, gate)
+        compress_cross_encoder(context, catalogue, model, train, gate)
+
+    fused = TextTiers(context, catalogue, train, valid, data, learner.fit, shrink).choose()
+    record_learned_until(context, windows.valid, "weights", *staged_tiers(context))
+    record_learned_until(context, windows.test, "fusion")
+    trained_on = f"{len(train)} requests before {windows.valid:%Y-%m-%d}, calibrated on {len(valid)} others"
+    return Learned(catalogue, valid, learner.write(fused, trained_on), windows)
 
 
 def _draw_users(context: BuildContext, catalogue: Catalogue, windows: Windows) -> UserSample:
@@ -115,46 +102,3 @@ def _find_candidates(
     with open_first_stage(context) as first_stage, context.report.step("Retrieving candidates", len(requests)) as step:
         drawn = label_candidates(first_stage, requests, context.settings.candidates, step)
     return drawn[: len(users.train)], drawn[len(users.train) :]
-
-
-def _fit_fusion(
-    context: BuildContext,
-    catalogue: Catalogue,
-    windows: Windows,
-    train: Sequence[LabelledCandidates],
-    valid: Sequence[LabelledCandidates],
-) -> Learned:
-    """Fit, calibrate and measure the fusion; then plan the tiers."""
-    settings, features, staging = context.settings, context.features, context.staging
-    write_fusion_settings(context)
-    examples = FusionExamples(staging.release(), catalogue, features, settings.cross_encoder_depth)
-    with context.report.step("Scoring pairs for the fusion") as step:
-        behaviour = fit_behaviour(examples.training_features(train), features, settings.seed)
-        read = examples.read(train[-settings.logit_requests :], behaviour, step)
-        served = examples.served(valid, behaviour, step)
-    if not served.labels.any():
-        raise InvalidRequest("no validation user bought a candidate, so nothing can be calibrated")
-    with context.report.step("Fitting and calibrating the fusion"):
-        fusion = calibrate([fit_with_logits(behaviour, read, features, settings.seed)], every_tier(served, features))
-        parity_error = export_fusion(fusion, staging.file(layout.FUSION), served.features)
-        staging.metrics["validation"] = quality(valid, served, fusion, features)
-        trained_on = f"{len(train)} requests before {windows.valid:%Y-%m-%d}, calibrated on {len(valid)} others"
-        record_fusion(context, trained_on, parity_error)
-        if settings.late_bits:
-            _plan_tiers(context, examples, valid, served, fusion)
-        record_learned_until(context, windows.test, "fusion")
-        return Learned(catalogue, valid, fusion.probability(served.features), windows)
-
-
-def _plan_tiers(
-    context: BuildContext,
-    examples: FusionExamples,
-    valid: Sequence[LabelledCandidates],
-    served: LabelledFeatures,
-    fusion: FusionTrees,
-) -> None:
-    """Choose the tiers' depths for each occasion, by the validation NDCG that a millisecond brings."""
-    options = examples.options(valid, served, fusion)
-    occasions = [occasion(example.user, example.candidates) for example in valid]
-    write_ranker_settings(context, choose_depths(options, occasions, context.settings.min_gain_per_ms))
-    context.staging.metrics["tiers"] = plan_report(options, occasions)

@@ -8,7 +8,7 @@ from typing import Final
 from common.errors import InvalidRequest
 from pipeline.build.completion.learned import Learned
 from pipeline.build.context import BuildContext
-from pipeline.build.recipes.searches import learn_from_queries, refuse_compression
+from pipeline.build.recipes.searches import learn_from_queries, refuse_unchecked
 from pipeline.build.steps.catalogue import write_catalogue
 from pipeline.gate.questions import questions_of_queries
 from pipeline.learning.examples.judged_queries import hold_out_queries
@@ -21,11 +21,11 @@ def build_catalogue(context: BuildContext) -> Learned:
     """Build a release from items alone; events and judgements are not used.
 
     Raises:
-        InvalidRequest: There are too few items with different titles, or the settings ask for a compressed
-            cross-encoder or a fine-tuned encoder.
+        InvalidRequest: There are too few items with different titles, or the settings ask for what the
+            recipe cannot check, or for a fine-tuned encoder.
     """
     settings = context.settings
-    refuse_compression(context)
+    refuse_unchecked(context)
     if settings.encoder.epochs:
         raise InvalidRequest(f"the recipe {context.recipe.name} knows no real searches: leave encoder_epochs at 0")
     catalogue = write_catalogue(context, context.dataset.items)

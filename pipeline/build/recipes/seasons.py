@@ -12,18 +12,17 @@ from common.errors import InvalidRequest
 from common.release.catalogue import Catalogue
 from pipeline.build.completion.learned import Learned, record_learned_until
 from pipeline.build.context import BuildContext
+from pipeline.build.second_stage.ranking_fusion import fit_ranking_fusion, refuse_trimming
+from pipeline.build.second_stage.text_tiers import staged_tiers
 from pipeline.build.steps.catalogue import (
     require_events,
     titles_by_item,
     write_catalogue,
 )
-from pipeline.build.steps.cross_encoder import fit_cross_encoder
 from pipeline.build.steps.encoder import export_base_encoder, write_index
 from pipeline.build.steps.first_stage import write_retrieval_settings
 from pipeline.build.steps.purchase_encoder import train_purchase_encoder
 from pipeline.build.steps.ranking_examples import RankingExamples, learn_weights_from_sample, make_ranking_examples
-from pipeline.build.steps.ranking_fusion import fit_ranking_fusion, refuse_compression
-from pipeline.build.steps.staged_release import write_fusion_settings
 from pipeline.build.steps.tables import table_writer
 from pipeline.data.dataset.training_requests import (
     TrainingSnapshot,
@@ -51,9 +50,10 @@ def build_seasons(context: BuildContext) -> Learned:
 
     Raises:
         InvalidRequest: There are no events, no room for the moments, or nobody to learn from; or the settings ask for
-            a compressed cross-encoder.
+            a trimmed vocabulary.
+        CompressionRefused: A smaller cross-encoder loses more than the settings allow.
     """
-    refuse_compression(context)
+    refuse_trimming(context)
     require_events(context)
     windows = Windows.of(context.dataset.events, context.settings.window_days, MOMENTS)
     data = f"what users bought before {windows.test:%Y-%m-%d}"
@@ -64,12 +64,9 @@ def build_seasons(context: BuildContext) -> Learned:
     tables = table_writer(context, catalogue, windows.test)
     tables.write_text_graphs()
     write_retrieval_settings(context, {})
-    write_fusion_settings(context)
     examples = _make_examples(context, catalogue, tables, windows)
-    fit_cross_encoder(context, catalogue, examples.train_requests, examples.valid_requests, data)
-    measure = partial(_measure, examples.valid_requests)
-    probability = fit_ranking_fusion(context, examples, measure, data)
-    record_learned_until(context, windows.test, "weights", "cross_encoder", "fusion")
+    probability = fit_ranking_fusion(context, catalogue, examples, partial(_measure, examples.valid_requests), data)
+    record_learned_until(context, windows.test, "weights", "fusion", *staged_tiers(context))
     return Learned(catalogue, examples.valid_requests, probability, windows)
 
 

@@ -12,15 +12,14 @@ from common.errors import InvalidRequest
 from common.release.catalogue import Catalogue
 from pipeline.build.completion.learned import WHOLE_SEQUENCES, Learned, record_learned_until
 from pipeline.build.context import BuildContext
+from pipeline.build.second_stage.ranking_fusion import fit_ranking_fusion, refuse_trimming
+from pipeline.build.second_stage.text_tiers import staged_tiers
 from pipeline.build.steps.catalogue import require_events, write_catalogue
-from pipeline.build.steps.cross_encoder import fit_cross_encoder
 from pipeline.build.steps.encoder import export_base_encoder, write_index
 from pipeline.build.steps.first_stage import write_retrieval_settings
 from pipeline.build.steps.ranking_examples import RankingExamples, learn_weights_from_sample, make_ranking_examples
-from pipeline.build.steps.ranking_fusion import fit_ranking_fusion, refuse_compression
-from pipeline.build.steps.staged_release import write_fusion_settings
 from pipeline.build.steps.tables import table_writer
-from pipeline.gate.questions import questions_of_next_items
+from pipeline.gate.questions import GateQuestions, questions_of_next_items
 from pipeline.learning.examples.fusion import calibration_error
 from pipeline.learning.fusion.lambdamart import RankedExamples
 from pipeline.learning.fusion.trees import FusionTrees
@@ -45,10 +44,11 @@ def build_sequences(context: BuildContext) -> Learned:
     """Build a release from sequences; only the order of events needs to be known.
 
     Raises:
-        InvalidRequest: There are no events, or the sequences are too short; or the settings ask for a compressed
-            cross-encoder or a fine-tuned encoder.
+        InvalidRequest: There are no events, or the sequences are too short; or the settings ask for a trimmed
+            vocabulary or a fine-tuned encoder.
+        CompressionRefused: A smaller cross-encoder loses more than the settings allow.
     """
-    refuse_compression(context)
+    refuse_trimming(context)
     _refuse_encoder_training(context)
     require_events(context)
     # Every item is in the catalogue: one without events is found by its text.
@@ -58,15 +58,21 @@ def build_sequences(context: BuildContext) -> Learned:
     tables = table_writer(context, catalogue)
     tables.write_text_graphs()
     write_retrieval_settings(context, {})
-    write_fusion_settings(context)
     whole = split_sequences(context.dataset.events)
     split, ends = hold_out_ends(whole, context.settings.test_users, _MAX_HISTORY)
     examples = _make_examples(context, catalogue, tables, split)
-    fit_cross_encoder(context, catalogue, examples.train_requests, examples.valid_requests, _DATA)
-    probability = fit_ranking_fusion(context, examples, _measure, _DATA)
-    record_learned_until(context, WHOLE_SEQUENCES, "weights", "cross_encoder", "fusion")
+    probability = fit_ranking_fusion(context, catalogue, examples, _measure, _DATA)
+    record_learned_until(context, WHOLE_SEQUENCES, "weights", "fusion", *staged_tiers(context))
     questions = questions_of_next_items(ends.requests, ends.users)
     return Learned(catalogue, examples.valid_requests, probability, questions=questions)
+
+
+def write_tables_of_ends(context: BuildContext, catalogue: Catalogue) -> GateQuestions:
+    """Write the tables of what came before the validation period; return the requests of the users held out."""
+    split, ends = hold_out_ends(split_sequences(context.dataset.events), context.settings.test_users, _MAX_HISTORY)
+    before = requests_after_split(split, _MAX_HISTORY)
+    table_writer(context, catalogue).write_sequences(before.sequences, before.weighed)
+    return questions_of_next_items(ends.requests, ends.users)
 
 
 def _refuse_encoder_training(context: BuildContext) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -58,13 +58,17 @@ class HeldOut:
 
     Attributes:
         cosines: The encoder's.
-        logits: The cross-encoder's.
+        logits: The cross-encoder's; None if there is no such tier.
         late: Late interaction's scores; None if there is no such tier.
     """
 
     cosines: Float32Array
-    logits: Float32Array
+    logits: Float32Array | None
     late: Float32Array | None
+
+    def without(self, tier: str) -> HeldOut:
+        """Return the scores without those of a tier, by its name in a plan."""
+        return replace(self, logits=None) if tier == "cross_encoder" else replace(self, late=None)
 
 
 def hold_out(
@@ -73,6 +77,7 @@ def hold_out(
     fold: npt.NDArray[np.int64],
     cosines: Callable[[Path, Sequence[JudgedQuery]], Float32Array],
     *,
+    reads: bool,
     late: bool,
 ) -> HeldOut:
     """Train a model for each fold, unless it is cached, and score the queries that it has not seen.
@@ -82,6 +87,7 @@ def hold_out(
         queries: The judged queries.
         fold: The fold of each.
         cosines: Compares queries and items by an encoder.
+        reads: Whether there is a cross-encoder.
         late: Whether there is late interaction.
     """
 
@@ -90,7 +96,7 @@ def hold_out(
 
     return HeldOut(
         scored(lambda others, held: cosines(models.encoder(others), held)),
-        scored(lambda others, held: models.logits(models.cross_encoder(others), held)),
+        scored(lambda others, held: models.logits(models.cross_encoder(others), held)) if reads else None,
         scored(lambda others, held: models.late_scores(models.tower(others), held)) if late else None,
     )
 
@@ -134,6 +140,8 @@ def graded_examples(
 ) -> GradedExamples:
     """Compute the features of every judged pair as the ranking service does, a query being one request.
 
+    The first view has the scores of every tier that there is, the others those of cheaper ones.
+
     Args:
         features: The release's.
         queries: The judged queries.
@@ -143,7 +151,7 @@ def graded_examples(
     """
     sizes = [len(one.rows) for one in queries]
     unknown = np.full(sum(sizes), np.nan, np.float32)
-    columns = [held.cosines, held.logits, unknown if held.late is None else held.late]
+    columns = [held.cosines, *(unknown if one is None else one for one in (held.logits, held.late))]
     parts = zip(*(np.split(column, np.cumsum(sizes)[:-1]) for column in columns), strict=True)
     views: dict[str, list[Float32Array]] = {}
     for one, (cosine, logit, late) in zip(queries, parts, strict=True):
@@ -151,7 +159,8 @@ def graded_examples(
         plain = features.matrix(UserRows(np.empty(0, np.int64), one.query), candidates)
         unread = features.with_late(plain, late)
         views.setdefault(FUSION, []).append(features.with_logits(unread, logit))
-        views.setdefault(UNREAD, []).append(unread)
+        if held.logits is not None:
+            views.setdefault(UNREAD, []).append(unread)
         if held.late is not None:
             views.setdefault(UNSCORED, []).append(plain)
         step.advance()

@@ -70,6 +70,16 @@ class SearchModels:
         self._template = PairTemplate.from_tokenizer(self._tokenizer)
         self._items = TokenRows(catalogue.tokens, catalogue.token_offsets.astype(np.int64))
 
+    @property
+    def catalogue(self) -> Catalogue:
+        """The items."""
+        return self._catalogue
+
+    def with_cross_encoder(self, training: CrossEncoderTraining) -> SearchModels:
+        """Return the same with another training of the cross-encoder."""
+        settings = dataclasses.replace(self._settings, cross_encoder=training)
+        return SearchModels(self._base, settings, self._catalogue, self._cache, self._report)
+
     def encoder(self, queries: Sequence[JudgedQuery]) -> Path:
         """Return the folder of the encoder trained on these queries; the base encoder's if none is to be trained."""
         settings = self._settings.encoder

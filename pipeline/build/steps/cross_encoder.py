@@ -11,7 +11,7 @@ from common.errors import InvalidRequest
 from common.release import layout
 from common.release.catalogue import Catalogue
 from pipeline.build.context import BuildContext
-from pipeline.build.steps.staged_release import record_model, write_ranker_settings
+from pipeline.build.steps.staged_release import record_model
 from pipeline.learning.examples.labelled_candidates import LabelledCandidates
 from pipeline.learning.examples.text_pairs import training_lists
 from pipeline.learning.trainers.cross_encoder import learning_curve, train_cross_encoder
@@ -28,6 +28,7 @@ def fit_cross_encoder(
     train: Sequence[LabelledCandidates],
     valid: Sequence[LabelledCandidates],
     data: str,
+    checkpoints: str = "checkpoints",
 ) -> BertForSequenceClassification:
     """Fine-tune the cross-encoder, export it and return it.
 
@@ -37,12 +38,13 @@ def fit_cross_encoder(
         train: Requests to learn from.
         valid: Requests for the validation loss.
         data: What the requests are, in words.
+        checkpoints: Name of the training's folder; another training must use another one.
 
     Raises:
         InvalidRequest: No request has a candidate that was bought.
     """
     settings, staging = context.settings, context.staging
-    write_ranker_settings(context, {})
+    work = staging.checkpoints.with_name(checkpoints)
     texts = PairTokenizer.load(staging.release(), catalogue)
     learnable = learnable_requests(train, settings)
     train_lists, valid_lists = (
@@ -54,11 +56,11 @@ def fit_cross_encoder(
             context.base_model.path,
             train_lists,
             settings.cross_encoder,
-            staging.checkpoints,
+            work,
             lambda done, total, _: step.at(done, total),
             valid=valid_lists,
         )
-        staging.metrics["training"] = {"cross_encoder": learning_curve(staging.checkpoints).model_dump()}
+        staging.metrics["training"] = {"cross_encoder": learning_curve(work).model_dump()}
     with context.report.step("Exporting the cross-encoder to ONNX"):
         parity_error = export_cross_encoder(model, staging.file(layout.CROSS_ENCODER))
         trained_on = f"{len(learnable)} lists of {data}"

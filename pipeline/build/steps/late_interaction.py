@@ -15,7 +15,7 @@ from pipeline.learning.examples.late_interaction import distilled, late_lists
 from pipeline.learning.trainers.late_interaction import train_late_interaction
 from pipeline.release.export.late_interaction import export_late_tower, write_late_interaction
 from pipeline.release.models.late_interaction_tower import LateTowerGraph
-from services.ranking.cross_encoder.model import CrossEncoder
+from services.ranking.cross_encoder.model import CrossEncoder, has_cross_encoder
 from services.ranking.pairs.pair_tokenizer import PairTokenizer
 
 
@@ -35,11 +35,10 @@ def fit_late_interaction(
         return
     texts = PairTokenizer.load(staging.release(), catalogue)
     with context.report.step("Scoring lists with the cross-encoder for late interaction") as step:
-        cross_encoder = CrossEncoder.load(staging.release(), SessionOptions())
         requests = without_fusion_requests(train, settings)
         lists = late_lists(requests, texts, lists=settings.late_lists, size=settings.list_size, seed=settings.seed)
         # The cross-encoder was trained on the first lists: there its logits repeat the labels.
-        examples = distilled(lists, texts, cross_encoder, settings.cross_encoder_lists, step)
+        examples = distilled(lists, texts, _teacher(context), settings.cross_encoder_lists, step)
     with context.report.step("Training late interaction") as step:
         tower = train_late_interaction(
             context.base_model.path,
@@ -50,6 +49,12 @@ def fit_late_interaction(
             lambda done, total, _: step.at(done, total),
         )
     write_late_tier(context, tower, f"{len(examples)} lists of {data}")
+
+
+def _teacher(context: BuildContext) -> CrossEncoder | None:
+    """Return the staged cross-encoder; None if there is none, and the tower learns from labels alone."""
+    release = context.staging.release()
+    return CrossEncoder.load(release, SessionOptions()) if has_cross_encoder(release) else None
 
 
 def write_late_tier(context: BuildContext, tower: LateTowerGraph, trained_on: str) -> None:

@@ -48,7 +48,7 @@ def write_ranker_settings(context: BuildContext, plan: Mapping[str, Mapping[str,
             "context_items": settings.context_items,
             "context_tokens": settings.context_tokens,
             "item_tokens": settings.item_tokens,
-            "depth": settings.cross_encoder_depth,
+            "depth": settings.cross_encoder_depth if "cross_encoder" in context.staging.models else 0,
             "plan": plan,
         },
     )

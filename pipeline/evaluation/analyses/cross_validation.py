@@ -19,13 +19,13 @@ from common.errors import InvalidRequest
 from common.release.catalogue import Catalogue
 from common.release.layout import CATALOGUE
 from pipeline.data.dataset.training_requests import ShopRequest
-from pipeline.learning.examples.fusion import FusionExamples
 from pipeline.learning.examples.labelled_candidates import (
     LabelledCandidates,
     label_candidates,
     learn_source_weights,
     request_kind,
 )
+from pipeline.learning.examples.text_tiers import feature_examples, joined
 from pipeline.learning.fusion.trees import fit_behaviour
 from pipeline.measurement.metrics.estimates import Difference, Estimate
 from pipeline.measurement.metrics.evaluation_result import CrossValidation
@@ -33,6 +33,8 @@ from pipeline.measurement.metrics.ranking_metrics import evaluate
 from pipeline.measurement.questions.local_runner import LocalRunner
 from pipeline.measurement.questions.protocols import Question
 from pipeline.progress import ProgressStep
+from services.ranking.features.feature_set import FeatureSet
+from services.ranking.features.item_tables import ItemTables
 from services.ranking.features.settings import FusionSettings
 from services.retrieval.candidates.score_fusion import normalised
 
@@ -133,9 +135,10 @@ def _by_trees(
 ) -> list[Float64Array]:
     names = FusionSettings.load(runner.release).features
     catalogue = Catalogue.open(runner.release.file(CATALOGUE))
-    examples = FusionExamples(runner.release, catalogue, names, depth=0)
-    trees = fit_behaviour(examples.without_logits(train), names, seed)
-    raw = np.asarray(trees.predict(examples.without_logits(test).features, raw_score=True), np.float64)
+    features = FeatureSet(names, ItemTables(runner.release, catalogue))
+    trees = fit_behaviour(joined(feature_examples(features, train)), names, seed)
+    found = joined(feature_examples(features, test))
+    raw = np.asarray(trees.predict(found.features, raw_score=True), np.float64)
     return np.split(raw, np.cumsum([len(example.labels) for example in test])[:-1])
 
 

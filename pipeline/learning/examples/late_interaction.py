@@ -31,14 +31,16 @@ def late_lists(
 def distilled(
     chosen: Sequence[Chosen],
     texts: PairTokenizer,
-    cross_encoder: CrossEncoder,
+    cross_encoder: CrossEncoder | None,
     first_with_logits: int,
     step: ProgressStep,
 ) -> list[LateExample]:
-    """Return lists as examples, with the cross-encoder's logits from list ``first_with_logits`` on."""
+    """Return lists as examples, with the cross-encoder's logits from list ``first_with_logits`` on, if there is one."""
+    if cross_encoder is None:
+        first_with_logits = len(chosen)
     pairs = [pairs_of(example, places, texts) for example, places in chosen[first_with_logits:]]
     step.at(0, sum(map(len, pairs)))
-    logits = score_pairs(cross_encoder, pairs, step) if pairs else []
+    logits = score_pairs(cross_encoder, pairs, step) if pairs and cross_encoder is not None else []
     unknown = [np.full(len(places), np.nan, np.float32) for _, places in chosen[:first_with_logits]]
     return [_example(*one, texts, teacher) for one, teacher in zip(chosen, [*unknown, *logits], strict=True)]
 

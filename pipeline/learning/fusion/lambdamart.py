@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import lightgbm as lgb
 import numpy as np
@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from common.arrays import Float32Array
 from pipeline.progress import ProgressStep
+
+_LOGIT_ROUNDS: Final = 25
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,19 +79,50 @@ def fit_ranking(
         step: Told how many trees are grown.
         growing: LightGBM's parameters that differ from the ones here.
     """
-    data = lgb.Dataset(
+    data, rising = _dataset(examples, names), _rising(names, falling)
+    step.at(0, len(seeds) * trees)
+    return [
+        lgb.train({**_settings(seed, rising), **growing}, data, trees, callbacks=[lambda _: step.advance()])
+        for seed in seeds
+    ]
+
+
+def fit_ranking_with_logits(
+    first: Sequence[lgb.Booster],
+    read: RankedExamples,
+    names: Sequence[str],
+    falling: Collection[str],
+    *,
+    growing: Mapping[str, Any] = MappingProxyType({}),
+) -> list[lgb.Booster]:
+    """Fit a few more trees to each booster, on candidates that the cross-encoder read.
+
+    Args:
+        first: The boosters, fitted to the same features without logits.
+        read: Requests with logits and the same requests without them; the cross-encoder was not trained on them.
+        names: The features' names.
+        falling: Features of which more may be worse.
+        growing: LightGBM's parameters that differ from the ones here.
+    """
+    rising = _rising(names, falling)
+    return [
+        lgb.train({**_settings(number, rising), **growing}, _dataset(read, names), _LOGIT_ROUNDS, init_model=booster)
+        for number, booster in enumerate(first)
+    ]
+
+
+def _dataset(examples: RankedExamples, names: Sequence[str]) -> lgb.Dataset:
+    return lgb.Dataset(
         examples.features,
         examples.labels,
         group=examples.sizes,
         feature_name=list(names),
         params={"max_bin": 127, "verbose": -1, "feature_pre_filter": False},
     )
-    rising = [0 if name in falling else 1 for name in names]
-    step.at(0, len(seeds) * trees)
-    return [
-        lgb.train({**_settings(seed, rising), **growing}, data, trees, callbacks=[lambda _: step.advance()])
-        for seed in seeds
-    ]
+
+
+def _rising(names: Sequence[str], falling: Collection[str]) -> list[int]:
+    return [0 if name in falling else 1 for name in names]
 
 
 def _settings(seed: int, rising: Sequence[int]) -> dict[str, object]:

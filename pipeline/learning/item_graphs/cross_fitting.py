@@ -90,9 +90,16 @@ def cross_fit(split: SequenceSplit, folds: int, longest: int, seed: int) -> Iter
         yield _fold(split, {user: cuts.get(user, len(sequences[user])) for user in users}, cuts, longest)
 
 
-def requests_after_split(split: SequenceSplit, longest: int) -> Fold:
-    """Return requests for the items after the split, with tables of the events before it, as in serving."""
-    starts = {user: len(split.before.get(user, ())) for user in split.whole if split.before.get(user)}
+def requests_after_split(split: SequenceSplit, longest: int, users: Sequence[str] | None = None) -> Fold:
+    """Return requests for the items after the split, with tables of the events before it, as in serving.
+
+    Args:
+        split: The sequences.
+        longest: Maximum history of a request.
+        users: Users to ask about; None for all.
+    """
+    asked = split.whole if users is None else users
+    starts = {user: len(split.before[user]) for user in asked if split.before.get(user)}
     known = {user: len(items) for user, items in split.before.items()}
     return _fold(split, known, starts, longest)
 
@@ -111,8 +118,8 @@ def hold_out_ends(split: SequenceSplit, count: int, longest: int) -> tuple[Seque
     drawn = sorted(filter(split.before.get, split.whole), key=lambda user: hashlib.sha256(user.encode()).digest())
     held_out = frozenset(drawn[: min(count, len(drawn) // 10)])
     whole = {user: split.before[user] if user in held_out else items for user, items in split.whole.items()}
-    ends = replace(split, whole={user: split.whole[user] for user in drawn if user in held_out})
-    return replace(split, whole=whole), requests_after_split(ends, longest)
+    asked = [user for user in drawn if user in held_out]
+    return replace(split, whole=whole), requests_after_split(split, longest, asked)
 
 
 def _fold(split: SequenceSplit, known: Mapping[str, int], starts: Mapping[str, int], longest: int) -> Fold:

@@ -58,6 +58,14 @@ class Staging:
         """Write a file of settings."""
         self.file(name).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
+    def remove(self, name: str) -> None:
+        """Remove a file or a folder, if it is there."""
+        path = self.path / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
     def release(self) -> Release:
         """Return the files written so far as a release, for the serving engines to load."""
         return Release(self.path, self._manifest())

@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from common.errors import InvalidRequest
 from pipeline.data.dataset.event_kinds import read_weights
 from pipeline.release.config.field_checks import faults_of
-from pipeline.release.config.recipe import ADDABLE, Recipe
+from pipeline.release.config.recipe import ADDABLE, ADDABLE_FEATURES, Recipe
 from pipeline.release.config.recipes import BASKETS, RECIPES, find_recipe
 from pipeline.release.config.training_settings import ON_PURCHASES, CrossEncoderTraining, EncoderTraining, LateTraining
 from services.retrieval.ann.ann_index import AnnKind
@@ -20,6 +20,8 @@ from services.retrieval.ann.ann_index import AnnKind
 _MAX_WINDOW_DAYS: Final = 3_650
 _RECIPES: Final = "; ".join(f"{recipe.name} ({recipe.description})" for recipe in RECIPES.values())
 Precision = Literal["fp32", "int8"]
+WantedPrecision = Literal["auto", "fp32", "int8"]
+Tiers = Literal["planned", "always"]
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -46,6 +48,13 @@ class BuildSettings:
         Field(
             json_schema_extra={"flag": "--add-source"},
             description=f"Add a candidate source to the recipe's: {' or '.join(ADDABLE)}; may be repeated.",
+        ),
+    ] = ()
+    added_features: Annotated[
+        tuple[str, ...],
+        Field(
+            json_schema_extra={"flag": "--add-feature"},
+            description=f"Add a ranking feature to the recipe's: {', '.join(ADDABLE_FEATURES)}; may be repeated.",
         ),
     ] = ()
     seed: Annotated[CountOrZero, Field(description="Random seed.")] = 7
@@ -118,8 +127,15 @@ class BuildSettings:
     ef_construction: Annotated[
         Count, Field(description="Length of the candidate list while the HNSW graph is built.")
     ] = 200
+    tiers: Annotated[
+        Tiers,
+        Field(
+            description="planned: train the cross-encoder only if a short training gains on held-out requests; keep "
+            "a text tier only for the kinds of request in which it gains; always: train and use every tier."
+        ),
+    ] = "planned"
     cross_encoder_depth: Annotated[
-        CountOrZero, Field(description="Candidates that the cross-encoder reads by default.")
+        CountOrZero, Field(description="Candidates that the cross-encoder reads at most; 0 trains none.")
     ] = 15
     cross_encoder_lists: Annotated[
         Count, Field(description="Maximum number of lists that the cross-encoder learns from.")
@@ -129,9 +145,12 @@ class BuildSettings:
     context_tokens: Annotated[Count, Field(description="Maximum tokens of the text of a user.")] = 40
     item_tokens: Annotated[Count, Field(description="Maximum tokens of the text of an item.")] = 16
     precision: Annotated[
-        Precision,
-        Field(description="Precision of the cross-encoder: int8 is faster, and refused if it ranks worse."),
-    ] = "fp32"
+        WantedPrecision,
+        Field(
+            description="Precision of the cross-encoder: int8 is about twice as fast on CPUs; the build fails if it "
+            "ranks worse; auto is int8, or fp32 if int8 ranks worse. GPUs need fp32."
+        ),
+    ] = "auto"
     student_layers: Annotated[
         CountOrZero,
         Field(description="Layers of a distilled cross-encoder that replaces the full one; 0 trains none."),
@@ -194,13 +213,14 @@ class BuildSettings:
             raise InvalidRequest(f"the release has settings of another version; build it again ({error})") from error
 
     def resolve_recipe(self) -> Recipe:
-        """Return the recipe, with the added sources.
+        """Return the recipe, with the added sources and features.
 
         Raises:
             NotFound: There is no such recipe.
-            InvalidRequest: An added source does not exist, or a recipe must list it.
+            InvalidRequest: An added source or feature does not exist, or a recipe must list it.
         """
-        return find_recipe(self.recipe).with_sources(self.added_sources)
+        recipe = find_recipe(self.recipe).with_sources(self.added_sources)
+        return recipe.with_added_features(self.added_features)
 
     def with_training_processes(self, processes: int) -> Self:
         """Return the settings with this number of processes to fine-tune the cross-encoder.
@@ -217,8 +237,8 @@ class BuildSettings:
 
     @property
     def compressed(self) -> bool:
-        """Whether the cross-encoder is served in a smaller form than it was trained in."""
-        return self.precision != "fp32" or bool(self.student_layers) or self.trim_vocabulary
+        """Whether a smaller form of the cross-encoder is asked for, and the build fails where none is good enough."""
+        return self.precision == "int8" or bool(self.student_layers) or self.trim_vocabulary
 
     def student_training(self, layers: int) -> CrossEncoderTraining:
         """Return how a shallower student is trained: as the cross-encoder, but for one epoch.

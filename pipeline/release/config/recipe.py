@@ -13,6 +13,13 @@ from services.retrieval.candidates.release_settings import FirstStageSettings
 
 # Sources that any release can have: they need neither events nor a recipe's graph.
 ADDABLE: Final = ("lexical", "exploration")
+# Features that any recipe can have: they need no further table.
+ADDABLE_FEATURES: Final = (
+    *("price", "price_level", "category_price_level"),
+    *("last_days", "due_days", "category_last_days", "idle_days"),
+    *("category_affinity", "category_count", "category_last_age"),
+    *("brand_affinity", "brand_count", "brand_last_age"),
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class Recipe:
         description: Which shops it is for, in one line.
         sources: The first stage's candidate sources, as `retrieval.json` lists them.
         features: The fusion's features, in order; see `services.ranking.features.feature_set`.
+        logit_features: Further features, if a release has a cross-encoder.
         late_features: Further features, if a release has late interaction.
         half_life_long: Half-life of a history event in the features of habits, in later events of the same user.
         half_life_short: The same in the features of the current interest.
@@ -56,6 +64,7 @@ class Recipe:
     description: str
     sources: Mapping[str, Mapping[str, Any]]
     features: tuple[str, ...]
+    logit_features: tuple[str, ...] = ("logit", "logit_deviation")
     late_features: tuple[str, ...] = ("late_score", "late_rank", "late_deviation")
     half_life_long: float = 150.0
     half_life_short: float = 25.0
@@ -85,6 +94,11 @@ class Recipe:
         """Whether it learns from events."""
         return self.windows or bool(self.graphs)
 
+    def features_with(self, *, cross_encoder: bool, late_interaction: bool) -> tuple[str, ...]:
+        """Return the fusion's features in order, with those of the text tiers that a release has."""
+        logits = self.logit_features if cross_encoder else ()
+        return (*self.features, *logits, *(self.late_features if late_interaction else ()))
+
     def with_sources(self, names: Sequence[str]) -> Recipe:
         """Return the recipe with further sources from `ADDABLE`.
 
@@ -98,10 +112,25 @@ class Recipe:
 
     def with_interest(self) -> Recipe:
         """Return the recipe with the features of events that are no purchases."""
+        return self._with_features(self.interest_features)
+
+    def with_added_features(self, names: Sequence[str]) -> Recipe:
+        """Return the recipe with further features from `ADDABLE_FEATURES`; those that it has are not added twice.
+
+        Raises:
+            InvalidRequest: A feature is not in `ADDABLE_FEATURES`.
+        """
+        for name in names:
+            if name not in ADDABLE_FEATURES:
+                known = ", ".join(ADDABLE_FEATURES)
+                raise InvalidRequest(f"added_features: {name!r} cannot be added; choose from {known}")
+        return self._with_features([name for name in dict.fromkeys(names) if name not in self.features])
+
+    def _with_features(self, names: Sequence[str]) -> Recipe:
         return replace(
             self,
-            features=(*self.features, *self.interest_features),
-            non_increasing_features=self.non_increasing_features | set(self.interest_features),
+            features=(*self.features, *names),
+            non_increasing_features=self.non_increasing_features | set(names),
         )
 
     def as_json(self) -> dict[str, Any]:

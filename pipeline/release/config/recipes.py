@@ -36,8 +36,8 @@ BASKETS: Final = Recipe(
         *("similarity_max", "similarity_mean"),
         *("relative_repeat", "relative_follow", "relative_popular", "relative_semantic", "relative_similar"),
         *("source_semantic", "fused", "fused_rank"),
-        *("logit", "logit_rank", "logit_deviation"),
     ),
+    logit_features=("logit", "logit_rank", "logit_deviation"),
 )
 _BEHAVIOUR_GRAPHS: Final = {
     "both": GraphSpec("cooccurrence", {"decay": 0.6, "back": 0.5, "power": 0.5}),
@@ -93,16 +93,15 @@ SEQUENCES: Final = Recipe(
         *("similarity_max", "similarity_mean", "similarity_last"),
     ),
     non_increasing_features=frozenset(_PLAIN),
+    late_features=("late_score", "late_deviation"),
     windows=False,
     half_life_long=5.0,
     half_life_short=1.36,
     settings={
         "history_half_life": 1.36,
         "candidates": 300,
-        "cross_encoder_depth": 0,
         "query_share": 0.0,
         "min_buyers": 0,
-        "cross_encoder_lists": 120,
     },
 )
 _SEASON_GRAPHS: Final = {
@@ -136,6 +135,7 @@ SEASONS: Final = Recipe(
     | {"popular": {"kind": "popular"}, "semantic": {"kind": "semantic"}, "similar": {"kind": "similar"}},
     features=_SEASON_FEATURES,
     non_increasing_features=frozenset(_SEASON_FEATURES),
+    late_features=("late_score", "late_deviation"),
     half_life_short=50.0,
     ranked_candidates=300,
     lightgbm_params={
@@ -146,10 +146,8 @@ SEASONS: Final = Recipe(
     },
     settings={
         "candidates": 300,
-        "cross_encoder_depth": 0,
         "min_buyers": 1,
         "query_share": 0.15,
-        "cross_encoder_lists": 60,
         "training_requests": 6_000,
         "valid_users": 250,
         "trees": 150,
@@ -168,7 +166,7 @@ SEARCHES: Final = Recipe(
     features=(
         *(f"query_{name}" for name in _LEXICAL),
         # No ranks: a judged list holds a handful of items, a served one a hundred.
-        *("source_semantic", "deviation_semantic", "logit", "logit_deviation"),
+        *("source_semantic", "deviation_semantic"),
     ),
     late_features=("late_score", "late_deviation"),
     judged=True,
@@ -177,6 +175,8 @@ SEARCHES: Final = Recipe(
         "context_tokens": 32,
         "item_tokens": 48,
         "cross_encoder_depth": 100,
+        # Judged lists have a handful of items: they show less of what reading a hundred gains.
+        "min_gain_per_ms": 1e-5,
         "min_buyers": 0,
         "boosters": 2,
         "trees": 300,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Final, cast
+from collections.abc import Iterator, Sequence
+from typing import Final, cast, overload
 
 import structlog
 from shortlist.ranking.v1 import ranking_pb2
@@ -30,6 +30,40 @@ from services.gateway.candidates import Candidate, Evidence
 _EVIDENCE: Final = {retrieval_pb2.Evidence.Value(f"EVIDENCE_{evidence}"): evidence for evidence in Evidence}
 
 _log = structlog.get_logger()
+
+
+class SourceScores(Sequence[tuple[str, float]]):
+    """The scores of a candidate's sources as retrieval sent them; read only if an answer explains.
+
+    Attributes:
+        message: The candidate's message.
+    """
+
+    __slots__ = ("message",)
+
+    def __init__(self, message: retrieval_pb2.Candidate) -> None:
+        self.message = message
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[str, float]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[tuple[str, float]]: ...
+
+    def __getitem__(self, index: int | slice) -> tuple[str, float] | Sequence[tuple[str, float]]:
+        return tuple(self)[index]
+
+    def __iter__(self) -> Iterator[tuple[str, float]]:
+        return ((source.source, source.score) for source in self.message.sources)
+
+    def __len__(self) -> int:
+        return len(self.message.sources)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
 
 
 class GrpcRetrieval:
@@ -69,11 +103,9 @@ class GrpcRanking:
         Raises:
             StageFailed: Ranking did not answer, or violated the contract.
         """
-        request = ranking_pb2.RankRequest(
-            user=_user_context(user),
-            candidates=[_rank_candidate(candidate) for candidate in candidates],
-            release_id=release_id,
-        )
+        request = ranking_pb2.RankRequest(user=_user_context(user), release_id=release_id)
+        for candidate in candidates:
+            _write_candidate(request.candidates.add(), candidate)
         try:
             response = await self._replicas.call("Rank", request, timeout_s)
         except RequestRefused as refused:
@@ -142,27 +174,37 @@ def _retrieval_result(response: retrieval_pb2.RetrieveResponse) -> RetrievalResu
 
 def _candidate(message: retrieval_pb2.Candidate) -> Candidate:
     return Candidate(
-        item_id=message.item_id,
-        score=message.score,
-        sources=tuple((source.source, source.score) for source in message.sources),
-        title=message.title,
-        brand=message.brand,
-        category=message.category,
-        price=message.price if message.HasField("price") else None,
-        available=message.available,
-        long_tail=message.long_tail,
-        text=message.text,
-        text_hash=message.text_hash,
+        message.item_id,
+        message.score,
+        SourceScores(message),
+        message.title,
+        message.brand,
+        message.category,
+        message.price if message.HasField("price") else None,
+        message.available,
+        message.long_tail,
+        message.text,
+        message.text_hash,
     )
 
 
 def _rank_candidate(candidate: Candidate) -> ranking_pb2.RankCandidate:
-    return ranking_pb2.RankCandidate(
-        item_id=candidate.item_id,
-        text=candidate.text or None,
-        sources=[retrieval_pb2.SourceScore(source=name, score=score) for name, score in candidate.sources],
-        first_stage_score=candidate.score,
-    )
+    message = ranking_pb2.RankCandidate()
+    _write_candidate(message, candidate)
+    return message
+
+
+def _write_candidate(message: ranking_pb2.RankCandidate, candidate: Candidate) -> None:
+    """Write a candidate field by field, which takes half the time of keywords."""
+    message.item_id = candidate.item_id
+    message.first_stage_score = candidate.score
+    if candidate.text:
+        message.text = candidate.text
+    sources = candidate.sources
+    if isinstance(sources, SourceScores):
+        message.sources.MergeFrom(sources.message.sources)
+    else:
+        message.sources.extend(retrieval_pb2.SourceScore(source=name, score=score) for name, score in sources)
 
 
 def _ranking_result(response: ranking_pb2.RankResponse, count: int) -> RankingResult:
@@ -180,6 +222,8 @@ def _ranking_result(response: ranking_pb2.RankResponse, count: int) -> RankingRe
 
 
 def _scores(item: ranking_pb2.RankedItem) -> RankingScores:
+    if item.tier == ranking_pb2.TIER_FEATURES:
+        return RankingScores(item.probability, tier=ranking_pb2.TIER_FEATURES)
     logit = item.cross_encoder_logit if item.HasField("cross_encoder_logit") else None
     late_score = item.late_interaction_score if item.HasField("late_interaction_score") else None
     return RankingScores(item.probability, logit, late_score, item.tier)

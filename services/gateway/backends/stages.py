@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from common.filters import Filter
 from services.gateway.candidates import Candidate, Evidence
@@ -88,8 +88,7 @@ class RetrievalResult:
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class RankingScores:
+class RankingScores(NamedTuple):
     """The second stage's scores of one candidate.
 
     Attributes:

@@ -86,6 +86,10 @@ class ProfileStore(Protocol):
         """
         ...
 
+    async def erase_before(self, occurred_at_us: int) -> int:
+        """Erase all events that happened before a time, like `forget_user`; return how many there were."""
+        ...
+
     async def close(self) -> None:
         """Finish the calls in progress and close the store."""
         ...

@@ -23,6 +23,7 @@ from services.gateway.profiles.profile_store import (
     RecordedCounts,
     Search,
 )
+from services.gateway.profiles.pseudonyms import Pseudonyms
 from services.gateway.profiles.sqlite_schema import connect, open_for_writing
 from services.gateway.profiles.sqlite_writer import SqliteWriter
 
@@ -53,31 +54,36 @@ class SqliteProfileStore:
     Args:
         file: The file; created with its folders if it does not exist.
         kinds: The kinds of event that a history consists of.
+        key_file: The key of the pseudonyms that stand for users' and events' ids in the file; made if it does not
+            exist. By default, the file's name with `.key`.
 
     Raises:
-        BadProfileStore: The file is damaged, has other content, or was written by a newer version. The whole file is
-            checked, so opening takes time in proportion to its size.
+        BadProfileStore: The file is damaged, has other content, or was written by a newer version or with another key.
+            The whole file is checked, so opening takes time in proportion to its size.
+        BadPseudonymKey: The key cannot be read or made.
     """
 
-    def __init__(self, file: Path, kinds: Sequence[EventKind] = HISTORY_KINDS) -> None:
+    def __init__(self, file: Path, kinds: Sequence[EventKind] = HISTORY_KINDS, key_file: Path | None = None) -> None:
         self._file = file
         self._kinds = tuple(kind.word for kind in (*kinds, EventKind.REFUND))
         self._history_sql = _HISTORY.format(marks=", ".join("?" * len(self._kinds)))
-        self._writer = SqliteWriter(open_for_writing(file))
+        connection, self._pseudonyms = open_for_writing(file, key_file or file.with_name(file.name + ".key"))
+        self._writer = SqliteWriter(connection)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="profiles-read")
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
 
     async def record_events(self, events: Sequence[Event]) -> RecordedCounts:
         """Record all of the events or none, durably; see ProfileStore."""
-        rows = [_row(event) for event in events]
+        rows = [_row(event, self._pseudonyms) for event in events]
         return await self._write(lambda connection: _insert(connection, rows))
 
     async def read_profile(self, user_id: str, max_items: int) -> Profile:
         """Return a user's profile; see ProfileStore."""
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._readers, self._read, user_id, max_items)
+            pseudonym = self._pseudonyms.of_user(user_id)
+            return await loop.run_in_executor(self._readers, self._read, pseudonym, max_items)
         except (sqlite3.Error, RuntimeError) as error:  # RuntimeError: closed
             raise ProfileStoreUnavailable(f"the profiles in {self._file} cannot be read: {error}") from error
 
@@ -86,7 +92,19 @@ class SqliteProfileStore:
 
         This rewrites the file, in time proportional to its size; writes wait meanwhile, reads do not.
         """
-        return await self._write(lambda connection: _erase(connection, user_id), erases=True)
+        pseudonym = self._pseudonyms.of_user(user_id)
+        return await self._write(lambda connection: _erase(connection, pseudonym), erases=True)
+
+    async def erase_before(self, occurred_at_us: int) -> int:
+        """Erase old events like `forget_user`; see ProfileStore. Without any, the file is not rewritten."""
+        loop = asyncio.get_running_loop()
+        try:
+            has_old = await loop.run_in_executor(self._readers, self._has_before, occurred_at_us)
+        except (sqlite3.Error, RuntimeError) as error:  # RuntimeError: closed
+            raise ProfileStoreUnavailable(f"the profiles in {self._file} cannot be read: {error}") from error
+        if not has_old:
+            return 0
+        return await self._write(lambda connection: _erase_before(connection, occurred_at_us), erases=True)
 
     async def close(self) -> None:
         """Finish the calls in progress and close the file."""
@@ -101,13 +119,17 @@ class SqliteProfileStore:
         except (sqlite3.Error, RuntimeError) as error:  # RuntimeError: closed
             raise ProfileStoreUnavailable(f"the profiles in {self._file} cannot be written: {error}") from error
 
-    def _read(self, user_id: str, max_items: int) -> Profile:
+    def _read(self, pseudonym: str, max_items: int) -> Profile:
         connection = self._reader()
-        rows = connection.execute(self._history_sql, (user_id, *self._kinds, max_items)).fetchall()
-        search = connection.execute(_LAST_SEARCH, (user_id,)).fetchone()
+        rows = connection.execute(self._history_sql, (pseudonym, *self._kinds, max_items)).fetchall()
+        search = connection.execute(_LAST_SEARCH, (pseudonym,)).fetchone()
         events = _without_refunds([(item_id, EventKind.from_word(kind), at) for item_id, kind, at in reversed(rows)])
         item_ids, kinds, times = zip(*events, strict=True) if events else ((), (), ())
         return Profile(list(item_ids), Search(*search) if search else None, kinds, times)
+
+    def _has_before(self, occurred_at_us: int) -> bool:
+        found = self._reader().execute("SELECT 1 FROM events WHERE occurred_at_us < ? LIMIT 1", (occurred_at_us,))
+        return found.fetchone() is not None
 
     def _reader(self) -> sqlite3.Connection:
         """Return this thread's connection."""
@@ -120,10 +142,10 @@ class SqliteProfileStore:
         return own
 
 
-def _row(event: Event) -> tuple[Any, ...]:
+def _row(event: Event, pseudonyms: Pseudonyms) -> tuple[Any, ...]:
     return (
-        event.event_id,
-        event.user_id,
+        pseudonyms.of_event(event.event_id),
+        pseudonyms.of_user(event.user_id),
         event.kind.word,
         event.item_id,
         event.query,
@@ -150,5 +172,9 @@ def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> 
     return RecordedCounts(recorded, len(rows) - recorded)
 
 
-def _erase(connection: sqlite3.Connection, user_id: str) -> int:
-    return connection.execute("DELETE FROM events WHERE user_id = ?", (user_id,)).rowcount
+def _erase(connection: sqlite3.Connection, pseudonym: str) -> int:
+    return connection.execute("DELETE FROM events WHERE user_id = ?", (pseudonym,)).rowcount
+
+
+def _erase_before(connection: sqlite3.Connection, occurred_at_us: int) -> int:
+    return connection.execute("DELETE FROM events WHERE occurred_at_us < ?", (occurred_at_us,)).rowcount

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from common.errors import NotFound
 from services.gateway.backends.stages import RankingResult, RankingScores, RetrievalResult
@@ -12,22 +11,17 @@ from services.gateway.candidates import RankedCandidate
 
 def ranked_candidates(retrieved: RetrievalResult, ranking: RankingResult | None) -> Sequence[RankedCandidate]:
     """Return the candidates by falling probability; equal ones, and all without a ranking, in retrieval's order."""
-    items = [RankedCandidate(candidate, rank) for rank, candidate in enumerate(retrieved.candidates, start=1)]
+    ranks = range(1, len(retrieved.candidates) + 1)
     if ranking is None:
-        return items
-    ranked = [with_scores(item, scores) for item, scores in zip(items, ranking.scores, strict=True)]
+        return list(map(RankedCandidate, retrieved.candidates, ranks))
+    scored = zip(retrieved.candidates, ranks, ranking.scores, strict=True)
+    ranked = [RankedCandidate(candidate, rank, *scores) for candidate, rank, scores in scored]
     return sorted(ranked, key=lambda item: -(item.probability or 0.0))
 
 
 def with_scores(item: RankedCandidate, scores: RankingScores) -> RankedCandidate:
     """Return a candidate with ranking's scores."""
-    return replace(
-        item,
-        probability=scores.probability,
-        cross_encoder_logit=scores.cross_encoder_logit,
-        late_score=scores.late_score,
-        tier=scores.tier,
-    )
+    return RankedCandidate(item.candidate, item.first_stage_rank, *scores)
 
 
 def find_candidate(retrieved: RetrievalResult, item_id: str) -> RankedCandidate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from typing import Any
+from typing import Any, Final
 
 import grpc
 from shortlist.gateway.v1 import gateway_pb2_grpc
@@ -25,6 +25,7 @@ from services.gateway.backends.release_coordinator import ReleaseCoordinator
 from services.gateway.backends.replicas.addresses import split_addresses
 from services.gateway.backends.replicas.replica import Replica
 from services.gateway.backends.replicas.replica_set import ReplicaSet
+from services.gateway.profiles.retention import erase_old_events
 from services.gateway.profiles.sqlite_store import SqliteProfileStore
 from services.gateway.recommendation.recommender import Recommender
 from services.gateway.server.metrics import GatewayMetrics
@@ -36,6 +37,8 @@ from services.gateway.server.service import (
     ReleaseService,
 )
 from services.gateway.settings import Settings
+
+_DAY_S: Final = 86_400.0
 
 
 class GatewayServer:
@@ -63,6 +66,7 @@ class GatewayServer:
 
         Raises:
             BadProfileStore: The file of the profile store cannot be used.
+            BadPseudonymKey: The key of its pseudonyms cannot be used.
         """
         settings, profiles = self._settings, await self._open_profiles()
         retrieval_channels = await self._open_channels(settings.retrieval_target)
@@ -120,8 +124,12 @@ class GatewayServer:
 
     async def _open_profiles(self) -> SqliteProfileStore:
         file = self._settings.profiles.expanduser()
-        profiles = await asyncio.to_thread(SqliteProfileStore, file, self._settings.history_kinds())
+        given = self._settings.pseudonym_key_file
+        key_file = None if given is None else given.expanduser()
+        profiles = await asyncio.to_thread(SqliteProfileStore, file, self._settings.history_kinds(), key_file)
         self._resources.push_async_callback(profiles.close)
+        if self._settings.profile_retention_days:
+            self._run_in_background(erase_old_events(profiles, self._settings.profile_retention_days * _DAY_S))
         return profiles
 
     def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:

@@ -27,6 +27,9 @@ from services.ranking.request import CandidateRows, UserRows
 
 # A request is about new items if the release lacks at least this share of the candidates.
 _NEW_ITEMS_SHARE: Final = 0.5
+_NO_TOKENS: Final[TokenIds] = np.empty(0, np.int32)
+_NO_ITEMS: Final = TokenRows.from_rows([])
+_NO_ROWS: Final[RowIndices] = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,10 @@ class Cascade:
         clock = _StepClock()
         matrix = self._features.matrix(user, candidates)
         clock.lap("fuse")
-        context = self._tokenizer.context(user.query, self._tokenizer.context_items(user.history))
+        scores_late = self._late is not None and depths.late_interaction > 0
+        context = _NO_TOKENS
+        if scores_late or depths.cross_encoder:  # features alone need no tokens
+            context = self._tokenizer.context(user.query, self._tokenizer.context_items(user.history))
         clock.lap("tokenise")
         late = self._score_late(matrix, context, candidates, texts, depths.late_interaction, end_at)
         clock.lap("late")
@@ -131,13 +137,21 @@ class Cascade:
         probability = self._fusion.probability(matrix)
         chosen = _most_probable(probability, depths.cross_encoder)
         clock.lap("fuse")
-        chosen_texts = {index: texts[row] for index, row in enumerate(chosen.tolist()) if row in texts}
-        items, keys = self._tokenizer.items(candidates.rows[chosen], chosen_texts)
+        items, keys = self._chosen_items(candidates, texts, chosen)
         clock.lap("tokenise")
         spent = clock.spent_ms
         fuse_ms = spent["fuse"] + spent["late"] - late.ms
         self._times.features.observe(len(candidates), (fuse_ms + spent["tokenise"]) / 1e3)
         return PreparedRequest(matrix, probability, late, chosen, context, items, keys, fuse_ms, spent["tokenise"])
+
+    def _chosen_items(
+        self, candidates: CandidateRows, texts: Mapping[int, str], chosen: RowIndices
+    ) -> tuple[TokenRows, list[ItemKey]]:
+        """Return the tokens of the candidates to read, and keys of their texts."""
+        if not len(chosen):
+            return _NO_ITEMS, []
+        chosen_texts = {index: texts[row] for index, row in enumerate(chosen.tolist()) if row in texts}
+        return self._tokenizer.items(candidates.rows[chosen], chosen_texts)
 
     def fuse(self, prepared: PreparedRequest, logits: Float32Array) -> tuple[Float32Array, Float32Array, float]:
         """Compute the probability of candidates with a logit again.
@@ -190,6 +204,8 @@ def occasion(user: UserRows, candidates: CandidateRows) -> Occasion:
 
 
 def _most_probable(probability: Float32Array, depth: int) -> RowIndices:
+    if not depth:
+        return _NO_ROWS
     return np.argsort(-probability, kind="stable")[:depth]
 
 

@@ -24,6 +24,7 @@ from services.ranking.request import CandidateRows, UserRows
 # The most recent events that the features read, and those compared by text: both bound the cost of a request.
 MAX_EVENTS: Final = 1_000
 _MAX_SIMILARITY_EVENTS: Final = 60
+_DAY_S: Final = 86_400
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class HistoryCounts:
         short_weight: Sum of their short weights.
         last_age: Age of the most recent event, NaN if there is none.
         first_age: Age of the oldest event, NaN if there is none.
+        last_days: Days since the most recent event with a known time, NaN if there is none.
+        first_days: Days since the oldest one.
     """
 
     count: FloatArray
@@ -58,6 +61,8 @@ class HistoryCounts:
     short_weight: FloatArray
     last_age: FloatArray
     first_age: FloatArray
+    last_days: FloatArray
+    first_days: FloatArray
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,7 @@ class FeatureContext:
         targets: Number of the target's events.
         total: What the events count together.
         age: Each event's age; shape [events].
+        days: Days from each event to the request, NaN if unknown; shape [events].
         long_weights: Each event's weight by the long half-life; shape [events].
         short_weights: Each event's weight by the short half-life; shape [events].
     """
@@ -121,6 +127,8 @@ class FeatureContext:
         self.long_weights = counted * 0.5 ** (self.age / half_lives.long)
         self.short_weights = counted * 0.5 ** (self.age / half_lives.short)
         self._counted = counted
+        unknown = np.full(len(self.history), np.nan)
+        self.days = unknown if user.ages_s is None else user.ages_s[-MAX_EVENTS:].astype(np.float64) / _DAY_S
 
     def constant(self, value: float) -> FloatArray:
         """Return the same value for every candidate."""
@@ -159,6 +167,30 @@ class FeatureContext:
             codes = self.tables.codes(name)
             self._by_column[name] = self._count(codes[self.history], np.where(self.known, codes[self.rows], -1))
         return self._by_column[name]
+
+    @cached_property
+    def price_level(self) -> FloatArray:
+        """The candidates' log prices, less the user's usual one; NaN if either is unknown; shape [candidates]."""
+        known = ~np.isnan(self._log_prices)
+        total = float(self.long_weights[known].sum())
+        usual = float(self.long_weights[known] @ self._log_prices[known]) / total if total > 0 else np.nan
+        return self.item_values(self.tables.log_prices()) - usual
+
+    def price_level_in(self, name: str) -> FloatArray:
+        """Return the same against the history's items with each candidate's value of a catalogue column."""
+        codes = self.tables.codes(name)
+        groups, group_of = np.unique(np.where(self.known, codes[self.rows], -1), return_inverse=True)
+        of_history = codes[self.history]
+        group = np.minimum(np.searchsorted(groups, of_history), len(groups) - 1)
+        found = (groups[group] == of_history) & (of_history >= 0) & ~np.isnan(self._log_prices)
+        weights, prices = self.long_weights[found], self._log_prices[found]
+        total = np.bincount(group[found], weights, len(groups))
+        usual = np.bincount(group[found], weights * prices, len(groups)) / np.where(total > 0, total, np.nan)
+        return self.item_values(self.tables.log_prices()) - usual[group_of]
+
+    @cached_property
+    def _log_prices(self) -> FloatArray:
+        return self.tables.log_prices()[self.history]
 
     @cached_property
     def history_shares(self) -> tuple[RowIndices, dict[str, npt.NDArray[np.float32]]]:
@@ -217,18 +249,20 @@ class FeatureContext:
         group = np.minimum(np.searchsorted(groups, history), len(groups) - 1)
         found = (groups[group] == history) & (history >= 0)
         counts = found & self.is_target
-        last, first = np.full(len(groups), np.inf), np.full(len(groups), -np.inf)
-        np.minimum.at(last, group[counts], self.age[counts])
-        np.maximum.at(first, group[counts], self.age[counts])
+        bounds = []
+        for values in (self.age, self.days):
+            last, first = np.full(len(groups), np.inf), np.full(len(groups), -np.inf)
+            np.fmin.at(last, group[counts], values[counts])
+            np.fmax.at(first, group[counts], values[counts])
+            bounds += [last, first]
         weights = (self.long_weights[found], self.short_weights[found])
         sums = [
             np.bincount(group[counts], None, len(groups)),
             *(np.bincount(group[found], values, len(groups)) for values in weights),
         ]
         missing = (candidates < 0) | ~self.known
-        columns = [np.where(missing, np.nan, values[group_of]) for values in (*sums, last, first)]
-        count, long, short, last, first = (column.astype(np.float32) for column in columns)
-        return HistoryCounts(count, long, short, _finite(last), _finite(first))
+        columns = [np.where(missing, np.nan, values[group_of]).astype(np.float32) for values in (*sums, *bounds)]
+        return HistoryCounts(*columns[:3], *(_finite(column) for column in columns[3:]))
 
 
 def _finite(values: FloatArray) -> FloatArray:

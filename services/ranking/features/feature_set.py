@@ -12,6 +12,11 @@ A missing feature is NaN, never zero. Serving and training both use this module.
     decayed_long, decayed_short                       its events, weighted by kind and age
     interest_events, interest_strongest,              events that are no purchase: of the user; of the candidate, what
     interest_weight, interest_last_age                the strongest counts, weighted by kind and age, age of the last
+    price, price_level, COLUMN_price_level            log(1 + price); less the weighted mean of the history's, or of its
+                                                      items with the candidate's value of the column
+    last_days, due_days, COLUMN_last_days, idle_days  days since the candidate's last purchase, their ratio to the mean
+                                                      days between two; since the last one with the candidate's value of
+                                                      the column; since the user's last event
     popularity, popularity_rank                       log(1 + popularity), share of the items that are more popular
     COLUMN_affinity, COLUMN_count, COLUMN_last_age    the candidate's category, brand or other text column in the
     COLUMN_loyalty, COLUMN_due                        history: weighted share, events, age of the last; the candidate's
@@ -158,6 +163,10 @@ def _mean_gap(item: HistoryCounts) -> FloatArray:
     return _ratio(item.first_age - item.last_age, item.count - 1)
 
 
+def _mean_gap_days(item: HistoryCounts) -> FloatArray:
+    return _ratio(item.first_days - item.last_days, item.count - 1)
+
+
 def _source(_tables: ItemTables, kind: str, name: str) -> Column:
     adjusted = {"source": lambda scores: scores, "relative": _relative, "deviation": _deviation}[kind]
     return lambda c: adjusted(c.candidates.sources.get(name, c.constant(np.nan)))
@@ -182,6 +191,12 @@ def _group(tables: ItemTables, column: str, kind: str) -> Column | None:
     if not tables.has_column(column):
         return None
     return lambda c: _GROUP[kind](c, c.column_counts(column))
+
+
+def _price_level(tables: ItemTables, column: str) -> Column | None:
+    if not tables.has_column(column):
+        return None
+    return lambda c: c.price_level_in(column)
 
 
 def _similarity(reduce: Callable[[FloatArray], FloatArray]) -> Column:
@@ -216,6 +231,11 @@ _PLAIN: Final[Mapping[str, Column]] = {
     "interest_strongest": lambda c: c.interest.strongest,
     "interest_weight": lambda c: c.interest.weight,
     "interest_last_age": lambda c: c.interest.last_age,
+    "price": lambda c: c.item_values(c.tables.log_prices()),
+    "price_level": lambda c: c.price_level,
+    "last_days": lambda c: c.item_counts.last_days,
+    "due_days": lambda c: _ratio(c.item_counts.last_days, _mean_gap_days(c.item_counts)),
+    "idle_days": lambda c: c.constant(np.fmin.reduce(c.days, initial=np.nan)),
     "popularity": lambda c: np.log1p(c.item_values(c.tables.popularity())),
     "popularity_rank": lambda c: c.item_values(c.tables.popularity_rank()),
     "similarity_max": _similarity(lambda cosines: np.nanmax(cosines, axis=1)),
@@ -239,12 +259,14 @@ _GROUP: Final[Mapping[str, Callable[[FeatureContext, HistoryCounts], FloatArray]
     "count": lambda _, group: group.count,
     "last_age": lambda _, group: group.last_age,
     "loyalty": lambda c, group: _ratio(c.item_counts.count, group.count),
+    "last_days": lambda _, group: group.last_days,
     "due": lambda c, group: group.last_age * group.count / max(c.total, 1),
 }
 _FAMILIES: Final[Sequence[tuple[re.Pattern[str], Callable[..., Column | None]]]] = (
     (_SOURCE, _source),
     (re.compile("graph_(.+)_(long|short|last)"), _graph),
     (re.compile("query_(.+)"), _lexical),
+    (re.compile("(.+)_price_level"), _price_level),
     (re.compile(f"(.+)_({'|'.join(_GROUP)})"), _group),
     (re.compile("item_(.+)"), _statistic),
 )

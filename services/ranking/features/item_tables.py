@@ -49,6 +49,10 @@ class ItemTables:
         """Each item's popularity; shape [items]."""
         return self._load_once("popularity", lambda: self._by_item(POPULARITY))
 
+    def log_prices(self) -> FloatArray:
+        """The logarithm of 1 + price of each item, NaN if the release has no price of it; float64[items]."""
+        return self._load_once("prices", lambda: _log_prices(self._catalogue.table))
+
     def popularity_rank(self) -> FloatArray:
         """The share of items that are more popular; shape [items]."""
         return self._load_once("popularity rank", lambda: _share_above(self.popularity()))
@@ -100,6 +104,11 @@ class ItemTables:
         if key not in self._loaded:
             self._loaded[key] = load()
         return self._loaded[key]  # type: ignore[return-value]  # the key determines the type
+
+
+def _log_prices(table: pa.Table) -> FloatArray:
+    prices = table["price"].to_numpy() if "price" in table.column_names else np.full(len(table), np.nan)
+    return np.asarray(np.log1p(prices.astype(np.float64)))
 
 
 def _share_above(values: FloatArray) -> FloatArray:

@@ -95,7 +95,7 @@ def test_what_cannot_be_learned_is_refused(tiny_items: pl.DataFrame, settings: B
     trained = dataclasses.replace(settings, encoder=EncoderTraining(epochs=1))
     with pytest.raises(InvalidRequest, match="the recipe catalogue knows no real searches: leave encoder_epochs at 0"):
         build(_dataset(tiny_items), tmp_path, trained, QUIET)
-    with pytest.raises(InvalidRequest, match="the recipe catalogue can't check a compressed cross-encoder"):
-        build(_dataset(tiny_items), tmp_path, dataclasses.replace(settings, precision="int8"), QUIET)
+    with pytest.raises(InvalidRequest, match="the recipe catalogue can't check a smaller cross-encoder"):
+        build(_dataset(tiny_items), tmp_path, dataclasses.replace(settings, student_layers=1), QUIET)
     with pytest.raises(InvalidRequest, match="1 items have 1 different titles; give 2 at least"):
         build(_dataset(tiny_items.head(1)), tmp_path, settings, QUIET)

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from common.errors import InvalidRequest
 from common.release.catalogue import Catalogue
-from common.release.layout import CATALOGUE, FUSION_SETTINGS
+from common.release.layout import CATALOGUE, FUSION_SETTINGS, RANKER_SETTINGS
 from common.release.store import Release
 from pipeline.build.builder import build
 from pipeline.data.dataset.dataset import Dataset
@@ -23,6 +23,7 @@ from pipeline.data.dataset.report import DataReport, TableReport
 from pipeline.data.ingest.row_filter import no_events
 from pipeline.evaluation.command import EvaluationData, run_evaluation
 from pipeline.evaluation.evaluation import EvaluationSettings
+from pipeline.learning.fusion import tier_plan
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEARCHES
@@ -86,7 +87,7 @@ def test_models_of_folds_and_of_everything_are_trained_and_kept(release: Release
     kept = sorted(folder.name.rpartition("-")[0] for folder in models.iterdir())
     assert kept == ["base-encoder"] + ["cross-encoder"] * 3 + ["encoder"] * 3 + ["late-interaction"] * 3
     features = json.loads(release.file(FUSION_SETTINGS).read_text())["features"]
-    assert features == [*SEARCHES.features, *SEARCHES.late_features]
+    assert features == [*SEARCHES.features, *SEARCHES.logit_features, *SEARCHES.late_features]
     validation = release.manifest.metrics["validation"]
     assert set(validation) == {
         *("encoder", "cross-encoder", "late interaction", "fusion", "fusion without the logit"),
@@ -138,11 +139,48 @@ def test_without_epochs_the_encoder_stays_the_base_model(
     built = build(judged, tmp_path, zero_shot, QUIET, models_dir=models)
     assert built.manifest.models["encoder"].trained_on.startswith("nothing")
     assert "late_interaction" not in built.manifest.models
-    assert json.loads(built.file(FUSION_SETTINGS).read_text())["features"] == list(SEARCHES.features)
-    compressions = ({"precision": "int8"}, {"student_layers": 1}, {"trim_vocabulary": True})
-    for changed, wrong in (*((one, "compressed") for one in compressions), ({"folds": 1_000}, "folds")):
+    assert json.loads(built.file(FUSION_SETTINGS).read_text())["features"] == [
+        *SEARCHES.features,
+        *SEARCHES.logit_features,
+    ]
+    refused = (
+        ({"student_layers": 1}, "smaller cross-encoder"),
+        ({"trim_vocabulary": True}, "smaller cross-encoder"),
+        ({"cross_encoder_depth": 0, "late_bits": 8}, "late_bits"),
+        ({"folds": 1_000}, "folds"),
+    )
+    for changed, wrong in refused:
         with pytest.raises(InvalidRequest, match=wrong):
             build(judged, tmp_path / wrong, dataclasses.replace(settings, **changed), QUIET, models_dir=models)
+
+
+@pytest.mark.parametrize("gains", [True, False])
+def test_reading_is_trained_and_kept_where_it_gains(
+    judged: Dataset, settings: BuildSettings, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gains: bool
+):
+    """A short training decides; what gains is trained, in int8, planned for queries alone, and else is not there."""
+    monkeypatch.setattr(tier_plan, "lower_bound", lambda *_: 0.1 if gains else -0.1)
+    planned = dataclasses.replace(
+        settings, tiers="planned", precision="int8", max_ndcg_loss=0.9, min_gain_per_ms=-1e9, cross_encoder_depth=9
+    )
+    release = build(judged, tmp_path, planned, QUIET, models_dir=models)
+    assert bool(release.manifest.metrics["short training"]["gains"]) == gains
+    plan = json.loads(release.file(RANKER_SETTINGS).read_text())["plan"]
+    assert plan["both"] == plan["query"]
+    assert plan["history"] == plan["new_user"] == {"late_interaction": 0, "cross_encoder": 0}
+    names = json.loads(release.file(FUSION_SETTINGS).read_text())["features"]
+    trained = {"cross_encoder", "late_interaction"} & set(release.manifest.models)
+    if gains:
+        assert trained == {"cross_encoder", "late_interaction"}
+        assert release.manifest.models["cross_encoder"].precision == "int8"
+        assert plan["query"]["cross_encoder"] == 9
+        assert names == [*SEARCHES.features, *SEARCHES.logit_features, *SEARCHES.late_features]
+    else:
+        assert not trained
+        assert not (release.path / "late").exists()
+        assert plan["query"] == {"late_interaction": 0, "cross_encoder": 0}
+        assert names == list(SEARCHES.features)
+    SecondStage.load(release, SecondStageOptions()).close()
 
 
 def test_the_release_is_evaluated_by_its_judged_queries(release: Release, judged: Dataset, tmp_path: Path):

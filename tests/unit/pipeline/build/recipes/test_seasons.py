@@ -15,7 +15,14 @@ from rich.console import Console
 from common.errors import InvalidRequest
 from common.release.catalogue import Catalogue
 from common.release.item_graph import ItemGraph
-from common.release.layout import CATALOGUE, FUSION_SETTINGS, POPULARITY, RETRIEVAL_SETTINGS, statistic_file
+from common.release.layout import (
+    CATALOGUE,
+    FUSION_SETTINGS,
+    POPULARITY,
+    RANKER_SETTINGS,
+    RETRIEVAL_SETTINGS,
+    statistic_file,
+)
 from common.release.store import Release, open_release
 from pipeline.build.builder import build
 from pipeline.build.recipes.seasons import MOMENTS
@@ -25,6 +32,7 @@ from pipeline.learning.item_graphs.purchases import Purchases, popularity
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipes import SEASONS
+from pipeline.release.config.training_settings import LateTraining
 from pipeline.tables.replay import replay
 from services.ranking.cascade.second_stage import SecondStage
 from services.retrieval.candidates.first_stage import FirstStage
@@ -86,7 +94,8 @@ def test_served_tables_count_every_event(release: Release, tiny_dataset: Dataset
     assert np.nanmin(np.load(release.file(statistic_file("last_sold")))) == pytest.approx(0.0, abs=1e-4)
     until = release.manifest.learned_until
     assert until["tables"] == end.isoformat()
-    assert until["fusion"] == until["cross_encoder"] == windows.test.isoformat()
+    assert until["fusion"] == until["weights"] == windows.test.isoformat()
+    assert "cross_encoder" not in until
     assert until["encoder"] == windows.tables.isoformat()
 
 
@@ -165,7 +174,27 @@ def test_no_events_are_a_clear_error(
         build(empty, tmp_path, dataclasses.replace(settings, recipe=recipe), report)
 
 
-def test_int8_is_refused(tiny_dataset: Dataset, settings: BuildSettings, tmp_path: Path, report: ProgressReport):
-    """This recipe reads no pairs, so there is nothing to weigh int8's loss by."""
-    with pytest.raises(InvalidRequest, match="leave precision at fp32"):
-        build(tiny_dataset, tmp_path, dataclasses.replace(settings, precision="int8"), report)
+def test_a_trimmed_vocabulary_is_refused(
+    tiny_dataset: Dataset, settings: BuildSettings, tmp_path: Path, report: ProgressReport
+):
+    """This recipe does not compare a trimmed vocabulary with the whole one."""
+    with pytest.raises(InvalidRequest, match="can't check a trimmed vocabulary"):
+        build(tiny_dataset, tmp_path, dataclasses.replace(settings, trim_vocabulary=True), report)
+
+
+def test_every_tier_is_trained_and_fused_if_asked_for(
+    tiny_dataset: Dataset, settings: BuildSettings, tmp_path: Path, report: ProgressReport
+):
+    """With `tiers` always, both text tiers are in the release in every precision, and the fusion reads their scores."""
+    late = LateTraining(layers=2, width=8, requests_per_step=8, epochs=1)
+    changes = {"cross_encoder_depth": 8, "late_bits": 8, "late_lists": 16, "late": late, "training_requests": 90}
+    read = dataclasses.replace(settings, precision="int8", max_ndcg_loss=0.9, **changes)
+    release = build(tiny_dataset, tmp_path, read, report)
+    models = release.manifest.models
+    assert (models["cross_encoder"].precision, models["late_interaction"].precision) == ("int8", "fp32")
+    assert {"cross_encoder", "late_interaction"} <= set(release.manifest.learned_until)
+    features = json.loads(release.file(FUSION_SETTINGS).read_text())["features"]
+    assert features == [*SEASONS.features, *SEASONS.logit_features, *SEASONS.late_features]
+    assert set(release.manifest.metrics["tiers"]) <= {"history", "query", "both", "new_user"}
+    assert json.loads(release.file(RANKER_SETTINGS).read_text())["depth"] == 8
+    SecondStage.load(release).close()

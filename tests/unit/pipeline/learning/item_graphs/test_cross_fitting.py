@@ -13,6 +13,7 @@ from pipeline.data.dataset.event_kinds import KIND, TARGET, WEIGHT
 from pipeline.learning.item_graphs.cross_fitting import (
     SequenceSplit,
     cross_fit,
+    hold_out_ends,
     requests_after_split,
     sample_held_out_users,
     split_sequences,
@@ -87,9 +88,36 @@ def test_without_a_split_the_end_of_each_sequence_is_asked_for():
     assert split_sequences(_events()).before == {"u": ["b", "c"], "v": ["d"]}
 
 
+def test_held_out_ends_are_asked_for_beside_what_everybody_did_before():
+    """The ends of a tenth of the users leave the split; their requests come with the tables of all users."""
+    before = {f"u{number}": ["a", "b"] for number in range(20)}
+    split = SequenceSplit(before, {user: [*items, "c"] for user, items in before.items()})
+    rest, ends = hold_out_ends(split, 5, 10)
+    assert len(ends.users) == 2
+    assert ends.sequences == list(before.values())
+    assert [(list(one.history), set(one.bought)) for one in ends.requests] == [(["a", "b"], {"c"})] * 2
+    assert {user for user, items in rest.whole.items() if len(items) == 2} == set(ends.users)
+
+
 def test_held_out_users_are_a_share_and_the_same_each_time():
     """A fifth of ten users are two, whoever is listed how often."""
     users = [f"p{number % 10}" for number in range(50)]
     chosen = sample_held_out_users(users, 0.2, 3)
     assert len(chosen) == 2
     assert chosen == sample_held_out_users(users[::-1], 0.2, 3)
+
+
+def test_the_ends_of_some_users_are_learned_from_by_nobody():
+    """Their validation period is in the gate's requests alone; tables and training have what came before it."""
+    whole = {f"u{number}": [f"a{number}", f"b{number}", f"c{number}"] for number in range(40)}
+    split = SequenceSplit({user: items[:2] for user, items in whole.items()}, whole)
+    rest, ends = hold_out_ends(split, 3, 10)
+    assert len(ends.users) == len(set(ends.users)) == 3
+    targets = {item for request in ends.requests for item in request.bought}
+    assert targets == {whole[user][2] for user in ends.users}
+    assert ends.sequences == [items[:2] for items in whole.values()]
+    learned = {item for fold in cross_fit(rest, 4, 10, 1) for request in fold.requests for item in request.bought}
+    learned |= {item for request in requests_after_split(rest, 10).requests for item in request.bought}
+    assert not targets & learned
+    assert {items[2] for items in whole.values()} - targets <= learned
+    assert hold_out_ends(split, 3, 10)[1].users == ends.users

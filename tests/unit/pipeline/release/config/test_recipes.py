@@ -63,6 +63,14 @@ def test_a_recipe_with_options_that_are_none_is_refused(sources: dict[str, Any],
         replace(BASKETS, sources={**BASKETS.sources, **sources})
 
 
+def test_features_of_prices_and_times_can_be_added():
+    """Each is added once, free of the recipe's order; others are refused with the known ones."""
+    made = BuildSettings.from_recipe(BASKETS.name, added_features=("price_level", "category_affinity", "price_level"))
+    assert made.resolve_recipe().features == (*BASKETS.features, "price_level")
+    with pytest.raises(InvalidRequest, match="added_features: 'shoe_size' cannot be added; choose from price, price_l"):
+        BuildSettings.from_recipe(BASKETS.name, added_features=("shoe_size",)).resolve_recipe()
+
+
 def test_sources_of_words_and_of_chance_can_be_used():
     """A recipe may list them with their options, and a build may add them to any recipe's own."""
     listed = replace(BASKETS, sources={"lexical": {"kind": "lexical"}, "exploration": {"popularity": 5.0}})

@@ -139,7 +139,7 @@ async def test_a_late_answer_is_too_slow(backends: Any, retrieval: GrpcRetrieval
 
 async def test_a_filter_that_retrieval_refuses_is_the_callers_mistake(retrieval: GrpcRetrieval):
     """Retrieval's message on the caller's filter is passed on to the caller."""
-    with pytest.raises(InvalidRequest, match=r"^filter\.match\.attribute: unknown colour"):
+    with pytest.raises(InvalidRequest, match=r"^filter\.match\.attribute: unknown 'colour'"):
         await retrieval.retrieve(RetrieveRequest(filter=Match("colour", ("red",))), 5.0)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from common.release.event_weights import EventKind
@@ -106,7 +104,7 @@ def test_the_query_is_named():
 
 def test_a_substitution_comes_before_all_else():
     """A substituted long-tail item has that as its first reason, which names the replaced item."""
-    substitution = Substitution(RankedCandidate(_MILK, 3), RankedCandidate(replace(_BREAD, title="rye bread"), 1))
+    substitution = Substitution(RankedCandidate(_MILK, 3), RankedCandidate(_BREAD._replace(title="rye bread"), 1))
     explainer = Explainer([_MILK, _BREAD], UserInput("", ["milk"]), _EVIDENCE, [substitution])
     assert [reason.kind for reason in explainer.reasons_for(_MILK)][:2] == [
         ReasonKind.LONG_TAIL_SHARE,

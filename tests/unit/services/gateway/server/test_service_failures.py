@@ -73,7 +73,7 @@ async def test_a_filter_on_an_unknown_attribute_is_the_callers_mistake(client: G
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await client.recommend(filter=unknown)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert refused.value.details() == "filter.match.attribute: unknown colour"
+    assert refused.value.details() == "filter.match.attribute: unknown 'colour'"
 
 
 async def test_the_gateways_own_mistake_is_internal(backends: Backends, client: GatewayClient):

@@ -1,0 +1,1 @@
+"""Questions about whole answers: a client, the gateway and both services."""
