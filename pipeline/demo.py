@@ -36,7 +36,7 @@ from pipeline.data.dataset.report import render
 from pipeline.evaluation.evaluation import EvaluationSettings, evaluate_release
 from pipeline.local_services import LocalServices, local_services
 from pipeline.measurement.metrics.evaluation_result import Evaluation
-from pipeline.measurement.questions.protocols import Question, Questions, make_questions
+from pipeline.measurement.questions.protocols import Question, Questions, discovery, make_questions, typed_questions
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
 from pipeline.tables.replay import replay
@@ -45,7 +45,7 @@ _SOURCE: Final = "complete-journey"
 _DEMO: Final = ".demo"
 _HOUSEHOLDS: Final = 3
 _SHOWN: Final = 8
-_QUERIES: Final = ("chocolate milk", "something for a baby")
+_SEARCHES: Final = 6
 _MEASURES: Final = ("ndcg@10", "hr@10", "recall@100")
 _NO_DIFFERENCE: Final = "does not differ significantly from"
 _TIMEOUT_S: Final = 20.0
@@ -61,11 +61,13 @@ class Built:
         release: The release, as of the moment that households are asked at.
         catalogue: Its items.
         questions: Households that nothing was learned from after the moment they are asked at.
+        typed: Searches as people type them that nothing was learned from.
     """
 
     release: Release
     catalogue: Catalogue
     questions: Questions
+    typed: Questions
 
 
 def build_release(store: Path, settings: BuildSettings, report: ProgressReport) -> Built:
@@ -81,7 +83,8 @@ def build_release(store: Path, settings: BuildSettings, report: ProgressReport) 
         raise InvalidRequest("the demo's data has no times")
     report.console.print("Its tables count every event. Households are asked with tables that end at that moment:")
     asked = replay(release, dataset, questions.event_split.time, store / _DEMO / "replay", report)
-    return Built(asked, catalogue, dataclasses.replace(questions, new_users=()))
+    typed = typed_questions(dataset.items, "held-out")
+    return Built(asked, catalogue, dataclasses.replace(questions, new_users=()), typed)
 
 
 def serve(built: Built, report: ProgressReport) -> AbstractContextManager[LocalServices]:
@@ -105,7 +108,13 @@ def run_demo(store: Path, console: Console) -> None:
         _show(services.targets["gateway"], built, console)
         console.rule("3. Measured through the gateway on purchases held out")
         found = measure(services.targets["gateway"], built, report)
-    console.print(quality_table(found))
+        settings_of = EvaluationSettings(gateway=services.targets["gateway"])
+        others = [
+            evaluate_release(built.release, questions, settings_of, report)
+            for questions in (discovery(built.questions), built.typed)
+        ]
+    for evaluation in (found, *others):
+        console.print(quality_table(evaluation))
     console.print(latency_table(found))
     _print_claims(found, built.release, console)
     if is_refused(built.release):
@@ -120,8 +129,9 @@ def _show(target: str, built: Built, console: Console) -> None:
         stub = RecommendationServiceStub(channel)
         for user in users[:: max(1, len(users) // _HOUSEHOLDS)][:_HOUSEHOLDS]:
             console.print(_household(stub, user, built.catalogue))
-        for query in _QUERIES:
-            console.print(_search(stub, query))
+            console.print(_what_else(stub, user))
+        for search in built.typed.main[:: max(1, len(built.typed.main) // _SEARCHES)][:_SEARCHES]:
+            console.print(_search(stub, search))
 
 
 def _household(stub: RecommendationServiceStub, user: Question, catalogue: Catalogue) -> Panel:
@@ -141,9 +151,19 @@ def _household(stub: RecommendationServiceStub, user: Question, catalogue: Catal
     return Panel(Group(history, table, note), title=f"Household {user.group}")
 
 
-def _search(stub: RecommendationServiceStub, query: str) -> Panel:
-    request = RecommendRequest(query=query, limit=_SHOWN, explain=True)
-    return Panel(_answer_table(stub.Recommend(request, timeout=_TIMEOUT_S), ()), title=f"“{query}”")
+def _what_else(stub: RecommendationServiceStub, user: Question) -> Panel:
+    """Show what a household may like that it has not bought before."""
+    policy = Policy(exclude_history=True)
+    request = RecommendRequest(history_item_ids=user.history, limit=_SHOWN, explain=True, policy=policy)
+    table = _answer_table(stub.Recommend(request, timeout=_TIMEOUT_S), user.relevant)
+    return Panel(table, title=f"Household {user.group}: what else, not what again")
+
+
+def _search(stub: RecommendationServiceStub, search: Question) -> Panel:
+    request = RecommendRequest(query=search.query, limit=_SHOWN, explain=True)
+    table = _answer_table(stub.Recommend(request, timeout=_TIMEOUT_S), search.relevant)
+    note = "[green]●[/] of a product type that the search was written for"
+    return Panel(Group(table, note), title=f"“{search.query}”")
 
 
 def _answer_table(answer: RecommendResponse, bought: Container[str], first_stage_items: Sequence[str] = ()) -> Table:
@@ -177,8 +197,8 @@ def _marked(item: RecommendedItem, bought: Container[str]) -> str:
 def quality_table(found: Evaluation) -> Table:
     """Return each mode's figures with their intervals."""
     table = Table(
-        title=f"{found.questions} households: {found.description}",
-        caption="mean [95 % bootstrap interval over households]; purchases outside the catalogue count as missed",
+        title=f"{found.questions} questions: {found.description}",
+        caption="mean [95 % bootstrap interval over questions]; items outside the catalogue count as missed",
     )
     for column in ("", "NDCG@10", "HR@10", "recall@100", "coverage@10", "degraded"):
         table.add_column(column, justify="left" if not column else "right")

@@ -21,7 +21,11 @@ def evaluate(
     ] = "",
     data: Annotated[Path | None, typer.Option(help="Raw data, or a dataset that `prepare` wrote.")] = None,
     protocol: Annotated[
-        str, typer.Option(help="How questions are made: temporal, leave-last-out, or judged (judged queries).")
+        str,
+        typer.Option(
+            help="How questions are made: temporal, leave-last-out, judged (judged queries), discovery (temporal, but "
+            "what else, not what again), or typed (searches as people type them, for complete-journey)."
+        ),
     ] = "temporal",
     examples: Annotated[
         Path | None, typer.Option(help="Table of questions (user_id, history, target) that replaces the protocol.")

@@ -9,7 +9,7 @@ from typing import Any
 from common.release import layout
 from pipeline.build.context import BuildContext
 from pipeline.data.dataset.training_requests import ShopRequest
-from pipeline.learning.examples.labelled_candidates import label_candidates, learn_source_weights
+from pipeline.learning.examples.labelled_candidates import label_candidates, learn_source_weights, with_semantic_floor
 from services.retrieval.candidates.first_stage import FirstStage
 
 
@@ -57,4 +57,5 @@ def learn_first_stage_weights(context: BuildContext, requests: Sequence[ShopRequ
         context.report.step("Fitting the weights of candidate sources", len(requests)) as step,
     ):
         drawn = label_candidates(first_stage, requests, candidates, step)
-        write_retrieval_settings(context, learn_source_weights(drawn, first_stage.sources))
+        learned = learn_source_weights(drawn, first_stage.sources)
+        write_retrieval_settings(context, with_semantic_floor(learned, first_stage.settings.kind_of))

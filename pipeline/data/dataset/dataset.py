@@ -53,7 +53,9 @@ class Dataset:
         self, items: pl.DataFrame, events: pl.DataFrame, judgements: pl.DataFrame | None, report: DataReport
     ) -> None:
         self.items = canonical(with_optional(checked(items, ITEMS), ITEMS), ITEMS)
-        self.events = canonical(checked(events, EVENTS), EVENTS)
+        typed = [checked(events, EVENTS)]
+        del events  # as much memory again while they are sorted, unless the caller holds them
+        self.events = canonical(typed.pop(), EVENTS)
         self.judgements = None if judgements is None else canonical(checked(judgements, JUDGEMENTS), JUDGEMENTS)
         self.report = report
         check_unique(self.items, "item_id", ITEMS)

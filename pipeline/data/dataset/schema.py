@@ -169,7 +169,25 @@ def canonical(frame: pl.DataFrame, table: TableSpec) -> pl.DataFrame:
     further = sorted(set(frame.columns) - set(known))
     columns = [*known, *further]
     order = [name for name in table.order if name in columns]
-    return frame.select(columns).sort([*order, *(name for name in columns if name not in order)])
+    keys = frame.select(_sort_key(frame[name]) for name in [*order, *(name for name in columns if name not in order)])
+    places = keys.select(pl.arg_sort_by(keys.columns).alias("place")).to_series()
+    del keys
+    left = frame.select(columns).get_columns()
+    del frame
+    ordered = []
+    while left:  # a column at a time, so that a table of millions of events is not held twice
+        ordered.append(left.pop(0).gather(places))
+    return pl.DataFrame(ordered)
+
+
+def _sort_key(column: pl.Series) -> pl.Series:
+    """Return a column that sorts alike: repeated texts by the rank of each, which takes a fraction of the memory."""
+    if column.dtype != pl.String:
+        return column
+    texts = column.drop_nulls().unique()
+    if len(texts) > len(column) // 2:
+        return column
+    return column.cast(pl.Enum(texts.sort())).to_physical()
 
 
 def check_unique(frame: pl.DataFrame, column: str, table: TableSpec) -> None:

@@ -88,7 +88,9 @@ def read_delimited(
     kept = [(old, new) for old, new in zip(table.frame.columns, names, strict=True) if new]
     frame = table.frame.select(pl.col(old).alias(new) for old, new in kept)
     blank = pl.all_horizontal(pl.all().is_null() | (pl.all() == ""))
-    return DelimitedTable(frame.filter(~blank), parted_by, table.ragged, table.examples, dialect.skipped)
+    empty = frame.select(blank.alias("blank")).to_series()
+    kept_rows = frame.filter(~empty) if empty.any() else frame  # a filter would copy the table
+    return DelimitedTable(kept_rows, parted_by, table.ragged, table.examples, dialect.skipped)
 
 
 def _read_rows(text: TextFile, dialect: Dialect, names: list[str], file: Path, *, heading: bool) -> DelimitedTable:

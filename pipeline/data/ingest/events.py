@@ -62,12 +62,14 @@ def clean_events(
             latest count, the others are left out.
         nobody: Ids of users who are no person, such as guest; None finds them.
     """
-    events = RowFilter(frame)
+    events, columns = RowFilter(frame), frame.columns
+    del frame  # each column as it was written is forgotten as soon as it is read
     for name in ("user_id", "item_id", "event_id", "session_id"):
-        if name in frame.columns:
-            events.replace(name, _known_ids(frame[name], items) if name == "item_id" else as_ids(frame[name]))
-    events.replace("event", _kinds(as_text(frame["event"])))
-    if "timestamp" in frame.columns:
+        if name in columns:
+            written = events.frame[name]
+            events.replace(name, _known_ids(written, items) if name == "item_id" else as_ids(written))
+    events.replace("event", _kinds(as_text(events.frame["event"])))
+    if "timestamp" in columns:
         _read_times(events, order, now)
     _read_numbers_and_flags(events, mark)
     leave_out_nobody(events, nobody)
@@ -82,19 +84,24 @@ def clean_events(
     events.drop(
         "unknown_item", "The item is not among the items.", ~pl.col("item_id").is_in(items["item_id"].implode())
     )
-    if "event_id" in frame.columns:
+    if "event_id" in columns:
         again = ~pl.col("event_id").is_first_distinct() & pl.col("event_id").is_not_null()
         events.drop("repeated_id", "An event with this id came before.", again)
-    events.drop(
-        "repeated_row",
-        "An event equal in every column came before.",
-        ~pl.struct(events.frame.columns).is_first_distinct(),
-    )
+    events.drop("repeated_row", "An event equal in every column came before.", pl.lit(_repeated(events.frame)))
     _take_back(events)
     _name_unknown_kinds(events)
-    if "timestamp" in frame.columns:
+    if "timestamp" in columns:
         limit_days(events, max_daily_events)
     return events
+
+
+def _repeated(frame: pl.DataFrame) -> pl.Series:
+    """Return which rows equal an earlier one; only rows whose hash occurs twice are compared, which saves memory."""
+    twice = frame.hash_rows().is_duplicated()
+    if not twice.any():
+        return twice
+    again = ~frame.filter(twice).select(pl.struct(pl.all()).is_first_distinct()).to_series()
+    return twice.scatter(twice.arg_true(), again)
 
 
 def _read_numbers_and_flags(events: RowFilter, mark: DecimalMark) -> None:

@@ -21,6 +21,7 @@ class RowFilter:
     def __init__(self, frame: pl.DataFrame) -> None:
         self.frame = frame
         self._rows_in = frame.height
+        self._rows_taken = 0
         self._dropped: dict[str, Dropped] = {}
         self._unreadable: dict[str, Unreadable] = {}
         self._cut: dict[str, int] = {}
@@ -29,9 +30,12 @@ class RowFilter:
     def drop(self, reason: str, why: str, condition: pl.Expr) -> pl.DataFrame:
         """Drop the rows that meet ``condition`` (null is no) under ``reason``, and return them."""
         mark = self.frame.select(condition.fill_null(value=False).alias("mark")).to_series()
+        rows = int(mark.sum())
+        self._dropped[reason] = Dropped(rows=rows, why=why)
+        if not rows:  # a filter would copy the table
+            return self.frame.clear()
         dropped = self.frame.filter(mark)
         self.frame = self.frame.filter(~mark)
-        self._dropped[reason] = Dropped(rows=dropped.height, why=why)
         return dropped
 
     def replace(self, name: str, values: pl.Series) -> None:
@@ -67,7 +71,7 @@ class RowFilter:
         Args:
             earlier: The filter whose remaining rows this one was made of.
         """
-        self._rows_in += earlier.rows_in - earlier.frame.height
+        self._rows_in += earlier.rows_in - earlier.frame.height - earlier._rows_taken
         both = dict(earlier._dropped)
         for reason, dropped in self._dropped.items():
             rows = both[reason].rows if reason in both else 0
@@ -76,6 +80,12 @@ class RowFilter:
         self._unreadable = {**earlier._unreadable, **self._unreadable}
         self._notes = [*earlier._notes, *self._notes]
         return self
+
+    def take(self) -> pl.DataFrame:
+        """Return the rows that are left and forget them, so that they can be sorted without a second copy."""
+        taken, self.frame = self.frame, self.frame.clear()
+        self._rows_taken = taken.height
+        return taken
 
     @property
     def rows_in(self) -> int:

@@ -16,7 +16,7 @@ import polars as pl
 
 from pipeline.data.dataset.schema import TIMESTAMP, as_utc
 from pipeline.data.ingest.time_spellings import MONTH_NUMBERS, is_rounded, respelled
-from pipeline.data.ingest.values import ascii_digits, without_nulls
+from pipeline.data.ingest.values import ascii_digits, by_slices, without_nulls
 
 DayOrder = Literal["auto", "month first", "day first"]
 """Which of 3/4/2024 is the month. `auto` takes the order that a cell past the 12th proves; without proof, day first if
@@ -109,7 +109,7 @@ def read_times(column: pl.Series, order: DayOrder = "auto", now: datetime | None
 def _of_text(text: pl.Series, order: DayOrder) -> tuple[pl.Series, DayOrder | None, bool]:
     taken: DayOrder | None = None
     proven = True
-    times = _of_plain_iso(text)
+    times = by_slices(_of_plain_iso, text)
     text = _with_known_spelling(text, times)
     for form in (_of_compact, _of_number_text, _of_numeric_dates, _of_named_dates):
         left = text.is_not_null() & times.is_null()

@@ -75,8 +75,16 @@ def _found(counts: pl.DataFrame) -> set[str]:
 
 def limit_days(events: RowFilter, limit: int) -> None:
     """Leave out the earlier events of users with more on a day than people have, and name these users."""
+    many = events.frame["user_id"].value_counts().filter(pl.col("count") > limit)["user_id"]
+    if many.is_empty():
+        return
     day = ["user_id", "event", pl.col("timestamp").dt.date().alias("day")]
-    busy = events.frame.group_by(day).len("events").filter(pl.col("events") > limit)
+    busy = (
+        events.frame.filter(pl.col("user_id").is_in(many.implode()))
+        .group_by(day)
+        .len("events")
+        .filter(pl.col("events") > limit)
+    )
     if busy.is_empty():
         return
     order = pl.col("timestamp").rank("ordinal", descending=True).over(day)

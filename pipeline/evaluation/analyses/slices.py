@@ -69,6 +69,19 @@ def _users(questions: Questions) -> Iterator[tuple[str, str, list[Question]]]:
 def _items(main: Sequence[Question], items: ItemPopularity) -> Iterator[tuple[str, str, list[Question]]]:
     for number, name in enumerate(BANDS):
         yield "relevant items", name, _restricted(main, items.band == number, items)
+    yield "relevant items", "in the history: bought again", _by_history(main, in_history=True)
+    yield "relevant items", "not in the history: discovered", _by_history(main, in_history=False)
+
+
+def _by_history(main: Sequence[Question], *, in_history: bool) -> list[Question]:
+    """Restrict questions with a history to the relevant items that are in it, or to those that are not."""
+    restricted = []
+    for question in main:
+        known = frozenset(question.history)
+        relevant = {item: grade for item, grade in question.relevant.items() if (item in known) == in_history}
+        if known and any(grade > 0 for grade in relevant.values()):
+            restricted.append(replace(question, relevant=relevant))
+    return restricted
 
 
 def _languages(questions: Questions, items: ItemPopularity) -> Iterator[tuple[str, str, list[Question]]]:

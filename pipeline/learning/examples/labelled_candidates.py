@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -76,6 +76,28 @@ def learn_source_weights(labelled: Iterable[LabelledCandidates], sources: Sequen
         )
         weights[known] = {name: round(float(weight), 4) for name, weight in zip(sources, fitted, strict=True)}
     return weights
+
+
+def with_semantic_floor(
+    weights: Mapping[str, Mapping[str, float]], kind_of: Callable[[str], str]
+) -> dict[str, dict[str, float]]:
+    """Return weights with which a semantic source counts at least as much as every lexical one in searches.
+
+    Training searches are made of titles, so the words of each are in the title that it should find. They cannot show
+    what a semantic source finds for people who use other words, and give it next to no weight beside a lexical one.
+
+    Args:
+        weights: For each situation, the weight of each source.
+        kind_of: Returns a source's kind.
+    """
+    floored = {}
+    for situation, of_source in weights.items():
+        lexical = [weight for name, weight in of_source.items() if kind_of(name) == "lexical"]
+        floor = max(lexical, default=0.0) if situation in ("query", "both") else 0.0
+        floored[situation] = {
+            name: max(weight, floor) if kind_of(name) == "semantic" else weight for name, weight in of_source.items()
+        }
+    return floored
 
 
 def _asked(request: ShopRequest, limit: int) -> Request:

@@ -103,7 +103,12 @@ class GatewayRunner:
 def _request(question: Question, mode: str, limit: int, long_tail_share: float) -> RecommendRequest:
     history = question.history[-_MAX_HISTORY:]
     # Relevance is known of items, not of texts: who bought one of several items with the same text bought that one.
-    policy = Policy(stages=_STAGES[mode], min_long_tail_share=long_tail_share, keep_duplicates=True)
+    policy = Policy(
+        stages=_STAGES[mode],
+        min_long_tail_share=long_tail_share,
+        keep_duplicates=True,
+        exclude_history=question.exclude_history,
+    )
     return RecommendRequest(
         history_item_ids=history,
         history_kinds=cast("Sequence[EventKind.ValueType]", question.history_kinds[-_MAX_HISTORY:]),

@@ -185,6 +185,7 @@ class LocalRunner:
             limit=depth,
             sources=tuple(sources),
             history_kinds=question.history_kinds[-MAX_HISTORY:],
+            exclude_history=question.exclude_history,
         )
         candidates = self.first_stage.retrieve([request])[0]
         return candidates, (time.perf_counter() - started) * 1e3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -17,8 +17,9 @@ from pipeline.data.dataset.event_kinds import KIND, TARGET, target_events, weigh
 from pipeline.data.dataset.temporal_split import UserSplit
 from pipeline.data.dataset.training_requests import Windows, sample_test_users
 from pipeline.data.files.tables import read_table
+from pipeline.measurement.questions.typed_queries import Part, relevant_items
 
-PROTOCOLS: Final = ("temporal", "leave-last-out", "judged")
+PROTOCOLS: Final = ("temporal", "leave-last-out", "judged", "typed", "discovery")
 _NEW_USERS: Final = 200
 # The lowest grade that measures count as relevant; see `ranking_metrics.evaluate`.
 _MIN_GRADE: Final = 0.001
@@ -43,6 +44,7 @@ class Question:
         relevant: Grade by item; items are relevant above 0, and items without a grade are not relevant.
         history_kinds: What each event of the history was, by number; empty if all are of the target.
         history_ages_s: Seconds from each of them to the question's time; empty if unknown.
+        exclude_history: Whether items of the history are left out of the answer.
     """
 
     key: str
@@ -52,6 +54,7 @@ class Question:
     relevant: Mapping[str, float]
     history_kinds: Sequence[int] = ()
     history_ages_s: Sequence[float] = ()
+    exclude_history: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,11 +125,37 @@ def make_questions(
             questions = _leave_last_out(dataset, users, seed)
         case "judged":
             questions = _judged(dataset, users, seed)
+        case "discovery":
+            questions = discovery(_temporal(dataset, settings, users, seed))
+        case "typed":
+            questions = typed_questions(dataset.items, "held-out")
         case _:
             raise InvalidRequest(f"there is no protocol {protocol!r}; the known ones are {', '.join(PROTOCOLS)}")
     if not questions.main:
         raise InvalidRequest(f"the data has no questions for the protocol {protocol}; choose another one")
     return questions
+
+
+def discovery(questions: Questions) -> Questions:
+    """Return the questions about what else, not what again: answers without the history, for items not in it."""
+    new = [
+        (one, {item: one.relevant[item] for item in sorted(one.relevant.keys() - set(one.history))})
+        for one in questions.main
+    ]
+    asked = [replace(one, relevant=relevant, exclude_history=True) for one, relevant in new if relevant]
+    description = f"{len(asked):,} of them, with the history left out: {questions.description}"
+    return replace(questions, protocol="discovery", description=description, main=asked, new_users=())
+
+
+def typed_questions(items: pl.DataFrame, part: Part) -> Questions:
+    """Make questions of the searches of one part; see `relevant_items`."""
+    asked = [Question(f"typed {query}", query, (), query, relevant) for query, relevant in relevant_items(items, part)]
+    return Questions(
+        "typed",
+        f"{len(asked)} searches as people type them ({part}), written for the project; relevance by product type",
+        asked,
+        notes=["The searches are no log of a shop. Product types were judged, not single items."],
+    )
 
 
 def read_questions(file: Path, users: int | None, seed: int) -> Questions:

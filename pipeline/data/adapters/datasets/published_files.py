@@ -113,7 +113,7 @@ class PublishedFiles:
             tables={"items": items.report(), "events": events.report()},
             notes=[*notes, *self.notes],
         )
-        return Dataset(items.frame, events.frame, None, report)
+        return Dataset(items.frame, events.take(), None, report)
 
 
 def last_stated(frame: pl.DataFrame, key: str, order: str | None = None) -> pl.DataFrame:

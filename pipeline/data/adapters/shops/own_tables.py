@@ -138,9 +138,13 @@ def dataset_of(description: Description, root: Path, notes: list[str], progress:
         tables["events"] = RowFilter(no_events())
     else:
         of = description.events
-        frame = _read(root, of, EVENTS, notes)
         tables["events"] = clean_events(
-            frame, items.frame, of.day_order, of.decimal_mark, max_daily_events=of.max_daily_events, nobody=of.nobody
+            _read(root, of, EVENTS, notes),
+            items.frame,
+            of.day_order,
+            of.decimal_mark,
+            max_daily_events=of.max_daily_events,
+            nobody=of.nobody,
         )
     if description.judgements is not None:
         progress("reading judgements")
@@ -162,7 +166,7 @@ def dataset_of(description: Description, root: Path, notes: list[str], progress:
         event_weights=description.events.weights if description.events else {},
     )
     judgements = tables["judgements"].frame if "judgements" in tables else None
-    return Dataset(items.frame, tables["events"].frame, judgements, report)
+    return Dataset(items.frame, tables["events"].take(), judgements, report)
 
 
 def _describe(data: Path) -> tuple[Description, Path, list[str]]:

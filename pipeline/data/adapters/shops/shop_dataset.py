@@ -45,7 +45,7 @@ def shop_dataset(
     refuse_empty(cleaned, place)
     tables = {"items": cleaned, "events": RowFilter(no_events())}
     if events is not None:
-        tables["events"] = clean_events(events.frame, cleaned.frame).include(events)
+        tables["events"] = clean_events(events.take(), cleaned.frame).include(events)
         orders = exports.place("orders") if "orders" in exports.files else str(exports.data)
         refuse_unreadable(tables["events"], orders, {}, _ADVICE)
         refuse_empty(tables["events"], orders)
@@ -55,7 +55,7 @@ def shop_dataset(
         tables={name: table.report() for name, table in tables.items()},
         notes=[*exports.notes, *_unused(exports)],
     )
-    return Dataset(cleaned.frame, tables["events"].frame, None, report)
+    return Dataset(cleaned.frame, tables["events"].take(), None, report)
 
 
 def take_own_events(exports: Exports) -> pl.DataFrame | None:

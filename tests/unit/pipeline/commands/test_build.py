@@ -55,7 +55,7 @@ def test_the_data_choose_a_recipe_unless_one_is_named(
     """The settings are that recipe's, with the options that were given."""
     built: list[BuildSettings] = []
 
-    def build(_dataset: Dataset, _store: Path, settings: BuildSettings, _report: ProgressReport) -> Release:
+    def build(_dataset: Dataset, _store: Path, settings: BuildSettings, _report: ProgressReport, **_: bool) -> Release:
         built.append(settings)
         raise InvalidRequest("built enough")
 

@@ -95,7 +95,10 @@ def test_slices_part_users_and_items(evaluation: Evaluation, temporal: Questions
     """Users fall into parts by history; items into bands, where only the band's items count."""
     users = [part for part in evaluation.slices if part.kind == "users" and not part.name.startswith("new")]
     assert sum(part.questions for part in users) <= len(temporal.main)
-    assert {part.name for part in evaluation.slices if part.kind == "relevant items"} <= {"head", "middle", "tail"}
+    assert {part.name for part in evaluation.slices if part.kind == "relevant items"} <= {
+        *("head", "middle", "tail"),
+        *("in the history: bought again", "not in the history: discovered"),
+    }
     assert all(set(part.modes) == set(MODES) for part in evaluation.slices)
 
 

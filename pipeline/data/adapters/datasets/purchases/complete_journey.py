@@ -154,6 +154,7 @@ def _items(products: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
         "price",
         "department",
         "size",
+        "product_type",
     )
 
 

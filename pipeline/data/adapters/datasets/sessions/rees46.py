@@ -19,6 +19,7 @@ from pipeline.data.dataset.schema import BadDataset
 from pipeline.data.files.tables import is_table
 from pipeline.data.ingest.events import clean_events
 from pipeline.data.ingest.items import clean_items
+from pipeline.data.ingest.row_filter import RowFilter
 
 _EVENT: Final = {
     "timestamp": "event_time",
@@ -47,7 +48,9 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     rows = pl.concat([files.read(month, _COLUMNS) for month in months])
     items = clean_items(_items(rows), ".")
     files.check(items, months[0], _COLUMNS)
-    events = clean_events(rows.select(*_EVENT), items.frame)
+    happened = RowFilter(rows.select(*_EVENT))
+    del rows  # a month has tens of millions of them
+    events = clean_events(happened.take(), items.frame)
     events.drop("removal", "The item was taken out of a cart.", pl.col("event") == _REMOVAL)
     files.check(events, months[0], _COLUMNS)
     notes = ["The data has no titles: an item's title is its brand, the last part of its category and its number."]

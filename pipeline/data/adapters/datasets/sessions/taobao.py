@@ -16,6 +16,7 @@ from pipeline.data.adapters.datasets.published_files import PublishedFiles, last
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.ingest.events import clean_events
 from pipeline.data.ingest.items import clean_items
+from pipeline.data.ingest.row_filter import RowFilter
 
 FILE: Final = "UserBehavior.csv"
 _COLUMNS: Final = ("user_id", "item_id", "category_id", "event", "timestamp")
@@ -35,7 +36,9 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     rows = files.read_rows(name, _COLUMNS)
     items = clean_items(_items(rows))
     files.check(items, name, {})
-    events = clean_events(rows.drop("category_id"), items.frame)
+    happened = RowFilter(rows.drop("category_id"))
+    del rows  # a hundred million of them
+    events = clean_events(happened.take(), items.frame)
     files.check(events, name, {})
     notes = ["The data has no titles: an item's title is its category's number and its own, and describes nothing."]
     return files.dataset(ADAPTER, items, events, notes)

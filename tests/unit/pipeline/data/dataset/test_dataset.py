@@ -8,10 +8,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.data.dataset.schema import BadDataset
+from pipeline.data.dataset.schema import EVENTS, BadDataset, canonical
 
 MakeDataset = Callable[..., Dataset]
 
@@ -171,3 +173,26 @@ def test_saving_replaces_a_dataset_and_spares_everything_else(tmp_path: Path, ma
     with pytest.raises(BadDataset, match="home is not empty and is no dataset"):
         make_dataset().save(tmp_path / "home")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "shop"]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["u", "ü", "U", "u1", "u10", "u2"]),
+            st.sampled_from("ab"),
+            st.sampled_from(["view", "purchase"]),
+            st.integers(0, 3),
+            st.one_of(st.none(), st.sampled_from(["x", "", "y"]), st.text(max_size=3)),
+        ),
+        max_size=30,
+    )
+)
+def test_rows_are_ordered_as_a_plain_sort_orders_them(rows: list[tuple[str, str, str, int, str | None]]):
+    """Texts that are sorted by rank come in the order of their bytes, empty cells first."""
+    names = ["user_id", "item_id", "event", "position", "session_id"]
+    frame = pl.DataFrame(rows, dict(zip(names, [pl.String] * 3 + [pl.Int64, pl.String], strict=True)), orient="row")
+    by = ["user_id", "position", "item_id", "event", "session_id"]
+    assert canonical(frame, EVENTS).equals(
+        frame.select("user_id", "item_id", "event", "position", "session_id").sort(by)
+    )

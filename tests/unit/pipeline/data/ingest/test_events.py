@@ -147,3 +147,12 @@ def test_bots_and_tills_are_cut_and_named():
     assert events.report().notes == [
         "Users with more than 3 events of a kind on a day, bots or tills: 1, such as 'till' with 5."
     ]
+
+
+def test_equal_rows_are_found_whatever_else_is_there():
+    """The first of equal rows stays; a row that differs in one cell, or is empty there, is another one."""
+    rows = [("u", "a", "view", 1_700_000_000, 1), ("u", "a", "view", 1_700_000_000, None)]
+    rows += [("u", "a", "view", 1_700_000_000, 2), ("v", "a", "view", 1_700_000_000, 1)]
+    events = _clean(*rows, *rows, rows[0])
+    assert events.frame.height == len(rows)
+    assert events.report().dropped["repeated_row"].rows == len(rows) + 1

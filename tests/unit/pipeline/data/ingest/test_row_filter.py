@@ -40,3 +40,11 @@ def test_a_table_without_a_row_left_is_refused_with_the_commonest_reason():
     with pytest.raises(BadDataset, match=r"shop: all 3 rows were left out, 2 of them since: It is more\."):
         refuse_empty(cleaning, "shop")
     refuse_empty(RowFilter(pl.DataFrame({"n": []})), "shop")
+
+
+def test_what_is_taken_is_forgotten():
+    """The rows are the caller's alone, and the counts stay."""
+    table = RowFilter(pl.DataFrame({"a": [1, 2]}))
+    table.drop("small", "It is small.", pl.col("a") < 2)
+    assert table.take()["a"].to_list() == [2]
+    assert (table.frame.height, table.rows_in) == (0, 2)

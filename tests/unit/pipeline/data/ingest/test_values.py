@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.ingest.values import DecimalMark, as_ids, as_text, read_flags, read_numbers
+from pipeline.data.ingest.values import DecimalMark, as_ids, as_text, by_slices, read_flags, read_numbers
 
 
 def _numbers(*cells: object, mark: DecimalMark = "auto") -> list[float | None]:
@@ -139,3 +139,14 @@ def test_what_was_written_is_read_back(values: list[object], form: str, comma: b
     if comma:
         cells = [cell.translate(str.maketrans(",.", ".,")) for cell in cells]
     assert _numbers(*cells) == [pytest.approx(float(str(value))) for value in values]
+
+
+def test_columns_are_read_in_slices(monkeypatch: pytest.MonkeyPatch):
+    """A long column is read a part at a time, and equals one that was read whole."""
+    cells = pl.Series("at", [" a ", "NA", None, "b", "", "2024-03-01 10:00:00", "c"])
+    whole = as_text(cells)
+    monkeypatch.setattr("pipeline.data.ingest.values._SLICE_ROWS", 2)
+    assert as_text(cells).equals(whole, check_names=True)
+    parts: list[int] = []
+    by_slices(lambda part: parts.append(len(part)) or part, cells)
+    assert parts == [2, 2, 2, 1]

@@ -15,7 +15,7 @@ from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.schema import BadDataset
 from pipeline.data.dataset.training_requests import Windows, sample_test_users
 from pipeline.data.ingest.row_filter import no_events
-from pipeline.measurement.questions.protocols import Questions, make_questions, read_questions
+from pipeline.measurement.questions.protocols import Question, Questions, discovery, make_questions, read_questions
 
 START = datetime(2026, 1, 1)  # noqa: DTZ001 - datasets have no zone
 
@@ -150,3 +150,14 @@ def test_data_without_events_is_pointed_to_judgements(make_dataset: Callable[...
     dataset = make_dataset(events=no_events())
     with pytest.raises(InvalidRequest, match="use --protocol judged"):
         make_questions(dataset, {"window_days": 1}, protocol, users=None, seed=1)
+
+
+def test_discovery_asks_for_what_is_not_in_the_history():
+    """Bought-again items are no answers and not relevant; who bought nothing else is not asked."""
+    main = [
+        Question("a", "a", ("x", "y"), "", {"x": 1.0, "z": 1.0}),
+        Question("b", "b", ("x",), "", {"x": 1.0}),
+    ]
+    found = discovery(Questions("temporal", "all", main, main))
+    assert [(one.key, dict(one.relevant), one.exclude_history) for one in found.main] == [("a", {"z": 1.0}, True)]
+    assert (found.protocol, found.new_users) == ("discovery", ())

@@ -98,7 +98,7 @@ def test_sizes_lose_article_numbers_and_gaps_alone(tmp_path: Path, raw: str | No
 
 
 def test_attributes_are_kept_and_what_is_missing_stays_null(dataset: Dataset):
-    """Brand, category, department and size are attributes; the price is the median of what was paid for one."""
+    """Brand, category, size and others are attributes; the price is the median of what was paid for one."""
     assert dataset.items.filter(item_id="1").row(0, named=True) == {
         "item_id": "1",
         "title": "Frozen bread italian/french, 50 oz",
@@ -110,6 +110,7 @@ def test_attributes_are_kept_and_what_is_missing_stays_null(dataset: Dataset):
         "available": None,
         "department": "Grocery",
         "size": "50 oz",
+        "product_type": "Frozen bread italian/french",
     }
     assert dataset.items.filter(item_id="2")["price"].to_list() == [2.0]
     assert dataset.items.filter(item_id="4").select("category", "price").row(0) == (None, None)
