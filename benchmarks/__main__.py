@@ -35,6 +35,11 @@ BENCHMARKS: Final = {
         "offline.complete_journey",
         "popular items, first stage and two stages on held-out purchases, through the gateway",
     ),
+    "freshness": (
+        "offline.freshness",
+        "the same models with tables up to the request, and with tables as old as releases used to serve",
+    ),
+    "update": ("offline.update", "a day's events and items into a new release: time compared with a build"),
     "demo-served": (
         "gateway.demo_served",
         "latency and answers/s of the demo's gateway by history and by query, client included, and its quality",

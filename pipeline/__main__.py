@@ -13,7 +13,7 @@ from pipeline.commands.bulk import embed, score
 from pipeline.commands.console import CONSOLE
 from pipeline.commands.evaluate import evaluate
 from pipeline.commands.inspect import inspect_files
-from pipeline.commands.replay import replay_release
+from pipeline.commands.replay import replay_release, update_release
 from pipeline.commands.signing import make_signing_key, sign_releases
 
 app = typer.Typer(
@@ -34,6 +34,9 @@ app.command("prepare")(prepare_dataset)
 
 
 app.command("build")(build_release)
+
+
+app.command("update")(update_release)
 
 
 app.command("replay")(replay_release)

@@ -72,7 +72,7 @@ def run(quick: bool, console: Console) -> Result:
     """Build or reuse the release and evaluate both groups through the gateway; quick takes few users."""
     report, settings = ProgressReport(console), BuildSettings.from_recipe(SEASONS.name, test_users=1)
     with report.step("Preparing online-retail"):
-        whole = prepare("online-retail", _data())
+        whole = prepare("online-retail", data_folder())
     split = split_customers(whole, settings.window_days, settings.seed, _QUICK_USERS if quick else None)
     windows = Windows.of(split.training.events, settings.window_days)
     release = build(split.training, _STORE, settings, report)
@@ -199,7 +199,8 @@ def _over(difference: Difference) -> str:
     return f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
 
 
-def _data() -> Path:
+def data_folder() -> Path:
+    """Return the folder of the raw data; raises BadDataset if there is none."""
     shared = os.environ.get("SHORTLIST_DATA") or Path(__file__).resolve().parents[3] / "shared/data"
     folder = Path(shared) / "online-retail"
     if not folder.is_dir():

@@ -62,13 +62,7 @@ def build(
         CompressionRefused: A smaller cross-encoder loses more than the settings allow.
     """
     base_model, recipe = resolve_base_model(settings.base_model), settings.resolve_recipe()
-    data = DataCard(
-        source=dataset.report.source,
-        fingerprint=dataset.fingerprint(),
-        items=dataset.items.height,
-        events=dataset.events.height,
-        licence=dataset.report.licence,
-    )
+    data = data_card(dataset)
     key = _build_key(data, base_model, settings, recipe, dataset.report.event_weights)
     existing = _built_release(store, key)
     if existing is None:
@@ -92,6 +86,17 @@ def build(
                 return publish_gated(staging, store, report, force=force)
     report.console.print(f"Release {existing.id} was built from the same data with the same settings: reused")
     return reuse_gated(existing, store, report, force=force)
+
+
+def data_card(dataset: Dataset) -> DataCard:
+    """Return what the manifest says of the data."""
+    return DataCard(
+        source=dataset.report.source,
+        fingerprint=dataset.fingerprint(),
+        items=dataset.items.height,
+        events=dataset.events.height,
+        licence=dataset.report.licence,
+    )
 
 
 def _run(context: BuildContext, store: Path) -> None:

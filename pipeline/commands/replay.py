@@ -1,4 +1,4 @@
-"""The command `replay`: a release as it would have been at an earlier time."""
+"""The commands that make a release from another: `replay` for an earlier time, `update` for new data."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from common.errors import InvalidRequest
 from common.release.store import open_release
+from pipeline.commands.build import REFUSED
 from pipeline.commands.console import CONSOLE
 from pipeline.data.adapters import prepare
 from pipeline.data.dataset.dataset import Dataset
@@ -55,3 +56,23 @@ def replay_release(
     moment = until or Windows.of(weighed.events, float(settings["window_days"])).test
     written = replay(opened, dataset, moment, out, report)
     CONSOLE.print(f"Release {written.id} in {out}: {opened.id} with tables of the events before {moment}")
+
+
+def update_release(
+    store: Annotated[Path, typer.Option("--release", help="Release store: its current release is updated.")],
+    adapter: DatasetSource = "",
+    data: DatasetPath = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Make the release current even if its gate refuses it (exit code 3).")
+    ] = False,
+) -> None:
+    """Make a release of new events and items with the models of the current one; same gate and exit code as build."""
+    # torch takes seconds to import, and --help should not
+    from pipeline.build.completion.gate import is_refused  # noqa: PLC0415
+    from pipeline.build.incremental.update import update  # noqa: PLC0415
+
+    report = ProgressReport(CONSOLE)
+    release = update(read_dataset(adapter, data, report), store, report, force=force)
+    CONSOLE.print(f"Release {release.id} in {release.path}")
+    if is_refused(release, force=force):
+        raise typer.Exit(REFUSED)

@@ -52,7 +52,7 @@ class TableWriter:
         self._recipe = settings.resolve_recipe()
         self._catalogue = catalogue
         self._report = report
-        self.graph_items = GraphItems.choose(catalogue, known, settings.min_buyers, MAX_ITEMS)
+        self._known = known
 
     def write_counts(self, events: pl.DataFrame, moment: datetime | None, left_out: Collection[str] = ()) -> None:
         """Write the tables of the recipe.
@@ -77,7 +77,7 @@ class TableWriter:
 
     def write_all(self, events: pl.DataFrame, moment: datetime | None) -> None:
         """Write the tables as `write_counts` does, and the graphs of texts if they do not have every item."""
-        if not self.graph_items.are_all:
+        if self._recipe.graphs and not self.graph_items.are_all:
             self.write_text_graphs()
         self.write_counts(events, moment)
 
@@ -100,6 +100,11 @@ class TableWriter:
         whole = Sequences.of(rows, len(self._catalogue), weighed)
         self._write_statistics(statistics(whole, self.graph_items.square(self.texts.kernels["near50"])))
         self._write(layout.POPULARITY, whole.events())
+
+    @cached_property
+    def graph_items(self) -> GraphItems:
+        """The items of tables of all pairs."""
+        return GraphItems.choose(self._catalogue, self._known, self._settings.min_buyers, MAX_ITEMS)
 
     @cached_property
     def texts(self) -> ItemTexts:

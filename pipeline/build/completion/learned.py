@@ -48,13 +48,19 @@ def write_tables_before(context: BuildContext, catalogue: Catalogue, moment: dat
 
 def finish(context: BuildContext, learned: Learned) -> None:
     """Count the tables up to the last event, and write the model card: nothing is measured from here on."""
-    end = end_of(context.dataset.events)
-    if learned.windows is not None and end is not None:
-        write_tables_before(context, learned.catalogue, end)
-    elif context.recipe.needs_events:
-        table_writer(context, learned.catalogue).write_counts(context.dataset.events, None)
-        context.staging.learned_until[TABLES] = WHOLE_SEQUENCES
+    count_everything(context, learned.catalogue)
     write_model_card(context.staging, learned.catalogue, learned.valid, learned.probability)
+
+
+def count_everything(context: BuildContext, catalogue: Catalogue) -> None:
+    """Count the tables up to the last event."""
+    end = end_of(context.dataset.events)
+    if context.recipe.windows and end is not None:
+        write_tables_before(context, catalogue, end)
+        return
+    table_writer(context, catalogue).write_all(context.dataset.events, None)
+    if context.recipe.needs_events:
+        context.staging.learned_until[TABLES] = WHOLE_SEQUENCES
 
 
 def record_learned_until(context: BuildContext, until: datetime | str, *models: str) -> None:

@@ -7,6 +7,7 @@ the same settings write the same card.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -62,6 +63,17 @@ def write_model_card(
         _bias(catalogue, popularity, shown, bought, len(valid)),
     ]
     staging.file(MODEL_CARD).write_text("\n".join(parts))
+
+
+def update_model_card(staging: Staging, catalogue: Catalogue) -> None:
+    """Write the data and the times of an updated release into the card; the rest is as it was when models learned."""
+    file = staging.file(MODEL_CARD)
+    parts = re.split(r"(?m)^(?=## )", file.read_text())
+    changed = {
+        "## Data": _data(staging, catalogue) + "\n",
+        "## Learned until": _learned_until(staging.learned_until) + "\n",
+    }
+    file.write_text("".join(changed.get(part.partition("\n")[0], part) for part in parts))
 
 
 def _data(staging: Staging, catalogue: Catalogue) -> str:

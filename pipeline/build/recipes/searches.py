@@ -40,7 +40,7 @@ from pipeline.build.steps.staged_release import (
     write_fusion_settings,
     write_ranker_settings,
 )
-from pipeline.gate.questions import questions_of_queries
+from pipeline.gate.questions import GateQuestions, questions_of_queries
 from pipeline.learning.examples.fusion import calibration_error
 from pipeline.learning.examples.judged_queries import (
     JudgedQuery,
@@ -77,10 +77,19 @@ def build_searches(context: BuildContext) -> Learned:
     queries = training_queries(context.dataset.judgements, catalogue)
     if len(queries) < settings.folds:
         raise InvalidRequest(f"{len(queries)} judged queries can't be parted in {settings.folds} folds")
-    test = test_queries(context.dataset.judgements, catalogue)
-    queries, test = (queries, test) if test else hold_out_queries(queries, settings.test_users)
+    if not test_queries(context.dataset.judgements, catalogue):
+        queries, _ = hold_out_queries(queries, settings.test_users)
     learned = learn_from_queries(context, catalogue, queries, _DATA)
-    return replace(learned, questions=questions_of_queries(test, catalogue, "judged searches held out"))
+    return replace(learned, questions=questions_held_out(context, catalogue))
+
+
+def questions_held_out(context: BuildContext, catalogue: Catalogue) -> GateQuestions:
+    """Return the judged queries that nothing is learned from: the split `test`, or a tenth if there is none."""
+    judgements = context.dataset.judgements
+    held_out = test_queries(judgements, catalogue)
+    if not held_out:
+        _, held_out = hold_out_queries(training_queries(judgements, catalogue), context.settings.test_users)
+    return questions_of_queries(held_out, catalogue, "judged searches held out")
 
 
 def learn_from_queries(

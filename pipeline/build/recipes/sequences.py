@@ -19,7 +19,7 @@ from pipeline.build.steps.encoder import export_base_encoder, write_index
 from pipeline.build.steps.first_stage import write_retrieval_settings
 from pipeline.build.steps.ranking_examples import RankingExamples, learn_weights_from_sample, make_ranking_examples
 from pipeline.build.steps.tables import table_writer
-from pipeline.gate.questions import questions_of_next_items
+from pipeline.gate.questions import GateQuestions, questions_of_next_items
 from pipeline.learning.examples.fusion import calibration_error
 from pipeline.learning.fusion.lambdamart import RankedExamples
 from pipeline.learning.fusion.trees import FusionTrees
@@ -65,6 +65,14 @@ def build_sequences(context: BuildContext) -> Learned:
     record_learned_until(context, WHOLE_SEQUENCES, "weights", "fusion", *staged_tiers(context))
     questions = questions_of_next_items(ends.requests, ends.users)
     return Learned(catalogue, examples.valid_requests, probability, questions=questions)
+
+
+def write_tables_of_ends(context: BuildContext, catalogue: Catalogue) -> GateQuestions:
+    """Write the tables of what came before the validation period; return the requests of the users held out."""
+    split, ends = hold_out_ends(split_sequences(context.dataset.events), context.settings.test_users, _MAX_HISTORY)
+    before = requests_after_split(split, _MAX_HISTORY)
+    table_writer(context, catalogue).write_sequences(before.sequences, before.weighed)
+    return questions_of_next_items(ends.requests, ends.users)
 
 
 def _refuse_encoder_training(context: BuildContext) -> None:

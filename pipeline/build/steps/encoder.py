@@ -39,16 +39,21 @@ def write_encoder(context: BuildContext, bert: BertModel, trained_on: str) -> No
         record_model(context, "encoder", layout.ENCODER, trained_on, parity_error)
 
 
-def write_index(context: BuildContext, catalogue: Catalogue) -> None:
-    """Embed the catalogue's texts with the staged encoder, and write the vector index."""
+def index_options(context: BuildContext) -> IndexOptions:
+    """Return how the index is built."""
     settings = context.settings
-    options = IndexOptions(
+    return IndexOptions(
         m=settings.hnsw_m,
         ef_construction=settings.ef_construction,
         threads=1,
         seed=settings.seed,
         kind=settings.index,
     )
+
+
+def write_index(context: BuildContext, catalogue: Catalogue) -> None:
+    """Embed the catalogue's texts with the staged encoder, and write the vector index."""
+    settings, options = context.settings, index_options(context)
     encoder = OnnxTextEncoder.load(context.staging.release(), SessionOptions())
     with context.report.step("Embedding the catalogue's texts") as step:
         build_vector_index(

@@ -105,3 +105,19 @@ def test_held_out_users_are_a_share_and_the_same_each_time():
     chosen = sample_held_out_users(users, 0.2, 3)
     assert len(chosen) == 2
     assert chosen == sample_held_out_users(users[::-1], 0.2, 3)
+
+
+def test_the_ends_of_some_users_are_learned_from_by_nobody():
+    """Their validation period is in the gate's requests alone; tables and training have what came before it."""
+    whole = {f"u{number}": [f"a{number}", f"b{number}", f"c{number}"] for number in range(40)}
+    split = SequenceSplit({user: items[:2] for user, items in whole.items()}, whole)
+    rest, ends = hold_out_ends(split, 3, 10)
+    assert len(ends.users) == len(set(ends.users)) == 3
+    targets = {item for request in ends.requests for item in request.bought}
+    assert targets == {whole[user][2] for user in ends.users}
+    assert ends.sequences == [items[:2] for items in whole.values()]
+    learned = {item for fold in cross_fit(rest, 4, 10, 1) for request in fold.requests for item in request.bought}
+    learned |= {item for request in requests_after_split(rest, 10).requests for item in request.bought}
+    assert not targets & learned
+    assert {items[2] for items in whole.values()} - targets <= learned
+    assert hold_out_ends(split, 3, 10)[1].users == ends.users
