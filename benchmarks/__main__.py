@@ -91,6 +91,7 @@ BENCHMARKS: Final = {
         "kills, hangs, cut connections, full disks and wrong clocks under load: what is lost, and recovery",
     ),
     "soak": ("reliability.soak", "slopes of memory, descriptors and threads over half an hour of mixed load"),
+    "tls": ("security.tls", "answers a second of Recommend with mutual TLS and without"),
     "stalled-peer": ("reliability.stalled_peer", "answers of the gateway while ranking is stopped, and recovery"),
     "retrieval-churn": ("retrieval.churn", "search latency while items are upserted"),
 }

@@ -73,7 +73,7 @@ def update(dataset: Dataset, store: Path, report: ProgressReport, *, force: bool
     weighed = weigh_as_stated(dataset, settings.event_weights)
     recipe = settings.resolve_recipe()
     recipe = recipe.with_interest() if TARGET in weighed.events.columns else recipe
-    _check(before, settings, recipe, weighed)
+    _check(before, recipe, weighed)
     key = hashlib.sha256(json.dumps([_FORMAT, before.id, data.model_dump()]).encode()).hexdigest()
     with staging_dir(store, key) as folder:
         copy_release(before, folder)
@@ -89,14 +89,15 @@ def update(dataset: Dataset, store: Path, report: ProgressReport, *, force: bool
         return publish_gated(staging, store, report, force=force)
 
 
-def _check(before: Release, settings: BuildSettings, recipe: Recipe, dataset: Dataset) -> None:
+def _check(before: Release, recipe: Recipe, dataset: Dataset) -> None:
     """Raise InvalidRequest if the data cannot follow the release."""
     source = before.manifest.data.source
     if dataset.report.source != source:
         raise InvalidRequest(
             f"the current release is of {source}, not of {dataset.report.source}; build a release of it"
         )
-    names = (*recipe.features, *(recipe.late_features if settings.late_bits else ()))
+    models = before.manifest.models
+    names = recipe.features_with(cross_encoder="cross_encoder" in models, late_interaction="late_interaction" in models)
     if tuple(FusionSettings.load(before).features) != names:
         raise InvalidRequest(f"the recipe {recipe.name} has other features than the current release: build it again")
     end = end_of(dataset.events)

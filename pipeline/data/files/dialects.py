@@ -58,7 +58,8 @@ def find_dialect(text: TextFile, file: Path, delimiter: str | None, *, heading: 
         skipped = 1 if named else _comments(sample)
         sample = _without_lines(sample, skipped)
     parted_by = delimiter or _find_delimiter(sample, file)
-    if heading and not skipped:
+    first = next(csv.reader(io.StringIO(sample.lstrip("\r\n"), newline=""), delimiter=parted_by), [])
+    if heading and not skipped and len(first) <= 1:  # nothing parts the first line: it may be a title
         found = [(one, _preamble(sample, one)) for one in ([delimiter] if delimiter else DELIMITERS)]
         parted_by, skipped = max(
             ((one, count) for one, count in found if count), default=(parted_by, 0), key=lambda x: x[1]

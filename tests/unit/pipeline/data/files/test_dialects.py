@@ -81,3 +81,9 @@ def test_a_list_of_texts_has_no_title(tmp_path: Path):
     """Commas in texts make no table of two columns below a title."""
     table = _read(tmp_path, "query\ntea\ngreen\n")
     assert (table.frame.columns, table.skipped) == (["query"], 0)
+
+
+def test_a_heading_that_a_delimiter_parts_is_no_title(tmp_path: Path):
+    """Commas in the cells of a table with tabs may be as many in each row."""
+    table = _read(tmp_path, "id\ttitle\tp\n1\tTea, green\t2,5\n2\tPot, blue\t3,5\n")
+    assert (table.delimiter, table.skipped, table.frame.height) == ("\t", 0, 2)
