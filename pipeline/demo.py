@@ -229,8 +229,8 @@ def _print_claims(found: Evaluation, release: Release, console: Console) -> None
             interval = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
             console.print(f"{after} {verdict} {before}: {measure} {interval}, paired")
     validation = release.manifest.metrics["validation"]
-    console.print(
-        "What the cross-encoder adds, on validation users (searches are made of purchases, newcomers unknown):"
-    )
+    console.print("The stages on validation users (searches are made of purchases, newcomers unknown):")
     for name in ("first stage", "cross-encoder's order", "fusion without the logit", "fusion"):
+        if name not in validation:  # the release has no cross-encoder
+            continue
         console.print(f"  {name}: " + ", ".join(f"{what} {value:.4f}" for what, value in validation[name].items()))

@@ -41,6 +41,8 @@ class RankerSettings(SettingsFile):
         item_tokens: How many tokens of an item are read.
         depth: How many candidates of a request are read if neither request nor server nor plan sets a depth.
         plan: The tiers' depths by occasion, chosen on validation data.
+        first_stage_order: Occasions in which the fusion by features alone did not improve the first stage's order on
+            validation data; answers keep that order there.
     """
 
     context_items: int = Field(ge=0, le=1_000)
@@ -48,6 +50,7 @@ class RankerSettings(SettingsFile):
     item_tokens: int = Field(ge=1, le=4_096)
     depth: int = Field(100, ge=0, le=2_000)
     plan: Mapping[Occasion, TierDepths] = Field(default_factory=dict)
+    first_stage_order: frozenset[Occasion] = frozenset()
 
     @classmethod
     def load(cls, release: Release) -> Self:

@@ -8,10 +8,11 @@ Only if some kind of request gains is the whole training worth its time.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
+import numpy as np
 from transformers import BertForSequenceClassification
 
 from common.release import layout
@@ -20,6 +21,7 @@ from pipeline.build.context import BuildContext
 from pipeline.build.steps.cross_encoder import fit_cross_encoder
 from pipeline.build.steps.late_interaction import fit_late_interaction
 from pipeline.build.steps.staged_release import write_fusion_settings, write_ranker_settings
+from pipeline.learning.examples.fusion import ndcg_by_request
 from pipeline.learning.examples.labelled_candidates import LabelledCandidates
 from pipeline.learning.fusion.tier_plan import (
     PLANNED_CONFIDENCE,
@@ -31,6 +33,7 @@ from pipeline.learning.fusion.tier_plan import (
 )
 from pipeline.learning.fusion.trees import FusionTrees, LabelledFeatures
 from services.ranking.cascade.tiers import occasion
+from services.ranking.release_settings import Occasion
 
 # The share of the lists that the short training learns from, and the fewest of them.
 _PROBE_SHARE: Final = 0.25
@@ -62,6 +65,17 @@ class Fused:
     def occasions(self) -> list[str]:
         """The occasion of each validation request."""
         return [occasion(one.user, one.candidates) for one in self.requests]
+
+    def first_stage_order(self) -> list[str]:
+        """Return the occasions in which the features alone do not improve the first stage's order.
+
+        An occasion without validation requests is one of them: nothing shows that ranking pays there.
+        """
+        cheapest = min(self.options, key=lambda option: option.ms)
+        orders = [-np.arange(len(one.labels), dtype=np.float64) for one in self.requests]
+        gain, occasions = cheapest.gain - ndcg_by_request(self.requests, orders), np.array(self.occasions)
+        improved = [kind for kind in np.unique(occasions) if np.nansum(gain[occasions == kind]) > 0]
+        return [kind for kind in get_args(Occasion) if kind not in improved]
 
 
 @dataclass(frozen=True)
@@ -98,7 +112,12 @@ class TextTiers:
             for tier in unused:
                 drop_tier(self.context, tier, NO_GAIN)
             fused = self.fit()
-        write_plan(self.context, self._plan(fused), fused.options, fused.occasions)
+        kept = fused.first_stage_order()
+        write_plan(self.context, self._plan(fused), fused.options, fused.occasions, kept)
+        if kept:
+            self.context.report.console.print(
+                f"Answers keep the first stage's order for {', '.join(kept)}: the features do not improve it there"
+            )
         write_fusion_settings(self.context)
         return fused
 
@@ -163,6 +182,7 @@ def write_plan(
     plan: Mapping[str, Mapping[str, int]],
     options: Sequence[TierOption],
     occasions: Sequence[str],
+    first_stage_order: Collection[str] = (),
 ) -> None:
     """Write the depths of the staged tiers for every occasion, and record what each choice reaches.
 
@@ -171,14 +191,15 @@ def write_plan(
         plan: Depths by tier for each occasion; not used if the settings ask for every tier always.
         options: Time and quality of each choice of tiers.
         occasions: The occasion of each validation request.
+        first_stage_order: The occasions that keep the first stage's order.
     """
     staged = bool(staged_tiers(context))
     if staged:
         context.staging.metrics["tiers"] = plan_report(options, occasions)
     if staged and context.settings.tiers == "always":
-        write_ranker_settings(context, {})
+        write_ranker_settings(context, {}, first_stage_order)
         return
-    write_ranker_settings(context, plan)
+    write_ranker_settings(context, plan, first_stage_order)
     if staged:
         for kind, depths in plan.items():
             found = ", ".join(f"{_NAMES[tier]} {depth:,}" for tier, depth in sorted(depths.items()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,12 +34,15 @@ def write_fusion_settings(context: BuildContext) -> None:
     )
 
 
-def write_ranker_settings(context: BuildContext, plan: Mapping[str, Mapping[str, int]]) -> None:
+def write_ranker_settings(
+    context: BuildContext, plan: Mapping[str, Mapping[str, int]], first_stage_order: Collection[str] = ()
+) -> None:
     """Write how the cross-encoder reads pairs, and how many candidates each tier takes.
 
     Args:
         context: The build.
         plan: Depths by tier for each occasion; see `pipeline.learning.fusion.tier_plan`.
+        first_stage_order: The occasions that keep the first stage's order.
     """
     settings = context.settings
     context.staging.write_json(
@@ -50,6 +53,7 @@ def write_ranker_settings(context: BuildContext, plan: Mapping[str, Mapping[str,
             "item_tokens": settings.item_tokens,
             "depth": settings.cross_encoder_depth if "cross_encoder" in context.staging.models else 0,
             "plan": plan,
+            "first_stage_order": sorted(first_stage_order),
         },
     )
 

@@ -85,6 +85,8 @@ class Explainer:
         attribution = attribute(self._log_odds, matrix[index], background)
         rows = self._occluded_features(ranked, index, logits, self._late_scores(ranked, index, pairs, row, text))
         log_odds = self._log_odds(rows)
+        # Where the first stage's order is kept, neighbours in the wrong order share their mean probability.
+        shift = float(_log_odds(ranked.probability[[index]].astype(np.float64))[0] - log_odds[0])
         named = sorted(zip(features.names, matrix[index].tolist(), attribution.values.tolist(), strict=True))
         late_score = float(ranked.late_scores[index])
         return ExplainedProbability(
@@ -92,8 +94,8 @@ class Explainer:
             tier=Tier(ranked.tiers[index]),
             rank=ranked.rank(index),
             late_score=None if np.isnan(late_score) else late_score,
-            log_odds=float(log_odds[0]),
-            base_log_odds=attribution.base,
+            log_odds=float(log_odds[0]) + shift,
+            base_log_odds=attribution.base + shift,
             explanation=pairs.explanation(np.nan_to_num(logits).tolist(), log_odds.tolist()),
             features=[ExplainedFeature(*feature) for feature in named if not np.isnan(feature[1])],
             missing_contribution=sum(feature[2] for feature in named if np.isnan(feature[1])),
@@ -132,9 +134,12 @@ class Explainer:
 
     def _log_odds(self, matrix: FloatArray) -> Float64Array:
         """Return the log-odds of each row's probability; float64[rows]."""
-        probability = self.models.fusion.probability(matrix).astype(np.float64)
-        probability = np.clip(probability, _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
-        return np.log(probability) - np.log1p(-probability)
+        return _log_odds(self.models.fusion.probability(matrix).astype(np.float64))
+
+
+def _log_odds(probability: Float64Array) -> Float64Array:
+    probability = np.clip(probability, _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
+    return np.log(probability) - np.log1p(-probability)
 
 
 def _replaced(values: Float32Array, index: int, value: float) -> Float32Array:

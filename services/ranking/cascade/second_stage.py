@@ -179,6 +179,7 @@ class SecondStage:
         result = await self._read(prepared, call)
         read_at = time.monotonic() if np.isnan(result.scores.read_at) else result.scores.read_at
         logit, probability, fuse_ms = await self._fuse(prepared, result.scores.logits)
+        probability = self._ordered(user, candidates, prepared, logit, probability)
         return Ranking(
             probability,
             logit,
@@ -220,6 +221,7 @@ class SecondStage:
         )
         result = await self._read(prepared, call)
         logits, probability, _ = await self._fuse(prepared, result.scores.logits)
+        probability = self._ordered(user, candidates, prepared, logits, probability)
         late_scores = prepared.late.scores
         ranked = RankedCandidates(prepared.matrix, late_scores, logits, probability, tiers_of(logits, late_scores))
         row, text = int(candidates.rows[index]), texts.get(index, "")
@@ -266,6 +268,17 @@ class SecondStage:
         if not pairs:
             return np.full(len(prepared.probability), np.nan, dtype=np.float32), prepared.probability, 0.0
         return await self._pool.run(lambda: self._cascade.fuse(prepared, logits), self.times.fusion.expected_s(pairs))
+
+    def _ordered(
+        self,
+        user: UserRows,
+        candidates: CandidateRows,
+        prepared: PreparedRequest,
+        logits: Float32Array,
+        probability: Float32Array,
+    ) -> Float32Array:
+        by_features = bool(np.isnan(logits).all() and np.isnan(prepared.late.scores).all())
+        return self._cascade.ordered(user, candidates, probability, by_features=by_features)
 
     def _warm_up(self) -> None:
         """Rank once, so that for the first call everything is loaded and the step times are known."""

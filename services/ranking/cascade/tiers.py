@@ -17,6 +17,7 @@ from common.arrays import Float32Array, FloatArray, RowIndices, TokenIds
 from common.ragged import TokenRows
 from services.ranking.admission.time_budget import StepTimes
 from services.ranking.cascade.fusion_model import FusionModel
+from services.ranking.cascade.kept_order import in_first_stage_order
 from services.ranking.cascade.results import RequestedDepths
 from services.ranking.features.feature_set import FeatureSet
 from services.ranking.late_interaction.tier import LateInteractionTier, LateScores
@@ -172,6 +173,22 @@ class Cascade:
         took_s = time.perf_counter() - began
         self._times.fusion.observe(len(prepared.chosen), took_s)
         return logit, probability, took_s * 1e3
+
+    def ordered(
+        self, user: UserRows, candidates: CandidateRows, probability: Float32Array, *, by_features: bool
+    ) -> Float32Array:
+        """Return the probabilities, in the first stage's order where the release keeps it.
+
+        Args:
+            user: Whom the candidates are for.
+            candidates: The candidates.
+            probability: By the fusion; float32[candidates].
+            by_features: Whether no text tier scored a candidate; if one did, its order counts.
+        """
+        kept = self._tokenizer.settings.first_stage_order
+        if not by_features or not kept or occasion(user, candidates) not in kept:
+            return probability
+        return in_first_stage_order(probability, candidates.first_stage_score)
 
     def _score_late(
         self,
