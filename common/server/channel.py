@@ -25,6 +25,7 @@ _OPTIONS: Final = (
     # A peer that hangs, or disappears without closing its connections (a lost node), is noticed within 8 seconds.
     ("grpc.keepalive_time_ms", 6_000),
     ("grpc.keepalive_timeout_ms", 2_000),
+    ("grpc.http2.ping_timeout_ms", 2_000),  # gRPC waits for the later of the two, and this one's default is a minute
     ("grpc.keepalive_permit_without_calls", 1),
     # A restarted peer is used again within a second; gRPC's default is up to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),

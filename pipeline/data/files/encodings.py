@@ -16,6 +16,7 @@ _HANGUL: Final = re.compile(r"[\uac00-\ud7a3]")
 _COMMON: Final = re.compile(rb"(?:[\xa1-\xa9\xb0-\xd7][\xa1-\xfe])")
 _MIN_COMMON_SHARE: Final = 0.6
 _MAX_KANA_SHARE: Final = 0.2
+_MAX_WITHIN_WORD_SHARE: Final = 0.2
 _MIN_KOREAN: Final = 12  # shorter texts of Hangul may be Chinese as well
 # A single character between small letters is rather a letter with a mark of another encoding.
 _WITHIN_WORD: Final = re.compile(r"[a-z][\u4e00-\u9fff][a-z]")
@@ -43,7 +44,7 @@ def is_plausible(data: bytes, encoding: str) -> bool:
         return not _NO_WESTERN_TEXT.search(text) and not _MIXED_CASE.search(text)
     strange = "".join(character for character in text if not character.isascii())
     common = sum(_COMMON.fullmatch(one.encode("gb2312", errors="ignore")) is not None for one in strange)
-    if _WITHIN_WORD.search(text):
+    if len(_WITHIN_WORD.findall(text)) > _MAX_WITHIN_WORD_SHARE * len(strange):
         return False
     if common < _MIN_COMMON_SHARE * len(strange) or len(_KANA.findall(strange)) > _MAX_KANA_SHARE * len(strange):
         return False

@@ -23,7 +23,10 @@ _OWN |= {"tls_certificate", "tls_key", "tls_client_ca"}
 OWN = {
     "gateway": {"retrieval_target", "ranking_target", "profiles", "backend_ca", "backend_certificate", "backend_key"},
     "retrieval": {"release", "data_dir", "change_stream"},
-    "ranking": {"release", "change_stream"},
+    "ranking": {
+        *("release", "change_stream", "retrieval_target"),
+        *("backend_ca", "backend_certificate", "backend_key"),
+    },
 }
 
 WRONG: list[tuple[str, Any]] = [

@@ -136,7 +136,7 @@ tls_key: /tls/tls.key
 {{- if or (ne .component "gateway") .root.Values.tls.gatewayClientCertificates }}
 tls_client_ca: /tls/ca.crt
 {{- end }}
-{{- if eq .component "gateway" }}
+{{- if ne .component "retrieval" }}
 backend_ca: /tls/ca.crt
 backend_certificate: /tls/tls.crt
 backend_key: /tls/tls.key

@@ -28,14 +28,15 @@ def test_text_features_follow_the_features_of_behaviour(release: Release, parts:
     requests = parts.fusions.select(np.arange(3))
     text = _random_scores(requests.rows.shape)
     examples = TextFeatures(release).with_text(requests, text)
-    behaviour, of_text = np.split(examples.features, [len(SEQUENCES.features)], axis=1)
+    behaviour, columns = np.split(examples.features, [len(SEQUENCES.features)], axis=1)
     assert np.array_equal(behaviour, requests.examples.features, equal_nan=True)
-    assert np.array_equal(of_text[:, 0], text.late)
-    assert np.array_equal(of_text[:, 3], text.logits)
+    of_text = dict(zip((*SEQUENCES.late_features, "logit", "logit_rank", "logit_deviation"), columns.T, strict=True))
+    assert np.array_equal(of_text["late_score"], text.late)
+    assert np.array_equal(of_text["logit"], text.logits)
     first = slice(0, int(requests.examples.sizes[0]))
-    assert sorted(of_text[first, 1]) == list(range(first.stop))
-    assert of_text[first, 1][np.argmax(text.late[first])] == 0
-    assert abs(of_text[first, 5].mean()) < 1e-5
+    assert sorted(of_text["logit_rank"][first]) == list(range(first.stop))
+    assert of_text["logit_rank"][first][np.argmax(text.logits[first])] == 0
+    assert abs(of_text["logit_deviation"][first].mean()) < 1e-5
 
 
 def test_each_fusion_depends_on_its_own_tiers(

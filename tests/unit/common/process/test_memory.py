@@ -20,11 +20,12 @@ def test_freed_memory_is_given_back():
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     before = resident()
-    blocks = [np.zeros(12_000, dtype=np.uint8) + 1 for _ in range(8_000)]  # 96 MB
+    blocks = [np.zeros(12_000, dtype=np.uint8) + 1 for _ in range(40_000)]  # 480 MB: more than earlier tests freed
     kept = blocks[-1]
     full = resident()
     del blocks
     return_freed_memory()
-    assert full - before > 80e6
-    assert resident() - before < 20e6
+    grown = full - before
+    assert grown > 80e6
+    assert resident() - before < grown / 4
     assert kept[0] == 1
