@@ -23,7 +23,7 @@ from common.release import layout
 from common.release.catalogue import Catalogue
 from common.release.store import Release
 from pipeline.build.context import BuildContext
-from pipeline.build.recipes.sequences import sequence_folds
+from pipeline.build.recipes.sequences import learned_sequences, sequence_folds
 from pipeline.build.steps.first_stage import open_first_stage
 from pipeline.build.steps.ranking_examples import feature_set
 from pipeline.build.steps.tables import table_writer
@@ -31,7 +31,7 @@ from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.training_requests import ShopRequest
 from pipeline.learning.examples.labelled_candidates import LabelledCandidates, label_candidates
 from pipeline.learning.fusion.lambdamart import RankedExamples
-from pipeline.learning.item_graphs.cross_fitting import Fold, split_sequences
+from pipeline.learning.item_graphs.cross_fitting import Fold
 from pipeline.learning.trainers.model_cache import ModelCache
 from pipeline.progress import ProgressReport
 from pipeline.release.artifacts.staging import Staging
@@ -232,7 +232,7 @@ def _split_by_user(every: Requests, seed: int) -> TrainingSplit:
 def _requests_of_folds(context: BuildContext) -> Requests:
     """Repeat the build's requests in a copy of a release, with the tables of each fold."""
     catalogue = Catalogue.open(context.staging.file(layout.CATALOGUE))
-    split = split_sequences(context.dataset.events)
+    split, _ = learned_sequences(context)
     numbers = {user: number for number, user in enumerate(split.whole)}
     folds = sequence_folds(table_writer(context, catalogue), split, context.settings.seed)
     return Requests.join([_requests_of_fold(context, catalogue, fold, numbers) for fold in folds])

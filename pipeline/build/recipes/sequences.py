@@ -58,8 +58,7 @@ def build_sequences(context: BuildContext) -> Learned:
     tables = table_writer(context, catalogue)
     tables.write_text_graphs()
     write_retrieval_settings(context, {})
-    whole = split_sequences(context.dataset.events)
-    split, ends = hold_out_ends(whole, context.settings.test_users, _MAX_HISTORY)
+    split, ends = learned_sequences(context)
     examples = _make_examples(context, catalogue, tables, split)
     probability = fit_ranking_fusion(context, catalogue, examples, _measure, _DATA)
     record_learned_until(context, WHOLE_SEQUENCES, "weights", "fusion", *staged_tiers(context))
@@ -67,9 +66,14 @@ def build_sequences(context: BuildContext) -> Learned:
     return Learned(catalogue, examples.valid_requests, probability, questions=questions)
 
 
+def learned_sequences(context: BuildContext) -> tuple[SequenceSplit, Fold]:
+    """Return the sequences that are learned from, and the requests of the users that are held out for the gate."""
+    return hold_out_ends(split_sequences(context.dataset.events), context.settings.test_users, _MAX_HISTORY)
+
+
 def write_tables_of_ends(context: BuildContext, catalogue: Catalogue) -> GateQuestions:
     """Write the tables of what came before the validation period; return the requests of the users held out."""
-    split, ends = hold_out_ends(split_sequences(context.dataset.events), context.settings.test_users, _MAX_HISTORY)
+    split, ends = learned_sequences(context)
     before = requests_after_split(split, _MAX_HISTORY)
     table_writer(context, catalogue).write_sequences(before.sequences, before.weighed)
     return questions_of_next_items(ends.requests, ends.users)
