@@ -78,7 +78,7 @@ class CatalogueWriter:
     Args:
         servers: The servers' stubs.
         seed: The seed of the choices.
-        max_items: Once so many exist, they are changed and no new ones are added.
+        max_items: Once this many exist, they are changed and no new ones are added.
 
     Attributes:
         prices: The acknowledged price of each item; None if it was deleted.

@@ -147,7 +147,7 @@ def _resolve(location: str) -> str:
 
 
 def sign_release(path: Path, key: Ed25519PrivateKey) -> None:
-    """Sign the release in a folder: write the signature of its manifest beside it, replacing an earlier one."""
+    """Sign the release in a folder: write the signature of its manifest next to it, replacing an earlier one."""
     _write_signature(path, sign((path / MANIFEST).read_bytes(), key))
 
 

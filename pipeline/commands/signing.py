@@ -13,7 +13,7 @@ from pipeline.commands.console import CONSOLE
 
 
 def make_signing_key(
-    out: Annotated[Path, typer.Option(help="File for the private key; the public key goes beside it, as NAME.pub.")],
+    out: Annotated[Path, typer.Option(help="File for the private key; the public key goes next to it, as NAME.pub.")],
 ) -> None:
     """Make a pair of Ed25519 keys to sign releases with."""
     public = out.with_name(out.name + ".pub")

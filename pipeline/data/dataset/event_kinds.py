@@ -77,7 +77,7 @@ def weights_for(kinds: Collection[str], stated: Mapping[str, float]) -> EventWei
 
 
 def kinds_to_learn(events: pl.DataFrame, stated: Collection[str]) -> list[str]:
-    """Return the kinds whose weights are neither stated nor fixed, if the data has them beside the target."""
+    """Return the kinds whose weights are neither stated nor fixed, if the data has them besides the target."""
     present = set(events["event"].unique())
     targets = weights_for(present, {}).targets
     return [kind for kind in _STRENGTH if kind in present and kind not in targets and kind not in stated]

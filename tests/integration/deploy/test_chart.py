@@ -136,7 +136,7 @@ def test_a_certificate_has_the_name_that_the_gateway_dials(render: Callable[...,
 
 
 def test_a_new_release_rolls_the_pods(render: Callable[..., Any]):
-    """The release stands in an annotation of the pods."""
+    """The release is an annotation of the pods."""
     pods = [
         _of(render({"release": {"id": name}}), "Deployment", "ranking")["spec"]["template"]["metadata"]["annotations"]
         for name in ("a", "b")

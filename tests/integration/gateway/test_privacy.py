@@ -51,7 +51,7 @@ async def gateway(backends: Backends, tmp_path: Path) -> AsyncIterator[ServerPro
 
 
 def _found(texts: tuple[str, ...], folder: Path, pattern: str = "*") -> list[tuple[str, str]]:
-    """Return where any of the texts stands in the files of a folder."""
+    """Return where any of the texts occurs in the files of a folder."""
     files = {str(file): file.read_bytes() for file in folder.rglob(pattern) if file.is_file()}
     return [(text, name) for name, content in files.items() for text in texts if text.encode() in content]
 

@@ -74,7 +74,7 @@ def test_a_root_may_be_a_url(location: str, inside: bool):
 
 
 def test_the_store_of_a_release_is_its_parent(make_release: MakeRelease, tmp_path: Path):
-    """Beside a release its store's other releases may be activated; a store and a URL are taken as they are."""
+    """With a release its store's other releases may be activated; a store and a URL are taken as they are."""
     release = make_release()
     assert store_of(str(release.path)) == str(tmp_path / "store")
     assert store_of(str(tmp_path / "store")) == str(tmp_path / "store")

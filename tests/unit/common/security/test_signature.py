@@ -81,7 +81,7 @@ def test_any_altered_byte_is_noticed(pair: tuple[Path, Path], keys: PublicKeys, 
 
 @given(signature=st.binary(max_size=200))
 def test_any_other_file_is_refused(keys: PublicKeys, signature: bytes):
-    """Whatever stands in the signature's file is refused without a crash."""
+    """Whatever is in the signature's file is refused without a crash."""
     with pytest.raises(BadSignature):
         keys.require(CONTENT, signature)
 

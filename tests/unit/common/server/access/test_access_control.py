@@ -162,7 +162,7 @@ async def test_a_certificate_names_the_caller(serving: Any, file: Path, authorit
 
 
 async def test_web_tokens_decide_too(serve: Any, file: Path, tmp_path: Path):
-    """A token of the issuer passes with its scopes, beside the tokens of the file."""
+    """A token of the issuer passes with its scopes, as do the tokens of the file."""
     issuer = Issuer()
     (tmp_path / "keys.json").write_text(issuer.key_set())
     settings = {"jwt_keys": str(tmp_path / "keys.json"), "jwt_issuer": ISSUER, "jwt_audience": AUDIENCE}

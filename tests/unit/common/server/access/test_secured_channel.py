@@ -90,7 +90,7 @@ async def test_a_blocking_client_speaks_tls(serving: Any, authority: Authority):
 async def test_calls_carry_the_token_of_the_file(
     serving: Any, calling: Any, fake_service: Any, authority: Authority, tmp_path: Path, secured: bool
 ):
-    """Every call has the token of the file as it is, beside the caller's own metadata."""
+    """Every call has the token of the file as it is, and the caller's own metadata."""
     seen: list[dict[str, str]] = []
 
     async def behaviour(_: Any, context: Any) -> None:

@@ -118,7 +118,7 @@ async def test_a_store_without_its_key_is_refused(file: Path):
 
 
 async def test_the_key_may_be_kept_elsewhere(file: Path, tmp_path: Path):
-    """A given file has the key, and none is made beside the store."""
+    """A given file has the key, and none is made next to the store."""
     (tmp_path / "secrets").mkdir()
     profiles = SqliteProfileStore(file, key_file=tmp_path / "secrets" / "key")
     await profiles.close()

@@ -41,7 +41,7 @@ async def test_a_full_answer(client: GatewayClient):
 
 
 async def test_the_answer_says_which_tiers_left_candidates_out(client: GatewayClient, backends: Backends):
-    """What ranking says of its tiers stands in the answer and is counted; without ranking there is nothing to say."""
+    """What ranking says of its tiers is in the answer and is counted; without ranking there is nothing to say."""
     backends.ranking.unread = 15
     (use,) = (await client.recommend(limit=2)).tiers
     assert (use.tier, use.planned_items, use.scored_items) == (ranking_pb2.TIER_CROSS_ENCODER, 40, 25)

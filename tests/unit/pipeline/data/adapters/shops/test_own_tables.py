@@ -193,7 +193,7 @@ def test_a_table_of_events_without_a_row_is_noted(tmp_path: Path):
 
 
 def test_an_archive_of_several_tables_is_named(tmp_path: Path):
-    """It is refused as items, and named beside them."""
+    """It is refused as items, and named next to them."""
     with zipfile.ZipFile(tmp_path / "items.zip", "w") as archive:
         archive.writestr("a.csv", "item_id,title\na,Tea\n")
         archive.writestr("b.csv", "item_id,title\nb,Tea\n")
