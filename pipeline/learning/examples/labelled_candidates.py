@@ -84,7 +84,7 @@ def with_semantic_floor(
     """Return weights with which a semantic source counts at least as much as every lexical one in searches.
 
     Training searches are made of titles, so the words of each are in the title that it should find. They cannot show
-    what a semantic source finds for people who use other words, and give it almost no weight compared with a lexical one.
+    what a semantic source finds for people who use other words, and give it almost no weight against a lexical one.
 
     Args:
         weights: For each situation, the weight of each source.
