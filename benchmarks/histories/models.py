@@ -141,7 +141,7 @@ class HistoryModels:
         return training_lists(requests.labelled(), self.texts, lists=lists, size=LIST_SIZE, seed=CROSS_ENCODER.seed)
 
     def _inputs(self, requests: Requests) -> list[object]:
-        return [_FORMAT, requests.fingerprint(), self._items, CONTEXT.model_dump(), LIST_SIZE]
+        return [_FORMAT, requests.fingerprint(), self._items, CONTEXT.model_dump(mode="json"), LIST_SIZE]
 
 
 def load_cross_encoder(file: Path, options: SessionOptions | None = None) -> CrossEncoder:
