@@ -37,6 +37,7 @@ _OPTIONS: Final = (
     # gRPC cancels what exceeds its own queue; the interceptor answers RESOURCE_EXHAUSTED with RetryInfo.
     ("grpc.server.max_pending_requests", 100_000),
     ("grpc.server.max_pending_requests_hard_limit", 100_000),
+    ("grpc.http.overload_protection", 0),
     # Shorter than the ping interval of common.server.channel; else its connections are closed for too many pings.
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
