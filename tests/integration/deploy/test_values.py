@@ -56,6 +56,10 @@ WRONG: list[tuple[str, Any]] = [
     ("networkPolicy.egress", [{"cidr": "10.0.0.0", "port": 1}]),
     ("monitoring.podMonitor.interval", "often"),
     ("serviceAccount.create", True),
+    ("edge.cors.origins", ["*"]),
+    ("edge.rateLimit.burst", 0),
+    ("edge.service.type", "Ingress"),
+    ("edge.timeout", 5),
 ]
 
 
