@@ -7,7 +7,7 @@ from typing import Final
 
 # Signs of cp1252 that are letters in other code pages of single bytes, and longer runs of letters with marks than any
 # western language has.
-_NO_WESTERN_TEXT: Final = re.compile(r"[¢¥¦¯³¶¹¼¾][a-zà-ÿ]|[À-Öà-öø-ÿ]{4}|[¡-¿]{3}")
+_NO_WESTERN_TEXT: Final = re.compile(r"[¢¥¦¯³¶¹¼¾][a-zà-ÿ]|[À-Öà-öø-ÿ]{4}|[¡-¿]{3}|¤|[A-Za-z][¨¸½][a-z]")
 # Letters of CP437 that are low quotation marks, carets and the like in cp1252, which follow no letter.
 _DOS_LETTER: Final = re.compile(r"[A-Za-z][‚„ƒˆ‰‹˜](?!\d)|[A-Za-z][”“‡†][a-z]")
 # Letters of Iceland that are those of Turkish and Baltic code pages; Icelandic has the others as well.
