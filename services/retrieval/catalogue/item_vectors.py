@@ -50,7 +50,7 @@ class ItemVectors:
         """
         if not labels.size:
             return [NOTHING] * len(labels)
-        if one_per_vector and allowed is None and self._have_items:  # no need to look at the others, of which there may be thousands
+        if one_per_vector and allowed is None and self._have_items:  # there may be thousands of others
             rows = self._items[self._ends[labels[:, :k]] - self._sizes[labels[:, :k]]]
             rows = rows if result_row is None else result_row[rows]
             return list(map(ScoredItems, rows, scores[:, :k]))
