@@ -136,3 +136,19 @@ def free_port() -> int:
         with socket.socket() as trial, suppress(OSError):
             trial.bind(("127.0.0.1", port))
             return port
+
+
+async def refuses_connections(port: int) -> None:
+    """Wait until a port of this machine takes no connections.
+
+    Trap: a server that stops may take a connection while it closes the port; gRPC then answers its calls CANCELLED.
+    """
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionError:
+            return
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        await asyncio.sleep(_POLL_S)

@@ -19,6 +19,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "tls": {"mode": "certManager", "certManager": {"issuerRef": {"name": "ca"}}},
         "monitoring": {"podMonitor": {"enabled": True, "tlsSecret": "p"}, "prometheusRule": {"enabled": True}},
         "access": {"gateway": "callers", "backends": "servers"},
+        "tracing": {"endpoint": "http://collector.monitoring:4317", "share": 0.05},
         "gatewayAPI": {"enabled": True, "parentRefs": [{"name": "edge"}], "hostnames": ["shop.example"]},
         "networkPolicy": {"egress": [{"cidr": "10.0.0.0/8", "port": 6379}], "callerLabels": {"app": "web"}},
         "edge": {
@@ -58,8 +59,7 @@ def _workloads(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _servers(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    components = ("gateway", "retrieval", "ranking")
-    return [one for one in _workloads(objects) if one["metadata"]["labels"]["app.kubernetes.io/component"] in components]
+    return [one for one in _workloads(objects) if one["metadata"]["name"] != "x-edge"]
 
 
 def _environment(workload: dict[str, Any]) -> dict[str, str]:
@@ -139,6 +139,19 @@ def test_without_tls_the_servers_are_told_so(render: Callable[..., Any]):
         assert f"SHORTLIST_{component}_INSECURE" not in environment
         assert environment[f"SHORTLIST_{component}_TLS_CERTIFICATE"] == "/tls/tls.crt"
         assert environment[f"SHORTLIST_{component}_ACCESS_FILE"] == "/access/access.toml"
+
+
+def test_all_three_send_traces_if_one_value_says_so(render: Callable[..., Any]):
+    """Each server has the collector's address, its pod's name for the collector, and a way through its policy."""
+    for workload in _workloads(render(VALUES["everything"])):
+        component = workload["metadata"]["labels"]["app.kubernetes.io/component"]
+        environment = _environment(workload)
+        assert environment[f"SHORTLIST_{component.upper()}_TRACE_ENDPOINT"] == "http://collector.monitoring:4317"
+        assert environment[f"SHORTLIST_{component.upper()}_TRACE_SHARE"] == "0.05"
+        assert "service.instance.id=$(POD_NAME)" in environment["OTEL_RESOURCE_ATTRIBUTES"]
+        egress = _of(render(VALUES["everything"]), "NetworkPolicy", component)["spec"]["egress"]
+        assert [4317] in [[port["port"] for port in one["ports"]] for one in egress]
+    assert not any("TRACE" in name for workload in _workloads(render()) for name in _environment(workload))
 
 
 def test_a_certificate_has_the_name_that_the_gateway_dials(render: Callable[..., Any]):
