@@ -15,6 +15,7 @@ from common.errors import Overloaded
 from common.server.channel import remaining_s
 from common.server.interceptors import sends_large_answers
 from common.server.live_release import LiveRelease
+from common.tracing.spans import child_span
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import Request, check_batch, check_batch_size
 from services.retrieval.catalogue.live_catalogue import ChangeCounts
@@ -138,19 +139,19 @@ class RetrievalService:
             embedded = await self._embed(release.stage, requests)
             encode_s = time.perf_counter() - arrived_s
             snapshot = release.stage.snapshot
-            return await release.batcher.submit(
-                [
-                    SearchRequest(request, snapshot, form, arrived_s, encode_s)
-                    for request, form in zip(embedded, forms, strict=True)
-                ]
-            )
+            searches = [
+                SearchRequest(request, snapshot, form, arrived_s, encode_s)
+                for request, form in zip(embedded, forms, strict=True)
+            ]
+            with child_span("search"):
+                return await release.batcher.submit(searches)
 
     async def _embed(self, stage: FirstStage, requests: Sequence[Request]) -> list[Request]:
         """Return the requests with their queries' embeddings."""
         texts = [request.text for request in requests if request.has_text]
         if not texts:
             return list(requests)
-        with self._metrics.encoding():
+        with self._metrics.encoding(), child_span("encode"):
             vectors = iter(await asyncio.gather(*map(asyncio.wrap_future, stage.query_encoder.submit(texts))))
         return [request.embedded(next(vectors)) if request.has_text else request for request in requests]
 
