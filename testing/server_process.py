@@ -31,12 +31,22 @@ class ServerProcess:
         flags: Its settings, by flag.
         log: The file of its standard error.
         wrapper: A command that runs it, such as `nice`.
+        host: Its address, of the loopback interface.
+        port: Its port; a free one if there is none.
     """
 
-    def __init__(self, service: str, flags: dict[str, Any], log: Path, wrapper: tuple[str, ...] = ()) -> None:
-        self.port = free_port()
-        self.channel = open_channel(f"127.0.0.1:{self.port}")
-        given = {"port": self.port, "metrics-port": 0} | flags
+    def __init__(
+        self,
+        service: str,
+        flags: dict[str, Any],
+        log: Path,
+        wrapper: tuple[str, ...] = (),
+        host: str = "127.0.0.1",
+        port: int | None = None,
+    ) -> None:
+        self.port = port or free_port()
+        self.channel = open_channel(f"{host}:{self.port}")
+        given = {"host": host, "port": self.port, "metrics-port": 0} | flags
         arguments = [part for name, value in given.items() for part in (f"--{name}", str(value))]
         self._command = [*wrapper, sys.executable, "-m", f"services.{service}", *arguments]
         self._log = log
@@ -126,3 +136,19 @@ def free_port() -> int:
         with socket.socket() as trial, suppress(OSError):
             trial.bind(("127.0.0.1", port))
             return port
+
+
+async def refuses_connections(port: int) -> None:
+    """Wait until a port of this machine takes no connections.
+
+    Trap: a server that stops may take a connection while it closes the port; gRPC then answers its calls CANCELLED.
+    """
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionError:
+            return
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        await asyncio.sleep(_POLL_S)

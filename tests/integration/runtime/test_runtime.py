@@ -20,7 +20,7 @@ from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
 from common.server.channel import open_channel
 from services.program import LocalSettings, child_processes
-from testing.server_process import free_port
+from testing.server_process import free_port, refuses_connections
 
 HERE = Path(__file__).parent
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -109,6 +109,7 @@ async def test_a_signal_drains_and_exits_0(start: Start, port: int, tmp_path: Pa
         server.send_signal(number)
         await until(told, NOT_SERVING)
         assert not call.done()
+        await refuses_connections(port)
         async with open_channel(f"127.0.0.1:{port}") as late:
             with pytest.raises(grpc.aio.AioRpcError) as error:
                 await unending_call(late, tmp_path)
