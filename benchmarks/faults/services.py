@@ -39,11 +39,17 @@ class Services:
 
 
 @contextmanager
-def services(settings: Mapping[str, Any] | None = None) -> Iterator[Services]:
-    """Run the services while the body runs; ``settings`` are the gateway's."""
+def tiny_release() -> Iterator[Path]:
+    """Yield a store with a tiny release."""
+    with tempfile.TemporaryDirectory(prefix="faults-release-") as name:
+        yield build_tiny_release(Path(name))
+
+
+@contextmanager
+def services(release: Path, settings: Mapping[str, Any] | None = None) -> Iterator[Services]:
+    """Run the services with a release while the body runs; ``settings`` are the gateway's."""
     with tempfile.TemporaryDirectory(prefix="faults-") as name, ExitStack() as servers:
         folder = Path(name)
-        release = build_tiny_release(folder)
         changes = {"release": release, "data-dir": folder / "changes"}
         retrieval = servers.enter_context(local_server("retrieval", changes, folder / "retrieval.log"))
         ranking = servers.enter_context(local_server("ranking", {"release": release}, folder / "ranking.log"))
