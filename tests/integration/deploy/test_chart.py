@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+CHART = Path(__file__).parents[3] / "deploy" / "helm" / "shortlist"
 VALUES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "everything": {
@@ -156,6 +157,13 @@ def test_a_new_release_rolls_the_pods(render: Callable[..., Any]):
         for name in ("a", "b")
     ]
     assert pods[0] != pods[1]
+
+
+def test_prometheus_gets_every_rule_of_the_repository(render: Callable[..., Any]):
+    """The object has the groups of all files, and templates of alerts as they are."""
+    (rules,) = (one for one in render(VALUES["everything"]) if one["kind"] == "PrometheusRule")
+    files = sorted((CHART / "files" / "rules").glob("*.yaml"))
+    assert rules["spec"]["groups"] == [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
 
 
 def test_backends_are_reached_from_the_gateway_alone(render: Callable[..., Any]):
