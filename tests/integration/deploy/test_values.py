@@ -59,6 +59,10 @@ WRONG: list[tuple[str, Any]] = [
     ("tracing.endpoint", "collector:4317"),
     ("tracing.share", 1.5),
     ("serviceAccount.create", True),
+    ("edge.cors.origins", ["*"]),
+    ("edge.rateLimit.burst", 0),
+    ("edge.service.type", "Ingress"),
+    ("edge.timeout", 5),
 ]
 
 
