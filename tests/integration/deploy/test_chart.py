@@ -41,6 +41,11 @@ VALUES: dict[str, dict[str, Any]] = {
         "edge": {"enabled": True, "replicas": 1, "image": {"digest": "sha256:" + "0" * 64}},
     },
     "release by URL": {"release": {"delivery": "url", "location": "s3://shop/releases"}, "tests": {"enabled": False}},
+    "following a store": {
+        "gateway": {"profiles": {"store": "none"}},
+        "release": {"delivery": "url", "location": "s3://shop/releases", "follow": {"enabled": True}},
+        "tls": {"mode": "certManager", "certManager": {"issuerRef": {"name": "ca"}}},
+    },
 }
 # Kinds of operators, which Kubernetes' own schemas lack.
 FOREIGN = {"Certificate", "GRPCRoute", "PodMonitor", "PrometheusRule", "ScaledObject"}
@@ -144,7 +149,7 @@ def test_without_tls_the_servers_are_told_so(render: Callable[..., Any]):
 
 def test_all_three_send_traces_if_one_value_says_so(render: Callable[..., Any]):
     """Each server has the collector's address, its pod's name for the collector, and a way through its policy."""
-    for workload in _workloads(render(VALUES["everything"])):
+    for workload in _servers(render(VALUES["everything"])):
         component = workload["metadata"]["labels"]["app.kubernetes.io/component"]
         environment = _environment(workload)
         assert environment[f"SHORTLIST_{component.upper()}_TRACE_ENDPOINT"] == "http://collector.monitoring:4317"
@@ -152,7 +157,7 @@ def test_all_three_send_traces_if_one_value_says_so(render: Callable[..., Any]):
         assert "service.instance.id=$(POD_NAME)" in environment["OTEL_RESOURCE_ATTRIBUTES"]
         egress = _of(render(VALUES["everything"]), "NetworkPolicy", component)["spec"]["egress"]
         assert [4317] in [[port["port"] for port in one["ports"]] for one in egress]
-    assert not any("TRACE" in name for workload in _workloads(render()) for name in _environment(workload))
+    assert not any("TRACE" in name for workload in _servers(render()) for name in _environment(workload))
 
 
 def test_a_certificate_has_the_name_that_the_gateway_dials(render: Callable[..., Any]):
@@ -178,6 +183,24 @@ def test_prometheus_gets_every_rule_of_the_repository(render: Callable[..., Any]
     (rules,) = (one for one in render(VALUES["everything"]) if one["kind"] == "PrometheusRule")
     files = sorted((CHART / "files" / "rules").glob("*.yaml"))
     assert rules["spec"]["groups"] == [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
+
+
+def test_followers_of_a_store_reach_each_other(render: Callable[..., Any]):
+    """Retrieval asks every pod of ranking, and each service its own pods; the policies admit that."""
+    objects = render(VALUES["following a store"])
+    retrieval = _environment(_of(objects, "Deployment", "retrieval"))
+    ranking = _environment(_of(objects, "Deployment", "ranking"))
+    assert retrieval["SHORTLIST_RETRIEVAL_RANKING_TARGET"] == "dns:///x-ranking-headless.shop:50053"
+    assert retrieval["SHORTLIST_RETRIEVAL_RELEASE_PEERS"] == "dns:///x-retrieval-headless.shop:50052"
+    assert ranking["SHORTLIST_RANKING_RELEASE_PEERS"] == "dns:///x-ranking-headless.shop:50053"
+    assert ranking["SHORTLIST_RANKING_RELEASE_CACHE"].startswith("/tmp/")  # noqa: S108 - a volume of the pod
+    assert _environment(_of(objects, "Deployment", "gateway"))["SHORTLIST_GATEWAY_RELEASE_SYNC_INTERVAL_S"] == "0"
+    for caller, called in (("retrieval", "ranking"), ("retrieval", "retrieval"), ("ranking", "ranking")):
+        incoming = _of(objects, "NetworkPolicy", called)["spec"]["ingress"][0]["from"]
+        outgoing = _of(objects, "NetworkPolicy", caller)["spec"]["egress"][1:]
+        assert caller in {one["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for one in incoming}
+        assert called in {one["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for one in outgoing}
+    assert "SHORTLIST_RANKING_RELEASE_POLL_S" not in _environment(_of(render(), "Deployment", "ranking"))
 
 
 def test_backends_are_reached_from_the_gateway_alone(render: Callable[..., Any]):
