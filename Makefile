@@ -20,8 +20,8 @@ demo: .venv/demo ## Build a release from real purchases, serve it and show its r
 serve: .venv/demo ## Run the three services on RELEASE=… until stopped
 	$(BIN)/python -m services --release $(RELEASE) --profiles $(LIVE)/profiles.sqlite3 --data-dir $(LIVE)/changes
 
-test: .venv/dev .venv/node .venv/redis .venv/promtool ## Run all tests
-	$(BIN)/python -m pytest
+test: .venv/dev .venv/node .venv/redis .venv/promtool ## Run all tests, as many files at once as there are cores (at most 4)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-random: .venv/dev ## Run the property tests on random examples, and not on the suite's own
 	SHORTLIST_RANDOM=1 $(BIN)/python -m pytest tests/property
