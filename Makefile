@@ -9,7 +9,7 @@ PACKAGE := pyproject.toml constraints.txt hatch_build.py $(CONTRACT)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test fuzz chaos soak test-random test-dialects test-scale test-gpu-wheel test-deploy images lint format sbom audit contract-baseline clean
+.PHONY: help client demo serve test fuzz chaos soak test-random test-dialects test-scale test-gpu-wheel test-deploy images lint format sbom audit contract-baseline clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -49,6 +49,10 @@ test-deploy: .venv/dev .venv-deploy/ready ## Test the Helm chart and the Dockerf
 
 images: ## Build the images of the servers and of the pipeline (BUILDER=docker)
 	sh deploy/images/build.sh
+
+client: .venv/dev ## Make the blocking Python client from the one for asyncio
+	$(BIN)/python clients/python/make_sync_client.py
+	$(BIN)/ruff format --quiet clients
 
 lint: .venv/dev ## Check style, types, import layers and the contract
 	$(BIN)/ruff check .
