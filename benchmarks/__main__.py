@@ -92,6 +92,7 @@ BENCHMARKS: Final = {
     ),
     "soak": ("reliability.soak", "slopes of memory, descriptors and threads over half an hour of mixed load"),
     "tls": ("security.tls", "answers a second of Recommend with mutual TLS and without"),
+    "tracing": ("gateway.tracing", "answers a second of Recommend with a tenth of the calls traced and without"),
     "stalled-peer": ("reliability.stalled_peer", "answers of the gateway while ranking is stopped, and recovery"),
     "retrieval-churn": ("retrieval.churn", "search latency while items are upserted"),
 }

@@ -28,6 +28,7 @@ from common.server.call import CallLimits
 from common.server.health import HasDependencies, HealthService
 from common.server.interceptors import CallInterceptor
 from common.server.lifecycle.grpc_server import Bind, GrpcServer, PortUnavailable, unavailable
+from common.server.lifecycle.tracing import tracing
 from common.server.metrics_server import metrics_server
 from common.server.settings import ServerSettings
 from common.server.telemetry import Metrics
@@ -95,14 +96,24 @@ async def running(service: Service, settings: ServerSettings, metrics: Metrics) 
         PortUnavailable: A port is taken, or the host is not this machine's.
         ShortlistError: The service could not start, or a file of its security cannot be used.
     """
+    async with tracing(settings, metrics) as tracer:
+        interceptor = CallInterceptor(
+            metrics,
+            settings.access_control(),
+            CallLimits(settings.max_message_mb << 20, settings.max_metadata_kb << 10),
+            max_open_calls=settings.max_open_calls,
+            max_unsent_bytes=settings.max_unsent_mb << 20,
+            tracer=tracer,
+        )
+        async with _serving(service, settings, metrics, interceptor) as ports:
+            yield ports
+
+
+@asynccontextmanager
+async def _serving(
+    service: Service, settings: ServerSettings, metrics: Metrics, interceptor: CallInterceptor
+) -> AsyncIterator[RunningServer]:
     tls = _server_tls(settings, metrics)
-    interceptor = CallInterceptor(
-        metrics,
-        settings.access_control(),
-        CallLimits(settings.max_message_mb << 20, settings.max_metadata_kb << 10),
-        max_open_calls=settings.max_open_calls,
-        max_unsent_bytes=settings.max_unsent_mb << 20,
-    )
     health_service = _health_service(service)
 
     def make() -> grpc.aio.Server:

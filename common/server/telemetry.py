@@ -66,6 +66,11 @@ def request_id() -> str:
     return str(structlog.contextvars.get_contextvars().get("request_id", ""))
 
 
+def exemplar_of(trace_id: str) -> dict[str, str] | None:
+    """Return the exemplar of an observation in a histogram: the trace it is from; None without one."""
+    return {"trace_id": trace_id} if trace_id else None
+
+
 class Metrics:
     """A server's metrics, named ``shortlist_<service>_…``. Services add their own collectors to ``registry``.
 
@@ -94,10 +99,10 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self.registry.register(_ProcessMetrics(self.namespace))
 
-    def count_call(self, method: str, code: str, seconds: float) -> None:
-        """Count a call that ended with the status ``code``, and its duration."""
+    def count_call(self, method: str, code: str, seconds: float, trace_id: str = "") -> None:
+        """Count a call that ended with the status ``code``, and its duration, with its trace as an exemplar."""
         self.requests.labels(method, code).inc()
-        self.request_seconds.labels(method).observe(seconds)
+        self.request_seconds.labels(method).observe(seconds, exemplar_of(trace_id))
 
     def time_stage(self, name: str) -> AbstractContextManager[Any]:
         """Return a context manager that measures its body as the stage ``name``."""

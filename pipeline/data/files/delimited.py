@@ -19,6 +19,7 @@ from pipeline.data.files.open_quotes import refuse_open_quotes
 from pipeline.data.files.text_files import TextFile
 
 _MAX_EXAMPLES: Final = 3
+_MARK: Final = "\ufeff"  # the mark of byte order, which begins each part
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class DelimitedTable:
         ragged: How many lines had more cells than the heading and were left out.
         examples: Some of those lines, with their numbers.
         skipped: How many lines before the heading were left out: titles, comments, or `sep=;`.
+        headings: How many rows equal the heading and were left out.
     """
 
     frame: pl.DataFrame
@@ -38,6 +40,7 @@ class DelimitedTable:
     ragged: int = 0
     examples: tuple[str, ...] = ()
     skipped: int = 0
+    headings: int = 0
 
 
 def read_delimited(
@@ -86,11 +89,24 @@ def read_delimited(
             "put cells with a delimiter in quotes, or name the delimiter in the mapping"
         )
     kept = [(old, new) for old, new in zip(table.frame.columns, names, strict=True) if new]
-    frame = table.frame.select(pl.col(old).alias(new) for old, new in kept)
+    frame, headings = _without_headings(table.frame.select(pl.col(old).alias(new) for old, new in kept))
     blank = pl.all_horizontal(pl.all().is_null() | (pl.all() == ""))
     empty = frame.select(blank.alias("blank")).to_series()
     kept_rows = frame.filter(~empty) if empty.any() else frame  # a filter would copy the table
-    return DelimitedTable(kept_rows, parted_by, table.ragged, table.examples, dialect.skipped)
+    return DelimitedTable(kept_rows, parted_by, table.ragged, table.examples, dialect.skipped, headings)
+
+
+def _without_headings(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Return a frame without the marks of order and the headings of parts that were put together, and their number."""
+    first = frame.to_series(0)
+    if first.str.starts_with(_MARK).any():
+        frame = frame.with_columns(first.str.strip_prefix(_MARK))
+        first = frame.to_series(0)
+    if not (first == first.name).any():
+        return frame, 0
+    others = frame.select(pl.all_horizontal(pl.col(name).str.strip_chars() == name for name in frame.columns))
+    again = others.to_series().fill_null(value=False)
+    return frame.filter(~again), int(again.sum())
 
 
 def _read_rows(text: TextFile, dialect: Dialect, names: list[str], file: Path, *, heading: bool) -> DelimitedTable:
@@ -135,7 +151,7 @@ def _read_exact(text: TextFile, dialect: Dialect, names: list[str], *, heading: 
 
 
 def _name(cell: str) -> str:
-    return cell.strip().strip("\ufeff").strip()
+    return cell.strip().strip(_MARK).strip()
 
 
 def _lines(text: TextFile) -> io.TextIOBase:

@@ -7,7 +7,15 @@ from typing import Final
 
 # Signs of cp1252 that are letters in other code pages of single bytes, and longer runs of letters with marks than any
 # western language has.
-_NO_WESTERN_TEXT: Final = re.compile(r"[¢¥¦¯³¶¹¼¾][a-zà-ÿ]|[À-Öà-öø-ÿ]{4}|[¡-¿]{3}")
+_NO_WESTERN_TEXT: Final = re.compile(r"[¢¥¦¯³¶¹¼¾][a-zà-ÿ]|[À-Öà-öø-ÿ]{4}|[¡-¿]{3}|¤|[A-Za-z][¨¸½][a-z]")
+# Letters of CP437 that are low quotation marks, carets and the like in cp1252, which follow no letter.
+_DOS_LETTER: Final = re.compile(r"[A-Za-z][‚„ƒˆ‰‹˜](?!\d)|[A-Za-z][”“‡†][a-z]")
+# Letters of Iceland that are those of Turkish and Baltic code pages; Icelandic has the others as well.
+_ICELANDIC: Final = re.compile(r"[ÐÝÞðýþ]")
+_ICELANDIC_TOO: Final = re.compile(r"[ÁÍÓÚÆáíóúæ]")
+# A word with a letter or two with marks between plain ones.
+_WESTERN_WORD: Final = re.compile(r"(?<!\w)(?=\w*[a-zA-Z])(?:[a-zA-Z]|[À-ÖØ-öø-ÿ]{1,2}(?![À-ÖØ-öø-ÿ]))*(?!\w)")
+_MAX_STRANGE_SHARE: Final = 0.05
 # Letters with marks and the signs of shops, at most two letters with marks in a row.
 _PLAIN_WESTERN_TEXT: Final = re.compile(r"(?:[\0-\x7fŒœŠšŽž“”„’‘–€®™°]|[À-ÖØ-öø-ÿ]{1,2}(?![À-ÖØ-öø-ÿ]))*")
 _KANA: Final = re.compile(r"[\u3041-\u30ff]")
@@ -26,7 +34,8 @@ _MIXED_CASE: Final = re.compile(r"[a-zà-öø-ÿ][À-ÖØ-ÞŸŽŠŒ]")
 
 def is_western(data: bytes) -> bool:
     """Return whether bytes that look like GB18030 are rather cp1252, as a few adjacent letters with marks are."""
-    return _PLAIN_WESTERN_TEXT.fullmatch(data.decode("cp1252", errors="replace")) is not None
+    text = data.decode("cp1252", errors="replace")
+    return _PLAIN_WESTERN_TEXT.fullmatch(text) is not None and not _is_turkish_or_baltic(text)
 
 
 def is_plausible(data: bytes, encoding: str) -> bool:
@@ -41,7 +50,7 @@ def is_plausible(data: bytes, encoding: str) -> bool:
     except UnicodeDecodeError:
         return False
     if encoding == "cp1252":
-        return not _NO_WESTERN_TEXT.search(text) and not _MIXED_CASE.search(text)
+        return _is_western_text(text)
     strange = "".join(character for character in text if not character.isascii())
     common = sum(_COMMON.fullmatch(one.encode("gb2312", errors="ignore")) is not None for one in strange)
     if len(_WITHIN_WORD.findall(text)) > _MAX_WITHIN_WORD_SHARE * len(strange):
@@ -50,3 +59,16 @@ def is_plausible(data: bytes, encoding: str) -> bool:
         return False
     korean = len(_HANGUL.findall(whole.decode("euc_kr", errors="replace")))
     return korean < max(len(strange), _MIN_KOREAN)
+
+
+def _is_western_text(text: str) -> bool:
+    """Return whether no more than a few of the words with marks are none of cp1252, such as one of signs alone."""
+    if _is_turkish_or_baltic(text):
+        return False
+    strange = sum(len(sign.findall(text)) for sign in (_NO_WESTERN_TEXT, _MIXED_CASE, _DOS_LETTER))
+    western = sum(not word.isascii() for word in _WESTERN_WORD.findall(text)) if strange else 0
+    return strange <= _MAX_STRANGE_SHARE * western
+
+
+def _is_turkish_or_baltic(text: str) -> bool:
+    return _ICELANDIC.search(text) is not None and not _ICELANDIC_TOO.search(text)

@@ -23,6 +23,7 @@ class FileNote:
         ragged: Lines with more cells than the heading, which were left out.
         examples: Some of those lines.
         skipped: Lines before the heading, which were left out.
+        headings: Rows equal to the heading, which were left out: parts were put together with theirs.
         example: A text beyond ASCII of a file whose encoding is not UTF-8.
         is_declared: Whether the encoding was given and not found.
     """
@@ -36,6 +37,7 @@ class FileNote:
     ragged: int = 0
     examples: tuple[str, ...] = ()
     skipped: int = 0
+    headings: int = 0
     example: str = ""
     is_declared: bool = False
 
@@ -51,6 +53,8 @@ class FileNote:
             found.append(f"{self.file.name} has {self.replaced:,} characters that were lost before (U+FFFD).")
         if self.skipped:
             found.append(f"{self.file.name}: {self.skipped} lines before the heading were left out.")
+        if self.headings:
+            found.append(f"{self.file.name}: {self.headings:,} rows repeat the heading and were left out.")
         if self.ragged:
             found.append(
                 f"{self.file.name}: {self.ragged:,} lines have more cells than the heading and were left out, such as "

@@ -18,6 +18,8 @@ _RECORD_KEYS: Final = ("items", "products", "orders", "events", "data", "records
 def read_json_table(text: str, file: Path, *, lines: bool) -> pl.DataFrame:
     """Return the objects of a JSON file as rows of text, numbers as they are written.
 
+    The fields of an object in a cell are columns of their own: `{"user": {"id": 7}}` has the column `user.id`.
+
     Args:
         text: What the file holds: a list of objects, an object with one under a usual key, or objects one a line.
         file: The file, for messages.
@@ -26,7 +28,7 @@ def read_json_table(text: str, file: Path, *, lines: bool) -> pl.DataFrame:
     Raises:
         BadDataset: The text is no JSON, or holds no objects.
     """
-    rows = _json_lines(text, file) if lines else _json_rows(text, file)
+    rows = [_flat(row) for row in (_json_lines(text, file) if lines else _json_rows(text, file))]
     names = list(dict.fromkeys(name for row in rows for name in row))
     if not names:
         raise BadDataset(f"{file} holds no JSON objects; it should be a list of them, or one a line")
@@ -80,6 +82,18 @@ def _object(row: object, file: Path, number: int) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise BadDataset(f"{file}, row {number}: {str(row)[:60]!r} is no object with the columns' names as keys")
     return row
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row whose cells are no objects with fields, unless a column has the name that a field would get."""
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        fields = {f"{name}.{inner}": cell for inner, cell in value.items()} if isinstance(value, dict) else {}
+        if fields and not fields.keys() & row.keys():
+            flat.update(_flat(fields))
+        else:
+            flat[name] = value
+    return flat
 
 
 def _cell(value: Any) -> str | None:

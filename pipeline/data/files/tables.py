@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -123,7 +123,12 @@ def read_raw_table(path: Path, encoding: str | None = None, delimiter: str | Non
     if suffix in DELIMITED:
         table = read_delimited(text, path, delimiter)
         note = replace(
-            note, delimiter=table.delimiter, ragged=table.ragged, examples=table.examples, skipped=table.skipped
+            note,
+            delimiter=table.delimiter,
+            ragged=table.ragged,
+            examples=table.examples,
+            skipped=table.skipped,
+            headings=table.headings,
         )
         return RawTable(table.frame, [note])
     data = text.source if isinstance(text.source, bytes) else text.source.read_bytes()
@@ -241,8 +246,21 @@ def _stripped(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _plain_types(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a frame without types that only files know: decimals, categories, bytes and nested values."""
-    return pl.DataFrame([_plain_type(column) for column in frame.iter_columns()])
+    """Return a frame without types that only files know: decimals, categories, bytes and nested values.
+
+    The fields of a struct are columns of their own, such as `user.id`, unless one has that name.
+    """
+    columns = [part for column in frame.iter_columns() for part in _fields(column, frame.columns)]
+    return pl.DataFrame([_plain_type(column) for column in columns])
+
+
+def _fields(column: pl.Series, taken: Collection[str]) -> list[pl.Series]:
+    if not isinstance(column.dtype, pl.Struct) or not column.dtype.fields:
+        return [column]
+    fields = column.struct.unnest().rename(lambda name: f"{column.name}.{name}")
+    if set(fields.columns) & set(taken):
+        return [column]
+    return [part for field in fields.iter_columns() for part in _fields(field, taken)]
 
 
 def _plain_type(column: pl.Series) -> pl.Series:

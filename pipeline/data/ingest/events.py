@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.data.ingest.items import MAX_ID_BYTES
+from pipeline.data.ingest.items import MAX_ID_BYTES, note_rounded_ids
 from pipeline.data.ingest.row_filter import RowFilter
 from pipeline.data.ingest.time_range import leave_out_stray_times
 from pipeline.data.ingest.times import DayOrder, read_times
@@ -67,6 +67,8 @@ def clean_events(
     for name in ("user_id", "item_id", "event_id", "session_id"):
         if name in columns:
             written = events.frame[name]
+            if name == "user_id":
+                note_rounded_ids(events, written, "users")
             events.replace(name, _known_ids(written, items) if name == "item_id" else as_ids(written))
     events.replace("event", _kinds(as_text(events.frame["event"])))
     if "timestamp" in columns:

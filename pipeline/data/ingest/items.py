@@ -19,6 +19,11 @@ MAX_ID_BYTES: Final = 256
 # What the contract accepts in UpsertItems; longer texts are cut.
 MAX_CHARACTERS: Final = {"title": 2_000, "brand": 200, "category": 200, "description": 20_000}
 _ROUNDED: Final = r"^\d(?:[.,]\d+)?[eE]\+\d{2}$"
+# What spreadsheets and reports call their last row.
+_TOTALS: Final = (
+    r"(?i)^(?:(?:grand|sub)?[ -]?totals?|sum|summe|gesamt|gesamtsumme|totale|somme|suma|合计|总计|小计)[:.]?$"
+)
+_IS_TOTALS: Final = (pl.int_range(pl.len()) == pl.len() - 1) & pl.col("item_id").str.contains(_TOTALS)
 _TEXTS: Final = tuple(MAX_CHARACTERS)
 
 
@@ -41,6 +46,7 @@ def clean_items(frame: pl.DataFrame, mark: DecimalMark = "auto", codes: Collecti
     why = f"The id has more than {MAX_ID_BYTES} bytes, which no caller could send."
     items.drop("long_id", why, pl.col("item_id").str.len_bytes() > MAX_ID_BYTES)
     items.drop("no_title", "The item has no title.", pl.col("title").is_null())
+    items.drop("totals", "The last row has a word for a total as its id.", _IS_TOTALS)
     items.drop(
         "repeated_id", "An item with this id came before; the first one stays.", ~pl.col("item_id").is_first_distinct()
     )
@@ -69,10 +75,18 @@ def _note_ids(items: RowFilter, as_written: pl.Series) -> None:
     nothing = as_written.filter(items.frame["item_id"].is_null() & (as_written.str.strip_chars() != ""))
     if len(nothing):
         items.note(f"{len(nothing):,} ids are words for nothing, such as {nothing[0]!r}; these items have no id.")
-    rounded = as_written.filter(as_written.str.contains(_ROUNDED).fill_null(value=False))
+    note_rounded_ids(items, as_written, "items")
+
+
+def note_rounded_ids(rows: RowFilter, as_written: pl.Series, whose: str) -> None:
+    """Note ids that a spreadsheet has rounded: several of what they name, such as `items`, may have become one."""
+    if as_written.dtype != pl.String:
+        return
+    likely = as_written.filter(as_written.str.contains("[eE]\\+").fill_null(value=False))
+    rounded = likely.filter(likely.str.contains(_ROUNDED))
     if len(rounded):
-        items.note(
-            f"{len(rounded):,} ids are numbers that a spreadsheet has rounded, such as {rounded[0]!r}; several items "
+        rows.note(
+            f"{len(rounded):,} ids are numbers that a spreadsheet has rounded, such as {rounded[0]!r}; several {whose} "
             "may have become one. Export ids as text."
         )
 

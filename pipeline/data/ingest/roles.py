@@ -30,7 +30,10 @@ _NAMES: Final[dict[str, dict[str, str]]] = {
         "description": (
             "description desc longdescription shortdescription body bodyhtml productdescription detaildesc details text"
         ),
-        "price": "price saleprice regularprice unitprice variantprice listprice cost amount preis currentprice",
+        "price": (
+            "price saleprice regularprice unitprice variantprice listprice priceamount pricevalue cost amount preis "
+            "currentprice"
+        ),
         "available": "available availability instock stockstatus isavailable status active published",
         "language": "language lang locale",
     },

@@ -16,9 +16,11 @@ from common.server.live_release import LiveRelease
 from common.server.release_service import SERVICE_NAME as RELEASE_SERVICE_NAME
 from common.server.release_service import ReleaseService, release_info
 from common.server.telemetry import Metrics
+from services.ranking.batching.batcher import BatchReport
 from services.ranking.cascade.second_stage import SecondStage
 from services.ranking.cross_encoder.explanation import MAX_WORDS
 from services.ranking.request import MAX_CANDIDATES
+from services.ranking.server.batch_trace import trace_batch
 from services.ranking.server.followed_texts import FollowedTexts
 from services.ranking.server.live_item_texts import NO_LIVE_TEXTS, LiveItemTexts
 from services.ranking.server.metrics import RankingMetrics
@@ -84,10 +86,15 @@ class RankingServer:
         return self._opener.open(location)
 
     def _load(self, release: Release) -> SecondStage:
-        stage = SecondStage.load(release, self._settings.options(), self._metrics.observe_batch)
+        stage = SecondStage.load(release, self._settings.options(), self._observe_batch)
         self._metrics.register(stage)
         log.info("second stage loaded", release_id=release.id, providers=stage.providers)
         return stage
+
+    def _observe_batch(self, report: BatchReport) -> None:
+        self._metrics.observe_batch(report)
+        if report.spans:
+            trace_batch(report)
 
     def _describe(self, stage: SecondStage) -> release_pb2.ReleaseInfo:
         info = release_info("ranking", stage.release, stage.providers)

@@ -19,14 +19,25 @@ VALUES: dict[str, dict[str, Any]] = {
         "tls": {"mode": "certManager", "certManager": {"issuerRef": {"name": "ca"}}},
         "monitoring": {"podMonitor": {"enabled": True, "tlsSecret": "p"}, "prometheusRule": {"enabled": True}},
         "access": {"gateway": "callers", "backends": "servers"},
+        "tracing": {"endpoint": "http://collector.monitoring:4317", "share": 0.05},
         "gatewayAPI": {"enabled": True, "parentRefs": [{"name": "edge"}], "hostnames": ["shop.example"]},
         "networkPolicy": {"egress": [{"cidr": "10.0.0.0/8", "port": 6379}], "callerLabels": {"app": "web"}},
+        "edge": {
+            "enabled": True,
+            "tls": {"secret": "public"},
+            "cors": {"origins": ["https://shop.example"]},
+            "accessLog": True,
+            "service": {"type": "LoadBalancer", "annotations": {"a": "b"}},
+            "timeoutSeconds": 2.5,
+            "autoscaling": {"enabled": True},
+        },
     },
     "one of each, on volumes": {
         "retrieval": {"changes": {"store": "volume"}, "replicas": 1},
         "ranking": {"replicas": 1},
         "release": {"delivery": "image", "location": "demo", "image": {"reference": "r@sha256:" + "0" * 64}},
-        "tls": {"mode": "secrets", "secrets": {"gateway": "g", "retrieval": "r", "ranking": "k"}},
+        "tls": {"mode": "secrets", "secrets": {"gateway": "g", "retrieval": "r", "ranking": "k", "edge": "e"}},
+        "edge": {"enabled": True, "replicas": 1, "image": {"digest": "sha256:" + "0" * 64}},
     },
     "release by URL": {"release": {"delivery": "url", "location": "s3://shop/releases"}, "tests": {"enabled": False}},
 }
@@ -45,6 +56,10 @@ def _of(objects: list[dict[str, Any]], kind: str, component: str) -> dict[str, A
 
 def _workloads(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [one for one in objects if one["kind"] in {"Deployment", "StatefulSet"}]
+
+
+def _servers(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [one for one in _workloads(objects) if one["metadata"]["name"] != "x-edge"]
 
 
 def _environment(workload: dict[str, Any]) -> dict[str, str]:
@@ -115,15 +130,28 @@ def test_an_autoscaler_owns_the_replicas(render: Callable[..., Any]):
 
 def test_without_tls_the_servers_are_told_so(render: Callable[..., Any]):
     """A server refuses connections in the clear from other machines unless it is told to accept them."""
-    for workload in _workloads(render()):
+    for workload in _servers(render()):
         component = workload["metadata"]["labels"]["app.kubernetes.io/component"].upper()
         assert _environment(workload)[f"SHORTLIST_{component}_INSECURE"] == "true"
-    for workload in _workloads(render(VALUES["everything"])):
+    for workload in _servers(render(VALUES["everything"])):
         component = workload["metadata"]["labels"]["app.kubernetes.io/component"].upper()
         environment = _environment(workload)
         assert f"SHORTLIST_{component}_INSECURE" not in environment
         assert environment[f"SHORTLIST_{component}_TLS_CERTIFICATE"] == "/tls/tls.crt"
         assert environment[f"SHORTLIST_{component}_ACCESS_FILE"] == "/access/access.toml"
+
+
+def test_all_three_send_traces_if_one_value_says_so(render: Callable[..., Any]):
+    """Each server has the collector's address, its pod's name for the collector, and a way through its policy."""
+    for workload in _workloads(render(VALUES["everything"])):
+        component = workload["metadata"]["labels"]["app.kubernetes.io/component"]
+        environment = _environment(workload)
+        assert environment[f"SHORTLIST_{component.upper()}_TRACE_ENDPOINT"] == "http://collector.monitoring:4317"
+        assert environment[f"SHORTLIST_{component.upper()}_TRACE_SHARE"] == "0.05"
+        assert "service.instance.id=$(POD_NAME)" in environment["OTEL_RESOURCE_ATTRIBUTES"]
+        egress = _of(render(VALUES["everything"]), "NetworkPolicy", component)["spec"]["egress"]
+        assert [4317] in [[port["port"] for port in one["ports"]] for one in egress]
+    assert not any("TRACE" in name for workload in _workloads(render()) for name in _environment(workload))
 
 
 def test_a_certificate_has_the_name_that_the_gateway_dials(render: Callable[..., Any]):
@@ -154,12 +182,17 @@ def test_backends_are_reached_from_the_gateway_alone(render: Callable[..., Any])
         assert list(by_port["metrics"][0]) == ["namespaceSelector"]
 
 
+@pytest.mark.parametrize("values", [{}, {"edge": {"enabled": True}}], ids=["defaults", "edge"])
 def test_scanners_find_nothing(
-    render: Callable[..., Any], tool: Callable[[str], Path], run: Callable[..., Any], tmp_path: Path
+    render: Callable[..., Any],
+    tool: Callable[[str], Path],
+    run: Callable[..., Any],
+    values: dict[str, Any],
+    tmp_path: Path,
 ):
-    """Checkov and Trivy have no finding at the defaults."""
+    """Checkov and Trivy have no finding at the defaults, and none with Envoy."""
     (tmp_path / "chart").mkdir()
-    (tmp_path / "chart" / "objects.yaml").write_text(yaml.safe_dump_all(render()))
+    (tmp_path / "chart" / "objects.yaml").write_text(yaml.safe_dump_all(render(values)))
     trivy = run(tool("trivy"), "config", "--skip-check-update", "--quiet", "--exit-code", "1", tmp_path / "chart")
     assert (trivy.returncode, trivy.stdout) == (0, "")
     checkov = run(

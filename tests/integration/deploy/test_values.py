@@ -19,6 +19,7 @@ SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 SETTINGS = {"gateway": gateway.Settings, "retrieval": retrieval.Settings, "ranking": ranking.Settings}
 # The chart sets these itself.
 _OWN = {"host", "port", "metrics_port", "health_port", "insecure", "access_file"}
+_OWN |= {"trace_endpoint", "trace_share"}  # of all three, under `tracing`
 _OWN |= {"tls_certificate", "tls_key", "tls_client_ca"}
 OWN = {
     "gateway": {"retrieval_target", "ranking_target", "profiles", "backend_ca", "backend_certificate", "backend_key"},
@@ -55,7 +56,13 @@ WRONG: list[tuple[str, Any]] = [
     ("preStopSeconds", -1),
     ("networkPolicy.egress", [{"cidr": "10.0.0.0", "port": 1}]),
     ("monitoring.podMonitor.interval", "often"),
+    ("tracing.endpoint", "collector:4317"),
+    ("tracing.share", 1.5),
     ("serviceAccount.create", True),
+    ("edge.cors.origins", ["*"]),
+    ("edge.rateLimit.burst", 0),
+    ("edge.service.type", "Ingress"),
+    ("edge.timeout", 5),
 ]
 
 

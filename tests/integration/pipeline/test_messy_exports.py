@@ -169,3 +169,55 @@ def test_a_catalogue_alone_is_a_dataset(tmp_path: Path):
     (tmp_path / "items.csv").write_text(ITEMS)
     dataset = prepare("table", tmp_path)
     assert (dataset.items.height, dataset.events.height) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        "item_id,title\nk1,Kettle\n\ufeffitem_id,title\nk2,Toaster\n",
+        "item_id,title\nk1,Kettle\n\ufeffk2,Toaster\n",
+        "item_id,title\nk1,Kettle\nk2,Toaster\nTotal,2 items\n",
+        "item_id,,title,\nk1,,Kettle,\nk2,,Toaster,\n",
+        "# Export\n# of the shop\nitem_id,title\r\nk1,Kettle\nk2,Toaster\r\n",
+    ],
+)
+def test_rows_that_are_no_items_become_none(tmp_path: Path, items: str):
+    """Headings and marks of parts put together, totals, empty columns and comments leave the two items."""
+    dataset = _prepared(tmp_path, items)
+    assert dataset.items.select("item_id", "title").rows() == [("k1", "Kettle"), ("k2", "Toaster")]
+    assert dataset.events.height == 2
+
+
+def test_repeated_headings_and_totals_are_said(tmp_path: Path):
+    """What is left out of a table is counted."""
+    report = _prepared(tmp_path, "item_id,title\nk1,Kettle\nitem_id,title\nk2,Toaster\nGesamt,2\n").report
+    assert "items.csv: 1 rows repeat the heading and were left out." in report.notes
+    assert report.tables["items"].dropped["totals"].rows == 1
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_fields_of_objects_are_columns(tmp_path: Path, kind: str):
+    """A user is no text of an object, which no caller would send, but its id."""
+    (tmp_path / "items.csv").write_text(ITEMS)
+    rows = [{"user": {"id": user}, "item_id": "k1", "event": "purchase", "timestamp": 1714636800} for user in "ab"]
+    frame = pl.DataFrame(rows)
+    file = tmp_path / f"events.{kind}"
+    frame.write_parquet(file) if kind == "parquet" else frame.write_ndjson(file)
+    assert sorted(prepare("table", tmp_path).events["user_id"]) == ["a", "b"]
+
+
+@pytest.mark.parametrize("encoding", ["cp437", "cp850", "cp1250", "cp1254", "cp1257", "shift_jis", "iso8859-15"])
+def test_texts_of_encodings_that_are_not_found_are_refused(tmp_path: Path, encoding: str):
+    """The message asks for the encoding; none is read as another."""
+    texts = {"cp1250": "Příliš žluťoučký", "cp1254": "Kırmızı şık elbise", "cp1257": "Šaldytuvas žalias"}
+    texts |= {"shift_jis": "牛乳ヨーグルト", "iso8859-15": "Cœur à 5 €"}
+    title = texts.get(encoding, "Käse Müsli Café")
+    with pytest.raises(BadDataset, match=r"items\.csv is neither UTF-8.*name its encoding in the mapping"):
+        _prepared(tmp_path, f"item_id,title\nk1,{title}\nk2,{title} XL\n".encode(encoding))
+
+
+def test_users_that_a_spreadsheet_has_rounded_are_noted(tmp_path: Path):
+    """Several customers may have become one."""
+    events = _events("2024-05-02", "2024-05-03").replace("ann", "1.23457E+12")
+    (note,) = (note for note in _prepared(tmp_path, events=events).report.tables["events"].notes if "rounded" in note)
+    assert note.startswith("2 ids are numbers that a spreadsheet has rounded, such as '1.23457E+12'; several users")

@@ -110,6 +110,13 @@ preStop:
 - name: {{ $prefix }}{{ upper $name }}
   value: {{ toString $value | quote }}
 {{- end }}
+{{- if .root.Values.tracing.endpoint }}
+- name: POD_NAME
+  valueFrom:
+    fieldRef: {fieldPath: metadata.name}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: k8s.namespace.name={{ .root.Release.Namespace }},k8s.pod.name=$(POD_NAME),service.instance.id=$(POD_NAME)
+{{- end }}
 {{- with $values.env }}
 {{ toYaml . }}
 {{- end }}
@@ -125,6 +132,10 @@ host: "0.0.0.0"
 health_port: 8081
 # Clients look for new replicas when a connection ends.
 max_connection_age_s: 5
+{{- with .root.Values.tracing.endpoint }}
+trace_endpoint: {{ . }}
+trace_share: {{ $.root.Values.tracing.share }}
+{{- end }}
 {{- if include "shortlist.accessSecret" . }}
 access_file: /access/access.toml
 {{- end }}

@@ -179,7 +179,9 @@ def _from_cells(frame: pl.DataFrame) -> pl.DataFrame:
     for row in frame.iter_rows(named=True):
         fields = {**row, **{name: _parsed(row.get(name)) for name in ("event_params", "ecommerce", "items")}}
         fields["event_params"] = fields["event_params"] or [_parameter(row.get(_SESSION))]
-        fields["ecommerce"] = fields["ecommerce"] or {"transaction_id": row.get("transaction_id")}
+        fields["ecommerce"] = fields["ecommerce"] or {
+            "transaction_id": row.get("transaction_id") or row.get("ecommerce.transaction_id")
+        }
         rows += [(*one, True) for one in _rows(fields)]
     return pl.DataFrame(rows, {**_SCHEMA, READABLE: pl.Boolean}, orient="row")
 

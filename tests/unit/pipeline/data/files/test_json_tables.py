@@ -28,6 +28,14 @@ def test_objects_become_rows_of_text(text: str, lines: bool):
     assert table.rows() == [("7", "3.50", None, None), ("007", None, '["a", "b"]', "true")]
 
 
+def test_fields_of_objects_are_columns_of_their_own():
+    """Fields of fields too; an object stays as it is if a column has the name of its field."""
+    text = '[{"a": {"b": {"c": 1}, "d": []}, "e": {}}, {"x.y": 2, "x": {"y": 3}}]'
+    table = read_json_table(text, FILE, lines=False)
+    assert table.columns == ["a.b.c", "a.d", "e", "x.y", "x"]
+    assert table.rows() == [("1", "[]", "{}", None, None), (None, None, None, "2", '{"y": "3"}')]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
