@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
-from shortlist.client import Event, HistoryItem, Policy, Tls
+from shortlist.client import Event, HistoryItem, Policy
 from shortlist.client.requests import recommend_request, record_requests
 
 
@@ -22,8 +22,3 @@ def test_an_unknown_kind_is_refused_with_those_there_are():
 def test_a_time_without_a_zone_is_refused():
     with pytest.raises(ValueError, match="has no time zone"):
         Event("u1", "view", "milk", occurred_at=datetime(2026, 1, 2))  # noqa: DTZ001 - the fault
-
-
-def test_a_certificate_needs_its_key():
-    with pytest.raises(ValueError, match="both certificate_file and key_file"):
-        Tls(certificate_file="client.pem")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib.util
 import os
-import pickle
 import subprocess
 import sys
 import threading
@@ -26,7 +25,6 @@ from shortlist.client import (
     Overloaded,
     Policy,
     RecordedEvents,
-    ShortlistClientError,
     Unauthenticated,
     Unavailable,
     all_of,
@@ -160,12 +158,6 @@ def test_a_token_provider_is_asked_for_each_attempt(make_client: Any, gateway: F
     gateway.fail_next(grpc.StatusCode.UNAVAILABLE)
     make_client(gateway.target, timeout_s=30, token=token).recommend()
     assert given == ["0", "1"]
-
-
-def test_errors_can_be_sent_to_other_processes():
-    error = pickle.loads(pickle.dumps(Overloaded(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", "r1", 2.5)))  # noqa: S301
-    assert isinstance(error, ShortlistClientError)
-    assert (error.details, error.request_id, error.retry_after_s) == ("full", "r1", 2.5)
 
 
 def test_a_forked_worker_has_its_own_connection(gateway: FakeGateway):

@@ -1,12 +1,9 @@
-"""The program `shortlist` against a fake gateway."""
+"""Asking and recording from a shell."""
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -15,12 +12,6 @@ from shortlist.cli.__main__ import main
 from shortlist.client.fake import FakeGateway
 
 from testing.server_process import free_port
-
-
-@pytest.fixture
-def gateway() -> Iterator[FakeGateway]:
-    with FakeGateway(items=["milk", "bread", "eggs"]) as running:
-        yield running
 
 
 def test_recommendations_are_a_table(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]):
@@ -92,56 +83,3 @@ def test_errors_are_one_line(gateway: FakeGateway, capsys: pytest.CaptureFixture
     assert "is not ATTRIBUTE=VALUE" in lines[2]
     assert "pass --user and --item, or --file" in lines[3]
     assert len(lines) == 4
-
-
-def test_releases_of_a_store_are_listed(tiny_release: Path, capsys: pytest.CaptureFixture[str]):
-    """The current one is marked; a folder that is no store is refused."""
-    assert main(["releases", "list", str(tiny_release)]) == 0
-    current = (tiny_release / "CURRENT").read_text().strip()
-    assert capsys.readouterr().out.splitlines()[2].split()[:2] == ["current", current]
-    assert main(["releases", "list", str(tiny_release / "nothing")]) == 1
-    assert "is no release store" in capsys.readouterr().err
-
-
-def test_commands_of_the_checkout_have_their_own_help(capsys: pytest.CaptureFixture[str]):
-    assert main(["inspect", "--help"]) == 0
-    said = capsys.readouterr().out
-    assert "inspect [OPTIONS]" in said
-    assert "--write" in said
-
-
-def test_the_doctor_names_what_is_wrong(
-    gateway: FakeGateway, tiny_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    """A release that lacks a file and a Redis that is not there fail; a line each, and an exit code."""
-    assert main(["doctor", "--target", gateway.target, "--release", str(tiny_release)]) == 0
-    assert "all files are there" in capsys.readouterr().out
-    broken = tmp_path / "broken"
-    shutil.copytree(tiny_release / (tiny_release / "CURRENT").read_text().strip(), broken)
-    (broken / "catalogue.arrow").unlink()
-    redis = f"127.0.0.1:{free_port()}"
-    assert main(["doctor", "--target", gateway.target, "--release", str(broken), "--redis", redis]) == 1
-    failures = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")]
-    assert ["catalogue.arrow" in failures[0], redis in failures[1], len(failures)] == [True, True, 2]
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_knows_commands_and_options(shell: str, capsys: pytest.CaptureFixture[str]):
-    assert main(["completion", shell]) == 0
-    text = capsys.readouterr().out
-    assert "recommend" in text
-    assert "rollback" in text
-    assert ("-l exclude-history" if shell == "fish" else "--exclude-history") in text
-
-
-def test_bash_completes(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """A real bash completes a command and an option."""
-    bash = shutil.which("bash")
-    if bash is None:
-        pytest.skip("bash is not installed")
-    assert main(["completion", "bash"]) == 0
-    script = tmp_path / "completion.sh"
-    asked = 'COMP_WORDS=(shortlist {0}); COMP_CWORD={1}; _shortlist; echo "${{COMPREPLY[@]}}"\n'
-    script.write_text(capsys.readouterr().out + asked.format("recom", 1) + asked.format("recommend --expl", 2))
-    said = subprocess.run([bash, str(script)], capture_output=True, text=True, check=True)  # noqa: S603 - our script
-    assert said.stdout.splitlines() == ["recommend", "--explain"]
