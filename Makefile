@@ -25,6 +25,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 	images \
 	lint \
 	load \
+	monitoring \
 	sbom \
 	serve \
 	soak \
@@ -78,6 +79,9 @@ test-gpu-wheel: .venv/dev .venv-gpu/ready ## Run the tests of the onnxruntime-gp
 
 test-deploy: .venv/dev .venv-deploy/ready .venv-load/ready ## Test the Helm chart, Envoy in front, the load test and the Dockerfile
 	$(BIN)/python -m pytest tests/integration/deploy
+
+monitoring: .venv/dev ## Write the rules of the objectives and the dashboards again, from deploy/monitoring
+	$(BIN)/python deploy/monitoring/generate.py
 
 images: ## Build the images of the servers and of the pipeline (BUILDER=docker)
 	sh deploy/images/build.sh
