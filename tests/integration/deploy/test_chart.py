@@ -40,6 +40,13 @@ VALUES: dict[str, dict[str, Any]] = {
         "edge": {"enabled": True, "replicas": 1, "image": {"digest": "sha256:" + "0" * 64}},
     },
     "release by URL": {"release": {"delivery": "url", "location": "s3://shop/releases"}, "tests": {"enabled": False}},
+    "profiles in Redis": {
+        "gateway": {
+            "replicas": 3,
+            "profiles": {"store": "redis", "redis": {"existingSecret": "profiles", "keySecret": "pseudonyms"}},
+        },
+        "networkPolicy": {"egress": [{"cidr": "10.1.0.0/16", "port": 6379}]},
+    },
     "following a store": {
         "gateway": {"profiles": {"store": "none"}},
         "release": {"delivery": "url", "location": "s3://shop/releases", "follow": {"enabled": True}},
@@ -175,6 +182,23 @@ def test_a_new_release_rolls_the_pods(render: Callable[..., Any]):
         for name in ("a", "b")
     ]
     assert pods[0] != pods[1]
+
+
+def test_gateways_with_profiles_in_redis_have_replicas(render: Callable[..., Any]):
+    """A Deployment with a budget, the address and the key from Secrets, and a way to Redis."""
+    objects = render(VALUES["profiles in Redis"])
+    gateway = _of(objects, "Deployment", "gateway")
+    assert gateway["spec"]["replicas"] == 3
+    assert gateway["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    assert _of(objects, "PodDisruptionBudget", "gateway")
+    environment = {one["name"]: one for one in gateway["spec"]["template"]["spec"]["containers"][0]["env"]}
+    profiles = environment["SHORTLIST_GATEWAY_PROFILES"]["valueFrom"]["secretKeyRef"]
+    assert profiles == {"name": "profiles", "key": "url"}
+    assert environment["SHORTLIST_GATEWAY_PSEUDONYM_KEY_FILE"]["value"] == "/pseudonyms/key"
+    volumes = {one["name"]: one for one in gateway["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["pseudonyms"]["secret"]["secretName"] == "pseudonyms"
+    egress = _of(objects, "NetworkPolicy", "gateway")["spec"]["egress"]
+    assert {"ports": [{"port": 6379}], "to": [{"ipBlock": {"cidr": "10.1.0.0/16"}}]} in egress
 
 
 def test_followers_of_a_store_reach_each_other(render: Callable[..., Any]):
