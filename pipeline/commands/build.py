@@ -175,7 +175,7 @@ def demo(
         "releases/complete-journey"
     ),
 ) -> None:
-    """Build a release from real purchases, serve it, show and measure its answers; exit code 3 if its gate refuses it."""
+    """Build a release from real purchases, serve it, show and measure it; exit code 3 if its gate refuses it."""
     from pipeline.demo import run_demo  # noqa: PLC0415 - torch takes seconds to import, and --help should not
 
     if not run_demo(out, CONSOLE):
