@@ -9,7 +9,7 @@ PACKAGE := pyproject.toml constraints.txt hatch_build.py $(CONTRACT)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test fuzz chaos soak test-random test-dialects test-scale test-gpu-wheel test-deploy images lint format sbom audit contract-baseline edge-contract clean
+.PHONY: help demo serve test fuzz chaos soak test-random test-dialects test-scale test-gpu-wheel test-deploy test-fleet images lint format sbom audit contract-baseline edge-contract clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -37,6 +37,9 @@ chaos: .venv/dev .venv/redis ## Kill, hang, cut off and slow servers under load 
 
 soak: .venv/dev ## Run mixed load for MINUTES=30 and print the slopes of memory, descriptors and threads
 	SHORTLIST_SOAK_MINUTES=$(or $(MINUTES),30) $(BIN)/python -m benchmarks soak
+
+test-fleet: .venv/s3 .venv-fleet/ready ## Test fleets of servers that follow a store, on a disk and in object storage
+	SHORTLIST_FLEET=1 $(BIN)/python -m pytest tests/integration/fleet
 
 test-scale: .venv/scale ## Run the tests that need Ray
 	$(BIN)/python -m pytest tests/integration/pipeline/test_ray.py
@@ -79,7 +82,7 @@ edge-contract: .venv/dev ## Write the contract in the forms that Envoy reads
 	$(BIN)/python deploy/edge/contract.py deploy/helm/shortlist/files/edge
 
 clean: ## Remove environments and caches; releases and datasets stay
-	rm -rf .venv .venv-gpu .venv-deploy .venv-supply dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-gpu .venv-deploy .venv-fleet .venv-supply dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; set it with make PYTHON=/path/to/python"; exit 1; }
@@ -96,6 +99,11 @@ clean: ## Remove environments and caches; releases and datasets stay
 	$(INSTALL) '.[dev]'
 	@touch $@
 
+.venv/s3: .venv/dev
+	@echo "Installing s3fs …"
+	$(INSTALL) '.[s3]'
+	@touch $@
+
 .venv/scale: .venv/dev
 	@echo "Installing Ray …"
 	$(INSTALL) '.[scale]'
@@ -106,6 +114,13 @@ clean: ## Remove environments and caches; releases and datasets stay
 	@echo "Installing onnxruntime-gpu (a quarter of a gigabyte) …"
 	$(PYTHON) -m venv .venv-gpu
 	.venv-gpu/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ranking-gpu]'
+	@touch $@
+
+# A separate environment: moto's botocore is not s3fs's.
+.venv-fleet/ready: Makefile
+	@echo "Installing a server that speaks S3 …"
+	$(PYTHON) -m venv .venv-fleet
+	.venv-fleet/bin/python -m pip install --quiet --disable-pip-version-check 'moto[server]==5.2.5'
 	@touch $@
 
 # A separate environment: what lists and audits packages is no part of what is listed.

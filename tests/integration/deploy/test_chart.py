@@ -40,6 +40,11 @@ VALUES: dict[str, dict[str, Any]] = {
         "edge": {"enabled": True, "replicas": 1, "image": {"digest": "sha256:" + "0" * 64}},
     },
     "release by URL": {"release": {"delivery": "url", "location": "s3://shop/releases"}, "tests": {"enabled": False}},
+    "following a store": {
+        "gateway": {"profiles": {"store": "none"}},
+        "release": {"delivery": "url", "location": "s3://shop/releases", "follow": {"enabled": True}},
+        "tls": {"mode": "certManager", "certManager": {"issuerRef": {"name": "ca"}}},
+    },
 }
 # Kinds of operators, which Kubernetes' own schemas lack.
 FOREIGN = {"Certificate", "GRPCRoute", "PodMonitor", "PrometheusRule", "ScaledObject"}
@@ -170,6 +175,24 @@ def test_a_new_release_rolls_the_pods(render: Callable[..., Any]):
         for name in ("a", "b")
     ]
     assert pods[0] != pods[1]
+
+
+def test_followers_of_a_store_reach_each_other(render: Callable[..., Any]):
+    """Retrieval asks every pod of ranking, and each service its own pods; the policies admit that."""
+    objects = render(VALUES["following a store"])
+    retrieval = _environment(_of(objects, "Deployment", "retrieval"))
+    ranking = _environment(_of(objects, "Deployment", "ranking"))
+    assert retrieval["SHORTLIST_RETRIEVAL_RANKING_TARGET"] == "dns:///x-ranking-headless.shop:50053"
+    assert retrieval["SHORTLIST_RETRIEVAL_RELEASE_PEERS"] == "dns:///x-retrieval-headless.shop:50052"
+    assert ranking["SHORTLIST_RANKING_RELEASE_PEERS"] == "dns:///x-ranking-headless.shop:50053"
+    assert ranking["SHORTLIST_RANKING_RELEASE_CACHE"].startswith("/tmp/")  # noqa: S108 - a volume of the pod
+    assert _environment(_of(objects, "Deployment", "gateway"))["SHORTLIST_GATEWAY_RELEASE_SYNC_INTERVAL_S"] == "0"
+    for caller, called in (("retrieval", "ranking"), ("retrieval", "retrieval"), ("ranking", "ranking")):
+        incoming = _of(objects, "NetworkPolicy", called)["spec"]["ingress"][0]["from"]
+        outgoing = _of(objects, "NetworkPolicy", caller)["spec"]["egress"][1:]
+        assert caller in {one["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for one in incoming}
+        assert called in {one["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for one in outgoing}
+    assert "SHORTLIST_RANKING_RELEASE_POLL_S" not in _environment(_of(render(), "Deployment", "ranking"))
 
 
 def test_backends_are_reached_from_the_gateway_alone(render: Callable[..., Any]):
