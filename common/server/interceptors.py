@@ -80,6 +80,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return grpc.stream_stream_rpc_method_handler(self._handler(method, _writing(handler)))
         return grpc.stream_unary_rpc_method_handler(self._handler(method, _unary(handler)))
 
+    @property
+    def open_calls(self) -> int:
+        """How many calls are open."""
+        return len(self._open)
+
     def drain(self) -> None:
         """End calls that wait for a message of their caller, and refuse later calls, with UNAVAILABLE."""
         self._is_draining = True

@@ -106,7 +106,8 @@ class Replica:
         """Report the end of a call to the breaker, and return its status as an error."""
         code, details = error.code(), error.details() or ""
         message = f"{self.service} answered {code.name}: {details}"
-        if code is grpc.StatusCode.UNAVAILABLE:
+        # gRPC cancels calls that reach a server which has just stopped; calls that we cancel end without a status.
+        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
             self.breaker.unreachable(attempt)
             return StageUnreachable(message)
         # Our servers send trailing metadata with every status; a timeout of this side has none.

@@ -92,15 +92,15 @@ async def test_a_cut_connection_opens_the_breaker(
 
 
 async def test_an_error_of_the_replica_is_an_answer(backends: Any, ranking: Replica):
-    """Statuses that the replica itself sends leave the breaker closed, UNAVAILABLE apart."""
+    """Statuses that the replica itself sends leave the breaker closed, those of a server that ends apart."""
     for name in ("INTERNAL", "NOT_FOUND", "RESOURCE_EXHAUSTED"):
         backends.ranking.status = getattr(grpc.StatusCode, name)
         for _ in range(3):
             with pytest.raises(StageFailed):
                 await _rank(ranking)
     assert ranking.breaker.state is BreakerState.CLOSED
-    backends.ranking.status = grpc.StatusCode.UNAVAILABLE
-    for _ in range(2):
+    for name in ("UNAVAILABLE", "CANCELLED"):
+        backends.ranking.status = getattr(grpc.StatusCode, name)
         with pytest.raises(StageUnreachable):
             await _rank(ranking)
     assert ranking.breaker.state is not BreakerState.CLOSED
