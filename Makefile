@@ -11,7 +11,7 @@ PACKAGE := pyproject.toml constraints.txt hatch_build.py $(CONTRACT)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve load test fuzz chaos soak test-random test-dialects test-scale test-gpu-wheel test-deploy test-fleet images lint format sbom audit contract-baseline edge-contract clean
+.PHONY: help demo serve load test fuzz chaos soak test-random test-dialects test-scale test-gpu-wheel test-deploy test-fleet monitoring images lint format sbom audit contract-baseline edge-contract clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -55,6 +55,9 @@ test-gpu-wheel: .venv/dev .venv-gpu/ready ## Run the tests of the onnxruntime-gp
 
 test-deploy: .venv/dev .venv-deploy/ready .venv-load/ready ## Test the Helm chart, Envoy in front, the load test and the Dockerfile
 	$(BIN)/python -m pytest tests/integration/deploy
+
+monitoring: .venv/dev ## Write the rules of the objectives and the dashboards again, from deploy/monitoring
+	$(BIN)/python deploy/monitoring/generate.py
 
 images: ## Build the images of the servers and of the pipeline (BUILDER=docker)
 	sh deploy/images/build.sh
