@@ -248,7 +248,7 @@ async def test_calls_run_through_swaps_without_loss(metrics: Metrics, make_relea
                 assert await asyncio.to_thread(engine.answer) == expected
             answered += 1
 
-    callers = [asyncio.create_task(caller(holds)) for holds in range(40)]
+    callers = [asyncio.create_task(caller(holds)) for holds in range(0, 40, 5)]
     for swap in range(1, 20):
         await live.activate(str(releases[swap % 3].path))
     done.set()
