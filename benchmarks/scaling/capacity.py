@@ -105,14 +105,14 @@ def run(quick: bool, console: Console) -> Result:
 @contextmanager
 def _servers(release: Release, folder: Path) -> Iterator[dict[str, LocalServer]]:
     with ExitStack() as stack:
-        timeout = {"request-timeout-s": _TIMEOUT_S}
+        timeout: dict[str, Any] = {"request-timeout-s": _TIMEOUT_S}
         servers = {
             service: stack.enter_context(
-                local_server(service, {"release": release.path} | timeout, folder / f"{service}.log")
+                local_server(service, timeout | {"release": release.path}, folder / f"{service}.log")
             )
             for service in ("retrieval", "ranking")
         }
-        flags = {f"{name}-target": server.target for name, server in servers.items()}
+        flags: dict[str, Any] = {f"{name}-target": server.target for name, server in servers.items()}
         flags |= {"profiles": folder / "profiles.sqlite3", "default-timeout-s": _TIMEOUT_S}
         servers["gateway"] = stack.enter_context(local_server("gateway", flags | timeout, folder / "gateway.log"))
         yield servers

@@ -24,7 +24,7 @@ from benchmarks.harness.record import Result, at_least, at_most
 from benchmarks.reliability.releases import two_releases
 from benchmarks.scaling.fleet import SERVICES, ReplicaFleet
 from benchmarks.scaling.open_load import OpenLoad, TimedCall, percentile_ms
-from common.release.store import set_current
+from common.release.pointer import set_current
 from common.server import event_loop
 from testing.edge.envoy_process import ENVOY, HELM
 from testing.tiny_shop import SHELVES

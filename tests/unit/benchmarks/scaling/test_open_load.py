@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 from shortlist.gateway.v1 import gateway_pb2
 
@@ -21,7 +22,7 @@ async def test_calls_are_due_at_the_rate_whatever_happens_to_them():
     running.cancel()
     await asyncio.wait([running])
     due_s = sorted(call.due_s for call in load.calls)
-    assert all(abs(later - earlier - 0.005) < 1e-6 for earlier, later in zip(due_s, due_s[1:], strict=False))
+    assert all(abs(later - earlier - 0.005) < 1e-6 for earlier, later in itertools.pairwise(due_s))
     assert {call.code for call in load.calls} == {"UNAVAILABLE"}
     assert load.between(due_s[5], due_s[8]) == sorted(load.calls, key=lambda call: call.due_s)[5:8]
     assert percentile_ms(load.calls, 100) >= percentile_ms(load.calls, 50) > 0
