@@ -78,11 +78,11 @@ async def _begin_rewrite(redis: Any) -> bool:
 
 async def _await_rewrite(redis: Any) -> dict[str, Any]:
     """Wait until the file is not being written; returns the state of persistence."""
-    while True:
-        state: dict[str, Any] = await redis.info("persistence")
-        if not (state.get("aof_rewrite_in_progress") or state.get("aof_rewrite_scheduled")):
-            return state
+    state: dict[str, Any] = await redis.info("persistence")
+    while state.get("aof_rewrite_in_progress") or state.get("aof_rewrite_scheduled"):
         await asyncio.sleep(_POLL_S)
+        state = await redis.info("persistence")
+    return state
 
 
 async def _configured(redis: Any, name: str) -> str:
