@@ -14,8 +14,6 @@ from pathlib import Path
 
 TOP = Path(__file__).parents[2]
 _HEADER = "# Written by `make kustomize` from the chart. Change the chart or deploy/kustomize/values.yaml instead.\n"
-    "# Written by `make kustomize` from the chart; change the chart or deploy/kustomize/values.yaml, not this file.\n"
-)
 
 
 def main() -> None:
