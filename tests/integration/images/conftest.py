@@ -122,6 +122,8 @@ class Engine:
                 try:
                     answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1)  # type: ignore[no-untyped-call]
                 except grpc.RpcError:
+                    if self.podman("inspect", "--format", "{{.State.Running}}", name) != "true":
+                        break
                     time.sleep(0.05)
                     continue
                 if answer.status == health_pb2.HealthCheckResponse.SERVING:
