@@ -12,12 +12,12 @@ import numpy as np
 import polars as pl
 
 from common.errors import InvalidRequest
+from pipeline.data.adapters.datasets.purchases.typed_queries import Part, relevant_items
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.event_kinds import KIND, TARGET, target_events, weigh_as_stated
 from pipeline.data.dataset.temporal_split import UserSplit
 from pipeline.data.dataset.training_requests import Windows, sample_test_users
 from pipeline.data.files.tables import read_table
-from pipeline.measurement.questions.typed_queries import Part, relevant_items
 
 PROTOCOLS: Final = ("temporal", "leave-last-out", "judged", "typed", "discovery")
 _NEW_USERS: Final = 200
