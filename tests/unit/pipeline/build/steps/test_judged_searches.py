@@ -76,7 +76,7 @@ def test_half_of_the_searches_are_as_people_type_them(tiny_dataset: Dataset, tin
     """The others are words of titles; shares of searches and of new users are those of the settings."""
     words = ItemWords.of(tiny_dataset.items)
     bought = np.random.default_rng(0).permutation(tiny_dataset.items["item_id"].to_list())
-    requests = [ShopRequest(("x",), "", frozenset(bought[start : start + 3])) for start in range(0, 200)]
+    requests = [ShopRequest(("x",), "", frozenset(bought[start : start + 3])) for start in range(200)]
     drawn = draw_searches(dataclasses.replace(tiny_settings, query_share=1.0, newcomer_share=0.0), requests, words, 1)
     titled = sum(
         any(set(one.query.split()) <= set(words.titles[item].split()) for item in request.bought)
