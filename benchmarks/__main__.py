@@ -96,6 +96,9 @@ BENCHMARKS: Final = {
     ),
     "soak": ("reliability.soak", "slopes of memory, descriptors and threads over half an hour of mixed load"),
     "tls": ("security.tls", "answers a second of Recommend with mutual TLS and without"),
+    "burst": ("faults.burst", "4,000 calls at once: what callers get, and what the gateway counts"),
+    "cancelled-calls": ("faults.cancelled_calls", "the gateway's memory while callers give up 100,000 calls"),
+    "tracing": ("gateway.tracing", "answers a second of Recommend with a tenth of the calls traced and without"),
     "stalled-peer": ("reliability.stalled_peer", "answers of the gateway while ranking is stopped, and recovery"),
     "retrieval-churn": ("retrieval.churn", "search latency while items are upserted"),
 }

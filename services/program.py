@@ -64,6 +64,10 @@ class LocalSettings(BaseSettings):
     insecure: bool = Field(
         default=False, description="Allow connections without TLS to and from other machines, where anybody can read."
     )
+    trace_endpoint: str = Field(
+        default="", description="OpenTelemetry collector of all three, as http://host:4317; no traces if empty."
+    )
+    trace_share: float = Field(default=0.1, ge=0, le=1, description="Share of calls that are traced.")
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:
@@ -120,7 +124,9 @@ def _child(settings: LocalSettings, name: str, address: str, metrics_port: int, 
         *_path("--access-file", settings.access_file),
         *(("--insecure", "true") if settings.insecure else ()),
     )
-    command = (sys.executable, "-m", f"services.{name}", *listen, *security, *arguments)
+    traces = ("--trace-endpoint", settings.trace_endpoint, "--trace-share", str(settings.trace_share))
+    traced = traces if settings.trace_endpoint else ()
+    command = (sys.executable, "-m", f"services.{name}", *listen, *security, *traced, *arguments)
     return ChildProcess(name, command, address, settings.security())
 
 

@@ -31,12 +31,22 @@ class ServerProcess:
         flags: Its settings, by flag.
         log: The file of its standard error.
         wrapper: A command that runs it, such as `nice`.
+        host: Its address, of the loopback interface.
+        port: Its port; a free one if there is none.
     """
 
-    def __init__(self, service: str, flags: dict[str, Any], log: Path, wrapper: tuple[str, ...] = ()) -> None:
-        self.port = free_port()
-        self.channel = open_channel(f"127.0.0.1:{self.port}")
-        given = {"port": self.port, "metrics-port": 0} | flags
+    def __init__(
+        self,
+        service: str,
+        flags: dict[str, Any],
+        log: Path,
+        wrapper: tuple[str, ...] = (),
+        host: str = "127.0.0.1",
+        port: int | None = None,
+    ) -> None:
+        self.port = port or free_port()
+        self.channel = open_channel(f"{host}:{self.port}")
+        given = {"host": host, "port": self.port, "metrics-port": 0} | flags
         arguments = [part for name, value in given.items() for part in (f"--{name}", str(value))]
         self._command = [*wrapper, sys.executable, "-m", f"services.{service}", *arguments]
         self._log = log

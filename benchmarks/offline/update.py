@@ -14,7 +14,7 @@ from benchmarks.harness.record import Result, at_most
 from benchmarks.offline.yesterday import SETTINGS, SOURCE, STORE, build_yesterday, without_last_day
 from common.release.catalogue import Catalogue
 from common.release.layout import CATALOGUE
-from common.release.store import set_current
+from common.release.pointer import set_current
 from pipeline.build.incremental.update import update
 from pipeline.data.adapters import prepare
 from pipeline.progress import ProgressReport

@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 from common.release.manifest import compute_release_id
-from common.release.store import open_release, publish, set_current
+from common.release.pointer import set_current
+from common.release.store import open_release, publish
 from testing.tiny_shop import build_tiny_release
 
 

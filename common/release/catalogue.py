@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Final
 
@@ -79,7 +80,7 @@ class Catalogue:
 
     def rows_of(self, item_ids: Sequence[str]) -> npt.NDArray[np.int64]:
         """Return the rows of items, -1 if unknown; shape [len(item_ids)]."""
-        return np.fromiter((self._row_of.get(item_id, -1) for item_id in item_ids), np.int64, len(item_ids))
+        return np.fromiter(map(self._row_of.get, item_ids, repeat(-1)), np.int64, len(item_ids))
 
     def text(self, row: int) -> str:
         """Return the text that the models read of an item."""

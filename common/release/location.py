@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from common.errors import BadRelease
-from common.release.manifest import MANIFEST
+from common.release.manifest import MANIFEST, RELEASE_ID
 from common.release.store import Release, default_cache, open_release
 from common.security.reloaded import Reloaded
 from common.security.signature import PublicKeys
@@ -18,10 +19,17 @@ class ReleaseOpener:
     Args:
         roots: Folders and URLs that locations must be within; None for any location.
         keys: Keys of which one must have signed a release; None for unsigned ones too.
+        cache: Folder for copies of releases from URLs, of this server alone; None for the one that servers share.
     """
 
-    def __init__(self, roots: Sequence[str] | None = None, keys: Reloaded[PublicKeys] | None = None) -> None:
-        self._roots = None if roots is None else [*roots, str(default_cache())]
+    def __init__(
+        self,
+        roots: Sequence[str] | None = None,
+        keys: Reloaded[PublicKeys] | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        self._cache = cache
+        self._roots = None if roots is None else [*roots, str(cache or default_cache())]
         self._keys = keys
 
     def open(self, location: str) -> Release:
@@ -31,7 +39,15 @@ class ReleaseOpener:
             BadRelease: It is outside of the roots, not signed by a trusted key, or cannot be opened.
         """
         inside = location if self._roots is None else _inside(location, self._roots)
-        return open_release(inside, keys=None if self._keys is None else self._keys.get())
+        return open_release(inside, self._cache, None if self._keys is None else self._keys.get())
+
+    def remove_copies_except(self, release_ids: Collection[str]) -> None:
+        """Remove the copies of other releases from this server's own folder; a shared one is left alone."""
+        if self._cache is None or not self._cache.is_dir():
+            return
+        for copy in self._cache.iterdir():
+            if RELEASE_ID.fullmatch(copy.name) and copy.name not in release_ids:
+                shutil.rmtree(copy, ignore_errors=True)
 
 
 def store_of(release: str) -> str:

@@ -3,6 +3,7 @@
 Layout of a store (a folder, or any URL that fsspec reads)::
 
     <store>/CURRENT               the id of the release to serve, one line
+    <store>/ROLLOUT               since when, and what was served before (`common.release.pointer`)
     <store>/<release id>/         one release
         manifest.json             its content, with sizes and SHA-256
         manifest.sig              the signature of the manifest, if it was signed
@@ -28,9 +29,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import BadRelease
 from common.release.manifest import MANIFEST, RELEASE_ID, Manifest, file_sha256, parse_manifest, read_manifest
+from common.release.pointer import CURRENT, fsync, set_current
 from common.security.signature import BadSignature, PublicKeys, sign
 
-CURRENT: Final = "CURRENT"
 SIGNATURE: Final = "manifest.sig"
 _CHUNK_BYTES: Final = 1 << 20
 
@@ -102,7 +103,7 @@ def publish(staging: Path, store: Path, manifest: Manifest, *, current: bool = T
     """
     (staging / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
     for path in [*staging.rglob("*"), staging]:
-        _fsync(path)
+        fsync(path)
     store.mkdir(parents=True, exist_ok=True)
     final = store / manifest.release_id
     if _is_sound(final):  # the same content, so the same release, was published before
@@ -110,21 +111,29 @@ def publish(staging: Path, store: Path, manifest: Manifest, *, current: bool = T
     else:
         shutil.rmtree(final, ignore_errors=True)
         staging.rename(final)
-    _fsync(store)
+    fsync(store)
     if current:
         set_current(store, manifest.release_id)
     return Release(final, read_manifest(final))
 
 
-def set_current(store: Path, release_id: str) -> None:
-    """Make a release of the store the current one, atomically and durably; raises BadRelease if it is missing."""
-    if not (store / release_id / MANIFEST).is_file():
-        raise BadRelease(f"{store} has no release {release_id!r}")
-    temporary = store / f".{CURRENT}.{os.getpid()}"
-    temporary.write_text(release_id + "\n")
-    _fsync(temporary)
-    temporary.replace(store / CURRENT)
-    _fsync(store)
+def copy_release(release: Release, store: str) -> None:
+    """Copy a release to another store, a folder or a URL; its manifest comes last, so no one sees half of it.
+
+    Raises:
+        BadRelease: The store cannot be written.
+    """
+    filesystem, path = fsspec.url_to_fs(store.rstrip("/"))
+    folder = f"{path}/{release.id}"
+    try:
+        filesystem.makedirs(folder, exist_ok=True)
+        signature = [SIGNATURE] if (release.path / SIGNATURE).is_file() else []
+        for name in [*release.manifest.files, *signature, MANIFEST]:
+            if "/" in name:
+                filesystem.makedirs(f"{folder}/{name.rpartition('/')[0]}", exist_ok=True)
+            filesystem.put_file(str(release.path / name), f"{folder}/{name}")
+    except (OSError, ValueError) as error:
+        raise BadRelease(f"release {release.id} cannot be copied to {store}: {error}") from error
 
 
 def _resolve(location: str) -> str:
@@ -168,9 +177,9 @@ def _require_signature(keys: PublicKeys, manifest: bytes, signature: bytes | Non
 def _write_signature(path: Path, signature: bytes) -> None:
     temporary = path / f".{SIGNATURE}.{os.getpid()}"
     temporary.write_bytes(signature)
-    _fsync(temporary)
+    fsync(temporary)
     temporary.replace(path / SIGNATURE)
-    _fsync(path)
+    fsync(path)
 
 
 def _download(root: str, cache: Path, keys: PublicKeys | None) -> Path:
@@ -208,11 +217,3 @@ def _is_sound(path: Path) -> bool:
     except BadRelease:
         return False
     return True
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

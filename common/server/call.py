@@ -23,6 +23,8 @@ from common.errors import InvalidRequest, NotReady, Overloaded, ShortlistError, 
 from common.server.channel import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
 from common.server.telemetry import Metrics
 from common.text import cut_middle
+from common.tracing.call_span import CallSpan
+from common.tracing.spans import Tracer
 
 REQUEST_ID: Final = "x-request-id"
 # Visible ASCII: other characters are not legal in the metadata of the answer.
@@ -122,10 +124,16 @@ class Call:
         self._unsent_bytes = 0
         self._peer = ""
         self._log_context: contextvars.Context | None = None
+        self._span: CallSpan | None = None
         self.is_waiting = True
         self.sending_since: float | None = None
         structlog.contextvars.bind_contextvars(request_id=self._id)  # each call is a task with its own context
         context.set_trailing_metadata(((REQUEST_ID, self._id),))
+
+    def trace(self, tracer: Tracer) -> None:
+        """Make a span of it; frequent calls of the servers themselves have none."""
+        if not _is_frequent(self._method):
+            self._span = CallSpan(tracer, self._label, self._metadata)
 
     def end(self) -> None:
         """End it from outside, because the server drains: it answers UNAVAILABLE."""
@@ -231,7 +239,7 @@ class Call:
             return
         self._is_recorded = True
         seconds = time.perf_counter() - self._started
-        self._metrics.count_call(self._label, code, seconds)
+        self._metrics.count_call(self._label, code, seconds, "" if self._span is None else self._span.end(code))
         method = cut_middle(self._method, _MAX_METHOD_CHARACTERS)
         fields = {"method": method, "code": code, "duration_ms": round(seconds * 1e3, 3)}
         if detail is not None:

@@ -75,6 +75,7 @@ async def answer_of(call: Any) -> Any:
     freed (grpc/grpc#43360). Here the operation ends by itself, because the call is cancelled underneath it.
     """
     waiting = asyncio.ensure_future(_awaited(call))
+    waiting.add_done_callback(_mark_as_retrieved)
     try:
         return await asyncio.shield(waiting)
     except asyncio.CancelledError:
@@ -84,6 +85,12 @@ async def answer_of(call: Any) -> Any:
 
 async def _awaited(call: Any) -> Any:
     return await call
+
+
+def _mark_as_retrieved(waiting: asyncio.Task[Any]) -> None:
+    """Have asyncio log nothing about a call that failed at the moment in which its task was cancelled."""
+    if not waiting.cancelled():
+        waiting.exception()
 
 
 def remaining_s(context: Any, max_s: float = math.inf) -> float:

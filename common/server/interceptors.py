@@ -18,6 +18,7 @@ from common.errors import InvalidRequest, NotReady, Overloaded
 from common.server.access.access_control import AccessControl
 from common.server.call import DEFAULT_LIMITS, REQUEST_ID, Call, CallLimits, UnsentBytes
 from common.server.telemetry import Metrics
+from common.tracing.spans import Tracer
 
 __all__ = ["REQUEST_ID", "CallInterceptor", "sends_large_answers"]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -42,6 +43,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         limits: How large the parts of a call may be.
         max_open_calls: How many calls may be open; more are refused. Health checks and reflection always pass.
         max_unsent_bytes: How many bytes of large answers may wait for their callers to read them.
+        tracer: Records the calls; None if none are.
     """
 
     def __init__(
@@ -52,11 +54,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         *,
         max_open_calls: int = 2_000,
         max_unsent_bytes: int = 128 << 20,
+        tracer: Tracer | None = None,
     ) -> None:
         self._metrics = metrics
         self._access = access
         self._limits = limits
         self._max_open_calls = max_open_calls
+        self._tracer = tracer
         self._unsent = UnsentBytes(max_unsent_bytes)
         self._open: set[Call] = set()
         self._unlimited = 0
@@ -75,6 +79,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if getattr(handler.unary_unary, "sends_large_answers", False):
             return grpc.stream_stream_rpc_method_handler(self._handler(method, _writing(handler)))
         return grpc.stream_unary_rpc_method_handler(self._handler(method, _unary(handler)))
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls are open."""
+        return len(self._open)
 
     def drain(self) -> None:
         """End calls that wait for a message of their caller, and refuse later calls, with UNAVAILABLE."""
@@ -97,6 +106,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         async def run(_: Any, context: Any) -> Any:
             call = Call(method, self._metrics, self._unsent, context, self._limits, is_known=is_known)
+            if self._tracer is not None:
+                call.trace(self._tracer)
             self._begin(call, context, is_limited=is_limited)
             try:
                 with call.given_up():

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from datetime import datetime
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import structlog
 
-from common.errors import BadRelease, NotFound, NotReady
+from common.errors import BadRelease, InvalidRequest, NotFound, NotReady
 from common.gc_freeze import refreeze_heap
 from common.process.memory import return_freed_memory
 from common.release.store import Release, open_release
@@ -32,12 +35,28 @@ class Engine(Protocol):
 E = TypeVar("E", bound=Engine)
 
 
+class Answered(NamedTuple):
+    """How the calls ended that one release answered.
+
+    Attributes:
+        calls: How many ended.
+        failed: How many of them failed, or were cancelled before they were answered. Invalid requests did not.
+    """
+
+    calls: int = 0
+    failed: int = 0
+
+
 @dataclass
 class _Slot(Generic[E]):
     release_id: str
     engine: E
+    created_s: float = math.nan
     leases: int = 0
     retired: bool = False
+    calls: int = 0
+    failed: int = 0
+    called_at_s: float = float("-inf")
 
 
 class LiveRelease(Generic[E]):
@@ -72,6 +91,16 @@ class LiveRelease(Generic[E]):
         """The id of the previous release, which still answers calls that name it; empty if there is none."""
         return self._previous.release_id if self._previous else ""
 
+    def answered(self, release_id: str) -> Answered:
+        """Return how the calls ended that a loaded release answered since it was loaded."""
+        slot = self._loaded(release_id)
+        return Answered() if slot is None else Answered(slot.calls, slot.failed)
+
+    def is_called(self, release_id: str, within_s: float) -> bool:
+        """Return whether a loaded release answers a call now, or began one in the last ``within_s`` seconds."""
+        slot = self._loaded(release_id)
+        return slot is not None and (slot.leases > 0 or time.monotonic() - slot.called_at_s < within_s)
+
     async def activate(self, location: str) -> str:
         """Verify and load the release at ``location``, switch to it, and return its id; a no-op if served already.
 
@@ -83,11 +112,12 @@ class LiveRelease(Generic[E]):
         return await asyncio.shield(self._spawn(self._activate(location)))
 
     @contextmanager
-    def lease(self, release_id: str = "") -> Iterator[E]:
+    def lease(self, release_id: str = "", *, is_call: bool = True) -> Iterator[E]:
         """Keep an engine open while the body uses it.
 
         Args:
             release_id: The current or the previous release; empty for the current one.
+            is_call: Whether the body answers a call, which `answered` and `is_called` count.
 
         Raises:
             NotReady: No release is loaded.
@@ -96,7 +126,8 @@ class LiveRelease(Generic[E]):
         slot = self._find(release_id)
         slot.leases += 1
         try:
-            yield slot.engine
+            with _counted(slot) if is_call else nullcontext():
+                yield slot.engine
         finally:
             slot.leases -= 1
             self._close_when_idle(slot)
@@ -120,24 +151,32 @@ class LiveRelease(Generic[E]):
         """Load the release at ``location``; None if it is served already. Runs in a thread."""
         try:
             release = self._open(location)
-            return None if release.id == self.current_id else _Slot(release.id, self._load(release))
+            if release.id == self.current_id:
+                return None
+            return _Slot(release.id, self._load(release), _created_s(release))
         except BadRelease:
             raise
         except Exception as error:
             raise BadRelease(f"the release at {location} cannot be loaded: {error}") from error
 
     def _swap(self, slot: _Slot[E]) -> None:
+        if (reloaded := self._loaded(slot.release_id)) is not None:
+            slot.called_at_s = reloaded.called_at_s
         self._retire(self._previous)
         self._previous, self._current = self._current, slot
-        self._metrics.set_release(slot.release_id)
+        self._metrics.set_release(slot.release_id, slot.created_s)
         _log.info("release activated", release_id=slot.release_id, previous_release_id=self.previous_id)
+
+    def _loaded(self, release_id: str) -> _Slot[E] | None:
+        slots = (self._current, self._previous)
+        return next((slot for slot in slots if slot is not None and slot.release_id == release_id), None)
 
     def _find(self, release_id: str) -> _Slot[E]:
         if self._current is None:
             raise NotReady("no release is loaded; call again when the health check says SERVING")
-        for slot in (self._current, self._previous):
-            if slot is not None and release_id in ("", slot.release_id):
-                return slot
+        slot = self._loaded(release_id or self._current.release_id)
+        if slot is not None:
+            return slot
         raise NotFound(
             f"release_id: release {release_id!r} is not served, {self.current_id!r} is; leave it empty for the current "
             "release"
@@ -157,6 +196,25 @@ class LiveRelease(Generic[E]):
         self._tasks.add(task)  # the event loop itself holds tasks weakly
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _created_s(release: Release) -> float:
+    return datetime.fromisoformat(release.manifest.created_at).timestamp()
+
+
+@contextmanager
+def _counted(slot: _Slot[Any]) -> Iterator[None]:
+    """Count a call, and whether it failed."""
+    slot.called_at_s = time.monotonic()
+    try:
+        yield
+    except (InvalidRequest, NotFound):  # the caller's fault
+        raise
+    except BaseException:
+        slot.failed += 1
+        raise
+    finally:
+        slot.calls += 1
 
 
 async def _close(engine: Engine, release_id: str) -> None:

@@ -11,6 +11,7 @@ from shortlist.release.v1 import release_pb2, release_pb2_grpc
 from common.errors import BadRelease, InvalidRequest
 from common.release.store import Release
 from common.server.live_release import E, LiveRelease
+from common.server.rollout.follower import ReleaseFollower
 
 SERVICE_NAME = release_pb2.DESCRIPTOR.services_by_name["ReleaseService"].full_name
 
@@ -21,31 +22,53 @@ class ReleaseService(release_pb2_grpc.ReleaseServiceServicer, Generic[E]):
     Args:
         live: The release that is served.
         describe: Describes the release of an engine, starting from `release_info`.
+        follower: Returns what follows the store; None if nothing does.
     """
 
-    def __init__(self, live: LiveRelease[E], describe: Callable[[E], release_pb2.ReleaseInfo]) -> None:
+    def __init__(
+        self,
+        live: LiveRelease[E],
+        describe: Callable[[E], release_pb2.ReleaseInfo],
+        follower: Callable[[], ReleaseFollower[E] | None] = lambda: None,
+    ) -> None:
         self._live = live
         self._describe = describe
+        self._follower = follower
 
     async def GetRelease(  # noqa: N802 - the contract's name
         self, request: release_pb2.GetReleaseRequest, context: Any
     ) -> release_pb2.GetReleaseResponse:
         """Return the release that is served; raises NotReady before the first one."""
         del request, context
-        with self._live.lease() as engine:
+        follower = self._follower()
+        refusal = None if follower is None else follower.status.refusal
+        with self._live.lease(is_call=False) as engine:
             return release_pb2.GetReleaseResponse(
-                release=self._describe(engine), previous_release_id=self._live.previous_id
+                release=self._describe(engine),
+                previous_release_id=self._live.previous_id,
+                refused_release_id="" if refusal is None else refusal.release_id,
+                refusal="" if refusal is None else refusal.reason,
             )
 
     async def ActivateRelease(  # noqa: N802
         self, request: release_pb2.ActivateReleaseRequest, context: Any
     ) -> release_pb2.ActivateReleaseResponse:
-        """Switch to another release; raises InvalidRequest without a location, BadRelease if it cannot be served."""
+        """Switch to another release.
+
+        Raises:
+            InvalidRequest: There is no location.
+            BadRelease: The release cannot be served, or the server follows its store.
+        """
         del context
         if not request.location.strip():
             raise InvalidRequest("location: must be the path or URL of a release or of a release store")
+        if (follower := self._follower()) is not None:
+            raise BadRelease(
+                f"this server follows {follower.store} (--release-poll-s), and would go back to what that names; "
+                "set it with `python -m pipeline releases … --use …`"
+            )
         release_id = await self._live.activate(request.location)
-        with self._live.lease(release_id) as engine:
+        with self._live.lease(release_id, is_call=False) as engine:
             return release_pb2.ActivateReleaseResponse(
                 release=self._describe(engine), previous_release_id=self._live.previous_id
             )

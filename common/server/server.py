@@ -27,7 +27,9 @@ from common.server.access.server_tls import ServerTls
 from common.server.call import CallLimits
 from common.server.health import HasDependencies, HealthService
 from common.server.interceptors import CallInterceptor
+from common.server.lifecycle import open_calls
 from common.server.lifecycle.grpc_server import Bind, GrpcServer, PortUnavailable, unavailable
+from common.server.lifecycle.tracing import tracing
 from common.server.metrics_server import metrics_server
 from common.server.settings import ServerSettings
 from common.server.telemetry import Metrics
@@ -37,6 +39,9 @@ _OPTIONS: Final = (
     # gRPC cancels what exceeds its own queue; the interceptor answers RESOURCE_EXHAUSTED with RetryInfo.
     ("grpc.server.max_pending_requests", 100_000),
     ("grpc.server.max_pending_requests_hard_limit", 100_000),
+    # It would refuse streams within the limit while finished ones are not freed: UNAVAILABLE, in no metric.
+    ("grpc.http.overload_protection", 0),
+    open_calls.OPTION,
     # Shorter than the ping interval of common.server.channel; else its connections are closed for too many pings.
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -46,6 +51,9 @@ _OPTIONS: Final = (
 _UNREAD_S: Final = 1.0
 _CUT_OFF_S: Final = 0.25
 _DRAIN_POLL_S: Final = 0.05
+# How long a drain waits at most for calls that gRPC has received and not handed over.
+_REFUSE_S: Final = 1.0
+_REFUSE_POLL_S: Final = 0.005
 
 __all__ = ["PortUnavailable", "RunningServer", "Service", "run", "running"]
 _log = structlog.get_logger()
@@ -95,14 +103,24 @@ async def running(service: Service, settings: ServerSettings, metrics: Metrics) 
         PortUnavailable: A port is taken, or the host is not this machine's.
         ShortlistError: The service could not start, or a file of its security cannot be used.
     """
+    async with tracing(settings, metrics) as tracer:
+        interceptor = CallInterceptor(
+            metrics,
+            settings.access_control(),
+            CallLimits(settings.max_message_mb << 20, settings.max_metadata_kb << 10),
+            max_open_calls=settings.max_open_calls,
+            max_unsent_bytes=settings.max_unsent_mb << 20,
+            tracer=tracer,
+        )
+        async with _serving(service, settings, metrics, interceptor) as ports:
+            yield ports
+
+
+@asynccontextmanager
+async def _serving(
+    service: Service, settings: ServerSettings, metrics: Metrics, interceptor: CallInterceptor
+) -> AsyncIterator[RunningServer]:
     tls = _server_tls(settings, metrics)
-    interceptor = CallInterceptor(
-        metrics,
-        settings.access_control(),
-        CallLimits(settings.max_message_mb << 20, settings.max_metadata_kb << 10),
-        max_open_calls=settings.max_open_calls,
-        max_unsent_bytes=settings.max_unsent_mb << 20,
-    )
     health_service = _health_service(service)
 
     def make() -> grpc.aio.Server:
@@ -130,9 +148,9 @@ async def running(service: Service, settings: ServerSettings, metrics: Metrics) 
 async def _drain(server: GrpcServer, interceptor: CallInterceptor, settings: ServerSettings) -> None:
     """Refuse new calls, and finish those in progress; those that are left at the timeout are UNAVAILABLE."""
     ends_at_s = time.monotonic() + settings.drain_timeout_s
-    stopping = asyncio.create_task(server.stop(settings.drain_timeout_s + _CUT_OFF_S))
-    await asyncio.sleep(0)  # now no new call is accepted
     interceptor.drain()
+    await _refuse_received(server, interceptor)
+    stopping = asyncio.create_task(server.stop(max(0.0, ends_at_s - time.monotonic()) + _CUT_OFF_S))
     while not stopping.done() and time.monotonic() < ends_at_s:
         await asyncio.wait({stopping}, timeout=min(_DRAIN_POLL_S, max(0.0, ends_at_s - time.monotonic())))
         if interceptor.is_idle(unread_s=_UNREAD_S):
@@ -142,6 +160,13 @@ async def _drain(server: GrpcServer, interceptor: CallInterceptor, settings: Ser
         await asyncio.wait_for(asyncio.shield(stopping), _CUT_OFF_S)
     await server.stop(0)
     await stopping
+
+
+async def _refuse_received(server: GrpcServer, interceptor: CallInterceptor) -> None:
+    """Refuse the calls that gRPC has received and not handed over; once stopped, it would cancel them."""
+    ends_at_s = time.monotonic() + _REFUSE_S
+    while interceptor.open_calls < server.open_calls() and time.monotonic() < ends_at_s:  # noqa: ASYNC110 - no event
+        await asyncio.sleep(_REFUSE_POLL_S)
 
 
 def run(service: Service, settings: ServerSettings, metrics: Metrics) -> int:

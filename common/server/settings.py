@@ -91,6 +91,18 @@ class ServerSettings(SecuritySettings):
     max_unsent_mb: int = Field(
         default=128, ge=1, description="Megabytes of large answers that may wait for their callers to read them."
     )
+    trace_endpoint: str = Field(
+        default="",
+        pattern=r"^$|^https?://[^/@\s]+:\d{1,5}$",
+        description="OpenTelemetry collector that traces are sent to over OTLP/gRPC: http://host:4317, or https:// for "
+        "TLS; none if empty. Needs the extra `tracing`.",
+    )
+    trace_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Share of calls that are traced; a caller that sends traceparent decides for its call itself.",
+    )
 
 
 S = TypeVar("S", bound=BaseSettings)

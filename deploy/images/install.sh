@@ -1,6 +1,6 @@
 #!/bin/sh
-# Install the contract and one extra into /venv, without what a server never reads.
-# Usage: install-extra EXTRA [PIP OPTION…]
+# Install the contract and extras, separated by commas, into /venv, without what a server never reads.
+# Usage: install-extra EXTRAS [PIP OPTION…]
 set -eu
 extra=$1
 shift

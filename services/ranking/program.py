@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from threadpoolctl import threadpool_limits
+
 from common.server.server import run
 from common.server.settings import load_settings
 from common.server.telemetry import Metrics, configure_logging
@@ -16,4 +18,6 @@ def main() -> int:
     settings = load_settings(Settings, "python -m services.ranking", sys.argv[1:])
     configure_logging("ranking", settings.log_level, request_texts=settings.log_request_texts)
     metrics = Metrics("ranking")
-    return run(RankingServer(settings, metrics), settings, metrics)
+    # Features and late interaction have threads of their own, see `services/ranking/__init__.py`.
+    with threadpool_limits(1, user_api="blas"):
+        return run(RankingServer(settings, metrics), settings, metrics)

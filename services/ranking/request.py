@@ -11,6 +11,7 @@ import numpy as np
 
 from common.arrays import Float32Array, FloatArray, RowIndices
 from common.release.event_weights import EventWeights, WeighedEvents
+from common.tracing.spans import Span
 
 # The most candidates of one call.
 MAX_CANDIDATES: Final = 2_000
@@ -32,12 +33,14 @@ class CallContext:
         priority: Who waits.
         caller: Who called; the callers share the workers fairly.
         min_pairs: The fewest pairs whose reading makes an answer worth having.
+        span: The span that batches with its pairs are linked with; None if it is not traced.
     """
 
     deadline: float
     priority: Priority = Priority.INTERACTIVE
     caller: str = ""
     min_pairs: int = 0
+    span: Span | None = None
 
     def at_least_as_urgent_as(self, other: CallContext) -> bool:
         """Return whether work of this call is done by the time that work of the other must be."""

@@ -116,8 +116,10 @@ class Settings(ReleaseServerSettings, BackendSettings):
         return self
 
     def backend_addresses(self) -> dict[str, Sequence[str]]:
-        """Return the address of retrieval, by flag, if there is one."""
-        return {"--retrieval-target": [self.retrieval_target]} if self.retrieval_target else {}
+        """Return the addresses of retrieval and of the other replicas, by flag, if they are given."""
+        peers = self.release_peers.split(",")
+        given = {"--retrieval-target": [self.retrieval_target], "--release-peers": peers}
+        return {flag: addresses for flag, addresses in given.items() if addresses != [""]}
 
     def limits(self) -> BatchLimits:
         """Return the bounds of queue and batches."""

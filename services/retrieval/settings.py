@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field, field_validator, model_validator
@@ -9,18 +10,24 @@ from pydantic_settings import SettingsConfigDict
 
 from common.changes.stream_address import StreamAddress
 from common.onnx_session import MissingProvider, Provider, SessionOptions
+from common.server.access.backend_settings import BackendSettings
 from common.server.access.release_settings import ReleaseServerSettings
 from services.retrieval.candidates.first_stage import FirstStageOptions
 from services.retrieval.encoding.query_encoder import QueryEncoderOptions
 
 
-class Settings(ReleaseServerSettings):
+class Settings(ReleaseServerSettings, BackendSettings):
     """The retrieval service: finds a few hundred candidates for a user, and keeps the live catalogue."""
 
     model_config = SettingsConfigDict(env_prefix="SHORTLIST_RETRIEVAL_")
 
     port: int = Field(50_052, ge=0, le=65_535, description="Port of the gRPC server; 0 chooses a free one.")
     metrics_port: int = Field(9_092, ge=0, le=65_535, description="Port of Prometheus metrics; 0 chooses a free one.")
+    ranking_target: str = Field(
+        "",
+        description="Address of ranking, whose replicas must all have a new release of the store before this server "
+        "takes it (release_poll_s). A name that resolves to all of them, or addresses with commas.",
+    )
     data_dir: Path | None = Field(
         None, description="Folder of the write-ahead log of catalogue changes, for a single retrieval server."
     )
@@ -85,6 +92,11 @@ class Settings(ReleaseServerSettings):
         if self.data_dir is not None and self.change_stream is not None:
             raise ValueError("data_dir and change_stream: both store the changes of the catalogue; give one of them")
         return self
+
+    def backend_addresses(self) -> dict[str, Sequence[str]]:
+        """Return the addresses of ranking and of the other replicas, by flag, if they are given."""
+        given = {"--ranking-target": self.ranking_target.split(","), "--release-peers": self.release_peers.split(",")}
+        return {flag: addresses for flag, addresses in given.items() if addresses != [""]}
 
     def first_stage_options(self) -> FirstStageOptions:
         """Return the options of the first stage."""

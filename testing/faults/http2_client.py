@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from typing import Final
 
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _SETTINGS, _PING = 0, 1, 4, 6
+_DATA, _HEADERS, _RESET, _SETTINGS, _PING = 0, 1, 3, 4, 6
+_CANCEL: Final = 8
 _END_STREAM, _ACK, _END_HEADERS = 1, 1, 4
 _INITIAL_WINDOW_SIZE: Final = 4
 _MAX_SHORT_LENGTH: Final = 127  # HPACK writes longer ones in several bytes
@@ -42,6 +43,18 @@ class Http2Client:
             self._send(_DATA, _END_STREAM, stream, struct.pack(">BI", 0, len(message)) + message)
         await self._writer.drain()
         return stream
+
+    def reset(self, stream: int) -> None:
+        """Cancel a call."""
+        self._send(_RESET, 0, stream, struct.pack(">I", _CANCEL))
+
+    async def answers_ping(self) -> None:
+        """Send a ping and read until it is answered: the server has then read all that was sent before."""
+        self._send(_PING, 0, 0, bytes(8))
+        while True:
+            kind, flags, _, _ = await self._read()
+            if kind == _PING and flags & _ACK:
+                return
 
     async def ended(self, stream: int) -> None:
         """Read until a stream has ended."""

@@ -64,7 +64,10 @@ class SecuritySettings(BaseSettings):
         default=0, ge=0, description="Calls in progress of each caller; more are RESOURCE_EXHAUSTED. 0 is no limit."
     )
     max_streams: int = Field(
-        default=1_000, ge=1, le=1 << 20, description="Calls at a time on one connection; further ones wait."
+        default=5_000,
+        ge=1,
+        le=1 << 20,
+        description="Calls at a time on one connection; further ones wait at the client, unseen by the server.",
     )
     reflection: bool = Field(default=True, description="Serve reflection, by which tools learn the contract.")
 

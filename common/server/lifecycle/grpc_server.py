@@ -12,6 +12,7 @@ from typing import Final
 import grpc
 
 from common.process.endless_loop import repeat
+from common.server.lifecycle.open_calls import CountedServer
 
 _CHECK_S: Final = 0.2
 Bind = Callable[[grpc.aio.Server, str], int]
@@ -47,6 +48,7 @@ class GrpcServer:
         self._host = host
         self._flag = flag
         self._server: grpc.aio.Server | None = None
+        self._counted: CountedServer | None = None
         self._watching: asyncio.Task[None] | None = None
         self.port = port
         self._server = self._listening()
@@ -56,6 +58,10 @@ class GrpcServer:
         if self._server is not None:
             await self._server.start()
         self._watching = asyncio.create_task(repeat("grpc server", self._stay_up))
+
+    def open_calls(self) -> int:
+        """Return how many calls are open in gRPC, handed over or not yet."""
+        return 0 if self._counted is None else self._counted.open_calls()
 
     async def stop(self, grace_s: float) -> None:
         """Accept no calls, and wait at most ``grace_s`` for those in progress before they are cancelled."""
@@ -80,7 +86,8 @@ class GrpcServer:
             raise
 
     def _listening(self) -> grpc.aio.Server:
-        server = self._make()
+        self._counted = CountedServer(self._make)
+        server = self._counted.server
         for address in _addresses(self._host):
             written = f"[{address}]:{self.port}" if ":" in address else f"{address}:{self.port}"
             try:

@@ -11,7 +11,8 @@ from typing import Any, Final, get_args
 
 from common.errors import BadRelease, InvalidRequest
 from common.release import layout
-from common.release.store import CURRENT, Release, open_release, set_current
+from common.release.pointer import CURRENT, set_current
+from common.release.store import Release, open_release
 from pipeline.build.completion.learned import Learned, write_tables_before
 from pipeline.build.completion.left_out import left_out_table
 from pipeline.build.context import BuildContext

@@ -23,6 +23,7 @@ _ERRORS: Final[dict[grpc.StatusCode, type[ShortlistError]]] = {
     grpc.StatusCode.NOT_FOUND: NotFound,
     grpc.StatusCode.FAILED_PRECONDITION: BadRelease,
     grpc.StatusCode.UNAVAILABLE: NotReady,
+    grpc.StatusCode.CANCELLED: NotReady,  # by a server that has just stopped
     grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineTooShort,
     # The service refuses the gateway, not the gateway's caller, who could do nothing about it.

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from common.tracing.spans import child_span
 from services.gateway.backends.stages import StageFailed, StageUnanswered
 from services.gateway.recommendation.deadline import Deadline
 from services.gateway.recommendation.result import Degradation, DegradationKind
@@ -47,7 +48,8 @@ class CallTrace:
         """Record how long the body takes as the stage ``name``, even if it raises."""
         started_s = time.monotonic()
         try:
-            yield
+            with child_span(name):
+                yield
         finally:
             self.timings_ms[name] = (time.monotonic() - started_s) * 1e3
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from prometheus_client import Counter, Gauge, Histogram
 from shortlist.ranking.v1 import ranking_pb2
 
-from common.server.telemetry import Metrics
+from common.server.telemetry import Metrics, exemplar_of
 from services.gateway.backends.replicas.replica_set import ReplicaSet
 from services.gateway.recommendation.concurrency_limit import AdaptiveConcurrencyLimit
 from services.gateway.recommendation.request import Stages
@@ -33,6 +33,7 @@ class GatewayMetrics:
         self._release_id = ""
         self._answers = Counter("recommendations", "Answers, by the stages requested.", ["stages"], **names)
         self._degradations = Counter("degradations", "Degradations in answers, by kind.", ["kind"], **names)
+        self._degraded = Counter("degraded_recommendations", "Answers with a degradation.", **names)
         self._candidates = Histogram("candidates", "Candidates per answer.", buckets=_COUNT_BUCKETS, **names)
         self._items = Histogram("items", "Items per answer.", buckets=_COUNT_BUCKETS, **names)
         self._below = Counter("below_threshold", "Candidates that the probability threshold left out.", **names)
@@ -68,13 +69,15 @@ class GatewayMetrics:
         """Export the circuit breakers, retries and hedges of a service."""
         self._backends.add(replicas)
 
-    def observe_answer(self, result: RecommendResult, stages: Stages) -> None:
-        """Count one answer."""
+    def observe_answer(self, result: RecommendResult, stages: Stages, trace_id: str = "") -> None:
+        """Count one answer; its trace, if it has one, is an exemplar of its stages' durations."""
+        exemplar = exemplar_of(trace_id)
         self._answers.labels(stages=stages).inc()
+        self._degraded.inc(bool(result.degradations))
         for degradation in result.degradations:
             self._degradations.labels(kind=degradation.kind).inc()
         for stage, ms in result.timings_ms.items():
-            self._metrics.stage_seconds.labels(stage=stage).observe(ms / 1e3)
+            self._metrics.stage_seconds.labels(stage=stage).observe(ms / 1e3, exemplar)
         self._candidates.observe(len(result.candidates))
         self._items.observe(len(result.items))
         self._below.inc(result.below_threshold)

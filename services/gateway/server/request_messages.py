@@ -42,13 +42,14 @@ def read_recommend_request(request: gateway_pb2.RecommendRequest) -> RecommendRe
     """Return a RecommendRequest as a value; raises InvalidRequest."""
     _check_id("user_id", request.user_id, required=False)
     query = _plain_query("query", request.query)
-    _check_ids("history_item_ids", request.history_item_ids, MAX_HISTORY)
-    check_kinds("history_kinds", request.history_kinds, len(request.history_item_ids))
+    history = tuple(request.history_item_ids)
+    _check_ids("history_item_ids", history, MAX_HISTORY)
+    check_kinds("history_kinds", request.history_kinds, len(history))
     _check_ages(request)
     return RecommendRequest(
         user_id=request.user_id,
         query=query,
-        history=tuple(request.history_item_ids),
+        history=history,
         history_kinds=tuple(request.history_kinds),
         history_ages_s=tuple(request.history_ages_s),
         filter=read_filter(request.filter) if request.HasField("filter") else None,
@@ -203,5 +204,7 @@ def _plain_query(field: str, query: str) -> str:
 def _check_ids(field: str, values: Sequence[str], max_ids: int) -> None:
     if len(values) > max_ids:
         raise InvalidRequest(f"{field}: {len(values):,} ids; at most {max_ids:,} are allowed")
+    if max(map(len, values), default=0) * 4 <= MAX_ID_BYTES:  # as nearly always: a character has at most four bytes
+        return
     for at, value in enumerate(values):
         _check_id(f"{field}[{at}]", value, required=False)

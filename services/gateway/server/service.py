@@ -13,6 +13,7 @@ from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
 from common.errors import InvalidRequest
 from common.server.telemetry import request_id
+from common.tracing.spans import recorded_span
 from services.gateway.backends.release_coordinator import ReleaseCoordinator
 from services.gateway.profiles.profile_store import ProfileStore
 from services.gateway.recommendation.recommender import Recommender
@@ -54,7 +55,10 @@ class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
         recommender = self._components().recommender
         recommend_request = request_messages.read_recommend_request(request)
         result = await recommender.recommend(recommend_request, self._remaining_s(context))
-        self._metrics.observe_answer(result, recommend_request.stages)
+        span = recorded_span()
+        self._metrics.observe_answer(result, recommend_request.stages, "" if span is None else span.trace_id)
+        if span is not None:
+            span.set({"shortlist.degradations": [str(degradation.kind) for degradation in result.degradations]})
         if result.degradations:
             structlog.contextvars.bind_contextvars(
                 degradations={str(degradation.kind): degradation.detail for degradation in result.degradations}

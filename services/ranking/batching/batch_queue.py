@@ -114,6 +114,7 @@ class BatchQueue:
             PairScores.unread(len(pairs)),
             complete,
             allow_partial,
+            call.span,
         )
 
     def admit(self, job: Job, now: float) -> None:

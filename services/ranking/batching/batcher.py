@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from common.arrays import Float32Array, Int64Array
 from common.cpu import lower_thread_priority
 from common.errors import DeadlineTooShort, NotReady
 from common.process.endless_loop import start_thread
+from common.tracing.spans import Span
 from services.ranking.batching.batch_queue import BatchQueue
 from services.ranking.batching.capacity import BatchLimits
 from services.ranking.batching.cost_model import CostModel
@@ -39,6 +40,7 @@ class BatchReport:
         padded_tokens: How many tokens the batch had, padding included.
         failed: How many pairs the model failed on.
         ms: How long the batch took.
+        spans: The spans of the calls whose pairs it had, as far as they are traced.
     """
 
     rows: int
@@ -46,6 +48,7 @@ class BatchReport:
     padded_tokens: int
     failed: int
     ms: float
+    spans: Sequence[Span] = ()
 
 
 def _ignore(report: BatchReport) -> None:
@@ -249,7 +252,10 @@ def _checked(logits: Float32Array, rows: int) -> Float32Array:
 
 def _report(batch: Batch, logits: Float32Array, finished: float) -> BatchReport:
     failed = int(np.count_nonzero(np.isnan(logits)))
-    return BatchReport(batch.rows, batch.read_tokens, batch.padded_tokens, failed, (finished - batch.started) * 1e3)
+    jobs = dict.fromkeys(rows.job for rows in batch.slices)
+    spans = [job.span for job in jobs if job.span is not None]
+    ms = (finished - batch.started) * 1e3
+    return BatchReport(batch.rows, batch.read_tokens, batch.padded_tokens, failed, ms, spans)
 
 
 def _too_late() -> DeadlineTooShort:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from common.arrays import Int64Array
+from common.tracing.spans import Span
 from services.ranking.pairs.pair_scores import PairScores
 from services.ranking.pairs.pair_tokens import TokenPairs
 from services.ranking.request import Priority
@@ -39,6 +40,7 @@ class Job:
         scores: The scores so far, in the order of ``pairs``.
         complete: Called once, under the batcher's lock, with the error, or with None when every row is done.
         allow_partial: Whether the caller takes what is read by the deadline, rather than all or nothing.
+        span: The span of the call that batches are linked with; None if it is not traced.
         deadline_key: Sorts jobs by priority and planned end; set on admission.
         fair_share_key: Sorts jobs by priority and virtual finish time; set on admission.
         waiting: How many pairs wait.
@@ -59,6 +61,7 @@ class Job:
     scores: PairScores
     complete: Callable[[Exception | None], None]
     allow_partial: bool = False
+    span: Span | None = None
     deadline_key: OrderKey = (0, 0.0, 0)
     fair_share_key: OrderKey = (0, 0.0, 0)
     waiting: int = field(init=False)

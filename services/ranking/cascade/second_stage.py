@@ -14,6 +14,7 @@ from common.arrays import Float32Array
 from common.onnx_session import SessionOptions
 from common.release.event_weights import EventWeights
 from common.release.store import Release
+from common.tracing.spans import child_span
 from services.ranking.admission.admission_control import AdmissionControl
 from services.ranking.admission.time_budget import StepTimes, TimeBudget
 from services.ranking.batching.batcher import Batcher, BatchReport
@@ -171,7 +172,7 @@ class SecondStage:
         tiers = self._possible(self._cascade.depths(user, candidates, depths, call.min_pairs), len(candidates))
         budget = self.times.budget(call.deadline, len(candidates), tiers.cross_encoder)
         budget.require_features(len(candidates))
-        with self._admission.computing_features(call):
+        with child_span("prepare"), self._admission.computing_features(call):
             prepared = await self._pool.run(
                 lambda: self._cascade.prepare(user, candidates, texts, tiers, budget.features_end_at),
                 self._features_s(budget, user, candidates, texts, tiers),
@@ -241,33 +242,30 @@ class SecondStage:
         )
 
     def _features_s(
-        self,
-        budget: TimeBudget,
-        user: UserRows,
-        candidates: CandidateRows,
-        texts: Mapping[int, str],
-        depths: TierDepths,
+        self, budget: TimeBudget, user: UserRows, candidates: CandidateRows, texts: Mapping[int, str], tiers: TierDepths
     ) -> float:
         """Return how long the first step takes: infinite if it does more than the estimate of the features knows.
 
         The estimate goes by candidates: it knows neither texts to tokenise, nor long histories, nor late interaction.
         """
-        late = self.has_late_interaction and depths.late_interaction
+        late = self.has_late_interaction and tiers.late_interaction
         return math.inf if texts or late or len(user.history) > len(candidates) else budget.features_s
 
     async def _read(self, prepared: PreparedRequest, call: CallContext) -> PairResult:
         if self._scorer is None or not len(prepared.chosen):
             return PairResult(PairScores.unread(0))
         budget = self.times.budget(call.deadline, len(prepared.probability), len(prepared.chosen))
-        reading = replace(call, deadline=budget.reading_ends_at)
-        return await self._scorer.score_pairs(prepared.context, prepared.items, prepared.keys, reading)
+        with child_span("cross_encoder") as span:
+            reading = replace(call, deadline=budget.reading_ends_at, span=span)
+            return await self._scorer.score_pairs(prepared.context, prepared.items, prepared.keys, reading)
 
     async def _fuse(self, prepared: PreparedRequest, logits: Float32Array) -> tuple[Float32Array, Float32Array, float]:
         """Fuse the logits in; returns logits and probabilities of all candidates, and milliseconds."""
-        pairs = len(prepared.chosen)
-        if not pairs:
+        if not len(prepared.chosen):
             return np.full(len(prepared.probability), np.nan, dtype=np.float32), prepared.probability, 0.0
-        return await self._pool.run(lambda: self._cascade.fuse(prepared, logits), self.times.fusion.expected_s(pairs))
+        expected_s = self.times.fusion.expected_s(len(prepared.chosen))
+        with child_span("fuse"):
+            return await self._pool.run(lambda: self._cascade.fuse(prepared, logits), expected_s)
 
     def _ordered(
         self,

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from shortlist.ranking.v1 import ranking_pb2
 
-from common.arrays import Float32Array
+from common.arrays import Float32Array, RowIndices
 from common.errors import InvalidRequest, NotFound
 from common.markup import plain_text
 from common.release.catalogue import Catalogue
@@ -101,13 +101,49 @@ def parse_candidates(
         InvalidRequest: Names the candidate by its index.
         NotFound: Names the first items that the release does not have.
     """
-    if not 1 <= len(messages) <= MAX_CANDIDATES:
-        raise InvalidRequest(f"candidates: 1 to {MAX_CANDIDATES:,}, has {len(messages):,}")
+    _checked_count(len(messages))
     messages = list(messages)  # protobuf makes a new object of each message on every iteration
     # Most candidates are only an id, which needs no check: with hundreds a request, that saves noticeable time.
     with_text = [index for index, one in enumerate(messages) if not one.item_id or one.HasField("text")]
     texts = {index: _text(messages[index], f"candidates[{index}]") for index in with_text}
     return _candidates(messages, texts, catalogue, sources, live)
+
+
+def parse_columns(
+    message: ranking_pb2.CandidateColumns,
+    catalogue: Catalogue,
+    sources: Collection[str],
+    live: Mapping[str, str] = NO_LIVE_TEXTS,
+) -> ParsedCandidates:
+    """Parse candidates that are given as columns; see `parse_candidates`."""
+    item_ids, given = list(message.item_ids), list(message.texts)
+    count = _checked_count(len(item_ids))
+    _check_length("first_stage_scores", len(message.first_stage_scores), count)
+    _check_length("texts", len(given), count)
+    texts = {}
+    for index in [at for at, item_id in enumerate(item_ids) if not item_id or (given and given[at])]:
+        text = given[index] if given else ""
+        one = ranking_pb2.RankCandidate(item_id=item_ids[index], text=text or None)
+        texts[index] = _text(one, f"columns[{index}]")
+    rows = _rows(item_ids, texts, catalogue, live)
+    scores = _finite(list(message.first_stage_scores)) if message.first_stage_scores else _missing(count)
+    columns = {source: _missing(count) for source in sources}
+    for column in message.sources:
+        _check_length(f"sources[{column.source!r}].scores", len(column.scores), count)
+        if column.source in columns and len(column.scores):
+            columns[column.source] = _finite(list(column.scores))
+    return ParsedCandidates(CandidateRows(rows, scores, columns), texts)
+
+
+def count_candidates(message: ranking_pb2.RankRequest) -> int:
+    """Return how many candidates a request has; raises InvalidRequest if it gives them in two forms."""
+    if not message.HasField("columns"):
+        return len(message.candidates)
+    if message.candidates:
+        raise InvalidRequest("columns: given together with candidates; give one of them")
+    if message.sort:
+        raise InvalidRequest("sort: has no effect on columns, which are answered in their order; leave it unset")
+    return len(message.columns.item_ids)
 
 
 def parse_explained(
@@ -142,7 +178,7 @@ def parse_priority(message: ranking_pb2.RankRequest) -> Priority:
 
 def parse_min_depth(message: ranking_pb2.RankRequest, depth: int) -> int:
     """Parse how many of ``depth`` candidates the cross-encoder must read at least; raises InvalidRequest."""
-    min_depth, max_depth = message.min_cross_encoder_depth, min(depth, len(message.candidates))
+    min_depth, max_depth = message.min_cross_encoder_depth, min(depth, count_candidates(message))
     if min_depth > max_depth:
         raise InvalidRequest(
             f"min_cross_encoder_depth: at most {max_depth:,}, the most candidates that the cross-encoder may read, is "
@@ -170,17 +206,38 @@ def _candidates(
     sources: Collection[str],
     live: Mapping[str, str],
 ) -> ParsedCandidates:
-    rows = catalogue.rows_of([message.item_id for message in messages])
-    for index, message in enumerate(messages if live else ()):
-        text = live.get(message.item_id)
-        # An unchanged text is not taken from the stream: the release has its tokens ready.
-        if text is not None and index not in texts and (rows[index] < 0 or catalogue.text(rows[index]) != text):
-            texts[index] = text
-    unknown = [messages[index].item_id for index in np.flatnonzero(rows < 0).tolist() if index not in texts]
-    if unknown:
-        raise _not_found(unknown)
+    rows = _rows([message.item_id for message in messages], texts, catalogue, live)
     scores = [one.first_stage_score if one.HasField("first_stage_score") else math.nan for one in messages]
     return ParsedCandidates(CandidateRows(rows, _finite(scores), _sources(messages, sources)), texts)
+
+
+def _rows(item_ids: Sequence[str], texts: dict[int, str], catalogue: Catalogue, live: Mapping[str, str]) -> RowIndices:
+    """Return the catalogue rows of candidates, and add the live texts that differ to ``texts``."""
+    rows = catalogue.rows_of(item_ids)
+    for index, item_id in enumerate(item_ids if live else ()):
+        text = live.get(item_id)
+        # An unchanged text is not taken from the stream: the release has its tokens ready.
+        if text is not None and index not in texts and (rows[index] < 0 or catalogue.text(int(rows[index])) != text):
+            texts[index] = text
+    unknown = [item_ids[index] for index in np.flatnonzero(rows < 0).tolist() if index not in texts]
+    if unknown:
+        raise _not_found(unknown)
+    return rows
+
+
+def _checked_count(count: int) -> int:
+    if not 1 <= count <= MAX_CANDIDATES:
+        raise InvalidRequest(f"candidates: 1 to {MAX_CANDIDATES:,}, has {count:,}")
+    return count
+
+
+def _check_length(name: str, length: int, count: int) -> None:
+    if length not in (0, count):
+        raise InvalidRequest(f"columns.{name}: {length:,} given for {count:,} items; give one for each, or none")
+
+
+def _missing(count: int) -> Float32Array:
+    return np.full(count, np.nan, dtype=np.float32)
 
 
 def _sources(messages: Sequence[ranking_pb2.RankCandidate], sources: Collection[str]) -> dict[str, Float32Array]:

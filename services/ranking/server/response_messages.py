@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 from shortlist.ranking.v1 import ranking_pb2
 
+from common.arrays import Float32Array
 from common.release.catalogue import Catalogue
 from services.ranking.cascade.results import ExplainedProbability, Ranking
 from services.ranking.cross_encoder.explanation import Contribution
@@ -29,6 +30,23 @@ def write_rank_response(
     for index in order:
         _write_item(response.items.add(), *rows[index])
     return response
+
+
+def write_columns_response(ranking: Ranking, release_id: str, ignored_items: int) -> ranking_pb2.RankResponse:
+    """Return the response to a RankRequest with columns."""
+    logits, late_scores = (_scores(values) for values in (ranking.logit, ranking.late_score))
+    return ranking_pb2.RankResponse(
+        release_id=release_id,
+        timings=_timings(ranking),
+        ignored_history_items=ignored_items,
+        tiers=_tiers(ranking),
+        columns=ranking_pb2.RankedColumns(
+            probabilities=ranking.probability.tolist(),
+            cross_encoder_logits=logits,
+            late_interaction_scores=late_scores,
+            tiers=ranking.tiers.tolist(),
+        ),
+    )
 
 
 def write_explain_response(
@@ -78,6 +96,10 @@ def _write_item(
         item.cross_encoder_logit = logit
     if late_score == late_score:  # noqa: PLR0124 - likewise
         item.late_interaction_score = late_score
+
+
+def _scores(values: Float32Array) -> list[float]:
+    return [] if np.isnan(values).all() else values.tolist()
 
 
 def _tiers(ranking: Ranking) -> list[ranking_pb2.TierUse]:

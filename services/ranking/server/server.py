@@ -12,13 +12,18 @@ from shortlist.release.v1 import release_pb2, release_pb2_grpc
 from common.changes.stream_address import StreamAddress
 from common.release.location import ReleaseOpener
 from common.release.store import Release
+from common.server.health import Dependencies
 from common.server.live_release import LiveRelease
 from common.server.release_service import SERVICE_NAME as RELEASE_SERVICE_NAME
 from common.server.release_service import ReleaseService, release_info
+from common.server.rollout.following import HEALTH_NAME, ServedRelease
+from common.server.rollout.replicas import Replicas
 from common.server.telemetry import Metrics
+from services.ranking.batching.batcher import BatchReport
 from services.ranking.cascade.second_stage import SecondStage
 from services.ranking.cross_encoder.explanation import MAX_WORDS
 from services.ranking.request import MAX_CANDIDATES
+from services.ranking.server.batch_trace import trace_batch
 from services.ranking.server.followed_texts import FollowedTexts
 from services.ranking.server.live_item_texts import NO_LIVE_TEXTS, LiveItemTexts
 from services.ranking.server.metrics import RankingMetrics
@@ -34,9 +39,12 @@ class RankingServer:
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
+        self._shared_metrics = metrics
         self._metrics = RankingMetrics(metrics)
         self._opener = ReleaseOpener()
         self._live: LiveRelease[SecondStage] = LiveRelease(self._load, metrics, self._open)
+        self.dependencies = Dependencies((HEALTH_NAME,))
+        self._served = ServedRelease(self._live, settings, metrics, self.dependencies)
         self._live_texts: LiveItemTexts | None = None
         self._followed_texts: FollowedTexts | None = None
 
@@ -44,7 +52,8 @@ class RankingServer:
         """Add both services to a server."""
         service = RankingService(self._live, self._settings, self._metrics, self._texts)
         ranking_pb2_grpc.add_RankingServiceServicer_to_server(service, server)
-        release_pb2_grpc.add_ReleaseServiceServicer_to_server(ReleaseService(self._live, self._describe), server)
+        releases = ReleaseService(self._live, self._describe, lambda: self._served.follower)
+        release_pb2_grpc.add_ReleaseServiceServicer_to_server(releases, server)
 
     async def start(self) -> None:
         """Read the catalogue's changes and load the release.
@@ -59,16 +68,20 @@ class RankingServer:
             address = StreamAddress.parse(settings.change_stream)
             set_connected = self._metrics.watch_texts(connected=True)
             self._live_texts = await asyncio.to_thread(LiveItemTexts, address, set_connected)
+            self._shared_metrics.watch_change_stream(self._live_texts.lag_s)
         if settings.retrieval_target:
             set_connected = self._metrics.watch_texts(connected=False)
             self._followed_texts = FollowedTexts(settings.retrieval_target, settings.backend_security(), set_connected)
         self._opener = settings.release_opener()
-        await self._live.activate(settings.release)
+        security = settings.backend_security()
+        peers = Replicas(settings.release_peers, security) if settings.release_peers else None
+        await self._served.start(self._opener, None, peers)
         if self._followed_texts is not None:
             await self._followed_texts.wait_until_followed(settings.texts_wait_s)
 
     async def stop(self) -> None:
         """Close the releases and stop following the changes."""
+        await self._served.close()
         await self._live.close()
         if self._live_texts is not None:
             await asyncio.to_thread(self._live_texts.close)
@@ -84,10 +97,19 @@ class RankingServer:
         return self._opener.open(location)
 
     def _load(self, release: Release) -> SecondStage:
-        stage = SecondStage.load(release, self._settings.options(), self._metrics.observe_batch)
+        options = self._settings.options()
+        stage = SecondStage.load(release, options, self._observe_batch)
         self._metrics.register(stage)
+        # The fusion model runs on the CPU by design.
+        used = [provider for name, provider in stage.providers.items() if name != "fusion"]
+        self._shared_metrics.watch_provider(is_met=all(map(options.session.is_met_by, used)))
         log.info("second stage loaded", release_id=release.id, providers=stage.providers)
         return stage
+
+    def _observe_batch(self, report: BatchReport) -> None:
+        self._metrics.observe_batch(report)
+        if report.spans:
+            trace_batch(report)
 
     def _describe(self, stage: SecondStage) -> release_pb2.ReleaseInfo:
         info = release_info("ranking", stage.release, stage.providers)

@@ -14,19 +14,26 @@ from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
 from common.server.channel import remaining_s
 from common.server.live_release import LiveRelease
 from services.ranking.admission.time_budget import usable_s
-from services.ranking.cascade.results import RequestedDepths
+from services.ranking.cascade.results import Ranking, RequestedDepths
 from services.ranking.cascade.second_stage import SecondStage
 from services.ranking.request import CallContext, Priority
 from services.ranking.server.live_item_texts import NO_LIVE_TEXTS
 from services.ranking.server.metrics import RankingMetrics
 from services.ranking.server.request_messages import (
+    ParsedCandidates,
+    count_candidates,
     parse_candidates,
+    parse_columns,
     parse_explained,
     parse_min_depth,
     parse_priority,
     parse_user,
 )
-from services.ranking.server.response_messages import write_explain_response, write_rank_response
+from services.ranking.server.response_messages import (
+    write_columns_response,
+    write_explain_response,
+    write_rank_response,
+)
 from services.ranking.settings import Settings
 
 NAME: Final = ranking_pb2.DESCRIPTOR.services_by_name["RankingService"].full_name
@@ -58,13 +65,13 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
                 max_depth = stage.depth if depths.cross_encoder is None else depths.cross_encoder
                 max_depth = max_depth if stage.has_cross_encoder else 0
                 call = self._call(context, parse_priority(request), parse_min_depth(request, max_depth))
-                budget = stage.admit(len(request.candidates), call)
+                budget = stage.admit(count_candidates(request), call)
                 user = parse_user(request.user, stage.catalogue, stage.event_weights)
-                candidates = parse_candidates(request.candidates, stage.catalogue, stage.sources, self._texts())
+                candidates = self._candidates(request, stage)
                 with stage.times.observe_cancellation(budget):
                     ranking = await stage.rank(user.rows, candidates.rows, candidates.texts, depths, call)
                     self._metrics.observe_ranking(ranking, user.ignored_items)
-                    response = write_rank_response(ranking, request, stage.release.id, user.ignored_items)
+                    response = _response(ranking, request, stage.release.id, user.ignored_items)
                 stage.times.after_reading.observe(time.monotonic() - ranking.read_at)
                 return response
 
@@ -82,6 +89,11 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
                     user.rows, candidates.rows, candidates.texts, request.index, depths, call
                 )
                 return write_explain_response(explained, stage.catalogue, stage.release.id)
+
+    def _candidates(self, request: ranking_pb2.RankRequest, stage: SecondStage) -> ParsedCandidates:
+        if request.HasField("columns"):
+            return parse_columns(request.columns, stage.catalogue, stage.sources, self._texts())
+        return parse_candidates(request.candidates, stage.catalogue, stage.sources, self._texts())
 
     @contextmanager
     def _stage(self, release_id: str) -> Iterator[SecondStage]:
@@ -103,3 +115,11 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
             request.late_interaction_depth if request.HasField("late_interaction_depth") else late,
             request.cross_encoder_depth if request.HasField("cross_encoder_depth") else cross_encoder,
         )
+
+
+def _response(
+    ranking: Ranking, request: ranking_pb2.RankRequest, release_id: str, ignored_items: int
+) -> ranking_pb2.RankResponse:
+    if request.HasField("columns"):
+        return write_columns_response(ranking, release_id, ignored_items)
+    return write_rank_response(ranking, request, release_id, ignored_items)

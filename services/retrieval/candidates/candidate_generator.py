@@ -185,18 +185,18 @@ class CandidateGenerator:
         """
         snapshot = allowed.snapshot
         rows, source_scores, counts = unions(results)
-        if allowed.one_per_text:
-            keys = text_keys(rows, snapshot, self._vectors)
+        keys = text_keys(rows, snapshot, self._vectors) if allowed.one_per_text else None
+        if keys is not None:
             share_scores(source_scores, self._text_columns(names), keys, counts)
         scores = self._fusion.fuse(source_scores, counts, [each.user.situation for each in prepared], names)
         starts = [0, *accumulate(counts)]
         if len(unsorted := _unsorted(scores, starts)):
             owners = np.searchsorted(starts, unsorted, "right")
             order = unsorted[np.lexsort((self._id_ranks_of(rows[unsorted], snapshot), -scores[unsorted], owners))]
-            rows[unsorted], scores[unsorted], source_scores[unsorted] = rows[order], scores[order], source_scores[order]
+            for values in (rows, scores, source_scores, *(() if keys is None else (keys,))):
+                values[unsorted] = values[order]
         best = [np.arange(start, start + count) for start, count in zip(starts, counts, strict=False)]
-        if allowed.one_per_text:
-            keys = text_keys(rows, snapshot, self._vectors)
+        if keys is not None:
             best = [part[first_of_each(keys[part])] for part in best]
         kept = [part[: each.limit] for part, each in zip(best, prepared, strict=True)]
         return [_Ranked(rows[part], scores[part], source_scores[part]) for part in kept]

@@ -42,12 +42,17 @@ def share_scores(scores: Float32Array, columns: Sequence[int], keys: Int64Array,
         keys: The rows' text keys; shape [rows].
         counts: How many rows each request has.
     """
-    owners = np.repeat(np.arange(len(counts)), counts)
-    group = np.unique(np.stack([owners, keys]), axis=1, return_inverse=True)[1].ravel()
+    if not columns or not len(keys):
+        return
+    groups = np.repeat(np.arange(len(counts)), counts) * (keys.max() + 1) + keys
+    order = groups.argsort(kind="stable")
+    groups = groups[order]
+    starts = np.append(0, (groups[1:] != groups[:-1]).nonzero()[0] + 1)
+    if len(starts) == len(keys):  # no text twice
+        return
+    sizes = np.diff(starts, append=len(keys))
     for column in columns:
-        best = np.full(group.max(initial=-1) + 1, np.nan, dtype=np.float32)
-        np.fmax.at(best, group, scores[:, column])
-        scores[:, column] = best[group]
+        scores[order, column] = np.fmax.reduceat(scores[order, column], starts).repeat(sizes)
 
 
 def first_of_each(keys: Int64Array) -> RowIndices:

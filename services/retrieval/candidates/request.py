@@ -120,6 +120,8 @@ def check_batch(requests: Sequence[Request], check: Callable[[Request], None]) -
 def _check_ids(name: str, item_ids: Sequence[str], limit: int) -> None:
     if len(item_ids) > limit:
         raise InvalidRequest(f"{name}: {len(item_ids):,} given; at most {limit:,}")
+    if max(map(len, item_ids), default=0) * 4 <= MAX_ID_BYTES:  # as nearly always
+        return
     for number, item_id in enumerate(item_ids):
         # A character has at most four bytes, so only long ids have to be encoded to be measured.
         if len(item_id) * 4 > MAX_ID_BYTES and len(item_id.encode()) > MAX_ID_BYTES:

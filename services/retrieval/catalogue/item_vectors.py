@@ -26,6 +26,7 @@ class ItemVectors:
         self._items = np.lexsort((-popularity, vector_of_item))
         self._sizes = np.bincount(vector_of_item, minlength=vectors)
         self._ends = np.cumsum(self._sizes)
+        self._have_items = bool(self._sizes.all())
 
     def fan_out(
         self,
@@ -49,6 +50,10 @@ class ItemVectors:
         """
         if not labels.size:
             return [NOTHING] * len(labels)
+        if one_per_vector and allowed is None and self._have_items:  # there may be thousands of others
+            rows = self._items[self._ends[labels[:, :k]] - self._sizes[labels[:, :k]]]
+            rows = rows if result_row is None else result_row[rows]
+            return list(map(ScoredItems, rows, scores[:, :k]))
         rows, sizes, all_ends = self._items_of(labels.ravel())
         values, ends = scores.ravel().repeat(sizes), all_ends[labels.shape[1] - 1 :: labels.shape[1]]
         if allowed is not None:

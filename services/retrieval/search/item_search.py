@@ -153,7 +153,11 @@ class ItemSearch:
         cached = self._release.neighbours.neighbours_of(
             self._items.vector_of_item[items], int(options.neighbour_oversampling * k)
         )
-        of_release = [self._items_of(near.rows[None], near.scores[None], k, allowed)[0] for near in cached]
+        if len({len(near.rows) for near in cached}) == 1:
+            labels, scores = (np.stack(parts) for parts in zip(*cached, strict=True))
+            of_release = self._items_of(labels, scores, k, allowed)
+        else:
+            of_release = [self._items_of(near.rows[None], near.scores[None], k, allowed)[0] for near in cached]
         if any(len(near.rows) < min(k, self._available(allowed)) for near in of_release):
             return self.search(queries, k, allowed)
         return self._merge_delta(delta_index, of_release, queries, k, allowed), "cached"
@@ -167,6 +171,8 @@ class ItemSearch:
 
     def vectors_of(self, snapshot: Snapshot, rows: RowIndices) -> Float32Array:
         """Return the vectors of items; shape [rows, dimension]."""
+        if not len(snapshot.delta):
+            return self._vectors[self._items.vector_of_item[rows]]
         in_base = rows < len(snapshot.base)
         vectors = np.empty((len(rows), self.index.dimension), dtype=np.float32)
         vectors[in_base] = self._vectors[self._items.vector_of_item[rows[in_base]]]

@@ -32,9 +32,9 @@ def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
     return Request(
         query=_plain(message.query, MAX_QUERY_CHARACTERS),
         vector=_read_vector(message),
-        history_item_ids=message.history_item_ids,
+        history_item_ids=list(message.history_item_ids),  # protobuf makes new strings on every iteration
         filter=read_filter(message.filter) if message.HasField("filter") else None,
-        exclude_item_ids=message.exclude_item_ids,
+        exclude_item_ids=list(message.exclude_item_ids),
         limit=message.limit if message.HasField("limit") else DEFAULT_LIMIT,
         sources=message.sources,
         seed=message.seed,

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from itertools import pairwise
 from typing import Any, Final
@@ -85,6 +86,18 @@ def encode_candidates(candidates: Candidates, fragments: FragmentCache) -> bytes
     return b"".join(pieces)
 
 
+def encode_with_source_columns(candidates: Candidates, fragments: FragmentCache) -> bytes:
+    """Encode the field `candidates` without the sources' scores, and `columns` with them alone.
+
+    Args:
+        candidates: What was found.
+        fragments: Of `candidate_fragments`.
+    """
+    without = replace(candidates, sources=(), source_scores=candidates.source_scores[:, :0])
+    columns = _source_columns(candidates)
+    return b"".join([encode_candidates(without, fragments), field_header(_COLUMNS, sum(map(len, columns))), *columns])
+
+
 def encode_columns(candidates: Candidates, fragments: FragmentCache) -> bytes:
     """Encode the field `columns` of a `RetrieveResponse`.
 
@@ -94,10 +107,7 @@ def encode_columns(candidates: Candidates, fragments: FragmentCache) -> bytes:
     """
     pieces = fragments.fragments(candidates.snapshot, candidates.rows)
     pieces += _packed(_COLUMN_SCORES, candidates.scores.astype("<f8", copy=False))
-    source_scores = candidates.source_scores.astype("<f4", copy=False)
-    for place, name in enumerate(candidates.sources):
-        column = b"".join([_column_name(name), *_packed(_SOURCE_COLUMN_SCORES, source_scores[:, place])])
-        pieces += (field_header(_COLUMN_SOURCES, len(column)), column)
+    pieces += _source_columns(candidates)
     return field_header(_COLUMNS, sum(map(len, pieces))) + b"".join(pieces)
 
 
@@ -139,6 +149,15 @@ def encode_evidence(evidence_of: Mapping[str, str]) -> bytes:
 def encode_batch(responses: Sequence[bytes]) -> bytes:
     """Encode a `BatchRetrieveResponse` of encoded responses."""
     return b"".join(piece for response in responses for piece in (field_header(_RESPONSES, len(response)), response))
+
+
+def _source_columns(candidates: Candidates) -> list[bytes]:
+    source_scores = candidates.source_scores.astype("<f4", copy=False)
+    pieces: list[bytes] = []
+    for place, name in enumerate(candidates.sources):
+        column = b"".join([_column_name(name), *_packed(_SOURCE_COLUMN_SCORES, source_scores[:, place])])
+        pieces += (field_header(_COLUMN_SOURCES, len(column)), column)
+    return pieces
 
 
 def _packed(tag: bytes, numbers: np.ndarray[Any, Any]) -> tuple[bytes, bytes]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.first_stage import FirstStage
@@ -23,8 +23,12 @@ from services.retrieval.server.response_encoding import (
     encode_columns,
     encode_evidence,
     encode_response,
+    encode_with_source_columns,
     id_fragments,
 )
+
+# How a response gives what was found, as the contract describes it.
+Form = Literal["candidates", "columns", "source columns"]
 
 
 class SearchRequest(NamedTuple):
@@ -33,14 +37,14 @@ class SearchRequest(NamedTuple):
     Attributes:
         request: The request; its query is embedded.
         snapshot: The state of the catalogue to search.
-        in_columns: Whether the response holds columns rather than candidates.
+        form: What the response holds.
         arrived_s: When the request arrived, by `time.perf_counter`.
         encode_s: How long the embedding took, in seconds.
     """
 
     request: Request
     snapshot: Snapshot
-    in_columns: bool
+    form: Form
     arrived_s: float
     encode_s: float
 
@@ -83,8 +87,11 @@ class SearchWorker:
     def _serialise(self, request: SearchRequest, candidates: Candidates) -> bytes:
         total_s = time.perf_counter() - request.arrived_s
         self._ef_search.observe(total_s - request.encode_s)
-        if request.in_columns:
-            encoded = encode_columns(candidates, self._id_fragments)
-        else:
-            encoded = encode_candidates(candidates, self._candidate_fragments)
+        match request.form:
+            case "columns":
+                encoded = encode_columns(candidates, self._id_fragments)
+            case "source columns":
+                encoded = encode_with_source_columns(candidates, self._candidate_fragments)
+            case "candidates":
+                encoded = encode_candidates(candidates, self._candidate_fragments)
         return encode_response(candidates, encoded, self._evidence, self._release_id, request.encode_s, total_s)

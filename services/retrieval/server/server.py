@@ -15,9 +15,12 @@ from common.changes.stream_address import StreamAddress
 from common.errors import NotReady
 from common.release.location import ReleaseOpener
 from common.release.store import Release
+from common.server.health import Dependencies
 from common.server.live_release import LiveRelease
 from common.server.release_service import SERVICE_NAME as RELEASE_SERVICE_NAME
 from common.server.release_service import ReleaseService
+from common.server.rollout.following import HEALTH_NAME, ServedRelease
+from common.server.rollout.replicas import Replicas
 from common.server.telemetry import Metrics
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.changes.change_feed import ChangeFeed
@@ -49,6 +52,7 @@ class RetrievalServer:
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
+        self._shared_metrics = metrics
         self._metrics = RetrievalMetrics(metrics)
         self._feed: ChangeFeed | None = None
         self._text_log: TextLog | None = None
@@ -56,12 +60,15 @@ class RetrievalServer:
         self._engines = EngineRefCount()
         self._opener = ReleaseOpener()
         self._live: LiveRelease[LoadedRelease] = LiveRelease(self._load, metrics, self._open)
+        self.dependencies = Dependencies((HEALTH_NAME,))
+        self._served = ServedRelease(self._live, settings, metrics, self.dependencies)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add both services to a server."""
         service = RetrievalService(self._live, self._settings, self._metrics, self._opened_text_log)
         server.add_generic_rpc_handlers((rpc_handlers(service),))
-        release_pb2_grpc.add_ReleaseServiceServicer_to_server(ReleaseService(self._live, write_release_info), server)
+        releases = ReleaseService(self._live, write_release_info, lambda: self._served.follower)
+        release_pb2_grpc.add_ReleaseServiceServicer_to_server(releases, server)
 
     async def start(self) -> None:
         """Open the change feed and load the release.
@@ -73,10 +80,14 @@ class RetrievalServer:
         """
         self._feed = await asyncio.to_thread(self._open_feed)
         self._opener = self._settings.release_opener()
-        await self._live.activate(self._settings.release)
+        settings, security = self._settings, self._settings.backend_security()
+        ranking = Replicas(settings.ranking_target, security) if settings.ranking_target else None
+        peers = Replicas(settings.release_peers, security) if settings.release_peers else None
+        await self._served.start(self._opener, ranking, peers)
 
     async def stop(self) -> None:
         """Close the releases and the change feed."""
+        await self._served.close()
         self._engines.shut_down()
         await self._live.close()
         if self._feed is not None:
@@ -96,7 +107,9 @@ class RetrievalServer:
     def _open_feed(self) -> ChangeFeed:
         if self._settings.change_stream is None:
             return LocalFeed(self._settings.data_dir)
-        return RedisFeed(StreamAddress.parse(self._settings.change_stream), self._metrics.set_connected)
+        feed = RedisFeed(StreamAddress.parse(self._settings.change_stream), self._metrics.set_connected)
+        self._shared_metrics.watch_change_stream(feed.lag_s)
+        return feed
 
     def _open(self, location: str) -> Release:
         return self._opener.open(location)
@@ -121,6 +134,7 @@ class RetrievalServer:
             on_recall=self._metrics.observe_recall,
         )
         stage = FirstStage.load(release, options, self._feed)
+        self._shared_metrics.watch_provider(is_met=options.session.is_met_by(stage.provider))
         self._metrics.watch_items(lambda: stage.snapshot.item_count)
         self._metrics.watch_audit(lambda: stage.unreachable, lambda: stage.audit_pending)
         self._metrics.set_index(stage.index_type)

@@ -15,6 +15,7 @@ from common.errors import Overloaded
 from common.server.channel import remaining_s
 from common.server.interceptors import sends_large_answers
 from common.server.live_release import LiveRelease
+from common.tracing.spans import child_span
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import Request, check_batch, check_batch_size
 from services.retrieval.catalogue.live_catalogue import ChangeCounts
@@ -24,7 +25,7 @@ from services.retrieval.server.metrics import RetrievalMetrics
 from services.retrieval.server.request_messages import read_items, read_request, read_requests, read_wait_s
 from services.retrieval.server.response_encoding import encode_batch
 from services.retrieval.server.response_messages import write_item, write_texts
-from services.retrieval.server.search_worker import SearchRequest
+from services.retrieval.server.search_worker import Form, SearchRequest
 from services.retrieval.settings import Settings
 
 T = TypeVar("T")
@@ -62,7 +63,7 @@ class RetrievalService:
         with self._release_for_call() as release:
             request = read_request(message)
             release.stage.check(request)
-            return (await self._search(release, [request], [message.columns], context))[0]
+            return (await self._search(release, [request], [_form(message)], context))[0]
 
     @sends_large_answers
     async def BatchRetrieve(  # noqa: N802
@@ -73,8 +74,8 @@ class RetrievalService:
             check_batch_size(len(message.requests))
             requests = read_requests(message.requests)
             check_batch(requests, release.stage.check)
-            in_columns = [each.columns for each in message.requests]
-            return encode_batch(await self._search(release, requests, in_columns, context))
+            forms = [_form(each) for each in message.requests]
+            return encode_batch(await self._search(release, requests, forms, context))
 
     async def UpsertItems(  # noqa: N802
         self, message: retrieval_pb2.UpsertItemsRequest, context: Any
@@ -130,7 +131,7 @@ class RetrievalService:
             self._calls -= 1
 
     async def _search(
-        self, release: LoadedRelease, requests: Sequence[Request], in_columns: Sequence[bool], context: Any
+        self, release: LoadedRelease, requests: Sequence[Request], forms: Sequence[Form], context: Any
     ) -> list[bytes]:
         """Embed the queries of checked requests and search; returns a serialised response for each request."""
         arrived_s = time.perf_counter()
@@ -138,19 +139,19 @@ class RetrievalService:
             embedded = await self._embed(release.stage, requests)
             encode_s = time.perf_counter() - arrived_s
             snapshot = release.stage.snapshot
-            return await release.batcher.submit(
-                [
-                    SearchRequest(request, snapshot, columns, arrived_s, encode_s)
-                    for request, columns in zip(embedded, in_columns, strict=True)
-                ]
-            )
+            searches = [
+                SearchRequest(request, snapshot, form, arrived_s, encode_s)
+                for request, form in zip(embedded, forms, strict=True)
+            ]
+            with child_span("search"):
+                return await release.batcher.submit(searches)
 
     async def _embed(self, stage: FirstStage, requests: Sequence[Request]) -> list[Request]:
         """Return the requests with their queries' embeddings."""
         texts = [request.text for request in requests if request.has_text]
         if not texts:
             return list(requests)
-        with self._metrics.encoding():
+        with self._metrics.encoding(), child_span("encode"):
             vectors = iter(await asyncio.gather(*map(asyncio.wrap_future, stage.query_encoder.submit(texts))))
         return [request.embedded(next(vectors)) if request.has_text else request for request in requests]
 
@@ -159,6 +160,12 @@ class RetrievalService:
         counts = await _run_on(stage.writer.pool, change)
         self._metrics.observe_change(counts)
         return counts
+
+
+def _form(message: retrieval_pb2.RetrieveRequest) -> Form:
+    if message.columns:
+        return "columns"
+    return "source columns" if message.source_columns else "candidates"
 
 
 async def _run_on(pool: Executor, work: Callable[[], T]) -> T:

@@ -81,8 +81,20 @@ class UserContext:
 
         Without kinds of event, the heaviest step is the last.
         """
+        if self.event_weights is None:
+            return self._last_items(count)
         rows, first, row_of_step = np.unique(self.history[::-1], return_index=True, return_inverse=True)
         heaviest = np.zeros(len(rows), np.float32)
         np.maximum.at(heaviest, row_of_step, self.step_weights[::-1])
         order = np.argsort(first)[:count]
         return rows[order], heaviest[order]
+
+    def _last_items(self, count: int) -> tuple[RowIndices, Float32Array]:
+        """Return the same if each event counts 1: only the end of the history has to be read."""
+        steps_back: dict[int, int] = {}
+        for step, row in enumerate(reversed(self.history.tolist())):
+            if len(steps_back) == count:
+                break
+            steps_back.setdefault(row, step)
+        weights = self.step_weights[::-1][list(steps_back.values())]
+        return np.array(list(steps_back), dtype=np.int64), weights

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+CHART = Path(__file__).parents[3] / "deploy" / "helm" / "shortlist"
 VALUES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "everything": {
@@ -19,16 +20,32 @@ VALUES: dict[str, dict[str, Any]] = {
         "tls": {"mode": "certManager", "certManager": {"issuerRef": {"name": "ca"}}},
         "monitoring": {"podMonitor": {"enabled": True, "tlsSecret": "p"}, "prometheusRule": {"enabled": True}},
         "access": {"gateway": "callers", "backends": "servers"},
+        "tracing": {"endpoint": "http://collector.monitoring:4317", "share": 0.05},
         "gatewayAPI": {"enabled": True, "parentRefs": [{"name": "edge"}], "hostnames": ["shop.example"]},
         "networkPolicy": {"egress": [{"cidr": "10.0.0.0/8", "port": 6379}], "callerLabels": {"app": "web"}},
+        "edge": {
+            "enabled": True,
+            "tls": {"secret": "public"},
+            "cors": {"origins": ["https://shop.example"]},
+            "accessLog": True,
+            "service": {"type": "LoadBalancer", "annotations": {"a": "b"}},
+            "timeoutSeconds": 2.5,
+            "autoscaling": {"enabled": True},
+        },
     },
     "one of each, on volumes": {
         "retrieval": {"changes": {"store": "volume"}, "replicas": 1},
         "ranking": {"replicas": 1},
         "release": {"delivery": "image", "location": "demo", "image": {"reference": "r@sha256:" + "0" * 64}},
-        "tls": {"mode": "secrets", "secrets": {"gateway": "g", "retrieval": "r", "ranking": "k"}},
+        "tls": {"mode": "secrets", "secrets": {"gateway": "g", "retrieval": "r", "ranking": "k", "edge": "e"}},
+        "edge": {"enabled": True, "replicas": 1, "image": {"digest": "sha256:" + "0" * 64}},
     },
     "release by URL": {"release": {"delivery": "url", "location": "s3://shop/releases"}, "tests": {"enabled": False}},
+    "following a store": {
+        "gateway": {"profiles": {"store": "none"}},
+        "release": {"delivery": "url", "location": "s3://shop/releases", "follow": {"enabled": True}},
+        "tls": {"mode": "certManager", "certManager": {"issuerRef": {"name": "ca"}}},
+    },
 }
 # Kinds of operators, which Kubernetes' own schemas lack.
 FOREIGN = {"Certificate", "GRPCRoute", "PodMonitor", "PrometheusRule", "ScaledObject"}
@@ -45,6 +62,10 @@ def _of(objects: list[dict[str, Any]], kind: str, component: str) -> dict[str, A
 
 def _workloads(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [one for one in objects if one["kind"] in {"Deployment", "StatefulSet"}]
+
+
+def _servers(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [one for one in _workloads(objects) if one["metadata"]["name"] != "x-edge"]
 
 
 def _environment(workload: dict[str, Any]) -> dict[str, str]:
@@ -115,15 +136,28 @@ def test_an_autoscaler_owns_the_replicas(render: Callable[..., Any]):
 
 def test_without_tls_the_servers_are_told_so(render: Callable[..., Any]):
     """A server refuses connections in the clear from other machines unless it is told to accept them."""
-    for workload in _workloads(render()):
+    for workload in _servers(render()):
         component = workload["metadata"]["labels"]["app.kubernetes.io/component"].upper()
         assert _environment(workload)[f"SHORTLIST_{component}_INSECURE"] == "true"
-    for workload in _workloads(render(VALUES["everything"])):
+    for workload in _servers(render(VALUES["everything"])):
         component = workload["metadata"]["labels"]["app.kubernetes.io/component"].upper()
         environment = _environment(workload)
         assert f"SHORTLIST_{component}_INSECURE" not in environment
         assert environment[f"SHORTLIST_{component}_TLS_CERTIFICATE"] == "/tls/tls.crt"
         assert environment[f"SHORTLIST_{component}_ACCESS_FILE"] == "/access/access.toml"
+
+
+def test_all_three_send_traces_if_one_value_says_so(render: Callable[..., Any]):
+    """Each server has the collector's address, its pod's name for the collector, and a way through its policy."""
+    for workload in _servers(render(VALUES["everything"])):
+        component = workload["metadata"]["labels"]["app.kubernetes.io/component"]
+        environment = _environment(workload)
+        assert environment[f"SHORTLIST_{component.upper()}_TRACE_ENDPOINT"] == "http://collector.monitoring:4317"
+        assert environment[f"SHORTLIST_{component.upper()}_TRACE_SHARE"] == "0.05"
+        assert "service.instance.id=$(POD_NAME)" in environment["OTEL_RESOURCE_ATTRIBUTES"]
+        egress = _of(render(VALUES["everything"]), "NetworkPolicy", component)["spec"]["egress"]
+        assert [4317] in [[port["port"] for port in one["ports"]] for one in egress]
+    assert not any("TRACE" in name for workload in _servers(render()) for name in _environment(workload))
 
 
 def test_a_certificate_has_the_name_that_the_gateway_dials(render: Callable[..., Any]):
@@ -144,6 +178,31 @@ def test_a_new_release_rolls_the_pods(render: Callable[..., Any]):
     assert pods[0] != pods[1]
 
 
+def test_prometheus_gets_every_rule_of_the_repository(render: Callable[..., Any]):
+    """The object has the groups of all files, and templates of alerts as they are."""
+    (rules,) = (one for one in render(VALUES["everything"]) if one["kind"] == "PrometheusRule")
+    files = sorted((CHART / "files" / "rules").glob("*.yaml"))
+    assert rules["spec"]["groups"] == [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
+
+
+def test_followers_of_a_store_reach_each_other(render: Callable[..., Any]):
+    """Retrieval asks every pod of ranking, and each service its own pods; the policies admit that."""
+    objects = render(VALUES["following a store"])
+    retrieval = _environment(_of(objects, "Deployment", "retrieval"))
+    ranking = _environment(_of(objects, "Deployment", "ranking"))
+    assert retrieval["SHORTLIST_RETRIEVAL_RANKING_TARGET"] == "dns:///x-ranking-headless.shop:50053"
+    assert retrieval["SHORTLIST_RETRIEVAL_RELEASE_PEERS"] == "dns:///x-retrieval-headless.shop:50052"
+    assert ranking["SHORTLIST_RANKING_RELEASE_PEERS"] == "dns:///x-ranking-headless.shop:50053"
+    assert ranking["SHORTLIST_RANKING_RELEASE_CACHE"].startswith("/tmp/")  # noqa: S108 - a volume of the pod
+    assert _environment(_of(objects, "Deployment", "gateway"))["SHORTLIST_GATEWAY_RELEASE_SYNC_INTERVAL_S"] == "0"
+    for caller, called in (("retrieval", "ranking"), ("retrieval", "retrieval"), ("ranking", "ranking")):
+        incoming = _of(objects, "NetworkPolicy", called)["spec"]["ingress"][0]["from"]
+        outgoing = _of(objects, "NetworkPolicy", caller)["spec"]["egress"][1:]
+        assert caller in {one["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for one in incoming}
+        assert called in {one["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for one in outgoing}
+    assert "SHORTLIST_RANKING_RELEASE_POLL_S" not in _environment(_of(render(), "Deployment", "ranking"))
+
+
 def test_backends_are_reached_from_the_gateway_alone(render: Callable[..., Any]):
     """Network policies name the gateway's pods for gRPC and the monitoring namespace for metrics."""
     for component in ("retrieval", "ranking"):
@@ -154,12 +213,17 @@ def test_backends_are_reached_from_the_gateway_alone(render: Callable[..., Any])
         assert list(by_port["metrics"][0]) == ["namespaceSelector"]
 
 
+@pytest.mark.parametrize("values", [{}, {"edge": {"enabled": True}}], ids=["defaults", "edge"])
 def test_scanners_find_nothing(
-    render: Callable[..., Any], tool: Callable[[str], Path], run: Callable[..., Any], tmp_path: Path
+    render: Callable[..., Any],
+    tool: Callable[[str], Path],
+    run: Callable[..., Any],
+    values: dict[str, Any],
+    tmp_path: Path,
 ):
-    """Checkov and Trivy have no finding at the defaults."""
+    """Checkov and Trivy have no finding at the defaults, and none with Envoy."""
     (tmp_path / "chart").mkdir()
-    (tmp_path / "chart" / "objects.yaml").write_text(yaml.safe_dump_all(render()))
+    (tmp_path / "chart" / "objects.yaml").write_text(yaml.safe_dump_all(render(values)))
     trivy = run(tool("trivy"), "config", "--skip-check-update", "--quiet", "--exit-code", "1", tmp_path / "chart")
     assert (trivy.returncode, trivy.stdout) == (0, "")
     checkov = run(

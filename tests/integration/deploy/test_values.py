@@ -19,14 +19,15 @@ SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 SETTINGS = {"gateway": gateway.Settings, "retrieval": retrieval.Settings, "ranking": ranking.Settings}
 # The chart sets these itself.
 _OWN = {"host", "port", "metrics_port", "health_port", "insecure", "access_file"}
+_OWN |= {"trace_endpoint", "trace_share"}  # of all three, under `tracing`
 _OWN |= {"tls_certificate", "tls_key", "tls_client_ca"}
+_FOLLOWING = {"release", "release_cache", "release_poll_s", "release_canary_share", "release_canary_pause_s"}
+_FOLLOWING |= {"release_trial_s", "release_max_failed_share", "release_peers", "replica_name"}
+_BACKENDS = {"backend_ca", "backend_certificate", "backend_key"}
 OWN = {
-    "gateway": {"retrieval_target", "ranking_target", "profiles", "backend_ca", "backend_certificate", "backend_key"},
-    "retrieval": {"release", "data_dir", "change_stream"},
-    "ranking": {
-        *("release", "change_stream", "retrieval_target"),
-        *("backend_ca", "backend_certificate", "backend_key"),
-    },
+    "gateway": {"retrieval_target", "ranking_target", "profiles", *_BACKENDS},
+    "retrieval": {"data_dir", "change_stream", "ranking_target", *_FOLLOWING, *_BACKENDS},
+    "ranking": {"change_stream", "retrieval_target", *_FOLLOWING, *_BACKENDS},
 }
 
 WRONG: list[tuple[str, Any]] = [
@@ -46,6 +47,10 @@ WRONG: list[tuple[str, Any]] = [
     ("release.delivery", "ftp"),
     ("release.delivery", "image"),
     ("release.location", ""),
+    ("release.follow.canaryShare", 2),
+    ("release.follow.pollSeconds", 0),
+    ("release.follow.canary", 0.5),
+    ("release", {"delivery": "image", "image": {"reference": "r"}, "follow": {"enabled": True}}),
     ("image.pullPolicy", "Sometimes"),
     ("image.digests.ranking", "sha256:1"),
     ("redis.url", "http://redis"),
@@ -55,7 +60,13 @@ WRONG: list[tuple[str, Any]] = [
     ("preStopSeconds", -1),
     ("networkPolicy.egress", [{"cidr": "10.0.0.0", "port": 1}]),
     ("monitoring.podMonitor.interval", "often"),
+    ("tracing.endpoint", "collector:4317"),
+    ("tracing.share", 1.5),
     ("serviceAccount.create", True),
+    ("edge.cors.origins", ["*"]),
+    ("edge.rateLimit.burst", 0),
+    ("edge.service.type", "Ingress"),
+    ("edge.timeout", 5),
 ]
 
 

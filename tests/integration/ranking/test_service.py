@@ -58,6 +58,31 @@ async def test_answers_come_in_the_order_of_the_request(service: Any, ids: list[
     assert response.timings.total_ms >= response.timings.fuse_ms > 0
 
 
+async def test_columns_are_ranked_as_candidates_are(service: Any, ids: list[str]):
+    """The same items with the same scores have the same probabilities, whichever form they are given in."""
+    scores = [0.5, 0.25, float("nan"), 1.0]
+    column = retrieval_pb2.SourceColumn(source="semantic", scores=scores)
+    first_stage = [4.0, 3.0, 2.0, 1.0]
+    columns = ranking_pb2.CandidateColumns(
+        item_ids=ids[:4], first_stage_scores=first_stage, sources=[column], texts=["", "soap", "", ""]
+    )
+    candidates = [
+        _candidate(
+            item_id,
+            first_stage_score=fused,
+            text=text or None,
+            sources=[retrieval_pb2.SourceScore(source="semantic", score=score)] if score == score else [],  # noqa: PLR0124
+        )
+        for item_id, fused, text, score in zip(ids[:4], first_stage, columns.texts, scores, strict=True)
+    ]
+    user = _user(ids[:3], "bread")
+    plain = await service.rank(candidates, user=user)
+    answer = await service.ranking.Rank(ranking_pb2.RankRequest(user=user, columns=columns), timeout=TIMEOUT_S)
+    assert list(answer.columns.probabilities) == pytest.approx([item.probability for item in plain.items], abs=1e-6)
+    assert list(answer.columns.tiers) == [item.tier for item in plain.items]
+    assert not answer.items
+
+
 async def test_the_default_depth_is_the_releases(tiny_release: Path, ids: list[str]):
     """If neither request nor settings have a depth, the release's depth applies."""
     settings, metrics = Settings(release=str(tiny_release), port=0, metrics_port=0), Metrics("ranking")

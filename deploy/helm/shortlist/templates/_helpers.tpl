@@ -110,6 +110,13 @@ preStop:
 - name: {{ $prefix }}{{ upper $name }}
   value: {{ toString $value | quote }}
 {{- end }}
+{{- if .root.Values.tracing.endpoint }}
+- name: POD_NAME
+  valueFrom:
+    fieldRef: {fieldPath: metadata.name}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: k8s.namespace.name={{ .root.Release.Namespace }},k8s.pod.name=$(POD_NAME),service.instance.id=$(POD_NAME)
+{{- end }}
 {{- with $values.env }}
 {{ toYaml . }}
 {{- end }}
@@ -125,6 +132,10 @@ host: "0.0.0.0"
 health_port: 8081
 # Clients look for new replicas when a connection ends.
 max_connection_age_s: 5
+{{- with .root.Values.tracing.endpoint }}
+trace_endpoint: {{ . }}
+trace_share: {{ $.root.Values.tracing.share }}
+{{- end }}
 {{- if include "shortlist.accessSecret" . }}
 access_file: /access/access.toml
 {{- end }}
@@ -136,10 +147,36 @@ tls_key: /tls/tls.key
 {{- if or (ne .component "gateway") .root.Values.tls.gatewayClientCertificates }}
 tls_client_ca: /tls/ca.crt
 {{- end }}
-{{- if ne .component "retrieval" }}
 backend_ca: /tls/ca.crt
 backend_certificate: /tls/tls.crt
 backend_key: /tls/tls.key
+{{- end }}
+{{- end }}
+
+{{/* Address that resolves to every pod of a component. */}}
+{{- define "shortlist.target" -}}
+dns:///{{ include "shortlist.name" .root }}-{{ .component }}-headless.{{ .root.Release.Namespace }}:{{ include "shortlist.grpcPort" . }}
+{{- end }}
+
+{{/* Settings of a server that serves a release. */}}
+{{- define "shortlist.releaseSettings" -}}
+{{- $release := .root.Values.release -}}
+release: {{ include "shortlist.releaseLocation" .root | quote }}
+{{- if eq $release.delivery "url" }}
+release_cache: /tmp/releases
+{{- end }}
+{{- if $release.follow.enabled }}
+{{- if eq $release.delivery "image" }}
+{{- fail "release.follow: an image volume does not change; set release.delivery to pvc or url" }}
+{{- end }}
+release_poll_s: {{ $release.follow.pollSeconds }}
+release_canary_share: {{ $release.follow.canaryShare }}
+release_canary_pause_s: {{ $release.follow.canaryPauseSeconds }}
+release_trial_s: {{ $release.follow.trialSeconds }}
+release_max_failed_share: {{ $release.follow.maxFailedShare }}
+release_peers: {{ include "shortlist.target" . }}
+{{- if eq .component "retrieval" }}
+ranking_target: {{ include "shortlist.target" (dict "root" .root "component" "ranking") }}
 {{- end }}
 {{- end }}
 {{- end }}

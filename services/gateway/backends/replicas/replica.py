@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from common.server.channel import answer_of
 from common.server.interceptors import REQUEST_ID
 from common.server.telemetry import request_id
+from common.tracing.spans import child_span, current_span
 from services.gateway.backends.replicas.circuit_breaker import Attempt, BreakerOptions, BreakerState, CircuitBreaker
 from services.gateway.backends.stages import (
     StageFailed,
@@ -78,9 +79,14 @@ class Replica:
             RequestRefused: The service refused the request as invalid.
             StageFailed: The service did not answer, or answered with an error.
         """
-        metadata = ((REQUEST_ID, request_id()),) if request_id() else ()
+        with child_span(f"{self.service}/{method}", is_call=True) as span:
+            if span is not None:
+                span.set({"rpc.system.name": "grpc", "rpc.method": method, "server.address": self.address})
+            return await self._send(attempt, method, request, timeout_s)
+
+    async def _send(self, attempt: Attempt, method: str, request: Any, timeout_s: float) -> Any:
         try:
-            response = await answer_of(getattr(self._stub, method)(request, timeout=timeout_s, metadata=metadata))
+            response = await answer_of(getattr(self._stub, method)(request, timeout=timeout_s, metadata=_metadata()))
         except grpc.aio.AioRpcError as error:
             raise self._failure(attempt, error) from error
         except BaseException:  # above all, the caller cancelled
@@ -100,7 +106,8 @@ class Replica:
         """Report the end of a call to the breaker, and return its status as an error."""
         code, details = error.code(), error.details() or ""
         message = f"{self.service} answered {code.name}: {details}"
-        if code is grpc.StatusCode.UNAVAILABLE:
+        # gRPC cancels calls that reach a server which has just stopped; calls that we cancel end without a status.
+        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
             self.breaker.unreachable(attempt)
             return StageUnreachable(message)
         # Our servers send trailing metadata with every status; a timeout of this side has none.
@@ -135,3 +142,10 @@ class Replica:
             _log.error("a probe failed", backend=self.service, address=self.address, reason=str(error))
             return False
         return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _metadata() -> tuple[tuple[str, str], ...]:
+    """Return what the replica is told of the current call: its id and its span."""
+    span = current_span()
+    headers = () if span is None else span.headers()
+    return ((REQUEST_ID, request_id()), *headers) if request_id() else headers

@@ -14,7 +14,8 @@ import pytest
 from common.errors import BadRelease
 from common.release import store as releases
 from common.release.manifest import MANIFEST, Manifest
-from common.release.store import CURRENT, Release, open_release, set_current
+from common.release.pointer import CURRENT, ROLLOUT, set_current
+from common.release.store import Release, open_release
 
 MakeRelease = Callable[..., Release]
 
@@ -102,13 +103,13 @@ def test_a_crash_before_the_rename_leaves_the_store_as_it_was(
     def fail(*_: Any) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(releases, "_fsync", fail)
+    monkeypatch.setattr(releases, "fsync", fail)
     with pytest.raises(OSError, match="no space"):
         make_release("b")
     monkeypatch.undo()
 
     assert open_release(str(tmp_path / "store")).id == first.id
-    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == sorted([CURRENT, first.id])
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == sorted([CURRENT, ROLLOUT, first.id])
 
 
 def test_current_is_set_only_to_what_is_there(make_release: MakeRelease, tmp_path: Path):

@@ -1,7 +1,10 @@
-"""Limits of a call's size, set by flags."""
+"""Limits of a call's size, set by flags, and many calls at once."""
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
@@ -12,6 +15,19 @@ from common.server.channel import open_channel
 from common.server.server import running
 from common.server.settings import ServerSettings
 from common.server.telemetry import Metrics
+from testing.faults.http2_client import Http2Client
+
+SERVICE = "/shortlist.release.v1.ReleaseService/ActivateRelease"
+
+
+async def answered(*_: Any) -> None:
+    """Answer at once."""
+
+
+def counted(metrics: Metrics) -> Mapping[str, float]:
+    """Return the counts of calls by status."""
+    samples = [sample for metric in metrics.registry.collect() for sample in metric.samples]
+    return {each.labels["code"]: each.value for each in samples if each.name == "shortlist_test_requests_total"}
 
 
 @pytest.mark.parametrize(("size", "code"), [(1 << 19, "OK"), ((1 << 20) + 10, "RESOURCE_EXHAUSTED")])
@@ -46,3 +62,64 @@ async def test_metadata_beyond_the_flag_are_refused(fake_service: Any, kilobytes
         stub: Any = release_pb2_grpc.ReleaseServiceStub(channel)
         call = stub.ActivateRelease(release_pb2.ActivateReleaseRequest(), metadata=(("x-note", "n" * 1_500),))
         assert await call.code() == code
+
+
+async def test_calls_beyond_the_streams_of_a_connection_wait(fake_service: Any, metrics: Metrics):
+    """Each of many calls on one connection is answered and counted, however few of them it may have at a time."""
+    async with (
+        running(fake_service(answered), ServerSettings(max_streams=5), metrics) as server,
+        open_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        await asyncio.gather(*(channel.unary_unary(SERVICE)(b"") for _ in range(300)))
+    assert counted(metrics) == {"OK": 300}
+
+
+class BusyTime:
+    """Runs a client while the server's event loop is busy: until the client has sent all."""
+
+    def __init__(self) -> None:
+        self._sent = threading.Event()
+        self._over = threading.Event()
+
+    def spend(self, port: int, cancel: bool) -> threading.Thread:
+        """Begin 20 calls, and cancel each at once or leave them open; returns when the server has read that."""
+        thread = threading.Thread(target=asyncio.run, args=(self._call(port, cancel),))
+        thread.start()
+        self._sent.wait()  # which keeps the event loop busy
+        return thread
+
+    def end(self, thread: threading.Thread) -> None:
+        """Close the connection."""
+        self._over.set()
+        thread.join()
+
+    async def _call(self, port: int, cancel: bool) -> None:
+        client = await Http2Client.connect(port)
+        for _ in range(20):
+            stream = await client.call(SERVICE.encode(), None if cancel else b"")
+            if cancel:
+                client.reset(stream)
+        await client.answers_ping()
+        self._sent.set()
+        await asyncio.to_thread(self._over.wait)
+        await client.close()
+
+
+async def test_calls_that_end_before_they_are_accepted_are_counted(calling: Any, fake_service: Any, metrics: Metrics):
+    """Calls that their callers cancel while the server's event loop is busy are counted once it is free."""
+    busy = BusyTime()
+    async with calling(fake_service(answered)) as (server, _):
+        client = busy.spend(server.port, cancel=True)
+        while sum(counted(metrics).values()) < 20:  # noqa: ASYNC110 - metrics have no event
+            await asyncio.sleep(0.001)
+    busy.end(client)
+    assert counted(metrics) == {"CANCELLED": 20}
+
+
+async def test_calls_that_a_drain_finds_waiting_are_refused(fake_service: Any, metrics: Metrics):
+    """Calls that gRPC has received when the server drains are UNAVAILABLE and counted; gRPC would cancel them."""
+    busy = BusyTime()
+    async with running(fake_service(answered), ServerSettings(), metrics) as server:
+        client = busy.spend(server.port, cancel=False)
+    busy.end(client)
+    assert counted(metrics) == {"UNAVAILABLE": 20}

@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from common.release.layout import RANKER_SETTINGS
-from common.release.store import CURRENT, open_release
+from common.release.pointer import CURRENT
+from common.release.store import open_release
 from pipeline.build.builder import build
 from pipeline.build.completion import gate
 from pipeline.build.completion.gate import is_refused

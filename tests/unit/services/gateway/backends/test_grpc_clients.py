@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -88,6 +89,30 @@ async def test_candidates_come_back_with_their_attributes(retrieval: GrpcRetriev
     assert result.evidence == {"behaviour": Evidence.BEHAVIOUR, "popular": Evidence.POPULAR}
 
 
+async def test_a_retrieval_service_without_source_columns_is_understood(backends: Any, retrieval: GrpcRetrieval):
+    """An earlier version sends the scores in each candidate; they are the same."""
+    now = (await retrieval.retrieve(RetrieveRequest(limit=3), 5.0)).candidates
+    backends.retrieval.knows_source_columns = False
+    earlier = (await retrieval.retrieve(RetrieveRequest(limit=3), 5.0)).candidates
+    assert earlier == now
+    assert [dict(one.sources) for one in earlier] == [dict(one.sources) for one in now]
+
+
+async def test_scores_of_sources_go_to_ranking_with_their_candidates(
+    backends: Any, retrieval: GrpcRetrieval, ranking: GrpcRanking
+):
+    """Each candidate keeps its scores, also if some candidates are left out, added or reordered."""
+    found = list((await retrieval.retrieve(RetrieveRequest(limit=4), 5.0)).candidates)
+    by_gateway = Candidate("new", 0.1, (("exploration", 1.0),), text="a new thing")
+    for sent in (found, found[:2], found[::-1], [found[0], by_gateway, found[2]]):
+        await ranking.rank(UserInput("", []), sent, "r1", 5.0)
+        columns = backends.ranking.requests[-1].columns
+        assert list(columns.item_ids) == [one.item_id for one in sent]
+        for index, one in enumerate(sent):
+            scores = {each.source: each.scores[index] for each in columns.sources}
+            assert {name: score for name, score in scores.items() if not math.isnan(score)} == dict(one.sources)
+
+
 _FAILURES = [
     (grpc.StatusCode.UNAVAILABLE, StageUnavailable),
     (grpc.StatusCode.INTERNAL, StageUnavailable),
@@ -157,9 +182,10 @@ async def test_candidates_reach_ranking_by_id_or_by_text(backends: Any, ranking:
     (request,) = backends.ranking.requests
     assert (request.user.query, list(request.user.history_item_ids)) == ("milk", ["h"])
     assert (request.release_id, request.sort) == ("r7", False)
-    assert (request.candidates[0].item_id, request.candidates[1].text) == ("item-0", "a new thing")
-    assert request.candidates[0].first_stage_score == pytest.approx(0.9)
-    assert request.candidates[0].sources[0].source == "popular"
+    columns = request.columns
+    assert (list(columns.item_ids), list(columns.texts)) == (["item-0", "new"], ["", "a new thing"])
+    assert columns.first_stage_scores[0] == pytest.approx(0.9)
+    assert [(each.source, each.scores[0]) for each in columns.sources] == [("popular", _CANDIDATES[0].sources[0][1])]
     assert backends.ranking.metadata[0]["x-request-id"] == "call-2"
     tier = ranking_pb2.TIER_CROSS_ENCODER
     assert ranked.scores == [

@@ -11,7 +11,7 @@ from shortlist.ranking.v1 import ranking_pb2
 from services.ranking.cascade.results import Ranking
 from services.ranking.pairs.pair_scores import PairResult, PairScores
 from services.ranking.release_settings import TierDepths
-from services.ranking.server.response_messages import write_rank_response
+from services.ranking.server.response_messages import write_columns_response, write_rank_response
 
 NAN = np.nan
 
@@ -57,6 +57,20 @@ def test_sorted_items_keep_their_index(ranking: Ranking):
     """With ``sort`` the most probable item comes first."""
     items = write_rank_response(ranking, _request(sort=True), "r1", 0).items
     assert [(item.index, item.item_id) for item in items] == [(1, "b"), (2, "c"), (0, "a")]
+
+
+def test_columns_hold_what_the_items_hold(ranking: Ranking):
+    """They are in the order of the request, NaN for a score that a tier did not compute; an unused tier has none."""
+    items, response = write_rank_response(ranking, _request(), "r1", 2), write_columns_response(ranking, "r1", 2)
+    columns = response.columns
+    assert list(columns.probabilities) == [item.probability for item in items.items]
+    assert list(columns.tiers) == [item.tier for item in items.items]
+    np.testing.assert_array_equal(columns.cross_encoder_logits, [NAN, NAN, 1.5])
+    np.testing.assert_array_equal(columns.late_interaction_scores, [NAN, -0.5, 0.25])
+    for name in ("release_id", "timings", "ignored_history_items", "tiers"):
+        assert getattr(response, name) == getattr(items, name)
+    unread = replace(ranking, logit=np.full(3, NAN, np.float32))
+    assert not write_columns_response(unread, "r1", 0).columns.cross_encoder_logits
 
 
 def test_the_answer_says_what_a_planned_tier_left_out(ranking: Ranking):

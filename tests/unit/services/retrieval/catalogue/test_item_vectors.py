@@ -49,6 +49,19 @@ def test_one_item_of_each_vector_may_be_enough():
     ]
 
 
+def test_one_item_of_each_vector_where_all_have_items():
+    """It is the most popular, as its current row if rows moved, and as many as were asked for."""
+    vectors = ItemVectors(np.array([0, 1, 0, 2, 1, 0]), 3, np.array([1, 0, 5, 2, 9, 3], dtype=np.float32))
+    labels = np.array([[1, 0, 2], [2, 1, 0]])
+    moved = np.array([10, 11, 12, 13, 14, 15])
+    first, second = vectors.fan_out(labels, SCORES, 2, None, moved, one_per_vector=True)
+    assert (pairs(first), pairs(second)) == ([(14, 0.9), (12, 0.8)], [(13, 0.6), (14, 0.5)])
+    everything = np.ones(6, dtype=np.bool_)
+    for all_items in (None, everything):
+        found = vectors.fan_out(labels, SCORES, 3, all_items, one_per_vector=True)
+        assert [pairs(each) for each in found] == [[(4, 0.9), (2, 0.8), (3, 0.7)], [(3, 0.6), (4, 0.5), (2, 0.4)]]
+
+
 def test_which_vectors_have_allowed_items():
     """A vector counts while one of its items is allowed; one without items never does."""
     allowed = np.array([False, False, False, True, True, False])

@@ -17,6 +17,7 @@ from services.retrieval.server.response_encoding import (
     encode_columns,
     encode_evidence,
     encode_response,
+    encode_with_source_columns,
     id_fragments,
 )
 
@@ -109,6 +110,22 @@ def test_columns_hold_ids_and_scores(live_shop: FirstStage, limit: int):
         assert tuple(column.source for column in columns.sources) == candidates.sources
         source_scores = np.array([column.scores for column in columns.sources], np.float32).T
         np.testing.assert_array_equal(source_scores, candidates.source_scores)
+
+
+@pytest.mark.parametrize("limit", [3, 50])
+def test_the_scores_of_sources_may_be_columns_beside_the_candidates(live_shop: FirstStage, limit: int):
+    """The candidates are the same but for their sources, whose columns are those of the other form."""
+    candidates = live_shop.retrieve([Request(query="milk", history_item_ids=["bread"], limit=limit)])[0]
+    fragments = candidate_fragments(100, live_shop.long_tail)
+    found = retrieval_pb2.RetrieveResponse.FromString(encode_with_source_columns(candidates, fragments))
+    plain = retrieval_pb2.RetrieveResponse.FromString(encode_candidates(candidates, fragments))
+    columns = retrieval_pb2.RetrieveResponse.FromString(encode_columns(candidates, id_fragments(100))).columns
+    for candidate in plain.candidates:
+        candidate.ClearField("sources")
+    assert found.candidates == plain.candidates
+    assert list(map(str, found.columns.sources)) == list(map(str, columns.sources))  # NaN differs from itself
+    assert not found.columns.item_ids
+    assert not found.columns.scores
 
 
 def test_no_candidates_are_no_bytes(shop: FirstStage):

@@ -14,7 +14,7 @@ from services.retrieval.candidates.request import Request
 from services.retrieval.catalogue.item import Item
 from services.retrieval.catalogue.snapshot import Snapshot
 from services.retrieval.server.adaptive_ef_search import AdaptiveEfSearch
-from services.retrieval.server.search_worker import SearchRequest, SearchWorker
+from services.retrieval.server.search_worker import Form, SearchRequest, SearchWorker
 
 
 class Observer:
@@ -40,9 +40,9 @@ def worker(live_shop: FirstStage, observer: Observer) -> SearchWorker:
     return SearchWorker("r1", live_shop, AdaptiveEfSearch(100, 50, 1.0, lambda _: None), observer, 100)
 
 
-def search_request(snapshot: Snapshot, request: Request, *, in_columns: bool = False) -> SearchRequest:
+def search_request(snapshot: Snapshot, request: Request, form: Form = "candidates") -> SearchRequest:
     """Return a request that arrived now."""
-    return SearchRequest(request, snapshot, in_columns, time.perf_counter(), 0.25)
+    return SearchRequest(request, snapshot, form, time.perf_counter(), 0.25)
 
 
 def test_each_request_gets_its_own_response(live_shop: FirstStage, worker: SearchWorker, observer: Observer):
@@ -50,7 +50,7 @@ def test_each_request_gets_its_own_response(live_shop: FirstStage, worker: Searc
     snapshot = live_shop.snapshot
     batch = [
         search_request(snapshot, Request(history_item_ids=["bread"], limit=3)),
-        search_request(snapshot, Request(limit=2, sources=["popular"]), in_columns=True),
+        search_request(snapshot, Request(limit=2, sources=["popular"]), "columns"),
         search_request(snapshot, Request(history_item_ids=["unheard of"], limit=1)),
     ]
     responses = [retrieval_pb2.RetrieveResponse.FromString(each) for each in worker.search_and_serialise(batch)]
@@ -84,6 +84,6 @@ def test_the_latency_without_the_embedding_is_observed(live_shop: FirstStage):
     for encode_s in (60.0, 0.0):
         for _ in range(20):
             worker.search_and_serialise(
-                [SearchRequest(Request(limit=1), live_shop.snapshot, False, now - 60, encode_s)]
+                [SearchRequest(Request(limit=1), live_shop.snapshot, "candidates", now - 60, encode_s)]
             )
     assert applied == [80]

@@ -50,6 +50,17 @@ def test_events_weigh_and_age_by_their_kinds():
     assert plain.step_weights.tolist() == alike.step_weights.tolist()
 
 
+def test_recent_items_of_equal_events_are_those_of_unknown_kinds():
+    """Reading only the end of the history finds the items and weights that reading all of it finds."""
+    history = np.random.default_rng(0).integers(0, 30, 200)
+    ones = np.ones(len(history), np.float32)
+    for decay in (0.9, 1.0):
+        for count in (1, 10, 100):
+            plain = UserContext(None, history, decay).recent_items(count)
+            alike = UserContext(None, history, decay, event_weights=ones).recent_items(count)
+            assert [each.tolist() for each in plain] == [each.tolist() for each in alike]
+
+
 def test_the_seed_is_the_callers_or_a_hash():
     """A given seed is used; otherwise equal queries and histories have equal seeds, and different ones differ."""
 

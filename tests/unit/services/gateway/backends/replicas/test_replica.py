@@ -17,7 +17,7 @@ from services.gateway.backends.replicas.replica import Replica
 from services.gateway.backends.stages import StageFailed, StageUnanswered, StageUnreachable
 from testing.faults.tcp_proxy import TcpProxy
 
-_REQUEST = ranking_pb2.RankRequest(candidates=[ranking_pb2.RankCandidate(item_id="item-0")])
+_REQUEST = ranking_pb2.RankRequest(columns=ranking_pb2.CandidateColumns(item_ids=["item-0"]))
 Call = Callable[..., Awaitable[Any]]
 
 
@@ -71,7 +71,7 @@ async def test_a_stalled_replica_is_probed_until_it_goes_on(
     assert ranking.breaker.state is BreakerState.OPEN
     proxy.restore()
     assert await _is_half_open(changes)
-    assert len((await _rank(ranking)).items) == 1
+    assert len((await _rank(ranking)).columns.probabilities) == 1
     assert await changes.get() is BreakerState.CLOSED
     assert ranking.probes >= 1
 
@@ -92,15 +92,15 @@ async def test_a_cut_connection_opens_the_breaker(
 
 
 async def test_an_error_of_the_replica_is_an_answer(backends: Any, ranking: Replica):
-    """Statuses that the replica itself sends leave the breaker closed, UNAVAILABLE apart."""
+    """Statuses that the replica itself sends leave the breaker closed, those of a server that ends apart."""
     for name in ("INTERNAL", "NOT_FOUND", "RESOURCE_EXHAUSTED"):
         backends.ranking.status = getattr(grpc.StatusCode, name)
         for _ in range(3):
             with pytest.raises(StageFailed):
                 await _rank(ranking)
     assert ranking.breaker.state is BreakerState.CLOSED
-    backends.ranking.status = grpc.StatusCode.UNAVAILABLE
-    for _ in range(2):
+    for name in ("UNAVAILABLE", "CANCELLED"):
+        backends.ranking.status = getattr(grpc.StatusCode, name)
         with pytest.raises(StageUnreachable):
             await _rank(ranking)
     assert ranking.breaker.state is not BreakerState.CLOSED

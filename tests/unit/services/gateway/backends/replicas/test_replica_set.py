@@ -28,10 +28,11 @@ async def test_calls_go_to_the_replicas_in_turn(cluster: Any):
     assert cluster.requests() == [3, 3]
 
 
-async def test_a_broken_replica_costs_no_answer(cluster: Any):
-    """Calls that one replica does not take are answered by the other, until its breaker opens."""
+@pytest.mark.parametrize("status", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
+async def test_a_broken_replica_costs_no_answer(cluster: Any, status: grpc.StatusCode):
+    """Calls that one replica does not take, or cancels as it ends, are answered by the other, until a breaker opens."""
     broken = cluster.services[0].retrieval
-    broken.status = grpc.StatusCode.UNAVAILABLE
+    broken.status = status
     for _ in range(20):
         assert (await _retrieve(cluster)).candidates
     assert 3 <= len(broken.requests) < 10  # three in a row open it; trials follow each other with growing pauses

@@ -1,0 +1,1 @@
+"""Trials of single faults of servers, against the real services."""

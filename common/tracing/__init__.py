@@ -1,0 +1,1 @@
+"""Traces of calls through the three servers, by OpenTelemetry if it is turned on."""

@@ -1,0 +1,1 @@
+"""What tests and benchmarks of several replicas need: DNS, and Envoy in front."""

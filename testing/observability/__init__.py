@@ -1,0 +1,1 @@
+"""What the servers send to observability systems, received for tests."""
