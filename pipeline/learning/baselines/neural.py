@@ -194,7 +194,7 @@ def _train(model: nn.Module, sequences: Tensor, loss: Callable[[Tensor, Tensor],
     model.train()
     for batch, negatives in _batches(sequences, seed):
         optimizer.zero_grad()
-        loss(batch, negatives).backward()  # type: ignore[no-untyped-call]  # of torch
+        loss(batch, negatives).backward()
         optimizer.step()
     model.eval()
     torch.set_num_threads(threads)
