@@ -11,7 +11,31 @@ PACKAGE := pyproject.toml constraints.txt hatch_build.py $(CONTRACT)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve load test fuzz chaos soak test-random test-dialects test-scale test-gpu-wheel test-deploy test-fleet images lint format sbom audit contract-baseline edge-contract clean
+.PHONY: \
+	audit \
+	chaos \
+	clean \
+	client \
+	contract-baseline \
+	demo \
+	edge-contract \
+	format \
+	fuzz \
+	help \
+	images \
+	lint \
+	load \
+	monitoring \
+	sbom \
+	serve \
+	soak \
+	test \
+	test-deploy \
+	test-dialects \
+	test-fleet \
+	test-gpu-wheel \
+	test-random \
+	test-scale
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -26,8 +50,8 @@ load: .venv/demo .venv-load/ready $(or $(REQUESTS),dist/requests.jsonl) ## Call 
 	PROTOS=$(CURDIR)/protos REQUESTS=$(abspath $(or $(REQUESTS),dist/requests.jsonl)) $(foreach name,$(LOAD),$(if $($(name)),$(name)=$($(name)))) \
 		.venv-load/bin/k6 run --no-usage-report --quiet deploy/load/recommend.js
 
-test: .venv/dev .venv/node .venv/redis .venv/promtool ## Run all tests
-	$(BIN)/python -m pytest
+test: .venv/dev .venv/node .venv/redis .venv/promtool ## Run all tests, as many files at once as there are cores (at most 4)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-random: .venv/dev ## Run the property tests on random examples, and not on the suite's own
 	SHORTLIST_RANDOM=1 $(BIN)/python -m pytest tests/property
@@ -53,11 +77,18 @@ test-scale: .venv/scale ## Run the tests that need Ray
 test-gpu-wheel: .venv/dev .venv-gpu/ready ## Run the tests of the onnxruntime-gpu wheel, without a GPU
 	$(BIN)/python -m pytest tests/integration/runtime/test_gpu_wheel.py
 
-test-deploy: .venv/dev .venv-deploy/ready .venv-load/ready ## Test the Helm chart, Envoy in front, the load test and the Dockerfile
+test-deploy: .venv/dev .venv/redis .venv/promtool .venv-deploy/ready .venv-load/ready ## Test the Helm chart, Envoy in front, the load test and the Dockerfile
 	$(BIN)/python -m pytest tests/integration/deploy
+
+monitoring: .venv/dev ## Write the rules of the objectives and the dashboards again, from deploy/monitoring
+	$(BIN)/python deploy/monitoring/generate.py
 
 images: ## Build the images of the servers and of the pipeline (BUILDER=docker)
 	sh deploy/images/build.sh
+
+client: .venv/dev ## Make the blocking Python client from the one for asyncio
+	$(BIN)/python clients/python/make_sync_client.py
+	$(BIN)/ruff format --quiet clients
 
 lint: .venv/dev ## Check style, types, import layers and the contract
 	$(BIN)/ruff check .

@@ -245,7 +245,7 @@ class FeatureContext:
     @cached_property
     def known_cosines(self) -> tuple[RowIndices, FloatArray]:
         """The indices of candidates with a cosine, and their rows of `cosines`."""
-        candidates = (~np.isnan(self.cosines).all(axis=1)).nonzero()[0]
+        candidates = np.flatnonzero(~np.isnan(self.cosines).all(axis=1))
         return candidates, self.cosines[candidates]
 
     def _of_candidates(self, values: FloatArray) -> FloatArray:
