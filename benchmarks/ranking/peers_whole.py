@@ -228,7 +228,7 @@ def _answers_per_s(found: LoadResult) -> float:
 def _thresholds(figures: Mapping[str, Any]) -> list[Threshold]:
     speed = [
         at_least(
-            f"answers/s over {engine}'s, {callers} callers", least, figures[str(callers)][_OURS][f"times {engine}"]
+            f"answers/s over {engine}'s, callers: {callers}", least, figures[str(callers)][_OURS][f"times {engine}"]
         )
         for callers, least in _MIN_TIMES.items()
         for engine in ENGINES
