@@ -104,6 +104,14 @@ BENCHMARKS: Final = {
         "kills, hangs, cut connections, full disks and wrong clocks under load: what is lost, and recovery",
     ),
     "soak": ("reliability.soak", "slopes of memory, descriptors and threads over half an hour of mixed load"),
+    "capacity": (
+        "scaling.capacity",
+        "core-ms of a call by stage and depth here; pods, memory and cost of a load; saturation against prediction",
+    ),
+    "rolling": (
+        "scaling.rolling",
+        "both services and the gateways replaced under load through Envoy: calls lost, p99, share of a new replica",
+    ),
     "tls": ("security.tls", "answers a second of Recommend with mutual TLS and without"),
     "burst": ("faults.burst", "4,000 calls at once: what callers get, and what the gateway counts"),
     "cancelled-calls": ("faults.cancelled_calls", "the gateway's memory while callers give up 100,000 calls"),
