@@ -77,7 +77,7 @@ test-scale: .venv/scale ## Run the tests that need Ray
 test-gpu-wheel: .venv/dev .venv-gpu/ready ## Run the tests of the onnxruntime-gpu wheel, without a GPU
 	$(BIN)/python -m pytest tests/integration/runtime/test_gpu_wheel.py
 
-test-deploy: .venv/dev .venv-deploy/ready .venv-load/ready ## Test the Helm chart, Envoy in front, the load test and the Dockerfile
+test-deploy: .venv/dev .venv/redis .venv/promtool .venv-deploy/ready .venv-load/ready ## Test the Helm chart, Envoy in front, the load test and the Dockerfile
 	$(BIN)/python -m pytest tests/integration/deploy
 
 monitoring: .venv/dev ## Write the rules of the objectives and the dashboards again, from deploy/monitoring

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from shortlist.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
-from benchmarks.faults.services import Services, counted_calls, services
+from benchmarks.faults.services import Services, counted_calls, services, tiny_release
 from benchmarks.harness.record import Result, at_least, at_most
 from common.server import event_loop
 from common.server.channel import open_channel
@@ -29,7 +29,7 @@ _MAX_GROWTH: Final = 1.1
 def run(quick: bool, console: Console) -> Result:
     """Cancel calls; quick cancels a fifth of them."""
     del console
-    with services() as running:
+    with tiny_release() as release, services(release) as running:
         return event_loop.run(_measure(running, _CALLS // 5 if quick else _CALLS))
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import uvloop
 
 T = TypeVar("T")
+# Larger requests are read on threads: reading takes time in proportion to the ids and texts, and other calls wait.
+MAX_BYTES_ON_LOOP: Final = 256 << 10
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import yaml
+from dashboards import DASHBOARDS
 from slo import slo_groups
 
 FILES: Final = Path(__file__).parents[1] / "helm" / "shortlist" / "files"
@@ -32,6 +33,8 @@ def generated() -> Iterator[tuple[str, str]]:
     """Yield the path of each file below the chart's files, and its content."""
     rules = yaml.dump(slo_groups(), Dumper=_Dumper, sort_keys=False, width=1_000, allow_unicode=True)
     yield "rules/slo.yaml", _HEADER + rules
+    for dashboard in DASHBOARDS:
+        yield f"dashboards/{dashboard.uid}.json", dashboard.to_json()
 
 
 def main() -> None:

@@ -69,10 +69,12 @@ class Explainer:
     ) -> ExplainedProbability:
         """Explain the candidate at ``index``, of a catalogue row or a text; see `SecondStage.explain`."""
         tokenizer = self.models.tokenizer
-        pairs = OccludedPairs.of(user, text or self.models.catalogue.text(row), tokenizer)
+        whole = text or self.models.catalogue.text(row)
+        pairs = await self.pool.run(lambda: OccludedPairs.of(user, whole, tokenizer))
         logits = np.full(len(pairs.text_of), np.nan, dtype=np.float32)
         if self.batcher is not None:
-            logits = (await self.batcher.score(pairs.tokens(tokenizer), call)).logits
+            tokens = await self.pool.run(lambda: pairs.tokens(tokenizer))
+            logits = (await self.batcher.score(tokens, call)).logits
         return await self.pool.run(lambda: self._explain(ranked, index, pairs, logits, row, text))
 
     def _explain(

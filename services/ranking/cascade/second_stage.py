@@ -19,7 +19,7 @@ from services.ranking.admission.admission_control import AdmissionControl
 from services.ranking.admission.time_budget import StepTimes, TimeBudget
 from services.ranking.batching.batcher import Batcher, BatchReport
 from services.ranking.batching.capacity import BatchLimits
-from services.ranking.cascade.compute_pool import ComputePool
+from services.ranking.cascade.compute_pool import ComputePool, T
 from services.ranking.cascade.explainer import Explainer, RankedCandidates
 from services.ranking.cascade.models import RankingModels
 from services.ranking.cascade.results import ExplainedProbability, Ranking, RequestedDepths, tiers_of
@@ -227,6 +227,10 @@ class SecondStage:
         ranked = RankedCandidates(prepared.matrix, late_scores, logits, probability, tiers_of(logits, late_scores))
         row, text = int(candidates.rows[index]), texts.get(index, "")
         return await self._explainer.explain(user, ranked, index, row, text, call)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run work on the stage's threads, such as reading a large request."""
+        return await self._pool.run(work)
 
     def close(self) -> None:
         """End the threads; calls that wait fail with NotReady."""

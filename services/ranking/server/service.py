@@ -12,6 +12,7 @@ import structlog
 from shortlist.ranking.v1 import ranking_pb2, ranking_pb2_grpc
 
 from common.server.channel import remaining_s
+from common.server.event_loop import MAX_BYTES_ON_LOOP
 from common.server.live_release import LiveRelease
 from services.ranking.admission.time_budget import usable_s
 from services.ranking.cascade.results import Ranking, RequestedDepths
@@ -21,6 +22,7 @@ from services.ranking.server.live_item_texts import NO_LIVE_TEXTS
 from services.ranking.server.metrics import RankingMetrics
 from services.ranking.server.request_messages import (
     ParsedCandidates,
+    ParsedUser,
     count_candidates,
     parse_candidates,
     parse_columns,
@@ -66,8 +68,7 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
                 max_depth = max_depth if stage.has_cross_encoder else 0
                 call = self._call(context, parse_priority(request), parse_min_depth(request, max_depth))
                 budget = stage.admit(count_candidates(request), call)
-                user = parse_user(request.user, stage.catalogue, stage.event_weights)
-                candidates = self._candidates(request, stage)
+                user, candidates = await self._read(request, stage, lambda: self._candidates(request, stage))
                 with stage.times.observe_cancellation(budget):
                     ranking = await stage.rank(user.rows, candidates.rows, candidates.texts, depths, call)
                     self._metrics.observe_ranking(ranking, user.ignored_items)
@@ -81,14 +82,30 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
         """Explain an item's score."""
         async with asyncio.timeout(self._remaining_s(context)):
             with self._stage(request.release_id) as stage:
-                user = parse_user(request.user, stage.catalogue, stage.event_weights)
-                candidates = parse_explained(request, stage.catalogue, stage.sources, self._texts())
+                user, candidates = await self._read(
+                    request,
+                    stage,
+                    lambda: parse_explained(request, stage.catalogue, stage.sources, self._texts()),
+                )
                 call = self._call(context, Priority.INTERACTIVE)
                 depths = RequestedDepths(self._settings.late_interaction_depth, self._settings.cross_encoder_depth)
                 explained = await stage.explain(
                     user.rows, candidates.rows, candidates.texts, request.index, depths, call
                 )
                 return write_explain_response(explained, stage.catalogue, stage.release.id)
+
+    async def _read(
+        self,
+        request: ranking_pb2.RankRequest | ranking_pb2.ExplainRequest,
+        stage: SecondStage,
+        read_candidates: Callable[[], ParsedCandidates],
+    ) -> tuple[ParsedUser, ParsedCandidates]:
+        """Read a request, on a thread if it is large: other calls are answered meanwhile."""
+
+        def read() -> tuple[ParsedUser, ParsedCandidates]:
+            return parse_user(request.user, stage.catalogue, stage.event_weights), read_candidates()
+
+        return await stage.run(read) if request.ByteSize() > MAX_BYTES_ON_LOOP else read()
 
     def _candidates(self, request: ranking_pb2.RankRequest, stage: SecondStage) -> ParsedCandidates:
         if request.HasField("columns"):

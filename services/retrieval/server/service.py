@@ -13,6 +13,7 @@ from shortlist.retrieval.v1 import retrieval_pb2
 
 from common.errors import Overloaded
 from common.server.channel import remaining_s
+from common.server.event_loop import MAX_BYTES_ON_LOOP
 from common.server.interceptors import sends_large_answers
 from common.server.live_release import LiveRelease
 from common.tracing.spans import child_span
@@ -72,8 +73,14 @@ class RetrievalService:
         """Find candidates for several users."""
         with self._release_for_call() as release:
             check_batch_size(len(message.requests))
-            requests = read_requests(message.requests)
-            check_batch(requests, release.stage.check)
+
+            def read() -> list[Request]:
+                requests = read_requests(message.requests)
+                check_batch(requests, release.stage.check)
+                return requests
+
+            is_large = message.ByteSize() > MAX_BYTES_ON_LOOP
+            requests = await _run_on(release.stage.pool, read) if is_large else read()
             forms = [_form(each) for each in message.requests]
             return encode_batch(await self._search(release, requests, forms, context))
 

@@ -18,7 +18,11 @@ VALUES: dict[str, dict[str, Any]] = {
         "ranking": {"keda": {"enabled": True}, "gpu": {"enabled": True, "runtimeClassName": "nvidia"}},
         "redis": {"existingSecret": "redis"},
         "tls": {"mode": "certManager", "certManager": {"issuerRef": {"name": "ca"}}},
-        "monitoring": {"podMonitor": {"enabled": True, "tlsSecret": "p"}, "prometheusRule": {"enabled": True}},
+        "monitoring": {
+            "podMonitor": {"enabled": True, "tlsSecret": "p"},
+            "prometheusRule": {"enabled": True},
+            "dashboards": {"enabled": True},
+        },
         "access": {"gateway": "callers", "backends": "servers"},
         "tracing": {"endpoint": "http://collector.monitoring:4317", "share": 0.05},
         "gatewayAPI": {"enabled": True, "parentRefs": [{"name": "edge"}], "hostnames": ["shop.example"]},
@@ -176,6 +180,14 @@ def test_a_new_release_rolls_the_pods(render: Callable[..., Any]):
         for name in ("a", "b")
     ]
     assert pods[0] != pods[1]
+
+
+def test_grafana_gets_every_dashboard(render: Callable[..., Any]):
+    """Each is a ConfigMap that Grafana's sidecar finds, with the file as it is."""
+    maps = [one for one in render(VALUES["everything"]) if "grafana_dashboard" in one["metadata"].get("labels", {})]
+    given = {name: text.strip() for one in maps for name, text in one["data"].items()}
+    assert given == {file.name: file.read_text().strip() for file in (CHART / "files" / "dashboards").glob("*.json")}
+    assert {one["metadata"]["annotations"]["grafana_folder"] for one in maps} == {"Shortlist"}
 
 
 def test_prometheus_gets_every_rule_of_the_repository(render: Callable[..., Any]):

@@ -12,6 +12,9 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from shortlist.ranking.v1 import ranking_pb2
 
+from services.ranking.cascade import explainer
+from services.ranking.server import service as service_module
+
 TIMEOUT_S = 20.0
 
 
@@ -111,3 +114,29 @@ async def test_a_full_queue_is_refused_with_retry_info(service: Any, ids: list[s
     assert retry.retry_delay.ToNanoseconds() > 0
     gate.set()
     assert len((await waiting).items) == 100
+
+
+@pytest.mark.parametrize(
+    ("module", "step", "is_method"),
+    [(service_module, "parse_explained", False), (explainer, "OccludedPairs", True)],
+)
+async def test_a_large_explanation_holds_up_no_other_call(
+    service: Any, ids: list[str], monkeypatch: pytest.MonkeyPatch, module: Any, step: str, is_method: bool
+):
+    """While the texts of an explanation are read and cut into words, another call is answered."""
+    begun, answered = threading.Event(), threading.Event()
+    held = module.OccludedPairs.of if is_method else getattr(module, step)
+
+    def hold(*arguments: Any) -> Any:
+        begun.set()
+        assert answered.wait(TIMEOUT_S), "no other call was answered meanwhile"
+        return held(*arguments)
+
+    monkeypatch.setattr(*((module.OccludedPairs, "of") if is_method else (module, step)), hold)
+    others = [_candidate(item_id, text="soap " * 4_000) for item_id in ids[1:20]]
+    request = ranking_pb2.ExplainRequest(candidate=_candidate(ids[0], text="bread " * 3_000), other_candidates=others)
+    explaining = service.ranking.Explain(request, timeout=2 * TIMEOUT_S)
+    await asyncio.to_thread(begun.wait, TIMEOUT_S)
+    assert (await service.rank(ids[:1])).items
+    answered.set()
+    assert (await explaining).item_words

@@ -21,6 +21,7 @@ from shortlist.retrieval.v1 import retrieval_pb2
 
 from common.release.manifest import compute_release_id, describe_files
 from common.release.store import open_release, publish
+from services.retrieval.server import service as service_module
 from services.retrieval.server.rpc_handlers import NAME
 
 TIMEOUT_S = 30.0
@@ -172,3 +173,25 @@ def test_unknown_settings_are_refused():
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603 - our own
     assert ended.returncode == 2
     assert "--ef-serach: unknown argument; did you mean --ef-search?" in ended.stderr
+
+
+async def test_a_large_batch_holds_up_no_other_call(service: Any, monkeypatch: pytest.MonkeyPatch):
+    """While the requests of a batch are read, another call is answered."""
+    begun, answered = threading.Event(), threading.Event()
+    read = service_module.read_requests
+
+    def hold(*arguments: Any) -> Any:
+        begun.set()
+        assert answered.wait(TIMEOUT_S), "no other call was answered meanwhile"
+        return read(*arguments)
+
+    monkeypatch.setattr(service_module, "read_requests", hold)
+    excluded = [f"item-{number}" for number in range(5_000)]
+    request = retrieval_pb2.BatchRetrieveRequest(
+        requests=[retrieval_pb2.RetrieveRequest(exclude_item_ids=excluded) for _ in range(8)]
+    )
+    batch = service.stub.BatchRetrieve(request, timeout=2 * TIMEOUT_S)
+    await asyncio.to_thread(begun.wait, TIMEOUT_S)
+    assert (await service.retrieve()).candidates
+    answered.set()
+    assert len((await batch).responses) == 8
