@@ -41,5 +41,5 @@ def test_the_wheel_needs_grpcio_and_protobuf_alone(python: Path):
     """Nothing else is installed in an environment made by `pip install shortlist`."""
     command = [str(python), "-m", "pip", "list", "--format=freeze"]
     listed = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-    names = {line.partition("==")[0].lower() for line in listed.stdout.splitlines() if "==" in line}
+    names = {line.partition("==")[0].lower().replace("_", "-") for line in listed.stdout.splitlines() if "==" in line}
     assert names - {"pip", "setuptools"} == {"shortlist", "grpcio", "protobuf", "typing-extensions"}
