@@ -35,7 +35,8 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 	test-fleet \
 	test-gpu-wheel \
 	test-random \
-	test-scale
+	test-scale \
+	test-wheel
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -83,6 +84,9 @@ test-deploy: .venv/dev .venv/redis .venv/promtool .venv-deploy/ready .venv-load/
 monitoring: .venv/dev ## Write the rules of the objectives and the dashboards again, from deploy/monitoring
 	$(BIN)/python deploy/monitoring/generate.py
 
+test-wheel: .venv/dev .venv-wheel/ready ## Test the wheel in environments with old and new protobuf
+	$(BIN)/python -m pytest tests/integration/wheel
+
 images: ## Build the images of the servers and of the pipeline (BUILDER=docker)
 	sh deploy/images/build.sh
 
@@ -119,7 +123,7 @@ edge-contract: .venv/dev ## Write the contract in the forms that Envoy reads
 	$(BIN)/python deploy/edge/contract.py deploy/helm/shortlist/files/edge
 
 clean: ## Remove environments and caches; releases and datasets stay
-	rm -rf .venv .venv-gpu .venv-deploy .venv-fleet .venv-load .venv-supply dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-wheel .venv-gpu .venv-deploy .venv-fleet .venv-load .venv-supply dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; set it with make PYTHON=/path/to/python"; exit 1; }
@@ -158,6 +162,18 @@ clean: ## Remove environments and caches; releases and datasets stay
 	@echo "Installing a server that speaks S3 …"
 	$(PYTHON) -m venv .venv-fleet
 	.venv-fleet/bin/python -m pip install --quiet --disable-pip-version-check 'moto[server]==5.2.5'
+	@touch $@
+
+# An environment for each protobuf that callers may have; grpcio's own range starts with the client's.
+.venv-wheel/ready: $(PACKAGE) $(shell find clients -name '*.py')
+	rm -rf .venv-wheel && mkdir -p .venv-wheel
+	$(PYTHON) -m venv .venv-wheel/build
+	.venv-wheel/build/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir .venv-wheel .
+	rm -rf .venv-wheel/build
+	for version in 4.25.9 5.29.6 6.33.6 7.36.2; do \
+		$(PYTHON) -m venv .venv-wheel/$$version && \
+		.venv-wheel/$$version/bin/python -m pip install --quiet --disable-pip-version-check .venv-wheel/*.whl protobuf==$$version || exit 1; \
+	done
 	@touch $@
 
 # A separate environment: what lists and audits packages is no part of what is listed.
