@@ -106,7 +106,8 @@ class RetrievalServer:
     def _open_feed(self) -> ChangeFeed:
         if self._settings.change_stream is None:
             return LocalFeed(self._settings.data_dir)
-        return RedisFeed(StreamAddress.parse(self._settings.change_stream), self._metrics.set_connected)
+        address = StreamAddress.parse(self._settings.change_stream)
+        return RedisFeed(address, self._metrics.set_connected, on_loss=self._metrics.count_loss)
 
     def _open(self, location: str) -> Release:
         return self._opener.open(location)
