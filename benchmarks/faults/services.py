@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import tempfile
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from testing.tiny_shop import build_tiny_release
 _SAMPLE: Final = re.compile(r'shortlist_(\w+?)_requests_total\{code="(\w+)",method="([^"]*)"\} (\S+)')
 _IN_FLIGHT: Final = re.compile(r"^shortlist_\w+_requests_in_flight (\S+)$", re.MULTILINE)
 _POLL_S: Final = 0.2
+_QUIET_S: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,17 @@ async def metrics_text(server: LocalServer) -> str:
 
 
 async def counted_calls(server: LocalServer, method: str) -> Counter[str]:
-    """Return how many calls of a method ended with each status, once no call is in progress."""
-    while True:
+    """Return how many calls of a method ended with each status, once no call is in progress and none is accepted.
+
+    After a burst, calls that have ended wait in gRPC's queue until the server accepts and counts them.
+    """
+    counts, quiet_since_s = Counter[str](), time.monotonic()
+    while time.monotonic() - quiet_since_s < _QUIET_S:
         text = await metrics_text(server)
+        found = (each for each in _SAMPLE.findall(text) if each[2].endswith(f"/{method}"))
+        latest = Counter({code: round(float(count)) for _, code, _, count in found})
         in_flight = _IN_FLIGHT.search(text)
-        if in_flight is not None and float(in_flight[1]) == 0:
-            break
+        if latest != counts or in_flight is None or float(in_flight[1]) > 0:
+            counts, quiet_since_s = latest, time.monotonic()
         await asyncio.sleep(_POLL_S)
-    found = (each for each in _SAMPLE.findall(text) if each[2].endswith(f"/{method}"))
-    return Counter({code: round(float(count)) for _, code, _, count in found})
+    return counts

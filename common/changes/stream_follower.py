@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -29,6 +30,8 @@ class StreamFollower:
 
     Attributes:
         connected: Whether Redis can be reached.
+        at_end_s: When the end of the stream was last reached, in seconds of the monotonic clock; while it is followed,
+            no more than a second ago.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class StreamFollower:
     ) -> None:
         self._stream = stream
         self._position = after
+        self.at_end_s = time.monotonic()
         self._on_entry = on_entry
         self._on_connection = on_connection
         self._on_loss = on_loss
@@ -69,6 +73,7 @@ class StreamFollower:
             self._set_connected(False, repr(error))
             raise
         else:
+            self.at_end_s = time.monotonic()
             self._set_connected(True, "")
 
     def _begin_again(self) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import structlog
@@ -49,6 +51,7 @@ class Answered(NamedTuple):
 class _Slot(Generic[E]):
     release_id: str
     engine: E
+    created_s: float = math.nan
     leases: int = 0
     retired: bool = False
     calls: int = 0
@@ -148,7 +151,9 @@ class LiveRelease(Generic[E]):
         """Load the release at ``location``; None if it is served already. Runs in a thread."""
         try:
             release = self._open(location)
-            return None if release.id == self.current_id else _Slot(release.id, self._load(release))
+            if release.id == self.current_id:
+                return None
+            return _Slot(release.id, self._load(release), _created_s(release))
         except BadRelease:
             raise
         except Exception as error:
@@ -159,7 +164,7 @@ class LiveRelease(Generic[E]):
             slot.called_at_s = reloaded.called_at_s
         self._retire(self._previous)
         self._previous, self._current = self._current, slot
-        self._metrics.set_release(slot.release_id)
+        self._metrics.set_release(slot.release_id, slot.created_s)
         _log.info("release activated", release_id=slot.release_id, previous_release_id=self.previous_id)
 
     def _loaded(self, release_id: str) -> _Slot[E] | None:
@@ -191,6 +196,10 @@ class LiveRelease(Generic[E]):
         self._tasks.add(task)  # the event loop itself holds tasks weakly
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _created_s(release: Release) -> float:
+    return datetime.fromisoformat(release.manifest.created_at).timestamp()
 
 
 @contextmanager

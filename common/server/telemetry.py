@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import AbstractContextManager
 from typing import Any, Final
@@ -96,6 +97,13 @@ class Metrics:
             "stage_seconds", "Duration of the stages of calls.", ["stage"], buckets=BUCKETS_S, **names
         )
         self._release = Info("release", "The release that is served.", **names)
+        self._release_created = Gauge(
+            "release_created_timestamp_seconds", "When the release that is served was built.", **names
+        )
+        self._release_created.set(math.nan)
+        self._provider_missing = Gauge(
+            "provider_missing", "1 if a model runs on the CPU because the requested provider is missing.", **names
+        )
         ProcessCollector(registry=self.registry)
         self.registry.register(_ProcessMetrics(self.namespace))
 
@@ -108,9 +116,24 @@ class Metrics:
         """Return a context manager that measures its body as the stage ``name``."""
         return self.stage_seconds.labels(stage=name).time()
 
-    def set_release(self, release_id: str) -> None:
-        """Export the release that is served: ``shortlist_<service>_release_info{release_id="…"} 1``."""
+    def set_release(self, release_id: str, created_s: float = math.nan) -> None:
+        """Export the release that is served, and when it was built in seconds since 1970 if that is known."""
         self._release.info({"release_id": release_id})
+        self._release_created.set(created_s)
+
+    def watch_change_stream(self, lag_s: Callable[[], float]) -> None:
+        """Export for how long the server has not reached the end of the change stream."""
+        lag = Gauge(
+            "change_stream_lag_seconds",
+            "Seconds since the end of the Redis stream of changes was reached; about one at most while it is followed.",
+            namespace=self.namespace,
+            registry=self.registry,
+        )
+        lag.set_function(lag_s)
+
+    def watch_provider(self, *, is_met: bool) -> None:
+        """Export whether a model runs on another execution provider than the requested one."""
+        self._provider_missing.set(not is_met)
 
     def watch_certificate(self, not_after_s: Callable[[], float]) -> None:
         """Export when the server's certificate expires, in seconds since 1970."""

@@ -38,16 +38,17 @@ async def server(
     """Run one of the servers; yields its name and its ports."""
     name, release = request.param, str(tiny_release)
     metrics = Metrics(name)
+    ports: dict[str, Any] = {"port": 0, "metrics_port": 0}
     service: Any
     settings: Any
     if name == "gateway":
-        settings = GatewaySettings(profiles=tmp_path / "profiles.sqlite3", release_sync_interval_s=0)
+        settings = GatewaySettings(**ports, profiles=tmp_path / "profiles.sqlite3", release_sync_interval_s=0)
         service = GatewayServer(settings, metrics)
     elif name == "retrieval":
-        settings = RetrievalSettings(release=release, data_dir=tmp_path / "changes")
+        settings = RetrievalSettings(**ports, release=release, data_dir=tmp_path / "changes")
         service = RetrievalServer(settings, metrics)
     else:
-        settings = RankingSettings(release=release)
+        settings = RankingSettings(**ports, release=release)
         service = RankingServer(settings, metrics)
     async with running(service, settings, metrics) as started:
         yield name, started

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -225,6 +226,24 @@ def test_node_client_is_answered(services: LocalServices):
     items = json.loads(answered.stdout)["items"]
     assert len(items) == 5
     assert all(0 <= item["probability"] <= 1 and item["reasons"] for item in items)
+
+
+def test_the_command_line_asks_and_looks_after_it(services: LocalServices):
+    """`shortlist` recommends, names the release, and checks the machine against running servers."""
+    target = services.targets["gateway"]
+    commands = {
+        "recommend": ["--history", ",".join(HISTORY), "--limit", "3", "--explain", "--timeout-s", str(TIMEOUT_S)],
+        "doctor": [],
+    }
+    said = {}
+    for command, words in commands.items():
+        program = [sys.executable, "-m", "shortlist.cli", command, "--target", target, *words]
+        finished = subprocess.run(program, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)  # noqa: S603
+        assert finished.returncode == 0, finished.stderr
+        said[command] = finished.stdout
+    assert len(said["recommend"].splitlines()) == 6
+    assert "degraded" not in said["recommend"]
+    assert f"{target} serves" in said["doctor"]
 
 
 def test_sigterm_drains_all_three(tiny_release: Path, tmp_path: Path):

@@ -33,6 +33,7 @@ class GatewayMetrics:
         self._release_id = ""
         self._answers = Counter("recommendations", "Answers, by the stages requested.", ["stages"], **names)
         self._degradations = Counter("degradations", "Degradations in answers, by kind.", ["kind"], **names)
+        self._degraded = Counter("degraded_recommendations", "Answers with a degradation.", **names)
         self._candidates = Histogram("candidates", "Candidates per answer.", buckets=_COUNT_BUCKETS, **names)
         self._items = Histogram("items", "Items per answer.", buckets=_COUNT_BUCKETS, **names)
         self._below = Counter("below_threshold", "Candidates that the probability threshold left out.", **names)
@@ -72,6 +73,7 @@ class GatewayMetrics:
         """Count one answer; its trace, if it has one, is an exemplar of its stages' durations."""
         exemplar = exemplar_of(trace_id)
         self._answers.labels(stages=stages).inc()
+        self._degraded.inc(bool(result.degradations))
         for degradation in result.degradations:
             self._degradations.labels(kind=degradation.kind).inc()
         for stage, ms in result.timings_ms.items():

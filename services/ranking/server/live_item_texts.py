@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -39,6 +40,10 @@ class LiveItemTexts:
             self._apply(entry)
             position = entry.position
         self._follower = StreamFollower(self._stream, position, self._apply, on_connection)
+
+    def lag_s(self) -> float:
+        """Return for how long the end of the stream has not been reached."""
+        return time.monotonic() - self._follower.at_end_s
 
     def close(self) -> None:
         """End the thread and close the connection."""

@@ -39,6 +39,7 @@ class RankingServer:
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
+        self._shared_metrics = metrics
         self._metrics = RankingMetrics(metrics)
         self._opener = ReleaseOpener()
         self._live: LiveRelease[SecondStage] = LiveRelease(self._load, metrics, self._open)
@@ -67,6 +68,7 @@ class RankingServer:
             address = StreamAddress.parse(settings.change_stream)
             set_connected = self._metrics.watch_texts(connected=True)
             self._live_texts = await asyncio.to_thread(LiveItemTexts, address, set_connected)
+            self._shared_metrics.watch_change_stream(self._live_texts.lag_s)
         if settings.retrieval_target:
             set_connected = self._metrics.watch_texts(connected=False)
             self._followed_texts = FollowedTexts(settings.retrieval_target, settings.backend_security(), set_connected)
@@ -95,8 +97,12 @@ class RankingServer:
         return self._opener.open(location)
 
     def _load(self, release: Release) -> SecondStage:
-        stage = SecondStage.load(release, self._settings.options(), self._observe_batch)
+        options = self._settings.options()
+        stage = SecondStage.load(release, options, self._observe_batch)
         self._metrics.register(stage)
+        # The fusion model runs on the CPU by design.
+        used = [provider for name, provider in stage.providers.items() if name != "fusion"]
+        self._shared_metrics.watch_provider(is_met=all(map(options.session.is_met_by, used)))
         log.info("second stage loaded", release_id=release.id, providers=stage.providers)
         return stage
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -82,6 +83,10 @@ class RedisFeed:
         self._unchecked_entries = 0
         self._stream.check_durability()
         self._compact_if_long()
+
+    def lag_s(self) -> float:
+        """Return for how long the end of the stream has not been reached; 0 before the first subscriber."""
+        return 0.0 if self._follower is None else time.monotonic() - self._follower.at_end_s
 
     def subscribe(self, listener: ChangeListener) -> int:
         """See `ChangeFeed.subscribe`."""

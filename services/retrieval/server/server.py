@@ -52,6 +52,7 @@ class RetrievalServer:
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
+        self._shared_metrics = metrics
         self._metrics = RetrievalMetrics(metrics)
         self._feed: ChangeFeed | None = None
         self._text_log: TextLog | None = None
@@ -107,7 +108,9 @@ class RetrievalServer:
         if self._settings.change_stream is None:
             return LocalFeed(self._settings.data_dir)
         address = StreamAddress.parse(self._settings.change_stream)
-        return RedisFeed(address, self._metrics.set_connected, on_loss=self._metrics.count_loss)
+        feed = RedisFeed(address, self._metrics.set_connected, on_loss=self._metrics.count_loss)
+        self._shared_metrics.watch_change_stream(feed.lag_s)
+        return feed
 
     def _open(self, location: str) -> Release:
         return self._opener.open(location)
@@ -132,6 +135,7 @@ class RetrievalServer:
             on_recall=self._metrics.observe_recall,
         )
         stage = FirstStage.load(release, options, self._feed)
+        self._shared_metrics.watch_provider(is_met=options.session.is_met_by(stage.provider))
         self._metrics.watch_items(lambda: stage.snapshot.item_count)
         self._metrics.watch_audit(lambda: stage.unreachable, lambda: stage.audit_pending)
         self._metrics.set_index(stage.index_type)

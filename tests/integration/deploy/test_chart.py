@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+CHART = Path(__file__).parents[3] / "deploy" / "helm" / "shortlist"
 VALUES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "everything": {
@@ -17,7 +18,11 @@ VALUES: dict[str, dict[str, Any]] = {
         "ranking": {"keda": {"enabled": True}, "gpu": {"enabled": True, "runtimeClassName": "nvidia"}},
         "redis": {"existingSecret": "redis"},
         "tls": {"mode": "certManager", "certManager": {"issuerRef": {"name": "ca"}}},
-        "monitoring": {"podMonitor": {"enabled": True, "tlsSecret": "p"}, "prometheusRule": {"enabled": True}},
+        "monitoring": {
+            "podMonitor": {"enabled": True, "tlsSecret": "p"},
+            "prometheusRule": {"enabled": True},
+            "dashboards": {"enabled": True},
+        },
         "access": {"gateway": "callers", "backends": "servers"},
         "tracing": {"endpoint": "http://collector.monitoring:4317", "share": 0.05},
         "gatewayAPI": {"enabled": True, "parentRefs": [{"name": "edge"}], "hostnames": ["shop.example"]},
@@ -148,7 +153,7 @@ def test_without_tls_the_servers_are_told_so(render: Callable[..., Any]):
 
 def test_all_three_send_traces_if_one_value_says_so(render: Callable[..., Any]):
     """Each server has the collector's address, its pod's name for the collector, and a way through its policy."""
-    for workload in _workloads(render(VALUES["everything"])):
+    for workload in _servers(render(VALUES["everything"])):
         component = workload["metadata"]["labels"]["app.kubernetes.io/component"]
         environment = _environment(workload)
         assert environment[f"SHORTLIST_{component.upper()}_TRACE_ENDPOINT"] == "http://collector.monitoring:4317"
@@ -156,7 +161,7 @@ def test_all_three_send_traces_if_one_value_says_so(render: Callable[..., Any]):
         assert "service.instance.id=$(POD_NAME)" in environment["OTEL_RESOURCE_ATTRIBUTES"]
         egress = _of(render(VALUES["everything"]), "NetworkPolicy", component)["spec"]["egress"]
         assert [4317] in [[port["port"] for port in one["ports"]] for one in egress]
-    assert not any("TRACE" in name for workload in _workloads(render()) for name in _environment(workload))
+    assert not any("TRACE" in name for workload in _servers(render()) for name in _environment(workload))
 
 
 def test_a_certificate_has_the_name_that_the_gateway_dials(render: Callable[..., Any]):
@@ -175,6 +180,21 @@ def test_a_new_release_rolls_the_pods(render: Callable[..., Any]):
         for name in ("a", "b")
     ]
     assert pods[0] != pods[1]
+
+
+def test_grafana_gets_every_dashboard(render: Callable[..., Any]):
+    """Each is a ConfigMap that Grafana's sidecar finds, with the file as it is."""
+    maps = [one for one in render(VALUES["everything"]) if "grafana_dashboard" in one["metadata"].get("labels", {})]
+    given = {name: text.strip() for one in maps for name, text in one["data"].items()}
+    assert given == {file.name: file.read_text().strip() for file in (CHART / "files" / "dashboards").glob("*.json")}
+    assert {one["metadata"]["annotations"]["grafana_folder"] for one in maps} == {"Shortlist"}
+
+
+def test_prometheus_gets_every_rule_of_the_repository(render: Callable[..., Any]):
+    """The object has the groups of all files, and templates of alerts as they are."""
+    (rules,) = (one for one in render(VALUES["everything"]) if one["kind"] == "PrometheusRule")
+    files = sorted((CHART / "files" / "rules").glob("*.yaml"))
+    assert rules["spec"]["groups"] == [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
 
 
 def test_followers_of_a_store_reach_each_other(render: Callable[..., Any]):

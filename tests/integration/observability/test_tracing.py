@@ -50,10 +50,9 @@ def call(traced: Traced) -> TracedCall:
     """Return one traced call."""
 
     async def make() -> TracedCall:
-        async with traced(0.0) as stack:
+        async with traced(0.0) as (stack, collector):
             answer = await stack.gateway.Recommend(REQUEST, timeout=TIMEOUT_S, metadata=SAMPLED)
-            page = await asyncio.to_thread(_open_metrics, stack.metrics_port)
-        collector = stack.collector
+            page = await asyncio.to_thread(_open_metrics, stack.metrics_ports["gateway"])
         sent = b"".join(request.SerializeToString() for request in collector.requests)
         return TracedCall(answer, collector.spans(), sent, page)
 
@@ -108,17 +107,17 @@ def test_durations_name_a_trace_as_their_exemplar(call: TracedCall):
 
 async def test_a_share_of_zero_sends_nothing(traced: Traced):
     """The gateway's decision holds for all three servers."""
-    async with traced(0.0) as stack:
+    async with traced(0.0) as (stack, collector):
         await stack.gateway.Recommend(REQUEST, timeout=TIMEOUT_S)
-    assert stack.collector.spans() == []
+    assert collector.spans() == []
 
 
 async def test_a_caller_decides_for_its_call(traced: Traced):
     """With a share of one, calls without a caller's span are traces of their own; a caller can still say no."""
-    async with traced(1.0) as stack:
+    async with traced(1.0) as (stack, collector):
         for metadata in ((), UNSAMPLED, ()):
             await stack.gateway.Recommend(REQUEST, timeout=TIMEOUT_S, metadata=metadata)
-    spans = stack.collector.spans()
+    spans = collector.spans()
     roots = [each for each in spans if each.name.endswith("/Recommend")]
     assert len({each.trace_id for each in roots}) == len(roots) == 2
     assert {each.parent_id for each in roots} == {""}
@@ -128,12 +127,12 @@ async def test_a_caller_decides_for_its_call(traced: Traced):
 async def test_errors_are_marked_where_they_happen(traced: Traced):
     """An unreachable service is an error of its client's span; a caller's mistake is none of the server's."""
     wrong = gateway_pb2.RecommendRequest(limit=100_000)
-    async with traced(0.0, with_ranking=False) as stack:
+    async with traced(0.0, has_ranking=False) as (stack, collector):
         answer = await stack.gateway.Recommend(REQUEST, timeout=TIMEOUT_S, metadata=SAMPLED)
         refused = stack.gateway.Recommend(wrong, timeout=TIMEOUT_S, metadata=SAMPLED)
         assert await refused.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert answer.degradations
-    spans = stack.collector.spans()
+    spans = collector.spans()
     assert named(spans, "gateway", "ranking/Rank").error == "StageUnreachable"
     ends = {
         each.attributes["rpc.response.status_code"]: each for each in spans if each.name.endswith("Service/Recommend")

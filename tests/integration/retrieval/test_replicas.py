@@ -107,6 +107,7 @@ async def test_a_redis_outage(serve: Serve, redis: RedisServer):
         await _upsert_until_accepted(other)
         await one.until(lambda found: found.get("new") == 9)
         assert one.gauge("change_stream_connected") == other.gauge("change_stream_connected") == 1
+        assert one.gauge("change_stream_lag_seconds") >= 0
 
 
 async def test_redis_that_restarts_empty_is_restored(serve: Serve, redis: RedisServer):

@@ -57,7 +57,7 @@ def test_markup_goes(text: str, expected: str):
 
 @pytest.mark.parametrize("piece", ["<b>", "<b><p>", "<!--", "<table>", "&amp;", "<", "&", "<a ", "<div>", "<a<b>"])
 def test_hostile_text_is_read_in_time(piece: str):
-    """The longest description, of nested or broken tags, takes milliseconds."""
-    start = time.perf_counter()
+    """The longest description, of nested or broken tags, takes milliseconds of the processor."""
+    start_s = time.process_time()
     plain_text(piece * (20_000 // len(piece)))
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start_s < 1

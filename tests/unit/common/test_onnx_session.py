@@ -46,6 +46,13 @@ def test_a_graph_may_be_left_as_it_is(doubling: Path):
     np.testing.assert_array_equal(model.run({"x": np.array([1.0, 2.0], dtype=np.float32)}), [2.0, 4.0])
 
 
+def test_what_is_asked_for_is_compared_with_what_runs():
+    """Metrics tell a model on the CPU that was to run on a GPU."""
+    assert SessionOptions().is_met_by("CPUExecutionProvider")
+    assert SessionOptions(provider="cuda").is_met_by("CUDAExecutionProvider")
+    assert not SessionOptions(provider="cuda").is_met_by("CPUExecutionProvider")
+
+
 @without_cuda
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
 def test_a_provider_that_is_not_installed_is_refused(doubling: Path, provider: str):

@@ -15,7 +15,18 @@ DOCUMENTS: Final = (
     "CONTRIBUTING.md",
     *sorted(f"docs/{file.name}" for file in (TOP / "docs").glob("*.md")),
 )
-FOLDERS: Final = ("common", "services", "pipeline", "benchmarks", "testing", "tests", "docs", "protos", "deploy")
+FOLDERS: Final = (
+    "common",
+    "services",
+    "pipeline",
+    "benchmarks",
+    "testing",
+    "tests",
+    "docs",
+    "protos",
+    "deploy",
+    "clients",
+)
 # A path of the repository between backticks; `<name>` stands for any name.
 PATH: Final = re.compile(rf"`((?:{'|'.join(FOLDERS)})/[\w./<>…-]*)`")
 FOLDER: Final = re.compile(r"`(\w+)/`")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 TOP: Final = Path(__file__).parents[3]
-FOLDERS: Final = ("common", "services", "pipeline", "benchmarks", "testing", "tests")
+FOLDERS: Final = ("clients", "common", "services", "pipeline", "benchmarks", "testing", "tests")
 MAX_MODULES: Final = 12
 MAX_LINES: Final = 300
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -92,3 +93,41 @@ def test_a_read_only_primary_is_left(redis: RedisServer, stream: ChangeStream):
     redis.client.replicaof("NO", "ONE")
     stream.append(b"a", b"2")
     assert [entry.body for entry in stream.entries_after(START)] == [b"a"]
+
+
+class ScriptedStream:
+    """A stream whose waits end as a test says."""
+
+    address = StreamAddress.parse("redis://127.0.0.1")
+
+    def __init__(self) -> None:
+        self.ends: queue.Queue[Exception | bool] = queue.Queue()
+
+    def wait_for_entry(self, _: Any) -> bool:
+        """Return or raise the next end."""
+        end = self.ends.get(timeout=30)
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+    def entries_after(self, _: Any) -> tuple[()]:
+        """Return nothing."""
+        return ()
+
+
+def test_only_a_stream_that_is_read_to_its_end_is_up_to_date(connections: queue.Queue[bool]):
+    """While Redis cannot be reached, the end of the stream was reached when it was last read."""
+    stream: Any = ScriptedStream()
+    follower = StreamFollower(stream, START, lambda _: None, connections.put)
+    began_s = follower.at_end_s
+    seen = [connections.get(timeout=30)]
+    stream.ends.put(NotReady("no Redis"))
+    seen.append(connections.get(timeout=30))
+    lost_s = follower.at_end_s
+    stream.ends.put(True)
+    seen.append(connections.get(timeout=30))
+    assert (seen, lost_s) == ([True, False, True], began_s)
+    assert follower.at_end_s > lost_s
+    follower._stopping.set()
+    stream.ends.put(True)
+    follower.stop()

@@ -67,7 +67,7 @@ async def test_scopes_are_words_or_a_list(verifier: JwtVerifier, issuer: Issuer,
         {"headers": {"kid": "unknown"}},
         {"headers": {"kid": "ES256"}},
     ],
-    ids=str,
+    ids=lambda claims: "-".join(f"{key}-{type(value).__name__}" for key, value in claims.items()),
 )
 async def test_what_is_not_for_us_or_not_now_is_refused(verifier: JwtVerifier, issuer: Issuer, claims: dict[str, Any]):
     """Expired tokens, those of other issuers, for other audiences or with another key are refused."""

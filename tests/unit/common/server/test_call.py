@@ -217,7 +217,7 @@ async def test_calls_beyond_the_bound_are_told_when_to_return(fake_service: Any,
         begun.set()
         await finish.wait()
 
-    settings = ServerSettings(max_open_calls=1)
+    settings = ServerSettings(port=0, metrics_port=0, max_open_calls=1)
     async with (
         running(fake_service(behaviour), settings, metrics) as server,
         open_channel(f"127.0.0.1:{server.port}") as channel,

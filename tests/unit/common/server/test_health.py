@@ -73,6 +73,7 @@ async def test_probes_without_tls_have_a_port_of_their_own(fake_service: Any, tm
     authority = Authority(tmp_path)
     files = authority.issue("server")
     settings = ServerSettings(
+        port=0,
         metrics_port=0,
         health_port=0,
         tls_certificate=files.certificate,
@@ -92,8 +93,10 @@ async def test_probes_without_tls_have_a_port_of_their_own(fake_service: Any, tm
 
 async def test_a_taken_health_port_is_told(fake_service: Any):
     """The message names the flag."""
-    async with running(fake_service(), ServerSettings(metrics_port=0, health_port=0), Metrics("test")) as server:
-        settings = ServerSettings(metrics_port=0, health_port=server.health_port)
+    async with running(
+        fake_service(), ServerSettings(port=0, metrics_port=0, health_port=0), Metrics("test")
+    ) as server:
+        settings = ServerSettings(port=0, metrics_port=0, health_port=server.health_port)
         with pytest.raises(PortUnavailable, match="--health-port"):
             async with running(fake_service(), settings, Metrics("test")):
                 pass
@@ -105,7 +108,7 @@ async def test_a_server_takes_calls_while_load_balancers_notice(fake_service: An
     async def behaviour(*_: Any) -> None:
         return None
 
-    settings = ServerSettings(metrics_port=0, drain_delay_s=1.0)
+    settings = ServerSettings(port=0, metrics_port=0, drain_delay_s=1.0)
     serving = running(fake_service(behaviour), settings, Metrics("test"))
     server = await serving.__aenter__()
     async with open_channel(f"127.0.0.1:{server.port}") as channel:
@@ -128,7 +131,7 @@ async def test_connections_end_without_failing_a_call(fake_service: Any):
     async def behaviour(_: Any, context: Any) -> None:
         peers.add(context.peer())
 
-    settings = ServerSettings(metrics_port=0, max_connection_age_s=0.1)
+    settings = ServerSettings(port=0, metrics_port=0, max_connection_age_s=0.1)
     async with (
         running(fake_service(behaviour), settings, Metrics("test")) as server,
         open_channel(f"127.0.0.1:{server.port}") as channel,

@@ -142,7 +142,9 @@ async def test_a_taken_port_is_named(fake_service: Any, metrics: Metrics, settin
 async def test_a_foreign_host_is_refused(fake_service: Any, metrics: Metrics):
     """An address that is not this machine's is refused."""
     with pytest.raises(PortUnavailable, match=r"192\.0\.2\.1"):
-        async with running(fake_service(), ServerSettings(host="192.0.2.1", insecure=True), metrics):
+        async with running(
+            fake_service(), ServerSettings(host="192.0.2.1", port=0, metrics_port=0, insecure=True), metrics
+        ):
             pass
 
 

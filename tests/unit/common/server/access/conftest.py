@@ -39,7 +39,8 @@ def serving(fake_service: Any, certificate: TlsFiles, metrics: Metrics) -> Servi
         async def nothing(*_: Any) -> None:
             return None
 
-        settings = ServerSettings(tls_certificate=certificate.certificate, tls_key=certificate.key, **given)
+        ports = {"port": 0, "metrics_port": 0, **given}
+        settings = ServerSettings(tls_certificate=certificate.certificate, tls_key=certificate.key, **ports)
         async with running(fake_service(behaviour or nothing), settings, metrics) as server:
             yield server
 

@@ -148,7 +148,7 @@ async def test_a_certificate_that_cannot_be_used_changes_nothing(
 async def test_a_bad_certificate_ends_the_start(fake_service: Any, authority: Authority):
     """A server with an expired certificate does not start, and says why."""
     files = authority.issue("old", days=-1)
-    settings = ServerSettings(tls_certificate=files.certificate, tls_key=files.key)
+    settings = ServerSettings(port=0, metrics_port=0, tls_certificate=files.certificate, tls_key=files.key)
     with pytest.raises(BadCertificate, match=r"old\.pem expired"):
         async with running(fake_service(), settings, Metrics("test")):
             pass

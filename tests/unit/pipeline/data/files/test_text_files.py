@@ -141,6 +141,7 @@ def test_a_declared_encoding_is_taken_and_checked(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "data"),
     [("a.csv.gz", b"no gzip"), ("a.csv.zip", b"no zip"), ("a.csv.gz", gzip.compress(b"x" * 9_999)[:-9])],
+    ids=["no gzip", "no zip", "cut off"],
 )
 def test_broken_archives_are_named(tmp_path: Path, name: str, data: bytes):
     """A file that is cut off or of another kind is refused by name."""

@@ -36,7 +36,9 @@ async def test_failures_of_ranking_are_named(
     response = await client.recommend(limit=1)
     assert degradation_kinds(response) == [kind]
     assert item_ids(response) == ["item-0"]
-    assert f'shortlist_gateway_degradations_total{{kind="{kind}"}} 1.0' in await client.metrics()
+    page = await client.metrics()
+    assert f'shortlist_gateway_degradations_total{{kind="{kind}"}} 1.0' in page
+    assert "shortlist_gateway_degraded_recommendations_total 1.0" in page
 
 
 async def test_slow_ranking_is_not_awaited(backends: Backends, client: GatewayClient):

@@ -1,0 +1,168 @@
+"""``recommend``, ``record`` and ``forget``: what callers do, from a shell."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, get_args
+
+from google.protobuf.json_format import MessageToJson
+from shortlist.cli.connecting import connect, options
+from shortlist.cli.table import print_table
+from shortlist.client import Event, Filter, Policy, Recommendations, all_of, match, price_range
+from shortlist.client.requests import Kind, Stages
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands to a parser."""
+    parent = options()
+    recommend = commands.add_parser("recommend", parents=[parent], help="ask a gateway for recommendations")
+    recommend.set_defaults(run=_recommend)
+    recommend.add_argument("--user", default="", help="the user, whose recorded events are the history")
+    recommend.add_argument("--query", default="", help="what the user searches for")
+    recommend.add_argument("--history", default="", help="item ids with commas between, oldest first")
+    recommend.add_argument("--limit", type=int, help="how many items (default 10)")
+    recommend.add_argument(
+        "--where", action="append", default=[], metavar="ATTRIBUTE=VALUE", help="only such items; may be repeated"
+    )
+    recommend.add_argument("--min-price", type=float, help="lowest price")
+    recommend.add_argument("--max-price", type=float, help="highest price")
+    recommend.add_argument("--min-probability", type=float, help="items below are left out")
+    recommend.add_argument("--block", default="", help="item ids with commas between that are left out")
+    recommend.add_argument("--max-per-brand", type=int, help="most items of one brand")
+    recommend.add_argument("--max-per-category", type=int, help="most items of one category")
+    recommend.add_argument("--exclude-history", action="store_true", help="leave out items of the history")
+    recommend.add_argument("--exclude-purchased", action="store_true", help="leave out what the user bought")
+    recommend.add_argument("--stages", choices=get_args(Stages), default="both", help="which stages select")
+    recommend.add_argument("--explain", action="store_true", help="print the reasons")
+    recommend.add_argument("--json", action="store_true", help="print the whole answer as JSON")
+
+    record = commands.add_parser("record", parents=[parent], help="record what users did")
+    record.set_defaults(run=_record)
+    record.add_argument("--user", default="", help="the user")
+    record.add_argument("--kind", choices=get_args(Kind), default="purchase", help="what happened (%(default)s)")
+    record.add_argument("--item", default="", help="the item")
+    record.add_argument("--query", default="", help="what was searched for, with --kind search")
+    record.add_argument("--value", type=float, help="rating or value")
+    record.add_argument("--event-id", help="the event's id (default: made)")
+    record.add_argument(
+        "--file",
+        help="JSON lines with user_id, kind, item_id, query, value, occurred_at, event_id; - for standard input",
+    )
+
+    forget = commands.add_parser("forget", parents=[parent], help="erase a user's profile and events")
+    forget.set_defaults(run=_forget)
+    forget.add_argument("user", help="the user")
+
+
+def _recommend(arguments: argparse.Namespace) -> int:
+    policy = Policy(
+        min_probability=arguments.min_probability,
+        blocked_item_ids=_ids(arguments.block),
+        max_per_brand=arguments.max_per_brand,
+        max_per_category=arguments.max_per_category,
+        exclude_history=arguments.exclude_history,
+        exclude_purchased=arguments.exclude_purchased,
+        stages=arguments.stages,
+    )
+    with connect(arguments) as client:
+        answer = client.recommend(
+            user_id=arguments.user,
+            query=arguments.query,
+            history=_ids(arguments.history),
+            where=_where(arguments),
+            limit=arguments.limit,
+            policy=policy,
+            explain=arguments.explain,
+        )
+    if arguments.json:
+        print(MessageToJson(answer.message, preserving_proto_field_name=True, ensure_ascii=False))
+    else:
+        _print_answer(answer, explain=arguments.explain)
+    return 0
+
+
+def _print_answer(answer: Recommendations, *, explain: bool) -> None:
+    header = ["#", "item", "title", "brand", "price", "probability", *(["why"] if explain else [])]
+    rows = [
+        [
+            str(place),
+            item.item_id,
+            item.title,
+            item.brand,
+            "" if item.price is None else f"{item.price:.2f}",
+            "" if item.probability is None else f"{item.probability:.4f}",
+            *([" ".join(item.reasons)] if explain else []),
+        ]
+        for place, item in enumerate(answer, 1)
+    ]
+    print_table(header, rows, right={0, 4, 5})
+    timings = answer.message.timings
+    print(
+        f"{len(answer)} items of release {answer.release_id or '-'} in {timings.total_ms:.1f} ms "
+        f"(profile {timings.profile_ms:.1f}, retrieval {timings.retrieval_ms:.1f}, "
+        f"ranking {timings.ranking_ms:.1f}, policy {timings.policy_ms:.1f}); request {answer.request_id or '-'}"
+    )
+    if answer.message.ignored_history_items:
+        print(f"note: {answer.message.ignored_history_items} items of the history are not in the release")
+    for degradation in answer.degradations:
+        print(f"degraded: {degradation.kind}: {degradation.detail}")
+
+
+def _where(arguments: argparse.Namespace) -> Filter | None:
+    filters = []
+    for text in arguments.where:
+        attribute, equals, value = text.partition("=")
+        if not equals or not attribute:
+            raise ValueError(f"--where {text!r} is not ATTRIBUTE=VALUE, such as brand=Acme")
+        filters.append(match(attribute, value))
+    if arguments.min_price is not None or arguments.max_price is not None:
+        filters.append(price_range(arguments.min_price, arguments.max_price))
+    return all_of(*filters) if filters else None
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    if arguments.file is None and not arguments.user:
+        raise ValueError("pass --user and --item, or --file")
+    with connect(arguments) as client:
+        answer = client.record(_lines(arguments.file) if arguments.file else [_event_of(arguments)])
+    print(f"recorded {answer.recorded} events; {answer.duplicates} were known by their id")
+    return 0
+
+
+def _event_of(arguments: argparse.Namespace) -> Event:
+    identity = {"event_id": arguments.event_id} if arguments.event_id else {}
+    return Event(arguments.user, arguments.kind, arguments.item, arguments.query, arguments.value, **identity)
+
+
+def _lines(file: str) -> Iterator[Event]:
+    """Yield the events of JSON lines; raises ValueError with the line's number."""
+    with sys.stdin if file == "-" else Path(file).open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                try:
+                    yield _event(json.loads(line))
+                except (ValueError, TypeError, AttributeError) as error:
+                    raise ValueError(f"{file}, line {number}: {error}: {line.strip()[:200]}") from error
+
+
+def _event(fields: dict[str, Any]) -> Event:
+    occurred_at = fields.pop("occurred_at", None)
+    if occurred_at is not None:
+        moment = datetime.fromisoformat(str(occurred_at).replace("Z", "+00:00"))
+        fields["occurred_at"] = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    return Event(**fields)
+
+
+def _forget(arguments: argparse.Namespace) -> int:
+    with connect(arguments) as client:
+        print(f"erased {client.forget_user(arguments.user)} events of {arguments.user}")
+    return 0
+
+
+def _ids(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
