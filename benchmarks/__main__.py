@@ -10,7 +10,16 @@ from typing import Final
 from rich.console import Console
 from rich.markup import escape
 
-from benchmarks.harness.record import Result, print_result, recorded_thresholds, thresholds_table, write_result
+from benchmarks.harness.ages import ages_table, recorded_ages
+from benchmarks.harness.record import (
+    RESULTS,
+    TOP,
+    Result,
+    print_result,
+    recorded_thresholds,
+    thresholds_table,
+    write_result,
+)
 from common.errors import ShortlistError
 
 # By name: the module and choice it measures. The module has `run(quick: bool, console: Console) -> Result`.
@@ -70,6 +79,10 @@ BENCHMARKS: Final = {
         "ranking.peers",
         "throughput of the ranking service compared with Infinity and sentence-transformers",
     ),
+    "peers-whole": (
+        "ranking.peers_whole",
+        "the three servers compared with hnswlib and LanceDB in front of a cross-encoder that reads 100 candidates",
+    ),
     "ranking-tiers": ("ranking.tiers", "late interaction, alone and before the cross-encoder: speed, quality, storage"),
     "ranking-history-tiers": (
         "ranking.history_tiers",
@@ -121,6 +134,8 @@ def main() -> int:
     if arguments.check:
         thresholds = recorded_thresholds()
         console.print(thresholds_table(thresholds))
+        modules = {name: module for name, (module, _) in BENCHMARKS.items()}
+        console.print(ages_table(recorded_ages(RESULTS, modules, TOP)))
         return 0 if all(threshold.holds for found in thresholds.values() for threshold in found) else 1
     module = importlib.import_module(f"benchmarks.{BENCHMARKS[arguments.name][0]}")
     try:
@@ -144,7 +159,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     choice = parser.add_mutually_exclusive_group(required=True)
     choice.add_argument("name", nargs="?", choices=sorted(BENCHMARKS), metavar="NAME", help="the benchmark to run")
-    choice.add_argument("--check", action="store_true", help="list every recorded threshold")
+    choice.add_argument(
+        "--check",
+        action="store_true",
+        help="list every recorded threshold, and the results that are older than what they measured",
+    )
     parser.add_argument("--quick", action="store_true", help="a smaller run of under a minute, not recorded")
     parser.add_argument(
         "--index",
