@@ -53,6 +53,10 @@ BENCHMARKS: Final = {
         "gateway.demo_served",
         "latency and answers/s of the demo's gateway by history and by query, client included, and its quality",
     ),
+    "text-pays": (
+        "offline.text_pays",
+        "two stages with text tiers compared with two stages without: typed searches, new items, other occasions",
+    ),
     "retrieval-crash": (
         "retrieval.crash",
         "kill -9 of a retrieval server during catalogue changes: lost and restored changes",

@@ -84,7 +84,7 @@ def build_release(store: Path, settings: BuildSettings, report: ProgressReport) 
     report.console.print("Its tables count every event. Households are asked with tables that end at that moment:")
     asked = replay(release, dataset, questions.event_split.time, store / _DEMO / "replay", report)
     typed = typed_questions(dataset.items, "held-out")
-    return Built(asked, catalogue, dataclasses.replace(questions, new_users=()), typed)
+    return Built(asked, catalogue, dataclasses.replace(questions, new_users=(), searches=()), typed)
 
 
 def serve(built: Built, report: ProgressReport) -> AbstractContextManager[LocalServices]:
