@@ -81,7 +81,7 @@ async def test_a_gateway_that_goes_loses_nothing(new_fleet: Callable[[], Any], n
 
 
 async def test_a_gateway_that_is_added_is_used(new_fleet: Callable[[], Any]):
-    """DNS and health checks find it. Its share is measured by `python -m benchmarks rolling`: it depends on its pace."""
+    """DNS and health checks find it. Its share depends on its pace: `python -m benchmarks rolling` measures it."""
     async with new_fleet() as fleet:
         gateway = await fleet.add_gateway(FIRST)
         await gateway.serving()
