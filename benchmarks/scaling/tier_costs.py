@@ -42,7 +42,8 @@ async def tier_costs(release: Release, server: LocalServer, seconds: float) -> T
     drawn = np.random.default_rng(0)
     items = Catalogue.open(release.file(CATALOGUE)).table["item_id"].to_pylist()
     async with open_channel(server.target) as channel:
-        answer = await release_pb2_grpc.ReleaseServiceStub(channel).GetRelease(release_pb2.GetReleaseRequest())
+        releases: Any = release_pb2_grpc.ReleaseServiceStub(channel)
+        answer = await releases.GetRelease(release_pb2.GetReleaseRequest())
         models = {model.name for model in answer.release.models}
         stub = ranking_pb2_grpc.RankingServiceStub(channel)
 
