@@ -124,7 +124,7 @@ sbom: .venv/demo .venv-supply/ready ## List the packages of the environment and 
 audit: .venv/demo .venv-supply/ready ## Compare the installed packages with known vulnerabilities (needs PyPI's advisories)
 	$(BIN)/python -m pip freeze --exclude-editable --quiet | .venv-supply/bin/pip-audit --requirement /dev/stdin --no-deps --disable-pip
 
-contract-baseline: .venv/dev ## Make the current contract the one that must not be broken
+contract-baseline: .venv/dev edge-contract ## Make the current contract the one that must not be broken
 	$(BIN)/buf build --output protos/baseline.binpb
 
 edge-contract: .venv/dev ## Write the contract in the forms that Envoy reads

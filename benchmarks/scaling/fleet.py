@@ -1,15 +1,17 @@
 """Replicas of all three servers behind names of DNS, and Envoy in front: a cluster of Kubernetes as processes.
 
 A replica is replaced as Kubernetes does it: the new one serves before the old one leaves DNS, and the old one is
-stopped some seconds later (`preStopSeconds` of the chart).
+stopped some seconds later (`preStopSeconds` of the chart). It starts at the lowest priority, because in a cluster it
+would not start on the cores of those that serve; once it serves, its priority is theirs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import urllib.request
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -24,6 +26,7 @@ _CONNECTION_AGE_S: Final = 5
 PRE_STOP_S: Final = 10.0
 _POLL_S: Final = 1
 _MAX_REPLICAS: Final = 9
+_LOW_PRIORITY: Final = ("nice", "-n", "19")
 
 
 class Replica:
@@ -102,10 +105,11 @@ class ReplicaFleet:
         flags = {"metrics-port": metrics_port, "log-level": "warning", "max-connection-age-s": _CONNECTION_AGE_S}
         flags |= self._own_flags(service, address)
         log = self._folder / f"{service}-{address}.log"
-        server = ServerProcess(service, flags, log, host=address, port=self._ports[service])
+        server = ServerProcess(service, flags, log, _LOW_PRIORITY, address, self._ports[service])
         self._resources.push_async_callback(server.close)
         await server.start()
         await server.serving()
+        _raise_priority(server.pid)
         replica = Replica(address, server, metrics_port)
         self.replicas[service].append(replica)
         self._names.addresses[_name(service)] = [one.address for one in self.replicas[service]]
@@ -140,6 +144,13 @@ class ReplicaFleet:
             "release-sync-interval-s": 0,
             "profiles": self._folder / f"{address}.sqlite3",
         }
+
+
+def _raise_priority(pid: int) -> None:
+    """Give a process and its threads this one's priority; only root may, and others keep the low one."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(PermissionError, ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), os.getpriority(os.PRIO_PROCESS, 0))
 
 
 def _address(service: str, number: int) -> str:

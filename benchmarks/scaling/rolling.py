@@ -55,7 +55,7 @@ async def _measure(store: Path, second: str, folder: Path, quick: bool, console:
         load = OpenLoad(f"127.0.0.1:{fleet.envoy.port}", _CALLS_PER_S, _requests())
         calling = asyncio.create_task(load.run())
         try:
-            await asyncio.sleep(5)  # warm up
+            await asyncio.sleep(10)  # warm up
             steady_s = time.monotonic()
             await asyncio.sleep(_STEADY_S / (2 if quick else 1))
             began_s = time.monotonic()
