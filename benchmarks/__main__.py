@@ -10,7 +10,16 @@ from typing import Final
 from rich.console import Console
 from rich.markup import escape
 
-from benchmarks.harness.record import Result, print_result, recorded_thresholds, thresholds_table, write_result
+from benchmarks.harness.ages import ages_table, recorded_ages
+from benchmarks.harness.record import (
+    RESULTS,
+    TOP,
+    Result,
+    print_result,
+    recorded_thresholds,
+    thresholds_table,
+    write_result,
+)
 from common.errors import ShortlistError
 
 # By name: the module and choice it measures. The module has `run(quick: bool, console: Console) -> Result`.
@@ -44,6 +53,10 @@ BENCHMARKS: Final = {
         "gateway.demo_served",
         "latency and answers/s of the demo's gateway by history and by query, client included, and its quality",
     ),
+    "text-pays": (
+        "offline.text_pays",
+        "two stages with text tiers compared with two stages without: typed searches, new items, other occasions",
+    ),
     "retrieval-crash": (
         "retrieval.crash",
         "kill -9 of a retrieval server during catalogue changes: lost and restored changes",
@@ -70,6 +83,10 @@ BENCHMARKS: Final = {
         "ranking.peers",
         "throughput of the ranking service compared with Infinity and sentence-transformers",
     ),
+    "peers-whole": (
+        "ranking.peers_whole",
+        "the three servers compared with hnswlib and LanceDB in front of a cross-encoder that reads 100 candidates",
+    ),
     "ranking-tiers": ("ranking.tiers", "late interaction, alone and before the cross-encoder: speed, quality, storage"),
     "ranking-history-tiers": (
         "ranking.history_tiers",
@@ -91,6 +108,14 @@ BENCHMARKS: Final = {
         "kills, hangs, cut connections, full disks and wrong clocks under load: what is lost, and recovery",
     ),
     "soak": ("reliability.soak", "slopes of memory, descriptors and threads over half an hour of mixed load"),
+    "capacity": (
+        "scaling.capacity",
+        "core-ms of a call by stage and depth here; pods, memory and cost of a load; saturation against prediction",
+    ),
+    "rolling": (
+        "scaling.rolling",
+        "both services and the gateways replaced under load through Envoy: calls lost, p99, share of a new replica",
+    ),
     "tls": ("security.tls", "answers a second of Recommend with mutual TLS and without"),
     "burst": ("faults.burst", "4,000 calls at once: what callers get, and what the gateway counts"),
     "cancelled-calls": ("faults.cancelled_calls", "the gateway's memory while callers give up 100,000 calls"),
@@ -113,6 +138,8 @@ def main() -> int:
     if arguments.check:
         thresholds = recorded_thresholds()
         console.print(thresholds_table(thresholds))
+        modules = {name: module for name, (module, _) in BENCHMARKS.items()}
+        console.print(ages_table(recorded_ages(RESULTS, modules, TOP)))
         return 0 if all(threshold.holds for found in thresholds.values() for threshold in found) else 1
     module = importlib.import_module(f"benchmarks.{BENCHMARKS[arguments.name][0]}")
     try:
@@ -136,7 +163,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     choice = parser.add_mutually_exclusive_group(required=True)
     choice.add_argument("name", nargs="?", choices=sorted(BENCHMARKS), metavar="NAME", help="the benchmark to run")
-    choice.add_argument("--check", action="store_true", help="list every recorded threshold")
+    choice.add_argument(
+        "--check",
+        action="store_true",
+        help="list every recorded threshold, and the results that are older than what they measured",
+    )
     parser.add_argument("--quick", action="store_true", help="a smaller run of under a minute, not recorded")
     parser.add_argument(
         "--index",

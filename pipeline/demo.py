@@ -84,7 +84,7 @@ def build_release(store: Path, settings: BuildSettings, report: ProgressReport) 
     report.console.print("Its tables count every event. Households are asked with tables that end at that moment:")
     asked = replay(release, dataset, questions.event_split.time, store / _DEMO / "replay", report)
     typed = typed_questions(dataset.items, "held-out")
-    return Built(asked, catalogue, dataclasses.replace(questions, new_users=()), typed)
+    return Built(asked, catalogue, dataclasses.replace(questions, new_users=(), searches=()), typed)
 
 
 def serve(built: Built, report: ProgressReport) -> AbstractContextManager[LocalServices]:
@@ -98,8 +98,8 @@ def measure(target: str, built: Built, report: ProgressReport) -> Evaluation:
     return evaluate_release(built.release, built.questions, EvaluationSettings(gateway=target), report)
 
 
-def run_demo(store: Path, console: Console) -> None:
-    """Build, serve, show and measure."""
+def run_demo(store: Path, console: Console) -> bool:
+    """Build, serve, show and measure; returns whether the gate let the release become the store's current one."""
     report, settings = ProgressReport(console), BuildSettings()
     console.rule("1. A release from real purchases")
     built = build_release(store, settings, report)
@@ -119,8 +119,9 @@ def run_demo(store: Path, console: Console) -> None:
     _print_claims(found, built.release, console)
     if is_refused(built.release):
         console.print("The gate refused this release, so it is not the store's current one.")
-        return
+        return False
     console.print(f"Keep it running with [bold]make serve RELEASE={store}[/], and call 127.0.0.1:50051.")
+    return True
 
 
 def _show(target: str, built: Built, console: Console) -> None:

@@ -63,6 +63,12 @@ class RedisServer:
             if number is signal.SIGKILL:
                 self._process.wait()
 
+    def lose_everything(self) -> None:
+        """Kill it and start it again without its data."""
+        self.signal(signal.SIGKILL)
+        shutil.rmtree(self._folder / "appendonlydir", ignore_errors=True)
+        self.start()
+
     def close(self) -> None:
         """Stop it."""
         self.client.close()

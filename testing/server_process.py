@@ -132,7 +132,8 @@ def free_port() -> int:
     connects to itself, and the port is taken when the server starts again.
     """
     while True:
-        port = random.randint(*_PORTS)
+        # Not the shared generator: code that seeds it would give every process the same port.
+        port = random.SystemRandom().randint(*_PORTS)
         with socket.socket() as trial, suppress(OSError):
             trial.bind(("127.0.0.1", port))
             return port

@@ -28,6 +28,10 @@ from testing.redis_server import RedisServer, is_installed
 settings.register_profile("shortlist", derandomize="SHORTLIST_RANDOM" not in os.environ, deadline=None)
 settings.load_profile("shortlist")
 
+# Servers of tests wait for a busy machine; tests of timeouts set their own.
+os.environ.setdefault("SHORTLIST_RETRIEVAL_REQUEST_TIMEOUT_S", "60")
+os.environ.setdefault("SHORTLIST_RANKING_REQUEST_TIMEOUT_S", "60")
+
 torch.set_num_threads(1)  # tiny models lose more by waiting for a second core than they gain
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 RESULTS: Final = Path(__file__).parents[1] / "results"
-_TOP: Final = Path(__file__).parents[2]
+TOP: Final = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def commit() -> str:
     """Return the measured commit, marked `-dirty` if the checkout differs from it."""
     answered = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607 - git is on the path
-        cwd=_TOP,
+        cwd=TOP,
         capture_output=True,
         text=True,
         check=False,

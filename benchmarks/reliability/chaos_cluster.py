@@ -94,17 +94,16 @@ class Cluster:
     async def activate(self, location: Path) -> None:
         """Activate a release through the gateway, and count it if that is refused."""
         request = release_pb2.ActivateReleaseRequest(location=str(location))
+        stub: Any = release_pb2_grpc.ReleaseServiceStub(self.servers["gateway"].channel)
         try:
-            await release_pb2_grpc.ReleaseServiceStub(self.servers["gateway"].channel).ActivateRelease(
-                request, timeout=_TIMEOUT_S
-            )
+            await stub.ActivateRelease(request, timeout=_TIMEOUT_S)
         except grpc.aio.AioRpcError:
             self.refused_swaps += 1
 
     async def served_releases(self) -> list[str]:
         """Return the release of each server but the gateway, once they had time to be aligned."""
         await asyncio.sleep(3 * _ALIGNED_EVERY_S)
-        stubs = [
+        stubs: list[Any] = [
             release_pb2_grpc.ReleaseServiceStub(server.channel)
             for name, server in self.servers.items()
             if name != "gateway"

@@ -66,7 +66,7 @@ class _Crash:
         self.log = folder / "server.log"
         flags = {"release": release, "data-dir": folder / "changes"}
         self.server = ServerProcess("retrieval", flags, self.log)
-        self.stub = retrieval_pb2_grpc.RetrievalServiceStub(self.server.channel)
+        self.stub: Any = retrieval_pb2_grpc.RetrievalServiceStub(self.server.channel)
         self.console = console
         self.faults, self.counts = Faults(), CrashCounts()
         self.writers: list[ChangeWriter] = []

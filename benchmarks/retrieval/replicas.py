@@ -50,7 +50,7 @@ class _Measurements:
 class _Replica:
     def __init__(self, release: Path, folder: Path, name: str, stream: str) -> None:
         self.server = ServerProcess("retrieval", {"release": release, "change-stream": stream}, folder / f"{name}.log")
-        self.stub: RetrievalServiceAsyncStub = retrieval_pb2_grpc.RetrievalServiceStub(self.server.channel)
+        self.stub: Any = retrieval_pb2_grpc.RetrievalServiceStub(self.server.channel)
 
     async def start(self) -> float:
         """Start the server; returns the seconds until it was ready."""

@@ -7,6 +7,7 @@ reader that reads both in one transaction misses nothing.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
@@ -35,6 +36,10 @@ _KEPT_S: Final = 3_600
 _log = structlog.get_logger()
 
 
+class PositionLost(NotReady):
+    """The stream was lost, or restored from an older copy, and does not lead to a position any more."""
+
+
 class Position(NamedTuple):
     """The position of an entry in a stream: Redis' clock in milliseconds, and a number within it."""
 
@@ -52,6 +57,8 @@ class Position(NamedTuple):
 
 
 START: Final = Position(0, 0)
+# Where a restored snapshot ends: before all entries.
+_RESTORED: Final = Position(0, 1)
 
 
 class Entry(NamedTuple):
@@ -135,6 +142,7 @@ class ChangeStream:
 
         Raises:
             NotReady: Redis cannot be reached.
+            PositionLost: The stream has neither the entry at ``after`` nor a snapshot that replaced it.
         """
         while True:
             snapshot, entries = self._read_next(after)
@@ -156,12 +164,24 @@ class ChangeStream:
         with self._translate_errors("followed"):
             return bool(self._redis.xread({self._stream: str(after)}, count=1, block=_BLOCK_MS))
 
-    def last_position(self) -> Position:
-        """Return the position of the last entry that the stream ever had, `START` if there is no stream."""
-        with self._translate_errors("followed"):
-            if not self._redis.exists(self._stream):
-                return _read_pointer(self._redis.hgetall(self._pointer)).end
-            return Position.parse(self._redis.xinfo_stream(self._stream)["last-generated-id"])
+    def restore(self, bodies: Iterable[bytes], lost: Position) -> bool:
+        """Store changes as the snapshot before all entries, if the stream has lost everything up to a position.
+
+        Returns:
+            Whether the stream has them, from this server or from another one that was faster.
+        """
+        key = f"{self._pointer}:restored:{lost}:{uuid.uuid4().hex}"
+        with self._translate_errors("restored"):
+            parts = 0
+            for parts, body in enumerate(bodies, 1):  # noqa: B007 - used after the loop
+                self._redis.rpush(key, body)
+                self._redis.expire(key, _KEPT_S)
+            oldest = self._redis.xrange(self._stream, count=1)
+            if oldest and Position.parse(oldest[0][0]) <= lost:
+                return False  # not all is lost, and the snapshot would be older than what is left
+            return self._replace(_Snapshot(START, b"", 0), _Snapshot(_RESTORED, key.encode(), parts)) or (
+                _read_pointer(self._redis.hgetall(self._pointer)).end == _RESTORED
+            )
 
     def length(self) -> int:
         """Return how many entries the stream has, without its snapshot."""
@@ -235,8 +255,11 @@ class ChangeStream:
         with self._translate_errors("read"):
             commands = self._redis.pipeline(transaction=True)
             commands.hgetall(self._pointer)
+            commands.xrange(self._stream, min=str(after), max=str(after))
             commands.xrange(self._stream, min=f"({after}", count=_ENTRIES)
-            pointer, rows = commands.execute()
+            pointer, known, rows = commands.execute()
+        if after != START and not known and _read_pointer(pointer).end < after:
+            raise PositionLost(f"{self.address} has lost entries up to {after}")
         entries = [Entry(Position.parse(at), fields.get(b"body", b""), fields.get(b"call", b"")) for at, fields in rows]
         return _read_pointer(pointer), entries
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from common.changes.redis_stream import START, ChangeStream, Entry, Position
+from common.changes.redis_stream import START, ChangeStream, Entry, Position, PositionLost
 from common.errors import NotReady
 from common.process.endless_loop import start_thread
 
@@ -25,7 +25,8 @@ class StreamFollower:
         after: The position to start after.
         on_entry: Called with each entry, in the follower's thread; its errors are logged, and the next entry follows.
         on_connection: Called with whether Redis can be reached, at the start and on each change.
-        on_loss: Called before the stream is read again from its beginning because it lost entries.
+        on_loss: Called before the stream is read again from its beginning because it lost entries, with the position
+            up to which they were followed; NotReady makes the follower try again.
 
     Attributes:
         connected: Whether Redis can be reached.
@@ -39,7 +40,7 @@ class StreamFollower:
         after: Position,
         on_entry: Callable[[Entry], None],
         on_connection: Callable[[bool], None],
-        on_loss: Callable[[], None] = lambda: None,
+        on_loss: Callable[[Position], None] = lambda _: None,
     ) -> None:
         self._stream = stream
         self._position = after
@@ -60,9 +61,11 @@ class StreamFollower:
     def _follow(self) -> None:
         """Wait for entries and pass them on, once."""
         try:
-            if not self._stream.wait_for_entry(self._position):
-                self._check_position()
-            self._catch_up()
+            self._stream.wait_for_entry(self._position)
+            try:
+                self._catch_up()
+            except PositionLost:
+                self._begin_again()
         except NotReady as error:
             self._set_connected(False, str(error))
             self._stopping.wait(_RETRY_S)
@@ -73,19 +76,14 @@ class StreamFollower:
             self.at_end_s = time.monotonic()
             self._set_connected(True, "")
 
-    def _check_position(self) -> None:
-        """Begin again if the stream ends before our position: it was lost or restored, and would never reach it."""
-        last = self._stream.last_position()
-        if last < self._position:
-            _log.error(
-                "the stream of changes has lost entries; it is followed from its beginning, and what it lost is known "
-                "only to servers that run: repeat the changes since",
-                stream=str(self._stream.address),
-                stream_ends_at=str(last),
-                followed_until=str(self._position),
-            )
-            self._position = START
-            self._on_loss()
+    def _begin_again(self) -> None:
+        _log.error(
+            "the stream of changes has lost entries; it is followed from its beginning",
+            stream=str(self._stream.address),
+            followed_until=str(self._position),
+        )
+        self._on_loss(self._position)
+        self._position = START
 
     def _catch_up(self) -> None:
         for entry in self._stream.entries_after(self._position):

@@ -2,10 +2,10 @@
 # Install the contract and extras, separated by commas, into /venv, without what a server never reads.
 # Usage: install-extra EXTRAS [PIP OPTION…]
 set -eu
-extra=$1
+extras=$1
 shift
 python3 -m venv /venv
-/venv/bin/pip install --quiet --constraint constraints.txt "$@" ".[$extra]"
+/venv/bin/pip install --quiet --constraint constraints.txt "$@" ".[$extras]"
 /venv/bin/pip uninstall --quiet --yes pip setuptools
 site=$(/venv/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
 # Headers, tests and sources of compiled modules: 60 MB of pyarrow and numpy.

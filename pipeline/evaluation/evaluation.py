@@ -120,8 +120,8 @@ class _Evaluator:
         self._items = ItemPopularity.load(release)
 
     def answer_in_each_mode(self, runner: LocalRunner | GatewayRunner) -> dict[str, dict[str, Answer]]:
-        """Return the answers by mode and question, those for new users included."""
-        questions = [*self._questions.main, *self._questions.new_users]
+        """Return the answers by mode and question, those for new users and judged searches included."""
+        questions = [*self._questions.main, *self._questions.new_users, *self._questions.searches]
         answers = {}
         for mode in MODES:
             with self._report.step(f"Answering {len(questions):,} questions: {mode}", len(questions)) as step:

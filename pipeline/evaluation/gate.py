@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from common.errors import InvalidRequest
+from common.release.catalogue import Catalogue
+from common.release.layout import CATALOGUE
 from common.release.store import Release, open_release
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.event_kinds import weigh_as_stated
@@ -13,7 +15,15 @@ from pipeline.data.dataset.training_requests import Windows
 from pipeline.evaluation.command import EvaluationData, before_the_questions, dataset_of, questions_of
 from pipeline.evaluation.evaluation import EvaluationSettings
 from pipeline.gate.measurement import Runner, answer_with, measure
-from pipeline.gate.questions import BOTH, HISTORY, NEW_USER, QUERY, GateQuestions, questions_of_windows
+from pipeline.gate.questions import (
+    BOTH,
+    HISTORY,
+    NEW_USER,
+    QUERY,
+    GateQuestions,
+    questions_of_windows,
+    with_judged_queries,
+)
 from pipeline.gate.result import GateResult
 from pipeline.measurement.questions.gateway_runner import GatewayRunner
 from pipeline.measurement.questions.local_runner import local_runner
@@ -76,7 +86,10 @@ def _gate_questions(
     windows = Windows.of(known.events, float(settings["window_days"]))
     if windows.test != questions.event_split.time:
         raise InvalidRequest("the windows of the gate and of the questions differ; this should not happen")
-    return questions_of_windows(known, windows, users=users or settings["test_users"], seed=settings["seed"])
+    count = users or settings["test_users"]
+    asked = questions_of_windows(known, windows, users=count, seed=settings["seed"])
+    catalogue = Catalogue.open(release.file(CATALOGUE))
+    return with_judged_queries(asked, known.judgements, catalogue, settings["test_users"])
 
 
 def _by_occasion(questions: Sequence[Question]) -> dict[str, list[Question]]:

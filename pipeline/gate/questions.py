@@ -22,7 +22,7 @@ from pipeline.data.dataset.training_requests import (
     sample_test_users,
     simulate_cold_start,
 )
-from pipeline.learning.examples.judged_queries import JudgedQuery
+from pipeline.learning.examples.judged_queries import JudgedQuery, learn_and_hold_out
 from pipeline.measurement.questions.protocols import Question
 
 HISTORY: Final = "history"
@@ -30,6 +30,7 @@ QUERY: Final = "query"
 BOTH: Final = "both"
 NEW_USER: Final = "new user"
 NEW_ITEMS: Final = "new items"
+JUDGED: Final = "judged query"
 # Enough to see a difference of a few hundredths; a build should not take much longer for its gate.
 MAX_REQUESTS: Final = 100
 
@@ -97,6 +98,26 @@ def questions_of_queries(queries: Sequence[JudgedQuery], catalogue: Catalogue, o
         if relevant:
             asked.append(Question(f"{QUERY}: {one.query}", one.query, (), one.query, relevant))
     return GateQuestions(_not_empty({QUERY: asked}), None, origin)
+
+
+def with_judged_queries(
+    questions: GateQuestions, judgements: pl.DataFrame | None, catalogue: Catalogue, count: int
+) -> GateQuestions:
+    """Return the questions with the judged queries that a build of these judgements holds out, if there are any.
+
+    Args:
+        questions: Questions of windows.
+        judgements: The dataset's judgements.
+        catalogue: The items.
+        count: Maximum number of queries that are held out, if the judgements have no split `test`.
+    """
+    _, held_out = learn_and_hold_out(judgements, catalogue, count)
+    asked = questions_of_queries(held_out, catalogue, "").by_occasion.get(QUERY, ())
+    if not asked:
+        return questions
+    judged = [replace(one, key=f"{JUDGED}: {one.query}") for one in asked]
+    origin = f"{questions.origin}; judged queries are those held out"
+    return replace(questions, by_occasion={**questions.by_occasion, JUDGED: judged}, origin=origin)
 
 
 def questions_of_next_items(requests: Sequence[ShopRequest], users: Sequence[str]) -> GateQuestions:

@@ -14,6 +14,7 @@ from common.server.access.backend_settings import BackendSettings
 from common.server.settings import ServerSettings
 from services.gateway.backends.replicas.addresses import split_addresses
 from services.gateway.backends.replicas.circuit_breaker import BreakerOptions
+from services.gateway.profiles.redis_address import RedisAddress, is_redis
 from services.gateway.recommendation.deadline import DeadlineShares
 from services.gateway.recommendation.recommender import RecommenderOptions
 
@@ -59,14 +60,17 @@ class Settings(ServerSettings, BackendSettings):
         description="With several replicas of retrieval, a call that takes longer than this quantile of recent "
         "latencies is also sent to a second one; 1 turns it off.",
     )
-    profiles: Path = Field(
-        Path("~/.local/share/shortlist/profiles.sqlite3"),
-        description="SQLite file of the users' events; created if it does not exist.",
+    profiles: str = Field(
+        "~/.local/share/shortlist/profiles.sqlite3",
+        min_length=1,
+        description="SQLite file of the users' events, created if it does not exist; or Redis or Valkey, which several "
+        "gateways share: redis://host:port/0?prefix=NAME. It must keep what it acknowledges (appendfsync always), "
+        "unless &durability=everysec or unchecked accepts less. With &wait=N an event must reach N replicas of Redis.",
     )
     pseudonym_key_file: Path | None = Field(
         None,
         description="File with the key of the pseudonyms that are stored in place of users' ids, 64 hex digits; made "
-        "if it does not exist. Unset: the name of the profiles with `.key`.",
+        "if it does not exist. Unset: the name of the profiles with `.key`. In Redis, all gateways need the same key.",
     )
     profile_retention_days: float = Field(
         0.0,
@@ -142,6 +146,20 @@ class Settings(ServerSettings, BackendSettings):
             raise ValueError("has an empty address; write host:port, or host:port,host:port for replicas")
         return value
 
+    @field_validator("profiles", mode="before")
+    @classmethod
+    def _path_or_address(cls, value: object) -> object:
+        text = str(value) if isinstance(value, Path) else value
+        if isinstance(text, str) and "://" in text:
+            RedisAddress.parse(text)
+        return text
+
+    @model_validator(mode="after")
+    def _gateways_share_a_key(self) -> Self:
+        if is_redis(self.profiles) and self.pseudonym_key_file is None:
+            raise ValueError("--profiles in Redis: give the key of the pseudonyms too, with --pseudonym-key-file")
+        return self
+
     @field_validator("history_events")
     @classmethod
     def _known_events(cls, value: str) -> str:
@@ -167,6 +185,10 @@ class Settings(ServerSettings, BackendSettings):
         """Return when the circuit breakers open."""
         first_pause_s = min(BreakerOptions.first_pause_s, self.breaker_max_pause_s)
         return BreakerOptions(self.breaker_failures, first_pause_s=first_pause_s, max_pause_s=self.breaker_max_pause_s)
+
+    def profiles_file(self) -> Path:
+        """Return the SQLite file; raises RuntimeError if it is below a home that is not known."""
+        return Path(self.profiles).expanduser()
 
     def history_kinds(self) -> tuple[EventKind, ...]:
         """Return the kinds of event that a history consists of."""

@@ -74,7 +74,7 @@ async def running_stack(
             "ranking_target": f"127.0.0.1:{ranking.port if has_ranking else free_port()}",
         }
         gateway_settings = GatewaySettings(
-            profiles=folder / "profiles.sqlite3", release_sync_interval_s=0, **targets, **shared
+            profiles=str(folder / "profiles.sqlite3"), release_sync_interval_s=0, **targets, **shared
         )
         async with (
             running(

@@ -16,18 +16,32 @@ from services.gateway.profiles.profile_store import (
     ProfileStoreUnavailable,
     Search,
 )
+from services.gateway.profiles.redis_address import RedisAddress
+from services.gateway.profiles.redis_store import RedisProfileStore
 from services.gateway.profiles.sqlite_store import SqliteProfileStore
+from testing.redis_server import RedisServer
 
-_OPENERS: dict[str, Callable[[Path], ProfileStore]] = {
-    "sqlite": lambda folder: SqliteProfileStore(folder / "profiles.db")
-}
+
+def _sqlite(folder: Path, request: pytest.FixtureRequest) -> ProfileStore:
+    del request
+    return SqliteProfileStore(folder / "profiles.db")
+
+
+def _redis(folder: Path, request: pytest.FixtureRequest) -> ProfileStore:
+    server: RedisServer = request.getfixturevalue("redis")
+    return RedisProfileStore(RedisAddress(f"redis://127.0.0.1:{server.port}/0"), folder / "profiles.key")
+
+
+_OPENERS = {"sqlite": _sqlite, "redis": _redis}
 
 
 @pytest.fixture(params=sorted(_OPENERS))
 def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], ProfileStore]:
     """Return a function that opens the same store again."""
     opener = _OPENERS[request.param]
-    return lambda: opener(tmp_path)
+    if request.param == "redis":
+        request.getfixturevalue("redis")
+    return lambda: opener(tmp_path, request)
 
 
 @pytest.fixture

@@ -17,7 +17,17 @@ from pipeline.build.completion.learned import Learned, write_tables_before
 from pipeline.build.completion.left_out import left_out_table
 from pipeline.build.context import BuildContext
 from pipeline.gate.measurement import answer_with, collapsed, measure
-from pipeline.gate.questions import BOTH, HISTORY, NEW_ITEMS, NEW_USER, QUERY, GateQuestions, questions_of_windows
+from pipeline.gate.questions import (
+    BOTH,
+    HISTORY,
+    JUDGED,
+    NEW_ITEMS,
+    NEW_USER,
+    QUERY,
+    GateQuestions,
+    questions_of_windows,
+    with_judged_queries,
+)
 from pipeline.gate.result import GateResult, print_gate
 from pipeline.measurement.questions.answers import CROSS_ENCODER, LATE_INTERACTION, Answer
 from pipeline.measurement.questions.local_runner import local_runner
@@ -36,6 +46,7 @@ _PLANNED: Final[Mapping[str, Occasion]] = {
     BOTH: "both",
     NEW_USER: "new_user",
     NEW_ITEMS: "both",
+    JUDGED: "query",
 }
 
 
@@ -115,7 +126,8 @@ def _questions(context: BuildContext, learned: Learned) -> GateQuestions | None:
         return learned.questions
     settings, windows = context.settings, learned.windows
     write_tables_before(context, learned.catalogue, windows.test)
-    return questions_of_windows(context.dataset, windows, users=settings.test_users, seed=settings.seed)
+    questions = questions_of_windows(context.dataset, windows, users=settings.test_users, seed=settings.seed)
+    return with_judged_queries(questions, context.dataset.judgements, learned.catalogue, settings.test_users)
 
 
 def _current_answers(

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Final
 
 from transformers import BertForSequenceClassification
 
 from common.errors import InvalidRequest
-from common.release.catalogue import Catalogue
 from pipeline.build.completion.learned import Learned, record_learned_until
 from pipeline.build.compression.compress import check_vocabulary, compress_cross_encoder
 from pipeline.build.compression.gate import Gate
 from pipeline.build.context import BuildContext
-from pipeline.build.second_stage.purchase_fusion import PurchaseFusion
+from pipeline.build.second_stage.purchase_fusion import JudgedCandidates, PurchaseFusion
 from pipeline.build.second_stage.text_tiers import TextTiers, staged_tiers
 from pipeline.build.steps.catalogue import (
     require_events,
-    titles_by_item,
     with_trimmed_vocabulary,
     write_catalogue,
 )
 from pipeline.build.steps.encoder import export_base_encoder, write_index
 from pipeline.build.steps.first_stage import learn_first_stage_weights, open_first_stage, write_retrieval_settings
+from pipeline.build.steps.judged_searches import JudgedSearches, draw_searches, judged_searches
 from pipeline.build.steps.purchase_encoder import train_purchase_encoder
 from pipeline.build.steps.tables import table_writer
-from pipeline.data.dataset.training_requests import UserSample, Windows, sample_users, simulate_cold_start
+from pipeline.data.dataset.training_requests import ShopRequest, UserSample, Windows, sample_users
 from pipeline.learning.examples.labelled_candidates import LabelledCandidates, label_candidates
+from pipeline.learning.examples.typed_searches import ItemWords
 
 # Without learned weights the first stage is slow to rank well: these requests are enough to learn them.
 _WEIGHT_REQUESTS: Final = 400
@@ -54,25 +55,26 @@ def build_baskets(context: BuildContext) -> Learned:
     tables = table_writer(context, catalogue, windows.tables)
     tables.write_counts(context.dataset.events, windows.tables)
     write_retrieval_settings(context, {})
-    users = _draw_users(context, catalogue, windows)
+    users, searches = _draw_users(context, windows), judged_searches(context, catalogue)
     candidates = settings.candidates * _WEIGHT_CANDIDATES
-    learn_first_stage_weights(context, users.train[:_WEIGHT_REQUESTS], candidates)
-    train, valid = _find_candidates(context, users)
-    learner = PurchaseFusion(context, catalogue, train, valid)
+    learn_first_stage_weights(context, [*users.train[:_WEIGHT_REQUESTS], *searches.train], candidates)
+    train, valid, judged = _find_candidates(context, users, searches)
+    learner = PurchaseFusion(context, catalogue, train, valid, judged)
     gate = Gate(context.staging, valid, settings.max_ndcg_loss, context.report)
 
     def shrink(model: BertForSequenceClassification) -> None:
         check_vocabulary(context, untrimmed_base, items, catalogue, model, gate)
         compress_cross_encoder(context, catalogue, model, train, gate)
 
-    fused = TextTiers(context, catalogue, train, valid, data, learner.fit, shrink).choose()
+    listed = [*judged.for_tiers, *train]
+    fused = TextTiers(context, catalogue, listed, valid, data, learner.fit, shrink).choose()
     record_learned_until(context, windows.valid, "weights", *staged_tiers(context))
     record_learned_until(context, windows.test, "fusion")
     trained_on = f"{len(train)} requests before {windows.valid:%Y-%m-%d}, calibrated on {len(valid)} others"
     return Learned(catalogue, valid, learner.write(fused, trained_on), windows)
 
 
-def _draw_users(context: BuildContext, catalogue: Catalogue, windows: Windows) -> UserSample:
+def _draw_users(context: BuildContext, windows: Windows) -> UserSample:
     settings = context.settings
     with context.report.step("Sampling users for training"):
         users = sample_users(
@@ -85,20 +87,22 @@ def _draw_users(context: BuildContext, catalogue: Catalogue, windows: Windows) -
         )
         if not users.train or not users.valid or not users.test:
             raise InvalidRequest("the events leave nobody to learn from; choose other windows")
-        titles = titles_by_item(catalogue)
-        searches, newcomers, seed = settings.query_share, settings.newcomer_share, settings.seed
+        words = ItemWords.of(context.dataset.items)
         return dataclasses.replace(
             users,
-            train=simulate_cold_start(users.train, titles, searches=searches, newcomers=newcomers, seed=seed),
-            valid=simulate_cold_start(users.valid, titles, searches=searches, newcomers=newcomers, seed=seed + 1),
+            train=draw_searches(settings, users.train, words, settings.seed),
+            valid=draw_searches(settings, users.valid, words, settings.seed + 1),
         )
 
 
 def _find_candidates(
-    context: BuildContext, users: UserSample
-) -> tuple[list[LabelledCandidates], list[LabelledCandidates]]:
-    """Return training and validation requests with the first stage's candidates."""
-    requests = [*users.train, *users.valid]
-    with open_first_stage(context) as first_stage, context.report.step("Retrieving candidates", len(requests)) as step:
-        drawn = label_candidates(first_stage, requests, context.settings.candidates, step)
-    return drawn[: len(users.train)], drawn[len(users.train) :]
+    context: BuildContext, users: UserSample, searches: JudgedSearches
+) -> tuple[list[LabelledCandidates], list[LabelledCandidates], JudgedCandidates]:
+    """Return training and validation requests, and judged searches, with the first stage's candidates."""
+    parts: list[Sequence[ShopRequest]] = [users.train, users.valid, searches.train, searches.checked]
+    total = sum(map(len, parts))
+    with open_first_stage(context) as first_stage, context.report.step("Retrieving candidates", total) as step:
+        train, valid, judged, checked = (
+            label_candidates(first_stage, part, context.settings.candidates, step) for part in parts
+        )
+    return train, valid, JudgedCandidates(judged, checked)

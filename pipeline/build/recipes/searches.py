@@ -45,8 +45,7 @@ from pipeline.learning.examples.fusion import calibration_error
 from pipeline.learning.examples.judged_queries import (
     JudgedQuery,
     folds_of,
-    hold_out_queries,
-    test_queries,
+    learn_and_hold_out,
     training_queries,
 )
 from pipeline.learning.fusion.graded_trees import CrossFitted, GradedExamples, cross_fit_fusion
@@ -77,18 +76,14 @@ def build_searches(context: BuildContext) -> Learned:
     queries = training_queries(context.dataset.judgements, catalogue)
     if len(queries) < settings.folds:
         raise InvalidRequest(f"{len(queries)} judged queries can't be parted in {settings.folds} folds")
-    if not test_queries(context.dataset.judgements, catalogue):
-        queries, _ = hold_out_queries(queries, settings.test_users)
+    queries, _ = learn_and_hold_out(context.dataset.judgements, catalogue, settings.test_users)
     learned = learn_from_queries(context, catalogue, queries, _DATA)
     return replace(learned, questions=questions_held_out(context, catalogue))
 
 
 def questions_held_out(context: BuildContext, catalogue: Catalogue) -> GateQuestions:
     """Return the judged queries that nothing is learned from: the split `test`, or a tenth if there is none."""
-    judgements = context.dataset.judgements
-    held_out = test_queries(judgements, catalogue)
-    if not held_out:
-        _, held_out = hold_out_queries(training_queries(judgements, catalogue), context.settings.test_users)
+    _, held_out = learn_and_hold_out(context.dataset.judgements, catalogue, context.settings.test_users)
     return questions_of_queries(held_out, catalogue, "judged searches held out")
 
 

@@ -16,11 +16,11 @@ from pipeline.build.second_stage.ranking_fusion import fit_ranking_fusion, refus
 from pipeline.build.second_stage.text_tiers import staged_tiers
 from pipeline.build.steps.catalogue import (
     require_events,
-    titles_by_item,
     write_catalogue,
 )
 from pipeline.build.steps.encoder import export_base_encoder, write_index
 from pipeline.build.steps.first_stage import write_retrieval_settings
+from pipeline.build.steps.judged_searches import draw_searches, judged_searches
 from pipeline.build.steps.purchase_encoder import train_purchase_encoder
 from pipeline.build.steps.ranking_examples import RankingExamples, learn_weights_from_sample, make_ranking_examples
 from pipeline.build.steps.tables import table_writer
@@ -28,10 +28,10 @@ from pipeline.data.dataset.training_requests import (
     TrainingSnapshot,
     Windows,
     sample_training_snapshots,
-    simulate_cold_start,
 )
 from pipeline.learning.examples.fusion import calibration_error, ndcg_by_kind
 from pipeline.learning.examples.labelled_candidates import LabelledCandidates
+from pipeline.learning.examples.typed_searches import ItemWords
 from pipeline.learning.fusion.lambdamart import RankedExamples
 from pipeline.learning.fusion.trees import FusionTrees
 from pipeline.tables.table_writer import TableWriter
@@ -75,20 +75,17 @@ def _make_examples(
 ) -> RankingExamples:
     """Make examples moment by moment; the last moment is validation."""
     settings, parts = context.settings, []
-    titles = titles_by_item(catalogue)
+    words, searches = ItemWords.of(context.dataset.items), judged_searches(context, catalogue)
     for number, snapshot in enumerate(_draw_snapshots(context, windows)):
-        requests = simulate_cold_start(
-            snapshot.requests,
-            titles,
-            searches=settings.query_share,
-            newcomers=settings.newcomer_share,
-            seed=settings.seed + number,
-        )
+        requests = draw_searches(settings, snapshot.requests, words, settings.seed + number)
         tables.write_counts(context.dataset.events, snapshot.moment, snapshot.left_out)
         if number == 0:
-            learn_weights_from_sample(context, requests)
+            learn_weights_from_sample(context, requests, searches.train)
         title = f"Retrieving candidates of {snapshot.moment:%Y-%m-%d}"
         parts.append(make_ranking_examples(context, catalogue, requests, snapshot.checked, title))
+    if searches.train:
+        title = "Retrieving candidates of judged searches"
+        parts.append(make_ranking_examples(context, catalogue, searches.train, [False] * len(searches.train), title))
     examples = RankingExamples.join(parts)
     if not examples.train or not examples.valid:
         raise InvalidRequest("the events leave nobody to learn from; choose other windows")

@@ -16,7 +16,7 @@ from common.release.catalogue import Catalogue
 from pipeline.build.compression.compress import compress_cross_encoder
 from pipeline.build.compression.gate import Gate
 from pipeline.build.context import BuildContext
-from pipeline.build.second_stage.text_tiers import Fused, TextTiers
+from pipeline.build.second_stage.text_tiers import Fused, TextTiers, occasions_of
 from pipeline.build.steps.ranking_examples import RankingExamples
 from pipeline.build.steps.staged_release import record_fusion
 from pipeline.learning.examples.fusion import every_tier
@@ -69,7 +69,8 @@ class RankingFusion:
             boosters = self._with_logits(tiers, first, train[-context.settings.logit_requests :], step)
             fusion = calibrate(boosters, every_tier(joined(served), tiers.names))
             options = tiers.options(served, fusion)
-        return Fused(fusion, joined(served), options, [one.labelled for one in served])
+        requests = [one.labelled for one in served]
+        return Fused(fusion, joined(served), options, requests, occasions_of(requests))
 
     def write(self, fused: Fused, measure: Measure, data: str) -> Float64Array:
         """Measure the calibrated fusion, fit the served trees with everybody, and export them.

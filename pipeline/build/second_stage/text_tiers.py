@@ -53,18 +53,15 @@ class Fused:
         fusion: Calibrated on the validation requests.
         served: The validation requests' candidates with the scores of every staged tier.
         options: Time and quality of each choice of tiers; one if no text tier is staged.
-        requests: The validation requests.
+        requests: The requests that quality was measured on: the validation users', then others.
+        occasions: The occasion of each.
     """
 
     fusion: FusionTrees
     served: LabelledFeatures
     options: Sequence[TierOption]
     requests: Sequence[LabelledCandidates]
-
-    @property
-    def occasions(self) -> list[str]:
-        """The occasion of each validation request."""
-        return [occasion(one.user, one.candidates) for one in self.requests]
+    occasions: Sequence[str]
 
     def first_stage_order(self) -> list[str]:
         """Return the occasions in which the features alone do not improve the first stage's order.
@@ -142,6 +139,11 @@ class TextTiers:
 
     def _plan(self, fused: Fused) -> dict[str, dict[str, int]]:
         return choose_depths(fused.options, fused.occasions, self.context.settings.min_gain_per_ms)
+
+
+def occasions_of(requests: Sequence[LabelledCandidates]) -> list[str]:
+    """Return the occasion of each request, as the ranking service names it."""
+    return [occasion(one.user, one.candidates) for one in requests]
 
 
 def staged_tiers(context: BuildContext) -> list[str]:

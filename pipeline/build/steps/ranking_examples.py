@@ -102,11 +102,13 @@ def _ranked(matrix: Float32Array, example: LabelledCandidates, best: int) -> Ran
     return RankedExamples(matrix[:best], example.labels[:best], np.array([min(len(matrix), best)]))
 
 
-def learn_weights_from_sample(context: BuildContext, requests: Sequence[ShopRequest]) -> None:
-    """Learn the sources' weights from a sample of the requests, and write them."""
+def learn_weights_from_sample(
+    context: BuildContext, requests: Sequence[ShopRequest], judged: Sequence[ShopRequest] = ()
+) -> None:
+    """Learn the sources' weights from a sample of the requests and from judged searches, and write them."""
     chosen = np.random.default_rng(context.settings.seed).permutation(len(requests))[:_WEIGHT_REQUESTS]
     sample = [requests[place] for place in np.sort(chosen)]
-    learn_first_stage_weights(context, sample, context.settings.candidates)
+    learn_first_stage_weights(context, [*sample, *judged], context.settings.candidates)
 
 
 def feature_set(context: BuildContext, catalogue: Catalogue) -> FeatureSet:

@@ -24,6 +24,7 @@ from pipeline.learning.examples.labelled_candidates import (
     label_candidates,
     learn_source_weights,
     request_kind,
+    with_semantic_floor,
 )
 from pipeline.learning.examples.text_tiers import feature_examples, joined
 from pipeline.learning.fusion.trees import fit_behaviour
@@ -36,6 +37,7 @@ from pipeline.progress import ProgressStep
 from services.ranking.features.feature_set import FeatureSet
 from services.ranking.features.item_tables import ItemTables
 from services.ranking.features.settings import FusionSettings
+from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.score_fusion import normalised
 
 MEASURE: Final = "ndcg@10"
@@ -112,15 +114,16 @@ def _orders(
     """Return the scores of each test question's candidates, by order."""
     return {
         AS_SERVED: [-np.arange(len(example.labels), dtype=np.float64) for example in test],
-        WEIGHTS: _by_weights(train, test, runner.first_stage.sources),
+        WEIGHTS: _by_weights(train, test, runner.first_stage),
         TREES: _by_trees(runner, train, test, seed),
     }
 
 
 def _by_weights(
-    train: Sequence[LabelledCandidates], test: Sequence[LabelledCandidates], sources: Sequence[str]
+    train: Sequence[LabelledCandidates], test: Sequence[LabelledCandidates], first_stage: FirstStage
 ) -> list[Float64Array]:
-    by_kind = learn_source_weights(train, sources)
+    sources = first_stage.sources
+    by_kind = with_semantic_floor(learn_source_weights(train, sources), first_stage.settings.kind_of)
 
     def scores(example: LabelledCandidates) -> Float64Array:
         given = np.stack([np.asarray(example.candidates.sources[name], np.float32) for name in sources], axis=1)

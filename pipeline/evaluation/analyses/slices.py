@@ -1,4 +1,4 @@
-"""Figures by slice: users by length of history, items by popularity, languages."""
+"""Figures by slice: users by length of history, judged searches, items by popularity, languages."""
 
 from __future__ import annotations
 
@@ -31,14 +31,19 @@ def measure_slices(
     count, and questions without one are left out.
 
     Args:
-        questions: The questions; new users are a slice.
+        questions: The questions; new users and judged searches are slices.
         answers: The answers by mode and question, those for new users included.
         items: The catalogue's items.
         seed: Seed of the intervals.
     """
     found = [
         _slice(kind, name, part, answers, seed)
-        for kind, name, part in [*_users(questions), *_items(questions.main, items), *_languages(questions, items)]
+        for kind, name, part in [
+            *_users(questions),
+            *_searches(questions),
+            *_items(questions.main, items),
+            *_languages(questions, items),
+        ]
         if len(part) >= _MIN_QUESTIONS
     ]
     return [part for kind in dict.fromkeys(part.kind for part in found) for part in found if part.kind == kind]
@@ -66,9 +71,14 @@ def _users(questions: Questions) -> Iterator[tuple[str, str, list[Question]]]:
             yield "users", name, [questions.main[row] for row in rows]
 
 
+def _searches(questions: Questions) -> Iterator[tuple[str, str, list[Question]]]:
+    yield "searches", "judged, held out", list(questions.searches)
+
+
 def _items(main: Sequence[Question], items: ItemPopularity) -> Iterator[tuple[str, str, list[Question]]]:
     for number, name in enumerate(BANDS):
         yield "relevant items", name, _restricted(main, items.band == number, items)
+    yield "relevant items", "new: without a counted buyer", _restricted(main, items.popularity == 0, items)
     yield "relevant items", "in the history: bought again", _by_history(main, in_history=True)
     yield "relevant items", "not in the history: discovered", _by_history(main, in_history=False)
 

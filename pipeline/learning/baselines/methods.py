@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from common.arrays import Float32Array
 from common.errors import NotReady
 from common.release.catalogue import Catalogue
+from pipeline.learning.baselines.neural import NeuralModel, fit_collaborative, fit_sasrec
 from pipeline.learning.item_graphs.purchases import Purchases, popularity, transition_table
 from services.ranking.request import UserRows
 
@@ -198,6 +199,16 @@ def bm25(known: BaselineData) -> Bm25Model:
     return Bm25Model(index, texts, split)
 
 
+def sasrec(known: BaselineData) -> NeuralModel:
+    """Self-attention over the history (SASRec; Kang and McAuley, ICDM 2018)."""
+    return fit_sasrec(known.purchases, known.items, known.seed)
+
+
+def collaborative(known: BaselineData) -> NeuralModel:
+    """Neural collaborative filtering (He et al., WWW 2017)."""
+    return fit_collaborative(known.purchases, known.items, known.seed)
+
+
 BASELINES: Final[Mapping[str, Callable[[BaselineData], Baseline]]] = {
     "popular": popular,
     "recently popular": recently_popular,
@@ -205,6 +216,8 @@ BASELINES: Final[Mapping[str, Callable[[BaselineData], Baseline]]] = {
     "transitions": item_transitions,
     "ALS": als,
     "BPR": bpr,
+    "SASRec": sasrec,
+    "NCF": collaborative,
     "BM25": bm25,
 }
 FACTORISATIONS: Final = ("ALS", "BPR")

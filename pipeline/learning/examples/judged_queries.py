@@ -10,6 +10,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from common.errors import InvalidRequest
 from common.release.catalogue import Catalogue
@@ -63,6 +65,52 @@ def hold_out_queries(queries: Sequence[JudgedQuery], count: int) -> tuple[list[J
     drawn = sorted(queries, key=lambda one: hashlib.sha256(one.query.encode()).digest())
     held_out = {one.query for one in drawn[: min(count, len(queries) // 10)]}
     return [one for one in queries if one.query not in held_out], [one for one in queries if one.query in held_out]
+
+
+def learn_and_hold_out(
+    judgements: pl.DataFrame | None, catalogue: Catalogue, count: int
+) -> tuple[list[JudgedQuery], list[JudgedQuery]]:
+    """Return the judged queries to learn from and those held out: the split `test`, else as `hold_out_queries`.
+
+    Both are empty if there are no judgements above 0.
+    """
+    known = _without_test(judgements)
+    if known.is_empty() or not float(known["relevance"].to_numpy().max()) > 0:
+        return [], []
+    queries, held_out = training_queries(judgements, catalogue), test_queries(judgements, catalogue)
+    return (queries, held_out) if held_out else hold_out_queries(queries, count)
+
+
+def part_by_items(
+    queries: Sequence[JudgedQuery], share: float, seed: int
+) -> tuple[list[JudgedQuery], list[JudgedQuery]]:
+    """Part queries so that none of the second part shares a relevant item with one of the first.
+
+    Queries that are linked by items stay together; the largest such group is in the first part.
+
+    Args:
+        queries: The queries.
+        share: Maximum share of them in the second part.
+        seed: Of the order in which groups are drawn.
+    """
+    if not queries:
+        return [], []
+    rows = [one.rows[(one.grades > 0) & (one.rows >= 0)] for one in queries]
+    numbers = np.repeat(np.arange(len(queries)), [len(part) for part in rows])
+    items = np.concatenate(rows)
+    size = len(queries) + int(items.max(initial=0)) + 1
+    links = coo_matrix((np.ones(len(items)), (numbers, items + len(queries))), (size, size))
+    group = connected_components(links, directed=False)[1][: len(queries)]
+    names, counts = np.unique(group, return_counts=True)
+    names = names[np.argsort(-counts, kind="stable")]
+    drawn, left = set[int](), share * len(queries)
+    for name in np.random.default_rng(seed).permutation(names[1:]).tolist():
+        count = int((group == name).sum())
+        if count <= left:
+            drawn.add(name)
+            left -= count
+    pairs = list(zip(queries, group.tolist(), strict=True))
+    return [one for one, name in pairs if name not in drawn], [one for one, name in pairs if name in drawn]
 
 
 def folds_of(queries: Sequence[JudgedQuery], folds: int, seed: int) -> npt.NDArray[np.int64]:

@@ -16,10 +16,14 @@ from pipeline.progress import ProgressStep
 from services.ranking.request import CandidateRows, UserRows
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.first_stage import FirstStage
+from services.retrieval.candidates.release_settings import FirstStageSettings
 from services.retrieval.candidates.request import Request
-from services.retrieval.candidates.score_fusion import normalised
+from services.retrieval.candidates.score_fusion import LinearFusion, normalised
+from services.retrieval.sources.user_context import Situation
 
 _CHUNK: Final = 32
+# Kinds of source that find an item without behaviour.
+TEXT_KINDS: Final = ("semantic", "similar", "lexical")
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,34 @@ def with_semantic_floor(
             name: max(weight, floor) if kind_of(name) == "semantic" else weight for name, weight in of_source.items()
         }
     return floored
+
+
+def as_new_items(example: LabelledCandidates, settings: FirstStageSettings) -> LabelledCandidates | None:
+    """Return a search as if its candidates were new: found by their texts alone, and in that order.
+
+    Args:
+        example: A search and its candidates.
+        settings: The first stage's settings.
+
+    Returns:
+        The candidates that a source of texts found; None if there is no query or no such candidate.
+    """
+    found = example.candidates
+    if not example.user.query or not found.sources:
+        return None
+    names = list(found.sources)
+    by_text = [settings.kind_of(name) in TEXT_KINDS for name in names]
+    scores = np.stack([np.asarray(found.sources[name], np.float32) for name in names], axis=1)
+    scores[:, np.logical_not(by_text)] = np.nan
+    kept = np.flatnonzero(np.isfinite(scores).any(axis=1))
+    if not len(kept):
+        return None
+    situation: Situation = "both" if len(example.user.history) else "query"
+    fused = LinearFusion(settings.weights).fuse(scores[kept], [len(kept)], [situation], names)
+    order = np.argsort(-fused, kind="stable")
+    kept, fused = kept[order], fused[order].astype(np.float32)
+    candidates = CandidateRows(found.rows[kept], fused, dict(zip(names, scores[kept].T, strict=True)))
+    return LabelledCandidates(example.request, example.user, candidates, example.labels[kept])
 
 
 def _asked(request: ShopRequest, limit: int) -> Request:

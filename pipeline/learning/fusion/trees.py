@@ -37,10 +37,28 @@ class LabelledFeatures:
     Attributes:
         features: float32 [rows, features]; NaN if a feature is missing.
         labels: float32 [rows]; 1 if the user bought the item next.
+        weights: What each row counts in training; None if all count 1; float32 [rows].
     """
 
     features: Float32Array
     labels: Float32Array
+    weights: Float32Array | None = None
+
+    def with_judged(self, judged: LabelledFeatures) -> LabelledFeatures:
+        """Return these rows followed by judged ones, which count as if as few were relevant as are bought here.
+
+        So they teach what makes an item relevant, and leave the probabilities those of buying.
+        """
+        bought, relevant = float(self.labels.mean()), float(judged.labels.mean()) if len(judged.labels) else 0.0
+        if not 0 < relevant < 1:
+            return self
+        counted = np.where(judged.labels > 0, bought / relevant, (1 - bought) / (1 - relevant))
+        own = np.ones(len(self.labels)) if self.weights is None else self.weights
+        return LabelledFeatures(
+            np.concatenate([self.features, judged.features]),
+            np.concatenate([self.labels, judged.labels]),
+            np.concatenate([own, counted]).astype(np.float32),
+        )
 
 
 @dataclass(frozen=True)
@@ -78,7 +96,7 @@ def raw_score(boosters: Sequence[lgb.Booster], features: Float32Array) -> npt.ND
 
 def fit_behaviour(examples: LabelledFeatures, names: Sequence[str], seed: int) -> lgb.Booster:
     """Fit the first trees to candidates without logits; they select the candidates that the cross-encoder scores."""
-    data = lgb.Dataset(examples.features, examples.labels, feature_name=list(names))
+    data = lgb.Dataset(examples.features, examples.labels, weight=examples.weights, feature_name=list(names))
     return lgb.train(_settings(seed), data, _BEHAVIOUR_ROUNDS)
 
 
@@ -92,7 +110,7 @@ def fit_with_logits(first: lgb.Booster, read: LabelledFeatures, names: Sequence[
         names: The features' names.
         seed: Seed of LightGBM's sampling.
     """
-    data = lgb.Dataset(read.features, read.labels, feature_name=list(names))
+    data = lgb.Dataset(read.features, read.labels, weight=read.weights, feature_name=list(names))
     return lgb.train(_settings(seed), data, _LOGIT_ROUNDS, init_model=first)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import grpc
 import numpy as np
@@ -76,7 +76,7 @@ class GatewayRunner:
                 step.advance()
 
         async with open_channel(self._target, self._security) as channel:
-            stub = RecommendationServiceStub(channel)
+            stub: Any = RecommendationServiceStub(channel)
             await asyncio.gather(*(call_one_by_one(stub) for _ in range(_CONCURRENT_CALLS)))
         return {question.key: answers[question.key] for question in questions}
 

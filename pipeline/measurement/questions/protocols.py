@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
 from common.errors import InvalidRequest
+from pipeline.data.adapters.datasets.purchases.typed_queries import Part, relevant_items
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.event_kinds import KIND, TARGET, target_events, weigh_as_stated
 from pipeline.data.dataset.temporal_split import UserSplit
 from pipeline.data.dataset.training_requests import Windows, sample_test_users
-from pipeline.data.files.tables import read_table
-from pipeline.measurement.questions.typed_queries import Part, relevant_items
 
 PROTOCOLS: Final = ("temporal", "leave-last-out", "judged", "typed", "discovery")
 _NEW_USERS: Final = 200
+_SEARCHES: Final = 200
 # The lowest grade that measures count as relevant; see `ranking_metrics.evaluate`.
 _MIN_GRADE: Final = 0.001
 _SEEN_ANSWERS: Final = (
@@ -81,6 +80,7 @@ class Questions:
         description: The protocol in one sentence.
         main: The questions of the main figures.
         new_users: Questions of users without any history, measured separately.
+        searches: Judged searches that nothing was learned from, measured separately.
         notes: What a reader should know, one sentence each.
         judged: Whether relevance comes from judgements, so that the relevance of an item without one is unknown.
         event_split: The events before and after the questions; None if the questions have different times.
@@ -90,6 +90,7 @@ class Questions:
     description: str
     main: Sequence[Question]
     new_users: Sequence[Question] = ()
+    searches: Sequence[Question] = ()
     notes: Sequence[str] = field(default_factory=list)
     judged: bool = False
     event_split: EventSplit | None = None
@@ -144,7 +145,7 @@ def discovery(questions: Questions) -> Questions:
     ]
     asked = [replace(one, relevant=relevant, exclude_history=True) for one, relevant in new if relevant]
     description = f"{len(asked):,} of them, with the history left out: {questions.description}"
-    return replace(questions, protocol="discovery", description=description, main=asked, new_users=())
+    return replace(questions, protocol="discovery", description=description, main=asked, new_users=(), searches=())
 
 
 def typed_questions(items: pl.DataFrame, part: Part) -> Questions:
@@ -155,29 +156,6 @@ def typed_questions(items: pl.DataFrame, part: Part) -> Questions:
         f"{len(asked)} searches as people type them ({part}), written for the project; relevance by product type",
         asked,
         notes=["The searches are no log of a shop. Product types were judged, not single items."],
-    )
-
-
-def read_questions(file: Path, users: int | None, seed: int) -> Questions:
-    """Read questions from a table with ``user_id``, ``history`` (a list of item ids, oldest first) and ``target``.
-
-    Raises:
-        BadDataset: The file or a column is missing.
-        InvalidRequest: The file has no rows.
-    """
-    table = read_table(file, {column: column for column in ("user_id", "history", "target")})
-    if table.is_empty():
-        raise InvalidRequest(f"{file} has no rows; name a file with questions")
-    rows = enumerate(_sample(list(table.iter_rows()), users, seed))
-    asked = [
-        Question(f"{user}#{number}", user, tuple(history), "", {target: 1.0})
-        for number, (user, history, target) in rows
-    ]
-    return Questions(
-        "given",
-        f"the {len(asked):,} questions of {file.name}: a history, and the item that followed",
-        asked,
-        notes=["Whether the release learned from these rows is not known."],
     )
 
 
@@ -202,6 +180,7 @@ def _temporal(dataset: Dataset, settings: Mapping[str, Any], users: int | None, 
         description,
         _questions_from(examples),
         new_users,
+        _searches_held_out(dataset, seed),
         notes,
         event_split=_split_events(dataset.events, windows),
     )
@@ -237,8 +216,17 @@ def _new_users(events: pl.DataFrame, windows: Windows, seed: int) -> list[Questi
     relevant = target_events(future).group_by("user_id").agg(pl.col("item_id").unique().sort()).sort("user_id")
     return [
         Question(f"new {user}", user, (), "", dict.fromkeys(items, 1.0))
-        for user, items in _sample(list(relevant.iter_rows()), _NEW_USERS, seed)
+        for user, items in sample(list(relevant.iter_rows()), _NEW_USERS, seed)
     ]
+
+
+def _searches_held_out(dataset: Dataset, seed: int) -> Sequence[Question]:
+    """Return a sample of the judged searches of the split `test`; without it, none is known to be held out."""
+    judgements = dataset.judgements
+    if judgements is None or "split" not in judgements.columns or not (judgements["split"] == "test").any():
+        return ()
+    asked = _judged(dataset, _SEARCHES, seed).main
+    return [replace(one, key=f"search {one.key}") for one in asked]
 
 
 def _leave_last_out(dataset: Dataset, users: int | None, seed: int) -> Questions:
@@ -249,7 +237,7 @@ def _leave_last_out(dataset: Dataset, users: int | None, seed: int) -> Questions
     columns = [name for name in ("item_id", KIND, TARGET) if name in events.columns]
     grouped = events.sort("user_id", order, maintain_order=True).group_by("user_id", maintain_order=True)
     sequences = (_last_out(*row) for row in grouped.agg(columns).iter_rows())
-    asked = _sample([question for question in sequences if question is not None], users, seed)
+    asked = sample([question for question in sequences if question is not None], users, seed)
     return Questions(
         "leave-last-out",
         f"the last event of each of {len(asked):,} users, predicted from all events before it",
@@ -280,7 +268,7 @@ def _judged(dataset: Dataset, users: int | None, seed: int) -> Questions:
     rows = [(*row[: len(keys)], dict(zip(*row[len(keys) :], strict=True))) for row in grouped.iter_rows()]
     usable = [row for row in rows if max(row[-1].values()) >= _MIN_GRADE]
     asked = [
-        Question(" ".join(filter(None, row[:-1])), row[0], (), row[0], row[-1]) for row in _sample(usable, users, seed)
+        Question(" ".join(filter(None, row[:-1])), row[0], (), row[0], row[-1]) for row in sample(usable, users, seed)
     ]
     notes = ["An item without a judgement counts as not relevant, except in measures named `judged`."]
     if len(usable) < len(rows):
@@ -289,7 +277,8 @@ def _judged(dataset: Dataset, users: int | None, seed: int) -> Questions:
     return Questions("judged", description, asked, notes=notes, judged=True)
 
 
-def _sample(rows: list[Any], count: int | None, seed: int) -> list[Any]:
+def sample(rows: list[Any], count: int | None, seed: int) -> list[Any]:
+    """Return at most ``count`` of the rows in their order, drawn at random; None for all."""
     if count is None or count >= len(rows):
         return rows
     positions = np.random.default_rng(seed).choice(len(rows), count, replace=False)

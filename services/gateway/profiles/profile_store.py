@@ -1,6 +1,7 @@
 """The port to users' profiles: events are durable once acknowledged, and can be erased per user.
 
-Implementations: :mod:`services.gateway.profiles.sqlite_store`. ``tests/contract/test_profiles.py`` checks them against
+Implementations: :mod:`services.gateway.profiles.sqlite_store` and
+:mod:`services.gateway.profiles.redis_store`. ``tests/contract/test_profiles.py`` checks them against
 this contract.
 """
 
@@ -10,12 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from common.errors import NotReady
+from common.errors import NotReady, ShortlistError
 from common.release.event_weights import EventKind
 
 
 class ProfileStoreUnavailable(NotReady):
     """The profiles cannot be read or written; nothing of the call was recorded."""
+
+
+class BadProfileStore(ShortlistError):  # noqa: N818 - named for what it is, like the errors of common.errors
+    """A store that is damaged, belongs to another program or key, or would lose events; the message names it."""
+
+    status = "FAILED_PRECONDITION"
 
 
 @dataclass(frozen=True)

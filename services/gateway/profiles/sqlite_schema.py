@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from common.errors import ShortlistError
+from services.gateway.profiles.profile_store import BadProfileStore
 from services.gateway.profiles.pseudonyms import Pseudonyms, read_key, read_or_make_key
 
 SCHEMA_VERSION: Final = 2
@@ -44,12 +44,6 @@ INSERT INTO pseudonyms VALUES (key_check(), 0);
 PRAGMA user_version = 2;
 COMMIT;
 """
-
-
-class BadProfileStore(ShortlistError):  # noqa: N818 - named for what it is, like the errors of common.errors
-    """A file that is damaged, has no profiles, or was written by a newer version; the message names it."""
-
-    status = "FAILED_PRECONDITION"
 
 
 def open_for_writing(file: Path, key_file: Path) -> tuple[sqlite3.Connection, Pseudonyms]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from common.release.event_weights import HISTORY_KINDS, EventKind
+from services.gateway.profiles.history import profile_of
 from services.gateway.profiles.profile_store import (
     Event,
     Profile,
@@ -45,7 +45,6 @@ ORDER BY occurred_at_us DESC, arrival DESC LIMIT 1
 """
 
 ResultT = TypeVar("ResultT")
-_HistoryRow = tuple[str, EventKind, int]
 
 
 class SqliteProfileStore:
@@ -123,9 +122,8 @@ class SqliteProfileStore:
         connection = self._reader()
         rows = connection.execute(self._history_sql, (pseudonym, *self._kinds, max_items)).fetchall()
         search = connection.execute(_LAST_SEARCH, (pseudonym,)).fetchone()
-        events = _without_refunds([(item_id, EventKind.from_word(kind), at) for item_id, kind, at in reversed(rows)])
-        item_ids, kinds, times = zip(*events, strict=True) if events else ((), (), ())
-        return Profile(list(item_ids), Search(*search) if search else None, kinds, times)
+        events = [(item_id, EventKind.from_word(kind), at) for item_id, kind, at in reversed(rows)]
+        return profile_of(events, Search(*search) if search else None)
 
     def _has_before(self, occurred_at_us: int) -> bool:
         found = self._reader().execute("SELECT 1 FROM events WHERE occurred_at_us < ? LIMIT 1", (occurred_at_us,))
@@ -152,19 +150,6 @@ def _row(event: Event, pseudonyms: Pseudonyms) -> tuple[Any, ...]:
         event.value,
         event.occurred_at_us,
     )
-
-
-def _without_refunds(events: Sequence[_HistoryRow]) -> Sequence[_HistoryRow]:
-    """Return events, oldest first, without refunds and the purchases that they take back."""
-    if not any(kind is EventKind.REFUND for _, kind, _ in events):
-        return events
-    left_out, purchases = set(), defaultdict[str, list[int]](list)
-    for place, (item_id, kind, _) in enumerate(events):
-        if kind is EventKind.PURCHASE:
-            purchases[item_id].append(place)
-        elif kind is EventKind.REFUND:
-            left_out |= {place, *([purchases[item_id].pop()] if purchases[item_id] else [])}
-    return [event for place, event in enumerate(events) if place not in left_out]
 
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> RecordedCounts:

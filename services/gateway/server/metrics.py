@@ -8,6 +8,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from shortlist.ranking.v1 import ranking_pb2
 
 from common.server.telemetry import Metrics, exemplar_of
+from services.gateway.backends.guarded_profiles import GuardedProfiles
 from services.gateway.backends.replicas.replica_set import ReplicaSet
 from services.gateway.recommendation.concurrency_limit import AdaptiveConcurrencyLimit
 from services.gateway.recommendation.request import Stages
@@ -68,6 +69,10 @@ class GatewayMetrics:
     def watch_replicas(self, replicas: ReplicaSet) -> None:
         """Export the circuit breakers, retries and hedges of a service."""
         self._backends.add(replicas)
+
+    def watch_profiles(self, profiles: GuardedProfiles) -> None:
+        """Export the circuit breaker of the profiles."""
+        self._backends.add_profiles(profiles)
 
     def observe_answer(self, result: RecommendResult, stages: Stages, trace_id: str = "") -> None:
         """Count one answer; its trace, if it has one, is an exemplar of its stages' durations."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from services.gateway.backends.guarded_profiles import GuardedProfiles
 from services.gateway.backends.replicas.circuit_breaker import BreakerState
+from services.gateway.backends.replicas.replica import Replica
 from services.gateway.backends.replicas.replica_set import ReplicaSet
 
 _LABELS = ("backend", "address")
@@ -24,10 +26,15 @@ class BackendCollector(Collector):
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
         self._backends: list[ReplicaSet] = []
+        self._profiles: list[GuardedProfiles] = []
 
     def add(self, replicas: ReplicaSet) -> None:
         """Export the replicas of one more service."""
         self._backends.append(replicas)
+
+    def add_profiles(self, profiles: GuardedProfiles) -> None:
+        """Export the profiles' circuit breaker too."""
+        self._profiles.append(profiles)
 
     def collect(self) -> Iterator[Metric]:
         """Return the metrics."""
@@ -35,28 +42,27 @@ class BackendCollector(Collector):
         yield from self._breaker_counts()
         yield from self._second_tries()
 
+    def _peers(self) -> Sequence[Replica | GuardedProfiles]:
+        return [*(replica for backend in self._backends for replica in backend.replicas), *self._profiles]
+
     def _states(self) -> Metric:
         states = GaugeMetricFamily(
             f"{self._namespace}_breaker_state", "1 for the state of each circuit breaker.", labels=(*_LABELS, "state")
         )
-        for backend in self._backends:
-            for replica in backend.replicas:
-                for state in BreakerState:
-                    states.add_metric(
-                        (backend.service, replica.address, str(state)), float(replica.breaker.state is state)
-                    )
+        for peer in self._peers():
+            for state in BreakerState:
+                states.add_metric((peer.service, peer.address, str(state)), float(peer.breaker.state is state))
         return states
 
     def _breaker_counts(self) -> Iterator[Metric]:
         opened = self._counter("breaker_opened", "How often a circuit breaker opened.", _LABELS)
         refused = self._counter("breaker_refused", "Calls that were not sent to a replica.", _LABELS)
         probes = self._counter("breaker_probes", "Probes of a replica that did not answer.", _LABELS)
-        for backend in self._backends:
-            for replica in backend.replicas:
-                labels = (backend.service, replica.address)
-                opened.add_metric(labels, replica.breaker.opened)
-                refused.add_metric(labels, replica.breaker.refused)
-                probes.add_metric(labels, replica.probes)
+        for peer in self._peers():
+            labels = (peer.service, peer.address)
+            opened.add_metric(labels, peer.breaker.opened)
+            refused.add_metric(labels, peer.breaker.refused)
+            probes.add_metric(labels, peer.probes)
         return iter((opened, refused, probes))
 
     def _second_tries(self) -> Iterator[Metric]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
+import structlog
 from shortlist.gateway.v1 import gateway_pb2_grpc
 from shortlist.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 from shortlist.release.v1 import release_pb2_grpc
@@ -18,6 +20,7 @@ from common.server.channel import open_channel
 from common.server.health import Dependencies
 from common.server.telemetry import Metrics
 from services.gateway.backends.grpc_clients import GrpcRanking, GrpcRetrieval
+from services.gateway.backends.guarded_profiles import GuardedProfiles
 from services.gateway.backends.popular_fallback import PopularItems
 from services.gateway.backends.release_alignment import align_releases
 from services.gateway.backends.release_client import ReleaseClient
@@ -25,8 +28,10 @@ from services.gateway.backends.release_coordinator import ReleaseCoordinator
 from services.gateway.backends.replicas.addresses import split_addresses
 from services.gateway.backends.replicas.replica import Replica
 from services.gateway.backends.replicas.replica_set import ReplicaSet
+from services.gateway.profiles.profile_store import BadProfileStore, ProfileStore, ProfileStoreUnavailable
+from services.gateway.profiles.redis_address import RedisAddress, is_redis
+from services.gateway.profiles.redis_store import RedisProfileStore
 from services.gateway.profiles.retention import erase_old_events
-from services.gateway.profiles.sqlite_schema import BadProfileStore
 from services.gateway.profiles.sqlite_store import SqliteProfileStore
 from services.gateway.recommendation.recommender import Recommender
 from services.gateway.server.metrics import GatewayMetrics
@@ -40,6 +45,7 @@ from services.gateway.server.service import (
 from services.gateway.settings import Settings
 
 _DAY_S: Final = 86_400.0
+_log = structlog.get_logger()
 
 
 class GatewayServer:
@@ -48,7 +54,8 @@ class GatewayServer:
     names: Sequence[str] = (RECOMMENDATION_SERVICE, RELEASE_SERVICE)
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        self.dependencies = Dependencies(("retrieval", "ranking"))
+        shared = (GuardedProfiles.service,) if is_redis(settings.profiles) else ()
+        self.dependencies = Dependencies(("retrieval", "ranking", *shared))
         self._settings = settings
         self._metrics = GatewayMetrics(metrics)
         self._components: Components | None = None
@@ -66,7 +73,7 @@ class GatewayServer:
         """Open the profile store and the channels, and retrieve the popular items once.
 
         Raises:
-            BadProfileStore: The file of the profile store cannot be used.
+            BadProfileStore: The profile store cannot be used.
             BadPseudonymKey: The key of its pseudonyms cannot be used.
         """
         settings, profiles = self._settings, await self._open_profiles()
@@ -123,17 +130,39 @@ class GatewayServer:
         self._metrics.watch_replicas(replicas)
         return replicas
 
-    async def _open_profiles(self) -> SqliteProfileStore:
+    async def _open_profiles(self) -> ProfileStore:
         given = self._settings.pseudonym_key_file
         try:
-            file = self._settings.profiles.expanduser()
             key_file = None if given is None else given.expanduser()
+            if key_file is not None and is_redis(self._settings.profiles):
+                profiles: ProfileStore = await self._open_redis(key_file)
+            else:
+                file, kinds = self._settings.profiles_file(), self._settings.history_kinds()
+                profiles = await asyncio.to_thread(SqliteProfileStore, file, kinds, key_file)
         except RuntimeError as error:  # neither HOME nor an entry of this user
             raise BadProfileStore(f"{self._settings.profiles}: {error} Name a file with --profiles") from error
-        profiles = await asyncio.to_thread(SqliteProfileStore, file, self._settings.history_kinds(), key_file)
         self._resources.push_async_callback(profiles.close)
         if self._settings.profile_retention_days:
             self._run_in_background(erase_old_events(profiles, self._settings.profile_retention_days * _DAY_S))
+        return profiles
+
+    async def _open_redis(self, key_file: Path) -> GuardedProfiles:
+        """Open the profiles in Redis; while it does not answer, the gateway serves without profiles."""
+        address = RedisAddress.parse(self._settings.profiles)
+        store = RedisProfileStore(address, key_file, self._settings.history_kinds())
+
+        def report(answers: bool) -> None:
+            self.dependencies.set_answers(GuardedProfiles.service, answers=answers)
+
+        profiles = GuardedProfiles(store, str(address), self._settings.breaker_options(), report)
+        self._metrics.watch_profiles(profiles)
+        try:
+            await store.open()
+        except ProfileStoreUnavailable as error:
+            _log.warning("the gateway starts without profiles", reason=str(error))
+        except BaseException:
+            await store.close()
+            raise
         return profiles
 
     def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:

@@ -232,6 +232,8 @@ class FeatureContext:
 
         NaN between an item and its own text: other features cover that the user already has the item.
         """
+        if not len(self.history):
+            return np.empty((len(self.candidates), 0), dtype=np.float32)
         embeddings = self.tables.embeddings()
         texts = embeddings.text_of_item[self.history[-_MAX_SIMILARITY_EVENTS:]][::-1]
         _, first = np.unique(texts, return_index=True)
@@ -240,29 +242,42 @@ class FeatureContext:
         cosines = embeddings.vectors[own] @ embeddings.vectors[texts].T
         return np.where((own[:, None] == texts) | ~self.known[:, None], np.nan, cosines)
 
+    @cached_property
+    def known_cosines(self) -> tuple[RowIndices, FloatArray]:
+        """The indices of candidates with a cosine, and their rows of `cosines`."""
+        candidates = np.flatnonzero(~np.isnan(self.cosines).all(axis=1))
+        return candidates, self.cosines[candidates]
+
     def _of_candidates(self, values: FloatArray) -> FloatArray:
         return np.where(self.known, values, np.nan).astype(np.float32)
 
     def _count(self, history: RowIndices, candidates: RowIndices) -> HistoryCounts:
         """Count each candidate's value in the history's values; -1 in either is a missing value."""
+        missing = (candidates < 0) | ~self.known
+        unknown = self.constant(np.nan)
+        if not len(history):
+            zero = np.where(missing, unknown, np.float32(0))
+            return HistoryCounts(zero, zero, zero, unknown, unknown, unknown, unknown)
         groups, group_of = np.unique(candidates, return_inverse=True)
         group = np.minimum(np.searchsorted(groups, history), len(groups) - 1)
-        found = (groups[group] == history) & (history >= 0)
-        counts = found & self.is_target
+        found = ((groups[group] == history) & (history >= 0)).nonzero()[0]
+        counts = found[self.is_target[found]]
         bounds = []
-        for values in (self.age, self.days):
+        for values in (self.age, self.days)[: 1 if self.user.ages_s is None else 2]:
             last, first = np.full(len(groups), np.inf), np.full(len(groups), -np.inf)
             np.fmin.at(last, group[counts], values[counts])
             np.fmax.at(first, group[counts], values[counts])
-            bounds += [last, first]
-        weights = (self.long_weights[found], self.short_weights[found])
+            bounds += [_finite(last), _finite(first)]
         sums = [
             np.bincount(group[counts], None, len(groups)),
-            *(np.bincount(group[found], values, len(groups)) for values in weights),
+            *(
+                np.bincount(group[found], values[found], len(groups))
+                for values in (self.long_weights, self.short_weights)
+            ),
         ]
-        missing = (candidates < 0) | ~self.known
-        columns = [np.where(missing, np.nan, values[group_of]).astype(np.float32) for values in (*sums, *bounds)]
-        return HistoryCounts(*columns[:3], *(_finite(column) for column in columns[3:]))
+        columns = np.stack([*sums, *bounds])[:, group_of].astype(np.float32)
+        columns[:, missing] = np.nan
+        return HistoryCounts(*columns, *[unknown] * (7 - len(columns)))
 
 
 def _finite(values: FloatArray) -> FloatArray:

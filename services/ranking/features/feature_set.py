@@ -204,9 +204,9 @@ def _similarity(reduce: Callable[[FloatArray], FloatArray]) -> Column:
 
     def column(context: FeatureContext) -> FloatArray:
         similarity = context.constant(np.nan)
-        has_cosine = ~np.isnan(context.cosines).all(axis=1)
-        if has_cosine.any():
-            similarity[has_cosine] = reduce(context.cosines[has_cosine])
+        candidates, cosines = context.known_cosines
+        if len(candidates):
+            similarity[candidates] = reduce(cosines)
         return similarity
 
     return column

@@ -97,8 +97,7 @@ class ItemTables:
         return array
 
     def _array(self, name: str) -> npt.NDArray[Any]:
-        array: npt.NDArray[Any] = np.load(self._release.file(name), mmap_mode="r")
-        return array
+        return np.asarray(np.load(self._release.file(name), mmap_mode="r"))  # see `_graph`
 
     def _load_once(self, key: str, load: Callable[[], T]) -> T:
         if key not in self._loaded:

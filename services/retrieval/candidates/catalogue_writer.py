@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import numpy as np
 
 from services.retrieval.catalogue.item import Item
 from services.retrieval.catalogue.item_validation import check_ids, check_items
@@ -12,6 +15,8 @@ from services.retrieval.changes.change import Change
 from services.retrieval.changes.change_feed import ChangeFeed
 from services.retrieval.encoding.item_encoder import ItemEncoder
 from services.retrieval.maintenance.maintenance_worker import MaintenanceWorker
+
+_MAX_ITEMS: Final = 1_000  # in one change
 
 
 class CatalogueWriter:
@@ -82,6 +87,21 @@ class CatalogueWriter:
         counts = self._catalogue.apply(change.items, vectors, change.deleted)
         self._maintenance.wake()
         return counts
+
+    def changes_since_release(self) -> Iterator[Change]:
+        """Yield changes that lead from the release to the catalogue of now; see `HoldsChanges`."""
+        snapshot = self._catalogue.snapshot
+        live = np.flatnonzero(snapshot.delta_is_live)
+        for start in range(0, len(live), _MAX_ITEMS):
+            rows = live[start : start + _MAX_ITEMS]
+            items = tuple(snapshot.delta.items[row] for row in rows.tolist())
+            yield Change(items, snapshot.delta.vectors[rows], self._encoder_id)
+        if snapshot.current_row is not None:
+            gone = np.flatnonzero(snapshot.current_row < 0)
+            no_vectors = np.empty((0, self._dimension), dtype=np.float32)
+            for start in range(0, len(gone), _MAX_ITEMS):
+                deleted = tuple(snapshot.item_ids(gone[start : start + _MAX_ITEMS]))
+                yield Change((), no_vectors, self._encoder_id, deleted)
 
     def finish(self) -> None:
         """Finish changes under way, also those whose callers went away; no further one may be begun."""

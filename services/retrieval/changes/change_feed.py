@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
 
 from services.retrieval.catalogue.live_catalogue import ChangeCounts
 from services.retrieval.changes.change import Change
@@ -13,6 +14,15 @@ class ChangeListener(Protocol):
 
     def apply(self, change: Change) -> ChangeCounts:
         """Make a change visible to every search from now on, and count what it did."""
+        ...
+
+
+@runtime_checkable
+class HoldsChanges(Protocol):
+    """A listener that can say what the changes so far came to."""
+
+    def changes_since_release(self) -> Iterable[Change]:
+        """Return changes that lead from the release to the catalogue of now."""
         ...
 
 

@@ -19,7 +19,7 @@ from common.changes.stream_follower import StreamFollower
 from common.errors import NotReady
 from services.retrieval.catalogue.live_catalogue import ChangeCounts
 from services.retrieval.changes.change import Change
-from services.retrieval.changes.change_feed import ChangeListener
+from services.retrieval.changes.change_feed import ChangeListener, HoldsChanges
 from services.retrieval.changes.compaction import Compaction
 
 # How long a stored change may take to arrive at this server.
@@ -57,6 +57,7 @@ class RedisFeed:
     Args:
         address: The address of the stream.
         on_connection: Called with whether the stream can be followed, when that changes.
+        on_loss: Called if the stream has lost entries, with whether they were restored.
         options: When the stream is compacted.
 
     Raises:
@@ -68,9 +69,11 @@ class RedisFeed:
         address: StreamAddress,
         on_connection: Callable[[bool], None] = lambda _: None,
         options: RedisFeedOptions | None = None,
+        on_loss: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._stream = ChangeStream(address)
         self._on_connection = on_connection
+        self._on_loss = on_loss
         self._options = options or RedisFeedOptions()
         self._lock = threading.Lock()
         self._subscribers: list[_Subscriber] = []
@@ -137,7 +140,23 @@ class RedisFeed:
                 subscriber.position = entry.position
         return count
 
-    def _begin_again(self) -> None:
+    def _begin_again(self, lost: Position) -> None:
+        """Restore what the stream lost from this server's catalogue, and read the stream from its beginning.
+
+        A stream that lost only its last entries is not restored: changes made since would be overwritten.
+        """
+        with self._lock:
+            holders = [each.listener for each in self._subscribers if isinstance(each.listener, HoldsChanges)]
+        changes = holders[-1].changes_since_release() if holders else ()
+        is_restored = self._stream.restore((change.to_bytes() for change in changes), lost)
+        self._on_loss(is_restored)
+        if is_restored:
+            _log.warning("the stream was restored from a server's catalogue", stream=str(self._stream.address))
+        else:
+            _log.error(
+                "the stream could not be restored: repeat the changes of the time that it lost",
+                stream=str(self._stream.address),
+            )
         with self._lock:
             for subscriber in self._subscribers:
                 subscriber.position = START

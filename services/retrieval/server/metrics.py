@@ -49,6 +49,12 @@ class RetrievalMetrics:
             "1 while the Redis stream of changes can be followed; 0 otherwise, and without a stream.",
             **names,
         )
+        self._losses = Counter(
+            "change_stream_losses",
+            "How often the Redis stream had lost changes, and whether they were restored.",
+            ["restored"],
+            **names,
+        )
         self._recall = Gauge(
             "recall",
             "Recall of the approximate index against exact search: the mean of the last samples.",
@@ -120,6 +126,10 @@ class RetrievalMetrics:
         """Set the functions that count unreachable vectors, and vectors that are yet to be audited."""
         self._unreachable.set_function(unreachable)
         self._audit_pending.set_function(pending)
+
+    def count_loss(self, restored: bool) -> None:
+        """Count that the stream of changes had lost entries, and whether they were restored; safe for threads."""
+        self._losses.labels(restored=str(restored).lower()).inc()
 
     def set_connected(self, connected: bool) -> None:
         """Set whether the stream of changes can be followed."""

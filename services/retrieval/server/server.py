@@ -107,7 +107,8 @@ class RetrievalServer:
     def _open_feed(self) -> ChangeFeed:
         if self._settings.change_stream is None:
             return LocalFeed(self._settings.data_dir)
-        feed = RedisFeed(StreamAddress.parse(self._settings.change_stream), self._metrics.set_connected)
+        address = StreamAddress.parse(self._settings.change_stream)
+        feed = RedisFeed(address, self._metrics.set_connected, on_loss=self._metrics.count_loss)
         self._shared_metrics.watch_change_stream(feed.lag_s)
         return feed
 

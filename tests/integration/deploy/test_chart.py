@@ -45,6 +45,13 @@ VALUES: dict[str, dict[str, Any]] = {
         "edge": {"enabled": True, "replicas": 1, "image": {"digest": "sha256:" + "0" * 64}},
     },
     "release by URL": {"release": {"delivery": "url", "location": "s3://shop/releases"}, "tests": {"enabled": False}},
+    "profiles in Redis": {
+        "gateway": {
+            "replicas": 3,
+            "profiles": {"store": "redis", "redis": {"existingSecret": "profiles", "keySecret": "pseudonyms"}},
+        },
+        "networkPolicy": {"egress": [{"cidr": "10.1.0.0/16", "port": 6379}]},
+    },
     "following a store": {
         "gateway": {"profiles": {"store": "none"}},
         "release": {"delivery": "url", "location": "s3://shop/releases", "follow": {"enabled": True}},
@@ -188,6 +195,23 @@ def test_grafana_gets_every_dashboard(render: Callable[..., Any]):
     given = {name: text.strip() for one in maps for name, text in one["data"].items()}
     assert given == {file.name: file.read_text().strip() for file in (CHART / "files" / "dashboards").glob("*.json")}
     assert {one["metadata"]["annotations"]["grafana_folder"] for one in maps} == {"Shortlist"}
+
+
+def test_gateways_with_profiles_in_redis_have_replicas(render: Callable[..., Any]):
+    """A Deployment with a budget, the address and the key from Secrets, and a way to Redis."""
+    objects = render(VALUES["profiles in Redis"])
+    gateway = _of(objects, "Deployment", "gateway")
+    assert gateway["spec"]["replicas"] == 3
+    assert gateway["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    assert _of(objects, "PodDisruptionBudget", "gateway")
+    environment = {one["name"]: one for one in gateway["spec"]["template"]["spec"]["containers"][0]["env"]}
+    profiles = environment["SHORTLIST_GATEWAY_PROFILES"]["valueFrom"]["secretKeyRef"]
+    assert profiles == {"name": "profiles", "key": "url"}
+    assert environment["SHORTLIST_GATEWAY_PSEUDONYM_KEY_FILE"]["value"] == "/pseudonyms/key"
+    volumes = {one["name"]: one for one in gateway["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["pseudonyms"]["secret"]["secretName"] == "pseudonyms"
+    egress = _of(objects, "NetworkPolicy", "gateway")["spec"]["egress"]
+    assert {"ports": [{"port": 6379}], "to": [{"ipBlock": {"cidr": "10.1.0.0/16"}}]} in egress
 
 
 def test_prometheus_gets_every_rule_of_the_repository(render: Callable[..., Any]):

@@ -22,6 +22,7 @@ from testing.redis_server import RedisServer
 
 TIMEOUT_S = 30.0
 Item = retrieval_pb2.Item
+_LOSSES = "shortlist_retrieval_change_stream_losses_total"
 
 
 class Replica:
@@ -107,6 +108,27 @@ async def test_a_redis_outage(serve: Serve, redis: RedisServer):
         await one.until(lambda found: found.get("new") == 9)
         assert one.gauge("change_stream_connected") == other.gauge("change_stream_connected") == 1
         assert one.gauge("change_stream_lag_seconds") >= 0
+
+
+async def test_redis_that_restarts_empty_is_restored(serve: Serve, redis: RedisServer):
+    """What the stream lost is written again by a running server; servers that start later have every change."""
+    async with serve() as one, serve() as other:
+        await one.upsert(Item(item_id="new", title="fresh milk", price=7), Item(item_id="gone", title="milk", price=1))
+        await other.delete("gone", "dairy-milk-red-0")
+        await one.until(lambda found: not {"gone", "dairy-milk-red-0"} & found.keys())
+        before = await one.found()
+        redis.lose_everything()
+        async with asyncio.timeout(TIMEOUT_S):
+            while not await asyncio.to_thread(redis.client.exists, "shop:snapshot"):  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.01)
+        async with serve() as late:
+            assert await late.found() == await one.found() == await other.found() == before
+            await _upsert_until_accepted(late)
+            await one.until(lambda found: found.get("new") == 9)
+            await other.until(lambda found: found.get("new") == 9)
+        assert one.gauge("change_stream_connected") == 1
+        losses = [replica.metrics.registry.get_sample_value(_LOSSES, {"restored": "true"}) for replica in (one, other)]
+        assert losses == [1, 1]
 
 
 async def test_a_server_does_not_start_without_redis(serve: Serve, redis: RedisServer):

@@ -231,6 +231,17 @@ ranking_target: {{ include "shortlist.target" (dict "root" .root "component" "ra
 {{- end }}
 {{- end }}
 
+{{- define "shortlist.profilesEnv" -}}
+{{- $redis := .Values.gateway.profiles.redis -}}
+- name: SHORTLIST_GATEWAY_PROFILES
+{{- if $redis.existingSecret }}
+  valueFrom:
+    secretKeyRef: {name: {{ $redis.existingSecret }}, key: url}
+{{- else }}
+  value: {{ required "gateway.profiles.redis.url: give the address of the profiles" $redis.url | quote }}
+{{- end }}
+{{- end }}
+
 {{- define "shortlist.scheduling" -}}
 {{- $values := get .root.Values .component -}}
 {{- with .root.Values.image.pullSecrets }}

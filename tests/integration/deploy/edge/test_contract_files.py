@@ -22,8 +22,9 @@ def test_envoy_has_the_current_contract(tmp_path: Path):
         {file.name: file for file in FileDescriptorSet.FromString((folder / "contract.binpb").read_bytes()).file}
         for folder in (tmp_path, WRITTEN)
     )
-    assert made == written
-    assert (tmp_path / "contract.lua").read_text() == (WRITTEN / "contract.lua").read_text()
+    remedy = "the contract changed: run `make edge-contract`"
+    assert made == written, remedy
+    assert (tmp_path / "contract.lua").read_text() == (WRITTEN / "contract.lua").read_text(), remedy
 
 
 def test_every_method_of_the_gateway_has_a_path():

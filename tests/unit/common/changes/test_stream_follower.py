@@ -35,7 +35,7 @@ def received(stream: ChangeStream, connections: queue.Queue[bool]) -> Iterator[q
     """Return where the entries of a follower arrive; a loss arrives as `lost`."""
     arrived: queue.Queue[bytes] = queue.Queue()
     follower = StreamFollower(
-        stream, START, lambda entry: arrived.put(entry.body), connections.put, lambda: arrived.put(b"lost")
+        stream, START, lambda entry: arrived.put(entry.body), connections.put, lambda _: arrived.put(b"lost")
     )
     assert connections.get(timeout=30)
     yield arrived
@@ -67,7 +67,21 @@ def test_a_stream_that_lost_entries_is_read_again(
         stream.append(b"new", b"1")
         assert received.get(timeout=30) == b"lost"
         assert received.get(timeout=30) == b"new"
-    assert [line["stream_ends_at"] != "0-0" for line in logs if line["log_level"] == "error"] == [True]
+    assert [line["followed_until"] for line in logs if line["log_level"] == "error"] == ["9999999999999-0"]
+
+
+def test_a_loss_is_noticed_although_entries_follow_at_once(
+    redis: RedisServer, stream: ChangeStream, received: queue.Queue[bytes]
+):
+    """If the stream is lost and written again at once, at later positions, the follower notices the loss first."""
+    stream.append(b"a", b"1")
+    assert received.get(timeout=30) == b"a"
+    with redis.client.pipeline() as commands:
+        commands.delete("followed")
+        commands.xadd("followed", {"body": b"b", "call": b""})
+        commands.execute()
+    assert received.get(timeout=30) == b"lost"
+    assert received.get(timeout=30) == b"b"
 
 
 def test_a_read_only_primary_is_left(redis: RedisServer, stream: ChangeStream):

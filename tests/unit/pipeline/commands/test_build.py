@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from common.errors import InvalidRequest
 from common.release.store import Release
 from pipeline.__main__ import app
+from pipeline.commands.build import REFUSED
 from pipeline.commands.field_options import flag_of
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.progress import ProgressReport
@@ -82,3 +83,10 @@ def test_values_that_the_settings_refuse_are_errors(tmp_path: Path, option: list
     result = CliRunner().invoke(app, ["build", "--source", "table", "--out", str(tmp_path / "out"), *option])
     assert isinstance(result.exception, InvalidRequest)
     assert message in str(result.exception)
+
+
+@pytest.mark.parametrize(("is_current", "code"), [(True, 0), (False, REFUSED)])
+def test_a_demo_whose_release_is_refused_says_so(monkeypatch: pytest.MonkeyPatch, is_current: bool, code: int):
+    """`demo` exits as `build` does: with 3 if the gate kept the release from being the current one."""
+    monkeypatch.setattr("pipeline.demo.run_demo", lambda *_: is_current)
+    assert CliRunner().invoke(app, ["demo"]).exit_code == code

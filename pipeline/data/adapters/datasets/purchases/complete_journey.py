@@ -9,6 +9,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.data.adapters.adapter import Adapter, Progress
+from pipeline.data.adapters.datasets.purchases.typed_queries import judgements_of
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport
 from pipeline.data.dataset.schema import BadDataset, check_columns
@@ -92,13 +93,20 @@ def prepare(data: Path, progress: Progress) -> Dataset:
     progress("writing titles")
     items = _items(products.frame, lines.frame)
     events = _events(lines.frame)
+    judgements = judgements_of(items)
+    notes = [f"{items.height - events['item_id'].n_unique():,} items were never bought; their price is left empty."]
+    if judgements is not None:
+        notes.append(
+            f"The judgements are {judgements['query'].n_unique()} searches written for the project, by product type; "
+            "they are of no shop's log."
+        )
     report = DataReport(
         source=ADAPTER.name,
         licence=ADAPTER.licence,
         tables={"items": products.report(missing_in=items), "events": lines.report(missing_in=events)},
-        notes=[f"{items.height - events['item_id'].n_unique():,} items were never bought; their price is left empty."],
+        notes=notes,
     )
-    return Dataset(items, events, None, report)
+    return Dataset(items, events, judgements, report)
 
 
 def _read(file: Path, columns: set[str]) -> pl.DataFrame:

@@ -9,7 +9,16 @@ from tokenizers import Tokenizer, models
 
 from common.errors import InvalidRequest
 from common.release.catalogue import Catalogue
-from pipeline.learning.examples.judged_queries import TEST, fingerprint, folds_of, judged_queries, training_queries
+from pipeline.learning.examples.judged_queries import (
+    TEST,
+    JudgedQuery,
+    fingerprint,
+    folds_of,
+    judged_queries,
+    learn_and_hold_out,
+    part_by_items,
+    training_queries,
+)
 from pipeline.release.artifacts.catalogue import build_catalogue
 
 
@@ -70,3 +79,32 @@ def test_fingerprint_tells_other_judgements_apart(judgements: pl.DataFrame, cata
         )
     }
     assert len(prints) == 3
+
+
+def test_queries_are_held_out_by_split_or_by_a_hash(judgements: pl.DataFrame, catalogue: Catalogue):
+    """The split `test` if there is one, else a tenth; none of none."""
+    learned, held_out = learn_and_hold_out(judgements, catalogue, 100)
+    assert ([one.query for one in learned], [one.query for one in held_out]) == (["bind", "cut"], ["zip"])
+    many = pl.DataFrame({"query": [f"q{number:02d}" for number in range(40)], "item_id": "a", "relevance": 1.0})
+    learned, held_out = learn_and_hold_out(many, catalogue, 100)
+    assert (len(learned), len(held_out)) == (36, 4)
+    assert learn_and_hold_out(None, catalogue, 100) == ([], [])
+    assert learn_and_hold_out(many.with_columns(relevance=0.0), catalogue, 100) == ([], [])
+
+
+def test_parts_share_no_relevant_item():
+    """Linked queries stay together, the largest group in the first part; the second has at most its share."""
+
+    def query(name: str, *rows: int) -> JudgedQuery:
+        grades = np.array([1.0] * len(rows) + [0.0], np.float32)
+        return JudgedQuery(name, np.array([*rows, 99], np.int64), grades)  # all judged 99, which is relevant to none
+
+    linked = [query("a", 0, 1), query("b", 1, 2), query("c", 2)]
+    alone = [query(f"alone {row}", row) for row in range(10, 16)]
+    for seed in range(5):
+        first, second = part_by_items([*alone, *linked], 1 / 3, seed)
+        assert len(second) == 3
+        assert {one.query for one in second} <= {one.query for one in alone}
+        assert {one.query for one in first} >= {"a", "b", "c"}
+    assert part_by_items([], 0.5, 0) == ([], [])
+    assert part_by_items(linked, 0.5, 0) == (linked, [])

@@ -33,6 +33,20 @@ def _examples(seed: int) -> LabelledFeatures:
     return LabelledFeatures(features, labels)
 
 
+def test_judged_rows_count_as_if_as_few_were_relevant_as_are_bought():
+    """They count as many rows as they are; without relevant ones, or with nothing else, they teach no order."""
+    bought = LabelledFeatures(np.zeros((100, 2), np.float32), (np.arange(100) < 5).astype(np.float32))
+    judged = LabelledFeatures(np.ones((10, 2), np.float32), (np.arange(10) < 4).astype(np.float32))
+    both = bought.with_judged(judged)
+    assert both.weights is not None
+    assert both.labels.tolist() == [*bought.labels, *judged.labels]
+    assert both.weights[:100].tolist() == [1.0] * 100
+    assert both.weights[100:].sum() == pytest.approx(10)
+    assert np.average(both.labels[100:], weights=both.weights[100:]) == pytest.approx(0.05)
+    for useless in (np.zeros(10, np.float32), np.ones(10, np.float32), np.empty(0, np.float32)):
+        assert bought.with_judged(LabelledFeatures(judged.features[: len(useless)], useless)) is bought
+
+
 @pytest.fixture(scope="module")
 def fusion() -> FusionTrees:
     first = fit_behaviour(_examples(1), "abcde", seed=1)

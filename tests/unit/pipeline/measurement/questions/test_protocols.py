@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -12,10 +11,9 @@ import pytest
 from common.errors import InvalidRequest
 from common.release.store import Release
 from pipeline.data.dataset.dataset import Dataset
-from pipeline.data.dataset.schema import BadDataset
 from pipeline.data.dataset.training_requests import Windows, sample_test_users
 from pipeline.data.ingest.row_filter import no_events
-from pipeline.measurement.questions.protocols import Question, Questions, discovery, make_questions, read_questions
+from pipeline.measurement.questions.protocols import Question, Questions, discovery, make_questions
 
 START = datetime(2026, 1, 1)  # noqa: DTZ001 - datasets have no zone
 
@@ -104,24 +102,6 @@ def test_a_query_in_two_languages_is_two_questions(make_dataset: Callable[..., D
     assert len({q.key for q in found.main}) == 2
 
 
-def test_given_questions_come_from_a_table(tmp_path: Path):
-    """A row is a question; the same user may ask several."""
-    rows = {"user_id": ["p", "p"], "history": [["a"], ["a", "b"]], "target": ["b", "c"]}
-    pl.DataFrame(rows).write_parquet(tmp_path / "q.parquet")
-    found = read_questions(tmp_path / "q.parquet", None, 1)
-    assert [(q.key, q.group, q.history, q.relevant) for q in found.main] == [
-        ("p#0", "p", ("a",), {"b": 1.0}),
-        ("p#1", "p", ("a", "b"), {"c": 1.0}),
-    ]
-
-
-def test_a_table_of_something_else_is_refused(tmp_path: Path):
-    """The missing column is named."""
-    pl.DataFrame({"user_id": ["p"]}).write_parquet(tmp_path / "q.parquet")
-    with pytest.raises(BadDataset, match="lacks the column 'history', 'target'"):
-        read_questions(tmp_path / "q.parquet", None, 1)
-
-
 @pytest.mark.parametrize(
     ("protocol", "message"),
     [
@@ -161,3 +141,16 @@ def test_discovery_asks_for_what_is_not_in_the_history():
     found = discovery(Questions("temporal", "all", main, main))
     assert [(one.key, dict(one.relevant), one.exclude_history) for one in found.main] == [("a", {"z": 1.0}, True)]
     assert (found.protocol, found.new_users) == ("discovery", ())
+
+
+def test_judged_searches_held_out_are_asked_apart(make_dataset: Callable[..., Dataset]):
+    """Those of the split `test` are measured apart from users; without a split none is known to be held out."""
+    shown = {"query": ["pen", "ink"], "item_id": ["a", "b"], "relevance": [1.0, 1.0]}
+    rows = [("p", item, day) for day, item in enumerate("abcabcabcabc")] + [("q", "a", day) for day in range(12)]
+    events = shop(rows, make_dataset).events
+    for split, keys in ((["test", "train"], ["search pen"]), (None, [])):
+        judgements = pl.DataFrame(shown | ({"split": split} if split else {}))
+        dataset = make_dataset(events=events, judgements=judgements)
+        found = make_questions(dataset, {"window_days": 1}, "temporal", users=None, seed=1)
+        assert [one.key for one in found.searches] == keys
+        assert not discovery(found).searches

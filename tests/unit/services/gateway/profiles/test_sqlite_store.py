@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from common.release.event_weights import EventKind
-from services.gateway.profiles.profile_store import Event, ProfileStoreUnavailable
-from services.gateway.profiles.sqlite_schema import SCHEMA_VERSION, BadProfileStore
+from services.gateway.profiles.profile_store import BadProfileStore, Event, ProfileStoreUnavailable
+from services.gateway.profiles.sqlite_schema import SCHEMA_VERSION
 from services.gateway.profiles.sqlite_store import SqliteProfileStore
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from services.gateway.profiles.profile_store import Event, EventKind
+from services.gateway.profiles.profile_store import BadProfileStore, Event, EventKind
 from services.gateway.profiles.pseudonyms import BadPseudonymKey
-from services.gateway.profiles.sqlite_schema import APPLICATION_ID, BadProfileStore
+from services.gateway.profiles.sqlite_schema import APPLICATION_ID
 from services.gateway.profiles.sqlite_store import SqliteProfileStore
 
 # As version 1 made it.

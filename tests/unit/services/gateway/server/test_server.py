@@ -10,7 +10,7 @@ import pytest
 
 from common.server.interceptors import CallInterceptor
 from common.server.telemetry import Metrics
-from services.gateway.profiles.sqlite_schema import BadProfileStore
+from services.gateway.profiles.profile_store import BadProfileStore
 from services.gateway.server.server import GatewayServer
 from services.gateway.settings import Settings
 from testing.gateway_client import GatewayClient, running_gateway

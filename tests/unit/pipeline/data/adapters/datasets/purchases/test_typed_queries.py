@@ -8,9 +8,14 @@ import pytest
 from common.errors import InvalidRequest
 from pipeline.data.adapters import prepare
 from pipeline.data.adapters.datasets.purchases.complete_journey import installed_data
+from pipeline.data.adapters.datasets.purchases.typed_queries import (
+    ProductType,
+    judgements_of,
+    relevant_items,
+    typed_queries,
+)
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.measurement.questions.protocols import make_questions, typed_questions
-from pipeline.measurement.questions.typed_queries import ProductType, relevant_items, typed_queries
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +79,18 @@ def test_the_protocol_asks_the_held_out_searches(items: pl.DataFrame):
     types = dict(items.select("item_id", "product_type").iter_rows())
     assert {types[item] for item, grade in road_trip.relevant.items() if grade == 2.0} >= {"Potato chips", "Pretzels"}
     assert "Candy bars (singles)" in {types[item] for item, grade in road_trip.relevant.items() if grade == 1.0}
+
+
+def test_the_searches_are_judgements_of_the_dataset(items: pl.DataFrame):
+    """Those held out are its test split; of a catalogue without all the types there are none."""
+    judgements = judgements_of(items)
+    assert judgements is not None
+    for split, part in (("train", "train"), ("test", "held-out")):
+        found = judgements.filter(split=split)
+        assert set(found["query"]) == {one.query for one in typed_queries() if one.part == part}
+        query, relevant = relevant_items(items, part)[0]  # type: ignore[arg-type]  # of both parts
+        assert dict(found.filter(query=query).select("item_id", "relevance").iter_rows()) == relevant
+    assert judgements_of(items.head(100)) is None
 
 
 def test_other_data_has_no_typed_searches(tiny_dataset: Dataset):

@@ -75,6 +75,25 @@ def relevant_items(items: pl.DataFrame, part: Part) -> list[tuple[str, Mapping[s
     return [(one.query, _relevant(one, found)) for one in typed_queries() if one.part == part]
 
 
+def judgements_of(items: pl.DataFrame) -> pl.DataFrame | None:
+    """Return all searches as judgements, those held out as the split `test`; None if a type has no item here.
+
+    Args:
+        items: As for `relevant_items`.
+    """
+    try:
+        parts = {"train": relevant_items(items, "train"), "test": relevant_items(items, "held-out")}
+    except InvalidRequest:  # some of the catalogue, such as a sample
+        return None
+    rows = [
+        (query, item_id, grade, split)
+        for split, searches in parts.items()
+        for query, relevant in searches
+        for item_id, grade in relevant.items()
+    ]
+    return pl.DataFrame(rows, ["query", "item_id", "relevance", "split"], orient="row")
+
+
 def _parse(line: str) -> TypedQuery:
     part, query, *graded = line.split("\t")
     grades = {

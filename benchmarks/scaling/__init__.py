@@ -1,0 +1,1 @@
+"""Benchmarks of several replicas, and the capacity of a machine."""
