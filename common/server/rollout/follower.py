@@ -148,7 +148,8 @@ class ReleaseFollower(Generic[E]):
         self._report(waits_for)
 
     async def _wait_and_look(self) -> None:
-        await asyncio.sleep(self._options.poll_s * random.uniform(1 - _JITTER, 1 + _JITTER))
+        jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # spreads load, no secret  # nosec B311
+        await asyncio.sleep(self._options.poll_s * jitter)
         await self.look()
 
     async def _starting_with(self, pointer: Pointer) -> Sequence[str]:

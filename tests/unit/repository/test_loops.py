@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -29,9 +30,16 @@ CHANNELS: Final = {"common/server/channel.py", "common/server/access/secured_cha
 
 def _nodes(*folders: str) -> Iterator[tuple[str, ast.AST]]:
     for folder in folders:
-        for file in (TOP / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text())):
-                yield str(file.relative_to(TOP)), node
+        yield from _nodes_of(folder)
+
+
+@cache
+def _nodes_of(folder: str) -> list[tuple[str, ast.AST]]:
+    return [
+        (str(file.relative_to(TOP)), node)
+        for file in (TOP / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+    ]
 
 
 def _calls(name: str, *folders: str) -> set[str]:
