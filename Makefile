@@ -127,7 +127,7 @@ sbom: .venv/demo .venv-supply/ready ## List the packages of the environment and 
 	.venv-supply/bin/cyclonedx-py environment --output-format JSON --output-file dist/sbom.json $(BIN)/python
 
 audit: .venv/demo .venv-supply/ready ## Compare the installed packages with known vulnerabilities (needs PyPI's advisories)
-	$(BIN)/python -m pip freeze --exclude-editable --quiet | .venv-supply/bin/pip-audit --requirement /dev/stdin --no-deps --disable-pip
+	$(BIN)/python -m pip freeze --exclude-editable --quiet | $(BIN)/python deploy/tools/audit.py .venv-supply/bin/pip-audit
 
 contract-baseline: .venv/dev edge-contract ## Make the current contract the one that must not be broken
 	$(BIN)/buf build --output protos/baseline.binpb
