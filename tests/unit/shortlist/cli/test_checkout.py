@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-from shortlist.cli.__main__ import main
+import subprocess
+import sys
 
 
-def test_commands_of_the_checkout_have_their_own_help(capsys: pytest.CaptureFixture[str]):
-    assert main(["inspect", "--help"]) == 0
-    said = capsys.readouterr().out
-    assert "inspect [OPTIONS]" in said
-    assert "--write" in said
+def test_commands_of_the_checkout_have_their_own_help():
+    command = [sys.executable, "-m", "shortlist.cli", "inspect", "--help"]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)  # noqa: S603 - our program
+    assert "inspect [OPTIONS]" in said.stdout
+    assert "--write" in said.stdout

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import shortlist
 
 from common.security.callers import Scope
 from common.server.access.method_scopes import METHOD_SCOPES, scope_of
 
-PROTOS: Final = Path(next(iter(shortlist.__path__)))
+PROTOS: Final = Path(__file__).parents[5] / "protos" / "shortlist"
 
 
 def _methods() -> dict[str, Any]:

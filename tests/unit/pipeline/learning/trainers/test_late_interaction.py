@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -27,6 +28,7 @@ from services.ranking.late_interaction.item_vectors import LateItemVectors
 from services.ranking.late_interaction.settings import LateInteractionSettings
 from services.ranking.late_interaction.tower import LateInteractionTower, Role, padded
 from services.ranking.pairs.pair_tokens import PairTemplate
+from services.ranking.release_settings import Occasion
 
 SETTINGS = LateTraining(layers=2, width=8, requests_per_step=4, epochs=30, learning_rate=3e-3, head_learning_rate=1e-2)
 
@@ -172,6 +174,6 @@ def test_a_release_with_the_tier_is_whole(late_shop: Path):
     assert features[-3:] == ["late_score", "late_rank", "late_deviation"]
     assert json.loads(release.file(layout.RANKER_SETTINGS).read_text())["plan"] == {}
     reached = release.manifest.metrics["tiers"]
-    assert set(reached) <= {"query", "history", "both", "new_user"}
+    assert set(reached) <= set(get_args(Occasion))
     assert all(len(options) == 6 for options in reached.values())
     assert release.manifest.models["late_interaction"].parity_max_abs_error <= 1e-4
