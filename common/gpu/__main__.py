@@ -1,4 +1,4 @@
-"""The program `python -m common.gpu`: what is known of the GPU, and what the CUDA provider lacks; exit code 1 if it does."""
+"""The program `python -m common.gpu`: what is known of the GPU; exit code 1 if CUDA's provider lacks a library."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ def main() -> int:
     """Print one line; returns the exit code."""
     missing = libraries.missing("cuda")
     known = [f"{name} {value}" for name, value in device.report().known().items()]
-    print(libraries.explain(missing) if missing else ", ".join(known) or "nothing is known of a GPU")
+    text = libraries.explain(missing) if missing else ", ".join(known) or "nothing is known of a GPU"
+    sys.stdout.write(f"{text}\n")
     return int(bool(missing))
 
 

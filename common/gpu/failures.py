@@ -1,4 +1,4 @@
-"""The errors of a GPU, recognised by onnxruntime's messages: too little memory, which passes, and a context that is lost.
+"""The errors of a GPU, recognised by onnxruntime's messages: too little memory, and a lost context.
 
 onnxruntime reports a CUDA error as ``CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; …``. After
 some errors every later call of the process fails as well, until the process is started again (CUDA Runtime API,

@@ -151,9 +151,7 @@ def _providers() -> Iterator[Finding]:
 
 def _gpu() -> Finding:
     """Ask the checkout's program, in a process of its own, since libraries of CUDA stay loaded."""
-    found = subprocess.run(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-m", "common.gpu"], capture_output=True, text=True, check=False
-    )
+    found = subprocess.run([sys.executable, "-m", "common.gpu"], capture_output=True, text=True, check=False)
     text = (found.stdout or found.stderr).strip().split("\n")[-1]
     return Finding("ok", "gpu", text) if found.returncode == 0 else Finding("note", "gpu", text)
 

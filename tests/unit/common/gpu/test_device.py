@@ -63,7 +63,7 @@ def loader(**libraries: Any) -> Any:
     """Return a loader of these libraries, by the first part of their names."""
 
     def load(name: str) -> Any:
-        if (stem := name.split(".")[0]) not in libraries:
+        if (stem := name.split(".", maxsplit=1)[0]) not in libraries:
             raise OSError(name)
         return libraries[stem]
 
