@@ -20,12 +20,13 @@ from typing import Any, Final
 import onnxruntime as ort
 
 LoadLibrary = Callable[[str], Any]
-_DRIVER: Final = "install NVIDIA's driver, or start the container with its devices (`--gpus all`, `nvidia.com/gpu`)"
+_DRIVER: Final = "install the NVIDIA driver, or start the container with its devices (`--gpus all`, `nvidia.com/gpu`)"
 # From CUDA 13 on the names of NVIDIA's packages have no suffix such as `-cu12`.
 _WITHOUT_SUFFIX: Final = 13
+# Without quotation marks, since the log hides what stands between them.
 _PIP: Final = "pip install --constraint constraints.txt --constraint constraints-gpu.txt"
-_CUDA: Final = f"{_PIP} --editable '.[ranking-gpu]' (retrieval: '.[retrieval-gpu]')"
-_TENSORRT: Final = f"{_PIP} --extra-index-url https://pypi.nvidia.com --editable '.[ranking-tensorrt]'"
+_CUDA: Final = f"{_PIP} --editable .[ranking-gpu] (retrieval: .[retrieval-gpu])"
+_TENSORRT: Final = f"{_PIP} --extra-index-url https://pypi.nvidia.com --editable .[ranking-tensorrt]"
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def required(provider: str, cuda_version: str) -> list[Library]:
         Library("libnvinfer.so.10", f"tensorrt-cu{major}-libs", _TENSORRT),
         Library("libnvonnxparser.so.10", f"tensorrt-cu{major}-libs", _TENSORRT),
     ]
-    driver = Library("libcuda.so.1", "NVIDIA's driver", _DRIVER)
+    driver = Library("libcuda.so.1", "the NVIDIA driver", _DRIVER)
     return [driver, *cuda, *(tensorrt if provider == "tensorrt" else [])]
 
 

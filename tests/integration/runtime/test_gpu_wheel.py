@@ -87,7 +87,7 @@ def test_the_program_names_what_is_missing():
         check=False,
     )
     assert said.returncode == 1
-    assert said.stdout.startswith(b"missing: libcuda.so.1 (NVIDIA's driver); to get them: install NVIDIA's driver")
+    assert said.stdout.startswith(b"missing: libcuda.so.1 (the NVIDIA driver); to get them: install the NVIDIA driver")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_the_server_refuses_to_start(tiny_release: Path, provider: str, name: st
         _, errors = server.communicate(timeout=TIMEOUT_S)
     assert server.returncode == 1
     told = [line["event"] for line in _lines(errors) if line["level"] == "error"]
-    assert f"{name} could not be started, missing: libcuda.so.1 (NVIDIA's driver)" in told[-1]
+    assert f"{name} could not be started, missing: libcuda.so.1 (the NVIDIA driver)" in told[-1]
     assert ("libnvinfer.so.10" in told[-1]) == (provider == "tensorrt")
     assert "nvidia-" not in told[-1], "the extra brings every CUDA library"
     assert "missing_provider=degrade" in told[-1]
