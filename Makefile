@@ -18,6 +18,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 	client \
 	contract-baseline \
 	demo \
+	docs \
 	edge-contract \
 	format \
 	fuzz \
@@ -95,6 +96,10 @@ kustomize: .venv-deploy/ready ## Write the kustomize base again, from the chart
 test-wheel: .venv/dev .venv-wheel/ready ## Test the wheel in environments with old and new protobuf
 	$(BIN)/python -m pytest tests/integration/wheel
 
+docs: .venv-docs/ready ## Build the documentation as a site in dist/site; a broken link fails
+	@# Not with --quiet: --strict counts the warnings that are printed.
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
 images: ## Build the images of the servers and of the pipeline (BUILDER=docker)
 	sh deploy/images/build.sh
 
@@ -122,7 +127,7 @@ sbom: .venv/demo .venv-supply/ready ## List the packages of the environment and 
 	.venv-supply/bin/cyclonedx-py environment --output-format JSON --output-file dist/sbom.json $(BIN)/python
 
 audit: .venv/demo .venv-supply/ready ## Compare the installed packages with known vulnerabilities (needs PyPI's advisories)
-	$(BIN)/python -m pip freeze --exclude-editable --quiet | .venv-supply/bin/pip-audit --requirement /dev/stdin --no-deps --disable-pip
+	$(BIN)/python -m pip freeze --exclude-editable --quiet | $(BIN)/python deploy/tools/audit.py .venv-supply/bin/pip-audit
 
 contract-baseline: .venv/dev edge-contract ## Make the current contract the one that must not be broken
 	$(BIN)/buf build --output protos/baseline.binpb
@@ -131,7 +136,7 @@ edge-contract: .venv/dev ## Write the contract in the forms that Envoy reads
 	$(BIN)/python deploy/edge/contract.py deploy/helm/shortlist/files/edge
 
 clean: ## Remove environments and caches; releases and datasets stay
-	rm -rf .venv .venv-wheel .venv-gpu .venv-deploy .venv-fleet .venv-load .venv-supply dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-wheel .venv-gpu .venv-deploy .venv-docs .venv-fleet .venv-load .venv-supply dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; set it with make PYTHON=/path/to/python"; exit 1; }
@@ -171,6 +176,13 @@ clean: ## Remove environments and caches; releases and datasets stay
 	@echo "Installing a server that speaks S3 …"
 	$(PYTHON) -m venv .venv-fleet
 	.venv-fleet/bin/python -m pip install --quiet --disable-pip-version-check 'moto[server]==5.2.5'
+	@touch $@
+
+# A separate environment: nothing of the site is part of what is served.
+.venv-docs/ready: deploy/site/requirements.txt
+	@echo "Installing mkdocs-material …"
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --requirement deploy/site/requirements.txt
 	@touch $@
 
 # An environment for each protobuf that callers may have; grpcio's own range starts with the client's.

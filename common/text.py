@@ -6,13 +6,21 @@ The encoder and the cross-encoder read only these texts, so a change here needs 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 MAX_QUERY_CHARACTERS: Final = 1_000
 MAX_TEXT_CHARACTERS: Final = 20_000
 _DESCRIPTION_CHARACTERS: Final = 300
-_WORD: Final = re.compile(r"\w+")
+# Chinese and Japanese are written without spaces.
+IDEOGRAPHS: Final = "\u3040-\u30ff\u3400-\u9fff"
+_IDEOGRAPH: Final = rf"(?=\w)[{IDEOGRAPHS}\U00020000-\U0003ffff]"
+_PART: Final = re.compile(rf"((?:{_IDEOGRAPH})+)|\d+|(?:(?!{_IDEOGRAPH})[^\W\d_])+")
+# NFKC would write these signs as letters at the end of a name: NikeTM.
+_SIGNS: Final = str.maketrans(dict.fromkeys("\u2120\u2122", " "))
+# Variation selectors choose how the character before them is drawn.
+_VARIATIONS: Final = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 
 
 def item_text(title: str, brand: str = "", category: str = "", description: str = "") -> str:
@@ -28,9 +36,61 @@ def item_text(title: str, brand: str = "", category: str = "", description: str 
     return ". ".join(part for part in parts if part)
 
 
-def words(text: str) -> list[str]:
-    """Return the words of a text for lexical search: letters, digits and underscores, case-folded."""
-    return _WORD.findall(text.casefold())
+def normalised(text: str) -> str:
+    """Return a text in the form in which texts are compared and queries are read; the case is kept.
+
+    Unicode's NFKC writes full-width letters and digits as half-width ones (https://unicode.org/reports/tr15/).
+    Characters that are not seen, such as zero-width spaces, are left out. Control characters and the signs of
+    trademarks become spaces, and spaces single.
+    """
+    if text.isascii() and text.isprintable():
+        return " ".join(text.split())
+    seen = "".join(map(_as_seen, text.translate(_SIGNS)))
+    return " ".join(unicodedata.normalize("NFKC", seen).split())
+
+
+def title_words(title: str) -> list[str]:
+    """Return the words of a title for lexical search, case-folded, letters apart from digits.
+
+    Chinese and Japanese give each character and each two that follow one another, as Lucene's CJKBigramFilter with
+    `outputUnigrams` does.
+    """
+    return _words(title, single_characters=True)
+
+
+def query_words(query: str) -> list[str]:
+    """Return the words that titles are searched for.
+
+    Those of `title_words`, but a single Chinese or Japanese character only where it stands alone: a search for milk
+    (two characters, the first of which is "cow") must not find beef.
+    """
+    return _words(query, single_characters=False)
+
+
+def _words(text: str, *, single_characters: bool) -> list[str]:
+    found: list[str] = []
+    for part in _PART.finditer(_folded(text)):
+        run = part.group()
+        if part.group(1) is None or len(run) == 1:
+            found.append(run)
+            continue
+        if single_characters:
+            found.extend(run)
+        found.extend(run[start : start + 2] for start in range(len(run) - 1))
+    return found
+
+
+def _folded(text: str) -> str:
+    """Return the normal form without case. Folding can take a text out of NFKC, so it is normalised again."""
+    folded = normalised(text).casefold()
+    return folded if folded.isascii() else unicodedata.normalize("NFKC", folded)
+
+
+def _as_seen(character: str) -> str:
+    category = unicodedata.category(character)
+    if category == "Cc":
+        return " "
+    return "" if category == "Cf" or character in _VARIATIONS else character
 
 
 def recent_distinct(history: Sequence[int], count: int) -> list[int]:

@@ -92,7 +92,9 @@ def verify(path: Path, manifest: Manifest) -> None:
             raise BadRelease(f"release {manifest.release_id} is damaged: {file} was altered; copy or build it again")
 
 
-def publish(staging: Path, store: Path, manifest: Manifest, *, current: bool = True) -> Release:
+def publish(
+    staging: Path, store: Path, manifest: Manifest, *, current: bool = True, key: Ed25519PrivateKey | None = None
+) -> Release:
     """Move a finished folder into the store as a release and make it current, atomically and durably.
 
     Args:
@@ -100,6 +102,7 @@ def publish(staging: Path, store: Path, manifest: Manifest, *, current: bool = T
         store: The store; created if it does not exist.
         manifest: The manifest of the folder.
         current: Whether to make it current; otherwise it is only stored.
+        key: Signs it before it is current, so that no server meets it unsigned; None leaves it as it is.
     """
     (staging / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
     for path in [*staging.rglob("*"), staging]:
@@ -112,6 +115,8 @@ def publish(staging: Path, store: Path, manifest: Manifest, *, current: bool = T
         shutil.rmtree(final, ignore_errors=True)
         staging.rename(final)
     fsync(store)
+    if key is not None:
+        sign_release(final, key)
     if current:
         set_current(store, manifest.release_id)
     return Release(final, read_manifest(final))

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from common.errors import BadRelease
 from common.release.manifest import MANIFEST, DataCard, Manifest, read_manifest
 from common.release.pointer import CURRENT
-from common.release.store import Release, open_release, verify
+from common.release.store import Release, open_release, sign_release, verify
 from pipeline.build.completion.gate import GATE, measure_gate, publish_gated, reuse_gated
 from pipeline.build.completion.learned import Learned, finish
 from pipeline.build.completion.left_out import record_left_out
@@ -42,6 +44,7 @@ def build(
     examples_dir: Path | None = None,
     models_dir: Path | None = None,
     force: bool = False,
+    signing_key: Ed25519PrivateKey | None = None,
 ) -> Release:
     """Build a release and publish it in ``store``; if the current one has the same data and settings, return that.
 
@@ -55,6 +58,7 @@ def build(
         examples_dir: Where recipes that learn the order of candidates save the fusion's examples, for ablations.
         models_dir: Where the recipe `searches` caches its trained models; by default they are removed after the build.
         force: Whether a refused release becomes the current one too.
+        signing_key: Signs the release before it becomes current; None for no signature.
 
     Raises:
         InvalidRequest: The events leave no room for the windows, or nobody to learn from.
@@ -71,7 +75,7 @@ def build(
             existing = _built_release(store, key)  # another process may have built it in the meantime
             if existing is None:
                 weighed = weigh_by_kind(dataset, settings, recipe, report)
-                staging = Staging(folder, data, key, weighed.settings.as_json())
+                staging = Staging(folder, data, key, weighed.settings.as_json(), signing_key=signing_key)
                 context = BuildContext(
                     weighed.dataset,
                     base_model,
@@ -86,6 +90,8 @@ def build(
                 _run(context, store)
                 return publish_gated(staging, store, report, force=force)
     report.console.print(f"Release {existing.id} was built from the same data with the same settings: reused")
+    if signing_key is not None:
+        sign_release(existing.path, signing_key)
     return reuse_gated(existing, store, report, force=force)
 
 

@@ -11,7 +11,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from common.errors import InvalidRequest
-from common.release.store import sign_release
 from common.security.signature import read_private_key
 from pipeline.commands.console import CONSOLE
 from pipeline.commands.field_options import with_field_options
@@ -37,6 +36,7 @@ _PANELS: Final = {
 }
 # The exit code for a release that its gate refused.
 REFUSED: Final = 3
+SigningKey = Annotated[Path | None, typer.Option(help="Private key to sign the release with; `signing-key` makes one.")]
 AdapterName = Annotated[
     str,
     typer.Option(
@@ -107,9 +107,7 @@ def build_release(
     force: Annotated[
         bool, typer.Option("--force", help="Make the release current even if its gate refuses it (exit code 3).")
     ] = False,
-    signing_key: Annotated[
-        Path | None, typer.Option(help="Private key to sign the release with; `signing-key` makes one.")
-    ] = None,
+    signing_key: SigningKey = None,
     training_processes: Annotated[
         int, typer.Option(help="Processes that fine-tune the cross-encoder together, one per GPU.", min=1)
     ] = 1,
@@ -141,9 +139,7 @@ def build_release(
         settings = settings_of(recipe)
         if sentence is not None:
             CONSOLE.print(sentence, highlight=False)
-    release = build(dataset, out, settings, report, force=force)
-    if key is not None:
-        sign_release(release.path, key)
+    release = build(dataset, out, settings, report, force=force, signing_key=key)
     CONSOLE.print(f"Release {release.id} in {release.path}")
     if is_refused(release, force=force):
         raise typer.Exit(REFUSED)

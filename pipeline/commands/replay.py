@@ -10,7 +10,8 @@ import typer
 
 from common.errors import InvalidRequest
 from common.release.store import open_release
-from pipeline.commands.build import REFUSED
+from common.security.signature import read_private_key
+from pipeline.commands.build import REFUSED, SigningKey
 from pipeline.commands.console import CONSOLE
 from pipeline.data.adapters import prepare
 from pipeline.data.dataset.dataset import Dataset
@@ -65,14 +66,16 @@ def update_release(
     force: Annotated[
         bool, typer.Option("--force", help="Make the release current even if its gate refuses it (exit code 3).")
     ] = False,
+    signing_key: SigningKey = None,
 ) -> None:
     """Make a release of new events and items with the models of the current one; same gate and exit code as build."""
     # torch takes seconds to import, and --help should not
     from pipeline.build.completion.gate import is_refused  # noqa: PLC0415
     from pipeline.build.incremental.update import update  # noqa: PLC0415
 
+    key = None if signing_key is None else read_private_key(signing_key)  # a bad key is refused before the work
     report = ProgressReport(CONSOLE)
-    release = update(read_dataset(adapter, data, report), store, report, force=force)
+    release = update(read_dataset(adapter, data, report), store, report, force=force, signing_key=key)
     CONSOLE.print(f"Release {release.id} in {release.path}")
     if is_refused(release, force=force):
         raise typer.Exit(REFUSED)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import InvalidRequest
 from common.release import layout
 from common.release.catalogue import Catalogue
-from common.release.store import Release, open_release
+from common.release.store import Release, open_release, sign_release
 from pipeline.build.builder import data_card
 from pipeline.build.completion.gate import measure_gate, publish_gated
 from pipeline.build.completion.learned import Learned, count_everything
@@ -45,7 +46,14 @@ _FORMAT: Final = 1  # raise it if the same data and release make another release
 _KEPT_METRICS: Final = ("training", "validation", "tiers")
 
 
-def update(dataset: Dataset, store: Path, report: ProgressReport, *, force: bool = False) -> Release:
+def update(
+    dataset: Dataset,
+    store: Path,
+    report: ProgressReport,
+    *,
+    force: bool = False,
+    signing_key: Ed25519PrivateKey | None = None,
+) -> Release:
     """Make a release of new data with the models of the store's current release, and publish it behind the same gate.
 
     Encoder, cross-encoder, late interaction, source weights and fusion are kept. The catalogue is the data's; texts
@@ -56,6 +64,7 @@ def update(dataset: Dataset, store: Path, report: ProgressReport, *, force: bool
         store: The release store.
         report: Shows progress.
         force: Whether a release that the gate refuses becomes the current one too.
+        signing_key: Signs the release before it becomes current; None for no signature.
 
     Returns:
         The new release; the current one if it was made from the same data.
@@ -69,6 +78,8 @@ def update(dataset: Dataset, store: Path, report: ProgressReport, *, force: bool
     data = data_card(dataset)
     if data.fingerprint == before.manifest.data.fingerprint:
         report.console.print(f"Release {before.id} was made from the same data: nothing to update")
+        if signing_key is not None:
+            sign_release(before.path, signing_key)
         return before
     weighed = weigh_as_stated(dataset, settings.event_weights)
     recipe = settings.resolve_recipe()
@@ -77,7 +88,8 @@ def update(dataset: Dataset, store: Path, report: ProgressReport, *, force: bool
     key = hashlib.sha256(json.dumps([_FORMAT, before.id, data.model_dump()]).encode()).hexdigest()
     with staging_dir(store, key) as folder:
         copy_release(before, folder)
-        staging = Staging(folder, data, key, before.manifest.settings, dict(before.manifest.models))
+        models = dict(before.manifest.models)
+        staging = Staging(folder, data, key, before.manifest.settings, models, signing_key=signing_key)
         staging.metrics.update(
             {name: value for name, value in before.manifest.metrics.items() if name in _KEPT_METRICS}
         )

@@ -15,6 +15,7 @@ from typing import Final, get_args
 import numpy as np
 from transformers import BertForSequenceClassification
 
+from common.arrays import Float64Array
 from common.release import layout
 from common.release.catalogue import Catalogue
 from pipeline.build.context import BuildContext
@@ -69,10 +70,23 @@ class Fused:
         An occasion without validation requests is one of them: nothing shows that ranking pays there.
         """
         cheapest = min(self.options, key=lambda option: option.ms)
-        orders = [-np.arange(len(one.labels), dtype=np.float64) for one in self.requests]
-        gain, occasions = cheapest.gain - ndcg_by_request(self.requests, orders), np.array(self.occasions)
+        gain, occasions = cheapest.gain - self._first_stage_quality(), np.array(self.occasions)
         improved = [kind for kind in np.unique(occasions) if np.nansum(gain[occasions == kind]) > 0]
         return [kind for kind in get_args(Occasion) if kind not in improved]
+
+    def options_over_either_order(self) -> list[TierOption]:
+        """Return the options, the cheapest with the first stage's quality in the occasions that keep its order.
+
+        Reading has to gain over what is served without it, and not over a fusion that is not used.
+        """
+        cheapest = min(self.options, key=lambda option: option.ms)
+        keeps = np.isin(self.occasions, self.first_stage_order())
+        served = dataclasses.replace(cheapest, gain=np.where(keeps, self._first_stage_quality(), cheapest.gain))
+        return [served if option is cheapest else option for option in self.options]
+
+    def _first_stage_quality(self) -> Float64Array:
+        """Return NDCG@10 of the first stage's order by request."""
+        return ndcg_by_request(self.requests, [-np.arange(len(one.labels), dtype=np.float64) for one in self.requests])
 
 
 @dataclass(frozen=True)
@@ -109,8 +123,9 @@ class TextTiers:
             for tier in unused:
                 drop_tier(self.context, tier, NO_GAIN)
             fused = self.fit()
-        kept = fused.first_stage_order()
-        write_plan(self.context, self._plan(fused), fused.options, fused.occasions, kept)
+        plan = self._plan(fused)
+        kept = [kind for kind in fused.first_stage_order() if not any(plan[kind].values())]
+        write_plan(self.context, plan, fused.options_over_either_order(), fused.occasions, kept)
         if kept:
             self.context.report.console.print(
                 f"Answers keep the first stage's order for {', '.join(kept)}: the features do not improve it there"
@@ -132,13 +147,14 @@ class TextTiers:
         fused = self.fit()
         drop_tier(context)
         context.staging.metrics.pop("training")
-        return probe_gains(context, fused.options, fused.occasions)
+        return probe_gains(context, fused.options_over_either_order(), fused.occasions)
 
     def _unused(self, fused: Fused) -> list[str]:
         return unused_staged_tiers(self.context, self._plan(fused))
 
     def _plan(self, fused: Fused) -> dict[str, dict[str, int]]:
-        return choose_depths(fused.options, fused.occasions, self.context.settings.min_gain_per_ms)
+        options = fused.options_over_either_order()
+        return choose_depths(options, fused.occasions, self.context.settings.min_gain_per_ms)
 
 
 def occasions_of(requests: Sequence[LabelledCandidates]) -> list[str]:

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from common.errors import InvalidRequest, ShortlistError
 from common.release.manifest import DataCard, Manifest, ModelCard, compute_release_id, describe_files
 from common.release.store import Release, publish
@@ -33,6 +35,7 @@ class Staging:
         models: Its models so far.
         metrics: What was measured so far.
         learned_until: From when on events had no part in tables and models; see `common.release.manifest.Manifest`.
+        signing_key: Signs it when it is published; None for no signature.
     """
 
     path: Path
@@ -42,6 +45,7 @@ class Staging:
     models: dict[str, ModelCard] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     learned_until: dict[str, str] = field(default_factory=dict)
+    signing_key: Ed25519PrivateKey | None = None
 
     @property
     def checkpoints(self) -> Path:
@@ -72,7 +76,7 @@ class Staging:
 
     def publish(self, store: Path, *, current: bool = True) -> Release:
         """Finish: move the folder into the store as a release, the current one if ``current``."""
-        return publish(self.path, store, self._manifest(), current=current)
+        return publish(self.path, store, self._manifest(), current=current, key=self.signing_key)
 
     def _manifest(self) -> Manifest:
         files = describe_files(self.path)

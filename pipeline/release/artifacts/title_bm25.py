@@ -10,8 +10,8 @@ import bm25s
 import numpy as np
 
 from common.release.catalogue import Catalogue
-from common.release.layout import TITLE_WORDS, title_words_file
-from common.text import words
+from common.release.layout import TITLE_WORDS, TITLE_WORDS_VERSION, title_words_file
+from common.text import title_words
 
 # Lucene's defaults.
 _K1: Final = 1.2
@@ -20,14 +20,20 @@ _B: Final = 0.75
 
 def write_title_words(catalogue: Catalogue, folder: Path) -> None:
     """Write the words of a catalogue's titles into a release's folder."""
-    titles = [words(title) for title in catalogue.table["title"].to_pylist()]
+    titles = [title_words(title) for title in catalogue.table["title"].to_pylist()]
     # bm25s numbers words in the order of a set, which differs between processes: the same data must give the same file.
     vocabulary = {word: number for number, word in enumerate(sorted({word for title in titles for word in title}))}
     index = bm25s.BM25(k1=_K1, b=_B, method="lucene")
     numbers = [[vocabulary[word] for word in title] for title in titles]
     index.index((numbers, vocabulary), create_empty_token=False, show_progress=False)
     mean_words = float(np.mean([len(title) for title in titles]))
-    content = {"k1": _K1, "b": _B, "mean_words": mean_words, "words": list(vocabulary)}
+    content = {
+        "version": TITLE_WORDS_VERSION,
+        "k1": _K1,
+        "b": _B,
+        "mean_words": mean_words,
+        "words": list(vocabulary),
+    }
     file = folder / TITLE_WORDS
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(content, ensure_ascii=False))

@@ -15,7 +15,7 @@ import numpy as np
 
 from common.arrays import Int64Array, TokenIds
 from common.ragged import TokenRows
-from services.ranking.features.word_tokenizer import IDEOGRAPHS
+from common.text import IDEOGRAPHS
 from services.ranking.pairs.pair_tokenizer import PairTokenizer
 from services.ranking.pairs.pair_tokens import TokenPairs
 from services.ranking.request import UserRows

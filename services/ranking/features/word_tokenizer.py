@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-# Chinese and Japanese are written without spaces: each character counts as a word.
-IDEOGRAPHS: Final = "\u3040-\u30ff\u3400-\u9fff"
+from common.text import IDEOGRAPHS
+
+# Each ideograph counts as a word.
 _WORD: Final = re.compile(rf"\d+(?:\.\d+)?|\.\d+|[{IDEOGRAPHS}]|[^\W\d_{IDEOGRAPHS}]+|[,(;:]")
 _VULGAR: Final = re.compile("([\u00bc-\u00be\u2150-\u215e])")
 _MIXED: Final = re.compile(r"(?:\b(\d{1,6})[\s-]+)?\b(\d{1,6})\s*/\s*(\d{1,6})\b")

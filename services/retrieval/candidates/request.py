@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 from common.arrays import Float32Array
 from common.errors import InvalidRequest
 from common.filters import Filter
 from common.release.event_weights import check_kinds
-from common.text import MAX_QUERY_CHARACTERS
+from common.text import MAX_QUERY_CHARACTERS, normalised
 from services.retrieval.catalogue.item_validation import MAX_ID_BYTES, check_vector
 
 MAX_LIMIT: Final = 1_000
@@ -55,10 +56,10 @@ class Request:
     exclude_history: bool = False
     history_kinds: Sequence[int] = ()
 
-    @property
+    @cached_property
     def text(self) -> str:
-        """The query without leading and trailing spaces."""
-        return self.query.strip()
+        """The query in the form that is embedded and searched for."""
+        return normalised(self.query)
 
     @property
     def has_text(self) -> bool:

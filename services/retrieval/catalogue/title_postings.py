@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from common.arrays import Float32Array, RowIndices
-from common.text import words
+from common.text import title_words
 
 # A posting: the title's row, how often it has the word, and its number of words.
 _POSTING: Final = struct.Struct("3d")
@@ -29,12 +29,12 @@ class TitlePostings:
     def append(self, first_row: int, titles: Sequence[str]) -> None:
         """Add titles, whose rows begin with ``first_row``."""
         for row, title in enumerate(titles, first_row):
-            title_words = words(title)
-            for word, frequency in Counter(title_words).items():
+            found = title_words(title)
+            for word, frequency in Counter(found).items():
                 postings = self._postings.get(word)
                 if postings is None:
                     postings = self._postings[word] = array("d")
-                postings.frombytes(_POSTING.pack(row, frequency, len(title_words)))
+                postings.frombytes(_POSTING.pack(row, frequency, len(found)))
 
     def with_word(self, word: str, count: int) -> tuple[RowIndices, Float32Array, Float32Array]:
         """Return the rows of those of the first ``count`` titles that have a word, its frequency, and their lengths."""

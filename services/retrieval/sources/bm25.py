@@ -11,15 +11,22 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from common.arrays import Float32Array, RowIndices
-from common.release.layout import TITLE_WORDS, title_words_file
+from common.errors import BadRelease
+from common.release.layout import TITLE_WORDS, TITLE_WORDS_VERSION, title_words_file
 from common.release.store import Release
+from common.text import query_words
 from services.retrieval.catalogue.title_postings import TitlePostings
+
+# Words of version 1, with which releases were built that have no version in the file.
+_WORD_OF_VERSION_1: Final = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +42,7 @@ class TitleBm25:
         k1: BM25's saturation of repeated words.
         b: BM25's length normalisation, 0 to 1.
         mean_words: The mean number of words in a title.
+        version: How the titles were split into words.
     """
 
     word_rows: Mapping[str, int]
@@ -45,36 +53,46 @@ class TitleBm25:
     k1: float
     b: float
     mean_words: float
+    version: int = TITLE_WORDS_VERSION
 
     @classmethod
     def load(cls, release: Release, items: int) -> TitleBm25:
-        """Map the postings of a release that has ``items`` items; raises BadRelease if it has none."""
+        """Map the postings of a release that has ``items`` items; raises BadRelease if it has none that can be read."""
         header = json.loads(release.file(TITLE_WORDS).read_text())
+        version = header.get("version", 1)
+        if version not in (1, TITLE_WORDS_VERSION):
+            raise BadRelease(
+                f"{TITLE_WORDS} has version {version}, this server reads up to {TITLE_WORDS_VERSION}; build it again"
+            )
         indptr, postings, scores = (
             np.asarray(np.load(release.file(title_words_file(part)), mmap_mode="r"))
             for part in ("indptr", "items", "scores")
         )
         word_rows = {word: row for row, word in enumerate(header["words"])}
-        return cls(word_rows, indptr, postings, scores, items, header["k1"], header["b"], header["mean_words"])
+        return cls(word_rows, indptr, postings, scores, items, header["k1"], header["b"], header["mean_words"], version)
 
-    def score_release_items(self, query_words: Sequence[str]) -> Float32Array:
+    def score_release_items(self, query: str) -> Float32Array:
         """Score the release's items; shape [items of the release]."""
         total = np.zeros(self.catalogue_items, dtype=np.float32)
-        for word in query_words:
+        for word in self._words_of_release(query):
             row = self.word_rows.get(word)
             if row is not None:
                 begin, end = self.indptr[row : row + 2]
                 total[self.items[begin:end]] += self.scores[begin:end]  # no item has a word twice
         return total
 
-    def score_added_items(self, query_words: Sequence[str], postings: TitlePostings, count: int) -> Float32Array:
+    def score_added_items(self, query: str, postings: TitlePostings, count: int) -> Float32Array:
         """Score the first ``count`` added items; idf and mean length are the release's. Shape [count]."""
         total = np.zeros(count, dtype=np.float32)
-        for word in query_words:
+        for word in dict.fromkeys(query_words(query)):
             numbers, frequencies, lengths = postings.with_word(word, count)
             normalisation = self.k1 * (1 - self.b + self.b * lengths / self.mean_words)
             total[numbers] += self._idf(word) * frequencies / (frequencies + normalisation)
         return total
+
+    def _words_of_release(self, query: str) -> Sequence[str]:
+        found = _WORD_OF_VERSION_1.findall(query.casefold()) if self.version == 1 else query_words(query)
+        return list(dict.fromkeys(found))
 
     def _idf(self, word: str) -> float:
         row = self.word_rows.get(word)

@@ -29,9 +29,9 @@ class LexicalSource:
         return [SourceResult(self._retrieve_one(user, k, allowed)) for user in users]
 
     def _retrieve_one(self, user: UserContext, k: int, allowed: AllowedItems) -> ScoredItems:
-        if not user.query_words:
+        if not user.query_text:
             return NOTHING
         added = allowed.snapshot.delta
-        of_release = self.titles.score_release_items(user.query_words)
-        of_added = self.titles.score_added_items(user.query_words, added.storage.titles, len(added))
+        of_release = self.titles.score_release_items(user.query_text)
+        of_added = self.titles.score_added_items(user.query_text, added.storage.titles, len(added))
         return top_allowed(np.concatenate([of_release, of_added]), k, allowed)

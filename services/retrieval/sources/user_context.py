@@ -11,7 +11,6 @@ from zlib import crc32
 import numpy as np
 
 from common.arrays import Float32Array, RowIndices
-from common.text import words
 
 Situation = Literal["query", "history", "both", "none"]
 
@@ -37,11 +36,6 @@ class UserContext:
     request_seed: int = 0
     history_item_ids: Sequence[str] = ()
     event_weights: Float32Array | None = None
-
-    @cached_property
-    def query_words(self) -> tuple[str, ...]:
-        """The distinct words of the query."""
-        return tuple(dict.fromkeys(words(self.query_text)))
 
     @cached_property
     def seed(self) -> int:

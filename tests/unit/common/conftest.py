@@ -34,7 +34,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_release(tmp_path: Path) -> MakeRelease:
     """Return a function that publishes a small release, whose content is ``marker``, into ``tmp_path / "store"``."""
 
-    def make(marker: str = "a", store: Path = tmp_path / "store") -> Release:
+    def make(marker: str = "a", store: Path = tmp_path / "store", **options: Any) -> Release:
         staging = tmp_path / f"staging-{marker}"
         (staging / "encoder").mkdir(parents=True)
         (staging / "encoder/model.onnx").write_text(f"model {marker}")
@@ -58,7 +58,7 @@ def make_release(tmp_path: Path) -> MakeRelease:
             metrics={},
             files=files,
         )
-        return publish(staging, store, manifest)
+        return publish(staging, store, manifest, **options)
 
     return make
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.text import context_text, item_text, recent_distinct
+from common.text import context_text, item_text, normalised, query_words, recent_distinct, title_words
 
 
 def test_an_item_is_title_brand_category_and_description():
@@ -37,3 +37,27 @@ def test_a_context_is_query_then_history():
     assert context_text(" mug ", ["Red mug", " ", "Tea"]) == "mug | Red mug; Tea"
     assert context_text("", ["Tea"]) == "Tea"
     assert context_text("", []) == ""
+
+
+def test_full_width_letters_and_characters_that_are_not_seen():
+    """Full-width letters become half-width, control characters spaces; zero-width ones and variations are left out."""
+    assert normalised(" ＭＩＬＫ\u3000５００ｍｌ ") == "MILK 500ml"
+    assert normalised("mi\u200blk\tso\u00adap\x00tea \u2764\ufe0f") == "milk soap tea \u2764"
+    assert normalised("Nike\u2122 shoe") == "Nike shoe"
+
+
+def test_letters_are_apart_from_digits():
+    """A measure is the same words with and without a space; words have no case."""
+    assert title_words("Milk 500ML") == query_words("MILK 500 ml") == ["milk", "500", "ml"]
+    assert title_words("STRASSE") == title_words("straße")
+
+
+def test_chinese_titles_give_characters_and_bigrams():
+    """A title is found by each of its characters, and by each two that follow one another."""
+    assert title_words("蒙牛牛奶500ml") == ["蒙", "牛", "牛", "奶", "蒙牛", "牛牛", "牛奶", "500", "ml"]
+    assert title_words("茶、a") == ["茶", "a"]
+
+
+def test_chinese_queries_give_bigrams():
+    """Titles are searched for a single character only where it stands alone."""
+    assert query_words("纯牛奶 茶") == ["纯牛", "牛奶", "茶"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +15,8 @@ TOP: Final = Path(__file__).parents[3]
 DOCUMENTS: Final = (
     "README.md",
     "CONTRIBUTING.md",
-    *sorted(f"docs/{file.name}" for file in (TOP / "docs").glob("*.md")),
+    "SECURITY.md",
+    *sorted(str(file.relative_to(TOP)) for file in (TOP / "docs").rglob("*.md")),
 )
 FOLDERS: Final = (
     "common",
@@ -52,8 +55,7 @@ def test_paths_exist(document: tuple[Path, str]):
 
 def test_folders_exist(document: tuple[Path, str]):
     """A folder that is named without its path exists somewhere in the repository."""
-    folders = {file.name for top in FOLDERS for file in (TOP / top).rglob("*") if file.is_dir()} | set(FOLDERS)
-    assert not set(FOLDER.findall(document[1])) - folders
+    assert not set(FOLDER.findall(document[1])) - _folders()
 
 
 def test_make_targets_exist(document: tuple[Path, str]):
@@ -85,6 +87,12 @@ def test_links_lead_to_a_file_and_a_heading(document: tuple[Path, str]):
     links = {link.partition("#")[::2] for link in LINK.findall(text) if "://" not in link}
     broken = [f"{path}#{anchor}" for path, anchor in links if not _leads(file.parent / path if path else file, anchor)]
     assert not sorted(broken)
+
+
+@cache
+def _folders() -> frozenset[str]:
+    below = (Path(folder).name for top in FOLDERS for folder, _, _ in os.walk(TOP / top))
+    return frozenset(below).union(FOLDERS)
 
 
 def _defines(file: Path, name: str) -> bool:

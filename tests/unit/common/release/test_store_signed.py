@@ -10,6 +10,7 @@ import fsspec
 import pytest
 
 from common.errors import BadRelease
+from common.release import store as releases
 from common.release.manifest import MANIFEST
 from common.release.store import SIGNATURE, Release, open_release, sign_release
 from common.security.signature import PublicKeys, generate_keys, read_private_key, read_public_keys
@@ -39,6 +40,23 @@ def test_a_signed_release_opens(make_release: MakeRelease, private: Path, keys: 
     assert open_release(str(release.path), keys=keys).id == release.id
     assert open_release(str(release.path.parent), keys=keys).id == release.id
     assert open_release(str(release.path)).id == release.id
+
+
+def test_a_release_is_signed_before_it_is_current(
+    make_release: MakeRelease, private: Path, keys: PublicKeys, monkeypatch: pytest.MonkeyPatch
+):
+    """Whoever reads the store while a release is published with a key never meets it unsigned."""
+    met: list[str] = []
+
+    def set_current(store: Path, release_id: str) -> None:
+        met.append(open_release(f"{store}/{release_id}", keys=keys).id)
+
+    monkeypatch.setattr(releases, "set_current", set_current)
+    release = make_release(key=read_private_key(private))
+    unsigned = release.path / SIGNATURE
+    unsigned.unlink()
+    make_release(key=read_private_key(private))  # the same content, published before
+    assert met == [release.id] * 2
 
 
 def test_an_altered_manifest_is_refused(make_release: MakeRelease, private: Path, keys: PublicKeys):

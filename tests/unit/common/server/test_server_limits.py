@@ -12,6 +12,7 @@ import pytest
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
 from common.server.channel import open_channel
+from common.server.interceptors import sends_large_answers
 from common.server.server import running
 from common.server.settings import ServerSettings
 from common.server.telemetry import Metrics
@@ -22,6 +23,12 @@ SERVICE = "/shortlist.release.v1.ReleaseService/ActivateRelease"
 
 async def answered(*_: Any) -> None:
     """Answer at once."""
+
+
+async def idle(metrics: Metrics, open_calls: int) -> None:
+    """Return once the server has this number of calls open."""
+    while metrics.registry.get_sample_value("shortlist_test_requests_in_flight") != open_calls:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
 
 
 def counted(metrics: Metrics) -> Mapping[str, float]:
@@ -72,6 +79,41 @@ async def test_calls_beyond_the_streams_of_a_connection_wait(fake_service: Any, 
     ):
         await asyncio.gather(*(channel.unary_unary(SERVICE)(b"") for _ in range(300)))
     assert counted(metrics) == {"OK": 300}
+
+
+async def test_callers_who_never_read_do_not_fill_the_memory(fake_service: Any, metrics: Metrics):
+    """Of large answers on connections that nobody reads, the server keeps as many as its bound, and refuses others.
+
+    Once the connections are closed there is room again.
+    """
+    answered = 0
+
+    class Service(fake_service):  # type: ignore[misc]  # the fixture's class
+        @sends_large_answers
+        async def ActivateRelease(self, *_: Any) -> release_pb2.ActivateReleaseResponse:  # noqa: N802 - the contract's
+            nonlocal answered
+            answered += 1  # without another await the answer is handed to gRPC next
+            return release_pb2.ActivateReleaseResponse(previous_release_id="r" * ((1 << 20) - 100))
+
+    settings = ServerSettings(port=0, metrics_port=0, max_unsent_mb=4)
+    async with running(Service(), settings, metrics) as server:
+        clients = [await Http2Client.connect(server.port, window=0) for _ in range(6)]
+        for opened, client in enumerate(clients, 1):
+            unread = await client.call(SERVICE.encode(), b"")
+            if opened > 4:  # 4 MiB are unread on other connections
+                await client.ended(unread)
+            else:
+                while answered < (opened - 1) * 21 + 1:  # noqa: ASYNC110 - the service has no event
+                    await asyncio.sleep(0.001)
+                for _ in range(20):  # a quarter of the bound is unread on this connection
+                    await client.ended(await client.call(SERVICE.encode(), b""))
+        assert counted(metrics) == {"RESOURCE_EXHAUSTED": 4 * 20 + 2}
+        for client in clients:
+            await client.close()
+        await idle(metrics, 0)
+        async with open_channel(f"127.0.0.1:{server.port}") as channel:
+            assert len(await channel.unary_unary(SERVICE)(b"")) > 1_000_000
+    assert counted(metrics) == {"RESOURCE_EXHAUSTED": 82, "CANCELLED": 4, "OK": 1}
 
 
 class BusyTime:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rich.console import Console
 
 from common.arrays import RowIndices
@@ -17,7 +18,8 @@ from common.errors import InvalidRequest
 from common.onnx_session import SessionOptions
 from common.release import layout
 from common.release.catalogue import Catalogue
-from common.release.store import Release, open_release
+from common.release.store import SIGNATURE, Release, open_release
+from common.security.signature import PublicKeys
 from pipeline.build.builder import build
 from pipeline.build.incremental import update as module
 from pipeline.build.incremental.update import update
@@ -31,6 +33,7 @@ from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import Request
 from services.retrieval.encoding.text_encoder import OnnxTextEncoder
 
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 MODELS = [layout.ENCODER, layout.CROSS_ENCODER, layout.FUSION, layout.RETRIEVAL_SETTINGS, layout.FUSION_SETTINGS]
 
 
@@ -71,7 +74,7 @@ def before(store: Path) -> Release:
 @pytest.fixture(scope="module")
 def after(store: Path, before: Release, tomorrow: Dataset, report: ProgressReport) -> Release:
     assert before.id
-    return update(tomorrow, store, report)
+    return update(tomorrow, store, report, signing_key=KEY)
 
 
 def test_models_are_kept_and_tables_count_every_event(before: Release, after: Release, tomorrow: Dataset):
@@ -124,6 +127,14 @@ def test_the_gate_compares_with_the_release_before(before: Release, after: Relea
     assert gate["current"] == before.id
     assert after.manifest.metrics["validation"] == before.manifest.metrics["validation"]
     assert after.manifest.metrics["updated_from"] == before.id
+
+
+def test_an_update_is_signed(after: Release, tomorrow: Dataset, store: Path, report: ProgressReport):
+    """With a key the new release is signed, and the current one too if the data are the same."""
+    keys = PublicKeys([KEY.public_key()])
+    assert open_release(str(store), keys=keys).id == after.id
+    (after.path / SIGNATURE).unlink()
+    assert update(tomorrow, store, report, signing_key=KEY).id == open_release(str(store), keys=keys).id
 
 
 def test_the_same_data_are_not_updated_twice(after: Release, tomorrow: Dataset, store: Path, report: ProgressReport):

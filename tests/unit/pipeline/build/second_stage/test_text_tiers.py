@@ -6,6 +6,8 @@ import dataclasses
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from rich.console import Console
 from common.release import layout
 from common.release.store import Release
 from pipeline.build.builder import build
-from pipeline.build.second_stage.text_tiers import NO_GAIN, PROBE_CONFIDENCE
+from pipeline.build.second_stage.text_tiers import NO_GAIN, PROBE_CONFIDENCE, Fused
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.learning.fusion import tier_plan
 from pipeline.progress import ProgressReport
@@ -53,6 +55,29 @@ def _build(dataset: Dataset, store: Path, settings: BuildSettings) -> tuple[Rele
 
 def _settings_of(release: Release, name: str) -> dict[str, object]:
     return json.loads(release.file(name).read_text())
+
+
+def _request(bought_place: int) -> Any:
+    """Return a request whose only bought item has a place of the first stage's order of three, from 0."""
+    labels = np.arange(3) == bought_place
+    return SimpleNamespace(
+        labels=labels, candidates=SimpleNamespace(rows=np.arange(3)), request=SimpleNamespace(bought=[bought_place])
+    )
+
+
+def test_reading_has_to_gain_over_the_first_stages_order_where_that_is_kept():
+    """A fusion that is worse than the first stage is not what reading is compared with."""
+    requests = [_request(0)] * 20 + [_request(2)] * 20
+    occasions = ["query"] * 20 + ["history"] * 20
+    fused_alone, read = np.repeat([0.6, 0.9], 20), np.repeat([0.8, 0.9], 20)
+    options = [tier_plan.TierOption(0, 0, 1.0, fused_alone), tier_plan.TierOption(0, 15, 9.0, read)]
+    fused = Fused(SimpleNamespace(), SimpleNamespace(), options, requests, occasions)  # type: ignore[arg-type]
+    assert {"query", "new_user"} <= set(fused.first_stage_order())
+    assert "history" not in fused.first_stage_order()
+    compared = fused.options_over_either_order()
+    np.testing.assert_allclose(compared[0].gain, np.repeat([1.0, 0.9], 20))
+    assert tier_plan.gaining_occasions(options, occasions, PROBE_CONFIDENCE) == {"query": pytest.approx(0.2)}
+    assert not tier_plan.gaining_occasions(compared, occasions, PROBE_CONFIDENCE)
 
 
 @pytest.mark.parametrize("recipe", list(RECIPES))

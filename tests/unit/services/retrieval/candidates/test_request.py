@@ -84,3 +84,9 @@ def test_a_batch_has_a_bounded_number_of_candidates(limits: Sequence[int], total
     else:
         with pytest.raises(InvalidRequest, match=f"^requests: limits add up to {total}; at most 65,536"):
             check_batch(requests, check)
+
+
+def test_a_query_is_embedded_in_its_normal_form():
+    """Full-width letters and characters that are not seen do not change what is embedded; the case stays."""
+    assert Request("ＭＩＬＫ\u200b tea ").text == "MILK tea"
+    assert not Request("\u200b\ufeff").has_text

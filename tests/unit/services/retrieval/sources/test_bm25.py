@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from common.text import words
+from common.text import query_words, title_words
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.catalogue.item import Item
 from services.retrieval.catalogue.title_postings import TitlePostings
@@ -19,12 +19,12 @@ ScoresOf = Callable[..., dict[str, float]]
 
 def bm25(query: str, titles: list[str], release_size: int) -> list[float]:
     """Score titles by the formula, with the statistics of the first ``release_size`` titles."""
-    released = [words(title) for title in titles[:release_size]]
+    released = [title_words(title) for title in titles[:release_size]]
     mean = sum(map(len, released)) / release_size
     scores = []
-    for title in map(words, titles):
+    for title in map(title_words, titles):
         score, frequencies = 0.0, Counter(title)
-        for word in dict.fromkeys(words(query)):
+        for word in dict.fromkeys(query_words(query)):
             document_frequency = sum(word in other for other in released)
             idf = math.log(1 + (release_size - document_frequency + 0.5) / (document_frequency + 0.5))
             score += idf * frequencies[word] / (frequencies[word] + 1.2 * (0.25 + 0.75 * len(title) / mean))
@@ -51,6 +51,6 @@ def test_only_the_first_added_titles_are_scored(titles: TitleBm25):
     postings = TitlePostings()
     postings.append(0, ["rye oats"])
     postings.append(1, ["rye, rye"])
-    assert titles.score_added_items(["rye"], postings, 1).shape == (1,)
-    one, two = titles.score_added_items(["rye"], postings, 2)
-    assert two > one == titles.score_added_items(["rye"], postings, 1)[0] > 0
+    assert titles.score_added_items("rye", postings, 1).shape == (1,)
+    one, two = titles.score_added_items("rye", postings, 2)
+    assert two > one == titles.score_added_items("rye", postings, 1)[0] > 0

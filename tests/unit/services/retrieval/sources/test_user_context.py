@@ -70,8 +70,3 @@ def test_the_seed_is_the_callers_or_a_hash():
     assert seed("milk", ("a",), given=7) == 7
     assert seed("milk", ("a", "b")) == seed("milk", ("a", "b"))
     assert len({seed("milk", ("a", "b")), seed("milk", ("b", "a")), seed("milk"), seed("", ("milk", "a"))}) == 4
-
-
-def test_query_words_are_distinct():
-    """Words are lower-cased, each listed once in the order of the query."""
-    assert UserContext(None, HISTORY, 0.5, "Rye bread, rye").query_words == ("rye", "bread")
