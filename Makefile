@@ -164,10 +164,11 @@ clean: ## Remove environments and caches; releases and datasets stay
 	@touch $@
 
 # A separate environment: both builds of onnxruntime are the same Python package, so the one installed last would win.
-.venv-gpu/ready: $(PACKAGE)
-	@echo "Installing onnxruntime-gpu (a quarter of a gigabyte) …"
+.venv-gpu/ready: $(PACKAGE) constraints-gpu.txt
+	@echo "Installing onnxruntime-gpu and the CUDA libraries (2.4 gigabytes when installed) …"
 	$(PYTHON) -m venv .venv-gpu
-	.venv-gpu/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ranking-gpu]'
+	.venv-gpu/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--constraint constraints-gpu.txt --editable '.[ranking-gpu]'
 	@touch $@
 
 # A separate environment: moto's botocore is not s3fs's.

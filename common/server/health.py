@@ -6,15 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from common.errors import NotFound
 
 _Response = health_pb2.HealthCheckResponse
+_log = structlog.get_logger()
 
 
 class Dependencies:
-    """Whether the services that a server calls answer it; each has a name of its own in the server's health.
+    """Whether the services that a server calls answer it, each under a name of its own in the server's health.
+
+    Attributes:
+        answers: Whether they answer, by name.
+        device_is_lost: Whether the server's GPU failed in a way that only a new process ends.
 
     Args:
         names: Their names.
@@ -22,11 +28,29 @@ class Dependencies:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.answers = dict.fromkeys(names, True)
+        self.device_is_lost = False
         self.on_change: Callable[[], None] = lambda: None
 
     def set_answers(self, name: str, *, answers: bool) -> None:
         """Report whether a service answers; for use on the event loop."""
         self.answers[name] = answers
+        self.on_change()
+
+    def device_lost_reporter(self) -> Callable[[Exception], None]:
+        """Return what makes the whole server NOT_SERVING for good, so that its liveness probe has it started again.
+
+        For use on the event loop; the result may be called from any thread.
+        """
+        loop = asyncio.get_running_loop()
+
+        def report(error: Exception) -> None:
+            _log.error("NOT_SERVING until this process is started again", reason=str(error))
+            loop.call_soon_threadsafe(self._lose_device)
+
+        return report
+
+    def _lose_device(self) -> None:
+        self.device_is_lost = True
         self.on_change()
 
 
@@ -96,7 +120,8 @@ class HealthService(health_pb2_grpc.HealthServicer):
     def _status(self, name: str) -> int:
         if name not in self._names:
             return _Response.SERVICE_UNKNOWN
-        serving = self._serving and self._dependencies.answers.get(name, True)
+        works = self._serving and not self._dependencies.device_is_lost
+        serving = works and self._dependencies.answers.get(name, True)
         return _Response.SERVING if serving else _Response.NOT_SERVING
 
     def _notify_soon(self) -> None:

@@ -10,6 +10,7 @@ from pydantic_settings import SettingsConfigDict
 
 from common.changes.stream_address import StreamAddress
 from common.cpu import usable_cores
+from common.gpu.placement import SHAPE_OPERATORS, operator_names
 from common.onnx_session import MissingProvider, Provider, SessionOptions
 from common.server.access.backend_settings import BackendSettings
 from common.server.access.release_settings import ReleaseServerSettings
@@ -98,9 +99,21 @@ class Settings(ReleaseServerSettings, BackendSettings):
     )
     provider: Provider = Field("cpu", description="ONNX Runtime's execution provider for the cross-encoder.")
     missing_provider: MissingProvider = Field(
-        "refuse", description="If the provider is not available: refuse to serve, or degrade to the CPU."
+        "refuse",
+        description="If the provider is not available: refuse to serve, or degrade from TensorRT to CUDA, from CUDA "
+        "to the CPU.",
     )
     gpu_memory_mb: int = Field(4_096, ge=64, description="The most GPU memory of the cross-encoder's session, in MB.")
+    tf32: bool = Field(
+        default=False,
+        description="Whether CUDA may round the factors of float32 products to 10 bits (TF32). Faster; scores differ "
+        "from those that the release was checked with.",
+    )
+    cpu_operators: str = Field(
+        "",
+        description="ONNX operators, with commas, that may run on the CPU although a GPU is requested, in addition to "
+        "arithmetic on shapes. Any other makes the provider count as missing.",
+    )
 
     @field_validator("change_stream")
     @classmethod
@@ -128,7 +141,14 @@ class Settings(ReleaseServerSettings, BackendSettings):
     def options(self) -> SecondStageOptions:
         """Return how second stages run."""
         memory = self.gpu_memory_mb << 20
-        session = SessionOptions(self.provider, self.missing_provider, self.worker_threads, memory)
+        session = SessionOptions(
+            self.provider,
+            self.missing_provider,
+            self.worker_threads,
+            memory,
+            tf32=self.tf32,
+            cpu_operators=SHAPE_OPERATORS | operator_names(self.cpu_operators),
+        )
         threads = self.feature_threads or usable_cores()
         late = LateInteractionOptions(self.context_cache_size, self.text_cache_size)
         return SecondStageOptions(session, self.limits(), self.score_cache_size, threads, self.min_read_share, late)

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from common.changes.stream_address import StreamAddress
+from common.gpu.placement import SHAPE_OPERATORS, operator_names
 from common.onnx_session import MissingProvider, Provider, SessionOptions
 from common.server.access.backend_settings import BackendSettings
 from common.server.access.release_settings import ReleaseServerSettings
@@ -74,7 +75,19 @@ class Settings(ReleaseServerSettings, BackendSettings):
     )
     provider: Provider = Field("cpu", description="ONNX Runtime's execution provider of the encoder.")
     missing_provider: MissingProvider = Field(
-        "refuse", description="If the provider is not available: refuse to serve, or degrade to the CPU."
+        "refuse",
+        description="If the provider is not available: refuse to serve, or degrade from TensorRT to CUDA, from CUDA "
+        "to the CPU.",
+    )
+    tf32: bool = Field(
+        default=False,
+        description="Whether CUDA may round the factors of float32 products to 10 bits (TF32). Faster; scores differ "
+        "from those that the release was checked with.",
+    )
+    cpu_operators: str = Field(
+        "",
+        description="ONNX operators, with commas, that may run on the CPU although a GPU is requested, in addition to "
+        "arithmetic on shapes. Any other makes the provider count as missing.",
     )
     encoder_threads: int = Field(
         0, ge=0, le=1_024, description="Threads within one operator of the encoder; 0 for one per core."
@@ -101,7 +114,13 @@ class Settings(ReleaseServerSettings, BackendSettings):
     def first_stage_options(self) -> FirstStageOptions:
         """Return the options of the first stage."""
         return FirstStageOptions(
-            session=SessionOptions(self.provider, self.missing_provider, self.encoder_threads),
+            session=SessionOptions(
+                self.provider,
+                self.missing_provider,
+                self.encoder_threads,
+                tf32=self.tf32,
+                cpu_operators=SHAPE_OPERATORS | operator_names(self.cpu_operators),
+            ),
             ef_search=self.ef_search,
             milvus=self.milvus_uri,
             depth=self.source_depth,

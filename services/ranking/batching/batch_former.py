@@ -8,6 +8,7 @@ from services.ranking.batching.capacity import BatchLimits
 from services.ranking.batching.cost_model import CostModel
 from services.ranking.batching.job import Batch, Job
 from services.ranking.batching.job_order import JobOrder
+from services.ranking.batching.memory_budget import MemoryBudget
 from services.ranking.batching.waiting_jobs import WaitingJobs
 
 # A batch is filled with other calls' pairs until its overhead is below this share of its cost. More pairs would only
@@ -22,13 +23,16 @@ class BatchFormer:
 
     Args:
         cost: What rows cost.
-        limits: The bounds of a batch.
+        limits: The bounds of a batch while memory suffices.
         waiting: The jobs to take rows from.
+
+    Attributes:
+        memory: How many tokens of a batch fit the memory.
     """
 
     def __init__(self, cost: CostModel, limits: BatchLimits, waiting: WaitingJobs) -> None:
         self._cost = cost
-        self._limits = limits
+        self.memory = MemoryBudget(limits.padded_tokens)
         self._waiting = waiting
 
     def form(self, order: JobOrder, lead: Job, share_ms: float, left_ms: float, now: float) -> Batch:
@@ -76,7 +80,7 @@ class BatchFormer:
     def _room(self, batch: Batch, job: Job, bucket: int, max_ms: float) -> int:
         """Return how many rows of a run fit into the batch's tokens and ``max_ms``; at least one if it is empty."""
         tokens = max(batch.longest, job.length(job.runs[bucket][0]))
-        rows = self._limits.padded_tokens // max(tokens, 1)
+        rows = self.memory.tokens(batch.started) // max(tokens, 1)
         row_ms = self._cost.rows_ms(tokens)
         if row_ms > 0:
             rows = min(rows, int(max_ms / row_ms))

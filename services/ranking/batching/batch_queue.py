@@ -223,6 +223,10 @@ class BatchQueue:
         self._in_flight.add(batch)
         return batch
 
+    def shrink(self, padded_tokens: int, now: float) -> int:
+        """Form smaller batches for a while, since one did not fit the memory; see `MemoryBudget.shrink`."""
+        return self._former.memory.shrink(padded_tokens, now)
+
     def finish(self, batch: Batch, now: float) -> None:
         """Record that a batch has run; a second call does nothing."""
         if batch in self._in_flight:

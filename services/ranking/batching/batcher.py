@@ -15,6 +15,7 @@ import structlog
 from common.arrays import Float32Array, Int64Array
 from common.cpu import lower_thread_priority
 from common.errors import DeadlineTooShort, NotReady
+from common.gpu.failures import DeviceLost, OutOfDeviceMemory
 from common.process.endless_loop import start_thread
 from common.tracing.spans import Span
 from services.ranking.batching.batch_queue import BatchQueue
@@ -165,6 +166,9 @@ class Batcher:
             return
         try:
             self._run(batch)
+        except DeviceLost as error:  # logged once, where it was found
+            self._observe(_report(batch, PairScores.unread(batch.rows).logits, self._clock()))
+            self._abandon(batch, error)
         except Exception as error:  # noqa: BLE001 - the callers get it
             _log.exception("a batch could not be run", rows=batch.rows, tokens=batch.longest)
             self._abandon(batch, error)
@@ -194,16 +198,28 @@ class Batcher:
                 start += len(rows)
 
     def _read(self, inputs: ModelInputs) -> Float32Array:
-        """Run the model; if it fails, halve the batch until the pairs at fault are found, which get NaN."""
+        """Run the model; if it fails, halve the batch until the pairs at fault are found, which get NaN.
+
+        If the GPU has too little memory, later batches are smaller for a while. If it is lost, DeviceLost is raised.
+        """
         try:
             return _checked(self._model(inputs.input_ids, inputs.attention_mask, inputs.token_type_ids), len(inputs))
-        except Exception:  # noqa: BLE001 - whatever the model raises, the batch's other pairs are read
+        except DeviceLost:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the model raises, the batch's other pairs are read
+            if isinstance(error, OutOfDeviceMemory):
+                self._shrink(inputs.input_ids.size, error)
             if len(inputs) == 1:
                 _log.exception("the cross-encoder failed on a pair", tokens=int(inputs.attention_mask.sum()))
-                return np.full(1, np.nan, dtype=np.float32)
+                return PairScores.unread(1).logits
         middle = len(inputs) // 2
         halves = inputs.part(0, middle), inputs.part(middle, len(inputs))
         return np.concatenate([self._read(half) for half in halves])
+
+    def _shrink(self, padded_tokens: int, error: OutOfDeviceMemory) -> None:
+        with self._changed:
+            bound = self._queue.shrink(padded_tokens, self._clock())
+        _log.warning("batches are smaller for a while", max_batch_tokens=bound, reason=str(error))
 
     def _deliver(self, rows: JobSlice, logits: Float32Array, batch: Batch, finished: float) -> None:
         job, scores = rows.job, rows.job.scores

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import grpc
 from shortlist.ranking.v1 import ranking_pb2_grpc
 from shortlist.release.v1 import release_pb2, release_pb2_grpc
 
 from common.changes.stream_address import StreamAddress
+from common.gpu import device
 from common.release.location import ReleaseOpener
 from common.release.store import Release
 from common.server.health import Dependencies
@@ -45,6 +47,7 @@ class RankingServer:
         self._live: LiveRelease[SecondStage] = LiveRelease(self._load, metrics, self._open)
         self.dependencies = Dependencies((HEALTH_NAME,))
         self._served = ServedRelease(self._live, settings, metrics, self.dependencies)
+        self._on_device_lost: Callable[[Exception], None] = lambda _: None
         self._live_texts: LiveItemTexts | None = None
         self._followed_texts: FollowedTexts | None = None
 
@@ -64,6 +67,7 @@ class RankingServer:
             BadRelease: The release cannot be served.
         """
         settings = self._settings
+        self._on_device_lost = self.dependencies.device_lost_reporter()
         if settings.change_stream is not None:
             address = StreamAddress.parse(settings.change_stream)
             set_connected = self._metrics.watch_texts(connected=True)
@@ -98,12 +102,14 @@ class RankingServer:
 
     def _load(self, release: Release) -> SecondStage:
         options = self._settings.options()
+        options = replace(options, session=replace(options.session, on_device_lost=self._on_device_lost))
         stage = SecondStage.load(release, options, self._observe_batch)
         self._metrics.register(stage)
         # The fusion model runs on the CPU by design.
         used = [provider for name, provider in stage.providers.items() if name != "fusion"]
         self._shared_metrics.watch_provider(is_met=all(map(options.session.is_met_by, used)))
-        log.info("second stage loaded", release_id=release.id, providers=stage.providers)
+        gpu = {} if options.session.provider == "cpu" else {"gpu": device.report().known()}
+        log.info("second stage loaded", release_id=release.id, providers=stage.providers, **gpu)
         return stage
 
     def _observe_batch(self, report: BatchReport) -> None:

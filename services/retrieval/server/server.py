@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import grpc
 import structlog
@@ -13,6 +13,7 @@ from shortlist.release.v1 import release_pb2_grpc
 
 from common.changes.stream_address import StreamAddress
 from common.errors import NotReady
+from common.gpu import device
 from common.release.location import ReleaseOpener
 from common.release.store import Release
 from common.server.health import Dependencies
@@ -61,6 +62,7 @@ class RetrievalServer:
         self._opener = ReleaseOpener()
         self._live: LiveRelease[LoadedRelease] = LiveRelease(self._load, metrics, self._open)
         self.dependencies = Dependencies((HEALTH_NAME,))
+        self._on_device_lost: Callable[[Exception], None] = lambda _: None
         self._served = ServedRelease(self._live, settings, metrics, self.dependencies)
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -78,6 +80,7 @@ class RetrievalServer:
             BadKey: The public keys of releases cannot be used.
             BadRelease: The release can't be served.
         """
+        self._on_device_lost = self.dependencies.device_lost_reporter()
         self._feed = await asyncio.to_thread(self._open_feed)
         self._opener = self._settings.release_opener()
         settings, security = self._settings, self._settings.backend_security()
@@ -129,8 +132,10 @@ class RetrievalServer:
             return LoadedRelease(release, stage, batcher, self._engines)
 
     def _load_first_stage(self, release: Release) -> FirstStage:
+        options = self._settings.first_stage_options()
         options = dataclasses.replace(
-            self._settings.first_stage_options(),
+            options,
+            session=dataclasses.replace(options.session, on_device_lost=self._on_device_lost),
             on_batch=self._metrics.observe_batch,
             on_recall=self._metrics.observe_recall,
         )
@@ -139,12 +144,14 @@ class RetrievalServer:
         self._metrics.watch_items(lambda: stage.snapshot.item_count)
         self._metrics.watch_audit(lambda: stage.unreachable, lambda: stage.audit_pending)
         self._metrics.set_index(stage.index_type)
+        gpu = {} if options.session.provider == "cpu" else {"gpu": device.report().known()}
         _log.info(
             "first stage loaded",
             release_id=release.id,
             provider=stage.provider,
             index_type=stage.index_type,
             replayed_changes=stage.replayed_changes,
+            **gpu,
         )
         return stage
 

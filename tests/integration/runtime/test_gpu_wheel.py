@@ -39,6 +39,20 @@ import onnxruntime as ort
 session = ort.InferenceSession(sys.argv[1], providers=["CUDAExecutionProvider"])
 print(json.dumps([ort.get_available_providers(), session.get_providers()]))
 """
+# The loader itself says what is missing: it names the first library that it does not find.
+_LINKED: Final = """
+import ctypes, json
+from pathlib import Path
+import onnxruntime as ort
+from common.gpu import libraries
+missing = [library.file for library in libraries.missing("cuda")]
+try:
+    ctypes.CDLL(str(Path(ort.__file__).parent / "capi/libonnxruntime_providers_cuda.so"))
+    error = ""
+except OSError as raised:
+    error = str(raised)
+print(json.dumps([missing, error]))
+"""
 
 
 def test_the_wheel_falls_back_without_an_error(tiny_release: Path):
@@ -52,6 +66,30 @@ def test_the_wheel_falls_back_without_an_error(tiny_release: Path):
     assert chosen == ["CPUExecutionProvider"]
 
 
+def test_what_the_provider_links_is_in_the_extra():
+    """Every library that the wheel's CUDA provider links loads after the preload, but for the driver's."""
+    said = subprocess.run(  # noqa: S603 - our own interpreter
+        [GPU_PYTHON, "-c", _LINKED], cwd=TOP, capture_output=True, env=_environment(), timeout=TIMEOUT_S, check=True
+    )
+    missing, cuda_error = json.loads(said.stdout)
+    assert missing == ["libcuda.so.1"]
+    assert "libcuda.so.1" in cuda_error
+
+
+def test_the_program_names_what_is_missing():
+    """`python -m common.gpu` exits with 1 and names the driver and how to get it."""
+    said = subprocess.run(  # noqa: S603 - our own interpreter
+        [GPU_PYTHON, "-m", "common.gpu"],
+        cwd=TOP,
+        capture_output=True,
+        env=_environment(),
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert said.returncode == 1
+    assert said.stdout.startswith(b"missing: libcuda.so.1 (the NVIDIA driver); to get them: install the NVIDIA driver")
+
+
 @pytest.mark.parametrize(
     ("provider", "name"), [("cuda", "CUDAExecutionProvider"), ("tensorrt", "TensorrtExecutionProvider")]
 )
@@ -61,7 +99,9 @@ def test_the_server_refuses_to_start(tiny_release: Path, provider: str, name: st
         _, errors = server.communicate(timeout=TIMEOUT_S)
     assert server.returncode == 1
     told = [line["event"] for line in _lines(errors) if line["level"] == "error"]
-    assert f"{name} could not be started and onnxruntime chose CPUExecutionProvider" in told[-1]
+    assert f"{name} could not be started, missing: libcuda.so.1 (the NVIDIA driver)" in told[-1]
+    assert ("libnvinfer.so.10" in told[-1]) == (provider == "tensorrt")
+    assert "nvidia-" not in told[-1], "the extra brings every CUDA library"
     assert "missing_provider=degrade" in told[-1]
 
 
@@ -79,7 +119,8 @@ def test_the_server_degrades_loudly_where_told_to(tiny_release: Path):
     providers = {model.name: model.execution_provider for model in served.models}
     assert providers["cross_encoder"] == "CPUExecutionProvider"
     warned = [line for line in _lines(errors) if line["level"] == "warning"]
-    assert any("CUDAExecutionProvider could not be started" in line.get("reason", "") for line in warned)
+    degraded = [line for line in warned if "CUDAExecutionProvider could not be started" in line.get("reason", "")]
+    assert {line["degraded_to"] for line in degraded} == {"CPUExecutionProvider"}
     assert server.returncode == 0
 
 

@@ -20,6 +20,7 @@ ENDLESS: Final = {
     "services/supervisor.py": "ends with its child; the supervisor notices",
 }
 WRITERS: Final = {
+    "common/gpu/__main__.py",
     "common/process/line_writer.py",
     "common/server/settings.py",
     "services/program.py",

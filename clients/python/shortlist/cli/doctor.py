@@ -6,6 +6,7 @@ import argparse
 import json
 import platform
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -71,7 +72,7 @@ def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
     yield _memory()
     yield _processor()
     yield from _packages()
-    yield _providers()
+    yield from _providers()
     yield _clock()
     yield from _ports()
     if arguments.release:
@@ -136,12 +137,23 @@ def _installed(name: str) -> str:
         return ""
 
 
-def _providers() -> Finding:
+def _providers() -> Iterator[Finding]:
     if find_spec("onnxruntime") is None:
-        return Finding("note", "provider", "onnxruntime is not installed", "pip install 'shortlist[ranking]' to serve")
+        yield Finding("note", "provider", "onnxruntime is not installed", "pip install 'shortlist[ranking]' to serve")
+        return
     import onnxruntime  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415 - clients have none
 
-    return Finding("ok", "provider", ", ".join(onnxruntime.get_available_providers()))
+    providers = onnxruntime.get_available_providers()
+    yield Finding("ok", "provider", ", ".join(providers))
+    if "CUDAExecutionProvider" in providers and find_spec("common") is not None:
+        yield _gpu()
+
+
+def _gpu() -> Finding:
+    """Ask the checkout's program, in a process of its own, since libraries of CUDA stay loaded."""
+    found = subprocess.run([sys.executable, "-m", "common.gpu"], capture_output=True, text=True, check=False)
+    text = (found.stdout or found.stderr).strip().split("\n")[-1]
+    return Finding("ok", "gpu", text) if found.returncode == 0 else Finding("note", "gpu", text)
 
 
 def _clock() -> Finding:

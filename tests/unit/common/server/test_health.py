@@ -47,6 +47,22 @@ async def test_a_watch_that_is_busy_still_learns_of_the_drain():
     assert [answer.status async for answer in late] == [NOT_SERVING]
 
 
+async def test_a_lost_device_ends_serving_for_good():
+    """Reported from any thread, it makes every name NOT_SERVING, and no later report takes it back."""
+    dependencies = Dependencies(["release"])
+    probes = HealthService(["a.Service"], dependencies)
+    await probes.set_serving()
+    watch = probes.Watch(health_pb2.HealthCheckRequest(), None)
+    told = [(await anext(watch)).status]
+    await asyncio.to_thread(dependencies.device_lost_reporter(), RuntimeError("the GPU is lost"))
+    told.append((await anext(watch)).status)
+    assert told == [SERVING, NOT_SERVING]
+    dependencies.set_answers("release", answers=True)
+    for name in ("", "a.Service", "release"):
+        check = health_pb2.HealthCheckRequest(service=name)
+        assert (await probes.Check(check, None)).status == NOT_SERVING
+
+
 async def test_a_dependency_has_a_health_of_its_own():
     """A service that does not answer is NOT_SERVING under its name; the server itself goes on serving."""
     dependencies = Dependencies(["ranking"])

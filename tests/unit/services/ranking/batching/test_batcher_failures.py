@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from common.errors import NotReady
+from common.gpu.failures import DeviceLost, OutOfDeviceMemory
 from services.ranking.batching.batcher import Batcher, BatchReport
+from services.ranking.batching.memory_budget import HOLD_S
 from services.ranking.pairs.pair_tokens import ModelInputs, TokenPairs
 from services.ranking.request import CallContext
 from testing.batching import token_sums, wait_for_batches, wait_for_queued
@@ -123,3 +125,49 @@ async def test_closing_fails_waiting_callers_and_refuses_new_ones(
     await closing
     with pytest.raises(NotReady):
         await batcher.score(pairs_of([8]), FAR)
+
+
+async def test_a_lost_gpu_fails_its_callers_without_another_try(
+    batcher_of: Callable[..., Batcher],
+    pairs_of: Callable[..., TokenPairs],
+    reports: list[BatchReport],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """A batch on a lost GPU is not halved: the model is called once, and the callers get the error."""
+    batcher, calls = batcher_of(), []
+
+    def lost(ids: Any, *_: Any) -> Any:
+        calls.append(len(ids))
+        raise DeviceLost("the GPU is lost")
+
+    monkeypatch.setattr(batcher, "_model", lost)
+    with pytest.raises(DeviceLost):
+        await batcher.score(pairs_of([8] * 9), FAR)
+    assert calls == [9]
+    assert reports[-1].failed == 9
+
+
+async def test_too_little_memory_makes_later_batches_smaller_for_a_while(
+    batcher_of: Callable[..., Batcher],
+    model: Any,
+    clock: Any,
+    pairs_of: Callable[..., TokenPairs],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Every pair is read in smaller batches; the next batches are small from the start, and large again later."""
+    batcher, failed = batcher_of(padded_tokens=64), []
+
+    def small_only(ids: Any, *rest: Any) -> Any:
+        if ids.size > 32:
+            failed.append(ids.size)
+            raise OutOfDeviceMemory("no memory")
+        return model(ids, *rest)
+
+    monkeypatch.setattr(batcher, "_model", small_only)
+    pairs = pairs_of([8] * 8)
+    for _ in range(2):
+        assert (await batcher.score(pairs, FAR)).logits.tolist() == token_sums(pairs)
+    assert failed == [64]
+    clock.now += HOLD_S
+    await batcher.score(pairs, FAR)
+    assert failed == [64, 64]
