@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
 
@@ -51,7 +51,8 @@ def add_commands(commands: Any) -> None:
     record.add_argument("--event-id", help="the event's id (default: made)")
     record.add_argument(
         "--file",
-        help="JSON lines with user_id, kind, item_id, query, value, occurred_at, event_id; - for standard input",
+        help="JSON lines with user_id, kind, item_id, query, value, event_id and occurred_at, with a time zone; "
+        "- for standard input",
     )
 
     forget = commands.add_parser("forget", parents=[parent], help="erase a user's profile and events")
@@ -129,7 +130,8 @@ def _record(arguments: argparse.Namespace) -> int:
     if arguments.file is None and not arguments.user:
         raise ValueError("pass --user and --item, or --file")
     with connect(arguments) as client:
-        answer = client.record(_lines(arguments.file) if arguments.file else [_event_of(arguments)])
+        # All of a file is read first, so that a bad line leaves nothing recorded.
+        answer = client.record(list(_lines(arguments.file)) if arguments.file else [_event_of(arguments)])
     print(f"recorded {answer.recorded} events; {answer.duplicates} were known by their id")
     return 0
 
@@ -153,8 +155,7 @@ def _lines(file: str) -> Iterator[Event]:
 def _event(fields: dict[str, Any]) -> Event:
     occurred_at = fields.pop("occurred_at", None)
     if occurred_at is not None:
-        moment = datetime.fromisoformat(str(occurred_at).replace("Z", "+00:00"))
-        fields["occurred_at"] = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+        fields["occurred_at"] = datetime.fromisoformat(str(occurred_at).replace("Z", "+00:00"))
     return Event(**fields)
 
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 import posixpath
-from pathlib import Path
 from typing import Any
 
+from shortlist.cli import checkout
 from shortlist.cli.connecting import connect, options
-from shortlist.cli.table import print_table
 
 
 def add_commands(commands: Any) -> None:
     """Add the commands to a parser."""
     releases = commands.add_parser("releases", help="list, activate and roll back releases")
     actions = releases.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listed = actions.add_parser("list", help="list the releases of a store on this machine, newest first")
+    listed = actions.add_parser("list", help="list the releases of a store, newest first (in the checkout)")
     listed.set_defaults(run=_list)
-    listed.add_argument("store", type=Path, help="folder of the release store")
+    listed.add_argument("store", help="folder or URL of the release store")
     parent = options()
     actions.add_parser("current", parents=[parent], help="print what the gateway serves").set_defaults(run=_current)
     activate = actions.add_parser("activate", parents=[parent], help="make all servers serve another release")
@@ -29,26 +27,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    store: Path = arguments.store
-    current = store / "CURRENT"
-    if not current.is_file():
-        raise ValueError(f"{store} is no release store: it has no file CURRENT")
-    manifests = [json.loads(path.read_text(encoding="utf-8")) for path in store.glob("*/manifest.json")]
-    manifests.sort(key=lambda manifest: str(manifest["created_at"]), reverse=True)
-    used = current.read_text(encoding="utf-8").strip()
-    print_table(
-        ["", "release", "built", "data"],
-        [
-            [
-                "current" if manifest["release_id"] == used else "",
-                manifest["release_id"],
-                str(manifest["created_at"]),
-                str(manifest.get("data", {}).get("source", "")),
-            ]
-            for manifest in manifests
-        ],
-    )
-    return 0
+    return checkout.run("releases", [arguments.store])
 
 
 def _current(arguments: argparse.Namespace) -> int:
@@ -72,7 +51,7 @@ def _activate(arguments: argparse.Namespace) -> int:
 
 
 def _roll_back(arguments: argparse.Namespace) -> int:
-    """Activate the previous release, which stands in the same store as the current one."""
+    """Activate the previous release, of the same store as the current one."""
     with connect(arguments) as client:
         answer = client.release()
         previous, location = answer.previous_release_id, answer.release.location.rstrip("/")

@@ -57,7 +57,8 @@ class Event:
     event_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self) -> None:
-        """Raise ValueError if the time has no time zone."""
+        """Raise ValueError if there is no such kind, or the time has no time zone."""
+        _event_kind(self.kind)
         if self.occurred_at is not None and self.occurred_at.tzinfo is None:
             raise ValueError(f"occurred_at={self.occurred_at.isoformat()} has no time zone, such as timezone.utc")
 

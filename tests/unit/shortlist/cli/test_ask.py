@@ -70,6 +70,19 @@ def test_a_bad_line_is_named(
     assert not gateway.events
 
 
+def test_a_bad_line_far_down_leaves_nothing_recorded(
+    gateway: FakeGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """More events than one call takes stand before it; a time without a zone is not guessed."""
+    good = json.dumps({"user_id": "u1", "kind": "view", "item_id": "tea"})
+    bad = json.dumps({"user_id": "u1", "kind": "view", "item_id": "tea", "occurred_at": "2026-01-02T03:04:05"})
+    events = tmp_path / "events.jsonl"
+    events.write_text("\n".join([good] * 1_500 + [bad]))
+    assert main(["record", "--target", gateway.target, "--file", str(events)]) == 1
+    assert re.search("line 1501: .* has no time zone", capsys.readouterr().err)
+    assert not gateway.events
+
+
 def test_errors_are_one_line(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]):
     """What failed and what to do, without a stack trace."""
     gateway.fail_next(grpc.StatusCode.INVALID_ARGUMENT, "limit must be at least 1")
