@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, get_args
 
 import numpy as np
@@ -70,7 +71,7 @@ class Fused:
         An occasion without validation requests is one of them: nothing shows that ranking pays there.
         """
         cheapest = min(self.options, key=lambda option: option.ms)
-        gain, occasions = cheapest.gain - self._first_stage_quality(), np.array(self.occasions)
+        gain, occasions = cheapest.gain - self._first_stage_quality, np.array(self.occasions)
         improved = [kind for kind in np.unique(occasions) if np.nansum(gain[occasions == kind]) > 0]
         return [kind for kind in get_args(Occasion) if kind not in improved]
 
@@ -81,9 +82,10 @@ class Fused:
         """
         cheapest = min(self.options, key=lambda option: option.ms)
         keeps = np.isin(self.occasions, self.first_stage_order())
-        served = dataclasses.replace(cheapest, gain=np.where(keeps, self._first_stage_quality(), cheapest.gain))
+        served = dataclasses.replace(cheapest, gain=np.where(keeps, self._first_stage_quality, cheapest.gain))
         return [served if option is cheapest else option for option in self.options]
 
+    @cached_property
     def _first_stage_quality(self) -> Float64Array:
         """Return NDCG@10 of the first stage's order by request."""
         return ndcg_by_request(self.requests, [-np.arange(len(one.labels), dtype=np.float64) for one in self.requests])
