@@ -11,7 +11,7 @@ from typing import Final
 
 from rich.table import Table
 
-# What the benchmarks of a folder run, beside themselves.
+# What the benchmarks of a folder run, in addition to their own code.
 _MEASURED: Final[Mapping[str, Sequence[str]]] = {
     "gateway": ("common", "services"),
     "histories": ("common", "services/ranking", "pipeline/learning"),

@@ -35,7 +35,7 @@ class TimedCall:
 
 @dataclass
 class OpenLoad:
-    """A load of so many calls a second.
+    """A load of a given number of calls a second.
 
     Attributes:
         target: The server.

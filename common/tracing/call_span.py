@@ -32,7 +32,7 @@ class CallSpan:
             structlog.contextvars.bind_contextvars(trace_id=self._span.trace_id)
 
     def end(self, code: str) -> str:
-        """End it with a status; returns the trace to show beside the call's duration, "" if it is not sampled."""
+        """End it with a status; returns the trace to attach to the call's duration, "" if it is not sampled."""
         if not self._span.is_recorded:
             return ""
         self._span.set({"rpc.system.name": "grpc", "rpc.method": self._method, "rpc.response.status_code": code})

@@ -37,7 +37,7 @@ class Panel:
         queries: Its lines.
         unit: The unit of its values, as Grafana calls it.
         kind: `timeseries`, `stat` or `table`.
-        has_exemplars: Whether traces are shown beside the lines.
+        has_exemplars: Whether traces are shown along the lines.
     """
 
     title: str

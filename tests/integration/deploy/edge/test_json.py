@@ -78,7 +78,7 @@ async def test_a_typo_is_refused(port: int, http_call: Post, body: Any, message:
 
 
 async def test_a_query_string_is_refused(port: int, http_call: Post):
-    """A field of the query string would be dropped beside the body."""
+    """A field of the query string would be dropped where there is a body."""
     answer = await http_call(port, "POST", "/v1/recommend?limit=3", {"limit": 2})
     assert (answer.status, "the path has a query" in answer.json["message"]) == (400, True)
 
