@@ -62,7 +62,7 @@ class Explorer:
     def __init__(self, share: float, max_pool: int, draws: Draws | None = None) -> None:
         self._share = share
         self._max_pool = max_pool
-        self._draws = draws or random.Random()
+        self._draws = draws or random.Random()  # no secret is drawn  # nosec B311
 
     def explore(self, selection: Selection, policy: Policy, share: float | None) -> Exploration:
         """Return what is shown; `explore` with the request's share, or with the server's if it is None."""
