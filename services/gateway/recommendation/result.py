@@ -47,6 +47,9 @@ class RecommendResult:
         evidence: What each source goes by, by source name.
         tiers: What the second stage's text tiers were planned to score and scored.
         duplicates: How many candidates were left out because a better one has the same text.
+        propensities: For each item the probability that it was put at its position; empty if no position was filled at
+            random.
+        pool: The ids of the items that positions were filled from, in the policy's order.
     """
 
     items: Sequence[RankedCandidate]
@@ -61,6 +64,8 @@ class RecommendResult:
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     tiers: Sequence[TierUse] = ()
     duplicates: int = 0
+    propensities: Sequence[float] = ()
+    pool: Sequence[str] = ()
 
     @property
     def long_tail_items(self) -> int:

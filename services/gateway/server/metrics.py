@@ -11,11 +11,13 @@ from shortlist.ranking.v1 import ranking_pb2
 from common.server.telemetry import Metrics, exemplar_of
 from services.gateway.backends.guarded_profiles import GuardedProfiles
 from services.gateway.backends.replicas.replica_set import ReplicaSet
+from services.gateway.impressions.impression_log import ImpressionLog
 from services.gateway.recommendation.concurrency_limit import AdaptiveConcurrencyLimit
 from services.gateway.recommendation.request import Stages
 from services.gateway.recommendation.result import DegradationKind, RecommendResult
 from services.gateway.related_items.plan import Plan
 from services.gateway.related_items.related_items import RelatedItemsResult
+from services.gateway.server.impression_metrics import ImpressionCollector
 from services.gateway.server.replica_metrics import BackendCollector
 
 # The weight that older answers keep with each new one: `long_tail_share` averages over about 1,000 answers.
@@ -89,6 +91,10 @@ class GatewayMetrics:
     def watch_profiles(self, profiles: GuardedProfiles) -> None:
         """Export the circuit breaker of the profiles."""
         self._backends.add_profiles(profiles)
+
+    def watch_impressions(self, log: ImpressionLog) -> None:
+        """Export how many records the log of impressions has and has lost."""
+        self._metrics.registry.register(ImpressionCollector(self._metrics.namespace, log))
 
     def observe_answer(self, result: RecommendResult, stages: Stages, trace_id: str = "") -> None:
         """Count one answer; its trace, if it has one, is an exemplar of its stages' durations."""

@@ -23,6 +23,7 @@ MAX_HISTORY: Final = 10_000
 MAX_BLOCKED: Final = 10_000
 MAX_EVENTS: Final = 1_000
 MAX_ID_BYTES: Final = 256
+MAX_PLACEMENT_BYTES: Final = 64
 _DEFAULT_LIMIT: Final = 10
 _DAY_US: Final = 86_400_000_000
 RequestWithLimit = gateway_pb2.RecommendRequest | gateway_pb2.SimilarItemsRequest | gateway_pb2.RelatedToCartRequest
@@ -58,6 +59,7 @@ def read_recommend_request(request: gateway_pb2.RecommendRequest) -> RecommendRe
         exclude_history=request.policy.exclude_history,
         exclude_purchased=request.policy.exclude_purchased,
         stages=_stages(request.policy),
+        placement=_placement(request.placement),
     )
 
 
@@ -164,6 +166,7 @@ def _event(message: gateway_pb2.Event, field: str, now_us: int) -> Event:
         item_id=message.item_id,
         query=query,
         value=_value(message, field),
+        request_id=_request_id(message, field),
     )
 
 
@@ -187,6 +190,17 @@ def _value(message: gateway_pb2.Event, field: str) -> float | None:
     if not math.isfinite(message.value):
         raise InvalidRequest(f"{field}.value: must be a finite number, is {message.value}")
     return message.value
+
+
+def _request_id(message: gateway_pb2.Event, field: str) -> str:
+    check_id(f"{field}.request_id", message.request_id, required=False)
+    return message.request_id
+
+
+def _placement(placement: str) -> str:
+    if len(placement.encode()) > MAX_PLACEMENT_BYTES:
+        raise InvalidRequest(f"placement: more than {MAX_PLACEMENT_BYTES} bytes; give a short name, such as home")
+    return placement
 
 
 def check_id(field: str, value: str, *, required: bool = True) -> None:

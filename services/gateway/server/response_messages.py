@@ -20,6 +20,8 @@ def write_recommend_response(
     """Return an answer as a message; with ``explain``, its items have reasons and the scores of the sources."""
     replaced_ids = {each.substitute.candidate.item_id: each.replaced.candidate.item_id for each in result.substitutions}
     items = [_item(item, replaced_ids.get(item.candidate.item_id, "")) for item in result.items]
+    for message, propensity in zip(items, result.propensities, strict=False):  # empty if nothing was drawn
+        message.propensity = propensity
     if explain:
         explainer = Explainer(result.candidates, result.user, result.evidence, result.substitutions)
         for message, item in zip(items, result.items, strict=True):

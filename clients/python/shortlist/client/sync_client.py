@@ -81,6 +81,7 @@ class Client(Methods):
         limit: int | None = None,
         policy: Policy | None = None,
         explain: bool = False,
+        placement: str = "",
         timeout_s: float | None = None,
         request_id: str = "",
     ) -> Recommendations:
@@ -94,13 +95,14 @@ class Client(Methods):
             limit: How many items to return, 1 to 500; None for 10.
             policy: Rules for the answer.
             explain: Whether items carry reasons and scores by source.
+            placement: Where the items are shown, such as ``home``.
             timeout_s: The time of the call, retries included.
             request_id: The call's id in the servers' logs; made if empty.
 
         Raises:
             ShortlistClientError: The call failed; the subclass says what to do.
         """
-        request = recommend_request(user_id, query, history, where, limit, policy, explain=explain)
+        request = recommend_request(user_id, query, history, where, limit, policy, explain=explain, placement=placement)
         return recommendations(
             self._call(
                 f"{_RECOMMENDATION}Recommend", request, gateway_pb2.RecommendResponse.FromString, timeout_s, request_id

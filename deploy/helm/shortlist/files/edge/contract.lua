@@ -21,6 +21,8 @@ local messages = {
     ["occurred_at"] = true,
     ["occurredAt"] = true,
     ["value"] = true,
+    ["request_id"] = true,
+    ["requestId"] = true,
   },
   ["shortlist.gateway.v1.ExplainRequest"] = {
     ["request"] = "shortlist.gateway.v1.RecommendRequest",
@@ -64,6 +66,7 @@ local messages = {
     ["historyKinds"] = {EVENT_KIND_UNSPECIFIED = true, EVENT_KIND_VIEW = true, EVENT_KIND_CART = true, EVENT_KIND_PURCHASE = true, EVENT_KIND_SEARCH = true, EVENT_KIND_RATING = true, EVENT_KIND_FAVOURITE = true, EVENT_KIND_REFUND = true},
     ["history_ages_s"] = true,
     ["historyAgesS"] = true,
+    ["placement"] = true,
   },
   ["shortlist.gateway.v1.RecordEventsRequest"] = {
     ["events"] = "shortlist.gateway.v1.Event",
