@@ -76,10 +76,11 @@ def _explain(message: gateway_pb2.RecommendedItem, item: RankedCandidate, explai
     message.sources.extend(
         retrieval_pb2.SourceScore(source=name, score=score) for name, score in item.candidate.sources
     )
-    message.reasons.extend(_reason(reason) for reason in explainer.reasons_for(item.candidate))
+    message.reasons.extend(write_reason(reason) for reason in explainer.reasons_for(item.candidate))
 
 
-def _reason(reason: Reason) -> gateway_pb2.Reason:
+def write_reason(reason: Reason) -> gateway_pb2.Reason:
+    """Return a reason as a message."""
     return gateway_pb2.Reason(kind=gateway_pb2.ReasonKind.Value(f"REASON_KIND_{reason.kind}"), text=reason.text)
 
 

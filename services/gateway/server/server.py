@@ -36,6 +36,7 @@ from services.gateway.profiles.redis_store import RedisProfileStore
 from services.gateway.profiles.retention import erase_old_events
 from services.gateway.profiles.sqlite_store import SqliteProfileStore
 from services.gateway.recommendation.recommender import Recommender
+from services.gateway.related_items.related_items import RelatedItemFinder
 from services.gateway.server.metrics import GatewayMetrics
 from services.gateway.server.service import (
     RECOMMENDATION_SERVICE,
@@ -91,9 +92,11 @@ class GatewayServer:
             ReleaseClient("ranking", list(ranking_channels.values()), settings.activation_timeout_s),
             popular.request_refresh,
         )
-        recommender = Recommender(profiles, retrieval, ranking, popular, settings.recommender_options())
+        options = settings.recommender_options()
+        recommender = Recommender(profiles, retrieval, ranking, popular, options)
         self._metrics.watch_limit(recommender.concurrency_limit)
-        self._components = Components(profiles, recommender, releases, impressions)
+        related_items = RelatedItemFinder(retrieval, options.shares)
+        self._components = Components(profiles, recommender, releases, related_items, impressions)
         await popular.refresh()
         self._run_in_background(popular.refresh_periodically())
         if settings.release_sync_interval_s:

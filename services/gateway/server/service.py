@@ -19,7 +19,10 @@ from services.gateway.impressions.impression_log import ImpressionLog
 from services.gateway.impressions.records import Impression, RecordedEvent
 from services.gateway.profiles.profile_store import ProfileStore
 from services.gateway.recommendation.recommender import Recommender
+from services.gateway.related_items.plan import RELATED_TO_CART, SIMILAR_ITEMS
+from services.gateway.related_items.related_items import RelatedItemFinder
 from services.gateway.server import request_messages
+from services.gateway.server.methods import related_items
 from services.gateway.server.metrics import GatewayMetrics
 from services.gateway.server.response_messages import write_explain_response, write_recommend_response
 
@@ -34,6 +37,7 @@ class Components:
     profiles: ProfileStore
     recommender: Recommender
     releases: ReleaseCoordinator
+    related_items: RelatedItemFinder
     impressions: ImpressionLog | None = None
 
 
@@ -103,6 +107,24 @@ class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
         if components.impressions is not None:
             await components.impressions.erase_user(user_id)
         return gateway_pb2.ForgetUserResponse(erased_events=await components.profiles.forget_user(user_id))
+
+    async def SimilarItems(  # noqa: N802
+        self, request: gateway_pb2.SimilarItemsRequest, context: Any
+    ) -> gateway_pb2.SimilarItemsResponse:
+        """Find items near an item."""
+        finder, wanted = self._components().related_items, related_items.read_similar_items(request)
+        result = await finder.find(SIMILAR_ITEMS, wanted, self._remaining_s(context))
+        self._metrics.observe_related(SIMILAR_ITEMS, result)
+        return related_items.write_similar_items(request, result, request_id())
+
+    async def RelatedToCart(  # noqa: N802
+        self, request: gateway_pb2.RelatedToCartRequest, context: Any
+    ) -> gateway_pb2.RelatedToCartResponse:
+        """Find items that complete a cart."""
+        finder, wanted = self._components().related_items, related_items.read_related_to_cart(request)
+        result = await finder.find(RELATED_TO_CART, wanted, self._remaining_s(context))
+        self._metrics.observe_related(RELATED_TO_CART, result)
+        return related_items.write_related_to_cart(request, result, request_id())
 
     def _remaining_s(self, context: Any) -> float | None:
         remaining_s = context.time_remaining()

@@ -11,6 +11,7 @@ import grpc
 from shortlist.client.answers import Recommendations, RecordedEvents, recommendations
 from shortlist.client.connection import Tls, Token, channel_options, metadata_of
 from shortlist.client.errors import error_of
+from shortlist.client.methods.async_methods import AsyncMethods
 from shortlist.client.requests import Event, Filter, HistoryItem, Policy, recommend_request, record_requests
 from shortlist.client.retries import Attempts, RetryBudget
 from shortlist.gateway.v1 import gateway_pb2
@@ -21,7 +22,7 @@ _RECOMMENDATION: Final = "/shortlist.gateway.v1.RecommendationService/"
 _RELEASE: Final = "/shortlist.release.v1.ReleaseService/"
 
 
-class AsyncClient:
+class AsyncClient(AsyncMethods):
     """A client of a gateway, for asyncio. It connects on first use, and can be used by any number of tasks.
 
     A call that fails for lack of a server or of room is tried again inside its time: at most ``max_retries`` times, and

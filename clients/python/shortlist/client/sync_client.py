@@ -11,6 +11,7 @@ import grpc
 from shortlist.client.answers import Recommendations, RecordedEvents, recommendations
 from shortlist.client.connection import Tls, Token, channel_options, metadata_of
 from shortlist.client.errors import error_of
+from shortlist.client.methods.sync_methods import Methods
 from shortlist.client.requests import Event, Filter, HistoryItem, Policy, recommend_request, record_requests
 from shortlist.client.retries import Attempts, RetryBudget
 from shortlist.gateway.v1 import gateway_pb2
@@ -21,7 +22,7 @@ _RECOMMENDATION: Final = "/shortlist.gateway.v1.RecommendationService/"
 _RELEASE: Final = "/shortlist.release.v1.ReleaseService/"
 
 
-class Client:
+class Client(Methods):
     """A client of a gateway. It connects on first use, and can be used by any number of threads.
 
     A call that fails for lack of a server or of room is tried again inside its time: at most ``max_retries`` times, and
