@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.data.dataset.schema import BadDataset
 from pipeline.data.impressions.log_reader import read_log
-from testing.impression_logs import START_US, answer_record, event_record, write_log
+from testing.online.impression_logs import START_US, answer_record, event_record, write_log
 
 
 def test_slots_have_their_position_and_reward(tmp_path: Path):

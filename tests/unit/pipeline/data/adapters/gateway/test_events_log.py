@@ -14,7 +14,7 @@ from pipeline.data.dataset.schema import BadDataset
 from services.gateway.settings import Settings
 from testing.gateway_backends import ITEMS, Backends
 from testing.gateway_client import running_gateway
-from testing.impression_logs import answer_record, event_record, write_log
+from testing.online.impression_logs import answer_record, event_record, write_log
 
 
 def _write_items(folder: Path, count: int = ITEMS) -> None:
