@@ -107,6 +107,20 @@ class Settings(ServerSettings, BackendSettings):
         description="Minimum share of long-tail items in an answer if the request sets none. If there are too few, "
         "long-tail items replace others at the least cost in probability.",
     )
+    min_new_item_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Minimum share of items added since the release in an answer if the request sets none, reached in "
+        "the same way.",
+    )
+    diversity: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="How much the items of an answer should differ from one another (maximal marginal relevance) if "
+        "the request does not say; 0 chooses by probability alone.",
+    )
     default_timeout_s: float = Field(
         1.0, gt=0, allow_inf_nan=False, description="Timeout in seconds of calls without a deadline."
     )
@@ -209,4 +223,6 @@ class Settings(ServerSettings, BackendSettings):
             shares,
             self.max_calls,
             self.min_long_tail_share,
+            self.min_new_item_share,
+            self.diversity,
         )

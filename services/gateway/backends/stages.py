@@ -56,7 +56,7 @@ class UserInput:
 
 @dataclass(frozen=True)
 class RetrieveRequest:
-    """A request to the first stage; empty ``sources`` means all sources."""
+    """A request to the first stage; empty ``sources`` means all sources, ``vectors`` that vectors are wanted too."""
 
     query: str = ""
     history: Sequence[str] = ()
@@ -67,6 +67,7 @@ class RetrieveRequest:
     distinct_texts: bool = True
     exclude_history: bool = False
     history_kinds: Sequence[int] = ()
+    vectors: bool = False
 
 
 @dataclass(frozen=True)

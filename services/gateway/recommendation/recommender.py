@@ -22,6 +22,7 @@ from services.gateway.backends.stages import (
     UserInput,
 )
 from services.gateway.candidates import RankedCandidate
+from services.gateway.policy.diversity import intra_list_diversity
 from services.gateway.policy.policy import Policy, apply_policy
 from services.gateway.profiles.profile_store import Profile, ProfileStore, ProfileStoreUnavailable
 from services.gateway.recommendation.call_trace import CallTrace
@@ -54,6 +55,8 @@ class RecommenderOptions:
         shares: How the time of a call is divided.
         max_calls: The maximum number of concurrent calls.
         min_long_tail_share: The minimum share of the long tail in requests that set none.
+        min_new_item_share: The minimum share of new items in requests that set none.
+        diversity: The diversity of requests that set none, 0 to 1.
     """
 
     candidates: int = 100
@@ -62,6 +65,8 @@ class RecommenderOptions:
     shares: DeadlineShares = field(default_factory=DeadlineShares)
     max_calls: int = 256
     min_long_tail_share: float = 0.0
+    min_new_item_share: float = 0.0
+    diversity: float = 0.0
 
 
 class Recommender:
@@ -119,8 +124,10 @@ class Recommender:
         user = await self._user_input(request, trace)
         retrieved = await self._retrieve(self._retrieve_request(request, user), trace)
         ranking = await self._rank(request, user, retrieved, trace)
+        policy = self._policy(request, user)
         with trace.time_stage("policy"):
-            selection = apply_policy(ranked_candidates(retrieved, ranking), self._policy(request, user))
+            selection = apply_policy(ranked_candidates(retrieved, ranking), policy)
+            diversity = intra_list_diversity(selection.items) if policy.diversity else None
         if ranking is None and retrieved.candidates and request.policy.min_probability > 0:
             trace.add_degradation(DegradationKind.POLICY_NOT_APPLIED, "min_probability: no item has a probability")
         trace.finish()
@@ -137,6 +144,7 @@ class Recommender:
             evidence=retrieved.evidence,
             duplicates=selection.duplicates,
             tiers=() if ranking is None else ranking.tiers,
+            intra_list_diversity=diversity,
         )
 
     async def explain(self, request: RecommendRequest, item_id: str, remaining_s: float | None = None) -> ExplainResult:
@@ -217,6 +225,7 @@ class Recommender:
             sources=(POPULAR_SOURCE,) if only_popular else (),
             distinct_texts=not request.policy.keep_duplicates,
             exclude_history=request.exclude_history,
+            vectors=bool(_or_default(request.policy.diversity, self._options.diversity)),
         )
 
     async def _retrieve(self, request: RetrieveRequest, trace: CallTrace) -> RetrievalResult:
@@ -251,11 +260,19 @@ class Recommender:
 
         It is blocked here although retrieval excludes it: retrieval accepts at most 10,000 ids.
         """
-        policy = request.policy
-        if policy.min_long_tail_share is None:
-            policy = replace(policy, min_long_tail_share=self._options.min_long_tail_share)
+        options, policy = self._options, request.policy
+        policy = replace(
+            policy,
+            min_long_tail_share=_or_default(policy.min_long_tail_share, options.min_long_tail_share),
+            min_new_item_share=_or_default(policy.min_new_item_share, options.min_new_item_share),
+            diversity=_or_default(policy.diversity, options.diversity),
+        )
         excluded = excluded_items(request, user)
         return replace(policy, blocked=policy.blocked | set(excluded)) if excluded else policy
+
+
+def _or_default(given: float | None, default: float) -> float:
+    return default if given is None else given
 
 
 def _ranking_degradation(failure: StageFailed) -> DegradationKind:

@@ -47,6 +47,9 @@ local messages = {
     ["keepDuplicates"] = true,
     ["exclude_purchased"] = true,
     ["excludePurchased"] = true,
+    ["diversity"] = true,
+    ["min_new_item_share"] = true,
+    ["minNewItemShare"] = true,
   },
   ["shortlist.gateway.v1.RecommendRequest"] = {
     ["user_id"] = true,
