@@ -63,7 +63,7 @@ class Point:
 def run(quick: bool, console: Console) -> Result:
     """Build or reuse the release, draw the curves on the validation part, and ask the test part once."""
     with served_release(quick, console) as (target, groups):
-        questions = [question for group in groups.values() for question in group.questions]
+        questions = [question for group in groups.values() for question in group.main]
         validation, test = halves(questions)
         return event_loop.run(_measure(target, validation, test))
 

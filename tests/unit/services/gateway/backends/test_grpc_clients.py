@@ -85,6 +85,7 @@ async def test_candidates_come_back_with_their_attributes(retrieval: GrpcRetriev
         "category-1",
         1.0,
         long_tail=True,
+        new_item=True,
     )
     assert (result.release_id, result.ignored_history_items, result.is_fallback) == ("r1", 1, False)
     assert result.evidence == {"behaviour": Evidence.BEHAVIOUR, "popular": Evidence.POPULAR}
