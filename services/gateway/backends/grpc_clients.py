@@ -56,6 +56,17 @@ class GrpcRetrieval:
             raise RuntimeError(f"retrieval refused the gateway's request: {refused}") from refused
         return read_retrieval_result(response)
 
+    async def retrieve_each(self, requests: Sequence[RetrieveRequest], timeout_s: float) -> Sequence[RetrievalResult]:
+        """Answer several requests by one snapshot of the catalogue, in their order; raises as `retrieve` does."""
+        message = retrieval_pb2.BatchRetrieveRequest(requests=map(write_retrieve_request, requests))
+        try:
+            response = await self._replicas.call("BatchRetrieve", message, timeout_s, repeatable=True)
+        except RequestRefused as refused:
+            raise InvalidRequest(str(refused)) from refused
+        if len(response.responses) != len(requests):
+            raise StageUnavailable("retrieval did not answer each request of a batch")
+        return [read_retrieval_result(each) for each in response.responses]
+
 
 class GrpcRanking:
     """The second stage behind one or more replicas."""

@@ -67,6 +67,7 @@ def write_retrieve_request(request: RetrieveRequest) -> retrieval_pb2.RetrieveRe
         exclude_history=request.exclude_history,
         source_columns=True,
         vectors=request.vectors,
+        evidence=[retrieval_pb2.Evidence.Value(f"EVIDENCE_{each}") for each in request.evidence],
     )
 
 

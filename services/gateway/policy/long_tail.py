@@ -1,11 +1,11 @@
 """Which chosen items are replaced to reach the minimum share of long-tail items, or of new items.
 
 A substitution replaces a chosen item that is not of the wanted kind with one that is. Each is the cheapest in
-probability that the caps allow, given those before it. With at most one kind of cap, the outcome is the most probable choice with
-that many long-tail items: cap and limit make a matroid, in which the best base with one more element of a colour is one
-best swap away (Gabow and Tarjan, "Efficient algorithms for a family of matroid intersection problems", Journal of
-Algorithms 5, 1984). With caps for both brand and category this no longer holds: replacing several items at once might
-cost less, or reach a share that single substitutions do not.
+probability that the caps allow, given those before it. With at most one kind of cap, the outcome is the most probable
+choice with that many long-tail items: cap and limit make a matroid, in which the best base with one more element of a
+colour is one best swap away (Gabow and Tarjan, "Efficient algorithms for a family of matroid intersection problems",
+Journal of Algorithms 5, 1984). With caps for both brand and category this no longer holds: replacing several items at
+once might cost less, or reach a share that single substitutions do not.
 """
 
 from __future__ import annotations

@@ -56,12 +56,14 @@ class Selection:
         below_threshold: How many items the threshold left out.
         substitutions: Which items replaced which for a minimum share: those for new items first, then the long tail's.
         duplicates: How many items were left out because a better one has the same text.
+        allowed: Every item that threshold, blocked items and duplicates leave, in the order given.
     """
 
     items: Sequence[RankedCandidate]
     below_threshold: int
     substitutions: Sequence[Substitution] = ()
     duplicates: int = 0
+    allowed: Sequence[RankedCandidate] = ()
 
 
 def apply_policy(items: Sequence[RankedCandidate], policy: Policy) -> Selection:
@@ -84,7 +86,7 @@ def apply_policy(items: Sequence[RankedCandidate], policy: Policy) -> Selection:
     tail = _substitutions(allowed, chosen, policy.min_long_tail_share, caps, in_long_tail)
     chosen = _substitute(allowed, chosen, tail)
     substitutions = [*(replace(each, for_new_items=True) for each in new), *tail]
-    return Selection(chosen, len(items) - len(likely), substitutions, len(unblocked) - len(allowed))
+    return Selection(chosen, len(items) - len(likely), substitutions, len(unblocked) - len(allowed), allowed)
 
 
 def _first_of_each_text(items: list[RankedCandidate]) -> list[RankedCandidate]:

@@ -48,6 +48,9 @@ class RecommendResult:
         tiers: What the second stage's text tiers were planned to score and scored.
         duplicates: How many candidates were left out because a better one has the same text.
         intra_list_diversity: How different the items are; None without a diversity, or with fewer than two vectors.
+        propensities: For each item the probability that it was put at its position; empty if no position was filled at
+            random.
+        pool: The ids of the items that positions were filled from, in the policy's order.
     """
 
     items: Sequence[RankedCandidate]
@@ -68,6 +71,9 @@ class RecommendResult:
     def new_items(self) -> int:
         """How many of the items were added since the release."""
         return sum(item.candidate.new_item for item in self.items)
+
+    propensities: Sequence[float] = ()
+    pool: Sequence[str] = ()
 
     @property
     def long_tail_items(self) -> int:

@@ -43,6 +43,7 @@ class Request:
         distinct_texts: Whether items with the same text count as one.
         exclude_history: Whether items of the history must not be candidates.
         with_vectors: Whether the candidates' vectors are wanted too.
+        evidence: What the sources to use go by; empty for all.
     """
 
     query: str = ""
@@ -57,6 +58,7 @@ class Request:
     exclude_history: bool = False
     history_kinds: Sequence[int] = ()
     with_vectors: bool = False
+    evidence: frozenset[str] = frozenset()
 
     @cached_property
     def text(self) -> str:
