@@ -56,7 +56,10 @@ class UserInput:
 
 @dataclass(frozen=True)
 class RetrieveRequest:
-    """A request to the first stage; empty ``sources`` means all sources, and empty ``evidence`` any evidence."""
+    """A request to the first stage; empty ``sources`` means all sources, and empty ``evidence`` any evidence.
+
+    ``vectors`` asks for the candidates' vectors.
+    """
 
     query: str = ""
     history: Sequence[str] = ()
@@ -67,6 +70,7 @@ class RetrieveRequest:
     distinct_texts: bool = True
     exclude_history: bool = False
     history_kinds: Sequence[int] = ()
+    vectors: bool = False
     evidence: Sequence[Evidence] = ()
 
 

@@ -42,6 +42,7 @@ class Request:
         seed: The random seed of sources that sample; 0 takes a hash of query and history.
         distinct_texts: Whether items with the same text count as one.
         exclude_history: Whether items of the history must not be candidates.
+        with_vectors: Whether the candidates' vectors are wanted too.
         evidence: What the sources to use go by; empty for all.
     """
 
@@ -56,6 +57,7 @@ class Request:
     distinct_texts: bool = False
     exclude_history: bool = False
     history_kinds: Sequence[int] = ()
+    with_vectors: bool = False
     evidence: frozenset[str] = frozenset()
 
     @cached_property
