@@ -171,8 +171,8 @@ def _faults(
     if support < _MIN_SUPPORT:
         faults.append(
             f"The log could have shown {support:.0%} of what the release would show, less than {_MIN_SUPPORT:.0%}: "
-            "raise --exploration-candidates of the gateway, or judge the release's order of the logged candidates alone "
-            "with --within-pool."
+            "raise --exploration-candidates of the gateway, or judge the release's order of the logged candidates "
+            "alone with --within-pool."
         )
     if effective < _MIN_EFFECTIVE:
         faults.append(
@@ -198,7 +198,8 @@ def print_result(result: OffPolicyResult, console: Console) -> None:
     console.print(table)
     console.print(
         f"{result.answers:,} answers of {result.users:,} users; "
-        f"effective sample size {result.effective_sample_size:,.0f}; support {result.support:.1%}; the same item at {result.agreement:.1%} of the positions",
+        f"effective sample size {result.effective_sample_size:,.0f}; "
+        f"support {result.support:.1%}; the same item at {result.agreement:.1%} of the positions",
         highlight=False,
     )
     for reason, count in result.left_out.items():
