@@ -16,17 +16,20 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import grpc
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
-from rich.table import Table
 from shortlist.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
-from benchmarks.harness.record import Result, at_least, at_most
+from benchmarks.gateway.closed_loop_report import Arm, Choice, loop_result
+from benchmarks.harness.record import Result
+from common.errors import NotReady
 from common.release.store import Release, open_release
 from common.server import event_loop
 from common.server.channel import open_channel
@@ -34,7 +37,6 @@ from pipeline.build.builder import build
 from pipeline.data.adapters import prepare
 from pipeline.data.impressions.log_reader import read_log
 from pipeline.local_services import local_services
-from pipeline.measurement.metrics.ranking_metrics import paired_bootstrap
 from pipeline.measurement.questions.answers import BOTH
 from pipeline.measurement.questions.local_runner import local_runner
 from pipeline.measurement.questions.protocols import Question
@@ -66,29 +68,9 @@ class _Size:
     estimated: int
 
 
-@dataclass
-class _Choice:
-    """A choice of a user at a time, in seconds since 1970."""
-
-    user: int
-    item: str
-    at_s: float
-
-
-@dataclass
-class _Arm:
-    """One shop: its folder, random share, choices so far, and the true reward of each release by user."""
-
-    name: str
-    folder: Path
-    share: float = 0.0
-    choices: list[_Choice] = field(default_factory=list)
-    rewards: list[np.ndarray[Any, np.dtype[np.float64]]] = field(default_factory=list)
-
-
 def run(quick: bool, console: Console) -> Result:
     """Run three rounds; quick has fewer users and visits."""
-    size = _Size(40, 3, 400) if quick else _Size(200, 8, 3_000)
+    size = _Size(80, 6, 1_000) if quick else _Size(200, 8, 3_000)
     shop, began = SimulatedShop(size.users), time.monotonic()
     report = ProgressReport(Console(quiet=True))
     with tempfile.TemporaryDirectory(prefix="closed-loop-") as name:
@@ -96,9 +78,9 @@ def run(quick: bool, console: Console) -> Result:
         (folder / "model").mkdir()
         settings = _settings(tiny_base_model(folder / "model"))
         arms = [
-            _Arm(_LOOP, folder / "loop", _SHARE),
-            _Arm(_GREEDY, folder / "greedy"),
-            _Arm(_POPULAR, folder / "popular"),
+            Arm(_LOOP, folder / "loop", _SHARE),
+            Arm(_GREEDY, folder / "greedy"),
+            Arm(_POPULAR, folder / "popular"),
         ]
         first = _first_choices(shop, size)
         start = _build_from(_popular_log(folder / "first", first), folder / "first-release", shop, settings, report)
@@ -116,7 +98,7 @@ def run(quick: bool, console: Console) -> Result:
         estimated, truth = _estimate(
             shop, arms[0], open_release(str(folder / "loop" / f"release-{_ROUNDS}")), size, report
         )
-    return _result(shop, arms, estimated, truth, time.monotonic() - began)
+    return loop_result(shop, arms, estimated, truth, time.monotonic() - began)
 
 
 def _settings(model: Path) -> BuildSettings:
@@ -134,7 +116,7 @@ def _settings(model: Path) -> BuildSettings:
     )
 
 
-def _first_choices(shop: SimulatedShop, size: _Size) -> list[_Choice]:
+def _first_choices(shop: SimulatedShop, size: _Size) -> list[Choice]:
     """Return what users chose from lists of what was popular, which begins with a few items by chance."""
     generator = np.random.default_rng(1)
     counts = Counter(dict.fromkeys(generator.choice(shop.item_ids, 20, replace=False).tolist(), 1))
@@ -143,13 +125,13 @@ def _first_choices(shop: SimulatedShop, size: _Size) -> list[_Choice]:
 
 def _from_popular_lists(
     shop: SimulatedShop, counts: Counter[str], visits: int, number: int, generator: np.random.Generator
-) -> list[_Choice]:
+) -> list[Choice]:
     choices = []
     for visit in range(visits):
         popular = [item for item, _ in counts.most_common(POSITIONS)]
         for user in range(shop.users):
             chosen = shop.choose(user, popular, generator)
-            choices += [_Choice(user, item, _time_s(number, visit, visits)) for item in chosen]
+            choices += [Choice(user, item, _time_s(number, visit, visits)) for item in chosen]
             counts.update(chosen)
     return choices
 
@@ -159,7 +141,7 @@ def _time_s(number: int, visit: int, visits: int) -> float:
     return time.time() - _DAY_S * _DAYS * (1 - (number + visit / visits) / (_ROUNDS + 1)) - _DAY_S
 
 
-def _popular_log(folder: Path, choices: Sequence[_Choice]) -> Path:
+def _popular_log(folder: Path, choices: Sequence[Choice]) -> Path:
     events = [
         event_record(f"e{number}", choice.item, user=f"u{choice.user}", at_us=round(choice.at_s * 1e6))
         for number, choice in enumerate(choices)
@@ -175,7 +157,7 @@ def _build_from(
 
 
 def _true_rewards(
-    shop: SimulatedShop, release: Release, choices: Sequence[_Choice]
+    shop: SimulatedShop, release: Release, choices: Sequence[Choice]
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return what a release's own answers get from each user on average; float64 [users]."""
     histories: list[list[str]] = [[] for _ in range(shop.users)]
@@ -187,7 +169,7 @@ def _true_rewards(
     return np.array([shop.reward(user, answers[str(user)].item_ids) for user in range(shop.users)])
 
 
-async def _serve(shop: SimulatedShop, arm: _Arm, release: Release, size: _Size, number: int) -> None:
+async def _serve(shop: SimulatedShop, arm: Arm, release: Release, size: _Size, number: int) -> None:
     """Serve a release to every user, who chooses from each answer; what was chosen is recorded."""
     settings = {
         "SHORTLIST_GATEWAY_IMPRESSIONS_LOG": str(arm.folder / "log"),
@@ -198,6 +180,7 @@ async def _serve(shop: SimulatedShop, arm: _Arm, release: Release, size: _Size, 
     with local_services(release.path, arm.folder, settings) as services:
         async with open_channel(services.targets["gateway"]) as channel:
             stub: Any = gateway_pb2_grpc.RecommendationServiceStub(channel)
+            await _await_both_stages(stub)
             if number == 1:
                 await _record(stub, arm.choices, [""] * len(arm.choices))
             places = asyncio.Semaphore(_CALLERS)
@@ -207,7 +190,7 @@ async def _serve(shop: SimulatedShop, arm: _Arm, release: Release, size: _Size, 
                     request = gateway_pb2.RecommendRequest(user_id=f"u{user}", limit=POSITIONS)
                     answer = await stub.Recommend(request, timeout=_TIMEOUT_S)
                     items = [item.item_id for item in answer.items]
-                    choices = [_Choice(user, item, at_s) for item in shop.choose(user, items, generator)]
+                    choices = [Choice(user, item, at_s) for item in shop.choose(user, items, generator)]
                     await _record(stub, choices, [answer.request_id] * len(choices))
                     arm.choices += choices
 
@@ -216,7 +199,19 @@ async def _serve(shop: SimulatedShop, arm: _Arm, release: Release, size: _Size, 
                 await asyncio.gather(*(visit(user, at_s) for user in range(shop.users)))
 
 
-async def _record(stub: Any, choices: Sequence[_Choice], request_ids: Sequence[str]) -> None:
+async def _await_both_stages(stub: Any) -> None:
+    """Wait until the gateway has found both services: it begins to serve before they do."""
+    request = gateway_pb2.RecommendRequest(limit=1)
+    ends = time.monotonic() + _TIMEOUT_S
+    while time.monotonic() < ends:
+        with suppress(grpc.aio.AioRpcError):
+            if not (await stub.Recommend(request, timeout=_TIMEOUT_S)).degradations:
+                return
+        await asyncio.sleep(0.1)
+    raise NotReady("the services do not answer")
+
+
+async def _record(stub: Any, choices: Sequence[Choice], request_ids: Sequence[str]) -> None:
     events = [
         gateway_pb2.Event(
             event_id=f"{choice.user}-{choice.item}-{choice.at_s}",
@@ -234,7 +229,7 @@ async def _record(stub: Any, choices: Sequence[_Choice], request_ids: Sequence[s
         )
 
 
-def _feed_popular(shop: SimulatedShop, arm: _Arm, size: _Size, settings: BuildSettings, report: ProgressReport) -> None:
+def _feed_popular(shop: SimulatedShop, arm: Arm, size: _Size, settings: BuildSettings, report: ProgressReport) -> None:
     generator = np.random.default_rng(2)
     counts = Counter(choice.item for choice in arm.choices)
     for number in range(1, _ROUNDS + 1):
@@ -244,7 +239,7 @@ def _feed_popular(shop: SimulatedShop, arm: _Arm, size: _Size, settings: BuildSe
 
 
 def _estimate(
-    shop: SimulatedShop, arm: _Arm, release: Release, size: _Size, report: ProgressReport
+    shop: SimulatedShop, arm: Arm, release: Release, size: _Size, report: ProgressReport
 ) -> tuple[OffPolicyResult, float]:
     """Return the estimate of a release from the log, and what its answers truly get on average."""
     tables = read_log([arm.folder / "log"])
@@ -255,46 +250,3 @@ def _estimate(
     users = [user_of[pseudonym] for pseudonym in usable.answers["user"]]
     truth = float(np.mean([shop.reward(user, items) for user, items in zip(users, targets, strict=True)]))
     return estimate_value(tables, usable, targets, "view"), truth
-
-
-def _result(
-    shop: SimulatedShop, arms: Sequence[_Arm], estimated: OffPolicyResult, truth: float, seconds: float
-) -> Result:
-    best = shop.best_reward()
-    rounds = Table("shop", *(["first release"] + [f"round {number}" for number in range(1, _ROUNDS + 1)]))
-    rounds.title = f"True reward of an answer; {best:.3f} if every user saw what attracts that user most"
-    figures: dict[str, Any] = {"best": best, "seconds": seconds, "users": shop.users}
-    for arm in arms:
-        means = [float(rewards.mean()) for rewards in arm.rewards]
-        blanks = [""] * (_ROUNDS + 1 - len(means))
-        rounds.add_row(arm.name, f"{means[0]:.3f}", *blanks, *(f"{mean:.3f}" for mean in means[1:]))
-        figures[f"true reward, {arm.name}"] = means
-    loop, greedy, popular = (arm.rewards[-1] for arm in arms)
-    gains = {
-        "third round minus first round": paired_bootstrap(loop, arms[0].rewards[1], seed=7),
-        "loop minus popularity-fed": paired_bootstrap(loop, popular, seed=7),
-        "loop minus without random positions": paired_bootstrap(loop, greedy, seed=7),
-    }
-    compared = Table("difference of true rewards", "mean", "95 % interval over users")
-    for name, gain in gains.items():
-        compared.add_row(name, f"{gain.mean:+.3f}", f"{gain.low:+.3f} to {gain.high:+.3f}")
-        figures[name] = {"mean": gain.mean, "low": gain.low, "high": gain.high}
-    off_policy, errors = _estimates_table(estimated, truth)
-    figures |= {"off-policy": estimated.model_dump(mode="json"), "truth": truth, "errors": errors}
-    thresholds = [
-        at_least("third round minus first round, lower end", 0.0, gains["third round minus first round"].low),
-        at_least("loop minus popularity-fed, lower end", 0.0, gains["loop minus popularity-fed"].low),
-        at_most("doubly robust estimate, relative error", 0.1, errors.get("DR", 1.0)),
-    ]
-    return Result(figures, thresholds, [rounds, compared, off_policy])
-
-
-def _estimates_table(estimated: OffPolicyResult, truth: float) -> tuple[Table, dict[str, float]]:
-    table = Table("estimator", "views an answer", "95 % interval", "relative error")
-    table.title = f"The last release before it is served; truly {truth:.3f}"
-    errors = {name: abs(of.value - truth) / truth for name, of in estimated.estimates.items()}
-    for name, of in estimated.estimates.items():
-        table.add_row(name, f"{of.value:.3f}", f"{of.low:.3f} to {of.high:.3f}", f"{errors[name]:.1%}")
-    for fault in estimated.faults:
-        table.add_row("none", fault, "", "")
-    return table, errors

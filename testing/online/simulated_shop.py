@@ -57,7 +57,7 @@ class SimulatedShop:
                 "brand": [brand for _, _, _, brand in names],
             }
         )
-        self.examination: Floats = 1.0 / np.arange(1, POSITIONS + 1) ** 0.8
+        self.examination: Floats = np.asarray(np.arange(1, POSITIONS + 1) ** -0.8, np.float64)
         own = generator.random(len(names)) * _MAX_OWN
         shelves = list(SHELVES)
         self.attraction: Floats = np.tile(own, (users, 1))

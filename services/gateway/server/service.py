@@ -15,6 +15,7 @@ from common.errors import InvalidRequest
 from common.server.telemetry import request_id
 from common.tracing.spans import recorded_span
 from services.gateway.backends.release_coordinator import ReleaseCoordinator
+from services.gateway.experiments.experiments import Experiments
 from services.gateway.impressions.impression_log import ImpressionLog
 from services.gateway.impressions.records import Impression, RecordedEvent
 from services.gateway.profiles.profile_store import ProfileStore
@@ -38,6 +39,7 @@ class Components:
     recommender: Recommender
     releases: ReleaseCoordinator
     related_items: RelatedItemFinder
+    experiments: Experiments
     impressions: ImpressionLog | None = None
 
 
@@ -59,9 +61,9 @@ class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
         self, request: gateway_pb2.RecommendRequest, context: Any
     ) -> gateway_pb2.RecommendResponse:
         """Recommend items; the call's log line has the degradations."""
-        recommender = self._components().recommender
-        recommend_request = request_messages.read_recommend_request(request)
-        result = await recommender.recommend(recommend_request, self._remaining_s(context))
+        experiments = self._components().experiments
+        asked = request_messages.read_recommend_request(request)
+        result, recommend_request, variants = await experiments.recommend(asked, self._remaining_s(context))
         span = recorded_span()
         self._metrics.observe_answer(result, recommend_request.stages, "" if span is None else span.trace_id)
         if span is not None:
@@ -71,8 +73,8 @@ class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
                 degradations={str(degradation.kind): degradation.detail for degradation in result.degradations}
             )
         if (log := self._components().impressions) is not None:
-            log.write(Impression(recommend_request, result, request_id(), time.time_ns() // 1_000))
-        return write_recommend_response(result, request_id(), explain=request.explain)
+            log.write(Impression(recommend_request, result, request_id(), time.time_ns() // 1_000, variants))
+        return write_recommend_response(result, request_id(), variants, explain=request.explain)
 
     async def Explain(  # noqa: N802
         self, request: gateway_pb2.ExplainRequest, context: Any
