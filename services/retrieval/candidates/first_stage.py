@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from common.cpu import usable_cores
@@ -32,9 +32,12 @@ from services.retrieval.maintenance.delta_compaction import DeltaCompaction, Del
 from services.retrieval.maintenance.index_maintenance import IndexMaintenance, IndexMaintenanceOptions
 from services.retrieval.maintenance.maintenance_worker import MaintenanceWorker
 from services.retrieval.maintenance.recall_monitor import RecallMonitor, RecallSample
+from services.retrieval.search.filter_evaluation import for_sale
 from services.retrieval.search.item_filter import ItemFilter
 from services.retrieval.search.item_search import ItemSearch, ItemSearchOptions
 from services.retrieval.sources.popular import PopularSource
+from services.retrieval.suggestions.live_suggestions import LiveSuggestions, Suggestion
+from services.retrieval.suggestions.typed_text import TypedText
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class FirstStageOptions:
         search: When cached neighbours are used.
         delta_compaction: When the delta is compacted.
         index_maintenance: When the release's index is rebuilt.
+        suggestions: Whether texts can be completed, which takes about 300 bytes for each item.
     """
 
     session: SessionOptions = field(default_factory=SessionOptions)
@@ -72,6 +76,7 @@ class FirstStageOptions:
     search: ItemSearchOptions = field(default_factory=ItemSearchOptions)
     delta_compaction: DeltaCompactionOptions = field(default_factory=DeltaCompactionOptions)
     index_maintenance: IndexMaintenanceOptions = field(default_factory=IndexMaintenanceOptions)
+    suggestions: bool = False
 
 
 class FirstStage:
@@ -89,6 +94,8 @@ class FirstStage:
         query_encoder: Embeds queries.
         long_tail: Knows which items belong to the long tail.
         replayed_changes: How many earlier changes were applied to the release.
+        item_filter: Evaluates filters.
+        suggestions: Completes texts, once the release's titles are indexed; None if it is not to.
     """
 
     def __init__(
@@ -104,9 +111,9 @@ class FirstStage:
         popular = PopularSource(artifacts.popularity)
         self.long_tail = LongTail(artifacts.popularity)
         self._sources = make_sources(artifacts, self._item_search, popular)
-        self._filter = ItemFilter(artifacts.catalogue.table.select(artifacts.catalogue.attributes()), items)
+        self.item_filter = ItemFilter(artifacts.catalogue.table.select(artifacts.catalogue.attributes()), items)
         self._generator = CandidateGenerator(
-            artifacts.settings, self._sources, popular, items, self._filter, options.depth, artifacts.catalogue
+            artifacts.settings, self._sources, popular, items, self.item_filter, options.depth, artifacts.catalogue
         )
         self._index_maintenance = IndexMaintenance(
             self._catalogue, self._item_search, items, artifacts.vectors, options.index_maintenance
@@ -134,6 +141,11 @@ class FirstStage:
         self._recall_monitor = self._new_recall_monitor()
         self.threads = options.threads or usable_cores()
         self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="search")
+        self._indexing = ThreadPoolExecutor(1, thread_name_prefix="suggestions")
+        self.suggestions: Future[LiveSuggestions] | None = None
+        if options.suggestions:
+            # Takes a second for each 100,000 items, in which the release is served already.
+            self.suggestions = self._indexing.submit(LiveSuggestions, self.snapshot, artifacts.popularity)
         queries = dataclasses.replace(options.queries, prefix=artifacts.settings.query_prefix)
         self.query_encoder = QueryEncoder(artifacts.encoder, queries, options.on_batch)
 
@@ -189,7 +201,7 @@ class FirstStage:
         """Raise InvalidRequest, naming the field, if a request is invalid."""
         check_request(request, self.dimension, self.sources)
         if request.filter is not None:
-            self._filter.check(request.filter)
+            self.item_filter.check(request.filter)
 
     def retrieve(self, requests: Sequence[Request]) -> list[Candidates]:
         """Check requests, embed their queries and search; returns one result per request.
@@ -214,6 +226,11 @@ class FirstStage:
         rows = snapshot.rows_of(item_ids)
         found = iter(snapshot.items_at(rows[rows >= 0]))
         return [None if row < 0 else next(found) for row in rows.tolist()]
+
+    def complete(self, suggestions: LiveSuggestions, typed: TypedText, limit: int) -> list[Suggestion]:
+        """Complete a text with what can be bought now; raises InvalidRequest if the limit is out of bounds."""
+        snapshot = self.snapshot
+        return suggestions.complete(typed, limit, snapshot, self.item_filter.allowed(snapshot, for_sale(None)).rows)
 
     def set_ef_search(self, ef_search: int) -> None:
         """Change the length of HNSW's candidate list for later searches."""
@@ -244,6 +261,7 @@ class FirstStage:
             discard: Whether to delete what the index stores outside of this process, because this release will not be
                 used soon. Activating it again makes it again.
         """
+        self._indexing.shutdown(cancel_futures=True)
         self.writer.finish()
         self.pool.shutdown()
         self.writer.close()
