@@ -150,6 +150,7 @@ def _retrieve_request(request: RetrieveRequest) -> retrieval_pb2.RetrieveRequest
         distinct_texts=request.distinct_texts,
         exclude_history=request.exclude_history,
         source_columns=True,
+        keep_query=request.keep_query,
     )
 
 
@@ -175,6 +176,7 @@ def _retrieval_result(response: retrieval_pb2.RetrieveResponse) -> RetrievalResu
         response.release_id,
         response.ignored_history_items,
         evidence={each.source: _EVIDENCE[each.evidence] for each in response.evidence if each.evidence in _EVIDENCE},
+        corrected_query=response.corrected_query,
     )
 
 

@@ -118,6 +118,7 @@ class Recommender:
     async def _answer(self, request: RecommendRequest, trace: CallTrace) -> RecommendResult:
         user = await self._user_input(request, trace)
         retrieved = await self._retrieve(self._retrieve_request(request, user), trace)
+        user = _as_searched(user, retrieved)
         ranking = await self._rank(request, user, retrieved, trace)
         with trace.time_stage("policy"):
             selection = apply_policy(ranked_candidates(retrieved, ranking), self._policy(request, user))
@@ -137,6 +138,7 @@ class Recommender:
             evidence=retrieved.evidence,
             duplicates=selection.duplicates,
             tiers=() if ranking is None else ranking.tiers,
+            corrected_query=retrieved.corrected_query,
         )
 
     async def explain(self, request: RecommendRequest, item_id: str, remaining_s: float | None = None) -> ExplainResult:
@@ -153,6 +155,7 @@ class Recommender:
             trace = CallTrace(deadline)
             user = await self._user_input(request, trace)
             retrieved = await self._retrieve(self._retrieve_request(request, user), trace)
+            user = _as_searched(user, retrieved)
             item = find_candidate(retrieved, item_id)
             result = ExplainResult(
                 item, item.first_stage_rank, retrieved.candidates, user, retrieved.release_id, retrieved.evidence
@@ -166,7 +169,7 @@ class Recommender:
                     release_id=explanation.release_id,
                     explanation=explanation.message,
                 )
-            return replace(result, degradations=trace.degradations)
+            return replace(result, degradations=trace.degradations, corrected_query=retrieved.corrected_query)
 
     async def _explain_ranking(
         self, item: RankedCandidate, user: UserInput, retrieved: RetrievalResult, trace: CallTrace
@@ -217,6 +220,7 @@ class Recommender:
             sources=(POPULAR_SOURCE,) if only_popular else (),
             distinct_texts=not request.policy.keep_duplicates,
             exclude_history=request.exclude_history,
+            keep_query=request.keep_query,
         )
 
     async def _retrieve(self, request: RetrieveRequest, trace: CallTrace) -> RetrievalResult:
@@ -256,6 +260,11 @@ class Recommender:
             policy = replace(policy, min_long_tail_share=self._options.min_long_tail_share)
         excluded = excluded_items(request, user)
         return replace(policy, blocked=policy.blocked | set(excluded)) if excluded else policy
+
+
+def _as_searched(user: UserInput, retrieved: RetrievalResult) -> UserInput:
+    """Return the input of the second stage: the first stage may have searched for another spelling of the query."""
+    return replace(user, query=retrieved.corrected_query) if retrieved.corrected_query else user
 
 
 def _ranking_degradation(failure: StageFailed) -> DegradationKind:

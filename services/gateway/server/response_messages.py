@@ -34,6 +34,7 @@ def write_recommend_response(
         long_tail_share=result.long_tail_items / len(result.items) if result.items else None,
         tiers=[_tier_use(use) for use in result.tiers],
         duplicates=result.duplicates,
+        corrected_query=result.corrected_query,
     )
 
 
@@ -48,6 +49,7 @@ def write_explain_response(result: ExplainResult, request_id: str) -> gateway_pb
         release_id=result.release_id,
         degradations=[_degradation(degradation) for degradation in result.degradations],
         request_id=request_id,
+        corrected_query=result.corrected_query,
     )
 
 

@@ -41,6 +41,7 @@ def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
         distinct_texts=message.distinct_texts,
         exclude_history=message.exclude_history,
         history_kinds=message.history_kinds,
+        keep_query=message.keep_query,
     )
 
 

@@ -130,6 +130,7 @@ def recommend_request(
     policy: Policy | None,
     *,
     explain: bool,
+    keep_query: bool,
 ) -> gateway_pb2.RecommendRequest:
     """Return the request; kinds and ages are sent only if an item has them.
 
@@ -147,6 +148,7 @@ def recommend_request(
         limit=limit,
         policy=None if policy is None else policy.message(),
         explain=explain,
+        keep_query=keep_query,
     )
     if any(item.kind != "purchase" for item in items):
         request.history_kinds.extend(_event_kind(item.kind) for item in items)
