@@ -35,7 +35,7 @@ TitlesOf = Callable[[Sequence[str]], TitleBm25]
 
 
 @pytest.fixture
-def titles_of(catalogue: Catalogue, tmp_path: Path) -> TitlesOf:
+def titles_of(tmp_path: Path) -> TitlesOf:
     """Return how the words of titles are written and read again."""
 
     def titles_of(titles: Sequence[str], other: str = "") -> TitleBm25:
