@@ -91,6 +91,17 @@ class GrpcRetrieval:
             raise RuntimeError(f"retrieval refused the gateway's request: {refused}") from refused
         return _retrieval_result(response)
 
+    async def retrieve_each(self, requests: Sequence[RetrieveRequest], timeout_s: float) -> Sequence[RetrievalResult]:
+        """Answer several requests by one snapshot of the catalogue, in their order; raises as `retrieve` does."""
+        message = retrieval_pb2.BatchRetrieveRequest(requests=map(_retrieve_request, requests))
+        try:
+            response = await self._replicas.call("BatchRetrieve", message, timeout_s, repeatable=True)
+        except RequestRefused as refused:
+            raise InvalidRequest(str(refused)) from refused
+        if len(response.responses) != len(requests):
+            raise StageUnavailable("retrieval did not answer each request of a batch")
+        return [_retrieval_result(each) for each in response.responses]
+
 
 class GrpcRanking:
     """The second stage behind one or more replicas."""
@@ -151,6 +162,7 @@ def _retrieve_request(request: RetrieveRequest) -> retrieval_pb2.RetrieveRequest
         exclude_history=request.exclude_history,
         source_columns=True,
         keep_query=request.keep_query,
+        evidence=[retrieval_pb2.Evidence.Value(f"EVIDENCE_{each}") for each in request.evidence],
     )
 
 

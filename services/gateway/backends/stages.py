@@ -56,7 +56,7 @@ class UserInput:
 
 @dataclass(frozen=True)
 class RetrieveRequest:
-    """A request to the first stage; empty ``sources`` means all sources."""
+    """A request to the first stage; empty ``sources`` means all sources, and empty ``evidence`` any evidence."""
 
     query: str = ""
     history: Sequence[str] = ()
@@ -68,6 +68,7 @@ class RetrieveRequest:
     exclude_history: bool = False
     history_kinds: Sequence[int] = ()
     keep_query: bool = False
+    evidence: Sequence[Evidence] = ()
 
 
 @dataclass(frozen=True)

@@ -51,12 +51,14 @@ class Selection:
         below_threshold: How many items the threshold left out.
         substitutions: Which long-tail items replaced which items, cheapest first.
         duplicates: How many items were left out because a better one has the same text.
+        allowed: Every item that threshold, blocked items and duplicates leave, in the order given.
     """
 
     items: Sequence[RankedCandidate]
     below_threshold: int
     substitutions: Sequence[Substitution] = ()
     duplicates: int = 0
+    allowed: Sequence[RankedCandidate] = ()
 
 
 def apply_policy(items: Sequence[RankedCandidate], policy: Policy) -> Selection:
@@ -72,7 +74,7 @@ def apply_policy(items: Sequence[RankedCandidate], policy: Policy) -> Selection:
     substitutions = _substitutions(allowed, chosen, policy, caps)
     if substitutions:
         chosen = _substitute(allowed, chosen, substitutions)
-    return Selection(chosen, len(items) - len(likely), substitutions, len(unblocked) - len(allowed))
+    return Selection(chosen, len(items) - len(likely), substitutions, len(unblocked) - len(allowed), allowed)
 
 
 def _first_of_each_text(items: list[RankedCandidate]) -> list[RankedCandidate]:

@@ -22,6 +22,7 @@ from services.gateway.backends.stages import (
     UserInput,
 )
 from services.gateway.candidates import RankedCandidate
+from services.gateway.policy.exploration import DEFAULT_POOL, Explorer
 from services.gateway.policy.policy import Policy, apply_policy
 from services.gateway.profiles.profile_store import Profile, ProfileStore, ProfileStoreUnavailable
 from services.gateway.recommendation.call_trace import CallTrace
@@ -30,7 +31,7 @@ from services.gateway.recommendation.deadline import Deadline, DeadlineShares
 from services.gateway.recommendation.ranked_candidates import find_candidate, ranked_candidates, with_scores
 from services.gateway.recommendation.request import RecommendRequest, Stages
 from services.gateway.recommendation.result import DegradationKind, ExplainResult, RecommendResult
-from services.gateway.recommendation.user_input import excluded_items, join_history, recent_query
+from services.gateway.recommendation.user_input import as_searched, excluded_items, join_history, recent_query
 
 # Limits of the services' contracts.
 _MAX_EXCLUDED: Final = 10_000
@@ -54,6 +55,8 @@ class RecommenderOptions:
         shares: How the time of a call is divided.
         max_calls: The maximum number of concurrent calls.
         min_long_tail_share: The minimum share of the long tail in requests that set none.
+        exploration_share: The probability that a position is filled at random.
+        exploration_candidates: How many of the best candidates random positions are filled from.
     """
 
     candidates: int = 100
@@ -62,6 +65,8 @@ class RecommenderOptions:
     shares: DeadlineShares = field(default_factory=DeadlineShares)
     max_calls: int = 256
     min_long_tail_share: float = 0.0
+    exploration_share: float = 0.0
+    exploration_candidates: int = DEFAULT_POOL
 
 
 class Recommender:
@@ -92,6 +97,7 @@ class Recommender:
         self._popular = popular
         self._options = options
         self._shares = options.shares
+        self._explorer = Explorer(options.exploration_share, options.exploration_candidates)
         self.concurrency_limit = AdaptiveConcurrencyLimit(options.max_calls)
 
     async def recommend(self, request: RecommendRequest, remaining_s: float | None = None) -> RecommendResult:
@@ -118,15 +124,17 @@ class Recommender:
     async def _answer(self, request: RecommendRequest, trace: CallTrace) -> RecommendResult:
         user = await self._user_input(request, trace)
         retrieved = await self._retrieve(self._retrieve_request(request, user), trace)
-        user = _as_searched(user, retrieved)
+        user = as_searched(user, retrieved)
         ranking = await self._rank(request, user, retrieved, trace)
         with trace.time_stage("policy"):
-            selection = apply_policy(ranked_candidates(retrieved, ranking), self._policy(request, user))
+            policy = self._policy(request, user)
+            selection = apply_policy(ranked_candidates(retrieved, ranking), policy)
+            shown = self._explorer.explore(selection, policy, request.exploration_share)
         if ranking is None and retrieved.candidates and request.policy.min_probability > 0:
             trace.add_degradation(DegradationKind.POLICY_NOT_APPLIED, "min_probability: no item has a probability")
         trace.finish()
         return RecommendResult(
-            items=selection.items,
+            items=shown.items,
             candidates=retrieved.candidates,
             user=user,
             release_id=_release_id(retrieved, ranking),
@@ -139,6 +147,8 @@ class Recommender:
             duplicates=selection.duplicates,
             tiers=() if ranking is None else ranking.tiers,
             corrected_query=retrieved.corrected_query,
+            propensities=shown.propensities,
+            pool=shown.pool,
         )
 
     async def explain(self, request: RecommendRequest, item_id: str, remaining_s: float | None = None) -> ExplainResult:
@@ -155,7 +165,7 @@ class Recommender:
             trace = CallTrace(deadline)
             user = await self._user_input(request, trace)
             retrieved = await self._retrieve(self._retrieve_request(request, user), trace)
-            user = _as_searched(user, retrieved)
+            user = as_searched(user, retrieved)
             item = find_candidate(retrieved, item_id)
             result = ExplainResult(
                 item, item.first_stage_rank, retrieved.candidates, user, retrieved.release_id, retrieved.evidence
@@ -216,7 +226,10 @@ class Recommender:
             history_kinds=user.history_kinds,
             filter=request.filter,
             exclude=list(excluded)[:_MAX_EXCLUDED],
-            limit=max(self._options.candidates, min(_MAX_CANDIDATES, _CANDIDATES_PER_ITEM * request.policy.limit)),
+            limit=max(
+                request.candidates or self._options.candidates,
+                min(_MAX_CANDIDATES, _CANDIDATES_PER_ITEM * request.policy.limit),
+            ),
             sources=(POPULAR_SOURCE,) if only_popular else (),
             distinct_texts=not request.policy.keep_duplicates,
             exclude_history=request.exclude_history,
@@ -260,11 +273,6 @@ class Recommender:
             policy = replace(policy, min_long_tail_share=self._options.min_long_tail_share)
         excluded = excluded_items(request, user)
         return replace(policy, blocked=policy.blocked | set(excluded)) if excluded else policy
-
-
-def _as_searched(user: UserInput, retrieved: RetrievalResult) -> UserInput:
-    """Return the input of the second stage: the first stage may have searched for another spelling of the query."""
-    return replace(user, query=retrieved.corrected_query) if retrieved.corrected_query else user
 
 
 def _ranking_degradation(failure: StageFailed) -> DegradationKind:

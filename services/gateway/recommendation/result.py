@@ -48,6 +48,9 @@ class RecommendResult:
         tiers: What the second stage's text tiers were planned to score and scored.
         duplicates: How many candidates were left out because a better one has the same text.
         corrected_query: The query that was used instead of the one given; empty if none was.
+        propensities: For each item the probability that it was put at its position; empty if no position was filled at
+            random.
+        pool: The ids of the items that positions were filled from, in the policy's order.
     """
 
     items: Sequence[RankedCandidate]
@@ -63,6 +66,8 @@ class RecommendResult:
     tiers: Sequence[TierUse] = ()
     duplicates: int = 0
     corrected_query: str = ""
+    propensities: Sequence[float] = ()
+    pool: Sequence[str] = ()
 
     @property
     def long_tail_items(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counts
 from typing import Any, Final
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -10,9 +11,13 @@ from shortlist.ranking.v1 import ranking_pb2
 from common.server.telemetry import Metrics, exemplar_of
 from services.gateway.backends.guarded_profiles import GuardedProfiles
 from services.gateway.backends.replicas.replica_set import ReplicaSet
+from services.gateway.impressions.impression_log import ImpressionLog
 from services.gateway.recommendation.concurrency_limit import AdaptiveConcurrencyLimit
 from services.gateway.recommendation.request import Stages
 from services.gateway.recommendation.result import DegradationKind, RecommendResult
+from services.gateway.related_items.plan import Plan
+from services.gateway.related_items.related_items import RelatedItemsResult
+from services.gateway.server.impression_metrics import ImpressionCollector
 from services.gateway.server.replica_metrics import BackendCollector
 
 # The weight that older answers keep with each new one: `long_tail_share` averages over about 1,000 answers.
@@ -42,6 +47,19 @@ class GatewayMetrics:
         self._long_tail_items = Counter("long_tail_items", "Long-tail items in answers.", **names)
         self._substitutions = Counter(
             "long_tail_substitutions", "Items replaced by long-tail items to reach the minimum share.", **names
+        )
+        self._related_items = Histogram(
+            "related_items",
+            "Items per answer of SimilarItems and RelatedToCart.",
+            ["plan"],
+            buckets=_COUNT_BUCKETS,
+            **names,
+        )
+        self._related_from = Counter(
+            "related_items_found",
+            "Items of those answers, by each source that found them.",
+            ["plan", "source"],
+            **names,
         )
         self._long_tail_share = Gauge("long_tail_share", "Share of long-tail items in recent answers.", **names)
         self._tier_items = Counter(
@@ -74,6 +92,10 @@ class GatewayMetrics:
         """Export the circuit breaker of the profiles."""
         self._backends.add_profiles(profiles)
 
+    def watch_impressions(self, log: ImpressionLog) -> None:
+        """Export how many records the log of impressions has and has lost."""
+        self._metrics.registry.register(ImpressionCollector(self._metrics.namespace, log))
+
     def observe_answer(self, result: RecommendResult, stages: Stages, trace_id: str = "") -> None:
         """Count one answer; its trace, if it has one, is an exemplar of its stages' durations."""
         exemplar = exemplar_of(trace_id)
@@ -93,6 +115,12 @@ class GatewayMetrics:
             self._tier_items.labels(tier=name, outcome="left_out").inc(use.left_out)
         self._observe_long_tail(result)
         self._set_release(result.release_id)
+
+    def observe_related(self, plan: Plan, result: RelatedItemsResult) -> None:
+        """Count an answer of SimilarItems or RelatedToCart."""
+        self._related_items.labels(plan=plan.name).observe(len(result.items))
+        for source, count in Counts(name for item in result.items for name, _ in item.candidate.sources).items():
+            self._related_from.labels(plan=plan.name, source=source).inc(count)
 
     def _observe_long_tail(self, result: RecommendResult) -> None:
         self._long_tail_items.inc(result.long_tail_items)

@@ -20,6 +20,8 @@ def write_recommend_response(
     """Return an answer as a message; with ``explain``, its items have reasons and the scores of the sources."""
     replaced_ids = {each.substitute.candidate.item_id: each.replaced.candidate.item_id for each in result.substitutions}
     items = [_item(item, replaced_ids.get(item.candidate.item_id, "")) for item in result.items]
+    for message, propensity in zip(items, result.propensities, strict=False):  # empty if nothing was drawn
+        message.propensity = propensity
     if explain:
         explainer = Explainer(result.candidates, result.user, result.evidence, result.substitutions)
         for message, item in zip(items, result.items, strict=True):
@@ -76,10 +78,11 @@ def _explain(message: gateway_pb2.RecommendedItem, item: RankedCandidate, explai
     message.sources.extend(
         retrieval_pb2.SourceScore(source=name, score=score) for name, score in item.candidate.sources
     )
-    message.reasons.extend(_reason(reason) for reason in explainer.reasons_for(item.candidate))
+    message.reasons.extend(write_reason(reason) for reason in explainer.reasons_for(item.candidate))
 
 
-def _reason(reason: Reason) -> gateway_pb2.Reason:
+def write_reason(reason: Reason) -> gateway_pb2.Reason:
+    """Return a reason as a message."""
     return gateway_pb2.Reason(kind=gateway_pb2.ReasonKind.Value(f"REASON_KIND_{reason.kind}"), text=reason.text)
 
 

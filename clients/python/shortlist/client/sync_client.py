@@ -11,6 +11,7 @@ import grpc
 from shortlist.client.answers import Recommendations, RecordedEvents, recommendations
 from shortlist.client.connection import Tls, Token, channel_options, metadata_of
 from shortlist.client.errors import error_of
+from shortlist.client.methods.sync_methods import Methods
 from shortlist.client.requests import Event, Filter, HistoryItem, Policy, recommend_request, record_requests
 from shortlist.client.retries import Attempts, RetryBudget
 from shortlist.gateway.v1 import gateway_pb2
@@ -21,7 +22,7 @@ _RECOMMENDATION: Final = "/shortlist.gateway.v1.RecommendationService/"
 _RELEASE: Final = "/shortlist.release.v1.ReleaseService/"
 
 
-class Client:
+class Client(Methods):
     """A client of a gateway. It connects on first use, and can be used by any number of threads.
 
     A call that fails for lack of a server or of room is tried again inside its time: at most ``max_retries`` times, and
@@ -81,6 +82,7 @@ class Client:
         policy: Policy | None = None,
         explain: bool = False,
         keep_query: bool = False,
+        placement: str = "",
         timeout_s: float | None = None,
         request_id: str = "",
     ) -> Recommendations:
@@ -95,6 +97,7 @@ class Client:
             policy: Rules for the answer.
             explain: Whether items carry reasons and scores by source.
             keep_query: Whether the query's spelling is left as it is; see ``corrected_query`` of the answer.
+            placement: Where the items are shown, such as ``home``.
             timeout_s: The time of the call, retries included.
             request_id: The call's id in the servers' logs; made if empty.
 
@@ -102,7 +105,7 @@ class Client:
             ShortlistClientError: The call failed; the subclass says what to do.
         """
         request = recommend_request(
-            user_id, query, history, where, limit, policy, explain=explain, keep_query=keep_query
+            user_id, query, history, where, limit, policy, explain=explain, keep_query=keep_query, placement=placement
         )
         return recommendations(
             self._call(

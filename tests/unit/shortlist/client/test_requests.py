@@ -14,7 +14,7 @@ def test_an_unknown_kind_is_refused_with_those_there_are():
         Event("u1", "bought", "milk")  # type: ignore[arg-type]
     history = [HistoryItem("milk", "seen")]  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="'seen' is not one of"):
-        recommend_request("", "", history, None, None, None, explain=False, keep_query=False)
+        recommend_request("", "", history, None, None, None, explain=False)
     with pytest.raises(ValueError, match="'all' is not one of both, first, popular"):
         Policy(stages="all").message()  # type: ignore[arg-type]
 
