@@ -56,7 +56,10 @@ class UserInput:
 
 @dataclass(frozen=True)
 class RetrieveRequest:
-    """A request to the first stage; empty ``sources`` means all sources, and empty ``evidence`` any evidence."""
+    """A request to the first stage; empty ``sources`` means all sources, and empty ``evidence`` any evidence.
+
+    ``vectors`` asks for the candidates' vectors.
+    """
 
     query: str = ""
     history: Sequence[str] = ()
@@ -68,6 +71,7 @@ class RetrieveRequest:
     exclude_history: bool = False
     history_kinds: Sequence[int] = ()
     keep_query: bool = False
+    vectors: bool = False
     evidence: Sequence[Evidence] = ()
 
 

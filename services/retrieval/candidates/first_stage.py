@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from common.arrays import Float32Array
 from common.cpu import usable_cores
 from common.onnx_session import SessionOptions
 from common.release.store import Release
@@ -223,6 +224,10 @@ class FirstStage:
     def search(self, requests: Sequence[Request], snapshot: Snapshot) -> list[Candidates]:
         """Answer requests that passed `check` and whose queries are embedded, all on one snapshot."""
         return self._generator.generate(requests, snapshot)
+
+    def vectors_of(self, candidates: Candidates) -> Float32Array:
+        """Return the candidates' unit vectors; shape [candidates, dimension]."""
+        return self._item_search.vectors_of(candidates.snapshot, candidates.rows)
 
     def get_items(self, item_ids: Sequence[str]) -> list[Item | None]:
         """Return items, None for unknown ids; raises InvalidRequest as `CatalogueWriter.delete` does."""

@@ -44,6 +44,7 @@ class Request:
         exclude_history: Whether items of the history must not be candidates.
         keep_query: Whether the query's spelling is left as it is.
         corrected_query: The query with its spelling repaired; empty if nothing was.
+        with_vectors: Whether the candidates' vectors are wanted too.
         evidence: What the sources to use go by; empty for all.
     """
 
@@ -60,6 +61,7 @@ class Request:
     history_kinds: Sequence[int] = ()
     keep_query: bool = False
     corrected_query: str = ""
+    with_vectors: bool = False
     evidence: frozenset[str] = frozenset()
 
     @cached_property

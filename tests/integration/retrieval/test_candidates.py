@@ -178,3 +178,13 @@ async def test_batches_of_a_wrong_size(service: Any, count: int):
         grpc.StatusCode.INVALID_ARGUMENT,
         f"requests: {count} given; give 1 to 256",
     )
+
+
+async def test_vectors_come_on_request(service: Any):
+    """Vectors are there if they are asked for, in every form of answer, one for each candidate."""
+    plain = await service.retrieve(query="towel", limit=5)
+    assert not plain.columns.vectors_i8
+    for form in ({}, {"columns": True}, {"source_columns": True}):
+        answer = await service.retrieve(query="towel", limit=5, vectors=True, **form)
+        assert len(answer.columns.vectors_i8) == 5 * DIMENSION
+        assert bool(answer.candidates) != ("columns" in form)

@@ -33,6 +33,9 @@ def add_commands(commands: Any) -> None:
     recommend.add_argument("--max-per-category", type=int, help="most items of one category")
     recommend.add_argument("--exclude-history", action="store_true", help="leave out items of the history")
     recommend.add_argument("--exclude-purchased", action="store_true", help="leave out what the user bought")
+    recommend.add_argument("--diversity", type=float, help="how much the items should differ, 0 to 1")
+    recommend.add_argument("--min-long-tail-share", type=float, help="least share of items that sell little, 0 to 1")
+    recommend.add_argument("--min-new-item-share", type=float, help="least share of items added lately, 0 to 1")
     recommend.add_argument("--stages", choices=get_args(Stages), default="both", help="which stages select")
     recommend.add_argument("--explain", action="store_true", help="print the reasons")
     recommend.add_argument("--json", action="store_true", help="print the whole answer as JSON")
@@ -75,6 +78,9 @@ def _recommend(arguments: argparse.Namespace) -> int:
         exclude_history=arguments.exclude_history,
         exclude_purchased=arguments.exclude_purchased,
         stages=arguments.stages,
+        diversity=arguments.diversity,
+        min_long_tail_share=arguments.min_long_tail_share,
+        min_new_item_share=arguments.min_new_item_share,
     )
     with connect(arguments) as client:
         answer = client.recommend(

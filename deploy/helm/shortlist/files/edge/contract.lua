@@ -51,6 +51,9 @@ local messages = {
     ["keepDuplicates"] = true,
     ["exclude_purchased"] = true,
     ["excludePurchased"] = true,
+    ["diversity"] = true,
+    ["min_new_item_share"] = true,
+    ["minNewItemShare"] = true,
   },
   ["shortlist.gateway.v1.RecommendRequest"] = {
     ["user_id"] = true,
