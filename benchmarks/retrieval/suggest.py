@@ -1,8 +1,8 @@
 """Completing texts at 100,000 titles: latency, and how often a text with a typo finds what was wanted.
 
 Titles are those of the local data (Home Depot, Amazon Office, Taobao). If they are fewer than 100,000, further ones are
-made of the halves of two titles of Home Depot. A made prefix is the first one to four words of a title, the last of them
-cut, with one typo (a letter more, less or other, or two swapped) in a word of at least four letters. It is found if one
+made of the halves of two titles of Home Depot. A made prefix is the first one to four words of a title. The last one is
+cut, and a word of at least four letters has one typo (a letter more, less or other, or two swapped). It is found if one
 of the ten suggestions has all the words of the title that the prefix has or begins.
 
 The time is that of the first stage, without the network.

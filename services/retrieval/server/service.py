@@ -17,6 +17,7 @@ from common.server.event_loop import MAX_BYTES_ON_LOOP
 from common.server.interceptors import sends_large_answers
 from common.server.live_release import LiveRelease
 from common.tracing.spans import child_span
+from services.retrieval.candidates.completion import complete
 from services.retrieval.candidates.facet_counting import count_candidates, count_matching
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import Request, check_batch, check_batch_size
@@ -143,7 +144,7 @@ class RetrievalService:
                 raise NotReady("this server does not complete texts; start it with --suggestions true")
             async with asyncio.timeout(remaining_s(context, self._settings.request_timeout_s)):
                 index = await asyncio.shield(asyncio.wrap_future(stage.suggestions))
-                found = await _run_on(stage.pool, lambda: stage.complete(index, typed, limit))
+                found = await _run_on(stage.pool, lambda: complete(stage, index, typed, limit))
             self._metrics.observe_suggestions(found)
             return write_suggestions(found, release.release.id)
 
@@ -182,7 +183,7 @@ class RetrievalService:
         """Embed the queries of checked requests and search; returns a serialised response for each request."""
         arrived_s = time.perf_counter()
         async with asyncio.timeout(remaining_s(context, self._settings.request_timeout_s)):
-            embedded = await self._embed(release.stage, requests)
+            embedded = await self._embed(release.stage, await self._corrected(release.stage, requests))
             encode_s = time.perf_counter() - arrived_s
             snapshot = release.stage.snapshot
             searches = [
@@ -191,6 +192,14 @@ class RetrievalService:
             ]
             with child_span("search"):
                 return await release.batcher.submit(searches)
+
+    async def _corrected(self, stage: FirstStage, requests: Sequence[Request]) -> Sequence[Request]:
+        """Return the requests with the spelling of their queries repaired."""
+        snapshot = stage.snapshot
+        if not any(stage.needs_repair(request, snapshot) for request in requests):
+            return requests
+        with self._metrics.repairing(), child_span("repair"):
+            return await _run_on(stage.pool, lambda: [stage.corrected(request, snapshot) for request in requests])
 
     async def _embed(self, stage: FirstStage, requests: Sequence[Request]) -> list[Request]:
         """Return the requests with their queries' embeddings."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from common.errors import InvalidRequest
+from services.retrieval.candidates.completion import complete
 from services.retrieval.candidates.first_stage import FirstStage, FirstStageOptions
 from services.retrieval.catalogue.item import Item
 from services.retrieval.changes.change_feed import ChangeFeed
@@ -21,18 +22,18 @@ def stage(open_shop: OpenShop, feed: ChangeFeed) -> FirstStage:
     return open_shop(feed, options=FirstStageOptions(suggestions=True))
 
 
-def complete(stage: FirstStage, text: str, limit: int = 10) -> list[Suggestion]:
+def suggest(stage: FirstStage, text: str, limit: int = 10) -> list[Suggestion]:
     assert stage.suggestions is not None
-    return stage.complete(stage.suggestions.result(), TypedText.read(text), limit)
+    return complete(stage, stage.suggestions.result(), TypedText.read(text), limit)
 
 
 def texts(stage: FirstStage, text: str, limit: int = 10) -> list[str]:
-    return [each.text for each in complete(stage, text, limit)]
+    return [each.text for each in suggest(stage, text, limit)]
 
 
 def test_a_title_of_several_items_is_suggested_once(stage: FirstStage):
     """With the most popular of the items."""
-    (milk,) = complete(stage, "mil")
+    (milk,) = suggest(stage, "mil")
     assert (milk.text, milk.kind, milk.item_id, milk.corrected_words) == ("fresh milk", "title", "milk-1", 0)
     assert milk.popularity == pytest.approx(1.0)
 
@@ -42,15 +43,15 @@ def test_the_popular_and_those_that_begin_so_come_first(stage: FirstStage):
     assert texts(stage, "rye") == ["rye bread", "rye roll"]
     assert texts(stage, "ha") == ["hand soap", "hard cheese"] or texts(stage, "ha") == ["hard cheese", "hand soap"]
     assert texts(stage, "h", limit=1) == ["hard cheese"]
-    assert [each.kind for each in complete(stage, "dairy")] == ["category"]
+    assert [each.kind for each in suggest(stage, "dairy")] == ["category"]
 
 
 def test_what_was_typed_wrong_comes_after_what_was_typed_right(stage: FirstStage):
     stage.writer.upsert([Item("mill", "pepper mill")])
     assert texts(stage, "mill") == ["pepper mill", "fresh milk"]
-    assert [each.corrected_words for each in complete(stage, "mill")] == [0, 1]
+    assert [each.corrected_words for each in suggest(stage, "mill")] == [0, 1]
     assert texts(stage, "frehs mlik") == ["fresh milk"]
-    assert complete(stage, "frehs mlik")[0].corrected_words == 2
+    assert suggest(stage, "frehs mlik")[0].corrected_words == 2
 
 
 def test_upserts_and_removals_are_seen(stage: FirstStage):
@@ -63,7 +64,7 @@ def test_upserts_and_removals_are_seen(stage: FirstStage):
     assert texts(stage, "tea") == ["black tea"]
     stage.writer.upsert([Item("bread", "wheat bread", category="bakery")])
     assert texts(stage, "bread") == ["wheat bread"]
-    assert complete(stage, "bread")[0].popularity > 0.9  # it is as popular as before
+    assert suggest(stage, "bread")[0].popularity > 0.9  # it is as popular as before
     stage.writer.upsert([Item("tea", "black tea", category="drinks", available=False)])
     assert texts(stage, "tea") == texts(stage, "drinks") == []
     stage.writer.delete(["cheese"])
@@ -91,4 +92,4 @@ def test_fewer_are_read_than_there_are(stage: FirstStage):
 
 def test_the_limit_is_checked(stage: FirstStage):
     with pytest.raises(InvalidRequest, match="limit"):
-        complete(stage, "milk", limit=0)
+        suggest(stage, "milk", limit=0)
