@@ -14,6 +14,7 @@ from pipeline.commands.console import CONSOLE
 from pipeline.commands.evaluate import evaluate
 from pipeline.commands.inspect import inspect_files
 from pipeline.commands.load import write_requests
+from pipeline.commands.playground import playground
 from pipeline.commands.releases import releases
 from pipeline.commands.replay import replay_release, update_release
 from pipeline.commands.signing import make_signing_key, sign_releases
@@ -66,6 +67,9 @@ app.command("sign")(sign_releases)
 
 
 app.command()(demo)
+
+
+app.command()(playground)
 
 
 def main() -> int:
