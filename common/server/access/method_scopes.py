@@ -11,6 +11,8 @@ METHOD_SCOPES: Final[dict[str, Scope]] = {
     "/shortlist.gateway.v1.RecommendationService/RecordEvents": Scope.RECORD,
     "/shortlist.gateway.v1.RecommendationService/ForgetUser": Scope.RECORD,
     "/shortlist.gateway.v1.RecommendationService/Explain": Scope.RECOMMEND,
+    "/shortlist.gateway.v1.RecommendationService/SimilarItems": Scope.RECOMMEND,
+    "/shortlist.gateway.v1.RecommendationService/RelatedToCart": Scope.RECOMMEND,
     "/shortlist.retrieval.v1.RetrievalService/Retrieve": Scope.RECOMMEND,
     "/shortlist.retrieval.v1.RetrievalService/BatchRetrieve": Scope.RECOMMEND,
     "/shortlist.retrieval.v1.RetrievalService/GetItems": Scope.READ,

@@ -28,12 +28,15 @@ from services.gateway.backends.release_coordinator import ReleaseCoordinator
 from services.gateway.backends.replicas.addresses import split_addresses
 from services.gateway.backends.replicas.replica import Replica
 from services.gateway.backends.replicas.replica_set import ReplicaSet
+from services.gateway.impressions.impression_log import ImpressionLog
 from services.gateway.profiles.profile_store import BadProfileStore, ProfileStore, ProfileStoreUnavailable
+from services.gateway.profiles.pseudonyms import read_key
 from services.gateway.profiles.redis_address import RedisAddress, is_redis
 from services.gateway.profiles.redis_store import RedisProfileStore
 from services.gateway.profiles.retention import erase_old_events
 from services.gateway.profiles.sqlite_store import SqliteProfileStore
 from services.gateway.recommendation.recommender import Recommender
+from services.gateway.related_items.related_items import RelatedItemFinder
 from services.gateway.server.metrics import GatewayMetrics
 from services.gateway.server.service import (
     RECOMMENDATION_SERVICE,
@@ -75,8 +78,10 @@ class GatewayServer:
         Raises:
             BadProfileStore: The profile store cannot be used.
             BadPseudonymKey: The key of its pseudonyms cannot be used.
+            BadImpressionsLog: The folder of the log of impressions cannot be used.
         """
         settings, profiles = self._settings, await self._open_profiles()
+        impressions = await self._open_impressions()
         retrieval_channels = await self._open_channels(settings.retrieval_target)
         ranking_channels = await self._open_channels(settings.ranking_target)
         retrieval = GrpcRetrieval(self._replicas("retrieval", retrieval_channels, RetrievalServiceStub))
@@ -87,9 +92,11 @@ class GatewayServer:
             ReleaseClient("ranking", list(ranking_channels.values()), settings.activation_timeout_s),
             popular.request_refresh,
         )
-        recommender = Recommender(profiles, retrieval, ranking, popular, settings.recommender_options())
+        options = settings.recommender_options()
+        recommender = Recommender(profiles, retrieval, ranking, popular, options)
         self._metrics.watch_limit(recommender.concurrency_limit)
-        self._components = Components(profiles, recommender, releases)
+        related_items = RelatedItemFinder(retrieval, options.shares)
+        self._components = Components(profiles, recommender, releases, related_items, impressions)
         await popular.refresh()
         self._run_in_background(popular.refresh_periodically())
         if settings.release_sync_interval_s:
@@ -145,6 +152,16 @@ class GatewayServer:
         if self._settings.profile_retention_days:
             self._run_in_background(erase_old_events(profiles, self._settings.profile_retention_days * _DAY_S))
         return profiles
+
+    async def _open_impressions(self) -> ImpressionLog | None:
+        folder = self._settings.impressions_log
+        if folder is None:
+            return None
+        pseudonyms = await asyncio.to_thread(read_key, self._settings.key_file())
+        log = await asyncio.to_thread(ImpressionLog, folder.expanduser(), pseudonyms, self._settings.log_limits())
+        self._resources.push_async_callback(log.close)
+        self._metrics.watch_impressions(log)
+        return log
 
     async def _open_redis(self, key_file: Path) -> GuardedProfiles:
         """Open the profiles in Redis; while it does not answer, the gateway serves without profiles."""

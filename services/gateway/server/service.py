@@ -15,9 +15,14 @@ from common.errors import InvalidRequest
 from common.server.telemetry import request_id
 from common.tracing.spans import recorded_span
 from services.gateway.backends.release_coordinator import ReleaseCoordinator
+from services.gateway.impressions.impression_log import ImpressionLog
+from services.gateway.impressions.records import Impression, RecordedEvent
 from services.gateway.profiles.profile_store import ProfileStore
 from services.gateway.recommendation.recommender import Recommender
+from services.gateway.related_items.plan import RELATED_TO_CART, SIMILAR_ITEMS
+from services.gateway.related_items.related_items import RelatedItemFinder
 from services.gateway.server import request_messages
+from services.gateway.server.methods import related_items
 from services.gateway.server.metrics import GatewayMetrics
 from services.gateway.server.response_messages import write_explain_response, write_recommend_response
 
@@ -32,6 +37,8 @@ class Components:
     profiles: ProfileStore
     recommender: Recommender
     releases: ReleaseCoordinator
+    related_items: RelatedItemFinder
+    impressions: ImpressionLog | None = None
 
 
 class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
@@ -63,6 +70,8 @@ class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
             structlog.contextvars.bind_contextvars(
                 degradations={str(degradation.kind): degradation.detail for degradation in result.degradations}
             )
+        if (log := self._components().impressions) is not None:
+            log.write(Impression(recommend_request, result, request_id(), time.time_ns() // 1_000))
         return write_recommend_response(result, request_id(), explain=request.explain)
 
     async def Explain(  # noqa: N802
@@ -81,16 +90,41 @@ class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
         """Record events; returns once they are durable."""
         del context
         events = request_messages.read_events(request, time.time_ns() // 1_000)
-        recorded, duplicates = await self._components().profiles.record_events(events)
+        components = self._components()
+        recorded, duplicates = await components.profiles.record_events(events)
+        if components.impressions is not None:
+            for event in events:
+                components.impressions.write(RecordedEvent(event))
         return gateway_pb2.RecordEventsResponse(recorded=recorded, duplicates=duplicates)
 
     async def ForgetUser(  # noqa: N802
         self, request: gateway_pb2.ForgetUserRequest, context: Any
     ) -> gateway_pb2.ForgetUserResponse:
-        """Erase a user's profile and events."""
+        """Erase a user's profile, events and lines in the log of impressions."""
         del context
         user_id = request_messages.read_user_id(request)
-        return gateway_pb2.ForgetUserResponse(erased_events=await self._components().profiles.forget_user(user_id))
+        components = self._components()
+        if components.impressions is not None:
+            await components.impressions.erase_user(user_id)
+        return gateway_pb2.ForgetUserResponse(erased_events=await components.profiles.forget_user(user_id))
+
+    async def SimilarItems(  # noqa: N802
+        self, request: gateway_pb2.SimilarItemsRequest, context: Any
+    ) -> gateway_pb2.SimilarItemsResponse:
+        """Find items near an item."""
+        finder, wanted = self._components().related_items, related_items.read_similar_items(request)
+        result = await finder.find(SIMILAR_ITEMS, wanted, self._remaining_s(context))
+        self._metrics.observe_related(SIMILAR_ITEMS, result)
+        return related_items.write_similar_items(request, result, request_id())
+
+    async def RelatedToCart(  # noqa: N802
+        self, request: gateway_pb2.RelatedToCartRequest, context: Any
+    ) -> gateway_pb2.RelatedToCartResponse:
+        """Find items that complete a cart."""
+        finder, wanted = self._components().related_items, related_items.read_related_to_cart(request)
+        result = await finder.find(RELATED_TO_CART, wanted, self._remaining_s(context))
+        self._metrics.observe_related(RELATED_TO_CART, result)
+        return related_items.write_related_to_cart(request, result, request_id())
 
     def _remaining_s(self, context: Any) -> float | None:
         remaining_s = context.time_remaining()

@@ -23,6 +23,9 @@ from services.retrieval.catalogue.item import Item
 
 MAX_WAIT_S: Final = 10.0
 _FLOAT32_BYTES: Final = 4
+_EVIDENCE: Final[dict[int, str]] = {
+    number: name.removeprefix("EVIDENCE_").lower() for name, number in retrieval_pb2.Evidence.items() if number
+}
 M = TypeVar("M")
 T = TypeVar("T")
 
@@ -41,6 +44,9 @@ def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
         distinct_texts=message.distinct_texts,
         exclude_history=message.exclude_history,
         history_kinds=message.history_kinds,
+        keep_query=message.keep_query,
+        with_vectors=message.vectors,
+        evidence=_read_evidence(message.evidence),
     )
 
 
@@ -82,6 +88,16 @@ def _read_item(message: retrieval_pb2.Item) -> Item:
         available=message.available if message.HasField("available") else True,
         vector=_read_vector(message),
     )
+
+
+def _read_evidence(numbers: Sequence[int]) -> frozenset[str]:
+    """Return the names of the evidence that sources must go by; raises InvalidRequest for unknown numbers."""
+    for position, number in enumerate(numbers):
+        if number not in _EVIDENCE:
+            raise InvalidRequest(
+                f"evidence[{position}]: {number} is not a value of Evidence; use EVIDENCE_SIMILAR, say"
+            )
+    return frozenset(_EVIDENCE[number] for number in numbers)
 
 
 def _plain(text: str, max_characters: int = MAX_TEXT_CHARACTERS) -> str:

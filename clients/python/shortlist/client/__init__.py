@@ -26,6 +26,7 @@ from shortlist.client.errors import (
     Unauthenticated,
     Unavailable,
 )
+from shortlist.client.methods.related_items import RelatedItem, RelatedItems
 from shortlist.client.requests import Event, Filter, HistoryItem, Policy, all_of, any_of, match, none_of, price_range
 from shortlist.client.sync_client import Client
 
@@ -47,6 +48,8 @@ __all__ = [
     "Recommendations",
     "RecommendedItem",
     "RecordedEvents",
+    "RelatedItem",
+    "RelatedItems",
     "ShortlistClientError",
     "Tls",
     "Unauthenticated",

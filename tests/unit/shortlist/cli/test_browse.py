@@ -1,0 +1,27 @@
+"""What a shop's pages ask, from a shell."""
+
+from __future__ import annotations
+
+import pytest
+from shortlist.cli.__main__ import main
+from shortlist.client.fake import FakeGateway
+
+
+def test_items_near_an_item_are_a_table(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]):
+    assert main(["similar", "--target", gateway.target, "bread", "--limit", "1", "--explain"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["#", "item", "title", "brand", "price", "found", "by", "why"]
+    assert [line.split()[:3] for line in lines[2:3]] == [["1", "milk", "milk"]]
+    assert lines[-1].startswith("1 items of release fake")
+
+
+def test_a_cart_is_completed(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]):
+    assert main(["related", "--target", gateway.target, "bread", "tea", "--exclude", "milk"]) == 0
+    out = capsys.readouterr().out
+    assert "eggs" in out
+    assert "note: 1 items of the cart are not in the release" in out
+
+
+def test_an_unknown_item_is_one_line(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]):
+    assert main(["similar", "--target", gateway.target, "tea"]) == 1
+    assert capsys.readouterr().err.startswith("error: NOT_FOUND")

@@ -1,0 +1,22 @@
+"""Both clients' further methods against a server with the real contract."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from shortlist.client import NotFound
+
+
+def test_items_near_an_item(client: Any):
+    answer = client.similar_items("bread", exclude=["eggs"])
+    assert [item.item_id for item in answer] == ["milk"]
+    assert answer.items[0].sources == ("fake",)
+    with pytest.raises(NotFound, match="tea"):
+        client.similar_items("tea")
+
+
+def test_a_cart_is_completed(client: Any):
+    answer = client.related_to_cart(["bread", "tea"], limit=1)
+    assert [item.item_id for item in answer] == ["milk"]
+    assert answer.ignored_items == 1
