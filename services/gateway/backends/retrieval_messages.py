@@ -66,6 +66,7 @@ def write_retrieve_request(request: RetrieveRequest) -> retrieval_pb2.RetrieveRe
         distinct_texts=request.distinct_texts,
         exclude_history=request.exclude_history,
         source_columns=True,
+        keep_query=request.keep_query,
         vectors=request.vectors,
         evidence=[retrieval_pb2.Evidence.Value(f"EVIDENCE_{each}") for each in request.evidence],
     )
@@ -90,6 +91,7 @@ def read_retrieval_result(response: retrieval_pb2.RetrieveResponse) -> Retrieval
         response.release_id,
         response.ignored_history_items,
         evidence={each.source: _EVIDENCE[each.evidence] for each in response.evidence if each.evidence in _EVIDENCE},
+        corrected_query=response.corrected_query,
     )
 
 
