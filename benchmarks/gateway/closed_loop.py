@@ -17,12 +17,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import grpc
 import numpy as np
+import polars as pl
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 from shortlist.gateway.v1 import gateway_pb2, gateway_pb2_grpc
@@ -243,6 +244,7 @@ def _estimate(
 ) -> tuple[OffPolicyResult, float]:
     """Return the estimate of a release from the log, and what its answers truly get on average."""
     tables = read_log([arm.folder / "log"])
+    tables = replace(tables, answers=tables.answers.filter(pl.col("user") != ""))  # without those before the visits
     usable = usable_answers(tables, size.estimated)
     targets = target_answers(release, usable.answers, report, within_pool=True)
     pseudonyms = read_key(arm.folder / "profiles.sqlite3.key")
