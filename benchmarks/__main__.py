@@ -53,6 +53,10 @@ BENCHMARKS: Final = {
         "gateway.demo_served",
         "latency and answers/s of the demo's gateway by history and by query, client included, and its quality",
     ),
+    "diversity": (
+        "offline.diversity",
+        "NDCG@10 against intra-list diversity and the long tail's share, Online Retail through the gateway",
+    ),
     "text-pays": (
         "offline.text_pays",
         "two stages with text tiers compared with two stages without: typed searches, new items, other occasions",
@@ -100,6 +104,10 @@ BENCHMARKS: Final = {
     "retrieval-served": (
         "retrieval.served",
         "throughput of the service, client included, compared with hnswlib in one process",
+    ),
+    "suggest": (
+        "retrieval.suggest",
+        "completed texts at 100,000 titles: latency, and the share of texts with a typo that find what was wanted",
     ),
     "retrieval-million": ("retrieval.million", "build, memory, load and latency up to a million vectors"),
     "fuzz": ("reliability.fuzz", "random inputs for every RPC, the release loader and prepare: crashes, faults, hangs"),

@@ -8,12 +8,13 @@ import typer
 from rich.markup import escape
 
 from common.errors import ShortlistError
-from pipeline.commands.build import build_release, demo, prepare_dataset, sources
+from pipeline.commands.build import build_release, demo, playground, prepare_dataset, sources
 from pipeline.commands.bulk import embed, score
 from pipeline.commands.console import CONSOLE
 from pipeline.commands.evaluate import evaluate
 from pipeline.commands.inspect import inspect_files
 from pipeline.commands.load import write_requests
+from pipeline.commands.online import estimate
 from pipeline.commands.releases import releases
 from pipeline.commands.replay import replay_release, update_release
 from pipeline.commands.signing import make_signing_key, sign_releases
@@ -47,6 +48,9 @@ app.command("replay")(replay_release)
 app.command()(evaluate)
 
 
+app.command()(estimate)
+
+
 app.command("requests")(write_requests)
 
 
@@ -66,6 +70,9 @@ app.command("sign")(sign_releases)
 
 
 app.command()(demo)
+
+
+app.command()(playground)
 
 
 def main() -> int:

@@ -14,10 +14,13 @@ from common.server.access.backend_settings import BackendSettings
 from common.server.settings import ServerSettings
 from services.gateway.backends.replicas.addresses import split_addresses
 from services.gateway.backends.replicas.circuit_breaker import BreakerOptions
+from services.gateway.impressions.log_files import LogLimits
+from services.gateway.policy.exploration import DEFAULT_POOL
 from services.gateway.profiles.redis_address import RedisAddress, is_redis
 from services.gateway.recommendation.deadline import DeadlineShares
 from services.gateway.recommendation.recommender import RecommenderOptions
 
+_DAY_S: Final = 86_400.0
 _KINDS: Final = tuple(kind.word for kind in HISTORY_KINDS)
 
 
@@ -107,6 +110,47 @@ class Settings(ServerSettings, BackendSettings):
         description="Minimum share of long-tail items in an answer if the request sets none. If there are too few, "
         "long-tail items replace others at the least cost in probability.",
     )
+    min_new_item_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Minimum share of items added since the release in an answer if the request sets none, reached in "
+        "the same way.",
+    )
+    diversity: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="How much the items of an answer should differ from one another (maximal marginal relevance) if "
+        "the request does not say; 0 chooses by probability alone.",
+    )
+    exploration_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Probability that a position of an answer is filled at random, so that the log of impressions can "
+        "judge other releases; 0 for none.",
+    )
+    exploration_candidates: int = Field(
+        DEFAULT_POOL,
+        ge=1,
+        le=1_000,
+        description="Best candidates that random positions are filled from; with more, estimates are less certain.",
+    )
+    impressions_log: Path | None = Field(
+        None,
+        description="Folder for the log of what was shown and of the events that followed; each gateway needs its own. "
+        "Unset: none is written.",
+    )
+    impressions_log_mib: int = Field(
+        1_024, ge=1, le=1_048_576, description="MiB that the log of impressions may take; the oldest files are erased."
+    )
+    impressions_log_days: float = Field(
+        90.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Days after which a file of the log of impressions is erased.",
+    )
     default_timeout_s: float = Field(
         1.0, gt=0, allow_inf_nan=False, description="Timeout in seconds of calls without a deadline."
     )
@@ -190,9 +234,21 @@ class Settings(ServerSettings, BackendSettings):
         """Return the SQLite file; raises RuntimeError if it is below a home that is not known."""
         return Path(self.profiles).expanduser()
 
+    def key_file(self) -> Path:
+        """Return the file of the pseudonyms' key; raises RuntimeError as `profiles_file` does."""
+        if self.pseudonym_key_file is not None:
+            return self.pseudonym_key_file.expanduser()
+        file = self.profiles_file()
+        return file.with_name(f"{file.name}.key")
+
     def history_kinds(self) -> tuple[EventKind, ...]:
         """Return the kinds of event that a history consists of."""
         return tuple(EventKind.from_word(name.strip()) for name in self.history_events.split(","))
+
+    def log_limits(self) -> LogLimits:
+        """Return the bounds of the log of impressions: it keeps nothing for longer than the profiles do."""
+        days = min(self.impressions_log_days, self.profile_retention_days or self.impressions_log_days)
+        return LogLimits(max_mib=self.impressions_log_mib, max_age_s=days * _DAY_S)
 
     def recommender_options(self) -> RecommenderOptions:
         """Return the options of the recommender."""
@@ -203,10 +259,14 @@ class Settings(ServerSettings, BackendSettings):
             retrieval_share=self.retrieval_share,
         )
         return RecommenderOptions(
-            self.candidates,
-            self.history_items,
-            self.query_carry_over_s,
-            shares,
-            self.max_calls,
-            self.min_long_tail_share,
+            candidates=self.candidates,
+            history_items=self.history_items,
+            query_carry_over_s=self.query_carry_over_s,
+            shares=shares,
+            max_calls=self.max_calls,
+            min_long_tail_share=self.min_long_tail_share,
+            min_new_item_share=self.min_new_item_share,
+            diversity=self.diversity,
+            exploration_share=self.exploration_share,
+            exploration_candidates=self.exploration_candidates,
         )

@@ -70,6 +70,20 @@ async def test_recommends_by_history_through_both_stages(stub: RecommendationSer
     assert answer.timings.ranking_ms > 0
 
 
+async def test_finds_items_for_product_pages_and_carts(stub: RecommendationServiceStub):
+    """Items near an item are of its shelf, a cart's complements come from the item graph first, and none is given."""
+    similar = await stub.SimilarItems(gateway.SimilarItemsRequest(item_id=HISTORY[0], limit=10), timeout=TIMEOUT_S)
+    assert similar.items[0].item_id.startswith("dairy")
+    assert HISTORY[0] not in [item.item_id for item in similar.items]
+    assert all({source.source for source in item.sources} & {"semantic", "similar"} for item in similar.items[:3])
+    request = gateway.RelatedToCartRequest(item_ids=HISTORY, limit=20, explain=True)
+    related = await stub.RelatedToCart(request, timeout=TIMEOUT_S)
+    assert not {item.item_id for item in related.items} & set(HISTORY)
+    assert "follow" in {source.source for source in related.items[0].sources}
+    assert not {source.source for item in related.items for source in item.sources} & {"popular", "repeat"}
+    assert all(item.reasons for item in related.items)
+
+
 async def test_recommends_by_recorded_events_and_forgets(stub: RecommendationServiceStub):
     """A user's recorded purchases change the answer, and forgetting the user takes that back."""
     unknown = await stub.Recommend(gateway.RecommendRequest(user_id="ada", limit=5), timeout=TIMEOUT_S)

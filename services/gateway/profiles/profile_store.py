@@ -27,7 +27,10 @@ class BadProfileStore(ShortlistError):  # noqa: N818 - named for what it is, lik
 
 @dataclass(frozen=True)
 class Event:
-    """What a user did at a time (microseconds since 1970, UTC); ``item_id`` is empty only for a search."""
+    """What a user did at a time (microseconds since 1970, UTC); ``item_id`` is empty only for a search.
+
+    ``request_id`` is that of the answer that the event follows from, which a store need not keep.
+    """
 
     event_id: str
     user_id: str
@@ -36,6 +39,7 @@ class Event:
     item_id: str = ""
     query: str = ""
     value: float | None = None
+    request_id: str = ""
 
 
 class RecordedCounts(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counts
 from typing import Any, Final
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -10,13 +11,18 @@ from shortlist.ranking.v1 import ranking_pb2
 from common.server.telemetry import Metrics, exemplar_of
 from services.gateway.backends.guarded_profiles import GuardedProfiles
 from services.gateway.backends.replicas.replica_set import ReplicaSet
+from services.gateway.impressions.impression_log import ImpressionLog
 from services.gateway.recommendation.concurrency_limit import AdaptiveConcurrencyLimit
 from services.gateway.recommendation.request import Stages
 from services.gateway.recommendation.result import DegradationKind, RecommendResult
+from services.gateway.related_items.plan import Plan
+from services.gateway.related_items.related_items import RelatedItemsResult
+from services.gateway.server.impression_metrics import ImpressionCollector
 from services.gateway.server.replica_metrics import BackendCollector
 
 # The weight that older answers keep with each new one: `long_tail_share` averages over about 1,000 answers.
 _DECAY: Final = 0.999
+_SHARE_BUCKETS: Final = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _COUNT_BUCKETS: Final = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 
 _TIERS: Final[dict[int, str]] = {
@@ -40,8 +46,31 @@ class GatewayMetrics:
         self._below = Counter("below_threshold", "Candidates that the probability threshold left out.", **names)
         self._duplicates = Counter("duplicates", "Candidates left out because a better one has the same text.", **names)
         self._long_tail_items = Counter("long_tail_items", "Long-tail items in answers.", **names)
+        self._new_items = Counter("new_items", "Items in answers that were added since the release.", **names)
+        self._new_substitutions = Counter(
+            "new_item_substitutions", "Items replaced by new items to reach their minimum share.", **names
+        )
+        self._diversity = Histogram(
+            "intra_list_diversity",
+            "1 minus the mean cosine of all pairs of items of an answer, where a diversity holds.",
+            buckets=_SHARE_BUCKETS,
+            **names,
+        )
         self._substitutions = Counter(
             "long_tail_substitutions", "Items replaced by long-tail items to reach the minimum share.", **names
+        )
+        self._related_items = Histogram(
+            "related_items",
+            "Items per answer of SimilarItems and RelatedToCart.",
+            ["plan"],
+            buckets=_COUNT_BUCKETS,
+            **names,
+        )
+        self._related_from = Counter(
+            "related_items_found",
+            "Items of those answers, by each source that found them.",
+            ["plan", "source"],
+            **names,
         )
         self._long_tail_share = Gauge("long_tail_share", "Share of long-tail items in recent answers.", **names)
         self._tier_items = Counter(
@@ -74,6 +103,10 @@ class GatewayMetrics:
         """Export the circuit breaker of the profiles."""
         self._backends.add_profiles(profiles)
 
+    def watch_impressions(self, log: ImpressionLog) -> None:
+        """Export how many records the log of impressions has and has lost."""
+        self._metrics.registry.register(ImpressionCollector(self._metrics.namespace, log))
+
     def observe_answer(self, result: RecommendResult, stages: Stages, trace_id: str = "") -> None:
         """Count one answer; its trace, if it has one, is an exemplar of its stages' durations."""
         exemplar = exemplar_of(trace_id)
@@ -94,9 +127,20 @@ class GatewayMetrics:
         self._observe_long_tail(result)
         self._set_release(result.release_id)
 
+    def observe_related(self, plan: Plan, result: RelatedItemsResult) -> None:
+        """Count an answer of SimilarItems or RelatedToCart."""
+        self._related_items.labels(plan=plan.name).observe(len(result.items))
+        for source, count in Counts(name for item in result.items for name, _ in item.candidate.sources).items():
+            self._related_from.labels(plan=plan.name, source=source).inc(count)
+
     def _observe_long_tail(self, result: RecommendResult) -> None:
         self._long_tail_items.inc(result.long_tail_items)
-        self._substitutions.inc(len(result.substitutions))
+        for_new_items = sum(each.for_new_items for each in result.substitutions)
+        self._substitutions.inc(len(result.substitutions) - for_new_items)
+        self._new_substitutions.inc(for_new_items)
+        self._new_items.inc(result.new_items)
+        if result.intra_list_diversity is not None:
+            self._diversity.observe(result.intra_list_diversity)
         self._recent_long_tail_items = _DECAY * self._recent_long_tail_items + result.long_tail_items
         self._recent_items = _DECAY * self._recent_items + len(result.items)
         if self._recent_items:

@@ -23,8 +23,10 @@ MAX_HISTORY: Final = 10_000
 MAX_BLOCKED: Final = 10_000
 MAX_EVENTS: Final = 1_000
 MAX_ID_BYTES: Final = 256
+MAX_PLACEMENT_BYTES: Final = 64
 _DEFAULT_LIMIT: Final = 10
 _DAY_US: Final = 86_400_000_000
+RequestWithLimit = gateway_pb2.RecommendRequest | gateway_pb2.SimilarItemsRequest | gateway_pb2.RelatedToCartRequest
 
 # Years 1 to 9999, the range of a Timestamp.
 _TIMESTAMP_SECONDS: Final = (-62_135_596_800, 253_402_300_799)
@@ -40,10 +42,10 @@ _STAGES: Final = {
 
 def read_recommend_request(request: gateway_pb2.RecommendRequest) -> RecommendRequest:
     """Return a RecommendRequest as a value; raises InvalidRequest."""
-    _check_id("user_id", request.user_id, required=False)
-    query = _plain_query("query", request.query)
+    check_id("user_id", request.user_id, required=False)
+    query = plain_query("query", request.query)
     history = tuple(request.history_item_ids)
-    _check_ids("history_item_ids", history, MAX_HISTORY)
+    check_ids("history_item_ids", history, MAX_HISTORY)
     check_kinds("history_kinds", request.history_kinds, len(history))
     _check_ages(request)
     return RecommendRequest(
@@ -57,6 +59,8 @@ def read_recommend_request(request: gateway_pb2.RecommendRequest) -> RecommendRe
         exclude_history=request.policy.exclude_history,
         exclude_purchased=request.policy.exclude_purchased,
         stages=_stages(request.policy),
+        keep_query=request.keep_query,
+        placement=_placement(request.placement),
     )
 
 
@@ -73,27 +77,29 @@ def read_events(request: gateway_pb2.RecordEventsRequest, now_us: int) -> Sequen
 
 def read_item_id(request: gateway_pb2.ExplainRequest) -> str:
     """Return the id of the item to explain; raises InvalidRequest."""
-    _check_id("item_id", request.item_id)
+    check_id("item_id", request.item_id)
     return request.item_id
 
 
 def read_user_id(request: gateway_pb2.ForgetUserRequest) -> str:
     """Return the id of the user to forget; raises InvalidRequest."""
-    _check_id("user_id", request.user_id)
+    check_id("user_id", request.user_id)
     return request.user_id
 
 
 def _policy(request: gateway_pb2.RecommendRequest) -> Policy:
     policy = request.policy
-    _check_ids("policy.blocked_item_ids", policy.blocked_item_ids, MAX_BLOCKED)
+    check_ids("policy.blocked_item_ids", policy.blocked_item_ids, MAX_BLOCKED)
     return Policy(
-        limit=_limit(request),
+        limit=read_limit(request),
         min_probability=_share("min_probability", policy.min_probability),
         blocked=frozenset(policy.blocked_item_ids),
         max_per_brand=_cap(policy, "max_per_brand"),
         max_per_category=_cap(policy, "max_per_category"),
-        min_long_tail_share=_min_long_tail_share(policy),
+        min_long_tail_share=_optional_share(policy, "min_long_tail_share"),
         keep_duplicates=policy.keep_duplicates,
+        diversity=_optional_share(policy, "diversity"),
+        min_new_item_share=_optional_share(policy, "min_new_item_share"),
     )
 
 
@@ -106,7 +112,8 @@ def _check_ages(request: gateway_pb2.RecommendRequest) -> None:
             raise InvalidRequest(f"history_ages_s[{number}]: must be at least 0 and finite, or NaN, is {age_s}")
 
 
-def _limit(request: gateway_pb2.RecommendRequest) -> int:
+def read_limit(request: RequestWithLimit) -> int:
+    """Return how many items a request wants; raises InvalidRequest."""
     if not request.HasField("limit"):
         return _DEFAULT_LIMIT
     if not 1 <= request.limit <= MAX_LIMIT:
@@ -116,8 +123,10 @@ def _limit(request: gateway_pb2.RecommendRequest) -> int:
     return request.limit
 
 
-def _min_long_tail_share(policy: gateway_pb2.Policy) -> float | None:
-    return _share("min_long_tail_share", policy.min_long_tail_share) if policy.HasField("min_long_tail_share") else None
+def _optional_share(policy: gateway_pb2.Policy, name: str) -> float | None:
+    if not policy.HasField(name):  # type: ignore[arg-type]  # the stubs allow only literal names
+        return None
+    return _share(name, getattr(policy, name))
 
 
 def _share(name: str, value: float) -> float:
@@ -148,10 +157,10 @@ def _event(message: gateway_pb2.Event, field: str, now_us: int) -> Event:
     if number not in list(EventKind):
         raise InvalidRequest(f"{field}.kind: must be set, such as EVENT_KIND_VIEW")
     kind = EventKind(number)
-    _check_id(f"{field}.event_id", message.event_id)
-    _check_id(f"{field}.user_id", message.user_id)
-    _check_id(f"{field}.item_id", message.item_id, required=kind is not EventKind.SEARCH)
-    query = _plain_query(f"{field}.query", message.query)
+    check_id(f"{field}.event_id", message.event_id)
+    check_id(f"{field}.user_id", message.user_id)
+    check_id(f"{field}.item_id", message.item_id, required=kind is not EventKind.SEARCH)
+    query = plain_query(f"{field}.query", message.query)
     if kind is EventKind.SEARCH and not query:
         raise InvalidRequest(f"{field}.query: must be set for a search")
     return Event(
@@ -162,6 +171,7 @@ def _event(message: gateway_pb2.Event, field: str, now_us: int) -> Event:
         item_id=message.item_id,
         query=query,
         value=_value(message, field),
+        request_id=_request_id(message, field),
     )
 
 
@@ -187,7 +197,19 @@ def _value(message: gateway_pb2.Event, field: str) -> float | None:
     return message.value
 
 
-def _check_id(field: str, value: str, *, required: bool = True) -> None:
+def _request_id(message: gateway_pb2.Event, field: str) -> str:
+    check_id(f"{field}.request_id", message.request_id, required=False)
+    return message.request_id
+
+
+def _placement(placement: str) -> str:
+    if len(placement.encode()) > MAX_PLACEMENT_BYTES:
+        raise InvalidRequest(f"placement: more than {MAX_PLACEMENT_BYTES} bytes; give a short name, such as home")
+    return placement
+
+
+def check_id(field: str, value: str, *, required: bool = True) -> None:
+    """Raise InvalidRequest, naming the field, if an id is too long, or missing although it is required."""
     if required and not value:
         raise InvalidRequest(f"{field}: must be set")
     length = len(value.encode())
@@ -195,16 +217,18 @@ def _check_id(field: str, value: str, *, required: bool = True) -> None:
         raise InvalidRequest(f"{field}: {length:,} bytes; at most {MAX_ID_BYTES} are allowed")
 
 
-def _plain_query(field: str, query: str) -> str:
+def plain_query(field: str, query: str) -> str:
+    """Return a query as plain text; raises InvalidRequest, naming the field, if it is too long."""
     if len(query) > MAX_QUERY_CHARACTERS:
         raise InvalidRequest(f"{field}: {len(query):,} characters; at most {MAX_QUERY_CHARACTERS:,} are allowed")
     return plain_text(query).strip()
 
 
-def _check_ids(field: str, values: Sequence[str], max_ids: int) -> None:
+def check_ids(field: str, values: Sequence[str], max_ids: int) -> None:
+    """Raise InvalidRequest, naming the field, if there are too many ids or one is too long."""
     if len(values) > max_ids:
         raise InvalidRequest(f"{field}: {len(values):,} ids; at most {max_ids:,} are allowed")
     if max(map(len, values), default=0) * 4 <= MAX_ID_BYTES:  # as nearly always: a character has at most four bytes
         return
     for at, value in enumerate(values):
-        _check_id(f"{field}[{at}]", value, required=False)
+        check_id(f"{field}[{at}]", value, required=False)

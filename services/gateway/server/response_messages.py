@@ -20,6 +20,8 @@ def write_recommend_response(
     """Return an answer as a message; with ``explain``, its items have reasons and the scores of the sources."""
     replaced_ids = {each.substitute.candidate.item_id: each.replaced.candidate.item_id for each in result.substitutions}
     items = [_item(item, replaced_ids.get(item.candidate.item_id, "")) for item in result.items]
+    for message, propensity in zip(items, result.propensities, strict=False):  # empty if nothing was drawn
+        message.propensity = propensity
     if explain:
         explainer = Explainer(result.candidates, result.user, result.evidence, result.substitutions)
         for message, item in zip(items, result.items, strict=True):
@@ -34,6 +36,9 @@ def write_recommend_response(
         long_tail_share=result.long_tail_items / len(result.items) if result.items else None,
         tiers=[_tier_use(use) for use in result.tiers],
         duplicates=result.duplicates,
+        corrected_query=result.corrected_query,
+        intra_list_diversity=result.intra_list_diversity,
+        new_item_share=result.new_items / len(result.items) if result.items else None,
     )
 
 
@@ -48,6 +53,7 @@ def write_explain_response(result: ExplainResult, request_id: str) -> gateway_pb
         release_id=result.release_id,
         degradations=[_degradation(degradation) for degradation in result.degradations],
         request_id=request_id,
+        corrected_query=result.corrected_query,
     )
 
 
@@ -66,6 +72,7 @@ def _item(item: RankedCandidate, replaced_item_id: str) -> gateway_pb2.Recommend
         category=candidate.category,
         price=candidate.price,
         long_tail=candidate.long_tail,
+        new_item=candidate.new_item,
         replaced_item_id=replaced_item_id,
     )
 
@@ -74,10 +81,11 @@ def _explain(message: gateway_pb2.RecommendedItem, item: RankedCandidate, explai
     message.sources.extend(
         retrieval_pb2.SourceScore(source=name, score=score) for name, score in item.candidate.sources
     )
-    message.reasons.extend(_reason(reason) for reason in explainer.reasons_for(item.candidate))
+    message.reasons.extend(write_reason(reason) for reason in explainer.reasons_for(item.candidate))
 
 
-def _reason(reason: Reason) -> gateway_pb2.Reason:
+def write_reason(reason: Reason) -> gateway_pb2.Reason:
+    """Return a reason as a message."""
     return gateway_pb2.Reason(kind=gateway_pb2.ReasonKind.Value(f"REASON_KIND_{reason.kind}"), text=reason.text)
 
 

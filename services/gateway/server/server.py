@@ -19,6 +19,7 @@ from common.errors import NotReady
 from common.server.channel import open_channel
 from common.server.health import Dependencies
 from common.server.telemetry import Metrics
+from services.gateway.backends.catalogue_client import CatalogueClient
 from services.gateway.backends.grpc_clients import GrpcRanking, GrpcRetrieval
 from services.gateway.backends.guarded_profiles import GuardedProfiles
 from services.gateway.backends.popular_fallback import PopularItems
@@ -28,17 +29,20 @@ from services.gateway.backends.release_coordinator import ReleaseCoordinator
 from services.gateway.backends.replicas.addresses import split_addresses
 from services.gateway.backends.replicas.replica import Replica
 from services.gateway.backends.replicas.replica_set import ReplicaSet
+from services.gateway.impressions.impression_log import ImpressionLog
 from services.gateway.profiles.profile_store import BadProfileStore, ProfileStore, ProfileStoreUnavailable
+from services.gateway.profiles.pseudonyms import read_key
 from services.gateway.profiles.redis_address import RedisAddress, is_redis
 from services.gateway.profiles.redis_store import RedisProfileStore
 from services.gateway.profiles.retention import erase_old_events
 from services.gateway.profiles.sqlite_store import SqliteProfileStore
 from services.gateway.recommendation.recommender import Recommender
+from services.gateway.related_items.related_items import RelatedItemFinder
+from services.gateway.server.components import Components
 from services.gateway.server.metrics import GatewayMetrics
 from services.gateway.server.service import (
     RECOMMENDATION_SERVICE,
     RELEASE_SERVICE,
-    Components,
     RecommendationService,
     ReleaseService,
 )
@@ -63,8 +67,9 @@ class GatewayServer:
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add both services to a server."""
+        settings, options = self._settings, self._settings.recommender_options()
         recommendation = RecommendationService(
-            self._started_components, self._metrics, self._settings.request_timeout_s
+            self._started_components, self._metrics, settings.request_timeout_s, options.shares, options.candidates
         )
         gateway_pb2_grpc.add_RecommendationServiceServicer_to_server(recommendation, server)
         release_pb2_grpc.add_ReleaseServiceServicer_to_server(ReleaseService(self._started_components), server)
@@ -75,11 +80,14 @@ class GatewayServer:
         Raises:
             BadProfileStore: The profile store cannot be used.
             BadPseudonymKey: The key of its pseudonyms cannot be used.
+            BadImpressionsLog: The folder of the log of impressions cannot be used.
         """
         settings, profiles = self._settings, await self._open_profiles()
+        impressions = await self._open_impressions()
         retrieval_channels = await self._open_channels(settings.retrieval_target)
         ranking_channels = await self._open_channels(settings.ranking_target)
-        retrieval = GrpcRetrieval(self._replicas("retrieval", retrieval_channels, RetrievalServiceStub))
+        retrieval_replicas = self._replicas("retrieval", retrieval_channels, RetrievalServiceStub)
+        retrieval, catalogue = GrpcRetrieval(retrieval_replicas), CatalogueClient(retrieval_replicas)
         ranking = GrpcRanking(self._replicas("ranking", ranking_channels, RankingServiceStub))
         popular = PopularItems(retrieval, settings.popular_items, settings.popular_refresh_s)
         releases = ReleaseCoordinator(
@@ -89,7 +97,8 @@ class GatewayServer:
         )
         recommender = Recommender(profiles, retrieval, ranking, popular, settings.recommender_options())
         self._metrics.watch_limit(recommender.concurrency_limit)
-        self._components = Components(profiles, recommender, releases)
+        related_items = RelatedItemFinder(retrieval)
+        self._components = Components(profiles, recommender, releases, related_items, catalogue, impressions)
         await popular.refresh()
         self._run_in_background(popular.refresh_periodically())
         if settings.release_sync_interval_s:
@@ -145,6 +154,16 @@ class GatewayServer:
         if self._settings.profile_retention_days:
             self._run_in_background(erase_old_events(profiles, self._settings.profile_retention_days * _DAY_S))
         return profiles
+
+    async def _open_impressions(self) -> ImpressionLog | None:
+        folder = self._settings.impressions_log
+        if folder is None:
+            return None
+        pseudonyms = await asyncio.to_thread(read_key, self._settings.key_file())
+        log = await asyncio.to_thread(ImpressionLog, folder.expanduser(), pseudonyms, self._settings.log_limits())
+        self._resources.push_async_callback(log.close)
+        self._metrics.watch_impressions(log)
+        return log
 
     async def _open_redis(self, key_file: Path) -> GuardedProfiles:
         """Open the profiles in Redis; while it does not answer, the gateway serves without profiles."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -14,39 +13,18 @@ from shortlist.release.v1 import release_pb2, release_pb2_grpc
 from common.errors import InvalidRequest
 from common.server.telemetry import request_id
 from common.tracing.spans import recorded_span
-from services.gateway.backends.release_coordinator import ReleaseCoordinator
-from services.gateway.profiles.profile_store import ProfileStore
-from services.gateway.recommendation.recommender import Recommender
+from services.gateway.impressions.records import Impression, RecordedEvent
 from services.gateway.server import request_messages
-from services.gateway.server.metrics import GatewayMetrics
+from services.gateway.server.components import Components
+from services.gateway.server.methods.browsing import BrowsingMethods
 from services.gateway.server.response_messages import write_explain_response, write_recommend_response
 
 RECOMMENDATION_SERVICE: Final = gateway_pb2.DESCRIPTOR.services_by_name["RecommendationService"].full_name
 RELEASE_SERVICE: Final = release_pb2.DESCRIPTOR.services_by_name["ReleaseService"].full_name
 
 
-@dataclass(frozen=True)
-class Components:
-    """What the RPC methods call, once the gateway has started."""
-
-    profiles: ProfileStore
-    recommender: Recommender
-    releases: ReleaseCoordinator
-
-
-class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
-    """The contract's RecommendationService.
-
-    Args:
-        components: Returns the components; raises NotReady before the gateway has started.
-        metrics: Counts the answers.
-        timeout_s: The longest that a call may take, even if its deadline is later.
-    """
-
-    def __init__(self, components: Callable[[], Components], metrics: GatewayMetrics, timeout_s: float) -> None:
-        self._components = components
-        self._metrics = metrics
-        self._timeout_s = timeout_s
+class RecommendationService(BrowsingMethods, gateway_pb2_grpc.RecommendationServiceServicer):
+    """The contract's RecommendationService."""
 
     async def Recommend(  # noqa: N802 - the contract's name
         self, request: gateway_pb2.RecommendRequest, context: Any
@@ -63,6 +41,8 @@ class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
             structlog.contextvars.bind_contextvars(
                 degradations={str(degradation.kind): degradation.detail for degradation in result.degradations}
             )
+        if (log := self._components().impressions) is not None:
+            log.write(Impression(recommend_request, result, request_id(), time.time_ns() // 1_000))
         return write_recommend_response(result, request_id(), explain=request.explain)
 
     async def Explain(  # noqa: N802
@@ -81,20 +61,23 @@ class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
         """Record events; returns once they are durable."""
         del context
         events = request_messages.read_events(request, time.time_ns() // 1_000)
-        recorded, duplicates = await self._components().profiles.record_events(events)
+        components = self._components()
+        recorded, duplicates = await components.profiles.record_events(events)
+        if components.impressions is not None:
+            for event in events:
+                components.impressions.write(RecordedEvent(event))
         return gateway_pb2.RecordEventsResponse(recorded=recorded, duplicates=duplicates)
 
     async def ForgetUser(  # noqa: N802
         self, request: gateway_pb2.ForgetUserRequest, context: Any
     ) -> gateway_pb2.ForgetUserResponse:
-        """Erase a user's profile and events."""
+        """Erase a user's profile, events and lines in the log of impressions."""
         del context
         user_id = request_messages.read_user_id(request)
-        return gateway_pb2.ForgetUserResponse(erased_events=await self._components().profiles.forget_user(user_id))
-
-    def _remaining_s(self, context: Any) -> float | None:
-        remaining_s = context.time_remaining()
-        return None if remaining_s is None else min(float(remaining_s), self._timeout_s)
+        components = self._components()
+        if components.impressions is not None:
+            await components.impressions.erase_user(user_id)
+        return gateway_pb2.ForgetUserResponse(erased_events=await components.profiles.forget_user(user_id))
 
 
 class ReleaseService(release_pb2_grpc.ReleaseServiceServicer):

@@ -50,6 +50,9 @@ class _Ranked(NamedTuple):
     source_scores: Float32Array
 
 
+_NOTHING: Final = _Ranked(_NO_ROWS, np.empty(0), np.empty((0, 0), dtype=np.float32))
+
+
 class CandidateGenerator:
     """One release's sources and how they are fused. Safe for threads.
 
@@ -75,7 +78,6 @@ class CandidateGenerator:
     ) -> None:
         self._settings = settings
         self._sources = sources
-        self._names = tuple(sorted(sources))
         self._popular = popular
         self._vectors = vectors
         self._filter = item_filter
@@ -100,7 +102,7 @@ class CandidateGenerator:
             else:
                 allowed = self._allowed(request, snapshot)
             allowed_of[id(allowed)] = allowed
-            names = tuple(sorted(set(request.sources))) or self._names
+            names = self._settings.sources_with(request.sources, request.evidence)
             groups[id(allowed), max(request.limit, self._depth), names].append(
                 self._prepare(position, request, queries.get(position), snapshot)
             )
@@ -108,6 +110,9 @@ class CandidateGenerator:
         candidates_of: dict[int, Candidates] = {}
         for (key, depth, names), prepared in groups.items():
             candidates_of |= self._search_together(prepared, names, depth, allowed_of[key], prepare_s)
+        for position, request in enumerate(requests):
+            candidates_of[position].query = request.text
+            candidates_of[position].is_corrected = bool(request.corrected_query)
         return [candidates_of[position] for position in range(len(requests))]
 
     def _prepare(
@@ -160,7 +165,8 @@ class CandidateGenerator:
         """Answer requests that are searched together; returns candidates by position."""
         began = time.perf_counter()
         users = [each.user for each in prepared]
-        results = list(zip(*(self._sources[name].retrieve(users, depth, allowed) for name in names), strict=True))
+        found = (self._sources[name].retrieve(users, depth, allowed) for name in names)
+        results = list(zip(*found, strict=True)) if names else [()] * len(users)
         searched = time.perf_counter()
         ranked = self._ranked(prepared, [[result.items for result in of_user] for of_user in results], names, allowed)
         candidates_of = {
@@ -183,6 +189,8 @@ class CandidateGenerator:
 
         All requests' candidates are concatenated, so that the number of numpy calls does not grow with the requests.
         """
+        if not names:
+            return [_NOTHING] * len(prepared)
         snapshot = allowed.snapshot
         rows, source_scores, counts = unions(results)
         keys = text_keys(rows, snapshot, self._vectors) if allowed.one_per_text else None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from common.arrays import Float32Array
 from common.cpu import usable_cores
 from common.onnx_session import SessionOptions
 from common.release.store import Release
@@ -35,6 +36,8 @@ from services.retrieval.maintenance.recall_monitor import RecallMonitor, RecallS
 from services.retrieval.search.item_filter import ItemFilter
 from services.retrieval.search.item_search import ItemSearch, ItemSearchOptions
 from services.retrieval.sources.popular import PopularSource
+from services.retrieval.spelling.query_repair import QueryRepair
+from services.retrieval.suggestions.live_suggestions import LiveSuggestions
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class FirstStageOptions:
         search: When cached neighbours are used.
         delta_compaction: When the delta is compacted.
         index_maintenance: When the release's index is rebuilt.
+        suggestions: Whether texts can be completed, which takes about 300 bytes for each item.
     """
 
     session: SessionOptions = field(default_factory=SessionOptions)
@@ -72,6 +76,7 @@ class FirstStageOptions:
     search: ItemSearchOptions = field(default_factory=ItemSearchOptions)
     delta_compaction: DeltaCompactionOptions = field(default_factory=DeltaCompactionOptions)
     index_maintenance: IndexMaintenanceOptions = field(default_factory=IndexMaintenanceOptions)
+    suggestions: bool = False
 
 
 class FirstStage:
@@ -89,6 +94,8 @@ class FirstStage:
         query_encoder: Embeds queries.
         long_tail: Knows which items belong to the long tail.
         replayed_changes: How many earlier changes were applied to the release.
+        item_filter: Evaluates filters.
+        suggestions: Completes texts, once the release's titles are indexed; None if it is not to.
     """
 
     def __init__(
@@ -100,13 +107,15 @@ class FirstStage:
         self._item_search = ItemSearch(
             artifacts.index, artifacts.vectors, items, options.neighbours_cached, options.search
         )
+        titles = artifacts.titles
+        self._repair = QueryRepair(titles) if titles is not None and titles.spellings else None
         self._catalogue = LiveCatalogue(artifacts.catalogue, artifacts.index.dimension, artifacts.vectors_of)
         popular = PopularSource(artifacts.popularity)
         self.long_tail = LongTail(artifacts.popularity)
         self._sources = make_sources(artifacts, self._item_search, popular)
-        self._filter = ItemFilter(artifacts.catalogue.table.select(artifacts.catalogue.attributes()), items)
+        self.item_filter = ItemFilter(artifacts.catalogue.table.select(artifacts.catalogue.attributes()), items)
         self._generator = CandidateGenerator(
-            artifacts.settings, self._sources, popular, items, self._filter, options.depth, artifacts.catalogue
+            artifacts.settings, self._sources, popular, items, self.item_filter, options.depth, artifacts.catalogue
         )
         self._index_maintenance = IndexMaintenance(
             self._catalogue, self._item_search, items, artifacts.vectors, options.index_maintenance
@@ -134,6 +143,11 @@ class FirstStage:
         self._recall_monitor = self._new_recall_monitor()
         self.threads = options.threads or usable_cores()
         self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="search")
+        self._indexing = ThreadPoolExecutor(1, thread_name_prefix="suggestions")
+        self.suggestions: Future[LiveSuggestions] | None = None
+        if options.suggestions:
+            # Takes a second for each 100,000 items, in which the release is served already.
+            self.suggestions = self._indexing.submit(LiveSuggestions, self.snapshot, artifacts.popularity)
         queries = dataclasses.replace(options.queries, prefix=artifacts.settings.query_prefix)
         self.query_encoder = QueryEncoder(artifacts.encoder, queries, options.on_batch)
 
@@ -189,7 +203,7 @@ class FirstStage:
         """Raise InvalidRequest, naming the field, if a request is invalid."""
         check_request(request, self.dimension, self.sources)
         if request.filter is not None:
-            self._filter.check(request.filter)
+            self.item_filter.check(request.filter)
 
     def retrieve(self, requests: Sequence[Request]) -> list[Candidates]:
         """Check requests, embed their queries and search; returns one result per request.
@@ -199,13 +213,31 @@ class FirstStage:
         """
         for request in requests:
             self.check(request)
+        snapshot = self.snapshot
+        requests = [self.corrected(request, snapshot) for request in requests]
         vectors = iter(self.query_encoder.encode([request.text for request in requests if request.has_text]))
         ready = [request.embedded(next(vectors)) if request.has_text else request for request in requests]
-        return self.search(ready, self.snapshot)
+        return self.search(ready, snapshot)
+
+    def needs_repair(self, request: Request, snapshot: Snapshot) -> bool:
+        """Return whether a query has words that the catalogue does not know, and they may be replaced."""
+        if self._repair is None or request.keep_query or not request.text:
+            return False
+        return not self._repair.is_known(request.text, snapshot.delta)
+
+    def corrected(self, request: Request, snapshot: Snapshot) -> Request:
+        """Return a request with its query's spelling repaired; work for a thread, if `needs_repair` says so."""
+        if self._repair is None or not self.needs_repair(request, snapshot):
+            return request
+        return request.corrected(self._repair.repair(request.text, snapshot.delta))
 
     def search(self, requests: Sequence[Request], snapshot: Snapshot) -> list[Candidates]:
         """Answer requests that passed `check` and whose queries are embedded, all on one snapshot."""
         return self._generator.generate(requests, snapshot)
+
+    def vectors_of(self, candidates: Candidates) -> Float32Array:
+        """Return the candidates' unit vectors; shape [candidates, dimension]."""
+        return self._item_search.vectors_of(candidates.snapshot, candidates.rows)
 
     def get_items(self, item_ids: Sequence[str]) -> list[Item | None]:
         """Return items, None for unknown ids; raises InvalidRequest as `CatalogueWriter.delete` does."""
@@ -244,6 +276,7 @@ class FirstStage:
             discard: Whether to delete what the index stores outside of this process, because this release will not be
                 used soon. Activating it again makes it again.
         """
+        self._indexing.shutdown(cancel_futures=True)
         self.writer.finish()
         self.pool.shutdown()
         self.writer.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -110,6 +112,11 @@ class FirstStageSettings(BaseModel):
         if kind == "popular" and source.statistic is not None:
             return "trending"
         return "behaviour" if kind == "graph" else kind
+
+    def sources_with(self, names: Sequence[str], evidence: AbstractSet[str]) -> tuple[str, ...]:
+        """Return the sources of ``names`` (empty: all) that go by one of ``evidence`` (empty: any), ordered by name."""
+        chosen = sorted(set(names) or self.sources)
+        return tuple(name for name in chosen if not evidence or self.evidence_of(name) in evidence)
 
     @classmethod
     def load(cls, release: Release) -> FirstStageSettings:

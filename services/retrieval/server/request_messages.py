@@ -23,6 +23,9 @@ from services.retrieval.catalogue.item import Item
 
 MAX_WAIT_S: Final = 10.0
 _FLOAT32_BYTES: Final = 4
+_EVIDENCE: Final[dict[int, str]] = {
+    number: name.removeprefix("EVIDENCE_").lower() for name, number in retrieval_pb2.Evidence.items() if number
+}
 M = TypeVar("M")
 T = TypeVar("T")
 
@@ -30,7 +33,7 @@ T = TypeVar("T")
 def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
     """Read a request; raises InvalidRequest, naming the field, if the form of its vector or filter is wrong."""
     return Request(
-        query=_plain(message.query, MAX_QUERY_CHARACTERS),
+        query=plain(message.query, MAX_QUERY_CHARACTERS),
         vector=_read_vector(message),
         history_item_ids=list(message.history_item_ids),  # protobuf makes new strings on every iteration
         filter=read_filter(message.filter) if message.HasField("filter") else None,
@@ -41,6 +44,9 @@ def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
         distinct_texts=message.distinct_texts,
         exclude_history=message.exclude_history,
         history_kinds=message.history_kinds,
+        keep_query=message.keep_query,
+        with_vectors=message.vectors,
+        evidence=_read_evidence(message.evidence),
     )
 
 
@@ -74,17 +80,27 @@ def _read_each(field: str, messages: Sequence[M], read: Callable[[M], T]) -> lis
 def _read_item(message: retrieval_pb2.Item) -> Item:
     return Item(
         item_id=message.item_id,
-        title=_plain(message.title),
-        brand=_plain(message.brand),
-        category=_plain(message.category),
-        description=_plain(message.description),
+        title=plain(message.title),
+        brand=plain(message.brand),
+        category=plain(message.category),
+        description=plain(message.description),
         price=message.price if message.HasField("price") else None,
         available=message.available if message.HasField("available") else True,
         vector=_read_vector(message),
     )
 
 
-def _plain(text: str, max_characters: int = MAX_TEXT_CHARACTERS) -> str:
+def _read_evidence(numbers: Sequence[int]) -> frozenset[str]:
+    """Return the names of the evidence that sources must go by; raises InvalidRequest for unknown numbers."""
+    for position, number in enumerate(numbers):
+        if number not in _EVIDENCE:
+            raise InvalidRequest(
+                f"evidence[{position}]: {number} is not a value of Evidence; use EVIDENCE_SIMILAR, say"
+            )
+    return frozenset(_EVIDENCE[number] for number in numbers)
+
+
+def plain(text: str, max_characters: int = MAX_TEXT_CHARACTERS) -> str:
     """Return plain text; a longer text, which the check of limits refuses, costs no work."""
     return plain_text(text) if len(text) <= max_characters else text
 

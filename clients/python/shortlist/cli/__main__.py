@@ -6,11 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from shortlist.cli import ask, checkout, completion, connecting, doctor, releases, top
+from shortlist.cli import ask, browse, checkout, completion, connecting, doctor, releases, top
 from shortlist.client.errors import ShortlistClientError
 
 _EPILOG = """examples:
   shortlist recommend --query "oat milk" --explain
+  shortlist similar 817
   shortlist recommend --user u1 --history 817,1031 --json
   shortlist record --user u1 --kind purchase --item 817
   shortlist build --data my-shop/ --out releases/my-shop
@@ -29,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     )
     program.add_argument("--version", action="version", version=f"shortlist {connecting.version()}")
     commands = program.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (ask, releases, doctor, top, completion):
+    for module in (ask, browse, releases, doctor, top, completion):
         module.add_commands(commands)
     checkout.add_commands(commands)
     return program

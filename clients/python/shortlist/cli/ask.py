@@ -24,19 +24,18 @@ def add_commands(commands: Any) -> None:
     recommend.set_defaults(run=_recommend)
     recommend.add_argument("--user", default="", help="the user, whose recorded events are the history")
     recommend.add_argument("--query", default="", help="what the user searches for")
+    recommend.add_argument("--keep-query", action="store_true", help="leave the query's spelling as it is")
     recommend.add_argument("--history", default="", help="item ids with commas between, oldest first")
-    recommend.add_argument("--limit", type=int, help="how many items (default 10)")
-    recommend.add_argument(
-        "--where", action="append", default=[], metavar="ATTRIBUTE=VALUE", help="only such items; may be repeated"
-    )
-    recommend.add_argument("--min-price", type=float, help="lowest price")
-    recommend.add_argument("--max-price", type=float, help="highest price")
+    add_filter_options(recommend)
     recommend.add_argument("--min-probability", type=float, help="items below are left out")
     recommend.add_argument("--block", default="", help="item ids with commas between that are left out")
     recommend.add_argument("--max-per-brand", type=int, help="most items of one brand")
     recommend.add_argument("--max-per-category", type=int, help="most items of one category")
     recommend.add_argument("--exclude-history", action="store_true", help="leave out items of the history")
     recommend.add_argument("--exclude-purchased", action="store_true", help="leave out what the user bought")
+    recommend.add_argument("--diversity", type=float, help="how much the items should differ, 0 to 1")
+    recommend.add_argument("--min-long-tail-share", type=float, help="least share of items that sell little, 0 to 1")
+    recommend.add_argument("--min-new-item-share", type=float, help="least share of items added lately, 0 to 1")
     recommend.add_argument("--stages", choices=get_args(Stages), default="both", help="which stages select")
     recommend.add_argument("--explain", action="store_true", help="print the reasons")
     recommend.add_argument("--json", action="store_true", help="print the whole answer as JSON")
@@ -60,25 +59,44 @@ def add_commands(commands: Any) -> None:
     forget.add_argument("user", help="the user")
 
 
+def add_filter_options(command: argparse.ArgumentParser) -> None:
+    """Add the options that say which items, and how many."""
+    command.add_argument("--limit", type=int, help="how many (default 10)")
+    add_item_filter(command)
+
+
+def add_item_filter(command: argparse.ArgumentParser) -> None:
+    """Add the options of which `where` makes a filter."""
+    command.add_argument(
+        "--where", action="append", default=[], metavar="ATTRIBUTE=VALUE", help="only such items; may be repeated"
+    )
+    command.add_argument("--min-price", type=float, help="lowest price")
+    command.add_argument("--max-price", type=float, help="highest price")
+
+
 def _recommend(arguments: argparse.Namespace) -> int:
     policy = Policy(
         min_probability=arguments.min_probability,
-        blocked_item_ids=_ids(arguments.block),
+        blocked_item_ids=ids(arguments.block),
         max_per_brand=arguments.max_per_brand,
         max_per_category=arguments.max_per_category,
         exclude_history=arguments.exclude_history,
         exclude_purchased=arguments.exclude_purchased,
         stages=arguments.stages,
+        diversity=arguments.diversity,
+        min_long_tail_share=arguments.min_long_tail_share,
+        min_new_item_share=arguments.min_new_item_share,
     )
     with connect(arguments) as client:
         answer = client.recommend(
             user_id=arguments.user,
             query=arguments.query,
-            history=_ids(arguments.history),
-            where=_where(arguments),
+            history=ids(arguments.history),
+            where=where(arguments),
             limit=arguments.limit,
             policy=policy,
             explain=arguments.explain,
+            keep_query=arguments.keep_query,
         )
     if arguments.json:
         print(MessageToJson(answer.message, preserving_proto_field_name=True, ensure_ascii=False))
@@ -101,6 +119,8 @@ def _print_answer(answer: Recommendations, *, explain: bool) -> None:
         ]
         for place, item in enumerate(answer, 1)
     ]
+    if answer.corrected_query:
+        print(f"showing results for “{answer.corrected_query}”; --keep-query searches for what was typed")
     print_table(header, rows, right={0, 4, 5})
     timings = answer.message.timings
     print(
@@ -114,7 +134,8 @@ def _print_answer(answer: Recommendations, *, explain: bool) -> None:
         print(f"degraded: {degradation.kind}: {degradation.detail}")
 
 
-def _where(arguments: argparse.Namespace) -> Filter | None:
+def where(arguments: argparse.Namespace) -> Filter | None:
+    """Return the filter of the options `--where`, `--min-price` and `--max-price`; raises ValueError."""
     filters = []
     for text in arguments.where:
         attribute, equals, value = text.partition("=")
@@ -165,5 +186,6 @@ def _forget(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _ids(text: str) -> list[str]:
+def ids(text: str) -> list[str]:
+    """Return the ids of a text with commas between them."""
     return [part.strip() for part in text.split(",") if part.strip()]

@@ -26,6 +26,8 @@ from shortlist.client.errors import (
     Unauthenticated,
     Unavailable,
 )
+from shortlist.client.methods.related_items import RelatedItem, RelatedItems
+from shortlist.client.methods.suggestions import Suggestion, Suggestions
 from shortlist.client.requests import Event, Filter, HistoryItem, Policy, all_of, any_of, match, none_of, price_range
 from shortlist.client.sync_client import Client
 
@@ -47,7 +49,11 @@ __all__ = [
     "Recommendations",
     "RecommendedItem",
     "RecordedEvents",
+    "RelatedItem",
+    "RelatedItems",
     "ShortlistClientError",
+    "Suggestion",
+    "Suggestions",
     "Tls",
     "Unauthenticated",
     "Unavailable",

@@ -11,6 +11,7 @@ import grpc
 from shortlist.client.answers import Recommendations, RecordedEvents, recommendations
 from shortlist.client.connection import Tls, Token, channel_options, metadata_of
 from shortlist.client.errors import error_of
+from shortlist.client.methods.async_methods import AsyncMethods
 from shortlist.client.requests import Event, Filter, HistoryItem, Policy, recommend_request, record_requests
 from shortlist.client.retries import Attempts, RetryBudget
 from shortlist.gateway.v1 import gateway_pb2
@@ -21,7 +22,7 @@ _RECOMMENDATION: Final = "/shortlist.gateway.v1.RecommendationService/"
 _RELEASE: Final = "/shortlist.release.v1.ReleaseService/"
 
 
-class AsyncClient:
+class AsyncClient(AsyncMethods):
     """A client of a gateway, for asyncio. It connects on first use, and can be used by any number of tasks.
 
     A call that fails for lack of a server or of room is tried again inside its time: at most ``max_retries`` times, and
@@ -80,6 +81,8 @@ class AsyncClient:
         limit: int | None = None,
         policy: Policy | None = None,
         explain: bool = False,
+        keep_query: bool = False,
+        placement: str = "",
         timeout_s: float | None = None,
         request_id: str = "",
     ) -> Recommendations:
@@ -93,13 +96,17 @@ class AsyncClient:
             limit: How many items to return, 1 to 500; None for 10.
             policy: Rules for the answer.
             explain: Whether items carry reasons and scores by source.
+            keep_query: Whether the query's spelling is left as it is; see ``corrected_query`` of the answer.
+            placement: Where the items are shown, such as ``home``.
             timeout_s: The time of the call, retries included.
             request_id: The call's id in the servers' logs; made if empty.
 
         Raises:
             ShortlistClientError: The call failed; the subclass says what to do.
         """
-        request = recommend_request(user_id, query, history, where, limit, policy, explain=explain)
+        request = recommend_request(
+            user_id, query, history, where, limit, policy, explain=explain, keep_query=keep_query, placement=placement
+        )
         return recommendations(
             await self._call(
                 f"{_RECOMMENDATION}Recommend", request, gateway_pb2.RecommendResponse.FromString, timeout_s, request_id
@@ -115,6 +122,7 @@ class AsyncClient:
         history: Iterable[str | HistoryItem] = (),
         where: Filter | None = None,
         policy: Policy | None = None,
+        keep_query: bool = False,
         timeout_s: float | None = None,
         request_id: str = "",
     ) -> gateway_pb2.ExplainResponse:
@@ -124,7 +132,7 @@ class AsyncClient:
             NotFound: The item is not among the candidates.
             ShortlistClientError: The call failed otherwise.
         """
-        asked = recommend_request(user_id, query, history, where, None, policy, explain=True)
+        asked = recommend_request(user_id, query, history, where, None, policy, explain=True, keep_query=keep_query)
         request = gateway_pb2.ExplainRequest(request=asked, item_id=item_id)
         return await self._call(
             f"{_RECOMMENDATION}Explain", request, gateway_pb2.ExplainResponse.FromString, timeout_s, request_id

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import grpc
 from shortlist.gateway.v1 import gateway_pb2
+from shortlist.retrieval.v1 import retrieval_pb2
 
 _SERVICE: Final = "shortlist.gateway.v1.RecommendationService"
 _DEFAULT_LIMIT: Final = 10
@@ -57,6 +58,10 @@ class FakeGateway:
             "Explain": self._handler(self._explain, gateway_pb2.ExplainRequest),
             "RecordEvents": self._handler(self._record, gateway_pb2.RecordEventsRequest),
             "ForgetUser": self._handler(self._forget, gateway_pb2.ForgetUserRequest),
+            "SimilarItems": self._handler(self._similar_items, gateway_pb2.SimilarItemsRequest),
+            "Complete": self._handler(self._complete, gateway_pb2.CompleteRequest),
+            "ListFacets": self._handler(self._list_facets, gateway_pb2.ListFacetsRequest),
+            "RelatedToCart": self._handler(self._related_to_cart, gateway_pb2.RelatedToCartRequest),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
         self.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
@@ -110,6 +115,45 @@ class FakeGateway:
             if item.item_id == request.item_id:
                 return gateway_pb2.ExplainResponse(item=item, rank=rank, release_id="fake")
         raise LookupError(f"item {request.item_id} is not among the candidates")
+
+    def _similar_items(self, request: gateway_pb2.SimilarItemsRequest) -> gateway_pb2.SimilarItemsResponse:
+        if request.item_id not in self._items:
+            raise LookupError(f"item_id: the fake gateway does not have {request.item_id!r}")
+        items = self._others({request.item_id, *request.exclude_item_ids}, request)
+        return gateway_pb2.SimilarItemsResponse(items=items, release_id="fake")
+
+    def _related_to_cart(self, request: gateway_pb2.RelatedToCartRequest) -> gateway_pb2.RelatedToCartResponse:
+        items = self._others({*request.item_ids, *request.exclude_item_ids}, request)
+        ignored = sum(item not in self._items for item in request.item_ids)
+        return gateway_pb2.RelatedToCartResponse(items=items, release_id="fake", ignored_items=ignored)
+
+    def _complete(self, request: gateway_pb2.CompleteRequest) -> gateway_pb2.CompleteResponse:
+        limit = request.limit if request.HasField("limit") else _DEFAULT_LIMIT
+        found = [item for item in self._items if item.startswith(request.text.casefold())][:limit]
+        title = retrieval_pb2.SUGGESTION_KIND_TITLE
+        return gateway_pb2.CompleteResponse(
+            suggestions=[retrieval_pb2.Suggestion(text=item, kind=title, item_id=item) for item in found],
+            release_id="fake",
+        )
+
+    def _list_facets(self, request: gateway_pb2.ListFacetsRequest) -> gateway_pb2.ListFacetsResponse:
+        everything = retrieval_pb2.FacetValue(value="fake", items=len(self._items))
+        attributes = request.attributes or ["brand"]
+        return gateway_pb2.ListFacetsResponse(
+            facets=[retrieval_pb2.Facet(attribute=name, values=[everything], distinct_values=1) for name in attributes],
+            scope=retrieval_pb2.FACET_SCOPE_CANDIDATES if request.query else retrieval_pb2.FACET_SCOPE_MATCHING_ITEMS,
+            items=len(self._items),
+            release_id="fake",
+        )
+
+    def _others(self, left_out: set[str], request: Any) -> list[gateway_pb2.RelatedItem]:
+        limit = request.limit if request.HasField("limit") else _DEFAULT_LIMIT
+        items = [item for item in self._items if item not in left_out][:limit]
+        source = retrieval_pb2.SourceScore(source="fake", score=1.0)
+        return [
+            gateway_pb2.RelatedItem(item_id=item, title=item, score=1 / (61 + index), sources=[source])
+            for index, item in enumerate(items)
+        ]
 
     def _record(self, request: gateway_pb2.RecordEventsRequest) -> gateway_pb2.RecordEventsResponse:
         known = sum(event.event_id in self.events for event in request.events)

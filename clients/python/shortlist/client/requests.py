@@ -45,6 +45,7 @@ class Event:
         query: What was searched for.
         value: The rating, or the value in the shop's currency.
         occurred_at: When, with a time zone; None for now.
+        request_id: The answer that the event follows from: its ``request_id``.
         event_id: The event's id. It is made here if it is not given, so a retry never records an event twice.
     """
 
@@ -54,6 +55,7 @@ class Event:
     query: str = ""
     value: float | None = None
     occurred_at: datetime | None = None
+    request_id: str = ""
     event_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self) -> None:
@@ -77,6 +79,8 @@ class Policy:
         stages: Which stages select the items.
         min_long_tail_share: Minimum share of long-tail items.
         keep_duplicates: Whether items with the same text may each have a place.
+        diversity: How much the items chosen should differ from one another, 0 to 1.
+        min_new_item_share: Minimum share of items added since the release was built.
     """
 
     min_probability: float | None = None
@@ -88,6 +92,8 @@ class Policy:
     stages: Stages = "both"
     min_long_tail_share: float | None = None
     keep_duplicates: bool = False
+    diversity: float | None = None
+    min_new_item_share: float | None = None
 
     def message(self) -> gateway_pb2.Policy:
         """Return it as the contract has it."""
@@ -130,6 +136,8 @@ def recommend_request(
     policy: Policy | None,
     *,
     explain: bool,
+    keep_query: bool = False,
+    placement: str = "",
 ) -> gateway_pb2.RecommendRequest:
     """Return the request; kinds and ages are sent only if an item has them.
 
@@ -147,6 +155,8 @@ def recommend_request(
         limit=limit,
         policy=None if policy is None else policy.message(),
         explain=explain,
+        keep_query=keep_query,
+        placement=placement,
     )
     if any(item.kind != "purchase" for item in items):
         request.history_kinds.extend(_event_kind(item.kind) for item in items)
@@ -175,6 +185,7 @@ def _event(event: Event) -> gateway_pb2.Event:
         item_id=event.item_id,
         query=event.query,
         value=event.value,
+        request_id=event.request_id,
     )
     if event.occurred_at is not None:
         message.occurred_at.FromDatetime(event.occurred_at.astimezone(timezone.utc))

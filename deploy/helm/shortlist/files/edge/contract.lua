@@ -1,12 +1,20 @@
 -- Written by `make edge-contract`.
 local requests = {
   ["GET /v1/release"] = "shortlist.release.v1.GetReleaseRequest",
+  ["POST /v1/complete"] = "shortlist.gateway.v1.CompleteRequest",
   ["POST /v1/events"] = "shortlist.gateway.v1.RecordEventsRequest",
   ["POST /v1/explain"] = "shortlist.gateway.v1.ExplainRequest",
+  ["POST /v1/facets"] = "shortlist.gateway.v1.ListFacetsRequest",
   ["POST /v1/recommend"] = "shortlist.gateway.v1.RecommendRequest",
+  ["POST /v1/related-to-cart"] = "shortlist.gateway.v1.RelatedToCartRequest",
+  ["POST /v1/similar-items"] = "shortlist.gateway.v1.SimilarItemsRequest",
   ["POST /v1/users:forget"] = "shortlist.gateway.v1.ForgetUserRequest",
 }
 local messages = {
+  ["shortlist.gateway.v1.CompleteRequest"] = {
+    ["text"] = true,
+    ["limit"] = true,
+  },
   ["shortlist.gateway.v1.Event"] = {
     ["event_id"] = true,
     ["eventId"] = true,
@@ -19,6 +27,8 @@ local messages = {
     ["occurred_at"] = true,
     ["occurredAt"] = true,
     ["value"] = true,
+    ["request_id"] = true,
+    ["requestId"] = true,
   },
   ["shortlist.gateway.v1.ExplainRequest"] = {
     ["request"] = "shortlist.gateway.v1.RecommendRequest",
@@ -28,6 +38,16 @@ local messages = {
   ["shortlist.gateway.v1.ForgetUserRequest"] = {
     ["user_id"] = true,
     ["userId"] = true,
+  },
+  ["shortlist.gateway.v1.ListFacetsRequest"] = {
+    ["query"] = true,
+    ["filter"] = "shortlist.retrieval.v1.Filter",
+    ["attributes"] = true,
+    ["max_values"] = true,
+    ["maxValues"] = true,
+    ["max_buckets"] = true,
+    ["maxBuckets"] = true,
+    ["candidates"] = true,
   },
   ["shortlist.gateway.v1.Policy"] = {
     ["min_probability"] = true,
@@ -47,6 +67,9 @@ local messages = {
     ["keepDuplicates"] = true,
     ["exclude_purchased"] = true,
     ["excludePurchased"] = true,
+    ["diversity"] = true,
+    ["min_new_item_share"] = true,
+    ["minNewItemShare"] = true,
   },
   ["shortlist.gateway.v1.RecommendRequest"] = {
     ["user_id"] = true,
@@ -62,9 +85,30 @@ local messages = {
     ["historyKinds"] = {EVENT_KIND_UNSPECIFIED = true, EVENT_KIND_VIEW = true, EVENT_KIND_CART = true, EVENT_KIND_PURCHASE = true, EVENT_KIND_SEARCH = true, EVENT_KIND_RATING = true, EVENT_KIND_FAVOURITE = true, EVENT_KIND_REFUND = true},
     ["history_ages_s"] = true,
     ["historyAgesS"] = true,
+    ["keep_query"] = true,
+    ["keepQuery"] = true,
+    ["placement"] = true,
   },
   ["shortlist.gateway.v1.RecordEventsRequest"] = {
     ["events"] = "shortlist.gateway.v1.Event",
+  },
+  ["shortlist.gateway.v1.RelatedToCartRequest"] = {
+    ["item_ids"] = true,
+    ["itemIds"] = true,
+    ["filter"] = "shortlist.retrieval.v1.Filter",
+    ["exclude_item_ids"] = true,
+    ["excludeItemIds"] = true,
+    ["limit"] = true,
+    ["explain"] = true,
+  },
+  ["shortlist.gateway.v1.SimilarItemsRequest"] = {
+    ["item_id"] = true,
+    ["itemId"] = true,
+    ["filter"] = "shortlist.retrieval.v1.Filter",
+    ["exclude_item_ids"] = true,
+    ["excludeItemIds"] = true,
+    ["limit"] = true,
+    ["explain"] = true,
   },
   ["shortlist.release.v1.GetReleaseRequest"] = {
   },

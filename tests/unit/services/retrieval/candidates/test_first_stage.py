@@ -256,3 +256,15 @@ def test_items_that_cannot_be_bought_are_found_only_on_demand(open_shop: OpenSho
     shop.writer.upsert([Item("cheese", "hard cheese", available=False)])
     assert "cheese" not in ask(shop, limit=100).item_ids
     assert ask(shop, limit=100, filter=Match("available", ("false",))).item_ids == ["cheese"]
+
+
+def test_sources_can_be_chosen_by_what_they_go_by(shop: FirstStage):
+    """Only sources of the evidence wanted are used; without any such source, every item is padding."""
+    candidates = ask(shop, history_item_ids=["bread"], evidence=frozenset({"similar", "behaviour"}))
+    assert candidates.sources == ("behaviour", "similar")
+    both = ask(shop, history_item_ids=["bread"], sources=["popular", "similar"], evidence=frozenset({"similar"}))
+    assert both.sources == ("similar",)
+    none = ask(shop, history_item_ids=["bread"], evidence=frozenset({"trending"}))
+    assert none.sources == ()
+    assert none.padded == len(none) == len(EVERYTHING)
+    assert set(none.item_ids) == EVERYTHING

@@ -28,11 +28,13 @@ def test_a_request_is_read_with_every_field():
         sources=["semantic"],
         seed=3,
         filter=retrieval_pb2.Filter(match=retrieval_pb2.Match(attribute="brand", values=["acme"])),
+        evidence=[retrieval_pb2.EVIDENCE_SIMILAR, retrieval_pb2.EVIDENCE_BEHAVIOUR],
     )
     request = read_request(message)
     assert (request.query, request.limit, request.seed, request.vector) == ("milk", 7, 3, None)
     assert [list(ids) for ids in (request.history_item_ids, request.exclude_item_ids)] == [["a", "b", "a"], ["c"]]
     assert list(request.sources) == ["semantic"]
+    assert request.evidence == {"similar", "behaviour"}
     assert request.filter == Match("brand", ("acme",))
 
 
@@ -105,3 +107,11 @@ def test_texts_beyond_every_limit_are_left_to_the_check():
     """They are refused as they are, without the work of parsing them."""
     title = "<b>" * 10_000
     assert read_items([retrieval_pb2.Item(item_id="1", title=title)])[0].title == title
+
+
+@pytest.mark.parametrize("number", [retrieval_pb2.EVIDENCE_UNSPECIFIED, 77])
+def test_unknown_evidence_is_refused(number: int):
+    """Evidence that is not set or not known would find nothing, silently."""
+    message = retrieval_pb2.RetrieveRequest(evidence=[retrieval_pb2.EVIDENCE_SIMILAR, number])  # type: ignore[list-item]
+    with pytest.raises(InvalidRequest, match=rf"evidence\[1\]: {number} is not"):
+        read_request(message)

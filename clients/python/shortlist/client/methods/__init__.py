@@ -1,0 +1,1 @@
+"""The clients' methods for product pages, carts and search boxes."""

@@ -1,0 +1,1 @@
+"""The log of what was shown, and of the events that followed."""

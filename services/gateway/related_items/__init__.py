@@ -1,0 +1,1 @@
+"""Items near given items: for product pages and for carts."""
