@@ -58,7 +58,8 @@ class UserInput:
 class RetrieveRequest:
     """A request to the first stage; empty ``sources`` means all sources, and empty ``evidence`` any evidence.
 
-    ``vectors`` asks for the candidates' vectors.
+    ``vectors`` asks for the candidates' vectors. ``include`` has items to find whatever the sources find, and
+    ``conditions`` what is evaluated for each candidate.
     """
 
     query: str = ""
@@ -71,6 +72,8 @@ class RetrieveRequest:
     exclude_history: bool = False
     history_kinds: Sequence[int] = ()
     vectors: bool = False
+    include: Sequence[str] = ()
+    conditions: Sequence[Filter] = ()
     evidence: Sequence[Evidence] = ()
 
 
@@ -84,6 +87,7 @@ class RetrievalResult:
         ignored_history_items: How many history items the release does not know.
         is_fallback: Whether these are popular items from an earlier answer, because retrieval did not answer now.
         evidence: What each source goes by, by source name; sources of which it is not known are missing.
+        condition_faults: Why a condition cannot be evaluated, by its position; it holds for no candidate.
     """
 
     candidates: Sequence[Candidate]
@@ -91,6 +95,7 @@ class RetrievalResult:
     ignored_history_items: int = 0
     is_fallback: bool = False
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    condition_faults: Mapping[int, str] = field(default_factory=dict)
 
 
 class RankingScores(NamedTuple):

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from common.arrays import Float32Array
+from common.arrays import BoolMask, Float32Array
 from common.cpu import usable_cores
+from common.filters import Filter
 from common.onnx_session import SessionOptions
 from common.release.store import Release
 from services.retrieval.ann.ann_index import IndexType
@@ -16,6 +17,7 @@ from services.retrieval.candidates.artifacts import ReleaseArtifacts
 from services.retrieval.candidates.candidate_generator import CandidateGenerator
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.catalogue_writer import CatalogueWriter
+from services.retrieval.candidates.included_items import include_items
 from services.retrieval.candidates.release_settings import FirstStageSettings
 from services.retrieval.candidates.request import Request, check_request
 from services.retrieval.candidates.source_factory import make_sources
@@ -206,11 +208,20 @@ class FirstStage:
 
     def search(self, requests: Sequence[Request], snapshot: Snapshot) -> list[Candidates]:
         """Answer requests that passed `check` and whose queries are embedded, all on one snapshot."""
-        return self._generator.generate(requests, snapshot)
+        found = self._generator.generate(requests, snapshot)
+        return [
+            include_items(candidates, request, self._filter) if request.include_item_ids else candidates
+            for candidates, request in zip(found, requests, strict=True)
+        ]
 
     def vectors_of(self, candidates: Candidates) -> Float32Array:
         """Return the candidates' unit vectors; shape [candidates, dimension]."""
         return self._item_search.vectors_of(candidates.snapshot, candidates.rows)
+
+    def holds(self, condition: Filter, candidates: Candidates) -> BoolMask:
+        """Return for which candidates a condition holds, shape [candidates]; raises InvalidRequest if it cannot hold."""
+        self._filter.check(condition)
+        return self._filter.allowed(candidates.snapshot, condition).rows[candidates.rows]
 
     def get_items(self, item_ids: Sequence[str]) -> list[Item | None]:
         """Return items, None for unknown ids; raises InvalidRequest as `CatalogueWriter.delete` does."""

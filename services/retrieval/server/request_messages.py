@@ -45,6 +45,8 @@ def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
         exclude_history=message.exclude_history,
         history_kinds=message.history_kinds,
         with_vectors=message.vectors,
+        include_item_ids=list(message.include_item_ids),
+        conditions=[read_filter(each, f"conditions[{number}]") for number, each in enumerate(message.conditions)],
         evidence=_read_evidence(message.evidence),
     )
 

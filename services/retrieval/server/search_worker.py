@@ -12,6 +12,9 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Literal, NamedTuple
 
+from common.arrays import BoolMask
+from common.errors import InvalidRequest
+from common.filters import Filter
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import Request
@@ -21,6 +24,7 @@ from services.retrieval.server.response_encoding import (
     candidate_fragments,
     encode_candidates,
     encode_columns,
+    encode_conditions,
     encode_evidence,
     encode_response,
     encode_vectors,
@@ -97,4 +101,13 @@ class SearchWorker:
                 encoded = encode_candidates(candidates, self._candidate_fragments)
         if request.request.with_vectors:
             encoded += encode_vectors(self._stage.vectors_of(candidates))
+        conditions = [self._condition(each, candidates) for each in request.request.conditions]
+        encoded += encode_conditions(conditions)
         return encode_response(candidates, encoded, self._evidence, self._release_id, request.encode_s, total_s)
+
+    def _condition(self, condition: Filter, candidates: Candidates) -> BoolMask | str:
+        """Return for which candidates a condition holds, or why it cannot be evaluated."""
+        try:
+            return self._stage.holds(condition, candidates)
+        except InvalidRequest as error:
+            return str(error)
