@@ -66,6 +66,7 @@ def write_retrieve_request(request: RetrieveRequest) -> retrieval_pb2.RetrieveRe
         distinct_texts=request.distinct_texts,
         exclude_history=request.exclude_history,
         source_columns=True,
+        keep_query=request.keep_query,
         vectors=request.vectors,
         include_item_ids=request.include,
         conditions=map(write_filter, request.conditions),
@@ -94,6 +95,7 @@ def read_retrieval_result(response: retrieval_pb2.RetrieveResponse) -> Retrieval
         response.ignored_history_items,
         evidence={each.source: _EVIDENCE[each.evidence] for each in response.evidence if each.evidence in _EVIDENCE},
         condition_faults={number: each.fault for number, each in enumerate(response.conditions) if each.fault},
+        corrected_query=response.corrected_query,
     )
 
 

@@ -71,6 +71,7 @@ class RetrieveRequest:
     distinct_texts: bool = True
     exclude_history: bool = False
     history_kinds: Sequence[int] = ()
+    keep_query: bool = False
     vectors: bool = False
     include: Sequence[str] = ()
     conditions: Sequence[Filter] = ()
@@ -88,6 +89,7 @@ class RetrievalResult:
         is_fallback: Whether these are popular items from an earlier answer, because retrieval did not answer now.
         evidence: What each source goes by, by source name; sources of which it is not known are missing.
         condition_faults: Why a condition cannot be evaluated, by its position; it holds for no candidate.
+        corrected_query: The query that was searched for instead of the one given; empty if none was.
     """
 
     candidates: Sequence[Candidate]
@@ -96,6 +98,7 @@ class RetrievalResult:
     is_fallback: bool = False
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     condition_faults: Mapping[int, str] = field(default_factory=dict)
+    corrected_query: str = ""
 
 
 class RankingScores(NamedTuple):

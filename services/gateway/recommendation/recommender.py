@@ -27,7 +27,7 @@ from services.gateway.recommendation.ranked_candidates import find_candidate, ra
 from services.gateway.recommendation.request import RecommendRequest, Stages
 from services.gateway.recommendation.result import DegradationKind, ExplainResult, RecommendResult
 from services.gateway.recommendation.stage_calls import StageCalls
-from services.gateway.recommendation.user_input import excluded_items, join_history, recent_query
+from services.gateway.recommendation.user_input import as_searched, excluded_items, join_history, recent_query
 
 # Limits of the services' contracts.
 _MAX_EXCLUDED: Final = 10_000
@@ -122,6 +122,7 @@ class Recommender:
     async def _answer(self, request: RecommendRequest, trace: CallTrace) -> RecommendResult:
         user = await self._user_input(request, trace)
         retrieved = await self._stages.retrieve(self._retrieve_request(request, user), trace)
+        user = as_searched(user, retrieved)
         ranking = await self._stages.rank(request, user, retrieved, trace)
         policy = self._policy(request, user)
         with trace.time_stage("policy"):
@@ -143,6 +144,7 @@ class Recommender:
             evidence=retrieved.evidence,
             duplicates=selection.duplicates,
             tiers=() if ranking is None else ranking.tiers,
+            corrected_query=retrieved.corrected_query,
             intra_list_diversity=intra_list_diversity(shown.items) if policy.diversity else None,
             propensities=shown.propensities,
             pool=shown.pool,
@@ -162,6 +164,7 @@ class Recommender:
             trace = CallTrace(deadline)
             user = await self._user_input(request, trace)
             retrieved = await self._stages.retrieve(self._retrieve_request(request, user), trace)
+            user = as_searched(user, retrieved)
             item = find_candidate(retrieved, item_id)
             result = ExplainResult(
                 item, item.first_stage_rank, retrieved.candidates, user, retrieved.release_id, retrieved.evidence
@@ -175,7 +178,7 @@ class Recommender:
                     release_id=explanation.release_id,
                     explanation=explanation.message,
                 )
-            return replace(result, degradations=trace.degradations)
+            return replace(result, degradations=trace.degradations, corrected_query=retrieved.corrected_query)
 
     async def _user_input(self, request: RecommendRequest, trace: CallTrace) -> UserInput:
         profile = await self._profile(request.user_id, trace) if request.user_id else Profile()
@@ -214,6 +217,7 @@ class Recommender:
             sources=(POPULAR_SOURCE,) if only_popular else (),
             distinct_texts=not request.policy.keep_duplicates,
             exclude_history=request.exclude_history,
+            keep_query=request.keep_query,
             vectors=bool(_or_default(request.policy.diversity, self._options.diversity)),
         )
 

@@ -59,6 +59,7 @@ def read_recommend_request(request: gateway_pb2.RecommendRequest) -> RecommendRe
         exclude_history=request.policy.exclude_history,
         exclude_purchased=request.policy.exclude_purchased,
         stages=_stages(request.policy),
+        keep_query=request.keep_query,
         placement=_placement(request.placement),
     )
 

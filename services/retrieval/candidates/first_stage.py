@@ -38,6 +38,7 @@ from services.retrieval.maintenance.recall_monitor import RecallMonitor, RecallS
 from services.retrieval.search.item_filter import ItemFilter
 from services.retrieval.search.item_search import ItemSearch, ItemSearchOptions
 from services.retrieval.sources.popular import PopularSource
+from services.retrieval.spelling.query_repair import QueryRepair
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,8 @@ class FirstStage:
         self._item_search = ItemSearch(
             artifacts.index, artifacts.vectors, items, options.neighbours_cached, options.search
         )
+        titles = artifacts.titles
+        self._repair = QueryRepair(titles) if titles is not None and titles.other_words is not None else None
         self._catalogue = LiveCatalogue(artifacts.catalogue, artifacts.index.dimension, artifacts.vectors_of)
         popular = PopularSource(artifacts.popularity)
         self.long_tail = LongTail(artifacts.popularity)
@@ -202,9 +205,23 @@ class FirstStage:
         """
         for request in requests:
             self.check(request)
+        snapshot = self.snapshot
+        requests = [self.corrected(request, snapshot) for request in requests]
         vectors = iter(self.query_encoder.encode([request.text for request in requests if request.has_text]))
         ready = [request.embedded(next(vectors)) if request.has_text else request for request in requests]
-        return self.search(ready, self.snapshot)
+        return self.search(ready, snapshot)
+
+    def needs_repair(self, request: Request, snapshot: Snapshot) -> bool:
+        """Return whether a query has words that the catalogue does not know, and they may be replaced."""
+        if self._repair is None or request.keep_query or not request.text:
+            return False
+        return not self._repair.is_known(request.text, snapshot.delta)
+
+    def corrected(self, request: Request, snapshot: Snapshot) -> Request:
+        """Return a request with its query's spelling repaired; work for a thread, if `needs_repair` says so."""
+        if self._repair is None or not self.needs_repair(request, snapshot):
+            return request
+        return request.corrected(self._repair.repair(request.text, snapshot.delta))
 
     def search(self, requests: Sequence[Request], snapshot: Snapshot) -> list[Candidates]:
         """Answer requests that passed `check` and whose queries are embedded, all on one snapshot."""

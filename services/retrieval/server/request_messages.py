@@ -44,6 +44,7 @@ def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
         distinct_texts=message.distinct_texts,
         exclude_history=message.exclude_history,
         history_kinds=message.history_kinds,
+        keep_query=message.keep_query,
         with_vectors=message.vectors,
         include_item_ids=list(message.include_item_ids),
         conditions=[read_filter(each, f"conditions[{number}]") for number, each in enumerate(message.conditions)],

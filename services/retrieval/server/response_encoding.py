@@ -156,6 +156,7 @@ def encode_response(
             total_ms=total_s * 1e3,
         ),
         ignored_history_items=candidates.ignored_history,
+        corrected_query=candidates.query if candidates.is_corrected else "",
     )
     return encoded + evidence + rest.SerializeToString()
 

@@ -24,6 +24,7 @@ def add_commands(commands: Any) -> None:
     recommend.set_defaults(run=_recommend)
     recommend.add_argument("--user", default="", help="the user, whose recorded events are the history")
     recommend.add_argument("--query", default="", help="what the user searches for")
+    recommend.add_argument("--keep-query", action="store_true", help="leave the query's spelling as it is")
     recommend.add_argument("--history", default="", help="item ids with commas between, oldest first")
     add_filter_options(recommend)
     recommend.add_argument("--min-probability", type=float, help="items below are left out")
@@ -90,6 +91,7 @@ def _recommend(arguments: argparse.Namespace) -> int:
             limit=arguments.limit,
             policy=policy,
             explain=arguments.explain,
+            keep_query=arguments.keep_query,
         )
     if arguments.json:
         print(MessageToJson(answer.message, preserving_proto_field_name=True, ensure_ascii=False))
@@ -112,6 +114,8 @@ def _print_answer(answer: Recommendations, *, explain: bool) -> None:
         ]
         for place, item in enumerate(answer, 1)
     ]
+    if answer.corrected_query:
+        print(f"showing results for “{answer.corrected_query}”; --keep-query searches for what was typed")
     print_table(header, rows, right={0, 4, 5})
     timings = answer.message.timings
     print(

@@ -136,6 +136,7 @@ def recommend_request(
     policy: Policy | None,
     *,
     explain: bool,
+    keep_query: bool = False,
     placement: str = "",
 ) -> gateway_pb2.RecommendRequest:
     """Return the request; kinds and ages are sent only if an item has them.
@@ -154,6 +155,7 @@ def recommend_request(
         limit=limit,
         policy=None if policy is None else policy.message(),
         explain=explain,
+        keep_query=keep_query,
         placement=placement,
     )
     if any(item.kind != "purchase" for item in items):

@@ -69,6 +69,8 @@ local messages = {
     ["historyKinds"] = {EVENT_KIND_UNSPECIFIED = true, EVENT_KIND_VIEW = true, EVENT_KIND_CART = true, EVENT_KIND_PURCHASE = true, EVENT_KIND_SEARCH = true, EVENT_KIND_RATING = true, EVENT_KIND_FAVOURITE = true, EVENT_KIND_REFUND = true},
     ["history_ages_s"] = true,
     ["historyAgesS"] = true,
+    ["keep_query"] = true,
+    ["keepQuery"] = true,
     ["placement"] = true,
   },
   ["shortlist.gateway.v1.RecordEventsRequest"] = {

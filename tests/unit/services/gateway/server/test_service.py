@@ -185,6 +185,15 @@ async def test_recorded_events_are_the_history(backends: Backends, client: Gatew
     assert recommended.timings.profile_ms > 0
 
 
+async def test_both_stages_use_the_repaired_query(backends: Backends, client: GatewayClient):
+    """Ranking reads the query that retrieval searched for, and the answer tells it; `keep_query` is passed on."""
+    recommended = await client.recommend(query="mlik")
+    assert (recommended.corrected_query, backends.ranking.requests[-1].user.query) == ("milk", "milk")
+    kept = await client.recommend(query="mlik", keep_query=True)
+    assert (kept.corrected_query, backends.ranking.requests[-1].user.query) == ("", "mlik")
+    assert (await client.recommend(query="milk")).corrected_query == ""
+
+
 async def test_a_recent_search_is_the_query(backends: Backends, client: GatewayClient):
     """A recently recorded search is the query of a request without one."""
     await client.record_events(_event("1", gateway_pb2.EVENT_KIND_SEARCH, item_id="", query="tea"))
