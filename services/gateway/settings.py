@@ -151,6 +151,12 @@ class Settings(ServerSettings, BackendSettings):
         allow_inf_nan=False,
         description="Days after which a file of the log of impressions is erased.",
     )
+    rules_poll_s: float = Field(
+        0.5,
+        gt=0,
+        le=60,
+        description="Seconds between looks at the store of the profiles for rules that another gateway changed.",
+    )
     default_timeout_s: float = Field(
         1.0, gt=0, allow_inf_nan=False, description="Timeout in seconds of calls without a deadline."
     )

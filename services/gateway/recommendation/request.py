@@ -38,5 +38,6 @@ class RecommendRequest:
     history_ages_s: Sequence[float] = ()
     keep_query: bool = False
     placement: str = ""
+    country: str = ""
     candidates: int | None = None
     exploration_share: float | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -98,12 +98,20 @@ def place_slots(
     others = [item for item in shown if item.candidate.item_id not in placed]
     answer, displaced = others[: limit - len(placed)], others[limit - len(placed) :]
     adding = [rule for item_id, (rule, _) in placed.items() if item_id not in shown_ids]
-    steps = [PolicyStep(rule, Effect.DISPLACED, i.candidate.item_id) for rule, i in zip(adding, displaced, strict=False)]
+    steps = [
+        PolicyStep(rule, Effect.DISPLACED, i.candidate.item_id) for rule, i in zip(adding, displaced, strict=False)
+    ]
     for item_id, (rule, item) in placed.items():
         position = min(rule.slot, len(answer) + 1)
         answer.insert(position - 1, item)
         steps.append(PolicyStep(rule, Effect.PLACED, item_id, position))
     return answer, steps
+
+
+def selected_items(ruled: RuledCandidates, rules: Sequence[Rule]) -> set[str]:
+    """Return the ids of the candidates that are left which one of the rules selects."""
+    wanted = {rule.rule_id for rule in rules}
+    return {item_id for item_id, selected in ruled.selected.items() if wanted.intersection(selected.rule_ids)}
 
 
 def _remover(selected: Selected, blocks: Sequence[Rule], required: Sequence[Rule]) -> Rule | None:
@@ -131,18 +139,20 @@ def _lift(
     ordered = sorted(items, key=lambda item: -scores[item.candidate.item_id])
     position = {item.candidate.item_id: place for place, item in enumerate(ordered, start=1)}
     effects = {True: Effect.LIFTED, False: Effect.BURIED}
-    return ordered, [PolicyStep(rule, effects[rule.factor > 1], item_id, position[item_id]) for rule, item_id in lifting]
+    return ordered, [
+        PolicyStep(rule, effects[rule.factor > 1], item_id, position[item_id]) for rule, item_id in lifting
+    ]
 
 
 def _score(item: RankedCandidate) -> float:
-    """Return the log of the odds; without a probability, of the first stage's score, of which factors are then of."""
+    """Return the log of the odds; without a probability, of the first stage's score."""
     if item.probability is None:
         return math.log(max(item.candidate.score, _MIN_PROBABILITY))
     probability = min(max(item.probability, _MIN_PROBABILITY), 1.0 - _MIN_PROBABILITY)
     return math.log(probability / (1.0 - probability))
 
 
-def _item_for(rule: Rule, ruled: RuledCandidates, taken: Set[str]) -> RankedCandidate | None:
+def _item_for(rule: Rule, ruled: RuledCandidates, taken: Collection[str]) -> RankedCandidate | None:
     for item in ruled.items:
         item_id = item.candidate.item_id
         if item_id not in taken and rule.rule_id in ruled.selected[item_id].rule_ids:

@@ -27,7 +27,7 @@ class RuleKind(StrEnum):
 
 @dataclass(frozen=True)
 class ItemSelection:
-    """Items that have one of these ids, brands or categories, contain the words of one of the phrases, or pass the filter.
+    """Items with one of these ids, brands or categories, with the words of one of the phrases, or that pass the filter.
 
     Attributes:
         item_ids: Ids.

@@ -112,7 +112,7 @@ class RuleBook:
                 raise NotReady("the rules cannot be read; see the gateway's log")
             if if_version is not None and if_version != self.current.version:
                 raise RulesChanged(
-                    f"if_version: the rules have version {self.current.version}, not {if_version}; list them and try again"
+                    f"if_version: the rules have version {self.current.version}, not {if_version}; list them again"
                 )
             changed = change(self.current)
             if changed is self.current:

@@ -1,4 +1,4 @@
-"""All rules of one version, indexed, so that the time for a request depends on its candidates and not on the rules' words."""
+"""All rules of one version, indexed: the time for a request depends on its candidates, not on the number of values."""
 
 from __future__ import annotations
 

@@ -32,7 +32,9 @@ def check_rules(rules: Sequence[Rule]) -> None:
         raise InvalidRequest(f"rules: {len(rules)} rules; at most {MAX_RULES}; join rules of one kind and scope")
     _at_most("values of all rules", sum(_values(rule) for rule in rules), MAX_VALUES)
     _at_most("rules with items.where", sum(rule.items.where is not None for rule in rules), MAX_FILTERS)
-    _at_most("items of pins and campaigns", len({i for rule in _slotted(rules) for i in rule.items.item_ids}), MAX_INCLUDED)
+    _at_most(
+        "items of pins and campaigns", len({i for rule in _slotted(rules) for i in rule.items.item_ids}), MAX_INCLUDED
+    )
     for one, other in combinations(_slotted(rules), 2):
         _check_slots(one, other)
     _check_pins_of_blocked_items(rules)
@@ -67,7 +69,9 @@ def _check_numbers(rule: Rule) -> None:
         raise _fault(rule, "starts_at, ends_at: a campaign has both")
     is_factor = MIN_FACTOR <= rule.factor <= MAX_FACTOR and rule.factor != 1.0
     if not (is_factor if rule.kind is RuleKind.BOOST else rule.factor == 0.0):
-        raise _fault(rule, f"factor: is {rule.factor:g}; a boost has {MIN_FACTOR:g} to {MAX_FACTOR:g} and not 1, others none")
+        raise _fault(
+            rule, f"factor: is {rule.factor:g}; a boost has {MIN_FACTOR:g} to {MAX_FACTOR:g} and not 1, others none"
+        )
     is_threshold = 0.0 < rule.min_probability <= 1.0
     if not (is_threshold if rule.kind is RuleKind.THRESHOLD else rule.min_probability == 0.0):
         raise _fault(rule, f"min_probability: is {rule.min_probability:g}; a threshold has above 0 to 1, others none")
@@ -76,7 +80,8 @@ def _check_numbers(rule: Rule) -> None:
 def _check_slots(one: Rule, other: Rule) -> None:
     if one.slot == other.slot and one.overlaps(other):
         raise _fault(
-            one, f"slot: {one.slot} is also that of {other.rule_id!r}, for the same requests; change slot, scope or time"
+            one,
+            f"slot: {one.slot} is also that of {other.rule_id!r}, for the same requests; change slot, scope or time",
         )
     if one.kind is other.kind is RuleKind.PIN and one.items.item_ids == other.items.item_ids and one.overlaps(other):
         raise _fault(one, f"items: {one.items.item_ids[0]!r} is pinned by {other.rule_id!r} too, for the same requests")
@@ -88,7 +93,9 @@ def _check_pins_of_blocked_items(rules: Sequence[Rule]) -> None:
     for pin in pins:
         for block in blocks:
             if pin.items.item_ids[0] in block.items.item_ids and pin.overlaps(block):
-                raise _fault(pin, f"items: {pin.items.item_ids[0]!r} is blocked by {block.rule_id!r}, for the same requests")
+                raise _fault(
+                    pin, f"items: {pin.items.item_ids[0]!r} is blocked by {block.rule_id!r}, for the same requests"
+                )
 
 
 def _slotted(rules: Iterable[Rule]) -> list[Rule]:

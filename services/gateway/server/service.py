@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
@@ -15,14 +15,17 @@ from common.errors import InvalidRequest
 from common.server.telemetry import request_id
 from common.tracing.spans import recorded_span
 from services.gateway.backends.release_coordinator import ReleaseCoordinator
+from services.gateway.backends.stages import RetrievalBackend
 from services.gateway.impressions.impression_log import ImpressionLog
 from services.gateway.impressions.records import Impression, RecordedEvent
 from services.gateway.profiles.profile_store import ProfileStore
 from services.gateway.recommendation.recommender import Recommender
 from services.gateway.related_items.plan import RELATED_TO_CART, SIMILAR_ITEMS
 from services.gateway.related_items.related_items import RelatedItemFinder
+from services.gateway.rules.rule_book import RuleBook
 from services.gateway.server import request_messages
 from services.gateway.server.methods import related_items
+from services.gateway.server.methods.recent_requests import RecentRequests
 from services.gateway.server.metrics import GatewayMetrics
 from services.gateway.server.response_messages import write_explain_response, write_recommend_response
 
@@ -38,7 +41,10 @@ class Components:
     recommender: Recommender
     releases: ReleaseCoordinator
     related_items: RelatedItemFinder
+    rules: RuleBook
+    retrieval: RetrievalBackend
     impressions: ImpressionLog | None = None
+    recent: RecentRequests = field(default_factory=RecentRequests)
 
 
 class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
@@ -72,6 +78,7 @@ class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
             )
         if (log := self._components().impressions) is not None:
             log.write(Impression(recommend_request, result, request_id(), time.time_ns() // 1_000))
+        self._components().recent.append(recommend_request)
         return write_recommend_response(result, request_id(), explain=request.explain)
 
     async def Explain(  # noqa: N802
@@ -106,6 +113,7 @@ class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
         components = self._components()
         if components.impressions is not None:
             await components.impressions.erase_user(user_id)
+        components.recent.forget_user(user_id)
         return gateway_pb2.ForgetUserResponse(erased_events=await components.profiles.forget_user(user_id))
 
     async def SimilarItems(  # noqa: N802

@@ -236,7 +236,7 @@ class FirstStage:
         return self._item_search.vectors_of(candidates.snapshot, candidates.rows)
 
     def holds(self, condition: Filter, candidates: Candidates) -> BoolMask:
-        """Return for which candidates a condition holds, shape [candidates]; raises InvalidRequest if it cannot hold."""
+        """Return for which candidates a condition holds, shape [candidates]; raises InvalidRequest if it cannot."""
         self._filter.check(condition)
         return self._filter.allowed(candidates.snapshot, condition).rows[candidates.rows]
 

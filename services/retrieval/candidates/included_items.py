@@ -15,7 +15,7 @@ from services.retrieval.search.item_filter import ItemFilter
 def include_items(candidates: Candidates, request: Request, item_filter: ItemFilter) -> Candidates:
     """Return candidates with the items that the request includes, in the last places of its limit.
 
-    Unknown items, those that the filter or the request leaves out, and those that are candidates already change nothing.
+    Unknown items, those that the filter or the request leaves out, and those that are candidates change nothing.
     """
     snapshot = candidates.snapshot
     excluded = {*request.exclude_item_ids, *(request.history_item_ids if request.exclude_history else ())}
