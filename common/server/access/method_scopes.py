@@ -16,7 +16,7 @@ METHOD_SCOPES: Final[dict[str, Scope]] = {
     "/shortlist.gateway.v1.RuleService/ListRules": Scope.READ,
     "/shortlist.gateway.v1.RuleService/PutRules": Scope.ADMINISTER,
     "/shortlist.gateway.v1.RuleService/DeleteRules": Scope.ADMINISTER,
-    "/shortlist.gateway.v1.RuleService/TryRules": Scope.ADMINISTER,
+    "/shortlist.gateway.v1.RuleService/TryRules": Scope.READ,
     "/shortlist.retrieval.v1.RetrievalService/Retrieve": Scope.RECOMMEND,
     "/shortlist.retrieval.v1.RetrievalService/BatchRetrieve": Scope.RECOMMEND,
     "/shortlist.retrieval.v1.RetrievalService/GetItems": Scope.READ,

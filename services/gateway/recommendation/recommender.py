@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -17,9 +17,8 @@ from services.gateway.backends.stages import (
     RetrieveRequest,
     UserInput,
 )
-from services.gateway.candidates import RankedCandidate
 from services.gateway.policy.diversity import intra_list_diversity
-from services.gateway.policy.exploration import DEFAULT_POOL, Exploration, Explorer
+from services.gateway.policy.exploration import DEFAULT_POOL, Explorer
 from services.gateway.policy.policy import Policy, apply_policy
 from services.gateway.profiles.profile_store import Profile, ProfileStore, ProfileStoreUnavailable
 from services.gateway.recommendation.call_trace import CallTrace
@@ -126,7 +125,7 @@ class Recommender:
             # A caller that leaves almost no time must not lower the limit for all others.
             counts_for_limit = trace.timeout_s(1.0) >= _MIN_TIME_IN_RESERVES * self._shares.reserve_s
             try:
-                return await self._answer(request, trace, rules or self._current_rules(trace))
+                return await self._answer(request, trace, rules or await self._current_rules(trace))
             finally:  # also if the caller's deadline cancelled the call
                 if counts_for_limit and not trace.waited_in_vain:
                     out_of_time = trace.is_overdue() or trace.no_time_for_retrieval
@@ -165,7 +164,7 @@ class Recommender:
             tiers=() if ranking is None else ranking.tiers,
             corrected_query=retrieved.corrected_query,
             intra_list_diversity=intra_list_diversity(shown) if policy.diversity else None,
-            propensities=_propensities(explored, shown),
+            propensities=explored.propensities_of(shown),
             pool=explored.pool,
             rules_version=rules.version,
             steps=[*ruled.steps, *placements],
@@ -184,7 +183,8 @@ class Recommender:
             deadline = Deadline.from_remaining(time.monotonic(), remaining_s, self._shares, limit.lateness_s)
             trace = CallTrace(deadline)
             user = await self._user_input(request, trace)
-            rules = self._current_rules(trace).active(request.country, request.placement, time.time_ns() // 1_000)
+            rule_set = await self._current_rules(trace)
+            rules = rule_set.active(request.country, request.placement, time.time_ns() // 1_000)
             retrieved = await self._stages.retrieve(self._retrieve_request(request, user, rules), trace)
             user = as_searched(user, retrieved)
             item = find_candidate(retrieved, item_id)
@@ -222,9 +222,12 @@ class Recommender:
         )
         return Profile()
 
-    def _current_rules(self, trace: CallTrace) -> RuleSet:
+    async def _current_rules(self, trace: CallTrace) -> RuleSet:
         if self._rules is None:
             return RuleSet()
+        if not self._rules.is_read:  # the store did not answer when the gateway started
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._rules.refresh(), trace.timeout_s(self._shares.profile_share))
         if not self._rules.is_read:
             trace.add_degradation(DegradationKind.RULES_NOT_APPLIED, "the rules could not be read yet")
         return self._rules.current
@@ -271,14 +274,6 @@ class Recommender:
         if not request.exclude_history:
             excluded -= selected_items(ruled, rules.of_kind(RuleKind.REPURCHASE))
         return replace(policy, blocked=policy.blocked | excluded) if excluded else policy
-
-
-def _propensities(explored: Exploration, shown: Sequence[RankedCandidate]) -> Sequence[float]:
-    """Return each item's propensity; a rule places an item always."""
-    if not explored.propensities:
-        return ()
-    known = dict(zip((item.candidate.item_id for item in explored.items), explored.propensities, strict=True))
-    return [known.get(item.candidate.item_id, 1.0) for item in shown]
 
 
 def _or_default(given: float | None, default: float) -> float:

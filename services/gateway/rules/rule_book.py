@@ -62,6 +62,7 @@ class RuleBook:
         self._decode = decode
         self.current = RuleSet()
         self.is_read = False
+        self._is_failing = False
 
     async def refresh(self) -> bool:
         """Read the rules if they have changed; keeps the earlier ones and returns False if they cannot be read."""
@@ -71,9 +72,11 @@ class RuleBook:
             if document is not None:
                 self.current = RuleSet(document.version, self._decode(document.content))
         except (ShortlistError, ValueError) as error:
-            _log.warning("the rules were not read", reason=str(error), version=self.current.version)
+            if not self._is_failing:  # and not at every try
+                _log.warning("the rules cannot be read", reason=str(error), version=self.current.version)
+            self._is_failing = True
             return False
-        self.is_read = True
+        self.is_read, self._is_failing = True, False
         return True
 
     async def follow(self, interval_s: float) -> None:

@@ -158,7 +158,7 @@ class AsyncMethods:
         timeout_s: float | None = None,
         request_id: str = "",
     ) -> rules_pb2.TryRulesResponse:
-        """Return what a change of rules would do to requests, and change nothing. Needs ``administer``.
+        """Return what a change of rules would do to requests, and change nothing.
 
         Args:
             rules: Rules to put.
