@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from common.arrays import BoolMask, Float32Array
@@ -39,6 +39,7 @@ from services.retrieval.search.item_filter import ItemFilter
 from services.retrieval.search.item_search import ItemSearch, ItemSearchOptions
 from services.retrieval.sources.popular import PopularSource
 from services.retrieval.spelling.query_repair import QueryRepair
+from services.retrieval.suggestions.live_suggestions import LiveSuggestions
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class FirstStageOptions:
         search: When cached neighbours are used.
         delta_compaction: When the delta is compacted.
         index_maintenance: When the release's index is rebuilt.
+        suggestions: Whether texts can be completed, which takes about 300 bytes for each item.
     """
 
     session: SessionOptions = field(default_factory=SessionOptions)
@@ -76,6 +78,7 @@ class FirstStageOptions:
     search: ItemSearchOptions = field(default_factory=ItemSearchOptions)
     delta_compaction: DeltaCompactionOptions = field(default_factory=DeltaCompactionOptions)
     index_maintenance: IndexMaintenanceOptions = field(default_factory=IndexMaintenanceOptions)
+    suggestions: bool = False
 
 
 class FirstStage:
@@ -93,6 +96,8 @@ class FirstStage:
         query_encoder: Embeds queries.
         long_tail: Knows which items belong to the long tail.
         replayed_changes: How many earlier changes were applied to the release.
+        item_filter: Evaluates filters.
+        suggestions: Completes texts, once the release's titles are indexed; None if it is not to.
     """
 
     def __init__(
@@ -110,9 +115,9 @@ class FirstStage:
         popular = PopularSource(artifacts.popularity)
         self.long_tail = LongTail(artifacts.popularity)
         self._sources = make_sources(artifacts, self._item_search, popular)
-        self._filter = ItemFilter(artifacts.catalogue.table.select(artifacts.catalogue.attributes()), items)
+        self.item_filter = ItemFilter(artifacts.catalogue.table.select(artifacts.catalogue.attributes()), items)
         self._generator = CandidateGenerator(
-            artifacts.settings, self._sources, popular, items, self._filter, options.depth, artifacts.catalogue
+            artifacts.settings, self._sources, popular, items, self.item_filter, options.depth, artifacts.catalogue
         )
         self._index_maintenance = IndexMaintenance(
             self._catalogue, self._item_search, items, artifacts.vectors, options.index_maintenance
@@ -140,6 +145,11 @@ class FirstStage:
         self._recall_monitor = self._new_recall_monitor()
         self.threads = options.threads or usable_cores()
         self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="search")
+        self._indexing = ThreadPoolExecutor(1, thread_name_prefix="suggestions")
+        self.suggestions: Future[LiveSuggestions] | None = None
+        if options.suggestions:
+            # Takes a second for each 100,000 items, in which the release is served already.
+            self.suggestions = self._indexing.submit(LiveSuggestions, self.snapshot, artifacts.popularity)
         queries = dataclasses.replace(options.queries, prefix=artifacts.settings.query_prefix)
         self.query_encoder = QueryEncoder(artifacts.encoder, queries, options.on_batch)
 
@@ -195,7 +205,7 @@ class FirstStage:
         """Raise InvalidRequest, naming the field, if a request is invalid."""
         check_request(request, self.dimension, self.sources)
         if request.filter is not None:
-            self._filter.check(request.filter)
+            self.item_filter.check(request.filter)
 
     def retrieve(self, requests: Sequence[Request]) -> list[Candidates]:
         """Check requests, embed their queries and search; returns one result per request.
@@ -227,7 +237,7 @@ class FirstStage:
         """Answer requests that passed `check` and whose queries are embedded, all on one snapshot."""
         found = self._generator.generate(requests, snapshot)
         return [
-            include_items(candidates, request, self._filter) if request.include_item_ids else candidates
+            include_items(candidates, request, self.item_filter) if request.include_item_ids else candidates
             for candidates, request in zip(found, requests, strict=True)
         ]
 
@@ -237,8 +247,8 @@ class FirstStage:
 
     def holds(self, condition: Filter, candidates: Candidates) -> BoolMask:
         """Return for which candidates a condition holds, shape [candidates]; raises InvalidRequest if it cannot."""
-        self._filter.check(condition)
-        return self._filter.allowed(candidates.snapshot, condition).rows[candidates.rows]
+        self.item_filter.check(condition)
+        return self.item_filter.allowed(candidates.snapshot, condition).rows[candidates.rows]
 
     def get_items(self, item_ids: Sequence[str]) -> list[Item | None]:
         """Return items, None for unknown ids; raises InvalidRequest as `CatalogueWriter.delete` does."""
@@ -277,6 +287,7 @@ class FirstStage:
             discard: Whether to delete what the index stores outside of this process, because this release will not be
                 used soon. Activating it again makes it again.
         """
+        self._indexing.shutdown(cancel_futures=True)
         self.writer.finish()
         self.pool.shutdown()
         self.writer.close()

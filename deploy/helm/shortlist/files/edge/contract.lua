@@ -2,8 +2,10 @@
 local requests = {
   ["GET /v1/release"] = "shortlist.release.v1.GetReleaseRequest",
   ["GET /v1/rules"] = "shortlist.gateway.v1.ListRulesRequest",
+  ["POST /v1/complete"] = "shortlist.gateway.v1.CompleteRequest",
   ["POST /v1/events"] = "shortlist.gateway.v1.RecordEventsRequest",
   ["POST /v1/explain"] = "shortlist.gateway.v1.ExplainRequest",
+  ["POST /v1/facets"] = "shortlist.gateway.v1.ListFacetsRequest",
   ["POST /v1/recommend"] = "shortlist.gateway.v1.RecommendRequest",
   ["POST /v1/related-to-cart"] = "shortlist.gateway.v1.RelatedToCartRequest",
   ["POST /v1/rules"] = "shortlist.gateway.v1.PutRulesRequest",
@@ -13,6 +15,10 @@ local requests = {
   ["POST /v1/users:forget"] = "shortlist.gateway.v1.ForgetUserRequest",
 }
 local messages = {
+  ["shortlist.gateway.v1.CompleteRequest"] = {
+    ["text"] = true,
+    ["limit"] = true,
+  },
   ["shortlist.gateway.v1.DeleteRulesRequest"] = {
     ["rule_ids"] = true,
     ["ruleIds"] = true,
@@ -50,6 +56,16 @@ local messages = {
     ["categories"] = true,
     ["words"] = true,
     ["where"] = "shortlist.retrieval.v1.Filter",
+  },
+  ["shortlist.gateway.v1.ListFacetsRequest"] = {
+    ["query"] = true,
+    ["filter"] = "shortlist.retrieval.v1.Filter",
+    ["attributes"] = true,
+    ["max_values"] = true,
+    ["maxValues"] = true,
+    ["max_buckets"] = true,
+    ["maxBuckets"] = true,
+    ["candidates"] = true,
   },
   ["shortlist.gateway.v1.ListRulesRequest"] = {
   },

@@ -149,7 +149,7 @@ async def test_bad_rules_change_nothing(client: GatewayClient, rules: list[rules
 async def test_a_rule_whose_attribute_is_gone_is_left_out_and_said(client: GatewayClient, monkeypatch: Any):
     """After a release without the attribute, the other rules hold, and the answer is degraded."""
     await _put(client, _rule("cheap", "REQUIRE", _CHEAP), _rule("no-39", "BLOCK", item_ids=["item-39"]))
-    monkeypatch.setattr("testing.planted_items.ATTRIBUTES", {"brand"})
+    monkeypatch.setattr("testing.backends.planted_items.ATTRIBUTES", {"brand"})
     answer = await client.recommend(limit=1)
     assert item_ids(answer) == ["item-38"]
     (degradation,) = answer.degradations
