@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from common.arrays import BoolMask, Float32Array
+from common.arrays import Float32Array
 from common.cpu import usable_cores
-from common.filters import Filter
 from common.onnx_session import SessionOptions
 from common.release.store import Release
 from services.retrieval.ann.ann_index import IndexType
@@ -244,11 +243,6 @@ class FirstStage:
     def vectors_of(self, candidates: Candidates) -> Float32Array:
         """Return the candidates' unit vectors; shape [candidates, dimension]."""
         return self._item_search.vectors_of(candidates.snapshot, candidates.rows)
-
-    def holds(self, condition: Filter, candidates: Candidates) -> BoolMask:
-        """Return for which candidates a condition holds, shape [candidates]; raises InvalidRequest if it cannot."""
-        self.item_filter.check(condition)
-        return self.item_filter.allowed(candidates.snapshot, condition).rows[candidates.rows]
 
     def get_items(self, item_ids: Sequence[str]) -> list[Item | None]:
         """Return items, None for unknown ids; raises InvalidRequest as `CatalogueWriter.delete` does."""

@@ -1,4 +1,4 @@
-"""Items that are among the candidates because the request asks for them."""
+"""What a request says of single candidates: items to include, and conditions to evaluate."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from common.arrays import BoolMask
+from common.filters import Filter
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.request import Request
 from services.retrieval.search.filter_evaluation import for_sale
@@ -35,3 +37,9 @@ def include_items(candidates: Candidates, request: Request, item_filter: ItemFil
         source_scores=np.concatenate([candidates.source_scores[:kept], missing]),
         padded=max(0, candidates.padded - (len(candidates) - kept)) + len(rows),
     )
+
+
+def which_hold(condition: Filter, candidates: Candidates, item_filter: ItemFilter) -> BoolMask:
+    """Return for which candidates a condition holds, shape [candidates]; raises InvalidRequest if it cannot hold."""
+    item_filter.check(condition)
+    return item_filter.allowed(candidates.snapshot, condition).rows[candidates.rows]

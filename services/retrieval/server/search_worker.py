@@ -17,6 +17,7 @@ from common.errors import InvalidRequest
 from common.filters import Filter
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.first_stage import FirstStage
+from services.retrieval.candidates.included_items import which_hold
 from services.retrieval.candidates.request import Request
 from services.retrieval.catalogue.snapshot import Snapshot
 from services.retrieval.server.adaptive_ef_search import AdaptiveEfSearch
@@ -108,6 +109,6 @@ class SearchWorker:
     def _condition(self, condition: Filter, candidates: Candidates) -> BoolMask | str:
         """Return for which candidates a condition holds, or why it cannot be evaluated."""
         try:
-            return self._stage.holds(condition, candidates)
+            return which_hold(condition, candidates, self._stage.item_filter)
         except InvalidRequest as error:
             return str(error)

@@ -9,6 +9,7 @@ from common.errors import InvalidRequest
 from common.filters import Match, Range
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.first_stage import FirstStage
+from services.retrieval.candidates.included_items import which_hold
 from services.retrieval.candidates.request import Request
 from services.retrieval.catalogue.item import Item
 
@@ -47,8 +48,8 @@ def test_conditions_hold_for_the_candidates_that_they_hold_for(live_shop: FirstS
     """They leave nothing out, know added items, and refuse an unknown attribute."""
     live_shop.writer.upsert([Item("oats", "rolled oats", category="dairy", price=99.0)])
     found = live_shop.retrieve([Request(query="milk", limit=50)])[0]
-    dear = live_shop.holds(Range("price", 98.0), found)
+    dear = which_hold(Range("price", 98.0), found, live_shop.item_filter)
     assert [item for item, holds in zip(found.item_ids, dear, strict=True) if holds] == ["oats"]
-    assert 1 < live_shop.holds(Match("category", ("dairy",)), found).sum() < len(found)
+    assert 1 < which_hold(Match("category", ("dairy",)), found, live_shop.item_filter).sum() < len(found)
     with pytest.raises(InvalidRequest, match="margin"):
-        live_shop.holds(Range("margin", 0.1), found)
+        which_hold(Range("margin", 0.1), found, live_shop.item_filter)
