@@ -234,11 +234,8 @@ class FirstStage:
 
     def search(self, requests: Sequence[Request], snapshot: Snapshot) -> list[Candidates]:
         """Answer requests that passed `check` and whose queries are embedded, all on one snapshot."""
-        found = self._generator.generate(requests, snapshot)
-        return [
-            include_items(candidates, request, self.item_filter) if request.include_item_ids else candidates
-            for candidates, request in zip(found, requests, strict=True)
-        ]
+        found = zip(self._generator.generate(requests, snapshot), requests, strict=True)
+        return [include_items(candidates, request, self.item_filter) for candidates, request in found]
 
     def vectors_of(self, candidates: Candidates) -> Float32Array:
         """Return the candidates' unit vectors; shape [candidates, dimension]."""

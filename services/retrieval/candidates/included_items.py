@@ -19,6 +19,8 @@ def include_items(candidates: Candidates, request: Request, item_filter: ItemFil
 
     Unknown items, those that the filter or the request leaves out, and those that are candidates change nothing.
     """
+    if not request.include_item_ids:
+        return candidates
     snapshot = candidates.snapshot
     excluded = {*request.exclude_item_ids, *(request.history_item_ids if request.exclude_history else ())}
     rows = snapshot.rows_of([item_id for item_id in dict.fromkeys(request.include_item_ids) if item_id not in excluded])
