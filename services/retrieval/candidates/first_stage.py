@@ -16,7 +16,6 @@ from services.retrieval.candidates.artifacts import ReleaseArtifacts
 from services.retrieval.candidates.candidate_generator import CandidateGenerator
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.catalogue_writer import CatalogueWriter
-from services.retrieval.candidates.included_items import include_items
 from services.retrieval.candidates.release_settings import FirstStageSettings
 from services.retrieval.candidates.request import Request, check_request
 from services.retrieval.candidates.source_factory import make_sources
@@ -234,8 +233,7 @@ class FirstStage:
 
     def search(self, requests: Sequence[Request], snapshot: Snapshot) -> list[Candidates]:
         """Answer requests that passed `check` and whose queries are embedded, all on one snapshot."""
-        found = zip(self._generator.generate(requests, snapshot), requests, strict=True)
-        return [include_items(candidates, request, self.item_filter) for candidates, request in found]
+        return self._generator.generate(requests, snapshot)
 
     def vectors_of(self, candidates: Candidates) -> Float32Array:
         """Return the candidates' unit vectors; shape [candidates, dimension]."""

@@ -17,10 +17,10 @@ from common.errors import InvalidRequest
 from common.filters import Filter
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.first_stage import FirstStage
-from services.retrieval.candidates.included_items import which_hold
 from services.retrieval.candidates.request import Request
 from services.retrieval.catalogue.snapshot import Snapshot
 from services.retrieval.server.adaptive_ef_search import AdaptiveEfSearch
+from services.retrieval.server.included_items import include_items, which_hold
 from services.retrieval.server.response_encoding import (
     candidate_fragments,
     encode_candidates,
@@ -86,7 +86,9 @@ class SearchWorker:
         """Return a serialised `RetrieveResponse` for each request; those of one snapshot are searched together."""
         results: list[Candidates] = []
         for snapshot, of_snapshot in groupby(batch, key=attrgetter("snapshot")):
-            results += self._stage.search([each.request for each in of_snapshot], snapshot)
+            requests = [each.request for each in of_snapshot]
+            found = zip(self._stage.search(requests, snapshot), requests, strict=True)
+            results += [include_items(candidates, request, self._stage.item_filter) for candidates, request in found]
         self._observe(results)
         return [self._serialise(each, candidates) for each, candidates in zip(batch, results, strict=True)]
 

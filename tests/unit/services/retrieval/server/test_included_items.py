@@ -9,13 +9,14 @@ from common.errors import InvalidRequest
 from common.filters import Match, Range
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.first_stage import FirstStage
-from services.retrieval.candidates.included_items import which_hold
 from services.retrieval.candidates.request import Request
 from services.retrieval.catalogue.item import Item
+from services.retrieval.server.included_items import include_items, which_hold
 
 
 def _ask(stage: FirstStage, **request: object) -> Candidates:
-    return stage.retrieve([Request(query="fresh milk", limit=2, **request)])[0]  # type: ignore[arg-type]
+    asked = Request(query="fresh milk", limit=2, **request)  # type: ignore[arg-type]
+    return include_items(stage.retrieve([asked])[0], asked, stage.item_filter)
 
 
 def test_included_items_take_the_last_places(live_shop: FirstStage):
