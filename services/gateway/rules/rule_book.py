@@ -10,6 +10,7 @@ from typing import Final, Protocol
 import structlog
 
 from common.errors import InvalidRequest, NotReady, ShortlistError
+from common.process.endless_loop import repeat
 from services.gateway.profiles.profile_store import Document
 from services.gateway.rules.rule import Rule
 from services.gateway.rules.rule_set import RuleSet
@@ -81,9 +82,12 @@ class RuleBook:
 
     async def follow(self, interval_s: float) -> None:
         """Refresh the rules for ever."""
-        while True:
+
+        async def refresh_later() -> None:
             await asyncio.sleep(interval_s)
             await self.refresh()
+
+        await repeat("rules", refresh_later, retry_s=interval_s)
 
     async def put(self, rules: Sequence[Rule], if_version: int | None = None) -> RuleSet:
         """Add rules, or replace those of the same ids; all of them or none.

@@ -20,7 +20,7 @@ from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import Request
 from services.retrieval.catalogue.snapshot import Snapshot
 from services.retrieval.server.adaptive_ef_search import AdaptiveEfSearch
-from services.retrieval.server.included_items import include_items, which_hold
+from services.retrieval.server.methods.included_items import include_items, which_hold
 from services.retrieval.server.response_encoding import (
     candidate_fragments,
     encode_candidates,

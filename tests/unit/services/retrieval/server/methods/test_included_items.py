@@ -11,7 +11,7 @@ from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import Request
 from services.retrieval.catalogue.item import Item
-from services.retrieval.server.included_items import include_items, which_hold
+from services.retrieval.server.methods.included_items import include_items, which_hold
 
 
 def _ask(stage: FirstStage, **request: object) -> Candidates:
