@@ -73,9 +73,7 @@ def _answered(out: Path) -> set[str]:
         try:
             return {each["id"] for each in map(json.loads, lines) if "error" not in each}
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{out}: has a line that is no answer ({error}); correct it, or name a new file"
-            ) from error
+            raise ValueError(f"{out}: has a line that is no answer ({error}); name a new file") from error
 
 
 def _fields(answer: BatchAnswer) -> dict[str, Any]:

@@ -41,18 +41,19 @@ async def test_every_item_is_answered_once():
 async def test_no_more_are_read_than_are_worked_on():
     """The next item is read when one is answered, and not while nobody takes answers."""
     gates = [asyncio.Event() for _ in range(10)]
-    source, begun = _Source(10), 0
+    source, begun, three_begun = _Source(10), 0, asyncio.Event()
 
     async def work(item: int) -> int:
         nonlocal begun
         begun += 1
+        if begun == 3:
+            three_begun.set()
         await gates[item].wait()
         return item
 
     answers = BoundedMap(work, 3).answers(aiter(source))
     first = asyncio.create_task(anext(answers))
-    while begun < 3:
-        await asyncio.sleep(0)
+    await three_begun.wait()
     for _ in range(20):
         await asyncio.sleep(0)
     assert (source.read, begun) == (3, 3)

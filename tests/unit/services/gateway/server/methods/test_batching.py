@@ -56,7 +56,7 @@ async def test_a_stage_that_fails_is_a_degradation(client: GatewayClient, backen
     assert answers["a"].response.degradations
 
 
-async def test_requests_are_read_as_there_is_room(gateway_settings: Callable[..., Settings], backends: Backends):
+async def test_requests_are_read_as_there_is_room(gateway_settings: Callable[..., Settings]):
     """Answers come while the caller still sends, and without room no further request is taken."""
     sent: list[str] = []
 
