@@ -68,10 +68,10 @@ class BatchCall:
 
     async def _recommend(self, message: gateway_pb2.RecommendRequest) -> gateway_pb2.RecommendResponse:
         request = replace(read_recommend_request(message), is_batch=True)
-        while True:
+        result: RecommendResult | None = None
+        while result is None:
             try:
-                result: RecommendResult = await self._recommender.recommend(request, self._remaining_s())
-                break
+                result = await self._recommender.recommend(request, self._remaining_s())
             except Overloaded as error:  # interactive calls have the room: wait for it as long as the call lasts
                 if self._ends_at_s is not None and time.monotonic() + error.retry_after_s >= self._ends_at_s:
                     raise
