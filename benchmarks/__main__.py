@@ -48,6 +48,10 @@ BENCHMARKS: Final = {
         "offline.freshness",
         "the same models with tables up to the request, and with tables as old as releases used to serve",
     ),
+    "language-lexical": (
+        "language.lexical",
+        "Home Depot's titles searched by words: recall with and without repair of spelling, and with typing errors",
+    ),
     "update": ("offline.update", "a day's events and items into a new release: time compared with a build"),
     "demo-served": (
         "gateway.demo_served",
