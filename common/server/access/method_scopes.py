@@ -17,6 +17,7 @@ METHOD_SCOPES: Final[dict[str, Scope]] = {
     "/shortlist.gateway.v1.RuleService/PutRules": Scope.ADMINISTER,
     "/shortlist.gateway.v1.RuleService/DeleteRules": Scope.ADMINISTER,
     "/shortlist.gateway.v1.RuleService/TryRules": Scope.READ,
+    "/shortlist.gateway.v1.RecommendationService/BatchRecommend": Scope.RECOMMEND,
     "/shortlist.gateway.v1.RecommendationService/Complete": Scope.RECOMMEND,
     "/shortlist.gateway.v1.RecommendationService/ListFacets": Scope.RECOMMEND,
     "/shortlist.retrieval.v1.RetrievalService/Retrieve": Scope.RECOMMEND,

@@ -50,6 +50,7 @@ class Request:
         corrected_query: The query with its spelling repaired; empty if nothing was.
         with_vectors: Whether the candidates' vectors are wanted too.
         evidence: What the sources to use go by; empty for all.
+        is_batch: Whether nobody waits for the answer.
     """
 
     query: str = ""
@@ -69,6 +70,7 @@ class Request:
     include_item_ids: Sequence[str] = ()
     conditions: Sequence[Filter] = ()
     evidence: frozenset[str] = frozenset()
+    is_batch: bool = False
 
     @cached_property
     def text(self) -> str:
