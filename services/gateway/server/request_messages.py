@@ -221,7 +221,8 @@ def plain_query(field: str, query: str) -> str:
     """Return a query as plain text; raises InvalidRequest, naming the field, if it is too long."""
     if len(query) > MAX_QUERY_CHARACTERS:
         raise InvalidRequest(f"{field}: {len(query):,} characters; at most {MAX_QUERY_CHARACTERS:,} are allowed")
-    return normalised(plain_text(query))
+    # Normal form writes one character as up to 18, and the stages refuse a longer query than the caller may give.
+    return normalised(plain_text(query))[:MAX_QUERY_CHARACTERS].strip()
 
 
 def check_ids(field: str, values: Sequence[str], max_ids: int) -> None:

@@ -194,3 +194,5 @@ def test_queries_are_read_in_normal_form():
     """Full-width letters, characters that are not seen and doubled spaces are read as `common.text.normalised` says."""
     query = " ｇｒｅｅｎ\u200b  Tea "
     assert read_recommend_request(_recommend(query=query)).query == normalised(query) == "green Tea"
+    longest = read_recommend_request(_recommend(query="\ufdfa" * 1_000)).query  # 18 letters each in normal form
+    assert 990 < len(longest) <= 1_000
