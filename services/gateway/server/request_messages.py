@@ -15,7 +15,7 @@ from common.errors import InvalidRequest
 from common.markup import plain_text
 from common.release.event_weights import EventKind, check_kinds
 from common.server.filter_messages import read_filter
-from common.text import MAX_QUERY_CHARACTERS
+from common.text import MAX_QUERY_CHARACTERS, normalised
 from services.gateway.policy.policy import Policy
 from services.gateway.profiles.profile_store import Event
 from services.gateway.recommendation.request import RecommendRequest, Stages
@@ -238,7 +238,8 @@ def plain_query(field: str, query: str) -> str:
     """Return a query as plain text; raises InvalidRequest, naming the field, if it is too long."""
     if len(query) > MAX_QUERY_CHARACTERS:
         raise InvalidRequest(f"{field}: {len(query):,} characters; at most {MAX_QUERY_CHARACTERS:,} are allowed")
-    return plain_text(query).strip()
+    # Normal form writes one character as up to 18, and the stages refuse a longer query than the caller may give.
+    return normalised(plain_text(query))[:MAX_QUERY_CHARACTERS].strip()
 
 
 def check_ids(field: str, values: Sequence[str], max_ids: int) -> None:

@@ -83,8 +83,9 @@ class Request:
         return self.vector is None and bool(self.text)
 
     def corrected(self, query: str) -> Request:
-        """Return the request with the query that is searched for, if it is another."""
-        return self if query == self.text else replace(self, corrected_query=query)
+        """Return the request with the query that is searched for, if it is another and not too long for a request."""
+        is_kept = query == self.text or len(query) > MAX_QUERY_CHARACTERS
+        return self if is_kept else replace(self, corrected_query=query)
 
     def embedded(self, vector: Float32Array) -> Request:
         """Return the request with its query's embedding as the vector."""
