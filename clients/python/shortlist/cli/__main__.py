@@ -6,7 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from shortlist.cli import ask, batch, browse, checkout, completion, connecting, doctor, releases, rules, top
+from shortlist.cli import ask, batch, browse, checkout, completion, connecting, doctor, releases, top
+from shortlist.cli.shop import rules
 from shortlist.client.errors import ShortlistClientError
 
 _EPILOG = """examples:
