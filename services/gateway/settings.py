@@ -161,10 +161,7 @@ class Settings(ServerSettings, BackendSettings):
         description="Days after which a file of the log of impressions is erased.",
     )
     rules_poll_s: float = Field(
-        0.5,
-        gt=0,
-        le=60,
-        description="Seconds between looks at the store of the profiles for rules that another gateway changed.",
+        0.5, gt=0, le=60, description="Seconds between looks at the store for rules that another gateway changed."
     )
     experiments: Path | None = Field(
         None, description="TOML file of experiments, whose variants users are assigned; read at the start. Unset: none."
