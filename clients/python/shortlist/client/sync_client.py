@@ -83,6 +83,7 @@ class Client(Methods):
         explain: bool = False,
         keep_query: bool = False,
         placement: str = "",
+        country: str = "",
         timeout_s: float | None = None,
         request_id: str = "",
     ) -> Recommendations:
@@ -97,7 +98,8 @@ class Client(Methods):
             policy: Rules for the answer.
             explain: Whether items carry reasons and scores by source.
             keep_query: Whether the query's spelling is left as it is; see ``corrected_query`` of the answer.
-            placement: Where the items are shown, such as ``home``.
+            placement: Where the items are shown, such as ``home``; rules may be for some placements only.
+            country: The user's country, such as ``DE``; rules may be for some countries only.
             timeout_s: The time of the call, retries included.
             request_id: The call's id in the servers' logs; made if empty.
 
@@ -105,7 +107,16 @@ class Client(Methods):
             ShortlistClientError: The call failed; the subclass says what to do.
         """
         request = recommend_request(
-            user_id, query, history, where, limit, policy, explain=explain, keep_query=keep_query, placement=placement
+            user_id,
+            query,
+            history,
+            where,
+            limit,
+            policy,
+            explain=explain,
+            keep_query=keep_query,
+            placement=placement,
+            country=country,
         )
         return recommendations(
             self._call(
@@ -226,6 +237,12 @@ class Client(Methods):
             except grpc.RpcError as error:
                 delay_s = attempts.delay_s(error_of(error))
             time.sleep(delay_s)
+
+    def _stream(self, method: str, messages: Iterable[Any], timeout_s: float, request_id: str) -> Any:
+        """Return the call that sends messages and yields the bytes of answers; it is not tried again."""
+        call: Any = self._open_channel().stream_stream(method)
+        serialised = (message.SerializeToString() for message in messages)
+        return call(serialised, timeout=timeout_s, metadata=metadata_of(self._token, request_id))
 
     def _open_channel(self) -> grpc.Channel:
         """Return the connection of this process: one made before a fork stays its parent's."""
