@@ -125,6 +125,7 @@ BENCHMARKS: Final = {
         "both services and the gateways replaced under load through Envoy: calls lost, p99, share of a new replica",
     ),
     "tls": ("security.tls", "answers a second of Recommend with mutual TLS and without"),
+    "system-trials": ("faults.system_trials", "known faults of servers, one after the other, on real processes"),
     "burst": ("faults.burst", "4,000 calls at once: what callers get, and what the gateway counts"),
     "cancelled-calls": ("faults.cancelled_calls", "the gateway's memory while callers give up 100,000 calls"),
     "tracing": ("gateway.tracing", "answers a second of Recommend with a tenth of the calls traced and without"),
