@@ -46,6 +46,7 @@ class Request:
         corrected_query: The query with its spelling repaired; empty if nothing was.
         with_vectors: Whether the candidates' vectors are wanted too.
         evidence: What the sources to use go by; empty for all.
+        is_batch: Whether nobody waits for the answer.
     """
 
     query: str = ""
@@ -63,6 +64,7 @@ class Request:
     corrected_query: str = ""
     with_vectors: bool = False
     evidence: frozenset[str] = frozenset()
+    is_batch: bool = False
 
     @cached_property
     def text(self) -> str:
