@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -122,7 +122,8 @@ async def _no_message(running: Services) -> Seen:
     for server in (running.retrieval, running.ranking, running.gateway):
         async with open_channel(server.target) as channel:
             for method in await methods_of(channel):
-                call = channel.unary_stream(f"/{method.containing_service.full_name}/{method.name}")(_NO_MESSAGE)
+                made: Any = channel.unary_stream(f"/{method.containing_service.full_name}/{method.name}")
+                call = made(_NO_MESSAGE)
                 codes[(await call.code()).name] += 1
                 without_id += "x-request-id" not in dict(await call.trailing_metadata() or ())
     told = ", ".join(f"{count} {code}" for code, count in codes.items())
@@ -167,7 +168,7 @@ async def _taken_port(running: Services) -> Seen:
 
 async def _ascii_help(_: Services) -> Seen:
     environment = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
-    code, output, _s = await _ended("-m", "services.gateway", "--help", **environment)
+    code, output, _s = await _ended("-m", "services.gateway", "--help", environment=environment)
     return code == 0 and "Traceback" not in output, f"exit {code}, {len(output.splitlines())} lines"
 
 
@@ -235,7 +236,7 @@ async def _open_stream(running: Services) -> Seen:
         health: Any = health_pb2_grpc.HealthStub(channel)
         watch = health.Watch(health_pb2.HealthCheckRequest())
         await watch.read()
-        silent = channel.stream_unary("/shortlist.gateway.v1.RecommendationService/Recommend")()
+        silent: Any = channel.stream_unary("/shortlist.gateway.v1.RecommendationService/Recommend")()
         await silent.wait_for_connection()
         began_s = time.monotonic()
         os.kill(running.gateway.pid, signal.SIGTERM)
@@ -246,11 +247,17 @@ async def _open_stream(running: Services) -> Seen:
     return took_s < _MAX_STOP_S and code == "UNAVAILABLE", f"ended after {took_s:.2f} s; the call was {code}"
 
 
-async def _ended(*command: str, stop_after_s: float | None = None, **environment: str) -> tuple[int, str, float]:
+async def _ended(
+    *command: str, stop_after_s: float | None = None, environment: Mapping[str, str] | None = None
+) -> tuple[int, str, float]:
     """Run a program to its end, sending SIGTERM after a time; returns its exit code, its output and the seconds."""
     began_s = time.monotonic()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        sys.executable,
+        *command,
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     if stop_after_s is not None:
         await asyncio.sleep(stop_after_s)
