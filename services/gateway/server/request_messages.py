@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -14,7 +15,7 @@ from common.errors import InvalidRequest
 from common.markup import plain_text
 from common.release.event_weights import EventKind, check_kinds
 from common.server.filter_messages import read_filter
-from common.text import MAX_QUERY_CHARACTERS
+from common.text import MAX_QUERY_CHARACTERS, normalised
 from services.gateway.policy.policy import Policy
 from services.gateway.profiles.profile_store import Event
 from services.gateway.recommendation.request import RecommendRequest, Stages
@@ -29,6 +30,7 @@ _DEFAULT_LIMIT: Final = 10
 _DAY_US: Final = 86_400_000_000
 RequestWithLimit = gateway_pb2.RecommendRequest | gateway_pb2.SimilarItemsRequest | gateway_pb2.RelatedToCartRequest
 
+_COUNTRY: Final = re.compile("[A-Z]{2}")
 # Years 1 to 9999, the range of a Timestamp.
 _TIMESTAMP_SECONDS: Final = (-62_135_596_800, 253_402_300_799)
 _NANOS: Final = 1_000_000_000
@@ -63,6 +65,7 @@ def read_recommend_request(request: gateway_pb2.RecommendRequest) -> RecommendRe
         stages=_stages(request.policy),
         keep_query=request.keep_query,
         placement=_placement(request.placement),
+        country=_country(request.country),
     )
 
 
@@ -216,6 +219,12 @@ def _placement(placement: str) -> str:
     return placement
 
 
+def _country(country: str) -> str:
+    if country and not _COUNTRY.fullmatch(country):
+        raise InvalidRequest(f"country: {country[:20]!r} is not a code of two capital letters, such as DE")
+    return country
+
+
 def check_id(field: str, value: str, *, required: bool = True) -> None:
     """Raise InvalidRequest, naming the field, if an id is too long, or missing although it is required."""
     if required and not value:
@@ -229,7 +238,8 @@ def plain_query(field: str, query: str) -> str:
     """Return a query as plain text; raises InvalidRequest, naming the field, if it is too long."""
     if len(query) > MAX_QUERY_CHARACTERS:
         raise InvalidRequest(f"{field}: {len(query):,} characters; at most {MAX_QUERY_CHARACTERS:,} are allowed")
-    return plain_text(query).strip()
+    # Normal form writes one character as up to 18, and the stages refuse a longer query than the caller may give.
+    return normalised(plain_text(query))[:MAX_QUERY_CHARACTERS].strip()
 
 
 def check_ids(field: str, values: Sequence[str], max_ids: int) -> None:
