@@ -1,7 +1,7 @@
 """Do real servers behave under the faults that servers of this kind are known for?
 
 Each trial causes one fault on running services with a tiny release, and prints what was seen. `make test-faults` runs
-them; bursts, cancelled calls and a stalled peer have benchmarks of their own, which count here as they are.
+them; bursts and cancelled calls have benchmarks of their own, which count here as they are.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from shortlist.release.v1 import release_pb2, release_pb2_grpc
 from benchmarks.faults import burst, cancelled_calls
 from benchmarks.faults.services import Services, metrics_text, services, tiny_release
 from benchmarks.harness.record import Result, Threshold, at_least
-from benchmarks.reliability import stalled_peer
 from common.server import event_loop
 from common.server.channel import open_channel
 from pipeline.local_services import free_ports
@@ -70,7 +69,7 @@ def _share(seen: dict[str, Seen]) -> float:
 
 
 def _of_other_benchmarks(console: Console) -> Iterator[Threshold]:
-    for benchmark in (burst, cancelled_calls, stalled_peer):
+    for benchmark in (burst, cancelled_calls):
         yield from benchmark.run(quick=True, console=console).thresholds
 
 
