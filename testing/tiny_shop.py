@@ -129,7 +129,13 @@ def build_tiny_release(folder: Path) -> Path:
     (folder / "base-model").mkdir(parents=True)
     settings = tiny_settings(tiny_base_model(folder / "base-model"))
     items = tiny_items()
-    build(tiny_dataset(items, tiny_events(items)), folder / "tiny", settings, ProgressReport(Console(quiet=True)))
+    build(
+        tiny_dataset(items, tiny_events(items)),
+        folder / "tiny",
+        settings,
+        ProgressReport(Console(quiet=True)),
+        force=True,
+    )
     return folder / "tiny"
 
 

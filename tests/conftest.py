@@ -67,9 +67,12 @@ def tiny_dataset(tiny_items: pl.DataFrame, tiny_events: pl.DataFrame) -> Dataset
 
 @pytest.fixture(scope="session")
 def tiny_release(tiny_dataset: Dataset, tiny_settings: BuildSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a store with a release of the tiny shop, built by the real pipeline. Copy it before altering it."""
+    """Return a store with a release of the tiny shop, built by the real pipeline. Copy it before altering it.
+
+    It is current whatever its gate says: its base model has random weights, and every tier reads.
+    """
     store = tmp_path_factory.mktemp("releases") / "tiny"
-    build(tiny_dataset, store, tiny_settings, ProgressReport(Console(quiet=True)))
+    build(tiny_dataset, store, tiny_settings, ProgressReport(Console(quiet=True)), force=True)
     return store
 
 
@@ -79,7 +82,7 @@ def late_shop(tiny_dataset: Dataset, tiny_settings: BuildSettings, tmp_path_fact
     store = tmp_path_factory.mktemp("late-releases") / "tiny"
     late = LateTraining(layers=2, width=8, requests_per_step=8, epochs=2)
     settings = replace(tiny_settings, late_bits=8, late_lists=30, late=late)
-    build(tiny_dataset, store, settings, ProgressReport(Console(quiet=True)))
+    build(tiny_dataset, store, settings, ProgressReport(Console(quiet=True)), force=True)
     return store
 
 

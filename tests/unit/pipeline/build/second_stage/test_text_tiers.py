@@ -80,6 +80,15 @@ def test_reading_has_to_gain_over_the_first_stages_order_where_that_is_kept():
     assert not tier_plan.gaining_occasions(compared, occasions, PROBE_CONFIDENCE)
 
 
+@pytest.mark.parametrize(("count", "kept"), [(7, True), (8, False)])
+def test_a_few_requests_do_not_change_the_first_stages_order(count: int, kept: bool):
+    """A gain that a handful of requests show may be luck."""
+    requests, occasions = [_request(2)] * count, ["query"] * count
+    options = [tier_plan.TierOption(0, 0, 1.0, np.repeat(0.9, count))]
+    fused = Fused(SimpleNamespace(), SimpleNamespace(), options, requests, occasions)  # type: ignore[arg-type]
+    assert ("query" in fused.first_stage_order()) is kept
+
+
 @pytest.mark.parametrize("recipe", list(RECIPES))
 def test_what_gains_nothing_is_not_in_the_release(
     tiny_dataset: Dataset,
