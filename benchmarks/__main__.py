@@ -53,6 +53,10 @@ BENCHMARKS: Final = {
         "gateway.demo_served",
         "latency and answers/s of the demo's gateway by history and by query, client included, and its quality",
     ),
+    "diversity": (
+        "offline.diversity",
+        "NDCG@10 against intra-list diversity and the long tail's share, Online Retail through the gateway",
+    ),
     "text-pays": (
         "offline.text_pays",
         "two stages with text tiers compared with two stages without: typed searches, new items, other occasions",

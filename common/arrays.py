@@ -14,6 +14,7 @@ Float64Array = npt.NDArray[np.float64]
 FloatArray = npt.NDArray[np.floating[Any]]
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
+Int8Array = npt.NDArray[np.int8]
 UInt8Array = npt.NDArray[np.uint8]
 # Row numbers of a table, or indices into an array.
 RowIndices = npt.NDArray[np.int64]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 MAX_QUERY_CHARACTERS: Final = 1_000
 MAX_TEXT_CHARACTERS: Final = 20_000
@@ -21,6 +21,23 @@ _PART: Final = re.compile(rf"((?:{_IDEOGRAPH})+)|\d+|(?:(?!{_IDEOGRAPH})[^\W\d_]
 _SIGNS: Final = str.maketrans(dict.fromkeys("\u2120\u2122", " "))
 # Variation selectors choose how the character before them is drawn.
 _VARIATIONS: Final = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+
+
+class SpelledWord(NamedTuple):
+    """A word of a text, and where it stands.
+
+    Attributes:
+        start: Where it begins.
+        end: Where it ends.
+        folded: The word without case, as `title_words` has it.
+        is_plain: Whether it can be misspelled: letters, no Chinese or Japanese, and no digit between it and the next
+            space, as model numbers have.
+    """
+
+    start: int
+    end: int
+    folded: str
+    is_plain: bool
 
 
 def item_text(title: str, brand: str = "", category: str = "", description: str = "") -> str:
@@ -65,6 +82,17 @@ def query_words(query: str) -> list[str]:
     (two characters, the first of which is "cow") must not find beef.
     """
     return _words(query, single_characters=False)
+
+
+def spelled_words(text: str) -> list[SpelledWord]:
+    """Return the words of a text in normal form, each with its place; Chinese and Japanese in runs."""
+    found = []
+    for token in re.finditer(r"\S+", text):
+        has_digit = any(character.isdecimal() for character in token.group())
+        for part in _PART.finditer(text, token.start(), token.end()):
+            is_plain = not has_digit and part.group(1) is None
+            found.append(SpelledWord(part.start(), part.end(), _folded(part.group()), is_plain))
+    return found
 
 
 def _words(text: str, *, single_characters: bool) -> list[str]:

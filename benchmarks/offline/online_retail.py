@@ -9,6 +9,8 @@ same users.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -70,13 +72,8 @@ class CustomerSplit:
 
 def run(quick: bool, console: Console) -> Result:
     """Build or reuse the release and evaluate both groups through the gateway; quick takes few users."""
-    report, settings = ProgressReport(console), BuildSettings.from_recipe(SEASONS.name, test_users=1)
-    with report.step("Preparing online-retail"):
-        whole = prepare("online-retail", data_folder())
-    split = split_customers(whole, settings.window_days, settings.seed, _QUICK_USERS if quick else None)
-    windows = Windows.of(split.training.events, settings.window_days)
-    release = build(split.training, _STORE, settings, report)
-    release = replay(release, split.training, windows.test, _STORE / ".services" / "replay", report)
+    report, settings = ProgressReport(console), _settings()
+    release, split = _built(quick, settings, report)
     with local_services(release.path, _STORE / ".services", _PATIENT) as services:
         found = {
             group: evaluate_release(
@@ -88,6 +85,28 @@ def run(quick: bool, console: Console) -> Result:
             for group, questions in split.groups.items()
         }
     return Result(_figures(found, release), _thresholds(found), [_table(group, one) for group, one in found.items()])
+
+
+@contextmanager
+def served_release(quick: bool, console: Console) -> Iterator[tuple[str, dict[str, Questions]]]:
+    """Build or reuse the release, and serve it while the body runs; yields the gateway's address and the questions."""
+    release, split = _built(quick, _settings(), ProgressReport(console))
+    with local_services(release.path, _STORE / ".services", _PATIENT) as services:
+        yield services.targets["gateway"], split.groups
+
+
+def _settings() -> BuildSettings:
+    return BuildSettings.from_recipe(SEASONS.name, test_users=1)
+
+
+def _built(quick: bool, settings: BuildSettings, report: ProgressReport) -> tuple[Release, CustomerSplit]:
+    """Build or reuse the release, with the tables up to the time of the questions."""
+    with report.step("Preparing online-retail"):
+        whole = prepare("online-retail", data_folder())
+    split = split_customers(whole, settings.window_days, settings.seed, _QUICK_USERS if quick else None)
+    windows = Windows.of(split.training.events, settings.window_days)
+    release = build(split.training, _STORE, settings, report)
+    return replay(release, split.training, windows.test, _STORE / ".services" / "replay", report), split
 
 
 def split_customers(whole: Dataset, days: float, seed: int, users: int | None = None) -> CustomerSplit:

@@ -37,6 +37,8 @@ class Candidate(NamedTuple):
         long_tail: Whether it belongs to the long tail, as retrieval reports it.
         text: The text that the models read; set only if the release lacks the item or has another text of it.
         text_hash: Equal for items with the same text; 0 if retrieval does not say.
+        new_item: Whether it was added since the release was built.
+        vector: Its direction, one signed byte per number; empty if it was not asked for or is not known.
     """
 
     item_id: str
@@ -50,6 +52,8 @@ class Candidate(NamedTuple):
     long_tail: bool = False
     text: str = ""
     text_hash: int = 0
+    new_item: bool = False
+    vector: bytes = b""
 
 
 class RankedCandidate(NamedTuple):

@@ -110,6 +110,20 @@ class Settings(ServerSettings, BackendSettings):
         description="Minimum share of long-tail items in an answer if the request sets none. If there are too few, "
         "long-tail items replace others at the least cost in probability.",
     )
+    min_new_item_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Minimum share of items added since the release in an answer if the request sets none, reached in "
+        "the same way.",
+    )
+    diversity: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="How much the items of an answer should differ from one another (maximal marginal relevance) if "
+        "the request does not say; 0 chooses by probability alone.",
+    )
     exploration_share: float = Field(
         0.0,
         ge=0,
@@ -245,12 +259,14 @@ class Settings(ServerSettings, BackendSettings):
             retrieval_share=self.retrieval_share,
         )
         return RecommenderOptions(
-            self.candidates,
-            self.history_items,
-            self.query_carry_over_s,
-            shares,
-            self.max_calls,
-            self.min_long_tail_share,
-            self.exploration_share,
-            self.exploration_candidates,
+            candidates=self.candidates,
+            history_items=self.history_items,
+            query_carry_over_s=self.query_carry_over_s,
+            shares=shares,
+            max_calls=self.max_calls,
+            min_long_tail_share=self.min_long_tail_share,
+            min_new_item_share=self.min_new_item_share,
+            diversity=self.diversity,
+            exploration_share=self.exploration_share,
+            exploration_candidates=self.exploration_candidates,
         )

@@ -138,9 +138,8 @@ def _update_items(context: BuildContext, before: Release) -> Catalogue:
         catalogue = build_catalogue(context.dataset.items, tokenizer, settings.item_tokens)
         _unlink(staging, layout.CATALOGUE)
         catalogue.save(staging.file(layout.CATALOGUE))
-        if layout.TITLE_WORDS in before.manifest.files:
-            _unlink(staging, *(name for name in before.manifest.files if name.startswith("lexical/")))
-            write_title_words(catalogue, staging.path)
+        _unlink(staging, *(name for name in before.manifest.files if name.startswith("lexical/")))
+        write_title_words(catalogue, staging.path)
         if layout.VOCABULARY in before.manifest.files:
             _unlink(staging, *(name for name in before.manifest.files if name.startswith("words/")))
             WordIndex.from_texts(catalogue.table["text"].to_pylist()).save(staging.path)

@@ -40,15 +40,14 @@ def with_trimmed_vocabulary(context: BuildContext, items: pl.DataFrame) -> Build
 
 
 def write_catalogue(context: BuildContext, items: pl.DataFrame) -> Catalogue:
-    """Write the catalogue, the models' tokenizers, and the words of titles if a source reads them."""
+    """Write the catalogue, the models' tokenizers, and the words of titles, by which queries' spelling is repaired."""
     staging, settings = context.staging, context.settings
     with context.report.step("Writing the catalogue"):
         tokenizer = plain_tokenizer(str(context.base_model.path / TOKENIZER))
         tokenizer.save(str(staging.file(layout.CROSS_ENCODER_TOKENIZER)))
         catalogue = build_catalogue(items, tokenizer, settings.item_tokens)
         catalogue.save(staging.file(layout.CATALOGUE))
-        if any(source.get("kind") == "lexical" for source in context.recipe.sources.values()):
-            write_title_words(catalogue, staging.path)
+        write_title_words(catalogue, staging.path)
         tokenizer.enable_truncation(_ENCODER_TOKENS)
         tokenizer.save(str(staging.file(layout.ENCODER_TOKENIZER)))
         return catalogue

@@ -8,11 +8,12 @@ from typing import Final
 from common.errors import NotFound
 from pipeline.data.adapters.adapter import Adapter, Progress
 from pipeline.data.adapters.datasets import DATASETS
+from pipeline.data.adapters.gateway import events_log
 from pipeline.data.adapters.shops import SHOPS
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.schema import BadDataset
 
-ADAPTERS: Final[dict[str, Adapter]] = {adapter.name: adapter for adapter in (*DATASETS, *SHOPS)}
+ADAPTERS: Final[dict[str, Adapter]] = {adapter.name: adapter for adapter in (*DATASETS, *SHOPS, events_log.ADAPTER)}
 
 
 def _silently(step: str) -> None:

@@ -26,6 +26,8 @@ WITHOUT_WEIGHT: Final = ("impression", "refund")
 WEIGHT: Final = "\0weight"
 TARGET: Final = "\0target"
 KIND: Final = "\0kind"
+# The column of a dataset that weighs each event on its own.
+_OWN: Final = "event_weight"
 
 _NUMBERS: Final = {kind.word: int(kind) for kind in HISTORY_KINDS}
 _STRENGTH: Final = tuple(_NUMBERS)
@@ -86,19 +88,22 @@ def kinds_to_learn(events: pl.DataFrame, stated: Collection[str]) -> list[str]:
 def weigh_events(dataset: Dataset, weights: EventWeights) -> Dataset:
     """Return the dataset with the events that count, in columns WEIGHT, TARGET and KIND if they are of several kinds.
 
-    Data of one known kind, or of none, is returned without these columns: each event counts 1 and is of the target.
+    What an event counts is its kind's weight, times its own `event_weight` if the data has one. Data of one known kind,
+    or of none, without weights of its own is returned without these columns: each event counts 1 and is of the target.
     """
     kind, known = pl.col("event"), set(dataset.events["event"].unique()) & set(_STRENGTH)
     events = dataset.events.filter(~kind.is_in(list(WITHOUT_WEIGHT)))
     if known:
         counted = [word for word in _STRENGTH if weights.weights.get(word, 1.0) > 0]
         events = events.filter(kind.is_in(counted))
-    if events.height == dataset.events.height and len(known) < 2:  # noqa: PLR2004 - several kinds
+    is_weighed = _OWN in events.columns and bool(known)
+    if events.height == dataset.events.height and len(known) < 2 and not is_weighed:  # noqa: PLR2004 - several kinds
         return dataset
-    if events["event"].n_unique() > 1 and known:
+    if is_weighed or (events["event"].n_unique() > 1 and known):
+        own = pl.col(_OWN).fill_null(1.0) if is_weighed else 1.0
         by_kind = {word: weights.weights.get(word, 1.0) for word in _STRENGTH}
         events = events.with_columns(
-            kind.replace_strict(by_kind, return_dtype=pl.Float32).alias(WEIGHT),
+            (kind.replace_strict(by_kind, return_dtype=pl.Float32) * own).cast(pl.Float32).alias(WEIGHT),
             kind.is_in(list(weights.targets)).alias(TARGET),
             kind.replace_strict(_NUMBERS, return_dtype=pl.Int8).alias(KIND),
         )

@@ -69,7 +69,8 @@ ITEMS: Final = TableSpec(
 
 
 # `timestamp` is UTC, or local time if the data has no zone; `position` counts a user's events where only
-# their order is known. `known_user` is false if the data names no user and user_id is one visit.
+# their order is known. `known_user` is false if the data names no user and user_id is one visit. `event_weight` is
+# what an event counts against others of its kind; empty is 1.
 EVENTS: Final = TableSpec(
     "events",
     {"user_id": _TEXT, "item_id": _TEXT, "event": _TEXT},
@@ -81,6 +82,7 @@ EVENTS: Final = TableSpec(
         "event_id": _TEXT,
         "session_id": _TEXT,
         "known_user": pl.Boolean(),
+        "event_weight": _NUMBER,
     },
     ("user_id", "timestamp", "position", "event_id", "item_id", "event"),
 )
@@ -153,7 +155,7 @@ def _check_values(column: pl.Series, table: TableSpec) -> None:
         )
     if column.dtype.is_float() and not column.drop_nulls().is_finite().all():
         raise BadDataset(f"{table.file}: the column {column.name!r} holds NaN or infinity; leave such cells empty")
-    if column.name in ("price", "relevance") and (column < 0).any():
+    if column.name in ("price", "relevance", "event_weight") and (column < 0).any():
         raise BadDataset(f"{table.file}: the column {column.name!r} holds negative numbers; drop those rows first")
 
 

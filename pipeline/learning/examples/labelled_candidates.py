@@ -149,7 +149,7 @@ def _labelled(first_stage: FirstStage, request: ShopRequest, answer: Candidates)
     return LabelledCandidates(
         request,
         UserRows.from_history(
-            history, request.query, first_stage.settings.events, request.history_kinds, request.history_ages_s
+            history, answer.query, first_stage.settings.events, request.history_kinds, request.history_ages_s
         ),
         CandidateRows(answer.rows, answer.scores.astype(np.float32), sources),
         np.array([item_id in request.bought for item_id in answer.item_ids], np.float32),

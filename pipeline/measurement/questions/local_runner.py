@@ -126,7 +126,7 @@ class LocalRunner:
         started = time.perf_counter()
         candidates, retrieval_ms = self._retrieve(question, question.query, policy.limit, ())
         ranking_started = time.perf_counter()
-        ranked = await self._rank(second, self._user(question), candidates, depth)
+        ranked = await self._rank(second, self._user(question, candidates), candidates, depth)
         ended = time.perf_counter()
         item_ids = candidates.item_ids
         selected = select_by_policy(
@@ -151,7 +151,7 @@ class LocalRunner:
             features = FeatureSet(settings.features, ItemTables(self.release, second.catalogue), half_lives)
             for question in questions:
                 candidates, _ = self._retrieve(question, question.query, limit, ())
-                user = self._user(question)
+                user = self._user(question, candidates)
                 ranked = await self._rank(second, user, candidates, None)
                 matrix = features.matrix(user, _candidate_rows(candidates))
                 if not np.isnan(ranked.late_score).all():
@@ -166,11 +166,11 @@ class LocalRunner:
         context = CallContext(time.monotonic() + _TIMEOUT_S)
         return await second.rank(user, _candidate_rows(candidates), {}, RequestedDepths(cross_encoder=depth), context)
 
-    def _user(self, question: Question) -> UserRows:
+    def _user(self, question: Question, candidates: Candidates) -> UserRows:
         history = self.first_stage.snapshot.history_rows(question.history[-MAX_HISTORY:])
         return UserRows.from_history(
             history,
-            question.query,
+            candidates.query,
             self.first_stage.settings.events,
             question.history_kinds[-MAX_HISTORY:],
             question.history_ages_s[-MAX_HISTORY:],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +34,7 @@ def write_title_words(catalogue: Catalogue, folder: Path) -> None:
         "b": _B,
         "mean_words": mean_words,
         "words": list(vocabulary),
+        "other_words": _other_words(catalogue, vocabulary),
     }
     file = folder / TITLE_WORDS
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -44,3 +46,9 @@ def write_title_words(catalogue: Catalogue, folder: Path) -> None:
     }
     for part, (values, kind) in arrays.items():
         np.save(folder / title_words_file(part), np.asarray(values, dtype=kind))
+
+
+def _other_words(catalogue: Catalogue, title_vocabulary: Container[str]) -> list[str]:
+    """Return the words of brands, categories and descriptions that no title has: they are no typing errors."""
+    texts = set(catalogue.table["text"].to_pylist())
+    return sorted({word for text in texts for word in title_words(text) if word not in title_vocabulary})

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, cast, overload
+from collections.abc import Iterable, Sequence
 
 import structlog
 from shortlist.ranking.v1 import ranking_pb2
 from shortlist.retrieval.v1 import retrieval_pb2
 
 from common.errors import InvalidRequest
-from common.server.filter_messages import write_filter
 from services.gateway.backends.replicas.replica import RequestRefused
 from services.gateway.backends.replicas.replica_set import ReplicaSet
+from services.gateway.backends.retrieval_messages import (
+    SourceScores,
+    read_retrieval_result,
+    write_kinds,
+    write_retrieve_request,
+)
 from services.gateway.backends.stages import (
     RankingExplanation,
     RankingResult,
@@ -24,49 +28,9 @@ from services.gateway.backends.stages import (
     TierUse,
     UserInput,
 )
-from services.gateway.candidates import Candidate, Evidence
-
-# A service of a later version may name evidence that this gateway does not know.
-_EVIDENCE: Final = {retrieval_pb2.Evidence.Value(f"EVIDENCE_{evidence}"): evidence for evidence in Evidence}
+from services.gateway.candidates import Candidate
 
 _log = structlog.get_logger()
-
-
-class SourceScores(Sequence[tuple[str, float]]):
-    """The scores of a candidate's sources in the columns that retrieval sent; read only if an answer explains.
-
-    Attributes:
-        columns: The columns of all candidates.
-        position: The candidate's position in them.
-    """
-
-    __slots__ = ("columns", "position")
-
-    def __init__(self, columns: retrieval_pb2.CandidateColumns, position: int) -> None:
-        self.columns = columns
-        self.position = position
-
-    @overload
-    def __getitem__(self, index: int) -> tuple[str, float]: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[tuple[str, float]]: ...
-
-    def __getitem__(self, index: int | slice) -> tuple[str, float] | Sequence[tuple[str, float]]:
-        return tuple(self)[index]
-
-    def __iter__(self) -> Iterator[tuple[str, float]]:
-        scores = ((column.source, column.scores[self.position]) for column in self.columns.sources)
-        return ((source, score) for source, score in scores if not math.isnan(score))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and tuple(self) == tuple(other)
-
-    def __hash__(self) -> int:
-        return hash(tuple(self))
 
 
 class GrpcRetrieval:
@@ -84,23 +48,24 @@ class GrpcRetrieval:
             RuntimeError: Retrieval refused a part of the request that the gateway itself made.
         """
         try:
-            response = await self._replicas.call("Retrieve", _retrieve_request(request), timeout_s, repeatable=True)
+            message = write_retrieve_request(request)
+            response = await self._replicas.call("Retrieve", message, timeout_s, repeatable=True)
         except RequestRefused as refused:
             if request.filter is not None:
                 raise InvalidRequest(str(refused)) from refused
             raise RuntimeError(f"retrieval refused the gateway's request: {refused}") from refused
-        return _retrieval_result(response)
+        return read_retrieval_result(response)
 
     async def retrieve_each(self, requests: Sequence[RetrieveRequest], timeout_s: float) -> Sequence[RetrievalResult]:
         """Answer several requests by one snapshot of the catalogue, in their order; raises as `retrieve` does."""
-        message = retrieval_pb2.BatchRetrieveRequest(requests=map(_retrieve_request, requests))
+        message = retrieval_pb2.BatchRetrieveRequest(requests=map(write_retrieve_request, requests))
         try:
             response = await self._replicas.call("BatchRetrieve", message, timeout_s, repeatable=True)
         except RequestRefused as refused:
             raise InvalidRequest(str(refused)) from refused
         if len(response.responses) != len(requests):
             raise StageUnavailable("retrieval did not answer each request of a batch")
-        return [_retrieval_result(each) for each in response.responses]
+        return [read_retrieval_result(each) for each in response.responses]
 
 
 class GrpcRanking:
@@ -149,69 +114,12 @@ class GrpcRanking:
         return RankingExplanation(_explained_scores(response), response.rank, response.release_id, response)
 
 
-def _retrieve_request(request: RetrieveRequest) -> retrieval_pb2.RetrieveRequest:
-    return retrieval_pb2.RetrieveRequest(
-        query=request.query,
-        history_item_ids=request.history,
-        history_kinds=_kinds(request.history_kinds),
-        filter=None if request.filter is None else write_filter(request.filter),
-        exclude_item_ids=request.exclude,
-        limit=request.limit,
-        sources=request.sources,
-        distinct_texts=request.distinct_texts,
-        exclude_history=request.exclude_history,
-        source_columns=True,
-        evidence=[retrieval_pb2.Evidence.Value(f"EVIDENCE_{each}") for each in request.evidence],
-    )
-
-
 def _user_context(user: UserInput) -> ranking_pb2.UserContext:
     return ranking_pb2.UserContext(
         query=user.query,
         history_item_ids=user.history,
-        history_kinds=_kinds(user.history_kinds),
+        history_kinds=write_kinds(user.history_kinds),
         history_ages_s=user.history_ages_s,
-    )
-
-
-def _kinds(kinds: Sequence[int]) -> Sequence[retrieval_pb2.EventKind.ValueType]:
-    return cast("Sequence[retrieval_pb2.EventKind.ValueType]", kinds)  # the numbers are the contract's
-
-
-def _retrieval_result(response: retrieval_pb2.RetrieveResponse) -> RetrievalResult:
-    columns = response.columns
-    if any(len(column.scores) != len(response.candidates) for column in columns.sources):
-        raise StageUnavailable("retrieval did not give one score of each source for each candidate")
-    return RetrievalResult(
-        [_candidate(message, _sources(message, columns, index)) for index, message in enumerate(response.candidates)],
-        response.release_id,
-        response.ignored_history_items,
-        evidence={each.source: _EVIDENCE[each.evidence] for each in response.evidence if each.evidence in _EVIDENCE},
-    )
-
-
-def _sources(
-    message: retrieval_pb2.Candidate, columns: retrieval_pb2.CandidateColumns, index: int
-) -> Sequence[tuple[str, float]]:
-    """Return a candidate's scores; a retrieval service that knows no `source_columns` sends them in the candidate."""
-    if columns.sources:
-        return SourceScores(columns, index)
-    return tuple((source.source, source.score) for source in message.sources)
-
-
-def _candidate(message: retrieval_pb2.Candidate, sources: Sequence[tuple[str, float]]) -> Candidate:
-    return Candidate(
-        message.item_id,
-        message.score,
-        sources,
-        message.title,
-        message.brand,
-        message.category,
-        message.price if message.HasField("price") else None,
-        message.available,
-        message.long_tail,
-        message.text,
-        message.text_hash,
     )
 
 

@@ -56,7 +56,10 @@ class UserInput:
 
 @dataclass(frozen=True)
 class RetrieveRequest:
-    """A request to the first stage; empty ``sources`` means all sources, and empty ``evidence`` any evidence."""
+    """A request to the first stage; empty ``sources`` means all sources, and empty ``evidence`` any evidence.
+
+    ``vectors`` asks for the candidates' vectors.
+    """
 
     query: str = ""
     history: Sequence[str] = ()
@@ -67,6 +70,8 @@ class RetrieveRequest:
     distinct_texts: bool = True
     exclude_history: bool = False
     history_kinds: Sequence[int] = ()
+    keep_query: bool = False
+    vectors: bool = False
     evidence: Sequence[Evidence] = ()
 
 
@@ -80,6 +85,7 @@ class RetrievalResult:
         ignored_history_items: How many history items the release does not know.
         is_fallback: Whether these are popular items from an earlier answer, because retrieval did not answer now.
         evidence: What each source goes by, by source name; sources of which it is not known are missing.
+        corrected_query: The query that was searched for instead of the one given; empty if none was.
     """
 
     candidates: Sequence[Candidate]
@@ -87,6 +93,7 @@ class RetrievalResult:
     ignored_history_items: int = 0
     is_fallback: bool = False
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    corrected_query: str = ""
 
 
 class RankingScores(NamedTuple):

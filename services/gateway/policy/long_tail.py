@@ -1,17 +1,17 @@
-"""Which chosen items are replaced to reach the minimum share of long-tail items.
+"""Which chosen items are replaced to reach the minimum share of long-tail items, or of new items.
 
-A substitution replaces a chosen item that is not of the long tail with one that is. Each is the cheapest in probability
-that the caps allow, given those before it. With at most one kind of cap, the outcome is the most probable choice with
-that many long-tail items: cap and limit make a matroid, in which the best base with one more element of a colour is one
-best swap away (Gabow and Tarjan, "Efficient algorithms for a family of matroid intersection problems", Journal of
-Algorithms 5, 1984). With caps for both brand and category this no longer holds: replacing several items at once might
-cost less, or reach a share that single substitutions do not.
+A substitution replaces a chosen item that is not of the wanted kind with one that is. Each is the cheapest in
+probability that the caps allow, given those before it. With at most one kind of cap, the outcome is the most probable
+choice with that many long-tail items: cap and limit make a matroid, in which the best base with one more element of a
+colour is one best swap away (Gabow and Tarjan, "Efficient algorithms for a family of matroid intersection problems",
+Journal of Algorithms 5, 1984). With caps for both brand and category this no longer holds: replacing several items at
+once might cost less, or reach a share that single substitutions do not.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from services.gateway.candidates import RankedCandidate
@@ -20,10 +20,17 @@ from services.gateway.policy.caps import CapKey, Caps
 
 @dataclass(frozen=True)
 class Substitution:
-    """A long-tail item and the chosen item that it replaces."""
+    """An item of the wanted kind and the chosen item that it replaces.
+
+    Attributes:
+        substitute: The item of the wanted kind.
+        replaced: The chosen item.
+        for_new_items: Whether the share of new items asked for it, and not that of the long tail.
+    """
 
     substitute: RankedCandidate
     replaced: RankedCandidate
+    for_new_items: bool = False
 
     @property
     def cost(self) -> float:
@@ -31,24 +38,36 @@ class Substitution:
         return _probability(self.replaced) - _probability(self.substitute)
 
 
+def in_long_tail(item: RankedCandidate) -> bool:
+    """Return whether an item is of the long tail."""
+    return item.candidate.long_tail
+
+
 class SubstitutionFinder:
-    """Finds the cheapest substitutions that bring long-tail items into a choice.
+    """Finds the cheapest substitutions that bring items of a kind into a choice.
 
     Args:
         allowed: Every item that may be chosen, best first.
         chosen: The items that are chosen.
         caps: The caps, with the chosen items counted.
+        is_wanted: Whether an item is of the wanted kind; by default, of the long tail.
     """
 
-    def __init__(self, allowed: Sequence[RankedCandidate], chosen: Sequence[RankedCandidate], caps: Caps) -> None:
+    def __init__(
+        self,
+        allowed: Sequence[RankedCandidate],
+        chosen: Sequence[RankedCandidate],
+        caps: Caps,
+        is_wanted: Callable[[RankedCandidate], bool] = in_long_tail,
+    ) -> None:
         self._caps = caps
         self._position = {item.candidate.item_id: position for position, item in enumerate(allowed)}
         chosen_ids = {item.candidate.item_id for item in chosen}
         # Lists by cap key; the next item to use is at the end of its list.
         self._replaceable = self._by_key(
-            sorted((i for i in chosen if not i.candidate.long_tail), key=self._preference, reverse=True)
+            sorted((i for i in chosen if not is_wanted(i)), key=self._preference, reverse=True)
         )
-        substitutes = (i for i in allowed if i.candidate.long_tail and i.candidate.item_id not in chosen_ids)
+        substitutes = (i for i in allowed if is_wanted(i) and i.candidate.item_id not in chosen_ids)
         self._substitutes = self._by_key(sorted(substitutes, key=self._preference))
 
     def cheapest(self, count: int) -> Sequence[Substitution]:

@@ -1,4 +1,4 @@
-"""The policy: threshold, blocked items, caps per brand and category, limit, and minimum share of the long tail.
+"""The policy: threshold, blocked items, caps, limit, diversity, and minimum shares of the long tail and of new items.
 
 Policy removes and replaces items, but never changes the order of the stages.
 """
@@ -6,13 +6,14 @@ Policy removes and replaces items, but never changes the order of the stages.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from services.gateway.candidates import RankedCandidate
 from services.gateway.policy.caps import Caps
-from services.gateway.policy.long_tail import Substitution, SubstitutionFinder
+from services.gateway.policy.diversity import choose_diverse
+from services.gateway.policy.long_tail import Substitution, SubstitutionFinder, in_long_tail
 
 # 0.1 * 30 is slightly above 3 in floating point, and must not be rounded up to 4.
 _ROUNDING_ERROR: Final = 1e-9
@@ -31,6 +32,8 @@ class Policy:
         min_long_tail_share: The minimum share of long-tail items among those chosen, as far as the candidates and the
             other rules allow; None is 0.
         keep_duplicates: Whether items with the same text may each have a place.
+        diversity: How much the items chosen should differ from one another, 0 to 1; None is 0.
+        min_new_item_share: The minimum share of items added since the release, as far as the same allows; None is 0.
     """
 
     limit: int = 10
@@ -40,6 +43,8 @@ class Policy:
     max_per_category: int | None = None
     min_long_tail_share: float | None = None
     keep_duplicates: bool = False
+    diversity: float | None = None
+    min_new_item_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Selection:
     Attributes:
         items: The items.
         below_threshold: How many items the threshold left out.
-        substitutions: Which long-tail items replaced which items, cheapest first.
+        substitutions: Which items replaced which for a minimum share: those for new items first, then the long tail's.
         duplicates: How many items were left out because a better one has the same text.
         allowed: Every item that threshold, blocked items and duplicates leave, in the order given.
     """
@@ -62,18 +67,25 @@ class Selection:
 
 
 def apply_policy(items: Sequence[RankedCandidate], policy: Policy) -> Selection:
-    """Choose the first items that the policy allows, then substitute long-tail items up to their minimum share.
+    """Choose the items that the policy allows, then substitute new and long-tail items up to their minimum shares.
 
-    An item without a probability passes the threshold.
+    The first ones are chosen, or those that differ if a diversity is set. An item without a probability passes the
+    threshold.
     """
     likely = [item for item in items if item.probability is None or item.probability >= policy.min_probability]
     unblocked = [item for item in likely if item.candidate.item_id not in policy.blocked]
     allowed = unblocked if policy.keep_duplicates else _first_of_each_text(unblocked)
     caps = Caps(policy.max_per_brand, policy.max_per_category)
-    chosen = _choose(allowed, policy.limit, caps)
-    substitutions = _substitutions(allowed, chosen, policy, caps)
-    if substitutions:
-        chosen = _substitute(allowed, chosen, substitutions)
+    if policy.diversity:
+        chosen = choose_diverse(allowed, policy.limit, caps, policy.diversity)
+    else:
+        chosen = _choose(allowed, policy.limit, caps)
+    # New items first: they are of the long tail, so that the substitutions for the long tail keep them.
+    new = _substitutions(allowed, chosen, policy.min_new_item_share, caps, _is_new)
+    chosen = _substitute(allowed, chosen, new)
+    tail = _substitutions(allowed, chosen, policy.min_long_tail_share, caps, in_long_tail)
+    chosen = _substitute(allowed, chosen, tail)
+    substitutions = [*(replace(each, for_new_items=True) for each in new), *tail]
     return Selection(chosen, len(items) - len(likely), substitutions, len(unblocked) - len(allowed), allowed)
 
 
@@ -102,17 +114,28 @@ def _choose(items: Sequence[RankedCandidate], limit: int, caps: Caps) -> Sequenc
     return chosen
 
 
+def _is_new(item: RankedCandidate) -> bool:
+    return item.candidate.new_item
+
+
 def _substitutions(
-    allowed: Sequence[RankedCandidate], chosen: Sequence[RankedCandidate], policy: Policy, caps: Caps
+    allowed: Sequence[RankedCandidate],
+    chosen: Sequence[RankedCandidate],
+    min_share: float | None,
+    caps: Caps,
+    is_wanted: Callable[[RankedCandidate], bool],
 ) -> Sequence[Substitution]:
-    required = math.ceil((policy.min_long_tail_share or 0.0) * len(chosen) - _ROUNDING_ERROR)
-    missing = required - sum(item.candidate.long_tail for item in chosen)
-    return SubstitutionFinder(allowed, chosen, caps).cheapest(missing) if missing > 0 else ()
+    """Return the substitutions that bring the share of the wanted items to its minimum, cheapest first."""
+    required = math.ceil((min_share or 0.0) * len(chosen) - _ROUNDING_ERROR)
+    missing = required - sum(map(is_wanted, chosen)) if required else 0
+    return SubstitutionFinder(allowed, chosen, caps, is_wanted).cheapest(missing) if missing > 0 else ()
 
 
 def _substitute(
     allowed: Sequence[RankedCandidate], chosen: Sequence[RankedCandidate], substitutions: Sequence[Substitution]
 ) -> Sequence[RankedCandidate]:
+    if not substitutions:
+        return chosen
     replaced = {each.replaced.candidate.item_id for each in substitutions}
     added = (each.substitute for each in substitutions)
     kept = {item.candidate.item_id for item in (*chosen, *added)} - replaced

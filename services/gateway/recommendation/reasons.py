@@ -26,6 +26,7 @@ class ReasonKind(StrEnum):
     TRENDING = "TRENDING"
     EXPLORATION = "EXPLORATION"
     LONG_TAIL_SHARE = "LONG_TAIL_SHARE"
+    NEW_ITEM_SHARE = "NEW_ITEM_SHARE"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Explainer:
         candidates: All candidates.
         user: The query and history of the user.
         evidence: What each source goes by, by source name.
-        substitutions: Which long-tail items replaced which items.
+        substitutions: Which items replaced which for a minimum share.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class Explainer:
         substitutions: Iterable[Substitution] = (),
     ) -> None:
         self._kinds = {name: _KIND_BY_EVIDENCE[each] for name, each in evidence.items()}
-        self._replaced = {each.substitute.candidate.item_id: each.replaced.candidate for each in substitutions}
+        self._replaced = {each.substitute.candidate.item_id: each for each in substitutions}
         self._max_scores: dict[str, float] = {}
         for name, score in (source for candidate in candidates for source in candidate.sources):
             self._max_scores[name] = max(score, self._max_scores.get(name, score))
@@ -100,7 +101,7 @@ class Explainer:
     def reasons_for(self, candidate: Candidate) -> Sequence[Reason]:
         """Return the reasons for one item, each kind once.
 
-        A substitution for the long tail comes first, then that the item is in the history, then the strongest source.
+        A substitution for a minimum share comes first, then that the item is in the history, then the strongest source.
         An item that no source found is there because it is popular: retrieval fills its answers with popular items.
         """
         strengths: dict[ReasonKind, float] = {}
@@ -114,12 +115,17 @@ class Explainer:
         if candidate.item_id in self._in_history:
             kinds.insert(0, ReasonKind.IN_HISTORY)
         if candidate.item_id in self._replaced:
-            kinds.insert(0, ReasonKind.LONG_TAIL_SHARE)
+            for_new_items = self._replaced[candidate.item_id].for_new_items
+            kinds.insert(0, ReasonKind.NEW_ITEM_SHARE if for_new_items else ReasonKind.LONG_TAIL_SHARE)
         return [Reason(kind, self._text(kind, candidate.item_id)) for kind in kinds]
 
     def _strength(self, name: str, score: float) -> float:
         max_score = self._max_scores.get(name, 0.0)
         return score / max_score if max_score > 0 else 0.0
+
+    def _replaced_title(self, item_id: str) -> str:
+        replaced = self._replaced[item_id].replaced.candidate
+        return replaced.title or replaced.item_id
 
     def _text(self, kind: ReasonKind, item_id: str) -> str:
         match kind:
@@ -131,8 +137,9 @@ class Explainer:
             case ReasonKind.LEXICAL:
                 return f"has words of the query “{self._query}”"
             case ReasonKind.LONG_TAIL_SHARE:
-                replaced = self._replaced[item_id]
-                return f"chosen to include less popular items; it replaces “{replaced.title or replaced.item_id}”"
+                return f"chosen to include less popular items; it replaces “{self._replaced_title(item_id)}”"
+            case ReasonKind.NEW_ITEM_SHARE:
+                return f"chosen to include new items; it replaces “{self._replaced_title(item_id)}”"
             case _:
                 return _TEXTS[kind]
 

@@ -7,21 +7,16 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from common.errors import NotReady
 from services.gateway.backends.popular_fallback import POPULAR_SOURCE, PopularItems
 from services.gateway.backends.stages import (
     RankingBackend,
-    RankingExplanation,
     RankingResult,
     RetrievalBackend,
     RetrievalResult,
     RetrieveRequest,
-    StageFailed,
-    StageOverloaded,
-    StageTooSlow,
     UserInput,
 )
-from services.gateway.candidates import RankedCandidate
+from services.gateway.policy.diversity import intra_list_diversity
 from services.gateway.policy.exploration import DEFAULT_POOL, Explorer
 from services.gateway.policy.policy import Policy, apply_policy
 from services.gateway.profiles.profile_store import Profile, ProfileStore, ProfileStoreUnavailable
@@ -31,7 +26,8 @@ from services.gateway.recommendation.deadline import Deadline, DeadlineShares
 from services.gateway.recommendation.ranked_candidates import find_candidate, ranked_candidates, with_scores
 from services.gateway.recommendation.request import RecommendRequest, Stages
 from services.gateway.recommendation.result import DegradationKind, ExplainResult, RecommendResult
-from services.gateway.recommendation.user_input import excluded_items, join_history, recent_query
+from services.gateway.recommendation.stage_calls import StageCalls
+from services.gateway.recommendation.user_input import as_searched, excluded_items, join_history, recent_query
 
 # Limits of the services' contracts.
 _MAX_EXCLUDED: Final = 10_000
@@ -55,6 +51,8 @@ class RecommenderOptions:
         shares: How the time of a call is divided.
         max_calls: The maximum number of concurrent calls.
         min_long_tail_share: The minimum share of the long tail in requests that set none.
+        min_new_item_share: The minimum share of new items in requests that set none.
+        diversity: The diversity of requests that set none, 0 to 1.
         exploration_share: The probability that a position is filled at random.
         exploration_candidates: How many of the best candidates random positions are filled from.
     """
@@ -65,6 +63,8 @@ class RecommenderOptions:
     shares: DeadlineShares = field(default_factory=DeadlineShares)
     max_calls: int = 256
     min_long_tail_share: float = 0.0
+    min_new_item_share: float = 0.0
+    diversity: float = 0.0
     exploration_share: float = 0.0
     exploration_candidates: int = DEFAULT_POOL
 
@@ -92,9 +92,7 @@ class Recommender:
         options: RecommenderOptions,
     ) -> None:
         self._profiles = profiles
-        self._retrieval = retrieval
-        self._ranking = ranking
-        self._popular = popular
+        self._stages = StageCalls(retrieval, ranking, popular, options.shares)
         self._options = options
         self._shares = options.shares
         self._explorer = Explorer(options.exploration_share, options.exploration_candidates)
@@ -123,10 +121,11 @@ class Recommender:
 
     async def _answer(self, request: RecommendRequest, trace: CallTrace) -> RecommendResult:
         user = await self._user_input(request, trace)
-        retrieved = await self._retrieve(self._retrieve_request(request, user), trace)
-        ranking = await self._rank(request, user, retrieved, trace)
+        retrieved = await self._stages.retrieve(self._retrieve_request(request, user), trace)
+        user = as_searched(user, retrieved)
+        ranking = await self._stages.rank(request, user, retrieved, trace)
+        policy = self._policy(request, user)
         with trace.time_stage("policy"):
-            policy = self._policy(request, user)
             selection = apply_policy(ranked_candidates(retrieved, ranking), policy)
             shown = self._explorer.explore(selection, policy, request.exploration_share)
         if ranking is None and retrieved.candidates and request.policy.min_probability > 0:
@@ -145,6 +144,8 @@ class Recommender:
             evidence=retrieved.evidence,
             duplicates=selection.duplicates,
             tiers=() if ranking is None else ranking.tiers,
+            corrected_query=retrieved.corrected_query,
+            intra_list_diversity=intra_list_diversity(shown.items) if policy.diversity else None,
             propensities=shown.propensities,
             pool=shown.pool,
         )
@@ -162,13 +163,14 @@ class Recommender:
             deadline = Deadline.from_remaining(time.monotonic(), remaining_s, self._shares, limit.lateness_s)
             trace = CallTrace(deadline)
             user = await self._user_input(request, trace)
-            retrieved = await self._retrieve(self._retrieve_request(request, user), trace)
+            retrieved = await self._stages.retrieve(self._retrieve_request(request, user), trace)
+            user = as_searched(user, retrieved)
             item = find_candidate(retrieved, item_id)
             result = ExplainResult(
                 item, item.first_stage_rank, retrieved.candidates, user, retrieved.release_id, retrieved.evidence
             )
             if request.stages is Stages.BOTH:
-                explanation = await self._explain_ranking(item, user, retrieved, trace)
+                explanation = await self._stages.explain_ranking(item, user, retrieved, trace)
                 result = replace(
                     result,
                     item=with_scores(item, explanation.scores),
@@ -176,22 +178,7 @@ class Recommender:
                     release_id=explanation.release_id,
                     explanation=explanation.message,
                 )
-            return replace(result, degradations=trace.degradations)
-
-    async def _explain_ranking(
-        self, item: RankedCandidate, user: UserInput, retrieved: RetrievalResult, trace: CallTrace
-    ) -> RankingExplanation:
-        timeout_s = trace.timeout_s(self._shares.ranking_share)
-        try:
-            return await self._ranking.explain(
-                user,
-                retrieved.candidates,
-                item.first_stage_rank - 1,
-                retrieved.release_id,
-                timeout_s,
-            )
-        except StageFailed as failure:
-            raise NotReady(f"the item cannot be explained: {failure}") from failure
+            return replace(result, degradations=trace.degradations, corrected_query=retrieved.corrected_query)
 
     async def _user_input(self, request: RecommendRequest, trace: CallTrace) -> UserInput:
         profile = await self._profile(request.user_id, trace) if request.user_id else Profile()
@@ -230,55 +217,28 @@ class Recommender:
             sources=(POPULAR_SOURCE,) if only_popular else (),
             distinct_texts=not request.policy.keep_duplicates,
             exclude_history=request.exclude_history,
+            keep_query=request.keep_query,
+            vectors=bool(_or_default(request.policy.diversity, self._options.diversity)),
         )
-
-    async def _retrieve(self, request: RetrieveRequest, trace: CallTrace) -> RetrievalResult:
-        """Retrieve candidates, or popular items if retrieval fails."""
-        with trace.time_stage("retrieval"):
-            try:
-                return await self._retrieval.retrieve(request, trace.timeout_s(self._shares.retrieval_share))
-            except StageFailed as failure:
-                trace.observe_failure(failure)
-                trace.no_time_for_retrieval = isinstance(failure, StageTooSlow | StageOverloaded)
-                fallback = self._popular.fallback_for(request)
-                trace.add_degradation(DegradationKind.RETRIEVAL_UNAVAILABLE, f"{failure}; {fallback.note}")
-                return fallback.result
-
-    async def _rank(
-        self, request: RecommendRequest, user: UserInput, retrieved: RetrievalResult, trace: CallTrace
-    ) -> RankingResult | None:
-        """Rank the candidates; None if ranking is not requested, has no candidates, or fails."""
-        if request.stages is not Stages.BOTH or not retrieved.candidates:
-            return None
-        with trace.time_stage("ranking"):
-            timeout_s = trace.timeout_s(self._shares.ranking_share)
-            try:
-                return await self._ranking.rank(user, retrieved.candidates, retrieved.release_id, timeout_s)
-            except StageFailed as failure:
-                trace.observe_failure(failure)
-                trace.add_degradation(_ranking_degradation(failure), f"{failure}; the first stage's order is used")
-                return None
 
     def _policy(self, request: RecommendRequest, user: UserInput) -> Policy:
         """Return the request's policy with the server's defaults, and with the excluded part of the history blocked.
 
         It is blocked here although retrieval excludes it: retrieval accepts at most 10,000 ids.
         """
-        policy = request.policy
-        if policy.min_long_tail_share is None:
-            policy = replace(policy, min_long_tail_share=self._options.min_long_tail_share)
+        options, policy = self._options, request.policy
+        policy = replace(
+            policy,
+            min_long_tail_share=_or_default(policy.min_long_tail_share, options.min_long_tail_share),
+            min_new_item_share=_or_default(policy.min_new_item_share, options.min_new_item_share),
+            diversity=_or_default(policy.diversity, options.diversity),
+        )
         excluded = excluded_items(request, user)
         return replace(policy, blocked=policy.blocked | set(excluded)) if excluded else policy
 
 
-def _ranking_degradation(failure: StageFailed) -> DegradationKind:
-    match failure:
-        case StageTooSlow():
-            return DegradationKind.RANKING_TOO_SLOW
-        case StageOverloaded():
-            return DegradationKind.RANKING_OVERLOADED
-        case _:
-            return DegradationKind.RANKING_UNAVAILABLE
+def _or_default(given: float | None, default: float) -> float:
+    return default if given is None else given
 
 
 def _release_id(retrieved: RetrievalResult, ranking: RankingResult | None) -> str:

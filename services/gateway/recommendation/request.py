@@ -23,7 +23,7 @@ class RecommendRequest:
     """A valid request; ``history`` is oldest first and is appended to the recorded events of ``user_id``.
 
     ``history_kinds`` and ``history_ages_s`` are as in `UserInput`. ``candidates`` and ``exploration_share`` replace the
-    server's settings.
+    server's settings. With ``keep_query`` the query's spelling is not repaired.
     """
 
     user_id: str = ""
@@ -36,6 +36,7 @@ class RecommendRequest:
     stages: Stages = Stages.BOTH
     history_kinds: Sequence[int] = ()
     history_ages_s: Sequence[float] = ()
+    keep_query: bool = False
     placement: str = ""
     candidates: int | None = None
     exploration_share: float | None = None

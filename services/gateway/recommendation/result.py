@@ -37,16 +37,18 @@ class RecommendResult:
     Attributes:
         items: Best first, at most the policy's limit.
         candidates: The candidates that the items were chosen from.
-        user: The query and history that the stages received.
+        user: The query, with its spelling repaired, and the history that the stages used.
         release_id: The release that answered; empty if no stage did.
         degradations: The degradations, in the order in which they happened.
         timings_ms: How long each stage took, by name, and ``total``; skipped stages are missing.
         ignored_history_items: How many history items the release does not know.
         below_threshold: How many candidates the threshold left out.
-        substitutions: Which long-tail items replaced which items.
+        substitutions: Which items replaced which for a minimum share.
         evidence: What each source goes by, by source name.
         tiers: What the second stage's text tiers were planned to score and scored.
         duplicates: How many candidates were left out because a better one has the same text.
+        corrected_query: The query that was used instead of the one given; empty if none was.
+        intra_list_diversity: How different the items are; None without a diversity, or with fewer than two vectors.
         propensities: For each item the probability that it was put at its position; empty if no position was filled at
             random.
         pool: The ids of the items that positions were filled from, in the policy's order.
@@ -64,6 +66,14 @@ class RecommendResult:
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     tiers: Sequence[TierUse] = ()
     duplicates: int = 0
+    corrected_query: str = ""
+    intra_list_diversity: float | None = None
+
+    @property
+    def new_items(self) -> int:
+        """How many of the items were added since the release."""
+        return sum(item.candidate.new_item for item in self.items)
+
     propensities: Sequence[float] = ()
     pool: Sequence[str] = ()
 
@@ -86,6 +96,7 @@ class ExplainResult:
         evidence: What each source goes by, by source name.
         degradations: The degradations, in the order in which they happened.
         explanation: The second stage's explanation, as its service wrote it; None if the stage was left out.
+        corrected_query: The query that was used instead of the one given; empty if none was.
     """
 
     item: RankedCandidate
@@ -96,3 +107,4 @@ class ExplainResult:
     evidence: Mapping[str, Evidence]
     degradations: Sequence[Degradation] = ()
     explanation: object | None = None
+    corrected_query: str = ""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from common.release.event_weights import EventKind
-from services.gateway.backends.stages import UserInput
+from services.gateway.backends.stages import RetrievalResult, UserInput
 from services.gateway.profiles.profile_store import Profile, Search
 from services.gateway.recommendation.request import RecommendRequest
 
@@ -46,6 +47,11 @@ def excluded_items(request: RecommendRequest, user: UserInput) -> Sequence[str]:
         return ()
     pairs = zip(user.history, user.history_kinds, strict=True)
     return [item_id for item_id, kind in pairs if kind in _BOUGHT]
+
+
+def as_searched(user: UserInput, retrieved: RetrievalResult) -> UserInput:
+    """Return the input of the second stage: the first stage may have searched for another spelling of the query."""
+    return replace(user, query=retrieved.corrected_query) if retrieved.corrected_query else user
 
 
 def recent_query(search: Search | None, max_age_s: float) -> str:

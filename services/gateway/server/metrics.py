@@ -22,6 +22,7 @@ from services.gateway.server.replica_metrics import BackendCollector
 
 # The weight that older answers keep with each new one: `long_tail_share` averages over about 1,000 answers.
 _DECAY: Final = 0.999
+_SHARE_BUCKETS: Final = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _COUNT_BUCKETS: Final = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 
 _TIERS: Final[dict[int, str]] = {
@@ -45,6 +46,16 @@ class GatewayMetrics:
         self._below = Counter("below_threshold", "Candidates that the probability threshold left out.", **names)
         self._duplicates = Counter("duplicates", "Candidates left out because a better one has the same text.", **names)
         self._long_tail_items = Counter("long_tail_items", "Long-tail items in answers.", **names)
+        self._new_items = Counter("new_items", "Items in answers that were added since the release.", **names)
+        self._new_substitutions = Counter(
+            "new_item_substitutions", "Items replaced by new items to reach their minimum share.", **names
+        )
+        self._diversity = Histogram(
+            "intra_list_diversity",
+            "1 minus the mean cosine of all pairs of items of an answer, where a diversity holds.",
+            buckets=_SHARE_BUCKETS,
+            **names,
+        )
         self._substitutions = Counter(
             "long_tail_substitutions", "Items replaced by long-tail items to reach the minimum share.", **names
         )
@@ -124,7 +135,12 @@ class GatewayMetrics:
 
     def _observe_long_tail(self, result: RecommendResult) -> None:
         self._long_tail_items.inc(result.long_tail_items)
-        self._substitutions.inc(len(result.substitutions))
+        for_new_items = sum(each.for_new_items for each in result.substitutions)
+        self._substitutions.inc(len(result.substitutions) - for_new_items)
+        self._new_substitutions.inc(for_new_items)
+        self._new_items.inc(result.new_items)
+        if result.intra_list_diversity is not None:
+            self._diversity.observe(result.intra_list_diversity)
         self._recent_long_tail_items = _DECAY * self._recent_long_tail_items + result.long_tail_items
         self._recent_items = _DECAY * self._recent_items + len(result.items)
         if self._recent_items:

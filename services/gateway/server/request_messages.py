@@ -59,6 +59,7 @@ def read_recommend_request(request: gateway_pb2.RecommendRequest) -> RecommendRe
         exclude_history=request.policy.exclude_history,
         exclude_purchased=request.policy.exclude_purchased,
         stages=_stages(request.policy),
+        keep_query=request.keep_query,
         placement=_placement(request.placement),
     )
 
@@ -95,8 +96,10 @@ def _policy(request: gateway_pb2.RecommendRequest) -> Policy:
         blocked=frozenset(policy.blocked_item_ids),
         max_per_brand=_cap(policy, "max_per_brand"),
         max_per_category=_cap(policy, "max_per_category"),
-        min_long_tail_share=_min_long_tail_share(policy),
+        min_long_tail_share=_optional_share(policy, "min_long_tail_share"),
         keep_duplicates=policy.keep_duplicates,
+        diversity=_optional_share(policy, "diversity"),
+        min_new_item_share=_optional_share(policy, "min_new_item_share"),
     )
 
 
@@ -120,8 +123,10 @@ def read_limit(request: RequestWithLimit) -> int:
     return request.limit
 
 
-def _min_long_tail_share(policy: gateway_pb2.Policy) -> float | None:
-    return _share("min_long_tail_share", policy.min_long_tail_share) if policy.HasField("min_long_tail_share") else None
+def _optional_share(policy: gateway_pb2.Policy, name: str) -> float | None:
+    if not policy.HasField(name):  # type: ignore[arg-type]  # the stubs allow only literal names
+        return None
+    return _share(name, getattr(policy, name))
 
 
 def _share(name: str, value: float) -> float:

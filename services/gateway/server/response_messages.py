@@ -36,6 +36,9 @@ def write_recommend_response(
         long_tail_share=result.long_tail_items / len(result.items) if result.items else None,
         tiers=[_tier_use(use) for use in result.tiers],
         duplicates=result.duplicates,
+        corrected_query=result.corrected_query,
+        intra_list_diversity=result.intra_list_diversity,
+        new_item_share=result.new_items / len(result.items) if result.items else None,
     )
 
 
@@ -50,6 +53,7 @@ def write_explain_response(result: ExplainResult, request_id: str) -> gateway_pb
         release_id=result.release_id,
         degradations=[_degradation(degradation) for degradation in result.degradations],
         request_id=request_id,
+        corrected_query=result.corrected_query,
     )
 
 
@@ -68,6 +72,7 @@ def _item(item: RankedCandidate, replaced_item_id: str) -> gateway_pb2.Recommend
         category=candidate.category,
         price=candidate.price,
         long_tail=candidate.long_tail,
+        new_item=candidate.new_item,
         replaced_item_id=replaced_item_id,
     )
 

@@ -44,7 +44,7 @@ class ReleaseArtifacts:
         encoder: Embeds queries and added items.
         encoder_id: SHA-256 of the encoder's model; vectors of different ones can't be compared.
         statistics: The item statistic of each source that uses one, by the source's name; each of shape [items].
-        titles: BM25 over the titles if a source uses it, else None.
+        titles: The words of the titles and their BM25 scores; None if the release has none.
     """
 
     catalogue: Catalogue
@@ -77,7 +77,6 @@ class ReleaseArtifacts:
         """
         settings = FirstStageSettings.load(release)
         catalogue = Catalogue.open(release.file(CATALOGUE))
-        lexical = any(settings.kind_of(name) == "lexical" for name in settings.sources)
         artifacts = cls(
             catalogue=catalogue,
             vectors=_array(release, VECTORS),
@@ -93,7 +92,7 @@ class ReleaseArtifacts:
                 for name, source in settings.sources.items()
                 if source.statistic is not None
             },
-            titles=TitleBm25.load(release, len(catalogue)) if lexical else None,
+            titles=TitleBm25.load(release, len(catalogue)) if TITLE_WORDS in release.manifest.files else None,
         )
         artifacts.check(release.id)
         return artifacts

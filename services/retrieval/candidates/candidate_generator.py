@@ -110,6 +110,9 @@ class CandidateGenerator:
         candidates_of: dict[int, Candidates] = {}
         for (key, depth, names), prepared in groups.items():
             candidates_of |= self._search_together(prepared, names, depth, allowed_of[key], prepare_s)
+        for position, request in enumerate(requests):
+            candidates_of[position].query = request.text
+            candidates_of[position].is_corrected = bool(request.corrected_query)
         return [candidates_of[position] for position in range(len(requests))]
 
     def _prepare(

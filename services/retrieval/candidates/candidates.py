@@ -27,6 +27,8 @@ class Candidates:
         paths: How each source that searches vectors did so.
         search_s: How long the sources took, in seconds.
         fuse_s: How long filtering, fusing and sorting took, in seconds.
+        query: The query that was searched for, in normal form and with its spelling repaired; empty without one.
+        is_corrected: Whether its spelling was repaired.
     """
 
     snapshot: Snapshot
@@ -39,6 +41,8 @@ class Candidates:
     paths: dict[str, Path] = field(default_factory=dict)
     search_s: float = 0.0
     fuse_s: float = 0.0
+    query: str = ""
+    is_corrected: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from common.arrays import Float32Array
 from common.cpu import usable_cores
 from common.onnx_session import SessionOptions
 from common.release.store import Release
@@ -35,6 +36,7 @@ from services.retrieval.maintenance.recall_monitor import RecallMonitor, RecallS
 from services.retrieval.search.item_filter import ItemFilter
 from services.retrieval.search.item_search import ItemSearch, ItemSearchOptions
 from services.retrieval.sources.popular import PopularSource
+from services.retrieval.spelling.query_repair import QueryRepair
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ class FirstStage:
         self._item_search = ItemSearch(
             artifacts.index, artifacts.vectors, items, options.neighbours_cached, options.search
         )
+        titles = artifacts.titles
+        self._repair = QueryRepair(titles) if titles is not None and titles.other_words is not None else None
         self._catalogue = LiveCatalogue(artifacts.catalogue, artifacts.index.dimension, artifacts.vectors_of)
         popular = PopularSource(artifacts.popularity)
         self.long_tail = LongTail(artifacts.popularity)
@@ -199,13 +203,31 @@ class FirstStage:
         """
         for request in requests:
             self.check(request)
+        snapshot = self.snapshot
+        requests = [self.corrected(request, snapshot) for request in requests]
         vectors = iter(self.query_encoder.encode([request.text for request in requests if request.has_text]))
         ready = [request.embedded(next(vectors)) if request.has_text else request for request in requests]
-        return self.search(ready, self.snapshot)
+        return self.search(ready, snapshot)
+
+    def needs_repair(self, request: Request, snapshot: Snapshot) -> bool:
+        """Return whether a query has words that the catalogue does not know, and they may be replaced."""
+        if self._repair is None or request.keep_query or not request.text:
+            return False
+        return not self._repair.is_known(request.text, snapshot.delta)
+
+    def corrected(self, request: Request, snapshot: Snapshot) -> Request:
+        """Return a request with its query's spelling repaired; work for a thread, if `needs_repair` says so."""
+        if self._repair is None or not self.needs_repair(request, snapshot):
+            return request
+        return request.corrected(self._repair.repair(request.text, snapshot.delta))
 
     def search(self, requests: Sequence[Request], snapshot: Snapshot) -> list[Candidates]:
         """Answer requests that passed `check` and whose queries are embedded, all on one snapshot."""
         return self._generator.generate(requests, snapshot)
+
+    def vectors_of(self, candidates: Candidates) -> Float32Array:
+        """Return the candidates' unit vectors; shape [candidates, dimension]."""
+        return self._item_search.vectors_of(candidates.snapshot, candidates.rows)
 
     def get_items(self, item_ids: Sequence[str]) -> list[Item | None]:
         """Return items, None for unknown ids; raises InvalidRequest as `CatalogueWriter.delete` does."""

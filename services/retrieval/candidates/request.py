@@ -42,6 +42,9 @@ class Request:
         seed: The random seed of sources that sample; 0 takes a hash of query and history.
         distinct_texts: Whether items with the same text count as one.
         exclude_history: Whether items of the history must not be candidates.
+        keep_query: Whether the query's spelling is left as it is.
+        corrected_query: The query with its spelling repaired; empty if nothing was.
+        with_vectors: Whether the candidates' vectors are wanted too.
         evidence: What the sources to use go by; empty for all.
     """
 
@@ -56,17 +59,24 @@ class Request:
     distinct_texts: bool = False
     exclude_history: bool = False
     history_kinds: Sequence[int] = ()
+    keep_query: bool = False
+    corrected_query: str = ""
+    with_vectors: bool = False
     evidence: frozenset[str] = frozenset()
 
     @cached_property
     def text(self) -> str:
         """The query in the form that is embedded and searched for."""
-        return normalised(self.query)
+        return self.corrected_query or normalised(self.query)
 
     @property
     def has_text(self) -> bool:
         """Whether the query's text has to be embedded."""
         return self.vector is None and bool(self.text)
+
+    def corrected(self, query: str) -> Request:
+        """Return the request with the query that is searched for, if it is another."""
+        return self if query == self.text else replace(self, corrected_query=query)
 
     def embedded(self, vector: Float32Array) -> Request:
         """Return the request with its query's embedding as the vector."""

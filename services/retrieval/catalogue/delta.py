@@ -11,9 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from common.arrays import BoolMask, Float32Array, RowIndices
+from common.text import title_words
 from services.retrieval.catalogue.growable_array import GrowableArray
 from services.retrieval.catalogue.item import Item
 from services.retrieval.catalogue.title_postings import TitlePostings
+from services.retrieval.catalogue.word_table import WordTable
 
 # The attributes that an upsert sets; others of the release are null for added items.
 _UPSERTED: Final = frozenset({"brand", "category", "price", "available"})
@@ -28,6 +30,10 @@ class DeltaStorage:
 
     Args:
         dimension: The encoder's.
+
+    Attributes:
+        words: Every word of the items' texts.
+        title_words: The words of their titles that are letters alone.
     """
 
     def __init__(self, dimension: int) -> None:
@@ -37,12 +43,16 @@ class DeltaStorage:
         self.origin = GrowableArray(np.int64)
         self.has_own_vector = GrowableArray(np.bool_)
         self.titles = TitlePostings()
+        self.words: set[str] = set()
+        self.title_words = WordTable()
 
     def append(
         self, items: Sequence[Item], vectors: Float32Array, origin: RowIndices, has_own_vector: BoolMask
     ) -> None:
         """Append items; see `Delta` for the arrays."""
-        self.titles.append(len(self.items), [item.title for item in items])
+        new_words = self.titles.append(len(self.items), [item.title for item in items])
+        self.title_words.append([word for word in new_words if word.isalpha()])
+        self.words.update(word for item in items for word in title_words(item.text))
         for row, item in enumerate(items, len(self.items)):
             self.items.append(dataclasses.replace(item, vector=None))
             self.rows_by_id.setdefault(item.item_id, []).append(row)

@@ -26,15 +26,18 @@ class TitlePostings:
         # sees a posting whole or not at all.
         self._postings: dict[str, array[float]] = {}
 
-    def append(self, first_row: int, titles: Sequence[str]) -> None:
-        """Add titles, whose rows begin with ``first_row``."""
+    def append(self, first_row: int, titles: Sequence[str]) -> list[str]:
+        """Add titles, whose rows begin with ``first_row``; returns the words that no title had before."""
+        new = []
         for row, title in enumerate(titles, first_row):
             found = title_words(title)
             for word, frequency in Counter(found).items():
                 postings = self._postings.get(word)
                 if postings is None:
                     postings = self._postings[word] = array("d")
+                    new.append(word)
                 postings.frombytes(_POSTING.pack(row, frequency, len(found)))
+        return new
 
     def with_word(self, word: str, count: int) -> tuple[RowIndices, Float32Array, Float32Array]:
         """Return the rows of those of the first ``count`` titles that have a word, its frequency, and their lengths."""

@@ -31,6 +31,7 @@ class RetrievalMetrics:
             "candidates", "Candidates returned, by each source that found them.", ["source"], **names
         )
         self._padded = Counter("padded_candidates", "Candidates returned that no source found.", **names)
+        self._corrected = Counter("corrected_queries", "Queries whose spelling was repaired.", **names)
         self._searches = Counter(
             "searches",
             "Vector searches by source and path: the approximate index, exact search or the neighbour cache.",
@@ -86,10 +87,15 @@ class RetrievalMetrics:
                 counts[self._searches, source_and_path] += 1
             counts[self._padded, ()] += candidates.padded
             counts[self._ignored, ()] += candidates.ignored_history
+            counts[self._corrected, ()] += candidates.is_corrected
         for (counter, labels), count in counts.items():
             (counter.labels(*labels) if labels else counter).inc(count)
         self._stages.labels(stage="search").observe(max(candidates.search_s for candidates in results))
         self._stages.labels(stage="fuse").observe(sum(candidates.fuse_s for candidates in results))
+
+    def repairing(self) -> AbstractContextManager[Any]:
+        """Return a context manager that observes how long the repair of a call's queries takes."""
+        return self._stages.labels(stage="repair").time()
 
     def encoding(self) -> AbstractContextManager[Any]:
         """Return a context manager that observes how long a call waits for its queries' embeddings."""

@@ -24,7 +24,7 @@ from typing import Any, Final
 import numpy as np
 from shortlist.retrieval.v1 import retrieval_pb2
 
-from common.arrays import BoolMask, RowIndices
+from common.arrays import BoolMask, Float32Array, Int8Array, RowIndices
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.catalogue.item import Item
 from services.retrieval.catalogue.long_tail import LongTail
@@ -98,6 +98,16 @@ def encode_with_source_columns(candidates: Candidates, fragments: FragmentCache)
     return b"".join([encode_candidates(without, fragments), field_header(_COLUMNS, sum(map(len, columns))), *columns])
 
 
+def encode_vectors(vectors: Float32Array) -> bytes:
+    """Encode the field `columns` with vectors alone; a parser merges it with another `columns` of the same message.
+
+    Args:
+        vectors: The candidates' vectors; shape [candidates, dimension].
+    """
+    encoded = retrieval_pb2.CandidateColumns(vectors_i8=_scaled_to_int8(vectors).tobytes()).SerializeToString()
+    return field_header(_COLUMNS, len(encoded)) + encoded
+
+
 def encode_columns(candidates: Candidates, fragments: FragmentCache) -> bytes:
     """Encode the field `columns` of a `RetrieveResponse`.
 
@@ -133,6 +143,7 @@ def encode_response(
             total_ms=total_s * 1e3,
         ),
         ignored_history_items=candidates.ignored_history,
+        corrected_query=candidates.query if candidates.is_corrected else "",
     )
     return encoded + evidence + rest.SerializeToString()
 
@@ -149,6 +160,13 @@ def encode_evidence(evidence_of: Mapping[str, str]) -> bytes:
 def encode_batch(responses: Sequence[bytes]) -> bytes:
     """Encode a `BatchRetrieveResponse` of encoded responses."""
     return b"".join(piece for response in responses for piece in (field_header(_RESPONSES, len(response)), response))
+
+
+def _scaled_to_int8(vectors: Float32Array) -> Int8Array:
+    """Scale each vector to a largest number of 127 and round: the direction is kept to about a percent."""
+    largest = np.abs(vectors).max(axis=1, keepdims=True)
+    scaled: Int8Array = np.rint(vectors * (127.0 / np.where(largest > 0, largest, 1.0))).astype(np.int8)
+    return scaled
 
 
 def _source_columns(candidates: Candidates) -> list[bytes]:
@@ -172,10 +190,11 @@ def _serialise_ids(snapshot: Snapshot, rows: RowIndices) -> Iterable[bytes]:
 
 def _serialise_candidates(tail: LongTail, snapshot: Snapshot, rows: RowIndices) -> Iterable[bytes]:
     is_added, is_long_tail = (rows >= len(snapshot.base)).tolist(), tail.contains(snapshot, rows).tolist()
-    return list(map(_serialise_candidate, snapshot.items_at(rows), is_added, is_long_tail))
+    is_new = (snapshot.origin_of(rows) < 0).tolist()
+    return list(map(_serialise_candidate, snapshot.items_at(rows), is_added, is_long_tail, is_new))
 
 
-def _serialise_candidate(item: Item, is_added: bool, is_long_tail: bool) -> bytes:
+def _serialise_candidate(item: Item, is_added: bool, is_long_tail: bool, is_new: bool) -> bytes:
     candidate = retrieval_pb2.Candidate(
         item_id=item.item_id,
         title=item.title,
@@ -186,6 +205,7 @@ def _serialise_candidate(item: Item, is_added: bool, is_long_tail: bool) -> byte
         text=item.text if is_added else "",
         long_tail=is_long_tail,
         text_hash=_text_hash(item.text),
+        new_item=is_new,
     )
     return candidate.SerializeToString()
 

@@ -23,6 +23,7 @@ from services.retrieval.server.response_encoding import (
     encode_columns,
     encode_evidence,
     encode_response,
+    encode_vectors,
     encode_with_source_columns,
     id_fragments,
 )
@@ -94,4 +95,6 @@ class SearchWorker:
                 encoded = encode_with_source_columns(candidates, self._candidate_fragments)
             case "candidates":
                 encoded = encode_candidates(candidates, self._candidate_fragments)
+        if request.request.with_vectors:
+            encoded += encode_vectors(self._stage.vectors_of(candidates))
         return encode_response(candidates, encoded, self._evidence, self._release_id, request.encode_s, total_s)

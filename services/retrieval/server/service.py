@@ -143,7 +143,7 @@ class RetrievalService:
         """Embed the queries of checked requests and search; returns a serialised response for each request."""
         arrived_s = time.perf_counter()
         async with asyncio.timeout(remaining_s(context, self._settings.request_timeout_s)):
-            embedded = await self._embed(release.stage, requests)
+            embedded = await self._embed(release.stage, await self._corrected(release.stage, requests))
             encode_s = time.perf_counter() - arrived_s
             snapshot = release.stage.snapshot
             searches = [
@@ -152,6 +152,14 @@ class RetrievalService:
             ]
             with child_span("search"):
                 return await release.batcher.submit(searches)
+
+    async def _corrected(self, stage: FirstStage, requests: Sequence[Request]) -> Sequence[Request]:
+        """Return the requests with the spelling of their queries repaired."""
+        snapshot = stage.snapshot
+        if not any(stage.needs_repair(request, snapshot) for request in requests):
+            return requests
+        with self._metrics.repairing(), child_span("repair"):
+            return await _run_on(stage.pool, lambda: [stage.corrected(request, snapshot) for request in requests])
 
     async def _embed(self, stage: FirstStage, requests: Sequence[Request]) -> list[Request]:
         """Return the requests with their queries' embeddings."""

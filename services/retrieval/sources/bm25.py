@@ -43,6 +43,7 @@ class TitleBm25:
         b: BM25's length normalisation, 0 to 1.
         mean_words: The mean number of words in a title.
         version: How the titles were split into words.
+        other_words: Words of the items' texts that no title has; None in releases that do not have them.
     """
 
     word_rows: Mapping[str, int]
@@ -54,6 +55,7 @@ class TitleBm25:
     b: float
     mean_words: float
     version: int = TITLE_WORDS_VERSION
+    other_words: frozenset[str] | None = None
 
     @classmethod
     def load(cls, release: Release, items: int) -> TitleBm25:
@@ -69,7 +71,25 @@ class TitleBm25:
             for part in ("indptr", "items", "scores")
         )
         word_rows = {word: row for row, word in enumerate(header["words"])}
-        return cls(word_rows, indptr, postings, scores, items, header["k1"], header["b"], header["mean_words"], version)
+        return cls(
+            word_rows,
+            indptr,
+            postings,
+            scores,
+            items,
+            header["k1"],
+            header["b"],
+            header["mean_words"],
+            version,
+            frozenset(header["other_words"]) if "other_words" in header else None,
+        )
+
+    def items_with(self, word: str) -> RowIndices:
+        """Return the rows of the release's items whose titles have a word; a view."""
+        row = self.word_rows.get(word)
+        if row is None:
+            return self.items[:0]
+        return self.items[self.indptr[row] : self.indptr[row + 1]]
 
     def score_release_items(self, query: str) -> Float32Array:
         """Score the release's items; shape [items of the release]."""
@@ -95,6 +115,5 @@ class TitleBm25:
         return list(dict.fromkeys(found))
 
     def _idf(self, word: str) -> float:
-        row = self.word_rows.get(word)
-        document_frequency = 0 if row is None else int(self.indptr[row + 1] - self.indptr[row])
+        document_frequency = len(self.items_with(word))
         return math.log(1 + (self.catalogue_items - document_frequency + 0.5) / (document_frequency + 0.5))

@@ -49,6 +49,19 @@ async def test_candidates_for_a_query(service: Any):
     assert by_text.timings.encode_ms > 0
 
 
+async def test_a_misspelled_query_finds_what_it_means(service: Any):
+    """The answer tells the repaired query and has its candidates, in a batch too; `keep_query` refuses the repair."""
+    right = await service.retrieve(query="large milk", limit=5)
+    wrong = await service.retrieve(query="lagre mlik", limit=5)
+    kept = await service.retrieve(query="lagre mlik", limit=5, keep_query=True)
+    assert service.ids(wrong) == service.ids(right)
+    assert (right.corrected_query, wrong.corrected_query, kept.corrected_query) == ("", "large milk", "")
+    requests = [retrieval_pb2.RetrieveRequest(query=query, columns=True) for query in ("large milk", "lagre milk")]
+    both = (await service.stub.BatchRetrieve(retrieval_pb2.BatchRetrieveRequest(requests=requests))).responses
+    assert [each.corrected_query for each in both] == ["", "large milk"]
+    assert list(both[0].columns.item_ids) == list(both[1].columns.item_ids)
+
+
 async def test_candidates_for_an_unknown_user(service: Any):
     """Without query and history the popular items come first."""
     response = await service.retrieve(limit=1_000)
@@ -165,3 +178,13 @@ async def test_batches_of_a_wrong_size(service: Any, count: int):
         grpc.StatusCode.INVALID_ARGUMENT,
         f"requests: {count} given; give 1 to 256",
     )
+
+
+async def test_vectors_come_on_request(service: Any):
+    """Vectors are there if they are asked for, in every form of answer, one for each candidate."""
+    plain = await service.retrieve(query="towel", limit=5)
+    assert not plain.columns.vectors_i8
+    for form in ({}, {"columns": True}, {"source_columns": True}):
+        answer = await service.retrieve(query="towel", limit=5, vectors=True, **form)
+        assert len(answer.columns.vectors_i8) == 5 * DIMENSION
+        assert bool(answer.candidates) != ("columns" in form)

@@ -24,6 +24,7 @@ def add_commands(commands: Any) -> None:
     recommend.set_defaults(run=_recommend)
     recommend.add_argument("--user", default="", help="the user, whose recorded events are the history")
     recommend.add_argument("--query", default="", help="what the user searches for")
+    recommend.add_argument("--keep-query", action="store_true", help="leave the query's spelling as it is")
     recommend.add_argument("--history", default="", help="item ids with commas between, oldest first")
     add_filter_options(recommend)
     recommend.add_argument("--min-probability", type=float, help="items below are left out")
@@ -32,6 +33,9 @@ def add_commands(commands: Any) -> None:
     recommend.add_argument("--max-per-category", type=int, help="most items of one category")
     recommend.add_argument("--exclude-history", action="store_true", help="leave out items of the history")
     recommend.add_argument("--exclude-purchased", action="store_true", help="leave out what the user bought")
+    recommend.add_argument("--diversity", type=float, help="how much the items should differ, 0 to 1")
+    recommend.add_argument("--min-long-tail-share", type=float, help="least share of items that sell little, 0 to 1")
+    recommend.add_argument("--min-new-item-share", type=float, help="least share of items added lately, 0 to 1")
     recommend.add_argument("--stages", choices=get_args(Stages), default="both", help="which stages select")
     recommend.add_argument("--explain", action="store_true", help="print the reasons")
     recommend.add_argument("--json", action="store_true", help="print the whole answer as JSON")
@@ -74,6 +78,9 @@ def _recommend(arguments: argparse.Namespace) -> int:
         exclude_history=arguments.exclude_history,
         exclude_purchased=arguments.exclude_purchased,
         stages=arguments.stages,
+        diversity=arguments.diversity,
+        min_long_tail_share=arguments.min_long_tail_share,
+        min_new_item_share=arguments.min_new_item_share,
     )
     with connect(arguments) as client:
         answer = client.recommend(
@@ -84,6 +91,7 @@ def _recommend(arguments: argparse.Namespace) -> int:
             limit=arguments.limit,
             policy=policy,
             explain=arguments.explain,
+            keep_query=arguments.keep_query,
         )
     if arguments.json:
         print(MessageToJson(answer.message, preserving_proto_field_name=True, ensure_ascii=False))
@@ -106,6 +114,8 @@ def _print_answer(answer: Recommendations, *, explain: bool) -> None:
         ]
         for place, item in enumerate(answer, 1)
     ]
+    if answer.corrected_query:
+        print(f"showing results for “{answer.corrected_query}”; --keep-query searches for what was typed")
     print_table(header, rows, right={0, 4, 5})
     timings = answer.message.timings
     print(

@@ -55,6 +55,7 @@ class Recommendations:
         release_id: The release that answered; empty if no stage did.
         degradations: What failed; empty in a complete answer.
         request_id: The call's id, as in the servers' logs.
+        corrected_query: The query that was used instead of the one given, because of its spelling; empty if none was.
         message: All fields, such as timings and tiers.
     """
 
@@ -62,6 +63,7 @@ class Recommendations:
     release_id: str
     degradations: tuple[Degradation, ...]
     request_id: str
+    corrected_query: str
     message: gateway_pb2.RecommendResponse = field(repr=False, compare=False)
 
     def __iter__(self) -> Iterator[RecommendedItem]:
@@ -93,6 +95,7 @@ def recommendations(message: gateway_pb2.RecommendResponse) -> Recommendations:
         message.release_id,
         tuple(degradation(one) for one in message.degradations),
         message.request_id,
+        message.corrected_query,
         message,
     )
 

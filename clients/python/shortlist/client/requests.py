@@ -79,6 +79,8 @@ class Policy:
         stages: Which stages select the items.
         min_long_tail_share: Minimum share of long-tail items.
         keep_duplicates: Whether items with the same text may each have a place.
+        diversity: How much the items chosen should differ from one another, 0 to 1.
+        min_new_item_share: Minimum share of items added since the release was built.
     """
 
     min_probability: float | None = None
@@ -90,6 +92,8 @@ class Policy:
     stages: Stages = "both"
     min_long_tail_share: float | None = None
     keep_duplicates: bool = False
+    diversity: float | None = None
+    min_new_item_share: float | None = None
 
     def message(self) -> gateway_pb2.Policy:
         """Return it as the contract has it."""
@@ -132,6 +136,7 @@ def recommend_request(
     policy: Policy | None,
     *,
     explain: bool,
+    keep_query: bool = False,
     placement: str = "",
 ) -> gateway_pb2.RecommendRequest:
     """Return the request; kinds and ages are sent only if an item has them.
@@ -150,6 +155,7 @@ def recommend_request(
         limit=limit,
         policy=None if policy is None else policy.message(),
         explain=explain,
+        keep_query=keep_query,
         placement=placement,
     )
     if any(item.kind != "purchase" for item in items):

@@ -81,6 +81,7 @@ class Client(Methods):
         limit: int | None = None,
         policy: Policy | None = None,
         explain: bool = False,
+        keep_query: bool = False,
         placement: str = "",
         timeout_s: float | None = None,
         request_id: str = "",
@@ -95,6 +96,7 @@ class Client(Methods):
             limit: How many items to return, 1 to 500; None for 10.
             policy: Rules for the answer.
             explain: Whether items carry reasons and scores by source.
+            keep_query: Whether the query's spelling is left as it is; see ``corrected_query`` of the answer.
             placement: Where the items are shown, such as ``home``.
             timeout_s: The time of the call, retries included.
             request_id: The call's id in the servers' logs; made if empty.
@@ -102,7 +104,9 @@ class Client(Methods):
         Raises:
             ShortlistClientError: The call failed; the subclass says what to do.
         """
-        request = recommend_request(user_id, query, history, where, limit, policy, explain=explain, placement=placement)
+        request = recommend_request(
+            user_id, query, history, where, limit, policy, explain=explain, keep_query=keep_query, placement=placement
+        )
         return recommendations(
             self._call(
                 f"{_RECOMMENDATION}Recommend", request, gateway_pb2.RecommendResponse.FromString, timeout_s, request_id
@@ -118,6 +122,7 @@ class Client(Methods):
         history: Iterable[str | HistoryItem] = (),
         where: Filter | None = None,
         policy: Policy | None = None,
+        keep_query: bool = False,
         timeout_s: float | None = None,
         request_id: str = "",
     ) -> gateway_pb2.ExplainResponse:
@@ -127,7 +132,7 @@ class Client(Methods):
             NotFound: The item is not among the candidates.
             ShortlistClientError: The call failed otherwise.
         """
-        asked = recommend_request(user_id, query, history, where, None, policy, explain=True)
+        asked = recommend_request(user_id, query, history, where, None, policy, explain=True, keep_query=keep_query)
         request = gateway_pb2.ExplainRequest(request=asked, item_id=item_id)
         return self._call(
             f"{_RECOMMENDATION}Explain", request, gateway_pb2.ExplainResponse.FromString, timeout_s, request_id

@@ -10,6 +10,7 @@ import grpc
 import pytest
 from shortlist.cli.__main__ import main
 from shortlist.client.fake import FakeGateway
+from shortlist.gateway.v1 import gateway_pb2
 
 from testing.server_process import free_port
 
@@ -25,6 +26,18 @@ def test_recommendations_are_a_table(gateway: FakeGateway, capsys: pytest.Captur
     assert list(request.history_item_ids) == ["eggs", "tea"]
     assert request.policy.exclude_history
     assert [each.WhichOneof("kind") for each in request.filter.all_of.filters] == ["match", "range"]
+
+
+def test_a_repaired_query_is_told_above_the_table(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]):
+    """The query that was used is printed with the option that refuses it, which is sent on."""
+    gateway._recommend = lambda request: gateway_pb2.RecommendResponse(
+        corrected_query="" if request.keep_query else "milk"
+    )
+    words = ["recommend", "--target", gateway.target, "--query", "mlik"]
+    assert main(words) == 0
+    assert capsys.readouterr().out.startswith("showing results for “milk”; --keep-query searches for what was typed\n")
+    assert main([*words, "--keep-query"]) == 0
+    assert "showing results" not in capsys.readouterr().out
 
 
 def test_an_answer_can_be_read_by_programs(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]):

@@ -49,6 +49,14 @@ def test_an_answer_has_items_in_order(client: Any):
     assert answer.items[0].price is None
 
 
+def test_a_repaired_query_is_told_and_can_be_refused(client: Any, gateway: FakeGateway):
+    """An answer says which query was used, and the caller can ask for the query as it is spelled."""
+    corrected = gateway_pb2.RecommendResponse(corrected_query="milk")
+    gateway._recommend = lambda request: gateway_pb2.RecommendResponse() if request.keep_query else corrected
+    assert client.recommend(query="mlik").corrected_query == "milk"
+    assert client.recommend(query="mlik", keep_query=True).corrected_query == ""
+
+
 def test_every_argument_reaches_the_server(client: Any, gateway: FakeGateway):
     """The request is what the arguments say, with kinds and ages only where an item has them."""
     where = all_of(match("brand", "Acme", True), none_of(price_range(max_price=2.5)))
@@ -56,6 +64,7 @@ def test_every_argument_reaches_the_server(client: Any, gateway: FakeGateway):
     history = ["milk", HistoryItem("bread", "view", 60.0)]
     client.recommend(user_id="u1", query="q", history=history, where=where, limit=3, policy=policy, explain=True)
     (request,) = gateway.requests
+    assert not request.keep_query
     assert (request.user_id, request.query, request.limit, request.explain) == ("u1", "q", 3, True)
     assert list(request.history_item_ids) == ["milk", "bread"]
     assert list(request.history_kinds) == [gateway_pb2.EVENT_KIND_PURCHASE, gateway_pb2.EVENT_KIND_VIEW]

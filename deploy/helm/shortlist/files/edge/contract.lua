@@ -51,6 +51,9 @@ local messages = {
     ["keepDuplicates"] = true,
     ["exclude_purchased"] = true,
     ["excludePurchased"] = true,
+    ["diversity"] = true,
+    ["min_new_item_share"] = true,
+    ["minNewItemShare"] = true,
   },
   ["shortlist.gateway.v1.RecommendRequest"] = {
     ["user_id"] = true,
@@ -66,6 +69,8 @@ local messages = {
     ["historyKinds"] = {EVENT_KIND_UNSPECIFIED = true, EVENT_KIND_VIEW = true, EVENT_KIND_CART = true, EVENT_KIND_PURCHASE = true, EVENT_KIND_SEARCH = true, EVENT_KIND_RATING = true, EVENT_KIND_FAVOURITE = true, EVENT_KIND_REFUND = true},
     ["history_ages_s"] = true,
     ["historyAgesS"] = true,
+    ["keep_query"] = true,
+    ["keepQuery"] = true,
     ["placement"] = true,
   },
   ["shortlist.gateway.v1.RecordEventsRequest"] = {

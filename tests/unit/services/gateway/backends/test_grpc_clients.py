@@ -30,6 +30,7 @@ from services.gateway.backends.stages import (
     UserInput,
 )
 from services.gateway.candidates import Candidate, Evidence
+from testing.gateway_backends import planted_vector
 
 _CANDIDATES = [Candidate("item-0", 0.9, (("popular", 0.5),)), Candidate("new", 0.8, text="a new thing")]
 
@@ -84,6 +85,7 @@ async def test_candidates_come_back_with_their_attributes(retrieval: GrpcRetriev
         "category-1",
         1.0,
         long_tail=True,
+        new_item=True,
     )
     assert (result.release_id, result.ignored_history_items, result.is_fallback) == ("r1", 1, False)
     assert result.evidence == {"behaviour": Evidence.BEHAVIOUR, "popular": Evidence.POPULAR}
@@ -221,3 +223,13 @@ async def test_an_explained_candidate_keeps_its_place(backends: Any, ranking: Gr
         pytest.approx(2 / 3), pytest.approx(1.0), pytest.approx(-1.0), ranking_pb2.TIER_CROSS_ENCODER
     )  # type: ignore[arg-type]  # equals a float
     assert isinstance(explained.message, ranking_pb2.ExplainResponse)
+
+
+async def test_vectors_come_only_if_they_are_asked_for(backends: Any, retrieval: GrpcRetrieval):
+    """Each candidate has its own vector; none without a request for it, or from a service that knows of none."""
+    with_vectors = (await retrieval.retrieve(RetrieveRequest(limit=3, vectors=True), 5.0)).candidates
+    assert [candidate.vector for candidate in with_vectors] == [planted_vector(one.item_id) for one in with_vectors]
+    assert not any(one.vector for one in (await retrieval.retrieve(RetrieveRequest(limit=3), 5.0)).candidates)
+    backends.retrieval.knows_vectors = False
+    earlier = (await retrieval.retrieve(RetrieveRequest(limit=3, vectors=True), 5.0)).candidates
+    assert [candidate.vector for candidate in earlier] == [b""] * 3

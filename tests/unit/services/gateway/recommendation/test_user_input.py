@@ -9,15 +9,24 @@ from typing import Any
 import pytest
 
 from common.release.event_weights import EventKind
-from services.gateway.backends.stages import UserInput
+from services.gateway.backends.stages import RetrievalResult, UserInput
 from services.gateway.policy.policy import Policy
 from services.gateway.profiles.profile_store import Profile, Search
 from services.gateway.recommendation.request import RecommendRequest
-from services.gateway.recommendation.user_input import excluded_items, join_history, recent_query
+from services.gateway.recommendation.user_input import as_searched, excluded_items, join_history, recent_query
 
 VIEW, PURCHASE = EventKind.VIEW, EventKind.PURCHASE
 PROFILE = Profile(["a", "b"], None, (VIEW, PURCHASE), (1_000_000, 3_500_000))
 USER = UserInput("", ["a", "b", "c", "d", "e"], [VIEW, PURCHASE, 0, EventKind.CART, EventKind.RATING])
+
+
+def test_the_second_stage_is_told_the_repaired_query():
+    """Only the query is another, and only if the first stage searched for another."""
+    user = UserInput("mlik", ["a"], [VIEW], [3.0])
+    assert as_searched(user, RetrievalResult([], "r1", corrected_query="milk")) == UserInput(
+        "milk", ["a"], [VIEW], [3.0]
+    )
+    assert as_searched(user, RetrievalResult([], "r1")) is user
 
 
 def test_recorded_and_given_events_are_joined():

@@ -95,6 +95,8 @@ def test_requests_at_the_limits_are_read(request_at_limit: gateway_pb2.Recommend
         (_policy(min_probability=float("nan")), r"^policy\.min_probability: .* is nan"),
         (_policy(min_long_tail_share=1.01), r"^policy\.min_long_tail_share: must be 0 to 1, is 1\.01"),
         (_policy(min_long_tail_share=float("nan")), r"^policy\.min_long_tail_share: .* is nan"),
+        (_policy(diversity=-0.1), r"^policy\.diversity: must be 0 to 1, is -0\.1"),
+        (_policy(min_new_item_share=2.0), r"^policy\.min_new_item_share: must be 0 to 1, is 2"),
         (_policy(blocked_item_ids=["i"] * 10_001), r"^policy\.blocked_item_ids: 10,001 ids; at most 10,000"),
         (_policy(max_per_brand=0), r"^policy\.max_per_brand: must be at least 1"),
         (_policy(max_per_category=0), r"^policy\.max_per_category: must be at least 1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -132,6 +133,45 @@ async def test_the_servers_share_is_the_default(gateway_settings: MakeSettings):
     assert not nothing.HasField("long_tail_share")
 
 
+async def test_items_differ_as_much_as_the_request_asks(client: GatewayClient):
+    """Items of one brand have one vector: a diversity takes one of each brand, and keeps the order."""
+    plain = await client.recommend(limit=4)
+    policy = gateway_pb2.Policy(diversity=0.5, max_per_category=1)
+    diverse = await client.recommend(limit=4, policy=gateway_pb2.Policy(diversity=0.5))
+    assert [item.item_id for item in plain.items] == ["item-39", "item-38", "item-37", "item-36"]
+    assert len({item.brand for item in diverse.items}) == 4
+    assert diverse.intra_list_diversity == pytest.approx(1.0)
+    assert not plain.HasField("intra_list_diversity")
+    assert len((await client.recommend(limit=4, policy=policy)).items) == 2
+    most = await client.recommend(limit=8, policy=gateway_pb2.Policy(diversity=1.0, min_probability=0.5))
+    assert sorted(Counter(item.brand for item in most.items).values()) == [2, 2, 2, 2]
+    assert [item.probability for item in most.items] == sorted((i.probability for i in most.items), reverse=True)
+
+
+async def test_the_servers_diversity_is_the_default(gateway_settings: MakeSettings, backends: Backends):
+    """The setting applies to requests that do not say; without a diversity no vectors are asked for."""
+    async with running_gateway(gateway_settings(diversity=0.3)) as client:
+        assert (await client.recommend(limit=8)).HasField("intra_list_diversity")
+        assert backends.retrieval.requests[-1].vectors
+        off = await client.recommend(limit=8, policy=gateway_pb2.Policy(diversity=0.0))
+        assert not off.HasField("intra_list_diversity")
+        assert not backends.retrieval.requests[-1].vectors
+        assert "shortlist_gateway_intra_list_diversity_count 1.0" in await client.metrics()
+
+
+async def test_new_items_have_their_minimum_share(client: GatewayClient):
+    """New items replace others at the least cost, and stay if the long tail has a share too."""
+    policy = gateway_pb2.Policy(min_new_item_share=0.2, min_long_tail_share=0.4)
+    response = await client.recommend(limit=5, policy=policy, explain=True)
+    assert [item.item_id for item in response.items] == ["item-39", "item-38", "item-37", "item-9", "item-3"]
+    assert [item.new_item for item in response.items] == [False] * 4 + [True]
+    assert (response.new_item_share, response.long_tail_share) == (pytest.approx(0.2), pytest.approx(0.4))
+    assert response.items[4].reasons[0].kind == gateway_pb2.REASON_KIND_NEW_ITEM_SHARE
+    text = await client.metrics()
+    assert "shortlist_gateway_new_item_substitutions_total 1.0" in text
+    assert "shortlist_gateway_long_tail_substitutions_total 1.0" in text
+
+
 async def test_recorded_events_are_the_history(backends: Backends, client: GatewayClient):
     """The recorded events of a user reach both stages, before the request's own history."""
     earlier = _event("2", item_id="item-1", occurred_at=Timestamp(seconds=1))
@@ -143,6 +183,15 @@ async def test_recorded_events_are_the_history(backends: Backends, client: Gatew
     assert list(backends.ranking.requests[-1].user.history_item_ids) == expected
     assert recommended.ignored_history_items == 1
     assert recommended.timings.profile_ms > 0
+
+
+async def test_both_stages_use_the_repaired_query(backends: Backends, client: GatewayClient):
+    """Ranking reads the query that retrieval searched for, and the answer tells it; `keep_query` is passed on."""
+    recommended = await client.recommend(query="mlik")
+    assert (recommended.corrected_query, backends.ranking.requests[-1].user.query) == ("milk", "milk")
+    kept = await client.recommend(query="mlik", keep_query=True)
+    assert (kept.corrected_query, backends.ranking.requests[-1].user.query) == ("", "mlik")
+    assert (await client.recommend(query="milk")).corrected_query == ""
 
 
 async def test_a_recent_search_is_the_query(backends: Backends, client: GatewayClient):

@@ -52,6 +52,17 @@ def test_candidates_are_counted_by_source(shop: FirstStage, metrics: RetrievalMe
     assert value("stage_seconds_count", stage="search") == value("stage_seconds_count", stage="fuse") == 1
 
 
+def test_repaired_queries_are_counted(shop: FirstStage, metrics: RetrievalMetrics, value: Value):
+    """Of two queries, the one that was repaired counts, and so does the time of the repair."""
+    found = shop.retrieve([Request(query="milk"), Request(query="bread")])
+    found[1].is_corrected = True
+    metrics.observe(found)
+    with metrics.repairing():
+        pass
+    assert value("corrected_queries_total") == 1
+    assert value("stage_seconds_count", stage="repair") == 1
+
+
 def test_searches_are_counted_by_path(shop: FirstStage, metrics: RetrievalMetrics, value: Value):
     """Exact searches and searches of cached neighbours count apart, by source; other sources search no vectors."""
     request = Request(query="milk", history_item_ids=["bread"], limit=1)

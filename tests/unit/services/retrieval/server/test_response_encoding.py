@@ -17,6 +17,7 @@ from services.retrieval.server.response_encoding import (
     encode_columns,
     encode_evidence,
     encode_response,
+    encode_vectors,
     encode_with_source_columns,
     id_fragments,
 )
@@ -40,6 +41,7 @@ def as_message(candidates: Candidates) -> retrieval_pb2.RetrieveResponse:
             available=item.available,
             text=item.text if added[place] else "",
             long_tail=item.item_id in {"milk-2", "cheese", "roll", "soap", "sponge", "oats"},
+            new_item=bool(added[place]),
         )
     return message
 
@@ -159,3 +161,23 @@ def test_a_batch_holds_its_responses_in_order():
     responses = [retrieval_pb2.RetrieveResponse(release_id="x" * size) for size in (0, 1, 200, 20_000)]
     encoded = encode_batch([response.SerializeToString() for response in responses])
     assert list(retrieval_pb2.BatchRetrieveResponse.FromString(encoded).responses) == responses
+
+
+def test_vectors_are_added_to_the_columns_that_a_response_has(live_shop: FirstStage):
+    """A parser finds each candidate's direction in bytes, added items too, next to the scores of the sources."""
+    live_shop.writer.upsert([Item("oats", "rolled oats"), Item("cheese", "cheese", price=9.0)])
+    candidates = live_shop.retrieve([Request(query="oats", history_item_ids=["bread"], limit=50)])[0]
+    vectors = live_shop.vectors_of(candidates)
+    encoded = encode_with_source_columns(candidates, candidate_fragments(100, live_shop.long_tail))
+    columns = retrieval_pb2.RetrieveResponse.FromString(encoded + encode_vectors(vectors)).columns
+    assert tuple(column.source for column in columns.sources) == candidates.sources
+    found = np.frombuffer(columns.vectors_i8, np.int8).reshape(vectors.shape).astype(np.float64)
+    assert (np.abs(found).max(axis=1) == 127).all()
+    cosines = (found * vectors).sum(axis=1) / np.linalg.norm(found, axis=1)
+    assert cosines.min() > 0.999
+
+
+def test_a_vector_of_zeros_stays_one():
+    """A direction that is not known has no number, and is no error."""
+    columns = retrieval_pb2.RetrieveResponse.FromString(encode_vectors(np.zeros((2, 3), np.float32))).columns
+    assert columns.vectors_i8 == bytes(6)

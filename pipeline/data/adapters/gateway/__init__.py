@@ -1,0 +1,1 @@
+"""Adapters for what the gateway itself has recorded."""

@@ -1,0 +1,1 @@
+"""Repair of queries' spelling by the words of the catalogue."""

@@ -1,0 +1,1 @@
+"""Logs of impressions, and a simulated shop whose users are known."""
