@@ -28,6 +28,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 	lint \
 	load \
 	monitoring \
+	playground \
 	sbom \
 	serve \
 	soak \
@@ -49,6 +50,9 @@ demo: .venv/demo ## Build a release from real purchases, serve it and show its r
 
 serve: .venv/demo ## Run the three services on RELEASE=… until stopped
 	$(BIN)/python -m services --release $(RELEASE) --profiles $(LIVE)/profiles.sqlite3 --data-dir $(LIVE)/changes
+
+playground: .venv/playground ## Serve RELEASE=… and open a page that shows it; builds the demo's release if it is missing
+	$(BIN)/python -m pipeline playground --release $(RELEASE) $(if $(DATA),--data $(DATA)) $(if $(PORT),--port $(PORT))
 
 load: .venv/demo .venv-load/ready $(or $(REQUESTS),dist/requests.jsonl) ## Call the gateway at TARGET=host:port at RATES=50,100 calls a second for DURATION_S=60 each
 	PROTOS=$(CURDIR)/protos REQUESTS=$(abspath $(or $(REQUESTS),dist/requests.jsonl)) $(foreach name,$(LOAD),$(if $($(name)),$(name)=$($(name)))) \
@@ -151,6 +155,10 @@ clean: ## Remove environments and caches; releases and datasets stay
 .venv/dev: .venv/demo
 	@echo "Installing the packages of tests and checks …"
 	$(INSTALL) '.[dev]'
+	@touch $@
+
+.venv/playground: .venv/demo
+	$(INSTALL) '.[playground]'
 	@touch $@
 
 .venv/s3: .venv/dev

@@ -105,6 +105,10 @@ BENCHMARKS: Final = {
         "retrieval.served",
         "throughput of the service, client included, compared with hnswlib in one process",
     ),
+    "suggest": (
+        "retrieval.suggest",
+        "completed texts at 100,000 titles: latency, and the share of texts with a typo that find what was wanted",
+    ),
     "retrieval-million": ("retrieval.million", "build, memory, load and latency up to a million vectors"),
     "fuzz": ("reliability.fuzz", "random inputs for every RPC, the release loader and prepare: crashes, faults, hangs"),
     "chaos": (

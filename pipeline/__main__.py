@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from common.errors import ShortlistError
-from pipeline.commands.build import build_release, demo, prepare_dataset, sources
+from pipeline.commands.build import build_release, demo, playground, prepare_dataset, sources
 from pipeline.commands.bulk import embed, score
 from pipeline.commands.console import CONSOLE
 from pipeline.commands.evaluate import evaluate
@@ -70,6 +70,9 @@ app.command("sign")(sign_releases)
 
 
 app.command()(demo)
+
+
+app.command()(playground)
 
 
 def main() -> int:

@@ -65,7 +65,7 @@ async def supervise(children: Sequence[ChildProcess]) -> int:
     Returns:
         The exit code: 0 if every child drained, 1 if one could not start or did not drain.
     """
-    supervisors = [_ChildSupervisor(child) for child in children]
+    supervisors = [ChildSupervisor(child) for child in children]
     running = [asyncio.create_task(supervisor.run()) for supervisor in supervisors]
     signalled = asyncio.create_task(_signalled(supervisors))
     ended, _ = await asyncio.wait([signalled, *running], return_when=asyncio.FIRST_COMPLETED)
@@ -77,15 +77,19 @@ async def supervise(children: Sequence[ChildProcess]) -> int:
     return 0 if started and all(drained) else 1
 
 
-class _ChildSupervisor:
-    """Keeps one child running."""
+class ChildSupervisor:
+    """Keeps one child running.
+
+    Attributes:
+        served: Set once the child was SERVING.
+    """
 
     def __init__(self, child: ChildProcess) -> None:
         self._child = child
         self._process: asyncio.subprocess.Process | None = None
         self._starting = asyncio.Lock()
         self._delay_s = _FIRST_DELAY_S
-        self._served = False
+        self.served = asyncio.Event()
         self._stopping = False
 
     async def run(self) -> int | None:
@@ -94,7 +98,7 @@ class _ChildSupervisor:
             code = await self._run_once()
             if self._stopping:
                 return None
-            if not self._served:
+            if not self.served.is_set():
                 _print(f"{self._child.name} could not start (exit code {code}); see its log output above")
                 return code
             _print(f"{self._child.name} died (exit code {code}) and will be restarted in {self._delay_s:.1f} s")
@@ -137,7 +141,7 @@ class _ChildSupervisor:
     async def _report_serving(self) -> None:
         """Print a line once the child is SERVING."""
         if await _await_serving(self._child.address, self._child.security):
-            self._served = True
+            self.served.set()
             self._delay_s = _FIRST_DELAY_S
             _print(f"{self._child.name} is SERVING on {self._child.address}")
 
@@ -153,7 +157,7 @@ async def _await_serving(address: str, security: ChannelSecurity | None) -> bool
     return False
 
 
-async def _signalled(supervisors: Sequence[_ChildSupervisor]) -> None:
+async def _signalled(supervisors: Sequence[ChildSupervisor]) -> None:
     """Return at the first SIGTERM or SIGINT; the second one kills everything."""
     first = asyncio.Event()
 

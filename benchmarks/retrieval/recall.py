@@ -77,7 +77,7 @@ def _by_filter(stage: FirstStage, queries: Float32Array) -> dict[str, dict[str, 
 
 def _measure(stage: FirstStage, queries: Float32Array, condition: Filter | None) -> dict[str, Any]:
     answers = _retrieve(stage, queries, condition)
-    allowed = stage._filter.allowed(stage.snapshot, condition).rows  # noqa: SLF001 - the same mask for the oracle
+    allowed = stage.item_filter.allowed(stage.snapshot, condition).rows
     paths = {path for answer in answers for path in answer.paths.values()}
     return {"recall": recall(stage, queries, answers, allowed), "path": "/".join(sorted(paths))}
 

@@ -39,8 +39,8 @@ POPULARITY: Final = "behaviour/popularity.npy"
 
 # BM25 over titles: for each word the items that have it, with its score there.
 TITLE_WORDS: Final = "lexical/words.json"
-# How titles are split into words (`common.text.title_words`); files without a version have those of version 1.
-TITLE_WORDS_VERSION: Final = 2
+# Version 3 has the words' stems, version 2 the words; files without a version are of version 1.
+TITLE_WORDS_VERSION: Final = 3
 RETRIEVAL_SETTINGS: Final = "retrieval.json"
 MODEL_CARD: Final = "model_card.md"
 

@@ -1,4 +1,4 @@
-"""The commands that make datasets and releases: sources, prepare, build, demo."""
+"""The commands that make datasets and releases: sources, prepare, build, demo, playground."""
 
 from __future__ import annotations
 
@@ -156,3 +156,19 @@ def demo(
 
     if not run_demo(out, CONSOLE):
         raise typer.Exit(REFUSED)
+
+
+def playground(
+    release: Annotated[
+        Path, typer.Option(help="Release or store to serve; the demo's is built if it is missing.")
+    ] = Path("releases/complete-journey"),
+    data: Annotated[
+        Path | None, typer.Option("--data", help="The shop's files, for users to choose from; the demo has its own.")
+    ] = None,
+    users: Annotated[int, typer.Option(help="Users to choose from, drawn at random.", min=0, max=10_000)] = 100,
+    port: Annotated[int, typer.Option(help="Port of the page; 0 for a free one.", min=0, max=65_535)] = 8_080,
+) -> None:
+    """Serve a release on this machine, and open a page that shows what it recommends and why."""
+    from pipeline.playground import open_playground  # noqa: PLC0415 - polars takes a moment to import
+
+    open_playground(release, data, users, port, CONSOLE)

@@ -70,6 +70,10 @@ class Settings(ReleaseServerSettings, BackendSettings):
     )
     query_cache_size: int = Field(10_000, ge=0, description="Query embeddings that are cached.")
     max_query_batch: int = Field(32, ge=1, le=1_024, description="Most queries in one pass of the encoder.")
+    suggestions: bool = Field(
+        default=True,
+        description="Whether Complete completes texts: indexes the titles of each release, about 300 bytes an item.",
+    )
     candidate_cache_size: int = Field(
         200_000, ge=0, description="Items whose serialised fields are cached; about 400 bytes each."
     )
@@ -129,4 +133,5 @@ class Settings(ReleaseServerSettings, BackendSettings):
             neighbours_cached=self.neighbour_cache_size,
             queries=QueryEncoderOptions(cache_size=self.query_cache_size, max_batch=self.max_query_batch),
             threads=self.search_threads,
+            suggestions=self.suggestions,
         )

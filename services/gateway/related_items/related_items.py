@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from common.errors import DeadlineTooShort, NotReady, Overloaded
 from common.filters import Filter
-from services.gateway.backends.stages import (
-    RetrievalResult,
-    RetrieveRequest,
-    StageFailed,
-    StageOverloaded,
-    StageTooSlow,
-)
+from services.gateway.backends.stage_errors import error_of
+from services.gateway.backends.stages import RetrievalResult, RetrieveRequest, StageFailed
 from services.gateway.candidates import Candidate
-from services.gateway.recommendation.deadline import Deadline, DeadlineShares
 from services.gateway.recommendation.reasons import Reason
 from services.gateway.related_items.plan import Plan
 from services.gateway.related_items.rank_fusion import fused_order
@@ -78,22 +70,13 @@ class RelatedItemFinder:
 
     Args:
         retrieval: The first stage.
-        shares: The time of a call without a deadline, and the time kept back from retrieval.
     """
 
-    def __init__(self, retrieval: ListRetrieval, shares: DeadlineShares) -> None:
+    def __init__(self, retrieval: ListRetrieval) -> None:
         self._retrieval = retrieval
-        self._shares = shares
 
-    async def find(
-        self, plan: Plan, request: RelatedItemsRequest, remaining_s: float | None = None
-    ) -> RelatedItemsResult:
-        """Find items by a plan; neither the given items nor items with their texts.
-
-        Args:
-            plan: The lists to fuse.
-            request: The given items, and which items are wanted.
-            remaining_s: The time of the call; None for the default.
+    async def find(self, plan: Plan, request: RelatedItemsRequest, timeout_s: float) -> RelatedItemsResult:
+        """Find items by a plan within ``timeout_s``; neither the given items nor items with their texts.
 
         Raises:
             InvalidRequest: The filter names an attribute that the catalogue lacks.
@@ -112,16 +95,10 @@ class RelatedItemFinder:
             )
             for each in plan.lists
         ]
-        now_s = time.monotonic()
-        timeout_s = Deadline.from_remaining(now_s, remaining_s, self._shares).timeout_s(now_s, 1.0)
         try:
             results = await self._retrieval.retrieve_each(requests, timeout_s)
-        except StageOverloaded as failure:
-            raise Overloaded(str(failure)) from failure
-        except StageTooSlow as failure:
-            raise DeadlineTooShort(str(failure)) from failure
         except StageFailed as failure:
-            raise NotReady(str(failure)) from failure
+            raise error_of(failure) from failure
         return _fused(plan, results, request.limit)
 
 

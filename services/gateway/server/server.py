@@ -19,6 +19,7 @@ from common.errors import NotReady
 from common.server.channel import open_channel
 from common.server.health import Dependencies
 from common.server.telemetry import Metrics
+from services.gateway.backends.catalogue_client import CatalogueClient
 from services.gateway.backends.grpc_clients import GrpcRanking, GrpcRetrieval
 from services.gateway.backends.guarded_profiles import GuardedProfiles
 from services.gateway.backends.popular_fallback import PopularItems
@@ -37,11 +38,11 @@ from services.gateway.profiles.retention import erase_old_events
 from services.gateway.profiles.sqlite_store import SqliteProfileStore
 from services.gateway.recommendation.recommender import Recommender
 from services.gateway.related_items.related_items import RelatedItemFinder
+from services.gateway.server.components import Components
 from services.gateway.server.metrics import GatewayMetrics
 from services.gateway.server.service import (
     RECOMMENDATION_SERVICE,
     RELEASE_SERVICE,
-    Components,
     RecommendationService,
     ReleaseService,
 )
@@ -66,8 +67,9 @@ class GatewayServer:
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add both services to a server."""
+        settings, options = self._settings, self._settings.recommender_options()
         recommendation = RecommendationService(
-            self._started_components, self._metrics, self._settings.request_timeout_s
+            self._started_components, self._metrics, settings.request_timeout_s, options.shares, options.candidates
         )
         gateway_pb2_grpc.add_RecommendationServiceServicer_to_server(recommendation, server)
         release_pb2_grpc.add_ReleaseServiceServicer_to_server(ReleaseService(self._started_components), server)
@@ -84,7 +86,8 @@ class GatewayServer:
         impressions = await self._open_impressions()
         retrieval_channels = await self._open_channels(settings.retrieval_target)
         ranking_channels = await self._open_channels(settings.ranking_target)
-        retrieval = GrpcRetrieval(self._replicas("retrieval", retrieval_channels, RetrievalServiceStub))
+        retrieval_replicas = self._replicas("retrieval", retrieval_channels, RetrievalServiceStub)
+        retrieval, catalogue = GrpcRetrieval(retrieval_replicas), CatalogueClient(retrieval_replicas)
         ranking = GrpcRanking(self._replicas("ranking", ranking_channels, RankingServiceStub))
         popular = PopularItems(retrieval, settings.popular_items, settings.popular_refresh_s)
         releases = ReleaseCoordinator(
@@ -92,11 +95,10 @@ class GatewayServer:
             ReleaseClient("ranking", list(ranking_channels.values()), settings.activation_timeout_s),
             popular.request_refresh,
         )
-        options = settings.recommender_options()
-        recommender = Recommender(profiles, retrieval, ranking, popular, options)
+        recommender = Recommender(profiles, retrieval, ranking, popular, settings.recommender_options())
         self._metrics.watch_limit(recommender.concurrency_limit)
-        related_items = RelatedItemFinder(retrieval, options.shares)
-        self._components = Components(profiles, recommender, releases, related_items, impressions)
+        related_items = RelatedItemFinder(retrieval)
+        self._components = Components(profiles, recommender, releases, related_items, catalogue, impressions)
         await popular.refresh()
         self._run_in_background(popular.refresh_periodically())
         if settings.release_sync_interval_s:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -14,46 +13,18 @@ from shortlist.release.v1 import release_pb2, release_pb2_grpc
 from common.errors import InvalidRequest
 from common.server.telemetry import request_id
 from common.tracing.spans import recorded_span
-from services.gateway.backends.release_coordinator import ReleaseCoordinator
-from services.gateway.impressions.impression_log import ImpressionLog
 from services.gateway.impressions.records import Impression, RecordedEvent
-from services.gateway.profiles.profile_store import ProfileStore
-from services.gateway.recommendation.recommender import Recommender
-from services.gateway.related_items.plan import RELATED_TO_CART, SIMILAR_ITEMS
-from services.gateway.related_items.related_items import RelatedItemFinder
 from services.gateway.server import request_messages
-from services.gateway.server.methods import related_items
-from services.gateway.server.metrics import GatewayMetrics
+from services.gateway.server.components import Components
+from services.gateway.server.methods.browsing import BrowsingMethods
 from services.gateway.server.response_messages import write_explain_response, write_recommend_response
 
 RECOMMENDATION_SERVICE: Final = gateway_pb2.DESCRIPTOR.services_by_name["RecommendationService"].full_name
 RELEASE_SERVICE: Final = release_pb2.DESCRIPTOR.services_by_name["ReleaseService"].full_name
 
 
-@dataclass(frozen=True)
-class Components:
-    """What the RPC methods call, once the gateway has started."""
-
-    profiles: ProfileStore
-    recommender: Recommender
-    releases: ReleaseCoordinator
-    related_items: RelatedItemFinder
-    impressions: ImpressionLog | None = None
-
-
-class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
-    """The contract's RecommendationService.
-
-    Args:
-        components: Returns the components; raises NotReady before the gateway has started.
-        metrics: Counts the answers.
-        timeout_s: The longest that a call may take, even if its deadline is later.
-    """
-
-    def __init__(self, components: Callable[[], Components], metrics: GatewayMetrics, timeout_s: float) -> None:
-        self._components = components
-        self._metrics = metrics
-        self._timeout_s = timeout_s
+class RecommendationService(BrowsingMethods, gateway_pb2_grpc.RecommendationServiceServicer):
+    """The contract's RecommendationService."""
 
     async def Recommend(  # noqa: N802 - the contract's name
         self, request: gateway_pb2.RecommendRequest, context: Any
@@ -107,28 +78,6 @@ class RecommendationService(gateway_pb2_grpc.RecommendationServiceServicer):
         if components.impressions is not None:
             await components.impressions.erase_user(user_id)
         return gateway_pb2.ForgetUserResponse(erased_events=await components.profiles.forget_user(user_id))
-
-    async def SimilarItems(  # noqa: N802
-        self, request: gateway_pb2.SimilarItemsRequest, context: Any
-    ) -> gateway_pb2.SimilarItemsResponse:
-        """Find items near an item."""
-        finder, wanted = self._components().related_items, related_items.read_similar_items(request)
-        result = await finder.find(SIMILAR_ITEMS, wanted, self._remaining_s(context))
-        self._metrics.observe_related(SIMILAR_ITEMS, result)
-        return related_items.write_similar_items(request, result, request_id())
-
-    async def RelatedToCart(  # noqa: N802
-        self, request: gateway_pb2.RelatedToCartRequest, context: Any
-    ) -> gateway_pb2.RelatedToCartResponse:
-        """Find items that complete a cart."""
-        finder, wanted = self._components().related_items, related_items.read_related_to_cart(request)
-        result = await finder.find(RELATED_TO_CART, wanted, self._remaining_s(context))
-        self._metrics.observe_related(RELATED_TO_CART, result)
-        return related_items.write_related_to_cart(request, result, request_id())
-
-    def _remaining_s(self, context: Any) -> float | None:
-        remaining_s = context.time_remaining()
-        return None if remaining_s is None else min(float(remaining_s), self._timeout_s)
 
 
 class ReleaseService(release_pb2_grpc.ReleaseServiceServicer):

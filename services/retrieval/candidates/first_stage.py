@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from common.arrays import Float32Array
@@ -37,6 +37,7 @@ from services.retrieval.search.item_filter import ItemFilter
 from services.retrieval.search.item_search import ItemSearch, ItemSearchOptions
 from services.retrieval.sources.popular import PopularSource
 from services.retrieval.spelling.query_repair import QueryRepair
+from services.retrieval.suggestions.live_suggestions import LiveSuggestions
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class FirstStageOptions:
         search: When cached neighbours are used.
         delta_compaction: When the delta is compacted.
         index_maintenance: When the release's index is rebuilt.
+        suggestions: Whether texts can be completed, which takes about 300 bytes for each item.
     """
 
     session: SessionOptions = field(default_factory=SessionOptions)
@@ -74,6 +76,7 @@ class FirstStageOptions:
     search: ItemSearchOptions = field(default_factory=ItemSearchOptions)
     delta_compaction: DeltaCompactionOptions = field(default_factory=DeltaCompactionOptions)
     index_maintenance: IndexMaintenanceOptions = field(default_factory=IndexMaintenanceOptions)
+    suggestions: bool = False
 
 
 class FirstStage:
@@ -91,6 +94,8 @@ class FirstStage:
         query_encoder: Embeds queries.
         long_tail: Knows which items belong to the long tail.
         replayed_changes: How many earlier changes were applied to the release.
+        item_filter: Evaluates filters.
+        suggestions: Completes texts, once the release's titles are indexed; None if it is not to.
     """
 
     def __init__(
@@ -103,14 +108,14 @@ class FirstStage:
             artifacts.index, artifacts.vectors, items, options.neighbours_cached, options.search
         )
         titles = artifacts.titles
-        self._repair = QueryRepair(titles) if titles is not None and titles.other_words is not None else None
+        self._repair = QueryRepair(titles) if titles is not None and titles.spellings else None
         self._catalogue = LiveCatalogue(artifacts.catalogue, artifacts.index.dimension, artifacts.vectors_of)
         popular = PopularSource(artifacts.popularity)
         self.long_tail = LongTail(artifacts.popularity)
         self._sources = make_sources(artifacts, self._item_search, popular)
-        self._filter = ItemFilter(artifacts.catalogue.table.select(artifacts.catalogue.attributes()), items)
+        self.item_filter = ItemFilter(artifacts.catalogue.table.select(artifacts.catalogue.attributes()), items)
         self._generator = CandidateGenerator(
-            artifacts.settings, self._sources, popular, items, self._filter, options.depth, artifacts.catalogue
+            artifacts.settings, self._sources, popular, items, self.item_filter, options.depth, artifacts.catalogue
         )
         self._index_maintenance = IndexMaintenance(
             self._catalogue, self._item_search, items, artifacts.vectors, options.index_maintenance
@@ -138,6 +143,11 @@ class FirstStage:
         self._recall_monitor = self._new_recall_monitor()
         self.threads = options.threads or usable_cores()
         self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="search")
+        self._indexing = ThreadPoolExecutor(1, thread_name_prefix="suggestions")
+        self.suggestions: Future[LiveSuggestions] | None = None
+        if options.suggestions:
+            # Takes a second for each 100,000 items, in which the release is served already.
+            self.suggestions = self._indexing.submit(LiveSuggestions, self.snapshot, artifacts.popularity)
         queries = dataclasses.replace(options.queries, prefix=artifacts.settings.query_prefix)
         self.query_encoder = QueryEncoder(artifacts.encoder, queries, options.on_batch)
 
@@ -193,7 +203,7 @@ class FirstStage:
         """Raise InvalidRequest, naming the field, if a request is invalid."""
         check_request(request, self.dimension, self.sources)
         if request.filter is not None:
-            self._filter.check(request.filter)
+            self.item_filter.check(request.filter)
 
     def retrieve(self, requests: Sequence[Request]) -> list[Candidates]:
         """Check requests, embed their queries and search; returns one result per request.
@@ -266,6 +276,7 @@ class FirstStage:
             discard: Whether to delete what the index stores outside of this process, because this release will not be
                 used soon. Activating it again makes it again.
         """
+        self._indexing.shutdown(cancel_futures=True)
         self.writer.finish()
         self.pool.shutdown()
         self.writer.close()

@@ -50,8 +50,9 @@ class DeltaStorage:
         self, items: Sequence[Item], vectors: Float32Array, origin: RowIndices, has_own_vector: BoolMask
     ) -> None:
         """Append items; see `Delta` for the arrays."""
-        new_words = self.titles.append(len(self.items), [item.title for item in items])
-        self.title_words.append([word for word in new_words if word.isalpha()])
+        titles = [item.title for item in items]
+        self.titles.append(len(self.items), titles)
+        self.title_words.append(word for title in titles for word in title_words(title) if word.isalpha())
         self.words.update(word for item in items for word in title_words(item.text))
         for row, item in enumerate(items, len(self.items)):
             self.items.append(dataclasses.replace(item, vector=None))

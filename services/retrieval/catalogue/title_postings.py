@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from common.arrays import Float32Array, RowIndices
-from common.text import title_words
+from services.retrieval.catalogue.stemming import title_stems
 
 # A posting: the title's row, how often it has the word, and its number of words.
 _POSTING: Final = struct.Struct("3d")
@@ -19,25 +19,25 @@ _NO_POSTINGS: Final = array("d")
 
 
 class TitlePostings:
-    """For each word, the titles that have it. One writer appends; readers pass how many titles they know of."""
+    """For each stem, the titles that have it. One writer appends; readers pass how many titles they know of."""
 
     def __init__(self) -> None:
         # One array of numbers per word, three per posting. Bytes are appended and copied in one step each, so a reader
         # sees a posting whole or not at all.
         self._postings: dict[str, array[float]] = {}
 
-    def append(self, first_row: int, titles: Sequence[str]) -> list[str]:
-        """Add titles, whose rows begin with ``first_row``; returns the words that no title had before."""
-        new = []
+    def append(self, first_row: int, titles: Sequence[str]) -> None:
+        """Add titles, whose rows begin with ``first_row``."""
         for row, title in enumerate(titles, first_row):
-            found = title_words(title)
+            found = title_stems(title)
             for word, frequency in Counter(found).items():
                 postings = self._postings.get(word)
                 if postings is None:
                     postings = self._postings[word] = array("d")
-                    new.append(word)
                 postings.frombytes(_POSTING.pack(row, frequency, len(found)))
-        return new
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._postings
 
     def with_word(self, word: str, count: int) -> tuple[RowIndices, Float32Array, Float32Array]:
         """Return the rows of those of the first ``count`` titles that have a word, its frequency, and their lengths."""

@@ -33,10 +33,11 @@ class NearWord(NamedTuple):
 
 
 class WordTable:
-    """Distinct words, appended by one writer; safe for any number of readers."""
+    """Words, each once, appended by one writer; safe for any number of readers."""
 
     def __init__(self, words: Iterable[str] = ()) -> None:
         self._words: list[str] = []
+        self._known: set[str] = set()
         self._letters = GrowableArray(np.uint64)
         self._pairs = GrowableArray(np.uint64)
         self._lengths = GrowableArray(np.int8)
@@ -46,8 +47,9 @@ class WordTable:
         return len(self._words)
 
     def append(self, words: Iterable[str]) -> None:
-        """Append words that are not there yet; those of more than 40 letters are left out."""
-        added = [word for word in words if len(word) <= MAX_LETTERS]
+        """Append the words that are not there yet; those of more than 40 letters are left out."""
+        added = [word for word in dict.fromkeys(words) if len(word) <= MAX_LETTERS and word not in self._known]
+        self._known.update(added)
         self._words += added
         self._letters.append(np.array([_signature(word) for word in added], np.uint64))
         self._pairs.append(np.array([_signature(_pairs(word)) for word in added], np.uint64))

@@ -48,10 +48,13 @@ class ItemFilter:
         table: The release's attributes, one column each.
         vectors: Of the release.
         cached: How many filters are cached; each costs up to five bytes per item.
+
+    Attributes:
+        table: The release's attributes.
     """
 
     def __init__(self, table: pa.Table, vectors: ItemVectors, cached: int = 128) -> None:
-        self._table = table
+        self.table = table
         self._vectors = vectors
         self._cached = cached
         self._base_masks: LruCache[Filter, BoolMask] = LruCache(cached)
@@ -62,7 +65,7 @@ class ItemFilter:
 
     def check(self, condition: Filter) -> None:
         """Raise InvalidRequest if the filter can't be evaluated on this catalogue."""
-        check_filter(condition, self._table.schema)
+        check_filter(condition, self.table.schema)
 
     def allowed(self, snapshot: Snapshot, condition: Filter | None) -> AllowedItems:
         """Return the items of a snapshot that pass a checked filter; None passes all."""
@@ -96,7 +99,7 @@ class ItemFilter:
     def _mask(self, snapshot: Snapshot, condition: Filter) -> BoolMask:
         base = self._base_masks.get(condition)
         if base is None:
-            base = evaluate(condition, self._table)
+            base = evaluate(condition, self.table)
             self._base_masks.put(condition, base)
         delta = snapshot.delta
         return np.concatenate([base, self._delta_mask(delta, condition)]) if len(delta) else base

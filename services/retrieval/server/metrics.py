@@ -15,6 +15,7 @@ from common.server.telemetry import Metrics
 from services.retrieval.ann.ann_index import IndexType
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.catalogue.live_catalogue import ChangeCounts
+from services.retrieval.suggestions.live_suggestions import Suggestion
 
 # The recall is the mean of this many samples.
 _RECALL_WINDOW: Final = 200
@@ -72,6 +73,15 @@ class RetrievalMetrics:
         )
         self._index = Info("index", "The type of the index over the release's vectors.", **names)
         self._ef_search = Gauge("ef_search", "HNSW's present `ef_search`.", **names)
+        self._suggestions = Counter(
+            "suggestions",
+            "Suggestions of Complete, by what they are and whether a word was corrected.",
+            ["kind", "corrected"],
+            **names,
+        )
+        self._without_suggestion = Counter(
+            "texts_without_suggestion", "Texts that Complete found nothing for.", **names
+        )
         self._batches = Histogram(
             "encode_batch_queries", "Queries embedded in one encoder pass.", buckets=_BATCH_BUCKETS, **names
         )
@@ -123,6 +133,12 @@ class RetrievalMetrics:
         """Count the items that a call to this server changed."""
         for kind in ("inserted", "replaced", "deleted"):
             self._changes.labels(kind=kind).inc(getattr(counts, kind))
+
+    def observe_suggestions(self, suggestions: Sequence[Suggestion]) -> None:
+        """Count the suggestions of one completed text, or that there was none."""
+        for suggestion in suggestions:
+            self._suggestions.labels(kind=suggestion.kind, corrected=str(suggestion.corrected_words > 0).lower()).inc()
+        self._without_suggestion.inc(not suggestions)
 
     def watch_items(self, items: Callable[[], int]) -> None:
         """Set the function that counts the items of the live catalogue."""

@@ -33,7 +33,7 @@ T = TypeVar("T")
 def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
     """Read a request; raises InvalidRequest, naming the field, if the form of its vector or filter is wrong."""
     return Request(
-        query=_plain(message.query, MAX_QUERY_CHARACTERS),
+        query=plain(message.query, MAX_QUERY_CHARACTERS),
         vector=_read_vector(message),
         history_item_ids=list(message.history_item_ids),  # protobuf makes new strings on every iteration
         filter=read_filter(message.filter) if message.HasField("filter") else None,
@@ -80,10 +80,10 @@ def _read_each(field: str, messages: Sequence[M], read: Callable[[M], T]) -> lis
 def _read_item(message: retrieval_pb2.Item) -> Item:
     return Item(
         item_id=message.item_id,
-        title=_plain(message.title),
-        brand=_plain(message.brand),
-        category=_plain(message.category),
-        description=_plain(message.description),
+        title=plain(message.title),
+        brand=plain(message.brand),
+        category=plain(message.category),
+        description=plain(message.description),
         price=message.price if message.HasField("price") else None,
         available=message.available if message.HasField("available") else True,
         vector=_read_vector(message),
@@ -100,7 +100,7 @@ def _read_evidence(numbers: Sequence[int]) -> frozenset[str]:
     return frozenset(_EVIDENCE[number] for number in numbers)
 
 
-def _plain(text: str, max_characters: int = MAX_TEXT_CHARACTERS) -> str:
+def plain(text: str, max_characters: int = MAX_TEXT_CHARACTERS) -> str:
     """Return plain text; a longer text, which the check of limits refuses, costs no work."""
     return plain_text(text) if len(text) <= max_characters else text
 

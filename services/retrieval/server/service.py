@@ -11,17 +11,25 @@ from typing import Any, TypeVar
 
 from shortlist.retrieval.v1 import retrieval_pb2
 
-from common.errors import Overloaded
+from common.errors import NotReady, Overloaded
 from common.server.channel import remaining_s
 from common.server.event_loop import MAX_BYTES_ON_LOOP
 from common.server.interceptors import sends_large_answers
 from common.server.live_release import LiveRelease
 from common.tracing.spans import child_span
+from services.retrieval.candidates.completion import complete
+from services.retrieval.candidates.facet_counting import count_candidates, count_matching
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import Request, check_batch, check_batch_size
 from services.retrieval.catalogue.live_catalogue import ChangeCounts
 from services.retrieval.changes.text_log import TextLog
 from services.retrieval.server.loaded_release import LoadedRelease
+from services.retrieval.server.methods.browse_messages import (
+    read_complete,
+    read_list_facets,
+    write_facets,
+    write_suggestions,
+)
 from services.retrieval.server.metrics import RetrievalMetrics
 from services.retrieval.server.request_messages import read_items, read_request, read_requests, read_wait_s
 from services.retrieval.server.response_encoding import encode_batch
@@ -124,6 +132,38 @@ class RetrievalService:
         wait_s = min(read_wait_s(message), remaining_s(context) / 2)
         log = await self._text_log()
         return write_texts(await log.read_or_wait(message.log_id, message.position, wait_s))
+
+    async def Complete(  # noqa: N802
+        self, message: retrieval_pb2.CompleteRequest, context: Any
+    ) -> retrieval_pb2.CompleteResponse:
+        """Complete what a user types; waits while the titles of a new release are indexed."""
+        with self._release_for_call() as release:
+            typed, limit = read_complete(message)
+            stage = release.stage
+            if stage.suggestions is None:
+                raise NotReady("this server does not complete texts; start it with --suggestions true")
+            async with asyncio.timeout(remaining_s(context, self._settings.request_timeout_s)):
+                index = await asyncio.shield(asyncio.wrap_future(stage.suggestions))
+                found = await _run_on(stage.pool, lambda: complete(stage, index, typed, limit))
+            self._metrics.observe_suggestions(found)
+            return write_suggestions(found, release.release.id)
+
+    async def ListFacets(  # noqa: N802
+        self, message: retrieval_pb2.ListFacetsRequest, context: Any
+    ) -> retrieval_pb2.ListFacetsResponse:
+        """Count the values of attributes."""
+        with self._release_for_call() as release:
+            stage = release.stage
+            request, facets = read_list_facets(message)
+            stage.check(request)
+            facets.check(stage.item_filter.table.schema)
+            async with asyncio.timeout(remaining_s(context, self._settings.request_timeout_s)):
+                if not request.text:
+                    counted = await _run_on(stage.pool, lambda: count_matching(stage, facets, request.filter))
+                else:
+                    (embedded,) = await self._embed(stage, [request])
+                    counted = await _run_on(stage.pool, lambda: count_candidates(stage, facets, embedded))
+            return write_facets(counted, release.release.id, of_candidates=bool(request.text))
 
     @contextmanager
     def _release_for_call(self) -> Iterator[LoadedRelease]:

@@ -23,6 +23,7 @@ from common.errors import BadRelease
 from common.release.layout import TITLE_WORDS, TITLE_WORDS_VERSION, title_words_file
 from common.release.store import Release
 from common.text import query_words
+from services.retrieval.catalogue.stemming import query_stems
 from services.retrieval.catalogue.title_postings import TitlePostings
 
 # Words of version 1, with which releases were built that have no version in the file.
@@ -34,7 +35,7 @@ class TitleBm25:
     """The postings of the release's titles, with their scores.
 
     Attributes:
-        word_rows: The row of each word.
+        word_rows: The row of each word's stem.
         indptr: Where each word's postings begin; shape [words + 1].
         items: The items that have the word; shape [postings].
         scores: The word's score in each of them; shape [postings].
@@ -43,7 +44,8 @@ class TitleBm25:
         b: BM25's length normalisation, 0 to 1.
         mean_words: The mean number of words in a title.
         version: How the titles were split into words.
-        other_words: Words of the items' texts that no title has; None in releases that do not have them.
+        spellings: The words of the titles as they are spelled; empty in releases of earlier versions.
+        other_words: The other words of the items' texts.
     """
 
     word_rows: Mapping[str, int]
@@ -55,14 +57,15 @@ class TitleBm25:
     b: float
     mean_words: float
     version: int = TITLE_WORDS_VERSION
-    other_words: frozenset[str] | None = None
+    spellings: frozenset[str] = frozenset()
+    other_words: frozenset[str] = frozenset()
 
     @classmethod
     def load(cls, release: Release, items: int) -> TitleBm25:
         """Map the postings of a release that has ``items`` items; raises BadRelease if it has none that can be read."""
         header = json.loads(release.file(TITLE_WORDS).read_text())
         version = header.get("version", 1)
-        if version not in (1, TITLE_WORDS_VERSION):
+        if version not in (1, 2, TITLE_WORDS_VERSION):
             raise BadRelease(
                 f"{TITLE_WORDS} has version {version}, this server reads up to {TITLE_WORDS_VERSION}; build it again"
             )
@@ -81,11 +84,12 @@ class TitleBm25:
             header["b"],
             header["mean_words"],
             version,
-            frozenset(header["other_words"]) if "other_words" in header else None,
+            frozenset(header.get("spellings", ())),
+            frozenset(header.get("other_words", ())),
         )
 
     def items_with(self, word: str) -> RowIndices:
-        """Return the rows of the release's items whose titles have a word; a view."""
+        """Return the rows of the release's items whose titles have a word, given by its stem; a view."""
         row = self.word_rows.get(word)
         if row is None:
             return self.items[:0]
@@ -104,14 +108,20 @@ class TitleBm25:
     def score_added_items(self, query: str, postings: TitlePostings, count: int) -> Float32Array:
         """Score the first ``count`` added items; idf and mean length are the release's. Shape [count]."""
         total = np.zeros(count, dtype=np.float32)
-        for word in dict.fromkeys(query_words(query)):
+        for word in dict.fromkeys(query_stems(query)):
             numbers, frequencies, lengths = postings.with_word(word, count)
             normalisation = self.k1 * (1 - self.b + self.b * lengths / self.mean_words)
             total[numbers] += self._idf(word) * frequencies / (frequencies + normalisation)
         return total
 
     def _words_of_release(self, query: str) -> Sequence[str]:
-        found = _WORD_OF_VERSION_1.findall(query.casefold()) if self.version == 1 else query_words(query)
+        match self.version:
+            case 1:
+                found = _WORD_OF_VERSION_1.findall(query.casefold())
+            case 2:
+                found = query_words(query)
+            case _:
+                found = query_stems(query)
         return list(dict.fromkeys(found))
 
     def _idf(self, word: str) -> float:

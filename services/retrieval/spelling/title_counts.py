@@ -1,4 +1,4 @@
-"""How many titles have a word, alone and together with another: of the release, and of the items added since."""
+"""How many titles have a word, in any form, alone and together with another: of the release and of added items."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from services.retrieval.catalogue.delta import Delta
+from services.retrieval.catalogue.stemming import stem
 from services.retrieval.catalogue.word_table import NearWord, WordTable
 from services.retrieval.sources.bm25 import TitleBm25
 
@@ -23,20 +24,22 @@ class ReleaseWords:
 
     def __init__(self, titles: TitleBm25) -> None:
         self.titles = titles
-        self._table = WordTable(word for word in titles.word_rows if word.isalpha())
+        self._table = WordTable(word for word in sorted(titles.spellings) if word.isalpha())
         # A release never changes, and many users make the same error.
         self.near = lru_cache(_CACHED)(self._table.near)
         self.together = lru_cache(_CACHED)(self._together)
 
     def __contains__(self, word: str) -> bool:
-        return word in self.titles.word_rows or word in (self.titles.other_words or ())
+        """Whether the release has a word, in this form or, in a title, in another."""
+        titles = self.titles
+        return word in titles.spellings or word in titles.other_words or stem(word) in titles.word_rows
 
     def count(self, word: str) -> int:
         """Return how many titles have a word."""
-        return len(self.titles.items_with(word))
+        return len(self.titles.items_with(stem(word)))
 
     def _together(self, word: str, other: str) -> int:
-        first, second = self.titles.items_with(word), self.titles.items_with(other)
+        first, second = self.titles.items_with(stem(word)), self.titles.items_with(stem(other))
         return len(np.intersect1d(first, second, assume_unique=True))
 
 
@@ -53,7 +56,8 @@ class CatalogueWords:
     delta: Delta
 
     def __contains__(self, word: str) -> bool:
-        return word in self.release or word in self.delta.storage.words
+        added = self.delta.storage
+        return word in self.release or word in added.words or stem(word) in added.titles
 
     @property
     def titles(self) -> int:
@@ -76,4 +80,4 @@ class CatalogueWords:
         return self.release.together(word, other) + len(added)
 
     def _added_with(self, word: str) -> np.ndarray:
-        return self.delta.storage.titles.with_word(word, len(self.delta))[0]
+        return self.delta.storage.titles.with_word(stem(word), len(self.delta))[0]

@@ -203,7 +203,7 @@ def test_commands_exist_with_their_flags(document: str):
         ("python -m services.gateway --port 1 --prt 2", "no flag --prt"),
         ("python -m benchmarks nothing --quick", "no benchmark nothing"),
         ("true && mak serve", "unknown program mak"),
-        ('eval "$(shortlist complete bash)"', "no command complete"),
+        ('eval "$(shortlist completed bash)"', "no command completed"),
     ],
 )
 def test_faults_are_found(line: str, fault: str):

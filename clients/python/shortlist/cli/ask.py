@@ -62,6 +62,11 @@ def add_commands(commands: Any) -> None:
 def add_filter_options(command: argparse.ArgumentParser) -> None:
     """Add the options that say which items, and how many."""
     command.add_argument("--limit", type=int, help="how many (default 10)")
+    add_item_filter(command)
+
+
+def add_item_filter(command: argparse.ArgumentParser) -> None:
+    """Add the options of which `where` makes a filter."""
     command.add_argument(
         "--where", action="append", default=[], metavar="ATTRIBUTE=VALUE", help="only such items; may be repeated"
     )

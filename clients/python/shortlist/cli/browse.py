@@ -1,14 +1,15 @@
-"""``similar`` and ``related``: what a shop's pages ask, from a shell."""
+"""``similar``, ``related``, ``complete`` and ``facets``: what a shop's pages ask, from a shell."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from shortlist.cli.ask import add_filter_options, ids, where
+from shortlist.cli.ask import add_filter_options, add_item_filter, ids, where
 from shortlist.cli.connecting import connect, options
 from shortlist.cli.table import print_table
 from shortlist.client import RelatedItems
+from shortlist.retrieval.v1 import retrieval_pb2
 
 
 def add_commands(commands: Any) -> None:
@@ -21,6 +22,19 @@ def add_commands(commands: Any) -> None:
     related = commands.add_parser("related", parents=[parent], help="find items that complete a cart")
     related.set_defaults(run=_related)
     related.add_argument("items", nargs="+", help="the items of the cart")
+
+    complete = commands.add_parser("complete", parents=[parent], help="complete what a user types")
+    complete.set_defaults(run=_complete)
+    complete.add_argument("text", help="what the user has typed")
+    complete.add_argument("--limit", type=int, help="how many suggestions (default 10)")
+
+    facets = commands.add_parser("facets", parents=[parent], help="count the values of attributes")
+    facets.set_defaults(run=_facets)
+    facets.add_argument("attributes", nargs="*", help="the attributes (default all)")
+    facets.add_argument("--query", default="", help="count over the candidates of a query instead of all items")
+    add_item_filter(facets)
+    facets.add_argument("--max-values", type=int, help="most values of an attribute (default 10)")
+    facets.add_argument("--max-buckets", type=int, help="most buckets of a numeric attribute (default 5)")
 
     for command in (similar, related):
         add_filter_options(command)
@@ -40,6 +54,38 @@ def _related(arguments: argparse.Namespace) -> int:
     _print_items(answer, explain=arguments.explain)
     if answer.ignored_items:
         print(f"note: {answer.ignored_items} items of the cart are not in the release")
+    return 0
+
+
+def _complete(arguments: argparse.Namespace) -> int:
+    with connect(arguments) as client:
+        answer = client.complete(arguments.text, limit=arguments.limit)
+    rows = [
+        [each.text, each.kind, each.item_id, f"{each.popularity:.2f}", str(each.corrected_words)] for each in answer
+    ]
+    print_table(["suggestion", "kind", "item", "popularity", "corrected"], rows, right={3, 4})
+    return 0
+
+
+def _facets(arguments: argparse.Namespace) -> int:
+    with connect(arguments) as client:
+        answer = client.list_facets(
+            arguments.attributes,
+            query=arguments.query,
+            where=where(arguments),
+            max_values=arguments.max_values,
+            max_buckets=arguments.max_buckets,
+        )
+    rows = []
+    for facet in answer.facets:
+        rows += [[facet.attribute, each.value, f"{each.items:,}"] for each in facet.values]
+        rows += [[facet.attribute, f"{each.min:g} to {each.max:g}", f"{each.items:,}"] for each in facet.buckets]
+        others = {"(other values)": facet.other_items, "(none)": facet.missing_items}
+        rows += [[facet.attribute, name, f"{items:,}"] for name, items in others.items() if items]
+    print_table(["attribute", "value", "items"], rows, right={2})
+    of_candidates = answer.scope == retrieval_pb2.FACET_SCOPE_CANDIDATES
+    counted = f"{answer.items:,} {'candidates of the query' if of_candidates else 'items that match'}"
+    print(f"counted over {counted}, release {answer.release_id or '-'}; request {answer.request_id or '-'}")
     return 0
 
 

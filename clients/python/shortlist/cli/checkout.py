@@ -17,6 +17,7 @@ _PIPELINE: Final = {
     "replay": "measure what freshness brings",
     "sources": "list the kinds of data that can be read",
     "demo": "build, serve and measure a release from real purchases",
+    "playground": "serve a release on this machine and open a page that shows it",
 }
 COMMANDS: Final = (*_PIPELINE, "serve")
 

@@ -27,6 +27,7 @@ from shortlist.client.errors import (
     Unavailable,
 )
 from shortlist.client.methods.related_items import RelatedItem, RelatedItems
+from shortlist.client.methods.suggestions import Suggestion, Suggestions
 from shortlist.client.requests import Event, Filter, HistoryItem, Policy, all_of, any_of, match, none_of, price_range
 from shortlist.client.sync_client import Client
 
@@ -51,6 +52,8 @@ __all__ = [
     "RelatedItem",
     "RelatedItems",
     "ShortlistClientError",
+    "Suggestion",
+    "Suggestions",
     "Tls",
     "Unauthenticated",
     "Unavailable",

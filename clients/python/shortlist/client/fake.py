@@ -59,6 +59,8 @@ class FakeGateway:
             "RecordEvents": self._handler(self._record, gateway_pb2.RecordEventsRequest),
             "ForgetUser": self._handler(self._forget, gateway_pb2.ForgetUserRequest),
             "SimilarItems": self._handler(self._similar_items, gateway_pb2.SimilarItemsRequest),
+            "Complete": self._handler(self._complete, gateway_pb2.CompleteRequest),
+            "ListFacets": self._handler(self._list_facets, gateway_pb2.ListFacetsRequest),
             "RelatedToCart": self._handler(self._related_to_cart, gateway_pb2.RelatedToCartRequest),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
@@ -124,6 +126,25 @@ class FakeGateway:
         items = self._others({*request.item_ids, *request.exclude_item_ids}, request)
         ignored = sum(item not in self._items for item in request.item_ids)
         return gateway_pb2.RelatedToCartResponse(items=items, release_id="fake", ignored_items=ignored)
+
+    def _complete(self, request: gateway_pb2.CompleteRequest) -> gateway_pb2.CompleteResponse:
+        limit = request.limit if request.HasField("limit") else _DEFAULT_LIMIT
+        found = [item for item in self._items if item.startswith(request.text.casefold())][:limit]
+        title = retrieval_pb2.SUGGESTION_KIND_TITLE
+        return gateway_pb2.CompleteResponse(
+            suggestions=[retrieval_pb2.Suggestion(text=item, kind=title, item_id=item) for item in found],
+            release_id="fake",
+        )
+
+    def _list_facets(self, request: gateway_pb2.ListFacetsRequest) -> gateway_pb2.ListFacetsResponse:
+        everything = retrieval_pb2.FacetValue(value="fake", items=len(self._items))
+        attributes = request.attributes or ["brand"]
+        return gateway_pb2.ListFacetsResponse(
+            facets=[retrieval_pb2.Facet(attribute=name, values=[everything], distinct_values=1) for name in attributes],
+            scope=retrieval_pb2.FACET_SCOPE_CANDIDATES if request.query else retrieval_pb2.FACET_SCOPE_MATCHING_ITEMS,
+            items=len(self._items),
+            release_id="fake",
+        )
 
     def _others(self, left_out: set[str], request: Any) -> list[gateway_pb2.RelatedItem]:
         limit = request.limit if request.HasField("limit") else _DEFAULT_LIMIT

@@ -25,3 +25,20 @@ def test_a_cart_is_completed(gateway: FakeGateway, capsys: pytest.CaptureFixture
 def test_an_unknown_item_is_one_line(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]):
     assert main(["similar", "--target", gateway.target, "tea"]) == 1
     assert capsys.readouterr().err.startswith("error: NOT_FOUND")
+
+
+def test_a_text_is_completed(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]):
+    assert main(["complete", "--target", gateway.target, "Mi"]) == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()[2:]] == [
+        ["milk", "title", "milk", "0.00", "0"]
+    ]
+
+
+def test_values_are_counted(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]):
+    """The last line says over what."""
+    assert main(["facets", "--target", gateway.target, "brand", "category", "--where", "available=true"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[2:4]] == [["brand", "fake", "3"], ["category", "fake", "3"]]
+    assert lines[-1].startswith("counted over 3 items that match")
+    assert main(["facets", "--target", gateway.target, "--query", "milk"]) == 0
+    assert "3 candidates of the query" in capsys.readouterr().out

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 from shortlist.client.methods.related_items import RelatedItems, related_items
+from shortlist.client.methods.suggestions import Suggestions, suggestions
 from shortlist.client.requests import Filter
 from shortlist.gateway.v1 import gateway_pb2
 
@@ -91,6 +92,66 @@ class Methods:
                 timeout_s,
                 request_id,
             )
+        )
+
+    def complete(
+        self, text: str, *, limit: int | None = None, timeout_s: float | None = None, request_id: str = ""
+    ) -> Suggestions:
+        """Complete what a user types in a search box.
+
+        Args:
+            text: What the user has typed; the last word is completed unless a space follows it.
+            limit: How many suggestions to return, 1 to 50; None for 10.
+            timeout_s: The time of the call, retries included.
+            request_id: The call's id in the servers' logs; made if empty.
+
+        Raises:
+            ShortlistClientError: The call failed.
+        """
+        request = gateway_pb2.CompleteRequest(text=text, limit=limit)
+        return suggestions(
+            self._call(
+                f"{_RECOMMENDATION}Complete", request, gateway_pb2.CompleteResponse.FromString, timeout_s, request_id
+            )
+        )
+
+    def list_facets(
+        self,
+        attributes: Iterable[str] = (),
+        *,
+        query: str = "",
+        where: Filter | None = None,
+        max_values: int | None = None,
+        max_buckets: int | None = None,
+        candidates: int | None = None,
+        timeout_s: float | None = None,
+        request_id: str = "",
+    ) -> gateway_pb2.ListFacetsResponse:
+        """Count the values of attributes, over all items that pass a filter or over the candidates of a query.
+
+        Args:
+            attributes: The attributes; empty for all that filters can use.
+            query: What the user searches for; with it, only its candidates are counted.
+            where: Which items to count.
+            max_values: How many values of an attribute with texts, 1 to 1,000; None for 10.
+            max_buckets: How many buckets of a numeric attribute, 1 to 100; None for 5.
+            candidates: How many candidates to count with a query, 1 to 1,000; None for as many as are ranked.
+            timeout_s: The time of the call, retries included.
+            request_id: The call's id in the servers' logs; made if empty.
+
+        Raises:
+            ShortlistClientError: The call failed.
+        """
+        request = gateway_pb2.ListFacetsRequest(
+            query=query,
+            filter=where,
+            attributes=attributes,
+            max_values=max_values,
+            max_buckets=max_buckets,
+            candidates=candidates,
+        )
+        return self._call(
+            f"{_RECOMMENDATION}ListFacets", request, gateway_pb2.ListFacetsResponse.FromString, timeout_s, request_id
         )
 
     def _call(

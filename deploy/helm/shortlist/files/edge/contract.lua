@@ -1,14 +1,20 @@
 -- Written by `make edge-contract`.
 local requests = {
   ["GET /v1/release"] = "shortlist.release.v1.GetReleaseRequest",
+  ["POST /v1/complete"] = "shortlist.gateway.v1.CompleteRequest",
   ["POST /v1/events"] = "shortlist.gateway.v1.RecordEventsRequest",
   ["POST /v1/explain"] = "shortlist.gateway.v1.ExplainRequest",
+  ["POST /v1/facets"] = "shortlist.gateway.v1.ListFacetsRequest",
   ["POST /v1/recommend"] = "shortlist.gateway.v1.RecommendRequest",
   ["POST /v1/related-to-cart"] = "shortlist.gateway.v1.RelatedToCartRequest",
   ["POST /v1/similar-items"] = "shortlist.gateway.v1.SimilarItemsRequest",
   ["POST /v1/users:forget"] = "shortlist.gateway.v1.ForgetUserRequest",
 }
 local messages = {
+  ["shortlist.gateway.v1.CompleteRequest"] = {
+    ["text"] = true,
+    ["limit"] = true,
+  },
   ["shortlist.gateway.v1.Event"] = {
     ["event_id"] = true,
     ["eventId"] = true,
@@ -32,6 +38,16 @@ local messages = {
   ["shortlist.gateway.v1.ForgetUserRequest"] = {
     ["user_id"] = true,
     ["userId"] = true,
+  },
+  ["shortlist.gateway.v1.ListFacetsRequest"] = {
+    ["query"] = true,
+    ["filter"] = "shortlist.retrieval.v1.Filter",
+    ["attributes"] = true,
+    ["max_values"] = true,
+    ["maxValues"] = true,
+    ["max_buckets"] = true,
+    ["maxBuckets"] = true,
+    ["candidates"] = true,
   },
   ["shortlist.gateway.v1.Policy"] = {
     ["min_probability"] = true,

@@ -18,8 +18,9 @@ from pathlib import Path
 import pyarrow as pa
 from types import SimpleNamespace
 from pipeline.release.artifacts.title_bm25 import write_title_words
-titles = ["red milk", "white milk", "fresh bread", "large red apple"]
-write_title_words(SimpleNamespace(table=pa.table({"title": titles})), Path(sys.argv[1]))
+titles = ["red milk", "white milk", "fresh breads", "large red apple"]
+texts = [f"{title}. acme. milk to drink" for title in titles]
+write_title_words(SimpleNamespace(table=pa.table({"title": titles, "text": texts})), Path(sys.argv[1]))
 """
 
 
@@ -44,7 +45,9 @@ def test_the_same_titles_give_the_same_files_in_every_process(written: list[Path
 
 
 def test_words_are_those_of_the_titles(written: list[Path]):
-    """The words are listed in alphabetical order, with the mean length of a title."""
+    """Stems, spellings and the other words of texts are in alphabetical order, with the mean length of a title."""
     content = json.loads((written[0] / TITLE_WORDS).read_text())
-    assert content["words"] == ["apple", "bread", "fresh", "large", "milk", "red", "white"]
+    assert content["words"] == ["appl", "bread", "fresh", "larg", "milk", "red", "white"]
+    assert content["spellings"] == ["apple", "breads", "fresh", "large", "milk", "red", "white"]
+    assert content["other_words"] == ["acme", "drink", "to"]
     assert content["mean_words"] == 2.25

@@ -16,7 +16,6 @@ from services.gateway.backends.stages import (
     StageUnavailable,
 )
 from services.gateway.candidates import Candidate, Evidence
-from services.gateway.recommendation.deadline import DeadlineShares
 from services.gateway.related_items.plan import RELATED_TO_CART, SIMILAR_ITEMS
 from services.gateway.related_items.related_items import RelatedItemFinder, RelatedItemsRequest
 
@@ -44,13 +43,13 @@ def lists() -> _Lists:
 
 @pytest.fixture
 def finder(lists: _Lists) -> RelatedItemFinder:
-    return RelatedItemFinder(lists, DeadlineShares(default_timeout_s=1.0, reserve_s=0.25))
+    return RelatedItemFinder(lists)
 
 
 async def test_what_no_source_found_is_left_out(lists: _Lists, finder: RelatedItemFinder):
     """Popular items that retrieval pads its lists with are near nothing."""
     lists.lists[Evidence.SIMILAR] = [Candidate("a", 1.0, (("similar", 0.9),)), Candidate("padding", -1.0)]
-    result = await finder.find(SIMILAR_ITEMS, RelatedItemsRequest(["given"]))
+    result = await finder.find(SIMILAR_ITEMS, RelatedItemsRequest(["given"]), 1.0)
     assert [item.candidate.item_id for item in result.items] == ["a"]
     assert (result.release_id, result.ignored_items) == ("r1", 1)
 
@@ -59,7 +58,7 @@ async def test_sources_and_reasons_of_both_lists_are_joined(lists: _Lists, finde
     """An item that both lists found has every source once, ordered by name, and a reason for each list."""
     lists.lists[Evidence.SIMILAR] = [Candidate("a", 1.0, (("semantic", 0.8), ("similar", 0.9)))]
     lists.lists[Evidence.BEHAVIOUR] = [Candidate("a", 1.0, (("follow", 3.0),))]
-    (item,) = (await finder.find(SIMILAR_ITEMS, RelatedItemsRequest(["given"]))).items
+    (item,) = (await finder.find(SIMILAR_ITEMS, RelatedItemsRequest(["given"]), 1.0)).items
     assert list(item.candidate.sources) == [("follow", 3.0), ("semantic", 0.8), ("similar", 0.9)]
     assert [reason.kind for reason in item.reasons] == ["SIMILAR", "BEHAVIOUR"]
     assert item.score == pytest.approx(1.5 / 61)
@@ -72,18 +71,18 @@ async def test_two_items_of_one_text_have_one_place(lists: _Lists, finder: Relat
         Candidate("twin", 1.0, (("follow", 3.0),), text_hash=7),
         Candidate("b", 0.5, (("follow", 2.0),), text_hash=8),
     ]
-    result = await finder.find(SIMILAR_ITEMS, RelatedItemsRequest(["given"]))
+    result = await finder.find(SIMILAR_ITEMS, RelatedItemsRequest(["given"]), 1.0)
     assert [item.candidate.item_id for item in result.items] == ["a", "b"]
 
 
 async def test_requests_leave_out_what_is_given(lists: _Lists, finder: RelatedItemFinder):
-    """Each list is asked for with the given items as history that is left out, within the time less the reserve."""
-    await finder.find(RELATED_TO_CART, RelatedItemsRequest(["x", "y"], exclude=["z"], limit=300), 2.0)
+    """Each list is asked for with the given items as history that is left out, within the time."""
+    await finder.find(RELATED_TO_CART, RelatedItemsRequest(["x", "y"], exclude=["z"], limit=300), 1.75)
     for request, planned in zip(lists.requests, RELATED_TO_CART.lists, strict=True):
         assert request.evidence == planned.evidence
         assert (request.history, request.exclude, request.limit) == (["x", "y"], ["z"], 300)
         assert request.exclude_history
-    assert lists.timeout_s == pytest.approx(1.75)
+    assert lists.timeout_s == 1.75
 
 
 @pytest.mark.parametrize(
@@ -100,4 +99,4 @@ async def test_a_failed_stage_is_an_error(
     """Nothing replaces the first stage: popular items are near nothing."""
     lists.error = failure
     with pytest.raises(error, match=str(failure)):
-        await finder.find(SIMILAR_ITEMS, RelatedItemsRequest(["given"]))
+        await finder.find(SIMILAR_ITEMS, RelatedItemsRequest(["given"]), 1.0)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from common.text import query_words, title_words
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.catalogue.item import Item
+from services.retrieval.catalogue.stemming import query_stems, title_stems
 from services.retrieval.catalogue.title_postings import TitlePostings
 from services.retrieval.sources.bm25 import TitleBm25
 
@@ -19,15 +19,15 @@ ScoresOf = Callable[..., dict[str, float]]
 
 def bm25(query: str, titles: list[str], release_size: int) -> list[float]:
     """Score titles by the formula, with the statistics of the first ``release_size`` titles."""
-    released = [title_words(title) for title in titles[:release_size]]
+    released = [title_stems(title) for title in titles[:release_size]]
     mean = sum(map(len, released)) / release_size
     scores = []
-    for title in map(title_words, titles):
+    for title in map(title_stems, titles):
         score, frequencies = 0.0, Counter(title)
-        for word in dict.fromkeys(query_words(query)):
+        for word in dict.fromkeys(query_stems(query)):
             document_frequency = sum(word in other for other in released)
             idf = math.log(1 + (release_size - document_frequency + 0.5) / (document_frequency + 0.5))
-            score += idf * frequencies[word] / (frequencies[word] + 1.2 * (0.25 + 0.75 * len(title) / mean))
+            score += idf * frequencies[word] / (frequencies[word] + 0.4 * (0.25 + 0.75 * len(title) / mean))
         scores.append(score)
     return scores
 

@@ -66,6 +66,7 @@ def stage(artifacts: ReleaseArtifacts, feed: ChangeFeed, tmp_path: Path) -> Iter
         ("ｍｉｌｋ", {"4"}),
         ("mi\u200blk", {"4"}),
         ("500 ml", {"0", "2", "4"}),
+        ("chocolates breads", {"5", "6"}),
         ("500ml milk", {"0", "2", "4"}),
     ],
 )
@@ -98,9 +99,23 @@ def test_a_release_without_a_version_is_searched_by_its_own_words(tmp_path: Path
 
 
 @pytest.mark.usefixtures("stage")
+def test_a_release_of_version_2_is_searched_by_words_as_they_are(tmp_path: Path):
+    """A release built before stems is found by the words that it has, and has no spellings to repair queries by."""
+    file = tmp_path / TITLE_WORDS
+    header = json.loads(file.read_text())
+    words = ["chocolate" if word == "chocol" else word for word in header["words"]]
+    kept = {name: value for name, value in header.items() if name not in ("spellings", "other_words")}
+    file.write_text(json.dumps({**kept, "version": 2, "words": words}))
+    titles = _load(tmp_path)
+    assert titles.score_release_items("ＣＨＯＣＯＬＡＴＥ").nonzero()[0].tolist() == [5]
+    assert not titles.score_release_items("chocolates").any()
+    assert not titles.spellings
+
+
+@pytest.mark.usefixtures("stage")
 def test_an_unknown_version_is_refused(tmp_path: Path):
     """Words of a later version would not be found: loading fails and says what to do."""
     file = tmp_path / TITLE_WORDS
-    file.write_text(json.dumps({**json.loads(file.read_text()), "version": 3}))
-    with pytest.raises(BadRelease, match=r"words\.json has version 3.*build it again"):
+    file.write_text(json.dumps({**json.loads(file.read_text()), "version": 4}))
+    with pytest.raises(BadRelease, match=r"words\.json has version 4.*build it again"):
         _load(tmp_path)

@@ -46,6 +46,7 @@ def test_words_that_the_catalogue_lacks_become_its_nearest(stage: FirstStage, qu
         "toilet seat",
         "toilett",  # a brand
         "showered",  # a word of a description
+        "toilets",  # a plural
         "tolit200",
         "gw-300 tolet-5x",
         "30 31",

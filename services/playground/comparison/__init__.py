@@ -1,0 +1,1 @@
+"""Comparing two answers: what moved, over many users, and votes."""

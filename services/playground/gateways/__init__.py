@@ -1,0 +1,1 @@
+"""The gateways that the playground asks, through the project's own client."""

@@ -1,0 +1,1 @@
+"""Completes what a user types: titles and categories by prefix, with typos forgiven."""

@@ -1,0 +1,1 @@
+"""Parts of the fakes of the services behind the gateway."""
