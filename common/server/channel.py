@@ -13,6 +13,7 @@ from grpc.aio._call import Call as BareCall
 from common.security.certificates import read_material
 from common.server.access.channel_security import ChannelSecurity, channel_credentials
 from common.server.access.secured_channel import SecuredChannel
+from common.server.event_loop import uninterrupted
 
 MAX_MESSAGE_BYTES: Final = 16 << 20
 MAX_METADATA_BYTES: Final = 8 << 10
@@ -69,15 +70,9 @@ def open_blocking_channel(target: str, security: ChannelSecurity | None = None) 
 
 
 async def answer_of(call: Any) -> Any:
-    """Return the answer of a call; the call ends on the server too if the task that waits is cancelled.
-
-    Awaiting the call itself interrupts gRPC's task in the middle of an operation, whose memory, a kilobyte, is never
-    freed (grpc/grpc#43360). Here the operation ends by itself, because the call is cancelled underneath it.
-    """
-    waiting = asyncio.ensure_future(_awaited(call))
-    waiting.add_done_callback(_mark_as_retrieved)
+    """Return the answer of a call; the call ends on the server too if the task that waits is cancelled."""
     try:
-        return await asyncio.shield(waiting)
+        return await uninterrupted(_awaited(call))
     except asyncio.CancelledError:
         BareCall.cancel(call)
         raise
@@ -85,12 +80,6 @@ async def answer_of(call: Any) -> Any:
 
 async def _awaited(call: Any) -> Any:
     return await call
-
-
-def _mark_as_retrieved(waiting: asyncio.Task[Any]) -> None:
-    """Have asyncio log nothing about a call that failed at the moment in which its task was cancelled."""
-    if not waiting.cancelled():
-        waiting.exception()
 
 
 def remaining_s(context: Any, max_s: float = math.inf) -> float:

@@ -29,6 +29,7 @@ from common.server.health import HasDependencies, HealthService
 from common.server.interceptors import CallInterceptor
 from common.server.lifecycle import open_calls
 from common.server.lifecycle.grpc_server import Bind, GrpcServer, PortUnavailable, unavailable
+from common.server.lifecycle.idle_memory import memory_returned_when_idle
 from common.server.lifecycle.tracing import tracing
 from common.server.metrics_server import metrics_server
 from common.server.settings import ServerSettings
@@ -137,7 +138,8 @@ async def _serving(
                 await service.start()
                 await health_service.set_serving()
                 delay_s = settings.drain_delay_s
-                yield RunningServer(server.port, metrics_port, health_port)
+                async with memory_returned_when_idle(server.open_calls):
+                    yield RunningServer(server.port, metrics_port, health_port)
             finally:
                 await health_service.drain()
                 await asyncio.sleep(delay_s)

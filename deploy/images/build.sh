@@ -7,7 +7,7 @@ builder=${BUILDER:-docker}
 registry=${REGISTRY:-localhost}
 version=${VERSION:-0.1.0}
 revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
-for target in ${TARGETS:-gateway retrieval ranking ranking-gpu pipeline}; do
+for target in ${TARGETS:-gateway retrieval ranking ranking-gpu playground pipeline}; do
     echo "shortlist-$target …"
     # BUILDER may hold options, so it is split into words.
     # shellcheck disable=SC2086

@@ -151,6 +151,17 @@ class Settings(ServerSettings, BackendSettings):
         allow_inf_nan=False,
         description="Days after which a file of the log of impressions is erased.",
     )
+    experiments: Path | None = Field(
+        None, description="TOML file of experiments, whose variants users are assigned; read at the start. Unset: none."
+    )
+    shadow_ranking_target: str = Field(
+        "",
+        description="Address of a second ranking service that gets the same calls after they are answered; its answers "
+        "reach no user. Empty: none.",
+    )
+    shadow_share: float = Field(
+        1.0, ge=0, le=1, description="Share of the calls of ranking that --shadow-ranking-target gets."
+    )
     default_timeout_s: float = Field(
         1.0, gt=0, allow_inf_nan=False, description="Timeout in seconds of calls without a deadline."
     )
@@ -223,6 +234,9 @@ class Settings(ServerSettings, BackendSettings):
         return {
             "--retrieval-target": split_addresses(self.retrieval_target),
             "--ranking-target": split_addresses(self.ranking_target),
+            "--shadow-ranking-target": split_addresses(self.shadow_ranking_target)
+            if self.shadow_ranking_target
+            else (),
         }
 
     def breaker_options(self) -> BreakerOptions:

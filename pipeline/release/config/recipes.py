@@ -18,12 +18,6 @@ def _graph_source(name: str, graphs: Mapping[str, GraphSpec]) -> dict[str, str]:
     return {"kind": "graph", "evidence": _GRAPH_EVIDENCE.get(graphs[name].kind, "behaviour")}
 
 
-# What every shop can be searched by.
-_BY_TEXT: Final = {
-    "semantic": {"kind": "semantic"},
-    "similar": {"kind": "similar"},
-    "lexical": {"kind": "lexical"},
-}
 # No feature identifies an item: trees would memorise what sold in the weeks of training.
 BASKETS: Final = Recipe(
     name="baskets",
@@ -32,7 +26,9 @@ BASKETS: Final = Recipe(
         "repeat": {"kind": "graph", "evidence": "repeat"},
         "follow": {"kind": "graph"},
         "popular": {"kind": "popular"},
-        **_BY_TEXT,
+        "semantic": {"kind": "semantic"},
+        "similar": {"kind": "similar"},
+        "lexical": {"kind": "lexical"},
     },
     features=(
         *("history_events", "history_items", "has_query"),
@@ -90,8 +86,7 @@ SEQUENCES: Final = Recipe(
     description="short sequences of which only the order is known: the next item",
     graphs={**_BEHAVIOUR_GRAPHS, **_TEXT_GRAPHS},
     sources={name: _graph_source(name, {**_BEHAVIOUR_GRAPHS, **_TEXT_GRAPHS}) for name in _SEQUENCE_SOURCES}
-    | {"popular": {"kind": "popular"}}
-    | _BY_TEXT,
+    | {"popular": {"kind": "popular"}, "semantic": {"kind": "semantic"}, "similar": {"kind": "similar"}},
     features=(
         *_PLAIN,
         "fused",
@@ -139,8 +134,8 @@ SEASONS: Final = Recipe(
     graphs=_SEASON_GRAPHS,
     sources={name: _graph_source(name, _SEASON_GRAPHS) for name in _SEASON_GRAPHS}
     | {"lately": {"kind": "popular", "statistic": "sold_7"}}
-    | {"popular": {"kind": "popular"}}
-    | _BY_TEXT,
+    | {"popular": {"kind": "popular"}, "semantic": {"kind": "semantic"}, "similar": {"kind": "similar"}}
+    | {"lexical": {"kind": "lexical"}},
     features=_SEASON_FEATURES,
     non_increasing_features=frozenset(_SEASON_FEATURES),
     late_features=("late_score", "late_deviation"),
@@ -170,7 +165,7 @@ _LEXICAL: Final = (
 SEARCHES: Final = Recipe(
     name="searches",
     description="searches whose results were judged; needs no events",
-    sources=_BY_TEXT | {"popular": {"kind": "popular"}},
+    sources={"semantic": {"kind": "semantic"}, "similar": {"kind": "similar"}, "popular": {"kind": "popular"}},
     features=(
         *(f"query_{name}" for name in _LEXICAL),
         # No ranks: a judged list holds a handful of items, a served one a hundred.
@@ -198,7 +193,13 @@ SEARCHES: Final = Recipe(
 CATALOGUE: Final = Recipe(
     name="catalogue",
     description="items alone, without events and judgements: searches and similar items",
-    sources={**_BY_TEXT, "popular": {"kind": "popular"}, "exploration": {"kind": "exploration"}},
+    sources={
+        "semantic": {"kind": "semantic"},
+        "similar": {"kind": "similar"},
+        "lexical": {"kind": "lexical"},
+        "popular": {"kind": "popular"},
+        "exploration": {"kind": "exploration"},
+    },
     features=SEARCHES.features,
     late_features=SEARCHES.late_features,
     windows=False,

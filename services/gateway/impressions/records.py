@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from services.gateway.experiments.experiments import ShownVariant
 from services.gateway.profiles.profile_store import Event
 from services.gateway.profiles.pseudonyms import Pseudonyms
 from services.gateway.recommendation.request import RecommendRequest
@@ -18,15 +19,6 @@ from services.gateway.recommendation.result import RecommendResult
 
 # Of a history, the latest items are written: enough to ask another release the same, and a bound on the line.
 MAX_HISTORY: Final = 100
-
-
-@dataclass(frozen=True)
-class ShownVariant:
-    """A user's variant of an experiment; ``stopped`` if the first variant answered in its place."""
-
-    experiment: str
-    variant: str
-    stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +52,7 @@ class Impression:
             placement=request.placement,
             stages=str(request.stages),
             occasion=_occasion(bool(user.query), bool(user.history)),
-            variants=[[each.experiment, each.variant, each.stopped] for each in self.variants],
+            variants=[list(each) for each in self.variants],
             query=user.query,
             history=list(user.history[-MAX_HISTORY:]),
             history_kinds=[int(kind) for kind in user.history_kinds[-MAX_HISTORY:]],

@@ -128,4 +128,5 @@ class PropensityTable:
 
 
 def _has_rules_of_the_whole(policy: Policy) -> bool:
-    return bool(policy.max_per_brand or policy.max_per_category or policy.min_long_tail_share)
+    shares = policy.min_long_tail_share or policy.min_new_item_share
+    return bool(policy.max_per_brand or policy.max_per_category or shares)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from services.gateway.backends.catalogue_client import CatalogueClient
 from services.gateway.backends.release_coordinator import ReleaseCoordinator
+from services.gateway.experiments.experiments import Experiments
 from services.gateway.impressions.impression_log import ImpressionLog
 from services.gateway.profiles.profile_store import ProfileStore
 from services.gateway.recommendation.recommender import Recommender
@@ -21,4 +22,5 @@ class Components:
     releases: ReleaseCoordinator
     related_items: RelatedItemFinder
     catalogue: CatalogueClient
+    experiments: Experiments
     impressions: ImpressionLog | None = None

@@ -11,12 +11,15 @@ from shortlist.ranking.v1 import ranking_pb2
 from common.server.telemetry import Metrics, exemplar_of
 from services.gateway.backends.guarded_profiles import GuardedProfiles
 from services.gateway.backends.replicas.replica_set import ReplicaSet
+from services.gateway.backends.shadow_ranking import ShadowRanking
+from services.gateway.experiments.experiments import Experiments
 from services.gateway.impressions.impression_log import ImpressionLog
 from services.gateway.recommendation.concurrency_limit import AdaptiveConcurrencyLimit
 from services.gateway.recommendation.request import Stages
 from services.gateway.recommendation.result import DegradationKind, RecommendResult
 from services.gateway.related_items.plan import Plan
 from services.gateway.related_items.related_items import RelatedItemsResult
+from services.gateway.server.experiment_services import ExperimentCollector, ShadowCollector
 from services.gateway.server.impression_metrics import ImpressionCollector
 from services.gateway.server.replica_metrics import BackendCollector
 
@@ -106,6 +109,14 @@ class GatewayMetrics:
     def watch_impressions(self, log: ImpressionLog) -> None:
         """Export how many records the log of impressions has and has lost."""
         self._metrics.registry.register(ImpressionCollector(self._metrics.namespace, log))
+
+    def watch_experiments(self, experiments: Experiments) -> None:
+        """Export the answers of each variant."""
+        self._metrics.registry.register(ExperimentCollector(self._metrics.namespace, experiments))
+
+    def watch_shadow(self, shadow: ShadowRanking) -> None:
+        """Export what became of shadow traffic."""
+        self._metrics.registry.register(ShadowCollector(self._metrics.namespace, shadow))
 
     def observe_answer(self, result: RecommendResult, stages: Stages, trace_id: str = "") -> None:
         """Count one answer; its trace, if it has one, is an exemplar of its stages' durations."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 from shortlist.gateway.v1 import gateway_pb2
@@ -10,12 +11,13 @@ from shortlist.retrieval.v1 import retrieval_pb2
 
 from services.gateway.backends.stages import TierUse
 from services.gateway.candidates import RankedCandidate
+from services.gateway.experiments.experiments import ShownVariant
 from services.gateway.recommendation.reasons import Explainer, Reason
 from services.gateway.recommendation.result import Degradation, ExplainResult, RecommendResult
 
 
 def write_recommend_response(
-    result: RecommendResult, request_id: str, *, explain: bool
+    result: RecommendResult, request_id: str, variants: Sequence[ShownVariant] = (), *, explain: bool
 ) -> gateway_pb2.RecommendResponse:
     """Return an answer as a message; with ``explain``, its items have reasons and the scores of the sources."""
     replaced_ids = {each.substitute.candidate.item_id: each.replaced.candidate.item_id for each in result.substitutions}
@@ -36,6 +38,7 @@ def write_recommend_response(
         long_tail_share=result.long_tail_items / len(result.items) if result.items else None,
         tiers=[_tier_use(use) for use in result.tiers],
         duplicates=result.duplicates,
+        variants=[gateway_pb2.ExperimentVariant(**each._asdict()) for each in variants],
         corrected_query=result.corrected_query,
         intra_list_diversity=result.intra_list_diversity,
         new_item_share=result.new_items / len(result.items) if result.items else None,

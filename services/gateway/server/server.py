@@ -29,6 +29,10 @@ from services.gateway.backends.release_coordinator import ReleaseCoordinator
 from services.gateway.backends.replicas.addresses import split_addresses
 from services.gateway.backends.replicas.replica import Replica
 from services.gateway.backends.replicas.replica_set import ReplicaSet
+from services.gateway.backends.shadow_ranking import ShadowRanking
+from services.gateway.backends.stages import RankingBackend, RetrievalBackend
+from services.gateway.experiments.experiment import read_experiments
+from services.gateway.experiments.experiments import Experiments
 from services.gateway.impressions.impression_log import ImpressionLog
 from services.gateway.profiles.profile_store import BadProfileStore, ProfileStore, ProfileStoreUnavailable
 from services.gateway.profiles.pseudonyms import read_key
@@ -39,6 +43,13 @@ from services.gateway.profiles.sqlite_store import SqliteProfileStore
 from services.gateway.recommendation.recommender import Recommender
 from services.gateway.related_items.related_items import RelatedItemFinder
 from services.gateway.server.components import Components
+from services.gateway.server.experiment_services import (
+    FOR_COMPARISON,
+    SHADOW,
+    VARIANT_RANKING,
+    VARIANT_RETRIEVAL,
+    check_addresses,
+)
 from services.gateway.server.metrics import GatewayMetrics
 from services.gateway.server.service import (
     RECOMMENDATION_SERVICE,
@@ -81,6 +92,7 @@ class GatewayServer:
             BadProfileStore: The profile store cannot be used.
             BadPseudonymKey: The key of its pseudonyms cannot be used.
             BadImpressionsLog: The folder of the log of impressions cannot be used.
+            BadExperiments: The file of experiments cannot be used.
         """
         settings, profiles = self._settings, await self._open_profiles()
         impressions = await self._open_impressions()
@@ -88,7 +100,7 @@ class GatewayServer:
         ranking_channels = await self._open_channels(settings.ranking_target)
         retrieval_replicas = self._replicas("retrieval", retrieval_channels, RetrievalServiceStub)
         retrieval, catalogue = GrpcRetrieval(retrieval_replicas), CatalogueClient(retrieval_replicas)
-        ranking = GrpcRanking(self._replicas("ranking", ranking_channels, RankingServiceStub))
+        ranking = await self._with_shadow(GrpcRanking(self._replicas("ranking", ranking_channels, RankingServiceStub)))
         popular = PopularItems(retrieval, settings.popular_items, settings.popular_refresh_s)
         releases = ReleaseCoordinator(
             ReleaseClient("retrieval", list(retrieval_channels.values()), settings.activation_timeout_s),
@@ -97,12 +109,55 @@ class GatewayServer:
         )
         recommender = Recommender(profiles, retrieval, ranking, popular, settings.recommender_options())
         self._metrics.watch_limit(recommender.concurrency_limit)
+        experiments = await self._experiments(recommender, profiles, (retrieval, ranking), popular)
         related_items = RelatedItemFinder(retrieval)
-        self._components = Components(profiles, recommender, releases, related_items, catalogue, impressions)
+        self._components = Components(
+            profiles, recommender, releases, related_items, catalogue, experiments, impressions
+        )
         await popular.refresh()
         self._run_in_background(popular.refresh_periodically())
         if settings.release_sync_interval_s:
             self._run_in_background(align_releases(releases, settings.release_sync_interval_s))
+
+    async def _with_shadow(self, ranking: RankingBackend) -> RankingBackend:
+        target = self._settings.shadow_ranking_target
+        if not target:
+            return ranking
+        channels = await self._open_channels(target)
+        shadow = GrpcRanking(self._replicas(SHADOW, channels, RankingServiceStub))
+        shadowed = ShadowRanking(ranking, shadow, self._settings.shadow_share)
+        self._metrics.watch_shadow(shadowed)
+        self._run_in_background(shadowed.call_shadow())
+        return shadowed
+
+    async def _experiments(
+        self,
+        recommender: Recommender,
+        profiles: ProfileStore,
+        stages: tuple[RetrievalBackend, RankingBackend],
+        popular: PopularItems,
+    ) -> Experiments:
+        """Read the experiments, and connect variants to services of their own."""
+        file = self._settings.experiments
+        if file is None:
+            return Experiments(recommender)
+        found = await asyncio.to_thread(read_experiments, file.expanduser())
+        check_addresses(found, self._settings)
+        recommenders = {}
+        for experiment, variant in ((each, variant) for each in found for variant in each.variants):
+            retrieval, ranking = stages
+            if variant.retrieval_target is not None:
+                channels = await self._open_channels(variant.retrieval_target)
+                retrieval = GrpcRetrieval(self._replicas(VARIANT_RETRIEVAL, channels, RetrievalServiceStub))
+            if variant.ranking_target is not None:
+                channels = await self._open_channels(variant.ranking_target)
+                ranking = GrpcRanking(self._replicas(VARIANT_RANKING, channels, RankingServiceStub))
+            if (retrieval, ranking) != stages:
+                of_variant = Recommender(profiles, retrieval, ranking, popular, self._settings.recommender_options())
+                recommenders[experiment.name, variant.name] = of_variant
+        experiments = Experiments(recommender, found, recommenders)
+        self._metrics.watch_experiments(experiments)
+        return experiments
 
     async def stop(self) -> None:
         """Close everything, in reverse order."""
@@ -123,7 +178,8 @@ class GatewayServer:
         """Return the replicas of a service, whose breakers are exported as metrics and in the server's health."""
 
         def report() -> None:
-            self.dependencies.set_answers(service, answers=replicas.answers)
+            if service not in FOR_COMPARISON:  # the gateway serves without them
+                self.dependencies.set_answers(service, answers=replicas.answers)
 
         settings = self._settings
         replicas = ReplicaSet(

@@ -30,9 +30,9 @@ class RecommendationService(BrowsingMethods, gateway_pb2_grpc.RecommendationServ
         self, request: gateway_pb2.RecommendRequest, context: Any
     ) -> gateway_pb2.RecommendResponse:
         """Recommend items; the call's log line has the degradations."""
-        recommender = self._components().recommender
-        recommend_request = request_messages.read_recommend_request(request)
-        result = await recommender.recommend(recommend_request, self._remaining_s(context))
+        experiments = self._components().experiments
+        asked = request_messages.read_recommend_request(request)
+        result, recommend_request, variants = await experiments.recommend(asked, self._remaining_s(context))
         span = recorded_span()
         self._metrics.observe_answer(result, recommend_request.stages, "" if span is None else span.trace_id)
         if span is not None:
@@ -42,8 +42,8 @@ class RecommendationService(BrowsingMethods, gateway_pb2_grpc.RecommendationServ
                 degradations={str(degradation.kind): degradation.detail for degradation in result.degradations}
             )
         if (log := self._components().impressions) is not None:
-            log.write(Impression(recommend_request, result, request_id(), time.time_ns() // 1_000))
-        return write_recommend_response(result, request_id(), explain=request.explain)
+            log.write(Impression(recommend_request, result, request_id(), time.time_ns() // 1_000, variants))
+        return write_recommend_response(result, request_id(), variants, explain=request.explain)
 
     async def Explain(  # noqa: N802
         self, request: gateway_pb2.ExplainRequest, context: Any

@@ -31,6 +31,8 @@ class Rules(_Strict):
     stages: Stages = "both"
     min_long_tail_share: float | None = None
     keep_duplicates: bool = False
+    diversity: float | None = None
+    min_new_item_share: float | None = None
 
     def policy(self) -> Policy:
         """Return it as the client takes it."""

@@ -41,8 +41,16 @@ VALUES: dict[str, dict[str, Any]] = {
         "retrieval": {"changes": {"store": "volume"}, "replicas": 1},
         "ranking": {"replicas": 1},
         "release": {"delivery": "image", "location": "demo", "image": {"reference": "r@sha256:" + "0" * 64}},
-        "tls": {"mode": "secrets", "secrets": {"gateway": "g", "retrieval": "r", "ranking": "k", "edge": "e"}},
+        "tls": {
+            "mode": "secrets",
+            "secrets": {"gateway": "g", "retrieval": "r", "ranking": "k", "edge": "e", "playground": "p"},
+        },
+        "playground": {"enabled": True, "callerNamespaceLabels": {"ingress": "nginx"}},
         "edge": {"enabled": True, "replicas": 1, "image": {"digest": "sha256:" + "0" * 64}},
+    },
+    "a playground": {
+        "playground": {"enabled": True, "tokenSecret": "token", "allowedHosts": ["play.shop.example"]},
+        "tls": {"mode": "certManager", "certManager": {"issuerRef": {"name": "ca"}}},
     },
     "release by URL": {"release": {"delivery": "url", "location": "s3://shop/releases"}, "tests": {"enabled": False}},
     "profiles in Redis": {

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.process.memory import return_freed_memory
+from common.process import memory
+from common.process.memory import FreedMemory, return_freed_memory
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells resident memory in /proc")
@@ -28,3 +29,27 @@ def test_freed_memory_is_given_back():
     assert full - before > 80e6
     assert resident() - before < 20e6
     assert kept[0] == 1
+
+
+def test_memory_is_given_back_after_growth(monkeypatch: pytest.MonkeyPatch):
+    """The free blocks are looked through once the process has grown by 8 MiB since the last time, and not before."""
+    sizes_mib = iter([100, 90, 97, 98, 91, 98, 99, 95])  # before and, where it is given back, after
+    given_back = 0
+
+    def give_back() -> None:
+        nonlocal given_back
+        given_back += 1
+
+    monkeypatch.setattr(memory, "resident_bytes", lambda: next(sizes_mib) << 20)
+    monkeypatch.setattr(memory, "return_freed_memory", give_back)
+    freed, counts = FreedMemory(), []
+    for _ in range(5):
+        freed.return_if_grown()
+        counts.append(given_back)
+    assert counts == [1, 1, 2, 2, 3]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells resident memory in /proc")
+def test_resident_memory_is_that_of_the_process():
+    """It agrees with what the system says."""
+    assert memory.resident_bytes() > 1e6

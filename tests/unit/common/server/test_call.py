@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import grpc
 import pytest
@@ -16,7 +16,7 @@ from shortlist.release.v1 import release_pb2
 from structlog.testing import capture_logs
 
 from common.errors import NotFound, Overloaded
-from common.server.call import UnsentBytes
+from common.server.call import Call, UnsentBytes
 from common.server.channel import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, open_channel
 from common.server.server import running
 from common.server.settings import ServerSettings
@@ -63,7 +63,8 @@ async def idle(metrics: Metrics, open_calls: int = 0) -> None:
 
 async def sent(channel: grpc.aio.Channel, method: str, message: bytes, **options: Any) -> grpc.aio.Call:
     """Send bytes to a method, read what it answers, and return the finished call."""
-    call: Any = channel.stream_stream(method)(iter([message]), **options)
+    # Writing a stream's message to a call that was refused would make its status INTERNAL in the client.
+    call: Any = channel.unary_stream(method)(message, **options)
     try:
         async for _ in call:
             pass
@@ -264,3 +265,34 @@ def test_unread_answers_are_bounded_in_all_and_for_a_connection():
     unsent.require_room("c", 6)
     unsent.remove("a", 20)
     unsent.require_room("a", 90)
+
+
+async def test_a_cancelled_call_does_not_interrupt_the_read_of_its_request(metrics: Metrics):
+    """The read ends by itself, since its call has ended; gRPC never frees the memory of an interrupted read."""
+
+    class Context:
+        reads: ClassVar[list[str]] = []
+        call_has_ended = asyncio.Event()
+
+        def invocation_metadata(self) -> tuple[()]:
+            return ()
+
+        def set_trailing_metadata(self, _: Any) -> None:
+            pass
+
+        async def read(self) -> Any:
+            self.reads.append("begun")
+            await self.call_has_ended.wait()
+            self.reads.append("ended")
+
+    context = Context()
+    receiving = asyncio.create_task(Call("/a/b", metrics, UnsentBytes(1), context, is_known=True).receive())
+    while not context.reads:  # noqa: ASYNC110 - the fake has no event
+        await asyncio.sleep(0)
+    receiving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await receiving
+    context.call_has_ended.set()
+    for _ in range(5):  # turns of the loop, in which the read would end
+        await asyncio.sleep(0)
+    assert context.reads == ["begun", "ended"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 from typing import Any
 
@@ -13,6 +14,7 @@ from shortlist.release.v1 import release_pb2, release_pb2_grpc
 from common.errors import NotFound
 from common.server import channel as channels
 from common.server.channel import answer_of, open_channel, remaining_s
+from common.server.event_loop import uninterrupted
 from common.server.server import running
 from common.server.settings import ServerSettings
 from common.server.telemetry import Metrics
@@ -138,3 +140,47 @@ async def test_a_peer_that_hangs_is_noticed(fake_service: Any, settings: ServerS
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await call
         assert error.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+async def test_an_operation_goes_on_when_its_task_is_cancelled():
+    """The task ends at once; the operation is not interrupted, and its late error goes nowhere."""
+    seen: list[str] = []
+    goes_on = asyncio.Event()
+
+    async def operation() -> None:
+        try:
+            await goes_on.wait()
+        except asyncio.CancelledError:
+            seen.append("interrupted")
+            raise
+        seen.append("ended")
+        raise ValueError("too late")
+
+    unhandled: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
+    waiting = asyncio.create_task(uninterrupted(operation()))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert seen == []
+    goes_on.set()
+    while not seen:  # noqa: ASYNC110 - the operation has no event
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    gc.collect()
+    assert (seen, unhandled) == (["ended"], [])
+
+
+async def test_results_and_errors_pass():
+    """An operation's result is returned, and its error raised."""
+
+    async def result() -> int:
+        return 7
+
+    async def error() -> int:
+        raise KeyError("no")
+
+    assert await uninterrupted(result()) == 7
+    with pytest.raises(KeyError):
+        await uninterrupted(error())

@@ -69,8 +69,9 @@ function badges(item) {
   const sources = item.sources.map((one) => h("li", { class: "badge" }, `${one.source} ${decimal(one.score)}`));
   const tier = item.tier && item.tier !== "unspecified" && h("li", { class: "badge tier" }, t(`tier_${item.tier}`));
   const tail = item.long_tail && h("li", { class: "badge tail" }, t("long_tail"));
+  const fresh = item.new_item && h("li", { class: "badge tail" }, t("new_item"));
   const replaced = item.replaced_item_id && h("li", { class: "badge tail" }, t("replaced", { item: item.replaced_item_id }));
-  return h("ul", { class: "badges", "aria-label": t("sources") }, sources, tier, tail, replaced);
+  return h("ul", { class: "badges", "aria-label": t("sources") }, sources, tier, tail, fresh, replaced);
 }
 
 function reasons(item) {

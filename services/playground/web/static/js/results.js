@@ -70,8 +70,12 @@ function list(answer, found, request, context) {
     answer.ignored_history_items > 0 && t("ignored", { count: answer.ignored_history_items }),
     answer.duplicates > 0 && t("duplicates_left_out", { count: answer.duplicates }),
     answer.long_tail_share !== undefined && t("tail_share", { share: percent(answer.long_tail_share) }),
+    answer.new_item_share > 0 && t("new_share", { share: percent(answer.new_item_share) }),
+    answer.intra_list_diversity !== undefined && t("list_diversity", { value: decimal(answer.intra_list_diversity, 2) }),
+    ...(answer.variants ?? []).map((one) => t("variant", one)),
   ].filter(Boolean);
   return [
+    answer.corrected_query && h("p", { class: "corrected" }, t("corrected", { query: answer.corrected_query })),
     h("p", { class: "hint" }, [summary(answer), ...notes].join(" · ")),
     degradationBox(answer.degradations),
     answer.items.length ? h("ol", { class: "cards" }, answer.items.map((item) => card(item, view))) : h("p", { class: "box" }, t("nothing")),

@@ -5,6 +5,8 @@ export const RULES = [
   { name: "max_per_brand", param: "per_brand", kind: "count" },
   { name: "max_per_category", param: "per_category", kind: "count" },
   { name: "min_long_tail_share", param: "tail", kind: "share", step: 0.05 },
+  { name: "min_new_item_share", param: "new", kind: "share", step: 0.05 },
+  { name: "diversity", param: "diversity", kind: "share", step: 0.05 },
   { name: "exclude_history", param: "no_history", kind: "flag" },
   { name: "exclude_purchased", param: "no_purchased", kind: "flag" },
   { name: "keep_duplicates", param: "duplicates", kind: "flag" },
@@ -40,6 +42,9 @@ export function queryOf(state) {
 export function writeState(state, path = location.pathname) {
   history.replaceState(null, "", path + queryOf(state));
 }
+
+// What changes the order of both stages has no part in what they are compared with.
+const PLAIN = { min_probability: null, min_long_tail_share: null, min_new_item_share: null, diversity: null };
 
 const number = (text) => (text === "" || Number.isNaN(Number(text)) ? null : Number(text));
 
@@ -82,8 +87,8 @@ export function leftRequest(state) {
   const plain = { stages: "both" };
   const kinds = {
     none: () => null,
-    first: () => ({ ...right, gateway, rules: { ...right.rules, stages: "first", min_probability: null, min_long_tail_share: null } }),
-    popular: () => ({ ...right, gateway, rules: { ...right.rules, stages: "popular", min_probability: null, min_long_tail_share: null } }),
+    first: () => ({ ...right, gateway, rules: { ...right.rules, ...PLAIN, stages: "first" } }),
+    popular: () => ({ ...right, gateway, rules: { ...right.rules, ...PLAIN, stages: "popular" } }),
     no_policy: () => ({ ...right, gateway, rules: plain }),
     same: () => ({ ...right, gateway }),
     pinned: () => ({ ...right, ...pinnedSide(state) }),

@@ -1,0 +1,1 @@
+"""Experiments: who gets which variant, what a variant changes, and when it is stopped."""
