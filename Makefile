@@ -87,8 +87,9 @@ test-images: .venv/dev ## Build the servers' images with buildah, run them with 
 test-playground: .venv/browser ## Test every control of the playground in Chromium, and its accessibility with axe
 	SHORTLIST_BROWSER=1 $(BIN)/python -m pytest tests/integration/playground
 
-screenshots: .venv/browser ## Take the pictures of the documentation, of the demo's release
+screenshots: .venv/browser ## Take the pictures of the documentation, after `make playground` ran once
 	SHORTLIST_BROWSER=1 SHORTLIST_PLAYGROUND_RELEASE=$(abspath $(RELEASE)) SHORTLIST_SCREENSHOTS=docs/images \
+		SHORTLIST_PLAYGROUND_USERS=$(abspath $(RELEASE))/.playground/users.jsonl \
 		$(BIN)/python -m pytest tests/integration/playground/test_screenshots.py
 
 test-scale: .venv/scale ## Run the tests that need Ray

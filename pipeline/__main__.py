@@ -14,7 +14,7 @@ from pipeline.commands.console import CONSOLE
 from pipeline.commands.evaluate import evaluate
 from pipeline.commands.inspect import inspect_files
 from pipeline.commands.load import write_requests
-from pipeline.commands.online import estimate
+from pipeline.commands.online import compare, estimate
 from pipeline.commands.releases import releases
 from pipeline.commands.replay import replay_release, update_release
 from pipeline.commands.signing import make_signing_key, sign_releases
@@ -49,6 +49,9 @@ app.command()(evaluate)
 
 
 app.command()(estimate)
+
+
+app.command()(compare)
 
 
 app.command("requests")(write_requests)

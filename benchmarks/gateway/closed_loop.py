@@ -50,7 +50,7 @@ from testing.online.impression_logs import answer_record, event_record, write_lo
 from testing.online.simulated_shop import POSITIONS, SimulatedShop
 from testing.tiny_shop import tiny_base_model
 
-_SHARE: Final = 0.3
+_SHARE: Final = 0.4
 _POOL: Final = 8
 _ROUNDS: Final = 3
 _CALLERS: Final = 8
@@ -70,32 +70,29 @@ class _Size:
 
 
 def run(quick: bool, console: Console) -> Result:
-    """Run three rounds; quick has fewer users and visits."""
-    size = _Size(80, 6, 1_000) if quick else _Size(200, 8, 3_000)
+    """Run three rounds; quick has fewer users and visits, and no shop without random positions."""
+    size = _Size(80, 6, 1_000) if quick else _Size(200, 8, 4_800)
     shop, began = SimulatedShop(size.users), time.monotonic()
     report = ProgressReport(Console(quiet=True))
     with tempfile.TemporaryDirectory(prefix="closed-loop-") as name:
         folder = Path(name)
         (folder / "model").mkdir()
         settings = _settings(tiny_base_model(folder / "model"))
-        arms = [
-            Arm(_LOOP, folder / "loop", _SHARE),
-            Arm(_GREEDY, folder / "greedy"),
-            Arm(_POPULAR, folder / "popular"),
-        ]
+        greedy = [] if quick else [Arm(_GREEDY, folder / "greedy")]
+        arms = [Arm(_LOOP, folder / "loop", _SHARE), *greedy, Arm(_POPULAR, folder / "popular")]
         first = _first_choices(shop, size)
         start = _build_from(_popular_log(folder / "first", first), folder / "first-release", shop, settings, report)
         for arm in arms:
             arm.choices = list(first)
             arm.rewards.append(_true_rewards(shop, start, arm.choices))
-        for arm in arms[:2]:
+        for arm in arms[:-1]:
             release = start
             for number in range(1, _ROUNDS + 1):
                 with console.status(f"{arm.name}, round {number}"):
                     event_loop.run(_serve(shop, arm, release, size, number))
                     release = _build_from(arm.folder, arm.folder / f"release-{number}", shop, settings, report)
                     arm.rewards.append(_true_rewards(shop, release, arm.choices))
-        _feed_popular(shop, arms[2], size, settings, report)
+        _feed_popular(shop, arms[-1], size, settings, report)
         estimated, truth = _estimate(
             shop, arms[0], open_release(str(folder / "loop" / f"release-{_ROUNDS}")), size, report
         )

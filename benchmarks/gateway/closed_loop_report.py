@@ -43,7 +43,8 @@ def loop_result(
 
     Args:
         shop: The shop.
-        arms: With random positions, without, and fed by popular items; with the true reward of each release by user.
+        arms: The loop, then the shops to compare it with, the one fed by popular items last; with the true reward of
+            each release by user.
         estimated: The estimate of the loop's last release before it is served.
         truth: What that release truly gets.
         seconds: How long everything took.
@@ -57,12 +58,10 @@ def loop_result(
         blanks = [""] * (count - len(means))
         rounds.add_row(arm.name, f"{means[0]:.3f}", *blanks, *(f"{mean:.3f}" for mean in means[1:]))
         figures[f"true reward, {arm.name}"] = means
-    loop, greedy, popular = (arm.rewards[-1] for arm in arms)
+    loop = arms[0].rewards[-1]
     gains = {
         "third round minus first round": paired_bootstrap(loop, arms[0].rewards[1], seed=7),
-        "loop minus popularity-fed": paired_bootstrap(loop, popular, seed=7),
-        "loop minus without random positions": paired_bootstrap(loop, greedy, seed=7),
-    }
+    } | {f"loop minus {arm.name}": paired_bootstrap(loop, arm.rewards[-1], seed=7) for arm in arms[1:]}
     compared = Table("difference of true rewards", "mean", "95 % interval over users")
     for name, gain in gains.items():
         compared.add_row(name, f"{gain.mean:+.3f}", f"{gain.low:+.3f} to {gain.high:+.3f}")

@@ -30,7 +30,9 @@ _REPLACED: Final = (
     (r"\basync_methods\b", "sync_methods"),
     (r"\bAsyncMethods\b", "Methods"),
     (r"async def __a(enter|exit)__", r"def __\1__"),
-    (r"\basync def\b", "def"),
+    (r"\basync (def|for)\b", r"\1"),
+    (r"import AsyncIterator, Callable, Iterable\n", "import Callable, Iterable, Iterator\n"),
+    (r"\bAsyncIterator\b", "Iterator"),
     (r"\bawait ", ""),
     (r"\bgrpc\.aio\.", "grpc."),
 )

@@ -1,4 +1,4 @@
-"""The commands that learn from the log of impressions: estimate."""
+"""The commands that learn from the log of impressions: estimate, compare."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from common.errors import InvalidRequest
 from common.release.store import open_release
 from pipeline.commands.build import REFUSED
 from pipeline.commands.console import CONSOLE
 from pipeline.data.impressions.log_reader import read_log
 from pipeline.progress import ProgressReport
+from services.gateway.experiments.experiment import read_experiments
 
 Logs = Annotated[list[Path], typer.Option("--log", help="Folder of a gateway's --impressions-log; repeat for several.")]
 JsonFile = Annotated[Path | None, typer.Option(help="JSON file for the result.")]
@@ -44,3 +46,37 @@ def estimate(
         json.write_text(result.model_dump_json(indent=1) + "\n")
     if result.faults:
         raise typer.Exit(REFUSED)
+
+
+def compare(
+    log: Logs,
+    experiments: Annotated[Path, typer.Option(help="The gateway's file of experiments.")],
+    experiment: Annotated[str, typer.Option(help="Name of the experiment.", show_default="the first")] = "",
+    reward: Annotated[str, typer.Option(help="Kind of event that counts: view, cart, purchase, …")] = "view",
+    slices: Annotated[
+        list[str] | None,
+        typer.Option("--slice", help="Compare within each occasion, placement or release too; may be repeated."),
+    ] = None,
+    effect: Annotated[float, typer.Option(help="Relative effect that one expects.", min=1e-6, max=10)] = 0.05,
+    json: JsonFile = None,
+) -> None:
+    """Compare the variants of an experiment by the log: sequential test, intervals, slices, CUPED."""
+    # scipy takes a second to import, and --help should not
+    from pipeline.comparison.comparison import SLICES, compare_variants, print_comparison  # noqa: PLC0415
+
+    if unknown := set(slices or ()) - set(SLICES):
+        raise InvalidRequest(f"--slice {unknown.pop()}: the slices are {', '.join(SLICES)}")
+    known = {each.name: each for each in read_experiments(experiments)}
+    name = experiment or next(iter(known), "")
+    if name not in known:
+        raise InvalidRequest(
+            f"--experiment {name!r}: the experiments of {experiments} are {', '.join(known) or 'none'}"
+        )
+    weights = {variant.name: variant.weight for variant in known[name].variants}
+    tables = read_log(log)
+    result = compare_variants(
+        tables, name, next(iter(weights)), reward, by=slices or (), effect=effect, weights=weights
+    )
+    print_comparison(result, CONSOLE)
+    if json is not None:
+        json.write_text(result.model_dump_json(indent=1) + "\n")

@@ -103,6 +103,15 @@ class Settings(ServerSettings, BackendSettings):
         description="Maximum number of concurrent calls of Recommend; lower while answers are late. Further calls are "
         "refused with RESOURCE_EXHAUSTED.",
     )
+    batch_in_flight: int = Field(
+        8, ge=1, le=1_000, description="Requests of one call of BatchRecommend that are worked on at a time."
+    )
+    batch_request_timeout_s: float = Field(
+        10.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Time in seconds of each request of BatchRecommend, within the call's deadline.",
+    )
     min_long_tail_share: float = Field(
         0.0,
         ge=0,

@@ -13,6 +13,7 @@ METHOD_SCOPES: Final[dict[str, Scope]] = {
     "/shortlist.gateway.v1.RecommendationService/Explain": Scope.RECOMMEND,
     "/shortlist.gateway.v1.RecommendationService/SimilarItems": Scope.RECOMMEND,
     "/shortlist.gateway.v1.RecommendationService/RelatedToCart": Scope.RECOMMEND,
+    "/shortlist.gateway.v1.RecommendationService/BatchRecommend": Scope.RECOMMEND,
     "/shortlist.gateway.v1.RecommendationService/Complete": Scope.RECOMMEND,
     "/shortlist.gateway.v1.RecommendationService/ListFacets": Scope.RECOMMEND,
     "/shortlist.retrieval.v1.RetrievalService/Retrieve": Scope.RECOMMEND,

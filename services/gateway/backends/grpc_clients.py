@@ -30,6 +30,8 @@ from services.gateway.backends.stages import (
 )
 from services.gateway.candidates import Candidate
 
+_RANKING_PRIORITY = {False: ranking_pb2.PRIORITY_UNSPECIFIED, True: ranking_pb2.PRIORITY_BATCH}
+
 _log = structlog.get_logger()
 
 
@@ -83,7 +85,9 @@ class GrpcRanking:
             StageFailed: Ranking did not answer, or violated the contract.
         """
         columns = _rank_columns(candidates)
-        request = ranking_pb2.RankRequest(user=_user_context(user), release_id=release_id, columns=columns)
+        request = ranking_pb2.RankRequest(
+            user=_user_context(user), release_id=release_id, columns=columns, priority=_RANKING_PRIORITY[user.is_batch]
+        )
         try:
             response = await self._replicas.call("Rank", request, timeout_s)
         except RequestRefused as refused:

@@ -69,6 +69,7 @@ def write_retrieve_request(request: RetrieveRequest) -> retrieval_pb2.RetrieveRe
         keep_query=request.keep_query,
         vectors=request.vectors,
         evidence=[retrieval_pb2.Evidence.Value(f"EVIDENCE_{each}") for each in request.evidence],
+        priority=retrieval_pb2.PRIORITY_BATCH if request.is_batch else retrieval_pb2.PRIORITY_UNSPECIFIED,
     )
 
 

@@ -46,12 +46,14 @@ class UserInput:
         history: Item ids, oldest first.
         history_kinds: What the user did with each of them, by number, 0 for unknown; empty if all are unknown.
         history_ages_s: How long ago each of them was, in seconds, NaN if unknown; empty if all are unknown.
+        is_batch: Whether nobody waits for the answer, so that interactive work comes first.
     """
 
     query: str
     history: Sequence[str]
     history_kinds: Sequence[int] = ()
     history_ages_s: Sequence[float] = ()
+    is_batch: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class RetrieveRequest:
     keep_query: bool = False
     vectors: bool = False
     evidence: Sequence[Evidence] = ()
+    is_batch: bool = False
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,9 @@ class Recommender:
             deadline = Deadline.from_remaining(time.monotonic(), remaining_s, self._shares, limit.lateness_s)
             trace = CallTrace(deadline)
             # A caller that leaves almost no time must not lower the limit for all others.
-            counts_for_limit = trace.timeout_s(1.0) >= _MIN_TIME_IN_RESERVES * self._shares.reserve_s
+            # Batch calls wait for interactive ones, and say nothing about how these are answered.
+            has_time = trace.timeout_s(1.0) >= _MIN_TIME_IN_RESERVES * self._shares.reserve_s
+            counts_for_limit = has_time and not request.is_batch
             try:
                 return await self._answer(request, trace)
             finally:  # also if the caller's deadline cancelled the call
@@ -207,6 +209,7 @@ class Recommender:
         return RetrieveRequest(
             query="" if only_popular else user.query,
             history=user.history,
+            is_batch=request.is_batch,
             history_kinds=user.history_kinds,
             filter=request.filter,
             exclude=list(excluded)[:_MAX_EXCLUDED],

@@ -23,7 +23,8 @@ class RecommendRequest:
     """A valid request; ``history`` is oldest first and is appended to the recorded events of ``user_id``.
 
     ``history_kinds`` and ``history_ages_s`` are as in `UserInput`. ``candidates`` and ``exploration_share`` replace the
-    server's settings. With ``keep_query`` the query's spelling is not repaired.
+    server's settings. With ``keep_query`` the query's spelling is not repaired. Nobody waits for the answer to a
+    request that ``is_batch``.
     """
 
     user_id: str = ""
@@ -40,3 +41,4 @@ class RecommendRequest:
     placement: str = ""
     candidates: int | None = None
     exploration_share: float | None = None
+    is_batch: bool = False

@@ -36,7 +36,7 @@ def join_history(query: str, profile: Profile, request: RecommendRequest, now_us
         recorded_s = [max(0, now_us - at_us) / 1e6 for at_us in profile.occurred_at_us] or [math.nan] * recorded
         ages_s = [*recorded_s, *(request.history_ages_s or [math.nan] * given)]
     history = [*profile.item_ids, *request.history]
-    return UserInput(query, history[-_MAX_HISTORY:], kinds[-_MAX_HISTORY:], ages_s[-_MAX_HISTORY:])
+    return UserInput(query, history[-_MAX_HISTORY:], kinds[-_MAX_HISTORY:], ages_s[-_MAX_HISTORY:], request.is_batch)
 
 
 def excluded_items(request: RecommendRequest, user: UserInput) -> Sequence[str]:

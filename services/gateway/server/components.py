@@ -24,3 +24,16 @@ class Components:
     catalogue: CatalogueClient
     experiments: Experiments
     impressions: ImpressionLog | None = None
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """The bounds of a call of BatchRecommend.
+
+    Attributes:
+        max_in_flight: How many requests are worked on at a time.
+        timeout_s: The time of one request.
+    """
+
+    max_in_flight: int
+    timeout_s: float

@@ -62,6 +62,9 @@ class GatewayMetrics:
         self._substitutions = Counter(
             "long_tail_substitutions", "Items replaced by long-tail items to reach the minimum share.", **names
         )
+        self._batch_answers = Counter(
+            "batch_answers", "Answers to requests of BatchRecommend, by status.", ["code"], **names
+        )
         self._related_items = Histogram(
             "related_items",
             "Items per answer of SimilarItems and RelatedToCart.",
@@ -137,6 +140,10 @@ class GatewayMetrics:
             self._tier_items.labels(tier=name, outcome="left_out").inc(use.left_out)
         self._observe_long_tail(result)
         self._set_release(result.release_id)
+
+    def count_batch_answer(self, code: str) -> None:
+        """Count the answer to one request of a batch, by the name of its status."""
+        self._batch_answers.labels(code=code).inc()
 
     def observe_related(self, plan: Plan, result: RelatedItemsResult) -> None:
         """Count an answer of SimilarItems or RelatedToCart."""

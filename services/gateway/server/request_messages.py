@@ -8,12 +8,13 @@ from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from shortlist.gateway.v1 import gateway_pb2
+from shortlist.ranking.v1 import ranking_pb2
 
 from common.errors import InvalidRequest
 from common.markup import plain_text
 from common.release.event_weights import EventKind, check_kinds
 from common.server.filter_messages import read_filter
-from common.text import MAX_QUERY_CHARACTERS
+from common.text import MAX_QUERY_CHARACTERS, normalised
 from services.gateway.policy.policy import Policy
 from services.gateway.profiles.profile_store import Event
 from services.gateway.recommendation.request import RecommendRequest, Stages
@@ -50,6 +51,7 @@ def read_recommend_request(request: gateway_pb2.RecommendRequest) -> RecommendRe
     _check_ages(request)
     return RecommendRequest(
         user_id=request.user_id,
+        is_batch=_is_batch(request),
         query=query,
         history=history,
         history_kinds=tuple(request.history_kinds),
@@ -101,6 +103,12 @@ def _policy(request: gateway_pb2.RecommendRequest) -> Policy:
         diversity=_optional_share(policy, "diversity"),
         min_new_item_share=_optional_share(policy, "min_new_item_share"),
     )
+
+
+def _is_batch(request: gateway_pb2.RecommendRequest) -> bool:
+    if request.priority not in ranking_pb2.Priority.values():
+        raise InvalidRequest(f"priority: {request.priority} is no priority; use PRIORITY_INTERACTIVE or PRIORITY_BATCH")
+    return request.priority == ranking_pb2.PRIORITY_BATCH
 
 
 def _check_ages(request: gateway_pb2.RecommendRequest) -> None:
@@ -221,7 +229,8 @@ def plain_query(field: str, query: str) -> str:
     """Return a query as plain text; raises InvalidRequest, naming the field, if it is too long."""
     if len(query) > MAX_QUERY_CHARACTERS:
         raise InvalidRequest(f"{field}: {len(query):,} characters; at most {MAX_QUERY_CHARACTERS:,} are allowed")
-    return plain_text(query).strip()
+    # Normal form writes one character as up to 18, and the stages refuse a longer query than the caller may give.
+    return normalised(plain_text(query))[:MAX_QUERY_CHARACTERS].strip()
 
 
 def check_ids(field: str, values: Sequence[str], max_ids: int) -> None:

@@ -42,7 +42,7 @@ from services.gateway.profiles.retention import erase_old_events
 from services.gateway.profiles.sqlite_store import SqliteProfileStore
 from services.gateway.recommendation.recommender import Recommender
 from services.gateway.related_items.related_items import RelatedItemFinder
-from services.gateway.server.components import Components
+from services.gateway.server.components import BatchOptions, Components
 from services.gateway.server.experiment_services import (
     FOR_COMPARISON,
     SHADOW,
@@ -79,8 +79,14 @@ class GatewayServer:
     def register(self, server: grpc.aio.Server) -> None:
         """Add both services to a server."""
         settings, options = self._settings, self._settings.recommender_options()
+        batches = BatchOptions(settings.batch_in_flight, settings.batch_request_timeout_s)
         recommendation = RecommendationService(
-            self._started_components, self._metrics, settings.request_timeout_s, options.shares, options.candidates
+            self._started_components,
+            self._metrics,
+            settings.request_timeout_s,
+            options.shares,
+            options.candidates,
+            batches,
         )
         gateway_pb2_grpc.add_RecommendationServiceServicer_to_server(recommendation, server)
         release_pb2_grpc.add_ReleaseServiceServicer_to_server(ReleaseService(self._started_components), server)

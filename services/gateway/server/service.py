@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import structlog
@@ -16,6 +16,7 @@ from common.tracing.spans import recorded_span
 from services.gateway.impressions.records import Impression, RecordedEvent
 from services.gateway.server import request_messages
 from services.gateway.server.components import Components
+from services.gateway.server.methods.batching import BatchCall
 from services.gateway.server.methods.browsing import BrowsingMethods
 from services.gateway.server.response_messages import write_explain_response, write_recommend_response
 
@@ -44,6 +45,16 @@ class RecommendationService(BrowsingMethods, gateway_pb2_grpc.RecommendationServ
         if (log := self._components().impressions) is not None:
             log.write(Impression(recommend_request, result, request_id(), time.time_ns() // 1_000, variants))
         return write_recommend_response(result, request_id(), variants, explain=request.explain)
+
+    def BatchRecommend(  # noqa: N802
+        self, request_iterator: AsyncIterator[gateway_pb2.BatchRecommendRequest], context: Any
+    ) -> AsyncIterator[gateway_pb2.BatchRecommendResponse]:
+        """Recommend items to many users."""
+        remaining_s = context.time_remaining()
+        ends_at_s = None if remaining_s is None else time.monotonic() + remaining_s
+        recommender, options = self._components().recommender, self._batches
+        call = BatchCall(recommender, self._metrics, ends_at_s, options.max_in_flight, options.timeout_s)
+        return call.answers(request_iterator)
 
     async def Explain(  # noqa: N802
         self, request: gateway_pb2.ExplainRequest, context: Any

@@ -69,6 +69,14 @@ class Gateways:
         except ShortlistClientError as error:
             return {"failure": failure(error, name)}
 
+    async def complete(self, name: str, text: str, limit: int) -> list[str]:
+        """Return searches that begin with a text; none if the gateway has none or fails. Raises UnknownGateway."""
+        try:
+            found = await self._clients[self.name_of(name)].complete(text, limit=limit)
+        except ShortlistClientError:  # what is typed is answered all the same
+            return []
+        return [suggestion.text for suggestion in found]
+
     async def release(self, name: str) -> dict[str, Any]:
         """Return the release that a gateway serves, or `failure`; raises UnknownGateway."""
         name = self.name_of(name)

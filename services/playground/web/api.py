@@ -24,6 +24,7 @@ Method = Callable[[Site, Request], Awaitable[Any]]
 M = TypeVar("M", bound=BaseModel)
 _SHOWN_USERS: Final = 50
 _SHOWN_ITEMS: Final = 20
+_SUGGESTIONS: Final = 8
 
 
 class Refused(Exception):  # noqa: N818 - named for what it is, like the errors of common.errors
@@ -155,6 +156,12 @@ async def items(site: Site, request: Request) -> dict[str, Any]:
     if "failure" in answer:
         return answer
     return {"items": [{name: item[name] for name in ("item_id", "title", "brand")} for item in answer["items"]]}
+
+
+async def complete(site: Site, request: Request) -> dict[str, Any]:
+    """Return searches that begin with what is typed."""
+    asked = request.query_params
+    return {"texts": await site.gateways.complete(asked.get("gateway", ""), asked.get("text", "")[:200], _SUGGESTIONS)}
 
 
 async def users(site: Site, request: Request) -> dict[str, Any]:

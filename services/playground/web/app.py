@@ -29,7 +29,7 @@ def application(site: Site, allowed_hosts: Sequence[str] = (), image_hosts: Sequ
         image_hosts: Where pictures of items may come from.
     """
     reads = {"config": api.config, "users": api.users, "votes": workbench.votes, "servers": workbench.servers}
-    reads["release"] = workbench.release
+    reads |= {"release": workbench.release, "complete": api.complete}
     asks = {"recommend": api.recommend, "explain": api.explain, "items": api.items, "many-users": api.many_users}
     changes = {"judgements": workbench.judge, "votes": workbench.vote, "servers": workbench.switch}
     routes = [

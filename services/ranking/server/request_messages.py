@@ -15,7 +15,7 @@ from common.errors import InvalidRequest, NotFound
 from common.markup import plain_text
 from common.release.catalogue import Catalogue
 from common.release.event_weights import EQUAL_WEIGHTS, EventWeights, check_kinds
-from common.text import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS
+from common.text import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS, normalised
 from services.ranking.request import MAX_CANDIDATES, CandidateRows, Priority, UserRows
 from services.ranking.server.live_item_texts import NO_LIVE_TEXTS
 
@@ -78,7 +78,7 @@ def parse_user(
         raise InvalidRequest(f"user.history_ages_s: {ages:,} given for {count:,} items; give one for each, or none")
     rows = catalogue.rows_of(message.history_item_ids)
     user = UserRows.from_history(
-        rows, plain_text(message.query), weights, message.history_kinds, message.history_ages_s
+        rows, normalised(plain_text(message.query)), weights, message.history_kinds, message.history_ages_s
     )
     return ParsedUser(user, int(np.count_nonzero(rows < 0)))
 

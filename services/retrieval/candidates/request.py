@@ -46,6 +46,7 @@ class Request:
         corrected_query: The query with its spelling repaired; empty if nothing was.
         with_vectors: Whether the candidates' vectors are wanted too.
         evidence: What the sources to use go by; empty for all.
+        is_batch: Whether nobody waits for the answer.
     """
 
     query: str = ""
@@ -63,6 +64,7 @@ class Request:
     corrected_query: str = ""
     with_vectors: bool = False
     evidence: frozenset[str] = frozenset()
+    is_batch: bool = False
 
     @cached_property
     def text(self) -> str:
@@ -75,8 +77,9 @@ class Request:
         return self.vector is None and bool(self.text)
 
     def corrected(self, query: str) -> Request:
-        """Return the request with the query that is searched for, if it is another."""
-        return self if query == self.text else replace(self, corrected_query=query)
+        """Return the request with the query that is searched for, if it is another and not too long for a request."""
+        is_kept = query == self.text or len(query) > MAX_QUERY_CHARACTERS
+        return self if is_kept else replace(self, corrected_query=query)
 
     def embedded(self, vector: Float32Array) -> Request:
         """Return the request with its query's embedding as the vector."""

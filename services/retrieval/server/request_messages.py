@@ -47,6 +47,7 @@ def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
         keep_query=message.keep_query,
         with_vectors=message.vectors,
         evidence=_read_evidence(message.evidence),
+        is_batch=_read_priority(message),
     )
 
 
@@ -88,6 +89,13 @@ def _read_item(message: retrieval_pb2.Item) -> Item:
         available=message.available if message.HasField("available") else True,
         vector=_read_vector(message),
     )
+
+
+def _read_priority(message: retrieval_pb2.RetrieveRequest) -> bool:
+    """Return whether nobody waits for the answer; raises InvalidRequest for an unknown priority."""
+    if message.priority not in retrieval_pb2.Priority.values():
+        raise InvalidRequest(f"priority: {message.priority} is not a value of Priority; use PRIORITY_INTERACTIVE, say")
+    return message.priority == retrieval_pb2.PRIORITY_BATCH
 
 
 def _read_evidence(numbers: Sequence[int]) -> frozenset[str]:

@@ -37,10 +37,12 @@ class SearchBatcherOptions:
         max_batch: The most requests in one turn of a thread; with 100 candidates each, about five milliseconds.
         min_per_thread: How many waiting requests each thread at work must have before another thread starts. A slice
             of more requests is large: it has a turn of its own.
+        max_passed: How many turns in a row may be taken while a slice that yields waits.
     """
 
     max_batch: int = 32
     min_per_thread: int = 8
+    max_passed: int = 8
 
 
 class _Slice(NamedTuple, Generic[Request, Result]):
@@ -74,35 +76,39 @@ class SearchBatcher(Generic[Request, Result]):
         self._max_small_turns = max(1, threads - 1)
         self._lock = threading.Lock()
         self._queue: deque[_Slice[Request, Result]] = deque()
+        self._yielding: deque[_Slice[Request, Result]] = deque()  # slices for which nobody waits
+        self._passed = 0  # turns in a row in which such a slice waited
         self._workers = 0  # threads at work
         self._small_requests = 0  # queued requests of small slices
         self._small_turns = 0  # threads that search small slices
         self._large_slices = 0  # large slices that are queued or searched
 
-    async def submit(self, requests: Sequence[Request]) -> list[Result]:
+    async def submit(self, requests: Sequence[Request], *, yields: bool = False) -> list[Result]:
         """Search the requests of one call; returns their results in the same order.
+
+        A call that yields has its turn when no other waits, and after `max_passed` turns of others at the latest.
 
         A call of more than `max_batch` requests is cut into slices. No more of its slices are queued at a time than
         there are threads, so that other calls get their turns between them.
         """
         size = self._options.max_batch
         if len(requests) <= size:
-            return await self._submit_slice(requests)
+            return await self._submit_slice(requests, yields=yields)
         queued = asyncio.Semaphore(self._threads)
 
         async def submit_in_turn(part: Sequence[Request]) -> list[Result]:
             async with queued:
-                return await self._submit_slice(part)
+                return await self._submit_slice(part, yields=yields)
 
         starts = range(0, len(requests), size)
         results = await asyncio.gather(*(submit_in_turn(requests[start : start + size]) for start in starts))
         return [result for part in results for result in part]
 
-    async def _submit_slice(self, requests: Sequence[Request]) -> list[Result]:
+    async def _submit_slice(self, requests: Sequence[Request], *, yields: bool) -> list[Result]:
         loop = asyncio.get_running_loop()
         added: _Slice[Request, Result] = _Slice(requests, loop.create_future())
         with self._lock:
-            self._queue.append(added)
+            (self._yielding if yields else self._queue).append(added)
             if self._is_large(added):
                 self._large_slices += 1
             else:
@@ -138,20 +144,27 @@ class SearchBatcher(Generic[Request, Result]):
     def _next_batch(self) -> list[_Slice[Request, Result]]:
         """Take the next batch off the queue; an empty one ends the thread's work."""
         with self._lock:
-            batch = self._take_batch() if self._queue and self._workers <= self._workers_needed() else []
+            waits = self._queue or self._yielding
+            batch = self._take_batch(self._next_queue()) if waits and self._workers <= self._workers_needed() else []
             self._workers -= not batch
             return batch
 
-    def _take_batch(self) -> list[_Slice[Request, Result]]:
+    def _next_queue(self) -> deque[_Slice[Request, Result]]:
+        """Return whose turn it is: slices that yield wait, but not for ever."""
+        has_turn = self._yielding and (not self._queue or self._passed >= self._options.max_passed)
+        self._passed = 0 if has_turn or not self._yielding else self._passed + 1
+        return self._yielding if has_turn else self._queue
+
+    def _take_batch(self, queue: deque[_Slice[Request, Result]]) -> list[_Slice[Request, Result]]:
         """Take one large slice, or a thread's share of the small ones up to the next large one."""
-        batch = [self._queue.popleft()]
+        batch = [queue.popleft()]
         if self._is_large(batch[0]):
             return batch
         options = self._options
         share = max(options.min_per_thread, -(-self._small_requests // self._max_small_turns))
         room = min(options.max_batch, share) - len(batch[0].requests)
-        while self._queue and len(self._queue[0].requests) <= min(room, options.min_per_thread):
-            batch.append(self._queue.popleft())
+        while queue and len(queue[0].requests) <= min(room, options.min_per_thread):
+            batch.append(queue.popleft())
             room -= len(batch[-1].requests)
         self._small_requests -= sum(len(part.requests) for part in batch)
         self._small_turns += 1

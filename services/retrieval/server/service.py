@@ -191,7 +191,7 @@ class RetrievalService:
                 for request, form in zip(embedded, forms, strict=True)
             ]
             with child_span("search"):
-                return await release.batcher.submit(searches)
+                return await release.batcher.submit(searches, yields=all(each.is_batch for each in requests))
 
     async def _corrected(self, stage: FirstStage, requests: Sequence[Request]) -> Sequence[Request]:
         """Return the requests with the spelling of their queries repaired."""

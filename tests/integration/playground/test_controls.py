@@ -37,6 +37,15 @@ def test_a_search_is_answered_and_stays_in_the_address(open_page: Open, settled:
     assert again.input_value("#search") == "red milk"
 
 
+def test_searches_are_suggested(open_page: Open, settled: Open):
+    """What is typed is completed with words of the catalogue."""
+    page = settled(open_page("/"))
+    page.fill("#search", "mil")
+    page.wait_for_selector("#suggestions option", state="attached")
+    texts = page.eval_on_selector_all("#suggestions option", "options => options.map(option => option.value)")
+    assert all("milk" in text for text in texts)
+
+
 def test_what_moved_is_said_on_both_sides(open_page: Open, settled: Open):
     """Each item says its place on the other side; the lists' overlap is above them."""
     page = settled(open_page("/?q=milk"))

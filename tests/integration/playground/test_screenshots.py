@@ -12,9 +12,13 @@ import pytest
 
 Open = Callable[..., Any]
 FOLDER: Final = Path(os.environ.get("SHORTLIST_SCREENSHOTS") or "dist/playground")
+# A household of the demo's data.
+HISTORY: Final = "&".join(
+    f"h={item}" for item in ("1076875", "1085604", "1092026", "844165", "945776", "986912", "902202", "950550")
+)
 VIEWS: Final = {
-    "playground": ("/?q=chocolate+milk&n=6", ".card"),
-    "playground-dark": ("/?q=chocolate+milk&n=6&theme=dark&lang=zh", ".card"),
+    "playground": (f"/?n=6&{HISTORY}", ".card"),
+    "playground-dark": (f"/?n=6&theme=dark&lang=zh&{HISTORY}", ".card"),
     "playground-servers": ("/servers", ".server.serving table"),
 }
 # Chromium writes WebP, which Playwright does not.

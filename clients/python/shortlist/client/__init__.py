@@ -26,6 +26,7 @@ from shortlist.client.errors import (
     Unauthenticated,
     Unavailable,
 )
+from shortlist.client.methods.batches import BatchAnswer, BatchRequest
 from shortlist.client.methods.related_items import RelatedItem, RelatedItems
 from shortlist.client.methods.suggestions import Suggestion, Suggestions
 from shortlist.client.requests import Event, Filter, HistoryItem, Policy, all_of, any_of, match, none_of, price_range
@@ -34,6 +35,8 @@ from shortlist.client.sync_client import Client
 __all__ = [
     "AlreadyExists",
     "AsyncClient",
+    "BatchAnswer",
+    "BatchRequest",
     "Client",
     "DeadlineExceeded",
     "Degradation",

@@ -227,6 +227,12 @@ class AsyncClient(AsyncMethods):
                 delay_s = attempts.delay_s(error_of(error))
             await asyncio.sleep(delay_s)
 
+    def _stream(self, method: str, messages: Iterable[Any], timeout_s: float, request_id: str) -> Any:
+        """Return the call that sends messages and yields the bytes of answers; it is not tried again."""
+        call: Any = self._open_channel().stream_stream(method)
+        serialised = (message.SerializeToString() for message in messages)
+        return call(serialised, timeout=timeout_s, metadata=metadata_of(self._token, request_id))
+
     def _open_channel(self) -> grpc.aio.Channel:
         """Return the connection of this process: one made before a fork stays its parent's."""
         channel = self._channel

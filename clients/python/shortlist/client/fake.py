@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -63,6 +63,9 @@ class FakeGateway:
             "ListFacets": self._handler(self._list_facets, gateway_pb2.ListFacetsRequest),
             "RelatedToCart": self._handler(self._related_to_cart, gateway_pb2.RelatedToCartRequest),
         }
+        handlers["BatchRecommend"] = grpc.stream_stream_rpc_method_handler(
+            self._batch, gateway_pb2.BatchRecommendRequest.FromString, lambda each: bytes(each.SerializeToString())
+        )
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
         self.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         server.start()
@@ -92,6 +95,17 @@ class FakeGateway:
     def _answer(self, request: gateway_pb2.RecommendRequest) -> gateway_pb2.RecommendResponse:
         self.requests.append(request)
         return self._recommend(request)
+
+    def _batch(
+        self, requests: Iterator[gateway_pb2.BatchRecommendRequest], context: Any
+    ) -> Iterator[gateway_pb2.BatchRecommendResponse]:
+        del context
+        for each in requests:
+            with self._lock:
+                failure = self._failures.popleft() if self._failures else None
+                answer = None if failure else self._answer(each.request)
+            error = gateway_pb2.BatchError(code=failure[0].value[0], message=failure[1]) if failure else None
+            yield gateway_pb2.BatchRecommendResponse(id=each.id, response=answer, error=error)
 
     def _set_items(self, request: gateway_pb2.RecommendRequest) -> gateway_pb2.RecommendResponse:
         policy = request.policy

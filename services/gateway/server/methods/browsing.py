@@ -12,7 +12,7 @@ from shortlist.retrieval.v1 import retrieval_pb2
 from common.server.telemetry import request_id
 from services.gateway.recommendation.deadline import Deadline, DeadlineShares
 from services.gateway.related_items.plan import RELATED_TO_CART, SIMILAR_ITEMS
-from services.gateway.server.components import Components
+from services.gateway.server.components import BatchOptions, Components
 from services.gateway.server.methods import related_items
 from services.gateway.server.metrics import GatewayMetrics
 
@@ -26,6 +26,7 @@ class BrowsingMethods:
         timeout_s: The longest that a call may take, even if its deadline is later.
         shares: The time of calls without a deadline, and how it is divided.
         candidates: How many candidates facets are counted over, if a request does not say.
+        batches: The bounds of calls of BatchRecommend.
     """
 
     def __init__(
@@ -35,12 +36,14 @@ class BrowsingMethods:
         timeout_s: float,
         shares: DeadlineShares,
         candidates: int,
+        batches: BatchOptions,
     ) -> None:
         self._components = components
         self._metrics = metrics
         self._timeout_s = timeout_s
         self._shares = shares
         self._candidates = candidates
+        self._batches = batches
 
     async def SimilarItems(  # noqa: N802 - the contract's name
         self, request: gateway_pb2.SimilarItemsRequest, context: Any

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Final, TypeVar
 
+import grpc
+from shortlist.client.errors import error_of
+from shortlist.client.methods.batches import BatchAnswer, BatchRequest, batch_answer, batch_messages
 from shortlist.client.methods.related_items import RelatedItems, related_items
 from shortlist.client.methods.suggestions import Suggestions, suggestions
 from shortlist.client.requests import Filter
@@ -153,6 +156,33 @@ class AsyncMethods:
         return await self._call(
             f"{_RECOMMENDATION}ListFacets", request, gateway_pb2.ListFacetsResponse.FromString, timeout_s, request_id
         )
+
+    async def batch_recommend(
+        self, requests: Iterable[BatchRequest], *, timeout_s: float = 3_600.0, request_id: str = ""
+    ) -> AsyncIterator[BatchAnswer]:
+        """Recommend items to many users, with batch priority; yields answers as they are ready, in any order.
+
+        Requests are taken as the server has room for them. One that fails has an answer with its error. If the call
+        itself fails, call again with the requests of which no answer came.
+
+        Args:
+            requests: The requests, each with an id of yours.
+            timeout_s: The time of the whole call.
+            request_id: The call's id in the servers' logs; made if empty.
+
+        Raises:
+            ShortlistClientError: The call failed.
+        """
+        messages = batch_messages(requests)
+        try:
+            async for message in self._stream(f"{_RECOMMENDATION}BatchRecommend", messages, timeout_s, request_id):
+                yield batch_answer(gateway_pb2.BatchRecommendResponse.FromString(message))
+        except grpc.RpcError as error:
+            raise error_of(error) from error
+
+    def _stream(self, method: str, messages: Iterable[Any], timeout_s: float, request_id: str) -> Any:
+        """Return the call that sends messages and yields the bytes of answers."""
+        raise NotImplementedError
 
     async def _call(
         self,

@@ -6,11 +6,16 @@ local requests = {
   ["POST /v1/explain"] = "shortlist.gateway.v1.ExplainRequest",
   ["POST /v1/facets"] = "shortlist.gateway.v1.ListFacetsRequest",
   ["POST /v1/recommend"] = "shortlist.gateway.v1.RecommendRequest",
+  ["POST /v1/recommend:batch"] = "shortlist.gateway.v1.BatchRecommendRequest",
   ["POST /v1/related-to-cart"] = "shortlist.gateway.v1.RelatedToCartRequest",
   ["POST /v1/similar-items"] = "shortlist.gateway.v1.SimilarItemsRequest",
   ["POST /v1/users:forget"] = "shortlist.gateway.v1.ForgetUserRequest",
 }
 local messages = {
+  ["shortlist.gateway.v1.BatchRecommendRequest"] = {
+    ["id"] = true,
+    ["request"] = "shortlist.gateway.v1.RecommendRequest",
+  },
   ["shortlist.gateway.v1.CompleteRequest"] = {
     ["text"] = true,
     ["limit"] = true,
@@ -88,6 +93,7 @@ local messages = {
     ["keep_query"] = true,
     ["keepQuery"] = true,
     ["placement"] = true,
+    ["priority"] = {PRIORITY_UNSPECIFIED = true, PRIORITY_INTERACTIVE = true, PRIORITY_BATCH = true},
   },
   ["shortlist.gateway.v1.RecordEventsRequest"] = {
     ["events"] = "shortlist.gateway.v1.Event",

@@ -1,5 +1,6 @@
 // The controls: search, user, filters, policy, what to compare with.
 
+import { get } from "./api.js";
 import { debounced, field, h, replace } from "./dom.js";
 import { historyPicker } from "./history-picker.js";
 import { DEFAULTS, RULES, pinOf } from "./state.js";
@@ -48,8 +49,17 @@ function reset(state, changed, draw) {
 }
 
 function searchField(state, set) {
-  const input = h("input", { type: "search", id: "search", maxlength: 1000, autocomplete: "off", props: { value: state.q }, oninput: (event) => set("q", event.target.value) });
-  return field(t("search"), input, t("search_hint"));
+  const suggestions = h("datalist", { id: "suggestions" });
+  const suggest = debounced(async (text) => {
+    const found = text.trim() && (await get(`complete?text=${encodeURIComponent(text)}&gateway=${encodeURIComponent(state.gateway)}`));
+    replace(suggestions, (found.texts ?? []).map((value) => h("option", { value })));
+  });
+  const typed = (event) => {
+    set("q", event.target.value);
+    suggest(event.target.value);
+  };
+  const input = h("input", { type: "search", id: "search", maxlength: 1000, autocomplete: "off", list: "suggestions", props: { value: state.q }, oninput: typed });
+  return [field(t("search"), input, t("search_hint")), suggestions];
 }
 
 function filterFields(state, set) {

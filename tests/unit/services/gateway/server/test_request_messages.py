@@ -8,6 +8,7 @@ from shortlist.gateway.v1 import gateway_pb2
 
 from common.errors import InvalidRequest
 from common.release.event_weights import EventKind
+from common.text import normalised
 from services.gateway.policy.policy import Policy
 from services.gateway.profiles.profile_store import Event
 from services.gateway.recommendation.request import RecommendRequest, Stages
@@ -187,3 +188,11 @@ def test_queries_are_plain():
     assert read_events(_event(query="<b>tea</b>", **search), _NOW_US)[0].query == "tea"
     with pytest.raises(InvalidRequest, match=r"events\[0\]\.query: must be set for a search"):
         read_events(_event(query="<br>", **search), _NOW_US)
+
+
+def test_queries_are_read_in_normal_form():
+    """Full-width letters, characters that are not seen and doubled spaces are read as `common.text.normalised` says."""
+    query = " ｇｒｅｅｎ\u200b  Tea "
+    assert read_recommend_request(_recommend(query=query)).query == normalised(query) == "green Tea"
+    longest = read_recommend_request(_recommend(query="\ufdfa" * 1_000)).query  # 18 letters each in normal form
+    assert 990 < len(longest) <= 1_000

@@ -44,3 +44,12 @@ async def test_unknown_gateways_are_refused(gateways: Gateways):
     """The message lists those that there are."""
     with pytest.raises(UnknownGateway, match="there are a, b"):
         await gateways.recommend(AskedRequest(gateway="c"))
+
+
+async def test_searches_are_suggested(gateways: Gateways, first: FakeGateway):
+    """What is typed is completed; a gateway that fails suggests nothing, since the search is answered all the same."""
+    assert await gateways.complete("", "mi", 5) == ["milk"]
+    first.fail_next(grpc.StatusCode.UNIMPLEMENTED)
+    assert await gateways.complete("", "mi", 5) == []
+    with pytest.raises(UnknownGateway):
+        await gateways.complete("c", "mi", 5)

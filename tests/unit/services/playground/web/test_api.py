@@ -74,6 +74,11 @@ async def test_items_are_found_for_a_history(app: ASGIApp, first: FakeGateway):
     assert (await _post(app, "items", {"item_ids": ["x"]}))["items"] == [{"item_id": "x", "title": ""}]
 
 
+async def test_searches_are_suggested(app: ASGIApp):
+    """Suggestions come as texts."""
+    assert (await call(app, "/api/complete?text=mi&gateway=b")).json() == {"texts": ["milk"]}
+
+
 async def test_users_are_listed(app: ASGIApp):
     """Users come with their histories, found by a part of their id."""
     found = (await call(app, "/api/users?search=AN")).json()

@@ -185,6 +185,7 @@ def test_the_minimum_depth_is_at_most_what_may_be_read():
 def test_queries_and_texts_are_plain(catalogue: Catalogue):
     """Markup and entities leave a query and a candidate's text; a text of nothing but tags is blank."""
     assert parse_user(ranking_pb2.UserContext(query="<b>tea</b> &amp; R&D"), catalogue).rows.query == "tea & R&D"
+    assert parse_user(ranking_pb2.UserContext(query="ｇｒｅｅｎ\u200b  Tea"), catalogue).rows.query == "green Tea"
     assert parse_candidates([_candidate(text="<p>soap</p>")], catalogue, ()).texts == {0: "soap"}
     with pytest.raises(InvalidRequest, match=r"candidates\[0\]\.text: must not be blank"):
         parse_candidates([_candidate(text="<br>")], catalogue, ())

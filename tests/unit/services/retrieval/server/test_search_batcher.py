@@ -254,3 +254,28 @@ async def test_options_bound_turns_and_threads(pool: ThreadPoolExecutor):
     gate.open.set()
     await asyncio.gather(*tasks)
     assert gate.turns == [[1] * 3, [2] * 2, [3, 4]]
+
+
+async def test_calls_for_which_nobody_waits_yield_but_not_for_ever():
+    """They have their turn when no other waits, and after `max_passed` turns of others at the latest."""
+    order: list[int] = []
+    may_begin = threading.Event()
+
+    def search(requests: Sequence[int]) -> list[int]:
+        may_begin.wait()
+        order.extend(requests)
+        return list(requests)
+
+    options = SearchBatcherOptions(max_batch=1, min_per_thread=1, max_passed=3)
+    with ThreadPoolExecutor(1) as pool:
+        batcher = SearchBatcher(search, pool, 1, options)
+        calls = [asyncio.create_task(batcher.submit([0]))]
+        await asyncio.sleep(0)  # it is being searched before others come
+        calls += [asyncio.create_task(batcher.submit([100 + at], yields=True)) for at in range(2)]
+        calls += [asyncio.create_task(batcher.submit([at])) for at in range(1, 6)]
+        await asyncio.sleep(0)
+        may_begin.set()
+        assert sorted(value for (value,) in await asyncio.gather(*calls)) == [0, 1, 2, 3, 4, 5, 100, 101]
+    assert [at for at in order if at < 100] == [0, 1, 2, 3, 4, 5]
+    assert order.index(100) == 4
+    assert order[-1] == 101

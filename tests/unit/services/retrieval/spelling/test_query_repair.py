@@ -100,6 +100,14 @@ def test_a_query_costs_a_bounded_number_of_repairs(stage: FirstStage):
     assert _searched(stage, "toliet " * 10) == "toilet " * 8 + "toliet toliet"
 
 
+def test_a_repair_does_not_make_a_query_too_long(stage: FirstStage):
+    """A repair that made the query longer than requests may be is left out: ranking would refuse it."""
+    longest = f"toilt {'9' * 994}"
+    assert len(longest) == 1_000
+    assert _searched(stage, longest) == longest
+    assert _searched(stage, longest[:-1]) == f"toilet {'9' * 993}"
+
+
 def test_without_the_words_of_a_release_nothing_is_repaired(shop: FirstStage):
     """A release that was built before the repair answers queries as they are."""
     assert not shop.needs_repair(Request(query="mlik"), shop.snapshot)

@@ -1,0 +1,1 @@
+"""Compares the variants of an experiment by the log of impressions."""
