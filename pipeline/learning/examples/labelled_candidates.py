@@ -123,7 +123,7 @@ def as_new_items(
         return None
     are_new = np.ones(len(found), np.bool_) if are_new is None else are_new
     names = list(found.sources)
-    counted = [settings.kind_of(name) not in TEXT_KINDS for name in names]
+    counted = np.array([settings.kind_of(name) not in TEXT_KINDS for name in names])
     scores = np.stack([np.asarray(found.sources[name], np.float32) for name in names], axis=1)
     scores[np.ix_(are_new, counted)] = np.nan
     kept = np.flatnonzero(np.isfinite(scores).any(axis=1))
