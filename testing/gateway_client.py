@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
-from shortlist.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from shortlist.gateway.v1 import gateway_pb2, gateway_pb2_grpc, rules_pb2_grpc
 from shortlist.release.v1 import release_pb2_grpc
 
 from common.server.server import running
@@ -22,14 +22,18 @@ class GatewayClient:
     """A client of a gateway.
 
     Attributes:
+        target: Its address.
         channel: The channel to it.
         recommendations: The stub of its RecommendationService.
         releases: The stub of its ReleaseService.
+        rules: The stub of its RuleService.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, metrics_port: int) -> None:
+    def __init__(self, channel: grpc.aio.Channel, metrics_port: int, target: str = "") -> None:
+        self.target = target
         self.channel = channel
         self.recommendations: Any = gateway_pb2_grpc.RecommendationServiceStub(channel)
+        self.rules: Any = rules_pb2_grpc.RuleServiceStub(channel)
         self.releases: Any = release_pb2_grpc.ReleaseServiceStub(channel)
         self._metrics_port = metrics_port
 
@@ -59,7 +63,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[GatewayClient]:
         running(GatewayServer(settings, metrics), settings, metrics) as server,
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
     ):
-        yield GatewayClient(channel, server.metrics_port)
+        yield GatewayClient(channel, server.metrics_port, f"127.0.0.1:{server.port}")
 
 
 def item_ids(response: gateway_pb2.RecommendResponse) -> list[str]:

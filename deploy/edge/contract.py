@@ -20,7 +20,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescript
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.rpc import error_details_pb2, status_pb2  # errors carry these, and the transcoder writes them as JSON
-from shortlist.gateway.v1 import gateway_pb2
+from shortlist.gateway.v1 import gateway_pb2, rules_pb2
 from shortlist.release.v1 import release_pb2
 
 RULES: Final = Path(__file__).parents[2] / "protos" / "http.yaml"
@@ -52,7 +52,7 @@ def _descriptors() -> FileDescriptorSet:
         if file.name not in files:
             file.CopyToProto(files.setdefault(file.name, FileDescriptorProto()))
 
-    for module in (gateway_pb2, release_pb2, error_details_pb2, status_pb2):
+    for module in (gateway_pb2, rules_pb2, release_pb2, error_details_pb2, status_pb2):
         add(module.DESCRIPTOR)
     return FileDescriptorSet(file=files.values())
 

@@ -38,6 +38,8 @@ class Candidate(NamedTuple):
         text: The text that the models read; set only if the release lacks the item or has another text of it.
         text_hash: Equal for items with the same text; 0 if retrieval does not say.
         new_item: Whether it was added since the release was built.
+        holds: Which of the request's conditions hold for it, by their positions.
+        undecided: Of which of them it is not known, because retrieval did not answer.
         vector: Its direction, one signed byte per number; empty if it was not asked for or is not known.
     """
 
@@ -54,6 +56,8 @@ class Candidate(NamedTuple):
     text_hash: int = 0
     new_item: bool = False
     vector: bytes = b""
+    holds: frozenset[int] = frozenset()
+    undecided: frozenset[int] = frozenset()
 
 
 class RankedCandidate(NamedTuple):

@@ -160,6 +160,9 @@ class Settings(ServerSettings, BackendSettings):
         allow_inf_nan=False,
         description="Days after which a file of the log of impressions is erased.",
     )
+    rules_poll_s: float = Field(
+        0.5, gt=0, le=60, description="Seconds between looks at the store for rules that another gateway changed."
+    )
     experiments: Path | None = Field(
         None, description="TOML file of experiments, whose variants users are assigned; read at the start. Unset: none."
     )

@@ -10,6 +10,7 @@ import pytest
 
 from common.release.event_weights import HISTORY_KINDS, EventKind
 from services.gateway.profiles.profile_store import (
+    Document,
     Event,
     Profile,
     ProfileStore,
@@ -210,3 +211,27 @@ async def test_any_text_is_kept_unchanged(profiles: ProfileStore, text: str):
     assert list(profile.item_ids) == [text]
     assert profile.last_search == Search(text, 0)
     assert await profiles.forget_user(text) == 2
+
+
+async def test_a_document_is_replaced_only_by_who_knows_its_version(reopen: Callable[[], ProfileStore]):
+    """A write with a version that is not the current one changes nothing; documents survive a restart."""
+    store = reopen()
+    assert await store.read_document("rules") == Document()
+    assert await store.read_document("rules", 0) is None
+    assert await store.write_document("rules", b"\0first", 0) == 1
+    assert await store.write_document("rules", b"late", 0) is None
+    assert await store.write_document("rules", b"second", 1) == 2
+    await store.close()
+    again = reopen()
+    assert await again.read_document("rules", 1) == Document(2, b"second")
+    assert await again.read_document("rules", 2) is None
+    assert await again.read_document("others") == Document()
+    await again.close()
+
+
+async def test_one_of_several_writers_wins(profiles: ProfileStore):
+    """Of writes at the same time with the same expected version, one is done."""
+    written = await asyncio.gather(*(profiles.write_document("rules", bytes([at]), 0) for at in range(8)))
+    assert sorted(written, key=str) == [1, *[None] * 7]
+    found = await profiles.read_document("rules")
+    assert found == Document(1, bytes([written.index(1)]))

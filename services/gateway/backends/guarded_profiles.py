@@ -11,6 +11,7 @@ import structlog
 
 from services.gateway.backends.replicas.circuit_breaker import BreakerOptions, BreakerState, CircuitBreaker
 from services.gateway.profiles.profile_store import (
+    Document,
     Event,
     Profile,
     ProfileStore,
@@ -78,6 +79,14 @@ class GuardedProfiles:
     async def erase_before(self, occurred_at_us: int) -> int:
         """Erase old events; see ProfileStore."""
         return await self._guarded(lambda: self._profiles.erase_before(occurred_at_us))
+
+    async def read_document(self, name: str, known_version: int = -1) -> Document | None:
+        """Return a document; see ProfileStore."""
+        return await self._guarded(lambda: self._profiles.read_document(name, known_version))
+
+    async def write_document(self, name: str, content: bytes, expected_version: int) -> int | None:
+        """Replace a document; see ProfileStore."""
+        return await self._guarded(lambda: self._profiles.write_document(name, content, expected_version))
 
     async def close(self) -> None:
         """End the probing and close the store."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -10,9 +11,11 @@ from typing import Final
 import structlog
 
 from common.errors import NotReady
+from common.filters import Filter
 from common.process.endless_loop import repeat
 from services.gateway.backends.filter_evaluation import passes
 from services.gateway.backends.stages import RetrievalBackend, RetrievalResult, RetrieveRequest, StageFailed
+from services.gateway.candidates import Candidate
 
 POPULAR_SOURCE: Final = "popular"
 _REFRESH_TIMEOUT_S: Final = 5.0
@@ -84,8 +87,20 @@ class PopularItems:
         candidates = [item for item in self._latest.candidates if item.item_id not in excluded]
         decisions = [True if request.filter is None else passes(request.filter, item) for item in candidates]
         passing = [item for item, decision in zip(candidates, decisions, strict=True) if decision]
-        result = replace(self._latest, candidates=passing[: request.limit], ignored_history_items=0, is_fallback=True)
+        decided = [_decide(item, request.conditions) for item in passing[: request.limit]]
+        result = replace(self._latest, candidates=decided, ignored_history_items=0, is_fallback=True)
         return PopularFallback(result, _note(decisions.count(None)))
+
+
+def _decide(item: Candidate, conditions: Sequence[Filter]) -> Candidate:
+    """Return an item with the conditions that hold for it, and those that the gateway cannot decide."""
+    if not conditions:
+        return item
+    decisions = [passes(condition, item) for condition in conditions]
+    return item._replace(
+        holds=frozenset(number for number, decision in enumerate(decisions) if decision),
+        undecided=frozenset(number for number, decision in enumerate(decisions) if decision is None),
+    )
 
 
 def _note(undecided: int) -> str:

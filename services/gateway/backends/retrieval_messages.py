@@ -68,6 +68,8 @@ def write_retrieve_request(request: RetrieveRequest) -> retrieval_pb2.RetrieveRe
         source_columns=True,
         keep_query=request.keep_query,
         vectors=request.vectors,
+        include_item_ids=request.include,
+        conditions=map(write_filter, request.conditions),
         evidence=[retrieval_pb2.Evidence.Value(f"EVIDENCE_{each}") for each in request.evidence],
         priority=retrieval_pb2.PRIORITY_BATCH if request.is_batch else retrieval_pb2.PRIORITY_UNSPECIFIED,
     )
@@ -84,16 +86,29 @@ def read_retrieval_result(response: retrieval_pb2.RetrieveResponse) -> Retrieval
     if any(len(column.scores) != len(response.candidates) for column in columns.sources):
         raise StageUnavailable("retrieval did not give one score of each source for each candidate")
     vectors = _vectors(columns.vectors_i8, len(response.candidates))
+    holds = _holds(response)
     return RetrievalResult(
         [
-            _candidate(message, _sources(message, columns, index), vectors[index])
+            _candidate(message, _sources(message, columns, index), vectors[index], holds[index])
             for index, message in enumerate(response.candidates)
         ],
         response.release_id,
         response.ignored_history_items,
         evidence={each.source: _EVIDENCE[each.evidence] for each in response.evidence if each.evidence in _EVIDENCE},
+        condition_faults={number: each.fault for number, each in enumerate(response.conditions) if each.fault},
         corrected_query=response.corrected_query,
     )
+
+
+def _holds(response: retrieval_pb2.RetrieveResponse) -> Sequence[frozenset[int]]:
+    """Return which conditions hold for each candidate, by their positions."""
+    count = len(response.candidates)
+    if not response.conditions:
+        return [frozenset()] * count
+    columns = [(number, each.holds) for number, each in enumerate(response.conditions) if not each.fault]
+    if any(len(holds) != count for _, holds in columns):
+        raise StageUnavailable("retrieval did not evaluate each condition for each candidate")
+    return [frozenset(number for number, holds in columns if holds[at]) for at in range(count)]
 
 
 def _vectors(encoded: bytes, count: int) -> Sequence[bytes]:
@@ -114,7 +129,7 @@ def _sources(
 
 
 def _candidate(
-    message: retrieval_pb2.Candidate, sources: Sequence[tuple[str, float]], vector: bytes = b""
+    message: retrieval_pb2.Candidate, sources: Sequence[tuple[str, float]], vector: bytes, holds: frozenset[int]
 ) -> Candidate:
     return Candidate(
         message.item_id,
@@ -130,4 +145,5 @@ def _candidate(
         message.text_hash,
         message.new_item,
         vector,
+        holds,
     )

@@ -60,7 +60,8 @@ class UserInput:
 class RetrieveRequest:
     """A request to the first stage; empty ``sources`` means all sources, and empty ``evidence`` any evidence.
 
-    ``vectors`` asks for the candidates' vectors.
+    ``vectors`` asks for the candidates' vectors. ``include`` has items to find whatever the sources find, and
+    ``conditions`` what is evaluated for each candidate.
     """
 
     query: str = ""
@@ -74,6 +75,8 @@ class RetrieveRequest:
     history_kinds: Sequence[int] = ()
     keep_query: bool = False
     vectors: bool = False
+    include: Sequence[str] = ()
+    conditions: Sequence[Filter] = ()
     evidence: Sequence[Evidence] = ()
     is_batch: bool = False
 
@@ -88,6 +91,7 @@ class RetrievalResult:
         ignored_history_items: How many history items the release does not know.
         is_fallback: Whether these are popular items from an earlier answer, because retrieval did not answer now.
         evidence: What each source goes by, by source name; sources of which it is not known are missing.
+        condition_faults: Why a condition cannot be evaluated, by its position; it holds for no candidate.
         corrected_query: The query that was searched for instead of the one given; empty if none was.
     """
 
@@ -96,6 +100,7 @@ class RetrievalResult:
     ignored_history_items: int = 0
     is_fallback: bool = False
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    condition_faults: Mapping[int, str] = field(default_factory=dict)
     corrected_query: str = ""
 
 

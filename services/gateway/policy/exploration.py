@@ -49,6 +49,13 @@ class Exploration:
     propensities: Sequence[float] = ()
     pool: Sequence[str] = ()
 
+    def propensities_of(self, shown: Sequence[RankedCandidate]) -> Sequence[float]:
+        """Return the propensities of an answer into which rules have put items since, which they always do."""
+        if not self.propensities:
+            return ()
+        known = dict(zip((item.candidate.item_id for item in self.items), self.propensities, strict=True))
+        return [known.get(item.candidate.item_id, 1.0) for item in shown]
+
 
 class Explorer:
     """Fills positions of answers at random, if its share or the request's is above 0.

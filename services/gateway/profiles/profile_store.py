@@ -76,6 +76,14 @@ class Profile:
     occurred_at_us: Sequence[int] = ()
 
 
+@dataclass(frozen=True)
+class Document:
+    """A named text that gateways share, such as the rules; version 0 and no content if it was never written."""
+
+    version: int = 0
+    content: bytes = b""
+
+
 class ProfileStore(Protocol):
     """Profiles of users. Every method may be called concurrently, and raises ProfileStoreUnavailable if it fails."""
 
@@ -99,6 +107,14 @@ class ProfileStore(Protocol):
 
     async def erase_before(self, occurred_at_us: int) -> int:
         """Erase all events that happened before a time, like `forget_user`; return how many there were."""
+        ...
+
+    async def read_document(self, name: str, known_version: int = -1) -> Document | None:
+        """Return a document; None if it still has the version that is known."""
+        ...
+
+    async def write_document(self, name: str, content: bytes, expected_version: int) -> int | None:
+        """Replace a document durably; return its new version, or None if it does not have the expected one any more."""
         ...
 
     async def close(self) -> None:

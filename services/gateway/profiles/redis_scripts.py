@@ -6,6 +6,7 @@ The keys, after the prefix::
     :ids:<two digits>    sets of the ids of all events, by their first byte
     :oldest              sorted set of the users, by the time of their oldest event or earlier
     :arrival             how many events were ever recorded
+    :document:<name>     hash of a document's version and content
     :key                 what shows with which key the pseudonyms were made
 
 User and event ids are pseudonyms. A user's keys are not known before the script runs, so Redis Cluster is out.
@@ -48,4 +49,12 @@ end
 if oldest == nil then redis.call('ZREM', ARGV[1] .. ':oldest', ARGV[2])
 else redis.call('ZADD', ARGV[1] .. ':oldest', oldest, ARGV[2]) end
 return erased
+"""
+
+# ARGV: the document's key, the version that it must have, its new content. Returns 1 if it was written, else 0.
+WRITE_DOCUMENT: Final = """
+local version = tonumber(redis.call('HGET', ARGV[1], 'version') or '0')
+if version ~= tonumber(ARGV[2]) then return 0 end
+redis.call('HSET', ARGV[1], 'version', version + 1, 'content', ARGV[3])
+return 1
 """

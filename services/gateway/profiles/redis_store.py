@@ -24,6 +24,7 @@ from services.gateway.profiles.event_codec import pack_event, unpack_event
 from services.gateway.profiles.history import profile_of
 from services.gateway.profiles.profile_store import (
     BadProfileStore,
+    Document,
     Event,
     Profile,
     ProfileStoreUnavailable,
@@ -33,7 +34,7 @@ from services.gateway.profiles.profile_store import (
 from services.gateway.profiles.pseudonyms import BadPseudonymKey, Pseudonyms, read_key, read_or_make_key
 from services.gateway.profiles.redis_address import RedisAddress
 from services.gateway.profiles.redis_durability import check_durability, rewrite_file
-from services.gateway.profiles.redis_scripts import ERASE, RECORD
+from services.gateway.profiles.redis_scripts import ERASE, RECORD, WRITE_DOCUMENT
 
 _TIMEOUT_S: Final = 2.0
 _CONNECTIONS: Final = 64
@@ -144,6 +145,28 @@ class RedisProfileStore:
             return erased
 
         return await self._attempt("erased", erase)
+
+    async def read_document(self, name: str, known_version: int = -1) -> Document | None:
+        """Return a document, None if its version is known; see ProfileStore."""
+
+        async def read() -> Document | None:
+            key = self._key("document", name)
+            if int(await self._redis.hget(key, "version") or 0) == known_version:
+                return None
+            version, content = await self._redis.hmget(key, "version", "content")
+            return Document(int(version or 0), content or b"")
+
+        return await self._attempt("read", read)
+
+    async def write_document(self, name: str, content: bytes, expected_version: int) -> int | None:
+        """Replace a document, None if another version is there; see ProfileStore."""
+
+        async def write() -> int | None:
+            await self._ready()
+            written = await self._change(WRITE_DOCUMENT, [self._key("document", name), expected_version, content])
+            return expected_version + 1 if written else None
+
+        return await self._attempt("written", write)
 
     async def ping(self) -> None:
         """Return if Redis answers; raises ProfileStoreUnavailable."""

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from services.gateway.profiles.profile_store import BadProfileStore
+from services.gateway.profiles.profile_store import BadProfileStore, Document
 from services.gateway.profiles.pseudonyms import Pseudonyms, read_key, read_or_make_key
 
 SCHEMA_VERSION: Final = 2
@@ -33,6 +33,11 @@ CREATE TABLE pseudonyms (key_check TEXT NOT NULL, is_scrubbed INTEGER NOT NULL) 
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
+"""
+
+# Made in files of every version: earlier servers read no other table than theirs.
+_DOCUMENTS: Final = """
+CREATE TABLE IF NOT EXISTS documents (name TEXT PRIMARY KEY, version INTEGER NOT NULL, content BLOB NOT NULL) STRICT
 """
 
 # From version 1, which stored the ids as they were given, to version 2.
@@ -77,6 +82,20 @@ def connect(file: Path) -> sqlite3.Connection:
     return sqlite3.connect(file, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
 
 
+def read_document(connection: sqlite3.Connection, name: str) -> Document:
+    """Return a document, version 0 if there is none."""
+    row = connection.execute("SELECT version, content FROM documents WHERE name = ?", (name,)).fetchone()
+    return Document(*row) if row else Document()
+
+
+def write_document(connection: sqlite3.Connection, name: str, content: bytes, expected_version: int) -> int | None:
+    """Replace a document that has the expected version; returns its new version, None if it has another."""
+    if read_document(connection, name).version != expected_version:
+        return None
+    connection.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", (name, expected_version + 1, content))
+    return expected_version + 1
+
+
 def _check(connection: sqlite3.Connection, file: Path) -> None:
     """Refuse another program's file before anything is written to it."""
     application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
@@ -107,6 +126,7 @@ def _set_up(connection: sqlite3.Connection, file: Path, key_file: Path) -> Pseud
         connection.create_function("pseudonym_of_event", 1, pseudonyms.of_event, deterministic=True)
         connection.create_function("key_check", 0, pseudonyms.key_check, deterministic=True)
         connection.executescript(_MIGRATION)
+    connection.execute(_DOCUMENTS)
     _check_key(connection, pseudonyms, file, key_file)
     _scrub(connection)
     return pseudonyms

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 from common.release.event_weights import HISTORY_KINDS, EventKind
 from services.gateway.profiles.history import profile_of
 from services.gateway.profiles.profile_store import (
+    Document,
     Event,
     Profile,
     ProfileStoreUnavailable,
@@ -24,7 +25,7 @@ from services.gateway.profiles.profile_store import (
     Search,
 )
 from services.gateway.profiles.pseudonyms import Pseudonyms
-from services.gateway.profiles.sqlite_schema import connect, open_for_writing
+from services.gateway.profiles.sqlite_schema import connect, open_for_writing, read_document, write_document
 from services.gateway.profiles.sqlite_writer import SqliteWriter
 
 _READERS: Final = 2
@@ -105,6 +106,19 @@ class SqliteProfileStore:
             return 0
         return await self._write(lambda connection: _erase_before(connection, occurred_at_us), erases=True)
 
+    async def read_document(self, name: str, known_version: int = -1) -> Document | None:
+        """Return a document, None if its version is known; see ProfileStore."""
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.run_in_executor(self._readers, self._read_document, name)
+        except (sqlite3.Error, RuntimeError) as error:  # RuntimeError: closed
+            raise ProfileStoreUnavailable(f"{name} in {self._file} cannot be read: {error}") from error
+        return None if found.version == known_version else found
+
+    async def write_document(self, name: str, content: bytes, expected_version: int) -> int | None:
+        """Replace a document, None if another version is there; see ProfileStore."""
+        return await self._write(lambda connection: write_document(connection, name, content, expected_version))
+
     async def close(self) -> None:
         """Finish the calls in progress and close the file."""
         await asyncio.to_thread(self._readers.shutdown)
@@ -124,6 +138,9 @@ class SqliteProfileStore:
         search = connection.execute(_LAST_SEARCH, (pseudonym,)).fetchone()
         events = [(item_id, EventKind.from_word(kind), at) for item_id, kind, at in reversed(rows)]
         return profile_of(events, Search(*search) if search else None)
+
+    def _read_document(self, name: str) -> Document:
+        return read_document(self._reader(), name)
 
     def _has_before(self, occurred_at_us: int) -> bool:
         found = self._reader().execute("SELECT 1 FROM events WHERE occurred_at_us < ? LIMIT 1", (occurred_at_us,))

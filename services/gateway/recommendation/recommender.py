@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -28,6 +29,10 @@ from services.gateway.recommendation.request import RecommendRequest, Stages
 from services.gateway.recommendation.result import DegradationKind, ExplainResult, RecommendResult
 from services.gateway.recommendation.stage_calls import StageCalls
 from services.gateway.recommendation.user_input import as_searched, excluded_items, join_history, recent_query
+from services.gateway.rules.application import RuledCandidates, apply_rules, place_slots, selected_items
+from services.gateway.rules.rule import RuleKind
+from services.gateway.rules.rule_book import RuleBook
+from services.gateway.rules.rule_set import ActiveRules, RuleSet
 
 # Limits of the services' contracts.
 _MAX_EXCLUDED: Final = 10_000
@@ -78,6 +83,7 @@ class Recommender:
         ranking: The second stage.
         popular: What to recommend while the first stage does not answer.
         options: The options.
+        rules: The shop's rules; None for none.
 
     Attributes:
         concurrency_limit: The limit on concurrent calls.
@@ -90,16 +96,22 @@ class Recommender:
         ranking: RankingBackend,
         popular: PopularItems,
         options: RecommenderOptions,
+        rules: RuleBook | None = None,
     ) -> None:
         self._profiles = profiles
+        self._rules = rules
         self._stages = StageCalls(retrieval, ranking, popular, options.shares)
         self._options = options
         self._shares = options.shares
         self._explorer = Explorer(options.exploration_share, options.exploration_candidates)
         self.concurrency_limit = AdaptiveConcurrencyLimit(options.max_calls)
 
-    async def recommend(self, request: RecommendRequest, remaining_s: float | None = None) -> RecommendResult:
+    async def recommend(
+        self, request: RecommendRequest, remaining_s: float | None = None, rules: RuleSet | None = None
+    ) -> RecommendResult:
         """Recommend within ``remaining_s`` seconds, or within the default timeout if it is None.
+
+        Rules that are given are applied instead of the shop's.
 
         Raises:
             InvalidRequest: The filter names an attribute that the catalogue lacks.
@@ -115,26 +127,32 @@ class Recommender:
             has_time = trace.timeout_s(1.0) >= _MIN_TIME_IN_RESERVES * self._shares.reserve_s
             counts_for_limit = has_time and not request.is_batch
             try:
-                return await self._answer(request, trace)
+                return await self._answer(request, trace, rules or await self._current_rules(trace))
             finally:  # also if the caller's deadline cancelled the call
                 if counts_for_limit and not trace.waited_in_vain:
                     out_of_time = trace.is_overdue() or trace.no_time_for_retrieval
                     limit.observe_call(trace.started_s, trace.lateness_s(), out_of_time=out_of_time)
 
-    async def _answer(self, request: RecommendRequest, trace: CallTrace) -> RecommendResult:
+    async def _answer(self, request: RecommendRequest, trace: CallTrace, rule_set: RuleSet) -> RecommendResult:
+        rules = rule_set.active(request.country, request.placement, time.time_ns() // 1_000)
         user = await self._user_input(request, trace)
-        retrieved = await self._stages.retrieve(self._retrieve_request(request, user), trace)
+        retrieved = await self._stages.retrieve(self._retrieve_request(request, user, rules), trace)
         user = as_searched(user, retrieved)
         ranking = await self._stages.rank(request, user, retrieved, trace)
-        policy = self._policy(request, user)
+        rules, faults = rules.without(retrieved.condition_faults)
+        for fault in faults:
+            trace.add_degradation(DegradationKind.RULES_NOT_APPLIED, fault)
         with trace.time_stage("policy"):
-            selection = apply_policy(ranked_candidates(retrieved, ranking), policy)
-            shown = self._explorer.explore(selection, policy, request.exploration_share)
-        if ranking is None and retrieved.candidates and request.policy.min_probability > 0:
+            ruled = apply_rules(ranked_candidates(retrieved, ranking), rules)
+            policy = self._policy(request, user, ruled, rules)
+            selection = apply_policy(ruled.items, policy)
+            explored = self._explorer.explore(selection, policy, request.exploration_share)
+            shown, placements = place_slots(explored.items, ruled, rules, policy.limit, policy.blocked)
+        if ranking is None and retrieved.candidates and policy.min_probability > 0:
             trace.add_degradation(DegradationKind.POLICY_NOT_APPLIED, "min_probability: no item has a probability")
         trace.finish()
         return RecommendResult(
-            items=shown.items,
+            items=shown,
             candidates=retrieved.candidates,
             user=user,
             release_id=_release_id(retrieved, ranking),
@@ -147,9 +165,11 @@ class Recommender:
             duplicates=selection.duplicates,
             tiers=() if ranking is None else ranking.tiers,
             corrected_query=retrieved.corrected_query,
-            intra_list_diversity=intra_list_diversity(shown.items) if policy.diversity else None,
-            propensities=shown.propensities,
-            pool=shown.pool,
+            intra_list_diversity=intra_list_diversity(shown) if policy.diversity else None,
+            propensities=explored.propensities_of(shown),
+            pool=explored.pool,
+            rules_version=rules.version,
+            steps=[*ruled.steps, *placements],
         )
 
     async def explain(self, request: RecommendRequest, item_id: str, remaining_s: float | None = None) -> ExplainResult:
@@ -165,7 +185,9 @@ class Recommender:
             deadline = Deadline.from_remaining(time.monotonic(), remaining_s, self._shares, limit.lateness_s)
             trace = CallTrace(deadline)
             user = await self._user_input(request, trace)
-            retrieved = await self._stages.retrieve(self._retrieve_request(request, user), trace)
+            rule_set = await self._current_rules(trace)
+            rules = rule_set.active(request.country, request.placement, time.time_ns() // 1_000)
+            retrieved = await self._stages.retrieve(self._retrieve_request(request, user, rules), trace)
             user = as_searched(user, retrieved)
             item = find_candidate(retrieved, item_id)
             result = ExplainResult(
@@ -202,9 +224,21 @@ class Recommender:
         )
         return Profile()
 
-    def _retrieve_request(self, request: RecommendRequest, user: UserInput) -> RetrieveRequest:
+    async def _current_rules(self, trace: CallTrace) -> RuleSet:
+        if self._rules is None:
+            return RuleSet()
+        if not self._rules.is_read:  # the store did not answer when the gateway started
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._rules.refresh(), trace.timeout_s(self._shares.profile_share))
+        if not self._rules.is_read:
+            trace.add_degradation(DegradationKind.RULES_NOT_APPLIED, "the rules could not be read yet")
+        return self._rules.current
+
+    def _retrieve_request(self, request: RecommendRequest, user: UserInput, rules: ActiveRules) -> RetrieveRequest:
         only_popular = request.stages is Stages.POPULAR
-        bought = () if request.exclude_history else reversed(excluded_items(request, user))
+        # Whether a rule shows a bought item again is known when retrieval has returned it.
+        are_shown_again = request.exclude_history or bool(rules.of_kind(RuleKind.REPURCHASE))
+        bought = [] if are_shown_again else list(reversed(excluded_items(request, user)))
         excluded = dict.fromkeys([*request.policy.blocked, *bought])
         return RetrieveRequest(
             query="" if only_popular else user.query,
@@ -222,9 +256,11 @@ class Recommender:
             exclude_history=request.exclude_history,
             keep_query=request.keep_query,
             vectors=bool(_or_default(request.policy.diversity, self._options.diversity)),
+            include=rules.included,
+            conditions=rules.conditions,
         )
 
-    def _policy(self, request: RecommendRequest, user: UserInput) -> Policy:
+    def _policy(self, request: RecommendRequest, user: UserInput, ruled: RuledCandidates, rules: ActiveRules) -> Policy:
         """Return the request's policy with the server's defaults, and with the excluded part of the history blocked.
 
         It is blocked here although retrieval excludes it: retrieval accepts at most 10,000 ids.
@@ -235,9 +271,12 @@ class Recommender:
             min_long_tail_share=_or_default(policy.min_long_tail_share, options.min_long_tail_share),
             min_new_item_share=_or_default(policy.min_new_item_share, options.min_new_item_share),
             diversity=_or_default(policy.diversity, options.diversity),
+            min_probability=max(policy.min_probability, rules.min_probability),
         )
-        excluded = excluded_items(request, user)
-        return replace(policy, blocked=policy.blocked | set(excluded)) if excluded else policy
+        excluded = set(excluded_items(request, user))
+        if not request.exclude_history:
+            excluded -= selected_items(ruled, rules.of_kind(RuleKind.REPURCHASE))
+        return replace(policy, blocked=policy.blocked | excluded) if excluded else policy
 
 
 def _or_default(given: float | None, default: float) -> float:

@@ -39,6 +39,7 @@ class RecommendRequest:
     history_ages_s: Sequence[float] = ()
     keep_query: bool = False
     placement: str = ""
+    country: str = ""
     candidates: int | None = None
     exploration_share: float | None = None
     is_batch: bool = False

@@ -9,6 +9,7 @@ from enum import StrEnum
 from services.gateway.backends.stages import TierUse, UserInput
 from services.gateway.candidates import Candidate, Evidence, RankedCandidate
 from services.gateway.policy.long_tail import Substitution
+from services.gateway.rules.application import PolicyStep
 
 
 class DegradationKind(StrEnum):
@@ -20,6 +21,7 @@ class DegradationKind(StrEnum):
     RETRIEVAL_UNAVAILABLE = "RETRIEVAL_UNAVAILABLE"
     PROFILE_UNAVAILABLE = "PROFILE_UNAVAILABLE"
     POLICY_NOT_APPLIED = "POLICY_NOT_APPLIED"
+    RULES_NOT_APPLIED = "RULES_NOT_APPLIED"
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class RecommendResult:
         tiers: What the second stage's text tiers were planned to score and scored.
         duplicates: How many candidates were left out because a better one has the same text.
         corrected_query: The query that was used instead of the one given; empty if none was.
+        rules_version: The version of the rules that were applied.
+        steps: What rules changed.
         intra_list_diversity: How different the items are; None without a diversity, or with fewer than two vectors.
         propensities: For each item the probability that it was put at its position; empty if no position was filled at
             random.
@@ -68,6 +72,8 @@ class RecommendResult:
     duplicates: int = 0
     corrected_query: str = ""
     intra_list_diversity: float | None = None
+    rules_version: int = 0
+    steps: Sequence[PolicyStep] = ()
 
     @property
     def new_items(self) -> int:

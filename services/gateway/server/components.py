@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.gateway.backends.catalogue_client import CatalogueClient
 from services.gateway.backends.release_coordinator import ReleaseCoordinator
+from services.gateway.backends.stages import RetrievalBackend
 from services.gateway.experiments.experiments import Experiments
 from services.gateway.impressions.impression_log import ImpressionLog
 from services.gateway.profiles.profile_store import ProfileStore
 from services.gateway.recommendation.recommender import Recommender
 from services.gateway.related_items.related_items import RelatedItemFinder
+from services.gateway.rules.rule_book import RuleBook
+from services.gateway.server.methods.recent_requests import RecentRequests
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,10 @@ class Components:
     related_items: RelatedItemFinder
     catalogue: CatalogueClient
     experiments: Experiments
+    rules: RuleBook
+    retrieval: RetrievalBackend
     impressions: ImpressionLog | None = None
+    recent: RecentRequests = field(default_factory=RecentRequests)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from services.gateway.recommendation.request import Stages
 from services.gateway.recommendation.result import DegradationKind, RecommendResult
 from services.gateway.related_items.plan import Plan
 from services.gateway.related_items.related_items import RelatedItemsResult
+from services.gateway.rules.rule_book import RuleBook
 from services.gateway.server.experiment_services import ExperimentCollector, ShadowCollector
 from services.gateway.server.impression_metrics import ImpressionCollector
 from services.gateway.server.replica_metrics import BackendCollector
@@ -59,6 +60,14 @@ class GatewayMetrics:
             buckets=_SHARE_BUCKETS,
             **names,
         )
+        self._rule_effects = Counter(
+            "rule_effects",
+            "Items that rules removed, lifted, buried, placed or displaced.",
+            ["kind", "effect"],
+            **names,
+        )
+        self._rules_version = Gauge("rules_version", "Version of the rules that this gateway applies.", **names)
+        self._rules = Gauge("rules", "Rules that this gateway knows.", **names)
         self._substitutions = Counter(
             "long_tail_substitutions", "Items replaced by long-tail items to reach the minimum share.", **names
         )
@@ -100,6 +109,11 @@ class GatewayMetrics:
         """Export the concurrency limit and the lateness from which it is derived."""
         self._call_limit.set_function(lambda: limit.limit)
         self._lateness.set_function(lambda: limit.lateness_s)
+
+    def watch_rules(self, rules: RuleBook) -> None:
+        """Export the version and the number of the rules."""
+        self._rules_version.set_function(lambda: rules.current.version)
+        self._rules.set_function(lambda: len(rules.current.rules))
 
     def watch_replicas(self, replicas: ReplicaSet) -> None:
         """Export the circuit breakers, retries and hedges of a service."""
@@ -157,6 +171,8 @@ class GatewayMetrics:
         self._substitutions.inc(len(result.substitutions) - for_new_items)
         self._new_substitutions.inc(for_new_items)
         self._new_items.inc(result.new_items)
+        for step in result.steps:
+            self._rule_effects.labels(kind=step.rule.kind, effect=step.effect).inc()
         if result.intra_list_diversity is not None:
             self._diversity.observe(result.intra_list_diversity)
         self._recent_long_tail_items = _DECAY * self._recent_long_tail_items + result.long_tail_items

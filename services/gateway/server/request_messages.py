@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -29,6 +30,7 @@ _DEFAULT_LIMIT: Final = 10
 _DAY_US: Final = 86_400_000_000
 RequestWithLimit = gateway_pb2.RecommendRequest | gateway_pb2.SimilarItemsRequest | gateway_pb2.RelatedToCartRequest
 
+_COUNTRY: Final = re.compile("[A-Z]{2}")
 # Years 1 to 9999, the range of a Timestamp.
 _TIMESTAMP_SECONDS: Final = (-62_135_596_800, 253_402_300_799)
 _NANOS: Final = 1_000_000_000
@@ -63,6 +65,7 @@ def read_recommend_request(request: gateway_pb2.RecommendRequest) -> RecommendRe
         stages=_stages(request.policy),
         keep_query=request.keep_query,
         placement=_placement(request.placement),
+        country=_country(request.country),
     )
 
 
@@ -214,6 +217,12 @@ def _placement(placement: str) -> str:
     if len(placement.encode()) > MAX_PLACEMENT_BYTES:
         raise InvalidRequest(f"placement: more than {MAX_PLACEMENT_BYTES} bytes; give a short name, such as home")
     return placement
+
+
+def _country(country: str) -> str:
+    if country and not _COUNTRY.fullmatch(country):
+        raise InvalidRequest(f"country: {country[:20]!r} is not a code of two capital letters, such as DE")
+    return country
 
 
 def check_id(field: str, value: str, *, required: bool = True) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Final, cast
 
 from shortlist.gateway.v1 import gateway_pb2
 from shortlist.ranking.v1 import ranking_pb2
@@ -14,6 +14,9 @@ from services.gateway.candidates import RankedCandidate
 from services.gateway.experiments.experiments import ShownVariant
 from services.gateway.recommendation.reasons import Explainer, Reason
 from services.gateway.recommendation.result import Degradation, ExplainResult, RecommendResult
+from services.gateway.rules.application import PolicyStep
+
+MAX_STEPS: Final = 500
 
 
 def write_recommend_response(
@@ -40,8 +43,18 @@ def write_recommend_response(
         duplicates=result.duplicates,
         variants=[gateway_pb2.ExperimentVariant(**each._asdict()) for each in variants],
         corrected_query=result.corrected_query,
+        rules_version=result.rules_version,
+        policy_steps=[write_step(step) for step in result.steps[:MAX_STEPS]] if explain else (),
         intra_list_diversity=result.intra_list_diversity,
         new_item_share=result.new_items / len(result.items) if result.items else None,
+    )
+
+
+def write_step(step: PolicyStep) -> gateway_pb2.PolicyStep:
+    """Return what a rule changed as a message."""
+    effect = gateway_pb2.PolicyEffect.Value(f"POLICY_EFFECT_{step.effect}")
+    return gateway_pb2.PolicyStep(
+        rule_id=step.rule.rule_id, effect=effect, item_id=step.item_id, position=step.position
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import grpc
 import structlog
-from shortlist.gateway.v1 import gateway_pb2_grpc
+from shortlist.gateway.v1 import gateway_pb2_grpc, rules_pb2_grpc
 from shortlist.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 from shortlist.release.v1 import release_pb2_grpc
 from shortlist.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceStub
@@ -42,6 +42,7 @@ from services.gateway.profiles.retention import erase_old_events
 from services.gateway.profiles.sqlite_store import SqliteProfileStore
 from services.gateway.recommendation.recommender import Recommender
 from services.gateway.related_items.related_items import RelatedItemFinder
+from services.gateway.rules.rule_book import RuleBook
 from services.gateway.server.components import BatchOptions, Components
 from services.gateway.server.experiment_services import (
     FOR_COMPARISON,
@@ -50,6 +51,8 @@ from services.gateway.server.experiment_services import (
     VARIANT_RETRIEVAL,
     check_addresses,
 )
+from services.gateway.server.methods.rule_messages import decode_rules, encode_rules
+from services.gateway.server.methods.rules import RULE_SERVICE, RuleService
 from services.gateway.server.metrics import GatewayMetrics
 from services.gateway.server.service import (
     RECOMMENDATION_SERVICE,
@@ -66,7 +69,7 @@ _log = structlog.get_logger()
 class GatewayServer:
     """The gateway as `common.server.server` runs it; it also serves while the services behind it do not."""
 
-    names: Sequence[str] = (RECOMMENDATION_SERVICE, RELEASE_SERVICE)
+    names: Sequence[str] = (RECOMMENDATION_SERVICE, RELEASE_SERVICE, RULE_SERVICE)
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         shared = (GuardedProfiles.service,) if is_redis(settings.profiles) else ()
@@ -77,7 +80,7 @@ class GatewayServer:
         self._resources = AsyncExitStack()
 
     def register(self, server: grpc.aio.Server) -> None:
-        """Add both services to a server."""
+        """Add the services to a server."""
         settings, options = self._settings, self._settings.recommender_options()
         batches = BatchOptions(settings.batch_in_flight, settings.batch_request_timeout_s)
         recommendation = RecommendationService(
@@ -90,6 +93,7 @@ class GatewayServer:
         )
         gateway_pb2_grpc.add_RecommendationServiceServicer_to_server(recommendation, server)
         release_pb2_grpc.add_ReleaseServiceServicer_to_server(ReleaseService(self._started_components), server)
+        rules_pb2_grpc.add_RuleServiceServicer_to_server(RuleService(self._started_components), server)
 
     async def start(self) -> None:
         """Open the profile store and the channels, and retrieve the popular items once.
@@ -113,13 +117,17 @@ class GatewayServer:
             ReleaseClient("ranking", list(ranking_channels.values()), settings.activation_timeout_s),
             popular.request_refresh,
         )
-        recommender = Recommender(profiles, retrieval, ranking, popular, settings.recommender_options())
+        rules = RuleBook(profiles, encode_rules, decode_rules)
+        recommender = Recommender(profiles, retrieval, ranking, popular, settings.recommender_options(), rules)
         self._metrics.watch_limit(recommender.concurrency_limit)
         experiments = await self._experiments(recommender, profiles, (retrieval, ranking), popular)
         related_items = RelatedItemFinder(retrieval)
         self._components = Components(
-            profiles, recommender, releases, related_items, catalogue, experiments, impressions
+            profiles, recommender, releases, related_items, catalogue, experiments, rules, retrieval, impressions
         )
+        await rules.refresh()
+        self._run_in_background(rules.follow(settings.rules_poll_s))
+        self._metrics.watch_rules(rules)
         await popular.refresh()
         self._run_in_background(popular.refresh_periodically())
         if settings.release_sync_interval_s:

@@ -44,6 +44,7 @@ class RecommendationService(BrowsingMethods, gateway_pb2_grpc.RecommendationServ
             )
         if (log := self._components().impressions) is not None:
             log.write(Impression(recommend_request, result, request_id(), time.time_ns() // 1_000, variants))
+        self._components().recent.append(recommend_request)
         return write_recommend_response(result, request_id(), variants, explain=request.explain)
 
     def BatchRecommend(  # noqa: N802
@@ -88,6 +89,7 @@ class RecommendationService(BrowsingMethods, gateway_pb2_grpc.RecommendationServ
         components = self._components()
         if components.impressions is not None:
             await components.impressions.erase_user(user_id)
+        components.recent.forget_user(user_id)
         return gateway_pb2.ForgetUserResponse(erased_events=await components.profiles.forget_user(user_id))
 
 

@@ -21,6 +21,8 @@ MAX_LIMIT: Final = 1_000
 DEFAULT_LIMIT: Final = 100
 MAX_HISTORY: Final = 10_000
 MAX_EXCLUDED: Final = 10_000
+MAX_INCLUDED: Final = 100
+MAX_CONDITIONS: Final = 100
 MAX_REQUESTS: Final = 256
 # Of all requests in a call; with all fields they take up to 16 MiB and half a second.
 MAX_BATCH_CANDIDATES: Final = 65_536
@@ -42,6 +44,8 @@ class Request:
         seed: The random seed of sources that sample; 0 takes a hash of query and history.
         distinct_texts: Whether items with the same text count as one.
         exclude_history: Whether items of the history must not be candidates.
+        include_item_ids: Items that are candidates even if no source finds them.
+        conditions: Conditions that are evaluated for each candidate.
         keep_query: Whether the query's spelling is left as it is.
         corrected_query: The query with its spelling repaired; empty if nothing was.
         with_vectors: Whether the candidates' vectors are wanted too.
@@ -63,6 +67,8 @@ class Request:
     keep_query: bool = False
     corrected_query: str = ""
     with_vectors: bool = False
+    include_item_ids: Sequence[str] = ()
+    conditions: Sequence[Filter] = ()
     evidence: frozenset[str] = frozenset()
     is_batch: bool = False
 
@@ -101,6 +107,9 @@ def check_request(request: Request, dimension: int, sources: Sequence[str]) -> N
     _check_ids("history_item_ids", request.history_item_ids, MAX_HISTORY)
     check_kinds("history_kinds", request.history_kinds, len(request.history_item_ids))
     _check_ids("exclude_item_ids", request.exclude_item_ids, MAX_EXCLUDED)
+    _check_ids("include_item_ids", request.include_item_ids, MAX_INCLUDED)
+    if len(request.conditions) > MAX_CONDITIONS:
+        raise InvalidRequest(f"conditions: {len(request.conditions)} given; at most {MAX_CONDITIONS}")
     if not 1 <= request.limit <= MAX_LIMIT:
         raise InvalidRequest(f"limit: {request.limit} is not 1 to {MAX_LIMIT}; leave it unset for {DEFAULT_LIMIT}")
     for number, name in enumerate(request.sources):

@@ -46,6 +46,8 @@ def read_request(message: retrieval_pb2.RetrieveRequest) -> Request:
         history_kinds=message.history_kinds,
         keep_query=message.keep_query,
         with_vectors=message.vectors,
+        include_item_ids=list(message.include_item_ids),
+        conditions=[read_filter(each, f"conditions[{number}]") for number, each in enumerate(message.conditions)],
         evidence=_read_evidence(message.evidence),
         is_batch=_read_priority(message),
     )

@@ -108,6 +108,19 @@ def encode_vectors(vectors: Float32Array) -> bytes:
     return field_header(_COLUMNS, len(encoded)) + encoded
 
 
+def encode_conditions(conditions: Sequence[BoolMask | str]) -> bytes:
+    """Encode the field `conditions`: for each, whether it holds for each candidate, or why it cannot be evaluated."""
+    if not conditions:
+        return b""
+    results = [
+        retrieval_pb2.ConditionResult(fault=each)
+        if isinstance(each, str)
+        else retrieval_pb2.ConditionResult(holds=each.astype(np.uint8).tobytes())
+        for each in conditions
+    ]
+    return retrieval_pb2.RetrieveResponse(conditions=results).SerializeToString()
+
+
 def encode_columns(candidates: Candidates, fragments: FragmentCache) -> bytes:
     """Encode the field `columns` of a `RetrieveResponse`.
 

@@ -12,15 +12,20 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Literal, NamedTuple
 
+from common.arrays import BoolMask
+from common.errors import InvalidRequest
+from common.filters import Filter
 from services.retrieval.candidates.candidates import Candidates
 from services.retrieval.candidates.first_stage import FirstStage
 from services.retrieval.candidates.request import Request
 from services.retrieval.catalogue.snapshot import Snapshot
 from services.retrieval.server.adaptive_ef_search import AdaptiveEfSearch
+from services.retrieval.server.methods.included_items import include_items, which_hold
 from services.retrieval.server.response_encoding import (
     candidate_fragments,
     encode_candidates,
     encode_columns,
+    encode_conditions,
     encode_evidence,
     encode_response,
     encode_vectors,
@@ -81,7 +86,9 @@ class SearchWorker:
         """Return a serialised `RetrieveResponse` for each request; those of one snapshot are searched together."""
         results: list[Candidates] = []
         for snapshot, of_snapshot in groupby(batch, key=attrgetter("snapshot")):
-            results += self._stage.search([each.request for each in of_snapshot], snapshot)
+            requests = [each.request for each in of_snapshot]
+            found = zip(self._stage.search(requests, snapshot), requests, strict=True)
+            results += [include_items(candidates, request, self._stage.item_filter) for candidates, request in found]
         self._observe(results)
         return [self._serialise(each, candidates) for each, candidates in zip(batch, results, strict=True)]
 
@@ -97,4 +104,13 @@ class SearchWorker:
                 encoded = encode_candidates(candidates, self._candidate_fragments)
         if request.request.with_vectors:
             encoded += encode_vectors(self._stage.vectors_of(candidates))
+        conditions = [self._condition(each, candidates) for each in request.request.conditions]
+        encoded += encode_conditions(conditions)
         return encode_response(candidates, encoded, self._evidence, self._release_id, request.encode_s, total_s)
+
+    def _condition(self, condition: Filter, candidates: Candidates) -> BoolMask | str:
+        """Return for which candidates a condition holds, or why it cannot be evaluated."""
+        try:
+            return which_hold(condition, candidates, self._stage.item_filter)
+        except InvalidRequest as error:
+            return str(error)

@@ -188,3 +188,20 @@ async def test_vectors_come_on_request(service: Any):
         answer = await service.retrieve(query="towel", limit=5, vectors=True, **form)
         assert len(answer.columns.vectors_i8) == 5 * DIMENSION
         assert bool(answer.candidates) != ("columns" in form)
+
+
+async def test_conditions_are_evaluated_for_each_candidate(service: Any):
+    """One byte for each candidate; an attribute that the catalogue does not have is a fault and fails no call."""
+    dairy, unknown = (
+        Filter(match=Match(attribute="category", values=["dairy"])),
+        Filter(range=Range(attribute="margin", min=0.1)),
+    )
+    answer = await service.retrieve(query="milk", limit=20, conditions=[dairy, unknown])
+    assert list(answer.conditions[0].holds) == [candidate.category == "dairy" for candidate in answer.candidates]
+    assert not answer.conditions[1].holds
+    assert "margin" in answer.conditions[1].fault
+    plain = await service.retrieve(query="milk", limit=20)
+    assert service.ids(plain) == service.ids(answer)
+    wanted = service.ids(await service.retrieve(query="towel", limit=200))[-1]
+    included = await service.retrieve(query="milk", limit=20, include_item_ids=[wanted])
+    assert service.ids(included) == [*service.ids(plain)[:19], wanted]

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from shortlist.cli import ask, batch, browse, checkout, completion, connecting, doctor, releases, top
+from shortlist.cli.shop import rules
 from shortlist.client.errors import ShortlistClientError
 
 _EPILOG = """examples:
@@ -30,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     )
     program.add_argument("--version", action="version", version=f"shortlist {connecting.version()}")
     commands = program.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (ask, batch, browse, releases, doctor, top, completion):
+    for module in (ask, batch, browse, releases, rules, doctor, top, completion):
         module.add_commands(commands)
     checkout.add_commands(commands)
     return program

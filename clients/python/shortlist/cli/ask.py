@@ -15,6 +15,7 @@ from shortlist.cli.connecting import connect, options
 from shortlist.cli.table import print_table
 from shortlist.client import Event, Filter, Policy, Recommendations, all_of, match, price_range
 from shortlist.client.requests import Kind, Stages
+from shortlist.gateway.v1 import gateway_pb2
 
 
 def add_commands(commands: Any) -> None:
@@ -33,6 +34,8 @@ def add_commands(commands: Any) -> None:
     recommend.add_argument("--max-per-category", type=int, help="most items of one category")
     recommend.add_argument("--exclude-history", action="store_true", help="leave out items of the history")
     recommend.add_argument("--exclude-purchased", action="store_true", help="leave out what the user bought")
+    recommend.add_argument("--placement", default="", help="where the items are shown, for rules")
+    recommend.add_argument("--country", default="", help="the user's country, such as DE, for rules")
     recommend.add_argument("--diversity", type=float, help="how much the items should differ, 0 to 1")
     recommend.add_argument("--min-long-tail-share", type=float, help="least share of items that sell little, 0 to 1")
     recommend.add_argument("--min-new-item-share", type=float, help="least share of items added lately, 0 to 1")
@@ -97,6 +100,8 @@ def _recommend(arguments: argparse.Namespace) -> int:
             policy=policy,
             explain=arguments.explain,
             keep_query=arguments.keep_query,
+            placement=arguments.placement,
+            country=arguments.country,
         )
     if arguments.json:
         print(MessageToJson(answer.message, preserving_proto_field_name=True, ensure_ascii=False))
@@ -130,6 +135,9 @@ def _print_answer(answer: Recommendations, *, explain: bool) -> None:
     )
     if answer.message.ignored_history_items:
         print(f"note: {answer.message.ignored_history_items} items of the history are not in the release")
+    for step in answer.message.policy_steps:
+        effect = gateway_pb2.PolicyEffect.Name(step.effect).removeprefix("POLICY_EFFECT_").lower()
+        print(f"rule {step.rule_id}: {effect} {step.item_id}" + (f" at {step.position}" if step.position else ""))
     for degradation in answer.degradations:
         print(f"degraded: {degradation.kind}: {degradation.detail}")
 

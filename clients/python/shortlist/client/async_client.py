@@ -83,6 +83,7 @@ class AsyncClient(AsyncMethods):
         explain: bool = False,
         keep_query: bool = False,
         placement: str = "",
+        country: str = "",
         timeout_s: float | None = None,
         request_id: str = "",
     ) -> Recommendations:
@@ -97,7 +98,8 @@ class AsyncClient(AsyncMethods):
             policy: Rules for the answer.
             explain: Whether items carry reasons and scores by source.
             keep_query: Whether the query's spelling is left as it is; see ``corrected_query`` of the answer.
-            placement: Where the items are shown, such as ``home``.
+            placement: Where the items are shown, such as ``home``; rules may be for some placements only.
+            country: The user's country, such as ``DE``; rules may be for some countries only.
             timeout_s: The time of the call, retries included.
             request_id: The call's id in the servers' logs; made if empty.
 
@@ -105,7 +107,16 @@ class AsyncClient(AsyncMethods):
             ShortlistClientError: The call failed; the subclass says what to do.
         """
         request = recommend_request(
-            user_id, query, history, where, limit, policy, explain=explain, keep_query=keep_query, placement=placement
+            user_id,
+            query,
+            history,
+            where,
+            limit,
+            policy,
+            explain=explain,
+            keep_query=keep_query,
+            placement=placement,
+            country=country,
         )
         return recommendations(
             await self._call(

@@ -138,6 +138,7 @@ def recommend_request(
     explain: bool,
     keep_query: bool = False,
     placement: str = "",
+    country: str = "",
 ) -> gateway_pb2.RecommendRequest:
     """Return the request; kinds and ages are sent only if an item has them.
 
@@ -157,6 +158,7 @@ def recommend_request(
         explain=explain,
         keep_query=keep_query,
         placement=placement,
+        country=country,
     )
     if any(item.kind != "purchase" for item in items):
         request.history_kinds.extend(_event_kind(item.kind) for item in items)

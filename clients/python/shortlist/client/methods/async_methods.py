@@ -11,10 +11,11 @@ from shortlist.client.methods.batches import BatchAnswer, BatchRequest, batch_an
 from shortlist.client.methods.related_items import RelatedItems, related_items
 from shortlist.client.methods.suggestions import Suggestions, suggestions
 from shortlist.client.requests import Filter
-from shortlist.gateway.v1 import gateway_pb2
+from shortlist.gateway.v1 import gateway_pb2, rules_pb2
 
 Answer = TypeVar("Answer")
 _RECOMMENDATION: Final = "/shortlist.gateway.v1.RecommendationService/"
+_RULES: Final = "/shortlist.gateway.v1.RuleService/"
 
 
 class AsyncMethods:
@@ -183,6 +184,88 @@ class AsyncMethods:
     def _stream(self, method: str, messages: Iterable[Any], timeout_s: float, request_id: str) -> Any:
         """Return the call that sends messages and yields the bytes of answers."""
         raise NotImplementedError
+
+    async def list_rules(self, *, timeout_s: float | None = None, request_id: str = "") -> rules_pb2.ListRulesResponse:
+        """Return the shop's rules and their version.
+
+        Raises:
+            ShortlistClientError: The call failed.
+        """
+        return await self._call(
+            f"{_RULES}ListRules",
+            rules_pb2.ListRulesRequest(),
+            rules_pb2.ListRulesResponse.FromString,
+            timeout_s,
+            request_id,
+        )
+
+    async def put_rules(
+        self,
+        rules: Iterable[rules_pb2.Rule],
+        *,
+        if_version: int | None = None,
+        timeout_s: float | None = None,
+        request_id: str = "",
+    ) -> int:
+        """Add rules or replace those of the same ids, all or none; returns the new version. Needs ``administer``.
+
+        Args:
+            rules: The rules.
+            if_version: The version that the rules must have; None for any.
+            timeout_s: The time of the call, retries included.
+            request_id: The call's id in the servers' logs; made if empty.
+
+        Raises:
+            InvalidRequest: A rule is invalid, or the rules have another version.
+            ShortlistClientError: The call failed otherwise.
+        """
+        request = rules_pb2.PutRulesRequest(rules=rules, if_version=if_version)
+        answer = await self._call(
+            f"{_RULES}PutRules", request, rules_pb2.PutRulesResponse.FromString, timeout_s, request_id
+        )
+        return answer.version
+
+    async def delete_rules(
+        self,
+        rule_ids: Iterable[str],
+        *,
+        if_version: int | None = None,
+        timeout_s: float | None = None,
+        request_id: str = "",
+    ) -> int:
+        """Delete rules; returns how many there were. Arguments and errors are those of ``put_rules``."""
+        request = rules_pb2.DeleteRulesRequest(rule_ids=rule_ids, if_version=if_version)
+        answer = await self._call(
+            f"{_RULES}DeleteRules", request, rules_pb2.DeleteRulesResponse.FromString, timeout_s, request_id
+        )
+        return answer.deleted
+
+    async def try_rules(
+        self,
+        rules: Iterable[rules_pb2.Rule] = (),
+        *,
+        delete: Iterable[str] = (),
+        requests: Iterable[gateway_pb2.RecommendRequest] = (),
+        timeout_s: float | None = None,
+        request_id: str = "",
+    ) -> rules_pb2.TryRulesResponse:
+        """Return what a change of rules would do to requests, and change nothing.
+
+        Args:
+            rules: Rules to put.
+            delete: Ids of rules to delete.
+            requests: At most 50 requests; by default the latest that the gateway answered.
+            timeout_s: The time of the call, retries included.
+            request_id: The call's id in the servers' logs; made if empty.
+
+        Raises:
+            InvalidRequest: A rule or a request is invalid.
+            ShortlistClientError: The call failed otherwise.
+        """
+        request = rules_pb2.TryRulesRequest(rules=rules, delete_rule_ids=delete, requests=requests)
+        return await self._call(
+            f"{_RULES}TryRules", request, rules_pb2.TryRulesResponse.FromString, timeout_s, request_id
+        )
 
     async def _call(
         self,

@@ -1,6 +1,7 @@
 -- Written by `make edge-contract`.
 local requests = {
   ["GET /v1/release"] = "shortlist.release.v1.GetReleaseRequest",
+  ["GET /v1/rules"] = "shortlist.gateway.v1.ListRulesRequest",
   ["POST /v1/complete"] = "shortlist.gateway.v1.CompleteRequest",
   ["POST /v1/events"] = "shortlist.gateway.v1.RecordEventsRequest",
   ["POST /v1/explain"] = "shortlist.gateway.v1.ExplainRequest",
@@ -8,6 +9,9 @@ local requests = {
   ["POST /v1/recommend"] = "shortlist.gateway.v1.RecommendRequest",
   ["POST /v1/recommend:batch"] = "shortlist.gateway.v1.BatchRecommendRequest",
   ["POST /v1/related-to-cart"] = "shortlist.gateway.v1.RelatedToCartRequest",
+  ["POST /v1/rules"] = "shortlist.gateway.v1.PutRulesRequest",
+  ["POST /v1/rules:delete"] = "shortlist.gateway.v1.DeleteRulesRequest",
+  ["POST /v1/rules:try"] = "shortlist.gateway.v1.TryRulesRequest",
   ["POST /v1/similar-items"] = "shortlist.gateway.v1.SimilarItemsRequest",
   ["POST /v1/users:forget"] = "shortlist.gateway.v1.ForgetUserRequest",
 }
@@ -19,6 +23,12 @@ local messages = {
   ["shortlist.gateway.v1.CompleteRequest"] = {
     ["text"] = true,
     ["limit"] = true,
+  },
+  ["shortlist.gateway.v1.DeleteRulesRequest"] = {
+    ["rule_ids"] = true,
+    ["ruleIds"] = true,
+    ["if_version"] = true,
+    ["ifVersion"] = true,
   },
   ["shortlist.gateway.v1.Event"] = {
     ["event_id"] = true,
@@ -44,6 +54,14 @@ local messages = {
     ["user_id"] = true,
     ["userId"] = true,
   },
+  ["shortlist.gateway.v1.ItemSelection"] = {
+    ["item_ids"] = true,
+    ["itemIds"] = true,
+    ["brands"] = true,
+    ["categories"] = true,
+    ["words"] = true,
+    ["where"] = "shortlist.retrieval.v1.Filter",
+  },
   ["shortlist.gateway.v1.ListFacetsRequest"] = {
     ["query"] = true,
     ["filter"] = "shortlist.retrieval.v1.Filter",
@@ -53,6 +71,8 @@ local messages = {
     ["max_buckets"] = true,
     ["maxBuckets"] = true,
     ["candidates"] = true,
+  },
+  ["shortlist.gateway.v1.ListRulesRequest"] = {
   },
   ["shortlist.gateway.v1.Policy"] = {
     ["min_probability"] = true,
@@ -76,6 +96,11 @@ local messages = {
     ["min_new_item_share"] = true,
     ["minNewItemShare"] = true,
   },
+  ["shortlist.gateway.v1.PutRulesRequest"] = {
+    ["rules"] = "shortlist.gateway.v1.Rule",
+    ["if_version"] = true,
+    ["ifVersion"] = true,
+  },
   ["shortlist.gateway.v1.RecommendRequest"] = {
     ["user_id"] = true,
     ["userId"] = true,
@@ -93,6 +118,7 @@ local messages = {
     ["keep_query"] = true,
     ["keepQuery"] = true,
     ["placement"] = true,
+    ["country"] = true,
     ["priority"] = {PRIORITY_UNSPECIFIED = true, PRIORITY_INTERACTIVE = true, PRIORITY_BATCH = true},
   },
   ["shortlist.gateway.v1.RecordEventsRequest"] = {
@@ -107,6 +133,25 @@ local messages = {
     ["limit"] = true,
     ["explain"] = true,
   },
+  ["shortlist.gateway.v1.Rule"] = {
+    ["rule_id"] = true,
+    ["ruleId"] = true,
+    ["kind"] = {RULE_KIND_UNSPECIFIED = true, RULE_KIND_BLOCK = true, RULE_KIND_REQUIRE = true, RULE_KIND_PIN = true, RULE_KIND_CAMPAIGN = true, RULE_KIND_BOOST = true, RULE_KIND_THRESHOLD = true, RULE_KIND_REPURCHASE = true},
+    ["note"] = true,
+    ["disabled"] = true,
+    ["countries"] = true,
+    ["placements"] = true,
+    ["starts_at"] = true,
+    ["startsAt"] = true,
+    ["ends_at"] = true,
+    ["endsAt"] = true,
+    ["items"] = "shortlist.gateway.v1.ItemSelection",
+    ["slot"] = true,
+    ["factor"] = true,
+    ["min_probability"] = true,
+    ["minProbability"] = true,
+    ["version"] = true,
+  },
   ["shortlist.gateway.v1.SimilarItemsRequest"] = {
     ["item_id"] = true,
     ["itemId"] = true,
@@ -115,6 +160,12 @@ local messages = {
     ["excludeItemIds"] = true,
     ["limit"] = true,
     ["explain"] = true,
+  },
+  ["shortlist.gateway.v1.TryRulesRequest"] = {
+    ["rules"] = "shortlist.gateway.v1.Rule",
+    ["delete_rule_ids"] = true,
+    ["deleteRuleIds"] = true,
+    ["requests"] = "shortlist.gateway.v1.RecommendRequest",
   },
   ["shortlist.release.v1.GetReleaseRequest"] = {
   },

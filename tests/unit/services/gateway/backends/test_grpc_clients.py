@@ -30,7 +30,7 @@ from services.gateway.backends.stages import (
     UserInput,
 )
 from services.gateway.candidates import Candidate, Evidence
-from testing.gateway_backends import planted_vector
+from testing.backends.planted_items import planted_vector
 
 _CANDIDATES = [Candidate("item-0", 0.9, (("popular", 0.5),)), Candidate("new", 0.8, text="a new thing")]
 

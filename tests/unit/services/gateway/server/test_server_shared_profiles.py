@@ -73,10 +73,11 @@ async def test_without_redis_answers_have_no_profile(shared: Settings, redis: Re
 
 
 async def test_a_gateway_starts_without_redis(shared: Settings, redis: RedisServer):
-    """It answers without profiles, and uses them once Redis is there."""
+    """It answers without profiles and rules, says so, and uses them once Redis is there."""
     redis.signal(signal.SIGKILL)
     async with running_gateway(shared) as client:
-        assert degradation_kinds(await client.recommend(user_id="ann", limit=5)) == ["PROFILE_UNAVAILABLE"]
+        degradations = degradation_kinds(await client.recommend(user_id="ann", limit=5))
+        assert degradations == ["RULES_NOT_APPLIED", "PROFILE_UNAVAILABLE"]
         await asyncio.to_thread(redis.start)
         assert degradation_kinds(await client.recommend(user_id="ann", limit=5)) == []
 

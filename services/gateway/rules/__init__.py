@@ -1,0 +1,1 @@
+"""Rules of a shop as data: what is blocked, placed, boosted, required, where and when."""
