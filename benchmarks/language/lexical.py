@@ -93,7 +93,7 @@ def _index(titles: Sequence[str], folder: Path) -> TitleBm25:
 
 def _known_words() -> frozenset[str]:
     """Return the words of the default base model, as a release's encoder has them."""
-    folder = resolve_base_model(BuildSettings().base_model).folder
+    folder = resolve_base_model(BuildSettings().base_model).path
     return loaded_encoder(folder).words
 
 

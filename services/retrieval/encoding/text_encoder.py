@@ -79,7 +79,7 @@ class OnnxTextEncoder:
 
     @cached_property
     def words(self) -> frozenset[str]:
-        """See `TextEncoder.words`. Of SentencePiece, the tokens that begin a word; of WordPiece, those without ``##``."""
+        """See `TextEncoder.words`: tokens that begin a word in SentencePiece, tokens without ``##`` in WordPiece."""
         tokens = self._tokenizer.get_vocab()
         begin = [token[1:] for token in tokens if token.startswith(_WORD_BEGIN)]
         return frozenset(word.casefold() for word in begin or tokens if word.isalpha())
