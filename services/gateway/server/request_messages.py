@@ -64,8 +64,8 @@ def read_recommend_request(request: gateway_pb2.RecommendRequest) -> RecommendRe
         exclude_purchased=request.policy.exclude_purchased,
         stages=_stages(request.policy),
         keep_query=request.keep_query,
-        placement=_placement(request.placement),
-        country=_country(request.country),
+        placement=read_placement(request.placement),
+        country=read_country(request.country),
     )
 
 
@@ -213,13 +213,15 @@ def _request_id(message: gateway_pb2.Event, field: str) -> str:
     return message.request_id
 
 
-def _placement(placement: str) -> str:
+def read_placement(placement: str) -> str:
+    """Return a placement; raises InvalidRequest."""
     if len(placement.encode()) > MAX_PLACEMENT_BYTES:
         raise InvalidRequest(f"placement: more than {MAX_PLACEMENT_BYTES} bytes; give a short name, such as home")
     return placement
 
 
-def _country(country: str) -> str:
+def read_country(country: str) -> str:
+    """Return a country; raises InvalidRequest."""
     if country and not _COUNTRY.fullmatch(country):
         raise InvalidRequest(f"country: {country[:20]!r} is not a code of two capital letters, such as DE")
     return country

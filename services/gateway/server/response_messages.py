@@ -34,7 +34,7 @@ def write_recommend_response(
     return gateway_pb2.RecommendResponse(
         items=items,
         release_id=result.release_id,
-        degradations=[_degradation(degradation) for degradation in result.degradations],
+        degradations=[write_degradation(degradation) for degradation in result.degradations],
         timings=gateway_pb2.RecommendTimings(**{f"{stage}_ms": ms for stage, ms in result.timings_ms.items()}),
         request_id=request_id,
         ignored_history_items=result.ignored_history_items,
@@ -67,7 +67,7 @@ def write_explain_response(result: ExplainResult, request_id: str) -> gateway_pb
         rank=result.rank,
         ranking=cast("ranking_pb2.ExplainResponse | None", result.explanation),
         release_id=result.release_id,
-        degradations=[_degradation(degradation) for degradation in result.degradations],
+        degradations=[write_degradation(degradation) for degradation in result.degradations],
         request_id=request_id,
         corrected_query=result.corrected_query,
     )
@@ -114,6 +114,7 @@ def _tier_use(use: TierUse) -> ranking_pb2.TierUse:
     )
 
 
-def _degradation(degradation: Degradation) -> gateway_pb2.Degradation:
+def write_degradation(degradation: Degradation) -> gateway_pb2.Degradation:
+    """Return a degradation as a message."""
     kind = gateway_pb2.DegradationKind.Value(f"DEGRADATION_KIND_{degradation.kind}")
     return gateway_pb2.Degradation(kind=kind, detail=degradation.detail)

@@ -40,6 +40,8 @@ def add_commands(commands: Any) -> None:
         add_filter_options(command)
         command.add_argument("--exclude", default="", help="item ids with commas between that are left out")
         command.add_argument("--explain", action="store_true", help="print the reasons")
+        command.add_argument("--country", default="", help="the user's country, such as DE, for rules")
+        command.add_argument("--placement", default="", help="where the items are shown, for rules")
 
 
 def _similar(arguments: argparse.Namespace) -> int:
@@ -95,6 +97,8 @@ def _wanted(arguments: argparse.Namespace) -> dict[str, Any]:
         "exclude": ids(arguments.exclude),
         "limit": arguments.limit,
         "explain": arguments.explain,
+        "country": arguments.country,
+        "placement": arguments.placement,
     }
 
 
@@ -114,3 +118,5 @@ def _print_items(answer: RelatedItems, *, explain: bool) -> None:
     ]
     print_table(header, rows, right={0, 4})
     print(f"{len(answer)} items of release {answer.release_id or '-'}; request {answer.request_id or '-'}")
+    for each in answer.degradations:
+        print(f"degraded: {each.kind}: {each.detail}")

@@ -29,6 +29,8 @@ class Methods:
         exclude: Iterable[str] = (),
         limit: int | None = None,
         explain: bool = False,
+        country: str = "",
+        placement: str = "",
         timeout_s: float | None = None,
         request_id: str = "",
     ) -> RelatedItems:
@@ -40,6 +42,8 @@ class Methods:
             exclude: Items that must not be returned, such as those that the page shows already.
             limit: How many items to return, 1 to 500; None for 10.
             explain: Whether items carry reasons.
+            country: The user's country, such as ``DE``; rules may be for some countries only.
+            placement: Where the items are shown; rules may be for some placements only.
             timeout_s: The time of the call, retries included.
             request_id: The call's id in the servers' logs; made if empty.
 
@@ -48,7 +52,13 @@ class Methods:
             ShortlistClientError: The call failed otherwise.
         """
         request = gateway_pb2.SimilarItemsRequest(
-            item_id=item_id, filter=where, exclude_item_ids=exclude, limit=limit, explain=explain
+            item_id=item_id,
+            filter=where,
+            exclude_item_ids=exclude,
+            limit=limit,
+            explain=explain,
+            country=country,
+            placement=placement,
         )
         return related_items(
             self._call(
@@ -68,6 +78,8 @@ class Methods:
         exclude: Iterable[str] = (),
         limit: int | None = None,
         explain: bool = False,
+        country: str = "",
+        placement: str = "",
         timeout_s: float | None = None,
         request_id: str = "",
     ) -> RelatedItems:
@@ -79,6 +91,8 @@ class Methods:
             exclude: As in ``similar_items``.
             limit: As in ``similar_items``.
             explain: As in ``similar_items``.
+            country: As in ``similar_items``.
+            placement: As in ``similar_items``.
             timeout_s: As in ``similar_items``.
             request_id: As in ``similar_items``.
 
@@ -86,7 +100,13 @@ class Methods:
             ShortlistClientError: The call failed.
         """
         request = gateway_pb2.RelatedToCartRequest(
-            item_ids=item_ids, filter=where, exclude_item_ids=exclude, limit=limit, explain=explain
+            item_ids=item_ids,
+            filter=where,
+            exclude_item_ids=exclude,
+            limit=limit,
+            explain=explain,
+            country=country,
+            placement=placement,
         )
         return related_items(
             self._call(
@@ -220,7 +240,9 @@ class Methods:
             ShortlistClientError: The call failed otherwise.
         """
         request = rules_pb2.PutRulesRequest(rules=rules, if_version=if_version)
-        answer = self._call(f"{_RULES}PutRules", request, rules_pb2.PutRulesResponse.FromString, timeout_s, request_id)
+        answer = self._call(
+            f"{_RULES}PutRules", request, rules_pb2.PutRulesResponse.FromString, timeout_s, request_id
+        )
         return answer.version
 
     def delete_rules(
@@ -261,7 +283,9 @@ class Methods:
             ShortlistClientError: The call failed otherwise.
         """
         request = rules_pb2.TryRulesRequest(rules=rules, delete_rule_ids=delete, requests=requests)
-        return self._call(f"{_RULES}TryRules", request, rules_pb2.TryRulesResponse.FromString, timeout_s, request_id)
+        return self._call(
+            f"{_RULES}TryRules", request, rules_pb2.TryRulesResponse.FromString, timeout_s, request_id
+        )
 
     def _call(
         self,
