@@ -169,6 +169,7 @@ class Recommender:
             pool=explored.pool,
             rules_version=rules.version,
             steps=[*ruled.steps, *placements],
+            named=rules.included,
         )
 
     async def explain(self, request: RecommendRequest, item_id: str, remaining_s: float | None = None) -> ExplainResult:
@@ -190,7 +191,13 @@ class Recommender:
             user = as_searched(user, retrieved)
             item = find_candidate(retrieved, item_id)
             result = ExplainResult(
-                item, item.first_stage_rank, retrieved.candidates, user, retrieved.release_id, retrieved.evidence
+                item,
+                item.first_stage_rank,
+                retrieved.candidates,
+                user,
+                retrieved.release_id,
+                retrieved.evidence,
+                named=rules.included,
             )
             if request.stages is Stages.BOTH:
                 explanation = await self._stages.explain_ranking(item, user, retrieved, trace)

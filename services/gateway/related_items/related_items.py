@@ -11,6 +11,7 @@ from common.filters import Filter
 from services.gateway.backends.stage_errors import error_of
 from services.gateway.backends.stages import RetrievalResult, RetrieveRequest, StageFailed
 from services.gateway.candidates import Candidate, RankedCandidate
+from services.gateway.recommendation.reason_texts import texts_of
 from services.gateway.recommendation.reasons import Reason
 from services.gateway.recommendation.result import Degradation, DegradationKind
 from services.gateway.related_items.plan import Plan, RankedList
@@ -44,7 +45,10 @@ class ListRetrieval(Protocol):
 
 @dataclass(frozen=True)
 class RelatedItemsRequest:
-    """The given items, and which items near them are wanted; ``country`` and ``placement`` are for rules."""
+    """The given items, and which items near them are wanted; ``country`` and ``placement`` are for rules.
+
+    ``language`` is that of the reasons.
+    """
 
     item_ids: Sequence[str]
     filter: Filter | None = None
@@ -52,6 +56,7 @@ class RelatedItemsRequest:
     limit: int = 10
     country: str = ""
     placement: str = ""
+    language: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ class RelatedItemFinder:
         faults = {number: fault for result in results for number, fault in result.condition_faults.items()}
         rules, sentences = rules.without(faults)
         degradations += [Degradation(DegradationKind.RULES_NOT_APPLIED, sentence) for sentence in sentences]
-        found = _Found(plan, results)
+        found = _Found(plan, results, request.language)
         items, steps = found.best(rules, request.limit)
         release_id, ignored = results[0].release_id, results[0].ignored_history_items
         return RelatedItemsResult(items, release_id, ignored, rules.version, steps, degradations)
@@ -147,8 +152,9 @@ def _retrieve_request(request: RelatedItemsRequest, wanted: RankedList, rules: A
 class _Found:
     """What the lists of a plan found."""
 
-    def __init__(self, plan: Plan, results: Sequence[RetrievalResult]) -> None:
+    def __init__(self, plan: Plan, results: Sequence[RetrievalResult], language: str) -> None:
         self._plan = plan
+        self._texts = texts_of(language)
         # Retrieval fills its lists with popular items, which no source found: they are near nothing.
         self._lists = [{each.item_id: each for each in result.candidates if each.sources} for result in results]
 
@@ -176,4 +182,8 @@ class _Found:
 
     def _reasons(self, item_id: str) -> Sequence[Reason]:
         lists = zip(self._plan.lists, self._lists, strict=True)
-        return [Reason(each.reason, each.text) for each, items in lists if item_id in items]
+        return [
+            Reason(each.reason, self._texts.near[self._plan.name, each.reason])
+            for each, items in lists
+            if item_id in items
+        ]

@@ -25,6 +25,7 @@ MAX_HISTORY: Final = 10_000
 MAX_BLOCKED: Final = 10_000
 MAX_EVENTS: Final = 1_000
 MAX_ID_BYTES: Final = 256
+MAX_LANGUAGE_BYTES: Final = 35  # the longest that RFC 5646 asks programs to take
 MAX_PLACEMENT_BYTES: Final = 64
 _DEFAULT_LIMIT: Final = 10
 _DAY_US: Final = 86_400_000_000
@@ -66,6 +67,7 @@ def read_recommend_request(request: gateway_pb2.RecommendRequest) -> RecommendRe
         keep_query=request.keep_query,
         placement=read_placement(request.placement),
         country=read_country(request.country),
+        language=read_language(request.language),
     )
 
 
@@ -218,6 +220,13 @@ def read_placement(placement: str) -> str:
     if len(placement.encode()) > MAX_PLACEMENT_BYTES:
         raise InvalidRequest(f"placement: more than {MAX_PLACEMENT_BYTES} bytes; give a short name, such as home")
     return placement
+
+
+def read_language(language: str) -> str:
+    """Return a language; raises InvalidRequest."""
+    if len(language.encode()) > MAX_LANGUAGE_BYTES:
+        raise InvalidRequest(f"language: more than {MAX_LANGUAGE_BYTES} bytes; give a tag such as en or zh-CN")
+    return language
 
 
 def read_country(country: str) -> str:

@@ -10,11 +10,13 @@ from shortlist.retrieval.v1 import retrieval_pb2
 
 from common.errors import InvalidRequest, NotFound
 from common.server.filter_messages import read_filter
+from services.gateway.recommendation.reason_texts import texts_of
 from services.gateway.related_items.related_items import RelatedItem, RelatedItemsRequest, RelatedItemsResult
 from services.gateway.server.request_messages import (
     check_id,
     check_ids,
     read_country,
+    read_language,
     read_limit,
     read_placement,
 )
@@ -54,6 +56,7 @@ def write_similar_items(
         rules_version=result.rules_version,
         degradations=map(write_degradation, result.degradations),
         policy_steps=map(write_step, result.steps[:MAX_STEPS]) if request.explain else (),
+        language=texts_of(request.language).language if request.explain else "",
     )
 
 
@@ -69,6 +72,7 @@ def write_related_to_cart(
         rules_version=result.rules_version,
         degradations=map(write_degradation, result.degradations),
         policy_steps=map(write_step, result.steps[:MAX_STEPS]) if request.explain else (),
+        language=texts_of(request.language).language if request.explain else "",
     )
 
 
@@ -83,6 +87,7 @@ def _read(
         read_limit(request),
         read_country(request.country),
         read_placement(request.placement),
+        read_language(request.language),
     )
 
 

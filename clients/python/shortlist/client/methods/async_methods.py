@@ -31,6 +31,7 @@ class AsyncMethods:
         explain: bool = False,
         country: str = "",
         placement: str = "",
+        language: str = "",
         timeout_s: float | None = None,
         request_id: str = "",
     ) -> RelatedItems:
@@ -44,6 +45,7 @@ class AsyncMethods:
             explain: Whether items carry reasons.
             country: The user's country, such as ``DE``; rules may be for some countries only.
             placement: Where the items are shown; rules may be for some placements only.
+            language: The language of the reasons, ``en`` or ``zh``; English by default.
             timeout_s: The time of the call, retries included.
             request_id: The call's id in the servers' logs; made if empty.
 
@@ -59,16 +61,10 @@ class AsyncMethods:
             explain=explain,
             country=country,
             placement=placement,
+            language=language,
         )
-        return related_items(
-            await self._call(
-                f"{_RECOMMENDATION}SimilarItems",
-                request,
-                gateway_pb2.SimilarItemsResponse.FromString,
-                timeout_s,
-                request_id,
-            )
-        )
+        read = gateway_pb2.SimilarItemsResponse.FromString
+        return related_items(await self._call(f"{_RECOMMENDATION}SimilarItems", request, read, timeout_s, request_id))
 
     async def related_to_cart(
         self,
@@ -80,6 +76,7 @@ class AsyncMethods:
         explain: bool = False,
         country: str = "",
         placement: str = "",
+        language: str = "",
         timeout_s: float | None = None,
         request_id: str = "",
     ) -> RelatedItems:
@@ -93,6 +90,7 @@ class AsyncMethods:
             explain: As in ``similar_items``.
             country: As in ``similar_items``.
             placement: As in ``similar_items``.
+            language: As in ``similar_items``.
             timeout_s: As in ``similar_items``.
             request_id: As in ``similar_items``.
 
@@ -107,16 +105,10 @@ class AsyncMethods:
             explain=explain,
             country=country,
             placement=placement,
+            language=language,
         )
-        return related_items(
-            await self._call(
-                f"{_RECOMMENDATION}RelatedToCart",
-                request,
-                gateway_pb2.RelatedToCartResponse.FromString,
-                timeout_s,
-                request_id,
-            )
-        )
+        read = gateway_pb2.RelatedToCartResponse.FromString
+        return related_items(await self._call(f"{_RECOMMENDATION}RelatedToCart", request, read, timeout_s, request_id))
 
     async def complete(
         self, text: str, *, limit: int | None = None, timeout_s: float | None = None, request_id: str = ""

@@ -45,6 +45,7 @@ class RelatedItems:
         release_id: The release that answered.
         request_id: The call's id, as in the servers' logs.
         ignored_items: How many items of the cart the release does not have.
+        language: With ``explain``: the language of the reasons, ``en`` or ``zh``.
         degradations: Rules that were not applied; empty in a complete answer.
     """
 
@@ -53,6 +54,7 @@ class RelatedItems:
     request_id: str
     ignored_items: int = 0
     degradations: tuple[Degradation, ...] = ()
+    language: str = ""
 
     def __iter__(self) -> Iterator[RelatedItem]:
         """Yield the items, best first."""
@@ -72,6 +74,7 @@ def related_items(message: gateway_pb2.SimilarItemsResponse | gateway_pb2.Relate
         message.request_id,
         ignored,
         tuple(map(degradation, message.degradations)),
+        message.language,
     )
 
 

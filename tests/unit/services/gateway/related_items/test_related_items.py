@@ -47,6 +47,7 @@ class _Store:
         self.answers = True
 
     async def read_document(self, name: str, known_version: int = -1) -> Document | None:
+        del name
         if not self.answers:
             raise ProfileStoreUnavailable("down")
         return None if known_version == 1 else Document(1, b"")
@@ -67,7 +68,7 @@ def store() -> _Store:
 
 @pytest.fixture
 def finder(lists: _Lists, store: _Store) -> RelatedItemFinder:
-    return RelatedItemFinder(lists, RuleBook(store, lambda rules: b"", lambda content: store.rules))
+    return RelatedItemFinder(lists, RuleBook(store, lambda _: b"", lambda _: store.rules))
 
 
 async def test_what_no_source_found_is_left_out(lists: _Lists, finder: RelatedItemFinder):
@@ -86,6 +87,8 @@ async def test_sources_and_reasons_of_both_lists_are_joined(lists: _Lists, finde
     assert list(item.candidate.sources) == [("follow", 3.0), ("semantic", 0.8), ("similar", 0.9)]
     assert [reason.kind for reason in item.reasons] == ["SIMILAR", "BEHAVIOUR"]
     assert item.score == pytest.approx(1.5 / 61)
+    (item,) = (await finder.find(SIMILAR_ITEMS, RelatedItemsRequest(["given"], language="zh"), 1.0)).items
+    assert [reason.text for reason in item.reasons] == ["与该商品相似", "选择该商品的用户接下来选择了它"]
 
 
 async def test_two_items_of_one_text_have_one_place(lists: _Lists, finder: RelatedItemFinder):
