@@ -67,8 +67,8 @@ class ImpressionTables:
         """Return one row for each item that was shown.
 
         Returns:
-            `request_id`, `user`, `at_us`, `position` from 1, `item`, `propensity` (null if nothing was random, or a rule
-            placed the item) and `pool`, the number of items that could be shown.
+            `request_id`, `user`, `at_us`, `position` from 1, `item`, `propensity` (null if nothing was random, or if a
+            rule placed the item) and `pool`, the number of items that could be shown.
         """
         counted = self.answers.with_columns(
             pl.int_ranges(1, pl.col("items").list.len() + 1).alias("position"),
