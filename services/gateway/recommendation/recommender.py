@@ -28,7 +28,7 @@ from services.gateway.recommendation.request import RecommendRequest, Stages
 from services.gateway.recommendation.result import DegradationKind, ExplainResult, RecommendResult
 from services.gateway.recommendation.stage_calls import StageCalls
 from services.gateway.recommendation.user_input import as_searched, excluded_items, join_history, recent_query
-from services.gateway.rules.application import RuledCandidates, apply_rules, place_slots, selected_items
+from services.gateway.rules.application import RuledCandidates, apply_rules, place_slots, selected_items, slotted_items
 from services.gateway.rules.rule import RuleKind
 from services.gateway.rules.rule_book import RULES_NOT_READ, RuleBook
 from services.gateway.rules.rule_set import ActiveRules, RuleSet
@@ -145,8 +145,9 @@ class Recommender:
             ruled = apply_rules(ranked_candidates(retrieved, ranking), rules)
             policy = self._policy(request, user, ruled, rules)
             selection = apply_policy(ruled.items, policy)
-            explored = self._explorer.explore(selection, policy, request.exploration_share)
-            shown, placements = place_slots(explored.items, ruled, rules, policy.limit, policy.blocked)
+            slotted = slotted_items(ruled, rules, policy.limit, policy.blocked)
+            explored = self._explorer.explore(selection, policy, request.exploration_share, slotted)
+            shown, placements = place_slots(explored.items, slotted, policy.limit)
         if ranking is None and retrieved.candidates and policy.min_probability > 0:
             trace.add_degradation(DegradationKind.POLICY_NOT_APPLIED, "min_probability: no item has a probability")
         trace.finish()
