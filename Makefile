@@ -36,6 +36,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 	test \
 	test-deploy \
 	test-dialects \
+	test-faults \
 	test-fleet \
 	test-gpu-wheel \
 	test-images \
@@ -77,6 +78,9 @@ chaos: .venv/dev .venv/redis ## Kill, hang, cut off and slow servers under load 
 
 soak: .venv/dev ## Run mixed load for MINUTES=30 and print the slopes of memory, descriptors and threads
 	SHORTLIST_SOAK_MINUTES=$(or $(MINUTES),30) $(BIN)/python -m benchmarks soak
+
+test-faults: .venv/dev ## Cause known faults of servers on real processes, and print what was seen
+	$(BIN)/python -m benchmarks system-trials
 
 test-fleet: .venv/s3 .venv-fleet/ready ## Test fleets of servers that follow a store, on a disk and in object storage
 	SHORTLIST_FLEET=1 $(BIN)/python -m pytest tests/integration/fleet

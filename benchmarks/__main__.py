@@ -129,6 +129,7 @@ BENCHMARKS: Final = {
         "both services and the gateways replaced under load through Envoy: calls lost, p99, share of a new replica",
     ),
     "tls": ("security.tls", "answers a second of Recommend with mutual TLS and without"),
+    "system-trials": ("faults.system_trials", "known faults of servers, one after the other, on real processes"),
     "closed-loop": (
         "gateway.closed_loop",
         "rounds of serve, log and train in a simulated shop: true reward by round, and off-policy estimates",

@@ -1,4 +1,7 @@
-"""A tiny shop, a tiny BERT and a real release of them, for tests and small benchmarks."""
+"""A tiny shop, a tiny BERT and a real release of them, for tests and small benchmarks.
+
+What needs torch imports it when it is called: most tests do without, and it takes seconds to import.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,9 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-import torch
 from rich.console import Console
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel
 
-from pipeline.build.builder import build
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.data.dataset.report import DataReport, TableReport
 from pipeline.progress import ProgressReport
@@ -80,6 +80,9 @@ def tiny_events(items: pl.DataFrame) -> pl.DataFrame:
 
 def tiny_base_model(folder: Path) -> Path:
     """Write a BERT of two layers, 32 wide, with seeded random weights, and its tokenizer; returns ``folder``."""
+    import torch  # noqa: PLC0415 - see above
+    from transformers import BertConfig, BertModel  # noqa: PLC0415
+
     tokenizer = _tokenizer()
     tokenizer.save(str(folder / "tokenizer.json"))
     torch.manual_seed(5)
@@ -126,10 +129,18 @@ def tiny_dataset(items: pl.DataFrame, events: pl.DataFrame) -> Dataset:
 
 def build_tiny_release(folder: Path) -> Path:
     """Build a release of the tiny shop below ``folder``, and return its store."""
+    from pipeline.build.builder import build  # noqa: PLC0415 - see above
+
     (folder / "base-model").mkdir(parents=True)
     settings = tiny_settings(tiny_base_model(folder / "base-model"))
     items = tiny_items()
-    build(tiny_dataset(items, tiny_events(items)), folder / "tiny", settings, ProgressReport(Console(quiet=True)))
+    build(
+        tiny_dataset(items, tiny_events(items)),
+        folder / "tiny",
+        settings,
+        ProgressReport(Console(quiet=True)),
+        force=True,
+    )
     return folder / "tiny"
 
 

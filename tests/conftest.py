@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
-import torch
 from hypothesis import settings
 from rich.console import Console
 
-from pipeline.build.builder import build
 from pipeline.data.dataset.dataset import Dataset
 from pipeline.progress import ProgressReport
 from pipeline.release.config.build_settings import BuildSettings
@@ -32,7 +31,18 @@ settings.load_profile("shortlist")
 os.environ.setdefault("SHORTLIST_RETRIEVAL_REQUEST_TIMEOUT_S", "60")
 os.environ.setdefault("SHORTLIST_RANKING_REQUEST_TIMEOUT_S", "60")
 
-torch.set_num_threads(1)  # tiny models lose more by waiting for a second core than they gain
+
+def pytest_runtest_setup() -> None:
+    """Let torch compute on one thread: tiny models lose more by waiting for a second core than they gain."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+
+
+def _build(dataset: Dataset, store: Path, settings: BuildSettings) -> None:
+    from pipeline.build.builder import build  # noqa: PLC0415 - torch takes seconds to import, and most tests do without
+
+    sys.modules["torch"].set_num_threads(1)
+    build(dataset, store, settings, ProgressReport(Console(quiet=True)), force=True)
 
 
 @pytest.fixture(scope="session")
@@ -67,9 +77,12 @@ def tiny_dataset(tiny_items: pl.DataFrame, tiny_events: pl.DataFrame) -> Dataset
 
 @pytest.fixture(scope="session")
 def tiny_release(tiny_dataset: Dataset, tiny_settings: BuildSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a store with a release of the tiny shop, built by the real pipeline. Copy it before altering it."""
+    """Return a store with a release of the tiny shop, built by the real pipeline. Copy it before altering it.
+
+    It is current whatever its gate says: its base model has random weights, and every tier reads.
+    """
     store = tmp_path_factory.mktemp("releases") / "tiny"
-    build(tiny_dataset, store, tiny_settings, ProgressReport(Console(quiet=True)))
+    _build(tiny_dataset, store, tiny_settings)
     return store
 
 
@@ -79,7 +92,7 @@ def late_shop(tiny_dataset: Dataset, tiny_settings: BuildSettings, tmp_path_fact
     store = tmp_path_factory.mktemp("late-releases") / "tiny"
     late = LateTraining(layers=2, width=8, requests_per_step=8, epochs=2)
     settings = replace(tiny_settings, late_bits=8, late_lists=30, late=late)
-    build(tiny_dataset, store, settings, ProgressReport(Console(quiet=True)))
+    _build(tiny_dataset, store, settings)
     return store
 
 

@@ -79,6 +79,10 @@ def usable_answers(tables: ImpressionTables, max_answers: int) -> UsableAnswers:
     rest, left_out = tables.answers, {}
     reasons = {
         "no random positions": pl.col("propensities").list.len() == 0,
+        "an item in a rule's slot, where nothing else can be shown": pl.col("items")
+        .list.set_difference("pool")
+        .list.len()
+        > 0,
         "a filter, which the log does not have": pl.col("filtered"),
         "not of both stages": (pl.col("stages") != "both") | (pl.col("degradations").list.len() > 0),
     }

@@ -85,11 +85,12 @@ def self_normalised(slots: LoggedSlots) -> ValueEstimate:
     weights, count = slots.weights, int(slots.position.max()) + 1
     totals = np.bincount(slots.position, weights, count)
     gained = np.bincount(slots.position, weights * slots.reward, count)
+    answers = np.bincount(slots.position, minlength=count)  # short answers do not have all positions
     rates = np.divide(gained, totals, out=np.zeros(count), where=totals > 0)
-    scale = np.divide(slots.answers, totals, out=np.zeros(count), where=totals > 0)
+    scale = np.divide(answers, totals, out=np.zeros(count), where=totals > 0)
     # The influence of each slot on the sum of ratios, by the delta method.
     influence = scale[slots.position] * weights * (slots.reward - rates[slots.position])
-    return _mean(slots, slots.sum_by_answer(influence) + rates.sum())
+    return _mean(slots, slots.sum_by_answer(influence + rates[slots.position]))
 
 
 def doubly_robust(slots: LoggedSlots) -> ValueEstimate:

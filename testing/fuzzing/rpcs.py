@@ -57,11 +57,19 @@ async def methods_of(channel: grpc.aio.Channel) -> list[MethodDescriptor]:
     return [method for service in services for method in service.methods]
 
 
-def _import_contract() -> None:
-    """Import every generated module, so that the default pool knows its descriptors."""
-    for folder in shortlist.__path__:
-        for file in Path(folder).rglob("*_pb2.py"):
-            importlib.import_module(".".join(("shortlist", *file.relative_to(folder).with_suffix("").parts)))
+def contract_methods() -> list[str]:
+    """Return the path of every method of the contract, whether a server has it or not."""
+    services = [service for module in _import_contract() for service in module.DESCRIPTOR.services_by_name.values()]
+    return sorted({f"/{service.full_name}/{method.name}" for service in services for method in service.methods})
+
+
+def _import_contract() -> list[Any]:
+    """Import every generated module, so that the default pool knows its descriptors; returns the modules."""
+    return [
+        importlib.import_module(".".join(("shortlist", *file.relative_to(folder).with_suffix("").parts)))
+        for folder in shortlist.__path__
+        for file in sorted(Path(folder).rglob("*_pb2.py"))
+    ]
 
 
 async def fuzz_method(

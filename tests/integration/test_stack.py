@@ -275,7 +275,7 @@ def other_release(
     """Return a store with another release of the tiny shop."""
     store = tmp_path_factory.mktemp("other") / "tiny"
     settings = dataclasses.replace(tiny_settings, context_items=4)
-    build(tiny_dataset, store, settings, ProgressReport(Console(quiet=True)))
+    build(tiny_dataset, store, settings, ProgressReport(Console(quiet=True)), force=True)
     return store
 
 

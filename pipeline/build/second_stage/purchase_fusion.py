@@ -24,12 +24,12 @@ from pipeline.progress import ProgressStep
 from services.ranking.features.feature_set import FeatureSet
 from services.ranking.features.item_tables import ItemTables
 from services.ranking.release_settings import Occasion
-from services.ranking.request import CandidateRows
 from services.retrieval.candidates.release_settings import FirstStageSettings
 
 _NEW_ITEMS: Final[Occasion] = "new_items"
-
-
+# The share of a search's candidates that are new in examples of new items among known ones. Of .05 to .3, .05 and .1
+# lost least in other searches.
+_NEW_SHARE: Final = 0.1
 # Of the judged searches to learn from, the share whose logits the fusion learns from: the cross-encoder does not.
 _LOGIT_SHARE: Final = 1 / 3
 
@@ -61,7 +61,8 @@ class PurchaseFusion:
     """Fits the fusion to what is staged, as often as that changes.
 
     Searches are also learned from, and planned by, as if their candidates were new items: found by texts alone, and
-    without anything that the release has counted.
+    without anything that the release has counted. They are learned from as if a few were new, too: new items are
+    sought among known ones, and trees that never met this put what was never counted last.
 
     Args:
         context: The build.
@@ -95,6 +96,9 @@ class PurchaseFusion:
             self._new, self._new_judged, self._new_checked = (
                 self._as_new(features, part) for part in (train, judged.train, [*valid, *judged.checked])
             )
+            self._few_new, self._few_new_judged = (
+                self._as_new(features, part, _NEW_SHARE) for part in (train, judged.train)
+            )
             self._for_logits = judged.for_logits
 
     def fit(self) -> Fused:
@@ -126,8 +130,8 @@ class PurchaseFusion:
     def _grow(self, tiers: TierExamples, step: ProgressStep) -> list[lgb.Booster]:
         """Return the trees that choose what the cross-encoder reads, then those with its logits if it is staged."""
         settings = self._context.settings
-        bought = _rows(tiers, [*self._train, *self._new])
-        rows = bought.with_judged(_rows(tiers, [*self._judged, *self._new_judged]))
+        bought = _rows(tiers, [*self._train, *self._new, *self._few_new])
+        rows = bought.with_judged(_rows(tiers, [*self._judged, *self._new_judged, *self._few_new_judged]))
         behaviour = fit_behaviour(rows, tiers.names, settings.seed)
         if not tiers.reads:
             return [behaviour]
@@ -143,15 +147,21 @@ class PurchaseFusion:
         kept = {one.labelled.user.query for one in self._judged[len(self._judged) - self._for_logits :]}
         return [one for one in (*self._judged, *self._new_judged) if one.labelled.user.query in kept]
 
-    def _as_new(self, features: FeatureSet, labelled: Sequence[LabelledCandidates]) -> list[FeatureExample]:
+    def _as_new(
+        self, features: FeatureSet, labelled: Sequence[LabelledCandidates], share: float = 1.0
+    ) -> list[FeatureExample]:
+        """Return the searches with a share of their candidates as new items, drawn at random."""
         settings = FirstStageSettings.load(self._context.staging.release())
-        made = (as_new_items(one, settings) for one in labelled)
-        return [FeatureExample(one, features.matrix(one.user, _unknown(one.candidates))) for one in made if one]
-
-
-def _unknown(candidates: CandidateRows) -> CandidateRows:
-    """Return candidates that the release does not know."""
-    return replace(candidates, rows=np.full(len(candidates), -1, np.int64))
+        generator, examples = np.random.default_rng(self._context.settings.seed), []
+        for one in labelled:
+            are_new = generator.random(len(one.labels)) < share
+            made = as_new_items(one, settings, are_new)
+            if made is not None:
+                rows = made.candidates.rows
+                known = np.where(np.isin(rows, one.candidates.rows[are_new]), -1, rows)
+                matrix = features.matrix(made.user, replace(made.candidates, rows=known))
+                examples.append(FeatureExample(made, matrix))
+        return examples
 
 
 def _rows(tiers: TierExamples, examples: Sequence[FeatureExample]) -> LabelledFeatures:

@@ -26,6 +26,7 @@ from pipeline.build.steps.staged_release import write_fusion_settings, write_ran
 from pipeline.learning.examples.fusion import ndcg_by_request
 from pipeline.learning.examples.labelled_candidates import LabelledCandidates
 from pipeline.learning.fusion.tier_plan import (
+    MIN_REQUESTS,
     PLANNED_CONFIDENCE,
     TierOption,
     choose_depths,
@@ -68,11 +69,12 @@ class Fused:
     def first_stage_order(self) -> list[str]:
         """Return the occasions in which the features alone do not improve the first stage's order.
 
-        An occasion without validation requests is one of them: nothing shows that ranking pays there.
+        An occasion with few or no validation requests is one of them: nothing shows that ranking pays there.
         """
         cheapest = min(self.options, key=lambda option: option.ms)
         gain, occasions = cheapest.gain - self._first_stage_quality, np.array(self.occasions)
-        improved = [kind for kind in np.unique(occasions) if np.nansum(gain[occasions == kind]) > 0]
+        of_kind = {kind: gain[(occasions == kind) & np.isfinite(gain)] for kind in np.unique(occasions)}
+        improved = [kind for kind, part in of_kind.items() if len(part) >= MIN_REQUESTS and part.sum() > 0]
         return [kind for kind in get_args(Occasion) if kind not in improved]
 
     def options_over_either_order(self) -> list[TierOption]:

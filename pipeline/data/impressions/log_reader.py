@@ -67,12 +67,11 @@ class ImpressionTables:
         """Return one row for each item that was shown.
 
         Returns:
-            `request_id`, `user`, `at_us`, `position` from 1, `item`, `propensity` (null if nothing was random) and
-            `pool`, the number of items that could be shown.
+            `request_id`, `user`, `at_us`, `position` from 1, `item`, `propensity` (null if nothing was random, or if a
+            rule placed the item) and `pool`, the number of items that could be shown.
         """
         counted = self.answers.with_columns(
             pl.int_ranges(1, pl.col("items").list.len() + 1).alias("position"),
-            pl.col("pool").list.len().cast(pl.Int64).alias("pool"),
             pl.when(pl.col("propensities").list.len() == pl.col("items").list.len())
             .then(pl.col("propensities"))
             .otherwise(pl.col("items").list.eval(pl.lit(None, dtype=pl.Float64)))
@@ -81,8 +80,11 @@ class ImpressionTables:
         kept = counted.select(
             "request_id", "user", "at_us", "pool", "position", pl.col("items").alias("item"), "propensity"
         )
-        filled = kept.filter(pl.col("item").list.len() > 0)
-        return filled.explode("position", "item", "propensity")
+        slots = kept.filter(pl.col("item").list.len() > 0).explode("position", "item", "propensity")
+        return slots.with_columns(
+            pl.when(pl.col("item").is_in(pl.col("pool"))).then(pl.col("propensity")).alias("propensity"),
+            pl.col("pool").list.len().cast(pl.Int64).alias("pool"),
+        )
 
     def rewards(self, kind: str) -> pl.DataFrame:
         """Return the items that an event of a kind followed from: `request_id` and `item`, each pair once."""

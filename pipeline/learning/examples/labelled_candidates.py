@@ -104,23 +104,28 @@ def with_semantic_floor(
     return floored
 
 
-def as_new_items(example: LabelledCandidates, settings: FirstStageSettings) -> LabelledCandidates | None:
-    """Return a search as if its candidates were new: found by their texts alone, and in that order.
+def as_new_items(
+    example: LabelledCandidates, settings: FirstStageSettings, are_new: npt.NDArray[np.bool_] | None = None
+) -> LabelledCandidates | None:
+    """Return a search as if some candidates were new: found by their texts alone.
 
     Args:
         example: A search and its candidates.
         settings: The first stage's settings.
+        are_new: Which candidates are new; all by default; bool[candidates].
 
     Returns:
-        The candidates that a source of texts found; None if there is no query or no such candidate.
+        The candidates in the order that the first stage gives them then, without new ones that no source of texts
+        found; None if there is no query, or no candidate is left.
     """
     found = example.candidates
     if not example.user.query or not found.sources:
         return None
+    are_new = np.ones(len(found), np.bool_) if are_new is None else are_new
     names = list(found.sources)
-    by_text = [settings.kind_of(name) in TEXT_KINDS for name in names]
+    counted = np.array([settings.kind_of(name) not in TEXT_KINDS for name in names])
     scores = np.stack([np.asarray(found.sources[name], np.float32) for name in names], axis=1)
-    scores[:, np.logical_not(by_text)] = np.nan
+    scores[np.ix_(are_new, counted)] = np.nan
     kept = np.flatnonzero(np.isfinite(scores).any(axis=1))
     if not len(kept):
         return None

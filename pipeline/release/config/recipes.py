@@ -28,6 +28,7 @@ BASKETS: Final = Recipe(
         "popular": {"kind": "popular"},
         "semantic": {"kind": "semantic"},
         "similar": {"kind": "similar"},
+        "lexical": {"kind": "lexical"},
     },
     features=(
         *("history_events", "history_items", "has_query"),
@@ -35,6 +36,7 @@ BASKETS: Final = Recipe(
         *("category_affinity", "category_count", "category_last_age", "category_loyalty", "category_due"),
         *("similarity_max", "similarity_mean"),
         *("relative_repeat", "relative_follow", "relative_popular", "relative_semantic", "relative_similar"),
+        "relative_lexical",
         *("source_semantic", "fused", "fused_rank"),
     ),
     logit_features=("logit", "logit_rank", "logit_deviation"),
@@ -121,7 +123,7 @@ _SEASON_FEATURES: Final = (
     *("repeat_count", "repeat_share", "last_age", "first_age", "mean_gap", "due", "last_share"),
     *("decayed_long", "decayed_short", "popularity_rank"),
     *(f"item_{name}" for name in _DEMAND),
-    *(f"relative_{name}" for name in (*_SEASON_GRAPHS, "semantic", "similar")),
+    *(f"relative_{name}" for name in (*_SEASON_GRAPHS, "semantic", "similar", "lexical")),
     "source_semantic",
     *(f"graph_{name}_{life}" for name in _SEASON_GRAPHS for life in ("long", "short")),
     *("similarity_max", "similarity_mean"),
@@ -132,7 +134,8 @@ SEASONS: Final = Recipe(
     graphs=_SEASON_GRAPHS,
     sources={name: _graph_source(name, _SEASON_GRAPHS) for name in _SEASON_GRAPHS}
     | {"lately": {"kind": "popular", "statistic": "sold_7"}}
-    | {"popular": {"kind": "popular"}, "semantic": {"kind": "semantic"}, "similar": {"kind": "similar"}},
+    | {"popular": {"kind": "popular"}, "semantic": {"kind": "semantic"}, "similar": {"kind": "similar"}}
+    | {"lexical": {"kind": "lexical"}},
     features=_SEASON_FEATURES,
     non_increasing_features=frozenset(_SEASON_FEATURES),
     late_features=("late_score", "late_deviation"),

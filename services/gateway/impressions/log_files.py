@@ -64,6 +64,8 @@ class LogFiles:
         self._number = 0
         self._looked_s = now_s()
         self._lock = _lock(folder)
+        for staged in folder.glob(f".{PATTERN}"):  # a crash left it, and no erasure would reach its lines
+            staged.unlink()
 
     def append(self, lines: Sequence[str]) -> None:
         """Write lines and sync them to the disk; raises OSError, and then some of them may be written."""
@@ -156,5 +158,7 @@ def _erase_lines(file: Path, mark: bytes) -> int:
         stream.writelines(kept)
         stream.flush()
         os.fsync(stream.fileno())
+    found = file.stat()
+    os.utime(staged, ns=(found.st_atime_ns, found.st_mtime_ns))  # the lines that stay get no younger
     staged.replace(file)
     return len(lines) - len(kept)

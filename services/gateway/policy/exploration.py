@@ -12,7 +12,7 @@ probability ``S(i) * share / m(i)`` where ``i = min(l, k)``, plus ``S(l) * (1 - 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -71,15 +71,19 @@ class Explorer:
         self._max_pool = max_pool
         self._draws = draws or random.Random()  # no secret is drawn  # nosec B311
 
-    def explore(self, selection: Selection, policy: Policy, share: float | None) -> Exploration:
+    def explore(
+        self, selection: Selection, policy: Policy, share: float | None, slotted: Collection[str] = ()
+    ) -> Exploration:
         """Return what is shown; `explore` with the request's share, or with the server's if it is None."""
         share = self._share if share is None else share
         if not share or not selection.items:
             return Exploration(selection.items)
-        return explore(selection, policy, share, self._max_pool, self._draws)
+        return explore(selection, policy, share, self._max_pool, self._draws, slotted)
 
 
-def explore(selection: Selection, policy: Policy, share: float, max_pool: int, draws: Draws) -> Exploration:
+def explore(
+    selection: Selection, policy: Policy, share: float, max_pool: int, draws: Draws, slotted: Collection[str] = ()
+) -> Exploration:
     """Fill a share of the positions at random.
 
     Under caps, or a minimum share of the long tail, the items chosen only change places with one another, since another
@@ -91,11 +95,16 @@ def explore(selection: Selection, policy: Policy, share: float, max_pool: int, d
         share: The probability that a position is filled at random, 0 to 1.
         max_pool: The maximum number of items to fill positions from; at least those chosen are.
         draws: What is drawn from.
+        slotted: Items that rules put in their slots afterwards: they are not drawn, and follow the others. Otherwise
+            the place of every other item would depend on where these were drawn.
     """
-    shown = len(selection.items)
-    pool = list(selection.items)
+    fixed = [item for item in selection.items if item.candidate.item_id in slotted]
+    pool = [item for item in selection.items if item.candidate.item_id not in slotted]
+    shown = len(pool)
+    if not shown:
+        return Exploration(fixed)
     if not _has_rules_of_the_whole(policy):
-        chosen = {item.candidate.item_id for item in pool}
+        chosen = {item.candidate.item_id for item in pool} | set(slotted)
         others = (item for item in selection.allowed if item.candidate.item_id not in chosen)
         pool += [item for item, _ in zip(others, range(max_pool - shown), strict=False)]
     places = list(range(len(pool)))
@@ -105,8 +114,8 @@ def explore(selection: Selection, policy: Policy, share: float, max_pool: int, d
             places[position], places[drawn] = places[drawn], places[position]
     table = PropensityTable(len(pool), shown, share)
     return Exploration(
-        [pool[place] for place in places[:shown]],
-        [table.propensity(place, position) for position, place in enumerate(places[:shown])],
+        [*(pool[place] for place in places[:shown]), *fixed],
+        [*(table.propensity(place, position) for position, place in enumerate(places[:shown])), *[1.0] * len(fixed)],
         [item.candidate.item_id for item in pool],
     )
 

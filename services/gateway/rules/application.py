@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -14,6 +14,10 @@ from services.gateway.rules.rule_set import ActiveRules, Selected
 
 # Odds of a probability of 1 are infinite, and those of 0 are not moved by a factor.
 _MIN_PROBABILITY: Final = 1e-9
+
+
+# Items that slots take, by id, with the rule of each.
+Slotted = Mapping[str, tuple[Rule, RankedCandidate]]
 
 
 class Effect(StrEnum):
@@ -81,19 +85,24 @@ def apply_rules(items: Sequence[RankedCandidate], rules: ActiveRules) -> RuledCa
     return RuledCandidates(lifted, [*steps, *lifts], selected)
 
 
-def place_slots(
-    shown: Sequence[RankedCandidate], ruled: RuledCandidates, rules: ActiveRules, limit: int, blocked: frozenset[str]
-) -> tuple[Sequence[RankedCandidate], Sequence[PolicyStep]]:
-    """Put the items of pins and campaigns in their slots, the first slot first; the answer stays within its limit.
+def slotted_items(ruled: RuledCandidates, rules: ActiveRules, limit: int, blocked: frozenset[str]) -> Slotted:
+    """Return the items of pins and campaigns by id, the first slot first.
 
-    A campaign places the best item that it selects and that no earlier slot has. A slot beyond the end is the end.
+    A campaign places the best item that it selects and that no earlier slot has. A slot beyond the limit has none.
     """
-    slotted = sorted(rules.of_kind(RuleKind.PIN, RuleKind.CAMPAIGN), key=lambda rule: (rule.slot, rule.rule_id))
+    ordered = sorted(rules.of_kind(RuleKind.PIN, RuleKind.CAMPAIGN), key=lambda rule: (rule.slot, rule.rule_id))
     placed: dict[str, tuple[Rule, RankedCandidate]] = {}
-    for rule in slotted:
+    for rule in ordered:
         item = _item_for(rule, ruled, blocked | placed.keys()) if rule.slot <= limit else None
         if item is not None:
             placed[item.candidate.item_id] = (rule, item)
+    return placed
+
+
+def place_slots(
+    shown: Sequence[RankedCandidate], placed: Slotted, limit: int
+) -> tuple[Sequence[RankedCandidate], Sequence[PolicyStep]]:
+    """Put items in their slots; the answer stays within its limit. A slot beyond the end is the end."""
     shown_ids = {item.candidate.item_id for item in shown}
     others = [item for item in shown if item.candidate.item_id not in placed]
     answer, displaced = others[: limit - len(placed)], others[limit - len(placed) :]

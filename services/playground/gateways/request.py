@@ -13,10 +13,11 @@ ItemId = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 MAX_HISTORY: Final = 1_000
 # What a card can show; the gateway's own limit is higher.
 MAX_ITEMS: Final = 100
+Cap = Annotated[int, Field(ge=1, lt=1 << 32)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Rules(_Strict):
@@ -24,8 +25,8 @@ class Rules(_Strict):
 
     min_probability: float | None = None
     blocked_item_ids: tuple[ItemId, ...] = ()
-    max_per_brand: int | None = None
-    max_per_category: int | None = None
+    max_per_brand: Cap | None = None
+    max_per_category: Cap | None = None
     exclude_history: bool = False
     exclude_purchased: bool = False
     stages: Stages = "both"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping
+from http.client import HTTPException
 from typing import Any, Final
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,18 +17,17 @@ Samples = Mapping[str, list[tuple[Mapping[str, str], float]]]
 
 
 async def read_page(address: str) -> dict[str, Any] | None:
-    """Return the figures of a server's page of metrics; None if it does not answer."""
-    text = await asyncio.to_thread(_get, address)
-    return None if text is None else figures(text)
-
-
-def _get(address: str) -> str | None:
+    """Return the figures of a server's page of metrics; None if it does not answer, or with something else."""
     try:
-        # The address is a setting of the operator, always HTTP.
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=_TIMEOUT_S) as answer:  # nosec B310
-            return str(answer.read().decode())
-    except (OSError, urllib.error.URLError):
+        return figures(await asyncio.to_thread(_get, address))
+    except (OSError, HTTPException, ValueError):  # the last: what is no page of metrics
         return None
+
+
+def _get(address: str) -> str:
+    # The address is a setting of the operator, always HTTP.
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=_TIMEOUT_S) as answer:  # nosec B310
+        return str(answer.read().decode())
 
 
 def figures(text: str) -> dict[str, Any]:
@@ -46,7 +45,7 @@ def figures(text: str) -> dict[str, Any]:
             # Times of creation are gauges of their own in this format.
             is_own = family.name.startswith("shortlist_") and not family.name.endswith("_created")
             if family.type == "gauge" and is_own and math.isfinite(sample.value):
-                name = family.name.split("_", 2)[2]
+                name = family.name.split("_", 2)[-1]
                 label = ",".join(sample.labels.values())
                 gauges[f"{name} ({label})" if label else name] = sample.value
     return {"methods": _methods(samples), "gauges": gauges}

@@ -16,6 +16,7 @@ from services.retrieval.catalogue.snapshot import Snapshot
 
 MAX_VALUES: Final = 1_000
 MAX_BUCKETS: Final = 100
+MAX_ATTRIBUTES: Final = 100
 DEFAULT_VALUES: Final = 10
 DEFAULT_BUCKETS: Final = 5
 
@@ -25,7 +26,7 @@ class FacetRequest:
     """Which attributes to count, and how.
 
     Attributes:
-        attributes: The attributes; empty for all.
+        attributes: The attributes, at most 100; empty for all. One that is given twice is counted once.
         max_values: How many values of an attribute with texts, 1 to 1,000.
         max_buckets: How many buckets of a numeric attribute, 1 to 100.
     """
@@ -36,6 +37,8 @@ class FacetRequest:
 
     def check(self, schema: pa.Schema) -> None:
         """Raise InvalidRequest, naming the field, if the attributes of ``schema`` cannot be counted so."""
+        if len(self.attributes) > MAX_ATTRIBUTES:
+            raise InvalidRequest(f"attributes: {len(self.attributes):,} given; at most {MAX_ATTRIBUTES}")
         for number, name in enumerate(self.attributes):
             if name not in schema.names or pa.types.is_nested(schema.field(name).type):
                 known = ", ".join(sorted(countable(schema)))
@@ -95,7 +98,7 @@ def count_facets(base: pa.Table, snapshot: Snapshot, rows: BoolMask, request: Fa
     split = len(snapshot.base)
     of_base, of_delta = pa.array(rows[:split]), pa.array(rows[split:])
     facets = []
-    for name in request.attributes or countable(base.schema):
+    for name in dict.fromkeys(request.attributes or countable(base.schema)):
         parts = [base[name].filter(of_base), snapshot.delta.table[name].filter(of_delta)]
         chunks = [chunk for part in parts for chunk in part.chunks]
         facets.append(_facet(name, pa.chunked_array(chunks, parts[0].type), request))

@@ -92,24 +92,34 @@ class Segment:
 
     def exact(self, typed: TypedText, allowed: BoolMask) -> Matches:
         """Return the allowed documents that have every typed word."""
-        mask = np.logical_and.reduce([*map(self._having, typed.words), allowed])
+        mask = allowed.copy()
+        for word in typed.words:
+            mask &= self._having(word)
         return self._matches(mask, typed.words[0], 0)
 
     def one_corrected(self, typed: TypedText, allowed: BoolMask) -> Matches:
         """Return the allowed documents that have every typed word but one, and a word within one edit of that one."""
-        exact = [self._having(word) for word in typed.words]
+        # Counts instead of a mask for each word: a text may have hundreds of words.
+        found = np.zeros(len(allowed), dtype=np.uint16)
+        for word in typed.words:
+            found += self._having(word)
+        lacks_one = allowed & (found == len(typed.words) - 1)
         corrected = np.zeros(len(allowed), dtype=np.bool_)
-        for at, word in enumerate(typed.words):
-            others = np.logical_and.reduce([*exact[:at], *exact[at + 1 :], allowed])
-            if others.any():  # looking for near words takes longest
-                corrected |= others & self._near(word)
-        corrected &= ~np.logical_and.reduce(exact)
+        if lacks_one.any():  # looking for near words takes longest
+            for word in typed.words:
+                lacking = lacks_one & ~self._having(word)
+                if lacking.any():
+                    corrected |= lacking & self._near(word)
         return self._matches(corrected, typed.words[0], 1)
 
     def all_corrected(self, typed: TypedText, allowed: BoolMask) -> Matches:
         """Return the allowed documents that have a word within one edit of each typed word."""
-        near = [self._near(word) | self._having(word) for word in typed.words]
-        return self._matches(np.logical_and.reduce([*near, allowed]), typed.words[0], len(typed.words))
+        mask = allowed.copy()
+        for word in typed.words:
+            mask &= self._near(word) | self._having(word)
+            if not mask.any():
+                break
+        return self._matches(mask, typed.words[0], len(typed.words))
 
     def _index(self, texts: Sequence[str]) -> None:
         words_of = [title_words(text) for text in texts]

@@ -94,10 +94,11 @@ def test_wrong_propensities_are_noticed(tmp_path: Path):
 
 
 def test_answers_that_cannot_be_used_are_counted(tmp_path: Path):
-    """Answers without random positions, with a filter or degraded are left out; without any, it is an error."""
+    """Answers without random positions, with slots, a filter or degraded are left out; without any, it is an error."""
     drawn = {"propensities": [1.0], "pool": ["x"]}
     records = [
         answer_record("plain", ["x"]),
+        answer_record("pinned", ["p", "x"], propensities=[1.0, 1.0], pool=["x"]),
         answer_record("filtered", ["x"], filtered=True, **drawn),
         answer_record("degraded", ["x"], degradations=["RANKING_TOO_SLOW"], **drawn),
         answer_record("old", ["x"], at_us=1, **drawn),
@@ -105,6 +106,6 @@ def test_answers_that_cannot_be_used_are_counted(tmp_path: Path):
     ]
     usable = usable_answers(read_log([write_log(tmp_path / "a", records)]), 1)
     assert usable.answers["request_id"].to_list() == ["used"]
-    assert list(usable.left_out.values()) == [1, 1, 1, 1]
+    assert list(usable.left_out.values()) == [1, 1, 1, 1, 1]
     with pytest.raises(InvalidRequest, match="--exploration-share"):
         usable_answers(read_log([write_log(tmp_path / "b", records[:1])]), 10)

@@ -89,6 +89,12 @@ def test_snips_is_the_truth_of_what_it_has_seen():
     assert self_normalised(never).value == pytest.approx(REWARDS[2, 0])
 
 
+def test_snips_counts_a_position_only_in_answers_that_have_it():
+    """With the logged answers as the target, the estimate is what was got, also if answers differ in length."""
+    slots = _slots([[2, 0, 1], [2], [2], [2, 0]], REWARDS)
+    assert self_normalised(slots).value == pytest.approx(logged_value(slots).value)
+
+
 def test_snips_does_not_move_with_a_constant():
     """Adding a constant to all rewards adds it once for each position, which IPS does not do in a single log."""
     slots = _slots([[2, 1, 0], [0, 0, 1], [1, 2, 3], [2, 3, 1]], REWARDS)

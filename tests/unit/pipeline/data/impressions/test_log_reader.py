@@ -30,6 +30,13 @@ def test_slots_have_their_position_and_reward(tmp_path: Path):
     ]
 
 
+def test_an_item_that_a_rule_placed_is_not_random(tmp_path: Path):
+    """It was shown whatever was drawn, so it has no propensity; the others keep theirs."""
+    records = [answer_record("a", ["pinned", "y"], propensities=[1.0, 0.9], pool=["y", "z"])]
+    slots = read_log([write_log(tmp_path, records)]).slots()
+    assert slots.select("item", "propensity", "pool").rows() == [("pinned", None, 2), ("y", 0.9, 2)]
+
+
 def test_records_come_once_and_torn_lines_are_counted(tmp_path: Path):
     """A line that a crash has torn, and a record that came before, are left out and counted."""
     write_log(tmp_path / "a", [answer_record("a", ["x"]), event_record("1", "x"), event_record("1", "x")])

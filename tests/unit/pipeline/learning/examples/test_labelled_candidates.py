@@ -62,6 +62,24 @@ def test_new_items_are_found_by_their_texts_alone():
     assert new.candidates.first_stage_score[0] == pytest.approx(0.5)
 
 
+def test_a_few_new_items_stand_among_known_ones():
+    """Known ones keep the scores of what behaviour found, and those that only behaviour found stay."""
+    new = as_new_items(_search("tea"), SETTINGS, np.array([True, False, False]))
+    assert new is not None
+    assert sorted(new.candidates.rows.tolist()) == [7, 8, 9]
+    popular = dict(zip(new.candidates.rows.tolist(), new.candidates.sources["popular"].tolist(), strict=True))
+    assert np.isnan(popular[7])
+    assert popular[8] == pytest.approx(4.0)
+    assert new.candidates.rows[0] == 8
+
+
+def test_new_items_that_no_text_finds_are_not_candidates():
+    """Nothing else could have found them."""
+    new = as_new_items(_search("tea"), SETTINGS, np.array([False, True, False]))
+    assert new is not None
+    assert sorted(new.candidates.rows.tolist()) == [7, 9]
+
+
 def test_without_a_query_nobody_asks_for_new_items():
     """A history names items that are known."""
     assert as_new_items(_search(""), SETTINGS) is None

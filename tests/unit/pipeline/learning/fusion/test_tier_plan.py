@@ -81,6 +81,16 @@ def test_a_short_training_is_asked_for_less_confidence():
     assert gaining_occasions(OPTIONS[:1], ASKED, 0.84) == {}
 
 
+def test_of_many_occasions_each_needs_more_confidence():
+    """A gain of 1.5 standard errors is enough for one kind of request, and may be chance among five."""
+    drawn = np.resize([1.0, -1.0], REQUESTS) * np.sqrt((REQUESTS - 1) / REQUESTS)
+    gain = 1.5 / np.sqrt(REQUESTS) + drawn
+    alone = [_option(0, 0, 0.0, np.zeros(REQUESTS)), _option(0, 15, 1.0, gain)]
+    assert list(gaining_occasions(alone, ["query"] * REQUESTS, 0.84)) == ["query"]
+    among = [_option(0, 0, 0.0, np.zeros(5 * REQUESTS)), _option(0, 15, 1.0, np.append(gain, np.zeros(4 * REQUESTS)))]
+    assert gaining_occasions(among, np.repeat(OCCASIONS, REQUESTS).tolist(), 0.84) == {}
+
+
 def test_tiers_without_any_depth_are_unused():
     """A tier is used if some occasion gives it candidates."""
     plan = {"query": {"late_interaction": 500, "cross_encoder": 0}, "history": NONE}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,26 @@ def test_a_users_lines_are_erased(tmp_path: Path):
     files.append(['{"user":"cem"}\n'])
     files.close()
     assert _lines(tmp_path) == [['{"user":"bob"}'], ['{"user":"annabel"}'], ['{"user":"cem"}']]
+
+
+def test_erasing_a_user_does_not_keep_the_others_for_longer(tmp_path: Path):
+    """A file from which a user was erased is as old as before."""
+    files = LogFiles(tmp_path, LogLimits())
+    files.append(['{"user":"ann"}\n', '{"user":"bob"}\n'])
+    files.rotate()
+    (file,) = tmp_path.glob(PATTERN)
+    os.utime(file, (time.time(), time.time() - 60))
+    before = file.stat().st_mtime
+    assert files.erase("ann") == 1
+    files.close()
+    assert file.stat().st_mtime == before
+
+
+def test_what_a_crash_has_left_of_an_erasure_is_erased(tmp_path: Path):
+    """Otherwise no later erasure and no bound would reach its lines."""
+    (tmp_path / ".shown-0000000000000001-000001.jsonl").write_text('{"user":"bob"}\n')
+    LogFiles(tmp_path, LogLimits()).close()
+    assert [file.name for file in tmp_path.iterdir()] == [".lock"]
 
 
 def test_two_gateways_need_two_folders(tmp_path: Path):

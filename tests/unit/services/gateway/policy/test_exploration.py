@@ -64,6 +64,26 @@ def test_an_answer_carries_its_probabilities_and_its_pool(ranked: MakeRanked):
     assert list(shown.propensities) == [table.propensity(3, 0), table.propensity(1, 1)]
 
 
+def test_items_of_slots_are_not_drawn(ranked: MakeRanked):
+    """Whatever is drawn, the others are shown at each place as often as their probabilities say."""
+    policy = Policy(limit=3)
+    selection = _selection(ranked, 5, policy)
+    found: dict[tuple[str, int], float] = defaultdict(float)
+    said: dict[tuple[str, int], float] = {}
+    for chances in product([True, False], repeat=2):
+        for drawn in product(range(4), range(1, 4)):
+            draws = _PlannedDraws(chances, [each for each, chance in zip(drawn, chances, strict=True) if chance])
+            shown = explore(selection, policy, 0.3, 10, draws, {"i1"})
+            others = [item.candidate.item_id for item in shown.items if item.candidate.item_id != "i1"]
+            for place, (item_id, propensity) in enumerate(zip(others, shown.propensities, strict=False)):
+                found[item_id, place] += (0.3 if chances[0] else 0.7) / 4 * (0.3 if chances[1] else 0.7) / 3
+                said[item_id, place] = propensity
+            assert (list(shown.pool), shown.propensities[-1]) == (["i0", "i2", "i3", "i4"], 1.0)
+    assert said == pytest.approx(found)
+    alone = explore(_selection(ranked, 1, policy), policy, 1.0, 10, _PlannedDraws([], []), {"i0"})
+    assert (len(alone.items), alone.propensities) == (1, ())
+
+
 @pytest.mark.parametrize("rule", [{"max_per_brand": 1}, {"max_per_category": 2}, {"min_long_tail_share": 0.1}])
 def test_rules_of_the_whole_answer_keep_its_items(ranked: MakeRanked, rule: dict[str, int]):
     """Under caps or a minimum share of the long tail, the chosen items only change places."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.gateway.candidates import Candidate, RankedCandidate
-from services.gateway.rules.application import Effect, apply_rules, place_slots
+from services.gateway.rules.application import Effect, apply_rules, place_slots, slotted_items
 from services.gateway.rules.rule import ItemSelection, Rule, RuleKind
 from services.gateway.rules.rule_set import ActiveRules, RuleSet
 
@@ -78,7 +78,7 @@ def test_slots_move_items_of_the_answer_and_replace_its_last():
     campaign = Rule("c", RuleKind.CAMPAIGN, ItemSelection(brands=("b0",)), slot=1, starts_at_us=-1, ends_at_us=1)
     rules = _active(_rule(RuleKind.PIN, "i4", slot=3), campaign)
     ruled = apply_rules(items, rules)
-    shown, steps = place_slots(items[:3], ruled, rules, 3, frozenset({"i0"}))
+    shown, steps = place_slots(items[:3], slotted_items(ruled, rules, 3, frozenset({"i0"})), 3)
     assert _ids(shown) == ["i2", "i0", "i4"]
     assert [(step.rule.rule_id, step.effect, step.item_id, step.position) for step in steps] == [
         ("pin", Effect.DISPLACED, "i1", 0),
@@ -92,8 +92,9 @@ def test_a_slot_beyond_the_end_is_the_end_and_one_beyond_the_limit_is_none():
     items = _items(0.9, 0.8)
     rules = _active(_rule(RuleKind.PIN, "i1", slot=3))
     ruled = apply_rules(items, rules)
-    assert _ids(place_slots(items[:1], ruled, rules, 5, frozenset())[0]) == ["i0", "i1"]
-    assert _ids(place_slots(items[:1], ruled, rules, 2, frozenset())[0]) == ["i0"]
+    for limit, expected in ((5, ["i0", "i1"]), (2, ["i0"])):
+        slotted = slotted_items(ruled, rules, limit, frozenset())
+        assert _ids(place_slots(items[:1], slotted, limit)[0]) == expected
 
 
 @given(
@@ -106,7 +107,8 @@ def test_every_slot_within_the_answer_has_its_item(slots: list[tuple[int, int]],
     items = _items(*(0.9 - at / 20 for at in range(10)))
     pins = [Rule(f"p{slot}", RuleKind.PIN, ItemSelection(item_ids=(f"i{item}",)), slot=slot) for slot, item in slots]
     rules = _active(*pins)
-    shown, steps = place_slots(items[: min(count, limit)], apply_rules(items, rules), rules, limit, frozenset())
+    slotted = slotted_items(apply_rules(items, rules), rules, limit, frozenset())
+    shown, steps = place_slots(items[: min(count, limit)], slotted, limit)
     ids = _ids(shown)
     assert len(ids) == len(set(ids)) <= limit
     for slot, item in slots:

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from shortlist.gateway.v1 import gateway_pb2
+from shortlist.gateway.v1 import gateway_pb2, rules_pb2
 
 from services.gateway.impressions.log_files import PATTERN
 from services.gateway.profiles.pseudonyms import read_key
@@ -60,6 +60,21 @@ async def test_random_positions_have_their_probability(gateway_settings: MakeSet
     assert set(shown["items"]) < set(shown["pool"])
     assert [item.propensity for item in answer.items] == pytest.approx([0.2, 0.2])
     assert shown["propensities"] == pytest.approx([0.2, 0.2])
+
+
+async def test_an_item_in_a_slot_is_not_random(gateway_settings: MakeSettings, tmp_path: Path):
+    """A rule shows it whatever is drawn: it has the probability 1 and is not in the pool of the others."""
+    settings = gateway_settings(impressions_log=tmp_path / "log", exploration_share=1.0, exploration_candidates=5)
+    items = rules_pb2.ItemSelection(item_ids=["item-38"])
+    pin = rules_pb2.Rule(rule_id="first", kind=rules_pb2.RULE_KIND_PIN, items=items, slot=1)
+    async with running_gateway(settings) as client:
+        await client.rules.PutRules(rules_pb2.PutRulesRequest(rules=[pin]))
+        answer = await client.recommend(limit=2)
+    (shown,) = _records(tmp_path / "log")
+    assert shown["items"] == item_ids(answer)
+    assert shown["items"][0] == "item-38"
+    assert shown["pool"] == ["item-39", "item-37", "item-36", "item-35", "item-34"]
+    assert shown["propensities"] == pytest.approx([1.0, 0.2])
 
 
 async def test_without_a_share_no_probability_is_given(client: GatewayClient):

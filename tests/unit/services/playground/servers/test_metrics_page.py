@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from common.server.metrics_server import metrics_server
@@ -38,3 +41,18 @@ async def test_the_page_is_read_over_http():
     assert found is not None
     assert found["gauges"] == {"queue_pairs": 7}
     assert await read_page(f"127.0.0.1:{port}") is None
+
+
+@pytest.mark.parametrize("sent", [b"no HTTP at all", b"HTTP/1.0 200 OK\r\n\r\nno page of metrics\n"])
+async def test_an_address_that_is_no_page_of_metrics_has_no_figures(sent: bytes):
+    """Such as the port of gRPC, named by mistake: the other servers are still shown."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(sent)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        assert await read_page(f"127.0.0.1:{server.sockets[0].getsockname()[1]}") is None

@@ -52,6 +52,9 @@ async def test_the_other_side_is_shown_if_one_fails(app: ASGIApp, second: FakeGa
     [
         ("recommend", {"sides": []}, 400, "sides"),
         ("recommend", {"sides": [{"limt": 1}]}, 400, "sides.0.limt"),
+        ("recommend", {"sides": [{"rules": {"max_per_brand": -1}}]}, 400, "sides.0.rules.max_per_brand"),
+        ("recommend", {"sides": [{"rules": {"max_per_category": 1 << 32}}]}, 400, "sides.0.rules.max_per_category"),
+        ("recommend", {"sides": [{"where": {"max_price": float("nan")}}]}, 400, "sides.0.where.max_price"),
         ("recommend", {"sides": [{"gateway": "c"}]}, 404, "there are a, b"),
         ("explain", {"request": {}, "item_id": "towel"}, 404, "not among the candidates"),
         ("many-users", {"left": {}, "right": {}, "users": 101}, 400, "users"),

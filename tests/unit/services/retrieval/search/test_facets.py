@@ -42,6 +42,12 @@ def test_all_attributes_are_counted_unless_some_are_named(shop: FirstStage):
     assert facets[5].missing_items == 1
 
 
+def test_an_attribute_is_counted_once(shop: FirstStage):
+    """A request that names one attribute a hundred times costs one count; more names are refused."""
+    facets, _ = count_matching(shop, FacetRequest(("price", *["brand"] * 99)), None)
+    assert [each.attribute for each in facets] == ["price", "brand"]
+
+
 def test_a_bucket_is_a_range_with_as_many_items(shop: FirstStage):
     for bucket in facet(shop, "price", max_buckets=3).buckets:
         _, items = count_matching(shop, FacetRequest(("brand",)), Range("price", bucket.minimum, bucket.maximum))
@@ -63,6 +69,7 @@ def test_changes_are_counted(live_shop: FirstStage):
     [
         (FacetRequest(("colour",)), r"attributes\[0\]: 'colour' cannot be counted; there are available, brand"),
         (FacetRequest(("brand", "title")), r"attributes\[1\]"),
+        (FacetRequest(("brand",) * 101), "attributes: 101 given; at most 100"),
         (FacetRequest(max_values=0), "max_values: 0 is not 1 to 1,000"),
         (FacetRequest(max_buckets=101), "max_buckets: 101 is not 1 to 100"),
     ],

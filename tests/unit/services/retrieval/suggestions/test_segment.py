@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,24 @@ def test_one_word_or_all_are_corrected(segment: Segment):
     typed = TypedText.read("mlik choclate")
     assert not len(segment.one_corrected(typed, allowed).documents)
     assert found(segment, segment.all_corrected(typed, allowed)) == ["milk chocolate"]
+
+
+def test_a_text_of_many_words_takes_no_more_memory():
+    """A text of 200 Chinese characters is as many words; masks of all of them would be 40 MB here."""
+    characters = "".join(chr(0x4E00 + at) for at in range(200))
+    rows = 200_000
+    segment = Segment(0, [characters, characters[:-1], *[""] * (rows - 2)], [""] * rows, np.ones(rows, np.float32))
+    typed, allowed = TypedText.read(characters), segment.allowed(np.ones(rows, np.bool_))
+    tracemalloc.start()
+    try:
+        exact = segment.exact(typed, allowed).documents
+        one = segment.one_corrected(typed, allowed).documents
+        both = segment.all_corrected(typed, allowed).documents
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (exact.tolist(), one.tolist(), both.tolist()) == ([0], [], [0])
+    assert peak_bytes < 20 * rows
 
 
 @pytest.mark.parametrize(
