@@ -7,6 +7,8 @@ from typing import Any
 
 from shortlist.retrieval.v1 import retrieval_pb2
 
+from testing.backends.planted_items import evaluated
+
 
 class BrowsingAnswers:
     """Answers over the planted catalogue.
@@ -48,8 +50,10 @@ class BrowsingAnswers:
             if each.item_id in found_ids:
                 each.sources.add(source=name, score=each.score)
         found.sort(key=lambda each: not each.sources)  # padding comes last, as in retrieval
+        found = found[: request.limit]
         return retrieval_pb2.RetrieveResponse(
-            candidates=found[: request.limit],
+            candidates=found,
+            conditions=[evaluated(condition, found) for condition in request.conditions],
             release_id=self.release_id,
             ignored_history_items=sum(not item_id.startswith("item-") for item_id in request.history_item_ids),
         )

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from common.release.event_weights import EventKind
 from services.gateway.backends.stages import UserInput
 from services.gateway.candidates import Candidate, Evidence
 from services.gateway.policy.long_tail import Substitution
+from services.gateway.recommendation.reason_texts import ENGLISH, ReasonTexts
 
 
 class ReasonKind(StrEnum):
@@ -27,6 +27,7 @@ class ReasonKind(StrEnum):
     EXPLORATION = "EXPLORATION"
     LONG_TAIL_SHARE = "LONG_TAIL_SHARE"
     NEW_ITEM_SHARE = "NEW_ITEM_SHARE"
+    PLACED = "PLACED"
 
 
 @dataclass(frozen=True)
@@ -47,24 +48,6 @@ _KIND_BY_EVIDENCE: Final = {
     Evidence.TRENDING: ReasonKind.TRENDING,
     Evidence.EXPLORATION: ReasonKind.EXPLORATION,
 }
-_TEXTS: Final = {
-    ReasonKind.BEHAVIOUR: "users with a similar history chose it next",
-    ReasonKind.SIMILAR: "similar to an item in the history",
-    ReasonKind.POPULAR: "many users buy it",
-    ReasonKind.TRENDING: "sells well recently",
-    ReasonKind.EXPLORATION: "new, or known to few users",
-}
-
-
-# What the user did with an item of the history, the strongest first; 0 is an event of unknown kind.
-_IN_HISTORY: Final = {
-    EventKind.PURCHASE: "bought",
-    0: "bought or viewed",
-    EventKind.RATING: "rated",
-    EventKind.CART: "put into the cart",
-    EventKind.FAVOURITE: "made a favourite",
-    EventKind.VIEW: "viewed",
-}
 
 
 class Explainer:
@@ -79,6 +62,9 @@ class Explainer:
         user: The query and history of the user.
         evidence: What each source goes by, by source name.
         substitutions: Which items replaced which for a minimum share.
+        placed: The items that rules placed.
+        named: The items that are candidates because rules name them.
+        texts: The sentences.
     """
 
     def __init__(
@@ -87,7 +73,13 @@ class Explainer:
         user: UserInput,
         evidence: Mapping[str, Evidence],
         substitutions: Iterable[Substitution] = (),
+        placed: Iterable[str] = (),
+        named: Iterable[str] = (),
+        texts: ReasonTexts = ENGLISH,
     ) -> None:
+        self._texts = texts
+        self._placed = frozenset(placed)
+        self._named = frozenset(named)
         self._kinds = {name: _KIND_BY_EVIDENCE[each] for name, each in evidence.items()}
         self._replaced = {each.substitute.candidate.item_id: each for each in substitutions}
         self._max_scores: dict[str, float] = {}
@@ -101,8 +93,9 @@ class Explainer:
     def reasons_for(self, candidate: Candidate) -> Sequence[Reason]:
         """Return the reasons for one item, each kind once.
 
-        A substitution for a minimum share comes first, then that the item is in the history, then the strongest source.
-        An item that no source found is there because it is popular: retrieval fills its answers with popular items.
+        First that a rule placed it, then a substitution for a minimum share, then that the item is in the history, then
+        the strongest source. An item that no source found is there because rules name it, or else because it is
+        popular: retrieval fills its answers with popular items.
         """
         strengths: dict[ReasonKind, float] = {}
         for name, score in candidate.sources:
@@ -110,13 +103,18 @@ class Explainer:
                 strengths[kind] = max(self._strength(name, score), strengths.get(kind, 0.0))
         strengths.pop(ReasonKind.IN_HISTORY, None)
         if not candidate.sources:
-            strengths[ReasonKind.POPULAR] = 0.0
+            is_named = candidate.item_id in self._named
+            strengths[ReasonKind.PLACED if is_named else ReasonKind.POPULAR] = 0.0
+        if candidate.item_id in self._placed:
+            strengths.pop(ReasonKind.PLACED, None)
         kinds = sorted(strengths, key=lambda kind: -strengths[kind])
         if candidate.item_id in self._in_history:
             kinds.insert(0, ReasonKind.IN_HISTORY)
         if candidate.item_id in self._replaced:
             for_new_items = self._replaced[candidate.item_id].for_new_items
             kinds.insert(0, ReasonKind.NEW_ITEM_SHARE if for_new_items else ReasonKind.LONG_TAIL_SHARE)
+        if candidate.item_id in self._placed:
+            kinds.insert(0, ReasonKind.PLACED)
         return [Reason(kind, self._text(kind, candidate.item_id)) for kind in kinds]
 
     def _strength(self, name: str, score: float) -> float:
@@ -128,21 +126,17 @@ class Explainer:
         return replaced.title or replaced.item_id
 
     def _text(self, kind: ReasonKind, item_id: str) -> str:
+        texts = self._texts
         match kind:
             case ReasonKind.IN_HISTORY:
-                counts = ((words, self._history_counts[item_id, kind]) for kind, words in _IN_HISTORY.items())
-                return ", ".join(f"{words} {_times(count)}" for words, count in counts if count) + " before"
+                return texts.done_before({kind: self._history_counts[item_id, kind] for kind in texts.done})
             case ReasonKind.SEMANTIC:
-                return f"matches the query “{self._query}”" if self._query else "matches the user's interests"
+                return texts.query.format(query=self._query) if self._query else texts.interests
             case ReasonKind.LEXICAL:
-                return f"has words of the query “{self._query}”"
+                return texts.words.format(query=self._query)
             case ReasonKind.LONG_TAIL_SHARE:
-                return f"chosen to include less popular items; it replaces “{self._replaced_title(item_id)}”"
+                return texts.less_popular.format(title=self._replaced_title(item_id))
             case ReasonKind.NEW_ITEM_SHARE:
-                return f"chosen to include new items; it replaces “{self._replaced_title(item_id)}”"
+                return texts.new_item.format(title=self._replaced_title(item_id))
             case _:
-                return _TEXTS[kind]
-
-
-def _times(count: int) -> str:
-    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+                return texts.fixed[kind]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -31,7 +30,7 @@ from services.gateway.recommendation.stage_calls import StageCalls
 from services.gateway.recommendation.user_input import as_searched, excluded_items, join_history, recent_query
 from services.gateway.rules.application import RuledCandidates, apply_rules, place_slots, selected_items, slotted_items
 from services.gateway.rules.rule import RuleKind
-from services.gateway.rules.rule_book import RuleBook
+from services.gateway.rules.rule_book import RULES_NOT_READ, RuleBook
 from services.gateway.rules.rule_set import ActiveRules, RuleSet
 
 # Limits of the services' contracts.
@@ -171,6 +170,7 @@ class Recommender:
             pool=explored.pool,
             rules_version=rules.version,
             steps=[*ruled.steps, *placements],
+            named=rules.included,
         )
 
     async def explain(self, request: RecommendRequest, item_id: str, remaining_s: float | None = None) -> ExplainResult:
@@ -192,7 +192,13 @@ class Recommender:
             user = as_searched(user, retrieved)
             item = find_candidate(retrieved, item_id)
             result = ExplainResult(
-                item, item.first_stage_rank, retrieved.candidates, user, retrieved.release_id, retrieved.evidence
+                item,
+                item.first_stage_rank,
+                retrieved.candidates,
+                user,
+                retrieved.release_id,
+                retrieved.evidence,
+                named=rules.included,
             )
             if request.stages is Stages.BOTH:
                 explanation = await self._stages.explain_ranking(item, user, retrieved, trace)
@@ -228,11 +234,8 @@ class Recommender:
     async def _current_rules(self, trace: CallTrace) -> RuleSet:
         if self._rules is None:
             return RuleSet()
-        if not self._rules.is_read:  # the store did not answer when the gateway started
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._rules.refresh(), trace.timeout_s(self._shares.profile_share))
-        if not self._rules.is_read:
-            trace.add_degradation(DegradationKind.RULES_NOT_APPLIED, "the rules could not be read yet")
+        if not await self._rules.read_once(trace.timeout_s(self._shares.profile_share)):
+            trace.add_degradation(DegradationKind.RULES_NOT_APPLIED, RULES_NOT_READ)
         return self._rules.current
 
     def _retrieve_request(self, request: RecommendRequest, user: UserInput, rules: ActiveRules) -> RetrieveRequest:

@@ -40,6 +40,7 @@ class RecommendRequest:
     keep_query: bool = False
     placement: str = ""
     country: str = ""
+    language: str = ""
     candidates: int | None = None
     exploration_share: float | None = None
     is_batch: bool = False

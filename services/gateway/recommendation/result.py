@@ -52,6 +52,7 @@ class RecommendResult:
         corrected_query: The query that was used instead of the one given; empty if none was.
         rules_version: The version of the rules that were applied.
         steps: What rules changed.
+        named: The items that pins and campaigns name.
         intra_list_diversity: How different the items are; None without a diversity, or with fewer than two vectors.
         propensities: For each item the probability that it was put at its position; empty if no position was filled at
             random.
@@ -74,6 +75,7 @@ class RecommendResult:
     intra_list_diversity: float | None = None
     rules_version: int = 0
     steps: Sequence[PolicyStep] = ()
+    named: Sequence[str] = ()
 
     @property
     def new_items(self) -> int:
@@ -103,6 +105,7 @@ class ExplainResult:
         degradations: The degradations, in the order in which they happened.
         explanation: The second stage's explanation, as its service wrote it; None if the stage was left out.
         corrected_query: The query that was used instead of the one given; empty if none was.
+        named: The items that pins and campaigns name.
     """
 
     item: RankedCandidate
@@ -114,3 +117,4 @@ class ExplainResult:
     degradations: Sequence[Degradation] = ()
     explanation: object | None = None
     corrected_query: str = ""
+    named: Sequence[str] = ()

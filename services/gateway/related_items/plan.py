@@ -16,14 +16,12 @@ class RankedList:
     Attributes:
         evidence: What the sources go by that find its items.
         weight: Its weight in the fusion, above 0.
-        reason: Why its items are in the answer, with a sentence for users.
-        text: That sentence.
+        reason: Why its items are in the answer.
     """
 
     evidence: tuple[Evidence, ...]
     weight: float
     reason: ReasonKind
-    text: str
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Plan:
 
     Attributes:
         lists: The lists.
-        name: The name of the plan in metrics.
+        name: The name of the plan in metrics, and of its sentences in `ReasonTexts.near`.
     """
 
     name: str
@@ -43,8 +41,8 @@ class Plan:
 SIMILAR_ITEMS: Final = Plan(
     "similar_items",
     (
-        RankedList((Evidence.SIMILAR, Evidence.SEMANTIC), 1.0, ReasonKind.SIMILAR, "similar to the item"),
-        RankedList((Evidence.BEHAVIOUR,), 0.5, ReasonKind.BEHAVIOUR, "users who chose the item chose it next"),
+        RankedList((Evidence.SIMILAR, Evidence.SEMANTIC), 1.0, ReasonKind.SIMILAR),
+        RankedList((Evidence.BEHAVIOUR,), 0.5, ReasonKind.BEHAVIOUR),
     ),
 )
 
@@ -53,7 +51,7 @@ SIMILAR_ITEMS: Final = Plan(
 RELATED_TO_CART: Final = Plan(
     "related_to_cart",
     (
-        RankedList((Evidence.BEHAVIOUR,), 1.0, ReasonKind.BEHAVIOUR, "often chosen with items of the cart"),
-        RankedList((Evidence.SIMILAR, Evidence.SEMANTIC), 0.1, ReasonKind.SIMILAR, "similar to an item of the cart"),
+        RankedList((Evidence.BEHAVIOUR,), 1.0, ReasonKind.BEHAVIOUR),
+        RankedList((Evidence.SIMILAR, Evidence.SEMANTIC), 0.1, ReasonKind.SIMILAR),
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -16,6 +17,7 @@ from services.gateway.rules.rule import Rule
 from services.gateway.rules.rule_set import RuleSet
 from services.gateway.rules.validation import check_rules
 
+RULES_NOT_READ: Final = "the rules could not be read yet"
 _NAME: Final = "rules"
 _TRIES: Final = 5
 _log = structlog.get_logger()
@@ -79,6 +81,13 @@ class RuleBook:
             return False
         self.is_read, self._is_failing = True, False
         return True
+
+    async def read_once(self, timeout_s: float) -> bool:
+        """Return whether the rules were read at least once; if not, try to read them within ``timeout_s``."""
+        if not self.is_read:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.refresh(), timeout_s)
+        return self.is_read
 
     async def follow(self, interval_s: float) -> None:
         """Refresh the rules for ever."""

@@ -106,6 +106,10 @@ class ActiveRules:
         """Return the rules of some kinds, in the order of their ids."""
         return sorted((rule for rule in self._rules if rule.kind in kinds), key=lambda rule: rule.rule_id)
 
+    def only(self, *kinds: RuleKind) -> ActiveRules:
+        """Return the rules of some kinds."""
+        return ActiveRules(self._rule_set, self.of_kind(*kinds))
+
     def select(self, candidate: Candidate) -> Selected:
         """Return which rules select a candidate."""
         named = self._rule_set.naming(candidate) & self._ids

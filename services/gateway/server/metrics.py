@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Counts
+from collections.abc import Sequence
 from typing import Any, Final
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -19,6 +20,7 @@ from services.gateway.recommendation.request import Stages
 from services.gateway.recommendation.result import DegradationKind, RecommendResult
 from services.gateway.related_items.plan import Plan
 from services.gateway.related_items.related_items import RelatedItemsResult
+from services.gateway.rules.application import PolicyStep
 from services.gateway.rules.rule_book import RuleBook
 from services.gateway.server.experiment_services import ExperimentCollector, ShadowCollector
 from services.gateway.server.impression_metrics import ImpressionCollector
@@ -162,6 +164,9 @@ class GatewayMetrics:
     def observe_related(self, plan: Plan, result: RelatedItemsResult) -> None:
         """Count an answer of SimilarItems or RelatedToCart."""
         self._related_items.labels(plan=plan.name).observe(len(result.items))
+        self._count_effects(result.steps)
+        for degradation in result.degradations:
+            self._degradations.labels(kind=degradation.kind).inc()
         for source, count in Counts(name for item in result.items for name, _ in item.candidate.sources).items():
             self._related_from.labels(plan=plan.name, source=source).inc(count)
 
@@ -171,14 +176,17 @@ class GatewayMetrics:
         self._substitutions.inc(len(result.substitutions) - for_new_items)
         self._new_substitutions.inc(for_new_items)
         self._new_items.inc(result.new_items)
-        for step in result.steps:
-            self._rule_effects.labels(kind=step.rule.kind, effect=step.effect).inc()
+        self._count_effects(result.steps)
         if result.intra_list_diversity is not None:
             self._diversity.observe(result.intra_list_diversity)
         self._recent_long_tail_items = _DECAY * self._recent_long_tail_items + result.long_tail_items
         self._recent_items = _DECAY * self._recent_items + len(result.items)
         if self._recent_items:
             self._long_tail_share.set(self._recent_long_tail_items / self._recent_items)
+
+    def _count_effects(self, steps: Sequence[PolicyStep]) -> None:
+        for step in steps:
+            self._rule_effects.labels(kind=step.rule.kind, effect=step.effect).inc()
 
     def _set_release(self, release_id: str) -> None:
         if release_id and release_id != self._release_id:

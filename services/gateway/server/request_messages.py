@@ -25,6 +25,7 @@ MAX_HISTORY: Final = 10_000
 MAX_BLOCKED: Final = 10_000
 MAX_EVENTS: Final = 1_000
 MAX_ID_BYTES: Final = 256
+MAX_LANGUAGE_BYTES: Final = 35  # the longest that RFC 5646 asks programs to take
 MAX_PLACEMENT_BYTES: Final = 64
 _DEFAULT_LIMIT: Final = 10
 _DAY_US: Final = 86_400_000_000
@@ -64,8 +65,9 @@ def read_recommend_request(request: gateway_pb2.RecommendRequest) -> RecommendRe
         exclude_purchased=request.policy.exclude_purchased,
         stages=_stages(request.policy),
         keep_query=request.keep_query,
-        placement=_placement(request.placement),
-        country=_country(request.country),
+        placement=read_placement(request.placement),
+        country=read_country(request.country),
+        language=read_language(request.language),
     )
 
 
@@ -213,13 +215,22 @@ def _request_id(message: gateway_pb2.Event, field: str) -> str:
     return message.request_id
 
 
-def _placement(placement: str) -> str:
+def read_placement(placement: str) -> str:
+    """Return a placement; raises InvalidRequest."""
     if len(placement.encode()) > MAX_PLACEMENT_BYTES:
         raise InvalidRequest(f"placement: more than {MAX_PLACEMENT_BYTES} bytes; give a short name, such as home")
     return placement
 
 
-def _country(country: str) -> str:
+def read_language(language: str) -> str:
+    """Return a language; raises InvalidRequest."""
+    if len(language.encode()) > MAX_LANGUAGE_BYTES:
+        raise InvalidRequest(f"language: more than {MAX_LANGUAGE_BYTES} bytes; give a tag such as en or zh-CN")
+    return language
+
+
+def read_country(country: str) -> str:
+    """Return a country; raises InvalidRequest."""
     if country and not _COUNTRY.fullmatch(country):
         raise InvalidRequest(f"country: {country[:20]!r} is not a code of two capital letters, such as DE")
     return country

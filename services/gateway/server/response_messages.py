@@ -12,15 +12,21 @@ from shortlist.retrieval.v1 import retrieval_pb2
 from services.gateway.backends.stages import TierUse
 from services.gateway.candidates import RankedCandidate
 from services.gateway.experiments.experiments import ShownVariant
+from services.gateway.recommendation.reason_texts import DEFAULT_LANGUAGE, texts_of
 from services.gateway.recommendation.reasons import Explainer, Reason
 from services.gateway.recommendation.result import Degradation, ExplainResult, RecommendResult
-from services.gateway.rules.application import PolicyStep
+from services.gateway.rules.application import Effect, PolicyStep
 
 MAX_STEPS: Final = 500
 
 
 def write_recommend_response(
-    result: RecommendResult, request_id: str, variants: Sequence[ShownVariant] = (), *, explain: bool
+    result: RecommendResult,
+    request_id: str,
+    variants: Sequence[ShownVariant] = (),
+    *,
+    explain: bool,
+    language: str = DEFAULT_LANGUAGE,
 ) -> gateway_pb2.RecommendResponse:
     """Return an answer as a message; with ``explain``, its items have reasons and the scores of the sources."""
     replaced_ids = {each.substitute.candidate.item_id: each.replaced.candidate.item_id for each in result.substitutions}
@@ -28,13 +34,22 @@ def write_recommend_response(
     for message, propensity in zip(items, result.propensities, strict=False):  # empty if nothing was drawn
         message.propensity = propensity
     if explain:
-        explainer = Explainer(result.candidates, result.user, result.evidence, result.substitutions)
+        placed = [step.item_id for step in result.steps if step.effect is Effect.PLACED]
+        explainer = Explainer(
+            result.candidates,
+            result.user,
+            result.evidence,
+            result.substitutions,
+            placed=placed,
+            named=result.named,
+            texts=texts_of(language),
+        )
         for message, item in zip(items, result.items, strict=True):
             _explain(message, item, explainer)
     return gateway_pb2.RecommendResponse(
         items=items,
         release_id=result.release_id,
-        degradations=[_degradation(degradation) for degradation in result.degradations],
+        degradations=[write_degradation(degradation) for degradation in result.degradations],
         timings=gateway_pb2.RecommendTimings(**{f"{stage}_ms": ms for stage, ms in result.timings_ms.items()}),
         request_id=request_id,
         ignored_history_items=result.ignored_history_items,
@@ -45,6 +60,7 @@ def write_recommend_response(
         corrected_query=result.corrected_query,
         rules_version=result.rules_version,
         policy_steps=[write_step(step) for step in result.steps[:MAX_STEPS]] if explain else (),
+        language=texts_of(language).language if explain else "",
         intra_list_diversity=result.intra_list_diversity,
         new_item_share=result.new_items / len(result.items) if result.items else None,
     )
@@ -58,18 +74,23 @@ def write_step(step: PolicyStep) -> gateway_pb2.PolicyStep:
     )
 
 
-def write_explain_response(result: ExplainResult, request_id: str) -> gateway_pb2.ExplainResponse:
+def write_explain_response(
+    result: ExplainResult, request_id: str, language: str = DEFAULT_LANGUAGE
+) -> gateway_pb2.ExplainResponse:
     """Return an explanation as a message."""
+    texts = texts_of(language)
+    explainer = Explainer(result.candidates, result.user, result.evidence, named=result.named, texts=texts)
     item = _item(result.item, "")
-    _explain(item, result.item, Explainer(result.candidates, result.user, result.evidence))
+    _explain(item, result.item, explainer)
     return gateway_pb2.ExplainResponse(
         item=item,
         rank=result.rank,
         ranking=cast("ranking_pb2.ExplainResponse | None", result.explanation),
         release_id=result.release_id,
-        degradations=[_degradation(degradation) for degradation in result.degradations],
+        degradations=[write_degradation(degradation) for degradation in result.degradations],
         request_id=request_id,
         corrected_query=result.corrected_query,
+        language=texts.language,
     )
 
 
@@ -114,6 +135,7 @@ def _tier_use(use: TierUse) -> ranking_pb2.TierUse:
     )
 
 
-def _degradation(degradation: Degradation) -> gateway_pb2.Degradation:
+def write_degradation(degradation: Degradation) -> gateway_pb2.Degradation:
+    """Return a degradation as a message."""
     kind = gateway_pb2.DegradationKind.Value(f"DEGRADATION_KIND_{degradation.kind}")
     return gateway_pb2.Degradation(kind=kind, detail=degradation.detail)

@@ -120,8 +120,8 @@ class GatewayServer:
         rules = RuleBook(profiles, encode_rules, decode_rules)
         recommender = Recommender(profiles, retrieval, ranking, popular, settings.recommender_options(), rules)
         self._metrics.watch_limit(recommender.concurrency_limit)
-        experiments = await self._experiments(recommender, profiles, (retrieval, ranking), popular)
-        related_items = RelatedItemFinder(retrieval)
+        experiments = await self._experiments(recommender, profiles, (retrieval, ranking), popular, rules)
+        related_items = RelatedItemFinder(retrieval, rules)
         self._components = Components(
             profiles, recommender, releases, related_items, catalogue, experiments, rules, retrieval, impressions
         )
@@ -150,6 +150,7 @@ class GatewayServer:
         profiles: ProfileStore,
         stages: tuple[RetrievalBackend, RankingBackend],
         popular: PopularItems,
+        rules: RuleBook,
     ) -> Experiments:
         """Read the experiments, and connect variants to services of their own."""
         file = self._settings.experiments
@@ -167,7 +168,8 @@ class GatewayServer:
                 channels = await self._open_channels(variant.ranking_target)
                 ranking = GrpcRanking(self._replicas(VARIANT_RANKING, channels, RankingServiceStub))
             if (retrieval, ranking) != stages:
-                of_variant = Recommender(profiles, retrieval, ranking, popular, self._settings.recommender_options())
+                options = self._settings.recommender_options()
+                of_variant = Recommender(profiles, retrieval, ranking, popular, options, rules)
                 recommenders[experiment.name, variant.name] = of_variant
         experiments = Experiments(recommender, found, recommenders)
         self._metrics.watch_experiments(experiments)

@@ -45,7 +45,9 @@ class RecommendationService(BrowsingMethods, gateway_pb2_grpc.RecommendationServ
         if (log := self._components().impressions) is not None:
             log.write(Impression.of(recommend_request, result, request_id(), time.time_ns() // 1_000, variants))
         self._components().recent.append(recommend_request)
-        return write_recommend_response(result, request_id(), variants, explain=request.explain)
+        return write_recommend_response(
+            result, request_id(), variants, explain=request.explain, language=recommend_request.language
+        )
 
     def BatchRecommend(  # noqa: N802
         self, request_iterator: AsyncIterator[gateway_pb2.BatchRecommendRequest], context: Any
@@ -65,7 +67,7 @@ class RecommendationService(BrowsingMethods, gateway_pb2_grpc.RecommendationServ
         item_id = request_messages.read_item_id(request)
         recommend_request = request_messages.read_recommend_request(request.request)
         result = await recommender.explain(recommend_request, item_id, self._remaining_s(context))
-        return write_explain_response(result, request_id())
+        return write_explain_response(result, request_id(), recommend_request.language)
 
     async def RecordEvents(  # noqa: N802
         self, request: gateway_pb2.RecordEventsRequest, context: Any

@@ -108,7 +108,7 @@ class FirstStage:
             artifacts.index, artifacts.vectors, items, options.neighbours_cached, options.search
         )
         titles = artifacts.titles
-        self._repair = QueryRepair(titles) if titles is not None and titles.spellings else None
+        self._repair = QueryRepair(titles, artifacts.encoder.words) if titles is not None and titles.spellings else None
         self._catalogue = LiveCatalogue(artifacts.catalogue, artifacts.index.dimension, artifacts.vectors_of)
         popular = PopularSource(artifacts.popularity)
         self.long_tail = LongTail(artifacts.popularity)

@@ -40,7 +40,7 @@ def add_commands(commands: Any) -> None:
     recommend.add_argument("--min-long-tail-share", type=float, help="least share of items that sell little, 0 to 1")
     recommend.add_argument("--min-new-item-share", type=float, help="least share of items added lately, 0 to 1")
     recommend.add_argument("--stages", choices=get_args(Stages), default="both", help="which stages select")
-    recommend.add_argument("--explain", action="store_true", help="print the reasons")
+    add_reason_options(recommend)
     recommend.add_argument("--json", action="store_true", help="print the whole answer as JSON")
 
     record = commands.add_parser("record", parents=[parent], help="record what users did")
@@ -102,11 +102,13 @@ def _recommend(arguments: argparse.Namespace) -> int:
             keep_query=arguments.keep_query,
             placement=arguments.placement,
             country=arguments.country,
+            language=arguments.language,
         )
     if arguments.json:
         print(MessageToJson(answer.message, preserving_proto_field_name=True, ensure_ascii=False))
     else:
         _print_answer(answer, explain=arguments.explain)
+        print_language(arguments.language, answer.language)
     return 0
 
 
@@ -140,6 +142,18 @@ def _print_answer(answer: Recommendations, *, explain: bool) -> None:
         print(f"rule {step.rule_id}: {effect} {step.item_id}" + (f" at {step.position}" if step.position else ""))
     for degradation in answer.degradations:
         print(f"degraded: {degradation.kind}: {degradation.detail}")
+
+
+def add_reason_options(command: argparse.ArgumentParser) -> None:
+    """Add `--explain` and `--language` to a command."""
+    command.add_argument("--explain", action="store_true", help="print the reasons")
+    command.add_argument("--language", default="", help="language of the reasons, en or zh")
+
+
+def print_language(wanted: str, used: str) -> None:
+    """Say if the reasons are in another language than the one wanted."""
+    if wanted and used and not wanted.lower().startswith(used):
+        print(f"note: there are no reasons in {wanted!r}; they are in {used!r}")
 
 
 def where(arguments: argparse.Namespace) -> Filter | None:

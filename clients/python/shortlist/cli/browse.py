@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from shortlist.cli.ask import add_filter_options, add_item_filter, ids, where
+from shortlist.cli.ask import add_filter_options, add_item_filter, add_reason_options, ids, print_language, where
 from shortlist.cli.connecting import connect, options
 from shortlist.cli.table import print_table
 from shortlist.client import RelatedItems
@@ -39,12 +39,16 @@ def add_commands(commands: Any) -> None:
     for command in (similar, related):
         add_filter_options(command)
         command.add_argument("--exclude", default="", help="item ids with commas between that are left out")
-        command.add_argument("--explain", action="store_true", help="print the reasons")
+        add_reason_options(command)
+        command.add_argument("--country", default="", help="the user's country, such as DE, for rules")
+        command.add_argument("--placement", default="", help="where the items are shown, for rules")
 
 
 def _similar(arguments: argparse.Namespace) -> int:
     with connect(arguments) as client:
-        _print_items(client.similar_items(arguments.item, **_wanted(arguments)), explain=arguments.explain)
+        answer = client.similar_items(arguments.item, **_wanted(arguments))
+    _print_items(answer, explain=arguments.explain)
+    print_language(arguments.language, answer.language)
     return 0
 
 
@@ -52,6 +56,7 @@ def _related(arguments: argparse.Namespace) -> int:
     with connect(arguments) as client:
         answer = client.related_to_cart(arguments.items, **_wanted(arguments))
     _print_items(answer, explain=arguments.explain)
+    print_language(arguments.language, answer.language)
     if answer.ignored_items:
         print(f"note: {answer.ignored_items} items of the cart are not in the release")
     return 0
@@ -95,6 +100,9 @@ def _wanted(arguments: argparse.Namespace) -> dict[str, Any]:
         "exclude": ids(arguments.exclude),
         "limit": arguments.limit,
         "explain": arguments.explain,
+        "country": arguments.country,
+        "placement": arguments.placement,
+        "language": arguments.language,
     }
 
 
@@ -114,3 +122,5 @@ def _print_items(answer: RelatedItems, *, explain: bool) -> None:
     ]
     print_table(header, rows, right={0, 4})
     print(f"{len(answer)} items of release {answer.release_id or '-'}; request {answer.request_id or '-'}")
+    for each in answer.degradations:
+        print(f"degraded: {each.kind}: {each.detail}")

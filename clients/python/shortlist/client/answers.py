@@ -56,6 +56,7 @@ class Recommendations:
         degradations: What failed; empty in a complete answer.
         request_id: The call's id, as in the servers' logs.
         corrected_query: The query that was used instead of the one given, because of its spelling; empty if none was.
+        language: With ``explain``: the language of the reasons, ``en`` or ``zh``.
         message: All fields, such as timings and tiers.
     """
 
@@ -64,6 +65,7 @@ class Recommendations:
     degradations: tuple[Degradation, ...]
     request_id: str
     corrected_query: str
+    language: str
     message: gateway_pb2.RecommendResponse = field(repr=False, compare=False)
 
     def __iter__(self) -> Iterator[RecommendedItem]:
@@ -96,6 +98,7 @@ def recommendations(message: gateway_pb2.RecommendResponse) -> Recommendations:
         tuple(degradation(one) for one in message.degradations),
         message.request_id,
         message.corrected_query,
+        message.language,
         message,
     )
 

@@ -139,6 +139,7 @@ def recommend_request(
     keep_query: bool = False,
     placement: str = "",
     country: str = "",
+    language: str = "",
 ) -> gateway_pb2.RecommendRequest:
     """Return the request; kinds and ages are sent only if an item has them.
 
@@ -159,6 +160,7 @@ def recommend_request(
         keep_query=keep_query,
         placement=placement,
         country=country,
+        language=language,
     )
     if any(item.kind != "purchase" for item in items):
         request.history_kinds.extend(_event_kind(item.kind) for item in items)

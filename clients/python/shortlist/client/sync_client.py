@@ -84,6 +84,7 @@ class Client(Methods):
         keep_query: bool = False,
         placement: str = "",
         country: str = "",
+        language: str = "",
         timeout_s: float | None = None,
         request_id: str = "",
     ) -> Recommendations:
@@ -99,6 +100,7 @@ class Client(Methods):
             explain: Whether items carry reasons and scores by source.
             keep_query: Whether the query's spelling is left as it is; see ``corrected_query`` of the answer.
             placement: Where the items are shown, such as ``home``; rules may be for some placements only.
+            language: The language of the reasons, ``en`` or ``zh``; English by default.
             country: The user's country, such as ``DE``; rules may be for some countries only.
             timeout_s: The time of the call, retries included.
             request_id: The call's id in the servers' logs; made if empty.
@@ -117,6 +119,7 @@ class Client(Methods):
             keep_query=keep_query,
             placement=placement,
             country=country,
+            language=language,
         )
         return recommendations(
             self._call(

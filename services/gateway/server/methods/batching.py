@@ -77,7 +77,7 @@ class BatchCall:
                     raise
                 await asyncio.sleep(error.retry_after_s)
         self._metrics.observe_answer(result, request.stages)
-        return write_recommend_response(result, request_id(), explain=message.explain)
+        return write_recommend_response(result, request_id(), explain=message.explain, language=request.language)
 
     def _remaining_s(self) -> float:
         """Return the time of a request that starts now; raises DeadlineTooShort if the call has ended."""

@@ -10,9 +10,17 @@ from shortlist.retrieval.v1 import retrieval_pb2
 
 from common.errors import InvalidRequest, NotFound
 from common.server.filter_messages import read_filter
+from services.gateway.recommendation.reason_texts import texts_of
 from services.gateway.related_items.related_items import RelatedItem, RelatedItemsRequest, RelatedItemsResult
-from services.gateway.server.request_messages import check_id, check_ids, read_limit
-from services.gateway.server.response_messages import write_reason
+from services.gateway.server.request_messages import (
+    check_id,
+    check_ids,
+    read_country,
+    read_language,
+    read_limit,
+    read_placement,
+)
+from services.gateway.server.response_messages import MAX_STEPS, write_degradation, write_reason, write_step
 
 MAX_CART: Final = 1_000
 MAX_EXCLUDED: Final = 10_000
@@ -41,7 +49,15 @@ def write_similar_items(
     if result.ignored_items:
         raise NotFound(f"item_id: release {result.release_id} does not have {request.item_id!r}")
     items = [_item(item, explain=request.explain) for item in result.items]
-    return gateway_pb2.SimilarItemsResponse(items=items, release_id=result.release_id, request_id=request_id)
+    return gateway_pb2.SimilarItemsResponse(
+        items=items,
+        release_id=result.release_id,
+        request_id=request_id,
+        rules_version=result.rules_version,
+        degradations=map(write_degradation, result.degradations),
+        policy_steps=map(write_step, result.steps[:MAX_STEPS]) if request.explain else (),
+        language=texts_of(request.language).language if request.explain else "",
+    )
 
 
 def write_related_to_cart(
@@ -53,6 +69,10 @@ def write_related_to_cart(
         release_id=result.release_id,
         request_id=request_id,
         ignored_items=result.ignored_items,
+        rules_version=result.rules_version,
+        degradations=map(write_degradation, result.degradations),
+        policy_steps=map(write_step, result.steps[:MAX_STEPS]) if request.explain else (),
+        language=texts_of(request.language).language if request.explain else "",
     )
 
 
@@ -65,6 +85,9 @@ def _read(
         read_filter(request.filter) if request.HasField("filter") else None,
         list(request.exclude_item_ids),
         read_limit(request),
+        read_country(request.country),
+        read_placement(request.placement),
+        read_language(request.language),
     )
 
 

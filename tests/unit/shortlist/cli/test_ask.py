@@ -40,6 +40,18 @@ def test_a_repaired_query_is_told_above_the_table(gateway: FakeGateway, capsys: 
     assert "showing results" not in capsys.readouterr().out
 
 
+def test_reasons_in_another_language_than_wanted_are_said(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]):
+    """The language is sent; a note says if there are no reasons in it."""
+    gateway._recommend = lambda request: gateway_pb2.RecommendResponse(
+        language="zh" if request.language == "zh-CN" else "en"
+    )
+    words = ["recommend", "--target", gateway.target, "--explain", "--language"]
+    assert main([*words, "zh-CN"]) == 0
+    assert "note" not in capsys.readouterr().out
+    assert main([*words, "fr"]) == 0
+    assert capsys.readouterr().out.endswith("note: there are no reasons in 'fr'; they are in 'en'\n")
+
+
 def test_an_answer_can_be_read_by_programs(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]):
     assert main(["recommend", "--target", gateway.target, "--json"]) == 0
     assert [item["item_id"] for item in json.loads(capsys.readouterr().out)["items"]] == ["milk", "bread", "eggs"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from shortlist.cli.__main__ import main
 from shortlist.client.fake import FakeGateway
+from shortlist.gateway.v1 import gateway_pb2
 
 
 def test_items_near_an_item_are_a_table(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]):
@@ -20,6 +21,21 @@ def test_a_cart_is_completed(gateway: FakeGateway, capsys: pytest.CaptureFixture
     out = capsys.readouterr().out
     assert "eggs" in out
     assert "note: 1 items of the cart are not in the release" in out
+
+
+@pytest.mark.parametrize("command", ["similar", "related"])
+def test_what_rules_and_reasons_need_is_sent(gateway: FakeGateway, command: str):
+    """Country, placement and language reach the gateway."""
+    asked = []
+
+    def answer(_: set[str], request: gateway_pb2.SimilarItemsRequest) -> list[gateway_pb2.RelatedItem]:
+        asked.append((request.country, request.placement, request.language))
+        return []
+
+    gateway._others = answer
+    options = ["--country", "DE", "--placement", "page", "--language", "fr"]
+    assert main([command, "--target", gateway.target, "bread", *options]) == 0
+    assert asked == [("DE", "page", "fr")]
 
 
 def test_an_unknown_item_is_one_line(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]):

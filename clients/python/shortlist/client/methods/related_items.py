@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from shortlist.client.answers import Degradation, degradation
 from shortlist.gateway.v1 import gateway_pb2
 
 
@@ -44,12 +45,16 @@ class RelatedItems:
         release_id: The release that answered.
         request_id: The call's id, as in the servers' logs.
         ignored_items: How many items of the cart the release does not have.
+        language: With ``explain``: the language of the reasons, ``en`` or ``zh``.
+        degradations: Rules that were not applied; empty in a complete answer.
     """
 
     items: tuple[RelatedItem, ...]
     release_id: str
     request_id: str
     ignored_items: int = 0
+    degradations: tuple[Degradation, ...] = ()
+    language: str = ""
 
     def __iter__(self) -> Iterator[RelatedItem]:
         """Yield the items, best first."""
@@ -64,7 +69,12 @@ def related_items(message: gateway_pb2.SimilarItemsResponse | gateway_pb2.Relate
     """Return an answer of SimilarItems or RelatedToCart."""
     ignored = message.ignored_items if isinstance(message, gateway_pb2.RelatedToCartResponse) else 0
     return RelatedItems(
-        tuple(_related_item(item) for item in message.items), message.release_id, message.request_id, ignored
+        tuple(_related_item(item) for item in message.items),
+        message.release_id,
+        message.request_id,
+        ignored,
+        tuple(map(degradation, message.degradations)),
+        message.language,
     )
 
 

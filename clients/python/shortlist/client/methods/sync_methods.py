@@ -29,6 +29,9 @@ class Methods:
         exclude: Iterable[str] = (),
         limit: int | None = None,
         explain: bool = False,
+        country: str = "",
+        placement: str = "",
+        language: str = "",
         timeout_s: float | None = None,
         request_id: str = "",
     ) -> RelatedItems:
@@ -40,6 +43,9 @@ class Methods:
             exclude: Items that must not be returned, such as those that the page shows already.
             limit: How many items to return, 1 to 500; None for 10.
             explain: Whether items carry reasons.
+            country: The user's country, such as ``DE``; rules may be for some countries only.
+            placement: Where the items are shown; rules may be for some placements only.
+            language: The language of the reasons, ``en`` or ``zh``; English by default.
             timeout_s: The time of the call, retries included.
             request_id: The call's id in the servers' logs; made if empty.
 
@@ -48,17 +54,17 @@ class Methods:
             ShortlistClientError: The call failed otherwise.
         """
         request = gateway_pb2.SimilarItemsRequest(
-            item_id=item_id, filter=where, exclude_item_ids=exclude, limit=limit, explain=explain
+            item_id=item_id,
+            filter=where,
+            exclude_item_ids=exclude,
+            limit=limit,
+            explain=explain,
+            country=country,
+            placement=placement,
+            language=language,
         )
-        return related_items(
-            self._call(
-                f"{_RECOMMENDATION}SimilarItems",
-                request,
-                gateway_pb2.SimilarItemsResponse.FromString,
-                timeout_s,
-                request_id,
-            )
-        )
+        read = gateway_pb2.SimilarItemsResponse.FromString
+        return related_items(self._call(f"{_RECOMMENDATION}SimilarItems", request, read, timeout_s, request_id))
 
     def related_to_cart(
         self,
@@ -68,6 +74,9 @@ class Methods:
         exclude: Iterable[str] = (),
         limit: int | None = None,
         explain: bool = False,
+        country: str = "",
+        placement: str = "",
+        language: str = "",
         timeout_s: float | None = None,
         request_id: str = "",
     ) -> RelatedItems:
@@ -79,6 +88,9 @@ class Methods:
             exclude: As in ``similar_items``.
             limit: As in ``similar_items``.
             explain: As in ``similar_items``.
+            country: As in ``similar_items``.
+            placement: As in ``similar_items``.
+            language: As in ``similar_items``.
             timeout_s: As in ``similar_items``.
             request_id: As in ``similar_items``.
 
@@ -86,17 +98,17 @@ class Methods:
             ShortlistClientError: The call failed.
         """
         request = gateway_pb2.RelatedToCartRequest(
-            item_ids=item_ids, filter=where, exclude_item_ids=exclude, limit=limit, explain=explain
+            item_ids=item_ids,
+            filter=where,
+            exclude_item_ids=exclude,
+            limit=limit,
+            explain=explain,
+            country=country,
+            placement=placement,
+            language=language,
         )
-        return related_items(
-            self._call(
-                f"{_RECOMMENDATION}RelatedToCart",
-                request,
-                gateway_pb2.RelatedToCartResponse.FromString,
-                timeout_s,
-                request_id,
-            )
-        )
+        read = gateway_pb2.RelatedToCartResponse.FromString
+        return related_items(self._call(f"{_RECOMMENDATION}RelatedToCart", request, read, timeout_s, request_id))
 
     def complete(
         self, text: str, *, limit: int | None = None, timeout_s: float | None = None, request_id: str = ""

@@ -120,6 +120,7 @@ local messages = {
     ["placement"] = true,
     ["country"] = true,
     ["priority"] = {PRIORITY_UNSPECIFIED = true, PRIORITY_INTERACTIVE = true, PRIORITY_BATCH = true},
+    ["language"] = true,
   },
   ["shortlist.gateway.v1.RecordEventsRequest"] = {
     ["events"] = "shortlist.gateway.v1.Event",
@@ -132,6 +133,9 @@ local messages = {
     ["excludeItemIds"] = true,
     ["limit"] = true,
     ["explain"] = true,
+    ["country"] = true,
+    ["language"] = true,
+    ["placement"] = true,
   },
   ["shortlist.gateway.v1.Rule"] = {
     ["rule_id"] = true,
@@ -160,6 +164,9 @@ local messages = {
     ["excludeItemIds"] = true,
     ["limit"] = true,
     ["explain"] = true,
+    ["country"] = true,
+    ["language"] = true,
+    ["placement"] = true,
   },
   ["shortlist.gateway.v1.TryRulesRequest"] = {
     ["rules"] = "shortlist.gateway.v1.Rule",

@@ -8,6 +8,7 @@ from common.release.event_weights import EventKind
 from services.gateway.backends.stages import UserInput
 from services.gateway.candidates import Candidate, Evidence, RankedCandidate
 from services.gateway.policy.long_tail import Substitution
+from services.gateway.recommendation.reason_texts import texts_of
 from services.gateway.recommendation.reasons import Explainer, ReasonKind
 
 _MILK = Candidate("milk", 1.0, sources=(("follow_recent", 2.0), ("popular", 0.9), ("repeat", 0.1)))
@@ -65,6 +66,32 @@ def test_an_item_that_no_source_found_is_popular():
     """Retrieval fills its answers with popular items, which no source found."""
     (reason,) = Explainer([], UserInput("", []), {}).reasons_for(Candidate("i", -1.0))
     assert reason.kind is ReasonKind.POPULAR
+
+
+def test_an_item_that_only_a_rule_names_is_placed_by_the_shop():
+    """It is not said to be popular, whether it got its slot or not; a source that found it is a further reason."""
+    placed = Explainer([_MILK], UserInput("", []), _EVIDENCE, placed=["pin", "milk"], named=["pin", "other", "milk"])
+    for item_id in ("pin", "other"):
+        (reason,) = placed.reasons_for(Candidate(item_id, -1.0))
+        assert (reason.kind, reason.text) == (ReasonKind.PLACED, "placed by the shop")
+    assert [reason.kind for reason in placed.reasons_for(_MILK)] == [
+        ReasonKind.PLACED,
+        ReasonKind.BEHAVIOUR,
+        ReasonKind.POPULAR,
+    ]
+
+
+def test_reasons_have_the_language_of_their_texts():
+    """Titles and queries stay as they are."""
+    substitution = Substitution(RankedCandidate(_MILK, 3), RankedCandidate(_BREAD._replace(title="rye bread"), 1))
+    kinds = [EventKind.VIEW, EventKind.VIEW, EventKind.PURCHASE, EventKind.CART]
+    user = UserInput("全麦 bread", ["milk", "milk", "milk", "milk"], kinds)
+    explainer = Explainer([_MILK, _BREAD], user, _EVIDENCE, [substitution], texts=texts_of("zh-CN"))
+    assert [reason.text for reason in explainer.reasons_for(_MILK)[:2]] == [
+        "为展示销量较低的商品而选择，替换了“rye bread”",
+        "曾购买1次、加入购物车1次、浏览2次",
+    ]
+    assert "与搜索“全麦 bread”相符" in [reason.text for reason in explainer.reasons_for(_BREAD)]
 
 
 def test_the_strongest_source_comes_first():

@@ -12,6 +12,8 @@ from services.gateway.backends.stages import UserInput
 from services.gateway.candidates import Candidate, Evidence, RankedCandidate
 from services.gateway.policy.long_tail import Substitution
 from services.gateway.recommendation.result import Degradation, DegradationKind, ExplainResult, RecommendResult
+from services.gateway.rules.application import Effect, PolicyStep
+from services.gateway.rules.rule import ItemSelection, Rule, RuleKind
 from services.gateway.server.response_messages import write_explain_response, write_recommend_response
 
 _TEA = RankedCandidate(
@@ -64,6 +66,17 @@ def test_an_explained_answer_has_reasons_and_sources():
         gateway_pb2.REASON_KIND_POPULAR,
     ]
     assert item.reasons[0].text.endswith("it replaces “Milk”")
+
+
+def test_what_a_rule_placed_is_not_said_to_be_popular():
+    """An item that no source found has the shop's reason, in answers and explanations."""
+    rule = Rule("pin", RuleKind.PIN, ItemSelection(("pin",)), slot=1)
+    pin = RankedCandidate(Candidate("pin", -1.0), 3)
+    shown = replace(_RESULT, items=[pin, _TEA], steps=[PolicyStep(rule, Effect.PLACED, "pin", 1)], named=["pin"])
+    response = write_recommend_response(shown, "", explain=True)
+    assert [reason.kind for reason in response.items[0].reasons] == [gateway_pb2.REASON_KIND_PLACED]
+    explained = ExplainResult(pin, 3, [pin.candidate], UserInput("", []), "r1", _RESULT.evidence, named=["pin"])
+    assert [each.text for each in write_explain_response(explained, "").item.reasons] == ["placed by the shop"]
 
 
 def test_an_explanation_has_the_item_and_the_rankings_message():

@@ -72,6 +72,30 @@ async def test_reasons_are_given_on_request(client: GatewayClient):
     ]
 
 
+async def test_reasons_have_the_language_of_the_request(client: GatewayClient):
+    """The answer says which one that is: English for a language without sentences, none without reasons."""
+    answers = {tag: await client.recommend(limit=1, explain=True, language=tag) for tag in ("", "zh-CN", "fr")}
+    texts = {tag: (answer.language, answer.items[0].reasons[0].text) for tag, answer in answers.items()}
+    assert texts == {
+        "": ("en", "many users buy it"),
+        "zh-CN": ("zh", "许多用户购买"),
+        "fr": ("en", "many users buy it"),
+    }
+    assert not (await client.recommend(limit=1, language="zh")).language
+    asked = gateway_pb2.RecommendRequest(limit=1, explain=True, language="zh")
+    explained = await client.recommendations.Explain(gateway_pb2.ExplainRequest(request=asked, item_id="item-39"))
+    assert (explained.language, explained.item) == ("zh", answers["zh-CN"].items[0])
+    batch = client.recommendations.BatchRecommend(iter([gateway_pb2.BatchRecommendRequest(id="a", request=asked)]))
+    (answer,) = [each.response async for each in batch]
+    assert (answer.language, list(answer.items)) == ("zh", list(answers["zh-CN"].items))
+    near = await client.recommendations.SimilarItems(
+        gateway_pb2.SimilarItemsRequest(item_id="item-1", limit=1, explain=True, language="zh")
+    )
+    assert (near.language, near.items[0].reasons[0].text) == ("zh", "与该商品相似")
+    with pytest.raises(grpc.aio.AioRpcError, match="language: more than 35 bytes"):
+        await client.recommend(language="x" * 36)
+
+
 async def test_an_item_of_an_answer_is_explained(client: GatewayClient):
     """Explain answers with the item as Recommend does, its reasons, its rank and ranking's explanation."""
     recommended = (await client.recommend(limit=2, explain=True, history_item_ids=["item-39"])).items[1]

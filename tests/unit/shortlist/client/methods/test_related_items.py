@@ -36,3 +36,11 @@ def test_an_answer_is_plain_values():
     )
     assert second.price == 2.5
     assert first.message == message.items[0]
+
+
+def test_what_was_not_applied_is_in_the_answer():
+    """Degradations and the language of the reasons are those of the message."""
+    degradation = gateway_pb2.Degradation(kind=gateway_pb2.DEGRADATION_KIND_RULES_NOT_APPLIED, detail="why")
+    answer = related_items(gateway_pb2.SimilarItemsResponse(degradations=[degradation], language="zh"))
+    assert [(each.kind, each.detail) for each in answer.degradations] == [("rules_not_applied", "why")]
+    assert answer.language == "zh"
