@@ -96,6 +96,7 @@ class ReleaseCoordinator:
             before = (await self._ranking.get_release()).release
             ranking = await self._ranking.activate(location)
             retrieval = await self._or_roll_back(self._retrieval.activate(location), before)
+            self._served = (retrieval.release.release_id, ranking.release.release_id)
         self._on_change()
         if retrieval.release.release_id != ranking.release.release_id:
             raise BadRelease(

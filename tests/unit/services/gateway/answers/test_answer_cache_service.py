@@ -33,6 +33,7 @@ def cached_settings(backends: Backends, tmp_path: Path) -> MakeSettings:
             "default_timeout_s": 10,
             "request_timeout_s": 20,
             "answer_cache_s": 3_600,
+            "release_sync_interval_s": 0,
             **changed,
         }
         return Settings(**given)
