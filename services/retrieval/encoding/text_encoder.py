@@ -14,6 +14,7 @@ from common.arrays import Float32Array
 from common.onnx_session import OnnxModel, SessionOptions
 from common.release.layout import ENCODER, ENCODER_TOKENIZER
 from common.release.store import Release
+from common.text import folded
 
 # Used if the tokeniser's file sets no bound; all-MiniLM-L6-v2 was trained with it.
 DEFAULT_MAX_TOKENS: Final = 256
@@ -82,7 +83,7 @@ class OnnxTextEncoder:
         """See `TextEncoder.words`: tokens that begin a word in SentencePiece, tokens without ``##`` in WordPiece."""
         tokens = self._tokenizer.get_vocab()
         begin = [token[1:] for token in tokens if token.startswith(_WORD_BEGIN)]
-        return frozenset(word.casefold() for word in begin or tokens if word.isalpha())
+        return frozenset(folded(word) for word in begin or tokens if word.isalpha())
 
     def encode(self, texts: Sequence[str]) -> Float32Array:
         """See `TextEncoder.encode`. Batches hold texts of similar length, which keeps padding small."""
