@@ -19,6 +19,8 @@ _IDEOGRAPH: Final = rf"(?=\w)[{IDEOGRAPHS}\U00020000-\U0003ffff]"
 _PART: Final = re.compile(rf"((?:{_IDEOGRAPH})+)|\d+|(?:(?!{_IDEOGRAPH})[^\W\d_])+")
 # NFKC would write these signs as letters at the end of a name: NikeTM.
 _SIGNS: Final = str.maketrans(dict.fromkeys("\u2120\u2122", " "))
+# NFKC would join a fraction to the number before it: 1\u00bd would be 11/2.
+_FRACTION: Final = re.compile("([\u00bc-\u00be\u2150-\u215f\u2189])")
 # Variation selectors choose how the character before them is drawn.
 _VARIATIONS: Final = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 
@@ -41,29 +43,34 @@ class SpelledWord(NamedTuple):
 
 
 def item_text(title: str, brand: str = "", category: str = "", description: str = "") -> str:
-    """Return the text of an item: title, brand and category (unless the title has them), and description.
+    """Return the text of an item in normal form: title, brand and category (unless the title has them), description.
 
     The description is truncated to 300 characters: both models read at most a few dozen tokens of an item.
     """
-    folded = title.casefold()
-    parts = [title.strip()]
-    parts += [part.strip() for part in (brand, category) if part.strip() and part.strip().casefold() not in folded]
-    if description.strip():
-        parts.append(description.strip()[:_DESCRIPTION_CHARACTERS])
+    in_title = folded(title)
+    parts = [normalised(title)]
+    parts += [normalised(part) for part in (brand, category) if folded(part) not in in_title]
+    parts.append(normalised(description)[:_DESCRIPTION_CHARACTERS].rstrip())
     return ". ".join(part for part in parts if part)
 
 
 def normalised(text: str) -> str:
-    """Return a text in the form in which texts are compared and queries are read; the case is kept.
+    """Return a text in the form in which texts are compared and the models read them; the case is kept.
 
     Unicode's NFKC writes full-width letters and digits as half-width ones (https://unicode.org/reports/tr15/).
     Characters that are not seen, such as zero-width spaces, are left out. Control characters and the signs of
-    trademarks become spaces, and spaces single.
+    trademarks become spaces, and spaces single. Fractions of one character become "1/2", apart from a number before.
     """
     if text.isascii() and text.isprintable():
         return " ".join(text.split())
-    seen = "".join(map(_as_seen, text.translate(_SIGNS)))
-    return " ".join(unicodedata.normalize("NFKC", seen).split())
+    seen = "".join(map(_as_seen, _FRACTION.sub(r" \1", text).translate(_SIGNS)))
+    return " ".join(unicodedata.normalize("NFKC", seen).replace("\u2044", "/").split())
+
+
+def folded(text: str) -> str:
+    """Return the normal form without case. Folding can take a text out of NFKC, so it is normalised again."""
+    without_case = normalised(text).casefold()
+    return without_case if without_case.isascii() else unicodedata.normalize("NFKC", without_case)
 
 
 def title_words(title: str) -> list[str]:
@@ -91,13 +98,13 @@ def spelled_words(text: str) -> list[SpelledWord]:
         has_digit = any(character.isdecimal() for character in token.group())
         for part in _PART.finditer(text, token.start(), token.end()):
             is_plain = not has_digit and part.group(1) is None
-            found.append(SpelledWord(part.start(), part.end(), _folded(part.group()), is_plain))
+            found.append(SpelledWord(part.start(), part.end(), folded(part.group()), is_plain))
     return found
 
 
 def _words(text: str, *, single_characters: bool) -> list[str]:
     found: list[str] = []
-    for part in _PART.finditer(_folded(text)):
+    for part in _PART.finditer(folded(text)):
         run = part.group()
         if part.group(1) is None or len(run) == 1:
             found.append(run)
@@ -106,12 +113,6 @@ def _words(text: str, *, single_characters: bool) -> list[str]:
             found.extend(run)
         found.extend(run[start : start + 2] for start in range(len(run) - 1))
     return found
-
-
-def _folded(text: str) -> str:
-    """Return the normal form without case. Folding can take a text out of NFKC, so it is normalised again."""
-    folded = normalised(text).casefold()
-    return folded if folded.isascii() else unicodedata.normalize("NFKC", folded)
 
 
 def _as_seen(character: str) -> str:
@@ -127,11 +128,11 @@ def recent_distinct(history: Sequence[int], count: int) -> list[int]:
 
 
 def context_text(query: str, history_titles: Iterable[str]) -> str:
-    """Return the user context that the models read: the query, then titles of the history, most recent first.
+    """Return the user context that the models read, in normal form: the query, then titles, the most recent first.
 
     The most recent comes first because the tokenizer truncates at the end.
     """
-    parts = [query.strip(), "; ".join(title.strip() for title in history_titles if title.strip())]
+    parts = [normalised(query), "; ".join(filter(None, map(normalised, history_titles)))]
     return " | ".join(part for part in parts if part)
 
 

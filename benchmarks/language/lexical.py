@@ -27,6 +27,9 @@ from common.arrays import Float64Array
 from common.text import normalised, query_words, title_words
 from pipeline.measurement.metrics.ranking_metrics import bootstrap_interval, paired_bootstrap
 from pipeline.release.artifacts.title_bm25 import write_title_words
+from pipeline.release.config.build_settings import BuildSettings
+from pipeline.release.export.cached_export import loaded_encoder
+from pipeline.release.models.base_model import resolve_base_model
 from services.retrieval.catalogue.delta import empty_delta
 from services.retrieval.catalogue.stemming import query_stems, title_stems
 from services.retrieval.sources.bm25 import TitleBm25
@@ -88,13 +91,19 @@ def _index(titles: Sequence[str], folder: Path) -> TitleBm25:
     return TitleBm25.load(SimpleNamespace(file=folder.joinpath), len(titles))  # type: ignore[arg-type]
 
 
+def _known_words() -> frozenset[str]:
+    """Return the words of the default base model, as a release's encoder has them."""
+    folder = resolve_base_model(BuildSettings().base_model).path
+    return loaded_encoder(folder).words
+
+
 def _recall(scores: np.ndarray, relevant: frozenset[int]) -> float:
     best = np.argpartition(-scores, _K)[:_K]
     return len(relevant.intersection(best[scores[best] > 0].tolist())) / len(relevant)
 
 
 def _measured(index: TitleBm25, queries: Sequence[_Query]) -> dict[str, Any]:
-    repair, nothing_added = QueryRepair(index), empty_delta(pa.schema([]), 1)
+    repair, nothing_added = QueryRepair(index, _known_words()), empty_delta(pa.schema([]), 1)
     generator = np.random.default_rng(_SEED)
     typed = [with_typing_error(one.text, generator) for one in queries]
     took_us: dict[str, float] = {}

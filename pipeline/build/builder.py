@@ -32,7 +32,7 @@ from pipeline.release.config.build_settings import BuildSettings
 from pipeline.release.config.recipe import Recipe
 from pipeline.release.models.base_model import BaseModel, resolve_base_model
 
-_FORMAT: Final = 17  # raise it if the same data and settings make another release than before
+_FORMAT: Final = 18  # raise it if the same data and settings make another release than before
 
 
 def build(

@@ -17,7 +17,7 @@ from common.ragged import TokenRows
 from common.release.catalogue import Catalogue
 from common.release.layout import CATALOGUE
 from common.release.store import Release, open_release
-from common.text import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS, item_text
+from common.text import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS, item_text, normalised
 from pipeline.data.dataset.schema import BadDataset
 from pipeline.learning.examples.text_pairs import score_pairs
 from pipeline.progress import ProgressStep
@@ -120,10 +120,10 @@ def _require_columns(batch: pa.Table, *columns: str) -> None:
 
 
 def _strings(batch: pa.Table, name: str) -> list[str]:
-    """Return a column as plain text, as requests are read; a missing cell or column is empty text."""
+    """Return a column as plain text in normal form, as requests are read; a missing cell or column is empty text."""
     if name not in batch.column_names:
         return [""] * batch.num_rows
-    return [plain_text(value) if value else "" for value in batch[name].cast(pa.string()).to_pylist()]
+    return [normalised(plain_text(value)) if value else "" for value in batch[name].cast(pa.string()).to_pylist()]
 
 
 def _histories(batch: pa.Table) -> list[tuple[str, ...]]:

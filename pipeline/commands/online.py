@@ -42,6 +42,8 @@ def estimate(
     targets = target_answers(opened, usable.answers, report, within_pool=within_pool)
     result = estimate_value(tables, usable, targets, reward)
     print_result(result, CONSOLE)
+    for note in tables.left_out():
+        CONSOLE.print(note, highlight=False)
     if json is not None:
         json.write_text(result.model_dump_json(indent=1) + "\n")
     if result.faults:

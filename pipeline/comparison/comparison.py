@@ -95,7 +95,8 @@ def compare_variants(
     Raises:
         InvalidRequest: The log has no such experiment or control, or too few users.
     """
-    answers, stopped = _answers_of(tables, experiment)
+    assigned, moved = _assigned(tables, experiment)
+    answers = assigned.filter(~pl.col("stopped"))
     names = sorted(set(answers["variant"]) - {control})
     if control not in set(answers["variant"]) or not names:
         found = ", ".join(sorted(set(answers["variant"]))) or "none"
@@ -104,8 +105,12 @@ def compare_variants(
         )
     rewarded = _with_rewards(answers, tables, reward)
     users, left = _cuped(_by_user(rewarded), tables, reward)
-    notes = [f"{stopped:,} answers of stopped variants were left out."] if stopped else []
-    notes += _split_faults(users, weights)
+    notes = tables.left_out()
+    if stopped := assigned.height - answers.height:
+        notes.append(f"{stopped:,} answers of stopped variants were left out.")
+    if moved:
+        notes.append(f"{moved:,} users had more than one variant and were left out: the file or its salt changed.")
+    notes += _split_faults(assigned, weights)
     slices = {_ALL: _compare(rewarded, users, [control, *names], effect)}
     for column in by:
         for (value,), part in rewarded.partition_by(column, as_dict=True).items():
@@ -116,15 +121,16 @@ def compare_variants(
     )
 
 
-def _answers_of(tables: ImpressionTables, experiment: str) -> tuple[pl.DataFrame, int]:
-    """Return the answers of an experiment with their variant, and how many of stopped variants were left out."""
+def _assigned(tables: ImpressionTables, experiment: str) -> tuple[pl.DataFrame, int]:
+    """Return the answers of an experiment with `variant` and `stopped`, and how many users had several variants."""
     own = [next((each for each in variants if each[0] == experiment), None) for variants in tables.answers["variants"]]
     marked = tables.answers.drop("variants").with_columns(
         pl.Series("variant", [each and each[1] for each in own], pl.String()),
-        pl.Series("stopped", [bool(each and each[2]) for each in own]),
+        pl.Series("stopped", [bool(each and each[2]) for each in own], pl.Boolean()),
     )
     inside = marked.filter(pl.col("variant").is_not_null() & (pl.col("user") != ""))
-    return inside.filter(~pl.col("stopped")), int(inside["stopped"].sum())
+    has_one = pl.col("variant").n_unique().over("user") == 1
+    return inside.filter(has_one), inside.filter(~has_one)["user"].n_unique()
 
 
 def _with_rewards(answers: pl.DataFrame, tables: ImpressionTables, reward: str) -> pl.DataFrame:
@@ -195,11 +201,14 @@ def _mean(values: pl.Series) -> float:
     return float(values.to_numpy().mean())
 
 
-def _split_faults(users: pl.DataFrame, weights: dict[str, float] | None) -> list[str]:
-    """Return a sentence if users are not split as the weights say (sample ratio mismatch)."""
+def _split_faults(assigned: pl.DataFrame, weights: dict[str, float] | None) -> list[str]:
+    """Return a sentence if users are not split as the weights say (sample ratio mismatch).
+
+    Users of a stopped variant count: they were assigned it as the others were.
+    """
     if weights is None:
         return []
-    counts = dict(users["variant"].value_counts().iter_rows())
+    counts = dict(assigned.unique("user")["variant"].value_counts().iter_rows())
     found = [counts.get(name, 0) for name in weights]
     total = sum(weights.values())
     p = float(chisquare(found, [sum(found) * weight / total for weight in weights.values()]).pvalue)

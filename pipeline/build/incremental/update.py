@@ -40,7 +40,7 @@ from pipeline.tables.replay import TABLES, copy_release, end_of, reaches_past
 from services.ranking.features.settings import FusionSettings
 from services.ranking.features.word_index import WordIndex
 
-_FORMAT: Final = 1  # raise it if the same data and release make another release than before
+_FORMAT: Final = 2  # raise it if the same data and release make another release than before
 
 # Of a release's metrics: what its models were measured by.
 _KEPT_METRICS: Final = ("training", "validation", "tiers")

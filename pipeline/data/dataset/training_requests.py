@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from common.errors import InvalidRequest
+from common.text import folded
 from pipeline.data.dataset.event_kinds import target_events
 from pipeline.data.dataset.temporal_split import UserSplit, split_users
 
@@ -239,7 +240,7 @@ def title_query(title: str, generator: np.random.Generator) -> str:
 
 def searchable_words(title: str) -> list[str]:
     """Return the words of a title that could be searched for: no sizes, no single letters."""
-    return [word for word in title.casefold().replace(",", " ").split() if word.isalpha() and len(word) > 1]
+    return [word for word in folded(title).replace(",", " ").split() if word.isalpha() and len(word) > 1]
 
 
 def _others(events: pl.DataFrame, moment: datetime, windows: Windows, taken: set[str]) -> list[UserSplit]:

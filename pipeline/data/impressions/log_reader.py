@@ -63,6 +63,15 @@ class ImpressionTables:
     unreadable_lines: int
     repeated: int
 
+    def left_out(self) -> list[str]:
+        """Return a sentence for each kind of record that was left out."""
+        notes = []
+        if self.unreadable_lines:
+            notes.append(f"{self.unreadable_lines:,} lines of the log could not be read and were left out.")
+        if self.repeated:
+            notes.append(f"{self.repeated:,} records of the log came before with the same id and were left out.")
+        return notes
+
     def slots(self) -> pl.DataFrame:
         """Return one row for each item that was shown.
 

@@ -8,6 +8,7 @@ from typing import Final, Self
 import polars as pl
 
 from common.markup import plain_text
+from common.text import normalised
 from pipeline.data.dataset.report import Dropped, TableReport, Unreadable
 from pipeline.data.dataset.schema import EVENTS, BadDataset
 
@@ -143,9 +144,9 @@ def refuse_unreadable(
 def filter_judgements(frame: pl.DataFrame, items: pl.DataFrame) -> RowFilter:
     """Leave out judgements that are incomplete, below zero, of unknown items, or repeated.
 
-    Queries lose markup and nothing else, as they do in a server: two that differ by a space are two queries.
+    Queries are plain text in normal form, as a server reads them.
     """
-    plain = pl.col("query").map_elements(plain_text, return_dtype=pl.String)
+    plain = pl.col("query").map_elements(lambda query: normalised(plain_text(query)), return_dtype=pl.String)
     judgements = RowFilter(frame.with_columns(plain.replace("", None)))
     missing = pl.any_horizontal(pl.col("query", "item_id", "relevance").is_null())
     judgements.drop("incomplete", "Query, item or relevance is missing.", missing)

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from common.text import folded
 from pipeline.data.dataset.training_requests import searchable_words, title_query
 from pipeline.learning.examples.judged_queries import JudgedQuery
 
@@ -31,7 +32,7 @@ def title_queries(titles: Sequence[str], *, count: int, list_size: int, seed: in
     sharing = _rows_by_word(words)
     queries: dict[str, JudgedQuery] = {}
     for row in generator.permutation(len(titles))[:count].tolist():
-        query = title_query(titles[row], generator) or titles[row].casefold()
+        query = title_query(titles[row], generator) or folded(titles[row])
         if query in queries:
             continue
         wanted = frozenset(query.split())

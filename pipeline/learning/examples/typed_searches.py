@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from common.text import folded
 from pipeline.data.dataset.training_requests import ShopRequest, searchable_words
 
 # Attributes that name what kind of product an item is.
@@ -84,7 +85,7 @@ class ItemWords:
         for column in _KINDS:
             if column in items.columns and items.schema[column] == pl.String:
                 for item_id, kind in items.select("item_id", column).drop_nulls().iter_rows():
-                    kinds.setdefault(item_id, []).append(kind.rsplit(" > ", 1)[-1].casefold())
+                    kinds.setdefault(item_id, []).append(folded(kind.rsplit(" > ", 1)[-1]))
         return cls(titles, kinds)
 
 

@@ -14,6 +14,7 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from common.arrays import Float32Array
+from common.text import folded
 
 # Neighbours and temperature of softmax(cosine / temperature) over the nearest.
 _NEAR: Final = {"near10": (10, 0.05), "near50": (50, 0.1), "near100": (100, 0.15)}
@@ -87,7 +88,7 @@ class ItemTexts:
         return self.groups[name]
 
     def _brand_codes(self) -> npt.NDArray[np.int64]:
-        names = [brand.casefold() or f"\0{row}" for row, brand in enumerate(self.brands)]
+        names = [folded(brand) or f"\0{row}" for row, brand in enumerate(self.brands)]
         return np.asarray(np.unique(names, return_inverse=True)[1], np.int64)
 
     def _clusters(self, name: str) -> npt.NDArray[np.int64]:
@@ -98,8 +99,9 @@ class ItemTexts:
 
 def _tfidf(texts: Sequence[str], pattern: str = "", **options: object) -> sp.csr_matrix:
     """Return unit tf-idf rows over matches of ``pattern``; no columns if nothing matches."""
+    vectorizer = TfidfVectorizer(dtype=np.float32, preprocessor=folded, token_pattern=pattern or None, **options)
     try:
-        return TfidfVectorizer(dtype=np.float32, token_pattern=pattern or None, **options).fit_transform(texts)
+        return vectorizer.fit_transform(texts)
     except ValueError:  # "empty vocabulary"
         return sp.csr_matrix((len(texts), 1), dtype=np.float32)
 

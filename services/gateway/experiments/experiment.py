@@ -38,6 +38,7 @@ from services.gateway.recommendation.request import RecommendRequest, Stages
 _HASH_BYTES: Final = 8
 _MAX_EXPERIMENTS: Final = 16
 _MAX_VARIANTS: Final = 16
+_TARGETS: Final = frozenset({"retrieval_target", "ranking_target"})
 # They label metrics and log lines.
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -169,6 +170,9 @@ class _File(_Data):
     def _do_not_meet(self) -> Self:
         names: set[str] = set()
         changed: dict[str, str] = {}
+        own_services = [each.name for each in self.experiments if each.changes & _TARGETS]
+        if len(own_services) > 1:  # one answer comes from one pair of services
+            raise ValueError(f"{own_services[0]!r} and {own_services[1]!r} both have services of their own")
         for experiment in self.experiments:
             if experiment.name in names:
                 raise ValueError(f"two experiments are called {experiment.name!r}")

@@ -23,48 +23,61 @@ MAX_HISTORY: Final = 100
 
 @dataclass(frozen=True)
 class Impression:
-    """An answer as it was shown.
+    """An answer as it was shown. It holds what is written alone: thousands may wait for a slow disk.
 
     Attributes:
-        request: The request.
-        result: The answer.
-        request_id: The request's id.
-        at_us: When, in microseconds since 1970, UTC.
-        variants: The variants that the user was assigned.
+        user_id: The user; empty without one.
+        fields: The fields of the line, but for the user.
     """
 
-    request: RecommendRequest
-    result: RecommendResult
-    request_id: str
-    at_us: int
-    variants: Sequence[ShownVariant] = ()
+    user_id: str
+    fields: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        request: RecommendRequest,
+        result: RecommendResult,
+        request_id: str,
+        at_us: int,
+        variants: Sequence[ShownVariant] = (),
+    ) -> Impression:
+        """Return the record of an answer.
+
+        Args:
+            request: The request.
+            result: The answer.
+            request_id: The request's id.
+            at_us: When, in microseconds since 1970, UTC.
+            variants: The variants that the user was assigned.
+        """
+        user = result.user
+        fields = {
+            "request_id": request_id,
+            "at_us": at_us,
+            "release": result.release_id,
+            "placement": request.placement,
+            "stages": str(request.stages),
+            "occasion": _occasion(bool(user.query), bool(user.history)),
+            "variants": [list(each) for each in variants],
+            "query": user.query,
+            "history": list(user.history[-MAX_HISTORY:]),
+            "history_kinds": [int(kind) for kind in user.history_kinds[-MAX_HISTORY:]],
+            "history_ages_s": [_finite(age_s) for age_s in user.history_ages_s[-MAX_HISTORY:]],
+            "filtered": request.filter is not None,
+            "items": [item.candidate.item_id for item in result.items],
+            "scores": [_score(item.probability, item.candidate.score) for item in result.items],
+            "propensities": [float(f"{each:.9g}") for each in result.propensities],
+            "pool": list(result.pool),
+            "degradations": [str(each.kind) for each in result.degradations],
+            "total_ms": round(result.timings_ms.get("total", 0.0), 3),
+        }
+        return cls(request.user_id, fields)
 
     def line(self, pseudonyms: Pseudonyms) -> str:
         """Return the line of the log, with its end."""
-        request, result = self.request, self.result
-        user = result.user
-        return _line(
-            type="impression",
-            request_id=self.request_id,
-            at_us=self.at_us,
-            user=pseudonyms.of_user(request.user_id) if request.user_id else "",
-            release=result.release_id,
-            placement=request.placement,
-            stages=str(request.stages),
-            occasion=_occasion(bool(user.query), bool(user.history)),
-            variants=[list(each) for each in self.variants],
-            query=user.query,
-            history=list(user.history[-MAX_HISTORY:]),
-            history_kinds=[int(kind) for kind in user.history_kinds[-MAX_HISTORY:]],
-            history_ages_s=[_finite(age_s) for age_s in user.history_ages_s[-MAX_HISTORY:]],
-            filtered=request.filter is not None,
-            items=[item.candidate.item_id for item in result.items],
-            scores=[_score(item.probability, item.candidate.score) for item in result.items],
-            propensities=[float(f"{each:.9g}") for each in result.propensities],
-            pool=list(result.pool),
-            degradations=[str(each.kind) for each in result.degradations],
-            total_ms=round(result.timings_ms.get("total", 0.0), 3),
-        )
+        user = pseudonyms.of_user(self.user_id) if self.user_id else ""
+        return _line(type="impression", user=user, **self.fields)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 from common.filters import Filter
-from common.text import normalised, query_words, title_words
+from common.text import folded, query_words, title_words
 from services.gateway.candidates import Candidate
 from services.gateway.rules.rule import Rule, RuleKind
 
@@ -144,7 +144,7 @@ def _index(pairs: Iterable[tuple[str, Rule]]) -> Mapping[str, Sequence[str]]:
 
 @lru_cache(_CACHED_TEXTS)
 def _folded(text: str) -> str:
-    return normalised(text).casefold()
+    return folded(text)
 
 
 @lru_cache(_CACHED_TEXTS)

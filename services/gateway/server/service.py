@@ -43,7 +43,7 @@ class RecommendationService(BrowsingMethods, gateway_pb2_grpc.RecommendationServ
                 degradations={str(degradation.kind): degradation.detail for degradation in result.degradations}
             )
         if (log := self._components().impressions) is not None:
-            log.write(Impression(recommend_request, result, request_id(), time.time_ns() // 1_000, variants))
+            log.write(Impression.of(recommend_request, result, request_id(), time.time_ns() // 1_000, variants))
         self._components().recent.append(recommend_request)
         return write_recommend_response(
             result, request_id(), variants, explain=request.explain, language=recommend_request.language

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from common.text import IDEOGRAPHS
+from common.text import IDEOGRAPHS, folded
 
 # Each ideograph counts as a word.
 _WORD: Final = re.compile(rf"\d+(?:\.\d+)?|\.\d+|[{IDEOGRAPHS}]|[^\W\d_{IDEOGRAPHS}]+|[,(;:]")
-_VULGAR: Final = re.compile("([\u00bc-\u00be\u2150-\u215e])")
 _MIXED: Final = re.compile(r"(?:\b(\d{1,6})[\s-]+)?\b(\d{1,6})\s*/\s*(\d{1,6})\b")
 _THOUSANDS: Final = re.compile(r"(?<=\d),(?=\d{3}\b)")
-_INCHES: Final = re.compile("(?<=\\d)\\s*(?:\"|\u201d|\u2033|'')")
+_INCHES: Final = re.compile("(?<=\\d)\\s*(?:\"|\u201d|\u2033|\u2032\u2032|'')")
 _FEET: Final = re.compile("(?<=\\d)\\s*['\u2019\u2032](?!\\w)")
 # Words that end the head of a text, which names the thing: "Chair *with* Blue Cushions", "Cabinet *in* White".
 _HEAD_ENDS: Final = frozenset(("with", "in", "for", ",", "(", ";", ":"))
@@ -87,8 +85,7 @@ def is_number(word: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    text = unicodedata.normalize("NFKC", _VULGAR.sub(r" \1", text)).replace("\u2044", "/").casefold()
-    text = _FEET.sub(" ft ", _INCHES.sub(" in ", _THOUSANDS.sub("", text)))
+    text = _FEET.sub(" ft ", _INCHES.sub(" in ", _THOUSANDS.sub("", folded(text))))
     return _MIXED.sub(_decimal, text)
 
 

@@ -191,8 +191,8 @@ def _text(message: ranking_pb2.RankCandidate, field: str) -> str:
     """Return a candidate's text, empty if it has none."""
     if len(message.text) > MAX_TEXT_CHARACTERS:
         raise InvalidRequest(f"{field}.text: at most {MAX_TEXT_CHARACTERS:,} characters, has {len(message.text):,}")
-    text = plain_text(message.text)
-    if message.HasField("text") and not text.strip():
+    text = normalised(plain_text(message.text))
+    if message.HasField("text") and not text:
         raise InvalidRequest(f"{field}.text: must not be blank")
     if not (message.item_id or text):
         raise InvalidRequest(f"{field}: needs an item_id or a text")

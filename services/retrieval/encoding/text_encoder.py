@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -13,10 +14,12 @@ from common.arrays import Float32Array
 from common.onnx_session import OnnxModel, SessionOptions
 from common.release.layout import ENCODER, ENCODER_TOKENIZER
 from common.release.store import Release
+from common.text import folded
 
 # Used if the tokeniser's file sets no bound; all-MiniLM-L6-v2 was trained with it.
 DEFAULT_MAX_TOKENS: Final = 256
 _BATCH_TEXTS: Final = 32
+_WORD_BEGIN: Final = "\u2581"  # SentencePiece's mark
 
 
 class TextEncoder(Protocol):
@@ -30,6 +33,11 @@ class TextEncoder(Protocol):
     @property
     def provider(self) -> str:
         """Return the execution provider that runs the model."""
+        ...
+
+    @property
+    def words(self) -> frozenset[str]:
+        """Return the words that the model reads as one token each, folded."""
         ...
 
     def encode(self, texts: Sequence[str]) -> Float32Array:
@@ -69,6 +77,13 @@ class OnnxTextEncoder:
     def file(self) -> Path:
         """The model's file."""
         return self._model.file
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """See `TextEncoder.words`: tokens that begin a word in SentencePiece, tokens without ``##`` in WordPiece."""
+        tokens = self._tokenizer.get_vocab()
+        begin = [token[1:] for token in tokens if token.startswith(_WORD_BEGIN)]
+        return frozenset(folded(word) for word in begin or tokens if word.isalpha())
 
     def encode(self, texts: Sequence[str]) -> Float32Array:
         """See `TextEncoder.encode`. Batches hold texts of similar length, which keeps padding small."""

@@ -9,7 +9,7 @@ words change while it is searched; the letters are compared by rapidfuzz.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Final
 
 from common.text import SpelledWord, spelled_words
@@ -37,19 +37,23 @@ _MAX_REPAIRS: Final = 8
 class QueryRepair:
     """Repairs queries of one release. Safe for threads.
 
-    Never changed are words that the catalogue has, numbers, model numbers, and Chinese and Japanese.
+    Never changed are words that the catalogue has, numbers, model numbers, and Chinese and Japanese; nor words that the
+    encoder reads as one token. Those are spelt right: "gummy bears" in a shop without bears is no "gummy bars", and the
+    encoder knows what it means.
 
     Args:
         titles: The postings of the release's titles.
+        words: The words that the encoder reads as one token each, folded.
     """
 
-    def __init__(self, titles: TitleBm25) -> None:
+    def __init__(self, titles: TitleBm25, words: Container[str]) -> None:
         self._release = ReleaseWords(titles)
+        self._words = words
 
     def is_known(self, query: str, delta: Delta) -> bool:
         """Return whether there is nothing to repair; takes microseconds."""
         words = CatalogueWords(self._release, delta)
-        return all(word.folded in words or not word.is_plain for word in spelled_words(query))
+        return not any(self._is_misspelt(word, words) for word in spelled_words(query))
 
     def repair(self, query: str, delta: Delta) -> str:
         """Return a query with the words that the catalogue does not know replaced by its own, where any is near.
@@ -61,7 +65,7 @@ class QueryRepair:
         catalogue = CatalogueWords(self._release, delta)
         words = spelled_words(query)
         is_known = [word.folded in catalogue for word in words]
-        unknown = [at for at, word in enumerate(words) if word.is_plain and not is_known[at]][:_MAX_REPAIRS]
+        unknown = [at for at, word in enumerate(words) if self._is_misspelt(word, catalogue)][:_MAX_REPAIRS]
         pieces, end = [], 0
         for at in unknown:
             repaired = _best(words[at].folded, _neighbours(words, is_known, at), catalogue)
@@ -69,6 +73,9 @@ class QueryRepair:
                 pieces += [query[end : words[at].start], repaired]
                 end = words[at].end
         return "".join(pieces) + query[end:]
+
+    def _is_misspelt(self, word: SpelledWord, catalogue: CatalogueWords) -> bool:
+        return word.is_plain and word.folded not in catalogue and word.folded not in self._words
 
 
 def _neighbours(words: Sequence[SpelledWord], is_known: Sequence[bool], at: int) -> list[str]:

@@ -11,7 +11,7 @@ from weakref import ref
 import numpy as np
 
 from common.arrays import BoolMask, Float32Array, Float64Array, RowIndices
-from common.text import normalised
+from common.text import folded, normalised
 from services.retrieval.catalogue.delta import DeltaStorage
 from services.retrieval.catalogue.snapshot import Snapshot
 from services.retrieval.suggestions.segment import Matches, Segment
@@ -101,7 +101,7 @@ class LiveSuggestions:
                 break
             found = [_found(each, find(each, typed, mask)) for each, mask in zip(segments, masks, strict=True)]
             for suggestion in self._best_first(found, limit, snapshot):
-                suggestions.setdefault(suggestion.text.casefold(), suggestion)
+                suggestions.setdefault(folded(suggestion.text), suggestion)
                 if len(suggestions) == limit:
                     return list(suggestions.values())
         return list(suggestions.values())

@@ -46,6 +46,19 @@ def test_full_width_letters_and_characters_that_are_not_seen():
     assert normalised("Nike\u2122 shoe") == "Nike shoe"
 
 
+def test_a_fraction_of_one_character_is_apart_from_the_number_before_it():
+    """One and a half is not eleven halves, in the normal form and in every text that the models read."""
+    assert normalised("1\u00bd in") == "1 1/2 in"
+    assert normalised("\u2154 cup") == "2/3 cup"
+    assert title_words("1\u00bd") == title_words("1 1/2")
+
+
+def test_items_and_contexts_are_in_normal_form():
+    """Every part of an item's text and of a user's context is; brands are compared with the title without case."""
+    assert item_text("ＭＩＬＫ　５００ｍｌ", "Ｍｉｌｋ", "tea\u200b", "a  b\tc") == "MILK 500ml. tea. a b c"
+    assert context_text("ｍｕｇ", ["Ｔｅａ", "\u200b", "a  b"]) == "mug | Tea; a b"
+
+
 def test_letters_are_apart_from_digits():
     """A measure is the same words with and without a space; words have no case."""
     assert title_words("Milk 500ML") == query_words("MILK 500 ml") == ["milk", "500", "ml"]

@@ -172,10 +172,7 @@ def _notes(tables: ImpressionTables, bias: PositionBias) -> list[str]:
         f"{tables.answers.height:,} answers were read; {named.height:,} of {tables.events.height:,} events name one.",
         f"Positions are looked at with probability {look} relative to the first ({bias.method}).",
     ]
-    if tables.unreadable_lines:
-        notes.append(f"{tables.unreadable_lines:,} lines of the log could not be read and were left out.")
-    if tables.repeated:
-        notes.append(f"{tables.repeated:,} records of the log came before with the same id and were left out.")
+    notes += tables.left_out()
     if unknown:
         notes.append(f"{unknown:,} events name an answer that the log does not have; they count as any other event.")
     return notes

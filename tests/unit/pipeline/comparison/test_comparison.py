@@ -76,6 +76,32 @@ def test_answers_of_a_stopped_variant_are_left_out(tmp_path: Path):
     assert result.notes == ["1 answers of stopped variants were left out."]
 
 
+def test_users_of_a_stopped_variant_count_for_the_split(tmp_path: Path):
+    """Who came after the stop was assigned the variant too: the split is as the weights say."""
+    records = [
+        answer_record(f"s{user}", ["x"], user=f"late{user}", variants=[["e", "ab"[user % 2], user % 2 == 1]])
+        for user in range(400)
+    ]
+    write_log(tmp_path / "b", records, 2)
+    _log(tmp_path / "a")
+    result = _compare(tmp_path, weights={"a": 1, "b": 1})
+    assert result.notes == ["200 answers of stopped variants were left out."]
+
+
+def test_users_of_two_variants_are_left_out_and_counted(tmp_path: Path):
+    """What they chose says nothing of either variant; so do lines that cannot be read, which are counted too."""
+    folder = _log(tmp_path)
+    expected = _compare(folder).slices
+    moved = [answer_record(f"m{name}", ["x"], user="moved", variants=[["e", name, False]]) for name in "ab"]
+    write_log(folder, moved, 2)
+    (folder / "shown-9.jsonl").write_text("torn")
+    result = _compare(folder)
+    assert result.slices == expected
+    assert [note.split(" ", 1)[0] for note in result.notes] == ["1", "1"]
+    assert "could not be read" in result.notes[0]
+    assert "1 users had more than one variant" in result.notes[1]
+
+
 def test_a_wrong_split_is_said(tmp_path: Path):
     """Users who are not split by the weights are a fault of the experiment."""
     folder = _log(tmp_path)

@@ -46,6 +46,7 @@ class WordEncoder:
     """Embeds a text as the sum of its words' vectors; counts what it is asked for."""
 
     provider = "words"
+    words = frozenset[str]()
 
     def __init__(self, seed: int = 0, dimension: int = DIMENSION) -> None:
         self.dimension = dimension

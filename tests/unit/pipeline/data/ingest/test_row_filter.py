@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.dataset.schema import BadDataset
-from pipeline.data.ingest.row_filter import RowFilter, refuse_empty
+from pipeline.data.ingest.row_filter import RowFilter, filter_judgements, refuse_empty
 
 
 @given(values=st.lists(st.one_of(st.none(), st.integers(-5, 5)), max_size=40))
@@ -48,3 +48,11 @@ def test_what_is_taken_is_forgotten():
     table.drop("small", "It is small.", pl.col("a") < 2)
     assert table.take()["a"].to_list() == [2]
     assert (table.frame.height, table.rows_in) == (0, 2)
+
+
+def test_judged_queries_are_plain_text_in_normal_form():
+    """A query is what a server reads of it, so an item judged for two spellings of one query was judged twice."""
+    queries = ["ｍｉｌｋ", "milk", "<b>milk</b>  500ml"]
+    frame = pl.DataFrame({"query": queries, "item_id": ["a", "a", "a"], "relevance": [1.0, 0.0, 1.0]})
+    found = filter_judgements(frame, pl.DataFrame({"item_id": ["a"]}))
+    assert found.frame["query"].to_list() == ["milk", "milk 500ml"]

@@ -89,6 +89,11 @@ def test_a_file_is_read(tmp_path: Path):
             "".join(GOOD.replace('"e"', f'"{name}"').replace('"b"', '"b"\ncandidates = 5') for name in "ef"),
             "'e' and 'f' both change candidates",
         ),
+        (
+            GOOD.replace('"b"', '"b"\nretrieval_target = "127.0.0.1:1"')
+            + GOOD.replace('"e"', '"f"').replace('"b"', '"b"\nranking_target = "127.0.0.1:2"'),
+            "'e' and 'f' both have services of their own",
+        ),
     ],
 )
 def test_a_wrong_file_is_refused(tmp_path: Path, content: str, words: str):

@@ -16,6 +16,7 @@ from services.ranking.features.word_tokenizer import is_number, words_of
         ('1-1/2 in. PVC 10"', ("1.5", "inch", "pvc", "10", "inch")),
         ("5/8 ft. x 6 feet", ("0.625", "ft", "6", "ft")),
         ("½ gal, 1½ lbs of .50 mesh", ("0.5", "gal", "1.5", "lb", "0.5", "mesh")),
+        ("36\u2033 by 2\u2032 shelf", ("36", "inch", "2", "ft", "shelf")),
         ("1,000 sq. ft. heater", ("1000", "sq", "ft", "heater")),
         ("100 watt W-shape", ("100", "watt", "shape")),
         ("wax for 6' table", ("wax", "6", "ft", "table")),

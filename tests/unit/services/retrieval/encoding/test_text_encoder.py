@@ -71,3 +71,13 @@ def test_no_texts(tokenizer: Tokenizer):
     encoder = OnnxTextEncoder(Recorder(), tokenizer)
     assert encoder.encode([]).shape == (0, 2)
     assert encoder.encode([""]).shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "vocabulary", [["[UNK]", "bears", "##bea", "4", "Milk"], ["<unk>", "▁bears", "bea", "▁4", "▁Milk"]]
+)
+def test_words_of_one_token_are_known(vocabulary: list[str]):
+    """Parts of words, numbers and special tokens are no words, in WordPiece and in SentencePiece."""
+    ids = {token: number for number, token in enumerate(vocabulary)}
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=vocabulary[0]))
+    assert OnnxTextEncoder(Recorder(), tokenizer).words == {"bears", "milk"}

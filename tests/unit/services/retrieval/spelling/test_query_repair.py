@@ -64,11 +64,20 @@ def test_what_is_never_changed(stage: FirstStage, query: str):
 
 def test_neighbours_decide_between_words(titles_of: Callable[..., TitleBm25], stage: FirstStage):
     """Of two words as near as one another, the one that goes with its neighbour is taken, though it is rarer."""
-    repair = QueryRepair(titles_of(["wood plank", "wood plank", "wood plank", "garden plant"]))
+    repair = QueryRepair(titles_of(["wood plank", "wood plank", "wood plank", "garden plant"]), frozenset())
     delta = stage.snapshot.delta
     assert repair.repair("wood plang", delta) == "wood plank"
     assert repair.repair("garden plang", delta) == "garden plant"
     assert repair.repair("plang", delta) == "plank"
+
+
+def test_words_that_the_encoder_knows_are_spelt_right(titles_of: Callable[..., TitleBm25], stage: FirstStage):
+    """A shop without bears is not asked for bars."""
+    titles, delta = titles_of(["gummy bars"]), stage.snapshot.delta
+    assert QueryRepair(titles, frozenset()).repair("gummy bears", delta) == "gummy bars"
+    repair = QueryRepair(titles, frozenset({"bears"}))
+    assert repair.repair("gumy bears", delta) == "gummy bears"
+    assert repair.is_known("gummy bears", delta)
 
 
 def test_both_sources_search_for_the_repaired_query(stage: FirstStage):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
+from unittest.mock import Mock
+from unittest.mock import call as mock_call
 
 import grpc
 import pytest
@@ -11,6 +14,7 @@ from shortlist.gateway.v1 import gateway_pb2
 from shortlist.ranking.v1 import ranking_pb2
 from shortlist.retrieval.v1 import retrieval_pb2
 
+from services.gateway.server.methods.batching import BatchCall
 from services.gateway.settings import Settings
 from testing.gateway_backends import Backends
 from testing.gateway_client import GatewayClient, item_ids, running_gateway
@@ -83,9 +87,17 @@ async def test_priority_can_be_asked_of_a_single_request(client: GatewayClient, 
         await client.recommend(priority=unknown)
 
 
-async def test_the_calls_deadline_ends_it(client: GatewayClient, backends: Backends):
-    """A batch that is not done by its deadline is DEADLINE_EXCEEDED; what was answered before stays."""
-    backends.ranking.delay_s = backends.retrieval.delay_s = 5.0
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await _batch(client, [(f"r{at}", Request()) for at in range(100)], timeout_s=0.5)
-    assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+async def test_no_request_is_begun_after_the_calls_deadline():
+    """Each is answered with DEADLINE_EXCEEDED, also those that the caller has sent already."""
+
+    async def requests() -> AsyncIterator[gateway_pb2.BatchRecommendRequest]:
+        for at in range(10):
+            yield gateway_pb2.BatchRecommendRequest(id=f"r{at}", request=Request())
+
+    recommender, metrics = Mock(), Mock()
+    call = BatchCall(recommender, metrics, time.monotonic(), 4, 1.0)
+    answers = {answer.id: answer async for answer in call.answers(requests())}
+    assert set(answers) == {f"r{at}" for at in range(10)}
+    assert {answer.error.code for answer in answers.values()} == {grpc.StatusCode.DEADLINE_EXCEEDED.value[0]}
+    assert metrics.count_batch_answer.mock_calls == [mock_call("DEADLINE_EXCEEDED")] * 10
+    recommender.recommend.assert_not_called()

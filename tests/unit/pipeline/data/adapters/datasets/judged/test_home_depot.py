@@ -43,5 +43,5 @@ def test_the_real_home_depot_is_prepared(real_data: Callable[[str], Path]):
     """Every judgement of the real files is accounted for."""
     dataset = prepare("home-depot", real_data("home-depot"))
     assert dataset.judgements is not None
-    assert (dataset.items.height, dataset.judgements.height) == (54_667, 62_833)
-    assert dataset.judgements["split"].value_counts().sort("split")["count"].to_list() == [10_523, 52_310]
+    assert (dataset.items.height, dataset.judgements.height) == (54_667, 62_828)
+    assert dataset.judgements["split"].value_counts().sort("split")["count"].to_list() == [10_523, 52_305]
