@@ -58,7 +58,7 @@ async def _serve(settings: Settings, output: LineWriter) -> int:
         async with _site(settings, output, stopped) as (site, fragment):
             if site is None:
                 return 0
-            app = application(site, words(settings.allowed_hosts), words(settings.image_hosts))
+            app = application(site, words(settings.allowed_hosts))
             server = _Server(
                 uvicorn.Config(
                     app,

@@ -53,9 +53,6 @@ class Settings(BaseSettings):
     judgements: Path | None = Field(
         None, description="Folder for votes: judgements.jsonl, which the pipeline reads, and votes.jsonl."
     )
-    image_hosts: str = Field(
-        "", description="Hosts that browsers may load pictures of items from, with commas: https://images.example.com"
-    )
     admin_token_file: Path | None = Field(
         None, description="File with the token that allows votes, recording and stopping servers; none: read-only."
     )

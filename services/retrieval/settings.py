@@ -72,7 +72,7 @@ class Settings(ReleaseServerSettings, BackendSettings):
     max_query_batch: int = Field(32, ge=1, le=1_024, description="Most queries in one pass of the encoder.")
     suggestions: bool = Field(
         default=True,
-        description="Whether Complete completes texts: indexes the titles of each release, about 300 bytes an item.",
+        description="Whether Complete completes texts: indexes the titles of each release, about 800 bytes an item.",
     )
     candidate_cache_size: int = Field(
         200_000, ge=0, description="Items whose serialised fields are cached; about 400 bytes each."

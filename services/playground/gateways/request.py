@@ -72,6 +72,7 @@ class AskedRequest(_Strict):
         where: Which items may be recommended.
         limit: How many items to return.
         rules: The policy.
+        keep_query: Whether the query's spelling is left as it is.
     """
 
     gateway: str = ""
@@ -81,6 +82,7 @@ class AskedRequest(_Strict):
     where: Conditions = Conditions()
     limit: Annotated[int, Field(ge=1, le=MAX_ITEMS)] = 12
     rules: Rules = Rules()
+    keep_query: bool = False
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of the client's `recommend`, but for `explain`."""
@@ -91,4 +93,5 @@ class AskedRequest(_Strict):
             "where": self.where.filter(),
             "limit": self.limit,
             "policy": None if self.rules == Rules() else self.rules.policy(),
+            "keep_query": self.keep_query,
         }

@@ -30,8 +30,7 @@ def snippets(asked: AskedRequest, target: str, *, tls: bool) -> dict[str, str]:
 
 
 def _message(asked: AskedRequest) -> dict[str, Any]:
-    arguments = asked.arguments()
-    request = recommend_request(*arguments.values(), explain=True)
+    request = recommend_request(**asked.arguments(), explain=True)
     found: dict[str, Any] = MessageToDict(request, preserving_proto_field_name=True)
     return found
 
@@ -69,6 +68,7 @@ def _python(asked: AskedRequest, target: str, *, tls: bool) -> str:
         *([f"where={condition[0]}"] if condition[0] else []),
         f"limit={asked.limit}",
         *([f"policy=Policy({policy})"] if policy else []),
+        *(["keep_query=True"] if asked.keep_query else []),
         "explain=True",
     ]
     listed = "".join(f"        {argument},\n" for argument in arguments)

@@ -20,13 +20,12 @@ _STATIC: Final = Path(__file__).parent / "static"
 PAGES: Final = ("/", "/many", "/release", "/servers")
 
 
-def application(site: Site, allowed_hosts: Sequence[str] = (), image_hosts: Sequence[str] = ()) -> Protection:
+def application(site: Site, allowed_hosts: Sequence[str] = ()) -> Protection:
     """Return the application.
 
     Args:
         site: The parts it works with.
         allowed_hosts: Names of hosts besides those of the loopback interface.
-        image_hosts: Where pictures of items may come from.
     """
     reads = {"config": api.config, "users": api.users, "votes": workbench.votes, "servers": workbench.servers}
     reads |= {"release": workbench.release, "complete": api.complete}
@@ -42,7 +41,7 @@ def application(site: Site, allowed_hosts: Sequence[str] = (), image_hosts: Sequ
         Mount("/static", StaticFiles(directory=_STATIC)),
         *(Route(path, _page, methods=["GET"]) for path in PAGES),
     ]
-    return Protection(Starlette(routes=routes), allowed_hosts, image_hosts)
+    return Protection(Starlette(routes=routes), allowed_hosts)
 
 
 async def _page(request: Request) -> Response:

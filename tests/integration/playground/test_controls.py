@@ -46,6 +46,19 @@ def test_searches_are_suggested(open_page: Open, settled: Open):
     assert all("milk" in text for text in texts)
 
 
+def test_the_repair_of_a_query_can_be_refused(open_page: Open, settled: Open):
+    """The button next to "Showing results for" asks again with what was typed, and the box says that it does."""
+    page = settled(open_page("/?q=lagre+mlik"))
+    assert "Showing results for “large milk”" in page.inner_text(f"{RIGHT} .corrected")
+    assert not page.is_checked("#keep")
+    page.click(f'{RIGHT} [data-action="keep-query"]')
+    settled(page, "keep=1")
+    assert page.locator(".corrected").count() == 0
+    assert page.is_checked("#keep")
+    page.uncheck("#keep")
+    page.wait_for_selector(f"{RIGHT} .corrected")
+
+
 def test_what_moved_is_said_on_both_sides(open_page: Open, settled: Open):
     """Each item says its place on the other side; the lists' overlap is above them."""
     page = settled(open_page("/?q=milk"))

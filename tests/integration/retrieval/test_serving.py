@@ -95,7 +95,7 @@ async def test_the_release_is_described(service: Any):
     """GetRelease returns release, sources, limits and the encoder's execution provider; health is SERVING."""
     release = (await service.release.GetRelease(release_pb2.GetReleaseRequest())).release
     assert (release.service, release.release_id) == ("retrieval", service.server._live.current_id)
-    assert list(release.sources) == ["follow", "popular", "repeat", "semantic", "similar"]
+    assert list(release.sources) == ["follow", "lexical", "popular", "repeat", "semantic", "similar"]
     assert release.index_type == "exact"
     assert [(model.name, model.execution_provider) for model in release.models] == [("encoder", "CPUExecutionProvider")]
     assert (release.limits["candidates"], release.limits["history_items"]) == (1_000, 10_000)

@@ -29,7 +29,7 @@ def test_it_is_the_comparison_that_ends_the_build(tiny_release: Path, tiny_datas
         assert one.ndcg["two stages"].mean == pytest.approx(built["occasions"][occasion]["ndcg"]["two stages"]["mean"])
         assert one.over[CURRENT].mean == 0.0
     assert found.current == release.id
-    assert found.faults == []
+    assert found.faults == built["faults"]
 
 
 def test_other_questions_are_compared_by_occasion(tiny_release: Path, tiny_dataset: Dataset):

@@ -59,7 +59,8 @@ function searchField(state, set) {
     suggest(event.target.value);
   };
   const input = h("input", { type: "search", id: "search", maxlength: 1000, autocomplete: "off", list: "suggestions", props: { value: state.q }, oninput: typed });
-  return [field(t("search"), input, t("search_hint")), suggestions];
+  const keep = h("input", { type: "checkbox", id: "keep", props: { checked: state.keep === "1" }, onchange: (event) => set("keep", event.target.checked ? "1" : "") });
+  return [field(t("search"), input, t("search_hint")), suggestions, h("label", { class: "flag" }, keep, h("span", {}, t("keep_query")))];
 }
 
 function filterFields(state, set) {

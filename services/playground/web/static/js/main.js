@@ -91,11 +91,16 @@ function drawAsk(place) {
   const results = h("div", { id: "results" });
   const ask = () => {
     writeState(state);
-    return showResults(results, { state, config, block });
+    return showResults(results, { state, config, block, keepQuery });
   };
   const { form, draw: drawControls } = controls(state, config, ask);
   function block(item) {
     state.block = [...new Set([...state.block, item])];
+    drawControls();
+    ask();
+  }
+  function keepQuery() {
+    state.keep = "1";
     drawControls();
     ask();
   }

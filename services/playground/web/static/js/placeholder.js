@@ -1,4 +1,4 @@
-// A picture for items without one: the first letters of the title on a colour of the category.
+// A picture for an item, as answers carry none: the first letters of the title on a colour of the category.
 
 import { svg } from "./dom.js";
 

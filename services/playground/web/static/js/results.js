@@ -15,7 +15,7 @@ let latest = null;
 /**
  * Ask for the state, and show the answers.
  * @param {HTMLElement} place Where to show them.
- * @param {Object} context `state`, `config` and `block`, which blocks an item.
+ * @param {Object} context `state`, `config`, `block`, which blocks an item, and `keepQuery`, which asks without repair.
  */
 export async function showResults(place, context) {
   latest?.abort();
@@ -75,12 +75,17 @@ function list(answer, found, request, context) {
     ...(answer.variants ?? []).map((one) => t("variant", one)),
   ].filter(Boolean);
   return [
-    answer.corrected_query && h("p", { class: "corrected" }, t("corrected", { query: answer.corrected_query })),
+    answer.corrected_query && correction(answer.corrected_query, request.query, context),
     h("p", { class: "hint" }, [summary(answer), ...notes].join(" · ")),
     degradationBox(answer.degradations),
     answer.items.length ? h("ol", { class: "cards" }, answer.items.map((item) => card(item, view))) : h("p", { class: "box" }, t("nothing")),
     h("details", { class: "box", open: context.side === "right" }, h("summary", {}, t("latency")), waterfall(answer)),
   ];
+}
+
+function correction(repaired, typed, { keepQuery }) {
+  const instead = h("button", { type: "button", class: "small", "data-action": "keep-query", onclick: keepQuery }, t("search_typed", { query: typed }));
+  return h("p", { class: "corrected" }, t("corrected", { query: repaired }), " ", instead);
 }
 
 function voteBox(sides, { config, state }) {

@@ -12,7 +12,7 @@ export const RULES = [
   { name: "keep_duplicates", param: "duplicates", kind: "flag" },
 ];
 
-const TEXTS = ["q", "user", "who", "brand", "category", "min_price", "max_price", "left", "gateway", "left_gateway", "pinned", "lang", "theme"];
+const TEXTS = ["q", "keep", "user", "who", "brand", "category", "min_price", "max_price", "left", "gateway", "left_gateway", "pinned", "lang", "theme"];
 const LISTS = ["h", "block"];
 export const DEFAULTS = { n: "12", left: "first" };
 
@@ -73,6 +73,7 @@ export function rightRequest(state) {
     gateway: state.gateway,
     user_id: state.user,
     query: state.q,
+    keep_query: state.keep === "1",
     history: state.h,
     where: conditionsOf(state),
     limit: Math.min(100, Math.max(1, Math.round(number(state.n) ?? 12))),

@@ -22,6 +22,7 @@ export const english = {
 
   search: "Search",
   search_hint: "What the user searches for. Leave it empty to recommend by the history.",
+  keep_query: "Leave the spelling as it is",
   who: "User",
   user_list_hint: "{count} users of this shop. One is chosen by a click.",
   user_find: "Find a user",
@@ -85,6 +86,7 @@ export const english = {
   list_diversity: "Diversity of the list {value}",
   variant: "Experiment {experiment}: {variant}",
   corrected: "Showing results for “{query}”",
+  search_typed: "Search for “{query}” instead",
   min_new_item_share: "Least share of new items",
   diversity: "Diversity (MMR)",
   tail_share: "Long-tail share {share}",

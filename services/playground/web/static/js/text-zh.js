@@ -22,6 +22,7 @@ export const chinese = {
 
   search: "搜索",
   search_hint: "用户搜索的内容。留空则按历史推荐。",
+  keep_query: "保持原拼写",
   who: "用户",
   user_list_hint: "本店有 {count} 位用户，点击即可选择。",
   user_find: "查找用户",
@@ -85,6 +86,7 @@ export const chinese = {
   list_diversity: "列表多样性 {value}",
   variant: "实验 {experiment}：{variant}",
   corrected: "显示“{query}”的结果",
+  search_typed: "仍搜索“{query}”",
   min_new_item_share: "最低新品占比",
   diversity: "多样性 (MMR)",
   tail_share: "长尾占比 {share}",

@@ -18,10 +18,12 @@ def test_every_part_reaches_the_contract():
             "history": ["1", "2"],
             "where": {"values": {"brand": ["a", "b"], "category": []}, "min_price": 1},
             "limit": 5,
+            "keep_query": True,
             "rules": {"min_probability": 0.1, "max_per_brand": 2, "stages": "first", "blocked_item_ids": ["9"]},
         }
     )
-    request = recommend_request(*asked.arguments().values(), explain=True)
+    request = recommend_request(**asked.arguments(), explain=True)
+    assert request.keep_query
     brand, price = request.filter.all_of.filters
     assert (request.user_id, request.query, list(request.history_item_ids), request.limit) == (
         "ann",

@@ -30,7 +30,7 @@ def test_the_python_code_sends_the_same_request(first: FakeGateway, capsys: pyte
     """The code runs as it is, and the gateway gets the request of the page."""
     for asked in (ASKED, AskedRequest()):
         exec(snippets(asked, first.target, tls=False)["python"], {})  # noqa: S102 - it is what is tested
-        assert first.requests[-1] == recommend_request(*asked.arguments().values(), explain=True)
+        assert first.requests[-1] == recommend_request(**asked.arguments(), explain=True)
     assert "milk" in capsys.readouterr().out
 
 
@@ -40,14 +40,14 @@ def test_the_shell_code_sends_the_same_request():
     assert words[:3] == ["grpcurl", "-plaintext", "-d"]
     assert words[4:] == ["127.0.0.1:50051", "shortlist.gateway.v1.RecommendationService/Recommend"]
     request = ParseDict(json.loads(words[3]), gateway_pb2.RecommendRequest())
-    assert request == recommend_request(*ASKED.arguments().values(), explain=True)
+    assert request == recommend_request(**ASKED.arguments(), explain=True)
 
 
 def test_the_node_code_has_the_same_request():
     """The object in the code is the request."""
     code = snippets(ASKED, "127.0.0.1:50051", tls=False)["node"]
     request = json.loads(code[code.index("Recommend({") + len("Recommend(") : code.index(", (error")])
-    expected = recommend_request(*ASKED.arguments().values(), explain=True)
+    expected = recommend_request(**ASKED.arguments(), explain=True)
     assert ParseDict(request, gateway_pb2.RecommendRequest()) == expected
 
 

@@ -10,6 +10,8 @@ from shortlist.retrieval.v1 import retrieval_pb2
 
 from services.retrieval.server.rpc_handlers import NAME, rpc_handlers
 
+METHODS = [method.name for method in retrieval_pb2.DESCRIPTOR.services_by_name["RetrievalService"].methods]
+
 
 class Call:
     """The details of a call, as grpc hands them to a generic handler."""
@@ -36,7 +38,7 @@ class Service:
         self.requests.append(message)
         return retrieval_pb2.GetItemsResponse(missing_item_ids=message.item_ids)
 
-    BatchRetrieve = UpsertItems = DeleteItems = ReadItemTexts = Retrieve
+    BatchRetrieve = UpsertItems = DeleteItems = ReadItemTexts = Complete = ListFacets = Retrieve
 
 
 def handler_of(service: Service, method: str) -> grpc.RpcMethodHandler:
@@ -55,7 +57,7 @@ async def respond(service: Service, method: str, request: bytes) -> bytes:
     return encoded
 
 
-@pytest.mark.parametrize("method", ["Retrieve", "BatchRetrieve", "UpsertItems", "DeleteItems", "GetItems"])
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_of_the_contract_has_a_handler(method: str):
     """The handlers are those of the service's descriptor."""
     assert handler_of(Service(), method).unary_unary is not None
