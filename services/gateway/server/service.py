@@ -89,12 +89,13 @@ class RecommendationService(BrowsingMethods, gateway_pb2_grpc.RecommendationServ
         del context
         user_id = request_messages.read_user_id(request)
         components = self._components()
-        if components.impressions is not None:
-            await components.impressions.erase_user(user_id)
-        components.recent.forget_user(user_id)
+        # First the profile: a call that has read it is logged with its history, until it is erased.
         erased = await components.profiles.forget_user(user_id)
+        components.recent.forget_user(user_id)
         if components.answers is not None:
             components.answers.forget_user(user_id)
+        if components.impressions is not None:
+            await components.impressions.erase_user(user_id)
         return gateway_pb2.ForgetUserResponse(erased_events=erased)
 
 

@@ -6,13 +6,19 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import grpc
 import pytest
 from shortlist.gateway.v1 import gateway_pb2, rules_pb2
 
-from services.gateway.impressions.log_files import PATTERN
-from services.gateway.profiles.pseudonyms import read_key
+from common.release.event_weights import EventKind
+from services.gateway.impressions.impression_log import ImpressionLog
+from services.gateway.impressions.log_files import PATTERN, LogLimits
+from services.gateway.impressions.records import RecordedEvent
+from services.gateway.profiles.profile_store import Event
+from services.gateway.profiles.pseudonyms import Pseudonyms, read_key
+from services.gateway.server.service import RecommendationService
 from services.gateway.settings import Settings
 from testing.gateway_backends import Backends
 from testing.gateway_client import GatewayClient, item_ids, running_gateway
@@ -112,3 +118,19 @@ async def test_an_answer_without_ranking_is_written_with_its_degradation(
     (shown,) = _records(tmp_path / "log")
     assert shown["items"] == ["item-0"]
     assert shown["degradations"] == ["RANKING_UNAVAILABLE"]
+
+
+async def test_what_is_shown_while_a_user_is_forgotten_is_erased_too(tmp_path: Path):
+    """A call that has read the profile before it is erased logs its history."""
+    log = ImpressionLog(tmp_path, Pseudonyms(bytes(32)), LogLimits())
+    components = Mock(impressions=log)
+
+    async def forget_user(user_id: str) -> int:
+        log.write(RecordedEvent(Event("e", user_id, EventKind.VIEW, 1, "item-1")))
+        return 3
+
+    components.profiles.forget_user = forget_user
+    service = RecommendationService(lambda: components, Mock(), 1.0, Mock(), 10, Mock())
+    answer = await service.ForgetUser(gateway_pb2.ForgetUserRequest(user_id="ann"), None)
+    await log.close()
+    assert (answer.erased_events, log.written, _records(tmp_path)) == (3, 1, [])
