@@ -12,6 +12,7 @@ from pydantic_settings import SettingsConfigDict
 from common.release.event_weights import HISTORY_KINDS, EventKind
 from common.server.access.backend_settings import BackendSettings
 from common.server.settings import ServerSettings
+from services.gateway.answers.cache_settings import AnswerCacheSettings
 from services.gateway.backends.replicas.addresses import split_addresses
 from services.gateway.backends.replicas.circuit_breaker import BreakerOptions
 from services.gateway.impressions.log_files import LogLimits
@@ -24,7 +25,7 @@ _DAY_S: Final = 86_400.0
 _KINDS: Final = tuple(kind.word for kind in HISTORY_KINDS)
 
 
-class Settings(ServerSettings, BackendSettings):
+class Settings(ServerSettings, BackendSettings, AnswerCacheSettings):
     """The gateway: profile, retrieval, ranking and policy in one call."""
 
     model_config = SettingsConfigDict(env_prefix="SHORTLIST_GATEWAY_")

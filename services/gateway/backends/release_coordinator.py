@@ -29,6 +29,7 @@ class ReleaseCoordinator:
         self._ranking = ranking
         self._on_change = on_change
         self._one_at_a_time = asyncio.Lock()
+        self._served: tuple[str, str] | None = None
         self._activations: set[asyncio.Task[Any]] = set()
 
     async def get_release(self) -> release_pb2.GetReleaseResponse:
@@ -75,6 +76,7 @@ class ReleaseCoordinator:
     async def _align_services(self) -> str:
         async with self._one_at_a_time:
             retrieval, ranking = await asyncio.gather(self._retrieval.get_release(), self._ranking.get_release())
+            self._notice(retrieval.release.release_id, ranking.release.release_id)
             outdated = _restarted(retrieval, ranking)
             if outdated is None:
                 return ""
@@ -83,11 +85,18 @@ class ReleaseCoordinator:
         self._on_change()
         return f"{client.name} restarted with {outdated.release.release_id} and now serves {wanted.release.release_id}"
 
+    def _notice(self, *served: str) -> None:
+        """Report a release that the services changed to by themselves, or through another gateway."""
+        if self._served not in {None, served}:
+            self._on_change()
+        self._served = (served[0], served[1])
+
     async def _activate(self, location: str) -> release_pb2.ActivateReleaseResponse:
         async with self._one_at_a_time:
             before = (await self._ranking.get_release()).release
             ranking = await self._ranking.activate(location)
             retrieval = await self._or_roll_back(self._retrieval.activate(location), before)
+            self._served = (retrieval.release.release_id, ranking.release.release_id)
         self._on_change()
         if retrieval.release.release_id != ranking.release.release_id:
             raise BadRelease(

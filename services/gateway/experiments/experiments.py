@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from common.errors import InvalidRequest
+from services.gateway.answers.answer_cache import AnswerCache
 from services.gateway.experiments.experiment import Experiment
 from services.gateway.experiments.guard_rails import GuardedVariant
 from services.gateway.recommendation.recommender import Recommender
@@ -37,6 +38,7 @@ class Experiments:
         recommender: Answers, unless a variant has services of its own.
         experiments: The experiments.
         recommenders: The recommenders of variants with services of their own, by experiment and variant.
+        answers: What identical requests share; None if each is computed.
 
     Attributes:
         variants: The variants, by experiment and variant.
@@ -47,7 +49,9 @@ class Experiments:
         recommender: Recommender,
         experiments: Sequence[Experiment] = (),
         recommenders: Mapping[tuple[str, str], Recommender] | None = None,
+        answers: AnswerCache | None = None,
     ) -> None:
+        self._answers = answers
         self._recommender = recommender
         self._experiments = experiments
         self._recommenders = recommenders or {}
@@ -74,7 +78,10 @@ class Experiments:
             recommender = self._recommenders.get((experiment.name, guarded.variant.name), recommender)
         began_s = time.monotonic()
         try:
-            result = await recommender.recommend(request, remaining_s)
+            if self._answers is None:
+                result = await recommender.recommend(request, remaining_s)
+            else:
+                result = await self._answers.recommend(recommender, request, shown, remaining_s)
         except InvalidRequest:
             raise
         except BaseException:  # also a call that its caller cancelled, which is late

@@ -33,3 +33,17 @@ def find_candidate(retrieved: RetrievalResult, item_id: str) -> RankedCandidate:
         f"item_id: {item_id!r} is not among the {len(retrieved.candidates):,} candidates of the request; explain an "
         "item of its answer"
     )
+
+
+def release_id(retrieved: RetrievalResult, ranking: RankingResult | None) -> str:
+    """Return the release that answered; empty if no stage did."""
+    if ranking is not None:
+        return ranking.release_id
+    return "" if retrieved.is_fallback else retrieved.release_id
+
+
+def ignored_history_items(retrieved: RetrievalResult, ranking: RankingResult | None) -> int:
+    """Return how many items of the history the release that answered does not have."""
+    if retrieved.is_fallback and ranking is not None:
+        return ranking.ignored_history_items
+    return retrieved.ignored_history_items

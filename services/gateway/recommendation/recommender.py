@@ -10,9 +10,7 @@ from typing import Final
 from services.gateway.backends.popular_fallback import POPULAR_SOURCE, PopularItems
 from services.gateway.backends.stages import (
     RankingBackend,
-    RankingResult,
     RetrievalBackend,
-    RetrievalResult,
     RetrieveRequest,
     UserInput,
 )
@@ -23,7 +21,13 @@ from services.gateway.profiles.profile_store import Profile, ProfileStore, Profi
 from services.gateway.recommendation.call_trace import CallTrace
 from services.gateway.recommendation.concurrency_limit import AdaptiveConcurrencyLimit
 from services.gateway.recommendation.deadline import Deadline, DeadlineShares
-from services.gateway.recommendation.ranked_candidates import find_candidate, ranked_candidates, with_scores
+from services.gateway.recommendation.ranked_candidates import (
+    find_candidate,
+    ignored_history_items,
+    ranked_candidates,
+    release_id,
+    with_scores,
+)
 from services.gateway.recommendation.request import RecommendRequest, Stages
 from services.gateway.recommendation.result import DegradationKind, ExplainResult, RecommendResult
 from services.gateway.recommendation.stage_calls import StageCalls
@@ -106,11 +110,15 @@ class Recommender:
         self.concurrency_limit = AdaptiveConcurrencyLimit(options.max_calls)
 
     async def recommend(
-        self, request: RecommendRequest, remaining_s: float | None = None, rules: RuleSet | None = None
+        self,
+        request: RecommendRequest,
+        remaining_s: float | None = None,
+        rules: RuleSet | None = None,
+        profile: Profile | None = None,
     ) -> RecommendResult:
         """Recommend within ``remaining_s`` seconds, or within the default timeout if it is None.
 
-        Rules that are given are applied instead of the shop's.
+        Rules that are given are applied instead of the shop's; a profile that is given is used instead of reading it.
 
         Raises:
             InvalidRequest: The filter names an attribute that the catalogue lacks.
@@ -126,15 +134,17 @@ class Recommender:
             has_time = trace.timeout_s(1.0) >= _MIN_TIME_IN_RESERVES * self._shares.reserve_s
             counts_for_limit = has_time and not request.is_batch
             try:
-                return await self._answer(request, trace, rules or await self._current_rules(trace))
+                return await self._answer(request, trace, rules or await self._current_rules(trace), profile)
             finally:  # also if the caller's deadline cancelled the call
                 if counts_for_limit and not trace.waited_in_vain:
                     out_of_time = trace.is_overdue() or trace.no_time_for_retrieval
                     limit.observe_call(trace.started_s, trace.lateness_s(), out_of_time=out_of_time)
 
-    async def _answer(self, request: RecommendRequest, trace: CallTrace, rule_set: RuleSet) -> RecommendResult:
+    async def _answer(
+        self, request: RecommendRequest, trace: CallTrace, rule_set: RuleSet, profile: Profile | None
+    ) -> RecommendResult:
         rules = rule_set.active(request.country, request.placement, time.time_ns() // 1_000)
-        user = await self._user_input(request, trace)
+        user = await self._user_input(request, trace, profile)
         retrieved = await self._stages.retrieve(self._retrieve_request(request, user, rules), trace)
         user = as_searched(user, retrieved)
         ranking = await self._stages.rank(request, user, retrieved, trace)
@@ -155,10 +165,10 @@ class Recommender:
             items=shown,
             candidates=retrieved.candidates,
             user=user,
-            release_id=_release_id(retrieved, ranking),
+            release_id=release_id(retrieved, ranking),
             degradations=trace.degradations,
             timings_ms=trace.timings_ms,
-            ignored_history_items=_ignored_history_items(retrieved, ranking),
+            ignored_history_items=ignored_history_items(retrieved, ranking),
             below_threshold=selection.below_threshold,
             substitutions=selection.substitutions,
             evidence=retrieved.evidence,
@@ -211,8 +221,11 @@ class Recommender:
                 )
             return replace(result, degradations=trace.degradations, corrected_query=retrieved.corrected_query)
 
-    async def _user_input(self, request: RecommendRequest, trace: CallTrace) -> UserInput:
-        profile = await self._profile(request.user_id, trace) if request.user_id else Profile()
+    async def _user_input(
+        self, request: RecommendRequest, trace: CallTrace, profile: Profile | None = None
+    ) -> UserInput:
+        if profile is None:
+            profile = await self._profile(request.user_id, trace) if request.user_id else Profile()
         query = request.query or recent_query(profile.last_search, self._options.query_carry_over_s)
         return join_history(query, profile, request, time.time_ns() // 1_000)
 
@@ -285,15 +298,3 @@ class Recommender:
 
 def _or_default(given: float | None, default: float) -> float:
     return default if given is None else given
-
-
-def _release_id(retrieved: RetrievalResult, ranking: RankingResult | None) -> str:
-    if ranking is not None:
-        return ranking.release_id
-    return "" if retrieved.is_fallback else retrieved.release_id
-
-
-def _ignored_history_items(retrieved: RetrievalResult, ranking: RankingResult | None) -> int:
-    if retrieved.is_fallback and ranking is not None:
-        return ranking.ignored_history_items
-    return retrieved.ignored_history_items

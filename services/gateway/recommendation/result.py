@@ -53,6 +53,8 @@ class RecommendResult:
         rules_version: The version of the rules that were applied.
         steps: What rules changed.
         named: The items that pins and campaigns name.
+        age_s: How long ago it was computed for an identical request, in seconds; 0 if both were in flight, None if it
+            was computed for this request.
         intra_list_diversity: How different the items are; None without a diversity, or with fewer than two vectors.
         propensities: For each item the probability that it was put at its position; empty if no position was filled at
             random.
@@ -76,6 +78,7 @@ class RecommendResult:
     rules_version: int = 0
     steps: Sequence[PolicyStep] = ()
     named: Sequence[str] = ()
+    age_s: float | None = None
 
     @property
     def new_items(self) -> int:

@@ -102,6 +102,11 @@ class ActiveRules:
     def __bool__(self) -> bool:
         return bool(self._rules)
 
+    @property
+    def rule_ids(self) -> Sequence[str]:
+        """The ids of the rules, in their order."""
+        return sorted(self._ids)
+
     def of_kind(self, *kinds: RuleKind) -> Sequence[Rule]:
         """Return the rules of some kinds, in the order of their ids."""
         return sorted((rule for rule in self._rules if rule.kind in kinds), key=lambda rule: rule.rule_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from services.gateway.answers.answer_cache import AnswerCache
 from services.gateway.backends.catalogue_client import CatalogueClient
 from services.gateway.backends.release_coordinator import ReleaseCoordinator
 from services.gateway.backends.stages import RetrievalBackend
@@ -29,6 +30,7 @@ class Components:
     rules: RuleBook
     retrieval: RetrievalBackend
     impressions: ImpressionLog | None = None
+    answers: AnswerCache | None = None
     recent: RecentRequests = field(default_factory=RecentRequests)
 
 

@@ -10,6 +10,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from shortlist.ranking.v1 import ranking_pb2
 
 from common.server.telemetry import Metrics, exemplar_of
+from services.gateway.answers.answer_cache import AnswerCache, Reuse
 from services.gateway.backends.guarded_profiles import GuardedProfiles
 from services.gateway.backends.replicas.replica_set import ReplicaSet
 from services.gateway.backends.shadow_ranking import ShadowRanking
@@ -73,6 +74,13 @@ class GatewayMetrics:
         self._substitutions = Counter(
             "long_tail_substitutions", "Items replaced by long-tail items to reach the minimum share.", **names
         )
+        self._answer_cache = Counter(
+            "answer_cache_requests",
+            "Requests by whether their answer was shared with another one.",
+            ["outcome"],
+            **names,
+        )
+        self._kept_answers = Gauge("kept_answers", "Answers that are kept for identical requests.", **names)
         self._batch_answers = Counter(
             "batch_answers", "Answers to requests of BatchRecommend, by status.", ["code"], **names
         )
@@ -104,6 +112,8 @@ class GatewayMetrics:
         )
         self._backends = BackendCollector(metrics.namespace)
         metrics.registry.register(self._backends)
+        for outcome in Reuse:
+            self._answer_cache.labels(outcome=outcome)
         for kind in DegradationKind:  # a rate needs a first value of zero
             self._degradations.labels(kind=kind)
 
@@ -146,16 +156,29 @@ class GatewayMetrics:
             self._degradations.labels(kind=degradation.kind).inc()
         for stage, ms in result.timings_ms.items():
             self._metrics.stage_seconds.labels(stage=stage).observe(ms / 1e3, exemplar)
-        self._candidates.observe(len(result.candidates))
         self._items.observe(len(result.items))
+        if result.age_s is None:
+            self._observe_work(result)
+        self._observe_long_tail(result)
+        self._set_release(result.release_id)
+
+    def _observe_work(self, result: RecommendResult) -> None:
+        """Count what was done for an answer that was computed for its request."""
+        self._candidates.observe(len(result.candidates))
         self._below.inc(result.below_threshold)
         self._duplicates.inc(result.duplicates)
         for use in result.tiers:
             name = _TIERS.get(use.tier, "unknown")
             self._tier_items.labels(tier=name, outcome="scored").inc(use.scored)
             self._tier_items.labels(tier=name, outcome="left_out").inc(use.left_out)
-        self._observe_long_tail(result)
-        self._set_release(result.release_id)
+
+    def watch_answers(self, answers: AnswerCache) -> None:
+        """Export how many answers are kept."""
+        self._kept_answers.set_function(lambda: len(answers))
+
+    def count_reuse(self, reuse: Reuse) -> None:
+        """Count an answer by where it came from."""
+        self._answer_cache.labels(outcome=reuse).inc()
 
     def count_batch_answer(self, code: str) -> None:
         """Count the answer to one request of a batch, by the name of its status."""

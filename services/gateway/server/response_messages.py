@@ -61,6 +61,7 @@ def write_recommend_response(
         rules_version=result.rules_version,
         policy_steps=[write_step(step) for step in result.steps[:MAX_STEPS]] if explain else (),
         language=texts_of(language).language if explain else "",
+        answer_age_s=result.age_s,
         intra_list_diversity=result.intra_list_diversity,
         new_item_share=result.new_items / len(result.items) if result.items else None,
     )

@@ -19,6 +19,7 @@ from common.errors import NotReady
 from common.server.channel import open_channel
 from common.server.health import Dependencies
 from common.server.telemetry import Metrics
+from services.gateway.answers.answer_cache import AnswerCache
 from services.gateway.backends.catalogue_client import CatalogueClient
 from services.gateway.backends.grpc_clients import GrpcRanking, GrpcRetrieval
 from services.gateway.backends.guarded_profiles import GuardedProfiles
@@ -112,18 +113,34 @@ class GatewayServer:
         retrieval, catalogue = GrpcRetrieval(retrieval_replicas), CatalogueClient(retrieval_replicas)
         ranking = await self._with_shadow(GrpcRanking(self._replicas("ranking", ranking_channels, RankingServiceStub)))
         popular = PopularItems(retrieval, settings.popular_items, settings.popular_refresh_s)
+        rules = RuleBook(profiles, encode_rules, decode_rules)
+        answers = self._answer_cache(profiles, rules)
+
+        def use_new_release() -> None:
+            popular.request_refresh()
+            if answers is not None:
+                answers.clear()
+
         releases = ReleaseCoordinator(
             ReleaseClient("retrieval", list(retrieval_channels.values()), settings.activation_timeout_s),
             ReleaseClient("ranking", list(ranking_channels.values()), settings.activation_timeout_s),
-            popular.request_refresh,
+            use_new_release,
         )
-        rules = RuleBook(profiles, encode_rules, decode_rules)
         recommender = Recommender(profiles, retrieval, ranking, popular, settings.recommender_options(), rules)
         self._metrics.watch_limit(recommender.concurrency_limit)
-        experiments = await self._experiments(recommender, profiles, (retrieval, ranking), popular, rules)
+        experiments = await self._experiments(recommender, profiles, (retrieval, ranking), popular, rules, answers)
         related_items = RelatedItemFinder(retrieval, rules)
         self._components = Components(
-            profiles, recommender, releases, related_items, catalogue, experiments, rules, retrieval, impressions
+            profiles,
+            recommender,
+            releases,
+            related_items,
+            catalogue,
+            experiments,
+            rules,
+            retrieval,
+            impressions,
+            answers,
         )
         await rules.refresh()
         self._run_in_background(rules.follow(settings.rules_poll_s))
@@ -132,6 +149,14 @@ class GatewayServer:
         self._run_in_background(popular.refresh_periodically())
         if settings.release_sync_interval_s:
             self._run_in_background(align_releases(releases, settings.release_sync_interval_s))
+
+    def _answer_cache(self, profiles: ProfileStore, rules: RuleBook) -> AnswerCache | None:
+        options = self._settings.answer_cache_options(self._settings.recommender_options())
+        if options is None:
+            return None
+        answers = AnswerCache(profiles, rules, options, self._metrics.count_reuse)
+        self._metrics.watch_answers(answers)
+        return answers
 
     async def _with_shadow(self, ranking: RankingBackend) -> RankingBackend:
         target = self._settings.shadow_ranking_target
@@ -151,11 +176,12 @@ class GatewayServer:
         stages: tuple[RetrievalBackend, RankingBackend],
         popular: PopularItems,
         rules: RuleBook,
+        answers: AnswerCache | None,
     ) -> Experiments:
         """Read the experiments, and connect variants to services of their own."""
         file = self._settings.experiments
         if file is None:
-            return Experiments(recommender)
+            return Experiments(recommender, answers=answers)
         found = await asyncio.to_thread(read_experiments, file.expanduser())
         check_addresses(found, self._settings)
         recommenders = {}
@@ -171,7 +197,7 @@ class GatewayServer:
                 options = self._settings.recommender_options()
                 of_variant = Recommender(profiles, retrieval, ranking, popular, options, rules)
                 recommenders[experiment.name, variant.name] = of_variant
-        experiments = Experiments(recommender, found, recommenders)
+        experiments = Experiments(recommender, found, recommenders, answers)
         self._metrics.watch_experiments(experiments)
         return experiments
 

@@ -85,14 +85,17 @@ class RecommendationService(BrowsingMethods, gateway_pb2_grpc.RecommendationServ
     async def ForgetUser(  # noqa: N802
         self, request: gateway_pb2.ForgetUserRequest, context: Any
     ) -> gateway_pb2.ForgetUserResponse:
-        """Erase a user's profile, events and lines in the log of impressions."""
+        """Erase a user's profile, events, kept answers and lines in the log of impressions."""
         del context
         user_id = request_messages.read_user_id(request)
         components = self._components()
         if components.impressions is not None:
             await components.impressions.erase_user(user_id)
         components.recent.forget_user(user_id)
-        return gateway_pb2.ForgetUserResponse(erased_events=await components.profiles.forget_user(user_id))
+        erased = await components.profiles.forget_user(user_id)
+        if components.answers is not None:
+            components.answers.forget_user(user_id)
+        return gateway_pb2.ForgetUserResponse(erased_events=erased)
 
 
 class ReleaseService(release_pb2_grpc.ReleaseServiceServicer):

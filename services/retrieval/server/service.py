@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from shortlist.retrieval.v1 import retrieval_pb2
 
@@ -38,6 +38,8 @@ from services.retrieval.server.search_worker import Form, SearchRequest
 from services.retrieval.settings import Settings
 
 T = TypeVar("T")
+# Looking up their words takes a millisecond or two; those of a batch of long queries would take half a second.
+_MAX_CHARACTERS_ON_LOOP: Final = 2_000
 
 
 class RetrievalService:
@@ -196,7 +198,8 @@ class RetrievalService:
     async def _corrected(self, stage: FirstStage, requests: Sequence[Request]) -> Sequence[Request]:
         """Return the requests with the spelling of their queries repaired."""
         snapshot = stage.snapshot
-        if not any(stage.needs_repair(request, snapshot) for request in requests):
+        is_short = sum(len(request.query) for request in requests) <= _MAX_CHARACTERS_ON_LOOP
+        if is_short and not any(stage.needs_repair(request, snapshot) for request in requests):
             return requests
         with self._metrics.repairing(), child_span("repair"):
             return await _run_on(stage.pool, lambda: [stage.corrected(request, snapshot) for request in requests])

@@ -181,3 +181,19 @@ async def test_one_release_is_left_alone(backends: Any, releases: ReleaseCoordin
     """If both serve the same release, nothing is activated."""
     assert not await releases.align()
     assert not _activations(backends.ranking_releases) + _activations(backends.retrieval_releases)
+
+
+async def test_a_release_that_services_changed_to_by_themselves_is_noticed(
+    backends: Any, releases: ReleaseCoordinator, listener: _ChangeListener
+):
+    """A check reports it once, and nothing while the release stays the same."""
+    for service in (backends.retrieval_releases, backends.ranking_releases):
+        service.previous = "r0"
+    await releases.align()
+    await releases.align()
+    assert listener.changes == 0
+    for service in (backends.retrieval_releases, backends.ranking_releases):
+        service.previous, service.release_id = "r1", "r2"
+    await releases.align()
+    await releases.align()
+    assert listener.changes == 1

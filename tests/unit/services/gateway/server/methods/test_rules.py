@@ -207,6 +207,7 @@ async def test_gateways_follow_one_another(gateway_settings: MakeSettings, redis
             if item_ids(await other.recommend(limit=1)) == ["item-38"]:
                 break
             await asyncio.sleep(0.05)
+        assert item_ids(await other.recommend(limit=1)) == ["item-38"]
         async with running_gateway(settings) as later:
             assert item_ids(await later.recommend(limit=1)) == ["item-38"]
 
