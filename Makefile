@@ -28,6 +28,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 	lint \
 	load \
 	monitoring \
+	notebook \
 	playground \
 	sbom \
 	screenshots \
@@ -118,6 +119,9 @@ docs: .venv-docs/ready ## Build the documentation as a site in dist/site; a brok
 	@# Not with --quiet: --strict counts the warnings that are printed.
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
+notebook: .venv/dev .venv-notebook/ready ## Run examples/quality.ipynb on a tiny release and its servers; writes dist/quality.ipynb
+	$(BIN)/python -m examples.run_notebook .venv-notebook/bin/jupyter-execute dist/quality.ipynb
+
 images: ## Build the images of the servers and of the pipeline (BUILDER=docker)
 	sh deploy/images/build.sh
 
@@ -154,7 +158,7 @@ edge-contract: .venv/dev ## Write the contract in the forms that Envoy reads
 	$(BIN)/python deploy/edge/contract.py deploy/helm/shortlist/files/edge
 
 clean: ## Remove environments and caches; releases and datasets stay
-	rm -rf .venv .venv-wheel .venv-gpu .venv-deploy .venv-docs .venv-fleet .venv-load .venv-supply dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-wheel .venv-gpu .venv-deploy .venv-docs .venv-fleet .venv-load .venv-notebook .venv-supply dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; set it with make PYTHON=/path/to/python"; exit 1; }
@@ -201,6 +205,12 @@ clean: ## Remove environments and caches; releases and datasets stay
 	@touch $@
 
 # A separate environment: nothing of the site is part of what is served.
+.venv-notebook/ready: examples/requirements.txt
+	@echo "Installing nbclient, ipykernel and matplotlib …"
+	$(PYTHON) -m venv .venv-notebook
+	.venv-notebook/bin/python -m pip install --quiet --disable-pip-version-check --requirement examples/requirements.txt
+	@touch $@
+
 .venv-docs/ready: deploy/site/requirements.txt
 	@echo "Installing mkdocs-material …"
 	$(PYTHON) -m venv .venv-docs

@@ -52,7 +52,7 @@ async def test_the_release_is_read_and_never_changed(port: int, http_call: Post)
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({"limt": 2}, "limt: shortlist.gateway.v1.RecommendRequest has no such field; its fields are explain, filter"),
+        ({"limt": 2}, "limt: shortlist.gateway.v1.RecommendRequest has no such field; its fields are country, explain"),
         ({"policy": {"maxPerBrand": 1, "max_per_bra": 1}}, "policy.max_per_bra: shortlist.gateway.v1.Policy has no"),
         ({"filter": {"all_of": {"filters": [{"match": {"atribute": "x"}}]}}}, "filter.all_of.filters.match.atribute"),
         (
@@ -103,6 +103,11 @@ async def test_every_field_of_the_request_is_accepted(port: int, http_call: Post
         "explain": False,
         "history_kinds": ["EVENT_KIND_VIEW", "EVENT_KIND_CART"],
         "history_ages_s": [1.5, "NaN"],
+        "keep_query": True,
+        "country": "DE",
+        "language": "zh",
+        "priority": "PRIORITY_BATCH",
+        "placement": "home",
     }
     assert set(body) == {field.name for field in gateway_pb2.RecommendRequest.DESCRIPTOR.fields}
     answer = await http_call(port, "POST", "/v1/recommend", body)
