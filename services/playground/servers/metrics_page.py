@@ -55,9 +55,9 @@ def _methods(samples: Samples) -> list[dict[str, Any]]:
     total = _ending(samples, "_requests_total")
     buckets = _ending(samples, "_request_seconds_bucket")
     rows = []
-    for method in sorted({labels.get("method", "") for labels, _ in total}):
-        own = [(labels, value) for labels, value in total if labels.get("method") == method]
-        histogram = _cumulative((labels, value) for labels, value in buckets if labels.get("method") == method)
+    for method in sorted({labels["method"] for labels, _ in total}):
+        own = [(labels, value) for labels, value in total if labels["method"] == method]
+        histogram = _cumulative((labels, value) for labels, value in buckets if labels["method"] == method)
         p50, p99 = (_quantile(histogram, share) for share in _QUANTILES)
         rows.append(
             {
@@ -72,7 +72,9 @@ def _methods(samples: Samples) -> list[dict[str, Any]]:
 
 
 def _ending(samples: Samples, suffix: str) -> list[tuple[Mapping[str, str], float]]:
-    return [sample for name, found in samples.items() if name.endswith(suffix) for sample in found]
+    """Return the samples of methods; other counters end alike, such as those of requests that shared an answer."""
+    of_names = (found for name, found in samples.items() if name.endswith(suffix))
+    return [(labels, value) for found in of_names for labels, value in found if "method" in labels]
 
 
 def _cumulative(samples: Iterable[tuple[Mapping[str, str], float]]) -> list[tuple[float, float]]:
