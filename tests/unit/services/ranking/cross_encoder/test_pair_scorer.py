@@ -12,6 +12,7 @@ import pytest
 from common.errors import Overloaded
 from common.ragged import TokenRows
 from services.ranking.batching.batcher import Batcher
+from services.ranking.batching.cost_model import CostModel
 from services.ranking.cross_encoder.pair_scorer import PairScorer
 from services.ranking.pairs.pair_tokens import PairTemplate
 from services.ranking.pairs.score_cache import ScoreCache
@@ -24,7 +25,9 @@ FAR = CallContext(1e6)
 @pytest.fixture
 def scorer_of(batcher_of: Callable[..., Batcher]):
     """Make scorers with caches of a size."""
-    return lambda cache_size=100: PairScorer(batcher_of(), PairTemplate(101, 102), ScoreCache(cache_size))
+    return lambda cache_size=100, cost=None: PairScorer(
+        batcher_of(cost), PairTemplate(101, 102), ScoreCache(cache_size)
+    )
 
 
 async def _read(scorer: PairScorer, keys: list[int], call: CallContext = FAR) -> Any:
@@ -101,8 +104,8 @@ async def test_urgent_calls_do_not_wait_for_less_urgent_ones(scorer_of: Any, mod
 
 async def test_pairs_without_time_are_skipped(scorer_of: Any, clock: Any):
     """The first pairs are read, the others are counted as skipped and can be read by a later call."""
-    scorer = scorer_of()
-    reading = await _read(scorer, [1, 2, 3], CallContext(clock.now + 0.017))  # a pair of 8 tokens takes 8 ms
+    scorer = scorer_of(cost=CostModel(0.0, 5_000.0))  # a busy machine must not take longer than the model says
+    reading = await _read(scorer, [1, 2, 3], CallContext(clock.now + 85))  # a pair of 8 tokens takes 40 s
     np.testing.assert_array_equal(reading.scores.logits, [*_sums([1, 2]), np.nan])
     assert (reading.read, reading.skipped) == (2, 1)
     assert (await _read(scorer, [1, 2, 3])).read == 1
