@@ -98,7 +98,7 @@ async def _trials(running: Services) -> dict[str, Seen]:
         "SIGTERM in the first second": _early_signal,
         "a log that nobody reads": _unread_log,
         "idle connections to the metrics port": _idle_metrics,
-        "SIGTERM beside an open stream and a call without a message": _open_stream,  # ends the gateway
+        "SIGTERM with an open stream and a call without a message": _open_stream,  # ends the gateway
     }
     seen: dict[str, Seen] = {}
     for name, trial in trials.items():

@@ -21,7 +21,7 @@ _REPLACED: Final = (
         r"Further methods of the client for asyncio\. `sync_methods\.py` is made from this file: `make client`\.",
         "Further methods of the blocking client, made from `async_methods.py`: `make client`.",
     ),
-    (r"Methods of the client for asyncio beside", "Methods of the blocking client beside"),
+    (r"Methods of the client for asyncio other than", "Methods of the blocking client other than"),
     (r"import asyncio\nimport os\n", "import os\nimport time\n"),
     (r"asyncio\.sleep", "time.sleep"),
     (r"A client of a gateway, for asyncio\.", "A client of a gateway."),

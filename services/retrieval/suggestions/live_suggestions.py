@@ -20,7 +20,7 @@ from services.retrieval.suggestions.typed_text import TypedText, check_limit
 SuggestionKind = Literal["title", "category"]
 # What beginning with the first typed word counts, against a popularity of 0 to 1.
 _BEGINNING: Final = 0.5
-# At first so many documents are read for each suggestion wanted, since several items may have one title.
+# Documents that are read at first for each suggestion wanted: several items may have one title.
 _READ_PER_SUGGESTION: Final = 4
 
 

@@ -45,6 +45,6 @@ class TypedText:
 
 
 def check_limit(limit: int) -> None:
-    """Raise InvalidRequest if so many suggestions are not given."""
+    """Raise InvalidRequest if a limit is not a number of suggestions that may be asked for."""
     if not 1 <= limit <= MAX_SUGGESTIONS:
         raise InvalidRequest(f"limit: {limit} is not 1 to {MAX_SUGGESTIONS}; leave it unset for {DEFAULT_SUGGESTIONS}")

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from common.arrays import BoolMask, RowIndices
 from common.cache import LruCache
 
-# Words are compared by so many first characters; later ones are not read.
+# The number of a word's first characters that are compared; later ones are not read.
 _WIDTH: Final = 20
 _MIN_FUZZY_CHARACTERS: Final = 3
 _MAX_CHARACTER: Final = "\U0010ffff"

@@ -1,1 +1,1 @@
-"""The messages of methods beside Recommend: read, checked and written."""
+"""The messages of methods other than Recommend: read, checked and written."""

@@ -1,1 +1,1 @@
-"""The messages of methods beside Retrieve."""
+"""The messages of methods other than Retrieve."""

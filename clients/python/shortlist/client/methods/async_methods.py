@@ -19,7 +19,7 @@ _RULES: Final = "/shortlist.gateway.v1.RuleService/"
 
 
 class AsyncMethods:
-    """Methods of the client for asyncio beside recommending and recording."""
+    """Methods of the client for asyncio other than recommending and recording."""
 
     async def similar_items(
         self,

@@ -19,7 +19,7 @@ _RULES: Final = "/shortlist.gateway.v1.RuleService/"
 
 
 class Methods:
-    """Methods of the blocking client beside recommending and recording."""
+    """Methods of the blocking client other than recommending and recording."""
 
     def similar_items(
         self,

@@ -115,7 +115,7 @@ class _Shared:
         return await self.cache.recommend(chosen, request, variants, remaining_s)
 
     async def started(self, calls: int) -> None:
-        """Wait until so many further calls have an outcome, from when on they wait for their answers."""
+        """Wait until that number of further calls have an outcome; then they wait for their answers."""
         for _ in range(calls):
             await self._counted.acquire()
 

@@ -121,7 +121,7 @@ async def test_a_degraded_answer_is_not_kept(shared: Any):
 
 
 async def test_the_oldest_answers_go_first(shared: Any):
-    """At most so many are kept as the options say, and none for longer than they say."""
+    """The options bound how many are kept, and for how long."""
     for user in "abcd":
         await shared.ask(RecommendRequest(user))
         shared.now_s += 1
